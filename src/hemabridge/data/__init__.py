@@ -1,0 +1,1 @@
+"""Manifests, audits, splits, loaded cells, augmentation, simulated hospitals."""

@@ -1,0 +1,1 @@
+"""Classifiers across sites: predictions, results."""

@@ -1,0 +1,142 @@
+"""Results as frozen data: what reports, tables and selection read. JSON in and out, no torch."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hemabridge.errors import InputError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One classifier on one set of images.
+
+    Attributes:
+        site: the site whose cells were classified.
+        part: `train`, `validation` or `test`.
+        classifier: its name in the recipe.
+        images: `original`, or the name of the method that re-stained them.
+        snapshot: the translator's snapshot, by name; None for originals.
+        labels_used: how many labelled images of this site the classifier was fine-tuned on.
+        n: number of cells.
+        accuracy: fraction of cells classified correctly, 0..1.
+        balanced_accuracy: mean of the recalls of the classes that occur, 0..1.
+        recall: per class, 0..1; None for a class without cells.
+        interval: 95% Wilson score interval of the accuracy.
+        mode: `strict` (the translator never saw the scored images), `transductive` (it saw them, unlabelled) or `none`
+            (no translator was involved); worked out from file hashes.
+        seed: the study's seed.
+    """
+
+    site: str
+    part: str
+    classifier: str
+    images: str
+    snapshot: str | None
+    labels_used: int
+    n: int
+    accuracy: float
+    balanced_accuracy: float
+    recall: dict[str, float | None]
+    interval: tuple[float, float]
+    mode: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Exact McNemar test of a row against the same classifier on the original images of the same cells.
+
+    `rescued` cells were wrong on the original and right re-stained; `broken` the other way round. `p_holm` is
+    corrected over all paired tests of the study (Holm 1979).
+    """
+
+    site: str
+    classifier: str
+    images: str
+    snapshot: str | None
+    labels_used: int
+    rescued: int
+    broken: int
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts[true][predicted] of the row with the same keys."""
+
+    site: str
+    classifier: str
+    images: str
+    snapshot: str | None
+    labels_used: int
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """How near images are to the ground-truth re-staining (simulated sites only): means over cells.
+
+    `psnr_db` in decibels (higher is nearer), `delta_e_2000` is the mean CIEDE2000 colour difference (lower is nearer).
+    """
+
+    images: str
+    snapshot: str | None
+    n: int
+    psnr_db: float
+    delta_e_2000: float
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """All that a study found. `facts` holds what the report states beside the tables (counts, seconds, versions)."""
+
+    name: str
+    classes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    paired: tuple[PairedTest, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
+    closeness: tuple[Closeness, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the results as JSON that `StudyResults.from_json` and the published schema accept."""
+        return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=2, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "StudyResults":
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: the text is not such JSON, or of another format version.
+        """
+        try:
+            data = json.loads(text)
+            if data.pop("format") != FORMAT_VERSION:
+                raise InputError(f"expected results of format {FORMAT_VERSION}, got another; run the study again")
+            return cls(
+                name=data["name"],
+                classes=tuple(data["classes"]),
+                rows=tuple(Row(**{**row, "interval": tuple(row["interval"])}) for row in data["rows"]),
+                paired=tuple(PairedTest(**row) for row in data["paired"]),
+                confusions=tuple(
+                    Confusion(
+                        **{**row, "classes": tuple(row["classes"]), "counts": tuple(tuple(c) for c in row["counts"])}
+                    )
+                    for row in data["confusions"]
+                ),
+                closeness=tuple(Closeness(**row) for row in data["closeness"]),
+                facts=data["facts"],
+            )
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"expected the results.json of a study, got something else: {error}") from error
+
+    @classmethod
+    def read(cls, path: Path) -> "StudyResults":
+        """Read `results.json`."""
+        return cls.from_json(path.read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""Neural network architectures, without losses or training."""

@@ -1,0 +1,1 @@
+"""Models that re-stain images."""
