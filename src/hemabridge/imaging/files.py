@@ -1,0 +1,195 @@
+"""Image files: read by content into RGB uint8, written whole or not at all."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from hemabridge.errors import ImageError
+from hemabridge.imaging.standardizer import UInt8Image
+
+IMAGE_SUFFIXES: frozenset[str] = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
+"""Lower-case suffixes of files that are looked at as images. What a file is, its content decides."""
+
+MAX_PIXELS = 100_000_000
+"""The largest width x height that is read, so that a small file cannot fill the memory."""
+
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_BIT_DEPTH_OFFSET = 24
+_PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF")
+_WRITERS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".bmp": ("BMP", {}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
+    ".png": ("PNG", {}),
+    ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
+    ".tiff": ("TIFF", {"compression": "tiff_adobe_deflate"}),
+}
+_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+def read_image(path: Path) -> UInt8Image:
+    """Read one image as RGB, whatever its name says it is.
+
+    JPEG, PNG, BMP, GIF and TIFF of one page; gray, palette and CMYK become RGB; transparency is laid over white;
+    16-bit samples are divided by 257; EXIF orientation is applied; colour profiles are not.
+
+    Args:
+        path: A regular file.
+
+    Returns:
+        RGB uint8[H, W, 3], 0..255, writable and contiguous.
+
+    Raises:
+        ImageError: The file is missing, not regular, empty, not such an image, truncated, animated, of several
+            pages, of more than `MAX_PIXELS`, or of a sample type other than 1 to 8 or 16 bits.
+    """
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
+        raise ImageError(f"{path}: expected an image file, found {what}; check the path")
+    try:
+        with path.open("rb") as file:
+            return np.ascontiguousarray(_decode(file, path))
+    except ImageError:
+        raise
+    except Exception as error:  # decoders fed hostile bytes raise nearly every type there is
+        raise ImageError(
+            f"{path}: expected a whole JPEG, PNG, BMP, GIF or TIFF image, could not decode it ({error}); "
+            "export the image again, or leave it out"
+        ) from error
+
+
+def write_image(path: Path, image: UInt8Image) -> None:
+    """Write RGB uint8[H, W, 3] atomically in the format of the suffix; no metadata.
+
+    JPEG is written with quality 95 and 4:4:4 chroma, TIFF with deflate.
+
+    Raises:
+        ImageError: The suffix has no writer, or `image` is not uint8[H, W, 3] with at least one pixel.
+    """
+    if path.suffix.lower() not in _WRITERS:
+        raise ImageError(f"{path}: expected one of the suffixes {', '.join(sorted(_WRITERS))}; rename the output")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ImageError(f"{path}: expected RGB uint8[H, W, 3] to write, got {image.dtype}{list(image.shape)}")
+    image_format, options = _WRITERS[path.suffix.lower()]
+    with atomic_write(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(image)).save(temporary, format=image_format, **options)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success it becomes `path`, on any exception it is removed.
+
+    Missing parent folders are made. The temporary name begins with a dot and keeps the suffix.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 lower-case hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _decode(file: BinaryIO, path: Path) -> UInt8Image:
+    head = file.read(_PNG_BIT_DEPTH_OFFSET + 1)
+    file.seek(0)
+    if not head:
+        raise ImageError(f"{path}: expected an image, the file is empty; export it again, or leave it out")
+    if head.startswith(_TIFF_MAGIC) and (deep := _decode_deep_tiff(file, path)) is not None:
+        return deep
+    file.seek(0)
+    with Image.open(file, formats=_PILLOW_FORMATS) as image:
+        _check_size(image.width, image.height, path)
+        # A camera's JPEG may carry previews as further frames (MPO): the first is the picture by definition.
+        if image.format != "MPO":
+            _check_single(getattr(image, "n_frames", 1), path)
+        if head.startswith(_PNG_MAGIC) and head[_PNG_BIT_DEPTH_OFFSET] == 16:
+            file.seek(0)
+            return _to_rgb8(_upright(imagecodecs.png_decode(file.read()), image.getexif().get(0x0112, 1)))
+        return _pillow_to_rgb(ImageOps.exif_transpose(image), path)
+
+
+def _decode_deep_tiff(file: BinaryIO, path: Path) -> UInt8Image | None:
+    """Read a TIFF of 16-bit samples; None where the samples have 8 bits or fewer, which Pillow reads."""
+    with tifffile.TiffFile(file) as tiff:
+        _check_single(len(tiff.pages), path)
+        page = tiff.pages[0].aspage()
+        _check_size(page.imagewidth, page.imagelength, path)
+        if page.bitspersample <= 8:
+            return None
+        if page.dtype != np.uint16 or page.imagedepth != 1 or page.samplesperpixel > 4:
+            raise ImageError(
+                f"{path}: expected 1 to 4 samples of 8 or 16 bits per pixel, got {page.samplesperpixel} of "
+                f"{page.dtype}; export the image as 8-bit RGB"
+            )
+        photometric = tifffile.PHOTOMETRIC(page.photometric)
+        if photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
+            raise ImageError(f"{path}: expected 16-bit gray or RGB, got {photometric.name}; export it as 8-bit RGB")
+        pixels = page.asarray()
+        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
+            pixels = np.moveaxis(pixels, 0, -1)
+        orientation = page.tags.get("Orientation")
+        return _to_rgb8(_upright(pixels, 1 if orientation is None else int(orientation.value)))
+
+
+def _check_size(width: int, height: int, path: Path) -> None:
+    if not 0 < width * height <= MAX_PIXELS:
+        raise ImageError(
+            f"{path}: expected 1 to {MAX_PIXELS:,} pixels, the header says {width} x {height}; crop or shrink the image"
+        )
+
+
+def _check_single(count: int, path: Path) -> None:
+    if count != 1:
+        raise ImageError(f"{path}: expected a single image, found {count} frames or pages; save them one by one")
+
+
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Apply the EXIF orientation 1..8 (JEITA CP-3451, tag 274) to [H, W, ...] samples."""
+    return _UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels
+
+
+def _pillow_to_rgb(image: Image.Image, path: Path) -> UInt8Image:
+    if image.mode[0] in "IF":
+        raise ImageError(f"{path}: expected 8 or 16 bits per sample, got Pillow mode {image.mode}; export as 8-bit RGB")
+    if image.has_transparency_data:
+        return _to_rgb8(np.asarray(image.convert("RGBA")))
+    return np.array(image.convert("RGB"))
+
+
+def _to_rgb8(pixels: NDArray[Any]) -> UInt8Image:
+    """Turn uint8 or uint16 gray, gray+alpha, RGB or RGBA samples into RGB uint8, transparency over white."""
+    full = np.iinfo(pixels.dtype).max
+    samples = np.atleast_3d(pixels).astype(np.float32) / full
+    if samples.shape[2] in (2, 4):
+        alpha = samples[..., -1:]
+        samples = samples[..., :-1] * alpha + (1 - alpha)
+    rgb = np.broadcast_to(samples, (*samples.shape[:2], 3))
+    return np.rint(rgb * 255).astype(np.uint8)

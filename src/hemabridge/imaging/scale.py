@@ -1,0 +1,84 @@
+"""Scale: square crops in which nuclei of every site are about the same size."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from hemabridge.errors import ImageError
+from hemabridge.imaging.compartments import segment
+from hemabridge.imaging.standardizer import UInt8Image
+
+NUCLEUS_FRACTION = 0.5
+"""Diameter of the median nucleus as a share of the proposed crop's side."""
+
+
+def crop_center(image: UInt8Image, crop_px: int) -> UInt8Image:
+    """Cut the central square of `crop_px` pixels; where it leaves the image, edge pixels are repeated.
+
+    Args:
+        image: uint8[H, W, 3].
+        crop_px: Side in pixels, at least 1.
+
+    Returns:
+        uint8[crop_px, crop_px, 3], a copy.
+
+    Raises:
+        ImageError: `crop_px` is below 1.
+    """
+    _check_side(crop_px, "crop_px")
+    rows, columns = (_central(side, crop_px) for side in image.shape[:2])
+    return np.ascontiguousarray(image[rows[:, None], columns])
+
+
+def resize_square(image: UInt8Image, size_px: int) -> UInt8Image:
+    """Resize a square image to `size_px` pixels: Lanczos when shrinking, bicubic when growing.
+
+    Raises:
+        ImageError: The image is not square, or `size_px` is below 1.
+    """
+    _check_side(size_px, "size_px")
+    height, width = image.shape[:2]
+    if height != width:
+        raise ImageError(f"expected a square image to resize, got {width} x {height}; crop it first")
+    if height == size_px:
+        return image.copy()
+    method = Image.Resampling.LANCZOS if size_px < height else Image.Resampling.BICUBIC
+    return np.array(Image.fromarray(np.ascontiguousarray(image)).resize((size_px, size_px), method))
+
+
+def scale_matched(image: UInt8Image, crop_px: int, size_px: int) -> UInt8Image:
+    """Return the central `crop_px` square of an image at `size_px`: uint8[size_px, size_px, 3]."""
+    return resize_square(crop_center(image, crop_px), size_px)
+
+
+def nucleus_diameter_px(image: UInt8Image) -> float | None:
+    """Return the diameter in pixels of the disc with the nucleus's area; None where no nucleus was found."""
+    area = np.count_nonzero(segment(image).nucleus)
+    return float(np.sqrt(4 * area / np.pi)) if area else None
+
+
+def propose_crop_px(diameters: Sequence[float], *, nucleus_fraction: float = NUCLEUS_FRACTION) -> int:
+    """Propose a site's crop side in pixels from the nucleus diameters of a sample of its cells.
+
+    Args:
+        diameters: Nucleus diameters in pixels (`nucleus_diameter_px`), at least one.
+        nucleus_fraction: Share of the side that the median nucleus shall take, 0..1.
+
+    Raises:
+        ImageError: No diameter was given.
+    """
+    if len(diameters) == 0:
+        raise ImageError("expected at least one nucleus diameter, got none; state crop_px by hand")
+    return max(1, round(float(np.median(diameters)) / nucleus_fraction))
+
+
+def _central(side: int, crop_px: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """Indices of `crop_px` central pixels of a side, held at its ends."""
+    first = (side - crop_px) // 2
+    return np.clip(np.arange(first, first + crop_px), 0, side - 1)
+
+
+def _check_side(side_px: int, name: str) -> None:
+    if side_px < 1:
+        raise ImageError(f"expected {name} of at least 1 pixel, got {side_px}")
