@@ -1,0 +1,36 @@
+"""The PatchGAN discriminator (Isola et al. 2017, doi:10.1109/CVPR.2017.632)."""
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from hemabridge.networks.initialization import initialize_normal
+
+
+class PatchDiscriminatorConfig(BaseModel):
+    """Size of the judge; the defaults are the reference's `basic` one, whose output pixels each see 70x70 pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: int = Field(64, ge=1, description="filters of the first layer")
+    layers: int = Field(3, ge=1, le=5, description="layers that halve the picture: 3 sees 70 px, 2 sees 34, 1 sees 16")
+
+
+class PatchDiscriminator(nn.Module):
+    """Judge each patch of float[B, 3, H, W] in [-1, 1]: unbounded scores float[B, 1, H', W'] (256 px gives 30x30)."""
+
+    def __init__(self, config: PatchDiscriminatorConfig) -> None:
+        super().__init__()
+        widths = [config.channels * min(2**i, 8) for i in range(config.layers + 1)]
+        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        for i in range(1, config.layers + 1):
+            stride = 2 if i < config.layers else 1
+            layers += [nn.Conv2d(widths[i - 1], widths[i], 4, stride=stride, padding=1)]
+            layers += [nn.InstanceNorm2d(widths[i]), nn.LeakyReLU(0.2, inplace=True)]
+        layers += [nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1)]
+        self.layers = nn.Sequential(*layers)
+        initialize_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score the patches of float[B, 3, H, W]."""
+        out: Tensor = self.layers(x)
+        return out

@@ -1,0 +1,11 @@
+"""How long work tells how far it is, without knowing who listens."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called as `progress(label, done, total)`; `label` names the piece of work, in words a user reads."""
+
+
+def silent(_label: str, _done: int, _total: int) -> None:
+    """Listen to nothing."""

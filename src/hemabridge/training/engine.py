@@ -1,0 +1,148 @@
+"""One training step, for any objective, on any number of processes."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from hemabridge.errors import NonFiniteLossError
+from hemabridge.training.objective import Batch, Objective, Phase, Terms
+from hemabridge.training.schedules import Schedule
+
+
+class OptimizerConfig(BaseModel):
+    """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019); 0 decay is plain Adam."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class Engine:
+    """Nets, one optimizer per phase, and the step that moves them.
+
+    `schedules` holds one schedule per net. Gradients are averaged over processes by hand, so that an objective may call
+    a net as often as it likes within one step.
+    """
+
+    def __init__(
+        self, fabric: Fabric, objective: Objective, optimizer: OptimizerConfig, schedules: Mapping[str, Schedule]
+    ) -> None:
+        self.fabric = fabric
+        self.objective = objective
+        self.schedules = schedules
+        for net in objective.nets.values():
+            net.to(fabric.device).train()
+        self.optimizers = {phase.name: self._optimizer(phase, optimizer) for phase in objective.phases}
+
+    def _optimizer(self, phase: Phase, config: OptimizerConfig) -> torch.optim.Optimizer:
+        groups = [{"params": list(self.objective.nets[name].parameters()), "net": name} for name in phase.trains]
+        return torch.optim.AdamW(
+            groups, lr=0.0, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay, foreach=True
+        )
+
+    def set_to(self, images: int) -> dict[str, float]:
+        """Set every optimizer to its schedule's place; return the learning rate of each net."""
+        rates = {}
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                schedule = self.schedules[group["net"]]
+                group["lr"] = rates[group["net"]] = schedule.learning_rate(images)
+                momentum = schedule.momentum(images)
+                if momentum is not None:
+                    group["betas"] = (momentum, group["betas"][1])
+        return rates
+
+    def step(self, batch: Batch, images: int) -> dict[str, float]:
+        """Do one step of all phases; return each loss term by name.
+
+        Raises:
+            NonFiniteLossError: a term is NaN or infinite; the phase that it belongs to has not moved.
+        """
+        rates = self.set_to(images)
+        awake = {name for name, rate in rates.items() if rate > 0.0}
+        numbers: dict[str, float] = {}
+        with only(self.objective.nets, awake), self.fabric.autocast():
+            shared = self.objective.forward({name: tensor.to(self.fabric.device) for name, tensor in batch.items()})
+        for phase in self.objective.phases:
+            trains = awake.intersection(phase.trains)
+            with only(self.objective.nets, trains):
+                with self.fabric.autocast():
+                    terms = phase.losses(shared)
+                numbers |= _finite(terms, images, phase.name)
+                if trains:
+                    self._update(phase, terms)
+        return numbers
+
+    def _update(self, phase: Phase, terms: Terms) -> None:
+        optimizer = self.optimizers[phase.name]
+        optimizer.zero_grad(set_to_none=True)
+        total: Tensor = torch.stack(list(terms.values())).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        if self.fabric.world_size > 1:
+            self._average_gradients(optimizer)
+        optimizer.step()
+
+    def _average_gradients(self, optimizer: torch.optim.Optimizer) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        means = cast(Tensor, self.fabric.all_reduce(flat, reduce_op="mean"))
+        for gradient, mean in zip(gradients, means.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all tensors that the next step depends on, by a flat name."""
+        state = {
+            f"nets/{name}/{key}": tensor
+            for name, net in self.objective.nets.items()
+            for key, tensor in net.state_dict().items()
+        }
+        for phase, optimizer in self.optimizers.items():
+            for index, moments in optimizer.state_dict()["state"].items():
+                state |= {f"optimizers/{phase}/{index}/{key}": tensor for key, tensor in moments.items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        for name, net in self.objective.nets.items():
+            net.load_state_dict(under(state, f"nets/{name}/"))
+        for phase, optimizer in self.optimizers.items():
+            moments: dict[int, dict[str, Any]] = {}
+            for key, tensor in under(state, f"optimizers/{phase}/").items():
+                index, name = key.split("/")
+                moments.setdefault(int(index), {})[name] = tensor
+            optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+@contextmanager
+def only(nets: Mapping[str, nn.Module], trained: set[str]) -> Iterator[None]:
+    """Let gradients reach the weights of the nets named in `trained` alone; all are free again afterwards."""
+    for name, net in nets.items():
+        net.requires_grad_(name in trained)
+    try:
+        yield
+    finally:
+        for net in nets.values():
+            net.requires_grad_(True)
+
+
+def under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the entries whose name starts with `prefix`, without it."""
+    return {key[len(prefix) :]: tensor for key, tensor in state.items() if key.startswith(prefix)}
+
+
+def _finite(terms: Terms, images: int, phase: str) -> dict[str, float]:
+    numbers = {name: float(term.detach()) for name, term in terms.items()}
+    bad = {name: number for name, number in numbers.items() if not abs(number) < float("inf")}
+    if bad:
+        raise NonFiniteLossError(
+            f"expected finite losses, got {bad} in phase '{phase}' after {images} images; nothing of this phase was "
+            "updated. Lower the learning rate, or check the images for blank or corrupt ones (`hemabridge audit`)"
+        )
+    return numbers

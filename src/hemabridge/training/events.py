@@ -1,0 +1,39 @@
+"""`events.jsonl`: one JSON object a line, appended while a run goes on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hemabridge.imaging.files import atomic_write
+
+
+class EventLog:
+    """Appends events; each is one line and carries the number of images seen."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, kind: str, images: int, **values: Any) -> None:
+        """Append one event; it is on disk when this returns."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, "images": images, **values}) + "\n")
+
+    def rewind(self, images: int) -> None:
+        """Drop what was logged after `images` images, and a line that a killed process left torn."""
+        if self.path.exists():
+            kept = [json.dumps(event) for event in read_events(self.path) if event["images"] <= images]
+            with atomic_write(self.path) as temporary:
+                temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def read_events(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
+    """Read all whole events, or those of one kind; a torn last line is left out."""
+    events = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if kind is None or event["kind"] == kind:
+            events.append(event)
+    return events

@@ -1,0 +1,242 @@
+"""The training loop: it knows phases, images and files, and no model."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from hemabridge.errors import Interrupted, RunError
+from hemabridge.progress import Progress, silent
+from hemabridge.training.averaging import WeightAverage
+from hemabridge.training.checkpoints import checkpoint_path, read_newest_checkpoint, write_checkpoint
+from hemabridge.training.engine import Engine, OptimizerConfig, under
+from hemabridge.training.events import EventLog
+from hemabridge.training.objective import Batch, Objective
+from hemabridge.training.schedules import Schedule
+from hemabridge.training.snapshots import Snapshot, list_snapshots, write_snapshot
+from hemabridge.training.stopping import StopRequest, hold_folder, listen_for_stop
+from hemabridge.training.tensorfile import read_tensors
+
+SNAPSHOT_FOLDER = "snapshots"
+CHECKPOINT_FOLDER = "state"
+
+
+class LoopConfig(BaseModel):
+    """How long to train and what to write on the way; everything is counted in images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    total_images: int = Field(ge=1)
+    batch_size: int = Field(ge=1, description="images a step, over all processes")
+    epoch_images: int = Field(ge=1, description="images that make an epoch, for people and for schedules")
+    snapshot_images: tuple[int, ...] = Field(
+        (), description="snapshots are written after so many images, and at the end"
+    )
+    checkpoint_every_seconds: float = Field(60.0, gt=0, description="a killed run loses at most this")
+    average_half_life_images: float | None = Field(
+        None, gt=0, description="moving average of the weights; none without"
+    )
+    log_every_images: int = Field(50, ge=1)
+    seed: int = 0
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: what, on what, how long.
+
+    Attributes:
+        objective: the model.
+        batches: called with the number of images already seen, gives the batches from there on; each holds
+            `loop.batch_size` images, whatever the number of processes, and depends on nothing but its place.
+        schedules: one per net.
+        averaged: the nets whose weights are averaged.
+        identity: what must not change between a run and its resumption; JSON.
+        about: what a snapshot must hold to be used alone; JSON.
+        on_snapshot: called after each snapshot, for sample pictures.
+    """
+
+    objective: Objective
+    batches: Callable[[int], Iterable[Batch]]
+    schedules: Mapping[str, Schedule]
+    loop: LoopConfig
+    averaged: tuple[str, ...] = ()
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    on_snapshot: Callable[[Snapshot], None] | None = None
+
+
+def fit(training: Training, folder: Path, fabric: Fabric, progress: Progress = silent) -> list[Snapshot]:
+    """Train, or go on training: a folder that holds a checkpoint is resumed from it, bit for bit.
+
+    Returns the snapshots, oldest first.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; a checkpoint was written and the same call resumes.
+        NonFiniteLossError: a loss became NaN or infinite; the last checkpoint stands.
+        RunError: another process holds the folder, or it holds a run with another identity.
+    """
+    if training.loop.batch_size % fabric.world_size:
+        raise RunError(
+            f"expected a batch size that {fabric.world_size} processes can share, got {training.loop.batch_size}"
+        )
+    if fabric.global_rank > 0:
+        return _Run(training, folder, fabric, progress).go()
+    with hold_folder(folder):
+        return _Run(training, folder, fabric, progress).go()
+
+
+class _Run:
+    """The state of one call of `fit`."""
+
+    def __init__(self, training: Training, folder: Path, fabric: Fabric, progress: Progress) -> None:
+        self.training, self.folder, self.fabric, self.progress = training, folder, fabric, progress
+        self.loop = training.loop
+        self.engine = Engine(fabric, training.objective, self.loop.optimizer, training.schedules)
+        self.average = self._new_average()
+        self.events = EventLog(folder / "events.jsonl")
+        self.images = 0
+        self.checkpoint_folder = folder / CHECKPOINT_FOLDER
+        self.checkpointed_at = (-1, time.monotonic())
+
+    def go(self) -> list[Snapshot]:
+        self._resume()
+        with listen_for_stop() as stop:
+            for batch in self.training.batches(self.images):
+                if self.images >= self.loop.total_images:
+                    break
+                self._step(batch)
+                self._write_what_is_due()
+                self._stop_if_asked(stop)
+        self._checkpoint()
+        self.fabric.barrier()
+        return list_snapshots(self.folder)
+
+    def _step(self, batch: Batch) -> None:
+        rank, ranks = self.fabric.global_rank, self.fabric.world_size
+        torch.manual_seed(_mix(self.loop.seed, self.images, rank))
+        started = time.perf_counter()
+        losses = self.engine.step({name: tensor[rank::ranks] for name, tensor in batch.items()}, self.images)
+        before, self.images = self.images, self.images + self.loop.batch_size
+        if self.average is not None:
+            self.average.update(self.training.objective.nets, self.images, self.loop.batch_size)
+        if rank == 0 and _crossed(before, self.images, self.loop.log_every_images):
+            seconds = time.perf_counter() - started
+            rates = {name: schedule.learning_rate(before) for name, schedule in self.training.schedules.items()}
+            self.events.append("step", self.images, losses=losses, learning_rates=rates, step_seconds=round(seconds, 4))
+        self.progress("training", min(self.images, self.loop.total_images), self.loop.total_images)
+
+    def _write_what_is_due(self) -> None:
+        last = self.images >= self.loop.total_images
+        before = self.images - self.loop.batch_size
+        if last or any(before < due <= self.images for due in self.loop.snapshot_images):
+            self._snapshot()
+        if self._any_rank(time.monotonic() - self.checkpointed_at[1] > self.loop.checkpoint_every_seconds):
+            self._checkpoint()
+
+    def _snapshot(self) -> None:
+        if self.fabric.global_rank == 0:
+            raw = under(self.engine.state_dict(), "nets/")
+            average = None if self.average is None else self.average.state_dict()
+            epoch = self.images / self.loop.epoch_images
+            folder = self.folder / SNAPSHOT_FOLDER
+            snapshot = write_snapshot(folder, self.images, epoch, raw, average, self.training.about)
+            self.events.append("snapshot", self.images, name=snapshot.name, epoch=epoch)
+            if self.training.on_snapshot is not None:
+                self.training.on_snapshot(snapshot)
+        self.fabric.barrier()
+
+    def _stop_if_asked(self, stop: StopRequest) -> None:
+        if self._any_rank(bool(stop)):
+            self._checkpoint()
+            raise Interrupted(
+                f"stopped by {stop.signal_name or 'another process'} after {self.images} images; "
+                f"everything is kept in {self.folder}, and the same command goes on from there"
+            )
+
+    def _any_rank(self, mine: bool) -> bool:
+        if self.fabric.world_size == 1:
+            return mine
+        votes = cast(Tensor, self.fabric.all_reduce(torch.tensor(float(mine)), reduce_op="sum"))
+        return bool(votes > 0)
+
+    # Checkpoints. Rank 0 writes nets, optimizers and averages, which are equal on all ranks; every rank writes what its
+    # objective keeps (a replay pool differs from rank to rank). Rank 0 writes last, so that its newest is complete.
+
+    def _checkpoint(self) -> None:
+        if self.checkpointed_at[0] != self.images:
+            mine = {f"objective/{k}": t for k, t in self.training.objective.state_dict().items()}
+            if self.fabric.global_rank == 0:
+                self.fabric.barrier()
+                mine |= {f"engine/{k}": t for k, t in self.engine.state_dict().items()}
+                if self.average is not None:
+                    mine |= {f"average/{k}": t for k, t in self.average.state_dict().items()}
+            write_checkpoint(self._own_folder(), self.images, mine, {"identity": dict(self.training.identity)})
+            if self.fabric.global_rank > 0:
+                self.fabric.barrier()
+        self.checkpointed_at = (self.images, time.monotonic())
+
+    def _own_folder(self) -> Path:
+        rank = self.fabric.global_rank
+        return self.checkpoint_folder if rank == 0 else self.checkpoint_folder / f"rank-{rank}"
+
+    def _resume(self) -> None:
+        found = read_newest_checkpoint(self.checkpoint_folder)
+        if found is None:
+            return
+        tensors, header = found
+        _check_identity(header["identity"], dict(self.training.identity), self.folder)
+        self.images = header["images"]
+        self.engine.load_state_dict(under(tensors, "engine/"))
+        if self.average is not None:
+            self.average.load_state_dict(under(tensors, "average/"))
+        if self.fabric.global_rank > 0:
+            tensors = self._own_tensors()
+        self.training.objective.load_state_dict(under(tensors, "objective/"))
+        if self.fabric.global_rank == 0:
+            self.events.rewind(self.images)
+            for snapshot in list_snapshots(self.folder):
+                if snapshot.images > self.images:
+                    snapshot.path.unlink()
+            self.events.append("resume", self.images, processes=self.fabric.world_size)
+        self.checkpointed_at = (self.images, time.monotonic())
+
+    def _own_tensors(self) -> dict[str, Tensor]:
+        path = checkpoint_path(self._own_folder(), self.images)
+        if not path.is_file():
+            raise RunError(f"expected the state of another process in {path}; resume with as many as the run had")
+        return read_tensors(path)[0]
+
+    def _new_average(self) -> WeightAverage | None:
+        half_life = self.loop.average_half_life_images
+        if half_life is None:
+            return None
+        return WeightAverage({name: self.training.objective.nets[name] for name in self.training.averaged}, half_life)
+
+
+def _check_identity(stored: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    now = json.loads(json.dumps(now))
+    different = sorted(key for key in stored.keys() | now.keys() if stored.get(key) != now.get(key))
+    if different:
+        raise RunError(
+            f"expected the run that {folder} holds, got another: {', '.join(different)} changed. "
+            "Give the new run another folder, or undo the change to resume"
+        )
+
+
+def _mix(seed: int, images: int, rank: int) -> int:
+    """Return a seed that differs for each step and process, and depends on nothing else."""
+    digest = hashlib.blake2b(f"{seed}/{images}/{rank}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _crossed(before: int, now: int, every: int) -> bool:
+    return before // every != now // every

@@ -1,0 +1,72 @@
+"""Snapshots: the weights after so many images, with all that is needed to use them, for people."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from hemabridge.errors import ModelError
+from hemabridge.training.tensorfile import read_header, read_tensors, write_tensors
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where a snapshot is, and how far the run was."""
+
+    path: Path
+    images: int
+    epoch: float
+
+    @property
+    def name(self) -> str:
+        """Its name in tables and on the command line."""
+        return self.path.stem
+
+
+def write_snapshot(
+    folder: Path,
+    images: int,
+    epoch: float,
+    raw: Mapping[str, Tensor],
+    average: Mapping[str, Tensor] | None,
+    about: Mapping[str, Any],
+) -> Snapshot:
+    """Write raw weights, averaged weights if there are any, and `about`, which says how to rebuild the nets."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"images-{images:08d}.safetensors"
+    tensors = {f"raw/{name}": tensor for name, tensor in raw.items()}
+    if average is not None:
+        tensors |= {f"average/{name}": tensor for name, tensor in average.items()}
+    write_tensors(path, tensors, {**about, "images": images, "epoch": epoch})
+    return Snapshot(path, images, epoch)
+
+
+def list_snapshots(folder: Path) -> list[Snapshot]:
+    """Return the snapshots of a run folder, oldest first."""
+    found = []
+    for path in sorted((folder / "snapshots").glob("images-*.safetensors")):
+        header = read_header(path)
+        found.append(Snapshot(path, header["images"], header["epoch"]))
+    return found
+
+
+def read_snapshot(
+    path: Path, weights: Literal["average", "raw", "best"] = "best"
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the weights of a snapshot, named `net/key`, and its header.
+
+    `best` takes the averaged weights where the run averaged, the raw ones otherwise.
+
+    Raises:
+        ModelError: the file is no snapshot, or has no averaged weights and they were asked for.
+    """
+    tensors, header = read_tensors(path)
+    kinds = {name.split("/", 1)[0] for name in tensors}
+    if weights == "best":
+        weights = "average" if "average" in kinds else "raw"
+    if weights not in kinds:
+        raise ModelError(f"expected {weights} weights in {path}, got only {sorted(kinds)}")
+    prefix = f"{weights}/"
+    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}, header
