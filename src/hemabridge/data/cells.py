@@ -1,0 +1,157 @@
+"""Cells in memory: scale-matched square images with their labels, ids and file hashes."""
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemabridge.data.manifest import Manifest, Progress
+from hemabridge.errors import ManifestError
+from hemabridge.imaging.files import read_image, sha256_of
+from hemabridge.imaging.scale import nucleus_diameter_px, propose_crop_px, scale_matched
+from hemabridge.imaging.standardizer import UInt8Images
+
+UNKNOWN = -1
+"""The label of a cell whose class nobody has stated."""
+
+SCALE_SAMPLE = 200
+"""Images per site from which a crop is estimated."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellSet:
+    """Cells of one scale.
+
+    Attributes:
+        images: uint8[N, S, S, 3], RGB, 0..255.
+        labels: int64[N], index into `classes`, or `UNKNOWN`.
+        classes: class names.
+        ids: path of each cell's file, relative to its manifest's root.
+        hashes: SHA-256 of each cell's file, hexadecimal.
+        crop_px: side of the square that was cut from the centre of each file's image, in pixels.
+    """
+
+    images: UInt8Images
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    hashes: tuple[str, ...]
+    crop_px: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def subset(self, indices: Sequence[int] | NDArray[np.integer]) -> "CellSet":
+        """Return the cells at `indices`, in that order."""
+        rows = np.asarray(indices, dtype=np.int64)
+        return CellSet(
+            images=self.images[rows],
+            labels=self.labels[rows],
+            classes=self.classes,
+            ids=tuple(self.ids[row] for row in rows),
+            hashes=tuple(self.hashes[row] for row in rows),
+            crop_px=self.crop_px,
+        )
+
+
+def load_cells(
+    manifest: Manifest,
+    *,
+    classes: Sequence[str],
+    size_px: int,
+    crop_px: int | None = None,
+    progress: Progress | None = None,
+) -> CellSet:
+    """Read the cells of the given classes and the unlabelled ones; cells of other classes are left out.
+
+    Args:
+        manifest: images of one scale.
+        classes: class names in the order of the labels.
+        size_px: side S of the cells that are returned.
+        crop_px: side of the central square that is cut out before resizing, in pixels of the file. None takes the
+            manifest's column `crop_px`, and where that is empty, `estimate_crop_px` of the whole manifest. State it
+            when parts of one site are loaded one by one: an estimate differs a little from part to part.
+        progress: called after each file.
+
+    Raises:
+        ManifestError: no cell is left, the cells have several scales, or a file is not the one that was indexed.
+        ImageError: a file cannot be read.
+    """
+    if len(set(classes)) != len(classes):
+        raise ManifestError(f"expected each class once, got {list(classes)}; remove the repeated ones")
+    wanted = _of_classes(manifest, classes)
+    side = crop_px if crop_px is not None else _crop_px_of(manifest, wanted)
+    index = {name: label for label, name in enumerate(classes)}
+    images = np.empty((len(wanted), size_px, size_px, 3), dtype=np.uint8)
+    hashes = []
+    rows = zip(wanted.paths(), wanted.column("sha256"), strict=True)
+    for row, (path, known_hash) in enumerate(rows):
+        found_hash = sha256_of(path)
+        if known_hash and known_hash != found_hash:
+            raise ManifestError(
+                f"expected the file that was indexed (sha256 {known_hash[:12]}...) at {path}, got another "
+                f"({found_hash[:12]}...); restore the file or index the folder again"
+            )
+        images[row] = scale_matched(read_image(path), side, size_px)
+        hashes.append(found_hash)
+        if progress is not None:
+            progress(row + 1, len(wanted))
+    labels = np.array([index.get(name, UNKNOWN) for name in wanted.column("class")], dtype=np.int64)
+    return CellSet(images, labels, tuple(classes), tuple(wanted.column("path")), tuple(hashes), side)
+
+
+def estimate_crop_px(manifest: Manifest, *, sample: int = SCALE_SAMPLE) -> int:
+    """Estimate the crop side, in pixels, at which this site's nuclei are about as large as those of any other site.
+
+    Measures the nuclei of at most `sample` images (always the same ones, whatever the order of the rows).
+
+    Raises:
+        ManifestError: the manifest has several sites, or no nucleus was found.
+        ImageError: a file cannot be read.
+    """
+    sites = sorted(set(manifest.column("site")))
+    if len(sites) != 1:
+        raise ManifestError(f"expected the images of one site to estimate their scale, got {sites}; select one")
+    diameters = [nucleus_diameter_px(read_image(path)) for path in sampled(manifest, sample).paths()]
+    found = [diameter for diameter in diameters if diameter is not None]
+    if not found:
+        raise ManifestError(
+            f"expected nuclei in the images of {sites[0]!r} to estimate their scale, got none in "
+            f"{len(diameters)} images; state crop_px"
+        )
+    return propose_crop_px(found)
+
+
+def sampled(manifest: Manifest, count: int) -> Manifest:
+    """Return at most `count` rows, drawn as if at random but always the same, whatever the order of the rows."""
+    keys = [hashlib.sha256(path.encode()).digest() for path in manifest.column("path")]
+    chosen = set(sorted(range(len(keys)), key=keys.__getitem__)[:count])
+    return manifest.select([row in chosen for row in range(len(keys))])
+
+
+def _of_classes(manifest: Manifest, classes: Sequence[str]) -> Manifest:
+    names = manifest.column("class")
+    wanted = manifest.select([name == "" or name in classes for name in names])
+    if len(wanted) == 0:
+        found = sorted(set(names))
+        near = [name for wish in classes for name in difflib.get_close_matches(wish, found, n=1)]
+        hint = f"; did you mean {', '.join(map(repr, near))}?" if near else "; state classes of this manifest"
+        raise ManifestError(f"expected cells of the classes {list(classes)}, got only {found or 'no cells'}{hint}")
+    return wanted
+
+
+def _crop_px_of(manifest: Manifest, wanted: Manifest) -> int:
+    """Return the one scale that the manifest states for the wanted cells, or the estimate where it states none."""
+    stated = set(wanted.column("crop_px"))
+    if stated == {None}:
+        return estimate_crop_px(manifest)
+    if len(stated) != 1:
+        values = sorted(str(value) if value else "nothing" for value in stated)
+        raise ManifestError(
+            f"expected one crop_px for all cells that are loaded together, got {', '.join(values)}; "
+            "select one site, or state crop_px"
+        )
+    return int(stated.pop())

@@ -1,0 +1,221 @@
+"""Splits of a manifest that do not leak: by patient or slide, with equal class mix, the same for any row order."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import polars as pl
+
+from hemabridge.data.manifest import Manifest, with_hashes
+from hemabridge.errors import SplitError
+
+Grouping: TypeAlias = Literal["patient", "slide", "none", "auto"]
+Stratum: TypeAlias = tuple[str, str]
+"""(site, class)."""
+
+_SUM_TOLERANCE = 1e-6
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Images that must stay together: `key` orders units, `counts` says how many images of each stratum it has."""
+
+    key: str
+    rows: tuple[int, ...]
+    counts: Mapping[Stratum, int]
+
+
+def split(
+    manifest: Manifest,
+    fractions: Mapping[str, float],
+    *,
+    seed: int,
+    group: Grouping = "auto",
+    together: Iterable[Sequence[str]] = (),
+) -> Manifest:
+    """Fill the column `split` so that each part gets its fraction of each class of each site.
+
+    Images of one patient (or slide) and copies of one file never come to two parts. The order in which groups are dealt
+    out comes from hashes of their names and the seed, so the order of the rows does not matter. Groups go to the part
+    that lacks most of the rarest class first: iterative stratification (Sechidis, Tsoumakas and Vlahavas, 2011,
+    ECML PKDD, doi:10.1007/978-3-642-23808-6_10), with groups in the place of examples, and so that each part gets a
+    group of each class as long as there are enough.
+
+    Args:
+        manifest: what to split; a split that it already has is replaced. Unknown file hashes are filled in.
+        fractions: part -> share of the images, above 0, together 1.
+        seed: another seed gives another split.
+        group: what must not come to two parts. `auto` takes, for each site, the patient where all its images have one,
+            else the slide where all have one, else the single image.
+        together: paths of images that belong together for another reason, such as near duplicates.
+
+    Raises:
+        SplitError: wrong fractions, a patient or slide that is unknown, or a part without a cell of some class.
+    """
+    _check_fractions(fractions)
+    hashed = with_hashes(manifest)
+    units = _units(hashed, seed, group, together)
+    assigned = _assign(units, fractions)
+    column = [""] * len(hashed)
+    for unit, part in zip(units, assigned, strict=True):
+        for row in unit.rows:
+            column[row] = part
+    done = Manifest(hashed.table.with_columns(pl.Series("split", column, dtype=pl.String)), hashed.root)
+    _check_classes(done, list(fractions))
+    return done
+
+
+def check_split(manifest: Manifest, *, group: Grouping = "auto") -> None:
+    """Make sure that no patient, no slide and no copy of a file is in two parts; images without a part do not count.
+
+    Args:
+        manifest: what has been split.
+        group: `auto` and `patient` check all three, `slide` slides and copies, `none` only copies of files.
+
+    Raises:
+        SplitError: one is.
+    """
+    hashed = with_hashes(manifest.select(pl.col("split") != ""))
+    keys = {"patient": ["site", "patient"], "slide": ["site", "patient", "slide"], "sha256": ["sha256"]}
+    left_out = {"auto": set(), "patient": set(), "slide": {"patient"}, "none": {"patient", "slide"}}[group]
+    for name in (name for name in keys if name not in left_out):
+        parts = (
+            hashed.table.filter(pl.col(name) != "")
+            .group_by(keys[name], maintain_order=True)
+            .agg(pl.col("split").unique().sort(), pl.col("path"))
+            .filter(pl.col("split").list.len() > 1)
+        )
+        if parts.height:
+            what = "copies of one file" if name == "sha256" else f"the images of a {name}"
+            shown = "; ".join(
+                f"{', '.join(row['path'][:_SHOWN])} in {' and '.join(row['split'])}"
+                for row in parts.head(_SHOWN).iter_rows(named=True)
+            )
+            raise SplitError(
+                f"expected {what} to be in one part, got {parts.height} in several: {shown}; "
+                "split again (`hemabridge split`)"
+            )
+
+
+def _check_fractions(fractions: Mapping[str, float]) -> None:
+    if len(fractions) < 2 or any(not name.strip() for name in fractions):
+        raise SplitError(f"expected at least two named parts, got {list(fractions)}; for example train=0.8 test=0.2")
+    if not all(0 < share < 1 for share in fractions.values()) or abs(sum(fractions.values()) - 1) > _SUM_TOLERANCE:
+        raise SplitError(f"expected fractions above 0 that sum to 1, got {dict(fractions)}")
+
+
+def _units(manifest: Manifest, seed: int, group: Grouping, together: Iterable[Sequence[str]]) -> list[_Unit]:
+    """Join rows that share a group, a file hash or a place in `together`."""
+    names = _group_names(manifest, group)
+    hashes = manifest.column("sha256")
+    paths = manifest.column("path")
+    row_of = {path: row for row, path in enumerate(paths)}
+    together = list(together)
+    strangers = sorted({path for set_ in together for path in set_ if path not in row_of})
+    if strangers:
+        raise SplitError(f"expected the images that belong together in the manifest, got {strangers[:_SHOWN]}")
+    links: list[tuple[Hashable, int]] = [(name, row) for row, name in enumerate(names)]
+    links += [(("sha256", digest), row) for row, digest in enumerate(hashes)]
+    links += [(("together", number), row_of[path]) for number, set_ in enumerate(together) for path in set_]
+    strata = list(zip(manifest.column("site"), manifest.column("class"), strict=True))
+    units = []
+    for rows in _joined(len(names), links):
+        key = min(_order_key(seed, names[row]) for row in rows)
+        units.append(_Unit(key, tuple(rows), Counter(strata[row] for row in rows)))
+    return sorted(units, key=lambda unit: (unit.key, sorted(paths[row] for row in unit.rows)))
+
+
+def _group_names(manifest: Manifest, group: Grouping) -> list[tuple[str, ...]]:
+    """Name the group of each row; an image on its own is named by its content."""
+    sites = {site: manifest.select(pl.col("site") == site) for site in set(manifest.column("site"))}
+    level_of = {site: _level(images, group, site) for site, images in sites.items()}
+    # Slide numbers may begin anew for each patient; that is only known where every image has its patient.
+    nested = {site: all(images.column("patient")) for site, images in sites.items()}
+    names: list[tuple[str, ...]] = []
+    for row in manifest.table.iter_rows(named=True):
+        site, level = row["site"], level_of[row["site"]]
+        if level == "none":
+            names.append(("image", row["sha256"]))
+        elif level == "slide":
+            names.append(("slide", site, row["patient"] if nested[site] else "", row["slide"]))
+        else:
+            names.append(("patient", site, row["patient"]))
+    return names
+
+
+def _level(site_images: Manifest, group: Grouping, site: str) -> Literal["patient", "slide", "none"]:
+    if group == "none":
+        return "none"
+    candidates: tuple[Literal["patient", "slide"], ...] = ("patient", "slide") if group == "auto" else (group,)
+    for level in candidates:
+        known = sum(name != "" for name in site_images.column(level))
+        if known == len(site_images):
+            return level
+        if known or group != "auto":
+            raise SplitError(
+                f"expected the {level} of every image of site {site!r}, got {known} of {len(site_images)}; "
+                f"fill in the column {level}, or choose another group"
+            )
+    return "none"
+
+
+def _joined(count: int, links: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
+    """Return the connected sets of rows 0..count-1, where rows with the same key are linked."""
+    parent = list(range(count))
+
+    def find(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    first: dict[Hashable, int] = {}
+    for key, row in links:
+        parent[find(row)] = find(first.setdefault(key, row))
+    sets: dict[int, list[int]] = {}
+    for row in range(count):
+        sets.setdefault(find(row), []).append(row)
+    return list(sets.values())
+
+
+def _order_key(seed: int, name: tuple[str, ...]) -> str:
+    return hashlib.sha256(repr((seed, name)).encode()).hexdigest()
+
+
+def _assign(units: Sequence[_Unit], fractions: Mapping[str, float]) -> list[str]:
+    """Choose a part for each unit, which come in their hashed order."""
+    totals: Counter[Stratum] = Counter()
+    for unit in units:
+        totals.update(unit.counts)
+    need = {stratum: {part: share * total for part, share in fractions.items()} for stratum, total in totals.items()}
+    given: dict[Stratum, set[str]] = {stratum: set() for stratum in totals}
+    part_of: dict[int, str] = {}
+    for stratum in sorted(totals, key=lambda name: (totals[name], name)):
+        waiting = [i for i, unit in enumerate(units) if stratum in unit.counts and i not in part_of]
+        waiting.sort(key=lambda i: -units[i].counts[stratum])
+        for left, i in zip(range(len(waiting), 0, -1), waiting, strict=True):
+            empty = [part for part in fractions if part not in given[stratum]]
+            parts = empty if left <= len(empty) else list(fractions)
+            part = max(parts, key=need[stratum].__getitem__)
+            part_of[i] = part
+            for name, number in units[i].counts.items():
+                need[name][part] -= number
+                given[name].add(part)
+    return [part_of[i] for i in range(len(units))]
+
+
+def _check_classes(manifest: Manifest, parts: Sequence[str]) -> None:
+    rows = zip(manifest.column("site"), manifest.column("class"), manifest.column("split"), strict=True)
+    counts = Counter(rows)
+    for site, name in sorted({(site, name) for site, name, _ in counts}):
+        empty = [part for part in parts if not counts[site, name, part]]
+        if empty:
+            total = sum(counts[site, name, part] for part in parts)
+            what = f"class {name!r}" if name else "unlabelled images"
+            raise SplitError(
+                f"expected cells of {what} of site {site!r} in every part, got none in {' and '.join(empty)} "
+                f"({total} in all); leave that class out, or use fewer parts or another group"
+            )
