@@ -1,0 +1,117 @@
+"""Lamp, lens and camera: from transmitted light to the RGB file that a laboratory exports."""
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.ndimage import gaussian_filter
+
+from hemabridge.data.simulate.canvas import FIELD_UM
+from hemabridge.data.simulate.stain import WAVELENGTHS_NM
+from hemabridge.imaging.standardizer import UInt8Image
+
+_SECOND_RADIATION_CONSTANT_NM_K = 1.4388e7
+_SENSOR_WIDTH_NM = 32.0
+
+
+class Camera(BaseModel):
+    """A microscope's lamp, focus and camera.
+
+    Attributes:
+        lamp_kelvin: colour temperature of the lamp (black body).
+        sensor_nm: wavelengths at which the red, green and blue pixels see best.
+        clear_field_rgb: what empty glass looks like, 0..255: exposure and white balance in one.
+        saturation: colour matrix of the camera; 1 leaves colours as the sensor saw them.
+        gamma: exponent of the tone curve; larger is lighter mid-tones.
+        flare: stray light as a fraction of the full light; it lifts the darkest tones.
+        blur_um: standard deviation of the optical blur.
+        sharpening: weight of the camera's unsharp mask.
+        shading: loss of light from the upper left to the lower right corner, as a fraction.
+        noise: standard deviation of the sensor noise in mid-grey, in 8-bit steps.
+        jpeg_quality: 1..95 (Pillow's scale), or None for files without loss.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lamp_kelvin: float = Field(default=5200.0, ge=1500.0, le=12000.0)
+    sensor_nm: tuple[float, float, float] = (605.0, 540.0, 462.0)
+    clear_field_rgb: tuple[float, float, float] = (254.0, 231.0, 204.0)
+    saturation: float = Field(default=1.0, ge=0.0, le=3.0)
+    gamma: float = Field(default=1.8, ge=0.5, le=4.0)
+    flare: float = Field(default=0.002, ge=0.0, le=0.5)
+    blur_um: float = Field(default=0.10, ge=0.0, le=2.0)
+    sharpening: float = Field(default=0.5, ge=0.0, le=3.0)
+    shading: float = Field(default=0.02, ge=0.0, le=0.6)
+    noise: float = Field(default=1.5, ge=0.0, le=30.0)
+    jpeg_quality: int | None = Field(default=90, ge=1, le=95)
+
+
+def expose(transmitted: NDArray[np.float32], camera: Camera, size_px: int) -> NDArray[np.float32]:
+    """Return the noiseless picture, float32[size_px, size_px, 3], 0..255.
+
+    Args:
+        transmitted: fraction of light left, float32[wavelengths, P, P] with P a multiple of `size_px`.
+        camera: the instrument.
+        size_px: side of the picture.
+    """
+    side = transmitted.shape[-1]
+    weights = _response(camera)
+    linear = (weights @ transmitted.reshape(len(WAVELENGTHS_NM), -1)).reshape(3, side, side)
+    if camera.blur_um > 0:
+        sigma = camera.blur_um * side / FIELD_UM
+        linear = np.stack([gaussian_filter(plane, sigma, mode="nearest", truncate=3.0) for plane in linear])
+    factor = side // size_px
+    linear = linear.reshape(3, size_px, factor, size_px, factor).mean(axis=(2, 4), dtype=np.float32)
+    linear *= _shading(size_px, camera.shading)
+    return _develop(linear, camera).transpose(1, 2, 0)
+
+
+def digitize(picture: NDArray[np.float32]) -> UInt8Image:
+    """Round a picture (0..255) to 8 bits."""
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def record(picture: NDArray[np.float32], camera: Camera, rng: np.random.Generator) -> UInt8Image:
+    """Return the file that the camera writes: shot noise, then 8 bits, then JPEG.
+
+    The noise variance grows with the signal (photons are counted), plus a constant part of the electronics.
+    """
+    brightness = np.clip(picture, 0.0, 255.0) / 127.5
+    deviation = camera.noise * np.sqrt(0.3 + 0.7 * brightness)
+    noisy = picture + deviation * rng.standard_normal(picture.shape, dtype=np.float32)
+    image = digitize(noisy)
+    if camera.jpeg_quality is None:
+        return image
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=camera.jpeg_quality, subsampling=0)
+    return np.asarray(Image.open(buffer), dtype=np.uint8)
+
+
+def _response(camera: Camera) -> NDArray[np.float32]:
+    # Rows sum to 1, so that clear glass is white before the white balance, whatever the lamp.
+    nm = WAVELENGTHS_NM.astype(np.float64)
+    lamp = nm**-5.0 / np.expm1(_SECOND_RADIATION_CONSTANT_NM_K / (nm * camera.lamp_kelvin))
+    peaks = np.asarray(camera.sensor_nm)[:, None]
+    seen = lamp * np.exp(-(((nm[None, :] - peaks) / _SENSOR_WIDTH_NM) ** 2) / 2.0)
+    response: NDArray[np.float32] = (seen / seen.sum(axis=1, keepdims=True)).astype(np.float32)
+    return response
+
+
+def _shading(size_px: int, loss: float) -> NDArray[np.float32]:
+    ramp = np.linspace(0.0, 0.5, size_px, dtype=np.float32)
+    return 1.0 - loss * (ramp[:, None] + ramp[None, :])
+
+
+def _develop(linear: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
+    lifted = (linear + camera.flare) / (1.0 + camera.flare)
+    grey = lifted.mean(axis=0, keepdims=True)
+    lifted = np.clip(grey + camera.saturation * (lifted - grey), 1e-4, None)
+    picture: NDArray[np.float32] = lifted ** (1.0 / camera.gamma)
+    picture *= np.asarray(camera.clear_field_rgb, dtype=np.float32)[:, None, None]
+    if camera.sharpening > 0:
+        sigma = 0.18 * picture.shape[-1] / FIELD_UM
+        soft = np.stack([gaussian_filter(plane, sigma, mode="nearest", truncate=3.0) for plane in picture])
+        picture += camera.sharpening * (picture - soft)
+    return picture
