@@ -3,11 +3,19 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hemabridge.errors import InputError
 
 FORMAT_VERSION = 1
+
+Mode: TypeAlias = Literal["strict", "transductive", "none"]
+"""Whether the translator saw the scored images; `evaluation.rows.work_out_mode` tells."""
+
+# What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Row:
         seed: the study's seed.
     """
 
+    __pydantic_config__ = _STRICT
+
     site: str
     part: str
     classifier: str
@@ -42,7 +52,7 @@ class Row:
     balanced_accuracy: float
     recall: dict[str, float | None]
     interval: tuple[float, float]
-    mode: str
+    mode: Mode
     seed: int
 
 
@@ -53,6 +63,8 @@ class PairedTest:
     `rescued` cells were wrong on the original and right re-stained; `broken` the other way round. `p_holm` is
     corrected over all paired tests of the study (Holm 1979).
     """
+
+    __pydantic_config__ = _STRICT
 
     site: str
     classifier: str
@@ -68,6 +80,8 @@ class PairedTest:
 @dataclass(frozen=True)
 class Confusion:
     """Counts[true][predicted] of the row with the same keys."""
+
+    __pydantic_config__ = _STRICT
 
     site: str
     classifier: str
@@ -85,6 +99,8 @@ class Closeness:
     `psnr_db` in decibels (higher is nearer), `delta_e_2000` is the mean CIEDE2000 colour difference (lower is nearer).
     """
 
+    __pydantic_config__ = _STRICT
+
     images: str
     snapshot: str | None
     n: int
@@ -95,6 +111,8 @@ class Closeness:
 @dataclass(frozen=True)
 class StudyResults:
     """All that a study found. `facts` holds what the report states beside the tables (counts, seconds, versions)."""
+
+    __pydantic_config__ = _STRICT
 
     name: str
     classes: tuple[str, ...]
@@ -117,26 +135,25 @@ class StudyResults:
         """
         try:
             data = json.loads(text)
-            if data.pop("format") != FORMAT_VERSION:
-                raise InputError(f"expected results of format {FORMAT_VERSION}, got another; run the study again")
-            return cls(
-                name=data["name"],
-                classes=tuple(data["classes"]),
-                rows=tuple(Row(**{**row, "interval": tuple(row["interval"])}) for row in data["rows"]),
-                paired=tuple(PairedTest(**row) for row in data["paired"]),
-                confusions=tuple(
-                    Confusion(
-                        **{**row, "classes": tuple(row["classes"]), "counts": tuple(tuple(c) for c in row["counts"])}
-                    )
-                    for row in data["confusions"]
-                ),
-                closeness=tuple(Closeness(**row) for row in data["closeness"]),
-                facts=data["facts"],
-            )
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            version = data.pop("format", None) if isinstance(data, dict) else None
+        except json.JSONDecodeError as error:
+            raise InputError(f"expected the results.json of a study, got something else: {error}") from error
+        if version != FORMAT_VERSION:
+            raise InputError(f"expected results of format {FORMAT_VERSION}, got {version!r}; run the study again")
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(data))
+        except ValidationError as error:
             raise InputError(f"expected the results.json of a study, got something else: {error}") from error
 
     @classmethod
     def read(cls, path: Path) -> "StudyResults":
-        """Read `results.json`."""
-        return cls.from_json(path.read_text(encoding="utf-8"))
+        """Read `results.json`.
+
+        Raises:
+            InputError: the file cannot be read, or does not hold such results.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"expected the results.json of a study at {path}: {error}") from error
+        return cls.from_json(text)

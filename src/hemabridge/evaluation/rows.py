@@ -1,0 +1,144 @@
+"""From predictions to the rows of a study: pure functions, no files, no torch."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+
+from hemabridge.evaluation.predictions import Predictions
+from hemabridge.evaluation.results import Confusion, Mode, PairedTest, Row
+from hemabridge.metrics.classification import accuracy, balanced_accuracy, confusion_counts, recall_per_class
+from hemabridge.metrics.statistics import holm, mcnemar_exact, wilson_interval
+
+ORIGINAL = "original"
+"""`images` of a run on images that no method touched."""
+
+
+def work_out_mode(scored_hashes: Collection[str], seen_hashes: Collection[str] | None) -> Mode:
+    """Tell from file hashes whether a translator saw the images that are scored.
+
+    Args:
+        scored_hashes: SHA-256 of every scored file.
+        seen_hashes: SHA-256 of every file that the translator was trained on; None where no translator is involved.
+
+    Returns:
+        `none` without a translator, `strict` if it saw none of the scored files, `transductive` if it saw any of them.
+
+    Raises:
+        ValueError: a hash is empty, so that nobody can know.
+    """
+    if seen_hashes is None:
+        return "none"
+    if "" in scored_hashes or "" in seen_hashes:
+        raise ValueError("expected the SHA-256 of every file, got an empty one; index the folder again")
+    return "strict" if set(scored_hashes).isdisjoint(seen_hashes) else "transductive"
+
+
+def make_row(predictions: Predictions, classes: Sequence[str], *, mode: Mode, seed: int) -> Row:
+    """Score one run: accuracy with its 95% Wilson interval, balanced accuracy, recall of every class.
+
+    Raises:
+        ValueError: there is no cell, or the number of classes differs from that of the predictions.
+    """
+    _check_classes(predictions, classes)
+    truth, predicted = predictions.truth, predictions.predicted
+    return Row(
+        site=predictions.site,
+        part=predictions.part,
+        classifier=predictions.classifier,
+        images=predictions.images,
+        snapshot=predictions.snapshot,
+        labels_used=predictions.labels_used,
+        n=len(truth),
+        accuracy=accuracy(truth, predicted),
+        balanced_accuracy=balanced_accuracy(truth, predicted, len(classes)),
+        recall=recall_per_class(truth, predicted, classes),
+        interval=wilson_interval(int(np.sum(truth == predicted)), len(truth)),
+        mode=mode,
+        seed=seed,
+    )
+
+
+def make_confusion(predictions: Predictions, classes: Sequence[str]) -> Confusion:
+    """Count true against predicted classes of one run.
+
+    Raises:
+        ValueError: the number of classes differs from that of the predictions.
+    """
+    _check_classes(predictions, classes)
+    counts = confusion_counts(predictions.truth, predictions.predicted, len(classes))
+    return Confusion(
+        site=predictions.site,
+        classifier=predictions.classifier,
+        images=predictions.images,
+        snapshot=predictions.snapshot,
+        labels_used=predictions.labels_used,
+        classes=tuple(classes),
+        counts=tuple(tuple(int(count) for count in row) for row in counts),
+    )
+
+
+def paired_tests(predictions: Iterable[Predictions]) -> tuple[PairedTest, ...]:
+    """Test every run on re-stained images against the same classifier on the originals of the same cells.
+
+    "The same classifier" has the same name and the same number of labels of the site behind it. Holm's correction runs
+    over all tests that are returned, so hand in all runs of one study at once.
+
+    Args:
+        predictions: runs of one part of the split; cells are matched by id, in any order.
+
+    Raises:
+        ValueError: runs of several parts, a run twice, re-stained images without their originals, or other cells.
+    """
+    runs = list(predictions)
+    if len({run.part for run in runs}) > 1:
+        raise ValueError(f"expected predictions of one part, got {sorted({run.part for run in runs})}")
+    if len({run.run for run in runs}) != len(runs):
+        raise ValueError("expected every run once, got one twice")
+    originals = {(run.site, run.classifier, run.labels_used): run for run in runs if run.images == ORIGINAL}
+    pairs = []
+    for run in runs:
+        if run.images == ORIGINAL:
+            continue
+        original = originals.get((run.site, run.classifier, run.labels_used))
+        if original is None:
+            raise ValueError(f"expected predictions on the original images for {run.run}, got none")
+        pairs.append((run, *count_changed(original, run)))
+    p_values = [mcnemar_exact(rescued, broken) for _, rescued, broken in pairs]
+    return tuple(
+        PairedTest(
+            site=run.site,
+            classifier=run.classifier,
+            images=run.images,
+            snapshot=run.snapshot,
+            labels_used=run.labels_used,
+            rescued=rescued,
+            broken=broken,
+            p=p,
+            p_holm=p_holm,
+        )
+        for (run, rescued, broken), p, p_holm in zip(pairs, p_values, holm(p_values), strict=True)
+    )
+
+
+def count_changed(original: Predictions, restained: Predictions) -> tuple[int, int]:
+    """Count the cells that re-staining rescued (wrong, then right) and broke (right, then wrong); matched by id.
+
+    Raises:
+        ValueError: the two runs hold other cells, or other true classes for them.
+    """
+    place = {cell: index for index, cell in enumerate(original.ids)}
+    if place.keys() != set(restained.ids):
+        raise ValueError(f"expected the same cells in {original.run} and {restained.run}, got others")
+    order = np.array([place[cell] for cell in restained.ids], dtype=np.int64)
+    if not np.array_equal(original.truth[order], restained.truth):
+        raise ValueError(f"expected the same true classes in {original.run} and {restained.run}, got others")
+    was_right = (original.predicted == original.truth)[order]
+    is_right = restained.predicted == restained.truth
+    return int(np.sum(~was_right & is_right)), int(np.sum(was_right & ~is_right))
+
+
+def _check_classes(predictions: Predictions, classes: Sequence[str]) -> None:
+    if predictions.probabilities.shape[1] != len(classes):
+        raise ValueError(
+            f"expected {len(classes)} classes in {predictions.run}, got {predictions.probabilities.shape[1]}"
+        )
