@@ -55,6 +55,27 @@ def roughen(depth_um: Field, canvas: Canvas, rng: np.random.Generator, amplitude
     return depth_um + amplitude_um * canvas.noise(rng, scale_um)
 
 
+def fringe(canvas: Canvas, rng: np.random.Generator, *, length_um: float, hairs: int, spread: float) -> Field:
+    """Return what to add to a depth field around the origin so that hairs grow from the edge.
+
+    Args:
+        canvas: the grid.
+        rng: source of randomness.
+        length_um: mean length of the hairs.
+        hairs: how many would stand around the whole cell.
+        spread: about which part of the edge has hairs: radians to both sides of a random pole.
+    """
+    angle = np.arctan2(canvas.y, canvas.x)
+    around: Field = (angle * (hairs / (2.0 * math.pi)) + hairs) % hairs
+    slot = around.astype(np.intp)
+    lengths = length_um * rng.gamma(2.0, 0.5, hairs).astype(np.float32)
+    lengths[rng.random(hairs) < 0.35] = 0.0
+    middles = rng.uniform(0.35, 0.65, hairs).astype(np.float32)
+    pole: Field = np.exp((np.cos(angle - rng.uniform(0, 2 * math.pi)) - 1.0) * (2.0 / spread**2))
+    peak: Field = np.clip(1.0 - np.abs(around - slot - middles[slot]) * 3.0, 0.0, None)
+    return lengths[slot] * peak * np.sqrt(peak) * pole
+
+
 def chain(discs: list[Disc], *, waist: float, steps: int) -> list[Disc]:
     """Join discs in a row by `steps` smaller discs between neighbours, narrowest (`waist`, a fraction) half-way."""
     joined = discs[:1]

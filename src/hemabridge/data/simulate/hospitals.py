@@ -43,8 +43,8 @@ _ALL = (
     ),
     Hospital(
         name="blue-shifted",
-        bath=StainBath(azure_b=1.25, eosin_y=0.7, complex_formed=0.45, ph=7.15),
-        camera=Camera(lamp_kelvin=6800, clear_field_rgb=(214, 222, 240), noise=3.0),
+        bath=StainBath(azure_b=1.1, eosin_y=0.75, complex_formed=0.6, ph=7.0),
+        camera=Camera(lamp_kelvin=6800, clear_field_rgb=(216, 222, 238), saturation=0.75, flare=0.02, noise=3.0),
     ),
     Hospital(
         name="pale",

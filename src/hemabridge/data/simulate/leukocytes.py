@@ -1,4 +1,8 @@
-"""The classes of leukocyte, each painted as thickness maps of the structures that take up dye."""
+"""The classes of leukocyte, each painted as thickness maps of the structures that take up dye.
+
+Sizes, nuclei, granules and cytoplasm follow the usual descriptions of stained films (Bain 2015, Blood Cells, 5th
+edition).
+"""
 
 import math
 from collections.abc import Callable
@@ -8,26 +12,22 @@ from typing import Final
 
 import numpy as np
 
-from hemabridge.data.simulate import nuclei
 from hemabridge.data.simulate.canvas import Canvas, Field
-from hemabridge.data.simulate.geometry import Disc, edge, ellipse, intersect, roughen
-from hemabridge.data.simulate.nuclei import Chromatin
+from hemabridge.data.simulate.geometry import Disc, edge, ellipse, fringe, intersect, roughen
+from hemabridge.data.simulate.nuclei import Chromatin, Nucleus, cleft, kidney, oval, paint_nucleus, segmented
 from hemabridge.data.simulate.stain import Structure
-
-Layers = dict[Structure, Field]
-"""Thickness of each structure that a cell has."""
 
 
 @dataclass(frozen=True)
 class Leukocyte:
-    """One painted leukocyte: its layers and how far it reaches from the centre.
+    """One painted leukocyte.
 
     Attributes:
-        layers: thickness per structure.
+        layers: thickness of each structure that it has.
         coverage: 0..1, where the cell lies.
     """
 
-    layers: Layers
+    layers: dict[Structure, Field]
     coverage: Field
 
 
@@ -35,15 +35,15 @@ Painter = Callable[[Canvas, np.random.Generator, float, list[Disc]], Leukocyte]
 """Paints a leukocyte of the given radius (µm) among red cells."""
 
 
-def _outline(canvas: Canvas, rng: np.random.Generator, radius: float, *, uneven: float, fine: float = 0.06) -> Field:
+def _outline(canvas: Canvas, rng: np.random.Generator, radius: float, *, uneven: float, fine: float = 0.04) -> Field:
     disc = Disc(0.0, 0.0, radius)
-    depth = ellipse(canvas, disc, aspect=1.0 + abs(rng.normal(0.0, 0.08)), angle=rng.uniform(0, math.pi))
-    return roughen(roughen(depth, canvas, rng, uneven, 3.5), canvas, rng, fine, 0.6)
+    depth = ellipse(canvas, disc, aspect=1.0 + abs(rng.normal(0.0, 0.09)), angle=rng.uniform(0, math.pi))
+    return roughen(roughen(depth, canvas, rng, uneven, 4.5), canvas, rng, fine, 0.5)
 
 
 def _moulded(canvas: Canvas, depth: Field, red_cells: list[Disc]) -> Field:
     for cell in red_cells:
-        depth = intersect(depth, -ellipse(canvas, Disc(cell.x, cell.y, cell.radius + 0.1)), 0.5)
+        depth = intersect(depth, -ellipse(canvas, Disc(cell.x, cell.y, cell.radius + 0.05)), 0.5)
     return depth
 
 
@@ -52,153 +52,155 @@ def _away(rng: np.random.Generator, distance: float) -> tuple[float, float]:
     return distance * math.cos(angle), distance * math.sin(angle)
 
 
+def _grainy(canvas: Canvas, rng: np.random.Generator, contrast: float) -> Field:
+    """Cytoplasm as stains show it: a fine grain and soft clouds around 1."""
+    grain: Field = canvas.noise(rng, 0.28) + canvas.noise(rng, 0.55) + canvas.noise(rng, 2.0)
+    return 1.0 + 0.55 * contrast * grain
+
+
+def _dust(canvas: Canvas, rng: np.random.Generator, rarity: float) -> Field:
+    """Fine granules, 0..1, the fewer the larger `rarity`."""
+    peaks: Field = np.clip((canvas.noise(rng, 0.24) + 0.4 * canvas.noise(rng, 0.6) - rarity) * 0.6, 0.0, 1.0)
+    return peaks
+
+
+def _assemble(body: Field, nucleus: Nucleus, cytoplasm: dict[Structure, Field | float]) -> Leukocyte:
+    free = body * (1.0 - 0.9 * nucleus.coverage)
+    layers: dict[Structure, Field] = {structure: free * amount for structure, amount in cytoplasm.items()}
+    layers[Structure.CHROMATIN] = nucleus.chromatin * body
+    return Leukocyte(layers, body)
+
+
 def _neutrophil(canvas: Canvas, rng: np.random.Generator, radius: float, _: list[Disc]) -> Leukocyte:
-    depth = _outline(canvas, rng, radius, uneven=0.22)
-    body = edge(depth, 0.2)
-    nucleus = nuclei.segmented(canvas, rng, int(rng.choice((2, 3, 4, 5), p=(0.15, 0.42, 0.33, 0.10))), radius)
-    chromatin = nuclei.stain_chromatin(canvas, rng, nucleus, Chromatin(1.0, 0.62, 0.16, 0.55, 0.15))
-    mottle = canvas.noise(rng, 0.45)
-    dust = edge(mottle + canvas.noise(rng, 0.28) - 1.7, 0.7)
-    ground = 0.95 + 0.16 * mottle + 0.12 * canvas.noise(rng, 1.8)
-    return Leukocyte(
-        {
-            Structure.CHROMATIN: chromatin,
-            Structure.PROTEIN: body * ground,
-            Structure.RNA: body * 0.06,
-            Structure.AZUROPHIL: body * (0.12 + dust * rng.uniform(0.35, 0.9)),
-        },
-        body,
-    )
+    body = edge(_outline(canvas, rng, radius, uneven=0.2), 0.28)
+    lobes = int(rng.choice((2, 3, 4, 5), p=(0.18, 0.42, 0.31, 0.09)))
+    nucleus = paint_nucleus(canvas, rng, segmented(canvas, rng, lobes, radius), Chromatin(0.95, open=0.05))
+    granules = 0.10 + _dust(canvas, rng, rng.uniform(0.5, 1.2)) * rng.uniform(0.35, 0.8)
+    ground = rng.uniform(0.6, 1.0) * _grainy(canvas, rng, 0.14)
+    blue = rng.uniform(0.03, 0.12)
+    return _assemble(body, nucleus, {Structure.PROTEIN: ground, Structure.RNA: blue, Structure.AZUROPHIL: granules})
 
 
 def _eosinophil(canvas: Canvas, rng: np.random.Generator, radius: float, _: list[Disc]) -> Leukocyte:
-    depth = _outline(canvas, rng, radius, uneven=0.18)
-    distance, mark = canvas.grains(rng, 0.62)
-    depth = depth + 0.18 * (0.35 - distance)
-    body = edge(depth, 0.2)
-    nucleus = nuclei.segmented(canvas, rng, int(rng.choice((2, 3), p=(0.8, 0.2))), radius)
-    chromatin = nuclei.stain_chromatin(canvas, rng, nucleus, Chromatin(0.92, 0.6, 0.14, 0.45, 0.12))
-    bare = edge(canvas.noise(rng, 2.6) - rng.uniform(0.9, 2.4), 0.5)
-    granules = edge(0.36 - distance, 0.16) * (0.6 + 0.55 * mark)
-    over = 1.0 - 0.6 * np.clip(chromatin, 0.0, 1.0)
-    return Leukocyte(
-        {
-            Structure.CHROMATIN: chromatin,
-            Structure.PROTEIN: body * 0.35,
-            Structure.RNA: body * (0.08 + 0.25 * bare),
-            Structure.EOSINOPHIL: body * (0.3 + granules) * (1.0 - bare) * over,
-        },
-        body,
-    )
+    distance, mark = canvas.grains(rng, 0.55)
+    body = edge(_outline(canvas, rng, radius, uneven=0.16) + 0.25 * (0.3 - distance), 0.2)
+    lobes = int(rng.choice((2, 3), p=(0.8, 0.2)))
+    nucleus = paint_nucleus(canvas, rng, segmented(canvas, rng, lobes, radius), Chromatin(0.85, open=0.2, rim=0.2))
+    bare = edge(canvas.noise(rng, 1.9) - rng.uniform(1.5, 3.0), 1.5)
+    granules = (0.42 + edge(0.34 - distance, 0.24) * (0.25 + 0.6 * mark)) * (1.0 - 0.85 * bare)
+    layers: dict[Structure, Field | float] = {
+        Structure.EOSINOPHIL: granules * _grainy(canvas, rng, 0.06),
+        Structure.PROTEIN: 0.25,
+        Structure.RNA: 0.04 + 0.22 * bare,
+        Structure.AZUROPHIL: 0.04,
+    }
+    return _assemble(body, nucleus, layers)
 
 
 def _basophil(canvas: Canvas, rng: np.random.Generator, radius: float, _: list[Disc]) -> Leukocyte:
+    distance, mark = canvas.grains(rng, 0.5)
+    kept = mark + 0.12 * canvas.noise(rng, 1.6) > rng.uniform(-0.1, 0.3)
+    room = np.where(kept, 0.24 + 0.14 * mark, np.float32(-0.3)) - distance
     depth = _outline(canvas, rng, radius, uneven=0.2)
-    distance, mark = canvas.grains(rng, 0.8)
-    size = 0.16 + 0.36 * mark
-    kept = mark > rng.uniform(0.02, 0.4)
-    granules = edge(size - distance, 0.14) * kept
-    depth = np.maximum(depth, np.minimum(depth + 0.55, (size - distance) * kept))
+    depth = np.maximum(depth - 0.12, np.minimum(depth + 0.35, room))
     body = edge(depth, 0.18)
-    nucleus = nuclei.segmented(canvas, rng, int(rng.choice((2, 3))), radius * 1.12)
-    chromatin = nuclei.stain_chromatin(canvas, rng, nucleus, Chromatin(0.72, 0.8, 0.12, 0.3, 0.0))
-    return Leukocyte(
-        {
-            Structure.CHROMATIN: chromatin * body,
-            Structure.PROTEIN: body * 0.7,
-            Structure.AZUROPHIL: body * 0.35,
-            Structure.BASOPHIL: body * granules * rng.uniform(0.7, 1.0),
-        },
-        body,
-    )
+    shape = segmented(canvas, rng, int(rng.choice((2, 3))), radius * 1.1)
+    nucleus = paint_nucleus(canvas, rng, shape, Chromatin(0.7, clumps_um=0.4, gaps=0.45, rim=0.0))
+    cell = _assemble(body, nucleus, {Structure.PROTEIN: 0.8, Structure.AZUROPHIL: 0.4 + 0.14 * canvas.noise(rng, 0.8)})
+    cell.layers[Structure.BASOPHIL] = body * edge(room, 0.2) * (1.0 - 0.55 * nucleus.coverage) * rng.uniform(0.6, 0.95)
+    return cell
 
 
 def _monocyte(canvas: Canvas, rng: np.random.Generator, radius: float, red_cells: list[Disc]) -> Leukocyte:
-    depth = _moulded(canvas, _outline(canvas, rng, radius, uneven=0.55, fine=0.1), red_cells)
-    body = edge(depth, 0.22)
-    nucleus = intersect(nuclei.kidney(canvas, rng, radius * rng.uniform(0.62, 0.72)), depth - 0.3, 0.4)
-    chromatin = nuclei.stain_chromatin(canvas, rng, nucleus, Chromatin(0.72, 0.55, 0.20, 0.4, 0.22))
-    holes = canvas.zeros()
-    for _ in range(int(rng.poisson(2.2))):
-        x, y = _away(rng, radius * rng.uniform(0.35, 0.85))
-        hole = ellipse(canvas, Disc(x, y, rng.uniform(0.25, 0.75)))
-        np.maximum(holes, edge(hole, 0.18), out=holes)
-    solid = 1.0 - 0.85 * holes
-    mottle = canvas.noise(rng, 0.4)
-    ground = 0.45 + 0.09 * mottle + 0.08 * canvas.noise(rng, 1.5)
-    dust = edge(mottle + canvas.noise(rng, 0.3) - 2.2, 0.6)
-    return Leukocyte(
-        {
-            Structure.CHROMATIN: chromatin * solid,
-            Structure.RNA: body * ground * solid * rng.uniform(0.8, 1.25),
-            Structure.PROTEIN: body * 0.1,
-            Structure.AZUROPHIL: body * dust * solid * 0.5,
-        },
-        body,
+    depth = _moulded(canvas, _outline(canvas, rng, radius, uneven=0.4, fine=0.05), red_cells)
+    shape = intersect(kidney(canvas, rng, radius * rng.uniform(0.64, 0.74)), depth - 0.3, 0.4)
+    nucleus = paint_nucleus(
+        canvas, rng, shape, Chromatin(rng.uniform(0.62, 0.82), contrast=0.18, gaps=0.6, open=0.4, rim=0.3)
     )
+    solid = 1.0 - 0.9 * _vacuoles(canvas, rng, radius)
+    body = edge(depth, 0.25)
+    blue = rng.uniform(0.2, 0.5) * (1.0 + 0.5 * np.exp(-np.clip(depth, 0.0, None) / 0.8)) * _grainy(canvas, rng, 0.14)
+    layers: dict[Structure, Field | float] = {
+        Structure.RNA: blue * solid,
+        Structure.PROTEIN: rng.uniform(0.15, 0.45) * solid,
+        Structure.AZUROPHIL: (0.06 + 0.6 * _dust(canvas, rng, 1.0)) * solid,
+    }
+    cell = _assemble(body, nucleus, layers)
+    cell.layers[Structure.CHROMATIN] *= solid
+    return cell
+
+
+def _vacuoles(canvas: Canvas, rng: np.random.Generator, radius: float) -> Field:
+    holes = canvas.zeros()
+    for _ in range(int(rng.poisson(rng.choice((0.4, 3.5))))):
+        x, y = _away(rng, radius * rng.uniform(0.5, 0.9))
+        hole = ellipse(canvas, Disc(x, y, rng.uniform(0.2, 0.75)), aspect=rng.uniform(1.0, 1.3))
+        np.maximum(holes, edge(hole, 0.16), out=holes)
+    return holes
 
 
 def _basophilic(canvas: Canvas, rng: np.random.Generator, depth: Field, centre: float, rim: float) -> Field:
     """Cytoplasm rich in RNA: `centre` thick inside, `rim` thick at the edge."""
     towards: Field = np.exp(-np.clip(depth, 0.0, None) / 0.9)
-    mottle = 1.0 + 0.14 * canvas.noise(rng, 0.5) + 0.12 * canvas.noise(rng, 1.6)
-    return edge(depth, 0.18) * (centre + (rim - centre) * towards) * mottle
+    return (centre + (rim - centre) * towards) * _grainy(canvas, rng, 0.10)
 
 
 def _lymphocyte(canvas: Canvas, rng: np.random.Generator, radius: float, _: list[Disc]) -> Leukocyte:
-    depth = _outline(canvas, rng, radius, uneven=0.16, fine=0.14)
-    x, y = _away(rng, radius * rng.uniform(0.0, 0.08))
-    nucleus = nuclei.oval(canvas, rng, Disc(x, y, radius * rng.uniform(0.80, 0.9)), aspect=1.1, uneven_um=0.15)
-    nucleus = np.minimum(nucleus, depth - 0.1)
-    chromatin = nuclei.stain_chromatin(canvas, rng, nucleus, Chromatin(1.02, 0.75, 0.15, 0.3, 0.12))
-    rna = _basophilic(canvas, rng, depth, rng.uniform(0.5, 0.8), rng.uniform(0.7, 1.1))
-    return Leukocyte({Structure.CHROMATIN: chromatin, Structure.RNA: rna}, edge(depth, 0.18))
+    depth = _outline(canvas, rng, radius, uneven=0.14)
+    if rng.random() < 0.35:
+        depth = depth + fringe(canvas, rng, length_um=0.45, hairs=46, spread=rng.uniform(0.6, 2.0))
+    x, y = _away(rng, radius * rng.uniform(0.0, 0.12))
+    disc = Disc(x, y, radius * rng.uniform(0.82, 0.97))
+    shape = np.minimum(oval(canvas, rng, disc, aspect=rng.uniform(1.0, 1.2), uneven_um=0.14), depth - 0.08)
+    nucleus = paint_nucleus(canvas, rng, shape, Chromatin(rng.uniform(0.78, 1.05), contrast=0.18, gaps=0.5))
+    rna = _basophilic(canvas, rng, depth, rng.uniform(0.3, 0.75), rng.uniform(0.6, 1.1))
+    return _assemble(edge(depth, 0.18), nucleus, {Structure.RNA: rna})
 
 
 def _reactive(canvas: Canvas, rng: np.random.Generator, radius: float, red_cells: list[Disc]) -> Leukocyte:
-    depth = _moulded(canvas, _outline(canvas, rng, radius, uneven=0.6), red_cells)
-    x, y = _away(rng, radius * rng.uniform(0.08, 0.25))
+    depth = _moulded(canvas, _outline(canvas, rng, radius, uneven=0.5), red_cells)
+    x, y = _away(rng, radius * rng.uniform(0.08, 0.28))
     disc = Disc(x, y, radius * rng.uniform(0.5, 0.6))
-    nucleus = nuclei.oval(canvas, rng, disc, aspect=rng.uniform(1.05, 1.35), uneven_um=0.3)
-    nucleus = intersect(nucleus, depth - 0.4, 0.4)
-    chromatin = nuclei.stain_chromatin(canvas, rng, nucleus, Chromatin(0.8, 0.7, 0.18, 0.4, 0.15))
-    rna = _basophilic(canvas, rng, depth, rng.uniform(0.35, 0.55), rng.uniform(0.95, 1.4))
-    return Leukocyte({Structure.CHROMATIN: chromatin, Structure.RNA: rna}, edge(depth, 0.18))
+    shape = oval(canvas, rng, disc, aspect=rng.uniform(1.05, 1.35), uneven_um=0.25)
+    nucleus = paint_nucleus(canvas, rng, intersect(shape, depth - 0.4, 0.4), Chromatin(rng.uniform(0.7, 0.9), open=0.2))
+    rna = _basophilic(canvas, rng, depth, rng.uniform(0.3, 0.5), rng.uniform(0.9, 1.4))
+    granules = 0.6 * _dust(canvas, rng, 2.0)
+    return _assemble(edge(depth, 0.2), nucleus, {Structure.RNA: rna, Structure.AZUROPHIL: granules})
 
 
 def _abnormal(canvas: Canvas, rng: np.random.Generator, radius: float, _: list[Disc]) -> Leukocyte:
     hairy = rng.random() < 0.4
-    depth = _outline(canvas, rng, radius, uneven=0.25)
-    share = rng.uniform(0.62, 0.72) if hairy else rng.uniform(0.76, 0.86)
+    depth = _outline(canvas, rng, radius, uneven=0.22)
     x, y = _away(rng, radius * rng.uniform(0.0, 0.12))
-    disc = Disc(x, y, radius * share)
-    nucleus = nuclei.oval(canvas, rng, disc, aspect=rng.uniform(1.05, 1.3), uneven_um=0.22)
+    disc = Disc(x, y, radius * (rng.uniform(0.66, 0.76) if hairy else rng.uniform(0.78, 0.88)))
+    shape = oval(canvas, rng, disc, aspect=rng.uniform(1.05, 1.3), uneven_um=0.2)
     if hairy:
-        tufts = np.clip(canvas.noise(rng, 0.55) + 0.5 * canvas.noise(rng, 2.5), -0.4, None)
-        depth = depth + 0.42 * tufts
+        depth = depth + fringe(canvas, rng, length_um=rng.uniform(0.8, 1.5), hairs=34, spread=rng.uniform(0.9, 2.2))
     else:
-        nucleus = nuclei.cleft(canvas, rng, nucleus, disc)
-    nucleus = intersect(nucleus, depth - 0.2, 0.3)
-    chromatin = nuclei.stain_chromatin(canvas, rng, nucleus, Chromatin(0.9, 0.6, 0.18, 0.45, 0.18))
-    rna = _basophilic(canvas, rng, depth, rng.uniform(0.4, 0.6), rng.uniform(0.5, 0.8))
-    return Leukocyte({Structure.CHROMATIN: chromatin, Structure.RNA: rna}, edge(depth, 0.18))
+        shape = cleft(canvas, rng, shape, disc)
+    kind = Chromatin(rng.uniform(0.72, 0.92), clumps_um=0.3, contrast=0.2, open=0.2, rim=0.2)
+    nucleus = paint_nucleus(canvas, rng, intersect(shape, depth - 0.2, 0.3), kind)
+    rna = _basophilic(canvas, rng, depth, rng.uniform(0.3, 0.5), rng.uniform(0.4, 0.7))
+    return _assemble(edge(depth, 0.18), nucleus, {Structure.RNA: rna})
 
 
 def _blast(canvas: Canvas, rng: np.random.Generator, radius: float, red_cells: list[Disc]) -> Leukocyte:
-    depth = _moulded(canvas, _outline(canvas, rng, radius, uneven=0.35), red_cells)
+    depth = _moulded(canvas, _outline(canvas, rng, radius, uneven=0.3), red_cells)
     x, y = _away(rng, radius * rng.uniform(0.02, 0.12))
-    disc = Disc(x, y, radius * rng.uniform(0.78, 0.86))
-    nucleus = nuclei.oval(canvas, rng, disc, aspect=rng.uniform(1.0, 1.2), uneven_um=0.25)
-    nucleus = intersect(nucleus, depth - 0.25, 0.4)
-    chromatin = nuclei.stain_chromatin(canvas, rng, nucleus, Chromatin(0.58, 0.36, 0.13, 0.15, 0.14))
+    disc = Disc(x, y, radius * rng.uniform(0.78, 0.87))
+    shape = intersect(oval(canvas, rng, disc, aspect=rng.uniform(1.0, 1.2), uneven_um=0.22), depth - 0.25, 0.4)
+    kind = Chromatin(rng.uniform(0.5, 0.66), clumps_um=0.21, contrast=0.12, gaps=0.45, open=0.4, rim=0.25)
+    nucleus = paint_nucleus(canvas, rng, shape, kind)
     nucleoli = canvas.zeros()
     for _ in range(int(rng.integers(1, 4))):
-        dx, dy = _away(rng, disc.radius * rng.uniform(0.1, 0.6))
-        spot = Disc(x + dx, y + dy, rng.uniform(0.5, 0.95))
-        np.maximum(nucleoli, edge(roughen(ellipse(canvas, spot), canvas, rng, 0.1, 0.8), 0.3), out=nucleoli)
-    rna = _basophilic(canvas, rng, depth, rng.uniform(0.7, 1.0), rng.uniform(0.9, 1.3))
-    pale = 1.0 - rng.uniform(0.35, 0.6) * nucleoli
-    return Leukocyte({Structure.CHROMATIN: chromatin * pale, Structure.RNA: rna}, edge(depth, 0.18))
+        dx, dy = _away(rng, disc.radius * rng.uniform(0.1, 0.62))
+        spot = roughen(ellipse(canvas, Disc(x + dx, y + dy, rng.uniform(0.55, 1.0))), canvas, rng, 0.08, 0.8)
+        np.maximum(nucleoli, edge(spot, 0.3), out=nucleoli)
+    rna = _basophilic(canvas, rng, depth, rng.uniform(0.6, 0.9), rng.uniform(0.9, 1.3))
+    cell = _assemble(edge(depth, 0.18), nucleus, {Structure.RNA: rna})
+    cell.layers[Structure.CHROMATIN] *= 1.0 - rng.uniform(0.5, 0.75) * nucleoli
+    cell.layers[Structure.RNA] += 0.35 * nucleoli * nucleus.coverage
+    return cell
 
 
 @dataclass(frozen=True)
@@ -212,13 +214,13 @@ class Kind:
 
 KINDS: Final = MappingProxyType(
     {
-        "neutrophil": Kind(_neutrophil, 6.5, 0.45),
-        "eosinophil": Kind(_eosinophil, 6.4, 0.45),
-        "basophil": Kind(_basophil, 5.9, 0.45),
-        "monocyte": Kind(_monocyte, 7.3, 0.5),
-        "lymphocyte": Kind(_lymphocyte, 4.5, 0.35),
-        "reactive_lymphocyte": Kind(_reactive, 7.2, 0.5),
+        "neutrophil": Kind(_neutrophil, 6.8, 0.4),
+        "eosinophil": Kind(_eosinophil, 6.7, 0.4),
+        "basophil": Kind(_basophil, 6.1, 0.4),
+        "monocyte": Kind(_monocyte, 7.5, 0.5),
+        "lymphocyte": Kind(_lymphocyte, 4.6, 0.4),
+        "reactive_lymphocyte": Kind(_reactive, 7.3, 0.5),
         "abnormal_lymphocyte": Kind(_abnormal, 5.7, 0.45),
-        "blast": Kind(_blast, 6.4, 0.6),
+        "blast": Kind(_blast, 6.5, 0.6),
     }
 )

@@ -66,12 +66,12 @@ _BANDS: Final[dict[Dye, tuple[tuple[float, float, float], ...]]] = {
 
 # Absorbance at the main band of a structure of thickness 1, in the reference bath. Columns as in `Dye`.
 _AFFINITY: Final[dict[Structure, tuple[float, float, float, float, float]]] = {
-    Structure.CHROMATIN: (0.53, 0.71, 0.00, 3.37, 0.0),
+    Structure.CHROMATIN: (0.45, 0.70, 0.00, 3.30, 0.0),
     Structure.RNA: (0.15, 0.66, 0.55, 0.00, 0.0),
     Structure.PROTEIN: (0.13, 0.04, 0.35, 0.00, 0.0),
     Structure.AZUROPHIL: (0.26, 0.00, 0.00, 0.94, 0.0),
     Structure.EOSINOPHIL: (0.00, 0.28, 1.20, 0.00, 0.0),
-    Structure.BASOPHIL: (0.60, 0.60, 0.00, 5.30, 0.0),
+    Structure.BASOPHIL: (0.52, 0.60, 0.00, 4.60, 0.0),
     Structure.RED_CELL: (0.00, 0.16, 0.19, 0.00, 0.058),
 }
 

@@ -21,7 +21,7 @@ def place_red_cells(rng: np.random.Generator, leukocyte_um: float, crowding: flo
     reach = FIELD_UM / 2 + 3.0
     cells: list[Disc] = []
     for _ in range(int(_ATTEMPTS * crowding)):
-        cell = Disc(rng.uniform(-reach, reach), rng.uniform(-reach, reach), rng.normal(3.45, 0.22))
+        cell = Disc(rng.uniform(-reach, reach), rng.uniform(-reach, reach), rng.normal(3.65, 0.22))
         overlap_um = 1.6 if rng.random() < 0.12 else 0.0
         free = all(math.hypot(cell.x - o.x, cell.y - o.y) > cell.radius + o.radius - overlap_um for o in cells)
         if free and math.hypot(cell.x, cell.y) > leukocyte_um + cell.radius - 0.25:
@@ -32,20 +32,20 @@ def place_red_cells(rng: np.random.Generator, leukocyte_um: float, crowding: flo
 def paint_red_cells(canvas: Canvas, rng: np.random.Generator, cells: list[Disc]) -> Field:
     """Return the thickness of all red cells: a dark ring around a paler centre, 1.0 in the ring.
 
-    The profile is that of the biconcave disc (Evans & Fung 1972, Microvasc Res 4:335-347, doi
-    10.1016/0026-2862(72)90069-6), with the depth of the centre varied from cell to cell, as smears show.
+    A dried red cell is a plateau with a slightly thicker rim and a dimple; how deep the dimple is varies from cell to
+    cell, and more from place to place on the film.
     """
     total = canvas.zeros()
-    warp = canvas.noise(rng, 2.8) * 0.16
-    cloud = 1.0 + 0.025 * canvas.noise(rng, 0.8)
+    warp = canvas.noise(rng, 3.2) * 0.15
+    cloud = 1.0 + 0.02 * canvas.noise(rng, 0.5) + 0.02 * canvas.noise(rng, 1.5)
+    slide_pallor = rng.uniform(0.1, 0.75)
     for cell in cells:
         aspect, angle = 1.0 + abs(rng.normal(0.0, 0.12)), rng.uniform(0, math.pi)
-        pallor, strength = rng.uniform(0.35, 0.95), rng.normal(1.0, 0.07)
+        pallor, reach = min(max(rng.normal(slide_pallor, 0.15), 0.05), 0.9), rng.uniform(0.32, 0.6)
         depth = ellipse(canvas, cell, aspect=aspect, angle=angle) + warp
-        square = np.clip(1.0 - depth / cell.radius, 0.0, 1.0) ** 2
-        disc = 0.5 + pallor * (3.0 * square - 2.4 * square * square - 0.5)
-        profile = np.clip(disc + (1 - pallor) * 0.45, 0.0, None)
-        total += strength * profile * edge(depth, 0.18)
+        centre = edge(depth - cell.radius * (1.0 - reach), cell.radius * reach * 0.75)
+        rim = np.exp(-(((depth - 0.35) / 0.45) ** 2))
+        total += rng.normal(0.97, 0.06) * (1.0 - pallor * centre + 0.10 * rim) * edge(depth, 0.16)
     return total * cloud
 
 
@@ -59,6 +59,6 @@ def paint_platelets(canvas: Canvas, rng: np.random.Generator, red_cells: list[Di
             continue
         depth = ellipse(canvas, platelet, aspect=rng.uniform(1.0, 1.5), angle=rng.uniform(0, math.pi))
         depth = roughen(depth, canvas, rng, 0.16, 0.7)
-        granules = np.clip(0.9 + 0.6 * canvas.noise(rng, 0.4), 0.1, None)
+        granules = np.clip(1.3 + 0.8 * canvas.noise(rng, 0.35), 0.1, None)
         total += edge(depth, 0.3) * 0.35 + granules * edge(depth - 0.35, 0.35)
     return total
