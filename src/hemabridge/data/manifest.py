@@ -83,6 +83,10 @@ class Manifest:
         mask = rows if isinstance(rows, pl.Expr | pl.Series) else pl.Series(np.asarray(rows, dtype=bool))
         return Manifest(self.table.filter(mask), self.root)
 
+    def with_crop_px(self, crop_px: int) -> "Manifest":
+        """Return the manifest with `crop_px` (side in pixels, at least 1) for every image."""
+        return Manifest(self.table.with_columns(pl.lit(crop_px, dtype=pl.Int64).alias("crop_px")), self.root)
+
     def column(self, name: str) -> list[Any]:
         """Return one column of `SCHEMA` as a list, in row order."""
         return self.table.get_column(name).to_list()

@@ -12,6 +12,7 @@ from hemabridge.data.manifest import Manifest, with_hashes
 from hemabridge.errors import SplitError
 
 Grouping: TypeAlias = Literal["patient", "slide", "none", "auto"]
+LeakKind: TypeAlias = Literal["patient", "slide", "file"]
 Stratum: TypeAlias = tuple[str, str]
 """(site, class)."""
 
@@ -26,6 +27,16 @@ class _Unit:
     key: str
     rows: tuple[int, ...]
     counts: Mapping[Stratum, int]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A patient, a slide, or the content of a file (`name` is its SHA-256) that is in several parts of a split."""
+
+    kind: LeakKind
+    name: str
+    parts: tuple[str, ...]
+    paths: tuple[str, ...]
 
 
 def split(
@@ -78,26 +89,38 @@ def check_split(manifest: Manifest, *, group: Grouping = "auto") -> None:
     Raises:
         SplitError: one is.
     """
-    hashed = with_hashes(manifest.select(pl.col("split") != ""))
-    keys = {"patient": ["site", "patient"], "slide": ["site", "patient", "slide"], "sha256": ["sha256"]}
-    left_out = {"auto": set(), "patient": set(), "slide": {"patient"}, "none": {"patient", "slide"}}[group]
-    for name in (name for name in keys if name not in left_out):
-        parts = (
-            hashed.table.filter(pl.col(name) != "")
-            .group_by(keys[name], maintain_order=True)
-            .agg(pl.col("split").unique().sort(), pl.col("path"))
-            .filter(pl.col("split").list.len() > 1)
+    levels = {"auto": ("patient", "slide"), "patient": ("patient", "slide"), "slide": ("slide",), "none": ()}[group]
+    found = [leak for leak in find_leaks(manifest) if leak.kind in (*levels, "file")]
+    if found:
+        shown = "; ".join(
+            f"{leak.kind} {leak.name!r} in {' and '.join(leak.parts)} ({', '.join(leak.paths[:_SHOWN])})"
+            for leak in found[:_SHOWN]
         )
-        if parts.height:
-            what = "copies of one file" if name == "sha256" else f"the images of a {name}"
-            shown = "; ".join(
-                f"{', '.join(row['path'][:_SHOWN])} in {' and '.join(row['split'])}"
-                for row in parts.head(_SHOWN).iter_rows(named=True)
-            )
-            raise SplitError(
-                f"expected {what} to be in one part, got {parts.height} in several: {shown}; "
-                "split again (`hemabridge split`)"
-            )
+        raise SplitError(
+            f"expected each patient, slide and file in one part only, got {len(found)} in several: {shown}; "
+            "split again (`hemabridge split`)"
+        )
+
+
+def find_leaks(manifest: Manifest) -> list[Leak]:
+    """Return each patient, each slide and each file's content that is in several parts, in a fixed order."""
+    hashed = with_hashes(manifest.select(pl.col("split") != ""))
+    keys: Mapping[LeakKind, list[str]] = {
+        "patient": ["site", "patient"],
+        "slide": ["site", "patient", "slide"],
+        "file": ["sha256"],
+    }
+    leaks = []
+    for kind, key in keys.items():
+        groups = (
+            hashed.table.filter(pl.col(key[-1]) != "")
+            .group_by(key)
+            .agg(pl.col("split").unique().sort(), pl.col("path").sort())
+            .filter(pl.col("split").list.len() > 1)
+            .sort(key)
+        )
+        leaks += [Leak(kind, row[key[-1]], tuple(row["split"]), tuple(row["path"])) for row in groups.to_dicts()]
+    return leaks
 
 
 def _check_fractions(fractions: Mapping[str, float]) -> None:

@@ -1,0 +1,116 @@
+"""Make a manifest from a folder of images."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from hemabridge.data.layouts import find_layout
+from hemabridge.data.manifest import Manifest, Progress, make_manifest
+from hemabridge.errors import ImageError, ManifestError
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of
+
+_UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class UnreadableFile:
+    """A file that looks like an image by its name and cannot be used; `path` is relative to the folder or root."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """What was found in a folder: images, files that cannot be used, and the number of files of other kinds."""
+
+    manifest: Manifest
+    unreadable: tuple[UnreadableFile, ...]
+    other_files: int
+
+
+def index_folder(
+    folder: Path,
+    site: str,
+    *,
+    crop_px: int | None = None,
+    subclasses: bool = False,
+    progress: Progress | None = None,
+) -> Index:
+    """Read every image of a folder and list it with its class, size and SHA-256.
+
+    A folder per class (at any depth below), all in one folder (no class), and below `train`, `test`, ... (that becomes
+    the split). Files and folders that begin with `_` or `.` are left out; images in `unlabelled` have no class. The
+    layouts of PBC_dataset_normal_DIB, Raabin-WBC and Tecom (`Class Labels of Dataset 1.csv`) are known, and the usual
+    names of blood cells become lower case (`Neutrophil` -> `neutrophil`, `ig` -> `immature_granulocyte`).
+
+    Args:
+        folder: becomes the manifest's root.
+        site: name of the hospital or laboratory.
+        crop_px: side of the central square that shows a cell at the common scale, in pixels; None leaves it open.
+        subclasses: take the finer classes that PBC_dataset_normal_DIB writes into file names (`MMY_...`).
+        progress: called after each file.
+
+    Raises:
+        ManifestError: not a folder, or no readable image in it.
+    """
+    if not folder.is_dir():
+        raise ManifestError(
+            f"expected a folder of images at {folder}, got {'a file' if folder.exists() else 'nothing'}"
+        )
+    layout = find_layout(folder, subclasses=subclasses)
+    files = sorted(_files(folder))
+    siblings = frozenset(files)
+    images = [
+        path
+        for path in files
+        if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not layout.is_mask(PurePosixPath(path), siblings)
+    ]
+    columns: dict[str, list[str | int | None]] = {
+        name: [] for name in ("path", "site", "class", "split", "sha256", "width", "height", "crop_px")
+    }
+    unreadable = []
+    for number, path in enumerate(images, start=1):
+        try:
+            width, height, digest = _measured(folder, path)
+        except ImageError as error:
+            unreadable.append(UnreadableFile(path.encode("utf-8", "backslashreplace").decode(), str(error)))
+        else:
+            place = layout.place(PurePosixPath(path))
+            row = (path, site, place.class_name, place.split, digest, width, height, crop_px)
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
+        if progress is not None:
+            progress(number, len(images))
+    if not columns["path"]:
+        raise ManifestError(
+            f"expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}, got {len(files)} other files and "
+            f"{len(unreadable)} unreadable images; name the folder that holds the folders of the classes"
+        )
+    manifest = make_manifest(columns, folder, where=f"the index of {folder}")
+    return Index(manifest, tuple(unreadable), len(files) - len(images))
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Yield the path of each file relative to `folder`, with `/`; links to folders are not followed, but yielded."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] not in "._"]
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for name in names + links:
+            if name[0] not in "._":
+                yield Path(parent, name).relative_to(folder).as_posix()
+
+
+def _measured(folder: Path, path: str) -> tuple[int, int, str]:
+    """Return width, height and SHA-256 of an image that may stand in a manifest."""
+    if _UNSAFE_NAME.search(path):
+        raise ImageError("expected a file name of printable UTF-8 characters without \\, got another; rename the file")
+    file = folder / path
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ImageError(
+            f"expected a file inside of {folder}, got a link that leaves it; copy the file into the folder"
+        )
+    height, width = read_image(file).shape[:2]
+    return width, height, sha256_of(file)

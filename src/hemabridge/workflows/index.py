@@ -1,0 +1,50 @@
+"""`hemabridge index`: make the manifest of a folder of images."""
+
+from pathlib import Path
+
+from hemabridge.data.cells import estimate_crop_px
+from hemabridge.data.index import Index, index_folder
+from hemabridge.data.manifest import Progress, write_manifest
+from hemabridge.errors import ManifestError
+
+MANIFEST_NAME = "manifest.csv"
+
+
+def index(
+    folder: Path,
+    site: str,
+    *,
+    out: Path | None = None,
+    crop_px: int | None = None,
+    estimate_crop: bool = False,
+    subclasses: bool = False,
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> Index:
+    """Index a folder of images and write its manifest.
+
+    Args:
+        folder: images, in a folder per class or in the layout of a known public data set.
+        site: name of the hospital or laboratory.
+        out: the CSV to write; `manifest.csv` in `folder` if None. A manifest that lies elsewhere is read with
+            `root=folder`.
+        crop_px: side of the crop at the common scale, in pixels, written for each image.
+        estimate_crop: estimate `crop_px` from the nuclei of the images.
+        subclasses: take the finer classes that PBC_dataset_normal_DIB writes into file names.
+        replace: overwrite `out`; what was filled in by hand is lost.
+        progress: called after each file.
+
+    Raises:
+        ManifestError: no readable image, `out` exists, or both `crop_px` and `estimate_crop` are given.
+    """
+    target = folder / MANIFEST_NAME if out is None else out
+    if crop_px is not None and estimate_crop:
+        raise ManifestError(f"expected crop_px or its estimate, got both (crop_px={crop_px}); leave one out")
+    if target.exists() and not replace:
+        raise ManifestError(f"expected no file at {target} yet, got one; name another, or replace it (--replace)")
+    found = index_folder(folder, site, crop_px=crop_px, subclasses=subclasses, progress=progress)
+    if estimate_crop:
+        manifest = found.manifest.with_crop_px(estimate_crop_px(found.manifest))
+        found = Index(manifest, found.unreadable, found.other_files)
+    write_manifest(found.manifest, target)
+    return found
