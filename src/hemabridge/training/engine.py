@@ -93,7 +93,7 @@ class Engine:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         means = cast(Tensor, self.fabric.all_reduce(flat, reduce_op="mean"))
-        for gradient, mean in zip(gradients, means.split([g.numel() for g in gradients]), strict=True):
+        for gradient, mean in zip(gradients, torch.split(means, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -1,0 +1,55 @@
+"""A standardizer that was made for one scale, used at another without losing detail."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hemabridge.errors import ImageError
+from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
+
+MAX_INNER_PIXELS = 4_000_000
+"""The largest image, in pixels at the inner scale, that is worked on in one piece."""
+
+
+class RescaledStandardizer:
+    """Runs `inner` on images resized by `scale`, and adds the change that it makes, resized back, to the originals.
+
+    What is finer than the inner scale therefore comes from the original and is never blurred. At scale 1 the result is
+    that of `inner` itself.
+    """
+
+    def __init__(self, inner: Standardizer, scale: float) -> None:
+        if not scale > 0:
+            raise ImageError(f"expected a scale above 0, got {scale}")
+        self.inner = inner
+        self.scale = scale
+
+    def standardize(self, images: UInt8Images) -> UInt8Images:
+        """Re-stain uint8[N, H, W, 3].
+
+        Raises:
+            ImageError: the images have more than `MAX_INNER_PIXELS` pixels at the inner scale.
+        """
+        if self.scale == 1.0 or len(images) == 0:
+            return self.inner.standardize(images)
+        height, width = images.shape[1:3]
+        size = max(1, round(width * self.scale)), max(1, round(height * self.scale))
+        if size[0] * size[1] > MAX_INNER_PIXELS:
+            raise ImageError(
+                f"expected at most {MAX_INNER_PIXELS} pixels at the model's scale, got {size[0]} x {size[1]}; "
+                "cut the field into single cells first"
+            )
+        small = np.stack([_resized(image, size) for image in images])
+        change = self.inner.standardize(small).astype(np.float32) - small
+        grown = np.stack([_resized_change(one, (width, height)) for one in change])
+        return np.clip(np.rint(images + grown), 0, 255).astype(np.uint8)
+
+
+def _resized(image: UInt8Image, size: tuple[int, int]) -> UInt8Image:
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+
+
+def _resized_change(change: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resize float32[H, W, 3] to `size` (width, height)."""
+    bands = [Image.fromarray(change[:, :, band]).resize(size, Image.Resampling.BICUBIC) for band in range(3)]
+    return np.stack([np.asarray(band) for band in bands], axis=2)

@@ -1,0 +1,61 @@
+"""Unpaired batches of two sites, as a pure function of the seed and the place in the run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hemabridge.data.augmentation import random_crop_flip
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.training.objective import Batch
+
+
+def to_network(images: UInt8Images) -> Tensor:
+    """Turn uint8[B, H, W, 3] into float32[B, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+def from_network(tensor: Tensor) -> UInt8Images:
+    """Turn float[B, 3, H, W] in [-1, 1] into uint8[B, H, W, 3], rounded to nearest."""
+    scaled = (tensor.detach().float().clamp(-1.0, 1.0) + 1.0) * 127.5
+    images: UInt8Images = scaled.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return images
+
+
+@dataclass(frozen=True, eq=False)
+class UnpairedBatches:
+    """Batches of `source` and `target`, float[B, 3, crop, crop] in [-1, 1], from a place in the run on.
+
+    As in the reference implementation: an epoch is as long as the larger site and runs through a fresh permutation of
+    0 .. length - 1; number i takes source image i mod |source| and a target image at random. Each image is cropped at
+    random and mirrored with probability 1/2, each for itself.
+    """
+
+    source: UInt8Images
+    target: UInt8Images
+    crop_px: int
+    batch_size: int
+    seed: int
+
+    def __call__(self, images: int) -> Iterator[Batch]:
+        """Yield the batches after `images` images, without end."""
+        while True:
+            rng = np.random.default_rng((self.seed, images))
+            numbers = [self._number(place) for place in range(images, images + self.batch_size)]
+            sources = np.asarray(numbers) % len(self.source)
+            targets = rng.integers(len(self.target), size=self.batch_size)
+            yield {
+                "source": to_network(random_crop_flip(self.source[sources], self.crop_px, rng)),
+                "target": to_network(random_crop_flip(self.target[targets], self.crop_px, rng)),
+            }
+            images += self.batch_size
+
+    def _number(self, place: int) -> int:
+        length = max(len(self.source), len(self.target))
+        return int(self._permutation(place // length, length)[place % length])
+
+    def _permutation(self, epoch: int, length: int) -> NDArray[np.int64]:
+        return np.random.default_rng((self.seed, epoch, length)).permutation(length)

@@ -1,0 +1,83 @@
+"""How a translator is trained; the presets."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
+from hemabridge.networks.resnet_generator import STRIDE, ResnetGeneratorConfig
+from hemabridge.training.engine import OptimizerConfig
+from hemabridge.translators.cyclegan import CycleGanConfig
+
+
+class TranslatorConfig(BaseModel):
+    """A translator and its training. The defaults are the reference recipe of CycleGAN to the letter.
+
+    An epoch is as long as the larger site unless `epoch_images` says otherwise, which makes the length of a run, its
+    schedule and its snapshots independent of how many images there are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: CycleGanConfig = CycleGanConfig()
+    load_px: int = Field(286, ge=16, description="each cell is resized to a square of this side")
+    crop_px: int = Field(256, ge=16, description="side of the random crop that training sees, and of test images")
+    batch_size: int = Field(1, ge=1)
+    learning_rate: float = Field(2e-4, gt=0)
+    epoch_images: int | None = Field(None, ge=1, description="images an epoch; the larger site's number if not given")
+    constant_epochs: int = Field(100, ge=0, description="epochs at the full learning rate")
+    decay_epochs: int = Field(100, ge=0, description="epochs of linear decay after them")
+    stepping: Literal["reference", "corrected"] = Field(
+        "reference",
+        description="whether the rate is lowered one epoch early, as the reference of 2020 does, or on time",
+    )
+    snapshot_every_epochs: int = Field(5, ge=1)
+    snapshot_images: tuple[int, ...] = Field((), description="further snapshots, after so many images")
+    average_half_life_images: float | None = Field(None, gt=0, description="moving average of the generators' weights")
+    optimizer: OptimizerConfig = OptimizerConfig(beta1=0.5)
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        if self.crop_px > self.load_px:
+            raise ValueError(f"expected crop_px <= load_px, got crop_px {self.crop_px} and load_px {self.load_px}")
+        if self.crop_px % STRIDE:
+            raise ValueError(f"expected crop_px to be a multiple of {STRIDE}, got {self.crop_px}")
+        return self
+
+    def epoch_length(self, source: int, target: int) -> int:
+        """Return the images of an epoch for sites of so many images."""
+        return self.epoch_images or max(source, target)
+
+
+PRESETS: dict[str, TranslatorConfig] = {
+    "paper-cyclegan": TranslatorConfig(),
+    "cyclegan-cpu": TranslatorConfig(
+        model=CycleGanConfig(
+            generator=ResnetGeneratorConfig(channels=24, blocks=6),
+            judge=PatchDiscriminatorConfig(channels=32, layers=3),
+        ),
+        load_px=108,
+        crop_px=96,
+        epoch_images=250,
+        constant_epochs=12,
+        decay_epochs=12,
+        stepping="corrected",
+        snapshot_every_epochs=2,
+        average_half_life_images=200,
+    ),
+    "cyclegan-demo": TranslatorConfig(
+        model=CycleGanConfig(
+            generator=ResnetGeneratorConfig(channels=16, blocks=4),
+            judge=PatchDiscriminatorConfig(channels=16, layers=2),
+        ),
+        load_px=72,
+        crop_px=64,
+        epoch_images=200,
+        constant_epochs=4,
+        decay_epochs=4,
+        stepping="corrected",
+        snapshot_every_epochs=2,
+        average_half_life_images=100,
+    ),
+}
+"""By name: the paper's own recipe; one that two cores finish in about half an hour; a small one for the demo."""

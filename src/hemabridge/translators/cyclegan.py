@@ -1,0 +1,120 @@
+"""CycleGAN (Zhu, Park, Isola & Efros 2017, doi:10.1109/ICCV.2017.244), between a source and a target site."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn.functional import l1_loss
+
+from hemabridge.losses.adversarial import least_squares
+from hemabridge.networks.patch_discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig
+from hemabridge.training.objective import Batch, Phase, Terms
+from hemabridge.translators.replay_pool import ReplayPool
+
+
+class CycleGanConfig(BaseModel):
+    """Networks and loss weights; the defaults are the reference's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["cyclegan"] = "cyclegan"
+    generator: ResnetGeneratorConfig = ResnetGeneratorConfig()
+    judge: PatchDiscriminatorConfig = PatchDiscriminatorConfig()
+    cycle_weight: float = Field(10.0, ge=0, description="weight of the L1 distance after both translations")
+    identity_weight: float = Field(
+        0.5,
+        ge=0,
+        description="weight of the L1 distance of a translated target image to itself, as a part of cycle_weight",
+    )
+    pool_size: int = Field(
+        50, ge=0, description="earlier fakes kept per direction for the judges; 0 shows only new ones"
+    )
+
+
+@dataclass(frozen=True)
+class Translated:
+    """All images of one step, float[B, 3, H, W] in [-1, 1]."""
+
+    source: Tensor
+    target: Tensor
+    fake_target: Tensor
+    fake_source: Tensor
+    cycled_source: Tensor
+    cycled_target: Tensor
+
+
+class CycleGan:
+    """Two generators and two judges; the batch holds `source` and `target`, float[B, 3, H, W] in [-1, 1].
+
+    The loss is that of Zhu et al. 2017, Eq. 3, with least-squares adversarial terms, plus the identity terms of their
+    section 5.2. The generators step first; the judges then see the fakes from before that step, through the pool.
+    """
+
+    def __init__(self, config: CycleGanConfig) -> None:
+        self.config = config
+        self.to_target = ResnetGenerator(config.generator)
+        self.to_source = ResnetGenerator(config.generator)
+        self.judge_target = PatchDiscriminator(config.judge)
+        self.judge_source = PatchDiscriminator(config.judge)
+        self.nets = {
+            "to_target": self.to_target,
+            "to_source": self.to_source,
+            "judge_target": self.judge_target,
+            "judge_source": self.judge_source,
+        }
+        self.phases = (
+            Phase("generators", ("to_target", "to_source"), self.generator_losses),
+            Phase("judges", ("judge_target", "judge_source"), self.judge_losses),
+        )
+        self.pools = {"target": ReplayPool(config.pool_size), "source": ReplayPool(config.pool_size)}
+
+    def forward(self, batch: Batch) -> Translated:
+        """Translate both images of the batch there and back."""
+        source, target = batch["source"], batch["target"]
+        fake_target, fake_source = self.to_target(source), self.to_source(target)
+        return Translated(
+            source, target, fake_target, fake_source, self.to_source(fake_target), self.to_target(fake_source)
+        )
+
+    def generator_losses(self, images: Translated) -> Terms:
+        """Fool both judges, come back, and leave alone what is already there."""
+        cycle = self.config.cycle_weight
+        terms = {
+            "adversarial_target": least_squares(self.judge_target(images.fake_target), real=True),
+            "adversarial_source": least_squares(self.judge_source(images.fake_source), real=True),
+            "cycle_source": cycle * l1_loss(images.cycled_source, images.source),
+            "cycle_target": cycle * l1_loss(images.cycled_target, images.target),
+        }
+        if self.config.identity_weight > 0:
+            weight = cycle * self.config.identity_weight
+            terms["identity_target"] = weight * l1_loss(self.to_target(images.target), images.target)
+            terms["identity_source"] = weight * l1_loss(self.to_source(images.source), images.source)
+        return terms
+
+    def judge_losses(self, images: Translated) -> Terms:
+        """Tell real from fake, each judge with half the weight."""
+        return {
+            "judge_target": _judged(
+                self.judge_target, images.target, self.pools["target"].query(images.fake_target.detach())
+            ),
+            "judge_source": _judged(
+                self.judge_source, images.source, self.pools["source"].query(images.fake_source.detach())
+            ),
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the two pools."""
+        return {f"{site}/{key}": t for site, pool in self.pools.items() for key, t in pool.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore the two pools."""
+        for site, pool in self.pools.items():
+            prefix = f"{site}/"
+            pool.load_state_dict({k[len(prefix) :]: t for k, t in state.items() if k.startswith(prefix)})
+
+
+def _judged(judge: PatchDiscriminator, real: Tensor, fake: Tensor) -> Tensor:
+    return 0.5 * (least_squares(judge(real), real=True) + least_squares(judge(fake), real=False))

@@ -1,0 +1,99 @@
+"""Training a translator between two sites."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from hemabridge.data.cells import CellSet
+from hemabridge.errors import InputError
+from hemabridge.imaging.files import write_image
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.progress import Progress, silent
+from hemabridge.training.loop import LoopConfig, Training, fit
+from hemabridge.training.schedules import ConstantThenLinear
+from hemabridge.training.snapshots import Snapshot
+from hemabridge.translators.batches import UnpairedBatches
+from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.cyclegan import CycleGan
+from hemabridge.translators.neural import KIND, Direction, NeuralStandardizer
+
+SAMPLES = 6
+
+
+def train_translator(
+    config: TranslatorConfig,
+    source: CellSet,
+    target: CellSet,
+    folder: Path,
+    fabric: Fabric,
+    *,
+    seed: int,
+    progress: Progress = silent,
+) -> list[Snapshot]:
+    """Train, or resume, a translator between two sites whose cells have `config.load_px` pixels a side.
+
+    Labels are not looked at. Returns the snapshots, oldest first; beside each, `samples/` shows the same cells of both
+    sites, original above re-stained.
+
+    Raises:
+        InputError: the cells have another size.
+        Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
+    """
+    for cells in (source, target):
+        if cells.images.shape[1] != config.load_px:
+            raise InputError(f"expected cells of {config.load_px} px, got {cells.images.shape[1]} px; load them anew")
+    torch.manual_seed(seed)
+    model = CycleGan(config.model)
+    loop = _loop_config(config, len(source), len(target), seed)
+    schedule = ConstantThenLinear(
+        config.learning_rate, loop.epoch_images, config.constant_epochs, config.decay_epochs, config.stepping
+    )
+    described = config.model_dump(mode="json")
+    training = Training(
+        objective=model,
+        batches=UnpairedBatches(source.images, target.images, config.crop_px, config.batch_size, seed),
+        schedules=dict.fromkeys(model.nets, schedule),
+        loop=loop,
+        averaged=("to_target", "to_source"),
+        identity={"config": described, "seed": seed, "source": sorted(source.hashes), "target": sorted(target.hashes)},
+        about={
+            "kind": KIND,
+            "config": described,
+            "seed": seed,
+            "source_crop_px": source.crop_px,
+            "target_crop_px": target.crop_px,
+            "seen": sorted({*source.hashes, *target.hashes}),
+        },
+        on_snapshot=lambda snapshot: _write_samples(snapshot, source, target, config.crop_px, folder / "samples"),
+    )
+    return fit(training, folder, fabric, progress)
+
+
+def _loop_config(config: TranslatorConfig, source: int, target: int, seed: int) -> LoopConfig:
+    epoch = config.epoch_length(source, target)
+    total = epoch * (config.constant_epochs + config.decay_epochs)
+    every = epoch * config.snapshot_every_epochs
+    return LoopConfig(
+        total_images=total,
+        batch_size=config.batch_size,
+        epoch_images=epoch,
+        snapshot_images=(*range(every, total, every), *config.snapshot_images),
+        average_half_life_images=config.average_half_life_images,
+        seed=seed,
+        optimizer=config.optimizer,
+    )
+
+
+def _write_samples(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    rows: list[UInt8Images] = []
+    directions: tuple[tuple[CellSet, Direction], ...] = ((source, "to_target"), (target, "to_source"))
+    for cells, direction in directions:
+        places = np.linspace(0, len(cells) - 1, SAMPLES).astype(int)
+        margin = (cells.images.shape[1] - crop_px) // 2
+        originals = cells.images[places, margin : margin + crop_px, margin : margin + crop_px]
+        restained = NeuralStandardizer.from_snapshot(snapshot.path, direction).standardize(originals)
+        rows += [np.concatenate(list(originals), axis=1), np.concatenate(list(restained), axis=1)]
+    write_image(folder / f"{snapshot.name}.png", np.concatenate(rows, axis=0))
