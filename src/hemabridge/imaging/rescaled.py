@@ -42,7 +42,8 @@ class RescaledStandardizer:
         small = np.stack([_resized(image, size) for image in images])
         change = self.inner.standardize(small).astype(np.float32) - small
         grown = np.stack([_resized_change(one, (width, height)) for one in change])
-        return np.clip(np.rint(images + grown), 0, 255).astype(np.uint8)
+        out: UInt8Images = np.clip(np.rint(images + grown), 0, 255).astype(np.uint8)
+        return out
 
 
 def _resized(image: UInt8Image, size: tuple[int, int]) -> UInt8Image:

@@ -3,14 +3,19 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from hemabridge.errors import ImageError
 from hemabridge.imaging.compartments import segment
 from hemabridge.imaging.standardizer import UInt8Image
 
-NUCLEUS_FRACTION = 0.5
-"""Diameter of the median nucleus as a share of the proposed crop's side."""
+NUCLEUS_FRACTION = 0.53
+"""Diameter of the median nucleus as a share of the proposed crop's side.
+
+With it, the median nuclei of three laboratories (99, 47 and 173 px) give crops of about 180, 90 and 330 px, the sides at
+which people who looked at those cells found them of one size.
+"""
 
 
 def crop_center(image: UInt8Image, crop_px: int) -> UInt8Image:
@@ -73,7 +78,7 @@ def propose_crop_px(diameters: Sequence[float], *, nucleus_fraction: float = NUC
     return max(1, round(float(np.median(diameters)) / nucleus_fraction))
 
 
-def _central(side: int, crop_px: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _central(side: int, crop_px: int) -> NDArray[np.intp]:
     """Indices of `crop_px` central pixels of a side, held at its ends."""
     first = (side - crop_px) // 2
     return np.clip(np.arange(first, first + crop_px), 0, side - 1)
