@@ -4,6 +4,7 @@ All random numbers are drawn on lattices whose size depends on micrometres only,
 therefore be rendered at 64 or at 512 pixels and stays the same cell.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -17,8 +18,8 @@ Field: TypeAlias = NDArray[np.floating[Any]]
 FIELD_UM = 18.0
 """Side of the square field of view: what 180 pixels of the Clinic's camera (0.1 µm per pixel) show."""
 
-# A cubic B-spline keeps (151/315)² of the variance of white noise on its lattice, averaged over the plane.
-_SPLINE_DEVIATION = 151.0 / 315.0
+# A cubic B-spline keeps 151/315 of the variance of white noise per dimension, averaged over positions.
+_SPLINE_DEVIATION = math.sqrt(151.0 / 315.0)
 
 
 @dataclass(frozen=True)

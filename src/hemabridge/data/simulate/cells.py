@@ -1,5 +1,6 @@
 """Simulated cells: the same cell under every hospital."""
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Cell:
         leukocyte = kind.paint(canvas, rng, radius, red_cells)
         maps = np.zeros((len(Structure), canvas.size_px, canvas.size_px), dtype=np.float32)
         for structure, layer in leukocyte.layers.items():
-            maps[structure] = layer * np.float32(np.exp(rng.normal(0.0, _STAIN_SPREAD)))
+            maps[structure] = np.clip(layer, 0.0, None) * math.exp(rng.normal(0.0, _STAIN_SPREAD))
         uncovered = np.float32(1.0) - leukocyte.coverage
         maps[Structure.RED_CELL] = paint_red_cells(canvas, rng, red_cells) * uncovered
         maps[Structure.AZUROPHIL] += paint_platelets(canvas, rng, red_cells, radius) * uncovered

@@ -44,8 +44,8 @@ def paint_nucleus(canvas: Canvas, rng: np.random.Generator, depth: Field, kind: 
     """Return the nucleus whose depth below its edge (µm) is given."""
     regions = canvas.noise(rng, 1.1)
     specks = canvas.noise(rng, kind.clumps_um) + 0.3 * canvas.noise(rng, kind.clumps_um * 1.8) + 0.15 * regions
-    light = np.clip((specks + kind.open - 0.75) * 0.38, 0.0, 1.0) * edge(depth - 0.3, 0.3)
-    uneven = np.tanh(canvas.noise(rng, 0.75) - 0.6 * regions)
+    light = np.clip((specks + kind.open - 0.36) * 0.8, 0.0, 1.0) * edge(depth - 0.3, 0.3)
+    uneven = np.tanh(2.1 * canvas.noise(rng, 0.75) - 1.25 * regions)
     thickness = (1.0 + kind.contrast * uneven) * (1.0 - kind.gaps * light)
     membrane = kind.rim * np.exp(-(((depth - 0.2) / 0.22) ** 2))
     coverage = edge(depth, 0.13)
@@ -70,7 +70,7 @@ def segmented(canvas: Canvas, rng: np.random.Generator, lobes: int, cell_um: flo
             swell = radius * (1.0 - 0.08 * abs(along))
             discs.append(Disc(cx + along * stretch * math.cos(tilt), cy + along * stretch * math.sin(tilt), swell))
     depth = union_of_discs(canvas, _join_lobes(discs, rng.uniform(0.12, 0.55)))
-    return roughen(roughen(depth, canvas, rng, 0.12, 1.3), canvas, rng, 0.04, 0.5)
+    return roughen(roughen(depth, canvas, rng, 0.25, 1.3), canvas, rng, 0.08, 0.5)
 
 
 def _join_lobes(discs: list[Disc], waist: float) -> list[Disc]:
@@ -88,13 +88,13 @@ def kidney(canvas: Canvas, rng: np.random.Generator, radius_um: float) -> Field:
     shift = -radius_um * rng.uniform(0.0, 0.12)
     body = Disc(shift * math.cos(angle), shift * math.sin(angle), radius_um)
     mass = ellipse(canvas, body, aspect=rng.uniform(1.1, 1.5), angle=angle + math.pi / 2)
-    depth = roughen(mass, canvas, rng, 0.3, 3.2)
+    depth = roughen(mass, canvas, rng, 0.63, 3.2)
     for _ in range(1 + int(rng.random() < 0.3)):
         away = radius_um * rng.uniform(0.85, 1.15)
         bite = Disc(body.x + away * math.cos(angle), body.y + away * math.sin(angle), radius_um * rng.uniform(0.3, 0.5))
         depth = intersect(depth, -ellipse(canvas, bite, aspect=rng.uniform(1.0, 2.2), angle=angle), 1.0)
         angle += rng.uniform(1.5, 4.5)
-    return roughen(depth, canvas, rng, 0.07, 0.9)
+    return roughen(depth, canvas, rng, 0.15, 0.9)
 
 
 def oval(canvas: Canvas, rng: np.random.Generator, disc: Disc, *, aspect: float, uneven_um: float) -> Field:
@@ -113,7 +113,7 @@ def cleft(canvas: Canvas, rng: np.random.Generator, depth: Field, disc: Disc) ->
             away = inner + (disc.radius * 1.2 - inner) * t
             x, y = away * math.cos(angle + bend * t), away * math.sin(angle + bend * t)
             wedge.append(Disc(disc.x + x, disc.y + y, 0.07 + mouth * t * t))
-        groove = roughen(union_of_discs(canvas, wedge), canvas, rng, 0.06, 0.7)
+        groove = roughen(union_of_discs(canvas, wedge), canvas, rng, 0.13, 0.7)
         depth = intersect(depth, -groove, 0.3)
         angle += rng.uniform(1.6, 4.6)
     return depth

@@ -36,8 +36,8 @@ def paint_red_cells(canvas: Canvas, rng: np.random.Generator, cells: list[Disc])
     cell, and more from place to place on the film.
     """
     total = canvas.zeros()
-    warp = canvas.noise(rng, 3.2) * 0.15
-    cloud = 1.0 + 0.02 * canvas.noise(rng, 0.5) + 0.02 * canvas.noise(rng, 1.5)
+    warp = canvas.noise(rng, 3.2) * 0.31
+    cloud = 1.0 + 0.04 * canvas.noise(rng, 0.5) + 0.04 * canvas.noise(rng, 1.5)
     slide_pallor = rng.uniform(0.1, 0.75)
     for cell in cells:
         aspect, angle = 1.0 + abs(rng.normal(0.0, 0.12)), rng.uniform(0, math.pi)
@@ -58,7 +58,7 @@ def paint_platelets(canvas: Canvas, rng: np.random.Generator, red_cells: list[Di
         if not clear or math.hypot(platelet.x, platelet.y) < leukocyte_um + platelet.radius + 0.3:
             continue
         depth = ellipse(canvas, platelet, aspect=rng.uniform(1.0, 1.5), angle=rng.uniform(0, math.pi))
-        depth = roughen(depth, canvas, rng, 0.16, 0.7)
-        granules = np.clip(1.3 + 0.8 * canvas.noise(rng, 0.35), 0.1, None)
+        depth = roughen(depth, canvas, rng, 0.33, 0.7)
+        granules = np.clip(1.3 + 1.67 * canvas.noise(rng, 0.35), 0.1, None)
         total += edge(depth, 0.3) * 0.35 + granules * edge(depth - 0.35, 0.35)
     return total

@@ -1,0 +1,169 @@
+"""`hemabridge simulate`: folders of simulated hospitals, with the same cells under each, and a sheet of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hemabridge.data.manifest import make_manifest, write_manifest
+from hemabridge.data.simulate import CLASSES, HOSPITALS, TARGET, Cell, Hospital, list_cells, render
+from hemabridge.data.simulate.sheet import draw_sheet
+from hemabridge.errors import InputError
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of, write_image
+from hemabridge.imaging.scale import scale_matched
+from hemabridge.imaging.standardizer import UInt8Image
+
+TRUTH = "truth"
+"""Folder of the noiseless pictures under the target hospital."""
+
+MANIFEST = "manifest.csv"
+SHEET = "sheet.png"
+_CELLS_BESIDE = 3
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What `simulate` wrote.
+
+    Attributes:
+        manifests: the manifest of each hospital by name, and of the ground truth under `truth`.
+        sheet: the picture with one cell per class and hospital.
+        n_cells: number of cells; each hospital has a picture of every one.
+    """
+
+    manifests: dict[str, Path]
+    sheet: Path
+    n_cells: int
+
+
+def simulate(
+    out: Path,
+    *,
+    n_per_class: int,
+    hospitals: Sequence[str] = tuple(HOSPITALS),
+    classes: Sequence[str] = CLASSES,
+    seed: int = 0,
+    size_px: int = 96,
+    progress: Callable[[int, int], None] | None = None,
+) -> Simulation:
+    """Write `OUT/<hospital>/<class>/<cell>.png`, a manifest per hospital, and `OUT/sheet.png`.
+
+    A cell has the same file name under every hospital. `OUT/truth` holds the same cells under the target hospital
+    without sensor noise and JPEG: the exact ground truth for re-staining.
+
+    Args:
+        out: a new or empty folder.
+        n_per_class: cells of each class.
+        hospitals: names out of `HOSPITALS`.
+        classes: names out of `CLASSES`.
+        seed: another seed makes other cells.
+        size_px: side of the pictures; they show 18 µm.
+        progress: called with the number of pictures written and the number of all.
+
+    Raises:
+        InputError: an unknown name, a number out of range, or `out` is not empty.
+    """
+    chosen = find_hospitals(hospitals)
+    cells = list_cells(classes, n_per_class, seed)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"expected a new or empty folder to write to, but {out} is not; name another or empty it")
+    sites = [(hospital.name, hospital, True) for hospital in chosen] + [(TRUTH, HOSPITALS[TARGET], False)]
+    total, done, manifests = len(sites) * len(cells), 0, {}
+    for name, hospital, noise in sites:
+        folder = out / name
+        for cell in cells:
+            write_image(_cell_path(folder, cell), render(cell, hospital, size_px, noise=noise))
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        manifests[name] = _write_site(folder, name, cells, size_px)
+    sheet = out / SHEET
+    simulate_sheet(sheet, classes=classes, hospitals=hospitals, seed=seed, size_px=size_px)
+    return Simulation(manifests, sheet, len(cells))
+
+
+def simulate_sheet(
+    out: Path,
+    *,
+    classes: Sequence[str] = CLASSES,
+    hospitals: Sequence[str] = tuple(HOSPITALS),
+    seed: int = 0,
+    size_px: int = 96,
+    cells_per_class: int = 1,
+    beside: Path | None = None,
+    beside_crop_px: int = 180,
+) -> None:
+    """Write a sheet: classes in rows, hospitals in columns, the same cells under each.
+
+    Args:
+        out: the picture to write.
+        classes: names out of `CLASSES`.
+        hospitals: names out of `HOSPITALS`.
+        seed: as in `simulate`.
+        size_px: side of one cell on the sheet.
+        cells_per_class: cells of each class; each takes a row.
+        beside: a folder with a folder of real cells per class; three real cells of each class that it has are put to
+            the left of the simulated ones, blank where it has none.
+        beside_crop_px: side of the central square of a real picture that shows 18 µm.
+
+    Raises:
+        InputError: an unknown name, a number out of range, or `beside` has none of the classes.
+        ImageError: a real picture cannot be read.
+    """
+    chosen = find_hospitals(hospitals)
+    cells = list_cells(classes, cells_per_class, seed)
+    rows = [[render(cell, hospital, size_px) for hospital in chosen] for cell in cells]
+    columns = [hospital.name for hospital in chosen]
+    if beside is not None:
+        real = _real_rows(beside, cells, beside_crop_px, size_px)
+        rows = [[*left, *right] for left, right in zip(real, rows, strict=True)]
+        columns = ["real", *[""] * (_CELLS_BESIDE - 1), *columns]
+    write_image(out, draw_sheet(rows, [cell.class_name for cell in cells], columns))
+
+
+def find_hospitals(names: Sequence[str]) -> list[Hospital]:
+    """Return the hospitals of these names.
+
+    Raises:
+        InputError: no name, or an unknown or repeated one.
+    """
+    if not names or len(set(names)) != len(names) or not set(names) <= set(HOSPITALS):
+        raise InputError(
+            f"expected different hospitals out of {', '.join(HOSPITALS)}; got {', '.join(names) or 'none'}"
+        )
+    return [HOSPITALS[name] for name in names]
+
+
+def _cell_path(folder: Path, cell: Cell) -> Path:
+    return folder / cell.class_name / f"{cell.cell_id}.png"
+
+
+def _write_site(folder: Path, site: str, cells: Sequence[Cell], size_px: int) -> Path:
+    files = [_cell_path(folder, cell) for cell in cells]
+    columns: dict[str, Sequence[str | int]] = {
+        "path": [file.relative_to(folder).as_posix() for file in files],
+        "site": [site] * len(cells),
+        "class": [cell.class_name for cell in cells],
+        "sha256": [sha256_of(file) for file in files],
+        **dict.fromkeys(("width", "height", "crop_px"), [size_px] * len(cells)),
+    }
+    path = folder / MANIFEST
+    write_manifest(make_manifest(columns, folder, where=str(path)), path)
+    return path
+
+
+def _real_rows(folder: Path, cells: Sequence[Cell], crop_px: int, size_px: int) -> list[list[UInt8Image]]:
+    blank = np.full((size_px, size_px, 3), 255, dtype=np.uint8)
+    rows, found = [], False
+    for cell in cells:
+        inside = folder / cell.class_name
+        files = sorted(file for file in inside.glob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        first = cell.index * _CELLS_BESIDE
+        real = [scale_matched(read_image(file), crop_px, size_px) for file in files[first : first + _CELLS_BESIDE]]
+        found = found or bool(real)
+        rows.append(real + [blank] * (_CELLS_BESIDE - len(real)))
+    if not found:
+        names = ", ".join(dict.fromkeys(cell.class_name for cell in cells))
+        raise InputError(f"expected folders of real cells named {names} in {folder}, found none with images")
+    return rows
