@@ -33,8 +33,15 @@ class Objective(Protocol):
     classifier has one phase.
     """
 
-    nets: Mapping[str, nn.Module]
-    phases: tuple[Phase, ...]
+    @property
+    def nets(self) -> Mapping[str, nn.Module]:
+        """All networks by name."""
+        ...
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of a step, in their order."""
+        ...
 
     def forward(self, batch: Batch) -> Any:
         """Compute, once per step, what the losses of all phases share."""

@@ -1,0 +1,43 @@
+import torch
+
+from hemabridge.networks.patch_discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig
+
+
+def count(net: torch.nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def test_reference_sizes_have_the_published_parameter_counts() -> None:
+    assert count(ResnetGenerator(ResnetGeneratorConfig())) == 11_378_179
+    assert count(PatchDiscriminator(PatchDiscriminatorConfig())) == 2_764_737
+
+
+def test_judge_of_256_px_gives_a_map_of_30_by_30_whose_pixels_see_70_px() -> None:
+    judge = PatchDiscriminator(PatchDiscriminatorConfig(channels=2))
+    for (
+        module
+    ) in judge.modules():  # the norm looks at the whole picture: without it the field of view is what layers see
+        if isinstance(module, torch.nn.InstanceNorm2d):
+            module.forward = lambda x: x  # type: ignore[method-assign]
+    picture = torch.rand(1, 3, 256, 256, requires_grad=True)
+    scores = judge(picture)
+    assert scores.shape == (1, 1, 30, 30)
+    scores[0, 0, 15, 15].backward()
+    assert picture.grad is not None
+    rows = picture.grad.abs().sum(dim=(0, 1, 3)).nonzero()
+    assert int(rows.max() - rows.min()) + 1 == 70
+
+
+def test_generator_keeps_the_size_and_stays_within_its_range() -> None:
+    generator = ResnetGenerator(ResnetGeneratorConfig(channels=4, blocks=2))
+    out = generator(torch.rand(2, 3, 32, 48) * 2 - 1)
+    assert out.shape == (2, 3, 32, 48)
+    assert out.abs().max().item() <= 1.0
+
+
+def test_convolutions_start_from_a_normal_with_std_0_02_and_zero_bias() -> None:
+    generator = ResnetGenerator(ResnetGeneratorConfig(channels=32, blocks=2))
+    weights = torch.cat([m.weight.flatten() for m in generator.modules() if isinstance(m, torch.nn.Conv2d)])
+    assert abs(weights.std().item() - 0.02) < 1e-4
+    assert all(m.bias.abs().max().item() == 0 for m in generator.modules() if isinstance(m, torch.nn.Conv2d))

@@ -1,0 +1,193 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from toy import BATCH, TOTAL, batches, cpu, toy_training
+
+from hemabridge.errors import Interrupted, NonFiniteLossError, RunError
+from hemabridge.training.checkpoints import read_newest_checkpoint
+from hemabridge.training.events import read_events
+from hemabridge.training.loop import fit
+from hemabridge.training.objective import Batch
+from hemabridge.training.snapshots import list_snapshots, read_snapshot
+
+
+class Cut(Exception):
+    """Stands for whatever ends a process in the middle of a run."""
+
+
+def cut_after(images: int) -> object:
+    def cut(start: int) -> Iterator[Batch]:
+        for number, batch in enumerate(batches(start)):
+            if start + number * BATCH >= images:
+                raise Cut
+            yield batch
+
+    return cut
+
+
+def final_state(folder: Path) -> dict[str, torch.Tensor]:
+    found = read_newest_checkpoint(folder / "state")
+    assert found is not None
+    return found[0]
+
+
+def assert_equal_to_the_bit(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert different == []
+
+
+@pytest.mark.parametrize("cut_at", [2, 30, 32, 62])
+def test_a_cut_run_that_is_resumed_equals_an_uncut_one_to_the_bit(tmp_path: Path, cut_at: int) -> None:
+    fit(toy_training()[1], tmp_path / "whole", cpu())
+
+    training = toy_training(checkpoint_every_seconds=1e-9)[1]  # a checkpoint after every step
+    with pytest.raises(Cut):
+        fit(dataclasses.replace(training, batches=cut_after(cut_at)), tmp_path / "cut", cpu())
+    fit(toy_training()[1], tmp_path / "cut", cpu())
+
+    whole, cut = final_state(tmp_path / "whole"), final_state(tmp_path / "cut")
+    assert any(name.startswith("engine/optimizers/judge/") for name in whole)
+    assert "objective/images" in whole
+    assert any(name.startswith("average/maker/") for name in whole)
+    assert_equal_to_the_bit(whole, cut)
+    for one, other in zip(list_snapshots(tmp_path / "whole"), list_snapshots(tmp_path / "cut"), strict=True):
+        assert one.images == other.images
+        assert_equal_to_the_bit(read_snapshot(one.path)[0], read_snapshot(other.path)[0])
+
+
+def test_a_cut_run_loses_only_what_came_after_the_last_checkpoint(tmp_path: Path) -> None:
+    training = toy_training(checkpoint_every_seconds=1e9)[1]
+    with pytest.raises(Cut):
+        fit(dataclasses.replace(training, batches=cut_after(40)), tmp_path, cpu())
+    assert not (tmp_path / "state").exists()
+    fit(toy_training()[1], tmp_path, cpu())
+    logged = [event["images"] for event in read_events(tmp_path / "events.jsonl", "step")]
+    assert sorted(set(logged)) == list(range(BATCH, TOTAL + 1, BATCH))
+
+
+def test_events_after_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> None:
+    training = toy_training(checkpoint_every_seconds=1e-9)[1]
+    with pytest.raises(Cut):
+        fit(dataclasses.replace(training, batches=cut_after(20)), tmp_path, cpu())
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"kind": "step", "images": 22, "losses": {}}\n{"kind": "st')
+    fit(toy_training()[1], tmp_path, cpu())
+    steps = [event["images"] for event in read_events(tmp_path / "events.jsonl", "step")]
+    assert steps == list(range(BATCH, TOTAL + 1, BATCH))
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    fit(toy_training()[1], tmp_path / "whole", cpu())
+    training = toy_training(checkpoint_every_seconds=1e-9)[1]
+    with pytest.raises(Cut):
+        fit(dataclasses.replace(training, batches=cut_after(40)), tmp_path / "cut", cpu())
+    newest = max((tmp_path / "cut" / "state").glob("*.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:100])
+    fit(toy_training()[1], tmp_path / "cut", cpu())
+    assert_equal_to_the_bit(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+
+
+def test_snapshots_come_at_their_image_counts_and_at_the_end_and_hold_averages(tmp_path: Path) -> None:
+    objective, training = toy_training()
+    snapshots = fit(training, tmp_path, cpu())
+    assert [(s.images, s.epoch) for s in snapshots] == [(16, 1.0), (32, 2.0), (64, 4.0)]
+    raw, header = read_snapshot(snapshots[-1].path, "raw")
+    average, _ = read_snapshot(snapshots[-1].path)
+    assert header["kind"] == "toy"
+    assert torch.equal(raw["judge/weight"], objective.judge.weight)
+    assert set(average) == {name for name in raw if name.startswith("maker/")}
+    assert not torch.equal(raw["maker/0.weight"], average["maker/0.weight"])
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    fit(toy_training()[1], tmp_path, cpu())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    fit(toy_training()[1], tmp_path, cpu())
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == before
+
+
+def test_another_recipe_is_refused_by_name_of_what_changed(tmp_path: Path) -> None:
+    training = toy_training()[1]
+    fit(training, tmp_path, cpu())
+    with pytest.raises(RunError, match="recipe changed"):
+        fit(dataclasses.replace(toy_training()[1], identity={"recipe": "other"}), tmp_path, cpu())
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path) -> None:
+    objective, training = toy_training()
+
+    def poisoned(start: int) -> Iterator[Batch]:
+        for number, batch in enumerate(batches(start)):
+            yield {"x": batch["x"] * (float("nan") if number == 3 else 1.0)}
+
+    with pytest.raises(NonFiniteLossError, match="after 6 images"):
+        fit(dataclasses.replace(training, batches=poisoned), tmp_path, cpu())
+    assert all(torch.isfinite(p).all() for net in objective.nets.values() for p in net.parameters())
+
+
+def test_only_the_nets_of_a_phase_move_in_it(tmp_path: Path) -> None:
+    objective, training = toy_training(total_images=BATCH)
+    judge = objective.judge.weight.detach().clone()
+    one_phase = dataclasses.replace(training, objective=objective)
+    objective.phases = (objective.phases[0],)
+    fit(one_phase, tmp_path, cpu())
+    assert torch.equal(objective.judge.weight, judge)
+    assert objective.judge.weight.grad is None
+
+
+def _run_as_a_process(folder: Path) -> subprocess.Popen[bytes]:
+    program = (
+        "import sys, time; from pathlib import Path; import dataclasses; import toy\n"
+        "from hemabridge.training.loop import fit\n"
+        "from hemabridge.errors import HemabridgeError\n"
+        "def slowly(start):\n"
+        "    for batch in toy.batches(start):\n"
+        "        time.sleep(0.05); yield batch\n"
+        "training = toy.toy_training(checkpoint_every_seconds=0.01)[1]\n"
+        "try: fit(dataclasses.replace(training, batches=slowly), Path(sys.argv[1]), toy.cpu())\n"
+        "except HemabridgeError as error: sys.exit(error.exit_code)\n"
+    )
+    here = str(Path(__file__).parent)
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)], env={**os.environ, "PYTHONPATH": here}, stderr=subprocess.DEVNULL
+    )
+
+
+def _wait_for_checkpoint(folder: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not list((folder / "state").glob("images-*.safetensors")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_a_signal_ends_resumes_to_the_same_bits(tmp_path: Path, how: signal.Signals) -> None:
+    process = _run_as_a_process(tmp_path / "cut")
+    _wait_for_checkpoint(tmp_path / "cut")
+    process.send_signal(how)
+    assert process.wait(timeout=60) == (-signal.SIGKILL if how is signal.SIGKILL else Interrupted.exit_code)
+    fit(toy_training()[1], tmp_path / "cut", cpu())
+    fit(toy_training()[1], tmp_path / "whole", cpu())
+    assert_equal_to_the_bit(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+
+
+@pytest.mark.slow
+def test_two_processes_cannot_hold_one_folder(tmp_path: Path) -> None:
+    process = _run_as_a_process(tmp_path)
+    try:
+        _wait_for_checkpoint(tmp_path)
+        with pytest.raises(RunError, match="in use"):
+            fit(toy_training()[1], tmp_path, cpu())
+    finally:
+        process.kill()
+        process.wait()
