@@ -7,7 +7,6 @@ as they are; a manifest that was written to another folder than its root is ther
 """
 
 import csv
-import difflib
 import io
 import os
 import posixpath
@@ -20,43 +19,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from hemabridge.data.columns import (
+    FORMULA,
+    INTEGER_COLUMNS,
+    SCHEMA,
+    check_columns,
+    check_paths,
+    check_texts,
+    check_unique,
+    listed,
+)
 from hemabridge.errors import ManifestError
 from hemabridge.imaging.files import atomic_write, sha256_of
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called after each file with (files done, files in total)."""
 
-NAME_COLUMNS = ("site", "class", "patient", "slide", "split")
-INTEGER_COLUMNS = ("width", "height", "crop_px")
-SCHEMA = pl.Schema(
-    {
-        "path": pl.String(),
-        **{name: pl.String() for name in NAME_COLUMNS},
-        "sha256": pl.String(),
-        **{name: pl.Int64() for name in INTEGER_COLUMNS},
-    }
-)
-"""All columns, in order. An unknown text is the empty string, an unknown integer is null."""
-
 MAX_BYTES = 200_000_000
-MAX_CELL_CHARACTERS = 4_096
-_SHOWN = 5
-_INTEGER = r"^[1-9][0-9]{0,8}$"
-_FORMULA = r"^[=+\-@]"
-_SYNONYMS = {
-    "file": "path",
-    "filename": "path",
-    "image": "path",
-    "hospital": "site",
-    "lab": "site",
-    "label": "class",
-    "donor": "patient",
-    "subject": "patient",
-    "fold": "split",
-    "part": "split",
-    "subset": "split",
-    "hash": "sha256",
-}
+"""Largest manifest that is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +82,7 @@ class Manifest:
         outside = [path for path in paths if not _is_inside(root, path)]
         if outside:
             raise ManifestError(
-                f"expected paths inside of {root}, got {_listed(outside)} that lead(s) out of it; "
+                f"expected paths inside of {root}, got {listed(outside)} that lead(s) out of it; "
                 "name the folder that holds all images as root (--root)"
             )
         return [Path(root, path) for path in paths]
@@ -120,7 +100,7 @@ def make_manifest(columns: Mapping[str, Sequence[Any]], root: Path, *, where: st
     Raises:
         ManifestError: no rows, an unknown or a missing column, a value that is not allowed, the same path twice.
     """
-    _check_columns(list(columns), where)
+    check_columns(list(columns), where)
     count = len(columns["path"])
     if count == 0:
         raise ManifestError(f"expected at least one image in {where}, got none")
@@ -129,14 +109,14 @@ def make_manifest(columns: Mapping[str, Sequence[Any]], root: Path, *, where: st
         for name in SCHEMA
     }
     table = pl.DataFrame(series)
-    _check_texts(table, where)
-    _check_paths(table, where)
+    check_texts(table, where)
+    check_paths(table, where)
     table = table.with_columns(
         pl.Series("path", [posixpath.normpath(path) for path in table["path"]]),
         pl.col("sha256").str.to_lowercase(),
         *(pl.col(name).replace("", None).cast(pl.Int64) for name in INTEGER_COLUMNS),
     )
-    _check_unique(table, where)
+    check_unique(table, where)
     return Manifest(table.select(list(SCHEMA)), Path(root).resolve())
 
 
@@ -154,7 +134,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
         ManifestError: not such a file, a value that is not allowed, a missing image, a path that leaves the root.
     """
     header, rows = _read_csv(path)
-    _check_columns(header, str(path))
+    check_columns(header, str(path))
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise ManifestError(f"expected {len(header)} cells in row {number} of {path}, got {len(row)}")
@@ -164,7 +144,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
     if missing:
         raise ManifestError(
             f"expected every image of {path} to exist under {manifest.root}, got {len(missing)} missing: "
-            f"{_listed(missing)}; if the images lie in another folder, name it as root (--root)"
+            f"{listed(missing)}; if the images lie in another folder, name it as root (--root)"
         )
     return manifest
 
@@ -180,7 +160,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     """
     make_manifest(manifest.table.to_dict(as_series=False), manifest.root, where=str(path))
     table = manifest.table.with_columns(
-        pl.when(pl.col("path").str.contains(_FORMULA))
+        pl.when(pl.col("path").str.contains(FORMULA))
         .then(pl.lit("./") + pl.col("path"))
         .otherwise(pl.col("path"))
         .alias("path")
@@ -229,83 +209,9 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     return rows[0], rows[1:]
 
 
-def _check_columns(names: Sequence[str], where: str) -> None:
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
-        raise ManifestError(f"expected commas between the columns of {where}, got semicolons or tabs; save it as CSV")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ManifestError(f"expected each column once in {where}, got {_listed(repeated)} more than once")
-    for name in names:
-        if name not in SCHEMA:
-            raise ManifestError(
-                f"expected the columns {', '.join(SCHEMA)} in {where}, got {_shortened(name)}{_nearest(name)}"
-            )
-    missing = [name for name in ("path", "site") if name not in names]
-    if missing:
-        raise ManifestError(f"expected the columns path and site in {where}, got no {' and no '.join(missing)}; add it")
-
-
-def _nearest(name: str) -> str:
-    lower = name.strip().lower()
-    near = difflib.get_close_matches(lower[:64], list(SCHEMA), n=1, cutoff=0.5)
-    guess = lower if lower in SCHEMA else _SYNONYMS.get(lower, near[0] if near else None)
-    return "; remove it" if guess is None else f"; did you mean {guess!r}?"
-
-
-def _check_texts(table: pl.DataFrame, where: str) -> None:
-    for name in SCHEMA:
-        column = pl.col(name)
-        _refuse(table, name, column.str.len_chars() > MAX_CELL_CHARACTERS, "a shorter text", where)
-        _refuse(table, name, column.str.contains(r"[\x00-\x1f\x7f]"), "no control characters or line breaks", where)
-    for name in NAME_COLUMNS:
-        _refuse(table, name, pl.col(name).str.contains(_FORMULA), "no =, +, - or @ at the beginning", where)
-        _refuse(table, name, pl.col(name).str.contains(r"^\s|\s$"), "no blanks around it", where)
-    _refuse(table, "site", pl.col("site") == "", "the name of a site", where)
-    _refuse(table, "sha256", ~pl.col("sha256").str.contains(r"^(|[0-9a-fA-F]{64})$"), "64 hexadecimal digits", where)
-    for name in INTEGER_COLUMNS:
-        wrong = (pl.col(name) != "") & ~pl.col(name).str.contains(_INTEGER)
-        _refuse(table, name, wrong, "a positive whole number of pixels, or nothing", where)
-
-
-def _check_paths(table: pl.DataFrame, where: str) -> None:
-    path = pl.col("path")
-    _refuse(table, "path", path == "", "the path of an image", where)
-    _refuse(table, "path", path.str.contains(r"\\"), "/ between folders, not \\", where)
-    outside = path.str.contains(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
-    wanted = "a path inside of the manifest's folder (no .., not absolute); to read from another folder name it as root"
-    _refuse(table, "path", outside, f"{wanted} (--root)", where)
-
-
-def _check_unique(table: pl.DataFrame, where: str) -> None:
-    repeated = table.filter(pl.col("path").is_duplicated()).get_column("path").unique(maintain_order=True).to_list()
-    if repeated:
-        raise ManifestError(
-            f"expected each image once in {where}, got {len(repeated)} path(s) more than once: {_listed(repeated)}; "
-            "remove the repeated rows"
-        )
-
-
-def _refuse(table: pl.DataFrame, name: str, wrong: pl.Expr, wanted: str, where: str) -> None:
-    """Raise for the first row where `wrong` holds."""
-    rows = table.select(wrong.fill_null(False).arg_true()).to_series()
-    if rows.len():
-        row = int(rows[0])
-        got = _shortened(table.get_column(name)[row])
-        raise ManifestError(f"expected {wanted} in column {name}, got {got} in row {row + 1} of {where}")
+def _is_inside(root: str, path: str) -> bool:
+    return os.path.realpath(os.path.join(root, path)).startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def _shortened(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:77]}...")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(_shortened(name) for name in names[:_SHOWN]) + more
-
-
-def _is_inside(root: str, path: str) -> bool:
-    return os.path.realpath(os.path.join(root, path)).startswith(root.rstrip(os.sep) + os.sep)

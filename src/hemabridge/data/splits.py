@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import polars as pl
+from scipy.cluster.hierarchy import DisjointSet
 
 from hemabridge.data.manifest import Manifest, with_hashes
 from hemabridge.errors import SplitError
@@ -89,8 +90,8 @@ def check_split(manifest: Manifest, *, group: Grouping = "auto") -> None:
     Raises:
         SplitError: one is.
     """
-    levels = {"auto": ("patient", "slide"), "patient": ("patient", "slide"), "slide": ("slide",), "none": ()}[group]
-    found = [leak for leak in find_leaks(manifest) if leak.kind in (*levels, "file")]
+    kinds: dict[Grouping, tuple[LeakKind, ...]] = {"slide": ("slide", "file"), "none": ("file",)}
+    found = find_leaks(manifest, kinds.get(group, ("patient", "slide", "file")))
     if found:
         shown = "; ".join(
             f"{leak.kind} {leak.name!r} in {' and '.join(leak.parts)} ({', '.join(leak.paths[:_SHOWN])})"
@@ -102,18 +103,20 @@ def check_split(manifest: Manifest, *, group: Grouping = "auto") -> None:
         )
 
 
-def find_leaks(manifest: Manifest) -> list[Leak]:
-    """Return each patient, each slide and each file's content that is in several parts, in a fixed order."""
-    hashed = with_hashes(manifest.select(pl.col("split") != ""))
+def find_leaks(manifest: Manifest, kinds: Sequence[LeakKind] = ("patient", "slide", "file")) -> list[Leak]:
+    """Return each patient, slide and file content (of the asked kinds) that is in several parts, in a fixed order."""
+    placed = manifest.select(pl.col("split") != "")
+    table = (with_hashes(placed) if "file" in kinds else placed).table
     keys: Mapping[LeakKind, list[str]] = {
         "patient": ["site", "patient"],
         "slide": ["site", "patient", "slide"],
         "file": ["sha256"],
     }
     leaks = []
-    for kind, key in keys.items():
+    for kind in kinds:
+        key = keys[kind]
         groups = (
-            hashed.table.filter(pl.col(key[-1]) != "")
+            table.filter(pl.col(key[-1]) != "")
             .group_by(key)
             .agg(pl.col("split").unique().sort(), pl.col("path").sort())
             .filter(pl.col("split").list.len() > 1)
@@ -185,23 +188,13 @@ def _level(site_images: Manifest, group: Grouping, site: str) -> Literal["patien
     return "none"
 
 
-def _joined(count: int, links: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
+def _joined(count: int, links: Iterable[tuple[Hashable, int]]) -> list[set[int]]:
     """Return the connected sets of rows 0..count-1, where rows with the same key are linked."""
-    parent = list(range(count))
-
-    def find(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
+    rows = DisjointSet(range(count))
     first: dict[Hashable, int] = {}
     for key, row in links:
-        parent[find(row)] = find(first.setdefault(key, row))
-    sets: dict[int, list[int]] = {}
-    for row in range(count):
-        sets.setdefault(find(row), []).append(row)
-    return list(sets.values())
+        rows.merge(row, first.setdefault(key, row))
+    return list(rows.subsets())
 
 
 def _order_key(seed: int, name: tuple[str, ...]) -> str:

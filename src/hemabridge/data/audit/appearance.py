@@ -1,0 +1,77 @@
+"""Colour and scale of a site, measured on a sample of its images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemabridge.data.audit.results import ColourProfile, CompartmentName, SiteScale, Triple
+from hemabridge.imaging.color import optical_density, rgb_to_lab
+from hemabridge.imaging.compartments import segment
+from hemabridge.imaging.scale import propose_crop_px
+from hemabridge.imaging.standardizer import UInt8Image
+
+COMPARTMENTS: tuple[CompartmentName, ...] = get_args(CompartmentName)
+
+
+@dataclass(frozen=True, eq=False)
+class Appearance:
+    """Measures of one image.
+
+    Attributes:
+        colours: median RGB, float64[3], 0..255, of each compartment that was found.
+        nucleus_px: equivalent diameter of the nucleus in pixels; None without a nucleus.
+        smallest_side_px: the shorter side of the image.
+    """
+
+    colours: dict[CompartmentName, NDArray[np.float64]]
+    nucleus_px: float | None
+    smallest_side_px: int
+
+
+def measure(image: UInt8Image) -> Appearance:
+    """Measure one RGB image uint8[H, W, 3]."""
+    found = segment(image)
+    masks = {name: getattr(found, name) for name in COMPARTMENTS}
+    colours = {name: np.median(image[mask], axis=0) for name, mask in masks.items() if mask.any()}
+    area = int(found.nucleus.sum())
+    return Appearance(colours, float(np.sqrt(4 * area / np.pi)) if area else None, min(image.shape[:2]))
+
+
+def colour_profiles(manifest: int, site: str, sample: Sequence[Appearance]) -> list[ColourProfile]:
+    """Return the profile of each compartment that was found in any image of the sample."""
+    profiles = []
+    for compartment in COMPARTMENTS:
+        medians = [seen.colours[compartment] for seen in sample if compartment in seen.colours]
+        if medians:
+            rgb = np.rint(medians).astype(np.uint8)
+            lab = rgb_to_lab(rgb)
+            spread = np.subtract(*np.percentile(lab, (75, 25), axis=0))
+            density = np.median(optical_density(rgb), axis=0)
+            lab_median = _triple(np.median(lab, axis=0))
+            profiles.append(
+                ColourProfile(manifest, site, compartment, len(medians), lab_median, _triple(spread), _triple(density))
+            )
+    return profiles
+
+
+def site_scale(manifest: int, site: str, sample: Sequence[Appearance], stated_crop_px: Sequence[int]) -> SiteScale:
+    """Return the scale of a site; `sample` has at least one image."""
+    diameters = [seen.nucleus_px for seen in sample if seen.nucleus_px is not None]
+    return SiteScale(
+        manifest=manifest,
+        site=site,
+        n=len(sample),
+        n_nuclei=len(diameters),
+        nucleus_px=_triple(np.percentile(diameters, (25, 50, 75))) if diameters else None,
+        proposed_crop_px=propose_crop_px(diameters) if diameters else None,
+        stated_crop_px=tuple(sorted(set(stated_crop_px))),
+        smallest_side_px=min(seen.smallest_side_px for seen in sample),
+    )
+
+
+def _triple(values: NDArray[np.floating]) -> Triple:
+    first, second, third = (round(float(value), 3) for value in values)
+    return first, second, third

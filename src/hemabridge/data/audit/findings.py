@@ -1,0 +1,254 @@
+"""What an audit says in plain sentences."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from hemabridge.data.audit.results import (
+    Audit,
+    Border,
+    ClassCount,
+    ColourProfile,
+    DuplicateGroup,
+    Finding,
+    Severity,
+    SiteScale,
+)
+from hemabridge.data.splits import Leak
+from hemabridge.imaging.color import delta_e_2000
+
+FEW_CELLS = 20
+"""Below this many cells of a class, a 95% interval of its recall is wider than 0.3."""
+
+IMBALANCE = 10
+"""Ratio of the largest to the smallest class that is worth a remark."""
+
+VISIBLE_DELTA_E = 10.0
+"""CIEDE2000 difference that anyone sees at a glance."""
+
+WIDE_IQR = 15.0
+"""Interquartile range of L, a or b of the background that hints at several looks of one site."""
+
+SCALE_TOLERANCE = 0.2
+"""Relative difference between two scales that is worth a remark."""
+
+_ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
+_SHOWN = 3
+
+
+def find_all(
+    audit: Audit, leaks: Sequence[Leak], changed: Sequence[str], ungrouped_sites: Sequence[str]
+) -> list[Finding]:
+    """Return every finding, errors first.
+
+    Args:
+        audit: the measures; its own `findings` are not looked at.
+        leaks: patients and slides that are in several parts of the split.
+        changed: paths of files that are not the ones that were indexed.
+        ungrouped_sites: sites of which neither patients nor slides are known.
+    """
+    found = [
+        *_files(audit, changed),
+        *_leaks(leaks),
+        *_duplicates(audit.duplicates),
+        *_classes(audit.class_mix),
+        *_groups(ungrouped_sites),
+        *_scales(audit.scales),
+        *_colours(audit.colours),
+    ]
+    return sorted(found, key=lambda finding: _ORDER[finding.severity])
+
+
+def _files(audit: Audit, changed: Sequence[str]) -> Iterator[Finding]:
+    if audit.unreadable:
+        first = audit.unreadable[0]
+        yield Finding(
+            "error",
+            f"{_count(len(audit.unreadable), 'image')} cannot be read, for example {first.path}: {first.reason}.",
+        )
+    if changed:
+        yield Finding(
+            "error",
+            f"{_count(len(changed), 'file')} changed since the manifest was made ({_examples(changed)}): index the "
+            "folder again.",
+        )
+    if audit.blank:
+        yield Finding(
+            "warning", f"{_count(len(audit.blank), 'image')} show nothing at all ({_examples(audit.blank)}): leave out."
+        )
+
+
+def _leaks(leaks: Iterable[Leak]) -> Iterator[Finding]:
+    for leak in leaks:
+        yield Finding(
+            "error",
+            f"The images of {leak.kind} {leak.name} are in several parts ({', '.join(leak.parts)}), so that scores "
+            "will be too good: split again by patient or slide.",
+        )
+
+
+def _duplicates(groups: Sequence[DuplicateGroup]) -> Iterator[Finding]:
+    names = {"exact": "are copies of one file", "near": "show the same cell, saved or photographed twice"}
+    consequence: dict[Border, tuple[Severity, str]] = {
+        "split": ("error", "have members in several parts of the split, so that scores will be too good: split again"),
+        "class": ("error", "have members with different classes, so that at least one label is wrong: look at them"),
+        "manifest": ("error", "are in both manifests, which should share no image: remove them from one"),
+        "site": ("warning", "have members at different sites: find out where they come from"),
+    }
+    for kind, what in names.items():
+        of_kind = [group for group in groups if group.kind == kind]
+        if of_kind:
+            total = sum(len(group.members) for group in of_kind)
+            example = _examples([member.path for member in of_kind[0].members])
+            yield Finding(
+                "warning",
+                f"{_count(total, 'image')} in {_count(len(of_kind), 'group')} {what} ({example}): they count as "
+                "one cell, keep one of each group or let the split keep them together.",
+            )
+        for border, (severity, text) in consequence.items():
+            crossing = [group for group in of_kind if border in group.crosses]
+            if crossing:
+                example = _examples([member.path for member in crossing[0].members])
+                yield Finding(severity, f"{_count(len(crossing), 'group')} of images that {what} {text} ({example}).")
+
+
+def _classes(class_mix: Sequence[ClassCount]) -> Iterator[Finding]:
+    totals: dict[tuple[int, str], dict[str, int]] = {}
+    parts: dict[tuple[int, str], dict[str, set[str]]] = {}
+    for count in class_mix:
+        key = (count.manifest, count.site)
+        classes = totals.setdefault(key, {})
+        classes[count.class_name] = classes.get(count.class_name, 0) + count.n
+        if count.split:
+            parts.setdefault(key, {}).setdefault(count.split, set()).add(count.class_name)
+    for key, classes in totals.items():
+        yield from _classes_of_site(key[1], classes, parts.get(key, {}))
+    yield from _classes_between_sites({key: set(classes) - {""} for key, classes in totals.items()})
+
+
+def _classes_of_site(site: str, classes: dict[str, int], parts: dict[str, set[str]]) -> Iterator[Finding]:
+    named = {name: n for name, n in classes.items() if name}
+    if classes.get(""):
+        yield Finding(
+            "note", f"{_count(classes[''], 'image')} of {site} have no class: they can only train a translator."
+        )
+    rare = [f"{name} ({n})" for name, n in sorted(named.items()) if n < FEW_CELLS]
+    if rare:
+        yield Finding(
+            "warning",
+            f"{site} has fewer than {FEW_CELLS} cells of {', '.join(rare)}: their recall cannot be told, consider "
+            "leaving them out.",
+        )
+    if named and max(named.values()) >= IMBALANCE * min(named.values()):
+        most, least = max(named, key=named.__getitem__), min(named, key=named.__getitem__)
+        yield Finding(
+            "note",
+            f"{site} has {named[most]} cells of {most} and {named[least]} of {least}: read balanced accuracy, not "
+            "accuracy.",
+        )
+    for part, present in sorted(parts.items()):
+        absent = sorted(set(named) - present)
+        if absent:
+            yield Finding("warning", f"Part {part} of {site} has no cell of {', '.join(absent)}: split again.")
+    lower = sorted(name for name in named if any(name != twin and name.lower() == twin.lower() for twin in named))
+    if lower:
+        yield Finding("error", f"{site} writes one class in several ways ({', '.join(lower)}): choose one.")
+
+
+def _classes_between_sites(classes: dict[tuple[int, str], set[str]]) -> Iterator[Finding]:
+    labelled = {key: names for key, names in classes.items() if names}
+    for (first, its), (second, others) in combinations(labelled.items(), 2):
+        for (one, has), (lacking, lacks) in (((first, its), (second, others)), ((second, others), (first, its))):
+            extra = sorted(has - lacks)
+            if extra and one[1] != lacking[1]:
+                yield Finding(
+                    "note",
+                    f"{lacking[1]} has no {', '.join(extra)}, {one[1]} has: compare only the classes that both have.",
+                )
+
+
+def _groups(ungrouped_sites: Sequence[str]) -> Iterator[Finding]:
+    for site in ungrouped_sites:
+        yield Finding(
+            "note",
+            f"Neither patients nor slides of {site} are known, so cells of one patient may be in training and test: "
+            "scores can be too good; fill in the column patient if you can.",
+        )
+
+
+def _scales(scales: Sequence[SiteScale]) -> Iterator[Finding]:
+    for scale in scales:
+        yield from _scale_of_site(scale)
+    measured = [scale for scale in scales if scale.nucleus_px is not None]
+    for first, second in combinations(measured, 2):
+        if first.nucleus_px is not None and second.nucleus_px is not None:
+            small, large = sorted((first, second), key=_median_nucleus)
+            ratio = _median_nucleus(large) / _median_nucleus(small)
+            if small.site != large.site and ratio > 1 + SCALE_TOLERANCE:
+                yield Finding(
+                    "warning",
+                    f"Nuclei of {large.site} are {ratio:.1f} times as wide in pixels as those of {small.site}: use the "
+                    f"crops of {large.proposed_crop_px} and {small.proposed_crop_px} pixels, so that cells match.",
+                )
+
+
+def _scale_of_site(scale: SiteScale) -> Iterator[Finding]:
+    without = scale.n - scale.n_nuclei
+    if without:
+        yield Finding(
+            "warning" if without * 10 > scale.n else "note",
+            f"No nucleus was found in {without} of {scale.n} measured images of {scale.site}: are they single cells in "
+            "the centre of the image?",
+        )
+    if scale.proposed_crop_px is None:
+        return
+    if not scale.stated_crop_px:
+        yield Finding(
+            "note", f"The manifest states no crop_px for {scale.site}; proposed: {scale.proposed_crop_px} pixels."
+        )
+    for stated in scale.stated_crop_px:
+        if abs(stated / scale.proposed_crop_px - 1) > SCALE_TOLERANCE:
+            yield Finding(
+                "warning",
+                f"The manifest states crop_px {stated} for {scale.site}, its nuclei suggest {scale.proposed_crop_px}: "
+                "look at some crops.",
+            )
+    if scale.smallest_side_px < scale.proposed_crop_px:
+        yield Finding(
+            "note",
+            f"Some images of {scale.site} are smaller ({scale.smallest_side_px} pixels) than the proposed crop "
+            f"({scale.proposed_crop_px}): their borders will be repeated.",
+        )
+
+
+def _colours(profiles: Sequence[ColourProfile]) -> Iterator[Finding]:
+    for profile in profiles:
+        if profile.compartment == "background" and max(profile.lab_iqr) > WIDE_IQR:
+            yield Finding(
+                "warning",
+                f"The background of {profile.site} varies widely between images (middle half over "
+                f"{max(profile.lab_iqr):.0f} Lab units): it may hold several looks, from several microscopes "
+                "or cameras.",
+            )
+    for first, second in combinations(profiles, 2):
+        if first.compartment == second.compartment and first.site != second.site:
+            difference = float(delta_e_2000(np.array(first.lab), np.array(second.lab)))
+            if difference > VISIBLE_DELTA_E:
+                yield Finding(
+                    "note",
+                    f"The colour of the {first.compartment.replace('_', ' ')} of {second.site} and {first.site} differs "
+                    f"by {difference:.0f} CIEDE2000 units, which anyone sees: this is the gap to bridge.",
+                )
+
+
+def _median_nucleus(scale: SiteScale) -> float:
+    return scale.nucleus_px[1] if scale.nucleus_px is not None else 0.0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _examples(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:_SHOWN]) + (", ..." if len(paths) > _SHOWN else "")

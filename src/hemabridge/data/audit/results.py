@@ -1,0 +1,124 @@
+"""What an audit found, as frozen data."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
+
+from hemabridge.data.index import UnreadableFile
+
+FORMAT_VERSION = 1
+
+Severity: TypeAlias = Literal["error", "warning", "note"]
+"""`error`: results would be wrong; `warning`: look at it before training; `note`: good to know."""
+
+Border: TypeAlias = Literal["manifest", "site", "split", "class"]
+CompartmentName: TypeAlias = Literal["nucleus", "cytoplasm", "red_cells", "background"]
+Triple: TypeAlias = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Member:
+    """An image of a group of duplicates: `manifest` is 1 or, for the other manifest, 2."""
+
+    manifest: int
+    path: str
+    site: str
+    class_name: str
+    split: str
+
+
+@dataclass(frozen=True)
+class DuplicateGroup:
+    """Images that show the same.
+
+    Attributes:
+        kind: `exact` (the same bytes) or `near` (the same field, saved or photographed again).
+        members: two images or more.
+        crosses: what the members differ in.
+        correlation: of the least alike of the pairs that make the group, -1..1; 1 for exact copies.
+    """
+
+    kind: Literal["exact", "near"]
+    members: tuple[Member, ...]
+    crosses: tuple[Border, ...]
+    correlation: float
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """Number of images of one class of one site in one part; empty strings for unlabelled and for no split."""
+
+    manifest: int
+    site: str
+    split: str
+    class_name: str
+    n: int
+
+
+@dataclass(frozen=True)
+class ColourProfile:
+    """Colour of one compartment at one site, over images: median and spread of each image's median pixel.
+
+    Attributes:
+        n: images in which the compartment was found.
+        lab: medians of L (0..100), a and b (about -128..127), D65.
+        lab_iqr: interquartile ranges over images, in the same units.
+        optical_density: medians of -log10(value / 255) of red, green and blue.
+    """
+
+    manifest: int
+    site: str
+    compartment: CompartmentName
+    n: int
+    lab: Triple
+    lab_iqr: Triple
+    optical_density: Triple
+
+
+@dataclass(frozen=True)
+class SiteScale:
+    """Size of the cells of one site, measured on a sample.
+
+    Attributes:
+        n: images measured.
+        n_nuclei: images in which a nucleus was found.
+        nucleus_px: quartiles of the nucleus's equivalent diameter in pixels; None where no nucleus was found.
+        proposed_crop_px: side of the crop that shows nuclei as large as at any other site; None without nuclei.
+        stated_crop_px: what the manifest states.
+        smallest_side_px: shorter side of the smallest image in the sample.
+    """
+
+    manifest: int
+    site: str
+    n: int
+    n_nuclei: int
+    nucleus_px: Triple | None
+    proposed_crop_px: int | None
+    stated_crop_px: tuple[int, ...]
+    smallest_side_px: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One plain sentence for the laboratory."""
+
+    severity: Severity
+    text: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All that was found; `findings` says it in sentences, errors first."""
+
+    n_images: int
+    unreadable: tuple[UnreadableFile, ...]
+    blank: tuple[str, ...]
+    duplicates: tuple[DuplicateGroup, ...]
+    class_mix: tuple[ClassCount, ...]
+    colours: tuple[ColourProfile, ...]
+    scales: tuple[SiteScale, ...]
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> str:
+        """Return the audit as JSON."""
+        return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=2, allow_nan=False)

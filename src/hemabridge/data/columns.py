@@ -1,0 +1,138 @@
+"""The columns of a manifest and what may stand in them. Whatever comes from outside passes here."""
+
+import difflib
+from collections.abc import Sequence
+
+import polars as pl
+
+from hemabridge.errors import ManifestError
+
+NAME_COLUMNS = ("site", "class", "patient", "slide", "split")
+INTEGER_COLUMNS = ("width", "height", "crop_px")
+SCHEMA = pl.Schema(
+    {
+        "path": pl.String(),
+        **{name: pl.String() for name in NAME_COLUMNS},
+        "sha256": pl.String(),
+        **{name: pl.Int64() for name in INTEGER_COLUMNS},
+    }
+)
+"""All columns, in order. An unknown text is the empty string, an unknown integer is null."""
+
+MAX_CELL_CHARACTERS = 4_096
+"""Longest cell that is read: as long as a path may be."""
+
+FORMULA = r"^[=+\-@]"
+"""What a spreadsheet takes for the beginning of a formula."""
+
+_SHOWN = 5
+_INTEGER = r"^[1-9][0-9]{0,8}$"
+_SYNONYMS = {
+    "file": "path",
+    "filename": "path",
+    "image": "path",
+    "hospital": "site",
+    "lab": "site",
+    "label": "class",
+    "donor": "patient",
+    "subject": "patient",
+    "fold": "split",
+    "part": "split",
+    "subset": "split",
+    "hash": "sha256",
+}
+
+
+def check_columns(names: Sequence[str], where: str) -> None:
+    """Make sure that a header has known columns, each once, and those that are required.
+
+    Raises:
+        ManifestError: it has not; an unknown column is answered with the nearest known name.
+    """
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
+        raise ManifestError(f"expected commas between the columns of {where}, got semicolons or tabs; save it as CSV")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ManifestError(f"expected each column once in {where}, got {listed(repeated)} more than once")
+    for name in names:
+        if name not in SCHEMA:
+            raise ManifestError(
+                f"expected the columns {', '.join(SCHEMA)} in {where}, got {_shortened(name)}{_nearest(name)}"
+            )
+    missing = [name for name in ("path", "site") if name not in names]
+    if missing:
+        raise ManifestError(f"expected the columns path and site in {where}, got no {' and no '.join(missing)}; add it")
+
+
+def check_texts(table: pl.DataFrame, where: str) -> None:
+    """Make sure that each cell of a table of text holds what its column may hold.
+
+    Raises:
+        ManifestError: one does not; names the column, the row (from 1, without header) and the text.
+    """
+    for name in SCHEMA:
+        column = pl.col(name)
+        _refuse(table, name, column.str.len_chars() > MAX_CELL_CHARACTERS, "a shorter text", where)
+        _refuse(table, name, column.str.contains(r"[\x00-\x1f\x7f]"), "no control characters or line breaks", where)
+    for name in NAME_COLUMNS:
+        _refuse(table, name, pl.col(name).str.contains(FORMULA), "no =, +, - or @ at the beginning", where)
+        _refuse(table, name, pl.col(name).str.contains(r"^\s|\s$"), "no blanks around it", where)
+    _refuse(table, "site", pl.col("site") == "", "the name of a site", where)
+    _refuse(table, "sha256", ~pl.col("sha256").str.contains(r"^(|[0-9a-fA-F]{64})$"), "64 hexadecimal digits", where)
+    for name in INTEGER_COLUMNS:
+        wrong = (pl.col(name) != "") & ~pl.col(name).str.contains(_INTEGER)
+        _refuse(table, name, wrong, "a positive whole number of pixels, or nothing", where)
+
+
+def check_paths(table: pl.DataFrame, where: str) -> None:
+    """Make sure that each path stays inside of the folder that it is relative to.
+
+    Raises:
+        ManifestError: one is empty, absolute, or has `..` or `\\` in it.
+    """
+    path = pl.col("path")
+    _refuse(table, "path", path == "", "the path of an image", where)
+    _refuse(table, "path", path.str.contains(r"\\"), "/ between folders, not \\", where)
+    outside = path.str.contains(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
+    wanted = "a path inside of the manifest's folder (no .., not absolute); to read from another folder name it as root"
+    _refuse(table, "path", outside, f"{wanted} (--root)", where)
+
+
+def check_unique(table: pl.DataFrame, where: str) -> None:
+    """Make sure that no path stands in two rows.
+
+    Raises:
+        ManifestError: one does.
+    """
+    repeated = table.filter(pl.col("path").is_duplicated()).get_column("path").unique(maintain_order=True).to_list()
+    if repeated:
+        raise ManifestError(
+            f"expected each image once in {where}, got {len(repeated)} path(s) more than once: {listed(repeated)}; "
+            "remove the repeated rows"
+        )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names, shortened, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(_shortened(name) for name in names[:_SHOWN]) + more
+
+
+def _nearest(name: str) -> str:
+    lower = name.strip().lower()
+    near = difflib.get_close_matches(lower[:64], list(SCHEMA), n=1, cutoff=0.5)
+    guess = lower if lower in SCHEMA else _SYNONYMS.get(lower, near[0] if near else None)
+    return "; remove it" if guess is None else f"; did you mean {guess!r}?"
+
+
+def _refuse(table: pl.DataFrame, name: str, wrong: pl.Expr, wanted: str, where: str) -> None:
+    """Raise for the first row where `wrong` holds."""
+    rows = table.select(wrong.fill_null(False).arg_true()).to_series()
+    if rows.len():
+        row = int(rows[0])
+        got = _shortened(table.get_column(name)[row])
+        raise ManifestError(f"expected {wanted} in column {name}, got {got} in row {row + 1} of {where}")
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")

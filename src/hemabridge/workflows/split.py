@@ -1,0 +1,52 @@
+"""`hemabridge split`: fill the column `split` of a manifest."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from hemabridge.data.audit import near_duplicates
+from hemabridge.data.manifest import Manifest, Progress, read_manifest, write_manifest
+from hemabridge.data.splits import Grouping, check_split, split
+from hemabridge.errors import SplitError
+
+FRACTIONS: Mapping[str, float] = {"train": 0.7, "validation": 0.1, "test": 0.2}
+
+
+def split_manifest(
+    path: Path,
+    *,
+    root: Path | None = None,
+    out: Path | None = None,
+    fractions: Mapping[str, float] = FRACTIONS,
+    seed: int = 0,
+    group: Grouping = "auto",
+    keep_near_duplicates_together: bool = True,
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Split a manifest by patient or slide, with the same class mix in each part, and write it.
+
+    Args:
+        path: the manifest.
+        root: the folder of its images; the manifest's own if None.
+        out: the CSV to write; `path` if None.
+        fractions: part -> share of the images.
+        seed: another seed gives another split.
+        group: what must not come to two parts; `auto` takes the patient where known, else the slide, else the image.
+        keep_near_duplicates_together: look for photographs of one cell (reads every image) and keep them in one part.
+        replace: replace a split that the manifest already has, and overwrite `out`.
+        progress: called after each image that is read.
+
+    Raises:
+        ManifestError: the manifest cannot be used.
+        SplitError: the manifest has a split already, `out` exists, or there is no such split.
+    """
+    manifest = read_manifest(path, root)
+    if any(manifest.column("split")) and not replace:
+        raise SplitError(f"expected a manifest without a split, {path} has one; replace it (--replace), or keep it")
+    if out is not None and out.exists() and not replace:
+        raise SplitError(f"expected no file at {out} yet, got one; name another, or replace it (--replace)")
+    together = near_duplicates(manifest, progress=progress) if keep_near_duplicates_together else ()
+    done = split(manifest, fractions, seed=seed, group=group, together=together)
+    check_split(done, group=group)
+    write_manifest(done, path if out is None else out)
+    return done
