@@ -1,0 +1,117 @@
+"""How the rows of a study are ordered for a reader: which site is which, which columns, in which order."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from hemabridge.errors import InputError
+from hemabridge.evaluation.results import Confusion, PairedTest, Row, StudyResults
+
+ORIGINAL = "original"
+
+Column: TypeAlias = tuple[str, str | None]
+"""What was classified: `images` and `snapshot` of a row."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The rows of one study, looked up by their place in the tables.
+
+    Attributes:
+        source: the site whose images were re-stained.
+        targets: the other sites.
+        classifiers: in the order of the results.
+        columns: originals first, then methods and snapshots in the order of the results.
+        labels: numbers of labels of the source site that classifiers were fine-tuned on, above 0, ascending.
+    """
+
+    results: StudyResults
+    source: str
+    targets: tuple[str, ...]
+    classifiers: tuple[str, ...]
+    columns: tuple[Column, ...]
+    labels: tuple[int, ...]
+
+    def row(self, classifier: str, column: Column, labels: int = 0) -> Row | None:
+        """Return the row of the source's test part, or None if it was not measured."""
+        wanted = (self.source, classifier, *column, labels)
+        return next((row for row in self.results.rows if row.part == "test" and _key(row) == wanted), None)
+
+    def rows(self, labels: int) -> list[Row]:
+        """Return all rows of the source's test part with that number of labels, table by table order."""
+        found = (self.row(c, column, labels) for c in self.classifiers for column in self.columns)
+        return [row for row in found if row is not None]
+
+    def has_rows(self, classifier: str, labels: int) -> bool:
+        """Tell whether that classifier was tested with that number of labels."""
+        return any(self.row(classifier, column, labels) for column in self.columns)
+
+    def has_pairs(self, labels: int) -> bool:
+        """Tell whether there is any paired test with that number of labels."""
+        return any(test.labels_used == labels for test in self.results.paired if test.site == self.source)
+
+    def target_rows(self) -> list[Row]:
+        """Return the rows of the other sites' test parts."""
+        return [row for row in self.results.rows if row.part == "test" and row.site != self.source]
+
+    def paired(self, classifier: str, column: Column, labels: int = 0) -> PairedTest | None:
+        """Return the paired test of that row, or None if there is none."""
+        wanted = (self.source, classifier, *column, labels)
+        return next((test for test in self.results.paired if _key(test) == wanted), None)
+
+    def confusion(self, classifier: str, column: Column, labels: int = 0) -> Confusion | None:
+        """Return the confusion counts of that row, or None if there are none."""
+        wanted = (self.source, classifier, *column, labels)
+        return next((found for found in self.results.confusions if _key(found) == wanted), None)
+
+    def cells_per_class(self, site: str) -> dict[str, int]:
+        """Return how many scored cells of a site each class has; empty if no confusion counts were kept."""
+        for confusion in self.results.confusions:
+            if confusion.site == site:
+                return {name: sum(row) for name, row in zip(confusion.classes, confusion.counts, strict=True)}
+        return {}
+
+
+def lay_out(results: StudyResults) -> Layout:
+    """Find the source site, the classifiers and the columns of a study.
+
+    Raises:
+        InputError: no test row is of re-stained images, they are of several sites, or two rows say the same thing.
+    """
+    tested = [row for row in results.rows if row.part == "test"]
+    keys = [_key(row) for row in tested]
+    if len(set(keys)) != len(keys):
+        raise InputError(
+            f"expected one row per site, classifier, images and labels in {results.name!r}, got some twice"
+        )
+    sources = _unique(row.site for row in tested if row.images != ORIGINAL)
+    if len(sources) != 1:
+        raise InputError(
+            f"expected test rows of re-stained images of one site in {results.name!r}, got {len(sources)} sites"
+        )
+    own = [row for row in tested if row.site == sources[0]]
+    columns = _unique((row.images, row.snapshot) for row in own)
+    return Layout(
+        results=results,
+        source=sources[0],
+        targets=_unique(row.site for row in tested if row.site != sources[0]),
+        classifiers=_unique(row.classifier for row in own),
+        columns=tuple(sorted(columns, key=lambda column: column != (ORIGINAL, None))),
+        labels=tuple(sorted({row.labels_used for row in own} - {0})),
+    )
+
+
+def column_name(column: Column) -> str:
+    """Return what a reader calls it: `original`, or the method and its snapshot."""
+    images, snapshot = column
+    return images if snapshot is None else f"{images} {snapshot}"
+
+
+def _key(found: Row | PairedTest | Confusion) -> tuple[str, str, str, str | None, int]:
+    return found.site, found.classifier, found.images, found.snapshot, found.labels_used
+
+
+def _unique(values: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(values))

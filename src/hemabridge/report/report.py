@@ -1,0 +1,94 @@
+"""The report of a study: one HTML file that opens anywhere, without a network."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from hemabridge import __version__
+from hemabridge.evaluation.results import StudyResults
+from hemabridge.imaging.files import atomic_write
+from hemabridge.report import story
+from hemabridge.report.figures import accuracy_svg, loss_svg
+from hemabridge.report.layout import Layout, column_name, lay_out
+from hemabridge.report.pictures import CellStrip, StudyPictures, data_uri, image_uri
+
+FEW_FACTS = 4
+"""Facts with a common beginning ("seconds, ...") are folded together when there are more of them than this."""
+
+
+def write_study_report(results: StudyResults, pictures: StudyPictures, out: Path) -> None:
+    """Write the report of a study as one self-contained HTML file.
+
+    It needs no script, no font and no other file, and forbids the browser every connection. Names of sites, classes and
+    classifiers may hold anything; they are shown as text.
+
+    Args:
+        results: what the study found.
+        pictures: the cells to show.
+        out: the HTML file; replaced as a whole.
+
+    Raises:
+        InputError: the results hold no test of re-stained images, of more than one source site, or a row twice.
+    """
+    layout = lay_out(results)
+    html = (
+        _environment()
+        .get_template("study.html.j2")
+        .render(
+            layout=layout,
+            results=results,
+            pictures=pictures,
+            hero=_one_per_class(pictures.cells),
+            shown=_shown_names(layout, pictures),
+            fact_groups=group_facts(results.facts),
+            accuracy_figure=data_uri(accuracy_svg(layout), "image/svg+xml"),
+            loss_figure=data_uri(loss_svg(pictures.losses), "image/svg+xml") if pictures.losses else None,
+            style=(files("hemabridge.report") / "templates" / "study.css").read_text(encoding="utf-8"),
+            version=__version__,
+        )
+    )
+    with atomic_write(out) as temporary:
+        # Names may hold lone surrogates (undecodable file names); they are shown as "?".
+        temporary.write_bytes(html.encode("utf-8", errors="replace"))
+
+
+def group_facts(facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """Group facts by the text before the first ", " where more than a few share it; the others stay in group ""."""
+    beginnings = [key.partition(", ")[0] for key in facts if ", " in key]
+    folded = {name for name in beginnings if beginnings.count(name) > FEW_FACTS}
+    groups: dict[str, list[tuple[str, Any]]] = {"": []}
+    for key, value in facts.items():
+        name, _, rest = key.partition(", ")
+        if name in folded and rest:
+            groups.setdefault(name, []).append((rest, value))
+        else:
+            groups[""].append((key, value))
+    return list(groups.items())
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("hemabridge.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=story.percent, p_text=story.p_text, fact=story.fact_text, image_uri=image_uri, column_name=column_name
+    )
+    environment.globals.update(story=story)
+    return environment
+
+
+def _one_per_class(cells: tuple[CellStrip, ...]) -> list[CellStrip]:
+    return list({cell.true_class: cell for cell in reversed(cells)}.values())[::-1][:4]
+
+
+def _shown_names(layout: Layout, pictures: StudyPictures) -> dict[str, str]:
+    """Return what to call each re-staining of the pictures: as the tables do."""
+    named = {snapshot or images: column_name((images, snapshot)) for images, snapshot in layout.columns}
+    keys = pictures.cells[0].restained if pictures.cells else ()
+    return {key: named.get(key, key) for key in keys}

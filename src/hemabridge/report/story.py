@@ -1,0 +1,186 @@
+"""What the numbers of a study say, in plain sentences."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from hemabridge.evaluation.results import PairedTest, Row
+from hemabridge.metrics.statistics import smallest_detectable_difference
+from hemabridge.report.layout import ORIGINAL, Layout
+
+LEVEL = 0.05
+"""Holm-corrected p below this counts as shown."""
+
+T = TypeVar("T")
+
+Verdict: TypeAlias = Literal["helped", "harmed", "may be chance"]
+
+MODES = {
+    "strict": "Strict: the translator had never seen any of the scored images, labelled or not, so the numbers are what "
+    "new cells from the same hospital can expect.",
+    "transductive": "Transductive: the translator had seen scored images, without their labels, before they were "
+    "scored, as in the paper; on cells that it has never seen the numbers may be lower.",
+    "none": "No translator was involved.",
+}
+"""What `mode` means, one sentence each."""
+
+
+def verdict(test: PairedTest) -> Verdict:
+    """Return what a paired test shows about one re-staining."""
+    if test.p_holm >= LEVEL or test.rescued == test.broken:
+        return "may be chance"
+    return "helped" if test.rescued > test.broken else "harmed"
+
+
+def headline(tests: Sequence[PairedTest]) -> str:
+    """Return the answer of all label-free paired tests in one line."""
+    found = [verdict(test) for test in tests]
+    helped, harmed = found.count("helped"), found.count("harmed")
+    if not found:
+        return "Whether re-staining helps was not tested cell by cell."
+    if helped and harmed:
+        return f"Re-staining helped in {helped} and did harm in {harmed} of {len(found)} comparisons."
+    if helped:
+        return f"Re-staining helped in {helped} of {_comparisons(len(found))}."
+    if harmed:
+        return f"Re-staining did harm in {harmed} of {_comparisons(len(found))}."
+    return f"Re-staining showed no clear effect in {_comparisons(len(found))}."
+
+
+def answer(layout: Layout) -> tuple[str, str, str]:
+    """Return the three sentences that the report begins with."""
+    originals, restained = split_by_images(layout.rows(0))
+    target = " and ".join(layout.targets) or "another site"
+    first = (
+        f"{_classifiers(len(layout.classifiers))} that learned on images of {target} named {accuracies(originals)} "
+        f"of the {cells(originals or restained)} of {layout.source} correctly when shown the images as they came."
+    )
+    second = (
+        f"Shown the same cells re-stained, without using a single label of {layout.source}, "
+        f"{'they' if len(layout.classifiers) > 1 else 'it'} named {accuracies(restained)} correctly"
+    )
+    for labels in layout.labels:
+        with_labels, _ = split_by_images(layout.rows(labels))
+        if with_labels:
+            second += f"; after fine-tuning on {labels} labelled original cells instead, {accuracies(with_labels)}"
+    return first, f"{second}.", _paired_sentence(label_free_tests(layout))
+
+
+def label_free_tests(layout: Layout) -> list[PairedTest]:
+    """Return the paired tests of classifiers that were given no label of the source site."""
+    return [test for test in layout.results.paired if test.site == layout.source and test.labels_used == 0]
+
+
+def split_by_images(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the rows of original images, and those of re-stained ones."""
+    rows = list(rows)
+    return [row for row in rows if row.images == ORIGINAL], [row for row in rows if row.images != ORIGINAL]
+
+
+def accuracies(rows: Sequence[Row], *, balanced: bool = False) -> str:
+    """Return the lowest and the highest accuracy of some rows, as in `28.3% to 45.7%`."""
+    values = [row.balanced_accuracy if balanced else row.accuracy for row in rows]
+    if not values:
+        return "not measured"
+    low, high = percent(min(values)), percent(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def cells(rows: Sequence[Row]) -> str:
+    """Return how many cells each row scored, as in `92 cells`."""
+    counts = sorted({row.n for row in rows})
+    return " or ".join(map(str, counts)) + (" cell" if counts == [1] else " cells")
+
+
+def carries(rows: Sequence[Row]) -> str:
+    """Return what every number of a table carries: n, the interval, the mode of the re-stained rows, the seed."""
+    modes = sorted({row.mode for row in rows} - {"none"})
+    mode = f"mode {' and '.join(modes)}" if modes else "no translator involved"
+    seeds = ", ".join(str(seed) for seed in sorted({row.seed for row in rows}))
+    return f"n = {cells(rows)}; brackets: 95% Wilson interval; {mode}; seed {seeds}"
+
+
+def mode_sentences(layout: Layout) -> list[str]:
+    """Return one sentence for each mode of the re-stained rows."""
+    _, restained = split_by_images(layout.results.rows)
+    return [MODES[mode] for mode in sorted({row.mode for row in restained})]
+
+
+def caution(layout: Layout) -> str:
+    """Return what a sample of this size cannot show."""
+    n = min(row.n for labels in (0, *layout.labels) for row in layout.rows(labels))
+    points = smallest_detectable_difference(n)
+    if points is None:
+        return f"n = {n}: too few cells to tell any two unpaired results apart."
+    return (
+        f"n = {n}: unpaired differences under about {100 * points:.0f} percentage points cannot be told apart "
+        "(two-sided 5% level, 80% power, worst case); only the paired tests see smaller ones."
+    )
+
+
+def limits(layout: Layout) -> list[str]:
+    """Return what the numbers do not say."""
+    restained = len([column for column in layout.columns if column[0] != ORIGINAL])
+    seeds = {row.seed for row in layout.results.rows}
+    listed = [
+        f"All {restained} re-stainings were scored on the same test cells. The best of them is partly luck: choose by "
+        "something else than this table.",
+        "Intervals treat cells as independent. Cells of one patient or one slide are not; where the manifests name no "
+        "patients, the true uncertainty is larger, and cells of one patient may lie on both sides of the split.",
+        f"{len(seeds)} random start{'s were' if len(seeds) > 1 else ' was'} run. Another start gives other numbers.",
+        f"It holds for {layout.source}, for these classes and for the time at which its images were taken.",
+        "A classifier that names more cells correctly does not prove that re-staining left every cell's shape "
+        "unchanged; look at the cells.",
+    ]
+    if layout.results.closeness:
+        listed.append("The sites are simulated. Closeness to a ground truth cannot be measured on real ones.")
+    return listed
+
+
+def spread(pictures: Sequence[T], count: int) -> list[T]:
+    """Return `count` pictures (all, if there are fewer), evenly spread over a sequence."""
+    count = min(count, len(pictures))
+    return [pictures[index * len(pictures) // count] for index in range(count)]
+
+
+def percent(value: float) -> str:
+    """Return a fraction 0..1 as a percentage with one decimal."""
+    return f"{100 * value:.1f}%"
+
+
+def p_text(p: float) -> str:
+    """Return a p value as readers expect it."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def fact_text(value: Any) -> str:
+    """Return a fact in words: lists and tables on one line, None as `not known`."""
+    if value is None:
+        return "not known"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {fact_text(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(fact_text(item) for item in value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _paired_sentence(tests: Sequence[PairedTest]) -> str:
+    if not tests:
+        return "Originals and re-stained images were not compared cell by cell."
+    found = [verdict(test) for test in tests]
+    return (
+        f"Compared cell by cell, re-staining helped in {found.count('helped')} of {_comparisons(len(found))} of one "
+        f"classifier with one re-staining, harmed in {found.count('harmed')}, and in {found.count('may be chance')} "
+        "the difference may be chance (exact McNemar test, Holm-corrected, 5% level)."
+    )
+
+
+def _classifiers(count: int) -> str:
+    return "The classifier" if count == 1 else f"{count} classifiers"
+
+
+def _comparisons(count: int) -> str:
+    return "1 comparison" if count == 1 else f"{count} comparisons"
