@@ -19,7 +19,7 @@ from hemabridge.training.objective import Batch
 from hemabridge.training.snapshots import list_snapshots, read_snapshot
 
 
-class Cut(Exception):
+class CutError(Exception):
     """Stands for whatever ends a process in the middle of a run."""
 
 
@@ -27,7 +27,7 @@ def cut_after(images: int) -> object:
     def cut(start: int) -> Iterator[Batch]:
         for number, batch in enumerate(batches(start)):
             if start + number * BATCH >= images:
-                raise Cut
+                raise CutError
             yield batch
 
     return cut
@@ -50,7 +50,7 @@ def test_a_cut_run_that_is_resumed_equals_an_uncut_one_to_the_bit(tmp_path: Path
     fit(toy_training()[1], tmp_path / "whole", cpu())
 
     training = toy_training(checkpoint_every_seconds=1e-9)[1]  # a checkpoint after every step
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         fit(dataclasses.replace(training, batches=cut_after(cut_at)), tmp_path / "cut", cpu())
     fit(toy_training()[1], tmp_path / "cut", cpu())
 
@@ -66,7 +66,7 @@ def test_a_cut_run_that_is_resumed_equals_an_uncut_one_to_the_bit(tmp_path: Path
 
 def test_a_cut_run_loses_only_what_came_after_the_last_checkpoint(tmp_path: Path) -> None:
     training = toy_training(checkpoint_every_seconds=1e9)[1]
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         fit(dataclasses.replace(training, batches=cut_after(40)), tmp_path, cpu())
     assert not (tmp_path / "state").exists()
     fit(toy_training()[1], tmp_path, cpu())
@@ -76,7 +76,7 @@ def test_a_cut_run_loses_only_what_came_after_the_last_checkpoint(tmp_path: Path
 
 def test_events_after_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> None:
     training = toy_training(checkpoint_every_seconds=1e-9)[1]
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         fit(dataclasses.replace(training, batches=cut_after(20)), tmp_path, cpu())
     with (tmp_path / "events.jsonl").open("a") as file:
         file.write('{"kind": "step", "images": 22, "losses": {}}\n{"kind": "st')
@@ -88,7 +88,7 @@ def test_events_after_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> No
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
     fit(toy_training()[1], tmp_path / "whole", cpu())
     training = toy_training(checkpoint_every_seconds=1e-9)[1]
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         fit(dataclasses.replace(training, batches=cut_after(40)), tmp_path / "cut", cpu())
     newest = max((tmp_path / "cut" / "state").glob("*.safetensors"))
     newest.write_bytes(newest.read_bytes()[:100])

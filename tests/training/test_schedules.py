@@ -29,17 +29,20 @@ def test_corrected_stepping_is_constant_for_all_constant_epochs_and_learns_to_th
 
 
 def test_one_cycle_agrees_with_torch() -> None:
-    steps, peak = 200, 0.01
-    ours = OneCycle(peak, steps)
+    steps, peak, images = 200, 0.01, 1_000_000
+    ours = OneCycle(peak, images)
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, peak, total_steps=steps + 1, pct_start=0.25, div_factor=25, final_div_factor=1e5 / 25
+        optimizer, peak, total_steps=steps, pct_start=0.25, div_factor=25, final_div_factor=1e5 / 25
     )
+    last_of_rise = 0.25 * steps - 1  # torch ends its phases on the last step that belongs to them
     for step in range(steps):
-        # Torch ends its rise one step before 25% of the total: compare a step's place, not its number.
-        place = (step if step < 50 else step) * 1.0
-        expected = optimizer.param_groups[0]
-        assert ours.learning_rate(int(place)) == pytest.approx(expected["lr"], rel=0.03, abs=peak * 0.01)
+        place = 0.25 * step / last_of_rise
+        if step > last_of_rise:
+            place = 0.25 + 0.75 * (step - last_of_rise) / (steps - 1 - last_of_rise)
+        group = optimizer.param_groups[0]
+        assert ours.learning_rate(round(place * images)) == pytest.approx(group["lr"], rel=1e-3)
+        assert ours.momentum(round(place * images)) == pytest.approx(group["betas"][0], rel=1e-3)
         optimizer.step()
         theirs.step()
 

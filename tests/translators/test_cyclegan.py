@@ -1,0 +1,146 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from toy import cpu
+
+from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
+from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
+from hemabridge.training.engine import Engine, OptimizerConfig
+from hemabridge.training.schedules import Constant
+from hemabridge.translators.batches import UnpairedBatches, from_network, to_network
+from hemabridge.translators.config import PRESETS
+from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig, Translated
+
+SMALL = CycleGanConfig(
+    generator=ResnetGeneratorConfig(channels=4, blocks=1), judge=PatchDiscriminatorConfig(channels=4, layers=1)
+)
+
+
+class Same(nn.Module):
+    """Stands for a judge that scores every pixel with what it is shown, and for a generator that adds a number."""
+
+    def __init__(self, add: float = 0.0) -> None:
+        super().__init__()
+        self.add = add
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.add
+
+
+def by_hand() -> CycleGan:
+    model = CycleGan(SMALL)
+    model.to_target, model.to_source = Same(0.5), Same(-0.25)  # type: ignore[assignment]
+    model.judge_target = model.judge_source = Same()  # type: ignore[assignment]
+    return model
+
+
+def test_losses_by_hand() -> None:
+    model = by_hand()
+    source, target = torch.full((1, 3, 4, 4), 0.1), torch.full((1, 3, 4, 4), 0.2)
+    images = model.forward({"source": source, "target": target})
+    terms = {name: term.item() for name, term in model.generator_losses(images).items()}
+    assert terms == pytest.approx(
+        {
+            "adversarial_target": (0.6 - 1) ** 2,
+            "adversarial_source": (-0.05 - 1) ** 2,
+            "cycle_source": 10 * 0.25,
+            "cycle_target": 10 * 0.25,
+            "identity_target": 5 * 0.5,
+            "identity_source": 5 * 0.25,
+        }
+    )
+    judged = {name: term.item() for name, term in model.judge_losses(images).items()}
+    assert judged == pytest.approx(
+        {"judge_target": 0.5 * ((0.2 - 1) ** 2 + 0.6**2), "judge_source": 0.5 * ((0.1 - 1) ** 2 + 0.05**2)}
+    )
+
+
+def test_judges_see_the_fakes_from_before_the_generators_step() -> None:
+    torch.manual_seed(0)
+    model = CycleGan(SMALL)
+    engine = Engine(cpu(), model, OptimizerConfig(beta1=0.5), dict.fromkeys(model.nets, Constant(1e-2)))
+    batch = {name: torch.rand(1, 3, 16, 16) * 2 - 1 for name in ("source", "target")}
+    with torch.no_grad():
+        before = model.to_target(batch["source"])
+    engine.step(batch, 0)
+    assert torch.equal(model.pools["target"].images[0], before[0])
+    with torch.no_grad():
+        assert not torch.allclose(model.to_target(batch["source"]), before)
+
+
+def test_the_generator_phase_sends_no_gradient_into_the_judges() -> None:
+    model = CycleGan(SMALL)
+    engine = Engine(cpu(), model, OptimizerConfig(), dict.fromkeys(model.nets, Constant(1e-3)))
+    model.phases = model.phases[:1]
+    engine.step({name: torch.rand(1, 3, 16, 16) for name in ("source", "target")}, 0)
+    assert all(p.grad is None for p in model.judge_target.parameters())
+    assert all(p.grad is not None for p in model.to_target.parameters())
+
+
+def test_three_seeded_steps_give_the_losses_that_they_always_gave() -> None:
+    """A refactor must not change these; a change that is meant to does so in this file, in the same commit."""
+    torch.manual_seed(0)
+    model = CycleGan(SMALL)
+    engine = Engine(cpu(), model, OptimizerConfig(beta1=0.5), dict.fromkeys(model.nets, Constant(2e-4)))
+    rng = np.random.default_rng(0)
+    sites = [rng.integers(0, 256, (5, 20, 20, 3), dtype=np.uint8) for _ in range(2)]
+    steps = itertools.islice(UnpairedBatches(*sites, crop_px=16, batch_size=1, seed=0)(0), 3)
+    totals = []
+    for number, batch in enumerate(steps):
+        torch.manual_seed(number)
+        totals.append(sum(engine.step(batch, number).values()))
+    assert totals == pytest.approx(GOLDEN, rel=1e-4)
+
+
+GOLDEN = [19.16828, 18.97494, 18.95562]
+
+
+def test_the_papers_preset_is_the_reference_recipe() -> None:
+    paper = PRESETS["paper-cyclegan"]
+    assert (paper.load_px, paper.crop_px, paper.batch_size, paper.learning_rate) == (286, 256, 1, 2e-4)
+    assert (paper.constant_epochs, paper.decay_epochs, paper.snapshot_every_epochs) == (100, 100, 5)
+    assert (paper.stepping, paper.average_half_life_images, paper.epoch_images) == ("reference", None, None)
+    assert (paper.optimizer.beta1, paper.optimizer.beta2, paper.optimizer.weight_decay) == (0.5, 0.999, 0.0)
+    assert (paper.model.cycle_weight, paper.model.identity_weight, paper.model.pool_size) == (10.0, 0.5, 50)
+    assert (paper.model.generator.channels, paper.model.generator.blocks) == (64, 9)
+    assert (paper.model.judge.channels, paper.model.judge.layers) == (64, 3)
+    assert paper.epoch_length(184, 3000) == 3000
+
+
+def test_an_epoch_shows_each_image_of_the_larger_site_equally_often_from_the_smaller_one() -> None:
+    source = np.stack([np.full((8, 8, 3), i, np.uint8) for i in range(3)])
+    target = np.stack([np.full((8, 8, 3), 100 + i, np.uint8) for i in range(7)])
+    batches = UnpairedBatches(source, target, crop_px=4, batch_size=1, seed=0)
+    epoch = [int(from_network(b["source"])[0, 0, 0, 0]) for b in itertools.islice(batches(0), 7)]
+    assert sorted(epoch) == [0, 0, 0, 1, 1, 2, 2]
+    targets = {int(from_network(b["target"])[0, 0, 0, 0]) for b in itertools.islice(batches(0), 100)}
+    assert targets == set(range(100, 107))
+
+
+def test_batches_depend_on_their_place_alone() -> None:
+    rng = np.random.default_rng(0)
+    sites = [rng.integers(0, 256, (5, 12, 12, 3), dtype=np.uint8) for _ in range(2)]
+    batches = UnpairedBatches(*sites, crop_px=8, batch_size=2, seed=4)
+    from_start = list(itertools.islice(batches(0), 6))
+    from_there = list(itertools.islice(batches(8), 2))
+    for one, other in zip(from_start[4:], from_there, strict=True):
+        assert torch.equal(one["source"], other["source"])
+        assert torch.equal(one["target"], other["target"])
+    assert not torch.equal(from_start[0]["source"], from_start[1]["source"])
+
+
+def test_every_grey_level_survives_the_way_into_the_network_and_back() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    tensor = to_network(levels)
+    assert (tensor.min().item(), tensor.max().item()) == (-1.0, 1.0)
+    assert np.array_equal(from_network(tensor), levels)
+
+
+def test_translated_holds_both_ways_there_and_back() -> None:
+    images = by_hand().forward({"source": torch.zeros(1, 3, 4, 4), "target": torch.ones(1, 3, 4, 4)})
+    assert isinstance(images, Translated)
+    assert images.cycled_source.mean().item() == pytest.approx(0.25)
+    assert images.cycled_target.mean().item() == pytest.approx(1.25)
