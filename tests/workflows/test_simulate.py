@@ -1,4 +1,5 @@
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from hemabridge.data.simulate import CLASSES, HOSPITALS, TARGET, Cell, render
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import read_image, sha256_of
 from hemabridge.workflows.simulate import simulate, simulate_sheet
+
+DOCUMENTED_SHEET = Path(__file__).resolve().parents[2] / "docs" / "simulated-cells.png"
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +141,11 @@ def test_a_classifier_fails_on_a_foreign_hospital_and_works_on_ground_truth_rest
     assert same > 0.85
     assert foreign < same - 0.3
     assert restained > 0.85
+
+
+def test_the_sheet_in_the_documentation_is_what_the_command_writes(tmp_path):
+    simulate_sheet(tmp_path / "sheet.png", size_px=72)
+    documented, written = (read_image(path).astype(float) for path in (DOCUMENTED_SHEET, tmp_path / "sheet.png"))
+    assert documented.shape == written.shape
+    assert np.abs(documented - written).mean() < 1.0  # JPEG coders and fonts differ a little between versions
+    assert DOCUMENTED_SHEET.stat().st_size < 600_000

@@ -55,7 +55,7 @@ class Canvas:
         """Return a smooth random field of mean 0 and variance about 1.
 
         White noise on a lattice of `scale_um`, interpolated by cubic B-splines (Cook & DeRose 2005, Wavelet noise,
-        ACM TOG 24:803-811, band-limit noise on the same kind of lattice).
+        ACM TOG 24:803-811, do so with quadratic ones).
         """
         weights = _spline_weights(self.size_px, scale_um)
         lattice = rng.standard_normal((weights.shape[1], weights.shape[1]), dtype=np.float32)

@@ -68,7 +68,7 @@ def fringe(canvas: Canvas, rng: np.random.Generator, *, length_um: float, hairs:
     angle = np.arctan2(canvas.y, canvas.x)
     around: Field = (angle * (hairs / (2.0 * math.pi)) + hairs) % hairs
     slot = around.astype(np.intp)
-    lengths = length_um * rng.gamma(2.0, 0.5, hairs).astype(np.float32)
+    lengths = length_um * np.minimum(rng.gamma(2.0, 0.5, hairs), 1.6).astype(np.float32)
     lengths[rng.random(hairs) < 0.35] = 0.0
     middles = rng.uniform(0.35, 0.65, hairs).astype(np.float32)
     pole: Field = np.exp((np.cos(angle - rng.uniform(0, 2 * math.pi)) - 1.0) * (2.0 / spread**2))

@@ -72,10 +72,12 @@ def _assemble(body: Field, nucleus: Nucleus, cytoplasm: dict[Structure, Field | 
 
 
 def _neutrophil(canvas: Canvas, rng: np.random.Generator, radius: float, _: list[Disc]) -> Leukocyte:
-    body = edge(_outline(canvas, rng, radius, uneven=0.42), 0.28)
+    depth = _outline(canvas, rng, radius, uneven=0.42)
+    body = edge(depth, 0.28)
     lobes = int(rng.choice((2, 3, 4, 5), p=(0.18, 0.42, 0.31, 0.09)))
-    nucleus = paint_nucleus(canvas, rng, segmented(canvas, rng, lobes, radius), Chromatin(0.95, open=0.02))
-    granules = 0.10 + _dust(canvas, rng, rng.uniform(0.24, 0.57)) * rng.uniform(0.35, 0.8)
+    shape = intersect(segmented(canvas, rng, lobes, radius), depth - 0.35, 0.6)
+    nucleus = paint_nucleus(canvas, rng, shape, Chromatin(0.95, open=0.02))
+    granules = 0.10 + _dust(canvas, rng, rng.uniform(0.24, 0.57)) * rng.uniform(0.2, 0.5)
     ground = rng.uniform(0.6, 1.0) * _grainy(canvas, rng, 0.14)
     blue = rng.uniform(0.03, 0.12)
     return _assemble(body, nucleus, {Structure.PROTEIN: ground, Structure.RNA: blue, Structure.AZUROPHIL: granules})
@@ -83,9 +85,10 @@ def _neutrophil(canvas: Canvas, rng: np.random.Generator, radius: float, _: list
 
 def _eosinophil(canvas: Canvas, rng: np.random.Generator, radius: float, _: list[Disc]) -> Leukocyte:
     distance, mark = canvas.grains(rng, 0.55)
-    body = edge(_outline(canvas, rng, radius, uneven=0.33) + 0.25 * (0.3 - distance), 0.2)
-    lobes = int(rng.choice((2, 3), p=(0.8, 0.2)))
-    nucleus = paint_nucleus(canvas, rng, segmented(canvas, rng, lobes, radius), Chromatin(0.85, open=0.10, rim=0.2))
+    depth = _outline(canvas, rng, radius, uneven=0.33)
+    body = edge(depth + 0.25 * (0.3 - distance), 0.2)
+    shape = intersect(segmented(canvas, rng, int(rng.choice((2, 3), p=(0.8, 0.2))), radius), depth - 0.3, 0.6)
+    nucleus = paint_nucleus(canvas, rng, shape, Chromatin(0.85, open=0.10, rim=0.2))
     bare = edge(canvas.noise(rng, 1.9) - rng.uniform(0.72, 1.43), 0.72)
     granules = (0.42 + edge(0.34 - distance, 0.24) * (0.25 + 0.6 * mark)) * (1.0 - 0.85 * bare)
     layers: dict[Structure, Field | float] = {
@@ -115,7 +118,7 @@ def _monocyte(canvas: Canvas, rng: np.random.Generator, radius: float, red_cells
     depth = _moulded(canvas, _outline(canvas, rng, radius, uneven=0.84, fine=0.10), red_cells)
     shape = intersect(kidney(canvas, rng, radius * rng.uniform(0.64, 0.74)), depth - 0.3, 0.4)
     nucleus = paint_nucleus(
-        canvas, rng, shape, Chromatin(rng.uniform(0.62, 0.82), contrast=0.18, gaps=0.6, open=0.19, rim=0.3)
+        canvas, rng, shape, Chromatin(rng.uniform(0.62, 0.82), contrast=0.18, gaps=0.5, open=0.19, rim=0.3)
     )
     solid = 1.0 - 0.9 * _vacuoles(canvas, rng, radius)
     body = edge(depth, 0.25)
@@ -176,7 +179,7 @@ def _abnormal(canvas: Canvas, rng: np.random.Generator, radius: float, _: list[D
     disc = Disc(x, y, radius * (rng.uniform(0.66, 0.76) if hairy else rng.uniform(0.78, 0.88)))
     shape = oval(canvas, rng, disc, aspect=rng.uniform(1.05, 1.3), uneven_um=0.42)
     if hairy:
-        depth = depth + fringe(canvas, rng, length_um=rng.uniform(0.8, 1.5), hairs=34, spread=rng.uniform(0.9, 2.2))
+        depth = depth + fringe(canvas, rng, length_um=rng.uniform(0.6, 1.1), hairs=40, spread=rng.uniform(0.9, 2.2))
     else:
         shape = cleft(canvas, rng, shape, disc)
     kind = Chromatin(rng.uniform(0.72, 0.92), clumps_um=0.3, contrast=0.2, open=0.10, rim=0.2)

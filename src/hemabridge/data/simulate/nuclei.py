@@ -27,7 +27,7 @@ class Chromatin:
     density: float
     clumps_um: float = 0.25
     contrast: float = 0.16
-    gaps: float = 0.65
+    gaps: float = 0.55
     open: float = 0.0
     rim: float = 0.15
 

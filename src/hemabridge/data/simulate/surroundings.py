@@ -38,12 +38,12 @@ def paint_red_cells(canvas: Canvas, rng: np.random.Generator, cells: list[Disc])
     total = canvas.zeros()
     warp = canvas.noise(rng, 3.2) * 0.31
     cloud = 1.0 + 0.04 * canvas.noise(rng, 0.5) + 0.04 * canvas.noise(rng, 1.5)
-    slide_pallor = rng.uniform(0.1, 0.75)
+    slide_pallor = rng.uniform(0.3, 0.95)
     for cell in cells:
         aspect, angle = 1.0 + abs(rng.normal(0.0, 0.12)), rng.uniform(0, math.pi)
         pallor, reach = min(max(rng.normal(slide_pallor, 0.15), 0.05), 0.9), rng.uniform(0.32, 0.6)
         depth = ellipse(canvas, cell, aspect=aspect, angle=angle) + warp
-        centre = edge(depth - cell.radius * (1.0 - reach), cell.radius * reach * 0.75)
+        centre = edge(depth - cell.radius * (1.0 - reach), cell.radius * reach * 0.5)
         rim = np.exp(-(((depth - 0.35) / 0.45) ** 2))
         total += rng.normal(0.97, 0.06) * (1.0 - pallor * centre + 0.10 * rim) * edge(depth, 0.16)
     return total * cloud
