@@ -1,5 +1,8 @@
 """Dice of the nucleus and of the whole cell against the expert masks of the Tecom laboratory, per class.
 
+The constants of `hemabridge.imaging.compartments` were chosen with these masks in view: what is printed says how well
+the method can fit this laboratory, not how well it does on one never seen.
+
 Masks: Zheng et al. (2018), Micron 107, 55-71, doi:10.1016/j.micron.2018.01.010; nucleus 255, cytoplasm 128, rest 0.
 
     python benchmarks/nucleus_dice.py --data ../shared/data

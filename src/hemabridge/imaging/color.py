@@ -20,7 +20,10 @@ def rgb_to_lab(images: UInt8Image) -> FloatImage:
 
 def lab_to_rgb(lab: NDArray[np.floating]) -> UInt8Image:
     """Convert CIE Lab [..., 3] (D65, L 0..100) to sRGB uint8[..., 3]; colours outside sRGB are clipped."""
-    rgb = np.asarray(color.lab2rgb(lab), np.float64)
+    bounded = np.array(lab, np.float64)
+    # Above this b, Z would be negative; scikit-image clips it to 0 as well, but with a warning.
+    bounded[..., 2] = np.minimum(bounded[..., 2], 200 * (bounded[..., 0] + 16) / 116 - 1e-9)
+    rgb = np.asarray(color.lab2rgb(bounded), np.float64)
     return np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
 
 

@@ -167,6 +167,8 @@ def _check_size(width: int, height: int, path: Path) -> None:
 
 
 def _check_single(count: int, path: Path) -> None:
+    if count == 0:
+        raise ImageError(f"{path}: expected a single image, found none; the file is damaged, export it again")
     if count != 1:
         raise ImageError(f"{path}: expected a single image, found {count} frames or pages; save them one by one")
 

@@ -13,8 +13,8 @@ from hemabridge.imaging.standardizer import UInt8Image
 NUCLEUS_FRACTION = 0.53
 """Diameter of the median nucleus as a share of the proposed crop's side.
 
-With it, the median nuclei of three laboratories (99, 47 and 173 px) give crops of about 180, 90 and 330 px, the sides at
-which people who looked at those cells found them of one size.
+With it, the median nuclei of three laboratories (99, 47 and 173 px) give crops of about 180, 90 and 330 px, the sides
+at which their nuclei look equally large.
 """
 
 

@@ -1,0 +1,156 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage.draw import disk
+
+from hemabridge.imaging.compartments import Compartments, background_color, segment
+from hemabridge.imaging.files import read_image
+
+WHITE_FIELD = ((255, 255, 255), (215, 160, 215), (90, 40, 150), (200, 170, 175))
+YELLOW_FIELD = ((255, 250, 150), (210, 160, 100), (130, 25, 55), (225, 200, 110))
+DARK_FIELD = ((150, 145, 140), (120, 95, 115), (60, 25, 80), (115, 85, 85))
+CREAM_FIELD = ((250, 232, 200), (200, 170, 185), (75, 45, 125), (200, 165, 155))
+FIELDS = {"white": WHITE_FIELD, "yellow": YELLOW_FIELD, "dark": DARK_FIELD, "cream": CREAM_FIELD}
+
+
+def smear(colours: tuple[tuple[int, int, int], ...], side: int = 160, noise: float = 2.0) -> tuple[np.ndarray, dict]:
+    """Draw a two-lobed cell with red cells beside it, one touching; return the image and the true masks."""
+    field, cytoplasm, nucleus, red = colours
+    unit = side / 160
+    cell, lobes, reds = (np.zeros((side, side), bool) for _ in range(3))
+    cell[disk((80 * unit, 80 * unit), 32 * unit)] = True
+    for centre in ((70, 68), (92, 92)):
+        lobes[disk((centre[0] * unit, centre[1] * unit), 13 * unit)] = True
+    for centre in ((80, 131), (25, 30), (135, 40), (130, 125), (22, 110)):
+        reds[disk((centre[0] * unit, centre[1] * unit), 19 * unit)] = True
+    reds &= ~cell
+    image = np.empty((side, side, 3), np.float64)
+    for mask, colour in ((np.ones_like(cell), field), (reds, red), (cell, cytoplasm), (lobes, nucleus)):
+        image[mask] = colour
+    image = ndimage.gaussian_filter(image, (unit, unit, 0))
+    image += np.random.default_rng(0).normal(0, noise, image.shape)
+    truth = {"nucleus": lobes, "cell": cell, "red_cells": reds, "background": ~(cell | reds)}
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8), truth
+
+
+def dice(found: np.ndarray, truth: np.ndarray) -> float:
+    return 2 * np.count_nonzero(found & truth) / (np.count_nonzero(found) + np.count_nonzero(truth))
+
+
+def assert_consistent(found: Compartments, shape: tuple[int, int]) -> None:
+    masks = (found.nucleus, found.cytoplasm, found.red_cells, found.background)
+    for mask in masks:
+        assert mask.shape == shape
+        assert mask.dtype == np.bool_
+    assert np.sum(masks, axis=0).max() <= 1
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("side", [120, 160, 400])
+def test_a_drawn_smear_is_found_under_every_light(field: str, side: int) -> None:
+    image, truth = smear(FIELDS[field], side)
+    found = segment(image)
+    assert_consistent(found, image.shape[:2])
+    assert dice(found.nucleus, truth["nucleus"]) > 0.93
+    assert dice(found.cell, truth["cell"]) > 0.93
+    assert dice(found.red_cells, truth["red_cells"]) > 0.9
+    assert dice(found.background, truth["background"]) > 0.95
+
+
+def test_a_dimmer_lamp_changes_little() -> None:
+    image, _ = smear(CREAM_FIELD, noise=0)
+    dimmer = np.rint(image * 0.6).astype(np.uint8)
+    assert dice(segment(image).nucleus, segment(dimmer).nucleus) > 0.98
+
+
+def test_both_lobes_belong_to_the_nucleus() -> None:
+    image, _ = smear(WHITE_FIELD)
+    assert ndimage.label(segment(image).nucleus)[1] == 2
+
+
+def test_nucleus_of_a_neighbour_is_left_out() -> None:
+    image, truth = smear(CREAM_FIELD)
+    image[disk((25, 30), 14)] = CREAM_FIELD[2]
+    found = segment(image)
+    assert dice(found.nucleus, truth["nucleus"]) > 0.93
+    assert not (found.cell | found.red_cells | found.background)[20:30, 25:35].any()
+
+
+def test_orange_granules_are_cytoplasm() -> None:
+    _, _, nucleus, red = CREAM_FIELD
+    image, truth = smear((CREAM_FIELD[0], (215, 110, 95), nucleus, red))
+    found = segment(image)
+    assert dice(found.nucleus, truth["nucleus"]) > 0.93
+    assert dice(found.cell, truth["cell"]) > 0.93
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (2, 2), (3, 200), (33, 64), (300, 2)])
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_blank_image_is_all_background(shape: tuple[int, int], value: int) -> None:
+    found = segment(np.full((*shape, 3), value, np.uint8))
+    assert_consistent(found, shape)
+    assert found.background.all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (2, 2), (5, 7), (64, 33), (500, 3), (200, 200)])
+def test_noise_gives_masks_and_no_crash(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(3).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert_consistent(segment(image), shape)
+
+
+def test_input_is_untouched_and_the_answer_repeats() -> None:
+    image, _ = smear(YELLOW_FIELD)
+    before = image.copy()
+    first, second = segment(image), segment(image)
+    np.testing.assert_array_equal(image, before)
+    np.testing.assert_array_equal(first.nucleus, second.nucleus)
+    np.testing.assert_array_equal(first.cell, second.cell)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_background_colour_is_the_field(field: str) -> None:
+    image, _ = smear(FIELDS[field])
+    np.testing.assert_allclose(background_color(image), FIELDS[field][0], atol=2)
+
+
+def test_glints_are_not_the_background() -> None:
+    image, _ = smear(DARK_FIELD)
+    image[3:6, 3:6] = 255
+    np.testing.assert_allclose(background_color(image), DARK_FIELD[0], atol=2)
+
+
+@pytest.mark.shared
+def test_expert_masks(shared_data: Path) -> None:
+    paths = sorted((shared_data / "tecom").glob("[!_]*/*.bmp"))
+    scores = []
+    for path in paths:
+        truth = read_image(shared_data / "tecom" / "_masks" / f"{path.stem}.png")[..., 0]
+        found = segment(read_image(path))
+        scores.append((dice(found.nucleus, truth == 255), dice(found.cell, truth >= 128)))
+    assert len(scores) == 300
+    nucleus, cell = np.median(scores, axis=0)
+    assert nucleus >= 0.95
+    assert cell >= 0.96
+
+
+@pytest.mark.shared
+def test_every_clinic_class_shows_a_plausible_nucleus(shared_data: Path) -> None:
+    for folder in sorted((shared_data / "clinic").iterdir()):
+        shares = [segment(read_image(path)).nucleus.mean() for path in sorted(folder.glob("*.jpg"))[:6]]
+        assert np.min(shares) > 0.01, folder.name
+        assert np.max(shares) < 0.3, folder.name
+
+
+@pytest.mark.shared
+def test_an_image_takes_tens_of_milliseconds(shared_data: Path) -> None:
+    image = read_image(min((shared_data / "clinic" / "neutrophil").glob("*.jpg")))
+    segment(image)
+    durations = []
+    for _ in range(7):
+        start = time.perf_counter()
+        segment(image)
+        durations.append(time.perf_counter() - start)
+    assert min(durations) < 0.1  # 0.01 s on an idle core; the bound leaves room for a busy machine

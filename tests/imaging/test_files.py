@@ -1,0 +1,245 @@
+import os
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from hemabridge.errors import ImageError
+from hemabridge.imaging.files import read_image
+
+
+@pytest.fixture
+def rgb() -> np.ndarray:
+    """A smooth picture in which every corner differs, uint8[24, 40, 3]."""
+    rows, columns = np.mgrid[0:24, 0:40]
+    return np.stack([rows * 10, columns * 6, 255 - rows * 5 - columns], axis=-1).astype(np.uint8)
+
+
+def png_header(width: int, height: int, bit_depth: int = 8) -> bytes:
+    """A PNG that claims a size and holds nearly nothing, put together by hand from the specification."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, bit_depth, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(64))) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(("suffix", "options"), [(".png", {}), (".bmp", {}), (".tif", {"compression": "tiff_lzw"})])
+def test_lossless_formats_are_read_to_the_bit(tmp_path: Path, rgb: np.ndarray, suffix: str, options: dict) -> None:
+    path = tmp_path / f"cell{suffix}"
+    Image.fromarray(rgb).save(path, **options)
+    image = read_image(path)
+    np.testing.assert_array_equal(image, rgb)
+    assert image.flags.writeable
+    assert image.flags.c_contiguous
+
+
+def test_content_decides_not_the_name(tmp_path: Path, rgb: np.ndarray) -> None:
+    path = tmp_path / "cell.jpg"
+    Image.fromarray(rgb).save(path, format="PNG")
+    np.testing.assert_array_equal(read_image(path), rgb)
+
+
+def test_gray_becomes_three_equal_channels(tmp_path: Path, rgb: np.ndarray) -> None:
+    Image.fromarray(rgb[..., 0]).save(tmp_path / "gray.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.png"), np.repeat(rgb[..., :1], 3, axis=2))
+
+
+def test_one_bit_image_is_black_and_white(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[True, False]])).save(tmp_path / "bit.png")
+    assert read_image(tmp_path / "bit.png").tolist() == [[[255] * 3, [0] * 3]]
+
+
+def test_single_pixel_is_an_image(tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1), (7, 8, 9)).save(tmp_path / "dot.png")
+    assert read_image(tmp_path / "dot.png").tolist() == [[[7, 8, 9]]]
+
+
+def test_palette_with_transparency_lies_on_white(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([200, 0, 0, 0, 0, 200])
+    image.putdata([0, 1])
+    image.save(tmp_path / "palette.png", transparency=1)
+    assert read_image(tmp_path / "palette.png").tolist() == [[[200, 0, 0], [255, 255, 255]]]
+
+
+def test_half_transparent_black_is_middle_gray(tmp_path: Path) -> None:
+    Image.new("RGBA", (1, 1), (0, 0, 0, 51)).save(tmp_path / "alpha.png")  # 51/255 = 0.2 of black over white
+    assert read_image(tmp_path / "alpha.png").tolist() == [[[204, 204, 204]]]
+
+
+def test_cmyk_jpeg_keeps_its_colour(tmp_path: Path) -> None:
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=95)
+    np.testing.assert_allclose(read_image(tmp_path / "cmyk.jpg")[8, 8], [255, 0, 0], atol=6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpeg", "tiff8", "tiff16", "png16"])
+def test_orientation_is_undone(tmp_path: Path, rgb: np.ndarray, orientation: int, kind: str) -> None:
+    stored = Image.fromarray(rgb)
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation -> Pillow's Transpose, JEITA CP-3451
+    expected = np.asarray(stored.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else stored)
+    path = tmp_path / "turned"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if kind == "jpeg":
+        stored.save(path, format="JPEG", quality=100, subsampling=0, exif=exif)
+    elif kind == "png16":
+        data = imagecodecs.png_encode(rgb.astype(np.uint16) * 257)
+        tag = exif.tobytes().removeprefix(b"Exif\0\0")
+        chunk = struct.pack(">I", len(tag)) + b"eXIf" + tag + struct.pack(">I", zlib.crc32(b"eXIf" + tag))
+        path.write_bytes(data[:33] + chunk + data[33:])  # straight after the 8-byte signature and the 25-byte IHDR
+    else:
+        pixels = rgb if kind == "tiff8" else rgb.astype(np.uint16) * 257
+        tifffile.imwrite(path, pixels, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
+    tolerance = 6 if kind == "jpeg" else 0
+    np.testing.assert_allclose(read_image(path).astype(int), expected.astype(int), atol=tolerance)
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "deflate"])
+@pytest.mark.parametrize("samples", ["gray", "rgb", "planar"])
+def test_16_bit_tiff_is_divided_by_257(tmp_path: Path, rgb: np.ndarray, compression: str | None, samples: str) -> None:
+    values = np.minimum(rgb.astype(np.int64) * 257 + 100, 65535).astype(np.uint16)  # 100 < 257 / 2: rounds back down
+    path = tmp_path / "deep.tif"
+    if samples == "gray":
+        tifffile.imwrite(path, values[..., 0], compression=compression, photometric="minisblack")
+    elif samples == "rgb":
+        tifffile.imwrite(path, values, compression=compression, photometric="rgb")
+    else:
+        planes = np.moveaxis(values, -1, 0)
+        tifffile.imwrite(path, planes, compression=compression, photometric="rgb", planarconfig="separate")
+    expected = np.repeat(rgb[..., :1], 3, axis=2) if samples == "gray" else rgb
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bit_png_is_divided_by_257(tmp_path: Path, rgb: np.ndarray, channels: int) -> None:
+    values = rgb[..., :channels].astype(np.uint16).squeeze() * 257
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(values))
+    expected = rgb if channels == 3 else np.repeat(rgb[..., :1], 3, axis=2)
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), expected)
+
+
+def test_16_bit_alpha_lies_on_white(tmp_path: Path) -> None:
+    values = np.array([[[0, 0, 0, 65535 // 5]]], np.uint16)
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(values))
+    assert read_image(tmp_path / "deep.png").tolist() == [[[204, 204, 204]]]
+
+
+def test_color_profile_changes_nothing(tmp_path: Path, rgb: np.ndarray) -> None:
+    Image.fromarray(rgb).save(tmp_path / "icc.png", icc_profile=b"not even a profile")
+    np.testing.assert_array_equal(read_image(tmp_path / "icc.png"), rgb)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.png", b"", "file is empty"),
+        ("text.png", b"class,label\nneutrophil,1\n", "could not decode"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n", "could not decode"),
+        ("cut.tif", b"II*\0\x08\0\0\0", "found none"),
+        ("bomb.png", png_header(30_000, 30_000), "30000 x 30000|decompression bomb"),
+        ("bomb16.png", png_header(30_000, 30_000, 16), "30000 x 30000|decompression bomb"),
+        ("limit.png", png_header(10_001, 10_000), "10001 x 10000|decompression bomb"),
+        ("zero.png", png_header(0, 5), "could not decode|0 x 5"),
+        ("short.png", png_header(50, 50), "could not decode"),
+        ("short16.png", png_header(50, 50, 16), "could not decode"),
+        ("vector.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "could not decode"),
+        ("script.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "could not decode"),
+    ],
+)
+def test_hostile_content_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageError, match=message) as caught:
+        read_image(tmp_path / name)
+    assert name in str(caught.value)
+
+
+def test_huge_tiff_is_refused_by_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.tif"
+    tifffile.imwrite(path, np.zeros((4, 4, 3), np.uint16), photometric="rgb")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags["ImageWidth"].overwrite(30_000)
+        tiff.pages[0].tags["ImageLength"].overwrite(30_000)
+    with pytest.raises(ImageError, match="30000 x 30000"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF", "TIFF16", "TIFF16-lzw", "PNG16"])
+def test_truncated_file_is_refused(tmp_path: Path, kind: str, share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    buffer = BytesIO()
+    if kind.startswith("TIFF16"):
+        compression = "lzw" if kind.endswith("lzw") else None
+        tifffile.imwrite(buffer, noise.astype(np.uint16) * 257, photometric="rgb", compression=compression)
+    elif kind == "PNG16":
+        buffer.write(imagecodecs.png_encode(noise.astype(np.uint16) * 257))
+    else:
+        Image.fromarray(noise).save(buffer, format=kind)
+    whole = buffer.getvalue()
+    path = tmp_path / "cut"
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ImageError, match="could not decode"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF"])
+def test_several_frames_are_refused(tmp_path: Path, rgb: np.ndarray, kind: str) -> None:
+    frames = [Image.fromarray(rgb), Image.fromarray(255 - rgb)]
+    frames[0].save(tmp_path / "many", format=kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageError, match="found 2 frames or pages"):
+        read_image(tmp_path / "many")
+
+
+def test_single_gif_is_read(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2), (10, 20, 30)).save(tmp_path / "one.gif")
+    np.testing.assert_array_equal(read_image(tmp_path / "one.gif"), np.full((2, 3, 3), (10, 20, 30)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint32, np.int16])
+def test_other_sample_types_are_refused(tmp_path: Path, dtype: type) -> None:
+    tifffile.imwrite(tmp_path / "odd.tif", np.ones((8, 8), dtype), photometric="minisblack")
+    with pytest.raises(ImageError, match="8 or 16 bits per pixel"):
+        read_image(tmp_path / "odd.tif")
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="found a folder"):
+        read_image(tmp_path)
+    with pytest.raises(ImageError, match="found nothing"):
+        read_image(tmp_path / "missing.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match="found something else"):  # and it returns: nothing waits for a writer
+        read_image(tmp_path / "pipe.png")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kind=st.sampled_from(["JPEG", "PNG", "BMP", "GIF", "TIFF"]), data=st.data())
+def test_damaged_bytes_give_an_image_or_an_image_error(
+    tmp_path: Path, rgb: np.ndarray, kind: str, data: st.DataObject
+) -> None:
+    buffer = BytesIO()
+    Image.fromarray(rgb).save(buffer, format=kind)
+    damaged = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    (tmp_path / "damaged").write_bytes(damaged)
+    try:
+        image = read_image(tmp_path / "damaged")
+    except ImageError:
+        return
+    assert image.dtype == np.uint8
+    assert image.ndim == 3
+    assert image.shape[2] == 3

@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.draw import disk
+
+from hemabridge.errors import ImageError
+from hemabridge.imaging.files import read_image
+from hemabridge.imaging.scale import crop_center, nucleus_diameter_px, propose_crop_px, resize_square, scale_matched
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (9, 14, 3), dtype=np.uint8)
+
+
+def test_crop_is_the_middle(picture: np.ndarray) -> None:
+    np.testing.assert_array_equal(crop_center(picture, 5), picture[2:7, 4:9])
+
+
+def test_crop_is_a_copy(picture: np.ndarray) -> None:
+    before = picture.copy()
+    crop_center(picture, 5)[:] = 0
+    np.testing.assert_array_equal(picture, before)
+
+
+@pytest.mark.parametrize("crop_px", [10, 13, 14, 30])
+def test_crop_repeats_the_edge_where_it_leaves_the_image(picture: np.ndarray, crop_px: int) -> None:
+    padded = np.pad(picture, ((20, 20), (20, 20), (0, 0)), mode="edge")
+    top, left = (9 - crop_px) // 2 + 20, (14 - crop_px) // 2 + 20
+    np.testing.assert_array_equal(crop_center(picture, crop_px), padded[top : top + crop_px, left : left + crop_px])
+
+
+@pytest.mark.parametrize(("size_px", "method"), [(4, Image.Resampling.LANCZOS), (20, Image.Resampling.BICUBIC)])
+def test_resize_shrinks_with_lanczos_and_grows_with_bicubic(
+    picture: np.ndarray, size_px: int, method: Image.Resampling
+) -> None:
+    square = picture[:, :9]
+    expected = np.asarray(Image.fromarray(square.copy()).resize((size_px, size_px), method))
+    np.testing.assert_array_equal(resize_square(square, size_px), expected)
+
+
+def test_scale_matched_keeps_pixels_at_equal_size(picture: np.ndarray) -> None:
+    np.testing.assert_array_equal(scale_matched(picture, 5, 5), picture[2:7, 4:9])
+    assert scale_matched(picture, 12, 96).shape == (96, 96, 3)
+
+
+def test_wrong_sizes_are_refused(picture: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="square image to resize, got 14 x 9"):
+        resize_square(picture, 5)
+    with pytest.raises(ImageError, match="size_px of at least 1 pixel, got 0"):
+        resize_square(picture[:, :9], 0)
+    with pytest.raises(ImageError, match="crop_px of at least 1 pixel, got -3"):
+        crop_center(picture, -3)
+
+
+@pytest.mark.parametrize("diameter", [40, 60])
+@pytest.mark.parametrize("enlarged", [1, 3])
+def test_diameter_of_a_drawn_nucleus(diameter: int, enlarged: int) -> None:
+    image = np.full((150 * enlarged, 150 * enlarged, 3), (250, 240, 200), np.uint8)
+    centre = (75 * enlarged, 75 * enlarged)
+    image[disk(centre, diameter * enlarged * 0.75)] = (220, 190, 180)
+    image[disk(centre, diameter * enlarged / 2)] = (90, 40, 120)
+    assert nucleus_diameter_px(image) == pytest.approx(diameter * enlarged, rel=0.05)
+
+
+def test_blank_image_has_no_diameter() -> None:
+    assert nucleus_diameter_px(np.full((50, 50, 3), 230, np.uint8)) is None
+
+
+def test_proposed_crop_is_the_median_nucleus_over_the_fraction() -> None:
+    assert propose_crop_px([40, 50, 1000], nucleus_fraction=0.5) == 100
+    assert propose_crop_px(np.array([30.0])) == round(30 / 0.53)
+    with pytest.raises(ImageError, match="at least one nucleus diameter"):
+        propose_crop_px([])
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("pattern", "crop_px"), [("clinic/*/*.jpg", 180), ("tecom/[!_]*/*.bmp", 90), ("raabin/unlabelled/*.jpg", 330)]
+)
+def test_one_constant_proposes_the_crop_of_every_site(shared_data: Path, pattern: str, crop_px: int) -> None:
+    paths = sorted(shared_data.glob(pattern))
+    chosen = paths[:: max(1, len(paths) // 40)]
+    diameters = [nucleus_diameter_px(read_image(path)) for path in chosen]
+    assert None not in diameters
+    assert propose_crop_px([d for d in diameters if d]) == pytest.approx(crop_px, rel=0.1)
