@@ -101,7 +101,8 @@ def make_pictures() -> MakePictures:
         strips = []
         for i in range(len(truth)):
             mixed = {
-                n: (source[i] * (1 - w) + truth[i] * w).astype(np.uint8) for n, w in zip(SNAPSHOTS, (0.5, 0.7, 0.85))
+                n: (source[i] * (1 - w) + truth[i] * w).astype(np.uint8)
+                for n, w in zip(SNAPSHOTS, (0.5, 0.7, 0.85), strict=True)
             }
             name = classes[i // per_class]
             strips.append(CellStrip(f"{name}/{i}.png", name, source[i].astype(np.uint8), mixed, truth[i]))

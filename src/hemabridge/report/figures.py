@@ -21,7 +21,7 @@ from hemabridge.report.pictures import LossCurve
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F")
 MARKERS = ("s", "^", "D", "v", "P", "X", "h", "<")
 ORIGINAL_COLOR, TARGET_COLOR = "#000000", "#777777"
-WIDTH_INCHES, LINE_INCHES = 8.6, 0.17
+WIDTH_INCHES, LINE_INCHES = 10.8, 0.18
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ def accuracy_svg(layout: Layout) -> bytes:
         axes = figure.add_subplot()
         top, ticks = 0, []
         for classifier, lines, height in zip(layout.classifiers, blocks, heights, strict=True):
-            axes.text(0.0, top, classifier, fontweight="bold", va="center", ha="left", fontsize=10)
+            axes.text(0.0, top, plain(classifier), fontweight="bold", va="center", ha="left", fontsize=10)
             for offset, line in enumerate(lines, start=1):
                 _draw(axes, line, top + offset)
                 if line.text:
-                    ticks.append((top + offset, line.text))
+                    ticks.append((top + offset, plain(line.text)))
             top += height
         axes.set_yticks([y for y, _ in ticks], [text for _, text in ticks])
         axes.tick_params(axis="y", length=0)
@@ -56,7 +56,7 @@ def accuracy_svg(layout: Layout) -> bytes:
         axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0], ["0%", "20%", "40%", "60%", "80%", "100%"])
         axes.grid(axis="x", color="#dddddd", linewidth=0.7)
         axes.set_axisbelow(True)
-        figure.legend(handles=_legend(layout), loc="outside upper center", ncols=4, frameon=False)
+        figure.legend(handles=_legend(layout), loc="outside upper left", ncols=3, frameon=False)
         return _svg(figure)
 
 
@@ -68,10 +68,10 @@ def loss_svg(curves: tuple[LossCurve, ...]) -> bytes:
         for index, curve in enumerate(curves):
             style = ("-", "--", "-.", ":")[index % 4]
             color = PALETTE[index % len(PALETTE)]
-            axes.plot(curve.images_seen, curve.values, style, color=color, label=curve.name, linewidth=1.5)
+            axes.plot(curve.images_seen, curve.values, style, color=color, label=plain(curve.name), linewidth=1.5)
         axes.set(xlabel="images seen per site", ylabel="loss")
         axes.grid(color="#dddddd", linewidth=0.7)
-        figure.legend(loc="outside upper center", ncols=4, frameon=False)
+        figure.legend(loc="outside upper left", ncols=3, frameon=False)
         return _svg(figure)
 
 
@@ -81,6 +81,12 @@ def column_style(layout: Layout, column: Column) -> tuple[str, str]:
         return ORIGINAL_COLOR, "o"
     place = [c for c in layout.columns if c[0] != ORIGINAL].index(column)
     return PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+
+
+def plain(name: str) -> str:
+    """Return a name that SVG can hold and a legend shows: no control characters, no underscore at the beginning."""
+    shown = "".join(character if character.isprintable() else "\ufffd" for character in name)
+    return f"\u200b{shown}" if shown.startswith("_") else shown
 
 
 def _block(layout: Layout, classifier: str) -> list[_Line]:
@@ -110,7 +116,7 @@ def _legend(layout: Layout) -> list[Line2D]:
     handles = []
     for column in layout.columns:
         color, marker = column_style(layout, column)
-        handles.append(Line2D([], [], color=color, marker=marker, label=column_name(column)))
+        handles.append(Line2D([], [], color=color, marker=marker, label=plain(column_name(column))))
     if layout.labels:
         label = "hollow: fine-tuned on labels"
         handles.append(

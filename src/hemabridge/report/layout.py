@@ -52,6 +52,16 @@ class Layout:
         """Tell whether there is any paired test with that number of labels."""
         return any(test.labels_used == labels for test in self.results.paired if test.site == self.source)
 
+    def by_classifier(self, rows: list[Row]) -> list[list[Row]]:
+        """Return the rows in groups of one classifier each, in the order of the tables."""
+        groups = ([row for row in rows if row.classifier == name] for name in self.classifiers)
+        return [group for group in groups if group]
+
+    def tests(self, classifier: str, labels: int) -> list[tuple[Column, PairedTest]]:
+        """Return the paired tests of one classifier with that number of labels, column by column."""
+        found = ((column, self.paired(classifier, column, labels)) for column in self.columns)
+        return [(column, test) for column, test in found if test is not None]
+
     def target_rows(self) -> list[Row]:
         """Return the rows of the other sites' test parts."""
         return [row for row in self.results.rows if row.part == "test" and row.site != self.source]

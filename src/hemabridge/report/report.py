@@ -77,7 +77,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=story.percent, p_text=story.p_text, fact=story.fact_text, image_uri=image_uri, column_name=column_name
+        percent=story.percent,
+        p_text=story.p_text,
+        fact=story.fact_text,
+        image_uri=image_uri,
+        column_name=column_name,
     )
     environment.globals.update(story=story)
     return environment

@@ -15,8 +15,8 @@ T = TypeVar("T")
 Verdict: TypeAlias = Literal["helped", "harmed", "may be chance"]
 
 MODES = {
-    "strict": "Strict: the translator had never seen any of the scored images, labelled or not, so the numbers are what "
-    "new cells from the same hospital can expect.",
+    "strict": "Strict: the translator had never seen any of the scored images, labelled or not, so the numbers are "
+    "what new cells from the same hospital can expect.",
     "transductive": "Transductive: the translator had seen scored images, without their labels, before they were "
     "scored, as in the paper; on cells that it has never seen the numbers may be lower.",
     "none": "No translator was involved.",
@@ -91,12 +91,17 @@ def cells(rows: Sequence[Row]) -> str:
     return " or ".join(map(str, counts)) + (" cell" if counts == [1] else " cells")
 
 
-def carries(rows: Sequence[Row]) -> str:
-    """Return what every number of a table carries: n, the interval, the mode of the re-stained rows, the seed."""
+def carries(rows: Sequence[Row], interval: str = "brackets: 95% Wilson interval") -> str:
+    """Return what every number of a table carries: n, its interval, the mode of the re-stained rows, the seed.
+
+    Args:
+        rows: the rows of the table.
+        interval: how the interval is shown, or why there is none.
+    """
     modes = sorted({row.mode for row in rows} - {"none"})
     mode = f"mode {' and '.join(modes)}" if modes else "no translator involved"
     seeds = ", ".join(str(seed) for seed in sorted({row.seed for row in rows}))
-    return f"n = {cells(rows)}; brackets: 95% Wilson interval; {mode}; seed {seeds}"
+    return f"n\u00a0=\u00a0{cells(rows)}; {interval}; {mode}; seed {seeds}."
 
 
 def mode_sentences(layout: Layout) -> list[str]:
