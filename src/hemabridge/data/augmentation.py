@@ -1,7 +1,7 @@
 """Augmentation that moves pixels and never changes a colour: pure functions of images and a random generator.
 
-Every function takes uint8[N, H, W, 3], draws independently for each image, and returns new uint8 arrays. Colour is left
-alone on purpose: the paper trains its classifiers without colour augmentation, and colour is what a stain shift is about.
+Every function takes uint8[N, H, W, 3], draws independently for each image, and returns new uint8 arrays. Colour stays
+as it is: the paper trains its classifiers without colour augmentation, and colour is what a stain shift is about.
 """
 
 import numpy as np
@@ -70,10 +70,10 @@ def dihedral(images: UInt8Images, rng: np.random.Generator) -> UInt8Images:
     count, height, width = images.shape[:3]
     if height != width:
         raise ValueError(f"expected square images, got {width} x {height}: crop them first")
-    turns = rng.integers(0, 4, count)
-    flips = rng.random(count) < FLIP_PROBABILITY
+    turns = rng.integers(0, 4, (count,))
+    flips = rng.random((count,)) < FLIP_PROBABILITY
     out = np.empty_like(images)
-    for index, (turn, flip) in enumerate(zip(turns, flips, strict=True)):
+    for index, (turn, flip) in enumerate(zip(turns.tolist(), flips.tolist(), strict=True)):
         turned = np.rot90(images[index], turn)
         out[index] = turned[:, ::-1] if flip else turned
     return out

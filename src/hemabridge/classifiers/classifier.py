@@ -1,0 +1,74 @@
+"""Classifiers that run in PyTorch."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.network import ClassifierNetwork, new_network
+from hemabridge.classifiers.preprocessing import Preprocessing
+from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes
+from hemabridge.classifiers.weights import fill
+from hemabridge.errors import ModelError
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.training.snapshots import read_snapshot
+
+__all__ = ["KIND", "Classifier", "NetworkClassifier", "SnapshotClassifier", "align_classes"]
+
+KIND = "classifier"
+BATCH_SIZE = 64
+
+
+class NetworkClassifier:
+    """A network with its preprocessing and class names; in evaluation mode, on the CPU unless moved."""
+
+    def __init__(
+        self, network: ClassifierNetwork, preprocessing: Preprocessing, classes: tuple[str, ...], name: str
+    ) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.preprocessing = preprocessing
+        self.classes = classes
+        self.name = name
+
+    @torch.inference_mode()
+    def probabilities(self, images: UInt8Images) -> Probabilities:
+        """Return float32[N, C] for square RGB images uint8[N, S, S, 3]; N may be 0."""
+        device = self.network.head.weight.device
+        out = np.empty((len(images), len(self.classes)), dtype=np.float32)
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = self.preprocessing(images[start : start + BATCH_SIZE])
+            logits = self.network(torch.from_numpy(np.ascontiguousarray(batch)).to(device))
+            out[start : start + BATCH_SIZE] = torch.softmax(logits.float(), dim=1).cpu().numpy()
+        return out
+
+
+class SnapshotClassifier(NetworkClassifier):
+    """A classifier rebuilt from a snapshot of `fine_tune` alone."""
+
+    @classmethod
+    def from_snapshot(cls, path: Path, name: str | None = None) -> "SnapshotClassifier":
+        """Rebuild the network; `name` is its architecture if not given.
+
+        Raises:
+            ModelError: the file is not the snapshot of a classifier.
+        """
+        network, preprocessing, classes, config = read_network(path)
+        return cls(network, preprocessing, classes, name or config.architecture)
+
+
+def read_network(path: Path) -> tuple[ClassifierNetwork, Preprocessing, tuple[str, ...], ClassifierConfig]:
+    """Read a snapshot's network, preprocessing, class names and configuration.
+
+    Raises:
+        ModelError: the file is not the snapshot of a classifier.
+    """
+    tensors, header = read_snapshot(path)
+    if header.get("kind") != KIND:
+        raise ModelError(f"expected the snapshot of a classifier, got that of a {header.get('kind')}: {path}")
+    config = ClassifierConfig.model_validate(header["config"])
+    preprocessing = Preprocessing.model_validate(header["preprocessing"])
+    classes = tuple(header["classes"])
+    network = new_network(config.architecture, preprocessing.size_px, len(classes))
+    fill(network, {key.replace("/", ".", 1): tensor for key, tensor in tensors.items()}, f"{path.name}")
+    return network, preprocessing, classes, config

@@ -1,0 +1,74 @@
+"""How a classifier is trained."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+from hemabridge.classifiers.preprocessing import Channels
+
+
+def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    return path if folder is None else (Path(folder) / path).resolve()
+
+
+WeightsFile = Annotated[Path, AfterValidator(_beside_the_recipe)]
+"""A file. In a recipe its path is relative to the recipe's own folder (the validation context's `folder`)."""
+
+FROM_SCRATCH: dict[str, int] = {"epochs": 12, "frozen_epochs": 0}
+"""Lengths for random initial weights."""
+PRETRAINED: dict[str, int] = {"epochs": 4, "frozen_epochs": 1}
+"""Lengths for weights that were learned elsewhere: the new head first, then everything."""
+
+
+def _epochs(so_far: dict[str, Any]) -> int:
+    return _lengths(so_far)["epochs"]
+
+
+def _frozen_epochs(so_far: dict[str, Any]) -> int:
+    return min(_lengths(so_far)["frozen_epochs"], int(so_far.get("epochs", 1)) - 1)
+
+
+def _lengths(so_far: dict[str, Any]) -> dict[str, int]:
+    return FROM_SCRATCH if so_far.get("weights") is None else PRETRAINED
+
+
+class ClassifierConfig(BaseModel):
+    """A classifier and its training: any timm model, 1cycle, Adam with decoupled weight decay, no colour augmentation.
+
+    `epochs` and `frozen_epochs` have one default for random and one for pretrained weights.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str = Field("resnet18", description="a timm model, such as resnet18 or resnet18.tv_in1k")
+    weights: Literal["download"] | WeightsFile | None = Field(
+        None,
+        description="where training starts: random weights if not given, a safetensors file with timm's keys, or "
+        "'download', which asks the Hugging Face hub",
+    )
+    size_px: int = Field(64, ge=32, description="side of the network's input, in pixels")
+    mean: Channels | None = Field(None, description="input mean as a share of 255; if not given, timm's for the model")
+    std: Channels | None = Field(None, description="input deviation as a share of 255; if not given, timm's")
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    focal_gamma: float = Field(2.0, ge=0, description="focal loss only")
+    epochs: int = Field(default_factory=_epochs, ge=1)
+    frozen_epochs: int = Field(
+        default_factory=_frozen_epochs,
+        ge=0,
+        description="epochs in which the new head learns and the body does not",
+    )
+    batch_size: int = Field(32, ge=2)
+    learning_rate: float | None = Field(
+        None, gt=0, description="peak of the 1cycle schedule; a learning-rate range test picks it if not given"
+    )
+    weight_decay: float = Field(0.01, ge=0)
+    balanced: bool = Field(True, description="whether each class is seen equally often")
+    shift_px: int = Field(3, ge=0, description="random shift of at most so many pixels of the network's input")
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        if self.frozen_epochs >= self.epochs:
+            raise ValueError(f"expected frozen_epochs < epochs, got {self.frozen_epochs} and {self.epochs}")
+        return self

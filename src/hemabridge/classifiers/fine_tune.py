@@ -1,0 +1,206 @@
+"""Training a classifier on the cells of one site."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from hemabridge.classifiers.batches import LabelledBatches
+from hemabridge.classifiers.classifier import KIND, SnapshotClassifier, read_network
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.network import ClassifierNetwork, load_start, new_network, preprocessing_of
+from hemabridge.classifiers.objective import ClassifierObjective
+from hemabridge.classifiers.preprocessing import Preprocessing
+from hemabridge.data.cells import UNKNOWN, CellSet
+from hemabridge.errors import InputError, ModelError
+from hemabridge.imaging.files import atomic_write, sha256_of
+from hemabridge.metrics.classification import balanced_accuracy
+from hemabridge.progress import Progress, silent
+from hemabridge.training.engine import OptimizerConfig
+from hemabridge.training.events import EventLog
+from hemabridge.training.loop import LoopConfig, Training, fit
+from hemabridge.training.lr_range_test import lr_range_test
+from hemabridge.training.schedules import OneCycle
+from hemabridge.training.snapshots import Snapshot
+
+RANGE_TEST_FILE = "lr_range_test.json"
+
+
+@dataclass(frozen=True)
+class _Beginning:
+    """A network before its training, and where its weights came from (SHA-256 of a file, or None)."""
+
+    network: ClassifierNetwork
+    preprocessing: Preprocessing
+    weights_sha256: str | None
+
+
+def fine_tune(
+    config: ClassifierConfig,
+    cells: CellSet,
+    folder: Path,
+    fabric: Fabric,
+    *,
+    seed: int,
+    validation: CellSet | None = None,
+    start: Path | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Train, or go on training, a classifier of `cells.classes`; return its last snapshot.
+
+    Augmentation turns, mirrors and shifts; it changes no colour, as in the paper. `folder/lr_range_test.json` keeps
+    what the learning-rate range test saw.
+
+    Args:
+        config: what to train, and how.
+        cells: labelled cells of one site.
+        folder: run folder.
+        fabric: device, precision and processes.
+        seed: of initial weights, batches and augmentation.
+        validation: cells whose accuracy is written to `events.jsonl` at the end; nothing is chosen by it.
+        start: a snapshot of this function to go on from, instead of `config.weights`; its preprocessing is kept.
+        progress: called after each step.
+
+    Raises:
+        InputError: a cell has no label, or a class no cell.
+        ModelError: the weights, or `start`, cannot be used.
+        Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
+    """
+    _check_labels(cells)
+    torch.manual_seed(seed)
+    beginning = _begin(config, cells, start)
+    identity = _identity(config, cells, beginning, seed)
+    objective = ClassifierObjective(beginning.network, config)
+    batches = _batches(config, cells, beginning.preprocessing, seed)
+    rate = config.learning_rate or _find_rate(objective, batches, identity, config, folder, fabric, progress)
+
+    def validate(snapshot: Snapshot) -> None:
+        if validation is not None:
+            _validate(snapshot, validation, EventLog(folder / "events.jsonl"))
+
+    training = Training(
+        objective=objective,
+        batches=batches,
+        schedules=_schedules(config, len(cells), rate),
+        loop=_loop_config(config, len(cells), seed),
+        identity=identity,
+        about=identity | _facts(cells, beginning.preprocessing, rate),
+        on_snapshot=validate,
+    )
+    return fit(training, folder, fabric, progress)[-1].path
+
+
+def _batches(config: ClassifierConfig, cells: CellSet, preprocessing: Preprocessing, seed: int) -> LabelledBatches:
+    return LabelledBatches(
+        images=preprocessing.resize(cells.images),
+        labels=cells.labels,
+        preprocessing=preprocessing,
+        batch_size=config.batch_size,
+        balanced=config.balanced,
+        shift_px=config.shift_px,
+        seed=seed,
+    )
+
+
+def _schedules(config: ClassifierConfig, epoch_images: int, rate: float) -> dict[str, OneCycle]:
+    total = config.epochs * epoch_images
+    return {
+        "body": OneCycle(rate, total, start_images=config.frozen_epochs * epoch_images),
+        "head": OneCycle(rate, total),
+    }
+
+
+def _loop_config(config: ClassifierConfig, epoch_images: int, seed: int) -> LoopConfig:
+    return LoopConfig(
+        total_images=config.epochs * epoch_images,
+        batch_size=config.batch_size,
+        epoch_images=epoch_images,
+        seed=seed,
+        optimizer=OptimizerConfig(weight_decay=config.weight_decay),
+    )
+
+
+def _facts(cells: CellSet, preprocessing: Preprocessing, rate: float) -> dict[str, Any]:
+    return {
+        "kind": KIND,
+        "learning_rate": rate,
+        "classes": list(cells.classes),
+        "preprocessing": preprocessing.model_dump(mode="json"),
+        "crop_px": cells.crop_px,
+        "seen": sorted(set(cells.hashes)),
+    }
+
+
+def _check_labels(cells: CellSet) -> None:
+    unlabelled = int(np.count_nonzero(cells.labels == UNKNOWN))
+    if unlabelled:
+        raise InputError(f"expected a class for every cell to train on, got {unlabelled} cells without; leave them out")
+    counts = np.bincount(cells.labels, minlength=len(cells.classes))
+    found = dict(zip(cells.classes, counts.tolist(), strict=True))
+    if len(found) < 2 or 0 in found.values():
+        raise InputError(
+            f"expected cells of at least two classes to train on, and of each of them, got {found}; "
+            "add cells, or leave out the classes without any"
+        )
+
+
+def _begin(config: ClassifierConfig, cells: CellSet, start: Path | None) -> _Beginning:
+    if start is not None:
+        network, preprocessing, classes, before = read_network(start)
+        if (before.architecture, classes) != (config.architecture, cells.classes):
+            raise ModelError(
+                f"expected {config.architecture} of {', '.join(cells.classes)} to start from, got "
+                f"{before.architecture} of {', '.join(classes)}: {start}"
+            )
+        return _Beginning(network, preprocessing, sha256_of(start))
+    network = new_network(config.architecture, config.size_px, len(cells.classes))
+    digest = None if config.weights is None else load_start(network, config.architecture, config.weights)
+    return _Beginning(network, preprocessing_of(config), digest)
+
+
+def _identity(config: ClassifierConfig, cells: CellSet, beginning: _Beginning, seed: int) -> dict[str, Any]:
+    described = config.model_dump(mode="json")
+    if isinstance(config.weights, Path):
+        described["weights"] = config.weights.name  # the file's hash says which; where it lies is nobody's business
+    content = hashlib.sha256(cells.images.tobytes())
+    content.update(cells.labels.tobytes())
+    return {
+        "config": described,
+        "seed": seed,
+        "cells_sha256": content.hexdigest(),
+        "weights_sha256": beginning.weights_sha256,
+    }
+
+
+def _find_rate(
+    objective: ClassifierObjective,
+    batches: LabelledBatches,
+    identity: dict[str, Any],
+    config: ClassifierConfig,
+    folder: Path,
+    fabric: Fabric,
+    progress: Progress,
+) -> float:
+    path = folder / RANGE_TEST_FILE
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["identity"] == identity:
+            return float(kept["suggestion"])
+    optimizer = OptimizerConfig(weight_decay=config.weight_decay)
+    found = lr_range_test(objective, batches(0), fabric, optimizer, seed=batches.seed, progress=progress)
+    if fabric.global_rank == 0:
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps({"identity": identity, **asdict(found)}, indent=1), encoding="utf-8")
+    return found.suggestion
+
+
+def _validate(snapshot: Snapshot, validation: CellSet, events: EventLog) -> None:
+    classifier = SnapshotClassifier.from_snapshot(snapshot.path)
+    predicted = classifier.probabilities(validation.images).argmax(axis=1)
+    found = balanced_accuracy(validation.labels, predicted, len(validation.classes))
+    events.append("validation", snapshot.images, n=len(validation), balanced_accuracy=found)

@@ -1,0 +1,109 @@
+"""Classifiers that come as an ONNX file. Imports no PyTorch."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from scipy.special import softmax
+
+from hemabridge.classifiers.preprocessing import Preprocessing
+from hemabridge.classifiers.protocol import Probabilities
+from hemabridge.errors import ModelError
+from hemabridge.imaging.standardizer import UInt8Images
+
+BATCH_SIZE = 64
+SUM_TOLERANCE = 1e-3
+"""How far the sum of a row of probabilities may be from 1."""
+
+
+class OnnxClassifier:
+    """An ONNX network with its preprocessing and class names, run by ONNX Runtime on the CPU.
+
+    The network takes one float32[N, 3, S, S] and its first output is float32[N, C]; N is free, or fixed at 1.
+
+    Args:
+        file: the ONNX file.
+        classes: class names in the order of the output.
+        preprocessing: from image to input.
+        outputs: whether the output is logits or probabilities.
+
+    Raises:
+        ModelError: the file is missing, is no ONNX, or has another input or output.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        classes: tuple[str, ...],
+        preprocessing: Preprocessing,
+        outputs: Literal["logits", "probabilities"],
+    ) -> None:
+        self.name = file.stem
+        self.classes = classes
+        self.preprocessing = preprocessing
+        self.outputs = outputs
+        self.file = file
+        self.session = _open(file)
+        self.input, self.batch_size = _check_input(self.session, preprocessing.size_px, file)
+        self.output = _check_output(self.session, len(classes), file)
+
+    def probabilities(self, images: UInt8Images) -> Probabilities:
+        """Return float32[N, C] for square RGB images uint8[N, S, S, 3]; N may be 0.
+
+        Raises:
+            ModelError: the network's output is not what the configuration says.
+        """
+        out = np.empty((len(images), len(self.classes)), dtype=np.float32)
+        for start in range(0, len(images), self.batch_size):
+            batch = np.ascontiguousarray(self.preprocessing(images[start : start + self.batch_size]))
+            found = np.asarray(self.session.run([self.output], {self.input: batch})[0], dtype=np.float32)
+            out[start : start + self.batch_size] = self._to_probabilities(found, len(batch))
+        return out
+
+    def _to_probabilities(self, found: Probabilities, count: int) -> Probabilities:
+        if found.shape != (count, len(self.classes)) or not np.isfinite(found).all():
+            raise ModelError(
+                f"expected finite outputs [{count}, {len(self.classes)}] from {self.file}, got {list(found.shape)}, "
+                f"{np.count_nonzero(~np.isfinite(found))} not finite; check its classes and preprocessing"
+            )
+        if self.outputs == "logits":
+            return np.asarray(softmax(found, axis=1), dtype=np.float32)
+        if found.min() < 0 or np.abs(found.sum(axis=1) - 1).max() > SUM_TOLERANCE:
+            raise ModelError(f"expected probabilities from {self.file}, got other numbers; set outputs = 'logits'")
+        return found
+
+
+def _open(file: Path) -> Any:
+    if not file.is_file():
+        raise ModelError(f"expected an ONNX file, got nothing: {file} does not exist")
+    try:
+        return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises its own types, which it does not export
+        raise ModelError(f"expected an ONNX file that ONNX Runtime opens, got another: {file} ({error})") from error
+
+
+def _check_input(session: Any, size_px: int, file: Path) -> tuple[str, int]:
+    inputs = session.get_inputs()
+    shape = inputs[0].shape if len(inputs) == 1 else []
+    fits = len(shape) == 4 and all(
+        got == want or not isinstance(got, int) for got, want in zip(shape[1:], (3, size_px, size_px), strict=True)
+    )
+    if not fits or inputs[0].type != "tensor(float)" or (isinstance(shape[0], int) and shape[0] != 1):
+        got = "; ".join(f"{one.name}: {one.type} {one.shape}" for one in inputs)
+        raise ModelError(
+            f"expected one input, float32[N, 3, {size_px}, {size_px}], in {file}, got {got}; set "
+            "preprocessing.size_px, or export the network with a free batch size"
+        )
+    return inputs[0].name, 1 if shape[0] == 1 else BATCH_SIZE
+
+
+def _check_output(session: Any, num_classes: int, file: Path) -> str:
+    output = session.get_outputs()[0]
+    known = [size for size in output.shape[1:] if isinstance(size, int)]
+    if len(output.shape) != 2 or known not in ([], [num_classes]):
+        raise ModelError(
+            f"expected {num_classes} outputs a cell, one for each class, from {file}, got {output.name}: {output.shape}"
+            "; give all its classes in their order"
+        )
+    return str(output.name)

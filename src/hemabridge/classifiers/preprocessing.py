@@ -1,0 +1,53 @@
+"""What happens to an image before a classifier sees it; recorded with every classifier."""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from hemabridge.errors import ModelError
+from hemabridge.imaging.scale import resize_square
+from hemabridge.imaging.standardizer import UInt8Images
+
+Channels = tuple[float, float, float]
+
+IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
+"""Mean of ImageNet's red, green and blue, as a share of 255."""
+IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
+"""Standard deviation of ImageNet's red, green and blue, as a share of 255."""
+
+
+class Preprocessing(BaseModel):
+    """Input = (x / 255 - mean) / std, at `size_px` pixels a side. The default mean and deviation are ImageNet's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size_px: int = Field(96, ge=8, description="side of the input, in pixels")
+    mean: Channels = Field(IMAGENET_MEAN, description="red, green, blue, as a share of 255")
+    std: Channels = Field(IMAGENET_STD, description="red, green, blue, as a share of 255; above 0")
+
+    def resize(self, images: UInt8Images) -> UInt8Images:
+        """Return uint8[N, size_px, size_px, 3]; images of that size come back as they are.
+
+        Raises:
+            ModelError: `images` is not uint8[N, S, S, 3].
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
+            raise ModelError(
+                f"expected square RGB images uint8[N, S, S, 3], got {images.dtype}{list(images.shape)}; crop them first"
+            )
+        if images.shape[1] == self.size_px:
+            return images
+        out = np.empty((len(images), self.size_px, self.size_px, 3), dtype=np.uint8)
+        for index, image in enumerate(images):
+            out[index] = resize_square(image, self.size_px)
+        return out
+
+    def normalize(self, images: UInt8Images) -> NDArray[np.float32]:
+        """Return float32[N, 3, H, W] of uint8[N, H, W, 3] images of the right size."""
+        scale = np.float32(1.0) / (np.float32(255.0) * np.asarray(self.std, np.float32))
+        offset = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
+        return (images * scale - offset).astype(np.float32).transpose(0, 3, 1, 2)
+
+    def __call__(self, images: UInt8Images) -> NDArray[np.float32]:
+        """Return the network's input float32[N, 3, size_px, size_px] for uint8[N, S, S, 3] images."""
+        return self.normalize(self.resize(images))

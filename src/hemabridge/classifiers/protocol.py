@@ -1,0 +1,72 @@
+"""What the program knows of a classifier, wherever it comes from. Imports no PyTorch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemabridge.errors import ModelError
+from hemabridge.imaging.standardizer import UInt8Images
+
+Probabilities = NDArray[np.float32]
+"""float32[N, C]: the probability of each class, in the order of `Classifier.classes`; rows sum to 1."""
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Tells the class of single-cell images. Deterministic; the images are left untouched."""
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities."""
+        ...
+
+    def probabilities(self, images: UInt8Images) -> Probabilities:
+        """Return float32[N, C] for square RGB images uint8[N, S, S, 3] of any size S; N may be 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class AlignedClassifier:
+    """A classifier that may choose among `classes` only, in their order."""
+
+    inner: Classifier
+    classes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The inner classifier's name."""
+        return self.inner.name
+
+    def probabilities(self, images: UInt8Images) -> Probabilities:
+        """Return float32[N, C] over `classes`: the inner probabilities of these, divided by their sum.
+
+        A cell that the inner classifier gives to other classes beyond all doubt gets equal shares.
+        """
+        columns = [self.inner.classes.index(name) for name in self.classes]
+        kept = self.inner.probabilities(images)[:, columns].astype(np.float64) + np.finfo(np.float64).tiny
+        shares: Probabilities = (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)
+        return shares
+
+
+def align_classes(classifier: Classifier, classes: Sequence[str]) -> Classifier:
+    """Return a classifier of exactly `classes`, in that order; the names are matched as they are written.
+
+    Raises:
+        ModelError: the classifier does not know one of them.
+    """
+    missing = [name for name in classes if name not in classifier.classes]
+    if missing:
+        raise ModelError(
+            f"expected a classifier that knows {', '.join(classes)}; {classifier.name} lacks {', '.join(missing)} "
+            f"and knows {', '.join(classifier.classes)}. Name its classes as the manifest does, or leave classes out"
+        )
+    wanted = tuple(classes)
+    return classifier if wanted == classifier.classes else AlignedClassifier(classifier, wanted)

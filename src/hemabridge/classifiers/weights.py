@@ -1,0 +1,87 @@
+"""Weights from elsewhere: safetensors files with timm's keys. Nothing is ever unpickled."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.models import PretrainedCfg
+from torch import Tensor, nn
+
+from hemabridge.errors import ModelError
+
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_NOT_WEIGHTS = "num_batches_tracked"
+_SHOWN = 5
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file onto the CPU.
+
+    Raises:
+        ModelError: the file is missing, damaged, or a pickle.
+    """
+    if not path.is_file():
+        raise ModelError(f"expected a weights file, got nothing: {path} does not exist")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith(_PICKLE_STARTS):
+        raise ModelError(
+            f"expected safetensors, got a pickle, which can run any code when it is opened: {path}. On a machine where "
+            'you trust the file, convert it: python -c "import torch, safetensors.torch as s; s.save_file('
+            f"torch.load('{path.name}', weights_only=True), '{path.stem}.safetensors')\""
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"expected a whole safetensors file, got a damaged or another one: {path} ({error})"
+        ) from error
+
+
+def download_weights(cfg: PretrainedCfg) -> Path:
+    """Return the local copy of timm's weights for a model, asking the Hugging Face hub if there is none yet.
+
+    Raises:
+        ModelError: timm names no hub repository for it, or the hub cannot be reached or has no safetensors for it.
+    """
+    name = f"{cfg.architecture}.{cfg.tag}" if cfg.tag else str(cfg.architecture)
+    if not cfg.hf_hub_id:
+        raise ModelError(f"expected a model with weights on the Hugging Face hub, got {name}; give weights as a file")
+    try:
+        return Path(hf_hub_download(cfg.hf_hub_id, "model.safetensors"))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"expected to download {cfg.hf_hub_id}/model.safetensors, could not ({type(error).__name__}: {error}); "
+            "fetch that file on a machine with a network and give its path as weights"
+        ) from error
+
+
+def fill(net: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
+    """Load `weights` into `net`; every key must be there, with its shape, and no other.
+
+    Batch norm's step counters may be missing, as files from before they existed lack them.
+
+    Raises:
+        ModelError: something is missing, left over, or of another shape; says which.
+    """
+    expected = net.state_dict()
+    missing = [key for key in expected if key not in weights and not key.endswith(_NOT_WEIGHTS)]
+    unexpected = [key for key in weights if key not in expected]
+    misshapen = [
+        f"{key} {list(weights[key].shape)} instead of {list(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key in weights and weights[key].shape != tensor.shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
+    if any(problems.values()):
+        told = "; ".join(f"{len(keys)} {problem}: {_some(keys)}" for problem, keys in problems.items() if keys)
+        raise ModelError(f"expected the weights of {what}, got others ({told}); check the architecture's name")
+    net.load_state_dict(dict(weights), strict=False)
+
+
+def _some(keys: list[str]) -> str:
+    shown = ", ".join(keys[:_SHOWN])
+    return shown if len(keys) <= _SHOWN else f"{shown}, ..."
