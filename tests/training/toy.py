@@ -54,9 +54,10 @@ def batches(images: int) -> Iterator[Batch]:
         images += BATCH
 
 
-def toy_training(**changes: object) -> tuple[ToyObjective, Training]:
-    torch.manual_seed(0)
-    objective = ToyObjective()
+def toy_training(objective: ToyObjective | None = None, **changes: object) -> tuple[ToyObjective, Training]:
+    if objective is None:
+        torch.manual_seed(0)
+        objective = ToyObjective()
     loop = LoopConfig(
         total_images=TOTAL,
         batch_size=BATCH,
