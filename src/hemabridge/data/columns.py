@@ -88,7 +88,7 @@ def check_paths(table: pl.DataFrame, where: str) -> None:
     """Make sure that each path stays inside of the folder that it is relative to.
 
     Raises:
-        ManifestError: one is empty, absolute, or has `..` or `\\` in it.
+        ManifestError: one is empty, absolute, or has `..` or a backslash in it.
     """
     path = pl.col("path")
     _refuse(table, "path", path == "", "the path of an image", where)

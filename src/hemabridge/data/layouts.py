@@ -66,10 +66,10 @@ class Layout:
     def place(self, path: PurePosixPath) -> Place:
         """Return class and split of an image, by its path relative to the indexed folder."""
         folders = list(path.parts[:-1])
-        if path.stem.isdigit():
-            listed = self.tecom.get(("/".join(folders), int(path.stem)))
-            if listed is not None:
-                return Place(listed, "")
+        if path.stem.isdecimal() and (listed := self.tecom.get(("/".join(folders), int(path.stem)))):
+            return Place(listed, "")
+        if folders and any(folders == [place] for place, _ in self.tecom):
+            return Place("", "")
         split = ""
         if folders and folders[0].lower() in _SPLIT_OF_FOLDER:
             split = _SPLIT_OF_FOLDER[folders.pop(0).lower()]

@@ -33,20 +33,21 @@ def split_manifest(
         seed: another seed gives another split.
         group: what must not come to two parts; `auto` takes the patient where known, else the slide, else the image.
         keep_near_duplicates_together: look for photographs of one cell (reads every image) and keep them in one part.
-        replace: replace a split that the manifest already has, and overwrite `out`.
+        replace: replace the split in `path`, or overwrite `out`.
         progress: called after each image that is read.
 
     Raises:
         ManifestError: the manifest cannot be used.
-        SplitError: the manifest has a split already, `out` exists, or there is no such split.
+        SplitError: a split or a file would be overwritten, or there is no split that keeps the rules.
     """
     manifest = read_manifest(path, root)
-    if any(manifest.column("split")) and not replace:
+    target = path if out is None else out
+    if target == path and any(manifest.column("split")) and not replace:
         raise SplitError(f"expected a manifest without a split, {path} has one; replace it (--replace), or keep it")
-    if out is not None and out.exists() and not replace:
-        raise SplitError(f"expected no file at {out} yet, got one; name another, or replace it (--replace)")
+    if target != path and target.exists() and not replace:
+        raise SplitError(f"expected no file at {target} yet, got one; name another, or replace it (--replace)")
     together = near_duplicates(manifest, progress=progress) if keep_near_duplicates_together else ()
     done = split(manifest, fractions, seed=seed, group=group, together=together)
     check_split(done, group=group)
-    write_manifest(done, path if out is None else out)
+    write_manifest(done, target)
     return done

@@ -75,7 +75,8 @@ def _files(audit: Audit, changed: Sequence[str]) -> Iterator[Finding]:
         )
     if audit.blank:
         yield Finding(
-            "warning", f"{_count(len(audit.blank), 'image')} show nothing at all ({_examples(audit.blank)}): leave out."
+            "warning",
+            f"Nothing at all is shown by {_count(len(audit.blank), 'image')} ({_examples(audit.blank)}): leave it out.",
         )
 
 
@@ -89,28 +90,22 @@ def _leaks(leaks: Iterable[Leak]) -> Iterator[Finding]:
 
 
 def _duplicates(groups: Sequence[DuplicateGroup]) -> Iterator[Finding]:
-    names = {"exact": "are copies of one file", "near": "show the same cell, saved or photographed twice"}
-    consequence: dict[Border, tuple[Severity, str]] = {
-        "split": ("error", "have members in several parts of the split, so that scores will be too good: split again"),
-        "class": ("error", "have members with different classes, so that at least one label is wrong: look at them"),
-        "manifest": ("error", "are in both manifests, which should share no image: remove them from one"),
-        "site": ("warning", "have members at different sites: find out where they come from"),
+    names = {"exact": "Copies of one file", "near": "Images of one cell, saved or photographed twice"}
+    consequences: dict[Border, tuple[Severity, str]] = {
+        "split": ("error", "lie in several parts of the split, so that scores will be too good: split again"),
+        "class": ("error", "have different classes, so that at least one label is wrong: look at them"),
+        "manifest": ("error", "lie in both manifests, which should share no image: remove them from one"),
+        "site": ("warning", "lie at different sites: find out where they come from"),
     }
     for kind, what in names.items():
         of_kind = [group for group in groups if group.kind == kind]
         if of_kind:
-            total = sum(len(group.members) for group in of_kind)
-            example = _examples([member.path for member in of_kind[0].members])
-            yield Finding(
-                "warning",
-                f"{_count(total, 'image')} in {_count(len(of_kind), 'group')} {what} ({example}): they count as "
-                "one cell, keep one of each group or let the split keep them together.",
-            )
-        for border, (severity, text) in consequence.items():
+            text = "count as one cell: keep one of each, or let the split keep them together"
+            yield Finding("warning", f"{what} ({_groups_of(of_kind)}) {text}.")
+        for border, (severity, text) in consequences.items():
             crossing = [group for group in of_kind if border in group.crosses]
             if crossing:
-                example = _examples([member.path for member in crossing[0].members])
-                yield Finding(severity, f"{_count(len(crossing), 'group')} of images that {what} {text} ({example}).")
+                yield Finding(severity, f"{what} ({_groups_of(crossing)}) {text}.")
 
 
 def _classes(class_mix: Sequence[ClassCount]) -> Iterator[Finding]:
@@ -131,7 +126,8 @@ def _classes_of_site(site: str, classes: dict[str, int], parts: dict[str, set[st
     named = {name: n for name, n in classes.items() if name}
     if classes.get(""):
         yield Finding(
-            "note", f"{_count(classes[''], 'image')} of {site} have no class: they can only train a translator."
+            "note",
+            f"No class is known for {_count(classes[''], 'image')} of {site}: only a translator can be trained so.",
         )
     rare = [f"{name} ({n})" for name, n in sorted(named.items()) if n < FEW_CELLS]
     if rare:
@@ -237,7 +233,7 @@ def _colours(profiles: Sequence[ColourProfile]) -> Iterator[Finding]:
             if difference > VISIBLE_DELTA_E:
                 yield Finding(
                     "note",
-                    f"The colour of the {first.compartment.replace('_', ' ')} of {second.site} and {first.site} differs "
+                    f"The {first.compartment.replace('_', ' ')} colour of {second.site} and {first.site} differs "
                     f"by {difference:.0f} CIEDE2000 units, which anyone sees: this is the gap to bridge.",
                 )
 
@@ -248,6 +244,12 @@ def _median_nucleus(scale: SiteScale) -> float:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _groups_of(groups: Sequence[DuplicateGroup]) -> str:
+    total = sum(len(group.members) for group in groups)
+    example = _examples([member.path for member in groups[0].members])
+    return f"{total} images in {_count(len(groups), 'group')}, for example {example}"
 
 
 def _examples(paths: Sequence[str]) -> str:

@@ -1,0 +1,121 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageFilter
+
+from hemabridge.data.audit.duplicates import (
+    MIN_CORRELATION,
+    aligned_correlation,
+    exact_copies,
+    fine_detail,
+    fingerprint,
+    first_of_each,
+    near_duplicates,
+    near_pairs,
+    same_fields,
+)
+from hemabridge.data.index import index_folder
+from hemabridge.data.manifest import Manifest
+from hemabridge.imaging.files import write_image
+
+DrawCell = Callable[..., NDArray[np.uint8]]
+
+
+def changed(image: NDArray[np.uint8], how: str, folder: Path) -> NDArray[np.uint8]:
+    """Return the image as it comes from another program or a second photograph."""
+    picture = Image.fromarray(image)
+    if how == "jpeg":
+        picture.save(folder / "x.jpg", quality=60)
+        picture = Image.open(folder / "x.jpg").convert("RGB")
+    elif how == "smaller":
+        picture = picture.resize((70, 70), Image.Resampling.LANCZOS)
+    elif how == "brighter":
+        picture = ImageEnhance.Brightness(picture).enhance(1.08)
+    elif how == "redder":
+        picture = Image.fromarray(np.clip(image * np.array([1.05, 0.95, 0.8]), 0, 255).astype(np.uint8))
+    elif how == "blurred":
+        picture = picture.filter(ImageFilter.GaussianBlur(1))
+    return np.asarray(picture)
+
+
+@pytest.mark.parametrize("how", ["jpeg", "smaller", "brighter", "redder", "blurred"])
+def test_finds_an_image_that_was_saved_again(tmp_path: Path, cell: DrawCell, how: str) -> None:
+    images = [cell(seed) for seed in range(6)]
+    again = changed(images[3], how, tmp_path)
+    found = same_fields([fingerprint(image) for image in [*images, again]])
+    assert [group.positions for group in found] == [(3, 6)]
+    assert MIN_CORRELATION <= found[0].correlation < 1
+
+
+def test_finds_a_field_that_moved_a_little(cell: DrawCell) -> None:
+    wide = cell(5, size_px=102)
+    found = same_fields([fingerprint(wide[:96, :96]), fingerprint(cell(6)), fingerprint(wide[2:98, 1:97])])
+    assert [group.positions for group in found] == [(0, 2)]
+
+
+def test_different_cells_of_one_shape_and_blank_images_are_not_the_same(cell: DrawCell) -> None:
+    blank = np.full((96, 96, 3), 230, dtype=np.uint8)
+    images = [cell(seed) for seed in range(40)] + [blank, blank + 1]
+    assert same_fields([fingerprint(image) for image in images]) == []
+    assert same_fields([]) == []
+
+
+def test_near_pairs_agree_with_counting_bit_by_bit() -> None:
+    rng = np.random.default_rng(0)
+    bits = rng.random((1100, 16)) < 0.5
+    bits[1050:] = bits[:50] ^ (rng.random((50, 16)) < 0.05)
+    expected = {(i, j) for i in range(1100) for j in np.flatnonzero((bits[i] ^ bits[i + 1 :]).sum(1) <= 1) + i + 1}
+    assert set(near_pairs(bits, 1)) == expected
+    assert len(expected) > 50
+
+
+def test_aligned_correlation_is_numpys_at_the_known_shift() -> None:
+    field = np.random.default_rng(1).integers(0, 255, (60, 60), dtype=np.uint8)
+    first, second = fine_detail(field[5:53, 5:53]), fine_detail(field[8:56, 3:51])
+    assert aligned_correlation(first, first) == pytest.approx(1)
+    a, b = first[3:, :46], second[:45, 2:]
+    assert aligned_correlation(first, second) == pytest.approx(np.corrcoef(a.ravel(), b.ravel())[0, 1], abs=0.01)
+    assert aligned_correlation(first, second) > 0.95
+    assert aligned_correlation(np.zeros_like(first), first) == 0
+
+
+def test_hash_groups() -> None:
+    assert exact_copies(["a", "b", "a", "c", "b", "a"]) == [(0, 2, 5), (1, 4)]
+    assert first_of_each(["a", "b", "a", "c"]) == [0, 1, 3]
+
+
+def test_near_duplicates_names_the_files(tmp_path: Path, cell: DrawCell, make_site: Callable[..., Manifest]) -> None:
+    make_site(tmp_path, ["a/1.png", "a/2.png", "a/3.png"])
+    (tmp_path / "a/1 copy.png").write_bytes((tmp_path / "a/1.png").read_bytes())
+    write_image(tmp_path / "b/2.jpg", cell(1))
+    seen: list[tuple[int, int]] = []
+    manifest = index_folder(tmp_path, "x").manifest
+    assert near_duplicates(manifest, progress=lambda done, total: seen.append((done, total))) == [
+        ("a/2.png", "b/2.jpg")
+    ]
+    assert seen[-1] == (4, 4)
+
+
+@pytest.mark.shared
+def test_the_real_images_of_tecom_have_four_groups_and_no_false_alarm(shared_data: Path) -> None:
+    manifest = index_folder(shared_data / "tecom", "tecom").manifest
+    found = near_duplicates(manifest)
+    # Looked at one by one: each pair is one cell, photographed twice.
+    assert found == [
+        ("neutrophil/157.bmp", "neutrophil/158.bmp"),
+        ("neutrophil/166.bmp", "neutrophil/171.bmp"),
+        ("neutrophil/167.bmp", "neutrophil/169.bmp"),
+    ]
+    assert [[manifest.column("path")[row] for row in rows] for rows in exact_copies(manifest.column("sha256"))] == [
+        ["lymphocyte/112.bmp", "lymphocyte/139.bmp"]
+    ]
+
+
+@pytest.mark.slow
+def test_twenty_thousand_images_are_compared_in_seconds() -> None:
+    bits = np.random.default_rng(0).random((20_000, 64)) < 0.5
+    bits[19_999] = bits[0]
+    assert (0, 19_999) in set(near_pairs(bits, 10))

@@ -1,0 +1,197 @@
+import csv
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hemabridge.data.columns import SCHEMA
+from hemabridge.data.manifest import Manifest, make_manifest, read_manifest, with_hashes, write_manifest
+from hemabridge.errors import ManifestError
+from hemabridge.imaging.files import sha256_of
+
+HEADER = "path,site,class\n"
+ROWS = "a/1.png,clinic,neutrophil\nb/2.png,clinic,\n"
+
+
+def written(site_dir: Path, text: str | bytes) -> Path:
+    path = site_dir / "manifest.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_reads_the_required_columns_and_leaves_the_others_unknown(site_dir: Path) -> None:
+    manifest = read_manifest(written(site_dir, HEADER + ROWS))
+    assert manifest.table.schema == SCHEMA
+    assert manifest.column("class") == ["neutrophil", ""]
+    assert manifest.column("patient") == ["", ""]
+    assert manifest.column("crop_px") == [None, None]
+    assert manifest.paths() == [site_dir / "a/1.png", site_dir / "b/2.png"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (HEADER + ROWS).encode("utf-8-sig"),
+        (HEADER + ROWS).replace("\n", "\r\n").encode(),
+        (HEADER + ROWS).replace("\n", "\n\n").encode(),
+        b'"path","site","class"\n"a/1.png","clinic","neutrophil"\n"./b//2.png","clinic",""\n',
+    ],
+    ids=["byte order mark", "CRLF", "blank lines", "quotes and a path that is not normal"],
+)
+def test_reads_what_spreadsheets_write(site_dir: Path, text: bytes) -> None:
+    assert read_manifest(written(site_dir, text)).table.equals(read_manifest(written(site_dir, HEADER + ROWS)).table)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty file"),
+        (HEADER, "at least one image"),
+        ("path,site,path\n", "each column once"),
+        ("path,site,clas\na/1.png,x,y\n", "did you mean 'class'"),
+        ("Path,site\na/1.png,x\n", "did you mean 'path'"),
+        ("path,hospital\na/1.png,x\n", "did you mean 'site'"),
+        ("path,site,zzzzzz\na/1.png,x,y\n", "remove it"),
+        ("path;site;class\na/1.png;x;y\n", "semicolons"),
+        ("path\na/1.png\n", "no site"),
+        ("path,site\na/1.png\n", "2 cells in row 1 .* got 1"),
+        ("path,site\na/1.png,x,y\n", "2 cells in row 1 .* got 3"),
+        ("path,site\na/1.png,\n", "name of a site"),
+        ("path,site\n,x\n", "path of an image"),
+        ("path,site\na/1.png,x\n./a/1.png,x\n", "each image once"),
+        ("path,site\na/9.png,x\nb/8.png,x\n", "2 missing: 'a/9.png|2 missing: '.*a/9.png"),
+        ("path,site\na,x\n", "1 missing"),
+        ("path,site,crop_px\na/1.png,x,-3\n", "positive whole number"),
+        ("path,site,crop_px\na/1.png,x,1e3\n", "positive whole number"),
+        ("path,site,width\na/1.png,x,99999999999999999999\n", "positive whole number"),
+        ("path,site,sha256\na/1.png,x,abc\n", "64 hexadecimal"),
+        ('path,site\n"a/1.png,x\n', "not: unexpected end of data"),
+    ],
+)
+def test_refuses_a_wrong_manifest_and_says_why(site_dir: Path, text: str, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(written(site_dir, text))
+
+
+@pytest.mark.parametrize(
+    "path", ["../x.png", "a/../../x.png", "..", "/etc/passwd", "C:/x.png", "a\\1.png", "a/1.png\0"]
+)
+def test_refuses_paths_that_leave_the_folder(site_dir: Path, path: str) -> None:
+    with pytest.raises(ManifestError, match="column path"):
+        read_manifest(written(site_dir, f"path,site\n{path},x\n"))
+
+
+def test_refuses_links_that_leave_the_folder_and_takes_root_to_allow_them(site_dir: Path) -> None:
+    outside = site_dir.parent / "outside.png"
+    outside.write_bytes((site_dir / "a/1.png").read_bytes())
+    os.symlink(outside, site_dir / "link.png")
+    os.symlink(site_dir / "a/1.png", site_dir / "inner.png")
+    assert len(read_manifest(written(site_dir, "path,site\ninner.png,x\n"))) == 1
+    path = written(site_dir, "path,site\nlink.png,x\n")
+    with pytest.raises(ManifestError, match="root"):
+        read_manifest(path)
+    path.write_text("path,site\nsite/link.png,x\n")
+    assert len(read_manifest(path, root=site_dir.parent)) == 1
+
+
+def test_a_sibling_folder_with_the_same_beginning_is_outside(site_dir: Path) -> None:
+    twin = site_dir.with_name("site-2")
+    twin.mkdir()
+    (twin / "x.png").write_bytes(b"")
+    os.symlink(twin / "x.png", site_dir / "x.png")
+    with pytest.raises(ManifestError, match="lead"):
+        read_manifest(written(site_dir, "path,site\nx.png,x\n"))
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@SUM(A1)", " x", "x ", "x\ty", "x\0"])
+@pytest.mark.parametrize("column", ["site", "class", "patient", "slide", "split"])
+def test_refuses_names_that_a_spreadsheet_or_a_reader_takes_for_something_else(column: str, name: str) -> None:
+    columns = {"path": ["a.png"], "site": ["x"], column: [name]}
+    with pytest.raises(ManifestError, match=f"column {column}"):
+        make_manifest(columns, Path())
+
+
+def test_refuses_a_huge_cell_a_huge_file_and_other_bytes(site_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ManifestError, match="field larger"):
+        read_manifest(written(site_dir, f"path,site\n{'a' * 1_000_000},x\n"))
+    with pytest.raises(ManifestError, match="shorter text"):
+        read_manifest(written(site_dir, f"path,site\n{'a' * 5_000},x\n"))
+    with pytest.raises(ManifestError, match="UTF-8"):
+        read_manifest(written(site_dir, b"path,site\na/1.png,M\xfcnchen\n"))
+    monkeypatch.setattr("hemabridge.data.manifest.MAX_BYTES", 10)
+    with pytest.raises(ManifestError, match="at most 10 bytes"):
+        read_manifest(written(site_dir, HEADER + ROWS))
+
+
+def test_says_where_nothing_is(tmp_path: Path) -> None:
+    for path in (tmp_path / "no.csv", tmp_path):
+        with pytest.raises(ManifestError, match="hemabridge index"):
+            read_manifest(path)
+
+
+def test_writes_what_it_reads_also_elsewhere(site_dir: Path, tmp_path: Path) -> None:
+    columns = {"path": ["a/1.png", "b/2.png"], "site": ["x", "x"], "class": ["a, b", 'say "c"'], "crop_px": [90, None]}
+    manifest = make_manifest(columns, site_dir)
+    write_manifest(manifest, site_dir / "manifest.csv")
+    assert read_manifest(site_dir / "manifest.csv").table.equals(manifest.table)
+    write_manifest(manifest, tmp_path / "new" / "m.csv")
+    assert read_manifest(tmp_path / "new" / "m.csv", root=site_dir).table.equals(manifest.table)
+    with pytest.raises(ManifestError, match="--root"):
+        read_manifest(tmp_path / "new" / "m.csv")
+
+
+def test_no_written_cell_begins_like_a_formula(site_dir: Path) -> None:
+    names = ["=cmd.png", "-1.png", "+2.png", "@3.png"]
+    for name in names:
+        (site_dir / name).write_bytes(b"")
+    write_manifest(make_manifest({"path": names, "site": ["x"] * 4}, site_dir), site_dir / "manifest.csv")
+    with (site_dir / "manifest.csv").open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert [cell for cell in cells if cell.startswith(tuple("=+-@"))] == []
+    assert read_manifest(site_dir / "manifest.csv").column("path") == names
+
+
+def test_write_refuses_a_table_that_was_changed_to_something_wrong(site_dir: Path) -> None:
+    manifest = make_manifest({"path": ["a/1.png"], "site": ["x"]}, site_dir)
+    changed = Manifest(manifest.table.with_columns(pl.lit("=1").alias("class")), site_dir)
+    with pytest.raises(ManifestError, match="column class"):
+        write_manifest(changed, site_dir / "manifest.csv")
+    assert not (site_dir / "manifest.csv").exists()
+
+
+def test_paths_guards_a_table_that_was_made_by_hand(site_dir: Path) -> None:
+    manifest = make_manifest({"path": ["a/1.png"], "site": ["x"]}, site_dir)
+    changed = Manifest(manifest.table.with_columns(pl.lit("../site-2/x.png").alias("path")), site_dir)
+    with pytest.raises(ManifestError, match="lead"):
+        changed.paths()
+
+
+def test_a_table_of_other_columns_is_refused(site_dir: Path) -> None:
+    with pytest.raises(ManifestError, match="expected a table"):
+        Manifest(pl.DataFrame({"path": ["a/1.png"]}), site_dir)
+
+
+def test_select_takes_masks_and_expressions(site_dir: Path) -> None:
+    manifest = read_manifest(written(site_dir, HEADER + ROWS))
+    for rows in ([False, True], pl.col("class") == "", pl.Series([False, True])):
+        assert manifest.select(rows).column("path") == ["b/2.png"]
+
+
+def test_with_hashes_fills_only_what_is_unknown(site_dir: Path) -> None:
+    known = "AB" * 32
+    columns = {"path": ["a/1.png", "b/2.png"], "site": ["x", "x"], "sha256": [known, ""]}
+    seen: list[tuple[int, int]] = []
+    hashed = with_hashes(make_manifest(columns, site_dir), lambda done, total: seen.append((done, total)))
+    assert hashed.column("sha256") == [known.lower(), sha256_of(site_dir / "b/2.png")]
+    assert seen == [(1, 2), (2, 2)]
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_read_or_refused_with_a_message(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(b"path,site\n" + content)
+    with pytest.raises(ManifestError, match="expected"):
+        read_manifest(path)
