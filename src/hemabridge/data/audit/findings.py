@@ -127,7 +127,7 @@ def _classes_of_site(site: str, classes: dict[str, int], parts: dict[str, set[st
     if classes.get(""):
         yield Finding(
             "note",
-            f"No class is known for {_count(classes[''], 'image')} of {site}: only a translator can be trained so.",
+            f"No class is known for {_count(classes[''], 'image')} of {site}: good for a translator only.",
         )
     rare = [f"{name} ({n})" for name, n in sorted(named.items()) if n < FEW_CELLS]
     if rare:
