@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from hemabridge.data.simulate.camera import digitize, expose, record
 from hemabridge.data.simulate.canvas import Canvas
@@ -25,6 +26,10 @@ MIN_SIZE_PX: Final = 16
 MAX_SIZE_PX: Final = 1024
 _OVERSAMPLING = 2
 _STAIN_SPREAD = 0.08
+
+# The matrices of one picture are so small that sharing them between cores costs more than it saves, and on a busy
+# machine ten times more.
+_BLAS: Final = ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Cell:
         return maps
 
 
+@_BLAS.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def render(cell: Cell, hospital: Hospital, size_px: int, *, noise: bool = True) -> UInt8Image:
     """Return the picture of a cell that a hospital would take, uint8[size_px, size_px, 3], RGB.
 
