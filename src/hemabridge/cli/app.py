@@ -1,0 +1,46 @@
+"""The program and its root options; the commands are added by the modules that hold them."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from hemabridge import __version__
+from hemabridge.errors import HemabridgeError
+
+app = typer.Typer(
+    name="hemabridge",
+    help="Re-stain blood-cell images of any hospital into the look of yours, and measure what that does.\n\n"
+    "Begin with `hemabridge demo`. With images of your own: `index` each hospital's folder, `audit` what you have, "
+    "then `study`. Every command tells more with --help; every long one goes on where it stopped when run again.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+def main() -> None:
+    """Run the command line; a known error is one message on standard error and an exit code, never a traceback."""
+    try:
+        app()
+    except HemabridgeError as error:
+        print(f"hemabridge: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

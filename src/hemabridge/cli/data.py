@@ -1,0 +1,162 @@
+"""The commands that look at images and need no PyTorch: simulate, index, audit, split."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hemabridge.cli.app import app
+from hemabridge.cli.progress import shown_progress
+from hemabridge.errors import InputError
+
+ImagesFolder = Annotated[Path, typer.Argument(help="Folder with one folder of images per class, or with images.")]
+ManifestFile = Annotated[Path, typer.Argument(help="Manifest (CSV), as `hemabridge index` writes it.")]
+Root = Annotated[Path | None, typer.Option(help="What the manifest's paths are relative to [default: its folder].")]
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")]
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="New folder; one folder per hospital is made in it.")],
+    hospital: Annotated[
+        list[str] | None, typer.Option(help="A hospital, by name; may be repeated [default: all].")
+    ] = None,
+    class_name: Annotated[
+        list[str] | None, typer.Option("--class", help="A class of cells; may be repeated [default: all].")
+    ] = None,
+    n_per_class: Annotated[int, typer.Option(min=1, help="Cells of each class.")] = 20,
+    size_px: Annotated[int, typer.Option(min=16, max=1024, help="Side of the pictures.")] = 96,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other cells.")] = 0,
+) -> None:
+    """Write the same simulated cells as several hospitals would stain and photograph them: exact ground truth."""
+    from hemabridge.data.simulate import CLASSES, HOSPITALS
+    from hemabridge.workflows.simulate import simulate as run
+
+    with shown_progress() as progress:
+        done = run(
+            out,
+            hospitals=hospital or tuple(HOSPITALS),
+            classes=class_name or CLASSES,
+            n_per_class=n_per_class,
+            size_px=size_px,
+            seed=seed,
+            progress=partial(progress, "rendering"),
+        )
+    print(
+        f"{done.n_cells} cells in {out}: a folder and a manifest.csv per hospital, their truth, and {done.sheet.name}."
+    )
+
+
+@app.command()
+def sheet(
+    out: Annotated[Path, typer.Argument(help="PNG file to write.")],
+    beside: Annotated[
+        Path | None, typer.Option(help="Folder with a folder of real images per class, to show beside.")
+    ] = None,
+    beside_crop_px: Annotated[int, typer.Option(min=8, help="Square around a cell in those images.")] = 180,
+    size_px: Annotated[int, typer.Option(min=16, max=512, help="Side of each cell.")] = 96,
+    cells_per_class: Annotated[int, typer.Option(min=1, help="Rows per class.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other cells.")] = 0,
+) -> None:
+    """Draw one sheet of simulated cells, a row per class and a column per hospital, real cells beside if wished."""
+    from hemabridge.workflows.simulate import simulate_sheet
+
+    simulate_sheet(
+        out, size_px=size_px, seed=seed, cells_per_class=cells_per_class, beside=beside, beside_crop_px=beside_crop_px
+    )
+    print(f"The sheet is {out}.")
+
+
+@app.command()
+def index(
+    folder: ImagesFolder,
+    site: Annotated[str, typer.Option(help="Name of the hospital.")],
+    out: Annotated[Path | None, typer.Option(help="Manifest to write [default: manifest.csv in the folder].")] = None,
+    crop_px: Annotated[int | None, typer.Option(min=8, help="Square around a cell in these images, if known.")] = None,
+    estimate_crop: Annotated[bool, typer.Option("--estimate-crop", help="Estimate it from the nuclei.")] = False,
+    subclasses: Annotated[bool, typer.Option("--subclasses", help="Take finer classes from known file names.")] = False,
+    replace: Replace = False,
+) -> None:
+    """Make the manifest of a folder: which image is of which class, with its hash and size."""
+    from hemabridge.workflows.index import MANIFEST_NAME
+    from hemabridge.workflows.index import index as run
+
+    with shown_progress() as progress:
+        found = run(
+            folder,
+            site,
+            out=out,
+            crop_px=crop_px,
+            estimate_crop=estimate_crop,
+            subclasses=subclasses,
+            replace=replace,
+            progress=partial(progress, "indexing"),
+        )
+    for file in found.unreadable:
+        print(f"left out: {file.path}: {file.reason}", file=sys.stderr)
+    print(f"{len(found.manifest)} images in {out or folder / MANIFEST_NAME}, {len(found.unreadable)} unreadable files.")
+
+
+@app.command()
+def audit(
+    manifest: ManifestFile,
+    root: Root = None,
+    other: Annotated[Path | None, typer.Option(help="Manifest of a second hospital, to compare with.")] = None,
+    other_root: Annotated[Path | None, typer.Option(help="What the second manifest's paths are relative to.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write all findings and figures to this JSON file.")] = None,
+) -> None:
+    """Look before you train: unreadable files, duplicates, class mix, colours and cell scale of each site."""
+    from hemabridge.workflows.audit import audit_manifest
+
+    with shown_progress() as progress:
+        found = audit_manifest(
+            manifest, root=root, other=other, other_root=other_root, out=out, progress=partial(progress, "auditing")
+        )
+    for finding in found.findings:
+        print(f"{finding.severity}: {finding.text}")
+
+
+@app.command()
+def split(
+    manifest: ManifestFile,
+    root: Root = None,
+    out: Annotated[Path | None, typer.Option(help="Manifest to write [default: the same file].")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help="Part and share, such as train=0.7; once for each part, together 1.")
+    ] = None,
+    group: Annotated[
+        Literal["auto", "patient", "slide", "none"], typer.Option(help="What must not come to two parts.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+    replace: Replace = False,
+) -> None:
+    """Split into parts: by patient or slide where known, the same share of each class, copies kept together."""
+    from hemabridge.workflows.split import FRACTIONS, split_manifest
+
+    fractions = _fractions(part) if part else FRACTIONS
+    with shown_progress() as progress:
+        done = split_manifest(
+            manifest,
+            root=root,
+            out=out,
+            fractions=fractions,
+            seed=seed,
+            group=group,
+            replace=replace,
+            progress=partial(progress, "looking for near duplicates"),
+        )
+    for name in fractions:
+        print(f"{name}: {done.column('split').count(name)} images")
+
+
+def _fractions(parts: list[str]) -> dict[str, float]:
+    fractions = {}
+    for part in parts:
+        name, _, share = part.partition("=")
+        try:
+            fractions[name] = float(share)
+        except ValueError:
+            raise InputError(f"expected --part name=share, such as train=0.7, got {part!r}") from None
+    return fractions

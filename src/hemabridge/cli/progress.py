@@ -1,0 +1,59 @@
+"""Progress bars on standard error; plain lines where nobody watches a terminal."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from hemabridge.progress import Progress as Listener
+
+PLAIN_EVERY_SECONDS = 30.0
+
+
+@contextmanager
+def shown_progress() -> Iterator[Listener]:
+    """Give a listener that draws one bar per label, or prints a line now and then if this is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain_listener(console)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def listen(label: str, done: int, total: int) -> None:
+            if label not in tasks or (bars.tasks[tasks[label]].finished and done < total):
+                tasks[label] = bars.add_task(label, total=total)
+            bars.update(tasks[label], completed=done, total=total)
+
+        yield listen
+
+
+def _plain_listener(console: Console) -> Listener:
+    said: dict[str, float] = {}
+
+    def listen(label: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done >= total or now - said.get(label, now - PLAIN_EVERY_SECONDS) >= PLAIN_EVERY_SECONDS:
+            said[label] = now
+            console.print(f"{label}: {done} of {total}", highlight=False, markup=False)
+
+    return listen

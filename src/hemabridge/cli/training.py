@@ -1,0 +1,146 @@
+"""The commands that need PyTorch: demo, train, study, standardize."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hemabridge.cli.app import app
+from hemabridge.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
+    from hemabridge.evaluation.results import StudyResults
+
+RecipeFile = Annotated[Path, typer.Argument(help="Recipe (TOML); see the folder recipes/ for examples.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Change one setting: section.key=value. May be repeated.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best there is.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo writes.")] = Path("runs/demo"),
+) -> None:
+    """Tell the whole story on two simulated hospitals: about ten minutes on two cores, ending with a report."""
+    _needs_training()
+    from hemabridge.cli.progress import shown_progress
+    from hemabridge.workflows.demo import demo as run
+
+    with shown_progress() as progress:
+        results = run(out, progress=progress)
+    _print_study(results, out)
+
+
+@app.command()
+def train(
+    recipe: RecipeFile,
+    out: Annotated[Path | None, typer.Option(help="Run folder [default: runs/NAME of the recipe].")] = None,
+    changes: Changes = None,
+    device: Device = "auto",
+) -> None:
+    """Train a translator or a classifier; the same command goes on where it stopped."""
+    _needs_training()
+    from hemabridge.cli.progress import shown_progress
+    from hemabridge.training.devices import start_fabric
+    from hemabridge.workflows.recipe import StudyRecipe, read_recipe
+    from hemabridge.workflows.train import train as run
+
+    wanted = read_recipe(recipe, changes or ())
+    if isinstance(wanted, StudyRecipe):
+        raise InputError(
+            f"expected a recipe of a translator or a classifier, got a study: run `hemabridge study {recipe}`"
+        )
+    folder = out or Path("runs") / wanted.name
+    with shown_progress() as progress:
+        snapshots = run(wanted, folder, fabric=start_fabric(device), progress=progress)
+    print(f"{len(snapshots)} snapshots in {folder / 'snapshots'}; the last one is {snapshots[-1].name}.")
+
+
+@app.command()
+def study(
+    recipe: RecipeFile,
+    source: Annotated[Path | None, typer.Option(help="Manifest of the source site, instead of the recipe's.")] = None,
+    target: Annotated[Path | None, typer.Option(help="Manifest of the target site, instead of the recipe's.")] = None,
+    source_root: Annotated[Path | None, typer.Option(help="What the paths of --source are relative to.")] = None,
+    target_root: Annotated[Path | None, typer.Option(help="What the paths of --target are relative to.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the study [default: runs/NAME of the recipe].")] = None,
+    changes: Changes = None,
+    device: Device = "auto",
+) -> None:
+    """Re-stain one hospital into another and show what that does to classifiers: Blocks 1 and 2 of the paper.
+
+    Writes report.html, results.json and predictions.csv. Killed or stopped, the same command goes on.
+    """
+    _needs_training()
+    from hemabridge.cli.progress import shown_progress
+    from hemabridge.training.devices import start_fabric
+    from hemabridge.workflows.recipe import StudyRecipe, expect_kind, read_recipe
+    from hemabridge.workflows.sites import with_manifests
+    from hemabridge.workflows.study import study as run
+
+    wanted = expect_kind(read_recipe(recipe, changes or ()), StudyRecipe)
+    wanted = with_manifests(wanted, source=source, target=target, source_root=source_root, target_root=target_root)
+    folder = out or Path("runs") / wanted.name
+    with shown_progress() as progress:
+        results = run(wanted, folder, fabric=start_fabric(device), progress=progress)
+    _print_study(results, folder)
+
+
+@app.command()
+def standardize(
+    model: Annotated[Path, typer.Argument(help="A snapshot, or a run folder, of which the last snapshot is taken.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of images to re-stain; it is not changed.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the re-stained images: same names, same tree.")],
+    snapshot: Annotated[str | None, typer.Option(help="Which snapshot of the run folder, by name.")] = None,
+    crop_px: Annotated[
+        int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in training].")
+    ] = None,
+) -> None:
+    """Re-stain a folder: as many files out as in, or a row in standardized.csv that says why not."""
+    _needs_training()
+    from hemabridge.cli.progress import shown_progress
+    from hemabridge.workflows.standardize import LOG
+    from hemabridge.workflows.standardize import standardize as run
+
+    with shown_progress() as progress:
+        done = run(model, source, out, snapshot=snapshot, crop_px=crop_px, progress=progress)
+    for row in done.rows:
+        if row.status == "failed":
+            print(f"failed: {row.path}: {row.reason}", file=sys.stderr)
+    print(
+        f"{len(done.rows)} files: {done.count('restained')} re-stained, {done.count('failed')} failed, "
+        f"{done.count('skipped')} that are no images. See {out / LOG}."
+    )
+    if done.count("failed"):
+        raise typer.Exit(1)
+
+
+def _needs_training() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise MissingExtraError("this command needs PyTorch: pip install 'hemabridge[train]'")
+
+
+def _print_study(results: "StudyResults", folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{results.name}: accuracy with 95% Wilson interval, balanced accuracy")
+    for heading in ("classifier", "site", "images", "labels used", "accuracy", "balanced", "n"):
+        table.add_column(heading)
+    for row in results.rows:
+        low, high = row.interval
+        table.add_row(
+            row.classifier,
+            row.site,
+            row.snapshot or row.images,
+            str(row.labels_used),
+            f"{row.accuracy:.3f} [{low:.3f}, {high:.3f}]",
+            f"{row.balanced_accuracy:.3f}",
+            str(row.n),
+        )
+    Console().print(table)
+    print(f"The report is {folder / 'report.html'}; open it in a browser.")

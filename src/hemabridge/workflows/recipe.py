@@ -1,0 +1,233 @@
+"""Recipes: one TOML file says all of a run. The only place that sees the whole tree of settings."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.external import ExternalConfig
+from hemabridge.errors import RecipeError
+from hemabridge.translators.config import PRESETS, TranslatorConfig
+
+
+def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path())
+    return (folder / path).resolve()
+
+
+RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
+"""A path in a recipe is relative to the recipe's own folder."""
+
+
+class SiteRecipe(BaseModel):
+    """The images of one hospital: a folder with a folder per class, or a manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    site: str = Field(min_length=1, description="the hospital's name")
+    folder: RecipePath | None = Field(None, description="a folder with one folder of images per class")
+    manifest: RecipePath | None = Field(None, description="a manifest, as `hemabridge index` writes it")
+    root: RecipePath | None = Field(
+        None, description="what the manifest's paths are relative to; its folder if not given"
+    )
+    crop_px: int | None = Field(None, ge=8, description="side of the square around a cell; estimated if not given")
+
+    @model_validator(mode="after")
+    def _check_one_origin(self) -> Self:
+        if (self.folder is None) == (self.manifest is None):
+            raise ValueError("expected either folder or manifest")
+        return self
+
+
+class ClassifierRecipe(BaseModel):
+    """A classifier of the study: one that it fine-tunes on the target site, or one that comes as a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, pattern=r"^[\w .()+-]+$", description="its name in the tables")
+    train: ClassifierConfig | None = None
+    external: ExternalConfig | None = None
+
+    @model_validator(mode="after")
+    def _check_one_kind(self) -> Self:
+        if (self.train is None) == (self.external is None):
+            raise ValueError("expected either train or external")
+        return self
+
+
+class AgainRecipe(BaseModel):
+    """The second fine-tuning, on the labelled training part of the source site."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(8, ge=1)
+    learning_rate: float = Field(5e-4, gt=0, description="peak rate of the 1cycle schedule")
+
+
+class TranslatorRecipe(BaseModel):
+    """`hemabridge train` of a translator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["translator"]
+    name: str = Field(min_length=1)
+    seed: int = 0
+    source: SiteRecipe
+    target: SiteRecipe
+    translator: TranslatorConfig = TranslatorConfig()
+
+
+class ClassifierTrainingRecipe(BaseModel):
+    """`hemabridge train` of a classifier."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["classifier"]
+    name: str = Field(min_length=1)
+    seed: int = 0
+    classes: tuple[str, ...] = Field((), description="all classes of the site if not given")
+    size_px: int = Field(96, ge=16)
+    site: SiteRecipe
+    parts: dict[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    classifier: ClassifierConfig
+
+
+class StudyRecipe(BaseModel):
+    """`hemabridge study`: Blocks 1 and 2 of the paper on two sites."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["study"]
+    name: str = Field(min_length=1)
+    seed: int = 0
+    classes: tuple[str, ...] = Field(
+        (), description="classes to tell apart; if not given, all that both sites have enough of"
+    )
+    size_px: int = Field(96, ge=16, multiple_of=4, description="side of the scale-matched cells, as tests see them")
+    mode: Literal["strict", "transductive"] = Field(
+        "strict", description="whether the translator is kept from the scored source images, or sees them unlabelled"
+    )
+    target: SiteRecipe
+    source: SiteRecipe
+    truth: SiteRecipe | None = Field(
+        None, description="the source's cells as the target would show them; simulations only"
+    )
+    target_parts: dict[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    source_parts: dict[str, float] = {"train": 0.5, "test": 0.5}
+    translator: TranslatorConfig = TranslatorConfig()
+    tested_epochs: tuple[int, ...] = Field((10, 15, 20, 25, 200), min_length=1, description="the snapshots to test")
+    classifiers: tuple[ClassifierRecipe, ...] = Field(min_length=1)
+    again: AgainRecipe | None = Field(
+        AgainRecipe(), description="the second fine-tuning; leave it out with again = false"
+    )
+
+
+Recipe = TranslatorRecipe | ClassifierTrainingRecipe | StudyRecipe
+KINDS: dict[str, type[TranslatorRecipe] | type[ClassifierTrainingRecipe] | type[StudyRecipe]] = {
+    "translator": TranslatorRecipe,
+    "classifier": ClassifierTrainingRecipe,
+    "study": StudyRecipe,
+}
+Kind = TypeVar("Kind", TranslatorRecipe, ClassifierTrainingRecipe, StudyRecipe)
+
+
+def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, apply `section.key=value` changes, fill in the translator's preset, and check all of it.
+
+    Raises:
+        RecipeError: the file is missing or no TOML, a key is unknown (the nearest is named), or a value is wrong.
+    """
+    data = _read_toml(path)
+    for change in changes:
+        _apply(change, data)
+    kind = data.get("kind")
+    if kind not in KINDS:
+        raise RecipeError(f"expected kind = one of {', '.join(map(repr, KINDS))}, got {kind!r} in {path}")
+    if "translator" in data:
+        data["translator"] = _with_preset(data["translator"])
+    if data.get("again") is False:
+        data["again"] = None
+    try:
+        return KINDS[kind].model_validate(data, context={"folder": path.parent})
+    except ValidationError as error:
+        raise RecipeError(f"{path} cannot be used:\n{_explain(error, KINDS[kind])}") from error
+
+
+def expect_kind(recipe: Recipe, kind: type[Kind]) -> Kind:
+    """Return the recipe if it is of that kind.
+
+    Raises:
+        RecipeError: it is of another.
+    """
+    if not isinstance(recipe, kind):
+        raise RecipeError(f"expected a recipe of another kind, got kind = {recipe.kind!r}; see `hemabridge --help`")
+    return recipe
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"expected a recipe, got nothing: {path} does not exist") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise RecipeError(f"expected TOML, got something else: {path}: {error}") from error
+
+
+def _apply(change: str, data: dict[str, Any]) -> None:
+    keys, equals, value = change.partition("=")
+    if not equals:
+        raise RecipeError(f"expected --set section.key=value, got {change!r}")
+    *sections, key = [part.strip() for part in keys.split(".")]
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise RecipeError(f"expected a section, got a value at {section!r} in --set {change!r}")
+    try:
+        data[key] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        data[key] = value.strip()
+
+
+def _with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
+    own = dict(section)
+    name = own.pop("preset", None)
+    if name is None:
+        return own
+    if name not in PRESETS:
+        raise RecipeError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}{_nearest(str(name), PRESETS)}")
+    return _merged(PRESETS[name].model_dump(mode="json"), own)
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(base)
+    for key, value in own.items():
+        nested = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
+        both[key] = _merged(both[key], value) if nested else value
+    return both
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            name = str(problem["loc"][-1])
+            lines.append(f"  unknown key {place}{_nearest(name, _all_keys(kind))}")
+        else:
+            lines.append(f"  {place or 'the recipe'}: {problem['msg']} (got {str(problem['input'])[:80]!r})")
+    return "\n".join(lines)
+
+
+def _all_keys(model: type[BaseModel]) -> set[str]:
+    schema = model.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return {key for part in parts for key in part.get("properties", {})}
+
+
+def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,66 @@
+"""Re-stained cells of a study, on disk and in memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from hemabridge.data.cells import CellSet
+from hemabridge.imaging.files import write_image
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.training.snapshots import Snapshot
+from hemabridge.training.tensorfile import read_header
+from hemabridge.translators.neural import NeuralStandardizer
+
+TO_TARGET: Final = "to_target"
+TO_SOURCE: Final = "to_source"
+
+
+@dataclass(frozen=True)
+class Restained:
+    """The source's training and test cells as one snapshot re-stains them.
+
+    `seen` are the hashes of all files that the translator was trained on.
+    """
+
+    name: str
+    method: str
+    images: int
+    epoch: float
+    train: CellSet
+    test: CellSet
+    seen: frozenset[str]
+
+
+def restain(snapshot: Snapshot, source: Mapping[str, CellSet], target_test: CellSet, folder: Path) -> None:
+    """Write the source's parts in the target's look, and the target's test part in the source's look.
+
+    One array per part, and the test parts also as PNG files, named as the originals.
+    """
+    to_target = NeuralStandardizer.from_snapshot(snapshot.path, TO_TARGET)
+    for part, cells in source.items():
+        images = to_target.standardize(cells.images)
+        np.save(folder / f"{part}.npy", images, allow_pickle=False)
+        if part == "test":
+            _write_pictures(images, cells, folder / TO_TARGET)
+    back = NeuralStandardizer.from_snapshot(snapshot.path, TO_SOURCE)
+    _write_pictures(back.standardize(target_test.images), target_test, folder / TO_SOURCE)
+
+
+def read_restained(snapshot: Snapshot, method: str, source: Mapping[str, CellSet], folder: Path) -> Restained:
+    """Read what `restain` wrote for the same cells."""
+    parts = {
+        part: replace(cells, images=np.load(folder / f"{part}.npy", allow_pickle=False))
+        for part, cells in source.items()
+    }
+    seen = frozenset(read_header(snapshot.path)["seen"])
+    return Restained(snapshot.name, method, snapshot.images, snapshot.epoch, parts["train"], parts["test"], seen)
+
+
+def _write_pictures(images: UInt8Images, cells: CellSet, folder: Path) -> None:
+    for image, name in zip(images, cells.ids, strict=True):
+        path = (folder / name).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, image)

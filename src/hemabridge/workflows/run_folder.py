@@ -1,0 +1,36 @@
+"""What every run folder says of itself: the whole recipe and the versions of what made it."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel
+
+from hemabridge.imaging.files import atomic_write
+
+PACKAGES = ("hemabridge", "torch", "timm", "lightning-fabric", "numpy", "scikit-image", "pillow")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def describe_run(folder: Path, recipe: BaseModel, device: str) -> None:
+    """Write `recipe.toml`, complete and resolved, and `run.json`, the versions and the device."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / "recipe.toml") as temporary:
+        temporary.write_text(tomli_w.dumps(_without_none(recipe.model_dump(mode="json"))), encoding="utf-8")
+    with atomic_write(folder / "run.json") as temporary:
+        temporary.write_text(json.dumps({"versions": versions(), "device": device}, indent=2), encoding="utf-8")
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list):
+        return [_without_none(entry) for entry in value]
+    return value

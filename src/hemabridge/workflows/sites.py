@@ -1,0 +1,149 @@
+"""From a site of a recipe to its cells, split and scale-matched."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from hemabridge.data.cells import CellSet, estimate_crop_px, load_cells
+from hemabridge.data.index import index_folder
+from hemabridge.data.manifest import Manifest, read_manifest, with_hashes
+from hemabridge.data.splits import check_split, split
+from hemabridge.errors import ManifestError
+from hemabridge.progress import Progress, silent
+from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
+
+FEWEST = 8
+"""A class with fewer cells than this at either site is left out when the recipe does not name the classes."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hospital's manifest with the column `split` filled, and its scale."""
+
+    name: str
+    manifest: Manifest
+    crop_px: int
+
+    def cells(self, parts: tuple[str, ...], classes: tuple[str, ...], size_px: int, progress: Progress) -> CellSet:
+        """Load the cells of some parts as squares of `size_px`."""
+        wanted = self.manifest.select(pl.col("split").is_in(parts))
+        label = f"reading {self.name} ({', '.join(parts)}) at {size_px} px"
+        return load_cells(
+            wanted, classes=classes, size_px=size_px, crop_px=self.crop_px, progress=partial(progress, label)
+        )
+
+    def described(self) -> dict[str, object]:
+        """Return what identifies the site's cells: file hashes, classes, parts and scale; JSON."""
+        rows = zip(*(self.manifest.column(name) for name in ("sha256", "class", "split")), strict=True)
+        return {"site": self.name, "crop_px": self.crop_px, "cells": sorted(list(row) for row in rows)}
+
+
+def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
+    """Read the manifest of a site, or index its folder; every image has its hash.
+
+    Raises:
+        ManifestError: nothing usable is there, or the manifest holds several sites.
+    """
+    if recipe.folder is not None:
+        found = index_folder(recipe.folder, recipe.site, progress=partial(progress, f"indexing {recipe.site}")).manifest
+    else:
+        assert recipe.manifest is not None  # the recipe's own check
+        found = with_hashes(read_manifest(recipe.manifest, recipe.root))
+    sites = sorted(set(found.column("site")))
+    if len(sites) != 1:
+        raise ManifestError(f"expected one site, got {sites} in {recipe.manifest or recipe.folder}; select one")
+    return found
+
+
+def shared_classes(source: Manifest, target: Manifest, wished: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes to tell apart: those wished, or all that both sites have at least `FEWEST` cells of.
+
+    Raises:
+        ManifestError: a wished class is missing at a site, or fewer than two are shared.
+    """
+    counts = {name: Counter(m.column("class")) for name, m in (("source", source), ("target", target))}
+    missing = [f"{wish!r} at the {name}" for wish in wished for name in counts if counts[name][wish] == 0]
+    if missing:
+        raise ManifestError(
+            f"expected every class of the recipe at both sites, got none of {', '.join(missing)}; change `classes`"
+        )
+    shared = wished or tuple(
+        sorted(c for c, n in counts["source"].items() if c and n >= FEWEST and counts["target"][c] >= FEWEST)
+    )
+    if len(shared) < 2:
+        raise ManifestError(
+            f"expected at least two classes with {FEWEST} or more cells at both sites, got {list(shared)}; "
+            f"source has {dict(counts['source'])}, target has {dict(counts['target'])}"
+        )
+    return shared
+
+
+def prepare_site(
+    recipe: SiteRecipe, manifest: Manifest, classes: tuple[str, ...], parts: Mapping[str, float], seed: int
+) -> Site:
+    """Keep the given classes, split them unless the manifest already is, and settle the scale.
+
+    Raises:
+        SplitError: the manifest's own split leaks or lacks a part, or no split can be made.
+    """
+    kept = manifest.select(pl.col("class").is_in(classes))
+    if all(kept.column("split")):
+        check_split(kept)
+        absent = set(parts) - set(kept.column("split"))
+        if absent:
+            raise ManifestError(f"expected the parts {sorted(parts)} in the column split, {sorted(absent)} are missing")
+    else:
+        kept = split(kept, parts, seed=seed)
+    return Site(recipe.site, kept, _crop_px(recipe, kept))
+
+
+def cells_for_translation(recipe: SiteRecipe, size_px: int, progress: Progress = silent) -> CellSet:
+    """Load all cells of a site, labelled or not, but those that its manifest keeps for tests."""
+    manifest = read_site(recipe, progress)
+    kept = manifest.select(pl.col("split") != "test")
+    return load_cells(
+        kept,
+        classes=sorted(set(kept.column("class")) - {""}),
+        size_px=size_px,
+        crop_px=_crop_px(recipe, kept),
+        progress=partial(progress, f"reading {recipe.site} at {size_px} px"),
+    )
+
+
+def _crop_px(recipe: SiteRecipe, manifest: Manifest) -> int:
+    stated = {crop for crop in manifest.column("crop_px") if crop is not None}
+    return recipe.crop_px or (stated.pop() if len(stated) == 1 else estimate_crop_px(manifest))
+
+
+def with_manifests(
+    recipe: StudyRecipe,
+    *,
+    source: Path | None = None,
+    target: Path | None = None,
+    source_root: Path | None = None,
+    target_root: Path | None = None,
+) -> StudyRecipe:
+    """Return the recipe for two other sites: their manifests take the place of those that the recipe names.
+
+    A ground truth that the recipe names belongs to its own source, so it goes with that.
+
+    Raises:
+        ManifestError: a manifest holds several sites.
+    """
+    changes: dict[str, SiteRecipe | None] = {}
+    if source is not None:
+        changes |= {"source": _site_of(source, source_root), "truth": None}
+    if target is not None:
+        changes["target"] = _site_of(target, target_root)
+    return recipe.model_copy(update=changes)
+
+
+def _site_of(path: Path, root: Path | None) -> SiteRecipe:
+    sites = sorted(set(read_manifest(path, root).column("site")))
+    if len(sites) != 1:
+        raise ManifestError(f"expected the images of one site in {path}, got {sites}; split the file by site")
+    return SiteRecipe(site=sites[0], manifest=path.resolve(), root=root and root.resolve())

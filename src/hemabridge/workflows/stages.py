@@ -1,0 +1,78 @@
+"""Stages of a long job: each has a folder, is done once for the same inputs, and is resumed if it was cut off."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hemabridge.errors import RunError
+from hemabridge.imaging.files import atomic_write
+
+INPUTS = "stage-inputs.json"
+DONE = "stage-done.json"
+
+
+class Stages:
+    """The stages below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, name: str, inputs: Mapping[str, Any], work: Callable[[Path], None]) -> Path:
+        """Return the stage's folder after `work(folder)` was done for exactly these `inputs` (JSON).
+
+        A stage that is done for the same inputs is not done again. One that was begun for the same inputs gets its
+        folder as it was left. One of other inputs is removed first.
+
+        Raises:
+            RunError: the folder holds files that no stage wrote.
+        """
+        folder = self.folder / name
+        key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+        if _key_in(folder / INPUTS) != key and folder.exists():
+            _remove_own(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if _key_in(folder / DONE) == key:
+            return folder
+        _write_json(folder / INPUTS, {"key": key, "inputs": inputs})
+        started, cpu = time.monotonic(), time.process_time()
+        work(folder)
+        seconds = {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - cpu}
+        _write_json(folder / DONE, {"key": key, **seconds})
+        return folder
+
+    def key(self, name: str) -> str:
+        """Return the key of a stage that was done; what follows from it names it among its inputs."""
+        return str(_key_in(self.folder / name / DONE))
+
+    def seconds(self) -> dict[str, float]:
+        """Return the wall seconds that each finished stage took, in its last sitting."""
+        found = sorted(self.folder.rglob(DONE))
+        return {
+            path.parent.relative_to(self.folder).as_posix(): round(json.loads(path.read_text())["seconds"], 1)
+            for path in found
+        }
+
+
+def _remove_own(folder: Path) -> None:
+    if any(folder.iterdir()) and not (folder / INPUTS).is_file():
+        raise RunError(
+            f"expected a new folder or one of an earlier run, but {folder} holds files that no run wrote; "
+            "choose another output folder"
+        )
+    shutil.rmtree(folder)
+
+
+def _key_in(path: Path) -> str | None:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["key"])
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError):
+        return None
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2), encoding="utf-8")

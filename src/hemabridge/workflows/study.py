@@ -1,0 +1,257 @@
+"""`hemabridge study`: Blocks 1 and 2 of the paper on two sites, as one run that can be killed and resumed."""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+from lightning_fabric import Fabric
+
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.external import load_external
+from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.classifiers.protocol import Classifier, align_classes
+from hemabridge.data.cells import CellSet, load_cells
+from hemabridge.errors import RecipeError
+from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
+from hemabridge.evaluation.results import StudyResults
+from hemabridge.imaging.files import atomic_write
+from hemabridge.progress import Progress, silent
+from hemabridge.report.report import write_study_report
+from hemabridge.training.snapshots import Snapshot, list_snapshots
+from hemabridge.training.stopping import hold_folder
+from hemabridge.translators.train import train_translator
+from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
+from hemabridge.workflows.restained import Restained, read_restained, restain
+from hemabridge.workflows.run_folder import describe_run, versions
+from hemabridge.workflows.sites import prepare_site, read_site, shared_classes
+from hemabridge.workflows.stages import Stages
+from hemabridge.workflows.study_results import collect, study_facts, study_pictures
+
+Which = Literal["source", "target"]
+SOURCE, TARGET = "source", "target"
+
+
+def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progress: Progress = silent) -> StudyResults:
+    """Run, or resume, a study; write `results.json`, `predictions.csv` and `report.html` into `out`.
+
+    Split both sites, fine-tune the classifiers on the target, train the translator, re-stain the source at each tested
+    epoch, test on the source's test part, original and re-stained; fine-tune again on the source's training part,
+    original and re-stained, and test again. A stage whose inputs are unchanged is not done again.
+
+    Raises:
+        Interrupted: a signal stopped it; the same call goes on from there.
+        HemabridgeError: something else that the message explains.
+    """
+    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    with hold_folder(out):
+        return Study(recipe, out, fabric, progress).run()
+
+
+class Study:
+    """The stages of one study. Cells are loaded when a stage first needs them, and kept."""
+
+    def __init__(self, recipe: StudyRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:
+        self.recipe, self.out, self.fabric, self.progress = recipe, out, fabric, progress
+        self.stages = Stages(out)
+        source, target = (read_site(site, progress) for site in (recipe.source, recipe.target))
+        self.classes = shared_classes(source, target, recipe.classes)
+        self.source = prepare_site(recipe.source, source, self.classes, recipe.source_parts, recipe.seed)
+        self.target = prepare_site(recipe.target, target, self.classes, recipe.target_parts, recipe.seed)
+        self.cells = cache(self._cells)
+
+    def run(self) -> StudyResults:
+        """Do all stages that are not done, and write what was found."""
+        describe_run(self.out, self.recipe, str(self.fabric.device))
+        classifiers = {wish.name: self._classifier(wish) for wish in self.recipe.classifiers}
+        restained = self._restain(self._translator())
+        predictions = [p for name, classifier in classifiers.items() for p in self._test(name, classifier, restained)]
+        if self.recipe.again is not None:
+            predictions += [p for wish in self.recipe.classifiers for p in self._again(wish, restained)]
+        return self._report(predictions, restained)
+
+    def _report(self, predictions: Sequence[Predictions], restained: Sequence[Restained]) -> StudyResults:
+        size_px = self.recipe.size_px
+        test, home = self.cells(SOURCE, ("test",), size_px), self.cells(TARGET, ("test",), size_px)
+        truth = self._truth(test)
+        facts = study_facts(self.recipe, self.source, self.target, restained)
+        facts |= {f"seconds, {name}": seconds for name, seconds in self.stages.seconds().items()}
+        results = collect(self.recipe, self.classes, predictions, test, restained, truth, facts | versions())
+        write_predictions(predictions, self.classes, self.out / "predictions.csv")
+        with atomic_write(self.out / "results.json") as temporary:
+            temporary.write_text(results.to_json(), encoding="utf-8")
+        shown = study_pictures(self.classes, test, restained, home, truth)
+        write_study_report(results, shown, self.out / "report.html")
+        return results
+
+    def _truth(self, test: CellSet) -> CellSet | None:
+        if self.recipe.truth is None:
+            return None
+        manifest = read_site(self.recipe.truth, self.progress)
+        wanted = manifest.select(pl.col("path").is_in(test.ids))
+        size_px = self.recipe.size_px
+        return load_cells(wanted, classes=self.classes, size_px=size_px, crop_px=self.source.crop_px)
+
+    def _cells(self, which: Which, parts: tuple[str, ...], size_px: int) -> CellSet:
+        site = self.source if which == SOURCE else self.target
+        return site.cells(parts, self.classes, size_px, self.progress)
+
+    # Block 2, first half: classifiers of the target site.
+
+    def _classifier(self, wish: ClassifierRecipe) -> Classifier:
+        if wish.external is not None:
+            return align_classes(load_external(wish.external), self.classes)
+        assert wish.train is not None  # the recipe's own check
+        config = wish.train
+        inputs = {
+            "config": config.model_dump(mode="json"),
+            "cells": self.target.described(),
+            "classes": self.classes,
+            "size_px": self.recipe.size_px,
+            "seed": self.recipe.seed,
+        }
+        folder = self.stages.run(f"classifiers/{slug(wish.name)}", inputs, lambda f: self._train_classifier(config, f))
+        return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
+
+    def _train_classifier(self, config: ClassifierConfig, folder: Path) -> None:
+        fine_tune(
+            config,
+            self.cells(TARGET, ("train",), self.recipe.size_px),
+            folder,
+            self.fabric,
+            seed=self.recipe.seed,
+            progress=self.progress,
+        )
+
+    # Block 1: the translator and what it makes of the source.
+
+    def _translator(self) -> list[Snapshot]:
+        config = self.recipe.translator
+        inputs = {
+            "config": config.model_dump(mode="json"),
+            "source": self.source.described(),
+            "target": self.target.described(),
+            "mode": self.recipe.mode,
+            "seed": self.recipe.seed,
+        }
+        folder = self.stages.run("translator", inputs, self._train_translator)
+        snapshots = {snapshot.epoch: snapshot for snapshot in list_snapshots(folder)}
+        missing = [epoch for epoch in self.recipe.tested_epochs if epoch not in snapshots]
+        if missing:
+            raise RecipeError(
+                f"expected tested_epochs among the snapshots' epochs {sorted(snapshots)}, got {missing}; "
+                "change tested_epochs, or snapshot_every_epochs of the translator"
+            )
+        return [snapshots[epoch] for epoch in self.recipe.tested_epochs]
+
+    def _train_translator(self, folder: Path) -> None:
+        config = self.recipe.translator
+        seen = tuple(p for p in self.recipe.source_parts if p != "test" or self.recipe.mode == "transductive")
+        train_translator(
+            config,
+            self.cells(SOURCE, seen, config.load_px),
+            self.cells(TARGET, ("train",), config.load_px),
+            folder,
+            self.fabric,
+            seed=self.recipe.seed,
+            progress=self.progress,
+        )
+
+    def _restain(self, snapshots: Sequence[Snapshot]) -> list[Restained]:
+        size_px = self.recipe.size_px
+        restained = []
+        for snapshot in snapshots:
+            folder = self.stages.run(
+                f"restained/{snapshot.name}",
+                {"translator": self.stages.key("translator"), "size_px": size_px},
+                lambda f, s=snapshot: restain(  # type: ignore[misc]
+                    s,
+                    {part: self.cells(SOURCE, (part,), size_px) for part in ("train", "test")},
+                    self.cells(TARGET, ("test",), size_px),
+                    f,
+                ),
+            )
+            parts = {part: self.cells(SOURCE, (part,), size_px) for part in ("train", "test")}
+            restained.append(read_restained(snapshot, self.recipe.translator.model.kind, parts, folder))
+        return restained
+
+    # Block 2, second half: tests, before and after fine-tuning on the source.
+
+    def _test(self, name: str, classifier: Classifier, restained: Sequence[Restained]) -> list[Predictions]:
+        size_px = self.recipe.size_px
+        home = self._predict(name, classifier, self.cells(TARGET, ("test",), size_px), site=self.target.name)
+        tests = [self._predict(name, classifier, self.cells(SOURCE, ("test",), size_px), site=self.source.name)]
+        tests += [
+            self._predict(name, classifier, r.test, site=self.source.name, images=r.method, snapshot=r.name)
+            for r in restained
+        ]
+        self.progress(f"testing {name}", 1, 1)
+        return [home, *tests]
+
+    def _again(self, wish: ClassifierRecipe, restained: Sequence[Restained]) -> list[Predictions]:
+        if wish.train is None:
+            return []  # a classifier that came as a file is used as it came
+        size_px = self.recipe.size_px
+        tests = [
+            self._again_on(
+                wish, "original", None, self.cells(SOURCE, ("train",), size_px), self.cells(SOURCE, ("test",), size_px)
+            )
+        ]
+        return tests + [self._again_on(wish, r.method, r.name, r.train, r.test) for r in restained]
+
+    def _again_on(
+        self, wish: ClassifierRecipe, images: str, snapshot: str | None, train: CellSet, test: CellSet
+    ) -> Predictions:
+        again, first = self.recipe.again, f"classifiers/{slug(wish.name)}"
+        assert again is not None  # the caller's check
+        assert wish.train is not None
+        start = list_snapshots(self.out / first)[-1].path
+        config = wish.train.model_copy(update={**again.model_dump(), "frozen_epochs": 0})
+
+        def work(folder: Path) -> None:
+            fine_tune(config, train, folder, self.fabric, seed=self.recipe.seed, progress=self.progress, start=start)
+            classifier = SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
+            found = self._predict(
+                wish.name, classifier, test, self.source.name, images=images, snapshot=snapshot, labels_used=len(train)
+            )
+            write_predictions([found], self.classes, folder / "predictions.csv")
+
+        inputs = {
+            "again": again.model_dump(),
+            "classifier": self.stages.key(first),
+            "cells": self.source.described(),
+            "translator": None if snapshot is None else self.stages.key(f"restained/{snapshot}"),
+        }
+        folder = self.stages.run(f"again/{slug(wish.name)}/{snapshot or images}", inputs, work)
+        return read_predictions(folder / "predictions.csv")[0][0]
+
+    def _predict(
+        self,
+        name: str,
+        classifier: Classifier,
+        cells: CellSet,
+        site: str,
+        *,
+        images: str = "original",
+        snapshot: str | None = None,
+        labels_used: int = 0,
+    ) -> Predictions:
+        return Predictions(
+            site=site,
+            part="test",
+            classifier=name,
+            images=images,
+            snapshot=snapshot,
+            labels_used=labels_used,
+            ids=cells.ids,
+            truth=cells.labels,
+            probabilities=classifier.probabilities(cells.images),
+        )
+
+
+def slug(name: str) -> str:
+    """Return a name as a folder name: letters, digits and hyphens."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()

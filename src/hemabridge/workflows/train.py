@@ -1,0 +1,52 @@
+"""`hemabridge train`: one translator or one classifier; the same call resumes."""
+
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.progress import Progress, silent
+from hemabridge.training.snapshots import Snapshot, list_snapshots
+from hemabridge.translators.train import train_translator
+from hemabridge.workflows.recipe import ClassifierTrainingRecipe, TranslatorRecipe
+from hemabridge.workflows.run_folder import describe_run
+from hemabridge.workflows.sites import cells_for_translation, prepare_site, read_site
+
+
+def train(
+    recipe: TranslatorRecipe | ClassifierTrainingRecipe,
+    out: Path,
+    *,
+    fabric: Fabric | None = None,
+    progress: Progress = silent,
+) -> list[Snapshot]:
+    """Train what the recipe says into the run folder `out`, or go on where an earlier call stopped.
+
+    Returns the snapshots, oldest first.
+
+    Raises:
+        Interrupted: a signal stopped it; the same call goes on from there.
+        HemabridgeError: something else that the message explains.
+    """
+    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    describe_run(out, recipe, str(fabric.device))
+    if isinstance(recipe, TranslatorRecipe):
+        return _train_translator(recipe, out, fabric, progress)
+    return _train_classifier(recipe, out, fabric, progress)
+
+
+def _train_translator(recipe: TranslatorRecipe, out: Path, fabric: Fabric, progress: Progress) -> list[Snapshot]:
+    load_px = recipe.translator.load_px
+    source, target = (cells_for_translation(site, load_px, progress) for site in (recipe.source, recipe.target))
+    return train_translator(recipe.translator, source, target, out, fabric, seed=recipe.seed, progress=progress)
+
+
+def _train_classifier(
+    recipe: ClassifierTrainingRecipe, out: Path, fabric: Fabric, progress: Progress
+) -> list[Snapshot]:
+    manifest = read_site(recipe.site, progress)
+    classes = recipe.classes or tuple(sorted(set(manifest.column("class")) - {""}))
+    site = prepare_site(recipe.site, manifest, classes, recipe.parts, recipe.seed)
+    cells = site.cells(("train",), classes, recipe.size_px, progress)
+    fine_tune(recipe.classifier, cells, out, fabric, seed=recipe.seed, progress=progress)
+    return list_snapshots(out)
