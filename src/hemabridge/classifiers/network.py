@@ -58,17 +58,18 @@ def pretrained_cfg(architecture: str) -> PretrainedCfg:
     Raises:
         ModelError: timm has no such model, or no such weights of it.
     """
-    if timm.is_model(architecture):
-        cfg = timm.get_pretrained_cfg(architecture)
-        if cfg is not None:
-            return cfg
     name, _, tag = architecture.partition(".")
-    if timm.is_model(name):
-        tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
-        raise ModelError(f"expected one of {name}'s weights {', '.join(tags) or '(it has none)'}, got {tag!r}")
-    near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-    hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() tells all"
-    raise ModelError(f"expected the name of a timm model, got {architecture!r}; {hint}")
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() tells all"
+        raise ModelError(f"expected the name of a timm model, got {architecture!r}; {hint}")
+    try:
+        cfg = timm.get_pretrained_cfg(architecture)
+    except RuntimeError as error:
+        tags = ", ".join(full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*"))
+        raise ModelError(f"expected weights of {name} that timm knows ({tags}), got {tag!r}") from error
+    assert cfg is not None  # timm keeps one for each of its models
+    return cfg
 
 
 def preprocessing_of(config: ClassifierConfig) -> Preprocessing:

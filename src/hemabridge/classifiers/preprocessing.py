@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 from hemabridge.errors import ModelError
 from hemabridge.imaging.scale import resize_square
@@ -23,7 +23,9 @@ class Preprocessing(BaseModel):
 
     size_px: int = Field(96, ge=8, description="side of the input, in pixels")
     mean: Channels = Field(IMAGENET_MEAN, description="red, green, blue, as a share of 255")
-    std: Channels = Field(IMAGENET_STD, description="red, green, blue, as a share of 255; above 0")
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
+        IMAGENET_STD, description="red, green, blue, as a share of 255; above 0"
+    )
 
     def resize(self, images: UInt8Images) -> UInt8Images:
         """Return uint8[N, size_px, size_px, 3]; images of that size come back as they are.

@@ -18,7 +18,7 @@ from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.errors import RecipeError
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.results import StudyResults
-from hemabridge.imaging.files import atomic_write
+from hemabridge.imaging.files import atomic_write, write_image
 from hemabridge.progress import Progress, silent
 from hemabridge.report.report import write_study_report
 from hemabridge.training.snapshots import Snapshot, list_snapshots
@@ -29,14 +29,14 @@ from hemabridge.workflows.restained import Restained, read_restained, restain
 from hemabridge.workflows.run_folder import describe_run, versions
 from hemabridge.workflows.sites import prepare_site, read_site, shared_classes
 from hemabridge.workflows.stages import Stages
-from hemabridge.workflows.study_results import collect, study_facts, study_pictures
+from hemabridge.workflows.study_results import collect, draw_figure_4, study_facts, study_pictures
 
 Which = Literal["source", "target"]
 SOURCE, TARGET = "source", "target"
 
 
 def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progress: Progress = silent) -> StudyResults:
-    """Run, or resume, a study; write `results.json`, `predictions.csv` and `report.html` into `out`.
+    """Run, or resume, a study; write `results.json`, `predictions.csv`, `figure-4.png` and `report.html` to `out`.
 
     Split both sites, fine-tune the classifiers on the target, train the translator, re-stain the source at each tested
     epoch, test on the source's test part, original and re-stained; fine-tune again on the source's training part,
@@ -84,6 +84,7 @@ class Study:
         with atomic_write(self.out / "results.json") as temporary:
             temporary.write_text(results.to_json(), encoding="utf-8")
         shown = study_pictures(self.classes, test, restained, home, truth)
+        write_image(self.out / "figure-4.png", draw_figure_4(shown, restained))
         write_study_report(results, shown, self.out / "report.html")
         return results
 

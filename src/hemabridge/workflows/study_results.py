@@ -1,5 +1,6 @@
 """From the predictions of a study to its results and pictures."""
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +12,8 @@ from hemabridge.errors import ManifestError
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.results import Closeness, StudyResults
 from hemabridge.evaluation.rows import make_confusion, make_row, paired_tests, work_out_mode
-from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.imaging.sheet import draw_sheet
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.metrics.closeness import mean_delta_e_2000, psnr_db
 from hemabridge.report.pictures import CellStrip, StudyPictures
 from hemabridge.workflows.recipe import StudyRecipe
@@ -19,7 +21,6 @@ from hemabridge.workflows.restained import Restained
 from hemabridge.workflows.sites import Site
 
 STRIPS_PER_CLASS = 3
-TARGET_CELLS = 12
 
 
 def collect(
@@ -102,7 +103,7 @@ def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequ
 def study_pictures(
     classes: tuple[str, ...], test: CellSet, restained: Sequence[Restained], target: CellSet, truth: CellSet | None
 ) -> StudyPictures:
-    """Choose the cells that the report shows: the same number of each class, the first ones by path."""
+    """Choose the cells that the report shows: the same number of each class, the first ones by path, at both sites."""
     places = _first_of_each_class(test, STRIPS_PER_CLASS)
     strips = tuple(
         CellStrip(
@@ -114,8 +115,20 @@ def study_pictures(
         )
         for i in places
     )
-    shown = _first_of_each_class(target, max(1, TARGET_CELLS // len(classes)))
+    shown = _first_of_each_class(target, STRIPS_PER_CLASS)
     return StudyPictures(cells=strips, target_cells=tuple(target.images[i] for i in shown))
+
+
+def draw_figure_4(pictures: StudyPictures, restained: Sequence[Restained]) -> UInt8Image:
+    """Draw the paper's Figure 4: the same cells as they came and at each epoch, cells of the target site beside."""
+    has_truth = all(strip.truth is not None for strip in pictures.cells)
+    columns = ["original", *(f"epoch {r.epoch:g}" for r in restained), *(["truth"] if has_truth else []), "", "target"]
+    rows = []
+    for strip, target in itertools.zip_longest(pictures.cells, pictures.target_cells[: len(pictures.cells)]):
+        white = np.full_like(strip.original, 255)
+        truth = [strip.truth] if has_truth else []
+        rows.append([strip.original, *strip.restained.values(), *truth, white, white if target is None else target])
+    return draw_sheet(rows, [strip.true_class for strip in pictures.cells], columns)
 
 
 def _first_of_each_class(cells: CellSet, count: int) -> list[int]:

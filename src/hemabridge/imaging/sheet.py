@@ -18,7 +18,7 @@ _INK = (40, 40, 48)
 def draw_sheet(
     rows: Sequence[Sequence[UInt8Image]], row_names: Sequence[str], column_names: Sequence[str]
 ) -> UInt8Image:
-    """Return one picture with all pictures in a grid, class names to the left and hospital names on top.
+    """Return one picture with all pictures in a grid, row names to the left and column names on top.
 
     Args:
         rows: pictures uint8[S, S, 3] of one size; every row as long as `column_names`.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hemabridge.data.simulate.sheet import draw_sheet
+from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.errors import InputError
 
 
