@@ -9,3 +9,12 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 def silent(_label: str, _done: int, _total: int) -> None:
     """Listen to nothing."""
+
+
+def prefixed(progress: Progress, prefix: str) -> Progress:
+    """Return a listener that is told of the same work as a part of something larger."""
+
+    def tell(label: str, done: int, total: int) -> None:
+        progress(f"{prefix}: {label}", done, total)
+
+    return tell

@@ -8,10 +8,10 @@ import numpy as np
 
 from hemabridge.data.manifest import make_manifest, write_manifest
 from hemabridge.data.simulate import CLASSES, HOSPITALS, TARGET, Cell, Hospital, list_cells, render
-from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of, write_image
 from hemabridge.imaging.scale import scale_matched
+from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import UInt8Image
 
 TRUTH = "truth"

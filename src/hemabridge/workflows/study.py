@@ -19,7 +19,7 @@ from hemabridge.errors import RecipeError
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import atomic_write, write_image
-from hemabridge.progress import Progress, silent
+from hemabridge.progress import Progress, prefixed, silent
 from hemabridge.report.report import write_study_report
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.stopping import hold_folder
@@ -114,18 +114,14 @@ class Study:
             "size_px": self.recipe.size_px,
             "seed": self.recipe.seed,
         }
-        folder = self.stages.run(f"classifiers/{slug(wish.name)}", inputs, lambda f: self._train_classifier(config, f))
+        folder = self.stages.run(
+            f"classifiers/{slug(wish.name)}", inputs, lambda f: self._train_classifier(wish.name, config, f)
+        )
         return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
 
-    def _train_classifier(self, config: ClassifierConfig, folder: Path) -> None:
-        fine_tune(
-            config,
-            self.cells(TARGET, ("train",), self.recipe.size_px),
-            folder,
-            self.fabric,
-            seed=self.recipe.seed,
-            progress=self.progress,
-        )
+    def _train_classifier(self, name: str, config: ClassifierConfig, folder: Path) -> None:
+        cells, progress = self.cells(TARGET, ("train",), self.recipe.size_px), prefixed(self.progress, name)
+        fine_tune(config, cells, folder, self.fabric, seed=self.recipe.seed, progress=progress)
 
     # Block 1: the translator and what it makes of the source.
 
@@ -158,7 +154,7 @@ class Study:
             folder,
             self.fabric,
             seed=self.recipe.seed,
-            progress=self.progress,
+            progress=prefixed(self.progress, "translator"),
         )
 
     def _restain(self, snapshots: Sequence[Snapshot]) -> list[Restained]:
@@ -213,7 +209,8 @@ class Study:
         config = wish.train.model_copy(update={**again.model_dump(), "frozen_epochs": 0})
 
         def work(folder: Path) -> None:
-            fine_tune(config, train, folder, self.fabric, seed=self.recipe.seed, progress=self.progress, start=start)
+            progress = prefixed(self.progress, f"{wish.name} again on {snapshot or images}")
+            fine_tune(config, train, folder, self.fabric, seed=self.recipe.seed, progress=progress, start=start)
             classifier = SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
             found = self._predict(
                 wish.name, classifier, test, self.source.name, images=images, snapshot=snapshot, labels_used=len(train)
