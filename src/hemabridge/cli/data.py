@@ -97,6 +97,8 @@ def index(
     for file in found.unreadable:
         print(f"left out: {file.path}: {file.reason}", file=sys.stderr)
     print(f"{len(found.manifest)} images in {out or folder / MANIFEST_NAME}, {len(found.unreadable)} unreadable files.")
+    if found.unreadable:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -53,8 +53,10 @@ def demo_recipe(target: Path, source: Path) -> StudyRecipe:
         translator=PRESETS["cyclegan-demo"],
         tested_epochs=(2, 4, 8),
         classifiers=(
-            ClassifierRecipe(name="ResNet18", train=ClassifierConfig(architecture="resnet18")),
-            ClassifierRecipe(name="ResNet18 focal", train=ClassifierConfig(architecture="resnet18", loss="focal")),
+            ClassifierRecipe(name="ResNet18", train=ClassifierConfig(architecture="resnet18", epochs=8)),
+            ClassifierRecipe(
+                name="ResNet18 focal", train=ClassifierConfig(architecture="resnet18", loss="focal", epochs=8)
+            ),
         ),
         again=AgainRecipe(epochs=4),
     )

@@ -12,6 +12,7 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import ExternalConfig
 from hemabridge.errors import RecipeError
 from hemabridge.translators.config import PRESETS, TranslatorConfig
+from hemabridge.workflows.stages import folder_name
 
 
 def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
@@ -21,6 +22,11 @@ def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
 
 RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
 """A path in a recipe is relative to the recipe's own folder."""
+
+
+RunName = Annotated[
+    str, Field(pattern=r"^\w[\w.-]*$", description="letters, digits, hyphens, dots: also a folder's name")
+]
 
 
 class SiteRecipe(BaseModel):
@@ -74,7 +80,7 @@ class TranslatorRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["translator"]
-    name: str = Field(min_length=1)
+    name: RunName
     seed: int = 0
     source: SiteRecipe
     target: SiteRecipe
@@ -87,7 +93,7 @@ class ClassifierTrainingRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["classifier"]
-    name: str = Field(min_length=1)
+    name: RunName
     seed: int = 0
     classes: tuple[str, ...] = Field((), description="all classes of the site if not given")
     size_px: int = Field(96, ge=16)
@@ -102,7 +108,7 @@ class StudyRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["study"]
-    name: str = Field(min_length=1)
+    name: RunName
     seed: int = 0
     classes: tuple[str, ...] = Field(
         (), description="classes to tell apart; if not given, all that both sites have enough of"
@@ -124,6 +130,15 @@ class StudyRecipe(BaseModel):
     again: AgainRecipe | None = Field(
         AgainRecipe(), description="the second fine-tuning; leave it out with again = false"
     )
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        sites = [folder_name(site.site) for site in (self.source, self.target)]
+        classifiers = [folder_name(classifier.name) for classifier in self.classifiers]
+        for names in (sites, classifiers):
+            if len(set(names)) < len(names):
+                raise ValueError(f"expected different names, got {names}")
+        return self
 
 
 Recipe = TranslatorRecipe | ClassifierTrainingRecipe | StudyRecipe

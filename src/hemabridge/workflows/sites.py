@@ -1,21 +1,25 @@
 """From a site of a recipe to its cells, split and scale-matched."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import polars as pl
+from pydantic import ValidationError
 
+from hemabridge.data.audit import near_duplicates
 from hemabridge.data.cells import CellSet, estimate_crop_px, load_cells
 from hemabridge.data.index import index_folder
-from hemabridge.data.manifest import Manifest, read_manifest, with_hashes
+from hemabridge.data.manifest import Manifest, read_manifest, with_hashes, write_manifest
 from hemabridge.data.splits import check_split, split
 from hemabridge.errors import ManifestError
 from hemabridge.progress import Progress, silent
 from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
+from hemabridge.workflows.stages import Stages, folder_name
 
+SPLIT_NAME = "manifest.csv"
 FEWEST = 8
 """A class with fewer cells than this at either site is left out when the recipe does not name the classes."""
 
@@ -83,22 +87,49 @@ def shared_classes(source: Manifest, target: Manifest, wished: tuple[str, ...]) 
 
 
 def prepare_site(
-    recipe: SiteRecipe, manifest: Manifest, classes: tuple[str, ...], parts: Mapping[str, float], seed: int
+    recipe: SiteRecipe,
+    manifest: Manifest,
+    classes: tuple[str, ...],
+    parts: Mapping[str, float],
+    *,
+    seed: int,
+    stages: Stages,
+    progress: Progress = silent,
 ) -> Site:
     """Keep the given classes, split them unless the manifest already is, and settle the scale.
 
+    Copies and near duplicates stay in one part. What was settled is written to the stage `split/<site>`.
+
     Raises:
-        SplitError: the manifest's own split leaks or lacks a part, or no split can be made.
+        SplitError: the manifest's own split leaks, or no split can be made.
+        ManifestError: the manifest's own split lacks the part `train` or `test`.
     """
     kept = manifest.select(pl.col("class").is_in(classes))
-    if all(kept.column("split")):
-        check_split(kept)
-        absent = set(parts) - set(kept.column("split"))
-        if absent:
-            raise ManifestError(f"expected the parts {sorted(parts)} in the column split, {sorted(absent)} are missing")
-    else:
-        kept = split(kept, parts, seed=seed)
-    return Site(recipe.site, kept, _crop_px(recipe, kept))
+    rows = zip(*(kept.column(name) for name in ("path", "sha256", "class", "split", "crop_px")), strict=True)
+    inputs = {"images": sorted(rows), "parts": dict(parts), "seed": seed, "crop_px": recipe.crop_px}
+
+    def settle(folder: Path) -> None:
+        done = _split_once(kept, parts, seed, partial(progress, f"looking for near duplicates in {recipe.site}"))
+        write_manifest(done.with_crop_px(_crop_px(recipe, done)), folder / SPLIT_NAME)
+
+    folder = stages.run(f"split/{folder_name(recipe.site)}", inputs, settle)
+    settled = read_manifest(folder / SPLIT_NAME, kept.root)
+    return Site(recipe.site, settled, settled.column("crop_px")[0])
+
+
+def _split_once(
+    manifest: Manifest, parts: Mapping[str, float], seed: int, progress: Callable[[int, int], None]
+) -> Manifest:
+    own = set(manifest.column("split"))
+    if own == {""}:
+        return split(manifest, parts, seed=seed, together=near_duplicates(manifest, progress=progress))
+    check_split(manifest)
+    if not {"train", "test"} <= own or "" in own:
+        raise ManifestError(
+            f"expected the column split to say train or test (or validation) for every image, got {sorted(own)}; "
+            "split again (`hemabridge split --replace`), or empty the column and the study splits"
+        )
+    return manifest
 
 
 def cells_for_translation(recipe: SiteRecipe, size_px: int, progress: Progress = silent) -> CellSet:
@@ -139,7 +170,10 @@ def with_manifests(
         changes |= {"source": _site_of(source, source_root), "truth": None}
     if target is not None:
         changes["target"] = _site_of(target, target_root)
-    return recipe.model_copy(update=changes)
+    try:
+        return StudyRecipe.model_validate({**dict(recipe), **changes})
+    except ValidationError as error:
+        raise ManifestError(f"expected two different sites, got {source} and {target}: {error}") from error
 
 
 def _site_of(path: Path, root: Path | None) -> SiteRecipe:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -55,6 +56,11 @@ class Stages:
             path.parent.relative_to(self.folder).as_posix(): round(json.loads(path.read_text())["seconds"], 1)
             for path in found
         }
+
+
+def folder_name(name: str) -> str:
+    """Return a name as a folder name: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
 
 
 def _remove_own(folder: Path) -> None:

@@ -1,8 +1,7 @@
 """`hemabridge study`: Blocks 1 and 2 of the paper on two sites, as one run that can be killed and resumed."""
 
-import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +27,7 @@ from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.workflows.restained import Restained, read_restained, restain
 from hemabridge.workflows.run_folder import describe_run, versions
 from hemabridge.workflows.sites import prepare_site, read_site, shared_classes
-from hemabridge.workflows.stages import Stages
+from hemabridge.workflows.stages import Stages, folder_name
 from hemabridge.workflows.study_results import collect, draw_figure_4, study_facts, study_pictures
 
 Which = Literal["source", "target"]
@@ -59,8 +58,11 @@ class Study:
         self.stages = Stages(out)
         source, target = (read_site(site, progress) for site in (recipe.source, recipe.target))
         self.classes = shared_classes(source, target, recipe.classes)
-        self.source = prepare_site(recipe.source, source, self.classes, recipe.source_parts, recipe.seed)
-        self.target = prepare_site(recipe.target, target, self.classes, recipe.target_parts, recipe.seed)
+        settle = partial(
+            prepare_site, classes=self.classes, seed=recipe.seed, stages=self.stages, progress=self.progress
+        )
+        self.source = settle(recipe.source, source, parts=recipe.source_parts)
+        self.target = settle(recipe.target, target, parts=recipe.target_parts)
         self.cells = cache(self._cells)
 
     def run(self) -> StudyResults:
@@ -115,7 +117,7 @@ class Study:
             "seed": self.recipe.seed,
         }
         folder = self.stages.run(
-            f"classifiers/{slug(wish.name)}", inputs, lambda f: self._train_classifier(wish.name, config, f)
+            f"classifiers/{folder_name(wish.name)}", inputs, lambda f: self._train_classifier(wish.name, config, f)
         )
         return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
 
@@ -202,7 +204,7 @@ class Study:
     def _again_on(
         self, wish: ClassifierRecipe, images: str, snapshot: str | None, train: CellSet, test: CellSet
     ) -> Predictions:
-        again, first = self.recipe.again, f"classifiers/{slug(wish.name)}"
+        again, first = self.recipe.again, f"classifiers/{folder_name(wish.name)}"
         assert again is not None  # the caller's check
         assert wish.train is not None
         start = list_snapshots(self.out / first)[-1].path
@@ -223,7 +225,7 @@ class Study:
             "cells": self.source.described(),
             "translator": None if snapshot is None else self.stages.key(f"restained/{snapshot}"),
         }
-        folder = self.stages.run(f"again/{slug(wish.name)}/{snapshot or images}", inputs, work)
+        folder = self.stages.run(f"again/{folder_name(wish.name)}/{snapshot or images}", inputs, work)
         return read_predictions(folder / "predictions.csv")[0][0]
 
     def _predict(
@@ -248,8 +250,3 @@ class Study:
             truth=cells.labels,
             probabilities=classifier.probabilities(cells.images),
         )
-
-
-def slug(name: str) -> str:
-    """Return a name as a folder name: letters, digits and hyphens."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()

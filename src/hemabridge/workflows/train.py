@@ -11,6 +11,7 @@ from hemabridge.translators.train import train_translator
 from hemabridge.workflows.recipe import ClassifierTrainingRecipe, TranslatorRecipe
 from hemabridge.workflows.run_folder import describe_run
 from hemabridge.workflows.sites import cells_for_translation, prepare_site, read_site
+from hemabridge.workflows.stages import Stages
 
 
 def train(
@@ -46,7 +47,10 @@ def _train_classifier(
 ) -> list[Snapshot]:
     manifest = read_site(recipe.site, progress)
     classes = recipe.classes or tuple(sorted(set(manifest.column("class")) - {""}))
-    site = prepare_site(recipe.site, manifest, classes, recipe.parts, recipe.seed)
+    stages = Stages(out)
+    site = prepare_site(
+        recipe.site, manifest, classes, recipe.parts, seed=recipe.seed, stages=stages, progress=progress
+    )
     cells = site.cells(("train",), classes, recipe.size_px, progress)
     fine_tune(recipe.classifier, cells, out, fabric, seed=recipe.seed, progress=progress)
     return list_snapshots(out)
