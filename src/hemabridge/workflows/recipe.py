@@ -24,7 +24,8 @@ RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
 """A path in a recipe is relative to the recipe's own folder."""
 
 
-RunName = Annotated[
+RunName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+"""Letters, digits, hyphens and dots: it is a folder's name too."""
     str, Field(pattern=r"^\w[\w.-]*$", description="letters, digits, hyphens, dots: also a folder's name")
 ]
 
