@@ -20,14 +20,19 @@ def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
     return (folder / path).resolve()
 
 
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("expected each class once")
+    return names
+
+
 RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
 """A path in a recipe is relative to the recipe's own folder."""
-
-
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""What both NumPy and PyTorch take for a seed."""
+ClassNames = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 RunName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 """Letters, digits, hyphens and dots: it is a folder's name too."""
-    str, Field(pattern=r"^\w[\w.-]*$", description="letters, digits, hyphens, dots: also a folder's name")
-]
 
 
 class SiteRecipe(BaseModel):
@@ -82,7 +87,7 @@ class TranslatorRecipe(BaseModel):
 
     kind: Literal["translator"]
     name: RunName
-    seed: int = 0
+    seed: Seed = 0
     source: SiteRecipe
     target: SiteRecipe
     translator: TranslatorConfig = TranslatorConfig()
@@ -95,9 +100,9 @@ class ClassifierTrainingRecipe(BaseModel):
 
     kind: Literal["classifier"]
     name: RunName
-    seed: int = 0
-    classes: tuple[str, ...] = Field((), description="all classes of the site if not given")
-    size_px: int = Field(96, ge=16)
+    seed: Seed = 0
+    classes: ClassNames = Field((), description="all classes of the site if not given")
+    size_px: int = Field(96, ge=16, le=2048)
     site: SiteRecipe
     parts: dict[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
     classifier: ClassifierConfig
@@ -110,11 +115,13 @@ class StudyRecipe(BaseModel):
 
     kind: Literal["study"]
     name: RunName
-    seed: int = 0
-    classes: tuple[str, ...] = Field(
+    seed: Seed = 0
+    classes: ClassNames = Field(
         (), description="classes to tell apart; if not given, all that both sites have enough of"
     )
-    size_px: int = Field(96, ge=16, multiple_of=4, description="side of the scale-matched cells, as tests see them")
+    size_px: int = Field(
+        96, ge=16, le=2048, multiple_of=4, description="side of the scale-matched cells, as tests see them"
+    )
     mode: Literal["strict", "transductive"] = Field(
         "strict", description="whether the translator is kept from the scored source images, or sees them unlabelled"
     )
@@ -131,6 +138,29 @@ class StudyRecipe(BaseModel):
     again: AgainRecipe | None = Field(
         AgainRecipe(), description="the second fine-tuning; leave it out with again = false"
     )
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        for name, parts in (("target_parts", self.target_parts), ("source_parts", self.source_parts)):
+            if not {"train", "test"} <= parts.keys():
+                raise ValueError(f"expected the parts train and test in {name}, got {', '.join(parts) or 'none'}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_tested_epochs(self) -> Self:
+        tested, translator = self.tested_epochs, self.translator
+        if len(set(tested)) != len(tested):
+            raise ValueError(f"expected each of tested_epochs once, got {list(tested)}")
+        last, every = translator.constant_epochs + translator.decay_epochs, translator.snapshot_every_epochs
+        epochs = [*range(every, last, every), last]
+        missing = [epoch for epoch in tested if epoch not in epochs]
+        # Whether snapshots at given numbers of images make whole epochs, only the number of cells tells.
+        if missing and not translator.snapshot_images:
+            raise ValueError(
+                f"expected tested_epochs among the snapshots' epochs {epochs}, got {missing}; "
+                "change tested_epochs, or snapshot_every_epochs of the translator"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -161,9 +191,9 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     for change in changes:
         _apply(change, data)
     kind = data.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise RecipeError(f"expected kind = one of {', '.join(map(repr, KINDS))}, got {kind!r} in {path}")
-    if "translator" in data:
+    if isinstance(data.get("translator"), dict):
         data["translator"] = _with_preset(data["translator"])
     if data.get("again") is False:
         data["again"] = None
@@ -185,11 +215,11 @@ def expect_kind(recipe: Recipe, kind: type[Kind]) -> Kind:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise RecipeError(f"expected a recipe, got {'no file' if path.exists() else 'nothing'}: {path}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecipeError(f"expected a recipe, got nothing: {path} does not exist") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"expected TOML, got something else: {path}: {error}") from error
 
 
@@ -202,10 +232,15 @@ def _apply(change: str, data: dict[str, Any]) -> None:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
             raise RecipeError(f"expected a section, got a value at {section!r} in --set {change!r}")
+    data[key] = _value(value)
+
+
+def _value(text: str) -> Any:
     try:
-        data[key] = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        data[key] = value.strip()
+        found = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text.strip()
+    return found["value"] if len(found) == 1 else text.strip()
 
 
 def _with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,7 +248,7 @@ def _with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
     name = own.pop("preset", None)
     if name is None:
         return own
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise RecipeError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}{_nearest(str(name), PRESETS)}")
     return _merged(PRESETS[name].model_dump(mode="json"), own)
 
