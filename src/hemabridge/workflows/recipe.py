@@ -40,7 +40,7 @@ class SiteRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    site: str = Field(min_length=1, description="the hospital's name")
+    site: str = Field(min_length=1, max_length=80, description="the hospital's name")
     folder: RecipePath | None = Field(None, description="a folder with one folder of images per class")
     manifest: RecipePath | None = Field(None, description="a manifest, as `hemabridge index` writes it")
     root: RecipePath | None = Field(
@@ -60,7 +60,7 @@ class ClassifierRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(min_length=1, pattern=r"^[\w .()+-]+$", description="its name in the tables")
+    name: str = Field(min_length=1, max_length=80, pattern=r"^[\w .()+-]+$", description="its name in the tables")
     train: ClassifierConfig | None = None
     external: ExternalConfig | None = None
 
@@ -164,11 +164,13 @@ class StudyRecipe(BaseModel):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        sites = [folder_name(site.site) for site in (self.source, self.target)]
-        classifiers = [folder_name(classifier.name) for classifier in self.classifiers]
-        for names in (sites, classifiers):
-            if len(set(names)) < len(names):
-                raise ValueError(f"expected different names, got {names}")
+        classifiers = tuple(wish.name for wish in self.classifiers)
+        for kind, names in (("sites", (self.source.site, self.target.site)), ("classifiers", classifiers)):
+            folders = [folder_name(name) for name in names]
+            if len(set(folders)) < len(folders) or "" in folders:
+                raise ValueError(
+                    f"expected names of {kind} that differ in letters or digits (each gets a folder), got {list(names)}"
+                )
         return self
 
 

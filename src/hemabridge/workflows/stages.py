@@ -59,8 +59,8 @@ class Stages:
 
 
 def folder_name(name: str) -> str:
-    """Return a name as a folder name: lower-case letters, digits and hyphens."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
+    """Return a name as a folder name: lower-case letters of any script, digits and hyphens; empty if it has none."""
+    return re.sub(r"[\W_]+", "-", name).strip("-").lower()
 
 
 def _remove_own(folder: Path) -> None:
