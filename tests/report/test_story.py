@@ -77,6 +77,19 @@ def test_columns_start_with_the_original_and_keep_the_order_of_the_results(make_
     assert layout.cells_per_class("nowhere") == {}
 
 
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        (("original", None), "original"),
+        (("cyclegan", "images-00004000"), "cyclegan, 4,000 images"),
+        (("cyclegan", "0015"), "cyclegan 0015"),
+        (("cyclegan", "images-4000x"), "cyclegan images-4000x"),
+    ],
+)
+def test_a_column_is_named_for_readers(column: tuple[str, str | None], name: str) -> None:
+    assert column_name(column) == name
+
+
 def test_rows_that_say_the_same_thing_twice_are_refused(make_study: MakeStudy) -> None:
     results = make_study()
     with pytest.raises(InputError, match="some twice"):

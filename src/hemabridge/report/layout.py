@@ -1,5 +1,6 @@
 """How the rows of a study are ordered for a reader: which site is which, which columns, in which order."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -8,6 +9,8 @@ from hemabridge.errors import InputError
 from hemabridge.evaluation.results import Confusion, PairedTest, Row, StudyResults
 
 ORIGINAL = "original"
+
+_COUNTED = re.compile(r"images-([0-9]{1,12})")
 
 Column: TypeAlias = tuple[str, str | None]
 """What was classified: `images` and `snapshot` of a row."""
@@ -114,9 +117,15 @@ def lay_out(results: StudyResults) -> Layout:
 
 
 def column_name(column: Column) -> str:
-    """Return what a reader calls it: `original`, or the method and its snapshot."""
+    """Return what a reader calls it: `original`, or the method and its snapshot.
+
+    Snapshots of a training are named by the images seen: `images-00004000` is shown as `4,000 images`.
+    """
     images, snapshot = column
-    return images if snapshot is None else f"{images} {snapshot}"
+    if snapshot is None:
+        return images
+    counted = _COUNTED.fullmatch(snapshot)
+    return f"{images}, {int(counted[1]):,} images" if counted else f"{images} {snapshot}"
 
 
 def _key(found: Row | PairedTest | Confusion) -> tuple[str, str, str, str | None, int]:
