@@ -64,19 +64,30 @@ def folder_name(name: str) -> str:
 
 
 def _remove_own(folder: Path) -> None:
-    if any(folder.iterdir()) and not (folder / INPUTS).is_file():
+    if folder.is_symlink() or not folder.is_dir() or _strangers_in(folder):
         raise RunError(
             f"expected a new folder or one of an earlier run, but {folder} holds files that no run wrote; "
             "choose another output folder"
         )
-    shutil.rmtree(folder)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != INPUTS:
+            path.unlink()
+    shutil.rmtree(folder)  # INPUTS goes last: a call that is killed here must know the folder as its own
+
+
+def _strangers_in(folder: Path) -> bool:
+    """Tell whether files lie here and no stage said that it would; a killed write of INPUTS leaves a hidden file."""
+    hidden = f".{Path(INPUTS).stem}."
+    return not (folder / INPUTS).is_file() and any(not path.name.startswith(hidden) for path in folder.iterdir())
 
 
 def _key_in(path: Path) -> str | None:
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["key"])
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError):
-        return None
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None  # no record, or a damaged one
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
