@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hemabridge.errors import ModelError
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.networks.resnet_generator import STRIDE, ResnetGenerator, ResnetGeneratorConfig
+from hemabridge.training.snapshots import read_snapshot, write_snapshot
+from hemabridge.training.tensorfile import write_tensors
+from hemabridge.translators.batches import from_network, to_network
+from hemabridge.translators.neural import NeuralStandardizer, pad_to_stride
+
+
+class Negative(nn.Module):
+    """Turns every colour into its opposite, and keeps the sizes that it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, ...]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(tuple(x.shape))
+        return -x
+
+
+def noise(n: int, height: int, width: int) -> UInt8Images:
+    return np.random.default_rng(n + height).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("size", [(12, 8), (11, 5), (9, 13), (1, 1)])
+def test_the_generator_is_given_whole_strides_and_the_size_comes_back(size: tuple[int, int]) -> None:
+    generator = Negative()
+    images = noise(2, *size)
+    np.testing.assert_array_equal(NeuralStandardizer(generator).standardize(images), 255 - images)
+    assert [(h % STRIDE, w % STRIDE) for _, _, h, w in generator.seen] == [(0, 0)]
+
+
+def test_images_go_through_in_batches() -> None:
+    generator = Negative()
+    images = noise(7, 8, 8)
+    np.testing.assert_array_equal(NeuralStandardizer(generator, batch_size=3).standardize(images), 255 - images)
+    assert [shape[0] for shape in generator.seen] == [3, 3, 1]
+
+
+def test_no_images_give_no_images() -> None:
+    generator = Negative()
+    out = NeuralStandardizer(generator).standardize(noise(0, 8, 8))
+    assert (out.shape, out.dtype, generator.seen) == ((0, 8, 8, 3), np.uint8, [])
+
+
+def test_the_edge_is_repeated_at_the_right_and_at_the_bottom() -> None:
+    image = torch.arange(6.0).reshape(1, 1, 2, 3).expand(1, 3, 2, 3)
+    padded = pad_to_stride(image)
+    expected = torch.tensor([[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]])
+    assert torch.equal(padded[0, 2], expected.float())
+    assert pad_to_stride(padded).shape == padded.shape
+
+
+def test_a_generator_is_put_to_use_not_to_training() -> None:
+    generator = ResnetGenerator(ResnetGeneratorConfig(channels=2, blocks=1)).train()
+    NeuralStandardizer(generator)
+    assert not generator.training
+    assert not any(p.requires_grad for p in generator.parameters())
+
+
+@pytest.mark.parametrize("direction", ["to_target", "to_source"])
+def test_a_snapshot_alone_gives_back_its_generator(small_snapshot: Path, direction: str) -> None:
+    tensors, _ = read_snapshot(small_snapshot)
+    generator = ResnetGenerator(ResnetGeneratorConfig(channels=4, blocks=1)).eval()
+    prefix = f"{direction}/"
+    generator.load_state_dict({k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)})
+    images = noise(2, 16, 12)
+    with torch.inference_mode():
+        expected = from_network(generator(to_network(images)))
+    restained = NeuralStandardizer.from_snapshot(small_snapshot, direction).standardize(images)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(restained, expected)
+    assert np.abs(restained.astype(int) - images).mean() > 5
+
+
+def test_the_two_directions_differ(small_snapshot: Path) -> None:
+    images = noise(1, 16, 16)
+    there = NeuralStandardizer.from_snapshot(small_snapshot, "to_target").standardize(images)
+    back = NeuralStandardizer.from_snapshot(small_snapshot, "to_source").standardize(images)
+    assert not np.array_equal(there, back)
+
+
+def test_averaged_weights_are_taken_where_there_are_any(small_snapshot: Path, tmp_path: Path) -> None:
+    raw, header = read_snapshot(small_snapshot)
+    average = {name: tensor * 0.5 for name, tensor in raw.items() if name.startswith("to_")}
+    both = write_snapshot(tmp_path, 8, 1.0, raw, average, header).path
+    images = noise(1, 16, 16)
+
+    def restained(path: Path, weights: str) -> UInt8Images:
+        return NeuralStandardizer.from_snapshot(path, weights=weights).standardize(images)  # type: ignore[arg-type]
+
+    np.testing.assert_array_equal(restained(both, "best"), restained(both, "average"))
+    np.testing.assert_array_equal(restained(both, "raw"), restained(small_snapshot, "best"))
+    assert not np.array_equal(restained(both, "best"), restained(both, "raw"))
+    with pytest.raises(ModelError, match=r"expected average weights in .*, got only \['raw'\]"):
+        restained(small_snapshot, "average")
+
+
+def test_the_snapshot_of_something_else_is_refused(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "other.safetensors", {"raw/net/w": torch.zeros(1)}, {"kind": "classifier"})
+    with pytest.raises(ModelError, match="expected the snapshot of a translator, got that of a classifier"):
+        NeuralStandardizer.from_snapshot(tmp_path / "other.safetensors")
+    (tmp_path / "pickle.pt").write_bytes(b"\x80\x04N.")
+    with pytest.raises(ModelError, match="expected a whole safetensors file"):
+        NeuralStandardizer.from_snapshot(tmp_path / "pickle.pt")
+    with pytest.raises(ModelError, match="does not exist"):
+        NeuralStandardizer.from_snapshot(tmp_path / "nothing.safetensors")
