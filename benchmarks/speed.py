@@ -1,0 +1,154 @@
+"""Speed and peak memory of each step of the work, as a Markdown table; each row runs in a process of its own.
+
+    python benchmarks/speed.py            the rows that need seconds
+    python benchmarks/speed.py --paper    also a training step of the paper's CycleGAN: about a minute on two cores
+
+Run it on a machine that does nothing else. Images are simulated and weights are random: speed depends on neither.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+# Only light imports here: a child counts what its parent held when it was started as its own peak.
+REPEATS = 5
+
+
+def main() -> None:
+    """Print the table, or measure one row and print it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--paper", action="store_true", help="also six training steps of the paper's CycleGAN")
+    parser.add_argument("--row", choices=ROWS, help="measure this row alone, in this process, and print JSON")
+    chosen = parser.parse_args()
+    if chosen.row is not None:
+        seconds = ROWS[chosen.row]()
+        who = resource.RUSAGE_CHILDREN if chosen.row == HELP else resource.RUSAGE_SELF
+        print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(who)}))
+        return
+    print(
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, torch {version('torch')}\n"
+    )
+    print("| what | each takes | images/s | peak memory |\n| --- | ---: | ---: | ---: |")
+    for name in ROWS:
+        if name != PAPER_STEP or chosen.paper:
+            print(as_row(name, measure_apart(name)), flush=True)
+
+
+def measure_apart(name: str) -> dict[str, float]:
+    """Measure a row in a new process: `seconds` for one image or step, `peak_mb` of resident memory."""
+    done = subprocess.run([sys.executable, __file__, "--row", name], check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def as_row(name: str, found: dict[str, float]) -> str:
+    """Return a row of the table; the start of the program has no images."""
+    seconds = found["seconds"]
+    each = f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    rate = "" if name == HELP else f"{1 / seconds:.3g}"
+    return f"| {name} | {each} | {rate} | {found['peak_mb']:.0f} MB |"
+
+
+def peak_mb(who: int) -> float:
+    """Return the peak of resident memory of this process or of its finished children, in megabytes."""
+    unit = 1 if sys.platform == "darwin" else 1024  # the system's own: bytes there, kibibytes on Linux
+    return resource.getrusage(who).ru_maxrss * unit / 1e6
+
+
+def seconds_each(work: Callable[[], object], count: int = 1) -> float:
+    """Return the median seconds of `work` over `REPEATS` runs after one to warm up, divided by `count`."""
+    work()
+    taken = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return median(taken) / count
+
+
+def start_program() -> float:
+    """Seconds of `hemabridge --help`, process and all."""
+    program = [sys.executable, "-c", "from hemabridge.cli import main; main()", "--help"]
+    return seconds_each(lambda: subprocess.run(program, check=True, stdout=subprocess.DEVNULL))
+
+
+def read_and_segment() -> float:
+    """Seconds to read a JPEG of 360 px and find nucleus, cytoplasm and red cells."""
+    from hemabridge.data.simulate import CLASSES, HOSPITALS, simulate_cells
+    from hemabridge.imaging.compartments import segment
+    from hemabridge.imaging.files import read_image, write_image
+
+    with tempfile.TemporaryDirectory() as folder:
+        images, _ = simulate_cells(CLASSES, 2, HOSPITALS["clinic-like"], 0, 360)
+        files = [Path(folder, f"{number}.jpg") for number in range(len(images))]
+        for file, image in zip(files, images, strict=True):
+            write_image(file, image)
+        return seconds_each(lambda: [segment(read_image(file)) for file in files], len(files))
+
+
+def simulate() -> float:
+    """Seconds to render a simulated cell at 96 px."""
+    from hemabridge.data.simulate import CLASSES, HOSPITALS, simulate_cells
+
+    return seconds_each(lambda: simulate_cells(CLASSES, 4, HOSPITALS["yellow-field"], 0, 96), 4 * len(CLASSES))
+
+
+def restain(preset: str, count: int) -> float:
+    """Seconds to re-stain an image of the preset's size, `count` at a time."""
+    import numpy as np
+
+    from hemabridge.networks.resnet_generator import ResnetGenerator
+    from hemabridge.translators.config import PRESETS
+    from hemabridge.translators.neural import NeuralStandardizer
+
+    config = PRESETS[preset]
+    standardizer = NeuralStandardizer(ResnetGenerator(config.model.generator))
+    images = np.random.default_rng(0).integers(0, 256, (count, config.crop_px, config.crop_px, 3), dtype=np.uint8)
+    return seconds_each(lambda: standardizer.standardize(images), count)
+
+
+def train_step(preset: str) -> float:
+    """Seconds of a training step: one image of each site, both generators and both judges."""
+    import torch
+
+    from hemabridge.training.devices import start_fabric
+    from hemabridge.training.engine import Engine
+    from hemabridge.training.schedules import Constant
+    from hemabridge.translators.config import PRESETS
+    from hemabridge.translators.cyclegan import CycleGan
+
+    config = PRESETS[preset]
+    model = CycleGan(config.model)
+    schedules = dict.fromkeys(model.nets, Constant(config.learning_rate))
+    engine = Engine(start_fabric("cpu"), model, config.optimizer, schedules)
+    shape = (config.batch_size, 3, config.crop_px, config.crop_px)
+    batch = {site: torch.rand(shape) * 2 - 1 for site in ("source", "target")}
+    return seconds_each(lambda: engine.step(batch, 0), config.batch_size)
+
+
+HELP = "`hemabridge --help`"
+PAPER_STEP = "training step, `paper-cyclegan`, 256 px"
+ROWS: dict[str, Callable[[], float]] = {
+    HELP: start_program,
+    "read a 360 px JPEG and segment it": read_and_segment,
+    "simulate a cell, 96 px": simulate,
+    "re-stain, `cyclegan-cpu`, 96 px": lambda: restain("cyclegan-cpu", 32),
+    "re-stain, `paper-cyclegan`, 256 px": lambda: restain("paper-cyclegan", 2),
+    "training step, `cyclegan-demo`, 64 px": lambda: train_step("cyclegan-demo"),
+    "training step, `cyclegan-cpu`, 96 px": lambda: train_step("cyclegan-cpu"),
+    PAPER_STEP: lambda: train_step("paper-cyclegan"),
+}
+
+
+if __name__ == "__main__":
+    main()
