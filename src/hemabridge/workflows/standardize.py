@@ -2,13 +2,13 @@
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from hemabridge.errors import ImageError, InputError, ModelError
-from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of, write_image
+from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of, write_image
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.progress import Progress, silent
@@ -20,6 +20,9 @@ from hemabridge.translators.neural import KIND, NeuralStandardizer
 
 LOG = "standardized.csv"
 """Written into the output folder: one row per file found, appended as the job goes on."""
+
+_AS_IT_IS: Final = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+"""How `LOG` is opened: names of files that are no UTF-8 come back as the same bytes."""
 
 Status = Literal["restained", "failed", "skipped"]
 
@@ -70,14 +73,14 @@ def standardize(
     Args:
         model: a snapshot, or a run folder, of which the last snapshot is taken.
         source: a folder of images.
-        out: a new folder, or that of an interrupted call.
+        out: a new or empty folder, or that of an earlier call.
         snapshot: the name of a snapshot of the run folder.
         crop_px: the square, in pixels of these images, that shows a cell as large as training saw it; the value of the
             site that the model was trained on if not given.
         progress: told of each file.
 
     Raises:
-        InputError: a folder is missing, or `out` is `source` or within it.
+        InputError: a folder is missing or cannot be listed, one is within the other, or `out` holds other files.
         ModelError: no translator is there.
         RunError: another process works in `out`.
     """
@@ -88,10 +91,9 @@ def standardize(
     with hold_folder(out):
         done = _finished(source, out, model_hash)
         rows = []
-        with (out / LOG).open("a", newline="", encoding="utf-8") as file:
-            log = csv.DictWriter(file, [field.name for field in fields(FileRow)])
-            if file.tell() == 0:
-                log.writeheader()
+        _write_log(out / LOG, done.values())
+        with (out / LOG).open("a", **_AS_IT_IS) as file:
+            log = csv.DictWriter(file, COLUMNS)
             for number, name in enumerate(files, 1):
                 row = done.get(name)
                 if row is None:
@@ -147,24 +149,34 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
     try:
         image = read_image(source)
         write_image(out, standardizer.standardize(image[None])[0])
-    except (ImageError, OSError) as error:
+    # PyTorch tells of an image that is too small, or too large for the memory, by a RuntimeError.
+    except (ImageError, OSError, RuntimeError, MemoryError) as error:
+        out.unlink(missing_ok=True)  # what an earlier call made of an earlier file or model
         return FileRow(name, "failed", str(error), "", model)
     return FileRow(name, "restained", "", sha256_of(source), model)
+
+
+def _write_log(path: Path, rows: Iterable[FileRow]) -> None:
+    with atomic_write(path) as temporary, temporary.open("w", **_AS_IT_IS) as file:
+        log = csv.DictWriter(file, COLUMNS)
+        log.writeheader()
+        log.writerows(asdict(row) for row in rows)
 
 
 def _finished(source: Path, out: Path, model: str) -> dict[str, FileRow]:
     """Return the rows of an earlier call that still hold: same model, same input, output in its place."""
     if not (out / LOG).is_file():
         return {}
-    with (out / LOG).open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values() and row["status"] == "restained"]
+    with (out / LOG).open(**_AS_IT_IS) as file:
+        rows = [FileRow(**row) for row in csv.DictReader(file, strict=True) if _is_whole(row)]
     return {
-        row["path"]: FileRow(row["path"], "restained", "", row["sha256"], model)
+        row.path: row
         for row in rows
-        if row["model"] == model
-        and (out / row["path"]).is_file()
-        and (source / row["path"]).is_file()
-        and sha256_of(source / row["path"]) == row["sha256"]
+        if row.status == "restained"
+        and row.model == model
+        and (out / row.path).is_file()
+        and (source / row.path).is_file()
+        and sha256_of(source / row.path) == row.sha256
     }
 
 
