@@ -82,6 +82,7 @@ def test_columns_start_with_the_original_and_keep_the_order_of_the_results(make_
     [
         (("original", None), "original"),
         (("cyclegan", "images-00004000"), "cyclegan, 4,000 images"),
+        (("cyclegan", "epoch-0015"), "cyclegan, epoch 15"),
         (("cyclegan", "0015"), "cyclegan 0015"),
         (("cyclegan", "images-4000x"), "cyclegan images-4000x"),
     ],

@@ -9,7 +9,8 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Image
 
 _MARGIN_LEFT_PX = 118
-_MARGIN_TOP_PX = 22
+_LINE_PX = 14
+_MARGIN_PX = 8
 _GAP_PX = 2
 _FONT_PX = 12
 _INK = (40, 40, 48)
@@ -19,6 +20,8 @@ def draw_sheet(
     rows: Sequence[Sequence[UInt8Image]], row_names: Sequence[str], column_names: Sequence[str]
 ) -> UInt8Image:
     """Return one picture with all pictures in a grid, row names to the left and column names on top.
+
+    An underscore in a name begins a new line.
 
     Args:
         rows: pictures uint8[S, S, 3] of one size; every row as long as `column_names`.
@@ -35,14 +38,16 @@ def draw_sheet(
             f"got rows of {[len(row) for row in rows]} pictures of the sizes {sorted(shapes)}"
         )
     step = shapes.pop()[0] + _GAP_PX
-    size = (_MARGIN_LEFT_PX + step * len(column_names), _MARGIN_TOP_PX + step * len(row_names))
+    column_names = [name.replace("_", "\n") for name in column_names]
+    above = _MARGIN_PX + _LINE_PX * max(1 + name.count("\n") for name in column_names)
+    size = (_MARGIN_LEFT_PX + step * len(column_names), above + step * len(row_names))
     sheet = Image.new("RGB", size, "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_PX)
     for column, name in enumerate(column_names):
         middle = _MARGIN_LEFT_PX + step * column + step // 2
-        pen.text((middle, _MARGIN_TOP_PX // 2), name, fill=_INK, font=font, anchor="mm")
+        pen.text((middle, above // 2), name, fill=_INK, font=font, anchor="mm", align="center")
     for line, (row, name) in enumerate(zip(rows, row_names, strict=True)):
-        top = _MARGIN_TOP_PX + step * line
+        top = above + step * line
         pen.text((4, top + step // 2), name.replace("_", "\n"), fill=_INK, font=font, anchor="lm")
         for column, picture in enumerate(row):
             sheet.paste(Image.fromarray(picture), (_MARGIN_LEFT_PX + step * column, top))

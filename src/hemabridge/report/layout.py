@@ -10,7 +10,7 @@ from hemabridge.evaluation.results import Confusion, PairedTest, Row, StudyResul
 
 ORIGINAL = "original"
 
-_COUNTED = re.compile(r"images-([0-9]{1,12})")
+_COUNTED = re.compile(r"(epoch|images)-([0-9]+)")
 
 Column: TypeAlias = tuple[str, str | None]
 """What was classified: `images` and `snapshot` of a row."""
@@ -119,13 +119,17 @@ def lay_out(results: StudyResults) -> Layout:
 def column_name(column: Column) -> str:
     """Return what a reader calls it: `original`, or the method and its snapshot.
 
-    Snapshots of a training are named by the images seen: `images-00004000` is shown as `4,000 images`.
+    Snapshots of a training are named by epochs or images: `epoch-0015` is shown as `epoch 15`, and `images-00004000`
+    as `4,000 images`.
     """
     images, snapshot = column
     if snapshot is None:
         return images
     counted = _COUNTED.fullmatch(snapshot)
-    return f"{images}, {int(counted[1]):,} images" if counted else f"{images} {snapshot}"
+    if counted is None:
+        return f"{images} {snapshot}"
+    number = int(counted[2])
+    return f"{images}, epoch {number}" if counted[1] == "epoch" else f"{images}, {number:,} images"
 
 
 def _key(found: Row | PairedTest | Confusion) -> tuple[str, str, str, str | None, int]:

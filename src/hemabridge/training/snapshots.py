@@ -33,9 +33,13 @@ def write_snapshot(
     average: Mapping[str, Tensor] | None,
     about: Mapping[str, Any],
 ) -> Snapshot:
-    """Write raw weights, averaged weights if there are any, and `about`, which says how to rebuild the nets."""
+    """Write raw weights, averaged weights if there are any, and `about`, which says how to rebuild the nets.
+
+    The name tells the epoch if it is a whole one, such as `epoch-0015`, and the images otherwise, `images-00001234`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"images-{images:08d}.safetensors"
+    name = f"epoch-{round(epoch):04d}" if epoch.is_integer() else f"images-{images:08d}"
+    path = folder / f"{name}.safetensors"
     tensors = {f"raw/{name}": tensor for name, tensor in raw.items()}
     if average is not None:
         tensors |= {f"average/{name}": tensor for name, tensor in average.items()}
@@ -46,10 +50,10 @@ def write_snapshot(
 def list_snapshots(folder: Path) -> list[Snapshot]:
     """Return the snapshots of a run folder, oldest first."""
     found = []
-    for path in sorted((folder / "snapshots").glob("images-*.safetensors")):
+    for path in (folder / "snapshots").glob("*.safetensors"):
         header = read_header(path)
         found.append(Snapshot(path, header["images"], header["epoch"]))
-    return found
+    return sorted(found, key=lambda snapshot: snapshot.images)
 
 
 def read_snapshot(

@@ -85,8 +85,9 @@ class Study:
         write_predictions(predictions, self.classes, self.out / "predictions.csv")
         with atomic_write(self.out / "results.json") as temporary:
             temporary.write_text(results.to_json(), encoding="utf-8")
+        picture = draw_figure_4(self.classes, test, restained, home, truth)
+        write_image(self.out / "figure-4.png", picture)
         shown = study_pictures(self.classes, test, restained, home, truth)
-        write_image(self.out / "figure-4.png", draw_figure_4(shown, restained))
         write_study_report(results, shown, self.out / "report.html")
         return results
 

@@ -1,6 +1,5 @@
 """From the predictions of a study to its results and pictures."""
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from hemabridge.workflows.restained import Restained
 from hemabridge.workflows.sites import Site
 
 STRIPS_PER_CLASS = 3
+FIGURE_CELLS_PER_CLASS = 2
 
 
 def collect(
@@ -119,18 +119,31 @@ def study_pictures(
     return StudyPictures(cells=strips, target_cells=tuple(target.images[i] for i in shown))
 
 
-def draw_figure_4(pictures: StudyPictures, restained: Sequence[Restained]) -> UInt8Image:
-    """Draw the paper's Figure 4: the same cells as they came and at each epoch, cells of the target site beside."""
-    has_truth = all(strip.truth is not None for strip in pictures.cells)
-    columns = ["original", *(f"epoch {r.epoch:g}" for r in restained), *(["truth"] if has_truth else []), "", "target"]
-    rows = []
-    for strip, target in itertools.zip_longest(pictures.cells, pictures.target_cells[: len(pictures.cells)]):
-        white = np.full_like(strip.original, 255)
-        truth = [strip.truth] if has_truth else []
-        rows.append([strip.original, *strip.restained.values(), *truth, white, white if target is None else target])
-    return draw_sheet(rows, [strip.true_class for strip in pictures.cells], columns)
+def draw_figure_4(
+    classes: tuple[str, ...], test: CellSet, restained: Sequence[Restained], target: CellSet, truth: CellSet | None
+) -> UInt8Image:
+    """Draw the paper's Figure 4: the same cells as they came and at each epoch, above target cells of their class."""
+    labels = [label for label in range(len(classes)) for _ in range(FIGURE_CELLS_PER_CLASS)]
+    rows = {"original": _column_cells(test, labels)}
+    rows |= {f"epoch {r.epoch:g}": _column_cells(r.test, labels) for r in restained}
+    if truth is not None:
+        rows["truth"] = _column_cells(truth, labels)
+    rows["target_site"] = _column_cells(target, labels)
+    return draw_sheet(list(rows.values()), list(rows), [classes[label] for label in labels])
+
+
+def _column_cells(cells: CellSet, labels: Sequence[int]) -> list[UInt8Image]:
+    """Return one cell per label, the first ones by path; white where there are no more."""
+    chosen = {label: iter(_first_of_class(cells, label, len(labels))) for label in set(labels)}
+    white = np.full(cells.images.shape[1:], 255, dtype=np.uint8)
+    places = [next(chosen[label], None) for label in labels]
+    return [white if place is None else cells.images[place] for place in places]
+
+
+def _first_of_class(cells: CellSet, label: int, count: int) -> list[int]:
+    order = np.argsort(np.asarray(cells.ids))
+    return [int(i) for i in order[cells.labels[order] == label][:count]]
 
 
 def _first_of_each_class(cells: CellSet, count: int) -> list[int]:
-    order = np.argsort(np.asarray(cells.ids))
-    return [int(i) for label in range(len(cells.classes)) for i in order[cells.labels[order] == label][:count]]
+    return [i for label in range(len(cells.classes)) for i in _first_of_class(cells, label, count)]
