@@ -109,6 +109,14 @@ def test_a_field_that_is_too_large_at_the_inner_scale_is_refused_before_the_work
     assert MAX_INNER_PIXELS == 4_000_000
 
 
+@pytest.mark.parametrize(("scale", "height"), [(1.0, 4), (0.5, 8), (2.0, 2)])
+def test_a_side_that_is_too_short_at_the_inner_scale_is_refused(scale: float, height: int) -> None:
+    rescaled = RescaledStandardizer(Same(), scale, smallest_px=5)
+    with pytest.raises(ImageError, match=r"at least 5 pixels at the model's scale, got \d+ x 4"):
+        rescaled.standardize(noise(1, height, 40))
+    assert rescaled.standardize(noise(1, height * 2, 40)).shape == (1, height * 2, 40, 3)
+
+
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
 def test_a_scale_is_above_0(scale: float) -> None:
     with pytest.raises(ImageError, match="expected a scale above 0"):

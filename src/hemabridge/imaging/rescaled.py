@@ -15,25 +15,30 @@ class RescaledStandardizer:
     """Runs `inner` on images resized by `scale`, and adds the change that it makes, resized back, to the originals.
 
     What is finer than the inner scale therefore comes from the original and is never blurred. At scale 1 the result is
-    that of `inner` itself.
+    that of `inner` itself. `smallest_px` is the shortest side, at the inner scale, that `inner` can work on.
     """
 
-    def __init__(self, inner: Standardizer, scale: float) -> None:
+    def __init__(self, inner: Standardizer, scale: float, smallest_px: int = 1) -> None:
         if not scale > 0:
             raise ImageError(f"expected a scale above 0, got {scale}")
         self.inner = inner
         self.scale = scale
+        self.smallest_px = smallest_px
 
     def standardize(self, images: UInt8Images) -> UInt8Images:
         """Re-stain uint8[N, H, W, 3].
 
         Raises:
-            ImageError: the images have more than `MAX_INNER_PIXELS` pixels at the inner scale.
+            ImageError: at the inner scale the images have a side below `smallest_px`, or more than `MAX_INNER_PIXELS`.
         """
-        if self.scale == 1.0 or len(images) == 0:
-            return self.inner.standardize(images)
         height, width = images.shape[1:3]
         size = max(1, round(width * self.scale)), max(1, round(height * self.scale))
+        if min(size) < self.smallest_px:
+            raise ImageError(
+                f"expected a side of at least {self.smallest_px} pixels at the model's scale, got {size[0]} x {size[1]}"
+            )
+        if self.scale == 1.0 or len(images) == 0:
+            return self.inner.standardize(images)
         if size[0] * size[1] > MAX_INNER_PIXELS:
             raise ImageError(
                 f"expected at most {MAX_INNER_PIXELS} pixels at the model's scale, got {size[0]} x {size[1]}; "

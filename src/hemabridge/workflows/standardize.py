@@ -2,15 +2,16 @@
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal, TextIO
 
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of, write_image
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.standardizer import Standardizer
+from hemabridge.networks.resnet_generator import STRIDE
 from hemabridge.progress import Progress, silent
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.training.stopping import hold_folder
@@ -21,8 +22,8 @@ from hemabridge.translators.neural import KIND, NeuralStandardizer
 LOG = "standardized.csv"
 """Written into the output folder: one row per file found, appended as the job goes on."""
 
-_AS_IT_IS: Final = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-"""How `LOG` is opened: names of files that are no UTF-8 come back as the same bytes."""
+SMALLEST_PX = STRIDE + 1
+"""A generator halves the sides twice and then needs two pixels of each."""
 
 Status = Literal["restained", "failed", "skipped"]
 
@@ -44,6 +45,9 @@ class FileRow:
     reason: str
     sha256: str
     model: str
+
+
+COLUMNS = tuple(field.name for field in fields(FileRow))
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,10 @@ def standardize(
     standardizer, model_hash = load_standardizer(path, crop_px), sha256_of(path)
     files = sorted(_files_below(source))
     with hold_folder(out):
-        done = _finished(source, out, model_hash)
-        rows = []
+        done = _finished(files, source, out, model_hash)
         _write_log(out / LOG, done.values())
-        with (out / LOG).open("a", **_AS_IT_IS) as file:
+        rows = []
+        with _open_log(out / LOG, "a") as file:
             log = csv.DictWriter(file, COLUMNS)
             for number, name in enumerate(files, 1):
                 row = done.get(name)
@@ -133,14 +137,18 @@ def load_standardizer(path: Path, crop_px: int | None = None) -> Standardizer:
         crop_px: as in `standardize`.
 
     Raises:
-        ModelError: the file is not the snapshot of a translator.
+        ModelError: the file is not the whole snapshot of a translator.
     """
     header = read_header(path)
     if header.get("kind") != KIND:
         raise ModelError(f"expected the snapshot of a translator, got that of a {header.get('kind')}: {path}")
-    seen_px = TranslatorConfig.model_validate(header["config"]).crop_px
-    scale = seen_px / (crop_px or header["source_crop_px"])
-    return RescaledStandardizer(NeuralStandardizer.from_snapshot(path), scale)
+    try:
+        seen_px = TranslatorConfig.model_validate(header["config"]).crop_px
+        scale = seen_px / (crop_px or int(header["source_crop_px"]))
+        translator = NeuralStandardizer.from_snapshot(path)
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise ModelError(f"expected the whole snapshot of a translator, got a damaged one: {path} ({error})") from error
+    return RescaledStandardizer(translator, scale, SMALLEST_PX)
 
 
 def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name: str, model: str) -> FileRow:
@@ -149,48 +157,70 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
     try:
         image = read_image(source)
         write_image(out, standardizer.standardize(image[None])[0])
-    # PyTorch tells of an image that is too small, or too large for the memory, by a RuntimeError.
+        return FileRow(name, "restained", "", sha256_of(source), model)
+    # PyTorch tells of an image that is too large for the memory by a RuntimeError.
     except (ImageError, OSError, RuntimeError, MemoryError) as error:
-        out.unlink(missing_ok=True)  # what an earlier call made of an earlier file or model
-        return FileRow(name, "failed", str(error), "", model)
-    return FileRow(name, "restained", "", sha256_of(source), model)
+        out.unlink(missing_ok=True)  # what an earlier call made of another file or by another model
+        return FileRow(name, "failed", f"{error}", "", model)
+
+
+def _open_log(path: Path, mode: Literal["r", "a", "w"]) -> TextIO:
+    # Names of files that are no UTF-8 go through as the bytes that they are.
+    return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")
 
 
 def _write_log(path: Path, rows: Iterable[FileRow]) -> None:
-    with atomic_write(path) as temporary, temporary.open("w", **_AS_IT_IS) as file:
+    with atomic_write(path) as temporary, _open_log(temporary, "w") as file:
         log = csv.DictWriter(file, COLUMNS)
         log.writeheader()
         log.writerows(asdict(row) for row in rows)
 
 
-def _finished(source: Path, out: Path, model: str) -> dict[str, FileRow]:
+def _finished(files: Sequence[str], source: Path, out: Path, model: str) -> dict[str, FileRow]:
     """Return the rows of an earlier call that still hold: same model, same input, output in its place."""
     if not (out / LOG).is_file():
         return {}
-    with (out / LOG).open(**_AS_IT_IS) as file:
-        rows = [FileRow(**row) for row in csv.DictReader(file, strict=True) if _is_whole(row)]
+    with _open_log(out / LOG, "r") as file:
+        rows = [row for row in csv.DictReader(file) if row.keys() == set(COLUMNS)]
+    hashes = {row["path"]: row["sha256"] for row in rows if (row["status"], row["model"]) == ("restained", model)}
     return {
-        row.path: row
-        for row in rows
-        if row.status == "restained"
-        and row.model == model
-        and (out / row.path).is_file()
-        and (source / row.path).is_file()
-        and sha256_of(source / row.path) == row.sha256
+        name: FileRow(name, "restained", "", hashes[name], model)
+        for name in files
+        if name in hashes and (out / name).is_file() and sha256_of(source / name) == hashes[name]
     }
 
 
 def _files_below(folder: Path) -> Iterator[str]:
-    """Yield the paths of all files, relative to `folder`; links to folders are not followed."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
+    """Yield the paths of all files, relative to `folder`; links to folders are not followed, but yielded."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"expected folders that can be listed below {folder}, got one that cannot: {error}") from error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for name in names + links:
             yield (Path(parent) / name).relative_to(folder).as_posix()
 
 
 def _check_folders(source: Path, out: Path) -> None:
     if not source.is_dir():
         raise InputError(f"expected a folder of images, got {'a file' if source.exists() else 'nothing'}: {source}")
-    if out.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"expected an output folder outside of {source}, got {out}; originals are never touched")
     if out.is_file():
         raise InputError(f"expected an output folder, got a file: {out}")
+    inside, around = out.resolve(), source.resolve()
+    if inside.is_relative_to(around) or around.is_relative_to(inside):
+        raise InputError(
+            f"expected folders of which none is in the other, got {source} and {out}; originals are never touched"
+        )
+    _check_own(out)
+
+
+def _check_own(out: Path) -> None:
+    log = out / LOG
+    if log.is_file():
+        with _open_log(log, "r") as file:
+            own = file.readline().strip() == ",".join(COLUMNS)
+    else:
+        own = not out.exists() or all(path.name.startswith(".") for path in out.iterdir())
+    if not own:
+        raise InputError(f"expected a new or empty folder, or one of an earlier call, got other files in {out}")

@@ -1,0 +1,390 @@
+import csv
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from hemabridge.errors import InputError, ModelError, RunError
+from hemabridge.imaging.files import read_image
+from hemabridge.imaging.rescaled import RescaledStandardizer
+from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.training.snapshots import read_snapshot, write_snapshot
+from hemabridge.training.stopping import hold_folder
+from hemabridge.training.tensorfile import write_tensors
+from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.workflows.standardize import LOG, Standardized, find_snapshot, load_standardizer, standardize
+
+
+class CutError(Exception):
+    """Stands for whatever ends a process in the middle of a job."""
+
+
+def picture(seed: int, height: int = 33, width: int = 41) -> UInt8Image:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A tree of five images of odd sizes in several formats."""
+    folder = tmp_path / "in"
+    for number, name in enumerate(("a.png", "b/c.jpg", "b/c.png", "b/d/Name with Blanks.TIF", "ü.bmp")):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(number, 32 + number, 41 - number)).save(path)
+    return folder
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def outputs(folder: Path) -> set[str]:
+    return set(hashes(folder)) - {LOG, ".lock"}
+
+
+def statuses(done: Standardized) -> dict[str, str]:
+    return {row.path: row.status for row in done.rows}
+
+
+def log_of(out: Path) -> list[dict[str, str]]:
+    with (out / LOG).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
+def another_model(snapshot: Path, folder: Path, images: int = 16) -> Path:
+    tensors, header = read_snapshot(snapshot)
+    return write_snapshot(folder, images, 2.0, {k: t * 0.5 for k, t in tensors.items()}, None, header).path
+
+
+def test_as_many_files_come_out_as_went_in_under_the_same_names(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    before = hashes(images)
+    done = standardize(small_snapshot, images, tmp_path / "out")
+    assert outputs(tmp_path / "out") == set(before)
+    assert statuses(done) == dict.fromkeys(before, "restained")
+    assert done.count("restained") == len(done.rows) == 5
+    assert [row.path for row in done.rows] == sorted(before)
+    assert hashes(images) == before
+
+
+def test_each_file_is_what_the_model_makes_of_it_in_its_own_size_and_format(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    standardize(small_snapshot, images, tmp_path / "out")
+    model = RescaledStandardizer(NeuralStandardizer.from_snapshot(small_snapshot), 32 / 64)
+    for name in ("a.png", "ü.bmp", "b/d/Name with Blanks.TIF"):
+        original, restained = read_image(images / name), read_image(tmp_path / "out" / name)
+        np.testing.assert_array_equal(restained, model.standardize(original[None])[0])
+        assert restained.shape == original.shape
+        assert np.abs(restained.astype(int) - original).mean() > 5
+    with Image.open(tmp_path / "out" / "b/c.jpg") as opened:
+        assert (opened.format, opened.size) == ("JPEG", (40, 33))
+
+
+def test_a_crop_says_how_large_the_cells_are(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    standardize(small_snapshot, images, tmp_path / "out", crop_px=32)
+    original = read_image(images / "a.png")[None]
+    at_its_own_scale = NeuralStandardizer.from_snapshot(small_snapshot).standardize(original)[0]
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.png"), at_its_own_scale)
+    scaled = load_standardizer(small_snapshot, 128)
+    assert isinstance(scaled, RescaledStandardizer)
+    assert scaled.scale == 0.25
+
+
+def test_every_row_is_in_the_log_with_the_hashes_of_file_and_model(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    done = standardize(small_snapshot, images, tmp_path / "out")
+    rows = log_of(tmp_path / "out")
+    assert [(r["path"], r["status"], r["sha256"]) for r in rows] == [(r.path, r.status, r.sha256) for r in done.rows]
+    assert {r["path"]: r["sha256"] for r in rows} == hashes(images)
+    assert {r["model"] for r in rows} == {hashlib.sha256(small_snapshot.read_bytes()).hexdigest()}
+
+
+def test_bad_files_get_a_row_and_do_not_stop_the_job(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    whole = (images / "a.png").read_bytes()
+    (images / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (images / "empty.jpg").touch()
+    (images / "text.png").write_text("no image")
+    (images / "animated.gif").write_bytes(b"GIF89a")
+    (images / "dangling.png").symlink_to(images / "nowhere.png")
+    (images / "folder.png").symlink_to(images / "b")
+    os.mkfifo(images / "pipe.png")
+    Image.new("RGB", (1, 1)).save(images / "dot.png")
+    Image.new("RGB", (400, 1)).save(images / "line.png")
+    (images / "notes.txt").write_text("mine")
+    (images / "no_suffix").touch()
+    done = standardize(small_snapshot, images, tmp_path / "out")
+    failed = {row.path: row.reason for row in done.rows if row.status == "failed"}
+    assert set(failed) == {
+        *("animated.gif", "cut.png", "dangling.png", "dot.png", "empty.jpg", "folder.png", "line.png", "pipe.png"),
+        "text.png",
+    }
+    assert "the file is empty" in failed["empty.jpg"]
+    assert "found nothing" in failed["dangling.png"]
+    assert failed["dot.png"] == "expected a side of at least 5 pixels at the model's scale, got 1 x 1"
+    assert all(failed.values())
+    skipped = {row.path: row.reason for row in done.rows if row.status == "skipped"}
+    assert skipped == {
+        "no_suffix": "not the name of an image: no suffix",
+        "notes.txt": "not the name of an image: .txt",
+    }
+    assert done.count("restained") == 5
+    assert len(done.rows) == 16 == len(log_of(tmp_path / "out"))
+    assert len(outputs(tmp_path / "out")) == 5
+
+
+@pytest.mark.parametrize("side", [9, 10, 11, 12, 16])
+def test_small_images_are_taken_down_to_what_the_model_can_see(small_snapshot: Path, tmp_path: Path, side: int) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(picture(0, side, 50)).save(tmp_path / "in" / "a.png")
+    done = standardize(small_snapshot, tmp_path / "in", tmp_path / "out")
+    assert done.rows[0].status == ("failed" if side == 9 else "restained")  # at half the scale, 4.5 is rounded to 4
+
+
+def test_too_little_memory_for_one_image_does_not_stop_the_job(
+    small_snapshot: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = NeuralStandardizer.standardize
+
+    def standardize_little(self: NeuralStandardizer, given: UInt8Image) -> UInt8Image:
+        if given.shape[1] > 17:
+            raise RuntimeError("not enough memory: you tried to allocate")
+        return original(self, given)
+
+    monkeypatch.setattr(NeuralStandardizer, "standardize", standardize_little)
+    done = standardize(small_snapshot, images, tmp_path / "out")
+    large = ("b/d/Name with Blanks.TIF", "ü.bmp")
+    assert statuses(done) == dict.fromkeys(hashes(images), "restained") | dict.fromkeys(large, "failed")
+
+
+def test_images_of_every_kind_are_taken(small_snapshot: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    rgb = picture(0, 24, 40)
+    tifffile.imwrite(folder / "deep.tif", rgb.astype(np.uint16) * 257, photometric="rgb")
+    (folder / "deep.png").write_bytes(imagecodecs.png_encode(rgb.astype(np.uint16) * 257))
+    Image.fromarray(rgb).quantize(8).save(folder / "palette.png")
+    Image.fromarray(rgb[..., 0]).save(folder / "gray.png")
+    Image.fromarray(rgb).convert("CMYK").save(folder / "cmyk.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(rgb).save(folder / "turned.jpg", exif=exif)
+    done = standardize(small_snapshot, folder, tmp_path / "out")
+    assert set(statuses(done).values()) == {"restained"}
+    shapes = {path.name: read_image(path).shape for path in (tmp_path / "out").iterdir() if path.name[0] not in ".s"}
+    assert shapes.pop("turned.jpg") == (40, 24, 3)  # upright, as it is seen
+    assert set(shapes.values()) == {(24, 40, 3)}
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "deep.tif"), read_image(tmp_path / "out" / "deep.png"))
+    with Image.open(tmp_path / "out" / "turned.jpg") as opened:
+        assert dict(opened.getexif()) == {}
+
+
+def test_a_name_that_is_no_text_is_a_name(small_snapshot: Path, tmp_path: Path) -> None:
+    folder, name = tmp_path / "in", os.fsdecode(b'caf\xe9, "x"\n.png')
+    folder.mkdir()
+    Image.fromarray(picture(0)).save(folder / "plain.png")
+    shutil.copy(folder / "plain.png", folder / name)
+    assert standardize(small_snapshot, folder, tmp_path / "out").count("restained") == 2
+    assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "out" / "plain.png").read_bytes()
+    assert {row["path"] for row in log_of(tmp_path / "out")} == {name, "plain.png"}
+    before = (tmp_path / "out" / name).stat().st_mtime_ns
+    assert standardize(small_snapshot, folder, tmp_path / "out").count("restained") == 2
+    assert (tmp_path / "out" / name).stat().st_mtime_ns == before
+
+
+def test_a_second_call_does_nothing_again(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    first = standardize(small_snapshot, images, tmp_path / "out")
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("[!.]*") if path.name != LOG}
+    second = standardize(small_snapshot, images, tmp_path / "out")
+    assert second == first
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert len(log_of(tmp_path / "out")) == 5
+
+
+@pytest.mark.parametrize("torn", ["", "b/c.png,restai", '"b, c', "b/c.png,restained,,", "\0\0\n"])
+def test_a_cut_job_is_resumed_and_its_log_has_each_file_once(
+    small_snapshot: Path, images: Path, tmp_path: Path, torn: str
+) -> None:
+    def cut(_label: str, done: int, _total: int) -> None:
+        if done == 2:
+            raise CutError
+
+    with pytest.raises(CutError):
+        standardize(small_snapshot, images, tmp_path / "out", progress=cut)
+    assert outputs(tmp_path / "out") == {"a.png", "b/c.jpg"}
+    times = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in ("a.png", "b/c.jpg")}
+    with (tmp_path / "out" / LOG).open("a") as file:
+        file.write(torn)  # what a killed process left of its last line
+    done = standardize(small_snapshot, images, tmp_path / "out")
+    assert [row["path"] for row in log_of(tmp_path / "out")] == [row.path for row in done.rows]
+    assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in times} == times
+    standardize(small_snapshot, images, tmp_path / "whole")
+    assert {n: h for n, h in hashes(tmp_path / "out").items() if n != LOG} == {
+        n: h for n, h in hashes(tmp_path / "whole").items() if n != LOG
+    }
+
+
+def test_what_changed_is_done_again_and_nothing_else(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    standardize(small_snapshot, images, out)
+    before = hashes(out)
+    Image.fromarray(picture(77)).save(images / "a.png")
+    (out / "b/c.png").unlink()
+    kept = (out / "b/c.jpg").stat().st_mtime_ns
+    standardize(small_snapshot, images, out)
+    after = hashes(out)
+    assert after["a.png"] != before["a.png"]
+    assert after["b/c.png"] == before["b/c.png"]
+    assert (out / "b/c.jpg").stat().st_mtime_ns == kept
+
+
+def test_another_model_does_all_again(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    standardize(small_snapshot, images, out)
+    before = hashes(out)
+    standardize(another_model(small_snapshot, tmp_path), images, out)
+    assert [name for name in before if hashes(out)[name] == before[name] and name != ".lock"] == []
+    assert len({row["model"] for row in log_of(out)}) == 1
+
+
+def test_an_image_that_became_unreadable_leaves_no_older_output(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    standardize(small_snapshot, images, tmp_path / "out")
+    (images / "a.png").write_bytes(b"")
+    assert statuses(standardize(small_snapshot, images, tmp_path / "out"))["a.png"] == "failed"
+    assert not (tmp_path / "out" / "a.png").exists()
+    Image.fromarray(picture(0)).save(images / "a.png")
+    assert statuses(standardize(small_snapshot, images, tmp_path / "out"))["a.png"] == "restained"
+
+
+def test_a_file_that_vanishes_gets_a_row(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    def remove_the_next(_label: str, done: int, _total: int) -> None:
+        if done == 1:
+            (images / "b" / "c.jpg").unlink()
+
+    done = standardize(small_snapshot, images, tmp_path / "out", progress=remove_the_next)
+    assert statuses(done)["b/c.jpg"] == "failed"
+    assert done.count("restained") == 4
+
+
+@pytest.mark.parametrize("place", ["in", "in/out", "in/../in/deep/out", ".", "link/out"])
+def test_originals_are_never_in_danger(small_snapshot: Path, images: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "link").symlink_to(images)
+    (images / "in").mkdir()
+    shutil.copy(images / "a.png", images / "in" / "b.png")  # written to `.`, it would land among the originals
+    before = hashes(images)
+    with pytest.raises(InputError, match="originals are never touched"):
+        standardize(small_snapshot, images, tmp_path / place)
+    assert hashes(images) == before
+
+
+@pytest.mark.parametrize("name", ["a.png", LOG])
+def test_a_folder_with_other_files_is_left_alone(small_snapshot: Path, images: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    with pytest.raises(InputError, match="got other files in"):
+        standardize(small_snapshot, images, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_wrong_folders_are_refused(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a folder of images, got nothing"):
+        standardize(small_snapshot, tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(InputError, match="expected a folder of images, got a file"):
+        standardize(small_snapshot, images / "a.png", tmp_path / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="expected an output folder, got a file"):
+        standardize(small_snapshot, images, tmp_path / "file")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_listed_is_told(
+    small_snapshot: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = os.scandir
+
+    def scandir(path: str | Path) -> object:
+        if Path(path).name == "d":
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match="expected folders that can be listed"):
+        standardize(small_snapshot, images, tmp_path / "out")
+
+
+def test_an_empty_folder_gives_an_empty_log(small_snapshot: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    assert standardize(small_snapshot, tmp_path / "in", tmp_path / "out").rows == ()
+    assert log_of(tmp_path / "out") == []
+
+
+def test_two_jobs_do_not_share_a_folder(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    with hold_folder(tmp_path / "out"), pytest.raises(RunError, match="in use"):
+        standardize(small_snapshot, images, tmp_path / "out")
+
+
+def test_a_run_folder_means_its_last_snapshot_or_the_named_one(small_snapshot: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small_snapshot.parents[2], run)
+    later = another_model(small_snapshot, run / "translator" / "snapshots")
+    assert find_snapshot(small_snapshot) == small_snapshot
+    assert find_snapshot(run) == find_snapshot(run / "translator") == later
+    first = run / "translator" / "snapshots" / small_snapshot.name
+    assert find_snapshot(run, small_snapshot.stem) == first
+    with pytest.raises(ModelError, match=r"expected one of the snapshots epoch-0001, epoch-0002, got 'best'"):
+        find_snapshot(run, "best")
+    with pytest.raises(ModelError, match="got none at"):
+        find_snapshot(tmp_path / "nowhere")
+
+
+def test_what_is_no_translator_is_refused(images: Path, tmp_path: Path) -> None:
+    write_tensors(tmp_path / "classifier.safetensors", {"raw/w": torch.zeros(1)}, {"kind": "classifier"})
+    for name, told in (("classifier.safetensors", "got that of a classifier"), ("in/a.png", "safetensors file")):
+        with pytest.raises(ModelError, match=told):
+            standardize(tmp_path / name, images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": None},
+        {"config": {"crop_px": 31}},
+        {"config": {"model": {"generator": {"blocks": 2}}}},
+        {"source_crop_px": 0},
+        {"source_crop_px": "wide"},
+        {"source_crop_px": None},
+        {"source_crop_px": -64},
+    ],
+    ids=str,
+)
+def test_a_damaged_snapshot_is_refused_before_anything_is_written(
+    small_snapshot: Path, images: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    tensors, header = read_snapshot(small_snapshot)
+    path = write_snapshot(tmp_path, 8, 1.0, tensors, None, header | change).path
+    with pytest.raises((ModelError, InputError), match="expected"):
+        standardize(path, images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_progress_is_told_of_each_file(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    calls: list[tuple[str, int, int]] = []
+    standardize(small_snapshot, images, tmp_path / "out", progress=lambda *call: calls.append(call))
+    assert calls == [("re-staining", number, 5) for number in range(1, 6)]
