@@ -1,0 +1,86 @@
+"""What the documents tell a reader to type must work, and nothing that can be typed may be missing from them."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from hemabridge.cli.app import app
+from hemabridge.translators.config import PRESETS
+from hemabridge.workflows.recipe import read_recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PROGRAM = typer.main.get_command(app)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    for path in DOCUMENTS:
+        for found in BLOCK.finditer(path.read_text(encoding="utf-8")):
+            if found[1] == language:
+                yield path.name, found[2]
+
+
+def typed_lines() -> list[tuple[str, str]]:
+    lines = [(name, line) for name, block in blocks("") for line in block.splitlines()]
+    return [(name, line) for name, line in lines if line.startswith("hemabridge ")]
+
+
+COMMANDS = typed_lines()
+RECIPES = [(name, text) for name, text in blocks("toml") if text.startswith("kind = ")]
+
+
+def test_the_documents_hold_commands_and_recipes() -> None:
+    assert len(COMMANDS) >= 10
+    assert len(RECIPES) >= 4
+
+
+@pytest.mark.parametrize(("document", "line"), COMMANDS, ids=[line for _, line in COMMANDS])
+def test_every_command_of_the_documents_can_be_parsed(document: str, line: str) -> None:
+    _, name, *arguments = shlex.split(line, comments=True)
+    command = PROGRAM.commands[name]  # type: ignore[attr-defined]
+    context = command.make_context(name, arguments)
+    assert context.info_name == name
+
+
+@pytest.mark.parametrize(("document", "text"), RECIPES, ids=[f"{name} {i}" for i, (name, _) in enumerate(RECIPES)])
+def test_every_recipe_of_the_documents_is_accepted(document: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    assert text.startswith(f'kind = "{read_recipe(path).kind}"')
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.name)
+def test_every_recipe_that_comes_along_is_accepted(path: Path) -> None:
+    assert read_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAM.commands))  # type: ignore[attr-defined]
+def test_every_command_is_documented_and_explains_itself(name: str) -> None:
+    command = PROGRAM.commands[name]  # type: ignore[attr-defined]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    assert f"hemabridge {name}" in text
+    assert command.help
+    for parameter in command.params:
+        assert parameter.name == "help" or parameter.help, f"{name} {parameter.name}"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_described(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+
+
+def test_every_file_that_a_document_names_exists() -> None:
+    missing = []
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        links = [link for link in LINK.findall(text) if "://" not in link]
+        missing += [f"{path.name}: {link}" for link in links if not (path.parent / link).exists()]
+        named = set(re.findall(r"`((?:src|docs|tests|benchmarks|recipes)/[\w./-]+)[`:]", text))
+        missing += [f"{path.name}: {name}" for name in named if not (ROOT / name).exists()]
+    assert missing == []
