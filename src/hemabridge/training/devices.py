@@ -4,6 +4,8 @@ import os
 
 from lightning_fabric import Fabric
 
+from hemabridge.errors import RunError
+
 
 def start_fabric(device: str = "auto") -> Fabric:
     """Return Fabric on one device, or on as many processes as `torchrun` started.
@@ -17,3 +19,16 @@ def start_fabric(device: str = "auto") -> Fabric:
     fabric = Fabric(accelerator=device, devices=local, num_nodes=world // local, strategy="ddp")
     fabric.launch()
     return fabric
+
+
+def one_process(fabric: Fabric, work: str) -> None:
+    """Make sure that nobody started several processes for work that one does.
+
+    Raises:
+        RunError: there are several.
+    """
+    if fabric.world_size > 1:
+        raise RunError(
+            f"expected one process for {work}, got {fabric.world_size}; start it without torchrun "
+            "(the training of a translator takes several)"
+        )

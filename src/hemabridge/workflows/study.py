@@ -12,6 +12,7 @@ from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.classifiers.network import load_start, new_network
 from hemabridge.classifiers.protocol import Classifier, align_classes
 from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.errors import RecipeError
@@ -20,6 +21,7 @@ from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import atomic_write, write_image
 from hemabridge.progress import Progress, prefixed, silent
 from hemabridge.report.report import write_study_report
+from hemabridge.training.devices import one_process
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.stopping import hold_folder
 from hemabridge.translators.train import train_translator
@@ -46,6 +48,7 @@ def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progr
         HemabridgeError: something else that the message explains.
     """
     fabric = fabric or Fabric(accelerator="auto", devices=1)
+    one_process(fabric, "a study")
     with hold_folder(out):
         return Study(recipe, out, fabric, progress).run()
 
@@ -68,6 +71,8 @@ class Study:
     def run(self) -> StudyResults:
         """Do all stages that are not done, and write what was found."""
         describe_run(self.out, self.recipe, str(self.fabric.device))
+        for wish in self.recipe.classifiers:
+            self._check(wish)
         classifiers = {wish.name: self._classifier(wish) for wish in self.recipe.classifiers}
         restained = self._restain(self._translator())
         predictions = [p for name, classifier in classifiers.items() for p in self._test(name, classifier, restained)]
@@ -105,6 +110,15 @@ class Study:
 
     # Block 2, first half: classifiers of the target site.
 
+    def _check(self, wish: ClassifierRecipe) -> None:
+        """Find out before hours of training, not after, that a classifier cannot be had."""
+        if wish.train is None:
+            self._classifier(wish)
+        else:
+            network = new_network(wish.train.architecture, wish.train.size_px, len(self.classes))
+            if wish.train.weights is not None:
+                load_start(network, wish.train.architecture, wish.train.weights)
+
     def _classifier(self, wish: ClassifierRecipe) -> Classifier:
         if wish.external is not None:
             return align_classes(load_external(wish.external), self.classes)
@@ -138,14 +152,7 @@ class Study:
             "seed": self.recipe.seed,
         }
         folder = self.stages.run("translator", inputs, self._train_translator)
-        snapshots = {snapshot.epoch: snapshot for snapshot in list_snapshots(folder)}
-        missing = [epoch for epoch in self.recipe.tested_epochs if epoch not in snapshots]
-        if missing:
-            raise RecipeError(
-                f"expected tested_epochs among the snapshots' epochs {sorted(snapshots)}, got {missing}; "
-                "change tested_epochs, or snapshot_every_epochs of the translator"
-            )
-        return [snapshots[epoch] for epoch in self.recipe.tested_epochs]
+        return tested_snapshots(list_snapshots(folder), self.recipe.tested_epochs, config.batch_size)
 
     def _train_translator(self, folder: Path) -> None:
         config = self.recipe.translator
@@ -166,7 +173,7 @@ class Study:
         for snapshot in snapshots:
             folder = self.stages.run(
                 f"restained/{snapshot.name}",
-                {"translator": self.stages.key("translator"), "size_px": size_px},
+                {"translator": self.stages.key("translator"), "cells": self.source.listed(), "size_px": size_px},
                 lambda f, s=snapshot: restain(  # type: ignore[misc]
                     s,
                     {part: self.cells(SOURCE, (part,), size_px) for part in ("train", "test")},
@@ -223,7 +230,7 @@ class Study:
         inputs = {
             "again": again.model_dump(),
             "classifier": self.stages.key(first),
-            "cells": self.source.described(),
+            "cells": self.source.listed(),
             "translator": None if snapshot is None else self.stages.key(f"restained/{snapshot}"),
         }
         folder = self.stages.run(f"again/{folder_name(wish.name)}/{snapshot or images}", inputs, work)
@@ -251,3 +258,24 @@ class Study:
             truth=cells.labels,
             probabilities=classifier.probabilities(cells.images),
         )
+
+
+def tested_snapshots(snapshots: Sequence[Snapshot], epochs: Sequence[int], batch_size: int) -> list[Snapshot]:
+    """Return the snapshot of each epoch: that of the batch which completed it.
+
+    Raises:
+        RecipeError: an epoch has none.
+    """
+    found = {epoch: s for epoch in epochs for s in snapshots if _is_of(s, epoch, batch_size)}
+    missing = [epoch for epoch in epochs if epoch not in found]
+    if missing:
+        raise RecipeError(
+            f"expected tested_epochs among the snapshots' epochs {[s.epoch for s in snapshots]}, got {missing}; "
+            "change tested_epochs, or snapshot_every_epochs of the translator"
+        )
+    return [found[epoch] for epoch in epochs]
+
+
+def _is_of(snapshot: Snapshot, epoch: int, batch_size: int) -> bool:
+    epoch_images = round(snapshot.images / snapshot.epoch)
+    return 0 <= snapshot.images - epoch * epoch_images < batch_size

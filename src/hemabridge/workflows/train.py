@@ -6,6 +6,8 @@ from lightning_fabric import Fabric
 
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.progress import Progress, silent
+from hemabridge.training.devices import one_process
+from hemabridge.training.loop import CHECKPOINT_FOLDER
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.recipe import ClassifierTrainingRecipe, TranslatorRecipe
@@ -30,7 +32,9 @@ def train(
         HemabridgeError: something else that the message explains.
     """
     fabric = fabric or Fabric(accelerator="auto", devices=1)
-    describe_run(out, recipe, str(fabric.device))
+    # A run that has a checkpoint is described already, and may be the run of another recipe.
+    if fabric.global_rank == 0 and not (out / CHECKPOINT_FOLDER).exists():
+        describe_run(out, recipe, str(fabric.device))
     if isinstance(recipe, TranslatorRecipe):
         return _train_translator(recipe, out, fabric, progress)
     return _train_classifier(recipe, out, fabric, progress)
@@ -45,6 +49,7 @@ def _train_translator(recipe: TranslatorRecipe, out: Path, fabric: Fabric, progr
 def _train_classifier(
     recipe: ClassifierTrainingRecipe, out: Path, fabric: Fabric, progress: Progress
 ) -> list[Snapshot]:
+    one_process(fabric, "the training of a classifier")
     manifest = read_site(recipe.site, progress)
     classes = recipe.classes or tuple(sorted(set(manifest.column("class")) - {""}))
     stages = Stages(out)
