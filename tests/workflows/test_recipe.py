@@ -1,3 +1,4 @@
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -5,6 +6,7 @@ from typing import Any
 
 import pytest
 import tomli_w
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from hemabridge.workflows.recipe import (
     expect_kind,
     read_recipe,
 )
+from hemabridge.workflows.run_folder import describe_run
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -120,8 +123,11 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ({"source": {"site": "there", "folder": "f", "manifest": "m"}}, "expected either folder or manifest"),
         ({"source": {"site": "there", "folder": "f", "crop_px": 0}}, "source.crop_px"),
         ({"source": None}, "source: Field required"),
-        ({"target_parts": {"train": 1.0}}, "expected the parts train and test in target_parts"),
-        ({"source_parts": {"learn": 0.5, "test": 0.5}}, "expected the parts train and test in source_parts"),
+        ({"target_parts": {"train": 1.0}}, "target_parts: Value error, expected at least"),
+        (
+            {"source_parts": {"learn": 0.5, "test": 0.5}},
+            "source_parts: Value error, expected at least the parts train and",
+        ),
         ({"source_parts": {"train": "half", "test": 0.5}}, "source_parts.train"),
         ({"translator": {"crop_px": 30, "load_px": 40}}, "multiple of 4"),
         ({"translator": {"crop_px": 64, "load_px": 40}}, "expected crop_px <= load_px"),
@@ -276,6 +282,19 @@ def test_other_kinds_of_recipes(tmp_path: Path) -> None:
     assert classifier.classifier.architecture == "resnet34"
     with pytest.raises(RecipeError, match="another kind, got kind = 'classifier'"):
         expect_kind(classifier, StudyRecipe)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("changes", [[], ["again=false"]], ids=["as it is", "without again"])
+def test_a_run_folder_holds_the_recipe_in_full(path: Path, changes: list[str], tmp_path: Path) -> None:
+    if "study" not in path.read_text():
+        changes = []
+    recipe = read_recipe(path, changes)
+    describe_run(tmp_path / "deep" / "run", recipe, "cpu")
+    assert read_recipe(tmp_path / "deep" / "run" / "recipe.toml") == recipe
+    run = json.loads((tmp_path / "deep" / "run" / "run.json").read_text())
+    assert run["device"] == "cpu"
+    assert run["versions"]["torch"] == torch.__version__.split("+")[0] or run["versions"]["torch"] == torch.__version__
 
 
 def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:

@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import ExternalConfig
@@ -20,6 +30,12 @@ def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
     return (folder / path).resolve()
 
 
+def _for_training_and_tests(parts: dict[str, float]) -> dict[str, float]:
+    if not {"train", "test"} <= parts.keys():
+        raise ValueError("expected at least the parts train and test")
+    return parts
+
+
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise ValueError("expected each class once")
@@ -31,6 +47,8 @@ RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """What both NumPy and PyTorch take for a seed."""
 ClassNames = Annotated[tuple[str, ...], AfterValidator(_each_once)]
+Parts = Annotated[dict[str, float], AfterValidator(_for_training_and_tests)]
+"""Which share of a site's cells goes to which part."""
 RunName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 """Letters, digits, hyphens and dots: it is a folder's name too."""
 
@@ -104,7 +122,7 @@ class ClassifierTrainingRecipe(BaseModel):
     classes: ClassNames = Field((), description="all classes of the site if not given")
     size_px: int = Field(96, ge=16, le=2048)
     site: SiteRecipe
-    parts: dict[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    parts: Parts = {"train": 0.8, "validation": 0.1, "test": 0.1}
     classifier: ClassifierConfig
 
 
@@ -130,8 +148,8 @@ class StudyRecipe(BaseModel):
     truth: SiteRecipe | None = Field(
         None, description="the source's cells as the target would show them; simulations only"
     )
-    target_parts: dict[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
-    source_parts: dict[str, float] = {"train": 0.5, "test": 0.5}
+    target_parts: Parts = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    source_parts: Parts = {"train": 0.5, "test": 0.5}
     translator: TranslatorConfig = TranslatorConfig()
     tested_epochs: tuple[int, ...] = Field((10, 15, 20, 25, 200), min_length=1, description="the snapshots to test")
     classifiers: tuple[ClassifierRecipe, ...] = Field(min_length=1)
@@ -139,12 +157,14 @@ class StudyRecipe(BaseModel):
         AgainRecipe(), description="the second fine-tuning; leave it out with again = false"
     )
 
-    @model_validator(mode="after")
-    def _check_parts(self) -> Self:
-        for name, parts in (("target_parts", self.target_parts), ("source_parts", self.source_parts)):
-            if not {"train", "test"} <= parts.keys():
-                raise ValueError(f"expected the parts train and test in {name}, got {', '.join(parts) or 'none'}")
-        return self
+    @field_validator("again", mode="before")
+    @classmethod
+    def _read_again(cls, value: Any) -> Any:
+        return None if value is False else value
+
+    @field_serializer("again")
+    def _write_again(self, value: AgainRecipe | None) -> dict[str, Any] | Literal[False]:
+        return False if value is None else value.model_dump()  # TOML knows no None
 
     @model_validator(mode="after")
     def _check_tested_epochs(self) -> Self:
@@ -197,8 +217,6 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"expected kind = one of {', '.join(map(repr, KINDS))}, got {kind!r} in {path}")
     if isinstance(data.get("translator"), dict):
         data["translator"] = _with_preset(data["translator"])
-    if data.get("again") is False:
-        data["again"] = None
     try:
         return KINDS[kind].model_validate(data, context={"folder": path.parent})
     except ValidationError as error:

@@ -14,7 +14,7 @@ from hemabridge.data.cells import CellSet, estimate_crop_px, load_cells
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest, read_manifest, with_hashes, write_manifest
 from hemabridge.data.splits import check_split, split
-from hemabridge.errors import ManifestError
+from hemabridge.errors import InputError, ManifestError
 from hemabridge.progress import Progress, silent
 from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
 from hemabridge.workflows.stages import Stages, folder_name
@@ -44,6 +44,10 @@ class Site:
         """Return what identifies the site's cells: file hashes, classes, parts and scale; JSON."""
         rows = zip(*(self.manifest.column(name) for name in ("sha256", "class", "split")), strict=True)
         return {"site": self.name, "crop_px": self.crop_px, "cells": sorted(list(row) for row in rows)}
+
+    def listed(self) -> list[list[str]]:
+        """Return path and hash of each cell in their order, which is that of all arrays made of them; JSON."""
+        return [list(row) for row in zip(self.manifest.column("path"), self.manifest.column("sha256"), strict=True)]
 
 
 def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
@@ -164,13 +168,16 @@ def with_manifests(
 
     Raises:
         ManifestError: a manifest holds several sites.
+        InputError: a root is given without its manifest.
     """
+    if (source_root and not source) or (target_root and not target):
+        raise InputError("expected --source-root with --source, and --target-root with --target; got a root alone")
     changes: dict[str, SiteRecipe | None] = {}
-    if source is not None:
-        changes |= {"source": _site_of(source, source_root), "truth": None}
-    if target is not None:
-        changes["target"] = _site_of(target, target_root)
     try:
+        if source is not None:
+            changes |= {"source": _site_of(source, source_root), "truth": None}
+        if target is not None:
+            changes["target"] = _site_of(target, target_root)
         return StudyRecipe.model_validate({**dict(recipe), **changes})
     except ValidationError as error:
         raise ManifestError(f"expected two different sites, got {source} and {target}: {error}") from error
