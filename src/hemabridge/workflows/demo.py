@@ -58,7 +58,7 @@ def demo_recipe(target: Path, source: Path) -> StudyRecipe:
                 name="ResNet18 focal", train=ClassifierConfig(architecture="resnet18", loss="focal", epochs=8)
             ),
         ),
-        again=AgainRecipe(epochs=4),
+        again=AgainRecipe(epochs=10),
     )
 
 

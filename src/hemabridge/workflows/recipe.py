@@ -94,8 +94,10 @@ class AgainRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(8, ge=1)
-    learning_rate: float = Field(5e-4, gt=0, description="peak rate of the 1cycle schedule")
+    epochs: int = Field(15, ge=1)
+    rate_share: float = Field(
+        0.3, gt=0, le=1, description="peak of its 1cycle schedule, as a share of the first fine-tuning's"
+    )
 
 
 class TranslatorRecipe(BaseModel):

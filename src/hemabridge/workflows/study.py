@@ -24,6 +24,7 @@ from hemabridge.report.report import write_study_report
 from hemabridge.training.devices import one_process
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.stopping import hold_folder
+from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.workflows.restained import Restained, read_restained, restain
@@ -216,7 +217,8 @@ class Study:
         assert again is not None  # the caller's check
         assert wish.train is not None
         start = list_snapshots(self.out / first)[-1].path
-        config = wish.train.model_copy(update={**again.model_dump(), "frozen_epochs": 0})
+        rate = again.rate_share * read_header(start)["learning_rate"]
+        config = wish.train.model_copy(update={"epochs": again.epochs, "learning_rate": rate, "frozen_epochs": 0})
 
         def work(folder: Path) -> None:
             progress = prefixed(self.progress, f"{wish.name} again on {snapshot or images}")
