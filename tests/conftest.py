@@ -71,3 +71,65 @@ def small_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     about = {"kind": "translator", "config": config.model_dump(mode="json"), "source_crop_px": 64, "seen": []}
     folder = tmp_path_factory.mktemp("run") / "translator" / "snapshots"
     return write_snapshot(folder, 8, 1.0, raw, None, about).path
+
+
+SMALL_STUDY = """
+kind = "study"
+name = "small"
+classes = ["neutrophil", "lymphocyte"]
+size_px = 32
+tested_epochs = [1, 2]
+target_parts = {{ train = 0.6, test = 0.4 }}
+source_parts = {{ train = 0.5, test = 0.5 }}
+
+[target]
+site = "clinic-like"
+manifest = "{hospitals}/clinic-like/manifest.csv"
+
+[source]
+site = "yellow-field"
+manifest = "{hospitals}/yellow-field/manifest.csv"
+
+[truth]
+site = "truth"
+manifest = "{hospitals}/truth/manifest.csv"
+
+[translator]
+load_px = 36
+crop_px = 32
+epoch_images = 5
+constant_epochs = 1
+decay_epochs = 1
+snapshot_every_epochs = 1
+model = {{ generator = {{ channels = 4, blocks = 1 }}, judge = {{ channels = 4, layers = 1 }} }}
+
+[[classifiers]]
+name = "Small net"
+train = {{ architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3, batch_size = 8 }}
+
+[[classifiers]]
+name = "Given (external)"
+
+[classifiers.external]
+file = "given.safetensors"
+architecture = "test_resnet"
+classes = ["lymphocyte", "blast", "neutrophil"]
+preprocessing = {{ size_px = 32 }}
+
+[again]
+epochs = 1
+"""
+
+
+@pytest.fixture
+def small_study(hospitals: Path, tmp_path: Path) -> Path:
+    """The recipe of a study of some seconds: one classifier that it trains, and one that comes as a file beside it."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), tmp_path / "given.safetensors")
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL_STUDY.format(hospitals=hospitals), encoding="utf-8")
+    return path

@@ -289,7 +289,7 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
         place = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             name = str(problem["loc"][-1])
-            lines.append(f"  unknown key {place}{_nearest(name, _all_keys(kind))}")
+            lines.append(f"  unknown key {place}{_nearest(name, _all_keys(kind) - {name})}")
         else:
             lines.append(f"  {place or 'the recipe'}: {problem['msg']} (got {str(problem['input'])[:80]!r})")
     return "\n".join(lines)
