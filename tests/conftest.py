@@ -121,15 +121,15 @@ epochs = 1
 """
 
 
-@pytest.fixture
-def small_study(hospitals: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def small_study(hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recipe of a study of some seconds: one classifier that it trains, and one that comes as a file beside it."""
     import timm
     import torch
     from safetensors.torch import save_file
 
+    folder = tmp_path_factory.mktemp("recipe")
     torch.manual_seed(1)
-    save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), tmp_path / "given.safetensors")
-    path = tmp_path / "small.toml"
-    path.write_text(SMALL_STUDY.format(hospitals=hospitals), encoding="utf-8")
-    return path
+    save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), folder / "given.safetensors")
+    (folder / "small.toml").write_text(SMALL_STUDY.format(hospitals=hospitals), encoding="utf-8")
+    return folder / "small.toml"

@@ -31,7 +31,14 @@ from hemabridge.workflows.restained import Restained, read_restained, restain
 from hemabridge.workflows.run_folder import describe_run, versions
 from hemabridge.workflows.sites import prepare_site, read_site, shared_classes
 from hemabridge.workflows.stages import Stages, folder_name
-from hemabridge.workflows.study_results import collect, draw_figure_4, study_facts, study_pictures
+from hemabridge.workflows.study_results import (
+    collect,
+    draw_figure_4,
+    loss_curves,
+    structure_facts,
+    study_facts,
+    study_pictures,
+)
 
 Which = Literal["source", "target"]
 SOURCE, TARGET = "source", "target"
@@ -86,6 +93,7 @@ class Study:
         test, home = self.cells(SOURCE, ("test",), size_px), self.cells(TARGET, ("test",), size_px)
         truth = self._truth(test)
         facts = study_facts(self.recipe, self.source, self.target, restained)
+        facts |= structure_facts(test, restained)
         facts |= {f"seconds, {name}": seconds for name, seconds in self.stages.seconds().items()}
         results = collect(self.recipe, self.classes, predictions, test, restained, truth, facts | versions())
         write_predictions(predictions, self.classes, self.out / "predictions.csv")
@@ -93,7 +101,8 @@ class Study:
             temporary.write_text(results.to_json(), encoding="utf-8")
         picture = draw_figure_4(self.classes, test, restained, home, truth)
         write_image(self.out / "figure-4.png", picture)
-        shown = study_pictures(self.classes, test, restained, home, truth)
+        losses = loss_curves(self.out / "translator" / "events.jsonl")
+        shown = study_pictures(self.classes, test, restained, home, truth, losses)
         write_study_report(results, shown, self.out / "report.html")
         return results
 
@@ -153,7 +162,7 @@ class Study:
             "seed": self.recipe.seed,
         }
         folder = self.stages.run("translator", inputs, self._train_translator)
-        return tested_snapshots(list_snapshots(folder), self.recipe.tested_epochs, config.batch_size)
+        return snapshots_of(list_snapshots(folder), self.recipe.tested_epochs, config.batch_size)
 
     def _train_translator(self, folder: Path) -> None:
         config = self.recipe.translator
@@ -262,7 +271,7 @@ class Study:
         )
 
 
-def tested_snapshots(snapshots: Sequence[Snapshot], epochs: Sequence[int], batch_size: int) -> list[Snapshot]:
+def snapshots_of(snapshots: Sequence[Snapshot], epochs: Sequence[int], batch_size: int) -> list[Snapshot]:
     """Return the snapshot of each epoch: that of the batch which completed it.
 
     Raises:
