@@ -9,7 +9,7 @@ demo: $(INSTALLED)  ## the whole story on two simulated hospitals, ending with r
 	$(BIN)/hemabridge demo
 
 test: check  ## all tests, slow ones included
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2
 
 check: $(INSTALLED)  ## format, lint, types, import contract, fast tests
 	$(BIN)/ruff format --check .
@@ -19,8 +19,8 @@ check: $(INSTALLED)  ## format, lint, types, import contract, fast tests
 	$(BIN)/pytest -m "not slow" -n 2
 
 bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real images need ../shared/data
-	$(BIN)/python benchmarks/nucleus_dice.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/nucleus_dice.py
 
 format: $(INSTALLED)  ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -182,3 +182,18 @@ def test_the_two_copies_in_the_tecom_images_stay_together(shared_data: Path) -> 
     for seed in range(5):
         done = parts_by_path(split(manifest, PARTS, seed=seed))
         assert done["lymphocyte/112.bmp"] == done["lymphocyte/139.bmp"]
+
+
+def test_a_few_unlabelled_images_need_not_be_in_every_part() -> None:
+    classes = ["a"] * 20 + ["b"] * 20 + [""]
+    table = make_manifest(
+        {
+            "path": [f"{i}.png" for i in range(41)],
+            "site": ["s"] * 41,
+            "class": classes,
+            "sha256": [f"{i:064x}" for i in range(41)],
+        },
+        Path("images"),
+    )
+    done = split(table, {"train": 0.5, "test": 0.5}, seed=0)
+    assert sorted(done.column("split")).count("train") in {20, 21}

@@ -191,3 +191,10 @@ def test_two_processes_cannot_hold_one_folder(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_snapshots_and_checkpoints_may_be_read_by_whom_other_files_may(tmp_path: Path) -> None:
+    fit(toy_training()[1], tmp_path, cpu())
+    (tmp_path / "plain").touch()
+    modes = {path.stat().st_mode for path in [tmp_path / "plain", *tmp_path.rglob("*.safetensors")]}
+    assert len(modes) == 1

@@ -226,12 +226,11 @@ def _assign(units: Sequence[_Unit], fractions: Mapping[str, float]) -> list[str]
 def _check_classes(manifest: Manifest, parts: Sequence[str]) -> None:
     rows = zip(manifest.column("site"), manifest.column("class"), manifest.column("split"), strict=True)
     counts = Counter(rows)
-    for site, name in sorted({(site, name) for site, name, _ in counts}):
+    for site, name in sorted({(site, name) for site, name, _ in counts if name}):
         empty = [part for part in parts if not counts[site, name, part]]
         if empty:
             total = sum(counts[site, name, part] for part in parts)
-            what = f"class {name!r}" if name else "unlabelled images"
             raise SplitError(
-                f"expected cells of {what} of site {site!r} in every part, got none in {' and '.join(empty)} "
+                f"expected cells of class {name!r} of site {site!r} in every part, got none in {' and '.join(empty)} "
                 f"({total} in all); leave that class out, or use fewer parts or another group"
             )

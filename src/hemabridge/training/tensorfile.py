@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hemabridge.errors import ModelError
@@ -19,7 +19,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     """Write tensors and a JSON header; the file appears whole or not at all."""
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        save_file(whole, temporary, {HEADER: json.dumps(header)})
+        # Not save_file, whose files only their owner may read.
+        temporary.write_bytes(save(whole, {HEADER: json.dumps(header)}))
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,16 @@ from hemabridge.evaluation.results import Closeness, StudyResults
 from hemabridge.evaluation.rows import make_confusion, make_row, paired_tests, work_out_mode
 from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.metrics.closeness import mean_delta_e_2000, psnr_db
-from hemabridge.report.pictures import CellStrip, StudyPictures
+from hemabridge.metrics.closeness import gradient_correlation, luminance_ssim, mean_delta_e_2000, psnr_db
+from hemabridge.report.pictures import CellStrip, LossCurve, StudyPictures
+from hemabridge.training.events import read_events
 from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.restained import Restained
 from hemabridge.workflows.sites import Site
 
 STRIPS_PER_CLASS = 3
 FIGURE_CELLS_PER_CLASS = 2
+LOSS_POINTS = 60
 
 
 def collect(
@@ -100,8 +103,42 @@ def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequ
     return facts
 
 
+def structure_facts(test: CellSet, restained: Sequence[Restained]) -> dict[str, str]:
+    """Say how much of each cell's structure re-staining kept: medians and 5th percentiles over the test cells.
+
+    SSIM of the luminance and correlation of the gradients, input against output; 1 is all of it.
+    """
+    facts = {}
+    for r in restained:
+        ssim = luminance_ssim(r.test.images, test.images)
+        gradients = gradient_correlation(r.test.images, test.images)
+        facts[f"structure kept, {r.name}"] = (
+            f"luminance SSIM {np.median(ssim):.3f} (5th percentile {np.percentile(ssim, 5):.3f}), "
+            f"gradient correlation {np.median(gradients):.3f} ({np.percentile(gradients, 5):.3f}), n = {len(test)}"
+        )
+    return facts
+
+
+def loss_curves(events: Path, points: int = LOSS_POINTS) -> tuple[LossCurve, ...]:
+    """Return the translator's losses as means over `points` equal stretches of its training."""
+    steps = read_events(events, "step")
+    if not steps:
+        return ()
+    stretches = np.array_split(np.arange(len(steps)), min(points, len(steps)))
+    seen = tuple(int(steps[places[-1]]["images"]) for places in stretches)
+    return tuple(
+        LossCurve(name, seen, tuple(float(np.mean([steps[i]["losses"][name] for i in places])) for places in stretches))
+        for name in steps[0]["losses"]
+    )
+
+
 def study_pictures(
-    classes: tuple[str, ...], test: CellSet, restained: Sequence[Restained], target: CellSet, truth: CellSet | None
+    classes: tuple[str, ...],
+    test: CellSet,
+    restained: Sequence[Restained],
+    target: CellSet,
+    truth: CellSet | None,
+    losses: tuple[LossCurve, ...] = (),
 ) -> StudyPictures:
     """Choose the cells that the report shows: the same number of each class, the first ones by path, at both sites."""
     places = _first_of_each_class(test, STRIPS_PER_CLASS)
@@ -116,7 +153,7 @@ def study_pictures(
         for i in places
     )
     shown = _first_of_each_class(target, STRIPS_PER_CLASS)
-    return StudyPictures(cells=strips, target_cells=tuple(target.images[i] for i in shown))
+    return StudyPictures(cells=strips, target_cells=tuple(target.images[i] for i in shown), losses=losses)
 
 
 def draw_figure_4(
