@@ -19,7 +19,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 from statsmodels.stats.proportion import proportion_confint
 
-from hemabridge.data.manifest import make_manifest, read_manifest, write_manifest
+from hemabridge.data.manifest import read_manifest, write_manifest
 from hemabridge.errors import HemabridgeError, ManifestError, ModelError, RecipeError, RunError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import read_image
@@ -27,6 +27,7 @@ from hemabridge.training.devices import start_fabric
 from hemabridge.training.snapshots import Snapshot
 from hemabridge.training.stopping import hold_folder
 from hemabridge.training.tensorfile import read_header
+from hemabridge.workflows.index import index
 from hemabridge.workflows.recipe import StudyRecipe, expect_kind, read_recipe
 from hemabridge.workflows.sites import with_manifests
 from hemabridge.workflows.stages import DONE
@@ -283,17 +284,14 @@ def test_another_seed_does_all_again(
 
 
 def test_renamed_files_are_still_the_same_cells(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
-    """Names decide the order of the cells, and re-stained cells are kept in that order."""
+    """Re-stained cells are kept in the order of the manifest, which is that of the names."""
     first, second = hospitals / "yellow-field", tmp_path / "renamed"
     manifest = read_manifest(first / "manifest.csv")
-    backwards = sorted(manifest.column("path"), reverse=True)
-    names = {path: f"{Path(path).parent.name}/{place:03d}.png" for place, path in enumerate(backwards)}
-    for path, name in names.items():
-        (second / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(first / path, second / name)
-    columns = {name: manifest.column(name) for name in ("site", "class", "sha256", "crop_px")}
-    columns["path"] = [names[path] for path in manifest.column("path")]
-    write_manifest(make_manifest(columns, second), second / "manifest.csv")
+    for place, path in enumerate(sorted(manifest.column("path"), reverse=True)):
+        name = second / Path(path).parent / f"{place:03d}.png"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(first / path, name)
+    index(second, "yellow-field", crop_px=32)
 
     before, first_calls = probabilities_of_restained(small_study, first, tmp_path / "out")
     after, second_calls = probabilities_of_restained(small_study, second, tmp_path / "out")
