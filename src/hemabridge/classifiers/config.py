@@ -16,9 +16,9 @@ def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
 WeightsFile = Annotated[Path, AfterValidator(_beside_the_recipe)]
 """A file. In a recipe its path is relative to the recipe's own folder (the validation context's `folder`)."""
 
-FROM_SCRATCH: dict[str, int] = {"epochs": 12, "frozen_epochs": 0}
-"""Lengths for random initial weights."""
-PRETRAINED: dict[str, int] = {"epochs": 4, "frozen_epochs": 1}
+FROM_SCRATCH: dict[str, int] = {"epochs": 5, "frozen_epochs": 0}
+"""Lengths for random initial weights: enough for a few thousand cells of four classes; give small sets more epochs."""
+PRETRAINED: dict[str, int] = {"epochs": 3, "frozen_epochs": 1}
 """Lengths for weights that were learned elsewhere: the new head first, then everything."""
 
 
@@ -48,7 +48,7 @@ class ClassifierConfig(BaseModel):
         description="where training starts: random weights if not given, a safetensors file with timm's keys, or "
         "'download', which asks the Hugging Face hub",
     )
-    size_px: int = Field(64, ge=32, description="side of the network's input, in pixels")
+    size_px: int = Field(96, ge=32, description="side of the network's input, in pixels")
     mean: Channels | None = Field(None, description="input mean as a share of 255; if not given, timm's for the model")
     std: Channels | None = Field(None, description="input deviation as a share of 255; if not given, timm's")
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
