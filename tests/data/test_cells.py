@@ -9,6 +9,7 @@ from hemabridge.data.cells import UNKNOWN, estimate_crop_px, load_cells, sampled
 from hemabridge.data.manifest import Manifest, make_manifest, with_hashes
 from hemabridge.errors import ImageError, ManifestError
 from hemabridge.imaging.files import sha256_of, write_image
+from hemabridge.imaging.scale import squeezed
 
 MakeSite = Callable[..., Manifest]
 NAMES = ["lymphocyte/1.png", "neutrophil/2.png", "unlabelled/3.png", "basophil/4.png"]
@@ -107,3 +108,12 @@ def test_the_sample_does_not_depend_on_row_order() -> None:
     other = sampled(make_manifest({"path": names[::-1], "site": ["x"] * 50}, Path()), 7).column("path")
     assert len(first) == 7
     assert set(first) == set(other) != set(names[:7])
+
+
+def test_whole_images_are_squeezed_to_squares(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    write_image(tmp_path / "a" / "1.png", image)
+    manifest = make_manifest({"path": ["a/1.png"], "site": ["s"], "class": ["a"]}, tmp_path)
+    cells = load_cells(manifest, classes=["a"], size_px=20, crop_px="whole")
+    np.testing.assert_array_equal(cells.images[0], squeezed(image, 20))
+    assert cells.crop_px == "whole"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hemabridge.errors import ImageError
-from hemabridge.imaging.rescaled import MAX_INNER_PIXELS, RescaledStandardizer
+from hemabridge.imaging.rescaled import MAX_INNER_PIXELS, RescaledStandardizer, SqueezedStandardizer
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 
 
@@ -126,3 +126,10 @@ def test_a_scale_is_above_0(scale: float) -> None:
 def test_it_is_a_standardizer() -> None:
     assert isinstance(RescaledStandardizer(Same(), 1.0), Standardizer)
     assert not isinstance(object(), Standardizer)
+
+
+def test_squeezed_shows_the_inner_one_squares_and_gives_back_every_size() -> None:
+    inner = Same()
+    images = noise(2, 30, 50)
+    np.testing.assert_array_equal(SqueezedStandardizer(inner, 16).standardize(images), images)
+    assert inner.seen == [(2, 16, 16, 3)]

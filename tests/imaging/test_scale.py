@@ -7,7 +7,14 @@ from skimage.draw import disk
 
 from hemabridge.errors import ImageError
 from hemabridge.imaging.files import read_image
-from hemabridge.imaging.scale import crop_center, nucleus_diameter_px, propose_crop_px, resize_square, scale_matched
+from hemabridge.imaging.scale import (
+    crop_center,
+    nucleus_diameter_px,
+    propose_crop_px,
+    resize_square,
+    scale_matched,
+    squeezed,
+)
 
 
 @pytest.fixture
@@ -86,3 +93,9 @@ def test_one_constant_proposes_the_crop_of_every_site(shared_data: Path, pattern
     diameters = [nucleus_diameter_px(read_image(path)) for path in chosen]
     assert None not in diameters
     assert propose_crop_px([d for d in diameters if d]) == pytest.approx(crop_px, rel=0.1)
+
+
+def test_squeezed_is_pillows_bicubic_of_the_whole_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(squeezed(image, 32), expected)

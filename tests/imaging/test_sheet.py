@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.errors import InputError
+from hemabridge.imaging.sheet import draw_sheet
 
 
 def test_every_picture_is_on_the_sheet_unchanged():

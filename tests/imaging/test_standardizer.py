@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hemabridge.imaging.rescaled import RescaledStandardizer
+from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.standardize import load_standardizer
@@ -15,6 +15,7 @@ STANDARDIZERS: dict[str, Callable[[Path], Standardizer]] = {
     "neural": NeuralStandardizer.from_snapshot,
     "neural, small batches": lambda path: NeuralStandardizer(NeuralStandardizer.from_snapshot(path).generator, 2),
     "rescaled, shrunk": lambda path: RescaledStandardizer(NeuralStandardizer.from_snapshot(path), 0.6),
+    "squeezed": lambda path: SqueezedStandardizer(NeuralStandardizer.from_snapshot(path), 24),
     "rescaled, grown": lambda path: RescaledStandardizer(NeuralStandardizer.from_snapshot(path), 1.3),
     "as the command loads it": load_standardizer,
 }

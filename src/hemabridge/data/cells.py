@@ -4,6 +4,7 @@ import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 from hemabridge.data.manifest import Manifest, Progress
 from hemabridge.errors import ManifestError
 from hemabridge.imaging.files import read_image, sha256_of
-from hemabridge.imaging.scale import nucleus_diameter_px, propose_crop_px, scale_matched
+from hemabridge.imaging.scale import nucleus_diameter_px, propose_crop_px, scale_matched, squeezed
 from hemabridge.imaging.standardizer import UInt8Images
+
+CropPx: TypeAlias = int | Literal["whole"]
+"""How much of an image is the cell: a central square of so many pixels, or all of it, squeezed to a square."""
 
 UNKNOWN = -1
 """The label of a cell whose class nobody has stated."""
@@ -31,7 +35,8 @@ class CellSet:
         classes: class names.
         ids: path of each cell's file, relative to its manifest's root.
         hashes: SHA-256 of each cell's file, hexadecimal.
-        crop_px: side of the square that was cut from the centre of each file's image, in pixels.
+        crop_px: side of the square that was cut from the centre of each file's image, in pixels; `whole` if the whole
+            image was squeezed to a square.
     """
 
     images: UInt8Images
@@ -39,7 +44,7 @@ class CellSet:
     classes: tuple[str, ...]
     ids: tuple[str, ...]
     hashes: tuple[str, ...]
-    crop_px: int
+    crop_px: CropPx
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,7 +67,7 @@ def load_cells(
     *,
     classes: Sequence[str],
     size_px: int,
-    crop_px: int | None = None,
+    crop_px: CropPx | None = None,
     progress: Progress | None = None,
 ) -> CellSet:
     """Read the cells of the given classes and the unlabelled ones; cells of other classes are left out.
@@ -71,7 +76,8 @@ def load_cells(
         manifest: images of one scale.
         classes: class names in the order of the labels.
         size_px: side S of the cells that are returned.
-        crop_px: side of the central square that is cut out before resizing, in pixels of the file. None takes the
+        crop_px: side of the central square that is cut out before resizing, in pixels of the file, or `whole` to
+            squeeze the whole image to a square, as the reference implementation of CycleGAN does. None takes the
             manifest's column `crop_px`, and where that is empty, `estimate_crop_px` of the whole manifest. State it
             when parts of one site are loaded one by one: an estimate differs a little from part to part.
         progress: called after each file.
@@ -95,7 +101,8 @@ def load_cells(
                 f"expected the file that was indexed (sha256 {known_hash[:12]}...) at {path}, got another "
                 f"({found_hash[:12]}...); restore the file or index the folder again"
             )
-        images[row] = scale_matched(read_image(path), side, size_px)
+        image = read_image(path)
+        images[row] = squeezed(image, size_px) if side == "whole" else scale_matched(image, side, size_px)
         hashes.append(found_hash)
         if progress is not None:
             progress(row + 1, len(wanted))

@@ -44,11 +44,31 @@ class RescaledStandardizer:
                 f"expected at most {MAX_INNER_PIXELS} pixels at the model's scale, got {size[0]} x {size[1]}; "
                 "cut the field into single cells first"
             )
-        small = np.stack([_resized(image, size) for image in images])
-        change = self.inner.standardize(small).astype(np.float32) - small
-        grown = np.stack([_resized_change(one, (width, height)) for one in change])
-        out: UInt8Images = np.clip(np.rint(images + grown), 0, 255).astype(np.uint8)
-        return out
+        return _with_change_at(size, self.inner, images)
+
+
+class SqueezedStandardizer:
+    """Runs `inner` on images squeezed to squares of `side_px`, and adds its change, stretched back."""
+
+    def __init__(self, inner: Standardizer, side_px: int) -> None:
+        self.inner = inner
+        self.side_px = side_px
+
+    def standardize(self, images: UInt8Images) -> UInt8Images:
+        """Re-stain uint8[N, H, W, 3]."""
+        if len(images) == 0:
+            return images.copy()
+        return _with_change_at((self.side_px, self.side_px), self.inner, images)
+
+
+def _with_change_at(size: tuple[int, int], inner: Standardizer, images: UInt8Images) -> UInt8Images:
+    """Add to uint8[N, H, W, 3] the change that `inner` makes at `size` (width, height)."""
+    height, width = images.shape[1:3]
+    small = np.stack([_resized(image, size) for image in images])
+    change = inner.standardize(small).astype(np.float32) - small
+    grown = np.stack([_resized_change(one, (width, height)) for one in change])
+    out: UInt8Images = np.clip(np.rint(images + grown), 0, 255).astype(np.uint8)
+    return out
 
 
 def _resized(image: UInt8Image, size: tuple[int, int]) -> UInt8Image:

@@ -57,6 +57,15 @@ def scale_matched(image: UInt8Image, crop_px: int, size_px: int) -> UInt8Image:
     return resize_square(crop_center(image, crop_px), size_px)
 
 
+def squeezed(image: UInt8Image, size_px: int) -> UInt8Image:
+    """Return the whole image as a square, uint8[size_px, size_px, 3]: bicubic, its aspect ratio not kept.
+
+    This is how the reference implementation of CycleGAN (Zhu et al. 2017, doi:10.1109/ICCV.2017.244) loads images.
+    """
+    _check_side(size_px, "size_px")
+    return np.array(Image.fromarray(np.ascontiguousarray(image)).resize((size_px, size_px), Image.Resampling.BICUBIC))
+
+
 def nucleus_diameter_px(image: UInt8Image) -> float | None:
     """Return the diameter in pixels of the disc with the nucleus's area; None where no nucleus was found."""
     area = np.count_nonzero(segment(image).nucleus)

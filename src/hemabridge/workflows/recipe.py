@@ -64,7 +64,11 @@ class SiteRecipe(BaseModel):
     root: RecipePath | None = Field(
         None, description="what the manifest's paths are relative to; its folder if not given"
     )
-    crop_px: int | None = Field(None, ge=8, description="side of the square around a cell; estimated if not given")
+    crop_px: Annotated[int, Field(ge=8)] | Literal["whole"] | None = Field(
+        None,
+        description="side of the square around a cell; 'whole' squeezes whole images, as the paper does; estimated if "
+        "not given",
+    )
 
     @model_validator(mode="after")
     def _check_one_origin(self) -> Self:

@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from hemabridge.data.audit import near_duplicates
-from hemabridge.data.cells import CellSet, estimate_crop_px, load_cells
+from hemabridge.data.cells import CellSet, CropPx, estimate_crop_px, load_cells
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest, read_manifest, with_hashes, write_manifest
 from hemabridge.data.splits import check_split, split
@@ -30,7 +30,7 @@ class Site:
 
     name: str
     manifest: Manifest
-    crop_px: int
+    crop_px: CropPx
 
     def cells(self, parts: tuple[str, ...], classes: tuple[str, ...], size_px: int, progress: Progress) -> CellSet:
         """Load the cells of some parts as squares of `size_px`."""
@@ -114,11 +114,12 @@ def prepare_site(
 
     def settle(folder: Path) -> None:
         done = _split_once(kept, parts, seed, partial(progress, f"looking for near duplicates in {recipe.site}"))
-        write_manifest(done.with_crop_px(_crop_px(recipe, done)), folder / SPLIT_NAME)
+        crop_px = _crop_px(recipe, done)
+        write_manifest(done if crop_px == "whole" else done.with_crop_px(crop_px), folder / SPLIT_NAME)
 
     folder = stages.run(f"split/{folder_name(recipe.site)}", inputs, settle)
     settled = read_manifest(folder / SPLIT_NAME, kept.root)
-    return Site(recipe.site, settled, settled.column("crop_px")[0])
+    return Site(recipe.site, settled, "whole" if recipe.crop_px == "whole" else settled.column("crop_px")[0])
 
 
 def _split_once(
@@ -149,7 +150,7 @@ def cells_for_translation(recipe: SiteRecipe, size_px: int, progress: Progress =
     )
 
 
-def _crop_px(recipe: SiteRecipe, manifest: Manifest) -> int:
+def _crop_px(recipe: SiteRecipe, manifest: Manifest) -> CropPx:
     stated = {crop for crop in manifest.column("crop_px") if crop is not None}
     return recipe.crop_px or (stated.pop() if len(stated) == 1 else estimate_crop_px(manifest))
 

@@ -9,7 +9,7 @@ from typing import Literal, TextIO
 
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of, write_image
-from hemabridge.imaging.rescaled import RescaledStandardizer
+from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.networks.resnet_generator import STRIDE
 from hemabridge.progress import Progress, silent
@@ -144,10 +144,13 @@ def load_standardizer(path: Path, crop_px: int | None = None) -> Standardizer:
         raise ModelError(f"expected the snapshot of a translator, got that of a {header.get('kind')}: {path}")
     try:
         seen_px = TranslatorConfig.model_validate(header["config"]).crop_px
-        scale = seen_px / (crop_px or int(header["source_crop_px"]))
+        trained_on = header["source_crop_px"]
+        scale = None if (crop_px or trained_on) == "whole" else seen_px / (crop_px or int(trained_on))
         translator = NeuralStandardizer.from_snapshot(path)
     except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise ModelError(f"expected the whole snapshot of a translator, got a damaged one: {path} ({error})") from error
+    if scale is None:
+        return SqueezedStandardizer(translator, seen_px)
     return RescaledStandardizer(translator, scale, SMALLEST_PX)
 
 

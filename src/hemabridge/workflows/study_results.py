@@ -87,8 +87,8 @@ def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequ
     facts: dict[str, Any] = {
         "source site": source.name,
         "target site": target.name,
-        "source crop": f"{source.crop_px} px",
-        "target crop": f"{target.crop_px} px",
+        "source crop": _crop_text(source),
+        "target crop": _crop_text(target),
         "cells as classified": f"{recipe.size_px} x {recipe.size_px} px",
         "mode asked for": recipe.mode,
         "seed": recipe.seed,
@@ -101,6 +101,10 @@ def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequ
     for r in restained:
         facts[f"snapshot {r.name}"] = f"epoch {r.epoch:g}, {r.images} images seen per site"
     return facts
+
+
+def _crop_text(site: Site) -> str:
+    return "whole images, squeezed" if site.crop_px == "whole" else f"{site.crop_px} px"
 
 
 def structure_facts(test: CellSet, restained: Sequence[Restained]) -> dict[str, str]:
