@@ -29,6 +29,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        print(f"hemabridge: expected to read and write files, the system refused: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _version(wanted: bool) -> None:

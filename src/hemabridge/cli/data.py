@@ -154,9 +154,11 @@ def split(
 
 
 def _fractions(parts: list[str]) -> dict[str, float]:
-    fractions = {}
+    fractions: dict[str, float] = {}
     for part in parts:
         name, _, share = part.partition("=")
+        if not name or name in fractions:
+            raise InputError(f"expected each --part once and with a name, such as train=0.7, got {' '.join(parts)}")
         try:
             fractions[name] = float(share)
         except ValueError:

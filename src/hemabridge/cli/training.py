@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,7 +16,9 @@ RecipeFile = Annotated[Path, typer.Argument(help="Recipe (TOML); see the folder 
 Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Change one setting: section.key=value. May be repeated.")
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best there is.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="What to work on; auto takes the best there is.")
+]
 
 
 @app.command()

@@ -1,0 +1,94 @@
+"""The reference of all commands in Markdown, made from what `--help` shows; `python -m hemabridge.cli.reference`."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from typer.models import ArgumentInfo, OptionInfo
+
+from hemabridge.cli.app import app
+
+HEAD = """# Commands
+
+What `hemabridge COMMAND --help` says, on one page. It is written by
+
+```sh
+python -m hemabridge.cli.reference > docs/cli.md
+```
+
+Every command returns 0 when all went well, 2 when something handed in cannot be used, 130 when a signal stopped it
+(the same command then goes on), and 1 when the work failed, or failed for some files.
+"""
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    name: str
+    kind: Any
+    default: Any
+    info: ArgumentInfo | OptionInfo
+
+    @property
+    def is_option(self) -> bool:
+        return isinstance(self.info, OptionInfo)
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def written(self) -> str:
+        """The parameter as a user types it."""
+        if not self.is_option:
+            return self.info.metavar or self.name.upper()
+        # What an `Annotated` option is called stands in the place of its default.
+        called = [name for name in (self.info.default, *(self.info.param_decls or ())) if str(name).startswith("--")]
+        option = str(called[0]) if called else "--" + self.name.replace("_", "-")
+        return option if self.kind is bool else f"{option} {option.strip('-').replace('-', '_').upper()}"
+
+    def facts(self) -> Iterator[str]:
+        """Tell what may be given, and what is taken if nothing is given."""
+        if self.is_option and self.is_required:
+            yield "required"
+        if get_origin(self.kind) is Literal:
+            yield f"one of {', '.join(get_args(self.kind))}"
+        if self.info.min is not None:
+            yield f"at least {self.info.min}"
+        if self.info.max is not None:
+            yield f"at most {self.info.max}"
+        if not self.is_required and self.default is not None and self.kind is not bool:
+            yield f"default: {self.default}"
+
+
+def reference() -> str:
+    """Return the page. It depends on the commands alone, not on a terminal."""
+    callbacks = [command.callback for command in app.registered_commands if command.callback is not None]
+    return "\n".join([HEAD, *(_section(callback) for callback in callbacks)])
+
+
+def _section(command: Callable[..., Any]) -> str:
+    parameters = list(_parameters(command))
+    arguments = [p.written for p in parameters if not p.is_option]
+    required = [p.written for p in parameters if p.is_option and p.is_required]
+    optional = ["[OPTIONS]"] if any(not p.is_required for p in parameters) else []
+    name = command.__name__.replace("_", "-")
+    lines = [f"## {name}", "", f"`{' '.join(['hemabridge', name, *arguments, *required, *optional])}`", ""]
+    lines += [f"{inspect.getdoc(command)}", "", "| argument or option | meaning |", "| --- | --- |"]
+    return "\n".join([*lines, *map(_row, parameters), ""])
+
+
+def _parameters(command: Callable[..., Any]) -> Iterator[_Parameter]:
+    hints = get_type_hints(command, include_extras=True)
+    for name, parameter in inspect.signature(command).parameters.items():
+        kind, info = get_args(hints[name])
+        yield _Parameter(name, kind, parameter.default, info)
+
+
+def _row(parameter: _Parameter) -> str:
+    facts = "; ".join(parameter.facts())
+    return f"| `{parameter.written}` | {parameter.info.help}{f' [{facts}]' if facts else ''} |"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

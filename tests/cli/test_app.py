@@ -1,0 +1,180 @@
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+from hemabridge import __version__
+from hemabridge.cli import main
+from hemabridge.cli.app import app
+from hemabridge.errors import (
+    HemabridgeError,
+    ImageError,
+    InputError,
+    Interrupted,
+    ManifestError,
+    MissingExtraError,
+    ModelError,
+    NonFiniteLossError,
+    RecipeError,
+    RunError,
+    SplitError,
+    TrainingError,
+)
+
+COMMANDS = ["simulate", "sheet", "index", "audit", "split", "demo", "train", "study", "standardize"]
+PROGRAM = "from hemabridge.cli import main; main()"
+"""What the installed script does."""
+
+
+def in_a_process(*arguments: str, program: str = PROGRAM) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, env=os.environ
+    )
+
+
+def plain(text: str) -> str:
+    """Return text without colours, frames and line breaks."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
+
+
+def test_the_commands_are_those_that_are_documented() -> None:
+    assert sorted(typer.main.get_command(app).commands) == sorted(COMMANDS)  # type: ignore[attr-defined]
+
+
+def test_the_root_help_names_every_command_and_says_where_to_begin(run: Callable) -> None:
+    ended = run("--help")
+    assert ended.code == 0
+    assert [name for name in COMMANDS if f" {name} " not in plain(ended.out)] == []
+    assert "Begin with hemabridge demo" in plain(ended.out)
+
+
+def test_without_a_command_the_help_is_shown(run: Callable) -> None:
+    assert "Usage: hemabridge" in plain(run().out)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_each_of_its_parameters_has_help(run: Callable, name: str) -> None:
+    ended = run(name, "--help")
+    assert ended.code == 0
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    assert plain(command.help.split("\n")[0])[:60] in plain(ended.out)
+    assert [p.name for p in command.params if not p.help] == []
+    assert [p.opts[-1] for p in command.params if p.opts[-1].startswith("--") and p.opts[-1] not in ended.out] == []
+
+
+def test_the_version_is_told(run: Callable) -> None:
+    assert run("--version") == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["index"], ["simulate", "x", "--n-per-class", "0"], ["split", "m.csv", "--group", "x"]]
+)
+def test_wrong_usage_is_told_with_exit_code_2(run: Callable, arguments: list[str]) -> None:
+    ended = run(*arguments)
+    assert ended.code == 2
+    assert "Traceback" not in ended.err
+    assert "--help" in plain(ended.err)
+
+
+HEAVY = ["torch", "timm", "lightning_fabric", "polars", "skimage", "scipy", "sklearn", "numpy", "matplotlib", "PIL"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["study", "--help"], ["index", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from hemabridge.cli import main\n"
+        "try: main()\n"
+        f"finally: print('HEAVY', sorted(set(sys.modules) & set({HEAVY})), file=sys.stderr)"
+    )
+    ended = in_a_process(*arguments, program=program)
+    assert (ended.returncode, ended.stderr.strip()) == (0, "HEAVY []")
+
+
+@pytest.mark.slow
+def test_the_commands_on_images_work_without_pytorch(hospitals: Path, tmp_path: Path) -> None:
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({HEAVY[:3]})); {PROGRAM}"
+    out = tmp_path / "m.csv"
+    folder = str(hospitals / "truth")
+    ended = in_a_process("index", folder, "--site", "x", "--out", str(out), program=blocked)
+    assert (ended.returncode, ended.stdout) == (0, f"24 images in {out}, 0 unreadable files.\n")
+    assert in_a_process("audit", str(out), "--root", folder, program=blocked).returncode == 0
+    assert in_a_process("split", str(out), "--root", folder, program=blocked).returncode == 0
+    assert in_a_process("simulate", str(tmp_path / "s"), "--n-per-class", "1", program=blocked).returncode == 0
+
+
+def test_a_command_that_needs_pytorch_says_how_to_get_it(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for arguments in (["demo"], ["train", "r.toml"], ["study", "r.toml"], ["standardize", "m", "i", "o"]):
+        ended = run(*arguments)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == "hemabridge: this command needs PyTorch: pip install 'hemabridge[train]'\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (HemabridgeError, 1),
+        (InputError, 2),
+        (ImageError, 2),
+        (ManifestError, 2),
+        (SplitError, 2),
+        (RecipeError, 2),
+        (ModelError, 2),
+        (RunError, 2),
+        (TrainingError, 1),
+        (NonFiniteLossError, 1),
+        (Interrupted, 130),
+        (MissingExtraError, 2),
+    ],
+)
+def test_known_errors_are_one_message_and_an_exit_code(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, error: type[HemabridgeError], code: int
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error("expected this, got that")
+
+    monkeypatch.setattr("hemabridge.workflows.audit.audit_manifest", fails)
+    assert run("audit", "m.csv") == (code, "", "hemabridge: expected this, got that\n")
+
+
+def test_what_the_system_refuses_is_told_without_a_traceback(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "out.csv")
+
+    monkeypatch.setattr("hemabridge.workflows.audit.audit_manifest", fails)
+    ended = run("audit", "m.csv")
+    assert ended.code == 2
+    assert ended.err.endswith("the system refused: [Errno 28] No space left on device: 'out.csv'\n")
+
+
+def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise AssertionError("ours")
+
+    monkeypatch.setattr("hemabridge.workflows.audit.audit_manifest", fails)
+    monkeypatch.setattr(sys, "argv", ["hemabridge", "audit", "m.csv"])
+    with pytest.raises(AssertionError, match="ours"):
+        main()
+
+
+def test_a_reader_who_left_is_no_mistake(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("hemabridge.workflows.audit.audit_manifest", fails)
+    assert run("audit", "m.csv") == (1, "", "")
+
+
+@pytest.mark.slow
+def test_the_installed_script_is_this_program(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("hemabridge")
+    ended = subprocess.run([script, "split", "nowhere.csv"], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("hemabridge: expected a manifest (CSV file) at nowhere.csv, got no such file")
+    assert ended.stderr.count("\n") == 1

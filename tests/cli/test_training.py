@@ -1,0 +1,160 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hemabridge.evaluation.results import StudyResults
+from hemabridge.imaging.files import read_image
+
+TRANSLATOR = """
+kind = "translator"
+name = "small"
+source = {{ site = "yellow-field", manifest = "{hospitals}/yellow-field/manifest.csv" }}
+target = {{ site = "clinic-like", manifest = "{hospitals}/clinic-like/manifest.csv" }}
+[translator]
+load_px = 36
+crop_px = 32
+epoch_images = 4
+constant_epochs = 1
+decay_epochs = 0
+model = {{ generator = {{ channels = 4, blocks = 1 }}, judge = {{ channels = 4, layers = 1 }} }}
+"""
+
+
+@pytest.fixture
+def recipe(hospitals: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "translator.toml"
+    path.write_text(TRANSLATOR.format(hospitals=hospitals))
+    return path
+
+
+def test_train_then_standardize(run: Callable, recipe: Path, hospitals: Path, tmp_path: Path) -> None:
+    model, out = tmp_path / "model", tmp_path / "out"
+    ended = run("train", recipe, "--out", model, "--device", "cpu", "--set", "translator.epoch_images=3")
+    assert ended.code == 0
+    assert ended.out == f"1 snapshots in {model / 'snapshots'}; the last one is epoch-0001.\n"
+    assert "training: 3 of 3" in ended.err
+    assert "epoch_images = 3" in (model / "recipe.toml").read_text()
+
+    ended = run("standardize", model, hospitals / "yellow-field", out, "--crop-px", 32)
+    assert ended.code == 0
+    assert ended.out.startswith("25 files: 24 re-stained, 0 failed, 1 that are no images.")
+    for path in (hospitals / "yellow-field").rglob("*.png"):
+        name = path.relative_to(hospitals / "yellow-field")
+        assert read_image(out / name).shape == read_image(path).shape
+
+
+def test_run_folders_are_named_by_the_recipe(
+    run: Callable, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("train", recipe, "--device", "cpu").code == 0
+    assert (tmp_path / "runs" / "small" / "snapshots" / "epoch-0001.safetensors").is_file()
+
+
+def test_a_file_that_failed_is_told_and_the_exit_code_is_1(run: Callable, small_snapshot: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(folder / "a.png")
+    (folder / "b.png").write_text("no image")
+    ended = run("standardize", small_snapshot, folder, tmp_path / "out")
+    assert ended.code == 1
+    assert "failed: b.png: " in ended.err
+    assert ended.out.startswith("2 files: 1 re-stained, 1 failed, 0 that are no images.")
+    assert (tmp_path / "out" / "a.png").is_file()
+
+
+def test_standardize_takes_a_snapshot_by_its_name(run: Callable, small_snapshot: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    model = small_snapshot.parents[2]
+    assert run("standardize", model, tmp_path / "in", tmp_path / "out", "--snapshot", "epoch-0001").code == 0
+    ended = run("standardize", model, tmp_path / "in", tmp_path / "out", "--snapshot", "epoch-0009")
+    assert ended.code == 2
+    assert "expected one of the snapshots epoch-0001, got 'epoch-0009'" in ended.err
+
+
+def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    changes = ["--set", "again=false", "--set", "tested_epochs=[2]"]
+    ended = run("study", small_study, "--out", out, "--device", "cpu", *changes)
+    assert ended.code == 0
+    assert f"The report is {out / 'report.html'}" in ended.out
+    assert "Small net: training" in ended.err
+    rows = StudyResults.read(out / "results.json").rows
+    assert [row.snapshot for row in rows] == [None, None, "epoch-0002"] * 2
+    assert f"{rows[0].balanced_accuracy:.3f}" in ended.out
+
+
+def test_a_study_of_any_two_manifests(run: Callable, small_study: Path, hospitals: Path, tmp_path: Path) -> None:
+    """As on the command line: index two folders, study them with the recipe of others."""
+    for name in ("ours", "theirs"):
+        original = {"ours": "truth", "theirs": "yellow-field"}[name]
+        folder = Path(shutil.copytree(hospitals / original, tmp_path / name))
+        (folder / "manifest.csv").unlink()
+        assert run("index", folder, "--site", name, "--crop-px", 32, "--out", tmp_path / f"{name}.csv").code == 0
+    sites = ["--source", tmp_path / "theirs.csv", "--source-root", tmp_path / "theirs"]
+    sites += ["--target", tmp_path / "ours.csv", "--target-root", tmp_path / "ours"]
+    out = tmp_path / "out"
+    changes = ["--set", "again=false", "--set", "tested_epochs=[2]"]
+    ended = run("study", small_study, *sites, "--out", out, "--device", "cpu", *changes)
+    assert (ended.code, "Traceback" in ended.err) == (0, False)
+    results = StudyResults.read(out / "results.json")
+    assert [(row.site, row.images, row.mode) for row in results.rows[:3]] == [
+        ("ours", "original", "none"),
+        ("theirs", "original", "none"),
+        ("theirs", "cyclegan", "strict"),
+    ]
+    assert results.closeness == ()  # the recipe's truth is of other cells
+    assert results.facts["source crop"] == "32 px"
+    assert set(json.loads((out / "results.json").read_text())["rows"][0]) >= {
+        *("site", "part", "classifier", "images", "snapshot", "labels_used", "n", "accuracy", "balanced_accuracy"),
+        *("recall", "interval", "mode", "seed"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["study", "nowhere.toml"], "expected a recipe, got nothing: nowhere.toml"),
+        (["train", "nowhere.toml"], "expected a recipe, got nothing: nowhere.toml"),
+        (
+            ["standardize", "nowhere", "in", "out"],
+            "expected a snapshot or a run folder with snapshots, got none at nowhere",
+        ),
+        (["study", "{study}", "--set", "sede=1"], "unknown key sede; did you mean 'seed'?"),
+        (["study", "{study}", "--source", "nowhere.csv"], "at nowhere.csv, got no such file"),
+        (["study", "{study}", "--source-root", "."], "got a root alone"),
+        (["train", "{study}"], "got a study: run `hemabridge study"),
+        (["study", "{translator}"], "expected a recipe of another kind, got kind = 'translator'"),
+        (["train", "{translator}", "--set", "source.manifest=no.csv"], "no.csv, got no such file"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_message(
+    run: Callable,
+    small_study: Path,
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    filled = [argument.format(study=small_study, translator=recipe) for argument in arguments]
+    ended = run(*filled)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("hemabridge: ")
+    assert told in ended.err
+
+
+def test_devices_are_those_that_exist(run: Callable, recipe: Path, tmp_path: Path) -> None:
+    ended = run("train", recipe, "--out", tmp_path / "out", "--device", "abacus")
+    assert ended.code == 2
+    assert "abacus" in ended.err
+    ended = run("train", recipe, "--out", tmp_path / "out", "--device", "mps")
+    assert ended.code == 2
+    assert ended.err.startswith("hemabridge: expected a device of this machine (cpu, cuda, mps, auto), got 'mps'")
+    assert not (tmp_path / "out").exists()
