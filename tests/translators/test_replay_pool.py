@@ -46,3 +46,12 @@ def test_state_comes_back() -> None:
     pool.query(numbered(7, 3))
     other.load_state_dict(pool.state_dict())
     assert torch.equal(torch.stack(other.images), torch.stack(pool.images))
+
+
+def test_a_restored_pool_shows_its_images_on_the_device_of_the_new_ones() -> None:
+    pool, other = ReplayPool(8), ReplayPool(8)
+    pool.query(numbered(0, 8))
+    other.load_state_dict(pool.state_dict())
+    torch.manual_seed(0)
+    shown = [other.query(numbered(number, 1).to("meta")) for number in range(8)]
+    assert {image.device.type for image in shown} == {"meta"}

@@ -29,7 +29,7 @@ class ReplayPool:
             return fake
         place = int(torch.randint(self.size, ()))
         old, self.images[place] = self.images[place], fake.clone()
-        return old
+        return old.to(fake.device)  # a restored pool is on the CPU
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the stored images as one tensor; nothing while there are none."""
