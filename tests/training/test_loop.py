@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,14 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 from toy import BATCH, TOTAL, batches, cpu, toy_training
 
-from hemabridge.errors import Interrupted, NonFiniteLossError, RunError
+from hemabridge.errors import Interrupted, ModelError, NonFiniteLossError, RunError
 from hemabridge.training.checkpoints import read_newest_checkpoint
 from hemabridge.training.events import read_events
 from hemabridge.training.loop import fit
 from hemabridge.training.objective import Batch
 from hemabridge.training.snapshots import list_snapshots, read_snapshot
+from hemabridge.training.tensorfile import read_header, read_tensors, write_tensors
 
 
 class CutError(Exception):
@@ -68,10 +71,68 @@ def test_a_cut_run_loses_only_what_came_after_the_last_checkpoint(tmp_path: Path
     training = toy_training(checkpoint_every_seconds=1e9)[1]
     with pytest.raises(CutError):
         fit(dataclasses.replace(training, batches=cut_after(40)), tmp_path, cpu())
-    assert not (tmp_path / "state").exists()
     fit(toy_training()[1], tmp_path, cpu())
     logged = [event["images"] for event in read_events(tmp_path / "events.jsonl", "step")]
-    assert sorted(set(logged)) == list(range(BATCH, TOTAL + 1, BATCH))
+    assert logged == list(range(BATCH, TOTAL + 1, BATCH))
+
+
+def test_a_run_that_is_cut_before_its_first_checkpoint_is_known_too(tmp_path: Path) -> None:
+    training = toy_training(checkpoint_every_seconds=1e9)[1]
+    with pytest.raises(CutError):
+        fit(dataclasses.replace(training, batches=cut_after(20)), tmp_path / "cut", cpu())
+    assert [snapshot.images for snapshot in list_snapshots(tmp_path / "cut")] == [16]
+    with pytest.raises(RunError, match="recipe changed"):
+        fit(dataclasses.replace(toy_training()[1], identity={"recipe": "other"}), tmp_path / "cut", cpu())
+    fit(toy_training()[1], tmp_path / "cut", cpu())
+    fit(toy_training()[1], tmp_path / "whole", cpu())
+    assert_equal_to_the_bit(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+
+
+def test_snapshots_of_which_nobody_knows_the_run_are_not_mixed_with_new_ones(tmp_path: Path) -> None:
+    fit(toy_training()[1], tmp_path, cpu())
+    shutil.rmtree(tmp_path / "state")
+    with pytest.raises(RunError, match="holds snapshots and no state"):
+        fit(toy_training()[1], tmp_path, cpu())
+    assert len(list_snapshots(tmp_path)) == 3
+
+
+def test_a_run_of_several_processes_is_not_resumed_by_fewer(tmp_path: Path) -> None:
+    fit(toy_training()[1], tmp_path, cpu())
+    newest = max((tmp_path / "state").glob("*.safetensors"))
+    tensors, header = read_tensors(newest)
+    write_tensors(newest, tensors, {**header, "processes": 2})
+    with pytest.raises(RunError, match=r"expected 2 process\(es\).*got 1"):
+        fit(toy_training()[1], tmp_path, cpu())
+
+
+def test_what_a_killed_write_left_does_no_harm(tmp_path: Path) -> None:
+    training = toy_training(checkpoint_every_seconds=1e-9)[1]
+    with pytest.raises(CutError):
+        fit(dataclasses.replace(training, batches=cut_after(40)), tmp_path, cpu())
+    torn = (
+        tmp_path / "snapshots" / ".epoch-0003.0123456789ab.safetensors",
+        tmp_path / "state" / ".images-1.safetensors",
+    )
+    for path in torn:
+        path.write_bytes(b"torn")
+    snapshots = fit(toy_training()[1], tmp_path, cpu())
+    assert [snapshot.images for snapshot in snapshots] == [16, 32, 64]
+    assert [path.exists() for path in torn] == [False, False]
+
+
+@pytest.mark.parametrize("header", [{}, {"images": "16", "epoch": 1.0}, {"images": 16, "epoch": None}])
+def test_a_stranger_among_the_snapshots_is_named(tmp_path: Path, header: dict[str, object]) -> None:
+    write_tensors(tmp_path / "snapshots" / "other.safetensors", {"a": torch.zeros(1)}, header)
+    with pytest.raises(ModelError, match=r"expected a snapshot.*other\.safetensors"):
+        list_snapshots(tmp_path)
+
+
+@pytest.mark.parametrize("header", ["[1]", '"text"', "[" * 100_000])
+def test_a_hostile_header_is_an_error_that_tells_the_file(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "hostile.safetensors"
+    path.write_bytes(save({"a": torch.zeros(1)}, {"hemabridge": header}))
+    with pytest.raises(ModelError, match=r"hostile\.safetensors"):
+        read_header(path)
 
 
 def test_events_after_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> None:

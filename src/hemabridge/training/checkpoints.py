@@ -18,11 +18,11 @@ def checkpoint_path(folder: Path, images: int) -> Path:
 
 
 def write_checkpoint(folder: Path, images: int, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
-    """Write the state after `images` images, then remove all but the two newest."""
+    """Write the state after `images` images, then remove all but the two newest, and what a killed write left."""
     folder.mkdir(parents=True, exist_ok=True)
     path = checkpoint_path(folder, images)
     write_tensors(path, tensors, {**header, "images": images})
-    for old in _newest_first(folder)[KEPT:]:
+    for old in [*_newest_first(folder)[KEPT:], *folder.glob(".images-*.safetensors")]:
         old.unlink()
     return path
 

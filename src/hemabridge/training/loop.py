@@ -108,8 +108,8 @@ class _Run:
         self.checkpointed_at = (-1, time.monotonic())
 
     def go(self) -> list[Snapshot]:
-        self._resume()
         with listen_for_stop() as stop:
+            self._resume()
             for batch in self.training.batches(self.images):
                 if self.images >= self.loop.total_images:
                     break
@@ -179,10 +179,13 @@ class _Run:
                 mine |= {f"engine/{k}": t for k, t in self.engine.state_dict().items()}
                 if self.average is not None:
                     mine |= {f"average/{k}": t for k, t in self.average.state_dict().items()}
-            write_checkpoint(self._own_folder(), self.images, mine, {"identity": dict(self.training.identity)})
+            write_checkpoint(self._own_folder(), self.images, mine, self._whose())
             if self.fabric.global_rank > 0:
                 self.fabric.barrier()
         self.checkpointed_at = (self.images, time.monotonic())
+
+    def _whose(self) -> dict[str, Any]:
+        return {"identity": dict(self.training.identity), "processes": self.fabric.world_size}
 
     def _own_folder(self) -> Path:
         rank = self.fabric.global_rank
@@ -191,16 +194,14 @@ class _Run:
     def _resume(self) -> None:
         found = read_newest_checkpoint(self.checkpoint_folder)
         if found is None:
+            self._begin()
             return
         tensors, header = found
         _check_identity(header["identity"], dict(self.training.identity), self.folder)
+        _check_processes(header.get("processes", self.fabric.world_size), self.fabric.world_size, self.folder)
         self.images = header["images"]
-        self.engine.load_state_dict(under(tensors, "engine/"))
-        if self.average is not None:
-            self.average.load_state_dict(under(tensors, "average/"))
-        if self.fabric.global_rank > 0:
-            tensors = self._own_tensors()
-        self.training.objective.load_state_dict(under(tensors, "objective/"))
+        if self.images > 0:
+            self._restore(tensors)
         if self.fabric.global_rank == 0:
             self.events.rewind(self.images)
             for snapshot in list_snapshots(self.folder):
@@ -209,11 +210,24 @@ class _Run:
             self.events.append("resume", self.images, processes=self.fabric.world_size)
         self.checkpointed_at = (self.images, time.monotonic())
 
-    def _own_tensors(self) -> dict[str, Tensor]:
-        path = checkpoint_path(self._own_folder(), self.images)
-        if not path.is_file():
-            raise RunError(f"expected the state of another process in {path}; resume with as many as the run had")
-        return read_tensors(path)[0]
+    def _begin(self) -> None:
+        """Say before the first step whose run the folder holds, so that a run cut at once is known too."""
+        if self.fabric.global_rank == 0:
+            if list_snapshots(self.folder):
+                raise RunError(
+                    f"expected a new folder, or a run with its state, but {self.folder} holds snapshots and no state; "
+                    "give the new run another folder"
+                )
+            self.events.rewind(0)
+            write_checkpoint(self.checkpoint_folder, 0, {}, self._whose())
+
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.engine.load_state_dict(under(tensors, "engine/"))
+        if self.average is not None:
+            self.average.load_state_dict(under(tensors, "average/"))
+        if self.fabric.global_rank > 0:
+            tensors = read_tensors(checkpoint_path(self._own_folder(), self.images))[0]
+        self.training.objective.load_state_dict(under(tensors, "objective/"))
 
     def _new_average(self) -> WeightAverage | None:
         half_life = self.loop.average_half_life_images
@@ -230,6 +244,12 @@ def _check_identity(stored: dict[str, Any], now: dict[str, Any], folder: Path) -
             f"expected the run that {folder} holds, got another: {', '.join(different)} changed. "
             "Give the new run another folder, or undo the change to resume"
         )
+
+
+def _check_processes(stored: int, now: int, folder: Path) -> None:
+    # Each process has a replay pool of its own, which would be lost.
+    if stored != now:
+        raise RunError(f"expected {stored} process(es), as the run in {folder} has, got {now}; start as many")
 
 
 def _mix(seed: int, images: int, rank: int) -> int:

@@ -38,6 +38,8 @@ def write_snapshot(
     The name tells the epoch if it is a whole one, such as `epoch-0015`, and the images otherwise, `images-00001234`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".*.safetensors"):
+        left.unlink()  # a process was killed while it wrote
     name = f"epoch-{round(epoch):04d}" if epoch.is_integer() else f"images-{images:08d}"
     path = folder / f"{name}.safetensors"
     tensors = {f"raw/{name}": tensor for name, tensor in raw.items()}
@@ -48,12 +50,26 @@ def write_snapshot(
 
 
 def list_snapshots(folder: Path) -> list[Snapshot]:
-    """Return the snapshots of a run folder, oldest first."""
-    found = []
-    for path in (folder / "snapshots").glob("*.safetensors"):
-        header = read_header(path)
-        found.append(Snapshot(path, header["images"], header["epoch"]))
+    """Return the snapshots of a run folder, oldest first.
+
+    Raises:
+        ModelError: a file among them is damaged, or no snapshot.
+    """
+    paths = (folder / "snapshots").glob("*.safetensors")
+    # A process that was killed while it wrote leaves a file whose name begins with a dot.
+    found = [_snapshot_at(path) for path in paths if not path.name.startswith(".")]
     return sorted(found, key=lambda snapshot: snapshot.images)
+
+
+def _snapshot_at(path: Path) -> Snapshot:
+    header = read_header(path)
+    images, epoch = header.get("images"), header.get("epoch")
+    if not isinstance(images, int) or not isinstance(epoch, float):
+        raise ModelError(
+            f"expected a snapshot, which says after how many images and epochs, got another file: {path}; "
+            "take it out of the folder"
+        )
+    return Snapshot(path, images, epoch)
 
 
 def read_snapshot(

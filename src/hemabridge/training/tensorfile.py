@@ -50,6 +50,9 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[st
             if header is None:
                 raise ModelError(f"expected a file that hemabridge wrote, got another safetensors file: {path}")
             tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
-            return tensors, json.loads(header)
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+            about = json.loads(header)
+    except (SafetensorError, json.JSONDecodeError, RecursionError, OSError) as error:
         raise ModelError(f"expected a whole safetensors file, got a damaged one: {path} ({error})") from error
+    if not isinstance(about, dict):
+        raise ModelError(f"expected a file that hemabridge wrote, got a header that is no table: {path}")
+    return tensors, about
