@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.networks.resnet_generator import STRIDE, ResnetGenerator, ResnetGeneratorConfig
 from hemabridge.training.snapshots import read_snapshot, write_snapshot
-from hemabridge.training.tensorfile import write_tensors
+from hemabridge.training.tensorfile import read_tensors, write_tensors
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.neural import NeuralStandardizer, pad_to_stride
 
@@ -112,3 +113,40 @@ def test_the_snapshot_of_something_else_is_refused(tmp_path: Path) -> None:
         NeuralStandardizer.from_snapshot(tmp_path / "pickle.pt")
     with pytest.raises(ModelError, match="does not exist"):
         NeuralStandardizer.from_snapshot(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("generator", "told"),
+    [
+        ({"channels": 4, "blocks": 10**9}, "1000000000 blocks"),
+        ({"channels": 10**6, "blocks": 1}, "size mismatch"),
+        ({"channels": 10**30, "blocks": 1}, "damaged"),
+        ({"channels": 0}, "channels"),
+    ],
+)
+def test_a_header_that_lies_about_the_network_takes_neither_memory_nor_time(
+    small_snapshot: Path, tmp_path: Path, generator: dict[str, int], told: str
+) -> None:
+    tensors, header = read_tensors(small_snapshot)
+    header["config"]["model"]["generator"] = generator
+    write_tensors(tmp_path / "lie.safetensors", tensors, header)
+    with pytest.raises(ModelError, match=rf"(?s)damaged one: .*lie\.safetensors.*{told}|{told}.*lie"):
+        NeuralStandardizer.from_snapshot(tmp_path / "lie.safetensors")
+
+
+@pytest.mark.parametrize("spoil", [lambda t: t * float("nan"), lambda t: t.double(), lambda t: t[:1]])
+def test_weights_that_cannot_re_stain_are_refused(
+    small_snapshot: Path, tmp_path: Path, spoil: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    tensors, header = read_tensors(small_snapshot)
+    name = next(name for name in tensors if "/to_target/" in name and tensors[name].ndim == 4)
+    write_tensors(tmp_path / "spoilt.safetensors", {**tensors, name: spoil(tensors[name])}, header)
+    with pytest.raises(ModelError, match=r"damaged one: .*spoilt\.safetensors"):
+        NeuralStandardizer.from_snapshot(tmp_path / "spoilt.safetensors")
+
+
+@pytest.mark.parametrize("header", [{"kind": "translator"}, {"kind": "translator", "config": {"load_px": "x"}}])
+def test_a_header_without_a_usable_configuration_is_refused(tmp_path: Path, header: dict[str, object]) -> None:
+    write_tensors(tmp_path / "bare.safetensors", {"raw/to_target/w": torch.zeros(1)}, header)
+    with pytest.raises(ModelError, match=r"damaged one: .*bare\.safetensors"):
+        NeuralStandardizer.from_snapshot(tmp_path / "bare.safetensors")

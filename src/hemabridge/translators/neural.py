@@ -1,5 +1,6 @@
 """A trained generator as a Standardizer."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ from torch.nn.functional import pad
 
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.networks.resnet_generator import STRIDE, ResnetGenerator
+from hemabridge.networks.resnet_generator import STRIDE, ResnetGenerator, ResnetGeneratorConfig
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.config import TranslatorConfig
@@ -32,16 +33,20 @@ class NeuralStandardizer:
         """Rebuild a generator from a snapshot alone.
 
         Raises:
-            ModelError: the file is not the snapshot of a translator.
+            ModelError: the file is not the whole snapshot of a translator.
         """
         tensors, header = read_snapshot(path, weights)
         if header.get("kind") != KIND:
             raise ModelError(f"expected the snapshot of a translator, got that of a {header.get('kind')}: {path}")
-        config = TranslatorConfig.model_validate(header["config"])
-        generator = ResnetGenerator(config.model.generator)
         prefix = f"{direction}/"
-        generator.load_state_dict({k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)})
-        return cls(generator)
+        own = {k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)}
+        try:
+            config = TranslatorConfig.model_validate(header["config"])
+            return cls(_rebuilt(config.model.generator, own))
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"expected the whole snapshot of a translator, got a damaged one: {path} ({error})"
+            ) from error
 
     def standardize(self, images: UInt8Images) -> UInt8Images:
         """Re-stain uint8[N, H, W, 3]; any height and width, N may be 0."""
@@ -59,6 +64,18 @@ class NeuralStandardizer:
         padded = pad_to_stride(to_network(images))
         out: Tensor = self.generator(padded)[:, :, :height, :width]
         return out
+
+
+def _rebuilt(config: ResnetGeneratorConfig, weights: Mapping[str, Tensor]) -> ResnetGenerator:
+    """Return a generator of these weights; takes no more memory than they do, whatever the configuration says."""
+    if config.blocks > len(weights):
+        raise ValueError(f"{config.blocks} blocks, but only {len(weights)} tensors")
+    if not all(weight.dtype == torch.float32 and bool(weight.isfinite().all()) for weight in weights.values()):
+        raise ValueError("weights that are no finite 32-bit numbers")
+    with torch.device("meta"):
+        generator = ResnetGenerator(config)
+    generator.load_state_dict(weights, assign=True)
+    return generator
 
 
 def pad_to_stride(images: Tensor) -> Tensor:
