@@ -195,3 +195,9 @@ def test_any_bytes_are_read_or_refused_with_a_message(tmp_path_factory: pytest.T
     path.write_bytes(b"path,site\n" + content)
     with pytest.raises(ManifestError, match="expected"):
         read_manifest(path)
+
+
+def test_a_name_that_no_file_can_have_is_a_missing_image(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(f"path,site\n{'a' * 300}.png,x\n")
+    with pytest.raises(ManifestError, match="got 1 missing"):
+        read_manifest(tmp_path / "m.csv")

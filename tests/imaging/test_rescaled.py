@@ -133,3 +133,9 @@ def test_squeezed_shows_the_inner_one_squares_and_gives_back_every_size() -> Non
     images = noise(2, 30, 50)
     np.testing.assert_array_equal(SqueezedStandardizer(inner, 16).standardize(images), images)
     assert inner.seen == [(2, 16, 16, 3)]
+
+
+def test_what_is_too_large_is_refused_at_scale_1_too() -> None:
+    side = int(MAX_INNER_PIXELS**0.5) + 1
+    with pytest.raises(ImageError, match=f"expected at most {MAX_INNER_PIXELS} pixels"):
+        RescaledStandardizer(Same(), 1.0).standardize(np.zeros((1, side, side, 3), np.uint8))

@@ -3,7 +3,7 @@ from typing import Any, cast
 
 import pytest
 
-from hemabridge.errors import RunError
+from hemabridge.errors import InputError, RunError
 from hemabridge.training.devices import one_process, start_fabric
 
 
@@ -16,3 +16,8 @@ def test_work_of_one_process_refuses_several() -> None:
     one_process(start_fabric("cpu"), "a study")
     with pytest.raises(RunError, match="expected one process for a study, got 2"):
         one_process(cast(Any, SimpleNamespace(world_size=2)), "a study")
+
+
+def test_a_device_that_is_not_there_is_a_message() -> None:
+    with pytest.raises(InputError, match=r"expected a device of this machine.*got 'abacus'"):
+        start_fabric("abacus")

@@ -37,13 +37,13 @@ class RescaledStandardizer:
             raise ImageError(
                 f"expected a side of at least {self.smallest_px} pixels at the model's scale, got {size[0]} x {size[1]}"
             )
-        if self.scale == 1.0 or len(images) == 0:
-            return self.inner.standardize(images)
         if size[0] * size[1] > MAX_INNER_PIXELS:
             raise ImageError(
                 f"expected at most {MAX_INNER_PIXELS} pixels at the model's scale, got {size[0]} x {size[1]}; "
                 "cut the field into single cells first"
             )
+        if self.scale == 1.0 or len(images) == 0:
+            return self.inner.standardize(images)
         return _with_change_at(size, self.inner, images)
 
 

@@ -3,8 +3,9 @@
 import os
 
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from hemabridge.errors import RunError
+from hemabridge.errors import InputError, RunError
 
 
 def start_fabric(device: str = "auto") -> Fabric:
@@ -12,11 +13,19 @@ def start_fabric(device: str = "auto") -> Fabric:
 
     `device` is cpu, cuda, mps, or auto for the best there is. Started by torchrun, gradients are averaged over its
     processes (gloo on CPUs, NCCL on GPUs).
+
+    Raises:
+        InputError: there is no such device, or not as many as processes.
     """
-    if "LOCAL_WORLD_SIZE" not in os.environ:
-        return Fabric(accelerator=device, devices=1)
-    local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-    fabric = Fabric(accelerator=device, devices=local, num_nodes=world // local, strategy="ddp")
+    try:
+        if "LOCAL_WORLD_SIZE" not in os.environ:
+            return Fabric(accelerator=device, devices=1)
+        local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        fabric = Fabric(accelerator=device, devices=local, num_nodes=world // local, strategy="ddp")
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        raise InputError(
+            f"expected a device of this machine (cpu, cuda, mps, auto), got {device!r}: {error}"
+        ) from error
     fabric.launch()
     return fabric
 
