@@ -388,3 +388,37 @@ def test_progress_is_told_of_each_file(small_snapshot: Path, images: Path, tmp_p
     calls: list[tuple[str, int, int]] = []
     standardize(small_snapshot, images, tmp_path / "out", progress=lambda *call: calls.append(call))
     assert calls == [("re-staining", number, 5) for number in range(1, 6)]
+
+
+def test_a_link_within_the_output_leads_nobody_to_the_originals(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    (images / "b" / "broken.png").write_bytes(b"no image")
+    standardize(small_snapshot, images, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "b")
+    (tmp_path / "out" / "b").symlink_to(images / "b")
+    before = hashes(images)
+    done = standardize(small_snapshot, images, tmp_path / "out")
+    assert hashes(images) == before
+    assert {row.path for row in done.rows if row.status == "failed"} == {name for name in before if name[0] == "b"}
+    assert "link that leads out of" in next(row.reason for row in done.rows if row.path == "b/c.png")
+
+
+def test_images_of_another_scale_are_done_again(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    standardize(small_snapshot, images, tmp_path / "out")
+    standardize(small_snapshot, images, tmp_path / "out", crop_px=30)
+    standardize(small_snapshot, images, tmp_path / "afresh", crop_px=30)
+    again, afresh = hashes(tmp_path / "out"), hashes(tmp_path / "afresh")
+    assert again == afresh
+
+
+def test_a_folder_in_the_place_of_a_failed_output_does_not_stop_the_job(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    (images / "0.png").mkdir()
+    shutil.copy(images / "a.png", images / "0.png" / "a.png")
+    standardize(small_snapshot, images, tmp_path / "out")
+    shutil.rmtree(images / "0.png")
+    (images / "0.png").write_bytes(b"no image")
+    done = standardize(small_snapshot, images, tmp_path / "out")
+    assert (done.count("failed"), done.count("restained")) == (1, 5)

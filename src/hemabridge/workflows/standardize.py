@@ -37,7 +37,7 @@ class FileRow:
         status: `restained`; `failed`: an image that could not be used; `skipped`: by its name no image.
         reason: why there is no output; empty if there is one.
         sha256: of the input file.
-        model: SHA-256 of the snapshot.
+        model: SHA-256 of the snapshot, with `crop_px` where it was stated.
     """
 
     path: str
@@ -90,10 +90,11 @@ def standardize(
     """
     path = find_snapshot(model, snapshot)
     _check_folders(source, out)
-    standardizer, model_hash = load_standardizer(path, crop_px), sha256_of(path)
+    standardizer = load_standardizer(path, crop_px)
+    made_by = sha256_of(path) + (f" at {crop_px} px" if crop_px else "")
     files = sorted(_files_below(source))
     with hold_folder(out):
-        done = _finished(files, source, out, model_hash)
+        done = _finished(files, source, out, made_by)
         _write_log(out / LOG, done.values())
         rows = []
         with _open_log(out / LOG, "a") as file:
@@ -101,7 +102,7 @@ def standardize(
             for number, name in enumerate(files, 1):
                 row = done.get(name)
                 if row is None:
-                    row = _standardize_file(standardizer, source / name, out / name, name, model_hash)
+                    row = _standardize_file(standardizer, source, out, name, made_by)
                     log.writerow(asdict(row))
                     file.flush()
                 rows.append(row)
@@ -155,15 +156,19 @@ def load_standardizer(path: Path, crop_px: int | None = None) -> Standardizer:
 
 
 def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name: str, model: str) -> FileRow:
-    if source.suffix.lower() not in IMAGE_SUFFIXES:
-        return FileRow(name, "skipped", f"not the name of an image: {source.suffix or 'no suffix'}", "", model)
+    original, restained = source / name, out / name
+    if original.suffix.lower() not in IMAGE_SUFFIXES:
+        return FileRow(name, "skipped", f"not the name of an image: {original.suffix or 'no suffix'}", "", model)
+    if not _is_inside(restained, out):
+        return FileRow(name, "failed", f"{restained.parent} is a link that leads out of {out}; remove it", "", model)
     try:
-        image = read_image(source)
-        write_image(out, standardizer.standardize(image[None])[0])
-        return FileRow(name, "restained", "", sha256_of(source), model)
+        image = read_image(original)
+        write_image(restained, standardizer.standardize(image[None])[0])
+        return FileRow(name, "restained", "", sha256_of(original), model)
     # PyTorch tells of an image that is too large for the memory by a RuntimeError.
     except (ImageError, OSError, RuntimeError, MemoryError) as error:
-        out.unlink(missing_ok=True)  # what an earlier call made of another file or by another model
+        if not restained.is_dir():
+            restained.unlink(missing_ok=True)  # what an earlier call made of another file or by another model
         return FileRow(name, "failed", f"{error}", "", model)
 
 
@@ -189,8 +194,16 @@ def _finished(files: Sequence[str], source: Path, out: Path, model: str) -> dict
     return {
         name: FileRow(name, "restained", "", hashes[name], model)
         for name in files
-        if name in hashes and (out / name).is_file() and sha256_of(source / name) == hashes[name]
+        if name in hashes
+        and (out / name).is_file()
+        and _is_inside(out / name, out)
+        and sha256_of(source / name) == hashes[name]
     }
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Tell whether a file is written within the folder; a link among its parents may lead out of it."""
+    return path.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _files_below(folder: Path) -> Iterator[str]:
