@@ -153,3 +153,17 @@ def test_the_real_sites(shared_data: Path) -> None:
         "neutrophil": 176,
     }
     assert tecom.unreadable == ()
+
+
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "a/1.png", "locked/1.png")
+    listed = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ManifestError, match=r"that can be listed.*locked"):
+        index_folder(tmp_path, "s")

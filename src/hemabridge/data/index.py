@@ -54,7 +54,7 @@ def index_folder(
         progress: called after each file.
 
     Raises:
-        ManifestError: not a folder, or no readable image in it.
+        ManifestError: not a folder, one below that cannot be listed, or no readable image in it.
     """
     if not folder.is_dir():
         raise ManifestError(
@@ -95,7 +95,13 @@ def index_folder(
 
 def _files(folder: Path) -> Iterator[str]:
     """Yield the path of each file relative to `folder`, with `/`; links to folders are not followed, but yielded."""
-    for parent, folders, names in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        raise ManifestError(
+            f"expected folders that can be listed below {folder}, got one that cannot: {error}"
+        ) from error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if name[0] not in "._"]
         links = [name for name in folders if Path(parent, name).is_symlink()]
         for name in names + links:
