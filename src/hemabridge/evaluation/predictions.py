@@ -36,7 +36,7 @@ class Predictions:
         classifier: its name in the recipe.
         images: `original`, or the name of the method that re-stained them.
         snapshot: the translator's snapshot, by name; None where there is none.
-        labels_used: how many labelled images of this site the classifier was fine-tuned on.
+        labels_used: how many labelled images of the source site the classifier was fine-tuned on.
         ids: one id per cell, unique.
         truth: int64[N], index of the true class.
         probabilities: float32[N, C], 0..1, rows sum to 1.

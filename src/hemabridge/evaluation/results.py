@@ -28,7 +28,7 @@ class Row:
         classifier: its name in the recipe.
         images: `original`, or the name of the method that re-stained them.
         snapshot: the translator's snapshot, by name; None for originals.
-        labels_used: how many labelled images of this site the classifier was fine-tuned on.
+        labels_used: how many labelled images of the source site the classifier was fine-tuned on.
         n: number of cells.
         accuracy: fraction of cells classified correctly, 0..1.
         balanced_accuracy: mean of the recalls of the classes that occur, 0..1.
