@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -150,10 +151,15 @@ IN_SOURCES: list[Callable[[ast.AST], Found]] = [
 ALLOWED = {("cli/app.py", "_root does nothing")}  # Typer's root options need a function to stand at
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def rows(paths: list[Path], find: Callable[[ast.AST], Found]) -> list[str]:
     found = []
     for path in paths:
-        for line, what in find(ast.parse(path.read_text(encoding="utf-8"))):
+        for line, what in find(tree_of(path)):
             if not any(path.as_posix().endswith(place) and what == allowed for place, allowed in ALLOWED):
                 found.append(f"{path.relative_to(ROOT)}:{line}: {what}")
     return found

@@ -77,6 +77,7 @@ def test_standardize_takes_a_snapshot_by_its_name(run: Callable, small_snapshot:
     assert "expected one of the snapshots epoch-0001, got 'epoch-0009'" in ended.err
 
 
+@pytest.mark.slow
 def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     changes = ["--set", "again=false", "--set", "tested_epochs=[2]"]

@@ -117,6 +117,7 @@ def test_a_second_call_does_nothing_again(kind: str, request: pytest.FixtureRequ
     assert "training" not in calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "images"), [("translator", 5), ("classifier", 12)])
 def test_a_cut_run_ends_as_an_uncut_one(kind: str, images: int, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     recipe = request.getfixturevalue(kind)

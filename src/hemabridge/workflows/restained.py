@@ -1,8 +1,9 @@
 """Re-stained cells of a study, on disk and in memory."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import numpy as np
@@ -60,7 +61,13 @@ def read_restained(snapshot: Snapshot, method: str, source: Mapping[str, CellSet
 
 
 def _write_pictures(images: UInt8Images, cells: CellSet, folder: Path) -> None:
-    for image, name in zip(images, cells.ids, strict=True):
-        path = (folder / name).with_suffix(".png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(path, image)
+    names = picture_names(cells.ids)
+    for image, name in zip(images, names, strict=True):
+        write_image(folder / name, image)
+
+
+def picture_names(ids: Sequence[str]) -> list[str]:
+    """Return a PNG file's name for each image: its own, and with the old suffix inside where two would be one."""
+    plain = [PurePosixPath(name).with_suffix(".png").as_posix() for name in ids]
+    twice = {name for name, count in Counter(plain).items() if count > 1}
+    return [f"{own}.png" if name in twice and own != name else name for own, name in zip(ids, plain, strict=True)]
