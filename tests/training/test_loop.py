@@ -259,3 +259,17 @@ def test_snapshots_and_checkpoints_may_be_read_by_whom_other_files_may(tmp_path:
     (tmp_path / "plain").touch()
     modes = {path.stat().st_mode for path in [tmp_path / "plain", *tmp_path.rglob("*.safetensors")]}
     assert len(modes) == 1
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_update(tmp_path: Path) -> None:
+    """The loss sqrt(0) is finite, its gradient is not."""
+    objective, training = toy_training()
+
+    def root(images: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"root": (images[1].mean() * 0.0).sqrt()}
+
+    objective.phases = (dataclasses.replace(objective.phases[0], losses=root),)
+    before = objective.maker[0].weight.detach().clone()
+    with pytest.raises(NonFiniteLossError, match="norm of the gradients"):
+        fit(training, tmp_path, cpu())
+    assert torch.equal(objective.maker[0].weight, before)

@@ -74,10 +74,21 @@ def test_a_manifest_of_two_sites_is_refused(hospitals: Path, tmp_path: Path) -> 
         read_site(recipe)
 
 
-def test_files_that_cannot_be_read_are_left_out_of_a_folder(hospitals: Path, tmp_path: Path) -> None:
+def test_a_folder_with_files_that_cannot_be_read_is_refused_by_name(hospitals: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(hospitals / "clinic-like", tmp_path / "copy"))
     (folder / "neutrophil" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert len(read_site(SiteRecipe(site="x", folder=folder))) == 24
+    with pytest.raises(ManifestError, match=r"1 unreadable files, such as neutrophil/cut\.png"):
+        read_site(SiteRecipe(site="x", folder=folder))
+
+
+def test_several_stated_scales_are_refused(hospitals: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(hospitals / "clinic-like", tmp_path / "copy"))
+    manifest = read_manifest(folder / "manifest.csv")
+    crops = pl.Series("crop_px", [32] * (len(manifest) - 1) + [64], dtype=pl.Int64)
+    write_manifest(Manifest(manifest.table.with_columns(crops), manifest.root), folder / "manifest.csv")
+    site = SiteRecipe(site="clinic-like", manifest=folder / "manifest.csv")
+    with pytest.raises(ManifestError, match=r"expected one crop_px for all images of clinic-like, got \['32', '64'\]"):
+        cells_for_translation(site, 32)
 
 
 # Classes.

@@ -180,3 +180,15 @@ def test_the_inputs_can_be_read_and_the_seconds_are_told(tmp_path: Path) -> None
 )
 def test_a_name_becomes_a_folder_name(name: str, folder: str) -> None:
     assert folder_name(name) == folder
+
+
+def test_tidying_comes_after_the_stage_is_done_and_not_again(tmp_path: Path) -> None:
+    stages, tidied = Stages(tmp_path), []
+
+    def tidy(folder: Path) -> None:
+        assert (folder / DONE).is_file()  # so that a kill while tidying costs nothing
+        tidied.append(folder)
+
+    for _ in range(2):
+        stages.run("one", {"a": 1}, lambda folder: (folder / "x").touch(), tidy)
+    assert tidied == [tmp_path / "one"]

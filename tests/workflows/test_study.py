@@ -20,7 +20,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from statsmodels.stats.proportion import proportion_confint
 
 from hemabridge.data.manifest import read_manifest, write_manifest
-from hemabridge.errors import HemabridgeError, ManifestError, ModelError, RecipeError, RunError
+from hemabridge.errors import HemabridgeError, ManifestError, ModelError, RecipeError, RunError, SplitError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import read_image
 from hemabridge.training.devices import start_fabric
@@ -324,15 +324,16 @@ def test_a_translator_that_saw_the_scored_cells_is_called_transductive(small_stu
     ]
 
 
-def test_asking_for_strict_does_not_make_it_strict(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
-    """A target site that holds copies of the source's images shows the translator what will be scored."""
+def test_a_file_at_both_sites_is_refused(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
+    """What the classifiers learn on must not be what they are scored on."""
     copies = Path(shutil.copytree(hospitals / "yellow-field", tmp_path / "copies"))
     table = (copies / "manifest.csv").read_text().replace(",yellow-field,", ",copies,")
     (copies / "manifest.csv").write_text(table)
     recipe = with_manifests(recipe_of(small_study, *LEAN), target=copies / "manifest.csv")
-    assert recipe.mode == "strict"
-    results = study(recipe, tmp_path / "out", fabric=start_fabric("cpu"))
-    assert {row.mode for row in results.rows if row.images == "cyclegan"} == {"transductive"}
+    with pytest.raises(
+        SplitError, match="expected different images at yellow-field and copies, got 24 that are at both"
+    ):
+        study(recipe, tmp_path / "out", fabric=start_fabric("cpu"))
 
 
 # Cut, killed, in use.

@@ -66,9 +66,12 @@ def read_network(path: Path) -> tuple[ClassifierNetwork, Preprocessing, tuple[st
     tensors, header = read_snapshot(path)
     if header.get("kind") != KIND:
         raise ModelError(f"expected the snapshot of a classifier, got that of a {header.get('kind')}: {path}")
-    config = ClassifierConfig.model_validate(header["config"])
-    preprocessing = Preprocessing.model_validate(header["preprocessing"])
-    classes = tuple(header["classes"])
+    try:
+        config = ClassifierConfig.model_validate(header["config"])
+        preprocessing = Preprocessing.model_validate(header["preprocessing"])
+        classes = tuple(str(name) for name in header["classes"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise ModelError(f"expected the whole snapshot of a classifier, got a damaged one: {path} ({error})") from error
     network = new_network(config.architecture, preprocessing.size_px, len(classes))
     fill(network, {key.replace("/", ".", 1): tensor for key, tensor in tensors.items()}, f"{path.name}")
     return network, preprocessing, classes, config

@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from hemabridge.errors import NonFiniteLossError
 from hemabridge.training.objective import Batch, Objective, Phase, Terms
@@ -63,7 +64,7 @@ class Engine:
         """Do one step of all phases; return each loss term by name.
 
         Raises:
-            NonFiniteLossError: a term is NaN or infinite; the phase that it belongs to has not moved.
+            NonFiniteLossError: a term or a gradient is NaN or infinite; the phase that it belongs to has not moved.
         """
         rates = self.set_to(images)
         awake = {name for name, rate in rates.items() if rate > 0.0}
@@ -75,22 +76,25 @@ class Engine:
             with only(self.objective.nets, trains):
                 with self.fabric.autocast():
                     terms = phase.losses(shared)
-                numbers |= _finite(terms, images, phase.name)
+                found = {name: float(term.detach()) for name, term in terms.items()}
+                _check_finite(found, images, phase.name)
+                numbers |= found
                 if trains:
-                    self._update(phase, terms)
+                    self._update(phase, terms, images)
         return numbers
 
-    def _update(self, phase: Phase, terms: Terms) -> None:
+    def _update(self, phase: Phase, terms: Terms, images: int) -> None:
         optimizer = self.optimizers[phase.name]
         optimizer.zero_grad(set_to_none=True)
         total: Tensor = torch.stack(list(terms.values())).sum()
         total.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self.fabric.world_size > 1:
-            self._average_gradients(optimizer)
+            self._average(gradients)
+        _check_finite({"norm of the gradients": float(get_total_norm(gradients))}, images, phase.name)
         optimizer.step()
 
-    def _average_gradients(self, optimizer: torch.optim.Optimizer) -> None:
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    def _average(self, gradients: list[Tensor]) -> None:
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         means = cast(Tensor, self.fabric.all_reduce(flat, reduce_op="mean"))
         for gradient, mean in zip(gradients, torch.split(means, [g.numel() for g in gradients]), strict=True):
@@ -137,12 +141,11 @@ def under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key[len(prefix) :]: tensor for key, tensor in state.items() if key.startswith(prefix)}
 
 
-def _finite(terms: Terms, images: int, phase: str) -> dict[str, float]:
-    numbers = {name: float(term.detach()) for name, term in terms.items()}
+def _check_finite(numbers: Mapping[str, float], images: int, phase: str) -> None:
     bad = {name: number for name, number in numbers.items() if not abs(number) < float("inf")}
     if bad:
         raise NonFiniteLossError(
-            f"expected finite losses, got {bad} in phase '{phase}' after {images} images; nothing of this phase was "
-            "updated. Lower the learning rate, or check the images for blank or corrupt ones (`hemabridge audit`)"
+            f"expected finite losses and gradients, got {bad} in phase '{phase}' after {images} images; nothing of "
+            "this phase was updated. Lower the learning rate, or check the images for blank or corrupt ones "
+            "(`hemabridge audit`)"
         )
-    return numbers

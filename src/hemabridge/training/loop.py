@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -92,6 +93,11 @@ def fit(training: Training, folder: Path, fabric: Fabric, progress: Progress = s
         return _Run(training, folder, fabric, progress).go()
     with hold_folder(folder):
         return _Run(training, folder, fabric, progress).go()
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Remove what only a resumption needs from the folder of a finished run; its snapshots stay."""
+    shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
 
 
 class _Run:

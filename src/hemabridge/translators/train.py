@@ -57,7 +57,12 @@ def train_translator(
         schedules=dict.fromkeys(model.nets, schedule),
         loop=loop,
         averaged=("to_target", "to_source"),
-        identity={"config": described, "seed": seed, "source": sorted(source.hashes), "target": sorted(target.hashes)},
+        identity={
+            "config": described,
+            "seed": seed,
+            "source": [source.crop_px, *source.hashes],
+            "target": [target.crop_px, *target.hashes],
+        },
         about={
             "kind": KIND,
             "config": described,

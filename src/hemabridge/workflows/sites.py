@@ -14,7 +14,7 @@ from hemabridge.data.cells import CellSet, CropPx, estimate_crop_px, load_cells
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest, read_manifest, with_hashes, write_manifest
 from hemabridge.data.splits import check_split, split
-from hemabridge.errors import InputError, ManifestError
+from hemabridge.errors import InputError, ManifestError, SplitError
 from hemabridge.progress import Progress, silent
 from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
 from hemabridge.workflows.stages import Stages, folder_name
@@ -57,7 +57,14 @@ def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
         ManifestError: nothing usable is there, or the manifest holds several sites.
     """
     if recipe.folder is not None:
-        found = index_folder(recipe.folder, recipe.site, progress=partial(progress, f"indexing {recipe.site}")).manifest
+        indexed = index_folder(recipe.folder, recipe.site, progress=partial(progress, f"indexing {recipe.site}"))
+        if indexed.unreadable:
+            first = indexed.unreadable[0]
+            raise ManifestError(
+                f"expected readable images in {recipe.folder}, got {len(indexed.unreadable)} unreadable files, such as "
+                f"{first.path} ({first.reason}); remove them, or name a manifest (`hemabridge index` leaves them out)"
+            )
+        found = indexed.manifest
     else:
         assert recipe.manifest is not None  # the recipe's own check
         found = with_hashes(read_manifest(recipe.manifest, recipe.root))
@@ -137,6 +144,22 @@ def _split_once(
     return manifest
 
 
+def refuse_shared_files(source: Site, target: Site) -> None:
+    """Make sure that no file is at both sites: what one trains on, the other might be scored on.
+
+    Raises:
+        SplitError: some are.
+    """
+    shared = set(source.manifest.column("sha256")) & set(target.manifest.column("sha256"))
+    if shared:
+        rows = zip(source.manifest.column("path"), source.manifest.column("sha256"), strict=True)
+        paths = sorted(path for path, digest in rows if digest in shared)
+        raise SplitError(
+            f"expected different images at {source.name} and {target.name}, got {len(paths)} that are at both, such as "
+            f"{', '.join(paths[:3])}; take them out of one manifest"
+        )
+
+
 def cells_for_translation(recipe: SiteRecipe, size_px: int, progress: Progress = silent) -> CellSet:
     """Load all cells of a site, labelled or not, but those that its manifest keeps for tests."""
     manifest = read_site(recipe, progress)
@@ -151,8 +174,15 @@ def cells_for_translation(recipe: SiteRecipe, size_px: int, progress: Progress =
 
 
 def _crop_px(recipe: SiteRecipe, manifest: Manifest) -> CropPx:
-    stated = {crop for crop in manifest.column("crop_px") if crop is not None}
-    return recipe.crop_px or (stated.pop() if len(stated) == 1 else estimate_crop_px(manifest))
+    if recipe.crop_px is not None:
+        return recipe.crop_px
+    stated = set(manifest.column("crop_px"))
+    if len(stated) > 1:
+        raise ManifestError(
+            f"expected one crop_px for all images of {recipe.site}, got {sorted(map(str, stated))}; "
+            "split the site by scale, or state crop_px in the recipe"
+        )
+    return stated.pop() or estimate_crop_px(manifest)
 
 
 def with_manifests(

@@ -22,11 +22,18 @@ class Stages:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def run(self, name: str, inputs: Mapping[str, Any], work: Callable[[Path], None]) -> Path:
+    def run(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        work: Callable[[Path], None],
+        tidy: Callable[[Path], None] | None = None,
+    ) -> Path:
         """Return the stage's folder after `work(folder)` was done for exactly these `inputs` (JSON).
 
         A stage that is done for the same inputs is not done again. One that was begun for the same inputs gets its
-        folder as it was left. One of other inputs is removed first.
+        folder as it was left. One of other inputs is removed first. `tidy(folder)` removes what a finished stage does
+        not need.
 
         Raises:
             RunError: the folder holds files that no stage wrote.
@@ -43,6 +50,8 @@ class Stages:
         work(folder)
         seconds = {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - cpu}
         _write_json(folder / DONE, {"key": key, **seconds})
+        if tidy is not None:
+            tidy(folder)
         return folder
 
     def key(self, name: str) -> str:

@@ -22,6 +22,7 @@ from hemabridge.imaging.files import atomic_write, write_image
 from hemabridge.progress import Progress, prefixed, silent
 from hemabridge.report.report import write_study_report
 from hemabridge.training.devices import one_process
+from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.stopping import hold_folder
 from hemabridge.training.tensorfile import read_header
@@ -29,7 +30,7 @@ from hemabridge.translators.train import train_translator
 from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.workflows.restained import Restained, read_restained, restain
 from hemabridge.workflows.run_folder import describe_run, versions
-from hemabridge.workflows.sites import prepare_site, read_site, shared_classes
+from hemabridge.workflows.sites import prepare_site, read_site, refuse_shared_files, shared_classes
 from hemabridge.workflows.stages import Stages, folder_name
 from hemabridge.workflows.study_results import (
     collect,
@@ -74,6 +75,7 @@ class Study:
         )
         self.source = settle(recipe.source, source, parts=recipe.source_parts)
         self.target = settle(recipe.target, target, parts=recipe.target_parts)
+        refuse_shared_files(self.source, self.target)
         self.cells = cache(self._cells)
 
     def run(self) -> StudyResults:
@@ -142,13 +144,24 @@ class Study:
             "seed": self.recipe.seed,
         }
         folder = self.stages.run(
-            f"classifiers/{folder_name(wish.name)}", inputs, lambda f: self._train_classifier(wish.name, config, f)
+            f"classifiers/{folder_name(wish.name)}",
+            inputs,
+            lambda f: self._train_classifier(wish.name, config, f),
+            drop_checkpoints,
         )
         return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
 
     def _train_classifier(self, name: str, config: ClassifierConfig, folder: Path) -> None:
-        cells, progress = self.cells(TARGET, ("train",), self.recipe.size_px), prefixed(self.progress, name)
-        fine_tune(config, cells, folder, self.fabric, seed=self.recipe.seed, progress=progress)
+        size_px, progress = self.recipe.size_px, prefixed(self.progress, name)
+        fine_tune(
+            config,
+            self.cells(TARGET, ("train",), size_px),
+            folder,
+            self.fabric,
+            seed=self.recipe.seed,
+            progress=progress,
+        )
+        drop_checkpoints(folder)
 
     # Block 1: the translator and what it makes of the source.
 
@@ -161,7 +174,7 @@ class Study:
             "mode": self.recipe.mode,
             "seed": self.recipe.seed,
         }
-        folder = self.stages.run("translator", inputs, self._train_translator)
+        folder = self.stages.run("translator", inputs, self._train_translator, drop_checkpoints)
         return snapshots_of(list_snapshots(folder), self.recipe.tested_epochs, config.batch_size)
 
     def _train_translator(self, folder: Path) -> None:
@@ -240,11 +253,12 @@ class Study:
 
         inputs = {
             "again": again.model_dump(),
+            "source": self.source.described(),
             "classifier": self.stages.key(first),
-            "cells": self.source.listed(),
+            "order": self.source.listed(),
             "translator": None if snapshot is None else self.stages.key(f"restained/{snapshot}"),
         }
-        folder = self.stages.run(f"again/{folder_name(wish.name)}/{snapshot or images}", inputs, work)
+        folder = self.stages.run(f"again/{folder_name(wish.name)}/{snapshot or images}", inputs, work, drop_checkpoints)
         return read_predictions(folder / "predictions.csv")[0][0]
 
     def _predict(

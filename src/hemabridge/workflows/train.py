@@ -57,5 +57,7 @@ def _train_classifier(
         recipe.site, manifest, classes, recipe.parts, seed=recipe.seed, stages=stages, progress=progress
     )
     cells = site.cells(("train",), classes, recipe.size_px, progress)
-    fine_tune(recipe.classifier, cells, out, fabric, seed=recipe.seed, progress=progress)
+    has_validation = "validation" in site.manifest.column("split")
+    held_out = site.cells(("validation",), classes, recipe.size_px, progress) if has_validation else None
+    fine_tune(recipe.classifier, cells, out, fabric, seed=recipe.seed, validation=held_out, progress=progress)
     return list_snapshots(out)
