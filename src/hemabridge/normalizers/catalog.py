@@ -1,0 +1,106 @@
+"""The catalog of all normalizers, and when to use which."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hemabridge.errors import InputError, ModelError
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.normalizers.compartments import ReinhardCompartment
+from hemabridge.normalizers.density_scaling import DensityScaling
+from hemabridge.normalizers.histogram import HistogramMatching
+from hemabridge.normalizers.linear_transport import LinearTransport
+from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS, Normalizer
+from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
+from hemabridge.normalizers.sliced_transport import SlicedTransport
+from hemabridge.normalizers.stain_separation import Macenko, Vahadane
+from hemabridge.normalizers.white_point import WhitePoint
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One normalizer of the catalog.
+
+    Attributes:
+        kind: its class.
+        use: one line on when to use it.
+    """
+
+    kind: type[Normalizer]
+    use: str
+
+
+NORMALIZERS: Final[Mapping[str, Entry]] = MappingProxyType(
+    {
+        "white-point": Entry(WhitePoint, "the stain is alike and only lamp or white balance differ; the safest"),
+        "optical-density": Entry(
+            DensityScaling, "the stain is paler or stronger as well; six numbers, hard to break; try it first"
+        ),
+        "reinhard-image": Entry(
+            ReinhardImage, "colours drift from image to image and every image holds the same mix of things"
+        ),
+        "reinhard-site": Entry(ReinhardSite, "one drift for the whole site; differences between its images must stay"),
+        "reinhard-compartment": Entry(
+            ReinhardCompartment, "nucleus and cytoplasm drifted differently, and single cells are well segmented"
+        ),
+        "histogram": Entry(HistogramMatching, "tone curves differ and both sites hold the same mix of cells"),
+        "macenko": Entry(
+            Macenko, "the dyes themselves differ in hue and both show clearly; the field's usual baseline"
+        ),
+        "vahadane": Entry(Vahadane, "as macenko, where its extreme angles are caught by dirt or noise"),
+        "linear-ot": Entry(LinearTransport, "channels are mixed differently (camera matrix); twelve numbers, smooth"),
+        "sliced-ot": Entry(SlicedTransport, "the drift is not linear and both sites hold the same mix of cells"),
+    }
+)
+"""Every normalizer by the name under which recipes and files know it."""
+
+
+def fit_normalizer(name: str, source: UInt8Images, target: UInt8Images) -> Normalizer:
+    """Fit one normalizer of the catalog.
+
+    Args:
+        name: a key of `NORMALIZERS`.
+        source: images of the site to re-stain, uint8[N, H, W, 3] RGB.
+        target: images of the site whose look is wanted, uint8[M, H', W', 3] RGB.
+
+    Raises:
+        InputError: There is no such normalizer.
+        ImageError: A set has another type or shape, or is empty.
+    """
+    if name not in NORMALIZERS:
+        raise InputError(f"normalizer: expected one of {', '.join(NORMALIZERS)}; got {name!r}{_nearest(name)}")
+    return NORMALIZERS[name].kind.fit(source, target)
+
+
+def normalizer_from_json(text: str) -> Normalizer:
+    """Read a normalizer of any method that `to_json` wrote.
+
+    Raises:
+        ModelError: The text is not JSON, is too long, names no known method, or holds anything but its numbers.
+    """
+    if len(text) > MAX_JSON_CHARACTERS:
+        raise ModelError(f"normalizer: expected at most {MAX_JSON_CHARACTERS:,} characters of JSON, got {len(text):,}")
+    try:
+        method = _Header.model_validate_json(text).method
+    except ValidationError as error:
+        raise ModelError('normalizer: expected a JSON object with the key "method", as to_json writes it') from error
+    if method not in NORMALIZERS:
+        raise ModelError(
+            f"normalizer: expected a method out of {', '.join(NORMALIZERS)}; got {method[:40]!r}{_nearest(method[:40])}"
+        )
+    return NORMALIZERS[method].kind.from_json(text)
+
+
+class _Header(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    method: str
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, NORMALIZERS, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,125 @@
+"""Reinhard's colour transfer with statistics of their own for nucleus, cytoplasm, red cells and the empty field."""
+
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy import ndimage
+
+from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
+from hemabridge.imaging.compartments import segment
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.measures import site_white, spaced
+from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
+from hemabridge.normalizers.reinhard import BLANK_DEVIATION, LabStatistics, lab_statistics, transferred
+from hemabridge.normalizers.white_point import whitened
+
+LARGEST_GAIN = 2.0
+"""The spread inside a compartment is multiplied by at most this and divided by at most this."""
+
+BLEND_SHARE = 0.02
+"""Standard deviation of the blending between compartments, as a share of the longer side."""
+
+LEAST_PIXELS = 200
+"""A compartment with fewer pixels in all images of a site has no statistics of its own."""
+
+
+class CompartmentStatistics(BaseModel):
+    """Statistics of one compartment at both sites, each image under the target's white point."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    source: LabStatistics
+    target: LabStatistics
+
+
+class ReinhardCompartment(Normalizer):
+    """Move nucleus, cytoplasm, red cells and the empty field each by their own map, with soft borders between them.
+
+    First each image gets the target's white point. Then the Lab mean and spread of a compartment over all images of
+    the source become those of the target. The statistics are those of the sites, not of the image, so that orange
+    granules stay orange where most cells have none. The maps are weighted by the masks blurred with a Gaussian, so
+    that no edge appears where the image has none.
+
+    A compartment that one site lacks, and what belongs to none (platelets), moves by the statistics of all pixels. So
+    does an image in which no nucleus is found; one that shows nothing but the empty field gets the white point alone.
+
+    Attributes:
+        target_white: colour of the target's empty field, sRGB 0..255.
+        nucleus: statistics of the nuclei of the central leukocytes, as the following for their compartments.
+        whole: statistics of all pixels.
+    """
+
+    method: Literal["reinhard-compartment"] = "reinhard-compartment"
+    target_white: Rgb
+    nucleus: CompartmentStatistics
+    cytoplasm: CompartmentStatistics
+    red_cells: CompartmentStatistics
+    background: CompartmentStatistics
+    whole: CompartmentStatistics
+
+    @classmethod
+    def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
+        """Segment images of both sites and measure their compartments."""
+        check_sites(source, target)
+        white = site_white(target)
+        own, wanted = _site_statistics(source, white), _site_statistics(target, white)
+
+        def statistics(name: str) -> CompartmentStatistics:
+            known = name if name in own and name in wanted else "whole"
+            return CompartmentStatistics(source=own[known], target=wanted[known])
+
+        return cls(
+            target_white=white,
+            nucleus=statistics("nucleus"),
+            cytoplasm=statistics("cytoplasm"),
+            red_cells=statistics("red_cells"),
+            background=statistics("background"),
+            whole=statistics("whole"),
+        )
+
+    def restain(self, image: UInt8Image) -> UInt8Image:
+        """Return the image with each compartment moved as at its site."""
+        white = whitened(image, self.target_white)
+        lab = rgb_to_lab(white)
+        if lab[..., 0].std() < BLANK_DEVIATION:
+            return white
+        masks = _masks(white)
+        moved = np.zeros(lab.shape)
+        for name, weight in _weights(masks).items():
+            statistics: CompartmentStatistics = getattr(self, name)
+            moved += weight[..., None] * transferred(lab, statistics.source, statistics.target, LARGEST_GAIN)
+        return lab_to_rgb(moved)
+
+
+_NAMES = ("nucleus", "cytoplasm", "red_cells", "background")
+
+
+def _masks(image: UInt8Image) -> dict[str, NDArray[np.bool_]]:
+    """Return the masks of the compartments, bool[H, W]; none is set where no nucleus is found."""
+    found = segment(image)
+    is_found = bool(found.nucleus.any())
+    return {name: getattr(found, name) & is_found for name in _NAMES}
+
+
+def _weights(masks: dict[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.float32]]:
+    """Return how much each compartment counts in each pixel, float32[H, W]; they add up to 1 with `whole`."""
+    masks = masks | {"whole": ~np.logical_or.reduce(list(masks.values()))}
+    sigma = BLEND_SHARE * max(masks["whole"].shape)
+    soft = {name: ndimage.gaussian_filter(mask.astype(np.float32), sigma) for name, mask in masks.items()}
+    total = np.sum(list(soft.values()), axis=0)
+    return {name: weight / total for name, weight in soft.items()}
+
+
+def _site_statistics(images: UInt8Images, white: Rgb) -> dict[str, LabStatistics]:
+    """Return the statistics of all pixels, and of each compartment that has enough of them."""
+    pixels: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*_NAMES, "whole")}
+    for image in spaced(images):
+        balanced = whitened(image, white)
+        lab = rgb_to_lab(balanced)
+        pixels["whole"].append(lab.reshape(-1, 3))
+        for name, mask in _masks(balanced).items():
+            pixels[name].append(lab[mask])
+    pooled = {name: np.concatenate(parts) for name, parts in pixels.items()}
+    return {name: lab_statistics(lab) for name, lab in pooled.items() if name == "whole" or len(lab) >= LEAST_PIXELS}

@@ -1,0 +1,55 @@
+"""Histogram matching: each channel's values get the distribution that they have at the target."""
+
+from typing import Annotated, Literal, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.measures import to_levels
+from hemabridge.normalizers.normalizer import Level, Normalizer, check_sites
+
+Curve: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=256, max_length=256)]
+"""What each of the 256 sRGB values becomes."""
+
+
+class HistogramMatching(Normalizer):
+    """Map each channel by the target's inverse CDF after the source's CDF, over all pixels of both sites.
+
+    Gonzalez and Woods, Digital Image Processing (4th ed., 2018), section 3.3: s = G^-1(F(r)), with G^-1 linear between
+    the values that occur.
+
+    Attributes:
+        curves: for red, green and blue, what each value 0..255 becomes.
+    """
+
+    method: Literal["histogram"] = "histogram"
+    curves: tuple[Curve, Curve, Curve]
+
+    @classmethod
+    def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
+        """Measure the histograms of both sites."""
+        check_sites(source, target)
+        red, green, blue = (matching_curve(_counts(source, channel), _counts(target, channel)) for channel in range(3))
+        return cls(curves=(_plain(red), _plain(green), _plain(blue)))
+
+    def restain(self, image: UInt8Image) -> UInt8Image:
+        """Return the image with each channel sent through its curve."""
+        curves = to_levels(np.asarray(self.curves, np.float64))
+        return np.stack([curves[channel][image[..., channel]] for channel in range(3)], axis=-1)
+
+
+def matching_curve(source: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return what each value 0..255 becomes, float64[256], from how often each occurs at both sites, int64[256]."""
+    present = np.flatnonzero(target)
+    shares = np.cumsum(source) / source.sum(), np.cumsum(target)[present] / target.sum()
+    return np.asarray(np.interp(*shares, present), np.float64)
+
+
+def _counts(images: UInt8Images, channel: int) -> NDArray[np.int64]:
+    return np.bincount(images[..., channel].ravel(), minlength=256)
+
+
+def _plain(curve: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(value) for value in curve)

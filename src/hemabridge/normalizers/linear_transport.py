@@ -1,0 +1,80 @@
+"""Linear optimal transport: the Monge map between the Gaussians of two sites' colours."""
+
+from typing import Annotated, Literal, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.measures import as_rgb, sample_pixels, to_levels
+from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
+
+LARGEST_GAIN = 4.0
+"""No direction of colour is stretched more than this or shrunk below 1 / this."""
+
+NOISE_VARIANCE = 1.0
+"""Added to the variance of every direction (levels squared): where a site has less, it has nothing but rounding."""
+
+Entry: TypeAlias = Annotated[float, Field(ge=-4.001, le=4.001)]
+Row: TypeAlias = tuple[Entry, Entry, Entry]
+
+
+class LinearTransport(Normalizer):
+    """Move all colours by one affine map of least mean squared shift that makes mean and covariance the target's.
+
+    Pitie and Kokaram (2007), CVMP, eq. 12-13, doi:10.1049/cp:20070055, on sRGB values 0..255.
+
+    Attributes:
+        matrix: symmetric, positive definite.
+        source_mean: mean colour of the source.
+        target_mean: mean colour of the target.
+    """
+
+    method: Literal["linear-ot"] = "linear-ot"
+    matrix: tuple[Row, Row, Row]
+    source_mean: Rgb
+    target_mean: Rgb
+
+    @classmethod
+    def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
+        """Measure mean and covariance of both sites' pixels."""
+        check_sites(source, target)
+        own, wanted = (sample_pixels(images).astype(np.float64) for images in (source, target))
+        red, green, blue = (as_rgb(row) for row in monge_matrix(_covariance(own), _covariance(wanted)))
+        return cls(
+            matrix=(red, green, blue), source_mean=as_rgb(own.mean(axis=0)), target_mean=as_rgb(wanted.mean(axis=0))
+        )
+
+    def restain(self, image: UInt8Image) -> UInt8Image:
+        """Return the image with all colours moved by the map."""
+        return to_levels(self.moved(image))
+
+    def moved(self, colors: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Return where colours [..., 3] (0..255) go, neither rounded nor clipped."""
+        centred = np.asarray(colors, np.float64) - np.asarray(self.source_mean)
+        return np.asarray(centred @ np.asarray(self.matrix) + np.asarray(self.target_mean), np.float64)
+
+
+def monge_matrix(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return T = A^-1/2 (A^1/2 B A^1/2)^1/2 A^-1/2 for covariances A of the source and B of the target, [3, 3].
+
+    Its eigenvalues, the gains, lie between 1 / `LARGEST_GAIN` and `LARGEST_GAIN`.
+    """
+    noise = NOISE_VARIANCE * np.eye(3)
+    root = _power(source + noise, 0.5)
+    inverse = _power(source + noise, -0.5)
+    matrix = inverse @ _power(root @ (target + noise) @ root, 0.5) @ inverse
+    gains, axes = np.linalg.eigh((matrix + matrix.T) / 2)
+    clamped = np.clip(gains, 1 / LARGEST_GAIN, LARGEST_GAIN)
+    return np.asarray((axes * clamped) @ axes.T, np.float64)
+
+
+def _covariance(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred = pixels - pixels.mean(axis=0)
+    return np.asarray(centred.T @ centred / len(pixels), np.float64)
+
+
+def _power(matrix: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
+    values, axes = np.linalg.eigh((matrix + matrix.T) / 2)
+    return np.asarray((axes * np.maximum(values, 1e-12) ** exponent) @ axes.T, np.float64)

@@ -1,0 +1,101 @@
+"""What all normalizers have in common: fitted on sets of images, frozen, applied image by image, kept as JSON."""
+
+from abc import abstractmethod
+from typing import Annotated, Self, TypeAlias
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hemabridge.errors import ImageError, ModelError
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+
+MAX_JSON_CHARACTERS = 1_000_000
+"""The longest JSON that is parsed; the largest normalizer, a colour table, has about a quarter of it."""
+
+Level: TypeAlias = Annotated[float, Field(ge=0, le=255)]
+"""One sRGB value."""
+
+Rgb: TypeAlias = tuple[Level, Level, Level]
+"""One sRGB colour, 0..255."""
+
+Gain: TypeAlias = Annotated[float, Field(gt=0, le=16)]
+"""A factor by which something is multiplied."""
+
+
+class Normalizer(BaseModel):
+    """A Standardizer whose whole state is some numbers.
+
+    Every image is re-stained for itself, so that the result does not depend on the images beside it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
+        """Measure both sites.
+
+        Args:
+            source: images of the site to re-stain, uint8[N, H, W, 3] RGB.
+            target: images of the site whose look is wanted, uint8[M, H', W', 3] RGB.
+
+        Raises:
+            ImageError: A set has another type or shape, or is empty.
+        """
+
+    @abstractmethod
+    def restain(self, image: UInt8Image) -> UInt8Image:
+        """Return one re-stained copy, uint8[H, W, 3], of a checked RGB image of any size from 1 x 1."""
+
+    def standardize(self, images: UInt8Images) -> UInt8Images:
+        """Return uint8[N, H, W, 3] re-stained copies of uint8[N, H, W, 3] RGB images.
+
+        Raises:
+            ImageError: `images` has another type or shape.
+        """
+        check_images(images, "images to re-stain")
+        restained = np.empty_like(images)
+        for position, image in enumerate(images):
+            restained[position] = self.restain(image)
+        return restained
+
+    def to_json(self) -> str:
+        """Return all numbers as JSON; floats keep every bit."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ModelError: The text is not JSON, is too long, or holds anything but this method's numbers.
+        """
+        if len(text) > MAX_JSON_CHARACTERS:
+            raise ModelError(
+                f"normalizer: expected at most {MAX_JSON_CHARACTERS:,} characters of JSON, got {len(text):,}; "
+                "this is no file that to_json wrote"
+            )
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the text"
+            raise ModelError(
+                f"normalizer: expected the numbers of {cls.__name__}, in {where}: {first['msg']}; fit it again"
+            ) from error
+
+
+def check_images(images: UInt8Images, what: str) -> None:
+    """Raise ImageError unless `images` is uint8[N, H, W, 3] with pixels; N may be 0."""
+    fits = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4
+    if not fits or images.shape[3] != 3 or 0 in images.shape[1:]:
+        got = f"{images.dtype}{list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise ImageError(f"{what}: expected RGB uint8[N, H, W, 3], got {got}; read them with imaging.files.read_image")
+
+
+def check_sites(source: UInt8Images, target: UInt8Images) -> None:
+    """Raise ImageError unless both are sets uint8[N, H, W, 3] of at least one image."""
+    for images, what in ((source, "source images"), (target, "target images")):
+        check_images(images, what)
+        if len(images) == 0:
+            raise ImageError(f"{what}: expected at least one image to fit a normalizer on, got none")

@@ -1,0 +1,111 @@
+"""Reinhard's colour transfer: the mean and the spread of each Lab axis become the target's."""
+
+from typing import Annotated, Literal, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.measures import as_rgb, sample_pixels, site_white, spaced
+from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
+from hemabridge.normalizers.white_point import whitened
+
+LARGEST_GAIN = 3.0
+"""The spread of an axis is multiplied by at most this and divided by at most this."""
+
+BLANK_DEVIATION = 3.0
+"""An image whose lightness (0..100) varies less shows nothing but the empty field, its shading and noise."""
+
+Coordinate: TypeAlias = Annotated[float, Field(ge=-200, le=200)]
+Deviation: TypeAlias = Annotated[float, Field(ge=0, le=200)]
+
+
+class LabStatistics(BaseModel):
+    """Mean and standard deviation of CIE Lab pixels (D65; L 0..100)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    mean: tuple[Coordinate, Coordinate, Coordinate]
+    deviation: tuple[Deviation, Deviation, Deviation]
+
+
+def lab_statistics(lab: NDArray[np.floating]) -> LabStatistics:
+    """Measure Lab pixels [..., 3], at least one."""
+    pixels = np.asarray(lab, np.float64).reshape(-1, 3)
+    return LabStatistics(mean=as_rgb(pixels.mean(axis=0)), deviation=as_rgb(pixels.std(axis=0)))
+
+
+def transferred(
+    lab: NDArray[np.floating], source: LabStatistics, target: LabStatistics, largest_gain: float = LARGEST_GAIN
+) -> NDArray[np.float64]:
+    """Return Lab [..., 3] with the target's mean and spread: (x - m_s) d_t / d_s + m_t, the gain d_t / d_s clamped.
+
+    Reinhard, Ashikhmin, Gooch and Shirley (2001), IEEE CG&A 21(5), eq. 10-11, doi:10.1109/38.946629; in CIE Lab
+    rather than in their l-alpha-beta.
+    """
+    spread = np.maximum(np.asarray(source.deviation), 1e-6)
+    gain = np.clip(np.asarray(target.deviation) / spread, 1 / largest_gain, largest_gain)
+    return np.asarray((lab - np.asarray(source.mean)) * gain + np.asarray(target.mean), np.float64)
+
+
+class ReinhardImage(Normalizer):
+    """Give each image the mean and the spread that an image of the target has on average.
+
+    An image that shows nothing but the empty field gets the target's white point instead, or it would take on the
+    colour of a cell.
+
+    Attributes:
+        target: the mean over the target's images of their Lab means and deviations.
+        target_white: colour of the target's empty field, sRGB 0..255.
+    """
+
+    method: Literal["reinhard-image"] = "reinhard-image"
+    target: LabStatistics
+    target_white: Rgb
+
+    @classmethod
+    def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
+        """Measure the target's images; the source is not needed."""
+        check_sites(source, target)
+        each = [lab_statistics(rgb_to_lab(image)) for image in spaced(target)]
+        typical = LabStatistics(
+            mean=as_rgb(np.mean([one.mean for one in each], axis=0)),
+            deviation=as_rgb(np.mean([one.deviation for one in each], axis=0)),
+        )
+        return cls(target=typical, target_white=site_white(target))
+
+    def restain(self, image: UInt8Image) -> UInt8Image:
+        """Return the image with the target's mean and spread."""
+        lab = rgb_to_lab(image)
+        own = lab_statistics(lab)
+        if own.deviation[0] < BLANK_DEVIATION:
+            return whitened(image, self.target_white)
+        return lab_to_rgb(transferred(lab, own, self.target))
+
+
+class ReinhardSite(Normalizer):
+    """Move all images of a site by one map: the mean and the spread of all its pixels become the target's.
+
+    What differs between the images of a site, such as the colour of their granules, stays different.
+
+    Attributes:
+        source: statistics of all pixels of the source.
+        target: statistics of all pixels of the target.
+    """
+
+    method: Literal["reinhard-site"] = "reinhard-site"
+    source: LabStatistics
+    target: LabStatistics
+
+    @classmethod
+    def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
+        """Measure the pixels of both sites."""
+        check_sites(source, target)
+        own, wanted = (lab_statistics(rgb_to_lab(sample_pixels(images))) for images in (source, target))
+        return cls(source=own, target=wanted)
+
+    def restain(self, image: UInt8Image) -> UInt8Image:
+        """Return the image moved as its site is."""
+        return lab_to_rgb(transferred(rgb_to_lab(image), self.source, self.target))

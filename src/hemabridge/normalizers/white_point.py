@@ -1,0 +1,50 @@
+"""White point: the colour of the empty field becomes the target's."""
+
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hemabridge.imaging.compartments import background_color
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.measures import site_white, to_levels
+from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
+
+LARGEST_GAIN = 2.0
+"""A channel is made at most this many times, at least 1 / this, as bright: darker images show no empty field."""
+
+
+class WhitePoint(Normalizer):
+    """Multiply each channel so that the image's own empty field gets the target's colour.
+
+    The gains act on sRGB values, not on linear light. Where the tone curve is a power, both are the same (a gain g of
+    the light is a gain g^(1/gamma) of the value), and dark values are not amplified by the toe of the sRGB curve.
+    It is von Kries' rule (1902) with the empty field as the white.
+
+    Attributes:
+        target_white: colour of the target's empty field, sRGB 0..255.
+    """
+
+    method: Literal["white-point"] = "white-point"
+    target_white: Rgb
+
+    @classmethod
+    def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
+        """Measure the target's empty field; the source is not needed."""
+        check_sites(source, target)
+        return cls(target_white=site_white(target))
+
+    def restain(self, image: UInt8Image) -> UInt8Image:
+        """Return the image under the target's white."""
+        return whitened(image, self.target_white)
+
+
+def whitened(image: UInt8Image, target_white: ArrayLike) -> UInt8Image:
+    """Return uint8[H, W, 3] whose empty field has the colour `target_white` (sRGB 0..255)."""
+    return to_levels(image * white_gain(image, target_white))
+
+
+def white_gain(image: UInt8Image, target_white: ArrayLike) -> NDArray[np.float64]:
+    """Return the gain of each channel, float64[3], between 1 / `LARGEST_GAIN` and `LARGEST_GAIN`."""
+    own = np.maximum(background_color(image), 1).astype(np.float64)
+    return np.clip(np.asarray(target_white, np.float64) / own, 1 / LARGEST_GAIN, LARGEST_GAIN)
