@@ -6,6 +6,9 @@ from typing import TypeAlias
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called as `progress(label, done, total)`; `label` names the piece of work, in words a user reads."""
 
+FileProgress: TypeAlias = Callable[[int, int], None]
+"""Called as `progress(done, total)` by one piece of work that goes through files and does not name itself."""
+
 
 def silent(_label: str, _done: int, _total: int) -> None:
     """Listen to nothing."""

@@ -9,11 +9,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.data.manifest import Manifest, Progress
+from hemabridge.data.manifest import Manifest
 from hemabridge.errors import ManifestError
 from hemabridge.imaging.files import read_image, sha256_of
 from hemabridge.imaging.scale import nucleus_diameter_px, propose_crop_px, scale_matched, squeezed
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.progress import FileProgress
 
 CropPx: TypeAlias = int | Literal["whole"]
 """How much of an image is the cell: a central square of so many pixels, or all of it, squeezed to a square."""
@@ -68,7 +69,7 @@ def load_cells(
     classes: Sequence[str],
     size_px: int,
     crop_px: CropPx | None = None,
-    progress: Progress | None = None,
+    progress: FileProgress | None = None,
 ) -> CellSet:
     """Read the cells of the given classes and the unlabelled ones; cells of other classes are left out.
 

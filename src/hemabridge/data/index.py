@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hemabridge.data.layouts import find_layout
-from hemabridge.data.manifest import Manifest, Progress, make_manifest
+from hemabridge.data.manifest import Manifest, make_manifest
 from hemabridge.errors import ImageError, ManifestError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of
+from hemabridge.progress import FileProgress
 
 _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
@@ -37,7 +38,7 @@ def index_folder(
     *,
     crop_px: int | None = None,
     subclasses: bool = False,
-    progress: Progress | None = None,
+    progress: FileProgress | None = None,
 ) -> Index:
     """Read every image of a folder and list it with its class, size and SHA-256.
 

@@ -10,10 +10,10 @@ import csv
 import io
 import os
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -31,9 +31,7 @@ from hemabridge.data.columns import (
 )
 from hemabridge.errors import ManifestError
 from hemabridge.imaging.files import atomic_write, sha256_of
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called after each file with (files done, files in total)."""
+from hemabridge.progress import FileProgress
 
 MAX_BYTES = 200_000_000
 """Largest manifest that is read."""
@@ -169,7 +167,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         table.write_csv(temporary, line_terminator="\n", null_value="")
 
 
-def with_hashes(manifest: Manifest, progress: Progress | None = None) -> Manifest:
+def with_hashes(manifest: Manifest, progress: FileProgress | None = None) -> Manifest:
     """Return the manifest with every unknown `sha256` worked out from the file.
 
     Raises:

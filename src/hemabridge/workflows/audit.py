@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from hemabridge.data.audit import Audit, audit
-from hemabridge.data.manifest import Progress, read_manifest
+from hemabridge.data.manifest import read_manifest
 from hemabridge.imaging.files import atomic_write
+from hemabridge.progress import FileProgress
 
 
 def audit_manifest(
@@ -14,7 +15,7 @@ def audit_manifest(
     other: Path | None = None,
     other_root: Path | None = None,
     out: Path | None = None,
-    progress: Progress | None = None,
+    progress: FileProgress | None = None,
 ) -> Audit:
     """Audit one manifest, or one against another, and write the result as JSON.
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from hemabridge.data.cells import estimate_crop_px
 from hemabridge.data.index import Index, index_folder
-from hemabridge.data.manifest import Progress, write_manifest
+from hemabridge.data.manifest import write_manifest
 from hemabridge.errors import ManifestError
+from hemabridge.progress import FileProgress
 
 MANIFEST_NAME = "manifest.csv"
 
@@ -19,7 +20,7 @@ def index(
     estimate_crop: bool = False,
     subclasses: bool = False,
     replace: bool = False,
-    progress: Progress | None = None,
+    progress: FileProgress | None = None,
 ) -> Index:
     """Index a folder of images and write its manifest.
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hemabridge.data.audit import near_duplicates
-from hemabridge.data.manifest import Manifest, Progress, read_manifest, write_manifest
+from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.data.splits import Grouping, check_split, split
 from hemabridge.errors import SplitError
+from hemabridge.progress import FileProgress
 
 FRACTIONS: Mapping[str, float] = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -21,7 +22,7 @@ def split_manifest(
     group: Grouping = "auto",
     keep_near_duplicates_together: bool = True,
     replace: bool = False,
-    progress: Progress | None = None,
+    progress: FileProgress | None = None,
 ) -> Manifest:
     """Split a manifest by patient or slide, with the same class mix in each part, and write it.
 

@@ -21,9 +21,10 @@ from PIL import Image
 from scipy import ndimage
 from scipy.cluster.hierarchy import DisjointSet
 
-from hemabridge.data.manifest import Manifest, Progress, with_hashes
+from hemabridge.data.manifest import Manifest, with_hashes
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.progress import FileProgress
 
 MAX_HAMMING = 10
 """Bits of the perceptual hash in which the proposed pairs may differ."""
@@ -159,7 +160,7 @@ def first_of_each(hashes: Sequence[str]) -> list[int]:
     return list(first.values())
 
 
-def near_duplicates(manifest: Manifest, *, progress: Progress | None = None) -> list[tuple[str, ...]]:
+def near_duplicates(manifest: Manifest, *, progress: FileProgress | None = None) -> list[tuple[str, ...]]:
     """Return groups of paths of images that show the same field and are not copies of one file.
 
     Raises:

@@ -11,10 +11,11 @@ from hemabridge.data.audit.findings import find_all
 from hemabridge.data.audit.results import Audit, Border, ClassCount, DuplicateGroup, Member
 from hemabridge.data.cells import SCALE_SAMPLE, sampled
 from hemabridge.data.index import UnreadableFile
-from hemabridge.data.manifest import Manifest, Progress
+from hemabridge.data.manifest import Manifest
 from hemabridge.data.splits import find_leaks
 from hemabridge.errors import ImageError
 from hemabridge.imaging.files import read_image, sha256_of
+from hemabridge.progress import FileProgress
 
 
 @dataclass(eq=False)
@@ -29,7 +30,7 @@ class _Survey:
     samples: dict[tuple[int, str], list[Appearance]] = field(default_factory=dict)
 
 
-def audit(manifest: Manifest, *, other: Manifest | None = None, progress: Progress | None = None) -> Audit:
+def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FileProgress | None = None) -> Audit:
     """Look at every image before any training.
 
     Every image is read once. Colour and scale are measured on at most 200 images per site, always the same ones.
@@ -74,7 +75,7 @@ def audit(manifest: Manifest, *, other: Manifest | None = None, progress: Progre
     return replace(found, findings=tuple(find_all(found, leaks, survey.changed, ungrouped)))
 
 
-def _survey(manifests: Sequence[Manifest], progress: Progress | None) -> _Survey:
+def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Survey:
     survey = _Survey()
     total, done = sum(map(len, manifests)), 0
     for number, manifest in enumerate(manifests, start=1):
