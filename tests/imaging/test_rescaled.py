@@ -79,6 +79,17 @@ def test_detail_that_is_finer_than_the_inner_scale_is_kept() -> None:
     assert np.ptp(Blurred().standardize(images)) == 0  # the inner alone would have lost it
 
 
+def test_a_change_that_grows_from_place_to_place_grows_evenly() -> None:
+    class Ramp(Same):
+        def standardize(self, images: UInt8Images) -> UInt8Images:
+            return images + 8 * np.arange(images.shape[2], dtype=np.uint8)[:, None]
+
+    images = np.full((1, 16, 64, 3), 50, dtype=np.uint8)
+    out = RescaledStandardizer(Ramp(), 0.25).standardize(images)[0, 8, 4:-4, 0].astype(float)
+    place = np.arange(4, 60)
+    np.testing.assert_allclose(out, 50 + 8 * ((place + 0.5) / 4 - 0.5), atol=1)
+
+
 def test_results_stay_within_0_and_255() -> None:
     bright = RescaledStandardizer(Redder(), 0.5).standardize(np.full((1, 8, 8, 3), 255, np.uint8))
     dark = RescaledStandardizer(Redder(), 0.5).standardize(np.zeros((1, 8, 8, 3), np.uint8))

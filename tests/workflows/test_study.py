@@ -433,14 +433,19 @@ def test_files_that_no_study_wrote_are_left_alone(small_study: Path, tmp_path: P
 # What cannot work is told before hours of training, not after.
 
 
+def after_a_sound_one(classifier: str) -> str:
+    sound = '{name = "Sound", train = {architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}}'
+    return f'classifiers=[{sound}, {{name = "A", {classifier}}}]'
+
+
 @pytest.mark.parametrize(
     ("change", "error", "told"),
     [
-        ('classifiers=[{name = "A", train = {architecture = "resnet81"}}]', ModelError, "did you mean resnet"),
-        ('classifiers=[{name = "A", train = {weights = "none.safetensors"}}]', ModelError, "does not exist"),
-        ('classifiers=[{name = "A", external = {file = "none.onnx", classes = ["a", "b"]}}]', ModelError, "none.onnx"),
+        (after_a_sound_one('train = {architecture = "resnet81"}'), ModelError, "did you mean resnet"),
+        (after_a_sound_one('train = {weights = "none.safetensors"}'), ModelError, "does not exist"),
+        (after_a_sound_one('external = {file = "none.onnx", classes = ["a", "b"]}'), ModelError, "none.onnx"),
         (
-            f"classifiers=[{GIVEN.replace('neutrophil', 'basophil')}]",
+            after_a_sound_one(GIVEN.partition(", ")[2].removesuffix("}").replace("neutrophil", "basophil")),
             ModelError,
             "expected a classifier that knows neutrophil, lymphocyte",
         ),
