@@ -73,7 +73,8 @@ def test_odd_images_stay_images(
 def test_odd_sets_can_be_fitted_on_either_side(
     name: str, odd_images: dict[str, UInt8Images], source: UInt8Images
 ) -> None:
-    for what, images in odd_images.items():
+    for what in ("black", "empty field", "one stain", "one pixel", "noise"):
+        images = odd_images[what]
         for own, wanted in ((images, source), (source, images), (images, images)):
             normalizer = fit_normalizer(name, own, wanted)
             assert normalizer.standardize(own).shape == own.shape, what

@@ -10,12 +10,11 @@ from scipy import ndimage
 from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
 from hemabridge.imaging.compartments import segment
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import site_white, spaced
+from hemabridge.normalizers.measures import site_white, spaced, whitened
 from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
 from hemabridge.normalizers.reinhard import BLANK_DEVIATION, LabStatistics, lab_statistics, transferred
-from hemabridge.normalizers.white_point import whitened
 
-LARGEST_GAIN = 2.0
+LARGEST_GAIN = 1.6
 """The spread inside a compartment is multiplied by at most this and divided by at most this."""
 
 BLEND_SHARE = 0.02

@@ -5,21 +5,18 @@ from typing import Literal, Self
 import numpy as np
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import as_rgb, from_density, own_density, site_density, site_white
+from hemabridge.normalizers.measures import as_rgb, from_density, nearest_scale, own_density, site_density, site_white
 from hemabridge.normalizers.normalizer import Gain, Normalizer, Rgb, check_sites
 
 LARGEST_GAIN = 4.0
 """Densities are multiplied by at most this and divided by at most this, so that pale fields do not turn to noise."""
 
-_QUANTILES = np.linspace(0, 1, 513)[1:-1]
-
 
 class DensityScaling(Normalizer):
     """Multiply the optical density of each channel by one number per site.
 
-    Beer-Lambert: OD = -log10(I / I0) grows with the amount of stain. I0 is each image's own empty field. With a_q and
-    b_q the quantiles of a channel's OD at source and target, the factor is the one that brings the source nearest to
-    the target in the 2-Wasserstein distance: s = sum(a_q b_q) / sum(a_q^2).
+    Beer-Lambert: OD = -log10(I / I0) grows with the amount of stain. I0 is each image's own empty field. The factor
+    is that of `measures.nearest_scale` on all pixels of both sites.
 
     Attributes:
         target_white: colour of the target's empty field, sRGB 0..255.
@@ -34,12 +31,8 @@ class DensityScaling(Normalizer):
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
         """Measure the densities of both sites."""
         check_sites(source, target)
-        own = np.quantile(site_density(source), _QUANTILES, axis=0)
-        wanted = np.quantile(site_density(target), _QUANTILES, axis=0)
-        power = (own**2).sum(axis=0)
-        # A site without any stain has no density to scale.
-        scale = np.where(power > 1e-9, (own * wanted).sum(axis=0) / np.maximum(power, 1e-9), 1.0)
-        return cls(target_white=site_white(target), scale=as_rgb(np.clip(scale, 1 / LARGEST_GAIN, LARGEST_GAIN)))
+        scale = nearest_scale(site_density(source), site_density(target), LARGEST_GAIN)
+        return cls(target_white=site_white(target), scale=as_rgb(scale))
 
     def restain(self, image: UInt8Image) -> UInt8Image:
         """Return the image with the target's empty field and the scaled densities."""

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import to_levels
-from hemabridge.normalizers.normalizer import Level, Normalizer, check_sites
+from hemabridge.normalizers.measures import site_pixels, site_white, to_levels, whitened
+from hemabridge.normalizers.normalizer import Level, Normalizer, Rgb, check_sites
 
 Curve: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=256, max_length=256)]
 """What each of the 256 sRGB values becomes."""
@@ -17,27 +17,34 @@ Curve: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=256, max_length
 class HistogramMatching(Normalizer):
     """Map each channel by the target's inverse CDF after the source's CDF, over all pixels of both sites.
 
+    First each image gets the target's white point, so that the curves need not bridge fields of several colours.
+
     Gonzalez and Woods, Digital Image Processing (4th ed., 2018), section 3.3: s = G^-1(F(r)), with G^-1 linear between
     the values that occur.
 
     Attributes:
+        target_white: colour of the target's empty field, sRGB 0..255.
         curves: for red, green and blue, what each value 0..255 becomes.
     """
 
     method: Literal["histogram"] = "histogram"
+    target_white: Rgb
     curves: tuple[Curve, Curve, Curve]
 
     @classmethod
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
         """Measure the histograms of both sites."""
         check_sites(source, target)
-        red, green, blue = (matching_curve(_counts(source, channel), _counts(target, channel)) for channel in range(3))
-        return cls(curves=(_plain(red), _plain(green), _plain(blue)))
+        white = site_white(target)
+        own, wanted = site_pixels(source, white), site_pixels(target, white)
+        red, green, blue = (matching_curve(_counts(own[:, c]), _counts(wanted[:, c])) for c in range(3))
+        return cls(target_white=white, curves=(_plain(red), _plain(green), _plain(blue)))
 
     def restain(self, image: UInt8Image) -> UInt8Image:
         """Return the image with each channel sent through its curve."""
         curves = to_levels(np.asarray(self.curves, np.float64))
-        return np.stack([curves[channel][image[..., channel]] for channel in range(3)], axis=-1)
+        white = whitened(image, self.target_white)
+        return np.stack([curves[channel][white[..., channel]] for channel in range(3)], axis=-1)
 
 
 def matching_curve(source: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -47,8 +54,8 @@ def matching_curve(source: NDArray[np.int64], target: NDArray[np.int64]) -> NDAr
     return np.asarray(np.interp(*shares, present), np.float64)
 
 
-def _counts(images: UInt8Images, channel: int) -> NDArray[np.int64]:
-    return np.bincount(images[..., channel].ravel(), minlength=256)
+def _counts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.bincount(values, minlength=256)
 
 
 def _plain(curve: NDArray[np.float64]) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import as_rgb, sample_pixels, to_levels
+from hemabridge.normalizers.measures import as_rgb, site_pixels, site_white, to_levels, whitened
 from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
 
 LARGEST_GAIN = 4.0
@@ -24,14 +24,17 @@ class LinearTransport(Normalizer):
     """Move all colours by one affine map of least mean squared shift that makes mean and covariance the target's.
 
     Pitie and Kokaram (2007), CVMP, eq. 12-13, doi:10.1049/cp:20070055, on sRGB values 0..255.
+    First each image gets the target's white point.
 
     Attributes:
+        target_white: colour of the target's empty field, sRGB 0..255.
         matrix: symmetric, positive definite.
         source_mean: mean colour of the source.
         target_mean: mean colour of the target.
     """
 
     method: Literal["linear-ot"] = "linear-ot"
+    target_white: Rgb
     matrix: tuple[Row, Row, Row]
     source_mean: Rgb
     target_mean: Rgb
@@ -40,18 +43,22 @@ class LinearTransport(Normalizer):
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
         """Measure mean and covariance of both sites' pixels."""
         check_sites(source, target)
-        own, wanted = (sample_pixels(images).astype(np.float64) for images in (source, target))
+        white = site_white(target)
+        own, wanted = (site_pixels(images, white).astype(np.float64) for images in (source, target))
         red, green, blue = (as_rgb(row) for row in monge_matrix(_covariance(own), _covariance(wanted)))
         return cls(
-            matrix=(red, green, blue), source_mean=as_rgb(own.mean(axis=0)), target_mean=as_rgb(wanted.mean(axis=0))
+            target_white=white,
+            matrix=(red, green, blue),
+            source_mean=as_rgb(own.mean(axis=0)),
+            target_mean=as_rgb(wanted.mean(axis=0)),
         )
 
     def restain(self, image: UInt8Image) -> UInt8Image:
         """Return the image with all colours moved by the map."""
-        return to_levels(self.moved(image))
+        return to_levels(self.moved(whitened(image, self.target_white)))
 
     def moved(self, colors: NDArray[np.generic]) -> NDArray[np.float64]:
-        """Return where colours [..., 3] (0..255) go, neither rounded nor clipped."""
+        """Return where colours [..., 3] (0..255, under the target's white) go, neither rounded nor clipped."""
         centred = np.asarray(colors, np.float64) - np.asarray(self.source_mean)
         return np.asarray(centred @ np.asarray(self.matrix) + np.asarray(self.target_mean), np.float64)
 

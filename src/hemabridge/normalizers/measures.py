@@ -1,4 +1,4 @@
-"""What is measured of a set of images: a sample of pixels, the colour of the empty field, optical densities."""
+"""What is measured of images, and the empty field and optical densities that all methods begin with."""
 
 from typing import cast
 
@@ -18,6 +18,11 @@ SAMPLE_PIXELS = 200_000
 
 STAINED_OD = 0.08
 """What absorbs less in every channel (decadic optical density) is the empty field and its noise."""
+
+LARGEST_WHITE_GAIN = 2.0
+"""A channel is made at most this many times, at least 1 / this, as bright: darker images show no empty field."""
+
+_QUANTILES = np.linspace(0, 1, 513)[1:-1]
 
 
 def spaced(images: UInt8Images) -> UInt8Images:
@@ -42,11 +47,51 @@ def site_white(images: UInt8Images) -> Rgb:
     return as_rgb(np.median(whites, axis=0))
 
 
+def site_pixels(images: UInt8Images, white: ArrayLike, count: int = SAMPLE_PIXELS) -> UInt8Image:
+    """Return the colours uint8[P, 3] of a sample of a site's pixels, each image under the empty field `white`."""
+    measured = spaced(images)
+    per_image = max(1, count // len(measured))
+    return np.concatenate([whitened(image, white).reshape(-1, 3)[_draw(image, per_image)] for image in measured])
+
+
 def site_density(images: UInt8Images) -> NDArray[np.float64]:
     """Return the optical densities float64[P, 3] of a sample of a site's pixels, each against its image's own field."""
     measured = spaced(images)
     per_image = max(1, SAMPLE_PIXELS // len(measured))
     return np.concatenate([own_density(image).reshape(-1, 3)[_draw(image, per_image)] for image in measured])
+
+
+def nearest_scale(source: NDArray[np.float64], target: NDArray[np.float64], largest_gain: float) -> NDArray[np.float64]:
+    """Return the factor on each column that brings the source's distribution nearest to the target's.
+
+    In the 2-Wasserstein distance of one dimension, with a_q and b_q the quantiles of source and target, that is
+    s = sum(a_q b_q) / sum(a_q^2).
+
+    Args:
+        source: amounts of stain, float64[P, K].
+        target: amounts of stain, float64[Q, K].
+        largest_gain: the factors lie between 1 / this and this.
+
+    Returns:
+        float64[K]; 1 where there is no pixel, or no stain to scale.
+    """
+    if not (len(source) and len(target)):
+        return np.ones(source.shape[1])
+    own, wanted = np.quantile(source, _QUANTILES, axis=0), np.quantile(target, _QUANTILES, axis=0)
+    power = (own**2).sum(axis=0)
+    scale = np.where(power > 1e-9, (own * wanted).sum(axis=0) / np.maximum(power, 1e-9), 1.0)
+    return np.clip(scale, 1 / largest_gain, largest_gain)
+
+
+def whitened(image: UInt8Image, target_white: ArrayLike) -> UInt8Image:
+    """Return uint8[H, W, 3] whose empty field has the colour `target_white` (sRGB 0..255)."""
+    return to_levels(image * white_gain(image, target_white))
+
+
+def white_gain(image: UInt8Image, target_white: ArrayLike) -> NDArray[np.float64]:
+    """Return the gain of each channel, float64[3], between 1 / `LARGEST_WHITE_GAIN` and `LARGEST_WHITE_GAIN`."""
+    own = np.maximum(background_color(image), 1).astype(np.float64)
+    return np.clip(np.asarray(target_white, np.float64) / own, 1 / LARGEST_WHITE_GAIN, LARGEST_WHITE_GAIN)
 
 
 def own_density(image: UInt8Image) -> NDArray[np.float64]:

@@ -8,9 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import as_rgb, sample_pixels, site_white, spaced
+from hemabridge.normalizers.measures import as_rgb, sample_pixels, site_white, spaced, whitened
 from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
-from hemabridge.normalizers.white_point import whitened
 
 LARGEST_GAIN = 3.0
 """The spread of an axis is multiplied by at most this and divided by at most this."""

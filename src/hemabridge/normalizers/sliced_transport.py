@@ -11,14 +11,14 @@ from scipy.sparse.linalg import splu
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.linear_transport import LinearTransport
-from hemabridge.normalizers.measures import sample_pixels, to_levels
-from hemabridge.normalizers.normalizer import Level, Normalizer, check_sites
+from hemabridge.normalizers.measures import site_pixels, to_levels, whitened
+from hemabridge.normalizers.normalizer import Level, Normalizer, Rgb, check_sites
 
 NODES = 17
 """Nodes of the table along each of red, green and blue, from 0 to 255."""
 
 ROTATIONS = 30
-SLICED_PIXELS = 20_000
+SLICED_PIXELS = 10_000
 
 SMOOTHNESS = 1e-3
 """Weight of the table's squared second differences against the mean squared error in the transported colours."""
@@ -36,11 +36,15 @@ class SlicedTransport(Normalizer):
     table of 17 x 17 x 17 colours is fitted to where they went, with a penalty on its curvature that also carries it
     beyond the colours that occur.
 
+    First each image gets the target's white point.
+
     Attributes:
+        target_white: colour of the target's empty field, sRGB 0..255.
         table: colour of each node, sRGB 0..255; between the nodes it is trilinear.
     """
 
     method: Literal["sliced-ot"] = "sliced-ot"
+    target_white: Rgb
     table: Table
 
     @classmethod
@@ -48,15 +52,16 @@ class SlicedTransport(Normalizer):
         """Move a sample of the source's colours and fit the table to it."""
         check_sites(source, target)
         linear = LinearTransport.fit(source, target)
-        own, wanted = (_sample(images) for images in (source, target))
+        own, wanted = (_sample(images, linear.target_white) for images in (source, target))
         moved = distribution_transfer(linear.moved(own), wanted)
         # The table holds what is to be added to the linear map, so that smooth means near to that map.
         nodes = linear.moved(_node_colors()) + fit_table(own, moved - linear.moved(own))
-        return cls(table=tuple(np.round(np.clip(nodes, 0, 255), 3).ravel().tolist()))
+        return cls(target_white=linear.target_white, table=tuple(np.round(np.clip(nodes, 0, 255), 3).ravel().tolist()))
 
     def restain(self, image: UInt8Image) -> UInt8Image:
         """Return the image with every colour looked up."""
-        return to_levels(interpolation(image.reshape(-1, 3)) @ self._colors).reshape(image.shape)
+        white = whitened(image, self.target_white)
+        return to_levels(interpolation(white.reshape(-1, 3)) @ self._colors).reshape(image.shape)
 
     @cached_property
     def _colors(self) -> NDArray[np.float64]:
@@ -93,7 +98,8 @@ def fit_table(colors: NDArray[np.float64], values: NDArray[np.float64]) -> NDArr
     """Return the nodes [NODES^3, 3] of the smooth table that is nearest to `values` [P, 3] at `colors` [P, 3]."""
     weights = interpolation(colors)
     normal = weights.T @ weights / len(colors) + SMOOTHNESS * _curvature() + 1e-9 * sparse.identity(NODES**3)
-    return np.asarray(splu(normal.tocsc()).solve(np.asarray(weights.T @ values) / len(colors)), np.float64)
+    solver = splu(normal.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})
+    return np.asarray(solver.solve(np.asarray(weights.T @ values) / len(colors)), np.float64)
 
 
 @lru_cache(maxsize=1)
@@ -113,7 +119,7 @@ def _node_colors() -> NDArray[np.float64]:
     return np.asarray(np.indices((NODES, NODES, NODES)).reshape(3, -1).T * (255 / (NODES - 1)), np.float64)
 
 
-def _sample(images: UInt8Images) -> NDArray[np.float64]:
+def _sample(images: UInt8Images, white: Rgb) -> NDArray[np.float64]:
     """Return SLICED_PIXELS colours [P, 3]; those of small sets occur several times."""
-    pixels = sample_pixels(images, SLICED_PIXELS)
+    pixels = site_pixels(images, white, SLICED_PIXELS)
     return np.resize(pixels, (SLICED_PIXELS, 3)).astype(np.float64)

@@ -11,8 +11,8 @@ LEAST_PIXELS = 50
 LEAST_ANGLE_DEG = 8.0
 """Directions that are nearer to each other are one dye and its noise."""
 
-SPARSITY = 0.1
-"""Vahadane's penalty on the amounts of dye, in units of optical density; their lambda."""
+SPARSITY = 0.1 / np.log(10)
+"""Vahadane's penalty on the amounts of dye: their lambda of 0.1 is for natural logarithms, these are decadic."""
 
 _ROUNDS = 60
 _ANGLE_PERCENTILES = (1.0, 99.0)
@@ -79,9 +79,9 @@ def vahadane_vectors(density: NDArray[np.float64]) -> StainVectors | None:
 def by_dye(vectors: NDArray[np.float64]) -> StainVectors | None:
     """Return non-negative unit vectors [2, 3], azure first; None if they are not two different directions.
 
-    Azure B has its maximum near 650 nm and absorbs red light; eosin Y has it near 520 nm and leaves red alone, as does
-    haemoglobin but for its blue Soret band. So azure is the vector with the larger share of red. The rule for H&E
-    (haematoxylin absorbs more red than eosin) names the same channel, but sorts by its absolute value before scaling.
+    Azure B has its maximum near 650 nm and absorbs red light; eosin Y has it near 520 nm and hardly absorbs red, as
+    does haemoglobin. So azure is the vector whose share of red in all that it absorbs is larger, whatever its hue in
+    green and blue: no reference colours of haematoxylin and eosin come in.
     """
     positive = np.clip(vectors, 0, None)
     lengths = np.linalg.norm(positive, axis=1, keepdims=True)
@@ -94,9 +94,15 @@ def by_dye(vectors: NDArray[np.float64]) -> StainVectors | None:
     return unit if share[0] >= share[1] else unit[::-1]
 
 
-def amounts_of(density: NDArray[np.float64], vectors: StainVectors) -> NDArray[np.float64]:
-    """Return the amount of each dye, float64[..., 2], by least squares; noise makes some slightly negative."""
-    return np.asarray(density @ np.linalg.pinv(vectors), np.float64)
+def completed(vectors: StainVectors) -> NDArray[np.float64]:
+    """Return the directions of both dyes and the unit vector at right angles to them, float64[3, 3]."""
+    across = np.cross(vectors[0], vectors[1])
+    return np.vstack([vectors, across / np.linalg.norm(across)])
+
+
+def inverse_of(vectors: StainVectors) -> NDArray[np.float64]:
+    """Return the matrix [3, 3] that turns optical densities [..., 3] into amounts of azure, eosin and the rest."""
+    return np.asarray(np.linalg.inv(completed(vectors)), np.float64)
 
 
 def _sparse_amounts(

@@ -2,16 +2,9 @@
 
 from typing import Literal, Self
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import site_white, to_levels
+from hemabridge.normalizers.measures import site_white, whitened
 from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
-
-LARGEST_GAIN = 2.0
-"""A channel is made at most this many times, at least 1 / this, as bright: darker images show no empty field."""
 
 
 class WhitePoint(Normalizer):
@@ -37,14 +30,3 @@ class WhitePoint(Normalizer):
     def restain(self, image: UInt8Image) -> UInt8Image:
         """Return the image under the target's white."""
         return whitened(image, self.target_white)
-
-
-def whitened(image: UInt8Image, target_white: ArrayLike) -> UInt8Image:
-    """Return uint8[H, W, 3] whose empty field has the colour `target_white` (sRGB 0..255)."""
-    return to_levels(image * white_gain(image, target_white))
-
-
-def white_gain(image: UInt8Image, target_white: ArrayLike) -> NDArray[np.float64]:
-    """Return the gain of each channel, float64[3], between 1 / `LARGEST_GAIN` and `LARGEST_GAIN`."""
-    own = np.maximum(background_color(image), 1).astype(np.float64)
-    return np.clip(np.asarray(target_white, np.float64) / own, 1 / LARGEST_GAIN, LARGEST_GAIN)
