@@ -77,8 +77,8 @@ SMALL_STUDY = """
 kind = "study"
 name = "small"
 classes = ["neutrophil", "lymphocyte"]
-size_px = 32
 tested_epochs = [1, 2]
+normalizers = ["white-point"]
 target_parts = {{ train = 0.6, test = 0.4 }}
 source_parts = {{ train = 0.5, test = 0.5 }}
 

@@ -80,7 +80,7 @@ def test_standardize_takes_a_snapshot_by_its_name(run: Callable, small_snapshot:
 @pytest.mark.slow
 def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    changes = ["--set", "again=false", "--set", "tested_epochs=[2]"]
+    changes = ["--set", "again=false", "--set", "tested_epochs=[2]", "--set", "normalizers=[]"]
     ended = run("study", small_study, "--out", out, "--device", "cpu", *changes)
     assert ended.code == 0
     assert f"The report is {out / 'report.html'}" in ended.out
@@ -100,7 +100,7 @@ def test_a_study_of_any_two_manifests(run: Callable, small_study: Path, hospital
     sites = ["--source", tmp_path / "theirs.csv", "--source-root", tmp_path / "theirs"]
     sites += ["--target", tmp_path / "ours.csv", "--target-root", tmp_path / "ours"]
     out = tmp_path / "out"
-    changes = ["--set", "again=false", "--set", "tested_epochs=[2]"]
+    changes = ["--set", "again=false", "--set", "tested_epochs=[2]", "--set", "normalizers=[]"]
     ended = run("study", small_study, *sites, "--out", out, "--device", "cpu", *changes)
     assert (ended.code, "Traceback" in ended.err) == (0, False)
     results = StudyResults.read(out / "results.json")

@@ -40,6 +40,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
             "tested_epochs": (2,),
             "classifiers": (ClassifierRecipe(name="Small", train=net),),
             "again": None,
+            "normalizers": (),
         }
         return StudyRecipe.model_validate({**dict(full), **changes})
 

@@ -95,9 +95,9 @@ def test_a_key_that_is_near_to_none_is_refused_without_a_guess(tmp_path: Path) -
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
-    message = refusal(tmp_path, seeed=1, size_px="large", mode="loose")
+    message = refusal(tmp_path, seeed=1, seed="large", mode="loose")
     assert "unknown key seeed; did you mean 'seed'?" in message
-    assert "size_px: " in message
+    assert "seed: " in message
     assert "'large'" in message
     assert "mode: " in message
     assert str(tmp_path / "recipe.toml") in message
@@ -106,8 +106,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        ({"size_px": 50}, "size_px: Input should be a multiple of 4 (got '50')"),
-        ({"size_px": 10**30}, "size_px"),
+        ({"size_px": 96}, "unknown key size_px"),
         ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
         ({"seed": 2**64}, "seed: Input should be less than"),
         ({"seed": 1.5}, "seed"),

@@ -7,7 +7,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.imaging.files import read_image
 from hemabridge.training.snapshots import Snapshot
 from hemabridge.translators.neural import NeuralStandardizer
-from hemabridge.workflows.restained import picture_names, read_restained, restain
+from hemabridge.workflows.restained import picture_names, read_restained, restain, restain_back
 
 
 def cells(*ids: str) -> CellSet:
@@ -18,16 +18,20 @@ def cells(*ids: str) -> CellSet:
 
 def test_what_is_written_is_read_back_and_shown_as_pictures(small_snapshot: Path, tmp_path: Path) -> None:
     source = {"train": cells("a/1.jpg", "a/2.jpg", "3.png"), "test": cells("a/x.jpg", "a/x.png")}
-    home = cells("b/home.tif")
-    restain(Snapshot(small_snapshot, 8, 1.0), source, home, tmp_path)
-    found = read_restained(Snapshot(small_snapshot, 8, 1.0), "cyclegan", source, tmp_path)
     to_target = NeuralStandardizer.from_snapshot(small_snapshot)
-    for part, read in (("train", found.train), ("test", found.test)):
+    restain(to_target, source, tmp_path)
+    found = read_restained(source, tmp_path)
+    for part, read in found.items():
         np.testing.assert_array_equal(read.images, to_target.standardize(source[part].images))
         assert (read.ids, read.hashes) == (source[part].ids, source[part].hashes)
-    assert (found.name, found.method, found.epoch, found.seen) == (small_snapshot.stem, "cyclegan", 1.0, frozenset())
-    np.testing.assert_array_equal(read_image(tmp_path / "to_target" / "a" / "x.jpg.png"), found.test.images[0])
-    np.testing.assert_array_equal(read_image(tmp_path / "to_target" / "a" / "x.png"), found.test.images[1])
+    assert list(found) == ["train", "test"]
+    np.testing.assert_array_equal(read_image(tmp_path / "to_target" / "a" / "x.jpg.png"), found["test"].images[0])
+    np.testing.assert_array_equal(read_image(tmp_path / "to_target" / "a" / "x.png"), found["test"].images[1])
+
+
+def test_the_other_direction_is_shown_too(small_snapshot: Path, tmp_path: Path) -> None:
+    home = cells("b/home.tif")
+    restain_back(Snapshot(small_snapshot, 8, 1.0), home, tmp_path)
     back = NeuralStandardizer.from_snapshot(small_snapshot, "to_source").standardize(home.images)[0]
     np.testing.assert_array_equal(read_image(tmp_path / "to_source" / "b" / "home.png"), back)
 

@@ -38,7 +38,7 @@ GIVEN = (
     '{name = "Given", external = {file = "given.safetensors", architecture = "test_resnet", '
     'classes = ["lymphocyte", "blast", "neutrophil"], preprocessing = {size_px = 32}}}'
 )
-LEAN = ("again=false", f"classifiers=[{GIVEN}]", "tested_epochs=[2]")
+LEAN = ("again=false", "normalizers=[]", f"classifiers=[{GIVEN}]", "tested_epochs=[2]")
 """Changes that leave of a study the translator, one snapshot and a classifier that is not trained."""
 
 
@@ -101,6 +101,7 @@ def test_every_row_of_the_papers_table_is_there_once(finished: tuple[Path, Study
     for name in ("Small net", "Given (external)"):
         expected.append((name, "clinic-like", "original", None, 0, 10, "none", "test", 0))
         expected.append((name, "yellow-field", "original", None, 0, 12, "none", "test", 0))
+        expected.append((name, "yellow-field", "white-point", None, 0, 12, "strict", "test", 0))
         expected += [(name, "yellow-field", "cyclegan", epoch, 0, 12, "strict", "test", 0) for epoch in epochs]
     # Fine-tuned again on the source's 12 labelled training cells; what comes as a file is used as it came.
     expected.append(("Small net", "yellow-field", "original", None, 12, 12, "none", "test", 0))
@@ -116,8 +117,8 @@ def test_results_json_keeps_the_published_schema_and_reads_back(
     jsonschema.validate(json.loads((out / "results.json").read_text(encoding="utf-8")), schema)
     assert StudyResults.read(out / "results.json") == results
     assert results.classes == ("neutrophil", "lymphocyte")
-    assert [(t.classifier, t.snapshot, t.labels_used) for t in results.paired] == [
-        (r.classifier, r.snapshot, r.labels_used) for r in results.rows if r.images == "cyclegan"
+    assert [(t.classifier, t.images, t.snapshot, t.labels_used) for t in results.paired] == [
+        (r.classifier, r.images, r.snapshot, r.labels_used) for r in results.rows if r.images != "original"
     ]
     assert len(results.confusions) == len(results.rows)
 
@@ -128,12 +129,12 @@ def test_every_number_can_be_recounted_from_the_predictions(finished: tuple[Path
     truth = {}
     with (out / "predictions.csv").open(newline="") as file:
         for line in csv.DictReader(file):
-            key = (line["site"], line["classifier"], line["snapshot"], line["labels_used"])
+            key = (line["site"], line["classifier"], line["images"], line["snapshot"], line["labels_used"])
             cells[key][line["id"]][line["class"]] = float(line["probability"])
             truth[line["site"], line["id"]] = line["truth"]
     assert len(cells) == len(results.rows)
     for row in results.rows:
-        said = cells[row.site, row.classifier, row.snapshot or "", str(row.labels_used)]
+        said = cells[row.site, row.classifier, row.images, row.snapshot or "", str(row.labels_used)]
         right = [max(shares, key=shares.__getitem__) == truth[row.site, cell] for cell, shares in said.items()]
         assert (row.n, row.accuracy) == (len(right), pytest.approx(np.mean(right)))
         of_class = {
@@ -161,12 +162,13 @@ def test_the_truth_is_measured_against_the_same_cells(
 
     assert [(c.images, c.snapshot, c.n) for c in results.closeness] == [
         ("original", None, 12),
+        ("white-point", None, 12),
         ("cyclegan", "epoch-0001", 12),
         ("cyclegan", "epoch-0002", 12),
     ]
     assert results.closeness[0].psnr_db == pytest.approx(mean_psnr(hospitals / "yellow-field"))
     for close in results.closeness[1:]:
-        restained = out / "restained" / str(close.snapshot) / "to_target"
+        restained = out / "restained" / (close.snapshot or close.images) / "to_target"
         assert close.psnr_db == pytest.approx(mean_psnr(restained))
 
 

@@ -46,7 +46,6 @@ def demo_recipe(target: Path, source: Path) -> StudyRecipe:
         kind="study",
         name="demo",
         classes=CLASSES,
-        size_px=SIZE_PX,
         target=SiteRecipe(site=TARGET, manifest=target / TARGET / "manifest.csv", crop_px=SIZE_PX),
         source=SiteRecipe(site=SOURCE, manifest=source / SOURCE / "manifest.csv", crop_px=SIZE_PX),
         truth=SiteRecipe(site=TRUTH, manifest=source / TRUTH / "manifest.csv", crop_px=SIZE_PX),

@@ -21,6 +21,7 @@ from pydantic import (
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import ExternalConfig
 from hemabridge.errors import RecipeError
+from hemabridge.normalizers.catalog import NORMALIZERS
 from hemabridge.translators.config import PRESETS, TranslatorConfig
 from hemabridge.workflows.stages import folder_name
 
@@ -143,9 +144,6 @@ class StudyRecipe(BaseModel):
     classes: ClassNames = Field(
         (), description="classes to tell apart; if not given, all that both sites have enough of"
     )
-    size_px: int = Field(
-        96, ge=16, le=2048, multiple_of=4, description="side of the scale-matched cells, as tests see them"
-    )
     mode: Literal["strict", "transductive"] = Field(
         "strict", description="whether the translator is kept from the scored source images, or sees them unlabelled"
     )
@@ -157,6 +155,9 @@ class StudyRecipe(BaseModel):
     target_parts: Parts = {"train": 0.8, "validation": 0.1, "test": 0.1}
     source_parts: Parts = {"train": 0.5, "test": 0.5}
     translator: TranslatorConfig = TranslatorConfig()
+    normalizers: tuple[str, ...] = Field(
+        ("white-point", "reinhard-image", "histogram", "macenko"), description="re-stainings without a GAN, to compare"
+    )
     tested_epochs: tuple[int, ...] = Field((10, 15, 20, 25, 200), min_length=1, description="the snapshots to test")
     classifiers: tuple[ClassifierRecipe, ...] = Field(min_length=1)
     again: AgainRecipe | None = Field(
@@ -188,8 +189,16 @@ class StudyRecipe(BaseModel):
             )
         return self
 
+    @property
+    def size_px(self) -> int:
+        """Side of the cells that are re-stained and classified: the size at which the translator learned."""
+        return self.translator.crop_px
+
     @model_validator(mode="after")
-    def _check_names(self) -> Self:
+    def _check_together(self) -> Self:
+        unknown = [name for name in self.normalizers if name not in NORMALIZERS]
+        if unknown or len(set(self.normalizers)) < len(self.normalizers):
+            raise ValueError(f"expected different normalizers out of {', '.join(NORMALIZERS)}, got {self.normalizers}")
         classifiers = tuple(wish.name for wish in self.classifiers)
         for kind, names in (("sites", (self.source.site, self.target.site)), ("classifiers", classifiers)):
             folders = [folder_name(name) for name in names]

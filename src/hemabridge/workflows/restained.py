@@ -10,9 +10,8 @@ import numpy as np
 
 from hemabridge.data.cells import CellSet
 from hemabridge.imaging.files import write_image
-from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.training.snapshots import Snapshot
-from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer
 
 TO_TARGET: Final = "to_target"
@@ -21,43 +20,54 @@ TO_SOURCE: Final = "to_source"
 
 @dataclass(frozen=True)
 class Restained:
-    """The source's training and test cells as one snapshot re-stains them.
+    """The source's training and test cells as one snapshot, or one normalizer, re-stains them.
 
-    `seen` are the hashes of all files that the translator was trained on.
+    `seen` are the hashes of all files that it was trained or fitted on.
     """
 
-    name: str
     method: str
-    images: int
-    epoch: float
+    snapshot: Snapshot | None
     train: CellSet
     test: CellSet
     seen: frozenset[str]
 
+    @property
+    def snapshot_name(self) -> str | None:
+        """The snapshot's name; None for a normalizer."""
+        return None if self.snapshot is None else self.snapshot.name
 
-def restain(snapshot: Snapshot, source: Mapping[str, CellSet], target_test: CellSet, folder: Path) -> None:
-    """Write the source's parts in the target's look, and the target's test part in the source's look.
+    @property
+    def name(self) -> str:
+        """What tells it from the others of a study."""
+        return self.snapshot_name or self.method
 
-    One array per part, and the test parts also as PNG files, named as the originals.
-    """
-    to_target = NeuralStandardizer.from_snapshot(snapshot.path, TO_TARGET)
+    @property
+    def label(self) -> str:
+        """What a figure calls it."""
+        return self.method if self.snapshot is None else f"epoch {self.snapshot.epoch:g}"
+
+
+def restain(to_target: Standardizer, source: Mapping[str, CellSet], folder: Path) -> None:
+    """Write the source's parts in the target's look: one array per part, the test part also as PNG files."""
     for part, cells in source.items():
         images = to_target.standardize(cells.images)
         np.save(folder / f"{part}.npy", images, allow_pickle=False)
         if part == "test":
             _write_pictures(images, cells, folder / TO_TARGET)
+
+
+def restain_back(snapshot: Snapshot, target_test: CellSet, folder: Path) -> None:
+    """Write the target's test part in the source's look, as PNG files: the other direction of a CycleGAN."""
     back = NeuralStandardizer.from_snapshot(snapshot.path, TO_SOURCE)
     _write_pictures(back.standardize(target_test.images), target_test, folder / TO_SOURCE)
 
 
-def read_restained(snapshot: Snapshot, method: str, source: Mapping[str, CellSet], folder: Path) -> Restained:
-    """Read what `restain` wrote for the same cells."""
-    parts = {
+def read_restained(source: Mapping[str, CellSet], folder: Path) -> dict[str, CellSet]:
+    """Read what `restain` wrote for the same cells, part by part."""
+    return {
         part: replace(cells, images=np.load(folder / f"{part}.npy", allow_pickle=False))
         for part, cells in source.items()
     }
-    seen = frozenset(read_header(snapshot.path)["seen"])
-    return Restained(snapshot.name, method, snapshot.images, snapshot.epoch, parts["train"], parts["test"], seen)
 
 
 def _write_pictures(images: UInt8Images, cells: CellSet, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """`hemabridge study`: Blocks 1 and 2 of the paper on two sites, as one run that can be killed and resumed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from hemabridge.errors import RecipeError
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import atomic_write, write_image
+from hemabridge.normalizers.catalog import fit_normalizer
 from hemabridge.progress import Progress, prefixed, silent
 from hemabridge.report.report import write_study_report
 from hemabridge.training.devices import one_process
@@ -26,9 +27,10 @@ from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.stopping import hold_folder
 from hemabridge.training.tensorfile import read_header
+from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
-from hemabridge.workflows.restained import Restained, read_restained, restain
+from hemabridge.workflows.restained import Restained, read_restained, restain, restain_back
 from hemabridge.workflows.run_folder import describe_run, versions
 from hemabridge.workflows.sites import prepare_site, read_site, refuse_shared_files, shared_classes
 from hemabridge.workflows.stages import Stages, folder_name
@@ -179,10 +181,9 @@ class Study:
 
     def _train_translator(self, folder: Path) -> None:
         config = self.recipe.translator
-        seen = tuple(p for p in self.recipe.source_parts if p != "test" or self.recipe.mode == "transductive")
         train_translator(
             config,
-            self.cells(SOURCE, seen, config.load_px),
+            self.cells(SOURCE, self._seen_parts(), config.load_px),
             self.cells(TARGET, ("train",), config.load_px),
             folder,
             self.fabric,
@@ -191,22 +192,45 @@ class Study:
         )
 
     def _restain(self, snapshots: Sequence[Snapshot]) -> list[Restained]:
+        parts = {part: self.cells(SOURCE, (part,), self.recipe.size_px) for part in ("train", "test")}
+        normalized = [self._normalized(name, parts) for name in self.recipe.normalizers]
+        return normalized + [self._translated(snapshot, parts) for snapshot in snapshots]
+
+    def _translated(self, snapshot: Snapshot, parts: Mapping[str, CellSet]) -> Restained:
         size_px = self.recipe.size_px
-        restained = []
-        for snapshot in snapshots:
-            folder = self.stages.run(
-                f"restained/{snapshot.name}",
-                {"translator": self.stages.key("translator"), "cells": self.source.listed(), "size_px": size_px},
-                lambda f, s=snapshot: restain(  # type: ignore[misc]
-                    s,
-                    {part: self.cells(SOURCE, (part,), size_px) for part in ("train", "test")},
-                    self.cells(TARGET, ("test",), size_px),
-                    f,
-                ),
-            )
-            parts = {part: self.cells(SOURCE, (part,), size_px) for part in ("train", "test")}
-            restained.append(read_restained(snapshot, self.recipe.translator.model.kind, parts, folder))
-        return restained
+
+        def work(folder: Path) -> None:
+            restain(NeuralStandardizer.from_snapshot(snapshot.path), parts, folder)
+            restain_back(snapshot, self.cells(TARGET, ("test",), size_px), folder)
+
+        inputs = {"translator": self.stages.key("translator"), "cells": self.source.listed(), "size_px": size_px}
+        done = read_restained(parts, self.stages.run(f"restained/{snapshot.name}", inputs, work))
+        seen = frozenset(read_header(snapshot.path)["seen"])
+        return Restained(self.recipe.translator.model.kind, snapshot, done["train"], done["test"], seen)
+
+    def _normalized(self, name: str, parts: Mapping[str, CellSet]) -> Restained:
+        size_px = self.recipe.size_px
+        source, target = self.cells(SOURCE, self._seen_parts(), size_px), self.cells(TARGET, ("train",), size_px)
+
+        def work(folder: Path) -> None:
+            normalizer = fit_normalizer(name, source.images, target.images)
+            (folder / "normalizer.json").write_text(normalizer.to_json(), encoding="utf-8")
+            restain(normalizer, parts, folder)
+
+        inputs = {
+            "normalizer": name,
+            "source": self.source.described(),
+            "target": self.target.described(),
+            "cells": self.source.listed(),
+            "mode": self.recipe.mode,
+            "size_px": size_px,
+        }
+        done = read_restained(parts, self.stages.run(f"restained/{name}", inputs, work))
+        return Restained(name, None, done["train"], done["test"], frozenset((*source.hashes, *target.hashes)))
+
+    def _seen_parts(self) -> tuple[str, ...]:
+        """Return the parts of the source that a method may be fitted on, unlabelled."""
+        return tuple(part for part in self.recipe.source_parts if part != "test" or self.recipe.mode == "transductive")
 
     # Block 2, second half: tests, before and after fine-tuning on the source.
 
@@ -215,7 +239,7 @@ class Study:
         home = self._predict(name, classifier, self.cells(TARGET, ("test",), size_px), site=self.target.name)
         tests = [self._predict(name, classifier, self.cells(SOURCE, ("test",), size_px), site=self.source.name)]
         tests += [
-            self._predict(name, classifier, r.test, site=self.source.name, images=r.method, snapshot=r.name)
+            self._predict(name, classifier, r.test, site=self.source.name, images=r.method, snapshot=r.snapshot_name)
             for r in restained
         ]
         self.progress(f"testing {name}", 1, 1)
@@ -230,7 +254,8 @@ class Study:
                 wish, "original", None, self.cells(SOURCE, ("train",), size_px), self.cells(SOURCE, ("test",), size_px)
             )
         ]
-        return tests + [self._again_on(wish, r.method, r.name, r.train, r.test) for r in restained]
+        translated = [r for r in restained if r.snapshot is not None]
+        return tests + [self._again_on(wish, r.method, r.name, r.train, r.test) for r in translated]
 
     def _again_on(
         self, wish: ClassifierRecipe, images: str, snapshot: str | None, train: CellSet, test: CellSet

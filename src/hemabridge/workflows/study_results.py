@@ -36,12 +36,12 @@ def collect(
     facts: Mapping[str, Any],
 ) -> StudyResults:
     """Score all predictions, test each re-staining against the originals, and measure closeness to a truth."""
-    seen = {r.name: r.seen for r in restained}
+    seen = {(r.method, r.snapshot_name): r.seen for r in restained}
     rows = [
         make_row(
             p,
             classes,
-            mode=work_out_mode(test.hashes, None if p.snapshot is None else seen[p.snapshot]),
+            mode=work_out_mode(test.hashes, seen.get((p.images, p.snapshot))),
             seed=recipe.seed,
         )
         for p in predictions
@@ -79,7 +79,7 @@ def closeness_to(truth: CellSet, test: CellSet, restained: Sequence[Restained]) 
         )
 
     originals = measured(test.images, "original", None)
-    return (originals, *(measured(r.test.images, r.method, r.name) for r in restained))
+    return (originals, *(measured(r.test.images, r.method, r.snapshot_name) for r in restained))
 
 
 def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequence[Restained]) -> dict[str, Any]:
@@ -99,7 +99,8 @@ def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequ
             listed = ", ".join(f"{name} {n}" for (p, name), n in sorted(counts.items()) if p == part)
             facts[f"{role} cells, {part}"] = f"{sum(n for (p, _), n in counts.items() if p == part)} ({listed})"
     for r in restained:
-        facts[f"snapshot {r.name}"] = f"epoch {r.epoch:g}, {r.images} images seen per site"
+        if r.snapshot is not None:
+            facts[f"snapshot {r.name}"] = f"epoch {r.snapshot.epoch:g}, {r.snapshot.images} images seen per site"
     return facts
 
 
@@ -166,7 +167,7 @@ def draw_figure_4(
     """Draw the paper's Figure 4: the same cells as they came and at each epoch, above target cells of their class."""
     labels = [label for label in range(len(classes)) for _ in range(FIGURE_CELLS_PER_CLASS)]
     rows = {"original": _column_cells(test, labels)}
-    rows |= {f"epoch {r.epoch:g}": _column_cells(r.test, labels) for r in restained}
+    rows |= {r.label: _column_cells(r.test, labels) for r in restained}
     if truth is not None:
         rows["truth"] = _column_cells(truth, labels)
     rows["target_site"] = _column_cells(target, labels)
