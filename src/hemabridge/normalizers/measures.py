@@ -1,7 +1,5 @@
 """What is measured of images, and the empty field and optical densities that all methods begin with."""
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -101,7 +99,7 @@ def own_density(image: UInt8Image) -> NDArray[np.float64]:
 
 def from_density(density: NDArray[np.float64], white: ArrayLike) -> UInt8Image:
     """Return the colours uint8[..., 3] of optical densities [..., 3] under the empty field `white` (0..255)."""
-    return to_levels(np.asarray(white) * 10.0**-density)
+    return to_levels(np.asarray(white) * 10.0 ** -np.clip(density, -10, 10))
 
 
 def to_levels(values: NDArray[np.float64]) -> UInt8Image:
@@ -113,11 +111,6 @@ def as_rgb(values: ArrayLike) -> Rgb:
     """Return three plain floats."""
     red, green, blue = (float(value) for value in np.asarray(values, np.float64))
     return red, green, blue
-
-
-def as_rows(matrix: ArrayLike) -> tuple[Rgb, ...]:
-    """Return the rows of a matrix [K, 3] as plain floats."""
-    return tuple(as_rgb(row) for row in cast("NDArray[np.float64]", np.asarray(matrix)))
 
 
 def _draw(image: UInt8Image, count: int) -> NDArray[np.intp]:

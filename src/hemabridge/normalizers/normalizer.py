@@ -10,7 +10,7 @@ from hemabridge.errors import ImageError, ModelError
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
 MAX_JSON_CHARACTERS = 1_000_000
-"""The longest JSON that is parsed; the largest normalizer, a colour table, has about a quarter of it."""
+"""The longest JSON that is parsed; the largest normalizer, a colour table, has about an eighth of it."""
 
 Level: TypeAlias = Annotated[float, Field(ge=0, le=255)]
 """One sRGB value."""

@@ -5,13 +5,15 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.measures import as_rgb, from_density, nearest_scale, own_density, site_density, site_white
 from hemabridge.normalizers.normalizer import Gain, Normalizer, Rgb, check_sites
 from hemabridge.normalizers.stain_vectors import (
+    LEAST_ANGLE_DEG,
     StainVectors,
+    by_dye,
     completed,
     inverse_of,
     macenko_vectors,
@@ -50,6 +52,13 @@ class StainSeparation(Normalizer):
     source_vectors: Vectors
     target_vectors: Vectors
     scale: tuple[Gain, Gain, Gain]
+
+    @field_validator("source_vectors", "target_vectors")
+    @classmethod
+    def _are_two_dyes(cls, vectors: Vectors) -> Vectors:
+        if by_dye(np.asarray(vectors)) is None:
+            raise ValueError(f"expected two directions at least {LEAST_ANGLE_DEG:g} degrees apart")
+        return vectors
 
     @classmethod
     @abstractmethod
