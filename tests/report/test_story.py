@@ -143,3 +143,12 @@ def test_facts_in_words(value: object, text: str) -> None:
 
 def test_p_values_as_readers_expect_them() -> None:
     assert [story.p_text(p) for p in (0.0004, 0.001, 0.0499, 1.0)] == ["< 0.001", "0.001", "0.050", "1.000"]
+
+
+def test_normalizers_are_told_apart_from_the_translator(make_study: MakeStudy) -> None:
+    results = make_study()
+    restained = [row for row in results.rows if row.snapshot == "0015" and row.labels_used == 0]
+    normalized = tuple(replace(row, images="macenko", snapshot=None, accuracy=0.125) for row in restained)
+    second = story.answer(lay_out(replace(results, rows=(*results.rows, *normalized))))[1]
+    assert " (12.5% after closed-form normalizers in place of the translator)" in second
+    assert second.index("12.5%") > second.index("they named")

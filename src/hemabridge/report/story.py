@@ -54,10 +54,13 @@ def answer(layout: Layout) -> tuple[str, str, str]:
         f"{_classifiers(len(layout.classifiers))} that learned on images of {target} named {accuracies(originals)} "
         f"of the {cells(originals or restained)} of {layout.source} correctly when shown the images as they came."
     )
+    translated, normalized = split_by_snapshot(restained)
     second = (
         f"Shown the same cells re-stained, without using a single label of {layout.source}, "
-        f"{'they' if len(layout.classifiers) > 1 else 'it'} named {accuracies(restained)} correctly"
+        f"{'they' if len(layout.classifiers) > 1 else 'it'} named {accuracies(translated or normalized)} correctly"
     )
+    if translated and normalized:
+        second += f" ({accuracies(normalized)} after closed-form normalizers in place of the translator)"
     for labels in layout.labels:
         with_labels, _ = split_by_images(layout.rows(labels))
         if with_labels:
@@ -74,6 +77,12 @@ def split_by_images(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     """Return the rows of original images, and those of re-stained ones."""
     rows = list(rows)
     return [row for row in rows if row.images == ORIGINAL], [row for row in rows if row.images != ORIGINAL]
+
+
+def split_by_snapshot(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the rows of a trained translator, which have a snapshot, and those of closed-form normalizers."""
+    rows = list(rows)
+    return [row for row in rows if row.snapshot is not None], [row for row in rows if row.snapshot is None]
 
 
 def accuracies(rows: Sequence[Row], *, balanced: bool = False) -> str:
