@@ -152,3 +152,11 @@ def test_normalizers_are_told_apart_from_the_translator(make_study: MakeStudy) -
     second = story.answer(lay_out(replace(results, rows=(*results.rows, *normalized))))[1]
     assert " (12.5% after closed-form normalizers in place of the translator)" in second
     assert second.index("12.5%") > second.index("they named")
+
+
+def test_a_table_shows_only_the_columns_that_were_measured(make_study: MakeStudy) -> None:
+    results = make_study()
+    kept = tuple(row for row in results.rows if row.labels_used == 0 or row.images == "original")
+    layout = lay_out(replace(results, rows=kept))
+    assert layout.measured(0) == layout.columns
+    assert layout.measured(92) == (("original", None),)

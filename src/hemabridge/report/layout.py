@@ -47,6 +47,10 @@ class Layout:
         found = (self.row(c, column, labels) for c in self.classifiers for column in self.columns)
         return [row for row in found if row is not None]
 
+    def measured(self, labels: int) -> tuple[Column, ...]:
+        """Return the columns that any classifier was tested on with that number of labels."""
+        return tuple(c for c in self.columns if any(self.row(name, c, labels) for name in self.classifiers))
+
     def has_rows(self, classifier: str, labels: int) -> bool:
         """Tell whether that classifier was tested with that number of labels."""
         return any(self.row(classifier, column, labels) for column in self.columns)
