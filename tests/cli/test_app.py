@@ -178,3 +178,13 @@ def test_the_installed_script_is_this_program(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert ended.stderr.startswith("hemabridge: expected a manifest (CSV file) at nowhere.csv, got no such file")
     assert ended.stderr.count("\n") == 1
+
+
+def test_waiting_threads_sleep_unless_the_user_says_otherwise() -> None:
+    program = "import os, sys; from hemabridge.cli import main; sys.argv[1:] = ['--version']\n"
+    program += "try: main()\nfinally: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    for own, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+        environment |= {} if own is None else {"OMP_WAIT_POLICY": own}
+        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+        assert done.stdout.split()[-2:] == [expected, "False"]

@@ -1,5 +1,6 @@
 """The program and its root options; the commands are added by the modules that hold them."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -22,6 +23,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; a known error is one message on standard error and an exit code, never a traceback."""
+    # Threads that wait shall sleep, not spin: where another program works too, spinning makes training ten times slower.
+    # OpenMP reads this when PyTorch is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except HemabridgeError as error:
