@@ -23,7 +23,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; a known error is one message on standard error and an exit code, never a traceback."""
-    # Threads that wait shall sleep, not spin: where another program works too, spinning makes training ten times slower.
+    # Threads that wait shall sleep, not spin: where another program works too, spinning slows training ten times.
     # OpenMP reads this when PyTorch is loaded, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
