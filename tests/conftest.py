@@ -133,8 +133,3 @@ def small_study(hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), folder / "given.safetensors")
     (folder / "small.toml").write_text(SMALL_STUDY.format(hospitals=hospitals), encoding="utf-8")
     return folder / "small.toml"
-
-
-def pytest_make_parametrize_id(val: object) -> str | None:
-    """Name functions by their name, not by their address, which differs between the processes that run tests."""
-    return getattr(val, "__name__", None)
