@@ -138,7 +138,8 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
             raise ManifestError(f"expected {len(header)} cells in row {number} of {path}, got {len(row)}")
     columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
     manifest = make_manifest(columns, path.parent if root is None else root, where=str(path))
-    missing = [str(image) for image in manifest.paths() if not os.path.isfile(image)]
+    images = zip(manifest.column("path"), manifest.paths(), strict=True)
+    missing = [name for name, image in images if not os.path.isfile(image)]
     if missing:
         raise ManifestError(
             f"expected every image of {path} to exist under {manifest.root}, got {len(missing)} missing: "
