@@ -267,7 +267,7 @@ def test_a_second_call_does_nothing_again(
             {"translator", "Small net again on epoch-0001", "Small net again on epoch-0002"},
         ),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: ", ".join(sorted(value))[:40],
 )
 def test_only_what_depends_on_a_change_is_done_again(
     small_study: Path, copied: Path, changes: list[str], done_again: set[str]
