@@ -2,5 +2,6 @@
 
 from hemabridge.data.simulate.cells import CLASSES, Cell, list_cells, render, simulate_cells
 from hemabridge.data.simulate.hospitals import HOSPITALS, TARGET, Hospital
+from hemabridge.data.simulate.retakes import photograph
 
-__all__ = ["CLASSES", "HOSPITALS", "TARGET", "Cell", "Hospital", "list_cells", "render", "simulate_cells"]
+__all__ = ["CLASSES", "HOSPITALS", "TARGET", "Cell", "Hospital", "list_cells", "photograph", "render", "simulate_cells"]

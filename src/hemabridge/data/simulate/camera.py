@@ -10,10 +10,15 @@ from scipy.ndimage import gaussian_filter
 
 from hemabridge.data.simulate.canvas import FIELD_UM
 from hemabridge.data.simulate.stain import WAVELENGTHS_NM
+from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Image
 
 _SECOND_RADIATION_CONSTANT_NM_K = 1.4388e7
 _SENSOR_WIDTH_NM = 32.0
+_DARKEST = 1e-4
+
+SHARPENING_UM = 0.18
+"""Standard deviation of the Gaussian that the camera's unsharp mask takes away."""
 
 
 class Camera(BaseModel):
@@ -57,15 +62,71 @@ def expose(transmitted: NDArray[np.float32], camera: Camera, size_px: int) -> ND
         size_px: side of the picture.
     """
     side = transmitted.shape[-1]
-    weights = _response(camera)
+    weights = response(camera)
     linear = (weights @ transmitted.reshape(len(WAVELENGTHS_NM), -1)).reshape(3, side, side)
     if camera.blur_um > 0:
         sigma = camera.blur_um * side / FIELD_UM
         linear = np.stack([gaussian_filter(plane, sigma, mode="nearest", truncate=3.0) for plane in linear])
     factor = side // size_px
     linear = linear.reshape(3, size_px, factor, size_px, factor).mean(axis=(2, 4), dtype=np.float32)
-    linear *= _shading(size_px, camera.shading)
-    return _develop(linear, camera).transpose(1, 2, 0)
+    linear *= shading((size_px, size_px), camera)
+    return _sharpened(developed(linear, camera), camera).transpose(1, 2, 0)
+
+
+def response(camera: Camera) -> NDArray[np.float32]:
+    """Return how much each colour of light counts in each channel, float32[3, wavelengths].
+
+    Rows sum to 1, so that clear glass is white before the white balance, whatever the lamp.
+    """
+    nm = WAVELENGTHS_NM.astype(np.float64)
+    lamp = nm**-5.0 / np.expm1(_SECOND_RADIATION_CONSTANT_NM_K / (nm * camera.lamp_kelvin))
+    peaks = np.asarray(camera.sensor_nm)[:, None]
+    seen = lamp * np.exp(-(((nm[None, :] - peaks) / _SENSOR_WIDTH_NM) ** 2) / 2.0)
+    weights: NDArray[np.float32] = (seen / seen.sum(axis=1, keepdims=True)).astype(np.float32)
+    return weights
+
+
+def shading(shape: tuple[int, int], camera: Camera) -> NDArray[np.float32]:
+    """Return the fraction of light that each place gets, float32[H, W]: 1 upper left, least lower right."""
+    down, right = (np.linspace(0.0, 0.5, side, dtype=np.float32) for side in shape)
+    return 1.0 - camera.shading * (down[:, None] + right[None, :])
+
+
+def developed(linear: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
+    """Return the picture that the camera makes of light, before its unsharp mask.
+
+    Args:
+        linear: light in each channel as a fraction of that of clear glass, float32[3, H, W].
+        camera: adds flare, saturation, tone curve and white balance.
+
+    Returns:
+        float32[3, H, W], 0 to about 255; light brighter than clear glass may exceed it.
+    """
+    lifted = (linear + camera.flare) / (1.0 + camera.flare)
+    grey = lifted.mean(axis=0, keepdims=True)
+    lifted = np.clip(grey + camera.saturation * (lifted - grey), _DARKEST, None)
+    picture: NDArray[np.float32] = lifted ** (1.0 / camera.gamma)
+    picture *= np.asarray(camera.clear_field_rgb, dtype=np.float32)[:, None, None]
+    return picture
+
+
+def undeveloped(picture: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
+    """Return the light that `developed` made a picture of, float32[3, H, W]; at least 0.0001.
+
+    Raises:
+        InputError: the camera takes pictures without colour, from which no light can be told.
+    """
+    if camera.saturation == 0 or min(camera.clear_field_rgb) <= 0:
+        raise InputError(
+            "expected a camera whose saturation and clear field are above 0 to tell light from its pictures, got "
+            f"{camera.saturation} and {camera.clear_field_rgb}"
+        )
+    clear = np.asarray(camera.clear_field_rgb, dtype=np.float32)[:, None, None]
+    lifted = (np.clip(picture, 0.0, None) / clear) ** camera.gamma
+    grey = lifted.mean(axis=0, keepdims=True)
+    lifted = grey + (lifted - grey) / camera.saturation
+    light: NDArray[np.float32] = np.clip(lifted * (1.0 + camera.flare) - camera.flare, _DARKEST, None)
+    return light
 
 
 def digitize(picture: NDArray[np.float32]) -> UInt8Image:
@@ -89,29 +150,9 @@ def record(picture: NDArray[np.float32], camera: Camera, rng: np.random.Generato
     return np.asarray(Image.open(buffer), dtype=np.uint8)
 
 
-def _response(camera: Camera) -> NDArray[np.float32]:
-    # Rows sum to 1, so that clear glass is white before the white balance, whatever the lamp.
-    nm = WAVELENGTHS_NM.astype(np.float64)
-    lamp = nm**-5.0 / np.expm1(_SECOND_RADIATION_CONSTANT_NM_K / (nm * camera.lamp_kelvin))
-    peaks = np.asarray(camera.sensor_nm)[:, None]
-    seen = lamp * np.exp(-(((nm[None, :] - peaks) / _SENSOR_WIDTH_NM) ** 2) / 2.0)
-    response: NDArray[np.float32] = (seen / seen.sum(axis=1, keepdims=True)).astype(np.float32)
-    return response
-
-
-def _shading(size_px: int, loss: float) -> NDArray[np.float32]:
-    ramp = np.linspace(0.0, 0.5, size_px, dtype=np.float32)
-    return 1.0 - loss * (ramp[:, None] + ramp[None, :])
-
-
-def _develop(linear: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
-    lifted = (linear + camera.flare) / (1.0 + camera.flare)
-    grey = lifted.mean(axis=0, keepdims=True)
-    lifted = np.clip(grey + camera.saturation * (lifted - grey), 1e-4, None)
-    picture: NDArray[np.float32] = lifted ** (1.0 / camera.gamma)
-    picture *= np.asarray(camera.clear_field_rgb, dtype=np.float32)[:, None, None]
+def _sharpened(picture: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
     if camera.sharpening > 0:
-        sigma = 0.18 * picture.shape[-1] / FIELD_UM
+        sigma = SHARPENING_UM * picture.shape[-1] / FIELD_UM
         soft = np.stack([gaussian_filter(plane, sigma, mode="nearest", truncate=3.0) for plane in picture])
         picture += camera.sharpening * (picture - soft)
     return picture

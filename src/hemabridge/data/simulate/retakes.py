@@ -1,0 +1,117 @@
+"""Real cells as another hospital would have stained and photographed them: the model of `simulate` on real images."""
+
+import zlib
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dctn, idctn
+from scipy.ndimage import map_coordinates
+
+from hemabridge.data.simulate.camera import (
+    SHARPENING_UM,
+    Camera,
+    developed,
+    digitize,
+    record,
+    shading,
+    undeveloped,
+)
+from hemabridge.data.simulate.canvas import FIELD_UM
+from hemabridge.data.simulate.hospitals import HOSPITALS, TARGET, Hospital
+from hemabridge.data.simulate.unmixing import density, unmixed
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+
+_NODES: Final = 33
+
+
+def photograph(
+    images: UInt8Images,
+    hospital: Hospital,
+    *,
+    reference: Hospital = HOSPITALS[TARGET],
+    um_per_px: float | None = None,
+    seed: int = 0,
+    noise: bool = True,
+) -> UInt8Images:
+    """Return real images as `hospital` would have stained and photographed the same cells.
+
+    The camera of `reference` is undone (unsharp mask, tone curve, white balance, flare), every colour is unmixed into
+    stained structures, these are stained as `hospital` does and seen by its camera. What the stain model does not
+    explain of a colour is kept, so that the reference itself gives the images back. Structure can only be lost, by
+    blur and noise: a lens sharper than the reference's changes nothing.
+
+    Args:
+        images: uint8[N, H, W, 3], RGB, taken by `reference`.
+        hospital: whose look the images get.
+        reference: the hospital that took the images, or one like it.
+        um_per_px: side of a pixel in µm; if None, the shorter side of an image shows `FIELD_UM`.
+        seed: another seed gives other noise; with the same one, an image always has the same.
+        noise: add the noise that `hospital` has beyond that of `reference`, and its JPEG compression.
+
+    Returns:
+        uint8[N, H, W, 3]. Each depends on its own image alone.
+
+    Raises:
+        InputError: the camera of `reference` cannot be undone.
+    """
+    px_per_um = min(images.shape[1:3]) / FIELD_UM if um_per_px is None else 1.0 / um_per_px
+    return np.stack([_retaken(image, hospital, reference, px_per_um, seed, noise) for image in images])
+
+
+def _retaken(
+    image: UInt8Image, hospital: Hospital, reference: Hospital, px_per_um: float, seed: int, noise: bool
+) -> UInt8Image:
+    before, after = reference.camera, hospital.camera
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)
+    planes = _filtered(planes, 1.0 / _sharpening(planes.shape[1:], before, px_per_um))
+    light = undeveloped(planes, before) * np.power(10.0, -_density_change(planes, reference, hospital))
+    light *= shading(planes.shape[1:], after) / shading(planes.shape[1:], before)
+    spread = np.sqrt(max(0.0, after.blur_um**2 - before.blur_um**2))
+    light = _filtered(light, _gaussian(planes.shape[1:], spread * px_per_um))
+    picture = developed(np.maximum(light, 0.0), after)
+    picture = _filtered(picture, _sharpening(planes.shape[1:], after, px_per_um)).transpose(1, 2, 0)
+    if not noise:
+        return digitize(picture)
+    added = after.model_copy(update={"noise": max(0.0, after.noise**2 - before.noise**2) ** 0.5})
+    own = zlib.crc32(np.ascontiguousarray(image).tobytes())
+    return record(picture, added, np.random.default_rng((seed, zlib.crc32(hospital.name.encode()), own)))
+
+
+def _density_change(planes: NDArray[np.float32], reference: Hospital, hospital: Hospital) -> NDArray[np.float32]:
+    table = _change_table(reference, hospital)
+    at = np.clip(planes, 0.0, 255.0) * ((_NODES - 1) / 255.0)
+    return np.stack([map_coordinates(table[channel], at, order=1, mode="nearest") for channel in range(3)])
+
+
+@lru_cache(maxsize=32)
+def _change_table(reference: Hospital, hospital: Hospital) -> NDArray[np.float32]:
+    """Return how the optical density changes, float32[3, nodes, nodes, nodes], by the camera's red, green and blue."""
+    amounts = _amounts_of_colours(reference)
+    change = density(amounts, hospital.bath, hospital.camera) - density(amounts, reference.bath, reference.camera)
+    return np.ascontiguousarray(change.T).reshape(3, _NODES, _NODES, _NODES)
+
+
+@lru_cache(maxsize=4)
+def _amounts_of_colours(reference: Hospital) -> NDArray[np.float32]:
+    steps = np.linspace(0.0, 255.0, _NODES, dtype=np.float32)
+    colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij")).reshape(3, -1, 1)
+    light = undeveloped(colours, reference.camera)[:, :, 0].T
+    return unmixed(-np.log10(light), reference)
+
+
+def _filtered(planes: NDArray[np.float32], transfer: NDArray[np.float32]) -> NDArray[np.float32]:
+    spectrum = dctn(planes, axes=(1, 2), norm="ortho")
+    filtered: NDArray[np.float32] = idctn(spectrum * transfer, axes=(1, 2), norm="ortho")
+    return filtered
+
+
+def _gaussian(shape: tuple[int, ...], sigma_px: float) -> NDArray[np.float32]:
+    """Return the transfer function of a Gaussian blur in the space of the cosine transform, float32[H, W]."""
+    down, right = (np.exp(-((np.pi * sigma_px * np.arange(side) / side) ** 2) / 2.0) for side in shape)
+    return np.outer(down, right).astype(np.float32)
+
+
+def _sharpening(shape: tuple[int, ...], camera: Camera, px_per_um: float) -> NDArray[np.float32]:
+    return 1.0 + np.float32(camera.sharpening) * (1.0 - _gaussian(shape, SHARPENING_UM * px_per_um))
