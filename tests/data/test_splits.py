@@ -111,7 +111,8 @@ def test_the_seed_changes_the_split_and_nothing_else_does() -> None:
 
 def test_each_part_gets_a_cell_of_a_rare_class() -> None:
     manifest = manifest_of(list(range(3)), ["eosinophil"] * 3)
-    assert sorted(split(manifest, {"train": 0.9, "a": 0.05, "b": 0.05}, seed=0).column("split")) == ["a", "b", "train"]
+    fractions = {"train": 0.9, "validation": 0.05, "test": 0.05}
+    assert sorted(split(manifest, fractions, seed=0).column("split")) == ["test", "train", "validation"]
 
 
 def test_refuses_a_part_without_a_class() -> None:
@@ -121,11 +122,36 @@ def test_refuses_a_part_without_a_class() -> None:
 
 
 @pytest.mark.parametrize(
-    "fractions", [{}, {"train": 1.0}, {"a": 0.5, "b": 0.6}, {"a": 1.2, "b": -0.2}, {"a": float("nan"), "b": 0.5}]
+    ("fractions", "told"),
+    [
+        ({}, "at least two"),
+        ({"train": 1.0}, "at least two"),
+        ({"train": 0.5, "test": 0.6}, "sum to 1"),
+        ({"train": 1.2, "test": -0.2}, "above 0"),
+        ({"train": float("nan"), "test": 0.5}, "sum to 1"),
+    ],
+    ids=["none", "one", "sum", "negative", "nan"],
 )
-def test_refuses_wrong_fractions(fractions: dict[str, float]) -> None:
-    with pytest.raises(SplitError, match="expected"):
+def test_refuses_wrong_fractions(fractions: dict[str, float], told: str) -> None:
+    with pytest.raises(SplitError, match=told):
         split(manifest_of(list(range(10)), ["a"] * 10), fractions, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("trian", "got 'trian'; did you mean 'train'"),
+        ("Train", "got 'Train'; did you mean 'train'"),
+        ("val", "got 'val'; did you mean 'validation'"),
+        ("valid", "got 'valid'; did you mean 'validation'"),
+        ("training", "got 'training'; did you mean 'train'"),
+        ("other", "got 'other'$"),
+        (" ", "got ' '"),
+    ],
+)
+def test_refuses_a_part_that_nothing_reads_and_names_the_nearest(name: str, told: str) -> None:
+    with pytest.raises(SplitError, match=f"expected the parts train, validation and test, {told}"):
+        split(manifest_of(list(range(10)), ["a"] * 10), {name: 0.7, "test": 0.3}, seed=0)
 
 
 def test_auto_takes_patients_else_slides_and_refuses_half_of_them() -> None:

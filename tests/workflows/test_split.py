@@ -60,3 +60,13 @@ def test_reads_and_writes_elsewhere_with_root(manifest: Path, tmp_path: Path) ->
     done = split_manifest(away, root=manifest.parent, out=tmp_path / "lists" / "split.csv")
     assert read_manifest(tmp_path / "lists" / "split.csv", manifest.parent).table.equals(done.table)
     assert not any(read_manifest(away, manifest.parent).column("split"))
+
+
+def test_a_misspelt_part_is_refused_before_any_image_is_read(manifest: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    with pytest.raises(SplitError, match="got 'tset'; did you mean 'test'"):
+        split_manifest(
+            manifest, fractions={"train": 0.5, "tset": 0.5}, progress=lambda done, total: calls.append((done, total))
+        )
+    assert calls == []
+    assert not any(read_manifest(manifest).column("split"))

@@ -1,5 +1,6 @@
 """Splits of a manifest that do not leak: by patient or slide, with equal class mix, the same for any row order."""
 
+import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -16,6 +17,9 @@ Grouping: TypeAlias = Literal["patient", "slide", "none", "auto"]
 LeakKind: TypeAlias = Literal["patient", "slide", "file"]
 Stratum: TypeAlias = tuple[str, str]
 """(site, class)."""
+
+PARTS = ("train", "validation", "test")
+"""The parts that training and studies read. A manifest may have more (`test_b` of a public set); none are made here."""
 
 _SUM_TOLERANCE = 1e-6
 _SHOWN = 5
@@ -58,16 +62,17 @@ def split(
 
     Args:
         manifest: what to split; a split that it already has is replaced. Unknown file hashes are filled in.
-        fractions: part -> share of the images, above 0, together 1.
+        fractions: part -> share of the images, above 0, together 1; at least two of `PARTS`.
         seed: another seed gives another split.
         group: what must not come to two parts. `auto` takes, for each site, the patient where all its images have one,
             else the slide where all have one, else the single image.
         together: paths of images that belong together for another reason, such as near duplicates.
 
     Raises:
-        SplitError: wrong fractions, a patient or slide that is unknown, or a part without a cell of some class.
+        SplitError: wrong fractions, a part of another name, a patient or slide that is unknown, or a part without a
+            cell of some class.
     """
-    _check_fractions(fractions)
+    check_fractions(fractions)
     hashed = with_hashes(manifest)
     units = _units(hashed, seed, group, together)
     assigned = _assign(units, fractions)
@@ -78,6 +83,21 @@ def split(
     done = Manifest(hashed.table.with_columns(pl.Series("split", column, dtype=pl.String)), hashed.root)
     _check_classes(done, list(fractions))
     return done
+
+
+def check_fractions(fractions: Mapping[str, float]) -> None:
+    """Make sure that the parts are some of `PARTS` and that their shares make a whole.
+
+    Raises:
+        SplitError: they are not; an unknown part is answered with the nearest known name.
+    """
+    for name in fractions:
+        if name not in PARTS:
+            raise SplitError(f"expected the parts train, validation and test, got {name!r}{_nearest(name)}")
+    if len(fractions) < 2:
+        raise SplitError(f"expected at least two parts, got {list(fractions)}; for example train=0.8 test=0.2")
+    if not all(0 < share < 1 for share in fractions.values()) or abs(sum(fractions.values()) - 1) > _SUM_TOLERANCE:
+        raise SplitError(f"expected fractions above 0 that sum to 1, got {dict(fractions)}")
 
 
 def check_split(manifest: Manifest, *, group: Grouping = "auto") -> None:
@@ -126,11 +146,11 @@ def find_leaks(manifest: Manifest, kinds: Sequence[LeakKind] = ("patient", "slid
     return leaks
 
 
-def _check_fractions(fractions: Mapping[str, float]) -> None:
-    if len(fractions) < 2 or any(not name.strip() for name in fractions):
-        raise SplitError(f"expected at least two named parts, got {list(fractions)}; for example train=0.8 test=0.2")
-    if not all(0 < share < 1 for share in fractions.values()) or abs(sum(fractions.values()) - 1) > _SUM_TOLERANCE:
-        raise SplitError(f"expected fractions above 0 that sum to 1, got {dict(fractions)}")
+def _nearest(name: str) -> str:
+    wanted = name.strip().lower()
+    near = [part for part in PARTS if len(wanted) > 1 and part.startswith(wanted)]
+    near += difflib.get_close_matches(wanted[:64], PARTS, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _units(manifest: Manifest, seed: int, group: Grouping, together: Iterable[Sequence[str]]) -> list[_Unit]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hemabridge.data.audit import near_duplicates
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
-from hemabridge.data.splits import Grouping, check_split, split
+from hemabridge.data.splits import Grouping, check_fractions, check_split, split
 from hemabridge.errors import SplitError
 from hemabridge.progress import FileProgress
 
@@ -30,7 +30,7 @@ def split_manifest(
         path: the manifest.
         root: the folder of its images; the manifest's own if None.
         out: the CSV to write; `path` if None.
-        fractions: part -> share of the images.
+        fractions: part -> share of the images; the parts are train, validation and test.
         seed: another seed gives another split.
         group: what must not come to two parts; `auto` takes the patient where known, else the slide, else the image.
         keep_near_duplicates_together: look for photographs of one cell (reads every image) and keep them in one part.
@@ -39,8 +39,10 @@ def split_manifest(
 
     Raises:
         ManifestError: the manifest cannot be used.
-        SplitError: a split or a file would be overwritten, or there is no split that keeps the rules.
+        SplitError: a split or a file would be overwritten, a part has another name, or there is no split that keeps the
+            rules.
     """
+    check_fractions(fractions)
     manifest = read_manifest(path, root)
     target = path if out is None else out
     if target == path and any(manifest.column("split")) and not replace:
