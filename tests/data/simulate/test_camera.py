@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from hemabridge.data.simulate.camera import Camera, digitize, expose, record
+from hemabridge.data.simulate.camera import Camera, developed, digitize, expose, record, shading, undeveloped
 from hemabridge.data.simulate.stain import WAVELENGTHS_NM
+from hemabridge.errors import InputError
 
 FLAT = {"shading": 0.0, "sharpening": 0.0, "blur_um": 0.0}
 
@@ -58,3 +59,21 @@ def test_record_is_deterministic_and_jpeg_changes_it():
 
 def test_digitize_rounds_and_clips():
     np.testing.assert_array_equal(digitize(np.array([-3.0, 1.6, 300.0], np.float32)), [0, 2, 255])
+
+
+def test_light_can_be_told_from_the_picture():
+    light = np.random.default_rng(0).uniform(0.05, 0.95, (3, 8, 8)).astype(np.float32)
+    camera = Camera(flare=0.03, saturation=0.8, gamma=2.1, clear_field_rgb=(240.0, 230.0, 150.0))
+    np.testing.assert_allclose(undeveloped(developed(light, camera), camera), light, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"saturation": 0.0}, {"clear_field_rgb": (240.0, 0.0, 240.0)}])
+def test_no_light_can_be_told_without_colour_or_exposure(change):
+    with pytest.raises(InputError, match="above 0 to tell light"):
+        undeveloped(np.zeros((3, 4, 4), np.float32), Camera(**change))
+
+
+def test_each_corner_gets_its_share_of_the_light():
+    got = shading((3, 5), Camera(shading=0.2))
+    assert got.shape == (3, 5)
+    np.testing.assert_allclose(got[[0, -1, 0, 1], [0, -1, -1, 2]], [1.0, 0.8, 0.9, 0.9], rtol=1e-6)

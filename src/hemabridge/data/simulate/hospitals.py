@@ -1,12 +1,15 @@
-"""The simulated hospitals: each a stain bath and a camera, nothing else."""
+"""The simulated hospitals: each a stain bath and a camera, nothing else; named ones, and any number of random ones."""
 
+import math
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from hemabridge.data.simulate.camera import Camera
 from hemabridge.data.simulate.stain import StainBath
+from hemabridge.errors import InputError
 
 
 class Hospital(BaseModel):
@@ -77,3 +80,66 @@ HOSPITALS: Final = MappingProxyType({hospital.name: hospital for hospital in _AL
 
 TARGET: Final = "clinic-like"
 """Name of the hospital into whose look the others are re-stained."""
+
+_BATHS: Final = {"azure_b": (0.45, 1.8), "eosin_y": (0.45, 2.0)}
+_CAMERAS: Final = {"lamp_kelvin": (2800.0, 7500.0), "saturation": (0.7, 1.35), "gamma": (1.5, 2.2)}
+_ADDED: Final = {"flare": 0.06, "blur_um": 0.3, "shading": 0.25, "noise": 4.0}
+_SENSOR_SHIFTS_NM: Final = ((-10.0, 12.0), (-8.0, 14.0), (-8.0, 25.0))
+_DARKEST_CLEAR_FIELD: Final = 185.0
+_BLUE_TO_RED: Final = (0.55, 1.12)
+_GREEN_TO_BRIGHTEST: Final = (0.87, 1.0)
+
+
+def random_hospital(rng: np.random.Generator, strength: float = 1.0) -> Hospital:
+    """Draw a hospital that nobody has seen: bath, lamp, sensor, white balance, focus and noise all at once.
+
+    Every value lies between that of the target and what laboratories and their microscopes are seen to do; the named
+    hospitals lie within or near these ranges. None of them is ever drawn: the ranges are continuous, and the name is
+    `random-` and eight digits.
+
+    Args:
+        rng: source of randomness; the same state gives the same hospital.
+        strength: above 0 (nearly the target) to 1 (the whole ranges); ratios are scaled by their logarithm.
+
+    Raises:
+        InputError: `strength` is out of range.
+    """
+    if not 0.0 < strength <= 1.0:
+        raise InputError(f"expected a strength above 0 and up to 1, got {strength}")
+    target = HOSPITALS[TARGET]
+    name = f"random-{rng.integers(16**8):08x}"
+    bath = StainBath(
+        **{key: _stretched(rng, 1.0, limits, strength) for key, limits in _BATHS.items()},
+        complex_formed=1.0 - strength * rng.uniform(0.0, 0.5),
+        ph=target.bath.ph + strength * rng.uniform(-0.4, 0.4),
+    )
+    before = target.camera
+    shifts = [strength * rng.uniform(*limits) for limits in _SENSOR_SHIFTS_NM]
+    red, green, blue = (nm + shift for nm, shift in zip(before.sensor_nm, shifts, strict=True))
+    camera = Camera(
+        **{key: _stretched(rng, getattr(before, key), limits, strength) for key, limits in _CAMERAS.items()},
+        **{key: getattr(before, key) + strength * rng.uniform(0.0, most) for key, most in _ADDED.items()},
+        sensor_nm=(red, green, blue),
+        clear_field_rgb=_random_clear_field(rng, before.clear_field_rgb, strength),
+        sharpening=before.sharpening * (1.0 - strength * rng.uniform(0.0, 1.0)),
+        jpeg_quality=round(90 - strength * rng.uniform(0.0, 25.0)),
+    )
+    return Hospital(name=name, bath=bath, camera=camera)
+
+
+def _stretched(rng: np.random.Generator, middle: float, limits: tuple[float, float], strength: float) -> float:
+    low, high = (math.log(limit / middle) for limit in limits)
+    return middle * math.exp(strength * rng.uniform(low, high))
+
+
+def _random_clear_field(
+    rng: np.random.Generator, middle: tuple[float, float, float], strength: float
+) -> tuple[float, float, float]:
+    # Empty glass is yellow to bluish white, or pink; hardly ever green.
+    blue = _stretched(rng, 1.0, _BLUE_TO_RED, 1.0)
+    green = max(1.0, blue) * rng.uniform(*_GREEN_TO_BRIGHTEST)
+    level = rng.uniform(_DARKEST_CLEAR_FIELD, 255.0) / max(1.0, blue)
+    red, green, blue = (
+        (1.0 - strength) * m + strength * d * level for m, d in zip(middle, (1.0, green, blue), strict=True)
+    )
+    return red, green, blue

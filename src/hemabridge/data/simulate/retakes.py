@@ -1,6 +1,7 @@
 """Real cells as another hospital would have stained and photographed them: the model of `simulate` on real images."""
 
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -21,6 +22,8 @@ from hemabridge.data.simulate.camera import (
 from hemabridge.data.simulate.canvas import FIELD_UM
 from hemabridge.data.simulate.hospitals import HOSPITALS, TARGET, Hospital
 from hemabridge.data.simulate.unmixing import density, unmixed
+from hemabridge.errors import ImageError, InputError
+from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
 _NODES: Final = 33
@@ -54,10 +57,33 @@ def photograph(
         uint8[N, H, W, 3]. Each depends on its own image alone.
 
     Raises:
-        InputError: the camera of `reference` cannot be undone.
+        ImageError: `images` is not such an array.
+        InputError: `um_per_px` is not above 0, or the camera of `reference` cannot be undone.
     """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+        raise ImageError(f"expected RGB uint8[N, H, W, 3] to photograph again, got {images.dtype}{list(images.shape)}")
+    if um_per_px is not None and not um_per_px > 0:
+        raise InputError(f"expected a side of a pixel above 0 µm, got {um_per_px}")
     px_per_um = min(images.shape[1:3]) / FIELD_UM if um_per_px is None else 1.0 / um_per_px
     return np.stack([_retaken(image, hospital, reference, px_per_um, seed, noise) for image in images])
+
+
+def measured_reference(images: Sequence[UInt8Image]) -> Hospital:
+    """Return the target hospital with the clear field that these images show: the reference for `photograph`.
+
+    Args:
+        images: uint8[H, W, 3] each, RGB, with empty glass in most of them; at least one.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not images:
+        raise InputError("expected at least one image to measure the colour of empty glass in, got none")
+    red, green, blue = np.median([background_color(image) for image in images], axis=0).tolist()
+    target = HOSPITALS[TARGET]
+    return target.model_copy(
+        update={"camera": target.camera.model_copy(update={"clear_field_rgb": (red, green, blue)})}
+    )
 
 
 def _retaken(

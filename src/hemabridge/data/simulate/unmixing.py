@@ -14,9 +14,9 @@ from hemabridge.data.simulate.camera import Camera, response
 from hemabridge.data.simulate.hospitals import Hospital
 from hemabridge.data.simulate.stain import StainBath, dye_spectra, dye_uptake
 
-_RIDGE: Final = 1e-3
+_RIDGE: Final = 3e-4
 _LINEARIZATIONS: Final = 4
-_SWEEPS: Final = 25
+_NEWTON_STEPS: Final = 6
 _LN_10 = np.float32(np.log(10.0))
 
 
@@ -37,8 +37,8 @@ def unmixed(densities: NDArray[np.float32], hospital: Hospital) -> NDArray[np.fl
     """Return the amounts of the structures that have these optical densities under a hospital.
 
     Least squares with amounts of at least 0 and a small ridge. Light of many wavelengths does not add in density, so
-    the problem is linearized around the last solution (Gauss-Newton) and solved by cyclic coordinate descent
-    (Friedman, Hastie & Tibshirani 2010, J Stat Softw 33(1), section 2.1, doi 10.18637/jss.v033.i01).
+    the problem is linearized around the last solution (Gauss-Newton) and solved by a finite Newton method
+    (Mangasarian 2002, Optim Methods Softw 17:913-929, doi 10.1080/1055678021000028375).
 
     Args:
         densities: optical density of each camera channel, float32[N, 3]; below 0 is lighter than clear glass.
@@ -55,7 +55,7 @@ def unmixed(densities: NDArray[np.float32], hospital: Hospital) -> NDArray[np.fl
         # d(density of channel c) / d(amount k): the mean absorbance of k over the light that channel c still sees.
         slope = (passed[:, None, :] * weights) @ absorbance.T / light[:, :, None]
         wanted = densities + np.log10(light) + (slope @ amounts[:, :, None])[:, :, 0]
-        amounts = _nonnegative(slope, wanted, amounts)
+        amounts = _nonnegative(slope, wanted)
     return amounts
 
 
@@ -63,14 +63,16 @@ def _absorbance(bath: StainBath) -> NDArray[np.float32]:
     return dye_uptake(bath) @ dye_spectra()
 
 
-def _nonnegative(
-    slope: NDArray[np.float32], wanted: NDArray[np.float32], start: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    gram = slope.transpose(0, 2, 1) @ slope
-    pull = (slope.transpose(0, 2, 1) @ wanted[:, :, None])[:, :, 0]
-    amounts = start.copy()
-    for _ in range(_SWEEPS):
-        for k in range(amounts.shape[1]):
-            others = (gram[:, k, :] * amounts).sum(axis=1) - gram[:, k, k] * amounts[:, k]
-            amounts[:, k] = np.maximum((pull[:, k] - others) / (gram[:, k, k] + _RIDGE), 0.0)
+def _nonnegative(slope: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the ridge solutions of `slope @ amounts = wanted` with amounts of at least 0, float32[N, structures].
+
+    In the dual there are as few unknowns as channels: amounts = max(0, slope^T missed) / ridge, where `missed` is what
+    they leave unexplained; Newton's method finds which amounts are above 0 (Mangasarian 2002).
+    """
+    missed = wanted
+    for _ in range(_NEWTON_STEPS):
+        used = slope * ((missed[:, None, :] @ slope) > 0)
+        curvature = np.eye(3, dtype=np.float32) + used @ slope.transpose(0, 2, 1) / _RIDGE
+        missed = np.linalg.solve(curvature, wanted[:, :, None])[:, :, 0]
+    amounts: NDArray[np.float32] = np.maximum((missed[:, None, :] @ slope)[:, 0, :], 0.0) / _RIDGE
     return amounts
