@@ -38,8 +38,21 @@ def test_reads_the_required_columns_and_leaves_the_others_unknown(site_dir: Path
         (HEADER + ROWS).replace("\n", "\r\n").encode(),
         (HEADER + ROWS).replace("\n", "\n\n").encode(),
         b'"path","site","class"\n"a/1.png","clinic","neutrophil"\n"./b//2.png","clinic",""\n',
+        (HEADER + ROWS).replace(",", ";").encode(),
+        (HEADER + ROWS).replace(",", ";").replace("\n", "\r\n").encode("utf-8-sig"),
+        b'"path";"site";"class"\n"a/1.png";"clinic";"neutrophil"\n"b/2.png";"clinic";""\n',
+        (HEADER + ROWS).replace(",", "\t").encode(),
     ],
-    ids=["byte order mark", "CRLF", "blank lines", "quotes and a path that is not normal"],
+    ids=[
+        "byte order mark",
+        "CRLF",
+        "blank lines",
+        "quotes and a path that is not normal",
+        "semicolons",
+        "semicolons, CRLF and byte order mark",
+        "semicolons and quotes",
+        "tabs",
+    ],
 )
 def test_reads_what_spreadsheets_write(site_dir: Path, text: bytes) -> None:
     assert read_manifest(written(site_dir, text)).table.equals(read_manifest(written(site_dir, HEADER + ROWS)).table)
@@ -55,7 +68,8 @@ def test_reads_what_spreadsheets_write(site_dir: Path, text: bytes) -> None:
         ("Path,site\na/1.png,x\n", "did you mean 'path'"),
         ("path,hospital\na/1.png,x\n", "did you mean 'site'"),
         ("path,site,zzzzzz\na/1.png,x,y\n", "remove it"),
-        ("path;site;class\na/1.png;x;y\n", "semicolons"),
+        ("path;site;class\na/1.png,x,y\n", "3 cells in row 1 .* separated by ';', as its header is, got 1"),
+        ("sep=;\npath;site\na/1.png;x\n", "got 'sep='"),
         ("path\na/1.png\n", "no site"),
         ("path,site\na/1.png\n", "2 cells in row 1 .* got 1"),
         ("path,site\na/1.png,x,y\n", "2 cells in row 1 .* got 3"),
@@ -68,7 +82,8 @@ def test_reads_what_spreadsheets_write(site_dir: Path, text: bytes) -> None:
         ("path,site,crop_px\na/1.png,x,1e3\n", "positive whole number"),
         ("path,site,width\na/1.png,x,99999999999999999999\n", "positive whole number"),
         ("path,site,sha256\na/1.png,x,abc\n", "64 hexadecimal"),
-        ('path,site\n"a/1.png,x\n', "not: unexpected end of data"),
+        ('path,site\n"a/1.png,x\n', "separated by ',' in .* not: unexpected end of data"),
+        ('path;site\n"a/1.png;x\n', "separated by ';' in .* not: unexpected end of data"),
     ],
 )
 def test_refuses_a_wrong_manifest_and_says_why(site_dir: Path, text: str, message: str) -> None:
@@ -124,6 +139,14 @@ def test_refuses_a_huge_cell_a_huge_file_and_other_bytes(site_dir: Path, monkeyp
     monkeypatch.setattr("hemabridge.data.manifest.MAX_BYTES", 10)
     with pytest.raises(ManifestError, match="at most 10 bytes"):
         read_manifest(written(site_dir, HEADER + ROWS))
+
+
+def test_the_header_says_what_separates_the_cells_and_other_marks_belong_to_them(site_dir: Path) -> None:
+    text = "path;site;class\na/1.png;Berne, Switzerland;1,5\n"
+    manifest = read_manifest(written(site_dir, text))
+    assert (manifest.column("site"), manifest.column("class")) == (["Berne, Switzerland"], ["1,5"])
+    commas = read_manifest(written(site_dir, "path,site\na/1.png,ward 3;4\n"))
+    assert commas.column("site") == ["ward 3;4"]
 
 
 def test_says_where_nothing_is(tmp_path: Path) -> None:

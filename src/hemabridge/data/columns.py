@@ -49,8 +49,6 @@ def check_columns(names: Sequence[str], where: str) -> None:
     Raises:
         ManifestError: it has not; an unknown column is answered with the nearest known name.
     """
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
-        raise ManifestError(f"expected commas between the columns of {where}, got semicolons or tabs; save it as CSV")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ManifestError(f"expected each column once in {where}, got {listed(repeated)} more than once")

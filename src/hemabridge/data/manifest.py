@@ -121,8 +121,9 @@ def make_manifest(columns: Mapping[str, Sequence[Any]], root: Path, *, where: st
 def read_manifest(path: Path, root: Path | None = None) -> Manifest:
     """Read a manifest and check that all its images exist.
 
-    The file is UTF-8 (with or without a byte order mark), comma-separated, with one header row. Only `path` and `site`
-    are required.
+    The file is UTF-8 (with or without a byte order mark), with one header row. Cells are separated by what separates
+    those of the header: commas, semicolons (as spreadsheets write them where the decimal sign is a comma) or tabs. Only
+    `path` and `site` are required.
 
     Args:
         path: the CSV file.
@@ -133,9 +134,6 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
     """
     header, rows = _read_csv(path)
     check_columns(header, str(path))
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise ManifestError(f"expected {len(header)} cells in row {number} of {path}, got {len(row)}")
     columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
     manifest = make_manifest(columns, path.parent if root is None else root, where=str(path))
     images = zip(manifest.column("path"), manifest.paths(), strict=True)
@@ -196,16 +194,33 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
         )
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except UnicodeDecodeError as error:
         raise ManifestError(
             f"expected UTF-8 text in {path}, got other bytes ({error}); save it as CSV UTF-8"
         ) from error
+    mark = _separator(text)
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True) if row]
     except csv.Error as error:
-        raise ManifestError(f"expected comma-separated values in {path}, got a file that is not: {error}") from error
+        raise ManifestError(
+            f"expected values separated by {mark!r} in {path}, as its header is, got a file that is not: {error}"
+        ) from error
     if not rows:
         raise ManifestError(f"expected a header with the columns {','.join(SCHEMA)} in {path}, got an empty file")
-    return rows[0], rows[1:]
+    header, *cells = rows
+    for number, row in enumerate(cells, start=1):
+        if len(row) != len(header):
+            raise ManifestError(
+                f"expected {len(header)} cells in row {number} of {path}, separated by {mark!r}, as its header is, "
+                f"got {len(row)}"
+            )
+    return header, cells
+
+
+def _separator(text: str) -> str:
+    """Return what separates the columns of a header; no name of a column holds one of these marks."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    return max(",;\t", key=header.count)
 
 
 def _is_inside(root: str, path: str) -> bool:
