@@ -1,0 +1,160 @@
+"""Colorization (Isola et al. 2017, doi:10.1109/CVPR.2017.632): colour learnt from target images alone.
+
+The paper names "ColorizationGAN" and does not describe it. Two readings are here: pix2pix from luminance to colour, as
+in the reference implementation of its group's CycleGAN, and the two-step model of the group's later paper.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import l1_loss
+
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.networks.lab import rgb_to_lab
+from hemabridge.training.objective import Batch, Phase, Terms
+from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
+from hemabridge.translators.colorization_judge import ConditionalJudge, Painted
+from hemabridge.translators.colorization_luminance import jittered
+from hemabridge.translators.colorization_nets import AB_RANGE, Colorizer, GrayThenColor
+
+
+class Colorization:
+    """One generator and one conditional judge; of the batch only `target` is used, float[B, 3, H, W] in [-1, 1].
+
+    Isola et al. 2017, Eq. 4: cross-entropy for both, plus L1. The judge sees the luminance beside the colour and steps
+    first, as in the reference implementation. It differs in that the generator sees luminance that was made brighter or
+    darker at random, because that of another site, though matched, is never quite the target's.
+    """
+
+    averaged = ("to_target",)
+
+    def __init__(self, config: ColorizationConfig) -> None:
+        self.config = config
+        self.to_target = Colorizer(config)
+        self.judge_target = ConditionalJudge(config.judge, 3 if config.output == "ab" else 4)
+        self.nets = {"to_target": self.to_target, "judge_target": self.judge_target}
+        self.phases = (
+            Phase("judge", ("judge_target",), self.judge_losses),
+            Phase("generator", ("to_target",), self.generator_losses),
+        )
+
+    def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
+        """Measure luminance and chroma of both sites, which the generator keeps."""
+        self.to_target.measure(source, target)
+
+    def forward(self, batch: Batch) -> Painted:
+        """Predict the colour of the target images from their luminance, made brighter or darker."""
+        target, net = batch["target"], self.to_target
+        lab = rgb_to_lab(target)
+        luminance, chroma = lab[:, :1], lab[:, 1:]
+        hint = net.hint(chroma, net.target_chroma)
+        if hint is not None:
+            hint = _hint_jittered(hint, self.config.hint_jitter)
+        fake = net.predict(jittered(luminance, self.config.jitter), hint)
+        return Painted(luminance / 50.0 - 1.0, fake, chroma / AB_RANGE if self.config.output == "ab" else target)
+
+    def judge_losses(self, painted: Painted) -> Terms:
+        """Tell the true colours from the predicted ones."""
+        return {"judge_target": self.judge_target.told_apart(painted)}
+
+    def generator_losses(self, painted: Painted) -> Terms:
+        """Fool the judge, and hit the true colours."""
+        return {
+            "adversarial_target": self.judge_target.fooled(painted),
+            "l1_target": self.config.l1_weight * l1_loss(painted.fake, painted.real),
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return nothing: what was measured lies in the generator's buffers."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore nothing."""
+
+
+@dataclass(frozen=True)
+class Faded:
+    """The two pictures of one step of `GrayThenColour`."""
+
+    grey: Painted
+    color: Painted
+
+
+class GrayThenColour:
+    """Two pix2pix models in a row, each with its judge; of the batch only `target` is used.
+
+    The first learns to give images whose colours were changed the grey of the unchanged image; the second colours what
+    the first gave, and teaches it nothing.
+    """
+
+    averaged = ("to_target",)
+
+    def __init__(self, config: GrayThenColorConfig) -> None:
+        self.config = config
+        self.to_target = GrayThenColor(config)
+        self.judge_grey = ConditionalJudge(config.judge, 4)
+        self.judge_target = ConditionalJudge(config.judge, 4)
+        self.nets = {"to_target": self.to_target, "judge_grey": self.judge_grey, "judge_target": self.judge_target}
+        self.phases = (
+            Phase("judges", ("judge_grey", "judge_target"), self.judge_losses),
+            Phase("generators", ("to_target",), self.generator_losses),
+        )
+
+    def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
+        """Need nothing of the sites: the grey is learnt."""
+
+    def forward(self, batch: Batch) -> Faded:
+        """Change the colours of the target images; fade them; colour the grey."""
+        target = batch["target"]
+        changed = recoloured(target, self.config.jitter)
+        true_grey = rgb_to_lab(target)[:, :1] / 50.0 - 1.0
+        grey = self.to_target.fade(changed)
+        color = self.to_target.color(grey.detach())
+        return Faded(Painted(changed, grey, true_grey), Painted(grey.detach(), color, target))
+
+    def judge_losses(self, faded: Faded) -> Terms:
+        """Tell true greys and colours from made ones."""
+        return {
+            "judge_grey": self.judge_grey.told_apart(faded.grey),
+            "judge_target": self.judge_target.told_apart(faded.color),
+        }
+
+    def generator_losses(self, faded: Faded) -> Terms:
+        """Fool both judges, and hit the true grey and the true colours."""
+        return {
+            "adversarial_grey": self.judge_grey.fooled(faded.grey),
+            "adversarial_target": self.judge_target.fooled(faded.color),
+            "l1_grey": self.config.l1_weight * l1_loss(faded.grey.fake, faded.grey.real),
+            "l1_target": self.config.l1_weight * l1_loss(faded.color.fake, faded.color.real),
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return nothing: no state outlives a step but the nets'."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore nothing."""
+
+
+def recoloured(images: Tensor, strength: float) -> Tensor:
+    """Change the colours of each image of float[B, 3, H, W] in [-1, 1] as another stain and lamp would.
+
+    Each channel's light becomes white * light^gamma: a gamma is more or less dye (Beer-Lambert), a white is the lamp.
+    The logarithms of the gammas are drawn from -strength..strength, those of the whites from -strength..0; torch's
+    global generator. All channels share half of each draw, since dyes and lamps act on all of them.
+    """
+    shape = (2, len(images), 3, 1, 1)
+    own = torch.rand(shape, device=images.device)
+    shared = torch.rand((2, len(images), 1, 1, 1), device=images.device)
+    draws = (own + shared) / 2.0
+    gamma, white = torch.exp((draws[0] * 2.0 - 1.0) * strength), torch.exp(-draws[1] * strength)
+    light = ((images + 1.0) / 2.0).clamp(min=1e-3)
+    return 2.0 * (white * light**gamma) - 1.0
+
+
+def _hint_jittered(hint: Tensor, strength: float) -> Tensor:
+    """Shift and stretch each channel of each image's hint: another site's normalized chroma never fits exactly."""
+    draws = (torch.rand(2, len(hint), 2, 1, 1, device=hint.device) * 2.0 - 1.0) * strength
+    return draws[0].exp() * hint + draws[1]

@@ -1,0 +1,58 @@
+"""Configuration of the two readings of colorization."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
+from hemabridge.networks.unet import UnetConfig
+from hemabridge.networks.unet_resnet import ResnetUnetConfig
+
+BackboneConfig: TypeAlias = Annotated[UnetConfig | ResnetUnetConfig, Field(discriminator="kind")]
+
+
+class ColorizationConfig(BaseModel):
+    """Luminance to colour; the defaults are the reference's colorization model, with luminance matched and jittered.
+
+    `output` "ab" keeps the luminance and predicts a and b alone: the default, because it cannot move a nucleus. "rgb"
+    predicts all three channels from the grey picture.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["colorization"] = "colorization"
+    output: Literal["ab", "rgb"] = "ab"
+    backbone: BackboneConfig = UnetConfig()
+    judge: PatchDiscriminatorConfig = PatchDiscriminatorConfig()
+    l1_weight: float = Field(100.0, ge=0, description="weight of the L1 distance to the true colour")
+    match_luminance: bool = Field(True, description="whether the source's luminance gets the target's distribution")
+    jitter: float = Field(
+        0.1, ge=0, le=1, description="brightness in training: gain and gamma, each between e^-jitter and e^jitter"
+    )
+    hint_px: int | None = Field(
+        None,
+        ge=2,
+        description="side of the squares over which the source's own chroma, in standard deviations of its site, is "
+        "averaged to hint at the colour; none by default: luminance alone",
+    )
+    hint_jitter: float = Field(0.3, ge=0, le=1, description="in training: shift and log gain of the hint, at most")
+
+
+class GrayThenColorConfig(BaseModel):
+    """Colour to an adaptive grey, and that to colour (Barrera et al. 2023, doi:10.1016/j.cmpb.2023.107629).
+
+    Only the abstract of the paper was read. It gives two pix2pix models, U-Nets with ResNet, and training on images of
+    the reference centre alone; how the first is trained to fade colours that it never sees, it does not say. Here:
+    target images whose colours are changed at random, to the grey of the unchanged image.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["gray-then-colour"] = "gray-then-colour"
+    fading: BackboneConfig = ResnetUnetConfig()
+    colouring: BackboneConfig = ResnetUnetConfig()
+    judge: PatchDiscriminatorConfig = PatchDiscriminatorConfig()
+    l1_weight: float = Field(100.0, ge=0, description="weight of the L1 distances to the true grey and colour")
+    jitter: float = Field(
+        0.5, ge=0, le=1, description="changes of colour in training: gamma of each channel's light, and of its white"
+    )

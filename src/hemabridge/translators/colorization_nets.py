@@ -1,0 +1,147 @@
+"""The nets that colour, whole: RGB of any size in, RGB of the same size out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, pad
+
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.networks.lab import lab_to_rgb, outside_gamut, rgb_to_lab
+from hemabridge.networks.unet import Unet, UnetConfig, padded
+from hemabridge.networks.unet_resnet import ResnetUnet
+from hemabridge.translators.colorization_config import BackboneConfig, ColorizationConfig, GrayThenColorConfig
+from hemabridge.translators.colorization_luminance import LEVELS, luminance_curve, sampled_lab, through_curve
+
+AB_RANGE = 110.0
+"""a and b are divided by this, and L / 50 - 1 is taken, as in the reference implementation."""
+
+
+@dataclass(frozen=True)
+class Colored:
+    """Coloured images.
+
+    Attributes:
+        images: sRGB float[B, 3, H, W], clipped to [-1, 1].
+        luminance: what was coloured, L 0..100, float[B, 1, H, W].
+        outside: whether the predicted colour lies outside of sRGB, so that clipping moved it, bool[B, H, W].
+    """
+
+    images: Tensor
+    luminance: Tensor
+    outside: Tensor
+
+    @property
+    def clipped_fraction(self) -> Tensor:
+        """Share of each image's pixels that were clipped, float[B]."""
+        return self.outside.float().mean(dim=(1, 2))
+
+
+class Colorizer(nn.Module):
+    """Colour an image of the source from its luminance, and a hint if there is one; float[B, 3, H, W] in [-1, 1].
+
+    What `measure` found of the two sites is kept in buffers: the curve that brings the source's luminance into the
+    target's range, and mean and standard deviation of a and b at both. Any size; the backbone's stride is padded.
+    """
+
+    curve: Tensor
+    source_chroma: Tensor
+    target_chroma: Tensor
+
+    def __init__(self, config: ColorizationConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = 1 if config.hint_px is None else 3
+        self.backbone = new_backbone(config.backbone, channels, 2 if config.output == "ab" else 3)
+        self.register_buffer("curve", torch.linspace(0.0, 100.0, LEVELS))
+        for site in ("source", "target"):
+            self.register_buffer(f"{site}_chroma", torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
+
+    def measure(self, source: UInt8Images, target: UInt8Images) -> None:
+        """Fill the buffers from images of both sites, uint8[N, H, W, 3]."""
+        own, wanted = sampled_lab(source), sampled_lab(target)
+        if self.config.match_luminance:
+            self.curve.copy_(torch.from_numpy(luminance_curve(own[:, 0], wanted[:, 0])))
+        for buffer, lab in ((self.source_chroma, own), (self.target_chroma, wanted)):
+            spread = np.maximum(lab[:, 1:].std(axis=0), 1e-3)  # a site without any colour
+            buffer.copy_(torch.from_numpy(np.stack((lab[:, 1:].mean(axis=0), spread))))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Re-stain source images."""
+        return self.color(images).images
+
+    def color(self, images: Tensor) -> Colored:
+        """Re-stain source images, and say what was clipped."""
+        lab = rgb_to_lab(images)
+        return self._colored(through_curve(lab[:, :1], self.curve), self.hint(lab[:, 1:], self.source_chroma))
+
+    def recolor(self, images: Tensor) -> Colored:
+        """Take the colour from target images and predict it anew; their luminance needs no matching."""
+        lab = rgb_to_lab(images)
+        return self._colored(lab[:, :1], self.hint(lab[:, 1:], self.target_chroma))
+
+    def hint(self, chroma: Tensor, site: Tensor) -> Tensor | None:
+        """Average a and b, float[B, 2, H, W], over squares, in standard deviations of a site; None without hints.
+
+        Args:
+            chroma: a and b of a whole image.
+            site: mean and standard deviation of a and b, float[2, 2].
+        """
+        side = self.config.hint_px
+        if side is None:
+            return None
+        height, width = chroma.shape[-2:]
+        normalized = (chroma - site[0].view(1, 2, 1, 1)) / site[1].view(1, 2, 1, 1)
+        squares = avg_pool2d(pad(normalized, (0, -width % side, 0, -height % side), mode="replicate"), side)
+        smooth = interpolate(squares, scale_factor=float(side), mode="bilinear", align_corners=False)
+        return smooth[:, :, :height, :width]
+
+    def predict(self, luminance: Tensor, hint: Tensor | None) -> Tensor:
+        """Run the backbone on L 0..100, float[B, 1, H, W].
+
+        Returns:
+            a and b divided by 110, float[B, 2, H, W], or sRGB float[B, 3, H, W]; both in [-1, 1].
+        """
+        grey = luminance / 50.0 - 1.0
+        return _run(self.backbone, self.config.backbone, grey if hint is None else torch.cat((grey, hint), dim=1))
+
+    def _colored(self, luminance: Tensor, hint: Tensor | None) -> Colored:
+        out = self.predict(luminance, hint)
+        rgb = out if self.config.output == "rgb" else lab_to_rgb(torch.cat((luminance, out * AB_RANGE), dim=1))
+        return Colored(rgb.clamp(-1.0, 1.0), luminance, outside_gamut(rgb))
+
+
+class GrayThenColor(nn.Module):
+    """Fade the colours of any site to the target's grey, and colour that; float[B, 3, H, W] in [-1, 1]; any size."""
+
+    def __init__(self, config: GrayThenColorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.fading = new_backbone(config.fading, 3, 1)
+        self.colouring = new_backbone(config.colouring, 1, 3)
+
+    def fade(self, images: Tensor) -> Tensor:
+        """Return the adaptive grey, L / 50 - 1 of the target, float[B, 1, H, W]."""
+        return _run(self.fading, self.config.fading, images)
+
+    def color(self, grey: Tensor) -> Tensor:
+        """Colour float[B, 1, H, W] in [-1, 1]."""
+        return _run(self.colouring, self.config.colouring, grey)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Re-stain images of any site."""
+        return self.color(self.fade(images))
+
+
+def new_backbone(config: BackboneConfig, in_channels: int, out_channels: int) -> Unet | ResnetUnet:
+    """Build the U-Net that a configuration describes."""
+    if isinstance(config, UnetConfig):
+        return Unet(config, in_channels, out_channels)
+    return ResnetUnet(config, in_channels, out_channels)
+
+
+def _run(backbone: nn.Module, config: BackboneConfig, images: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    out: Tensor = backbone(padded(images, config.stride, config.least_px))
+    return out[:, :, :height, :width]
