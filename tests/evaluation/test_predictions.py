@@ -1,3 +1,4 @@
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,19 @@ def test_predictions_survive_the_csv_bit_by_bit(tmp_path: Path) -> None:
     assert len(back) == len(runs)
     for before, after in zip(runs, back, strict=True):
         assert_equal(before, after)
+
+
+def test_no_cell_can_be_taken_for_a_formula_and_all_come_back(tmp_path: Path) -> None:
+    ids = ("=cmd|'/c calc'!A1.png", "-1.png", "@x.png", "'quoted'.png", "\tb.png", "a=1.png")
+    run = make(n=6, ids=ids, classifier="+v2", site="=site", images="@m", snapshot="-s")
+    path = tmp_path / "predictions.csv"
+    write_predictions([run], ("=a", "-b", "c"), path)
+    with path.open(newline="") as file:
+        cells = {cell for row in csv.reader(file) for cell in row}
+    assert sorted(cell for cell in cells if cell.startswith(tuple("=+-@\t\r"))) == []
+    (back,), classes = read_predictions(path)
+    assert classes == ("=a", "-b", "c")
+    assert_equal(run, back)
 
 
 def test_the_csv_has_one_line_per_cell_and_class(tmp_path: Path) -> None:

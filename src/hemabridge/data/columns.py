@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from hemabridge.data.spreadsheets import FORMULA
 from hemabridge.errors import ManifestError
 
 NAME_COLUMNS = ("site", "class", "patient", "slide", "split")
@@ -21,9 +22,6 @@ SCHEMA = pl.Schema(
 
 MAX_CELL_CHARACTERS = 4_096
 """Longest cell that is read: as long as a path may be."""
-
-FORMULA = r"^[=+\-@]"
-"""What a spreadsheet takes for the beginning of a formula."""
 
 _SHOWN = 5
 _INTEGER = r"^[1-9][0-9]{0,8}$"

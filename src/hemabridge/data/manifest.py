@@ -20,7 +20,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hemabridge.data.columns import (
-    FORMULA,
     INTEGER_COLUMNS,
     SCHEMA,
     check_columns,
@@ -29,6 +28,7 @@ from hemabridge.data.columns import (
     check_unique,
     listed,
 )
+from hemabridge.data.spreadsheets import FORMULA
 from hemabridge.errors import ManifestError
 from hemabridge.imaging.files import atomic_write, sha256_of
 from hemabridge.progress import FileProgress

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from hemabridge.data.spreadsheets import as_cells, from_cells
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import atomic_write
 
@@ -88,7 +89,8 @@ def write_predictions(predictions: Iterable[Predictions], classes: Sequence[str]
     """Write `predictions.csv` in long format: one line per run, cell and class.
 
     Columns: site, part, classifier, images, snapshot (empty: none), labels_used, id, truth (a class name), class,
-    probability. `read_predictions` gives back the same numbers.
+    probability. No cell can be taken for a formula (`hemabridge.data.spreadsheets.as_cell`). `read_predictions` gives
+    back the same numbers and names.
 
     Args:
         predictions: the runs of a study.
@@ -101,7 +103,7 @@ def write_predictions(predictions: Iterable[Predictions], classes: Sequence[str]
     frames = [_to_frame(run, classes) for run in predictions]
     table = pl.concat(frames) if frames else pl.DataFrame(schema=_SCHEMA)
     with atomic_write(path) as temporary:
-        table.write_csv(temporary)
+        as_cells(table).write_csv(temporary)
 
 
 def read_predictions(path: Path) -> tuple[tuple[Predictions, ...], tuple[str, ...]]:
@@ -114,7 +116,7 @@ def read_predictions(path: Path) -> tuple[tuple[Predictions, ...], tuple[str, ..
         InputError: the file does not exist or is not such a CSV; the message says where.
     """
     try:
-        table = pl.read_csv(path, schema=_SCHEMA)
+        table = from_cells(pl.read_csv(path, schema=_SCHEMA))
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"expected a predictions.csv with columns {', '.join(_SCHEMA)}; {path}: {error}") from error
     classes = tuple(table["class"].unique(maintain_order=True))
