@@ -26,7 +26,7 @@ from hemabridge.errors import (
     TrainingError,
 )
 
-COMMANDS = ["simulate", "sheet", "index", "audit", "split", "demo", "train", "study", "standardize"]
+COMMANDS = ["simulate", "sheet", "retake", "index", "audit", "split", "demo", "train", "study", "standardize"]
 PROGRAM = "from hemabridge.cli import main; main()"
 """What the installed script does."""
 
@@ -106,6 +106,8 @@ def test_the_commands_on_images_work_without_pytorch(hospitals: Path, tmp_path: 
     assert in_a_process("audit", str(out), "--root", folder, program=blocked).returncode == 0
     assert in_a_process("split", str(out), "--root", folder, program=blocked).returncode == 0
     assert in_a_process("simulate", str(tmp_path / "s"), "--n-per-class", "1", program=blocked).returncode == 0
+    few = ("--hospital", "pale", "--n-per-class", "1", "--size-px", "24")
+    assert in_a_process("retake", folder, str(tmp_path / "r"), *few, program=blocked).returncode == 0
 
 
 def test_a_command_that_needs_pytorch_says_how_to_get_it(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The commands that look at images and need no PyTorch: simulate, index, audit, split."""
+"""The commands that look at images and need no PyTorch: simulate, retake, index, audit, split."""
 
 import sys
 from functools import partial
@@ -67,6 +67,52 @@ def sheet(
         out, size_px=size_px, seed=seed, cells_per_class=cells_per_class, beside=beside, beside_crop_px=beside_crop_px
     )
     print(f"The sheet is {out}.")
+
+
+@app.command()
+def retake(
+    source: Annotated[
+        Path, typer.Argument(help="Manifest, or folder with one folder of images per class: real cells of your site.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder; one folder per hospital is made in it.")],
+    root: Root = None,
+    hospital: Annotated[
+        list[str] | None, typer.Option(help="A hospital, by name; may be repeated [default: all, if none is random].")
+    ] = None,
+    random: Annotated[int, typer.Option(min=0, help="So many hospitals drawn at random.")] = 0,
+    strength: Annotated[
+        float, typer.Option(max=1.0, help="How far random hospitals may be from the target, above 0.")
+    ] = 1.0,
+    class_name: Annotated[
+        list[str] | None, typer.Option("--class", help="A class of cells; may be repeated [default: all].")
+    ] = None,
+    n_per_class: Annotated[int | None, typer.Option(min=1, help="At most so many of each class.")] = None,
+    crop_px: Annotated[
+        int | None, typer.Option(min=8, help="Square around a cell [default: the manifest's, or estimated].")
+    ] = None,
+    size_px: Annotated[
+        int | None, typer.Option(min=16, max=1024, help="Photograph that square alone, so large [default: all].")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other noise and random hospitals.")] = 0,
+) -> None:
+    """Photograph real cells again as other hospitals would stain and show them: the same cells, another look."""
+    from hemabridge.workflows.retake import find_or_draw
+    from hemabridge.workflows.retake import retake as run
+
+    with shown_progress() as progress:
+        done = run(
+            source,
+            out,
+            find_or_draw(hospital, random, strength, seed),
+            root=root,
+            classes=class_name,
+            n_per_class=n_per_class,
+            crop_px=crop_px,
+            size_px=size_px,
+            seed=seed,
+            progress=progress,
+        )
+    print(f"{done.n_images} images under {len(done.manifests)} hospitals in {out}; {done.sheet.name} shows them.")
 
 
 @app.command()
