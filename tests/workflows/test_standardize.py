@@ -205,6 +205,59 @@ def test_a_name_that_is_no_text_is_a_name(small_snapshot: Path, tmp_path: Path) 
     assert (tmp_path / "out" / name).stat().st_mtime_ns == before
 
 
+def test_no_cell_of_the_log_can_be_taken_for_a_formula_and_such_names_are_names(
+    small_snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = Path("=in")
+    source.mkdir()
+    names = ("=1+1.png", "-a.png", "@b.png", "'c'.png")
+    for number, name in enumerate(names):
+        Image.fromarray(picture(number)).save(source / name)
+    (source / "+broken.png").write_bytes(b"no image")
+    done = standardize(small_snapshot, source, Path("out"))
+    assert statuses(done) == dict.fromkeys(names, "restained") | {"+broken.png": "failed"}
+    cells = [cell for row in log_of(Path("out")) for cell in row.values()]
+    assert sorted(cell for cell in cells if cell.startswith(tuple("=+-@\t\r"))) == []
+    before = {name: (Path("out") / name).stat().st_mtime_ns for name in names}
+    assert standardize(small_snapshot, source, Path("out")) == done
+    assert {name: (Path("out") / name).stat().st_mtime_ns for name in names} == before
+
+
+def test_images_of_another_folder_join_those_of_the_first_and_the_log_has_them_all(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    out, second = tmp_path / "out", tmp_path / "second"
+    standardize(small_snapshot, images, out)
+    first = {row["path"]: row for row in log_of(out)}
+    (second / "b").mkdir(parents=True)
+    Image.fromarray(picture(50)).save(second / "b" / "new.png")
+    Image.fromarray(picture(51)).save(second / "a.png")  # takes the place of the first folder's
+    (second / "broken.png").write_bytes(b"no image")
+    (out / "b" / "c.jpg").unlink()
+    done = standardize(small_snapshot, second, out)
+    assert [row.path for row in done.rows] == ["a.png", "b/new.png", "broken.png"]
+    rows = {row["path"]: row for row in log_of(out)}
+    assert len(rows) == len(log_of(out))
+    assert {name for name, row in rows.items() if row["status"] == "restained"} == outputs(out)
+    kept = first.keys() - {"a.png", "b/c.jpg"}
+    assert {name: rows[name] for name in kept} == {name: first[name] for name in kept}
+    assert rows["a.png"]["sha256"] == hashes(second)["a.png"]
+    assert standardize(small_snapshot, second, out) == done
+    assert {row["path"]: row for row in log_of(out)} == rows
+
+
+def test_what_a_log_claims_outside_of_the_folder_is_not_kept(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    standardize(small_snapshot, images, out)
+    with (out / LOG).open("a") as file:
+        file.write(f"../in/a.png,restained,,{'0' * 64},x\n")
+    standardize(small_snapshot, images, out)
+    assert {row["path"] for row in log_of(out)} == outputs(out)
+
+
 def test_a_second_call_does_nothing_again(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
     first = standardize(small_snapshot, images, tmp_path / "out")
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("[!.]*") if path.name != LOG}

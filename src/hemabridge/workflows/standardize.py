@@ -2,11 +2,12 @@
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, TextIO
 
+from hemabridge.data.spreadsheets import as_cell, from_cell
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of, write_image
 from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
@@ -20,7 +21,11 @@ from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.neural import KIND, NeuralStandardizer
 
 LOG = "standardized.csv"
-"""Written into the output folder: one row per file found, appended as the job goes on."""
+"""Written into the output folder: one row per file found, appended as the job goes on.
+
+Rows of earlier calls stay as long as their output does. A text that a spreadsheet would take for a formula has an
+apostrophe in front (`hemabridge.data.spreadsheets.as_cell`).
+"""
 
 SMALLEST_PX = STRIDE + 1
 """A generator halves the sides twice and then needs two pixels of each."""
@@ -73,6 +78,7 @@ def standardize(
     """Re-stain every image below `source` into `out`: names and tree are kept, and each file gets a row in `LOG`.
 
     Files that an earlier, interrupted call with the same model has done are not done again. Metadata is not copied.
+    Images of several folders may go to one output folder, call by call; one of the same name takes the other's place.
 
     Args:
         model: a snapshot, or a run folder, of which the last snapshot is taken.
@@ -94,8 +100,10 @@ def standardize(
     made_by = sha256_of(path) + (f" at {crop_px} px" if crop_px else "")
     files = sorted(_files_below(source))
     with hold_folder(out):
-        done = _finished(files, source, out, made_by)
-        _write_log(out / LOG, done.values())
+        earlier = _read_log(out)
+        done = _finished(files, source, earlier, made_by)
+        others = [earlier[name] for name in sorted(earlier.keys() - set(files))]
+        _write_log(out / LOG, [*others, *done.values()])
         rows = []
         with _open_log(out / LOG, "a") as file:
             log = csv.DictWriter(file, COLUMNS)
@@ -103,7 +111,7 @@ def standardize(
                 row = done.get(name)
                 if row is None:
                     row = _standardize_file(standardizer, source, out, name, made_by)
-                    log.writerow(asdict(row))
+                    log.writerow(_cells(row))
                     file.flush()
                 rows.append(row)
                 progress("re-staining", number, len(files))
@@ -181,23 +189,34 @@ def _write_log(path: Path, rows: Iterable[FileRow]) -> None:
     with atomic_write(path) as temporary, _open_log(temporary, "w") as file:
         log = csv.DictWriter(file, COLUMNS)
         log.writeheader()
-        log.writerows(asdict(row) for row in rows)
+        log.writerows(_cells(row) for row in rows)
 
 
-def _finished(files: Sequence[str], source: Path, out: Path, model: str) -> dict[str, FileRow]:
-    """Return the rows of an earlier call that still hold: same model, same input, output in its place."""
+def _cells(row: FileRow) -> dict[str, str]:
+    return {name: as_cell(text) for name, text in asdict(row).items()}
+
+
+def _read_log(out: Path) -> dict[str, FileRow]:
+    """Return the rows of earlier calls whose output is in its place, by path."""
     if not (out / LOG).is_file():
         return {}
     with _open_log(out / LOG, "r") as file:
-        rows = [row for row in csv.DictReader(file) if row.keys() == set(COLUMNS)]
-    hashes = {row["path"]: row["sha256"] for row in rows if (row["status"], row["model"]) == ("restained", model)}
+        # A killed process leaves a line with cells missing.
+        whole = [row for row in csv.DictReader(file) if row.keys() == set(COLUMNS) and None not in row.values()]
+    rows = [{name: from_cell(cell) for name, cell in row.items()} for row in whole]
     return {
-        name: FileRow(name, "restained", "", hashes[name], model)
+        row["path"]: FileRow(row["path"], "restained", row["reason"], row["sha256"], row["model"])
+        for row in rows
+        if row["status"] == "restained" and (out / row["path"]).is_file() and _is_inside(out / row["path"], out)
+    }
+
+
+def _finished(files: Sequence[str], source: Path, earlier: Mapping[str, FileRow], model: str) -> dict[str, FileRow]:
+    """Return the rows of earlier calls that need not be made again: same model, same input."""
+    return {
+        name: earlier[name]
         for name in files
-        if name in hashes
-        and (out / name).is_file()
-        and _is_inside(out / name, out)
-        and sha256_of(source / name) == hashes[name]
+        if name in earlier and earlier[name].model == model and sha256_of(source / name) == earlier[name].sha256
     }
 
 
