@@ -15,7 +15,8 @@ from hemabridge.training.objective import Batch
 
 def to_network(images: UInt8Images) -> Tensor:
     """Turn uint8[B, H, W, 3] into float32[B, 3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    writable = np.require(images, requirements=("C", "W"))  # PyTorch warns of memory that may not be written
+    return torch.from_numpy(writable).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def from_network(tensor: Tensor) -> UInt8Images:
