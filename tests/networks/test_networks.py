@@ -1,7 +1,8 @@
+import pytest
 import torch
 
 from hemabridge.networks.patch_discriminator import PatchDiscriminator, PatchDiscriminatorConfig
-from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig
+from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig, pad_to_stride
 
 
 def count(net: torch.nn.Module) -> int:
@@ -34,6 +35,22 @@ def test_generator_keeps_the_size_and_stays_within_its_range() -> None:
     out = generator(torch.rand(2, 3, 32, 48) * 2 - 1)
     assert out.shape == (2, 3, 32, 48)
     assert out.abs().max().item() <= 1.0
+
+
+@pytest.mark.parametrize("size", [(32, 48), (33, 41), (6, 5)])
+def test_sizes_between_strides_are_padded_and_cut_again(size: tuple[int, int]) -> None:
+    generator = ResnetGenerator(ResnetGeneratorConfig(channels=2, blocks=1)).eval()
+    images = torch.rand(1, 3, *size) * 2 - 1
+    with torch.inference_mode():
+        assert torch.equal(generator(images), generator.layers(pad_to_stride(images))[:, :, : size[0], : size[1]])
+
+
+def test_the_edge_is_repeated_at_the_right_and_at_the_bottom() -> None:
+    image = torch.arange(6.0).reshape(1, 1, 2, 3).expand(1, 3, 2, 3)
+    padded = pad_to_stride(image)
+    expected = torch.tensor([[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]])
+    assert torch.equal(padded[0, 2], expected.float())
+    assert pad_to_stride(padded).shape == padded.shape
 
 
 def test_convolutions_start_from_a_normal_with_std_0_02_and_zero_bias() -> None:

@@ -8,11 +8,11 @@ from torch import nn
 
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.networks.resnet_generator import STRIDE, ResnetGenerator, ResnetGeneratorConfig
+from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig
 from hemabridge.training.snapshots import read_snapshot, write_snapshot
 from hemabridge.training.tensorfile import read_tensors, write_tensors
 from hemabridge.translators.batches import from_network, to_network
-from hemabridge.translators.neural import NeuralStandardizer, pad_to_stride
+from hemabridge.translators.neural import NeuralStandardizer, directions_of
 
 
 class Negative(nn.Module):
@@ -31,12 +31,12 @@ def noise(n: int, height: int, width: int) -> UInt8Images:
     return np.random.default_rng(n + height).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("size", [(12, 8), (11, 5), (9, 13), (1, 1)])
-def test_the_generator_is_given_whole_strides_and_the_size_comes_back(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(12, 8), (11, 5), (1, 1)])
+def test_the_generator_is_given_images_of_any_size(size: tuple[int, int]) -> None:
     generator = Negative()
     images = noise(2, *size)
     np.testing.assert_array_equal(NeuralStandardizer(generator).standardize(images), 255 - images)
-    assert [(h % STRIDE, w % STRIDE) for _, _, h, w in generator.seen] == [(0, 0)]
+    assert generator.seen == [(2, 3, *size)]
 
 
 def test_images_go_through_in_batches() -> None:
@@ -50,14 +50,6 @@ def test_no_images_give_no_images() -> None:
     generator = Negative()
     out = NeuralStandardizer(generator).standardize(noise(0, 8, 8))
     assert (out.shape, out.dtype, generator.seen) == ((0, 8, 8, 3), np.uint8, [])
-
-
-def test_the_edge_is_repeated_at_the_right_and_at_the_bottom() -> None:
-    image = torch.arange(6.0).reshape(1, 1, 2, 3).expand(1, 3, 2, 3)
-    padded = pad_to_stride(image)
-    expected = torch.tensor([[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]])
-    assert torch.equal(padded[0, 2], expected.float())
-    assert pad_to_stride(padded).shape == padded.shape
 
 
 def test_a_generator_is_put_to_use_not_to_training() -> None:
@@ -86,6 +78,27 @@ def test_the_two_directions_differ(small_snapshot: Path) -> None:
     there = NeuralStandardizer.from_snapshot(small_snapshot, "to_target").standardize(images)
     back = NeuralStandardizer.from_snapshot(small_snapshot, "to_source").standardize(images)
     assert not np.array_equal(there, back)
+
+
+def test_a_direction_that_the_snapshot_has_not_is_refused(small_snapshot: Path, tmp_path: Path) -> None:
+    raw, header = read_snapshot(small_snapshot)
+    one_way = {name: tensor for name, tensor in raw.items() if not name.startswith("to_source/")}
+    path = write_snapshot(tmp_path, 8, 1.0, one_way, None, header).path
+    assert (directions_of(small_snapshot), directions_of(path)) == (("to_target", "to_source"), ("to_target",))
+    with pytest.raises(ModelError, match="expected a translator that knows to_source, got one that knows only to_tar"):
+        NeuralStandardizer.from_snapshot(path, "to_source")
+    assert NeuralStandardizer.from_snapshot(path).standardize(noise(1, 16, 16)).shape == (1, 16, 16, 3)
+
+
+def test_a_header_from_before_there_were_kinds_is_read(small_snapshot: Path, tmp_path: Path) -> None:
+    tensors, header = read_tensors(small_snapshot)
+    header["config"]["model"]["generator"] = {"channels": 4, "blocks": 1}
+    header["config"]["model"]["judge"] = {"channels": 4, "layers": 1}
+    del header["config"]["model"]["kind"]
+    write_tensors(tmp_path / "old.safetensors", tensors, header)
+    images = noise(1, 16, 16)
+    old, new = (NeuralStandardizer.from_snapshot(p) for p in (tmp_path / "old.safetensors", small_snapshot))
+    np.testing.assert_array_equal(old.standardize(images), new.standardize(images))
 
 
 def test_averaged_weights_are_taken_where_there_are_any(small_snapshot: Path, tmp_path: Path) -> None:
@@ -118,8 +131,11 @@ def test_the_snapshot_of_something_else_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("generator", "told"),
     [
-        ({"channels": 4, "blocks": 10**9}, "1000000000 blocks"),
-        ({"channels": 10**6, "blocks": 1}, "size mismatch"),
+        ({"channels": 4, "blocks": 10**9}, "blocks"),
+        ({"channels": 10**6, "blocks": 1}, "channels"),
+        ({"channels": 64, "blocks": 1}, "size mismatch"),
+        ({"channels": 4, "blocks": 2}, "Missing key"),
+        ({"kind": "oracle"}, "kind = one of"),
         ({"channels": 10**30, "blocks": 1}, "damaged"),
         ({"channels": 0}, "channels"),
     ],

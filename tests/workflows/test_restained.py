@@ -5,7 +5,7 @@ import pytest
 
 from hemabridge.data.cells import CellSet
 from hemabridge.imaging.files import read_image
-from hemabridge.training.snapshots import Snapshot
+from hemabridge.training.snapshots import Snapshot, read_snapshot, write_snapshot
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.restained import picture_names, read_restained, restain, restain_back
 
@@ -34,6 +34,13 @@ def test_the_other_direction_is_shown_too(small_snapshot: Path, tmp_path: Path) 
     restain_back(Snapshot(small_snapshot, 8, 1.0), home, tmp_path)
     back = NeuralStandardizer.from_snapshot(small_snapshot, "to_source").standardize(home.images)[0]
     np.testing.assert_array_equal(read_image(tmp_path / "to_source" / "b" / "home.png"), back)
+
+
+def test_a_translator_without_the_other_direction_shows_none(small_snapshot: Path, tmp_path: Path) -> None:
+    raw, header = read_snapshot(small_snapshot)
+    one_way = {name: tensor for name, tensor in raw.items() if not name.startswith("to_source/")}
+    restain_back(write_snapshot(tmp_path / "snapshots", 8, 1.0, one_way, None, header), cells("home.tif"), tmp_path)
+    assert not (tmp_path / "to_source").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The PatchGAN discriminator (Isola et al. 2017, doi:10.1109/CVPR.2017.632)."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ class PatchDiscriminatorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: Literal["patch"] = "patch"
     channels: int = Field(64, ge=1, description="filters of the first layer")
     layers: int = Field(3, ge=1, le=5, description="layers that halve the picture: 3 sees 70 px, 2 sees 34, 1 sees 16")
 

@@ -1,12 +1,15 @@
 """The ResNet generator of CycleGAN (Johnson et al. 2016; Zhu et al. 2017, doi:10.1109/ICCV.2017.244)."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from hemabridge.networks.initialization import initialize_normal
 
 STRIDE = 4
-"""Height and width of the input must be multiples of this: two layers halve them and two double them."""
+"""Height and width of what the layers see are multiples of this: two layers halve them and two double them."""
 
 
 class ResnetGeneratorConfig(BaseModel):
@@ -14,8 +17,9 @@ class ResnetGeneratorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channels: int = Field(64, ge=1, description="filters of the first layer")
-    blocks: int = Field(9, ge=0, description="residual blocks")
+    kind: Literal["resnet"] = "resnet"
+    channels: int = Field(64, ge=1, le=1024, description="filters of the first layer")
+    blocks: int = Field(9, ge=0, le=100, description="residual blocks")
 
 
 class ResidualBlock(nn.Module):
@@ -40,8 +44,9 @@ class ResidualBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """Image to image, float[B, 3, H, W] in [-1, 1] to the same; H and W are multiples of `STRIDE`.
+    """Image to image, float[B, 3, H, W] in [-1, 1] to the same; H and W are at least 5.
 
+    Sizes that are no multiples of `STRIDE` are padded at the right and at the bottom, and cut again.
     Convolutions before an instance norm keep their bias, as in the reference, although the norm cancels it.
     """
 
@@ -63,8 +68,15 @@ class ResnetGenerator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate float[B, 3, H, W] in [-1, 1]."""
-        out: Tensor = self.layers(x)
-        return out
+        height, width = x.shape[-2:]
+        out: Tensor = self.layers(pad_to_stride(x))
+        return out[:, :, :height, :width]
+
+
+def pad_to_stride(images: Tensor) -> Tensor:
+    """Extend float[B, 3, H, W] at the right and at the bottom to multiples of `STRIDE`, by repeating the edge."""
+    height, width = images.shape[-2:]
+    return pad(images, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
 
 
 def _norm_relu(channels: int) -> list[nn.Module]:

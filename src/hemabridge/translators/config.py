@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.resnet_generator import STRIDE, ResnetGeneratorConfig
 from hemabridge.training.engine import OptimizerConfig
+from hemabridge.translators.catalog import ModelConfig
 from hemabridge.translators.cyclegan import CycleGanConfig
 
 
@@ -19,7 +20,7 @@ class TranslatorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: CycleGanConfig = CycleGanConfig()
+    model: ModelConfig = CycleGanConfig()
     load_px: int = Field(286, ge=16, description="each cell is resized to a square of this side")
     crop_px: int = Field(256, ge=16, description="side of the random crop that training sees, and of test images")
     batch_size: int = Field(1, ge=1)

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
+from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.losses.adversarial import least_squares
-from hemabridge.networks.patch_discriminator import PatchDiscriminator, PatchDiscriminatorConfig
-from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig
+from hemabridge.networks.generators import GeneratorConfig, new_generator
+from hemabridge.networks.judges import JudgeConfig, new_judge
+from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
+from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
 from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.translators.replay_pool import ReplayPool
 
@@ -21,8 +24,8 @@ class CycleGanConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["cyclegan"] = "cyclegan"
-    generator: ResnetGeneratorConfig = ResnetGeneratorConfig()
-    judge: PatchDiscriminatorConfig = PatchDiscriminatorConfig()
+    generator: GeneratorConfig = ResnetGeneratorConfig()
+    judge: JudgeConfig = PatchDiscriminatorConfig()
     cycle_weight: float = Field(10.0, ge=0, description="weight of the L1 distance after both translations")
     identity_weight: float = Field(
         0.5,
@@ -53,12 +56,14 @@ class CycleGan:
     section 5.2. The generators step first; the judges then see the fakes from before that step, through the pool.
     """
 
+    averaged = ("to_target", "to_source")
+
     def __init__(self, config: CycleGanConfig) -> None:
         self.config = config
-        self.to_target = ResnetGenerator(config.generator)
-        self.to_source = ResnetGenerator(config.generator)
-        self.judge_target = PatchDiscriminator(config.judge)
-        self.judge_source = PatchDiscriminator(config.judge)
+        self.to_target = new_generator(config.generator)
+        self.to_source = new_generator(config.generator)
+        self.judge_target = new_judge(config.judge)
+        self.judge_source = new_judge(config.judge)
         self.nets = {
             "to_target": self.to_target,
             "to_source": self.to_source,
@@ -70,6 +75,9 @@ class CycleGan:
             Phase("judges", ("judge_target", "judge_source"), self.judge_losses),
         )
         self.pools = {"target": ReplayPool(config.pool_size), "source": ReplayPool(config.pool_size)}
+
+    def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
+        """Need nothing of the sites before training."""
 
     def forward(self, batch: Batch) -> Translated:
         """Translate both images of the batch there and back."""
@@ -116,5 +124,5 @@ class CycleGan:
             pool.load_state_dict({k[len(prefix) :]: t for k, t in state.items() if k.startswith(prefix)})
 
 
-def _judged(judge: PatchDiscriminator, real: Tensor, fake: Tensor) -> Tensor:
+def _judged(judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (least_squares(judge(real), real=True) + least_squares(judge(fake), real=False))

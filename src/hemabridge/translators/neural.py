@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.networks.resnet_generator import STRIDE, ResnetGenerator, ResnetGeneratorConfig
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.translators.batches import from_network, to_network
+from hemabridge.translators.catalog import ModelConfig, new_restainer
 from hemabridge.translators.config import TranslatorConfig
 
 Direction = Literal["to_target", "to_source"]
@@ -33,16 +32,21 @@ class NeuralStandardizer:
         """Rebuild a generator from a snapshot alone.
 
         Raises:
-            ModelError: the file is not the whole snapshot of a translator.
+            ModelError: the file is not the whole snapshot of a translator, or of one that knows no such direction.
         """
         tensors, header = read_snapshot(path, weights)
         if header.get("kind") != KIND:
             raise ModelError(f"expected the snapshot of a translator, got that of a {header.get('kind')}: {path}")
+        known = _directions(tensors)
+        if known and direction not in known:
+            raise ModelError(
+                f"expected a translator that knows {direction}, got one that knows only {', '.join(known)}: {path}"
+            )
         prefix = f"{direction}/"
         own = {k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)}
         try:
             config = TranslatorConfig.model_validate(header["config"])
-            return cls(_rebuilt(config.model.generator, own))
+            return cls(_rebuilt(config.model, own))
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(
                 f"expected the whole snapshot of a translator, got a damaged one: {path} ({error})"
@@ -60,25 +64,30 @@ class NeuralStandardizer:
 
     @torch.inference_mode()
     def _standardize_batch(self, images: UInt8Images) -> Tensor:
-        height, width = images.shape[1:3]
-        padded = pad_to_stride(to_network(images))
-        out: Tensor = self.generator(padded)[:, :, :height, :width]
+        out: Tensor = self.generator(to_network(images))
         return out
 
 
-def _rebuilt(config: ResnetGeneratorConfig, weights: Mapping[str, Tensor]) -> ResnetGenerator:
-    """Return a generator of these weights; takes no more memory than they do, whatever the configuration says."""
-    if config.blocks > len(weights):
-        raise ValueError(f"{config.blocks} blocks, but only {len(weights)} tensors")
+def directions_of(path: Path) -> tuple[Direction, ...]:
+    """Return the directions that the snapshot of a translator offers: `to_target`, and `to_source` of some models.
+
+    Raises:
+        ModelError: the file is no snapshot.
+    """
+    return _directions(read_snapshot(path)[0])
+
+
+def _directions(tensors: Mapping[str, Tensor]) -> tuple[Direction, ...]:
+    nets = {name.split("/", 1)[0] for name in tensors}
+    directions: tuple[Direction, ...] = get_args(Direction)
+    return tuple(direction for direction in directions if direction in nets)
+
+
+def _rebuilt(config: ModelConfig, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Return a net of these weights; takes no more memory than they do, whatever the configuration says."""
     if not all(weight.dtype == torch.float32 and bool(weight.isfinite().all()) for weight in weights.values()):
         raise ValueError("weights that are no finite 32-bit numbers")
     with torch.device("meta"):
-        generator = ResnetGenerator(config)
-    generator.load_state_dict(weights, assign=True)
-    return generator
-
-
-def pad_to_stride(images: Tensor) -> Tensor:
-    """Extend float[B, 3, H, W] at the right and at the bottom to multiples of `STRIDE`, by repeating the edge."""
-    height, width = images.shape[-2:]
-    return pad(images, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        restainer = new_restainer(config)
+    restainer.load_state_dict(weights, assign=True)
+    return restainer

@@ -15,9 +15,9 @@ from hemabridge.training.loop import LoopConfig, Training, fit
 from hemabridge.training.schedules import ConstantThenLinear
 from hemabridge.training.snapshots import Snapshot
 from hemabridge.translators.batches import UnpairedBatches
+from hemabridge.translators.catalog import new_objective
 from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.cyclegan import CycleGan
-from hemabridge.translators.neural import KIND, Direction, NeuralStandardizer
+from hemabridge.translators.neural import KIND, NeuralStandardizer, directions_of
 
 SAMPLES = 6
 
@@ -35,7 +35,7 @@ def train_translator(
     """Train, or resume, a translator between two sites whose cells have `config.load_px` pixels a side.
 
     Labels are not looked at. Returns the snapshots, oldest first; beside each, `samples/` shows the same cells of both
-    sites, original above re-stained.
+    sites (of the source alone if the model knows no way back), original above re-stained.
 
     Raises:
         InputError: the cells have another size.
@@ -45,7 +45,8 @@ def train_translator(
         if cells.images.shape[1] != config.load_px:
             raise InputError(f"expected cells of {config.load_px} px, got {cells.images.shape[1]} px; load them anew")
     torch.manual_seed(seed)
-    model = CycleGan(config.model)
+    model = new_objective(config.model)
+    model.measure_sites(source.images, target.images)
     loop = _loop_config(config, len(source), len(target), seed)
     schedule = ConstantThenLinear(
         config.learning_rate, loop.epoch_images, config.constant_epochs, config.decay_epochs, config.stepping
@@ -56,7 +57,7 @@ def train_translator(
         batches=UnpairedBatches(source.images, target.images, config.crop_px, config.batch_size, seed),
         schedules=dict.fromkeys(model.nets, schedule),
         loop=loop,
-        averaged=("to_target", "to_source"),
+        averaged=model.averaged,
         identity={
             "config": described,
             "seed": seed,
@@ -94,8 +95,8 @@ def _loop_config(config: TranslatorConfig, source: int, target: int, seed: int) 
 def _write_samples(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     rows: list[UInt8Images] = []
-    directions: tuple[tuple[CellSet, Direction], ...] = ((source, "to_target"), (target, "to_source"))
-    for cells, direction in directions:
+    for direction in directions_of(snapshot.path):
+        cells = source if direction == "to_target" else target
         places = np.linspace(0, len(cells) - 1, SAMPLES).astype(int)
         margin = (cells.images.shape[1] - crop_px) // 2
         originals = cells.images[places, margin : margin + crop_px, margin : margin + crop_px]

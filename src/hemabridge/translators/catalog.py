@@ -1,0 +1,58 @@
+"""The catalog of all translators, and when to use which."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any, Final, TypeAlias
+
+from pydantic import BaseModel
+from torch import nn
+
+from hemabridge.networks.generators import new_generator
+from hemabridge.networks.kinds import by_kind
+from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig
+from hemabridge.translators.objective import TranslatorObjective
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One translator of the catalog.
+
+    Attributes:
+        config: its settings.
+        objective: makes, from such settings, the model that is trained.
+        restainer: makes, from such settings, the net of one direction alone: float[B, 3, H, W] in [-1, 1] to the same,
+            of any size from its own smallest on.
+        use: one line on when to use it.
+    """
+
+    config: type[BaseModel]
+    objective: Callable[[Any], TranslatorObjective]
+    restainer: Callable[[Any], nn.Module]
+    use: str
+
+
+ModelConfig: TypeAlias = Annotated[CycleGanConfig, by_kind("cyclegan", CycleGanConfig)]
+"""The settings of any translator; `cyclegan` where a section has no `kind`."""
+
+MODELS: Final[Mapping[str, Entry]] = MappingProxyType(
+    {
+        "cyclegan": Entry(
+            CycleGanConfig,
+            CycleGan,
+            lambda config: new_generator(config.generator),
+            "two sites without pairs; its generator decides what may change: colours alone, or anything",
+        ),
+    }
+)
+"""Every translator by its `kind`."""
+
+
+def new_objective(config: ModelConfig) -> TranslatorObjective:
+    """Make the model that is trained."""
+    return MODELS[config.kind].objective(config)
+
+
+def new_restainer(config: ModelConfig) -> nn.Module:
+    """Make the net of one direction alone, with weights of its own, to be loaded."""
+    return MODELS[config.kind].restainer(config)

@@ -1,0 +1,51 @@
+import pytest
+import torch
+from pydantic import ValidationError
+
+from hemabridge.translators.catalog import MODELS, new_objective, new_restainer
+from hemabridge.translators.config import PRESETS, TranslatorConfig
+
+
+@pytest.mark.parametrize("kind", sorted(MODELS))
+def test_each_model_is_known_by_the_kind_of_its_configuration(kind: str) -> None:
+    entry = MODELS[kind]
+    assert entry.config.model_fields["kind"].default == kind
+    config = TranslatorConfig.model_validate({"model": {"kind": kind}}).model
+    assert type(config) is entry.config
+    assert 20 < len(entry.use) < 120
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_preset_survives_json_and_its_restainer_takes_the_weights_of_its_objective(preset: str) -> None:
+    config = PRESETS[preset]
+    assert TranslatorConfig.model_validate(config.model_dump(mode="json")) == config
+    with torch.device("meta"):
+        objective, restainer = new_objective(config.model), new_restainer(config.model)
+    assert set(objective.averaged) <= {"to_target", "to_source"} & objective.nets.keys()
+    for name in objective.averaged:
+        found = {key: tensor.shape for key, tensor in objective.nets[name].state_dict().items()}
+        assert found == {key: tensor.shape for key, tensor in restainer.state_dict().items()}
+        assert all(tensor.dtype == torch.float32 for tensor in restainer.state_dict().values())
+
+
+def test_a_section_without_kinds_is_a_cyclegan_of_a_resnet_and_patch_judges() -> None:
+    config = TranslatorConfig.model_validate({"model": {"generator": {"channels": 8}, "judge": {"layers": 2}}})
+    assert (config.model.kind, config.model.generator.kind, config.model.judge.kind) == ("cyclegan", "resnet", "patch")
+
+
+@pytest.mark.parametrize(
+    ("model", "place", "told"),
+    [
+        ({"kind": "oracle"}, ("model",), "expected kind = one of"),
+        ({"kind": ["cyclegan"]}, ("model",), r"got \['cyclegan'\]"),
+        ({"generator": {"kind": "oracle"}}, ("model", "generator"), "expected kind = one of"),
+        ({"generator": {"block": 3}}, ("model", "generator", "block"), "Extra inputs"),
+        ({"judge": {"layers": 9}}, ("model", "judge", "layers"), "less than or equal"),
+        (5, ("model",), "valid dictionary"),
+        ({"generator": "resnet"}, ("model", "generator"), "valid dictionary"),
+    ],
+)
+def test_a_fault_is_told_where_it_stands(model: object, place: tuple[str, ...], told: str) -> None:
+    with pytest.raises(ValidationError, match=told) as caught:
+        TranslatorConfig.model_validate({"model": model})
+    assert caught.value.errors()[0]["loc"][: len(place)] == place
