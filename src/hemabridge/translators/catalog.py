@@ -10,6 +10,10 @@ from torch import nn
 
 from hemabridge.networks.generators import new_generator
 from hemabridge.networks.kinds import by_kind
+from hemabridge.translators.contrastive import Contrastive, ContrastiveConfig
+from hemabridge.translators.colorization import Colorization, GrayThenColor
+from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
+from hemabridge.translators.colorization_nets import Colorizer, GrayColorizer
 from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig
 from hemabridge.translators.objective import TranslatorObjective
 
@@ -32,7 +36,10 @@ class Entry:
     use: str
 
 
-ModelConfig: TypeAlias = Annotated[CycleGanConfig, by_kind("cyclegan", CycleGanConfig)]
+ModelConfig: TypeAlias = Annotated[
+    CycleGanConfig | ContrastiveConfig,
+    by_kind("cyclegan", CycleGanConfig, ContrastiveConfig),
+]
 """The settings of any translator; `cyclegan` where a section has no `kind`."""
 
 MODELS: Final[Mapping[str, Entry]] = MappingProxyType(
@@ -42,6 +49,24 @@ MODELS: Final[Mapping[str, Entry]] = MappingProxyType(
             CycleGan,
             lambda config: new_generator(config.generator),
             "two sites without pairs; its generator decides what may change: colours alone, or anything",
+        ),
+        "colorization": Entry(
+            ColorizationConfig,
+            Colorization,
+            Colorizer,
+            "the paper's ColorizationGAN: learns from the target alone, keeps luminance, guesses colour anew",
+        ),
+        "gray-then-colour": Entry(
+            GrayThenColorConfig,
+            GrayThenColor,
+            GrayColorizer,
+            "one model for sites never seen: learns from the target alone, by way of a learnt grey",
+        ),
+        "contrastive": Entry(
+            ContrastiveConfig,
+            Contrastive,
+            lambda config: new_generator(config.generator),
+            "two sites without pairs, one direction: half of CycleGAN's time and memory; it may change anything",
         ),
     }
 )
