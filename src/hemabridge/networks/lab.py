@@ -1,5 +1,6 @@
 """CIE Lab inside networks: the formulas of `hemabridge.imaging.color`, on tensors and with gradients."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ _XYZ_OF_RGB = (
     (0.212671, 0.715160, 0.072169),
     (0.019334, 0.119193, 0.950227),
 )
+_RGB_OF_XYZ = np.linalg.inv(np.asarray(_XYZ_OF_RGB)).tolist()
 _KNEE = 0.008856
 _SLOPE = 7.787
 
@@ -42,8 +44,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     y = (lightness + 16.0) / 116.0
     root = torch.stack((y + a / 500.0, y, (y - b / 200.0).clamp(min=0.0)), dim=1)
     xyz = torch.where(root > 0.2068966, root**3, (root - 16.0 / 116.0) / _SLOPE)
-    to_rgb = torch.linalg.inv(torch.tensor(_XYZ_OF_RGB, dtype=torch.float64)).to(lab)
-    linear = _mixed(xyz * lab.new_tensor(WHITE).view(1, 3, 1, 1), to_rgb)
+    linear = _mixed(xyz * lab.new_tensor(WHITE).view(1, 3, 1, 1), lab.new_tensor(_RGB_OF_XYZ))
     rgb = torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308) ** (1.0 / 2.4) - 0.055, 12.92 * linear)
     return rgb * 2.0 - 1.0
 

@@ -17,7 +17,7 @@ from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
 from hemabridge.translators.colorization_judge import ConditionalJudge, Painted
 from hemabridge.translators.colorization_luminance import jittered
-from hemabridge.translators.colorization_nets import AB_RANGE, Colorizer, GrayThenColor
+from hemabridge.translators.colorization_nets import AB_RANGE, Colorizer, GrayColorizer
 
 
 class Colorization:
@@ -76,13 +76,13 @@ class Colorization:
 
 @dataclass(frozen=True)
 class Faded:
-    """The two pictures of one step of `GrayThenColour`."""
+    """The two pictures of one step of `GrayThenColor`."""
 
     grey: Painted
     color: Painted
 
 
-class GrayThenColour:
+class GrayThenColor:
     """Two pix2pix models in a row, each with its judge; of the batch only `target` is used.
 
     The first learns to give images whose colours were changed the grey of the unchanged image; the second colours what
@@ -93,7 +93,7 @@ class GrayThenColour:
 
     def __init__(self, config: GrayThenColorConfig) -> None:
         self.config = config
-        self.to_target = GrayThenColor(config)
+        self.to_target = GrayColorizer(config)
         self.judge_grey = ConditionalJudge(config.judge, 4)
         self.judge_target = ConditionalJudge(config.judge, 4)
         self.nets = {"to_target": self.to_target, "judge_grey": self.judge_grey, "judge_target": self.judge_target}

@@ -4,11 +4,13 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hemabridge.networks.kinds import by_kind
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.unet import UnetConfig
 from hemabridge.networks.unet_resnet import ResnetUnetConfig
 
-BackboneConfig: TypeAlias = Annotated[UnetConfig | ResnetUnetConfig, Field(discriminator="kind")]
+BackboneConfig: TypeAlias = Annotated[UnetConfig | ResnetUnetConfig, by_kind("unet", UnetConfig, ResnetUnetConfig)]
+"""The configuration of a U-Net; `unet` where a section has no `kind`."""
 
 
 class ColorizationConfig(BaseModel):
@@ -50,7 +52,7 @@ class GrayThenColorConfig(BaseModel):
 
     kind: Literal["gray-then-colour"] = "gray-then-colour"
     fading: BackboneConfig = ResnetUnetConfig()
-    colouring: BackboneConfig = ResnetUnetConfig()
+    coloring: BackboneConfig = ResnetUnetConfig()
     judge: PatchDiscriminatorConfig = PatchDiscriminatorConfig()
     l1_weight: float = Field(100.0, ge=0, description="weight of the L1 distances to the true grey and colour")
     jitter: float = Field(

@@ -112,14 +112,14 @@ class Colorizer(nn.Module):
         return Colored(rgb.clamp(-1.0, 1.0), luminance, outside_gamut(rgb))
 
 
-class GrayThenColor(nn.Module):
+class GrayColorizer(nn.Module):
     """Fade the colours of any site to the target's grey, and colour that; float[B, 3, H, W] in [-1, 1]; any size."""
 
     def __init__(self, config: GrayThenColorConfig) -> None:
         super().__init__()
         self.config = config
         self.fading = new_backbone(config.fading, 3, 1)
-        self.colouring = new_backbone(config.colouring, 1, 3)
+        self.coloring = new_backbone(config.coloring, 1, 3)
 
     def fade(self, images: Tensor) -> Tensor:
         """Return the adaptive grey, L / 50 - 1 of the target, float[B, 1, H, W]."""
@@ -127,7 +127,7 @@ class GrayThenColor(nn.Module):
 
     def color(self, grey: Tensor) -> Tensor:
         """Colour float[B, 1, H, W] in [-1, 1]."""
-        return _run(self.colouring, self.config.colouring, grey)
+        return _run(self.coloring, self.config.coloring, grey)
 
     def forward(self, images: Tensor) -> Tensor:
         """Re-stain images of any site."""
