@@ -10,10 +10,10 @@ from torch import nn
 
 from hemabridge.networks.generators import new_generator
 from hemabridge.networks.kinds import by_kind
-from hemabridge.translators.contrastive import Contrastive, ContrastiveConfig
 from hemabridge.translators.colorization import Colorization, GrayThenColor
 from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
 from hemabridge.translators.colorization_nets import Colorizer, GrayColorizer
+from hemabridge.translators.contrastive import Contrastive, ContrastiveConfig
 from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig
 from hemabridge.translators.objective import TranslatorObjective
 
@@ -37,8 +37,8 @@ class Entry:
 
 
 ModelConfig: TypeAlias = Annotated[
-    CycleGanConfig | ContrastiveConfig,
-    by_kind("cyclegan", CycleGanConfig, ContrastiveConfig),
+    CycleGanConfig | ColorizationConfig | GrayThenColorConfig | ContrastiveConfig,
+    by_kind("cyclegan", CycleGanConfig, ColorizationConfig, GrayThenColorConfig, ContrastiveConfig),
 ]
 """The settings of any translator; `cyclegan` where a section has no `kind`."""
 
