@@ -1,7 +1,11 @@
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
+from hemabridge.networks.blur import BlurredHalf
 from hemabridge.networks.patch_discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from hemabridge.networks.patch_projection import feature_layers
 from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig, pad_to_stride
 
 
@@ -51,6 +55,27 @@ def test_the_edge_is_repeated_at_the_right_and_at_the_bottom() -> None:
     expected = torch.tensor([[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]])
     assert torch.equal(padded[0, 2], expected.float())
     assert pad_to_stride(padded).shape == padded.shape
+
+
+@pytest.mark.parametrize("size", [(8, 12), (7, 9), (2, 3)])
+def test_the_blur_is_a_binomial_filter_at_every_other_pixel(size: tuple[int, int]) -> None:
+    """Against SciPy, whose edge mode `mirror` is what PyTorch calls reflect."""
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    kernel = np.outer([1, 2, 1], [1, 2, 1])[None, None] / 16
+    expected = ndimage.convolve(x.numpy(), kernel, mode="mirror")[:, :, ::2, ::2]
+    np.testing.assert_allclose(BlurredHalf()(x).numpy(), expected, atol=1e-6)
+
+
+def test_blurred_nets_have_the_weights_of_the_others_and_the_layers_of_cut() -> None:
+    with torch.device("meta"):
+        generator = ResnetGenerator(ResnetGeneratorConfig(downsampling="blurred"))
+        judge = PatchDiscriminator(PatchDiscriminatorConfig(downsampling="blurred"))
+        assert judge(torch.empty(1, 3, 256, 256)).shape == (1, 1, 30, 30)
+        assert generator(torch.empty(1, 3, 256, 256)).shape == (1, 3, 256, 256)
+    assert (count(generator), count(judge)) == (11_378_179, 2_764_737)
+    assert {layer.stride for layer in judge.layers if isinstance(layer, torch.nn.Conv2d)} == {(1, 1)}
+    names = ("pixels", "down-1", "down-2", "block-1", "block-5")
+    assert [layer.place for layer in feature_layers(generator, names)] == [0, 4, 8, 12, 16]
 
 
 def test_convolutions_start_from_a_normal_with_std_0_02_and_zero_bias() -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from hemabridge.networks.blur import BlurredHalf, Downsampling
 from hemabridge.networks.initialization import initialize_normal
 
 
@@ -16,6 +17,7 @@ class PatchDiscriminatorConfig(BaseModel):
     kind: Literal["patch"] = "patch"
     channels: int = Field(64, ge=1, description="filters of the first layer")
     layers: int = Field(3, ge=1, le=5, description="layers that halve the picture: 3 sees 70 px, 2 sees 34, 1 sees 16")
+    downsampling: Downsampling = Field("strided", description="how those layers halve; CUT blurs")
 
 
 class PatchDiscriminator(nn.Module):
@@ -24,11 +26,15 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, config: PatchDiscriminatorConfig) -> None:
         super().__init__()
         widths = [config.channels * min(2**i, 8) for i in range(config.layers + 1)]
-        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
-        for i in range(1, config.layers + 1):
-            stride = 2 if i < config.layers else 1
-            layers += [nn.Conv2d(widths[i - 1], widths[i], 4, stride=stride, padding=1)]
-            layers += [nn.InstanceNorm2d(widths[i]), nn.LeakyReLU(0.2, inplace=True)]
+        blurs = config.downsampling == "blurred"
+        stride = 1 if blurs else 2
+        layers: list[nn.Module] = []
+        for i, (before, width) in enumerate(zip([3, *widths], widths, strict=False)):
+            halves = i < config.layers
+            layers += [nn.Conv2d(before, width, 4, stride=stride if halves else 1, padding=1)]
+            layers += [nn.InstanceNorm2d(width)] if i > 0 else []
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+            layers += [BlurredHalf()] if halves and blurs else []
         layers += [nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1)]
         self.layers = nn.Sequential(*layers)
         initialize_normal(self)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from hemabridge.networks.blur import BlurredHalf, Downsampling
 from hemabridge.networks.initialization import initialize_normal
 
 STRIDE = 4
@@ -20,6 +21,7 @@ class ResnetGeneratorConfig(BaseModel):
     kind: Literal["resnet"] = "resnet"
     channels: int = Field(64, ge=1, le=1024, description="filters of the first layer")
     blocks: int = Field(9, ge=0, le=100, description="residual blocks")
+    downsampling: Downsampling = Field("strided", description="how the two halving layers halve; CUT blurs")
 
 
 class ResidualBlock(nn.Module):
@@ -55,8 +57,10 @@ class ResnetGenerator(nn.Module):
         width = config.channels
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7), *_norm_relu(width)]
         for factor in (1, 2):
-            layers += [nn.Conv2d(width * factor, width * factor * 2, 3, stride=2, padding=1)]
+            stride = 2 if config.downsampling == "strided" else 1
+            layers += [nn.Conv2d(width * factor, width * factor * 2, 3, stride=stride, padding=1)]
             layers += _norm_relu(width * factor * 2)
+            layers += [BlurredHalf()] if config.downsampling == "blurred" else []
         layers += [ResidualBlock(width * 4) for _ in range(config.blocks)]
         for factor in (4, 2):
             out = width * factor // 2
