@@ -21,6 +21,11 @@ class ResnetGeneratorConfig(BaseModel):
     kind: Literal["resnet"] = "resnet"
     channels: int = Field(64, ge=1, le=1024, description="filters of the first layer")
     blocks: int = Field(9, ge=0, le=100, description="residual blocks")
+    upsampling: Literal["transposed", "nearest", "bilinear"] = Field(
+        "transposed",
+        description="how the picture is doubled: by the reference's transposed convolutions, which may leave a "
+        "checkerboard, or by resizing and a convolution (Odena et al. 2016), which leaves none",
+    )
     downsampling: Downsampling = Field("strided", description="how the two halving layers halve; CUT blurs")
 
 
@@ -64,8 +69,7 @@ class ResnetGenerator(nn.Module):
         layers += [ResidualBlock(width * 4) for _ in range(config.blocks)]
         for factor in (4, 2):
             out = width * factor // 2
-            layers += [nn.ConvTranspose2d(width * factor, out, 3, stride=2, padding=1, output_padding=1)]
-            layers += _norm_relu(out)
+            layers += [*_doubling(width * factor, out, config.upsampling), *_norm_relu(out)]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         initialize_normal(self)
@@ -81,6 +85,13 @@ def pad_to_stride(images: Tensor) -> Tensor:
     """Extend float[B, 3, H, W] at the right and at the bottom to multiples of `STRIDE`, by repeating the edge."""
     height, width = images.shape[-2:]
     return pad(images, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+
+
+def _doubling(channels: int, out: int, upsampling: str) -> list[nn.Module]:
+    """Layers that double height and width; resize-convolution is of Odena et al. 2016, doi:10.23915/distill.00003."""
+    if upsampling == "transposed":
+        return [nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=1)]
+    return [nn.Upsample(scale_factor=2, mode=upsampling), nn.ReflectionPad2d(1), nn.Conv2d(channels, out, 3)]
 
 
 def _norm_relu(channels: int) -> list[nn.Module]:

@@ -10,6 +10,8 @@ from torch.nn.functional import l1_loss
 
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.losses.adversarial import least_squares
+from hemabridge.losses.differentiable_augmentation import AugmentationConfig, augment
+from hemabridge.networks.colour_generator import ColourGenerator
 from hemabridge.networks.generators import GeneratorConfig, new_generator
 from hemabridge.networks.judges import JudgeConfig, new_judge
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
@@ -31,6 +33,12 @@ class CycleGanConfig(BaseModel):
         0.5,
         ge=0,
         description="weight of the L1 distance of a translated target image to itself, as a part of cycle_weight",
+    )
+    penalty_weight: float = Field(
+        1.0, ge=0, description="weight of the roughness of a colour map; nothing without a generator that has one"
+    )
+    augmentation: AugmentationConfig | None = Field(
+        None, description="how what the judges see is varied, for sites of few images; not at all if not given"
     )
     pool_size: int = Field(
         50, ge=0, description="earlier fakes kept per direction for the judges; 0 shows only new ones"
@@ -91,8 +99,8 @@ class CycleGan:
         """Fool both judges, come back, and leave alone what is already there."""
         cycle = self.config.cycle_weight
         terms = {
-            "adversarial_target": least_squares(self.judge_target(images.fake_target), real=True),
-            "adversarial_source": least_squares(self.judge_source(images.fake_source), real=True),
+            "adversarial_target": least_squares(self.judge_target(self._shown(images.fake_target)), real=True),
+            "adversarial_source": least_squares(self.judge_source(self._shown(images.fake_source)), real=True),
             "cycle_source": cycle * l1_loss(images.cycled_source, images.source),
             "cycle_target": cycle * l1_loss(images.cycled_target, images.target),
         }
@@ -100,18 +108,29 @@ class CycleGan:
             weight = cycle * self.config.identity_weight
             terms["identity_target"] = weight * l1_loss(self.to_target(images.target), images.target)
             terms["identity_source"] = weight * l1_loss(self.to_source(images.source), images.source)
+        if self.config.penalty_weight > 0:
+            for net, seen in (("to_target", images.source), ("to_source", images.target)):
+                generator = self.nets[net]
+                if isinstance(generator, ColourGenerator):
+                    roughness = generator.penalty(generator.summarize(seen))
+                    terms[f"roughness_{net}"] = self.config.penalty_weight * roughness
         return terms
 
     def judge_losses(self, images: Translated) -> Terms:
         """Tell real from fake, each judge with half the weight."""
+        fake_target = self.pools["target"].query(images.fake_target.detach())
+        fake_source = self.pools["source"].query(images.fake_source.detach())
         return {
-            "judge_target": _judged(
-                self.judge_target, images.target, self.pools["target"].query(images.fake_target.detach())
-            ),
-            "judge_source": _judged(
-                self.judge_source, images.source, self.pools["source"].query(images.fake_source.detach())
-            ),
+            "judge_target": self._judged(self.judge_target, images.target, fake_target),
+            "judge_source": self._judged(self.judge_source, images.source, fake_source),
         }
+
+    def _judged(self, judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        real_loss = least_squares(judge(self._shown(real)), real=True)
+        return 0.5 * (real_loss + least_squares(judge(self._shown(fake)), real=False))
+
+    def _shown(self, images: Tensor) -> Tensor:
+        return images if self.config.augmentation is None else augment(images, self.config.augmentation)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the two pools."""
@@ -122,7 +141,3 @@ class CycleGan:
         for site, pool in self.pools.items():
             prefix = f"{site}/"
             pool.load_state_dict({k[len(prefix) :]: t for k, t in state.items() if k.startswith(prefix)})
-
-
-def _judged(judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    return 0.5 * (least_squares(judge(real), real=True) + least_squares(judge(fake), real=False))

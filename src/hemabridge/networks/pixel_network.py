@@ -1,0 +1,76 @@
+"""A colour network: each pixel through one small perceptron, which an image's statistics may tune."""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from hemabridge.networks.colour_generator import ColourGenerator, shift_colours, thumbnail
+
+THUMBNAIL_PX = 32
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+STATISTICS = 3 * (2 + len(QUANTILES))
+
+
+class PixelNetworkConfig(BaseModel):
+    """Size of the perceptron; the defaults make 1,283 weights, and 3,811 if it is conditioned on the image."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["pixel"] = "pixel"
+    width: int = Field(32, ge=1, le=256, description="units of each hidden layer")
+    layers: int = Field(2, ge=1, le=8, description="hidden layers")
+    conditioned: bool = Field(False, description="whether an image's colour statistics tune the hidden layers (FiLM)")
+
+
+class PixelNetwork(ColourGenerator):
+    """Perceptron of 1x1 convolutions on RGB, added to its input; StainNet's idea (Kang et al. 2021).
+
+    It can: map any colour to any other, smoothly; if conditioned, map the same colour differently in a dark and in a
+    pale image. It cannot: move, blur or sharpen anything; tell apart two things of one colour in one image; follow
+    light that varies across the image.
+
+    The statistics are mean, standard deviation and five quantiles of each channel of a thumbnail; they scale and shift
+    the hidden units (FiLM, Perez et al. 2018, doi:10.1609/aaai.v32i1.11671). StainNet: doi:10.3389/fmed.2021.746307.
+    """
+
+    def __init__(self, config: PixelNetworkConfig) -> None:
+        super().__init__()
+        widths = [3, *[config.width] * config.layers]
+        self.hidden = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
+        self.last = _zeroed(nn.Conv2d(config.width, 3, 1))
+        self.tuner: nn.Module | None = None
+        if config.conditioned:
+            outputs = nn.Linear(16, 2 * config.width * config.layers)
+            self.tuner = nn.Sequential(nn.Linear(STATISTICS, 16), nn.SiLU(), _zeroed(outputs))
+
+    def summarize(self, images: Tensor) -> Tensor:
+        """Measure the thumbnails: float[B, 21] of means, standard deviations and quantiles; float[B, 0] if not used."""
+        if self.tuner is None:
+            return images.new_zeros(len(images), 0)
+        colours = thumbnail(images, THUMBNAIL_PX).flatten(2)
+        # torch.quantile would do the same with more work: positions are whole numbers here.
+        ordered = colours.sort(dim=2).values
+        places = [round(q * (colours.shape[2] - 1)) for q in QUANTILES]
+        spread = colours.var(dim=2, correction=0).add(1e-8).sqrt()
+        return torch.cat([colours.mean(dim=2), spread, ordered[:, :, places].flatten(1)], dim=1)
+
+    def recolour(self, images: Tensor, summary: Tensor) -> Tensor:
+        """Send each pixel through the perceptron."""
+        tuning = None if self.tuner is None else self.tuner(summary).unflatten(1, (len(self.hidden), 2, -1, 1, 1))
+        x = images
+        for place, layer in enumerate(self.hidden):
+            x = layer(x)
+            if tuning is not None:
+                x = x * (1 + tuning[:, place, 0]) + tuning[:, place, 1]
+            x = nn.functional.silu(x)
+        return shift_colours(images, self.last(x))
+
+
+def _zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
