@@ -7,7 +7,11 @@ from torch import Tensor, nn
 
 from hemabridge.losses.logistic import logistic
 from hemabridge.networks.initialization import initialize_normal
-from hemabridge.networks.patch_discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from hemabridge.networks.patch_discriminator import (
+    PatchDiscriminator,
+    PatchDiscriminatorConfig,
+    bound_steepness,
+)
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,17 @@ class Painted:
 class ConditionalJudge(PatchDiscriminator):
     """Judge the patches of `given` and a picture, of `in_channels` channels together, in [-1, 1].
 
-    It has instance norm, as CycleGAN's judge. Pix2pix's has batch norm, which is the same at its batch of 1 but for two
-    weights per channel.
+    By default it has instance norm, as CycleGAN's judge. Pix2pix's has batch norm, which is the same at its batch of 1
+    but for two weights per channel.
     """
 
     def __init__(self, config: PatchDiscriminatorConfig, in_channels: int) -> None:
         super().__init__(config)
-        self.layers[0] = nn.Conv2d(in_channels, config.channels, 4, stride=2, padding=1)
-        initialize_normal(self)
+        first = nn.Conv2d(in_channels, config.channels, 4, stride=2, padding=1)
+        initialize_normal(first)
+        if config.norm == "spectral":
+            bound_steepness(first)
+        self.layers[0] = first
 
     def told_apart(self, painted: Painted) -> Tensor:
         """Return the judge's own loss, half for the truth and half for the fake, which gets no gradient."""

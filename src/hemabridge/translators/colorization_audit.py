@@ -1,0 +1,101 @@
+"""What colorization did to chroma, which it takes away and guesses: the error of each class, and the order of cells."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from hemabridge.errors import InputError
+from hemabridge.imaging.color import rgb_to_lab
+from hemabridge.imaging.compartments import segment
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.translators.batches import from_network, to_network
+from hemabridge.translators.colorization_nets import Colorizer
+
+LEAST_RANKED = 20
+"""Fewer pixels of a cytoplasm, or fewer cells, are not ranked."""
+
+
+@dataclass(frozen=True)
+class ChromaAgreement:
+    """Spearman's rank correlations of the cytoplasm's chroma before and after, -1..1; None where nothing was ranked.
+
+    Attributes:
+        within_cells: of the pixels of one cytoplasm, the median over cells.
+        between_cells: of the cells' median chroma.
+        n_cells: cells in which a cytoplasm was found.
+    """
+
+    within_cells: float | None
+    between_cells: float | None
+    n_cells: int
+
+
+@torch.inference_mode()
+def chroma_error(
+    colorizer: Colorizer, images: UInt8Images, labels: NDArray[np.int64], classes: Sequence[str]
+) -> Mapping[str, float]:
+    """Take the colour from target images that training did not see, predict it, and measure the error of each class.
+
+    Args:
+        colorizer: as trained; it is set to evaluation.
+        images: held-out target images, uint8[N, H, W, 3].
+        labels: index into `classes` of each, int64[N]; others (unknown ones) are left out.
+        classes: names of the classes.
+
+    Returns:
+        For each class that occurs, the mean over its pixels of the distance in a and b (CIE Lab), 0 and up.
+    """
+    colorizer.eval()
+    errors = np.array([_own_error(colorizer, image) for image in images])
+    return {
+        name: float(errors[labels == number].mean()) for number, name in enumerate(classes) if (labels == number).any()
+    }
+
+
+def chroma_agreement(before: UInt8Images, after: UInt8Images) -> ChromaAgreement:
+    """Compare the cytoplasm's chroma in source images and in the same images re-stained, uint8[N, H, W, 3].
+
+    Chroma is the distance in a and b to the image's own background, so that the colour of the lamp is left out. The
+    cytoplasm is that of the image before. Basophilia and granules are such differences; a translator that invents them
+    from luminance has no correlation.
+
+    Raises:
+        InputError: the two do not hold the same number of images of the same size.
+    """
+    if before.shape != after.shape:
+        raise InputError(f"expected the same images before and after, got the shapes {before.shape} and {after.shape}")
+    pairs = [pair for pair in map(_cytoplasm_chroma, before, after) if pair is not None]
+    within = [rank for rank in (_spearman(*pair) for pair in pairs) if rank is not None]
+    medians = np.array([[np.median(chroma) for chroma in pair] for pair in pairs]).reshape(-1, 2)
+    between = _spearman(medians[:, 0], medians[:, 1]) if len(pairs) >= LEAST_RANKED else None
+    return ChromaAgreement(float(np.median(within)) if within else None, between, len(pairs))
+
+
+def _cytoplasm_chroma(before: UInt8Image, after: UInt8Image) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    parts = segment(before)
+    if np.count_nonzero(parts.cytoplasm) < LEAST_RANKED or not parts.background.any():
+        return None
+    one, other = (_chroma(image, parts.background)[parts.cytoplasm] for image in (before, after))
+    return one, other
+
+
+def _chroma(image: UInt8Image, background: NDArray[np.bool_]) -> NDArray[np.float32]:
+    ab = rgb_to_lab(image)[..., 1:]
+    return np.asarray(np.linalg.norm(ab - np.median(ab[background], axis=0), axis=-1), np.float32)
+
+
+def _own_error(colorizer: Colorizer, image: UInt8Image) -> float:
+    """Mean distance in a and b of one target image to its colours as predicted from itself."""
+    predicted = from_network(colorizer.recolor(to_network(image[None])).images)[0]
+    return float(np.linalg.norm((rgb_to_lab(image) - rgb_to_lab(predicted))[..., 1:], axis=-1).mean())
+
+
+def _spearman(one: NDArray[np.floating], other: NDArray[np.floating]) -> float | None:
+    """Rank correlation; None where one of both is constant and has no ranks."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None
+    return float(spearmanr(one, other).statistic)
