@@ -8,6 +8,11 @@ from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.resnet_generator import STRIDE, ResnetGeneratorConfig
 from hemabridge.training.engine import OptimizerConfig
 from hemabridge.translators.catalog import ModelConfig
+from hemabridge.translators.colorization_config import (
+    SMALL_COLORIZATION,
+    SMALL_GRAY_THEN_COLOR,
+    ColorizationConfig,
+)
 from hemabridge.translators.cyclegan import CycleGanConfig
 
 
@@ -50,6 +55,19 @@ class TranslatorConfig(BaseModel):
         return self.epoch_images or max(source, target)
 
 
+SMALL_TRAINING = TranslatorConfig(
+    load_px=72,
+    crop_px=64,
+    batch_size=8,
+    learning_rate=4e-4,
+    epoch_images=500,
+    constant_epochs=10,
+    decay_epochs=10,
+    stepping="corrected",
+    average_half_life_images=400,
+)
+"""How the small models of colorization are trained: 10,000 images."""
+
 PRESETS: dict[str, TranslatorConfig] = {
     "paper-cyclegan": TranslatorConfig(),
     "cyclegan-cpu": TranslatorConfig(
@@ -80,5 +98,8 @@ PRESETS: dict[str, TranslatorConfig] = {
         snapshot_every_epochs=2,
         average_half_life_images=100,
     ),
+    "paper-colorization": TranslatorConfig(model=ColorizationConfig()),
+    "colorization-cpu": SMALL_TRAINING.model_copy(update={"model": SMALL_COLORIZATION}),
+    "gray-then-colour": SMALL_TRAINING.model_copy(update={"model": SMALL_GRAY_THEN_COLOR}),
 }
 """By name: the paper's own recipe; one that two cores finish in about half an hour; a small one for the demo."""
