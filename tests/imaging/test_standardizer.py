@@ -5,11 +5,36 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.networks.bilateral_grid import BilateralGridConfig
+from hemabridge.networks.colour_table import ColourTableConfig
+from hemabridge.networks.generators import GeneratorConfig, new_generator
+from hemabridge.networks.pixel_network import PixelNetworkConfig
+from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.standardize import load_standardizer
+
+GENERATORS: dict[str, GeneratorConfig] = {
+    "pixel network": PixelNetworkConfig(),
+    "pixel network, conditioned": PixelNetworkConfig(conditioned=True),
+    "colour table": ColourTableConfig(points=5),
+    "bilateral grid": BilateralGridConfig(),
+    "resize-convolution": ResnetGeneratorConfig(channels=4, blocks=1, upsampling="nearest"),
+}
+
+
+def moved(config: GeneratorConfig) -> Standardizer:
+    """Return a generator whose weights were moved by chance, as training might leave it."""
+    torch.manual_seed(3)
+    generator = new_generator(config)
+    with torch.no_grad():
+        for weight in generator.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+    return NeuralStandardizer(generator)
+
 
 STANDARDIZERS: dict[str, Callable[[Path], Standardizer]] = {
     "neural": NeuralStandardizer.from_snapshot,
@@ -18,6 +43,7 @@ STANDARDIZERS: dict[str, Callable[[Path], Standardizer]] = {
     "squeezed": lambda path: SqueezedStandardizer(NeuralStandardizer.from_snapshot(path), 24),
     "rescaled, grown": lambda path: RescaledStandardizer(NeuralStandardizer.from_snapshot(path), 1.3),
     "as the command loads it": load_standardizer,
+    **{name: lambda _, config=config: moved(config) for name, config in GENERATORS.items()},
 }
 """By name: makes the standardizer from the snapshot of a small translator."""
 

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from toy import cpu
 
+from hemabridge.losses.differentiable_augmentation import AugmentationConfig
+from hemabridge.networks.colour_table import ColourTable, ColourTableConfig
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
 from hemabridge.training.engine import Engine, OptimizerConfig
@@ -56,6 +58,49 @@ def test_losses_by_hand() -> None:
     assert judged == pytest.approx(
         {"judge_target": 0.5 * ((0.2 - 1) ** 2 + 0.6**2), "judge_source": 0.5 * ((0.1 - 1) ** 2 + 0.05**2)}
     )
+
+
+def test_the_roughness_of_a_colour_map_is_a_term_where_there_is_one() -> None:
+    torch.manual_seed(0)
+    config = SMALL.model_copy(update={"generator": ColourTableConfig(points=3), "penalty_weight": 7.0})
+    model = CycleGan(config)
+    assert isinstance(model.to_target, ColourTable)
+    with torch.no_grad():
+        model.to_target.shifts.normal_()
+    batch = {name: torch.rand(1, 3, 16, 16) * 2 - 1 for name in ("source", "target")}
+    terms = model.generator_losses(model.forward(batch))
+    expected = 7.0 * model.to_target.penalty(model.to_target.summarize(batch["source"]))
+    assert terms["roughness_to_target"].item() == pytest.approx(expected.item())
+    assert terms["roughness_to_target"].item() > 0
+    assert terms["roughness_to_source"].item() == 0
+    free = CycleGan(config.model_copy(update={"penalty_weight": 0.0}))
+    assert not any("roughness" in name for name in free.generator_losses(free.forward(batch)))
+    assert not any("roughness" in name for name in CycleGan(SMALL).generator_losses(by_hand().forward(batch)))
+
+
+class Recorder(nn.Module):
+    """A judge that keeps what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.shown.append(x.detach())
+        return x
+
+
+def test_judges_are_shown_real_and_fake_through_the_augmentation_alike_and_the_generators_none_of_it() -> None:
+    torch.manual_seed(0)
+    model = CycleGan(SMALL.model_copy(update={"augmentation": AugmentationConfig(symmetries=False, cutout=0.5)}))
+    model.to_target, model.to_source = Same(0.5), Same(0.25)  # type: ignore[assignment]
+    model.judge_target = model.judge_source = recorder = Recorder()  # type: ignore[assignment]
+    images = model.forward({"source": torch.full((2, 3, 8, 8), 0.1), "target": torch.full((2, 3, 8, 8), 0.2)})
+    assert images.cycled_source.unique().tolist() == pytest.approx([0.85])
+    model.generator_losses(images)
+    model.judge_losses(images)
+    assert len(recorder.shown) == 6
+    assert all(set(shown.unique().tolist()) > {0.0} and len(shown.unique()) == 2 for shown in recorder.shown)
 
 
 def test_judges_see_the_fakes_from_before_the_generators_step() -> None:

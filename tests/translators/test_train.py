@@ -10,7 +10,12 @@ from toy import cpu
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError, RunError
 from hemabridge.imaging.files import read_image
+from hemabridge.losses.differentiable_augmentation import AugmentationConfig
+from hemabridge.networks.bilateral_grid import BilateralGridConfig
+from hemabridge.networks.colour_table import ColourTableConfig
+from hemabridge.networks.judges import MultiScaleJudgeConfig, PixelJudgeConfig
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
+from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
 from hemabridge.training.checkpoints import read_newest_checkpoint
 from hemabridge.training.loop import LoopConfig
@@ -65,18 +70,44 @@ class CutBatches(UnpairedBatches):
             yield batch
 
 
+def tiny(**changes: object) -> TranslatorConfig:
+    return TINY.model_copy(update={"model": TINY.model.model_copy(update=changes)})
+
+
+CYCLEGANS: dict[str, TranslatorConfig] = {
+    "resnet": TINY,
+    "resize, spectral norm": tiny(
+        generator=ResnetGeneratorConfig(channels=2, blocks=1, upsampling="nearest"),
+        judge=PatchDiscriminatorConfig(channels=2, layers=1, norm="spectral"),
+    ),
+    "pixel": tiny(generator=PixelNetworkConfig(width=4), judge=PixelJudgeConfig(channels=4)),
+    "film, augmented": tiny(
+        generator=PixelNetworkConfig(width=4, conditioned=True),
+        judge=PixelJudgeConfig(channels=4, norm="spectral"),
+        augmentation=AugmentationConfig(cutout=0.25),
+    ),
+    "lut": tiny(generator=ColourTableConfig(points=3), judge=PixelJudgeConfig(channels=4)),
+    "bilateral": tiny(
+        generator=BilateralGridConfig(depth=2, channels=4),
+        judge=MultiScaleJudgeConfig(channels=2, layers=1, scales=2, colours=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CYCLEGANS)
 def test_cyclegan_that_was_cut_and_resumed_equals_an_uncut_one_to_the_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    config = CYCLEGANS[kind]
     source, target = site(1, 5), site(2, 7)
-    train.train_translator(TINY, source, target, tmp_path / "whole", cpu(), seed=0)
+    train.train_translator(config, source, target, tmp_path / "whole", cpu(), seed=0)
     with monkeypatch.context() as cut:
         cut.setattr(train, "UnpairedBatches", CutBatches)
         cut.setattr(train, "LoopConfig", lambda **values: LoopConfig(**values, checkpoint_every_seconds=1e-9))
         with pytest.raises(CutError):
-            train.train_translator(TINY, source, target, tmp_path / "cut", cpu(), seed=0)
+            train.train_translator(config, source, target, tmp_path / "cut", cpu(), seed=0)
     assert state(tmp_path / "cut").keys() == state(tmp_path / "whole").keys()
-    train.train_translator(TINY, source, target, tmp_path / "cut", cpu(), seed=0)
+    train.train_translator(config, source, target, tmp_path / "cut", cpu(), seed=0)
 
     whole, cut_then_resumed = state(tmp_path / "whole"), state(tmp_path / "cut")
     assert {"objective/target/images", "objective/source/images"} <= whole.keys()
