@@ -266,7 +266,7 @@ def test_epochs_that_get_no_snapshot_are_refused_before_hours_of_training(tmp_pa
 
 @pytest.mark.parametrize("kind", [None, "stduy", 3, ["study"], {"study": 1}])
 def test_a_kind_that_does_not_exist_is_refused(tmp_path: Path, kind: Any) -> None:
-    assert "expected kind = one of 'translator', 'classifier', 'study'" in refusal(tmp_path, kind=kind)
+    assert "expected kind = one of 'translator', 'distillation', 'classifier', 'study'" in refusal(tmp_path, kind=kind)
 
 
 def test_other_kinds_of_recipes(tmp_path: Path) -> None:

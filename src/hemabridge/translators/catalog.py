@@ -15,6 +15,7 @@ from hemabridge.translators.colorization_config import ColorizationConfig, GrayT
 from hemabridge.translators.colorization_nets import Colorizer, GrayColorizer
 from hemabridge.translators.contrastive import Contrastive, ContrastiveConfig
 from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig
+from hemabridge.translators.distillation import Distillation, DistillationConfig
 from hemabridge.translators.objective import TranslatorObjective
 
 
@@ -37,8 +38,8 @@ class Entry:
 
 
 ModelConfig: TypeAlias = Annotated[
-    CycleGanConfig | ColorizationConfig | GrayThenColorConfig | ContrastiveConfig,
-    by_kind("cyclegan", CycleGanConfig, ColorizationConfig, GrayThenColorConfig, ContrastiveConfig),
+    CycleGanConfig | ColorizationConfig | GrayThenColorConfig | ContrastiveConfig | DistillationConfig,
+    by_kind("cyclegan", CycleGanConfig, ColorizationConfig, GrayThenColorConfig, ContrastiveConfig, DistillationConfig),
 ]
 """The settings of any translator; `cyclegan` where a section has no `kind`."""
 
@@ -67,6 +68,12 @@ MODELS: Final[Mapping[str, Entry]] = MappingProxyType(
             Contrastive,
             lambda config: new_generator(config.generator),
             "two sites without pairs, one direction: half of CycleGAN's time and memory; it may change anything",
+        ),
+        "distillation": Entry(
+            DistillationConfig,
+            Distillation,
+            lambda config: new_generator(config.generator),
+            "the copy of any other re-stainer as a colour model: hundreds of images per second",
         ),
     }
 )

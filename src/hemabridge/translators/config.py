@@ -14,6 +14,7 @@ from hemabridge.translators.colorization_config import (
     ColorizationConfig,
 )
 from hemabridge.translators.cyclegan import CycleGanConfig
+from hemabridge.translators.distillation import DistillationConfig
 
 
 class TranslatorConfig(BaseModel):
@@ -101,5 +102,19 @@ PRESETS: dict[str, TranslatorConfig] = {
     "paper-colorization": TranslatorConfig(model=ColorizationConfig()),
     "colorization-cpu": SMALL_TRAINING.model_copy(update={"model": SMALL_COLORIZATION}),
     "gray-then-colour": SMALL_TRAINING.model_copy(update={"model": SMALL_GRAY_THEN_COLOR}),
+    "distillation": TranslatorConfig(
+        model=DistillationConfig(),
+        load_px=96,
+        crop_px=48,
+        batch_size=8,
+        learning_rate=5e-3,
+        epoch_images=500,
+        constant_epochs=4,
+        decay_epochs=16,
+        stepping="corrected",
+        snapshot_every_epochs=10,
+        average_half_life_images=400,
+        optimizer=OptimizerConfig(),
+    ),
 }
 """By name: the paper's own recipe; one that two cores finish in about half an hour; a small one for the demo."""

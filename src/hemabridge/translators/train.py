@@ -47,7 +47,7 @@ def train_translator(
     torch.manual_seed(seed)
     model = new_objective(config.model)
     model.measure_sites(source.images, target.images)
-    loop = _loop_config(config, len(source), len(target), seed)
+    loop = loop_config(config, len(source), len(target), seed)
     schedule = ConstantThenLinear(
         config.learning_rate, loop.epoch_images, config.constant_epochs, config.decay_epochs, config.stepping
     )
@@ -77,7 +77,8 @@ def train_translator(
     return fit(training, folder, fabric, progress)
 
 
-def _loop_config(config: TranslatorConfig, source: int, target: int, seed: int) -> LoopConfig:
+def loop_config(config: TranslatorConfig, source: int, target: int, seed: int) -> LoopConfig:
+    """Return how long to train, and when to write snapshots, on sites of so many cells."""
     epoch = config.epoch_length(source, target)
     total = epoch * (config.constant_epochs + config.decay_epochs)
     every = epoch * config.snapshot_every_epochs

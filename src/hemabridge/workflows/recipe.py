@@ -23,6 +23,7 @@ from hemabridge.classifiers.external import ExternalConfig
 from hemabridge.errors import RecipeError
 from hemabridge.normalizers.catalog import NORMALIZERS
 from hemabridge.translators.config import PRESETS, TranslatorConfig
+from hemabridge.translators.distillation import DistillationConfig
 from hemabridge.workflows.stages import folder_name
 
 
@@ -118,6 +119,26 @@ class TranslatorRecipe(BaseModel):
     translator: TranslatorConfig = TranslatorConfig()
 
 
+class DistillationRecipe(BaseModel):
+    """`hemabridge train` of a light model that copies a re-stainer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["distillation"]
+    name: RunName
+    seed: Seed = 0
+    teacher: RecipePath = Field(description="snapshot of a translator, or the JSON of a normalizer")
+    site: SiteRecipe = Field(description="the source site, which the teacher re-stains")
+    translator: TranslatorConfig = PRESETS["distillation"]
+
+    @field_validator("translator")
+    @classmethod
+    def _check_student(cls, value: TranslatorConfig) -> TranslatorConfig:
+        if not isinstance(value.model, DistillationConfig):
+            raise ValueError(f'expected model.kind = "distillation", got {value.model.kind!r}')
+        return value
+
+
 class ClassifierTrainingRecipe(BaseModel):
     """`hemabridge train` of a classifier."""
 
@@ -209,13 +230,14 @@ class StudyRecipe(BaseModel):
         return self
 
 
-Recipe = TranslatorRecipe | ClassifierTrainingRecipe | StudyRecipe
-KINDS: dict[str, type[TranslatorRecipe] | type[ClassifierTrainingRecipe] | type[StudyRecipe]] = {
+Recipe = TranslatorRecipe | DistillationRecipe | ClassifierTrainingRecipe | StudyRecipe
+KINDS: dict[str, type[Recipe]] = {
     "translator": TranslatorRecipe,
+    "distillation": DistillationRecipe,
     "classifier": ClassifierTrainingRecipe,
     "study": StudyRecipe,
 }
-Kind = TypeVar("Kind", TranslatorRecipe, ClassifierTrainingRecipe, StudyRecipe)
+Kind = TypeVar("Kind", TranslatorRecipe, DistillationRecipe, ClassifierTrainingRecipe, StudyRecipe)
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:

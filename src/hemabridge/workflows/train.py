@@ -1,23 +1,30 @@
-"""`hemabridge train`: one translator or one classifier; the same call resumes."""
+"""`hemabridge train`: one translator, one distilled copy or one classifier; the same call resumes."""
 
 from pathlib import Path
 
 from lightning_fabric import Fabric
 
 from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.errors import ModelError
+from hemabridge.imaging.files import sha256_of
+from hemabridge.imaging.standardizer import Standardizer
+from hemabridge.normalizers.catalog import normalizer_from_json
+from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS
 from hemabridge.progress import Progress, silent
 from hemabridge.training.devices import one_process
 from hemabridge.training.loop import CHECKPOINT_FOLDER
 from hemabridge.training.snapshots import Snapshot, list_snapshots
+from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.student import distill
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.recipe import ClassifierTrainingRecipe, TranslatorRecipe
+from hemabridge.workflows.recipe import ClassifierTrainingRecipe, DistillationRecipe, TranslatorRecipe
 from hemabridge.workflows.run_folder import describe_run
 from hemabridge.workflows.sites import cells_for_translation, prepare_site, read_site
 from hemabridge.workflows.stages import Stages
 
 
 def train(
-    recipe: TranslatorRecipe | ClassifierTrainingRecipe,
+    recipe: TranslatorRecipe | DistillationRecipe | ClassifierTrainingRecipe,
     out: Path,
     *,
     fabric: Fabric | None = None,
@@ -37,6 +44,8 @@ def train(
         describe_run(out, recipe, str(fabric.device))
     if isinstance(recipe, TranslatorRecipe):
         return _train_translator(recipe, out, fabric, progress)
+    if isinstance(recipe, DistillationRecipe):
+        return _distill(recipe, out, fabric, progress)
     return _train_classifier(recipe, out, fabric, progress)
 
 
@@ -44,6 +53,30 @@ def _train_translator(recipe: TranslatorRecipe, out: Path, fabric: Fabric, progr
     load_px = recipe.translator.load_px
     source, target = (cells_for_translation(site, load_px, progress) for site in (recipe.source, recipe.target))
     return train_translator(recipe.translator, source, target, out, fabric, seed=recipe.seed, progress=progress)
+
+
+def _distill(recipe: DistillationRecipe, out: Path, fabric: Fabric, progress: Progress) -> list[Snapshot]:
+    teacher = read_teacher(recipe.teacher)
+    cells = cells_for_translation(recipe.site, recipe.translator.load_px, progress)
+    digest = sha256_of(recipe.teacher)
+    return distill(recipe.translator, teacher, digest, cells, out, fabric, seed=recipe.seed, progress=progress)
+
+
+def read_teacher(path: Path) -> Standardizer:
+    """Return the re-stainer that a file holds: a normalizer in JSON, or the snapshot of a translator.
+
+    Raises:
+        ModelError: it holds neither.
+    """
+    if not path.is_file():
+        raise ModelError(
+            f"expected the snapshot of a translator, or the JSON of a normalizer, got nothing or a folder: {path}"
+        )
+    if path.suffix.lower() != ".json":
+        return NeuralStandardizer.from_snapshot(path)
+    if path.stat().st_size > MAX_JSON_CHARACTERS:
+        raise ModelError(f"expected the JSON of a normalizer, got {path.stat().st_size:,} bytes: {path}")
+    return normalizer_from_json(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _train_classifier(

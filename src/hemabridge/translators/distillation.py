@@ -1,0 +1,118 @@
+"""Distillation: a light model learns what a heavy one makes of images (StainNet, Kang et al. 2021).
+
+Kang, Luo, Feng, Zeng, Quan, Hu & Liu 2021, Frontiers in Medicine 8:746307, doi:10.3389/fmed.2021.746307.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn.functional import l1_loss
+
+from hemabridge.data.augmentation import random_crop_flip
+from hemabridge.errors import InputError
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.networks.generators import GeneratorConfig, new_generator
+from hemabridge.networks.pixel_network import PixelNetworkConfig
+from hemabridge.training.objective import Batch, Phase, Terms
+from hemabridge.translators.batches import to_network
+
+
+class DistillationConfig(BaseModel):
+    """The student. By default a network of 1x1 convolutions, as StainNet is; theirs has 1,283 weights too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["distillation"] = "distillation"
+    generator: GeneratorConfig = PixelNetworkConfig()
+    l1_weight: float = Field(1.0, gt=0, description="weight of the L1 distance to what the teacher made")
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What the student made and what the teacher had made of the same images, float[B, 3, H, W] in [-1, 1]."""
+
+    student: Tensor
+    teacher: Tensor
+
+
+class Distillation:
+    """One generator and no judge; `target` is what the teacher made of `source`, float[B, 3, H, W] in [-1, 1].
+
+    Kang et al. 2021, section 2.3: the L1 distance alone. It differs in the optimizer, which is the loop's.
+    """
+
+    averaged = ("to_target",)
+
+    def __init__(self, config: DistillationConfig) -> None:
+        self.config = config
+        self.to_target = new_generator(config.generator)
+        self.nets = {"to_target": self.to_target}
+        self.phases = (Phase("student", ("to_target",), self.student_losses),)
+
+    def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
+        """Refuse two sites without pairs, from which a student would learn nothing.
+
+        Raises:
+            InputError: always; `hemabridge.translators.student.distill` brings the teacher, and does not ask this.
+        """
+        raise InputError(
+            "expected a teacher whose images the student copies, got two sites without pairs; "
+            'write kind = "distillation" at the top of the recipe, with teacher and site'
+        )
+
+    def forward(self, batch: Batch) -> Copied:
+        """Re-stain as the student does."""
+        return Copied(self.to_target(batch["source"]), batch["target"])
+
+    def student_losses(self, images: Copied) -> Terms:
+        """Come near to the teacher."""
+        return {"l1_target": self.config.l1_weight * l1_loss(images.student, images.teacher)}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return nothing: no state outlives a step but the net's."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairedBatches:
+    """Batches of `source` and `target` of the same cells, cut and mirrored alike, from a place in the run on.
+
+    An epoch runs once through all pairs, in a fresh order.
+
+    Attributes:
+        source: uint8[N, H, W, 3].
+        target: what the teacher made of them, uint8[N, H, W, 3].
+        crop_px: side of the crops.
+        batch_size: pairs a step.
+        seed: of order and crops.
+    """
+
+    source: UInt8Images
+    target: UInt8Images
+    crop_px: int
+    batch_size: int
+    seed: int
+
+    def __call__(self, images: int) -> Iterator[Batch]:
+        """Yield the batches after `images` pairs, without end; float[B, 3, crop, crop] in [-1, 1]."""
+        while True:
+            chosen = [self._number(place) for place in range(images, images + self.batch_size)]
+            yield {
+                name: to_network(
+                    random_crop_flip(stack[chosen], self.crop_px, np.random.default_rng((self.seed, images)))
+                )
+                for name, stack in (("source", self.source), ("target", self.target))
+            }
+            images += self.batch_size
+
+    def _number(self, place: int) -> int:
+        epoch, position = divmod(place, len(self.source))
+        order = np.random.default_rng((self.seed, epoch, len(self.source))).permutation(len(self.source))
+        return int(order[position])

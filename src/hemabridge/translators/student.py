@@ -1,0 +1,166 @@
+"""Training the student of a re-stainer, and how near it came."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from hemabridge.data.cells import CellSet
+from hemabridge.errors import InputError
+from hemabridge.imaging.files import atomic_write
+from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.metrics.closeness import mean_delta_e_2000, psnr_db
+from hemabridge.progress import Progress, silent
+from hemabridge.training.loop import Training, fit
+from hemabridge.training.schedules import ConstantThenLinear
+from hemabridge.training.snapshots import Snapshot
+from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.distillation import Distillation, DistillationConfig, PairedBatches
+from hemabridge.translators.neural import KIND, NeuralStandardizer
+from hemabridge.translators.train import loop_config
+
+FIDELITY = "fidelity.json"
+HELD_OUT = 0.1
+"""Share of the cells that the student never sees, on which it is compared with its teacher; at least one cell."""
+RESTAINED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How near a student is to its teacher, as means over cells that it has not seen.
+
+    Attributes:
+        cells: how many.
+        psnr_db: peak signal-to-noise ratio in decibels; higher is nearer.
+        delta_e_2000: CIEDE2000 over the pixels; 0 is equal.
+        change_delta_e_2000: CIEDE2000 between the originals and the teacher's images: how much there was to learn.
+    """
+
+    cells: int
+    psnr_db: float
+    delta_e_2000: float
+    change_delta_e_2000: float
+
+
+def distill(
+    config: TranslatorConfig,
+    teacher: Standardizer,
+    teacher_sha256: str,
+    cells: CellSet,
+    folder: Path,
+    fabric: Fabric,
+    *,
+    seed: int,
+    progress: Progress = silent,
+) -> list[Snapshot]:
+    """Train, or resume, a student on cells of the source site; a snapshot of it is that of any translator.
+
+    Beside the snapshots, `FIDELITY` holds one `Fidelity` per snapshot by its name.
+
+    Args:
+        config: its model is a `DistillationConfig`.
+        teacher: what the student is to copy.
+        teacher_sha256: of the file that the teacher was read from: a run that is resumed must have the same.
+        cells: of the source site, `config.load_px` pixels a side, two at least; labels are not looked at.
+        folder: the run folder.
+        fabric: where to train.
+        seed: of weights, order and crops, and of which cells are held out.
+        progress: told of each step.
+
+    Raises:
+        InputError: the model is no student, or the cells have another size or are fewer than two.
+        Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
+    """
+    student = _student_of(config)
+    if len(cells) < 2 or cells.images.shape[1] != config.load_px:
+        raise InputError(
+            f"expected two or more cells of {config.load_px} px to distil on, got {len(cells)} of "
+            f"{cells.images.shape[1]} px; load them anew"
+        )
+    taught = _restained(teacher, cells.images, progress)
+    seen, held_out = _parted(len(cells), seed)
+    loop = loop_config(config, len(seen), len(seen), seed)
+    schedule = ConstantThenLinear(
+        config.learning_rate, loop.epoch_images, config.constant_epochs, config.decay_epochs, config.stepping
+    )
+    torch.manual_seed(seed)
+    described = {"config": config.model_dump(mode="json"), "seed": seed, "teacher": teacher_sha256}
+    fidelities: dict[str, Fidelity] = {}
+
+    def compare(snapshot: Snapshot) -> None:
+        copies = NeuralStandardizer.from_snapshot(snapshot.path).standardize(cells.images[held_out])
+        fidelities[snapshot.name] = compared(copies, taught[held_out], cells.images[held_out])
+        _write(folder / FIDELITY, fidelities)
+
+    return fit(
+        Training(
+            objective=Distillation(student),
+            batches=PairedBatches(cells.images[seen], taught[seen], config.crop_px, config.batch_size, seed),
+            schedules={"to_target": schedule},
+            loop=loop,
+            averaged=Distillation.averaged,
+            identity={**described, "source": [cells.crop_px, *cells.hashes]},
+            about={
+                "kind": KIND,
+                **described,
+                "source_crop_px": cells.crop_px,
+                "target_crop_px": cells.crop_px,
+                "seen": sorted(set(cells.hashes)),
+            },
+            on_snapshot=compare,
+        ),
+        folder,
+        fabric,
+        progress,
+    )
+
+
+def compared(student: UInt8Images, teacher: UInt8Images, originals: UInt8Images) -> Fidelity:
+    """Compare what student and teacher made of the same originals, uint8[N, H, W, 3] each, N at least 1."""
+    return Fidelity(
+        cells=len(originals),
+        psnr_db=float(psnr_db(student, teacher).mean()),
+        delta_e_2000=float(mean_delta_e_2000(student, teacher).mean()),
+        change_delta_e_2000=float(mean_delta_e_2000(originals, teacher).mean()),
+    )
+
+
+def read_fidelities(folder: Path) -> dict[str, Fidelity]:
+    """Return what a run folder of `distill` says of each of its snapshots, by name."""
+    found = json.loads((folder / FIDELITY).read_text(encoding="utf-8"))
+    return {name: Fidelity(**numbers) for name, numbers in found.items()}
+
+
+def _write(path: Path, fidelities: dict[str, Fidelity]) -> None:
+    known = read_fidelities(path.parent) if path.is_file() else {}
+    both = {name: asdict(fidelity) for name, fidelity in {**known, **fidelities}.items()}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(both, indent=2), encoding="utf-8")
+
+
+def _student_of(config: TranslatorConfig) -> DistillationConfig:
+    if not isinstance(config.model, DistillationConfig):
+        raise InputError(
+            f'expected a translator with model.kind = "distillation", got {config.model.kind!r}; '
+            'take preset = "distillation", and choose the student by model.generator'
+        )
+    return config.model
+
+
+def _restained(teacher: Standardizer, images: UInt8Images, progress: Progress) -> UInt8Images:
+    out = np.empty_like(images)
+    for start in range(0, len(images), RESTAINED_AT_ONCE):
+        out[start : start + RESTAINED_AT_ONCE] = teacher.standardize(images[start : start + RESTAINED_AT_ONCE])
+        progress("asking the teacher", min(start + RESTAINED_AT_ONCE, len(images)), len(images))
+    return out
+
+
+def _parted(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of the cells to learn from, and of those held out."""
+    order = np.random.default_rng((seed, count)).permutation(count)
+    first = max(1, round(HELD_OUT * count))
+    return np.sort(order[first:]), np.sort(order[:first])
