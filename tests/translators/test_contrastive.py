@@ -13,6 +13,7 @@ from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
 from hemabridge.training.engine import Engine, OptimizerConfig
 from hemabridge.training.schedules import Constant
 from hemabridge.translators.batches import UnpairedBatches
+from hemabridge.translators.config import PRESETS
 from hemabridge.translators.contrastive import Contrasted, Contrastive, ContrastiveConfig
 
 SMALL = ContrastiveConfig(
@@ -182,6 +183,27 @@ def test_three_seeded_steps_give_the_losses_that_they_always_gave(name: str) -> 
         torch.manual_seed(number)
         totals.append(sum(engine.step(images, number).values()))
     assert totals == pytest.approx(GOLDEN[name], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["paper-cut", "paper-fastcut"])
+def test_the_papers_presets_are_the_reference_recipe(name: str) -> None:
+    paper = PRESETS[name]
+    model = paper.model
+    assert isinstance(model, ContrastiveConfig)
+    assert (paper.load_px, paper.crop_px, paper.batch_size, paper.learning_rate) == (286, 256, 1, 2e-4)
+    assert (paper.optimizer.beta1, paper.optimizer.beta2, paper.optimizer.weight_decay) == (0.5, 0.999, 0.0)
+    assert (paper.stepping, paper.average_half_life_images, paper.epoch_images) == ("corrected", None, None)
+    assert (model.generator.channels, model.generator.blocks) == (64, 9)
+    assert (model.generator.downsampling, model.generator.upsampling) == ("blurred", "bilinear")
+    assert (model.judge.channels, model.judge.layers, model.judge.downsampling) == (64, 3, "blurred")
+    assert model.layers == ("pixels", "down-1", "down-2", "block-1", "block-5")
+    assert (model.projection_width, model.patches, model.temperature) == (256, 256, 0.07)
+    special = (model.contrast_weight, model.identity, model.flip_equivariance)
+    epochs = (paper.constant_epochs, paper.decay_epochs)
+    assert (special, epochs) == {
+        "paper-cut": ((1.0, True, False), (200, 200)),
+        "paper-fastcut": ((10.0, False, True), (150, 50)),
+    }[name]
 
 
 GOLDEN = {"cut": [7.547045, 4.497962, 4.231622], "fastcut": [59.23246, 31.99368, 29.48939]}

@@ -13,6 +13,7 @@ from hemabridge.translators.colorization_config import (
     SMALL_GRAY_THEN_COLOR,
     ColorizationConfig,
 )
+from hemabridge.translators.contrastive import FASTCUT, SMALL_CUT, ContrastiveConfig
 from hemabridge.translators.cyclegan import CycleGanConfig
 from hemabridge.translators.distillation import DistillationConfig
 
@@ -94,6 +95,21 @@ PRESETS: dict[str, TranslatorConfig] = {
         crop_px=64,
         epoch_images=200,
         constant_epochs=3,
+        decay_epochs=3,
+        stepping="corrected",
+        snapshot_every_epochs=2,
+        average_half_life_images=100,
+    ),
+    "paper-cut": TranslatorConfig(
+        model=ContrastiveConfig(), constant_epochs=200, decay_epochs=200, stepping="corrected"
+    ),
+    "paper-fastcut": TranslatorConfig(model=FASTCUT, constant_epochs=150, decay_epochs=50, stepping="corrected"),
+    "cut-cpu": TranslatorConfig(
+        model=SMALL_CUT,
+        load_px=72,
+        crop_px=64,
+        epoch_images=200,
+        constant_epochs=5,
         decay_epochs=3,
         stepping="corrected",
         snapshot_every_epochs=2,

@@ -21,16 +21,17 @@ LayerName = Annotated[str, Field(pattern=r"^(pixels|down-1|down-2|block-[1-9][0-
 
 
 class ContrastiveConfig(BaseModel):
-    """Networks and losses; the defaults are those of CUT.
+    """Networks and losses; the defaults are those of CUT in its reference implementation.
 
-    FastCUT is `contrast_weight` 10, `identity` false and `flip_equivariance` true.
+    FastCUT is `contrast_weight` 10, `identity` false and `flip_equivariance` true. A section `generator` or `judge`
+    that is given replaces the default's as a whole, its `downsampling` and `upsampling` too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["contrastive"] = "contrastive"
-    generator: ResnetGeneratorConfig = ResnetGeneratorConfig()
-    judge: PatchDiscriminatorConfig = PatchDiscriminatorConfig()
+    generator: ResnetGeneratorConfig = ResnetGeneratorConfig(downsampling="blurred", upsampling="bilinear")
+    judge: PatchDiscriminatorConfig = PatchDiscriminatorConfig(downsampling="blurred")
     layers: tuple[LayerName, ...] = Field(
         ("pixels", "down-1", "down-2", "block-1", "block-5"),
         min_length=1,
@@ -59,6 +60,18 @@ class ContrastiveConfig(BaseModel):
         if len(set(self.layers)) < len(self.layers):
             raise ValueError(f"expected each layer once, got {', '.join(self.layers)}")
         return self
+
+
+FASTCUT = ContrastiveConfig(contrast_weight=10.0, identity=False, flip_equivariance=True)
+
+SMALL_CUT = ContrastiveConfig(
+    generator=ResnetGeneratorConfig(channels=16, blocks=4, downsampling="blurred", upsampling="bilinear"),
+    judge=PatchDiscriminatorConfig(channels=16, layers=2),
+    layers=("pixels", "down-1", "down-2", "block-1", "block-4"),
+    projection_width=64,
+    patches=128,
+)
+"""CUT at a size that one core can train in minutes."""
 
 
 @dataclass(frozen=True)
