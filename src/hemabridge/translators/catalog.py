@@ -17,6 +17,9 @@ from hemabridge.translators.contrastive import Contrastive, ContrastiveConfig
 from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig
 from hemabridge.translators.distillation import Distillation, DistillationConfig
 from hemabridge.translators.objective import TranslatorObjective
+from hemabridge.translators.target_only import TargetOnly
+from hemabridge.translators.target_only_config import TargetOnlyConfig
+from hemabridge.translators.target_only_net import SiteRestainer
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,21 @@ class Entry:
 
 
 ModelConfig: TypeAlias = Annotated[
-    CycleGanConfig | ColorizationConfig | GrayThenColorConfig | ContrastiveConfig | DistillationConfig,
-    by_kind("cyclegan", CycleGanConfig, ColorizationConfig, GrayThenColorConfig, ContrastiveConfig, DistillationConfig),
+    CycleGanConfig
+    | ColorizationConfig
+    | GrayThenColorConfig
+    | ContrastiveConfig
+    | TargetOnlyConfig
+    | DistillationConfig,
+    by_kind(
+        "cyclegan",
+        CycleGanConfig,
+        ColorizationConfig,
+        GrayThenColorConfig,
+        ContrastiveConfig,
+        TargetOnlyConfig,
+        DistillationConfig,
+    ),
 ]
 """The settings of any translator; `cyclegan` where a section has no `kind`."""
 
@@ -68,6 +84,12 @@ MODELS: Final[Mapping[str, Entry]] = MappingProxyType(
             Contrastive,
             lambda config: new_generator(config.generator),
             "two sites without pairs, one direction: half of CycleGAN's time and memory; it may change anything",
+        ),
+        "target-only": Entry(
+            TargetOnlyConfig,
+            TargetOnly,
+            SiteRestainer,
+            "one model for every hospital, learnt from the target alone; says when a site is too far out",
         ),
         "distillation": Entry(
             DistillationConfig,

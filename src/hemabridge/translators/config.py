@@ -16,6 +16,7 @@ from hemabridge.translators.colorization_config import (
 from hemabridge.translators.contrastive import FASTCUT, SMALL_CUT, ContrastiveConfig
 from hemabridge.translators.cyclegan import CycleGanConfig
 from hemabridge.translators.distillation import DistillationConfig
+from hemabridge.translators.target_only_config import TargetOnlyConfig
 
 
 class TranslatorConfig(BaseModel):
@@ -118,6 +119,19 @@ PRESETS: dict[str, TranslatorConfig] = {
     "paper-colorization": TranslatorConfig(model=ColorizationConfig()),
     "colorization-cpu": SMALL_TRAINING.model_copy(update={"model": SMALL_COLORIZATION}),
     "gray-then-colour": SMALL_TRAINING.model_copy(update={"model": SMALL_GRAY_THEN_COLOR}),
+    "target-only": TranslatorConfig(
+        model=TargetOnlyConfig(),
+        load_px=96,
+        crop_px=96,
+        learning_rate=3e-3,
+        epoch_images=100,
+        constant_epochs=5,
+        decay_epochs=20,
+        stepping="corrected",
+        snapshot_every_epochs=25,
+        average_half_life_images=50,
+        optimizer=OptimizerConfig(beta2=0.99),
+    ),
     "distillation": TranslatorConfig(
         model=DistillationConfig(),
         load_px=96,

@@ -1,0 +1,85 @@
+"""A target-only model on a site that it never saw: re-stain by that site's look, and say how unusual it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from hemabridge.errors import InputError, ModelError
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.target_only_net import SiteRestainer, site_look
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a site's look is from those of the hospitals that a model learnt from.
+
+    Attributes:
+        value: about 1 is usual.
+        near: 90 % of the random hospitals that were held out are no farther.
+        far: 99 % of them are no farther.
+    """
+
+    value: float
+    near: float
+    far: float
+
+    @property
+    def answer(self) -> Literal["known", "near", "unknown"]:
+        """Whether the site is like most hospitals of training, at their rim, or beyond: then do not trust the model."""
+        if self.value <= self.near:
+            return "known"
+        return "near" if self.value <= self.far else "unknown"
+
+
+def standardizer_for(snapshot: Path, images: UInt8Images | None) -> NeuralStandardizer:
+    """Return the re-stainer of a target-only snapshot for another site than its recipe's source.
+
+    Args:
+        snapshot: of a target-only model.
+        images: some of the site's, uint8[N, H, W, 3], any mix of classes, the more the steadier; None to re-stain each
+            image by its own look.
+
+    Raises:
+        ModelError: the snapshot is of another model.
+        InputError: there is no image.
+    """
+    standardizer = NeuralStandardizer.from_snapshot(snapshot)
+    net = _net_of(standardizer, snapshot)
+    if images is None:
+        net.settled.zero_()
+    else:
+        _check(images)
+        net.settle(images)
+    return standardizer
+
+
+@torch.no_grad()
+def distance_of(snapshot: Path, images: UInt8Images) -> Distance:
+    """Measure how far a site is from all that a target-only model has learnt from.
+
+    The thresholds are those of sites of as many images as the model's `hospital_images`; fewer make a site look
+    farther than it is.
+
+    Raises:
+        ModelError: the snapshot is of another model.
+        InputError: there is no image.
+    """
+    _check(images)
+    net = _net_of(NeuralStandardizer.from_snapshot(snapshot), snapshot)
+    near, far = net.thresholds.tolist()
+    return Distance(float(net.distances(site_look(images).unsqueeze(0))[0]), near, far)
+
+
+def _net_of(standardizer: NeuralStandardizer, snapshot: Path) -> SiteRestainer:
+    net = standardizer.generator
+    if not isinstance(net, SiteRestainer):
+        raise ModelError(f"expected the snapshot of a target-only translator, got that of another: {snapshot}")
+    return net
+
+
+def _check(images: UInt8Images) -> None:
+    if images.ndim != 4 or len(images) == 0:
+        raise InputError(f"expected images of the site, uint8[N, H, W, 3], got {list(images.shape)}")
