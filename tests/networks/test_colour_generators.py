@@ -89,7 +89,7 @@ def test_with_the_summary_kept_a_changed_pixel_changes_itself_alone(trained: Col
 def test_pixels_that_change_places_within_a_cell_of_the_thumbnail_leave_all_others_alone(
     trained: ColourGenerator,
 ) -> None:
-    """The proof through the whole generator: a 64 px image has 2 x 2 pixels for each of the thumbnail's 32 x 32."""
+    """The proof through the whole generator: a 64 px image has 2 x 2 pixels or more for each of the thumbnail."""
     before = noise(1, 64, 64).mul(128).round().div(128)  # sums of four are exact, in any order
     after = before.clone()
     after[0, :, 20, 30], after[0, :, 21, 31] = before[0, :, 21, 31], before[0, :, 20, 30]
@@ -128,7 +128,7 @@ def test_only_the_conditioned_network_sees_what_else_is_in_the_image() -> None:
 def test_the_summary_of_a_pixel_network_is_numpys_statistics_of_the_thumbnail() -> None:
     images = noise(2, 64, 96)
     summary = PixelNetwork(PixelNetworkConfig(conditioned=True)).summarize(images).numpy()
-    colours = images.numpy().reshape(2, 3, 32, 2, 32, 3).mean(axis=(3, 5)).reshape(2, 3, -1)
+    colours = images.numpy().reshape(2, 3, 16, 4, 16, 6).mean(axis=(3, 5)).reshape(2, 3, -1)
     np.testing.assert_allclose(summary[:, :3], colours.mean(axis=2), atol=1e-6)
     np.testing.assert_allclose(summary[:, 3:6], colours.std(axis=2), atol=1e-6)
     quantiles = np.quantile(colours, QUANTILES, axis=2, method="nearest").transpose(1, 2, 0).reshape(2, -1)

@@ -49,3 +49,10 @@ def test_a_fault_is_told_where_it_stands(model: object, place: tuple[str, ...], 
     with pytest.raises(ValidationError, match=told) as caught:
         TranslatorConfig.model_validate({"model": model})
     assert caught.value.errors()[0]["loc"][: len(place)] == place
+
+
+def test_a_stride_that_leaves_next_to_nothing_is_refused() -> None:
+    with pytest.raises(
+        ValidationError, match="expected a stride that leaves 8 px of the crop, got crop_px 64 and strid"
+    ):
+        TranslatorConfig(load_px=64, crop_px=64, stride=9)

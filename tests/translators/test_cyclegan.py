@@ -103,6 +103,37 @@ def test_judges_are_shown_real_and_fake_through_the_augmentation_alike_and_the_g
     assert all(set(shown.unique().tolist()) > {0.0} and len(shown.unique()) == 2 for shown in recorder.shown)
 
 
+def test_colours_may_be_pulled_together_without_judges() -> None:
+    torch.manual_seed(0)
+    config = SMALL.model_copy(update={"adversarial_weight": 0.0, "transport_weight": 3.0})
+    model = CycleGan(config)
+    model.to_target, model.to_source = Same(0.5), Same(-0.25)  # type: ignore[assignment]
+    images = model.forward({"source": torch.full((1, 3, 4, 4), 0.1), "target": torch.full((1, 3, 4, 4), 0.2)})
+    torch.manual_seed(0)
+    terms = model.generator_losses(images)
+    slices = torch.nn.functional.normalize(
+        torch.randn(16, 3, generator=torch.Generator().manual_seed(0)), dim=1
+    )  # what torch's global generator drew for the first term
+    assert not any("adversarial" in name for name in terms)
+    assert terms["transport_target"].item() == pytest.approx(3 * 0.4 * slices.sum(dim=1).abs().mean().item())
+    assert 0 < terms["transport_source"].item() < 3 * 0.15 * 3**0.5
+    assert (set(model.nets), len(model.phases)) == ({"to_target", "to_source"}, 1)
+
+
+def test_a_stride_takes_whole_rows_and_columns_unblurred() -> None:
+    rows = np.arange(12, dtype=np.uint8)
+    picture = np.stack(np.broadcast_arrays(rows[:, None], 100 + rows[None], np.uint8(7)), axis=-1)[None]
+    batches = UnpairedBatches(picture, picture, crop_px=12, batch_size=1, seed=0, stride=5)
+    firsts = set()
+    for batch in itertools.islice(batches(0), 60):
+        view = from_network(batch["source"])[0]
+        assert view.shape == (2, 2, 3)
+        assert view[1, 0, 0] - view[0, 0, 0] == 5
+        assert abs(int(view[0, 1, 1]) - int(view[0, 0, 1])) == 5
+        firsts.add(int(view[0, 0, 0]))
+    assert firsts == {0, 1, 2, 3, 4}
+
+
 def test_judges_see_the_fakes_from_before_the_generators_step() -> None:
     torch.manual_seed(0)
     model = CycleGan(SMALL)

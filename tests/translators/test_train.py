@@ -86,6 +86,9 @@ CYCLEGANS: dict[str, TranslatorConfig] = {
         judge=PixelJudgeConfig(channels=4, norm="spectral"),
         augmentation=AugmentationConfig(cutout=0.25),
     ),
+    "no judges": tiny(generator=PixelNetworkConfig(width=4), adversarial_weight=0.0, transport_weight=1.0).model_copy(
+        update={"stride": 2}
+    ),
     "lut": tiny(generator=ColourTableConfig(points=3), judge=PixelJudgeConfig(channels=4)),
     "bilateral": tiny(
         generator=BilateralGridConfig(depth=2, channels=4),
@@ -110,7 +113,8 @@ def test_cyclegan_that_was_cut_and_resumed_equals_an_uncut_one_to_the_bit(
     train.train_translator(config, source, target, tmp_path / "cut", cpu(), seed=0)
 
     whole, cut_then_resumed = state(tmp_path / "whole"), state(tmp_path / "cut")
-    assert {"objective/target/images", "objective/source/images"} <= whole.keys()
+    pools = {"objective/target/images", "objective/source/images"}
+    assert pools <= whole.keys() or not any("judge" in name for name in whole)
     assert [name for name in whole if not torch.equal(whole[name], cut_then_resumed[name])] == []
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hemabridge.networks.colour_generator import ColourGenerator, shift_colours, thumbnail
 
-THUMBNAIL_PX = 32
+THUMBNAIL_PX = 16
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STATISTICS = 3 * (2 + len(QUANTILES))
 

@@ -18,6 +18,9 @@ from hemabridge.translators.cyclegan import CycleGanConfig
 from hemabridge.translators.distillation import DistillationConfig
 from hemabridge.translators.target_only_config import TargetOnlyConfig
 
+SMALLEST_VIEW_PX = 8
+"""Fewer rows and columns than this of a crop say too little of it."""
+
 
 class TranslatorConfig(BaseModel):
     """A translator and its training. The defaults are the reference recipe of CycleGAN to the letter.
@@ -31,6 +34,12 @@ class TranslatorConfig(BaseModel):
     model: ModelConfig = CycleGanConfig()
     load_px: int = Field(286, ge=16, description="each cell is resized to a square of this side")
     crop_px: int = Field(256, ge=16, description="side of the random crop that training sees, and of test images")
+    stride: int = Field(
+        1,
+        ge=1,
+        description="training sees every so many-th row and column of the crop: much faster, and enough for generators "
+        "and judges that look at single pixels",
+    )
     batch_size: int = Field(1, ge=1)
     learning_rate: float = Field(2e-4, gt=0)
     epoch_images: int | None = Field(None, ge=1, description="images an epoch; the larger site's number if not given")
@@ -51,6 +60,11 @@ class TranslatorConfig(BaseModel):
             raise ValueError(f"expected crop_px <= load_px, got crop_px {self.crop_px} and load_px {self.load_px}")
         if self.crop_px % STRIDE:
             raise ValueError(f"expected crop_px to be a multiple of {STRIDE}, got {self.crop_px}")
+        if self.crop_px // self.stride < SMALLEST_VIEW_PX:
+            raise ValueError(
+                f"expected a stride that leaves {SMALLEST_VIEW_PX} px of the crop, got crop_px {self.crop_px} and "
+                f"stride {self.stride}"
+            )
         return self
 
     def epoch_length(self, source: int, target: int) -> int:

@@ -11,6 +11,7 @@ from torch.nn.functional import l1_loss
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.losses.adversarial import least_squares
 from hemabridge.losses.differentiable_augmentation import AugmentationConfig, augment
+from hemabridge.losses.sliced_wasserstein import sliced_wasserstein
 from hemabridge.networks.colour_generator import ColourGenerator
 from hemabridge.networks.generators import GeneratorConfig, new_generator
 from hemabridge.networks.judges import JudgeConfig, new_judge
@@ -28,6 +29,13 @@ class CycleGanConfig(BaseModel):
     kind: Literal["cyclegan"] = "cyclegan"
     generator: GeneratorConfig = ResnetGeneratorConfig()
     judge: JudgeConfig = PatchDiscriminatorConfig()
+    adversarial_weight: float = Field(1.0, ge=0, description="weight of the judges' word; 0 trains without judges")
+    transport_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the sliced Wasserstein distance between the colours of re-stained and real images: "
+        "steadier than judges, but blind to what wears a colour",
+    )
     cycle_weight: float = Field(10.0, ge=0, description="weight of the L1 distance after both translations")
     identity_weight: float = Field(
         0.5,
@@ -72,16 +80,11 @@ class CycleGan:
         self.to_source = new_generator(config.generator)
         self.judge_target = new_judge(config.judge)
         self.judge_source = new_judge(config.judge)
-        self.nets = {
-            "to_target": self.to_target,
-            "to_source": self.to_source,
-            "judge_target": self.judge_target,
-            "judge_source": self.judge_source,
-        }
-        self.phases = (
-            Phase("generators", ("to_target", "to_source"), self.generator_losses),
-            Phase("judges", ("judge_target", "judge_source"), self.judge_losses),
-        )
+        self.nets = {"to_target": self.to_target, "to_source": self.to_source}
+        self.phases: tuple[Phase, ...] = (Phase("generators", self.averaged, self.generator_losses),)
+        if config.adversarial_weight > 0:
+            self.nets |= {"judge_target": self.judge_target, "judge_source": self.judge_source}
+            self.phases += (Phase("judges", ("judge_target", "judge_source"), self.judge_losses),)
         self.pools = {"target": ReplayPool(config.pool_size), "source": ReplayPool(config.pool_size)}
 
     def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
@@ -98,9 +101,7 @@ class CycleGan:
     def generator_losses(self, images: Translated) -> Terms:
         """Fool both judges, come back, and leave alone what is already there."""
         cycle = self.config.cycle_weight
-        terms = {
-            "adversarial_target": least_squares(self.judge_target(self._shown(images.fake_target)), real=True),
-            "adversarial_source": least_squares(self.judge_source(self._shown(images.fake_source)), real=True),
+        terms = self._likeness(images) | {
             "cycle_source": cycle * l1_loss(images.cycled_source, images.source),
             "cycle_target": cycle * l1_loss(images.cycled_target, images.target),
         }
@@ -108,12 +109,33 @@ class CycleGan:
             weight = cycle * self.config.identity_weight
             terms["identity_target"] = weight * l1_loss(self.to_target(images.target), images.target)
             terms["identity_source"] = weight * l1_loss(self.to_source(images.source), images.source)
-        if self.config.penalty_weight > 0:
+        return terms | self._roughness(images)
+
+    def _likeness(self, images: Translated) -> Terms:
+        """How far fakes are from real images: to the judges, and in the distribution of their colours."""
+        terms = {}
+        if (weight := self.config.adversarial_weight) > 0:
+            for site, judge, fake in (
+                ("target", self.judge_target, images.fake_target),
+                ("source", self.judge_source, images.fake_source),
+            ):
+                terms[f"adversarial_{site}"] = weight * least_squares(judge(self._shown(fake)), real=True)
+        if (weight := self.config.transport_weight) > 0:
+            for site, fake, real in (
+                ("target", images.fake_target, images.target),
+                ("source", images.fake_source, images.source),
+            ):
+                terms[f"transport_{site}"] = weight * sliced_wasserstein(_colours(fake), _colours(real))
+        return terms
+
+    def _roughness(self, images: Translated) -> Terms:
+        """How rough the colour maps are, of generators that have one."""
+        terms = {}
+        if (weight := self.config.penalty_weight) > 0:
             for net, seen in (("to_target", images.source), ("to_source", images.target)):
                 generator = self.nets[net]
                 if isinstance(generator, ColourGenerator):
-                    roughness = generator.penalty(generator.summarize(seen))
-                    terms[f"roughness_{net}"] = self.config.penalty_weight * roughness
+                    terms[f"roughness_{net}"] = weight * generator.penalty(generator.summarize(seen))
         return terms
 
     def judge_losses(self, images: Translated) -> Terms:
@@ -141,3 +163,8 @@ class CycleGan:
         for site, pool in self.pools.items():
             prefix = f"{site}/"
             pool.load_state_dict({k[len(prefix) :]: t for k, t in state.items() if k.startswith(prefix)})
+
+
+def _colours(images: Tensor) -> Tensor:
+    """Return the pixels of float[B, 3, H, W] as float[B * H * W, 3]."""
+    return images.permute(0, 2, 3, 1).flatten(0, 2)

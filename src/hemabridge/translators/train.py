@@ -54,7 +54,7 @@ def train_translator(
     described = config.model_dump(mode="json")
     training = Training(
         objective=model,
-        batches=UnpairedBatches(source.images, target.images, config.crop_px, config.batch_size, seed),
+        batches=UnpairedBatches(source.images, target.images, config.crop_px, config.batch_size, seed, config.stride),
         schedules=dict.fromkeys(model.nets, schedule),
         loop=loop,
         averaged=model.averaged,
