@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.augmentation import dihedral, shift
+from hemabridge.data.looks import LooksConfig, random_looks
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.training.objective import Batch
 
@@ -22,6 +23,7 @@ class LabelledBatches:
         labels: int64[N], 0 .. classes - 1.
         balanced: whether each epoch of N images holds each class equally often.
         shift_px: augmentation moves an image by up to so many pixels, beside turning and mirroring it.
+        looks: if given, augmentation is a random look and place instead.
     """
 
     images: UInt8Images
@@ -31,18 +33,24 @@ class LabelledBatches:
     balanced: bool
     shift_px: int
     seed: int
+    looks: LooksConfig | None = None
 
     def __call__(self, images: int) -> Iterator[Batch]:
         """Yield the batches after `images` images, without end."""
         while True:
             numbers = self._numbers(images)
             rng = np.random.default_rng((self.seed, images))
-            augmented = dihedral(shift(self.images[numbers], self.shift_px, rng), rng)
+            augmented = self._augmented(self.images[numbers], rng)
             yield {
                 "images": torch.from_numpy(np.ascontiguousarray(self.preprocessing.normalize(augmented))),
                 "labels": torch.from_numpy(self.labels[numbers]),
             }
             images += self.batch_size
+
+    def _augmented(self, images: UInt8Images, rng: np.random.Generator) -> UInt8Images:
+        if self.looks is not None:
+            return random_looks(images, self.looks, rng)
+        return dihedral(shift(images, self.shift_px, rng), rng)
 
     def _numbers(self, images: int) -> NDArray[np.int64]:
         places = np.arange(images, images + self.batch_size)

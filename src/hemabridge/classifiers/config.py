@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from hemabridge.classifiers.preprocessing import Channels
+from hemabridge.data.looks import LooksConfig
 
 
 def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
@@ -35,7 +36,9 @@ def _lengths(so_far: dict[str, Any]) -> dict[str, int]:
 
 
 class ClassifierConfig(BaseModel):
-    """A classifier and its training: any timm model, 1cycle, Adam with decoupled weight decay, no colour augmentation.
+    """A classifier and its training: any timm model, 1cycle, Adam with decoupled weight decay.
+
+    As in the paper, augmentation changes no colour unless `looks` asks for it.
 
     `epochs` and `frozen_epochs` have one default for random and one for pretrained weights.
     """
@@ -66,6 +69,10 @@ class ClassifierConfig(BaseModel):
     weight_decay: float = Field(0.01, ge=0)
     balanced: bool = Field(True, description="whether each class is seen equally often")
     shift_px: int = Field(3, ge=0, description="random shift of at most so many pixels of the network's input")
+
+    looks: LooksConfig | None = Field(
+        None, description="train on random looks of the cells, for a classifier that depends less on one hospital's"
+    )
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:

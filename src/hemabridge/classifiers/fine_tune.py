@@ -53,8 +53,8 @@ def fine_tune(
 ) -> Path:
     """Train, or go on training, a classifier of `cells.classes`; return its last snapshot.
 
-    Augmentation turns, mirrors and shifts; it changes no colour, as in the paper. `folder/lr_range_test.json` keeps
-    what the learning-rate range test saw.
+    Augmentation turns, mirrors and shifts; it changes no colour, as in the paper, unless `config.looks` asks.
+    `folder/lr_range_test.json` keeps what the learning-rate range test saw.
 
     Args:
         config: what to train, and how.
@@ -104,6 +104,7 @@ def _batches(config: ClassifierConfig, cells: CellSet, preprocessing: Preprocess
         balanced=config.balanced,
         shift_px=config.shift_px,
         seed=seed,
+        looks=config.looks,
     )
 
 

@@ -1,0 +1,162 @@
+"""Several classifiers and several re-stainings that agree on one answer; chosen and fitted without labels."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hemabridge.classifiers.protocol import Classifier, Probabilities
+from hemabridge.data.cells import CellSet
+from hemabridge.errors import InputError
+from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer
+
+LARGEST_FIT = 300
+"""So many target images are measured: more change nothing but the time."""
+
+Refit = Callable[[UInt8Images], Standardizer]
+
+
+class AgreementConfig(BaseModel):
+    """Which re-stainings take part, and how they are fitted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    restainings: tuple[str, ...] = Field(
+        ("linear-ot", "sliced-ot", "macenko", "vahadane"), min_length=1, description="normalizers of the catalog"
+    )
+    doubt: float | None = Field(
+        0.03,
+        ge=0,
+        description="a re-staining takes part if the classifiers are, in the mean over cells, at most so much less "
+        "sure of it than of the one they are surest of; without a bound all take part",
+    )
+    mixing_rounds: int = Field(
+        2, ge=0, description="times that the target's images are drawn in the class mix that the source seems to have"
+    )
+
+    @field_validator("restainings")
+    @classmethod
+    def _check_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names) or not set(names) <= NORMALIZERS.keys():
+            raise ValueError(f"expected different normalizers out of {', '.join(NORMALIZERS)}, got {', '.join(names)}")
+        return names
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """The mean answer of all classifiers on all re-stainings that take part: itself a classifier of the source.
+
+    Attributes:
+        sureness: for each re-staining that was tried, the classifiers' mean largest probability, 0..1.
+        class_mix: float64[C], the share of each class that the source seems to have.
+    """
+
+    name: str
+    classifiers: tuple[Classifier, ...]
+    standardizers: Mapping[str, Standardizer]
+    sureness: Mapping[str, float] = field(default_factory=dict)
+    class_mix: NDArray[np.float64] | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities."""
+        return self.classifiers[0].classes
+
+    def views(self, images: UInt8Images) -> UInt8Images:
+        """Return the re-stainings of uint8[N, S, S, 3], uint8[V, N, S, S, 3], in the order of `standardizers`."""
+        return np.stack([standardizer.standardize(images) for standardizer in self.standardizers.values()])
+
+    def probabilities(self, images: UInt8Images) -> Probabilities:
+        """Return float32[N, C] for square RGB images of the source, uint8[N, S, S, 3]."""
+        answers = [
+            mean_answer(self.classifiers, standardizer.standardize(images))
+            for standardizer in self.standardizers.values()
+        ]
+        return _mean(answers)
+
+
+def mean_answer(classifiers: Sequence[Classifier], images: UInt8Images) -> Probabilities:
+    """Return the mean over classifiers, and over each image and its mirror images, of float32[N, C] probabilities.
+
+    A smear has no up and no left: the image, its two mirror images and its transpose are the same cell.
+    """
+    turned = (images, images[:, :, ::-1], images[:, ::-1], images.swapaxes(1, 2))
+    return _mean([classifier.probabilities(view) for classifier in classifiers for view in turned])
+
+
+def agree(
+    config: AgreementConfig,
+    classifiers: Sequence[Classifier],
+    source: UInt8Images,
+    target: CellSet,
+    *,
+    trained: Mapping[str, Standardizer] | None = None,
+    seed: int,
+    name: str = "agreement",
+) -> Agreement:
+    """Fit the re-stainings, leave out those that the classifiers doubt, and draw the target in the source's class mix.
+
+    A normalizer that matches distributions turns cells into those of the target's commonest class if the sites have
+    different mixes of classes. So the target's images are drawn in the mix that the agreeing classifiers see in the
+    source, and the normalizers are fitted again.
+
+    Args:
+        config: see there.
+        classifiers: of the target site; with the same classes.
+        source: unlabelled images, uint8[N, S, S, 3].
+        target: labelled cells that the classifiers were trained on.
+        trained: translators, which take part as they are.
+        seed: of the draws of target images.
+        name: its name in tables.
+
+    Raises:
+        InputError: no classifiers, or they have different classes.
+    """
+    if not classifiers or len({classifier.classes for classifier in classifiers}) != 1:
+        raise InputError("expected at least one classifier, all of the same classes; align them first")
+    rng = np.random.default_rng(seed)
+    known = dict(trained or {})
+
+    def fitted(names: Sequence[str], images: UInt8Images) -> dict[str, Standardizer]:
+        return {n: known[n] if n in known else fit_normalizer(n, source, images) for n in names}
+
+    found = fitted((*config.restainings, *known), _drawn(target, None, rng))
+    answers = {n: mean_answer(classifiers, standardizer.standardize(source)) for n, standardizer in found.items()}
+    sureness = {n: float(answer.max(axis=1).mean()) for n, answer in answers.items()}
+    kept = surest(sureness, config.doubt)
+    mix = _mean([answers[n] for n in kept]).mean(axis=0, dtype=np.float64)
+    found = {n: found[n] for n in kept}
+    for _ in range(config.mixing_rounds):
+        found = fitted(kept, _drawn(target, mix, rng))
+        agreed = Agreement(name, tuple(classifiers), found)
+        mix = agreed.probabilities(source).mean(axis=0, dtype=np.float64)
+    return Agreement(name, tuple(classifiers), found, sureness, mix)
+
+
+def surest(sureness: Mapping[str, float], doubt: float | None) -> tuple[str, ...]:
+    """Return the names whose sureness is at most `doubt` below the largest, in their order."""
+    least = -1.0 if doubt is None else max(sureness.values()) - doubt
+    return tuple(name for name, sure in sureness.items() if sure >= least)
+
+
+def _drawn(target: CellSet, mix: NDArray[np.float64] | None, rng: np.random.Generator) -> UInt8Images:
+    """Return up to `LARGEST_FIT` images of the target: each class as often, or in the given mix."""
+    classes = len(target.classes)
+    shares = np.full(classes, 1.0 / classes) if mix is None else mix
+    counts = np.maximum(1, np.rint(shares * min(LARGEST_FIT, len(target)))).astype(int)
+    members = [np.flatnonzero(target.labels == label) for label in range(classes)]
+    chosen = [
+        rng.choice(own, count, replace=count > len(own))
+        for own, count in zip(members, counts.tolist(), strict=True)
+        if len(own)
+    ]
+    drawn: UInt8Images = target.images[np.concatenate(chosen)]
+    return drawn
+
+
+def _mean(answers: Sequence[Probabilities]) -> Probabilities:
+    mean: Probabilities = np.stack(answers).mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean

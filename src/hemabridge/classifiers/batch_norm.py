@@ -1,0 +1,35 @@
+"""Batch normalization measured anew: the classifier's own statistics on the images that it is to judge."""
+
+import copy
+
+import torch
+from torch import nn
+
+from hemabridge.classifiers.classifier import BATCH_SIZE, NetworkClassifier
+from hemabridge.errors import InputError
+from hemabridge.imaging.standardizer import UInt8Images
+
+
+@torch.no_grad()
+def with_statistics_of(classifier: NetworkClassifier, images: UInt8Images) -> NetworkClassifier:
+    """Return a copy whose batch norm has mean and variance of these images, uint8[N, S, S, 3]; no label is used.
+
+    AdaBN (Li et al. 2018, doi:10.1016/j.patcog.2018.03.005): all batches weigh alike. Helps where nothing else was done
+    against a change of look; may harm images that are re-stained well.
+
+    Raises:
+        InputError: fewer than two images, or a network without batch norm.
+    """
+    network = copy.deepcopy(classifier.network)
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if len(images) < 2 or not norms:
+        raise InputError(f"expected two images and a network with batch norm, got {len(images)} and {len(norms)} such")
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    batches = max(1, len(images) // BATCH_SIZE)
+    for start in range(batches):
+        batch = classifier.preprocessing(images[start::batches])
+        network(torch.from_numpy(batch))
+    return NetworkClassifier(network, classifier.preprocessing, classifier.classes, classifier.name)

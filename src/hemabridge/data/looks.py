@@ -1,0 +1,127 @@
+"""Random looks: the same cells as some other hospital's stain, lamp, lens and camera might have shown them.
+
+A classifier that is trained on many looks of its own site's cells depends less on any one of them (domain
+randomization, Tobin et al. 2017, doi:10.1109/IROS.2017.8202133; stain augmentation, Tellez et al. 2019,
+doi:10.1016/j.media.2019.101544). Nothing is measured at the other hospital: the ranges are the same for every site.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.ndimage import affine_transform, gaussian_filter1d
+
+from hemabridge.imaging.standardizer import UInt8Images
+
+Float = NDArray[np.float32]
+
+_DARKEST = 0.01
+_GLASS_SHARE = 0.08
+
+
+class LooksConfig(BaseModel):
+    """How far looks differ from the original.
+
+    At `stain` = 1 the densities of the dyes differ by about a quarter, one camera channel sees 15 % of another, and the
+    empty glass may have any tint from white to a deep colour. 0 leaves colours as they are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stain: float = Field(0.25, ge=0, le=2, description="strength of the changes of stain, lamp and camera; 0 for none")
+    blur: float = Field(
+        0.023, ge=0, le=0.1, description="largest standard deviation of the blur, as a share of the image's side"
+    )
+    blurred: float = Field(0.7, ge=0, le=1, description="share of the images that are blurred")
+    noise: float = Field(0.025, ge=0, le=0.2, description="largest standard deviation of the noise; white is 1")
+    zoom: float = Field(0.15, ge=0, le=0.5, description="standard deviation of the natural logarithm of the size")
+
+
+def random_looks(images: UInt8Images, config: LooksConfig, rng: np.random.Generator) -> UInt8Images:
+    """Return each image in a random look and size, turned at random: uint8[N, S, S, 3] for uint8[N, S, S, 3]."""
+    light = images.astype(np.float32) / np.float32(255.0)
+    if config.stain > 0:
+        light = _restained(light, config.stain, rng)
+    light = _photographed(light, config, rng)
+    looks: UInt8Images = np.rint(_placed(light, config.zoom, rng) * 255.0).astype(np.uint8)
+    return looks
+
+
+def _restained(light: Float, strength: float, rng: np.random.Generator) -> Float:
+    """Change optical densities above empty glass, then the glass, then the camera's saturation."""
+    count = len(light)
+    density = -np.log(np.maximum(light, np.float32(_DARKEST)))
+    density -= _densities_of_glass(density)
+    mixing = np.eye(3) + 0.15 * strength * rng.standard_normal((count, 3, 3))
+    gain = np.exp(_drawn(rng, 0.25 * strength, count, 1) + _drawn(rng, 0.2 * strength, count, 3))
+    mixing = (mixing * gain[:, :, None]).astype(np.float32)
+    density = (density.reshape(count, -1, 3) @ mixing.transpose(0, 2, 1)).reshape(density.shape)
+    curve = np.exp(_drawn(rng, 0.2 * strength, count, 1) + _drawn(rng, 0.1 * strength, count, 3))[:, None, None, :]
+    above, below = np.maximum(density, 1e-4), np.minimum(density, 0.0)
+    density = np.exp(curve.astype(np.float32) * np.log(above)) + below
+    glass = _glass(strength, count, rng)
+    seen = np.exp(-density) * glass
+    flare = rng.uniform(0.0, 0.08 * strength, (count, 1, 1, 1)).astype(np.float32)
+    seen = seen * (1.0 - flare) + flare * glass
+    grey = seen.mean(axis=3, keepdims=True)
+    saturation = np.exp(_drawn(rng, 0.25 * strength, count, 1)).astype(np.float32)[:, None, None, :]
+    developed: Float = grey + (seen - grey) * saturation
+    return developed
+
+
+def _glass(strength: float, count: int, rng: np.random.Generator) -> Float:
+    """Return the colour of empty glass, float32[N, 1, 1, 3]: mostly a slight tint, at times one channel much darker."""
+    dark = rng.uniform(0.0, 0.35 * strength, (count, 1))
+    tint = rng.uniform(0.0, 0.25 * strength, (count, 3)) * (rng.random((count, 1)) < 0.7)
+    deep = np.eye(3)[rng.integers(3, size=count)] * rng.uniform(0.0, 0.6 * strength, (count, 1))
+    deep *= rng.random((count, 1)) < 0.3
+    colour: Float = np.exp(-(dark + tint + deep)).astype(np.float32)[:, None, None, :]
+    return colour
+
+
+def _photographed(light: Float, config: LooksConfig, rng: np.random.Generator) -> Float:
+    """Shade, blur and add noise; values are cut to 0..1."""
+    count, side = light.shape[:2]
+    ramp = np.linspace(-0.5, 0.5, side, dtype=np.float32)
+    down, right = (0.1 * config.stain * rng.standard_normal((2, count, 1, 1, 1))).astype(np.float32)
+    light = light * (1.0 + down * ramp[None, :, None, None] + right * ramp[None, None, :, None])
+    sigmas = rng.uniform(0.0, config.blur * side, count) * (rng.random(count) < config.blurred)
+    for image, sigma in zip(light, sigmas.tolist(), strict=True):
+        if sigma > 0.15:  # below, a blur cannot be seen
+            for axis in (0, 1):
+                image[:] = gaussian_filter1d(image, sigma, axis=axis, mode="nearest", truncate=3.0)
+    noise = rng.uniform(0.0, config.noise, (count, 1, 1, 1)).astype(np.float32)
+    light += noise * rng.standard_normal(light.shape, dtype=np.float32)
+    return np.clip(light, 0.0, 1.0)
+
+
+def _placed(light: Float, zoom: float, rng: np.random.Generator) -> Float:
+    """Turn, mirror, resize and move each image a little about its centre; what comes from outside is mirrored in."""
+    count, side = light.shape[:2]
+    angles = rng.uniform(0.0, 2.0 * np.pi, (count,))
+    sizes: NDArray[np.float64] = np.exp(zoom * np.clip(rng.standard_normal((count,)), -2.0, 2.0))
+    mirrored = 1.0 - 2.0 * (rng.random((count,)) < 0.5)
+    moves = 0.025 * side * rng.standard_normal((count, 2))
+    out = np.empty_like(light)
+    centre = np.full(2, (side - 1) / 2.0)
+    for index in range(count):
+        cosine, sine = np.cos(angles[index]), np.sin(angles[index])
+        turn = sizes[index] * np.array([[cosine * mirrored[index], -sine], [sine * mirrored[index], cosine]])
+        offset = centre + moves[index] - turn @ centre
+        for channel in range(3):
+            affine_transform(
+                light[index, :, :, channel], turn, offset, output=out[index, :, :, channel], order=1, mode="mirror"
+            )
+    return out
+
+
+def _densities_of_glass(density: Float) -> Float:
+    """Return the density that few pixels are below, float32[N, 1, 1, 3]; every other pixel is enough to tell."""
+    some = density[:, ::2, ::2].reshape(len(density), -1, 3)
+    place = int(_GLASS_SHARE * (some.shape[1] - 1))
+    glass: Float = np.partition(some, place, axis=1)[:, place][:, None, None, :]
+    return glass
+
+
+def _drawn(rng: np.random.Generator, deviation: float, count: int, channels: int) -> NDArray[np.float64]:
+    drawn: NDArray[np.float64] = deviation * rng.standard_normal((count, channels))
+    return drawn

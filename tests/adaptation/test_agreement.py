@@ -1,0 +1,104 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from hemabridge.adaptation.agreement import Agreement, AgreementConfig, agree, mean_answer, surest
+from hemabridge.data.cells import CellSet
+from hemabridge.errors import InputError
+from hemabridge.normalizers.catalog import fit_normalizer
+
+
+@dataclass(frozen=True)
+class ByBrightness:
+    """Sure of class 1 in proportion to the mean of an image's upper left quarter."""
+
+    name: str = "by brightness"
+    classes: tuple[str, ...] = ("dark", "bright")
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        half = images.shape[1] // 2
+        bright = images[:, :half, :half].mean(axis=(1, 2, 3)) / 255.0
+        return np.stack([1.0 - bright, bright], axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Inverted:
+    def standardize(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return 255 - images
+
+
+@dataclass(frozen=True)
+class Gray:
+    """Makes any image one that nobody can be sure of."""
+
+    def standardize(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.full_like(images, 128)
+
+
+def cells(dark: int, bright: int, seed: int = 0) -> CellSet:
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([0, 1], [dark, bright])
+    images = rng.integers(0, 60, (dark + bright, 8, 8, 3)) + 180 * labels[:, None, None, None]
+    names = tuple(map(str, range(dark + bright)))
+    return CellSet(images.astype(np.uint8), labels, ("dark", "bright"), names, names, 8)
+
+
+def test_the_answer_is_the_mean_over_classifiers_restainings_and_mirror_images() -> None:
+    image = np.zeros((1, 4, 4, 3), dtype=np.uint8)
+    image[0, :2, :2] = 255  # white upper left quarter: each mirror image moves it, the transpose does not
+    np.testing.assert_allclose(mean_answer([ByBrightness()], image), [[0.5, 0.5]])
+    agreed = Agreement("both", (ByBrightness(),), {"as is": Gray(), "inverted": Inverted()})
+    np.testing.assert_allclose(agreed.probabilities(np.zeros((2, 4, 4, 3), np.uint8)), [[0.249, 0.751]] * 2, atol=1e-3)
+    assert agreed.views(image).shape == (2, 1, 4, 4, 3)
+    assert agreed.classes == ("dark", "bright")
+
+
+def test_a_restaining_that_leaves_the_classifiers_unsure_takes_no_part() -> None:
+    target, source = cells(20, 20), cells(20, 20, seed=1)
+    config = AgreementConfig(restainings=("white-point",), doubt=0.1, mixing_rounds=0)
+    agreed = agree(config, [ByBrightness()], source.images, target, trained={"gray": Gray()}, seed=0)
+    assert list(agreed.standardizers) == ["white-point"]
+    assert agreed.sureness["gray"] == pytest.approx(0.502, abs=1e-3)
+    assert agreed.sureness["white-point"] > 0.6
+    everyone = config.model_copy(update={"doubt": None})
+    both = agree(everyone, [ByBrightness()], source.images, target, trained={"gray": Gray()}, seed=0)
+    assert list(both.standardizers) == ["white-point", "gray"]
+
+
+def test_surest_keeps_the_order_and_those_within_the_bound() -> None:
+    assert surest({"a": 0.7, "b": 0.9, "c": 0.88}, 0.03) == ("b", "c")
+    assert surest({"a": 0.7, "b": 0.9}, None) == ("a", "b")
+
+
+def test_drawing_the_target_in_the_sources_mix_keeps_rare_classes_rare() -> None:
+    # Both sites look alike, so the right re-staining changes nothing; matching to equal shares brightens dark cells.
+    target, source = cells(60, 60), cells(90, 10, seed=1)
+    balanced = fit_normalizer("histogram", source.images, target.images).standardize(source.images)
+    config = AgreementConfig(restainings=("histogram",), mixing_rounds=3)
+    agreed = agree(config, [ByBrightness()], source.images, target, seed=0)
+    assert agreed.class_mix is not None
+    assert agreed.class_mix[0] > 0.6
+    change, naive = (
+        np.abs(restained.astype(int) - source.images).mean() for restained in (agreed.views(source.images)[0], balanced)
+    )
+    assert change < 0.7 * naive
+
+
+def test_the_same_seed_gives_the_same_agreement() -> None:
+    target, source = cells(30, 30), cells(20, 10, seed=1)
+    first, again = (
+        agree(AgreementConfig(), [ByBrightness()], source.images, target, seed=3).probabilities(source.images)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, again)
+
+
+def test_classifiers_of_other_classes_and_unknown_names_are_refused() -> None:
+    target = cells(4, 4)
+    with pytest.raises(InputError, match="all of the same classes"):
+        agree(AgreementConfig(), [ByBrightness(), ByBrightness(classes=("a", "b"))], target.images, target, seed=0)
+    with pytest.raises(ValidationError, match="expected different normalizers out of"):
+        AgreementConfig(restainings=("linear-oat",))

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter
+
+from hemabridge.data.looks import LooksConfig, random_looks
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+
+STILL = LooksConfig(stain=0.0, blur=0.0, noise=0.0, zoom=0.0)
+
+
+@pytest.fixture(scope="module")
+def cells() -> NDArray[np.uint8]:
+    return simulate_cells(("neutrophil", "eosinophil"), 8, HOSPITALS["clinic-like"], 0, 32)[0]
+
+
+def test_looks_keep_shape_and_leave_the_images_alone(cells: NDArray[np.uint8]) -> None:
+    before = cells.copy()
+    looks = random_looks(cells, LooksConfig(), np.random.default_rng(0))
+    assert looks.shape == cells.shape
+    assert looks.dtype == np.uint8
+    np.testing.assert_array_equal(cells, before)
+
+
+def test_looks_depend_on_the_random_generator_alone(cells: NDArray[np.uint8]) -> None:
+    one, same, other = (random_looks(cells, LooksConfig(), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_without_any_change_a_flat_image_stays_as_it_is() -> None:
+    flat = np.full((4, 16, 16, 3), (200, 120, 60), dtype=np.uint8)
+    np.testing.assert_array_equal(random_looks(flat, STILL, np.random.default_rng(0)), flat)
+
+
+def test_only_the_stain_changes_colours_of_a_flat_image() -> None:
+    flat = np.full((32, 16, 16, 3), (200, 120, 60), dtype=np.uint8)
+    moved = random_looks(flat, STILL.model_copy(update={"zoom": 0.3, "blur": 0.05}), np.random.default_rng(0))
+    np.testing.assert_array_equal(moved, flat)
+    stained = random_looks(flat, STILL.model_copy(update={"stain": 0.25}), np.random.default_rng(0))
+    assert (np.abs(stained.astype(int) - flat).max(axis=(1, 2, 3)) > 3).mean() > 0.9
+
+
+def test_a_stronger_stain_moves_the_mean_colour_further(cells: NDArray[np.uint8]) -> None:
+    means = cells.mean(axis=(1, 2))
+    moved = [
+        np.abs(
+            random_looks(cells, STILL.model_copy(update={"stain": stain}), np.random.default_rng(3)).mean(axis=(1, 2))
+            - means
+        ).mean()
+        for stain in (0.0, 0.25, 1.0)
+    ]
+    assert moved[0] < 2.0 < 2.0 * moved[1] < moved[2]
+
+
+def test_blur_is_gaussian_and_within_its_bound() -> None:
+    point = np.zeros((1, 33, 33, 3), dtype=np.uint8)
+    point[0, 16, 16] = 255
+    config = STILL.model_copy(update={"blur": 0.05, "blurred": 1.0})
+    sharpest = gaussian_filter(np.float32(point[0, :, :, 0]), 0.05 * 33, mode="nearest").max()
+    for seed in range(8):
+        # The brightest pixel of a turned point stays where it was or next to it; a wider blur would be darker.
+        brightest = random_looks(point, config, np.random.default_rng(seed))[0, 14:19, 14:19].max()
+        assert brightest >= np.floor(0.5 * sharpest)
+
+
+@pytest.mark.parametrize("field", ["stain", "blur", "noise", "zoom", "blurred"])
+def test_negative_settings_are_refused(field: str) -> None:
+    with pytest.raises(ValidationError, match=field):
+        LooksConfig.model_validate({field: -0.1})
