@@ -1,6 +1,6 @@
 """Several classifiers and several re-stainings that agree on one answer; chosen and fitted without labels."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,9 +14,7 @@ from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer
 
 LARGEST_FIT = 300
-"""So many target images are measured: more change nothing but the time."""
-
-Refit = Callable[[UInt8Images], Standardizer]
+"""So many images of a site are measured: more change nothing but the time."""
 
 
 class AgreementConfig(BaseModel):
@@ -118,6 +116,8 @@ def agree(
     if not classifiers or len({classifier.classes for classifier in classifiers}) != 1:
         raise InputError("expected at least one classifier, all of the same classes; align them first")
     rng = np.random.default_rng(seed)
+    if len(source) > LARGEST_FIT:
+        source = source[rng.choice(len(source), LARGEST_FIT, replace=False)]
     known = dict(trained or {})
 
     def fitted(names: Sequence[str], images: UInt8Images) -> dict[str, Standardizer]:

@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from hemabridge.adaptation.agreement import AgreementConfig
+from hemabridge.classifiers.both_sites import BothSitesConfig
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import ExternalConfig
 from hemabridge.errors import RecipeError
@@ -106,6 +108,18 @@ class AgainRecipe(BaseModel):
     )
 
 
+class AgreementRecipe(AgreementConfig):
+    """Classifiers and re-stainings that agree on one answer; what labels of the source would add to it."""
+
+    translator: bool = Field(True, description="whether the study's translator takes part, with its last tested epoch")
+    self_training_rounds: int = Field(0, ge=0, description="rounds of learning from the agreeing answers themselves")
+    sure: float = Field(0.6, ge=0, lt=1, description="self-training learns from answers above this probability")
+    few_labels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="how many labelled cells of the source to learn from, in runs of their own"
+    )
+    both_sites: BothSitesConfig = BothSitesConfig()
+
+
 class TranslatorRecipe(BaseModel):
     """`hemabridge train` of a translator."""
 
@@ -183,6 +197,10 @@ class StudyRecipe(BaseModel):
     classifiers: tuple[ClassifierRecipe, ...] = Field(min_length=1)
     again: AgainRecipe | None = Field(
         AgainRecipe(), description="the second fine-tuning; leave it out with again = false"
+    )
+
+    agreement: AgreementRecipe | None = Field(
+        None, description="one more answer, on which all classifiers and several re-stainings agree"
     )
 
     @field_validator("again", mode="before")

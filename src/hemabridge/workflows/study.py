@@ -18,6 +18,7 @@ from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.errors import RecipeError
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.results import StudyResults
+from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.files import atomic_write, write_image
 from hemabridge.normalizers.catalog import fit_normalizer
 from hemabridge.progress import Progress, prefixed, silent
@@ -29,7 +30,8 @@ from hemabridge.training.stopping import hold_folder
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
+from hemabridge.workflows.agreeing import AgreementStudy
+from hemabridge.workflows.recipe import AgreementRecipe, ClassifierRecipe, StudyRecipe
 from hemabridge.workflows.restained import Restained, read_restained, restain, restain_back
 from hemabridge.workflows.run_folder import describe_run, versions
 from hemabridge.workflows.sites import prepare_site, read_site, refuse_shared_files, shared_classes
@@ -90,16 +92,56 @@ class Study:
         predictions = [p for name, classifier in classifiers.items() for p in self._test(name, classifier, restained)]
         if self.recipe.again is not None:
             predictions += [p for wish in self.recipe.classifiers for p in self._again(wish, restained)]
-        return self._report(predictions, restained)
+        seen = {(r.method, r.snapshot_name): r.seen for r in restained}
+        if self.recipe.agreement is not None:
+            agreement = self._agreement(self.recipe.agreement, classifiers, restained)
+            agreed = agreement.run(self.stages, self.fabric, self.progress)
+            seen |= {(p.images, None): agreement.files_seen for p in agreed if p.images != ORIGINAL}
+            predictions += agreed
+        return self._report(predictions, restained, seen)
 
-    def _report(self, predictions: Sequence[Predictions], restained: Sequence[Restained]) -> StudyResults:
+    def _agreement(
+        self, wish: AgreementRecipe, classifiers: Mapping[str, Classifier], restained: Sequence[Restained]
+    ) -> AgreementStudy:
+        size_px, last = self.recipe.size_px, restained[-1].snapshot
+        trained = [f"classifiers/{folder_name(w.name)}" for w in self.recipe.classifiers if w.train is not None]
+        return AgreementStudy(
+            recipe=wish,
+            seed=self.recipe.seed,
+            sites=(self.source.name, self.target.name),
+            classifiers=classifiers,
+            snapshots={name: list_snapshots(self.out / name)[-1].path for name in trained},
+            translator=NeuralStandardizer.from_snapshot(last.path) if last is not None and wish.translator else None,
+            target=self.cells(TARGET, ("train",), size_px),
+            seen=self.cells(SOURCE, self._seen_parts(), size_px),
+            labelled=self.cells(SOURCE, ("train",), size_px),
+            home=self.cells(TARGET, ("test",), size_px),
+            test=self.cells(SOURCE, ("test",), size_px),
+            inputs={
+                "classifiers": [w.model_dump(mode="json") for w in self.recipe.classifiers],
+                "trained": [self.stages.key(name) for name in trained],
+                "translator": self.stages.key("translator"),
+                "tested_epochs": self.recipe.tested_epochs,
+                "source": self.source.described(),
+                "order": self.source.listed(),
+                "mode": self.recipe.mode,
+                "size_px": size_px,
+            },
+        )
+
+    def _report(
+        self,
+        predictions: Sequence[Predictions],
+        restained: Sequence[Restained],
+        seen: Mapping[tuple[str, str | None], frozenset[str]],
+    ) -> StudyResults:
         size_px = self.recipe.size_px
         test, home = self.cells(SOURCE, ("test",), size_px), self.cells(TARGET, ("test",), size_px)
         truth = self._truth(test)
         facts = study_facts(self.recipe, self.source, self.target, restained)
         facts |= structure_facts(test, restained)
         facts |= {f"seconds, {name}": seconds for name, seconds in self.stages.seconds().items()}
-        results = collect(self.recipe, self.classes, predictions, test, restained, truth, facts | versions())
+        results = collect(self.recipe, self.classes, predictions, test, restained, truth, facts | versions(), seen)
         write_predictions(predictions, self.classes, self.out / "predictions.csv")
         with atomic_write(self.out / "results.json") as temporary:
             temporary.write_text(results.to_json(), encoding="utf-8")

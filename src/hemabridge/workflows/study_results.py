@@ -34,9 +34,12 @@ def collect(
     restained: Sequence[Restained],
     truth: CellSet | None,
     facts: Mapping[str, Any],
+    seen: Mapping[tuple[str, str | None], frozenset[str]],
 ) -> StudyResults:
-    """Score all predictions, test each re-staining against the originals, and measure closeness to a truth."""
-    seen = {(r.method, r.snapshot_name): r.seen for r in restained}
+    """Score all predictions, test each re-staining against the originals, and measure closeness to a truth.
+
+    `seen` holds the hashes of the files that each re-staining, by method and snapshot, was trained or fitted on.
+    """
     rows = [
         make_row(
             p,

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from hemabridge.errors import RecipeError
+from hemabridge.evaluation.results import StudyResults
+from hemabridge.training.devices import start_fabric
+from hemabridge.workflows.recipe import StudyRecipe, expect_kind, read_recipe
+from hemabridge.workflows.study import study
+
+LEARNER = '{name = "Learner", train = {architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}}'
+CHANGES = (
+    "again=false",
+    "normalizers=[]",
+    "tested_epochs=[2]",
+    f"classifiers=[{LEARNER}]",
+    'agreement={restainings = ["linear-ot"], mixing_rounds = 1, self_training_rounds = 1, sure = 0.0, '
+    "few_labels = [6], both_sites = {images = 16, batch_size = 8}}",
+)
+
+
+def run(recipe: Path, out: Path, *changes: str) -> tuple[StudyResults, list[str]]:
+    labels: list[str] = []
+    wish = expect_kind(read_recipe(recipe, changes), StudyRecipe)
+    results = study(wish, out, fabric=start_fabric("cpu"), progress=lambda label, done, total: labels.append(label))
+    return results, labels
+
+
+def test_agreeing_answers_stand_beside_the_others_and_are_not_worked_out_again(
+    small_study: Path, tmp_path: Path
+) -> None:
+    first, _ = run(small_study, tmp_path / "out", *CHANGES)
+    rows = [(r.site, r.images, r.labels_used, r.mode) for r in first.rows if r.classifier == "agreement"]
+    source, target = str(first.facts["source site"]), str(first.facts["target site"])
+    assert rows == [
+        (target, "original", 0, "none"),
+        (source, "original", 0, "none"),
+        (source, "agreement", 0, "strict"),
+        (source, "agreement, self-training 1", 0, "strict"),
+        (source, "original", 6, "none"),
+        (source, "agreement", 6, "strict"),
+    ]
+    paired = [(p.images, p.labels_used) for p in first.paired if p.classifier == "agreement"]
+    assert paired == [("agreement", 0), ("agreement, self-training 1", 0), ("agreement", 6)]
+    assert (tmp_path / "out" / "agreement" / "linear-ot.json").is_file()
+    again, labels = run(small_study, tmp_path / "out", *CHANGES)
+    assert again.rows == first.rows
+    assert "fitting re-stainings that agree" not in labels
+
+
+@pytest.mark.parametrize("bad", ["doubt=-1", 'restainings=["linear-oat"]', "few_labels=[0]", "sure=1.0"])
+def test_what_makes_no_sense_is_refused(small_study: Path, bad: str) -> None:
+    with pytest.raises(RecipeError, match=bad.partition("=")[0]):
+        read_recipe(small_study, [f"agreement.{bad}"])
