@@ -294,9 +294,14 @@ def test_the_paper_s_preset_is_the_reference_colorization() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ab", "gray-then-colour"])
-def test_colour_learnt_from_target_images_alone_brings_another_hospital_nearer(name: str, tmp_path: Path) -> None:
-    """After 15 s of training the colour difference to the truth is at most a third of what it was."""
+@pytest.mark.parametrize(("name", "epochs", "bar"), [("ab", 4, 1 / 3), ("gray-then-colour", 5, 1 / 2)])
+def test_colour_learnt_from_target_images_alone_brings_another_hospital_nearer(
+    name: str, epochs: int, bar: float, tmp_path: Path
+) -> None:
+    """After some 3000 images the colour difference to the truth is a share of what it was.
+
+    The grey must be learnt too, so gray-then-colour is given more images and a lower bar.
+    """
     classes = ("neutrophil", "eosinophil", "lymphocyte")
     shown, held = list_cells(classes, 20, 1), list_cells(classes, 8, 0)
     target, source = (
@@ -304,7 +309,7 @@ def test_colour_learnt_from_target_images_alone_brings_another_hospital_nearer(n
         for site, some in (("clinic-like", shown), ("yellow-field", held))
     )
     truth = rgb_to_lab(np.stack([render(cell, HOSPITALS["clinic-like"], 40, noise=False) for cell in held]))
-    backbone = UnetConfig(channels=12, levels=3, upsampling="resize")
+    backbone = ResnetUnetConfig(channels=8, blocks=(1, 1))
     judge = PatchDiscriminatorConfig(channels=8, layers=1)
     config = TranslatorConfig(
         model=ColorizationConfig(backbone=backbone, judge=judge)
@@ -315,7 +320,7 @@ def test_colour_learnt_from_target_images_alone_brings_another_hospital_nearer(n
         batch_size=8,
         learning_rate=1e-3,
         epoch_images=800,
-        constant_epochs=2,
+        constant_epochs=epochs - 2,
         decay_epochs=2,
         stepping="corrected",
         average_half_life_images=200,
@@ -326,4 +331,4 @@ def test_colour_learnt_from_target_images_alone_brings_another_hospital_nearer(n
     def difference(images: np.ndarray) -> float:
         return float(delta_e_2000(rgb_to_lab(images), truth).mean())
 
-    assert difference(restained) < difference(source) / 3
+    assert difference(restained) < bar * difference(source)
