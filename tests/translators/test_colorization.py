@@ -1,58 +1,23 @@
 import dataclasses
-import itertools
 import math
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from small_colorizers import MODELS, noise
 from torch import Tensor, nn
 from toy import cpu
 
-from hemabridge.data.cells import CellSet
-from hemabridge.data.simulate import HOSPITALS, list_cells, render
-from hemabridge.errors import ModelError
-from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
+from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.networks.lab import rgb_to_lab as tensor_to_lab
-from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
-from hemabridge.networks.unet import UnetConfig
-from hemabridge.networks.unet_resnet import ResnetUnetConfig
-from hemabridge.training.checkpoints import read_newest_checkpoint
 from hemabridge.training.engine import Engine, OptimizerConfig
-from hemabridge.training.loop import LoopConfig
-from hemabridge.training.objective import Batch
 from hemabridge.training.schedules import Constant
-from hemabridge.training.snapshots import list_snapshots
-from hemabridge.translators import train
-from hemabridge.translators.batches import UnpairedBatches, from_network, to_network
+from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.catalog import new_objective
 from hemabridge.translators.colorization import Colorization, GrayThenColor, recoloured
-from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
 from hemabridge.translators.colorization_judge import Painted
 from hemabridge.translators.colorization_nets import AB_RANGE, Colorizer
-from hemabridge.translators.config import PRESETS, TranslatorConfig
 from hemabridge.translators.neural import NeuralStandardizer
-
-UNET = UnetConfig(channels=2, levels=2)
-JUDGE = PatchDiscriminatorConfig(channels=2, layers=1)
-MODELS = {
-    "ab": ColorizationConfig(backbone=UNET, judge=JUDGE),
-    "ab-hint": ColorizationConfig(backbone=UNET, judge=JUDGE, hint_px=4),
-    "rgb": ColorizationConfig(backbone=UNET, judge=JUDGE, output="rgb"),
-    "gray-then-colour": GrayThenColorConfig(
-        fading=ResnetUnetConfig(channels=2, blocks=(1,)), coloring=UNET, judge=JUDGE
-    ),
-}
-
-
-def noise(seed: int, count: int, side: int = 20) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-
-
-def cells(images: np.ndarray, name: str) -> CellSet:
-    names = tuple(f"{name}{i}" for i in range(len(images)))
-    return CellSet(images, np.full(len(images), -1), (), names, names, 40)
 
 
 class Answer(nn.Module):
@@ -220,115 +185,3 @@ def test_the_second_step_of_gray_then_colour_teaches_the_first_nothing() -> None
     assert any(p.grad is not None for p in model.to_target.coloring.parameters())
     wanted = rgb_to_lab(noise(1, 2))[..., 0] / 50 - 1
     assert np.abs(faded.grey.real[:, 0].numpy() - wanted).max() < 1e-4
-
-
-def small(model: ColorizationConfig | GrayThenColorConfig) -> TranslatorConfig:
-    return TranslatorConfig(
-        model=model,
-        load_px=20,
-        crop_px=16,
-        batch_size=2,
-        epoch_images=4,
-        constant_epochs=1,
-        decay_epochs=1,
-        snapshot_every_epochs=2,
-        average_half_life_images=4,
-    )
-
-
-class CutError(Exception):
-    pass
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class CutBatches(UnpairedBatches):
-    """Batches that end as a killed process does."""
-
-    def __call__(self, images: int) -> Iterator[Batch]:
-        yield from itertools.islice(super().__call__(images), 2)
-        raise CutError
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_a_run_that_was_cut_and_resumed_equals_an_uncut_one_to_the_bit(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, target, config = cells(noise(0, 5), "s"), cells(noise(1, 5), "t"), small(MODELS[name])
-    train.train_translator(config, source, target, tmp_path / "whole", cpu(), seed=0)
-    with monkeypatch.context() as cut:
-        cut.setattr(train, "UnpairedBatches", CutBatches)
-        cut.setattr(train, "LoopConfig", lambda **values: LoopConfig(**values, checkpoint_every_seconds=1e-9))
-        with pytest.raises(CutError):
-            train.train_translator(config, source, target, tmp_path / "cut", cpu(), seed=0)
-    train.train_translator(config, source, target, tmp_path / "cut", cpu(), seed=0)
-    found = [read_newest_checkpoint(tmp_path / folder / "state") for folder in ("whole", "cut")]
-    assert found[0] is not None
-    assert found[1] is not None
-    whole, cut_then_resumed = found[0][0], found[1][0]
-    assert whole.keys() == cut_then_resumed.keys()
-    assert [key for key in whole if not torch.equal(whole[key], cut_then_resumed[key])] == []
-
-
-def test_a_snapshot_keeps_what_was_measured_and_knows_no_way_back(tmp_path: Path) -> None:
-    source, target = noise(0, 5), noise(1, 5) // 2 + 90
-    train.train_translator(small(MODELS["ab-hint"]), cells(source, "s"), cells(target, "t"), tmp_path, cpu(), seed=0)
-    path = list_snapshots(tmp_path)[-1].path
-    net = NeuralStandardizer.from_snapshot(path).generator
-    measured = Colorizer(MODELS["ab-hint"])
-    measured.measure(source, target)
-    for name, buffer in measured.named_buffers():
-        if "chroma" in name or name == "curve":
-            assert torch.equal(buffer, dict(net.named_buffers())[name])
-    with pytest.raises(ModelError, match="to_source"):
-        NeuralStandardizer.from_snapshot(path, "to_source")
-
-
-def test_the_paper_s_preset_is_the_reference_colorization() -> None:
-    paper = PRESETS["paper-colorization"]
-    assert isinstance(paper.model, ColorizationConfig)
-    assert paper.model.backbone == UnetConfig(channels=64, levels=8, norm="batch", dropout=True)
-    assert (paper.model.output, paper.model.l1_weight, paper.model.hint_px) == ("ab", 100.0, None)
-    assert (paper.model.judge.channels, paper.model.judge.layers) == (64, 3)
-    assert (paper.load_px, paper.crop_px, paper.batch_size, paper.learning_rate) == (286, 256, 1, 2e-4)
-    assert (paper.constant_epochs, paper.decay_epochs, paper.optimizer.beta1) == (100, 100, 0.5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "epochs", "bar"), [("ab", 4, 1 / 3), ("gray-then-colour", 5, 1 / 2)])
-def test_colour_learnt_from_target_images_alone_brings_another_hospital_nearer(
-    name: str, epochs: int, bar: float, tmp_path: Path
-) -> None:
-    """After some 3000 images the colour difference to the truth is a share of what it was.
-
-    The grey must be learnt too, so gray-then-colour is given more images and a lower bar.
-    """
-    classes = ("neutrophil", "eosinophil", "lymphocyte")
-    shown, held = list_cells(classes, 20, 1), list_cells(classes, 8, 0)
-    target, source = (
-        np.stack([render(cell, HOSPITALS[site], 40) for cell in some])
-        for site, some in (("clinic-like", shown), ("yellow-field", held))
-    )
-    truth = rgb_to_lab(np.stack([render(cell, HOSPITALS["clinic-like"], 40, noise=False) for cell in held]))
-    backbone = ResnetUnetConfig(channels=8, blocks=(1, 1))
-    judge = PatchDiscriminatorConfig(channels=8, layers=1)
-    config = TranslatorConfig(
-        model=ColorizationConfig(backbone=backbone, judge=judge)
-        if name == "ab"
-        else GrayThenColorConfig(fading=backbone, coloring=backbone, judge=judge),
-        load_px=40,
-        crop_px=32,
-        batch_size=8,
-        learning_rate=1e-3,
-        epoch_images=800,
-        constant_epochs=epochs - 2,
-        decay_epochs=2,
-        stepping="corrected",
-        average_half_life_images=200,
-    )
-    train.train_translator(config, cells(source, "s"), cells(target, "t"), tmp_path, cpu(), seed=0)
-    restained = NeuralStandardizer.from_snapshot(list_snapshots(tmp_path)[-1].path).standardize(source)
-
-    def difference(images: np.ndarray) -> float:
-        return float(delta_e_2000(rgb_to_lab(images), truth).mean())
-
-    assert difference(restained) < bar * difference(source)

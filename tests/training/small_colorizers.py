@@ -1,0 +1,29 @@
+"""Small models of both readings of colorization, and images of noise to feed them."""
+
+import numpy as np
+
+from hemabridge.data.cells import CellSet
+from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
+from hemabridge.networks.unet import UnetConfig
+from hemabridge.networks.unet_resnet import ResnetUnetConfig
+from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
+
+UNET = UnetConfig(channels=2, levels=2)
+JUDGE = PatchDiscriminatorConfig(channels=2, layers=1)
+MODELS = {
+    "ab": ColorizationConfig(backbone=UNET, judge=JUDGE),
+    "ab-hint": ColorizationConfig(backbone=UNET, judge=JUDGE, hint_px=4),
+    "rgb": ColorizationConfig(backbone=UNET, judge=JUDGE, output="rgb"),
+    "gray-then-colour": GrayThenColorConfig(
+        fading=ResnetUnetConfig(channels=2, blocks=(1,)), coloring=UNET, judge=JUDGE
+    ),
+}
+
+
+def noise(seed: int, count: int, side: int = 20) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def cells(images: np.ndarray, name: str) -> CellSet:
+    names = tuple(f"{name}{i}" for i in range(len(images)))
+    return CellSet(images, np.full(len(images), -1), (), names, names, 40)
