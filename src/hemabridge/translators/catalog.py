@@ -83,7 +83,7 @@ MODELS: Final[Mapping[str, Entry]] = MappingProxyType(
             ContrastiveConfig,
             Contrastive,
             lambda config: new_generator(config.generator),
-            "two sites without pairs, one direction: half of CycleGAN's time and memory; it may change anything",
+            "two sites without pairs, one direction only: quicker than CycleGAN; it too may change anything",
         ),
         "target-only": Entry(
             TargetOnlyConfig,
