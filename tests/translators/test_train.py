@@ -8,9 +8,11 @@ import torch
 from toy import cpu
 
 from hemabridge.data.cells import CellSet
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, RunError
 from hemabridge.imaging.files import read_image
 from hemabridge.losses.differentiable_augmentation import AugmentationConfig
+from hemabridge.metrics.closeness import gradient_correlation, mean_delta_e_2000
 from hemabridge.networks.bilateral_grid import BilateralGridConfig
 from hemabridge.networks.colour_table import ColourTableConfig
 from hemabridge.networks.judges import MultiScaleJudgeConfig, PixelJudgeConfig
@@ -23,7 +25,7 @@ from hemabridge.training.objective import Batch
 from hemabridge.training.snapshots import list_snapshots, read_snapshot
 from hemabridge.translators import train
 from hemabridge.translators.batches import UnpairedBatches
-from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.config import PRESETS, TranslatorConfig
 from hemabridge.translators.cyclegan import CycleGanConfig
 
 TINY = TranslatorConfig(
@@ -179,3 +181,27 @@ def test_cyclegan_brings_colours_nearer_than_leaving_them_alone(tmp_path: Path) 
         return float(np.abs(images.mean(axis=(0, 1, 2)) - target.images.mean(axis=(0, 1, 2))).mean())
 
     assert gap(model.standardize(source.images)) < 0.5 * gap(source.images)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["pixel", "film", "lut", "bilateral"])
+def test_a_colour_translator_halves_the_distance_to_the_truth_and_keeps_the_structure(
+    preset: str, tmp_path: Path
+) -> None:
+    """On cells that it did not see, against what the target would show; the other site's cells are other ones."""
+
+    def rendered(hospital: str, seed: int) -> CellSet:
+        classes = ("neutrophil", "lymphocyte")
+        images, labels = simulate_cells(classes, 8, HOSPITALS[hospital], seed, 32)
+        names = tuple(f"{hospital}-{seed}-{i}" for i in range(len(images)))
+        return CellSet(images, labels, classes, names, names, 32)
+
+    changes = {"load_px": 32, "crop_px": 32, "stride": 2, "batch_size": 16, "epoch_images": 160}
+    config = PRESETS[preset].model_copy(update={**changes, "constant_epochs": 2, "decay_epochs": 2})
+    source, target = rendered("yellow-field", 1), rendered("clinic-like", 2)
+    train.train_translator(config, source, target, tmp_path, cpu(), seed=0)
+    model = train.NeuralStandardizer.from_snapshot(list_snapshots(tmp_path)[-1].path)
+    cells, truth = rendered("yellow-field", 3).images, rendered("clinic-like", 3).images
+    restained = model.standardize(cells)
+    assert mean_delta_e_2000(restained, truth).mean() < 0.5 * mean_delta_e_2000(cells, truth).mean()
+    assert gradient_correlation(restained, cells).mean() > 0.95
