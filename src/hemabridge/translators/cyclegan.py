@@ -70,6 +70,8 @@ class CycleGan:
 
     The loss is that of Zhu et al. 2017, Eq. 3, with least-squares adversarial terms, plus the identity terms of their
     section 5.2. The generators step first; the judges then see the fakes from before that step, through the pool.
+    A colour translator is this with a generator of `hemabridge.networks.generators` that moves nothing; the distance of
+    colours (`transport_weight`) may then join the judges or take their place.
     """
 
     averaged = ("to_target", "to_source")
