@@ -22,7 +22,7 @@ from hemabridge.translators.site_looks import looks_of
 from hemabridge.translators.target_only_config import TargetOnlyConfig
 from hemabridge.translators.target_only_net import SiteRestainer
 
-HELD_OUT_EVERY = 5
+HELD_OUT_EVERY = 10
 UNCHANGED_EVERY = 16
 REFERENCE_IMAGES = 100
 
