@@ -44,7 +44,8 @@ from hemabridge.workflows.train import read_teacher
 CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
 SOURCE = "yellow-field"
 SIZE_PX = 96
-TEACHERS = ("sliced-ot", "vahadane", "reinhard-compartment")
+SIMULATED_PX = 64
+TEACHERS = ("sliced-ot", "vahadane")
 STUDENTS: Mapping[str, Mapping[str, object]] = {
     "pixel": {"kind": "pixel"},
     "pixel, conditioned": {"kind": "pixel", "conditioned": True},
@@ -97,6 +98,7 @@ def print_case(case: Case, folder: Path) -> None:
     for name, generator in STUDENTS.items():
         config = PRESETS["distillation"].model_dump(mode="json")
         config["model"]["generator"] = generator
+        config["load_px"] = case.train.images.shape[1]
         wanted = type(PRESETS["distillation"]).model_validate(config)
         fabric = Fabric(accelerator="cpu", devices=1)
         last = distill(wanted, case.teacher, case.digest, case.train, folder / name, fabric, seed=0)[-1]
@@ -142,9 +144,9 @@ def given_case(teacher: Path, train: Path, test: Path, classifier: Path, crop_px
 def simulated_cases(folder: Path) -> Iterator[Case]:
     """Simulate two hospitals, train a classifier on the target, and yield each closed-form teacher."""
     target, train, test = (
-        cells(name, n, seed) for name, n, seed in ((TARGET, 80, 1), (SOURCE, 40, 2), (SOURCE, 40, 3))
+        cells(name, n, seed) for name, n, seed in ((TARGET, 60, 1), (SOURCE, 40, 2), (SOURCE, 40, 3))
     )
-    config = ClassifierConfig(architecture="resnet18", size_px=64, epochs=8, learning_rate=2e-3)
+    config = ClassifierConfig(architecture="resnet18", size_px=64, epochs=6, learning_rate=2e-3)
     snapshot = fine_tune(config, target, folder / "classifier", Fabric(accelerator="cpu", devices=1), seed=0)
     classifier = SnapshotClassifier.from_snapshot(snapshot)
     for name in TEACHERS:
@@ -153,9 +155,9 @@ def simulated_cases(folder: Path) -> Iterator[Case]:
 
 def cells(hospital: str, n_per_class: int, seed: int) -> CellSet:
     """Return cells of a simulated hospital."""
-    images, labels = simulate_cells(CLASSES, n_per_class, HOSPITALS[hospital], seed, SIZE_PX)
+    images, labels = simulate_cells(CLASSES, n_per_class, HOSPITALS[hospital], seed, SIMULATED_PX)
     names = tuple(f"{seed}-{number}" for number in range(len(images)))
-    return CellSet(images, labels, CLASSES, names, names, SIZE_PX)
+    return CellSet(images, labels, CLASSES, names, names, SIMULATED_PX)
 
 
 if __name__ == "__main__":
