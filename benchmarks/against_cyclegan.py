@@ -1,0 +1,119 @@
+"""Accuracy for CPU time: what needs no CycleGAN against the CycleGAN of a finished study, with the same classifiers.
+
+    hemabridge study recipes/clinic-from-tecom.toml        # once; about an hour
+    python benchmarks/against_cyclegan.py --study runs/clinic-from-tecom
+
+The study's own record says how many CPU seconds its translator took; all its snapshots are scored. The best one stands
+for CycleGAN, though it is picked with the labels: in its favour. The others are fitted or trained here, on the cells
+that the translator saw, and scored on the same test part with the same classifiers.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import numpy as np
+
+from hemabridge.adaptation.agreement import AgreementConfig, agree
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.data.cells import CellSet
+from hemabridge.data.manifest import read_manifest
+from hemabridge.imaging.standardizer import Standardizer
+from hemabridge.metrics.classification import balanced_accuracy
+from hemabridge.metrics.closeness import gradient_correlation
+from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.training.devices import start_fabric
+from hemabridge.training.snapshots import list_snapshots
+from hemabridge.translators.config import PRESETS
+from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.train import train_translator
+from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe, expect_kind, read_recipe
+from hemabridge.workflows.sites import SPLIT_NAME, Site
+from hemabridge.workflows.stages import DONE, folder_name
+
+T = TypeVar("T")
+ROW = "{:34s} {:>8s} {:>9s} {:>9s} {:>9s} {:>10s} {:>9s}"
+
+
+def main() -> None:
+    """Measure all, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", type=Path, default=Path("runs/clinic-from-tecom"))
+    parser.add_argument("--translators", default="pixel,film,lut,bilateral", help="presets to train, for seed 0")
+    wish = parser.parse_args()
+    recipe = expect_kind(read_recipe(wish.study / "recipe.toml"), StudyRecipe)
+    classes, size_px = recipe.classes, recipe.size_px
+    source, target = (_site(wish.study, site) for site in (recipe.source, recipe.target))
+    seen, test = (source.cells((part,), classes, size_px, lambda *_: None) for part in ("train", "test"))
+    known = target.cells(("train",), classes, size_px, lambda *_: None)
+    classifiers = [
+        SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
+        for folder in sorted((wish.study / "classifiers").iterdir())
+    ]
+
+    def scored(standardizer: Standardizer) -> tuple[list[float], float]:
+        images = standardizer.standardize(test.images)
+        kept = float(np.median(gradient_correlation(images, test.images)))
+        return [_balanced(test, one.probabilities(images)) for one in classifiers], kept
+
+    seconds, values, kept = _cyclegan(wish.study, scored)
+    print(f"n = {len(test)}, {len(classifiers)} classifiers that saw no label of {source.name}; balanced accuracy")
+    print(ROW.format("", "CPU s", "share", "mean", "lowest", "highest", "gradients"))
+    _print("CycleGAN, best of all snapshots", seconds, seconds, values, kept)
+    for name in ("macenko", "vahadane", "linear-ot", "sliced-ot"):
+        spent, normalizer = _timed(lambda name=name: fit_normalizer(name, seen.images, known.images))
+        _print(name, spent, seconds, *scored(normalizer))
+    spent, agreed = _timed(lambda: agree(AgreementConfig(), classifiers, seen.images, known, seed=0))
+    _print("agreement of all classifiers", spent, seconds, [_balanced(test, agreed.probabilities(test.images))], None)
+    for preset in wish.translators.split(","):
+        spent, translator = _timed(lambda preset=preset: _trained(preset, source, target, recipe))
+        _print(f"translator {preset}", spent, seconds, *scored(translator))
+
+
+def _site(study: Path, wish: SiteRecipe) -> Site:
+    assert wish.folder is not None
+    manifest = read_manifest(study / "split" / folder_name(wish.site) / SPLIT_NAME, wish.folder)
+    return Site(wish.site, manifest, manifest.column("crop_px")[0])
+
+
+def _cyclegan(
+    study: Path, scored: Callable[[Standardizer], tuple[list[float], float]]
+) -> tuple[float, list[float], float]:
+    """Return CPU seconds until the best of all snapshots, its accuracies, and its gradient correlation."""
+    snapshots = list_snapshots(study / "translator")
+    total = json.loads((study / "translator" / DONE).read_text(encoding="utf-8"))["cpu_seconds"]
+    tested = [(s, *scored(NeuralStandardizer.from_snapshot(s.path))) for s in snapshots]
+    best, values, kept = max(tested, key=lambda found: float(np.mean(found[1])))
+    return total * best.images / snapshots[-1].images, values, kept
+
+
+def _trained(preset: str, source: Site, target: Site, recipe: StudyRecipe) -> NeuralStandardizer:
+    config = PRESETS[preset]
+    cells = [site.cells(("train",), recipe.classes, config.load_px, lambda *_: None) for site in (source, target)]
+    with TemporaryDirectory() as folder:
+        snapshots = train_translator(config, *cells, Path(folder), start_fabric("cpu"), seed=0)
+        return NeuralStandardizer.from_snapshot(snapshots[-1].path)
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    started = time.process_time()
+    done = work()
+    return time.process_time() - started, done
+
+
+def _balanced(cells: CellSet, answer: np.ndarray) -> float:
+    return balanced_accuracy(cells.labels, answer.argmax(axis=1), len(cells.classes))
+
+
+def _print(name: str, spent: float, cyclegan: float, values: list[float], kept: float | None) -> None:
+    figures = (f"{np.mean(values):.3f}", f"{min(values):.3f}", f"{max(values):.3f}")
+    gradients = "" if kept is None else f"{kept:.3f}"
+    print(ROW.format(name, f"{spent:.1f}", f"1/{cyclegan / spent:.0f}", *figures, gradients), flush=True)
+
+
+if __name__ == "__main__":
+    main()
