@@ -21,6 +21,8 @@ check: $(INSTALLED)  ## format, lint, types, import contract, fast tests
 bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real images need ../shared/data
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/nucleus_dice.py
+	$(BIN)/python benchmarks/distillation.py
+	$(BIN)/python benchmarks/recommended.py
 
 format: $(INSTALLED)  ## format and fix what can be fixed
 	$(BIN)/ruff format .

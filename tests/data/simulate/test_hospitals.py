@@ -16,7 +16,8 @@ def test_every_hospital_is_listed_under_its_name_and_the_target_is_the_plain_one
 
 
 def test_the_same_generator_draws_the_same_hospitals_and_never_one_twice():
-    assert drawn(5) == drawn(5)
+    first, again = drawn(5), drawn(5)
+    assert first == again
     assert drawn(1) != drawn(1, seed=1)
     assert len({hospital.name for hospital in drawn(50)}) == 50
     assert not {hospital.name for hospital in drawn(50)} & set(HOSPITALS)
