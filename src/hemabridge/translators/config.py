@@ -122,7 +122,7 @@ def _colour_training(generator: GeneratorConfig, epochs: int) -> TranslatorConfi
 PRESETS: dict[str, TranslatorConfig] = {
     "pixel": _colour_training(PixelNetworkConfig(), epochs=20),
     "film": _colour_training(PixelNetworkConfig(conditioned=True), epochs=10),
-    "lut": _colour_training(ColourTableConfig(), epochs=20),
+    "lut": _colour_training(ColourTableConfig(), epochs=10),
     "bilateral": _colour_training(BilateralGridConfig(), epochs=10),
     "paper-cyclegan": TranslatorConfig(),
     "cyclegan-cpu": TranslatorConfig(
