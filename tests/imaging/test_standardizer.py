@@ -15,7 +15,7 @@ from hemabridge.networks.generators import GeneratorConfig, new_generator
 from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
 from hemabridge.translators.neural import NeuralStandardizer
-from hemabridge.workflows.standardize import load_standardizer
+from hemabridge.workflows.standardizers import load_standardizer
 
 GENERATORS: dict[str, GeneratorConfig] = {
     "pixel network": PixelNetworkConfig(),

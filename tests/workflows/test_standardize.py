@@ -19,7 +19,8 @@ from hemabridge.training.snapshots import read_snapshot, write_snapshot
 from hemabridge.training.stopping import hold_folder
 from hemabridge.training.tensorfile import write_tensors
 from hemabridge.translators.neural import NeuralStandardizer
-from hemabridge.workflows.standardize import LOG, Standardized, find_snapshot, load_standardizer, standardize
+from hemabridge.workflows.standardize import LOG, Standardized, standardize
+from hemabridge.workflows.standardizers import find_snapshot, load_standardizer
 
 
 class CutError(Exception):

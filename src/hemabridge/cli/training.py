@@ -92,12 +92,21 @@ def study(
 
 @app.command()
 def standardize(
-    model: Annotated[Path, typer.Argument(help="A snapshot, or a run folder, of which the last snapshot is taken.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A snapshot, or a run folder, of which the last snapshot is taken; or a normalizer's JSON file."
+        ),
+    ],
     source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of images to re-stain; it is not changed.")],
     out: Annotated[Path, typer.Argument(help="Folder for the re-stained images: same names, same tree.")],
     snapshot: Annotated[str | None, typer.Option(help="Which snapshot of the run folder, by name.")] = None,
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in training].")
+    ] = None,
+    site: Annotated[
+        Path | None,
+        typer.Option(help="Target-only models: re-stain by the look of this folder's images, and say how far it is."),
     ] = None,
 ) -> None:
     """Re-stain a folder: as many files out as in, or a row in standardized.csv that says why not."""
@@ -105,9 +114,16 @@ def standardize(
     from hemabridge.cli.progress import shown_progress
     from hemabridge.workflows.standardize import LOG
     from hemabridge.workflows.standardize import standardize as run
+    from hemabridge.workflows.standardizers import look_distance
 
+    if site is not None:
+        found = look_distance(model, site, snapshot=snapshot, crop_px=crop_px)
+        print(
+            f"{site}: {found.answer} to this model; its distance is {found.value:.2f}, of hospitals like those of "
+            f"training 90 % are below {found.near:.2f} and 99 % below {found.far:.2f}"
+        )
     with shown_progress() as progress:
-        done = run(model, source, out, snapshot=snapshot, crop_px=crop_px, progress=progress)
+        done = run(model, source, out, snapshot=snapshot, crop_px=crop_px, site=site, progress=progress)
     for row in done.rows:
         if row.status == "failed":
             print(f"failed: {row.path}: {row.reason}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -93,6 +94,19 @@ def normalizer_from_json(text: str) -> Normalizer:
             f"normalizer: expected a method out of {', '.join(NORMALIZERS)}; got {method[:40]!r}{_nearest(method[:40])}"
         )
     return NORMALIZERS[method].kind.from_json(text)
+
+
+def read_normalizer(path: Path) -> Normalizer:
+    """Read the file of a normalizer of any method.
+
+    Raises:
+        ModelError: The file is missing or too large, or `normalizer_from_json` refuses what it holds.
+    """
+    if not path.is_file():
+        raise ModelError(f"expected the JSON file of a normalizer, got nothing or a folder: {path}")
+    if path.stat().st_size > MAX_JSON_CHARACTERS:
+        raise ModelError(f"expected the JSON of a normalizer, got {path.stat().st_size:,} bytes: {path}")
+    return normalizer_from_json(path.read_text(encoding="utf-8", errors="replace"))
 
 
 class _Header(BaseModel):

@@ -1,24 +1,19 @@
 """`hemabridge standardize`: a folder of images re-stained, file by file, nothing lost."""
 
 import csv
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, TextIO
 
 from hemabridge.data.spreadsheets import as_cell, from_cell
-from hemabridge.errors import ImageError, InputError, ModelError
+from hemabridge.errors import ImageError, InputError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of, write_image
-from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
 from hemabridge.imaging.standardizer import Standardizer
-from hemabridge.networks.resnet_generator import STRIDE
 from hemabridge.progress import Progress, silent
-from hemabridge.training.snapshots import list_snapshots
 from hemabridge.training.stopping import hold_folder
-from hemabridge.training.tensorfile import read_header
-from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.neural import KIND, NeuralStandardizer
+from hemabridge.workflows.standardizers import files_below, find_snapshot, load_standardizer, read_look
 
 LOG = "standardized.csv"
 """Written into the output folder: one row per file found, appended as the job goes on.
@@ -26,9 +21,6 @@ LOG = "standardized.csv"
 Rows of earlier calls stay as long as their output does. A text that a spreadsheet would take for a formula has an
 apostrophe in front (`hemabridge.data.spreadsheets.as_cell`).
 """
-
-SMALLEST_PX = STRIDE + 1
-"""A generator halves the sides twice and then needs two pixels of each."""
 
 Status = Literal["restained", "failed", "skipped"]
 
@@ -73,6 +65,7 @@ def standardize(
     *,
     snapshot: str | None = None,
     crop_px: int | None = None,
+    site: Path | None = None,
     progress: Progress = silent,
 ) -> Standardized:
     """Re-stain every image below `source` into `out`: names and tree are kept, and each file gets a row in `LOG`.
@@ -81,12 +74,13 @@ def standardize(
     Images of several folders may go to one output folder, call by call; one of the same name takes the other's place.
 
     Args:
-        model: a snapshot, or a run folder, of which the last snapshot is taken.
+        model: a snapshot, or a run folder, of which the last snapshot is taken; or the JSON file of a normalizer.
         source: a folder of images.
         out: a new or empty folder, or that of an earlier call.
         snapshot: the name of a snapshot of the run folder.
         crop_px: the square, in pixels of these images, that shows a cell as large as training saw it; the value of the
             site that the model was trained on if not given.
+        site: a folder of images by whose look a target-only model re-stains; as it was trained if not given.
         progress: told of each file.
 
     Raises:
@@ -96,9 +90,12 @@ def standardize(
     """
     path = find_snapshot(model, snapshot)
     _check_folders(source, out)
-    standardizer = load_standardizer(path, crop_px)
+    look = None if site is None else read_look(path, site, crop_px)
+    standardizer = load_standardizer(path, crop_px, look)
     made_by = sha256_of(path) + (f" at {crop_px} px" if crop_px else "")
-    files = sorted(_files_below(source))
+    if look is not None:
+        made_by += f" by the look {hashlib.sha256(look.tobytes()).hexdigest()[:12]}"
+    files = sorted(files_below(source))
     with hold_folder(out):
         earlier = _read_log(out)
         done = _finished(files, source, earlier, made_by)
@@ -116,51 +113,6 @@ def standardize(
                 rows.append(row)
                 progress("re-staining", number, len(files))
     return Standardized(tuple(rows))
-
-
-def find_snapshot(model: Path, name: str | None = None) -> Path:
-    """Return the snapshot that a path means: itself, or of a run folder the named or the last one.
-
-    Raises:
-        ModelError: there is none.
-    """
-    if model.is_file():
-        return model
-    folder = next((f for f in (model, model / "translator") if (f / "snapshots").is_dir()), None)
-    snapshots = [] if folder is None else list_snapshots(folder)
-    if not snapshots:
-        raise ModelError(f"expected a snapshot or a run folder with snapshots, got none at {model}")
-    if name is None:
-        return snapshots[-1].path
-    named = [snapshot.path for snapshot in snapshots if snapshot.name == name]
-    if not named:
-        raise ModelError(f"expected one of the snapshots {', '.join(s.name for s in snapshots)}, got {name!r}")
-    return named[0]
-
-
-def load_standardizer(path: Path, crop_px: int | None = None) -> Standardizer:
-    """Return the translator of a snapshot for images as large as they come.
-
-    Args:
-        path: the snapshot.
-        crop_px: as in `standardize`.
-
-    Raises:
-        ModelError: the file is not the whole snapshot of a translator.
-    """
-    header = read_header(path)
-    if header.get("kind") != KIND:
-        raise ModelError(f"expected the snapshot of a translator, got that of a {header.get('kind')}: {path}")
-    try:
-        seen_px = TranslatorConfig.model_validate(header["config"]).crop_px
-        trained_on = header["source_crop_px"]
-        scale = None if (crop_px or trained_on) == "whole" else seen_px / (crop_px or int(trained_on))
-        translator = NeuralStandardizer.from_snapshot(path)
-    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        raise ModelError(f"expected the whole snapshot of a translator, got a damaged one: {path} ({error})") from error
-    if scale is None:
-        return SqueezedStandardizer(translator, seen_px)
-    return RescaledStandardizer(translator, scale, SMALLEST_PX)
 
 
 def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name: str, model: str) -> FileRow:
@@ -223,18 +175,6 @@ def _finished(files: Sequence[str], source: Path, earlier: Mapping[str, FileRow]
 def _is_inside(path: Path, folder: Path) -> bool:
     """Tell whether a file is written within the folder; a link among its parents may lead out of it."""
     return path.parent.resolve().is_relative_to(folder.resolve())
-
-
-def _files_below(folder: Path) -> Iterator[str]:
-    """Yield the paths of all files, relative to `folder`; links to folders are not followed, but yielded."""
-
-    def refuse(error: OSError) -> None:
-        raise InputError(f"expected folders that can be listed below {folder}, got one that cannot: {error}") from error
-
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        for name in names + links:
-            yield (Path(parent) / name).relative_to(folder).as_posix()
 
 
 def _check_folders(source: Path, out: Path) -> None:

@@ -8,8 +8,7 @@ from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.errors import ModelError
 from hemabridge.imaging.files import sha256_of
 from hemabridge.imaging.standardizer import Standardizer
-from hemabridge.normalizers.catalog import normalizer_from_json
-from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS
+from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.training.devices import one_process
 from hemabridge.training.loop import CHECKPOINT_FOLDER
@@ -72,11 +71,7 @@ def read_teacher(path: Path) -> Standardizer:
         raise ModelError(
             f"expected the snapshot of a translator, or the JSON of a normalizer, got nothing or a folder: {path}"
         )
-    if path.suffix.lower() != ".json":
-        return NeuralStandardizer.from_snapshot(path)
-    if path.stat().st_size > MAX_JSON_CHARACTERS:
-        raise ModelError(f"expected the JSON of a normalizer, got {path.stat().st_size:,} bytes: {path}")
-    return normalizer_from_json(path.read_text(encoding="utf-8", errors="replace"))
+    return read_normalizer(path) if path.suffix.lower() == ".json" else NeuralStandardizer.from_snapshot(path)
 
 
 def _train_classifier(

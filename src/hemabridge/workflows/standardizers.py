@@ -1,0 +1,132 @@
+"""What a model's file means to `hemabridge standardize`: which snapshot, at which scale, for which site."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from hemabridge.data.cells import CropPx
+from hemabridge.errors import ImageError, InputError, ModelError
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
+from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
+from hemabridge.imaging.scale import scale_matched, squeezed
+from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.networks.resnet_generator import STRIDE
+from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.training.snapshots import list_snapshots
+from hemabridge.training.tensorfile import read_header
+from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.neural import KIND, NeuralStandardizer
+from hemabridge.translators.unseen_site import Distance, distance_of, standardizer_for
+
+LOOK_IMAGES: Final = 100
+"""So many cells tell a site's look."""
+
+SMALLEST_PX = STRIDE + 1
+"""A generator halves the sides twice and then needs two pixels of each."""
+
+
+def find_snapshot(model: Path, name: str | None = None) -> Path:
+    """Return the snapshot that a path means: itself, or of a run folder the named or the last one.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if model.is_file():
+        return model
+    folder = next((f for f in (model, model / "translator") if (f / "snapshots").is_dir()), None)
+    snapshots = [] if folder is None else list_snapshots(folder)
+    if not snapshots:
+        raise ModelError(f"expected a snapshot or a run folder with snapshots, got none at {model}")
+    if name is None:
+        return snapshots[-1].path
+    named = [snapshot.path for snapshot in snapshots if snapshot.name == name]
+    if not named:
+        raise ModelError(f"expected one of the snapshots {', '.join(s.name for s in snapshots)}, got {name!r}")
+    return named[0]
+
+
+def load_standardizer(path: Path, crop_px: int | None = None, look: UInt8Images | None = None) -> Standardizer:
+    """Return the re-stainer of a file for images as large as they come.
+
+    Args:
+        path: the snapshot of a translator, or the JSON file of a normalizer.
+        crop_px: as in `standardize`; normalizers know no scale.
+        look: cells of a site, as `read_look` reads them, for a target-only model; as it was trained if not given.
+
+    Raises:
+        ModelError: the file is neither, or damaged; or a translator got a `look` and is not target-only.
+    """
+    if path.suffix.lower() == ".json":
+        return read_normalizer(path)
+    seen_px, square = _scale_of(path, crop_px)
+    translator = NeuralStandardizer.from_snapshot(path) if look is None else standardizer_for(path, look)
+    if square == "whole":
+        return SqueezedStandardizer(translator, seen_px)
+    return RescaledStandardizer(translator, seen_px / square, SMALLEST_PX)
+
+
+def _scale_of(path: Path, crop_px: int | None) -> tuple[int, CropPx]:
+    """Return a cell's side as a snapshot's model saw it, and the square of the images that holds it."""
+    header = read_header(path)
+    if header.get("kind") != KIND:
+        raise ModelError(f"expected the snapshot of a translator, got that of a {header.get('kind')}: {path}")
+    try:
+        seen_px = TranslatorConfig.model_validate(header["config"]).crop_px
+        square = crop_px or header["source_crop_px"]
+        if square == "whole":
+            return seen_px, "whole"
+        if int(square) < 1:
+            raise ValueError(f"a square of {square} px")
+        return seen_px, int(square)
+    except (LookupError, TypeError, ValueError) as error:
+        raise ModelError(f"expected the whole snapshot of a translator, got a damaged one: {path} ({error})") from error
+
+
+def read_look(path: Path, site: Path, crop_px: int | None = None) -> UInt8Images:
+    """Read up to `LOOK_IMAGES` cells of a folder, spread over all of it, as large as the model saw cells.
+
+    Raises:
+        InputError: the folder holds no readable image.
+        ModelError: `path` is a normalizer, or not the whole snapshot of a translator.
+    """
+    if path.suffix.lower() == ".json":
+        raise ModelError(f"expected a target-only model to re-stain by a site's look, got a normalizer: {path}")
+    seen_px, square = _scale_of(path, crop_px)
+    files = sorted(files_below(site)) if site.is_dir() else []
+    wanted = [name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    some = wanted[:: max(1, len(wanted) // LOOK_IMAGES)][:LOOK_IMAGES]
+    cells = []
+    for name in some:
+        try:
+            image = read_image(site / name)
+        except ImageError:
+            continue  # each unreadable file gets its row when it is re-stained
+        cells.append(squeezed(image, seen_px) if square == "whole" else scale_matched(image, square, seen_px))
+    if not cells:
+        raise InputError(f"expected a folder with readable images to learn a site's look from, got none in {site}")
+    return np.stack(cells)
+
+
+def look_distance(model: Path, site: Path, *, snapshot: str | None = None, crop_px: int | None = None) -> Distance:
+    """Tell how far a site's look is from all that a target-only model has learnt from.
+
+    Raises:
+        InputError, ModelError: as `read_look` does, or the model is not target-only.
+    """
+    path = find_snapshot(model, snapshot)
+    return distance_of(path, read_look(path, site, crop_px))
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """Yield the paths of all files, relative to `folder`; links to folders are not followed, but yielded."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"expected folders that can be listed below {folder}, got one that cannot: {error}") from error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for name in names + links:
+            yield (Path(parent) / name).relative_to(folder).as_posix()

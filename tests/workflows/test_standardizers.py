@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hemabridge.data.cells import CellSet
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.errors import InputError, ModelError
+from hemabridge.imaging.files import read_image, write_image
+from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.training.devices import start_fabric
+from hemabridge.translators.config import PRESETS
+from hemabridge.translators.target_only_config import TargetOnlyConfig
+from hemabridge.translators.train import train_translator
+from hemabridge.workflows.standardize import standardize
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    cells, _ = simulate_cells(("neutrophil", "lymphocyte"), 2, HOSPITALS["pale"], 0, 32)
+    for number, cell in enumerate(cells):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_image(tmp_path / "in" / f"{number}.png", cell)
+    return tmp_path / "in"
+
+
+@pytest.fixture(scope="module")
+def small_target_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A target-only model of a few steps, trained on cells of 32 px."""
+    model = TargetOnlyConfig(hospitals=40, hospital_images=4, step_hospitals=32, pixels=32, tuner_width=32)
+    sizes = {"load_px": 32, "crop_px": 32, "epoch_images": 2, "snapshot_every_epochs": 25}
+    config = PRESETS["target-only"].model_copy(update={"model": model, **sizes})
+    sites = []
+    for name in ("pale", "clinic-like"):
+        cells, labels = simulate_cells(("neutrophil", "lymphocyte"), 4, HOSPITALS[name], 3, 32)
+        ids = tuple(f"{name}-{number}" for number in range(len(cells)))
+        sites.append(CellSet(cells, labels, ("neutrophil", "lymphocyte"), ids, ids, 32))
+    folder = tmp_path_factory.mktemp("run")
+    return train_translator(config, *sites, folder, start_fabric("cpu"), seed=0)[-1].path
+
+
+@pytest.fixture
+def normalizer(images: Path, tmp_path: Path) -> Path:
+    target, _ = simulate_cells(("neutrophil", "lymphocyte"), 2, HOSPITALS["clinic-like"], 1, 32)
+    source = np.stack([read_image(path) for path in sorted(images.iterdir())])
+    path = tmp_path / "linear-ot.json"
+    path.write_text(fit_normalizer("linear-ot", source, target).to_json(), encoding="utf-8")
+    return path
+
+
+def test_a_normalizers_file_restains_a_folder(images: Path, normalizer: Path, tmp_path: Path) -> None:
+    done = standardize(normalizer, images, tmp_path / "out")
+    assert [row.status for row in done.rows] == ["restained"] * 4
+    before = np.stack([read_image(path) for path in sorted(images.iterdir())])
+    after = np.stack([read_image(path) for path in sorted((tmp_path / "out").glob("*.png"))])
+    target, _ = simulate_cells(("neutrophil", "lymphocyte"), 2, HOSPITALS["clinic-like"], 1, 32)
+    expected = fit_normalizer("linear-ot", before, target).standardize(before)
+    np.testing.assert_array_equal(after, expected)
+
+
+def test_a_normalizer_has_no_site_to_look_at(images: Path, normalizer: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="re-stain by a site's look, got a normalizer"):
+        standardize(normalizer, images, tmp_path / "out", site=images)
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_a_damaged_file_is_refused(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text('{"method": "linear-ot"}', encoding="utf-8")
+    with pytest.raises(ModelError, match="LinearTransport"):
+        standardize(tmp_path / "bad.json", images, tmp_path / "out")
+
+
+def test_a_site_without_images_is_refused(small_target_only: Path, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="readable images to learn a site's look from"):
+        standardize(small_target_only, images, tmp_path / "out", site=tmp_path / "empty")
+
+
+def test_a_target_only_model_restains_by_the_look_of_the_folder_that_it_is_shown(
+    small_target_only: Path, images: Path, tmp_path: Path
+) -> None:
+    other, _ = simulate_cells(("neutrophil", "lymphocyte"), 2, HOSPITALS["yellow-field"], 0, 32)
+    for number, cell in enumerate(other):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_image(tmp_path / "look" / f"{number}.png", cell)
+    found = {}
+    for name, site in (("trained", None), ("own", images), ("other", tmp_path / "look")):
+        standardize(small_target_only, images, tmp_path / name, site=site)
+        found[name] = read_image(tmp_path / name / "0.png").astype(int)
+    assert not np.array_equal(found["own"], found["other"])
+    # The same folder again, another look: nothing that was made by the first is kept.
+    again = standardize(small_target_only, images, tmp_path / "own", site=tmp_path / "look")
+    assert again.count("restained") == 4
+    np.testing.assert_array_equal(read_image(tmp_path / "own" / "0.png"), found["other"])
