@@ -31,7 +31,8 @@ from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe, expect_kind, read_recipe
+from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import SPLIT_NAME, Site
 from hemabridge.workflows.stages import DONE, folder_name
 

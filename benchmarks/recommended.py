@@ -35,7 +35,8 @@ from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe, expect_kind, read_recipe
+from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import Site, prepare_site, read_site
 from hemabridge.workflows.stages import Stages, folder_name
 

@@ -10,7 +10,7 @@ import typer
 
 from hemabridge.cli.app import app
 from hemabridge.translators.config import PRESETS
-from hemabridge.workflows.recipe import read_recipe
+from hemabridge.workflows.recipe_file import read_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))

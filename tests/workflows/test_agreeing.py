@@ -5,7 +5,8 @@ import pytest
 from hemabridge.errors import RecipeError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.training.devices import start_fabric
-from hemabridge.workflows.recipe import StudyRecipe, expect_kind, read_recipe
+from hemabridge.workflows.recipe import StudyRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.study import study
 
 LEARNER = '{name = "Learner", train = {architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}}'

@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 
 from hemabridge.errors import RecipeError
 from hemabridge.translators.config import PRESETS
-from hemabridge.workflows.recipe import (
-    ClassifierTrainingRecipe,
-    StudyRecipe,
-    TranslatorRecipe,
-    expect_kind,
-    read_recipe,
-)
+from hemabridge.workflows.recipe import ClassifierTrainingRecipe, StudyRecipe, TranslatorRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.run_folder import describe_run
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"

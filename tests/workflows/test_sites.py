@@ -10,7 +10,8 @@ from hemabridge.data.manifest import Manifest, make_manifest, read_manifest, wri
 from hemabridge.errors import HemabridgeError, InputError, ManifestError, SplitError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.workflows.index import index
-from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe, expect_kind, read_recipe
+from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import (
     Site,
     cells_for_translation,

@@ -28,7 +28,8 @@ from hemabridge.training.snapshots import Snapshot
 from hemabridge.training.stopping import hold_folder
 from hemabridge.training.tensorfile import read_header
 from hemabridge.workflows.index import index
-from hemabridge.workflows.recipe import StudyRecipe, expect_kind, read_recipe
+from hemabridge.workflows.recipe import StudyRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import with_manifests
 from hemabridge.workflows.stages import DONE
 from hemabridge.workflows.study import snapshots_of, study

@@ -12,7 +12,8 @@ from hemabridge.training.events import read_events
 from hemabridge.training.snapshots import Snapshot, read_snapshot
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer
-from hemabridge.workflows.recipe import ClassifierTrainingRecipe, TranslatorRecipe, expect_kind, read_recipe
+from hemabridge.workflows.recipe import ClassifierTrainingRecipe, TranslatorRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.train import train
 
 TRANSLATOR = """

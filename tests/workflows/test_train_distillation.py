@@ -11,7 +11,8 @@ from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.student import read_fidelities
-from hemabridge.workflows.recipe import DistillationRecipe, expect_kind, read_recipe
+from hemabridge.workflows.recipe import DistillationRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.train import read_teacher, train
 
 RECIPE = """

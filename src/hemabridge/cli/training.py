@@ -46,7 +46,8 @@ def train(
     _needs_training()
     from hemabridge.cli.progress import shown_progress
     from hemabridge.training.devices import start_fabric
-    from hemabridge.workflows.recipe import StudyRecipe, read_recipe
+    from hemabridge.workflows.recipe import StudyRecipe
+    from hemabridge.workflows.recipe_file import read_recipe
     from hemabridge.workflows.train import train as run
 
     wanted = read_recipe(recipe, changes or ())
@@ -78,7 +79,8 @@ def study(
     _needs_training()
     from hemabridge.cli.progress import shown_progress
     from hemabridge.training.devices import start_fabric
-    from hemabridge.workflows.recipe import StudyRecipe, expect_kind, read_recipe
+    from hemabridge.workflows.recipe import StudyRecipe
+    from hemabridge.workflows.recipe_file import expect_kind, read_recipe
     from hemabridge.workflows.sites import with_manifests
     from hemabridge.workflows.study import study as run
 

@@ -1,0 +1,123 @@
+"""Reading a recipe: TOML, changes from the command line, a translator's preset, and errors that name the place."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from hemabridge.errors import RecipeError
+from hemabridge.translators.config import PRESETS
+from hemabridge.workflows.recipe import (
+    KINDS,
+    ClassifierTrainingRecipe,
+    DistillationRecipe,
+    Recipe,
+    StudyRecipe,
+    TranslatorRecipe,
+)
+
+Kind = TypeVar("Kind", TranslatorRecipe, DistillationRecipe, ClassifierTrainingRecipe, StudyRecipe)
+
+
+def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, apply `section.key=value` changes, fill in the translator's preset, and check all of it.
+
+    Raises:
+        RecipeError: the file is missing or no TOML, a key is unknown (the nearest is named), or a value is wrong.
+    """
+    data = _read_toml(path)
+    for change in changes:
+        _apply(change, data)
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise RecipeError(f"expected kind = one of {', '.join(map(repr, KINDS))}, got {kind!r} in {path}")
+    if isinstance(data.get("translator"), dict):
+        data["translator"] = _with_preset(data["translator"])
+    try:
+        return KINDS[kind].model_validate(data, context={"folder": path.parent})
+    except ValidationError as error:
+        raise RecipeError(f"{path} cannot be used:\n{_explain(error, KINDS[kind])}") from error
+
+
+def expect_kind(recipe: Recipe, kind: type[Kind]) -> Kind:
+    """Return the recipe if it is of that kind.
+
+    Raises:
+        RecipeError: it is of another.
+    """
+    if not isinstance(recipe, kind):
+        raise RecipeError(f"expected a recipe of another kind, got kind = {recipe.kind!r}; see `hemabridge --help`")
+    return recipe
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise RecipeError(f"expected a recipe, got {'no file' if path.exists() else 'nothing'}: {path}")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(f"expected TOML, got something else: {path}: {error}") from error
+
+
+def _apply(change: str, data: dict[str, Any]) -> None:
+    keys, equals, value = change.partition("=")
+    if not equals:
+        raise RecipeError(f"expected --set section.key=value, got {change!r}")
+    *sections, key = [part.strip() for part in keys.split(".")]
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise RecipeError(f"expected a section, got a value at {section!r} in --set {change!r}")
+    data[key] = _value(value)
+
+
+def _value(text: str) -> Any:
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text.strip()
+    return found["value"] if len(found) == 1 else text.strip()
+
+
+def _with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
+    own = dict(section)
+    name = own.pop("preset", None)
+    if name is None:
+        return own
+    if not isinstance(name, str) or name not in PRESETS:
+        raise RecipeError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}{_nearest(str(name), PRESETS)}")
+    return _merged(PRESETS[name].model_dump(mode="json"), own)
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(base)
+    for key, value in own.items():
+        nested = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
+        both[key] = _merged(both[key], value) if nested else value
+    return both
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            name = str(problem["loc"][-1])
+            lines.append(f"  unknown key {place}{_nearest(name, _all_keys(kind) - {name})}")
+        else:
+            lines.append(f"  {place or 'the recipe'}: {problem['msg']} (got {str(problem['input'])[:80]!r})")
+    return "\n".join(lines)
+
+
+def _all_keys(model: type[BaseModel]) -> set[str]:
+    schema = model.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return {key for part in parts for key in part.get("properties", {})}
+
+
+def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
