@@ -20,6 +20,7 @@ import numpy as np
 
 from hemabridge.adaptation.agreement import AgreementConfig, agree
 from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet
 from hemabridge.data.manifest import read_manifest
 from hemabridge.imaging.standardizer import Standardizer
@@ -45,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, default=Path("runs/clinic-from-tecom"))
     parser.add_argument("--translators", default="pixel,film,lut,bilateral", help="presets to train, for seed 0")
+    parser.add_argument("--recommended", type=Path, default=Path("recipes/recommended.toml"))
     wish = parser.parse_args()
     recipe = expect_kind(read_recipe(wish.study / "recipe.toml"), StudyRecipe)
     classes, size_px = recipe.classes, recipe.size_px
@@ -73,6 +75,14 @@ def main() -> None:
     for preset in wish.translators.split(","):
         spent, translator = _timed(lambda preset=preset: _trained(preset, source, target, recipe))
         _print(f"translator {preset}", spent, seconds, *scored(translator))
+    with TemporaryDirectory() as folder:
+        learning, classifiers[:] = _timed(lambda: _with_looks(wish.recommended, known, Path(folder)))
+        print("with the classifiers of the recommended recipe; CPU seconds include their training")
+        best, values, kept = _cyclegan(wish.study, scored)
+        _print("CycleGAN, best of all snapshots", best + learning, seconds, values, kept)
+        for name in ("macenko", "vahadane", "linear-ot", "sliced-ot"):
+            spent, normalizer = _timed(lambda name=name: fit_normalizer(name, seen.images, known.images))
+            _print(name, spent + learning, seconds, *scored(normalizer))
 
 
 def _site(study: Path, wish: SiteRecipe) -> Site:
@@ -98,6 +108,15 @@ def _trained(preset: str, source: Site, target: Site, recipe: StudyRecipe) -> Ne
     with TemporaryDirectory() as folder:
         snapshots = train_translator(config, *cells, Path(folder), start_fabric("cpu"), seed=0)
         return NeuralStandardizer.from_snapshot(snapshots[-1].path)
+
+
+def _with_looks(path: Path, known: CellSet, folder: Path) -> list[SnapshotClassifier]:
+    found = []
+    for wish in expect_kind(read_recipe(path), StudyRecipe).classifiers:
+        assert wish.train is not None
+        end = fine_tune(wish.train, known, folder / folder_name(wish.name), start_fabric("cpu"), seed=0)
+        found.append(SnapshotClassifier.from_snapshot(end))
+    return found
 
 
 def _timed(work: Callable[[], T]) -> tuple[float, T]:

@@ -2,6 +2,7 @@
 
     python benchmarks/recommended.py --out runs/recommended [--sources tecom,yellow-field,...] [--data ../shared/data]
 
+What leaving out each part costs, and what a few labels add, is measured for equal seeds of classifiers and translator.
 The classifiers learn on the training part of Hospital Clínic's cells. A source is `tecom`, or one of the hospitals of
 `hemabridge simulate`: then the Clínic's validation part, photographed again by that hospital, is what may be seen
 without labels, and its test part, photographed again, is scored. Neither was trained on. Each answer is kept in --out:
@@ -209,7 +210,7 @@ def _answers(
         "classifiers with looks, original": mean_answer(own, test),
         "classifiers with looks, translator": mean_answer(own, restained),
     }
-    if name == REAL:
+    if name == REAL and classifier_seed == translator_seed:
         answers |= _left_out(agreed, own, plain, test)
         answers |= _taught(bench, wish, recommended, snapshots, source, target, folder)
     found = {arm: _scores(source.test, answer) for arm, answer in answers.items()}
@@ -277,12 +278,13 @@ def _scores(cells: CellSet, answer: np.ndarray) -> dict[str, Any]:
 
 def _print_table(name: str, source: Source, answers: list[dict[str, Any]]) -> None:
     print(f"\n{name}: n = {len(source.test)} scored, {len(source.seen)} seen unlabelled, {len(answers)} pairs of seeds")
-    print(f"{'':36s} {'mean':>6s} {'lowest':>7s} {'highest':>8s}   mean recall of {', '.join(CLASSES)}")
+    print(f"{'':36s} {'mean':>6s} {'lowest':>7s} {'highest':>8s} {'pairs':>5s}   mean recall of {', '.join(CLASSES)}")
     for arm in answers[0]["scores"]:
-        values = [found["scores"][arm]["balanced"] for found in answers]
-        recalls = np.mean([found["scores"][arm]["recall"] for found in answers], axis=0)
+        runs = [found["scores"][arm] for found in answers if arm in found["scores"]]
+        values = [run["balanced"] for run in runs]
+        recalls = np.mean([run["recall"] for run in runs], axis=0)
         shown = " ".join(f"{recall:.2f}" for recall in recalls)
-        print(f"{arm:36s} {np.mean(values):6.3f} {min(values):7.3f} {max(values):8.3f}   {shown}")
+        print(f"{arm:36s} {np.mean(values):6.3f} {min(values):7.3f} {max(values):8.3f} {len(runs):5d}   {shown}")
     print("re-stainings kept:", "; ".join(sorted({", ".join(found["kept"]) for found in answers})))
     kept = [found["gradient correlation"] for found in answers]
     print(f"translator's gradient correlation to the input, median over cells: {min(kept):.3f} to {max(kept):.3f}")
