@@ -2,16 +2,17 @@
 
     python benchmarks/recommended.py --out runs/recommended [--sources tecom,yellow-field,...] [--data ../shared/data]
 
-What leaving out each part costs, and what a few labels add, is measured for equal seeds of classifiers and translator.
 The classifiers learn on the training part of Hospital Clínic's cells. A source is `tecom`, or one of the hospitals of
 `hemabridge simulate`: then the Clínic's validation part, photographed again by that hospital, is what may be seen
-without labels, and its test part, photographed again, is scored. Neither was trained on. Each answer is kept in --out:
-a second call goes on where the first was stopped.
+without labels, and its test part, photographed again, is scored. Neither was trained on. For `--full` pairs of equal
+seeds on tecom it also measures what leaving out each part costs, and what a few labels add. Each answer is kept in
+--out: a second call goes on where the first was stopped.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/recommended"))
     parser.add_argument("--sources", default=",".join((REAL, *(name for name in HOSPITALS if name != "clinic-like"))))
     parser.add_argument("--seeds", type=int, default=3, help="translator seeds x classifier seeds for tecom")
+    parser.add_argument("--full", type=int, default=3, help="so many equal pairs also show what each part is worth")
     wish = parser.parse_args()
     recipe = expect_kind(read_recipe(wish.recipe), StudyRecipe)
     stages = Stages(wish.out)
@@ -123,7 +125,8 @@ def main() -> None:
     for name in wish.sources.split(","):
         source = _real(bench, wish.data) if name == REAL else _photographed(bench, name)
         pairs = [(c, t) for c in range(wish.seeds) for t in range(wish.seeds) if name == REAL or c == t]
-        answers = [_kept(bench, name, source, *pair) for pair in pairs]
+        full = [name == REAL and c == t < wish.full for c, t in pairs]
+        answers = [_kept(bench, name, source, *pair, left_out=left) for pair, left in zip(pairs, full, strict=True)]
         _print_table(name, source, answers)
 
 
@@ -160,14 +163,16 @@ def _resized(cells: CellSet, size_px: int) -> CellSet:
     return replace(cells, images=np.stack([resize_square(image, size_px) for image in cells.images]))
 
 
-def _kept(bench: Bench, name: str, source: Source, classifier_seed: int, translator_seed: int) -> dict[str, Any]:
+def _kept(
+    bench: Bench, name: str, source: Source, classifier_seed: int, translator_seed: int, *, left_out: bool
+) -> dict[str, Any]:
     """Return all answers of one pair of seeds, worked out once."""
 
     def work(folder: Path) -> None:
-        found = _answers(bench, name, source, classifier_seed, translator_seed, folder)
+        found = _answers(bench, name, source, classifier_seed, translator_seed, folder, left_out=left_out)
         (folder / "answers.json").write_text(json.dumps(found), encoding="utf-8")
 
-    stage = f"answers/{name}-{classifier_seed}-{translator_seed}"
+    stage = f"answers/{name}-{classifier_seed}-{translator_seed}" + ("-full" if left_out else "")
     inputs = {
         "recipe": bench.recipe.model_dump(mode="json"),
         "test": list(source.test.hashes),
@@ -179,7 +184,14 @@ def _kept(bench: Bench, name: str, source: Source, classifier_seed: int, transla
 
 
 def _answers(
-    bench: Bench, name: str, source: Source, classifier_seed: int, translator_seed: int, folder: Path
+    bench: Bench,
+    name: str,
+    source: Source,
+    classifier_seed: int,
+    translator_seed: int,
+    folder: Path,
+    *,
+    left_out: bool,
 ) -> dict[str, Any]:
     wish = bench.recipe.agreement
     assert wish is not None
@@ -210,9 +222,11 @@ def _answers(
         "classifiers with looks, original": mean_answer(own, test),
         "classifiers with looks, translator": mean_answer(own, restained),
     }
-    if name == REAL and classifier_seed == translator_seed:
+    if left_out:
         answers |= _left_out(agreed, own, plain, test)
-        answers |= _taught(bench, wish, recommended, snapshots, source, target, folder)
+    if classifier_seed == translator_seed and name == REAL:
+        counts = wish.few_labels if left_out else ()
+        answers |= _taught(bench, wish, counts, recommended, snapshots, source, target, folder)
     found = {arm: _scores(source.test, answer) for arm, answer in answers.items()}
     found["home, classifiers with looks"] = _scores(home, mean_answer(own, home.images))
     return {
@@ -243,6 +257,7 @@ def _left_out(agreed: Any, own: list[SnapshotClassifier], plain: list[SnapshotCl
 def _taught(
     bench: Bench,
     wish: Any,
+    counts: Sequence[int],
     recommended: Agreement,
     snapshots: dict[str, Path],
     source: Source,
@@ -251,7 +266,7 @@ def _taught(
 ) -> dict[str, Any]:
     views = recommended.views(source.seen.images)
     beliefs = {"with self-training": likely_classes(recommended.probabilities(source.seen.images), wish.sure)}
-    for count in wish.few_labels:
+    for count in counts:
         labels = few_labels(source.seen.labels, count, bench.recipe.seed)
         beliefs[f"with {count} labels"] = known_classes(labels, len(CLASSES))
     answers = {}

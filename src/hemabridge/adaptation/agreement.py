@@ -26,7 +26,7 @@ class AgreementConfig(BaseModel):
         ("linear-ot", "sliced-ot", "macenko", "vahadane"), min_length=1, description="normalizers of the catalog"
     )
     doubt: float | None = Field(
-        0.03,
+        0.1,
         ge=0,
         description="a re-staining takes part if the classifiers are, in the mean over cells, at most so much less "
         "sure of it than of the one they are surest of; without a bound all take part",
