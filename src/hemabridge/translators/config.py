@@ -161,10 +161,10 @@ PRESETS: dict[str, TranslatorConfig] = {
         load_px=72,
         crop_px=64,
         epoch_images=200,
-        constant_epochs=4,
-        decay_epochs=4,
+        constant_epochs=2,
+        decay_epochs=1,
         stepping="corrected",
-        snapshot_every_epochs=2,
+        snapshot_every_epochs=1,
         average_half_life_images=100,
     ),
     "paper-cut": TranslatorConfig(
