@@ -46,6 +46,20 @@ class Fidelity:
     change_delta_e_2000: float
 
 
+def _schedule(config: TranslatorConfig, epoch_images: int) -> ConstantThenLinear:
+    return ConstantThenLinear(
+        config.learning_rate, epoch_images, config.constant_epochs, config.decay_epochs, config.stepping
+    )
+
+
+def _check_cells(cells: CellSet, load_px: int) -> None:
+    if len(cells) < 2 or cells.images.shape[1] != load_px:
+        raise InputError(
+            f"expected two or more cells of {load_px} px to distil on, got {len(cells)} of "
+            f"{cells.images.shape[1]} px; load them anew"
+        )
+
+
 def distill(
     config: TranslatorConfig,
     teacher: Standardizer,
@@ -76,17 +90,11 @@ def distill(
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
     """
     student = _student_of(config)
-    if len(cells) < 2 or cells.images.shape[1] != config.load_px:
-        raise InputError(
-            f"expected two or more cells of {config.load_px} px to distil on, got {len(cells)} of "
-            f"{cells.images.shape[1]} px; load them anew"
-        )
+    _check_cells(cells, config.load_px)
     taught = _restained(teacher, cells.images, progress)
     seen, held_out = _parted(len(cells), seed)
     loop = loop_config(config, len(seen), len(seen), seed)
-    schedule = ConstantThenLinear(
-        config.learning_rate, loop.epoch_images, config.constant_epochs, config.decay_epochs, config.stepping
-    )
+    schedule = _schedule(config, loop.epoch_images)
     torch.manual_seed(seed)
     described = {"config": config.model_dump(mode="json"), "seed": seed, "teacher": teacher_sha256}
     fidelities: dict[str, Fidelity] = {}

@@ -97,21 +97,34 @@ def retake(
     with hold_folder(out):
         for hospital in hospitals:
             _claim(out / hospital.name, _origin(chosen, hospital, reference, size_px, seed))
-        jobs = [
-            (hospital, *row)
-            for hospital in hospitals
-            for row in zip(chosen.paths(), chosen.column("crop_px"), names, strict=True)
-        ]
-        for done, (hospital, path, side, name) in enumerate(jobs, 1):
-            target = out / hospital.name / name
-            if not target.is_file():
-                image, um_per_px = _view(path, side, size_px)
-                retaken = photograph(image[None], hospital, reference=reference, um_per_px=um_per_px, seed=seed)
-                write_image(target, retaken[0])
-            progress("photographing", done, len(jobs))
+        _photograph_all(chosen, names, hospitals, reference, out, size_px, seed, progress)
         manifests = {h.name: _write_site(out / h.name, chosen, names, h, size_px) for h in hospitals}
         sheet = _write_sheet(out, chosen, names, hospitals, size_px)
     return Retakes(manifests, sheet, len(names))
+
+
+def _photograph_all(
+    chosen: Manifest,
+    names: Sequence[str],
+    hospitals: Sequence[Hospital],
+    reference: Hospital,
+    out: Path,
+    size_px: int | None,
+    seed: int,
+    progress: Progress,
+) -> None:
+    jobs = [
+        (hospital, *row)
+        for hospital in hospitals
+        for row in zip(chosen.paths(), chosen.column("crop_px"), names, strict=True)
+    ]
+    for done, (hospital, path, side, name) in enumerate(jobs, 1):
+        target = out / hospital.name / name
+        if not target.is_file():
+            image, um_per_px = _view(path, side, size_px)
+            retaken = photograph(image[None], hospital, reference=reference, um_per_px=um_per_px, seed=seed)
+            write_image(target, retaken[0])
+        progress("photographing", done, len(jobs))
 
 
 def find_or_draw(names: Sequence[str] | None, n_random: int, strength: float, seed: int) -> list[Hospital]:
