@@ -52,6 +52,11 @@ def _schedule(config: TranslatorConfig, epoch_images: int) -> ConstantThenLinear
     )
 
 
+def _fidelity(snapshot: Snapshot, taught: UInt8Images, images: UInt8Images) -> Fidelity:
+    copies = NeuralStandardizer.from_snapshot(snapshot.path).standardize(images)
+    return compared(copies, taught, images)
+
+
 def _check_cells(cells: CellSet, load_px: int) -> None:
     if len(cells) < 2 or cells.images.shape[1] != load_px:
         raise InputError(
@@ -71,23 +76,20 @@ def distill(
     seed: int,
     progress: Progress = silent,
 ) -> list[Snapshot]:
-    """Train, or resume, a student on cells of the source site; a snapshot of it is that of any translator.
-
-    Beside the snapshots, `FIDELITY` holds one `Fidelity` per snapshot by its name.
+    """Train, or resume, a student; beside its snapshots, `FIDELITY` holds one `Fidelity` for each by name.
 
     Args:
         config: its model is a `DistillationConfig`.
         teacher: what the student is to copy.
-        teacher_sha256: of the file that the teacher was read from: a run that is resumed must have the same.
+        teacher_sha256: of the teacher's file: a run that is resumed must have the same.
         cells: of the source site, `config.load_px` pixels a side, two at least; labels are not looked at.
         folder: the run folder.
         fabric: where to train.
-        seed: of weights, order and crops, and of which cells are held out.
+        seed: of weights, order, crops and the held-out cells.
         progress: told of each step.
 
     Raises:
-        InputError: the model is no student, or the cells have another size or are fewer than two.
-        Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
+        InputError: the model is no student, or the cells have another size or are fewer than two; see also `fit`.
     """
     student = _student_of(config)
     _check_cells(cells, config.load_px)
@@ -100,8 +102,7 @@ def distill(
     fidelities: dict[str, Fidelity] = {}
 
     def compare(snapshot: Snapshot) -> None:
-        copies = NeuralStandardizer.from_snapshot(snapshot.path).standardize(cells.images[held_out])
-        fidelities[snapshot.name] = compared(copies, taught[held_out], cells.images[held_out])
+        fidelities[snapshot.name] = _fidelity(snapshot, taught[held_out], cells.images[held_out])
         _write(folder / FIDELITY, fidelities)
 
     return fit(
@@ -114,8 +115,7 @@ def distill(
             identity={**described, "source": [cells.crop_px, *cells.hashes]},
             about={
                 "kind": KIND,
-                **described,
-                "source_crop_px": cells.crop_px,
+                **(described | {"source_crop_px": cells.crop_px}),
                 "target_crop_px": cells.crop_px,
                 "seen": sorted(set(cells.hashes)),
             },
