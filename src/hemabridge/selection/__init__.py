@@ -1,0 +1,1 @@
+"""Which state of a trained translator to use, and why; measured without labels."""
