@@ -114,6 +114,8 @@ def _with_looks(path: Path, known: CellSet, folder: Path) -> list[SnapshotClassi
     found = []
     for wish in expect_kind(read_recipe(path), StudyRecipe).classifiers:
         assert wish.train is not None
+        if wish.train.view == "shape":
+            continue  # no re-staining changes what it sees
         end = fine_tune(wish.train, known, folder / folder_name(wish.name), start_fabric("cpu"), seed=0)
         found.append(SnapshotClassifier.from_snapshot(end))
     return found

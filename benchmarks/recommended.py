@@ -4,32 +4,32 @@
 
 The classifiers learn on the training part of Hospital Clínic's cells. A source is `tecom`, or one of the hospitals of
 `hemabridge simulate`: then the Clínic's validation part, photographed again by that hospital, is what may be seen
-without labels, and its test part, photographed again, is scored. Neither was trained on. For `--full` pairs of equal
-seeds on tecom it also measures what leaving out each part costs, and what a few labels add. Each answer is kept in
---out: a second call goes on where the first was stopped.
+without labels, and its test part, photographed again, is scored. Neither was trained on. Each row is one answer: of
+all, of one family of classifiers alone, of all but one, before and after self-training. For `--labels` pairs of equal
+seeds on tecom it also measures what a few labels add. Each answer is kept in --out: a second call goes on where the
+first was stopped.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
-from hemabridge.adaptation.agreement import Agreement, agree, mean_answer
-from hemabridge.adaptation.likely_classes import few_labels, known_classes, likely_classes
-from hemabridge.classifiers.batch_norm import with_statistics_of
-from hemabridge.classifiers.both_sites import LikelyCells, fine_tune_on_both
+from hemabridge.adaptation.agreement import Agreement, mean_answer
+from hemabridge.adaptation.team import Learner, Team
 from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.data.simulate import HOSPITALS, measured_reference, photograph
 from hemabridge.imaging.scale import resize_square
-from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy, recall_per_class
 from hemabridge.metrics.closeness import gradient_correlation
 from hemabridge.training.devices import start_fabric
@@ -37,11 +37,13 @@ from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
+from hemabridge.workflows.agreeing import Agreeing
+from hemabridge.workflows.recipe import ClassifierRecipe, SiteRecipe, StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import Site, prepare_site, read_site
 from hemabridge.workflows.stages import Stages, folder_name
 
+T = TypeVar("T")
 REAL = "tecom"
 CLASSES = ("neutrophil", "lymphocyte", "monocyte", "eosinophil")
 NATIVE_PX = 180
@@ -70,30 +72,30 @@ class Bench:
         """Return one part of a site."""
         return site.cells((part,), CLASSES, size_px, lambda *_: None)
 
-    def classifiers(self, seed: int, *, plain: bool) -> dict[str, Path]:
-        """Return the last snapshots of the recipe's classifiers; `plain` ones learn no looks."""
-        found = {}
-        for wish in self.recipe.classifiers:
-            assert wish.train is not None
-            config = wish.train.model_copy(update={"looks": None}) if plain else wish.train
-            if plain and found:
-                break  # without looks they are all alike
-            name = f"classifiers/{'plain' if plain else folder_name(wish.name)}-{seed}"
-            inputs: dict[str, Any] = {
-                "config": config.model_dump(mode="json"),
-                "target": self.target.described(),
-                "seed": seed,
-            }
-            inputs["size_px"] = self.recipe.size_px
-            target = self.cells(self.target, "train", self.recipe.size_px)
-            folder = self.stages.run(
-                name,
-                inputs,
-                lambda f, config=config, target=target: fine_tune(config, target, f, FABRIC, seed=seed),
-                drop_checkpoints,
-            )
-            found[name] = list_snapshots(folder)[-1].path
-        return found
+    def classifiers(self, seed: int) -> list[Path]:
+        """Return the last snapshots of the recipe's classifiers."""
+        return [self._classifier(folder_name(wish.name), _trained(wish), seed) for wish in self.recipe.classifiers]
+
+    def plain(self, seed: int) -> SnapshotClassifier:
+        """Return the recipe's first classifier, trained on its own site's colours alone."""
+        config = _trained(self.recipe.classifiers[0]).model_copy(update={"looks": None})
+        return SnapshotClassifier.from_snapshot(self._classifier("plain", config, seed))
+
+    def _classifier(self, name: str, config: ClassifierConfig, seed: int) -> Path:
+        target = self.cells(self.target, "train", self.recipe.size_px)
+        inputs: dict[str, Any] = {
+            "config": config.model_dump(mode="json"),
+            "target": self.target.described(),
+            "seed": seed,
+            "size_px": self.recipe.size_px,
+        }
+        folder = self.stages.run(
+            f"classifiers/{name}-{seed}",
+            inputs,
+            lambda folder: fine_tune(config, target, folder, FABRIC, seed=seed),
+            drop_checkpoints,
+        )
+        return list_snapshots(folder)[-1].path
 
     def translator(self, name: str, source: Source, seed: int) -> NeuralStandardizer:
         """Return the recipe's translator from that source to the target, trained once."""
@@ -115,18 +117,26 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/recommended"))
     parser.add_argument("--sources", default=",".join((REAL, *(name for name in HOSPITALS if name != "clinic-like"))))
-    parser.add_argument("--seeds", type=int, default=3, help="translator seeds x classifier seeds for tecom")
-    parser.add_argument("--full", type=int, default=3, help="so many equal pairs also show what each part is worth")
+    parser.add_argument("--classifier-seeds", default="0,1,2", help="starts of the classifiers of the target")
+    parser.add_argument(
+        "--source-seeds", default="0,1,2", help="starts of all that is fitted or trained for the source"
+    )
+    parser.add_argument("--labels", type=int, default=3, help="so many equal pairs also show what labels are worth")
     wish = parser.parse_args()
     recipe = expect_kind(read_recipe(wish.recipe), StudyRecipe)
     stages = Stages(wish.out)
     target = _site(recipe, stages, SiteRecipe(site="clinic", folder=wish.data / "clinic", crop_px=180), clinic=True)
     bench = Bench(recipe, stages, target)
+    starts, restarts = (
+        [int(seed) for seed in seeds.split(",")] for seeds in (wish.classifier_seeds, wish.source_seeds)
+    )
     for name in wish.sources.split(","):
         source = _real(bench, wish.data) if name == REAL else _photographed(bench, name)
-        pairs = [(c, t) for c in range(wish.seeds) for t in range(wish.seeds) if name == REAL or c == t]
-        full = [name == REAL and c == t < wish.full for c, t in pairs]
-        answers = [_kept(bench, name, source, *pair, left_out=left) for pair, left in zip(pairs, full, strict=True)]
+        pairs = [(start, again) for start in starts for again in (restarts if name == REAL else [start])]
+        answers = [
+            _kept(bench, name, source, *pair, labels=name == REAL and pair[0] == pair[1] < wish.labels)
+            for pair in pairs
+        ]
         _print_table(name, source, answers)
 
 
@@ -164,15 +174,15 @@ def _resized(cells: CellSet, size_px: int) -> CellSet:
 
 
 def _kept(
-    bench: Bench, name: str, source: Source, classifier_seed: int, translator_seed: int, *, left_out: bool
+    bench: Bench, name: str, source: Source, classifier_seed: int, source_seed: int, *, labels: bool
 ) -> dict[str, Any]:
     """Return all answers of one pair of seeds, worked out once."""
 
     def work(folder: Path) -> None:
-        found = _answers(bench, name, source, classifier_seed, translator_seed, folder, left_out=left_out)
+        found = _answers(bench, name, source, classifier_seed, source_seed, folder, labels=labels)
         (folder / "answers.json").write_text(json.dumps(found), encoding="utf-8")
 
-    stage = f"answers/{name}-{classifier_seed}-{translator_seed}" + ("-full" if left_out else "")
+    stage = f"answers/{name}-{classifier_seed}-{source_seed}" + ("-labels" if labels else "")
     inputs = {
         "recipe": bench.recipe.model_dump(mode="json"),
         "test": list(source.test.hashes),
@@ -188,98 +198,105 @@ def _answers(
     name: str,
     source: Source,
     classifier_seed: int,
-    translator_seed: int,
+    source_seed: int,
     folder: Path,
     *,
-    left_out: bool,
+    labels: bool,
 ) -> dict[str, Any]:
+    """Return what the recipe's steps say of the scored cells, one after the other, and what leaving parts out costs."""
     wish = bench.recipe.agreement
     assert wish is not None
     target = bench.cells(bench.target, "train", bench.recipe.size_px)
-    snapshots = bench.classifiers(classifier_seed, plain=False)
-    own = [SnapshotClassifier.from_snapshot(path) for path in snapshots.values()]
-    plain = [SnapshotClassifier.from_snapshot(path) for path in bench.classifiers(classifier_seed, plain=True).values()]
-    started, cpu = time.monotonic(), time.process_time()
-    translator = bench.translator(name, source, translator_seed)
-    seconds = {"translator": time.process_time() - cpu}
-    trained: dict[str, Standardizer] = {"translator": translator} if wish.translator else {}
-    test, seen = source.test.images, source.seen.images
-    restained = translator.standardize(test)
-
-    def agreed(classifiers: list[SnapshotClassifier], **changes: Any) -> Agreement:
-        without = trained if changes.pop("translator", True) else {}
-        seed = 10 * classifier_seed + translator_seed
-        return agree(wish.model_copy(update=changes), classifiers, seen, target, trained=without, seed=seed)
-
-    cpu = time.process_time()
-    recommended = agreed(own)
-    answers = {"recommended": recommended.probabilities(test)}
-    seconds["agreement"] = time.process_time() - cpu
     home = bench.cells(bench.target, "test", bench.recipe.size_px)
-    answers |= {
-        "plain classifier, original": mean_answer(plain, test),
-        "plain classifier, translator": mean_answer(plain, restained),
-        "classifiers with looks, original": mean_answer(own, test),
-        "classifiers with looks, translator": mean_answer(own, restained),
+    snapshots, plain = bench.classifiers(classifier_seed), bench.plain(classifier_seed)
+    translator, seconds = None, {}
+    if name == REAL:
+        translator, seconds["translator"] = _timed(lambda: bench.translator(name, source, source_seed))
+    test = source.test.images
+    steps = Agreeing(
+        recipe=wish,
+        target=target,
+        seen=source.seen,
+        labelled=source.seen,
+        translator=None,
+        seed=10 * classifier_seed + source_seed,
+        fabric=FABRIC,
+        progress=lambda *_: None,
+    )
+    own = Team(
+        tuple(
+            Learner(path, _trained(each).view == "shape", target)
+            for path, each in zip(snapshots, bench.recipe.classifiers, strict=True)
+        )
+    )
+    agreed, seconds["agreement"] = _timed(lambda: steps.agree(own))
+    team, seconds["classifiers in the source's looks"] = _timed(
+        lambda: steps.with_source_looks(own, agreed, folder / "source-looks")
+    )
+    together = team.answering(agreed)
+    taught, seconds["self-training"] = _timed(lambda: steps.self_trained(team, together, folder / "self-training"))
+    learned = taught.answering(agreed)
+    answers = {
+        "recommended": learned.probabilities(test),
+        "plain classifier, original": mean_answer([plain], test),
+        "classifiers with looks, original": mean_answer(agreed.classifiers, test),
     }
-    if left_out:
-        answers |= _left_out(agreed, own, plain, test)
-    if classifier_seed == translator_seed and name == REAL:
-        counts = wish.few_labels if left_out else ()
-        answers |= _taught(bench, wish, counts, recommended, snapshots, source, target, folder)
-    found = {arm: _scores(source.test, answer) for arm, answer in answers.items()}
-    found["home, classifiers with looks"] = _scores(home, mean_answer(own, home.images))
+    kept = None
+    if translator is not None:
+        restained = translator.standardize(test)
+        answers["plain classifier, translator"] = mean_answer([plain], restained)
+        answers["classifiers with looks, translator"] = mean_answer(agreed.classifiers, restained)
+        kept = float(np.median(gradient_correlation(restained, test)))
+    for restaining, standardizer in agreed.standardizers.items():
+        restained = standardizer.standardize(test)
+        answers[f"plain classifier, {restaining}"] = mean_answer([plain], restained)
+    answers |= _parts("before self-training", together, test) | _parts("after self-training", learned, test)
+    if labels:
+        for count in wish.few_labels:
+            found = steps.taught(taught, learned, count, folder / f"labels-{count}").answering(agreed)
+            answers[f"with {count} labels"] = found.probabilities(test)
+    scores = {arm: _scores(source.test, answer) for arm, answer in answers.items()}
+    scores["recommended, on the cells seen unlabelled"] = _scores(
+        source.seen, learned.probabilities(source.seen.images)
+    )
+    scores["home, before self-training"] = _scores(home, together.at_home(home.images))
+    scores["home, after self-training"] = _scores(home, learned.at_home(home.images))
     return {
-        "scores": found,
-        "sureness": dict(recommended.sureness),
-        "kept": list(recommended.standardizers),
-        "gradient correlation": float(np.median(gradient_correlation(restained, test))),
+        "scores": scores,
+        "sureness": dict(agreed.sureness),
+        "kept": list(agreed.standardizers),
+        "gradient correlation": kept,
         "cpu seconds": seconds,
-        "seconds": time.monotonic() - started,
     }
 
 
-def _left_out(agreed: Any, own: list[SnapshotClassifier], plain: list[SnapshotClassifier], test: UInt8Images) -> Any:
-    recommended = agreed(own)
-    measured = [with_statistics_of(classifier, np.concatenate(list(recommended.views(test)))) for classifier in own]
-    return {
-        "without looks": agreed(plain).probabilities(test),
-        "without the class mix": agreed(own, mixing_rounds=0).probabilities(test),
-        "without doubt": agreed(own, doubt=None).probabilities(test),
-        "without the translator": agreed(own, translator=False).probabilities(test),
-        "one classifier": agreed(own[:1]).probabilities(test),
-        "only sliced-ot": agreed(own, restainings=("sliced-ot",), translator=False).probabilities(test),
-        "only linear-ot": agreed(own, restainings=("linear-ot",), translator=False).probabilities(test),
-        "with batch norm measured anew": replace(recommended, classifiers=tuple(measured)).probabilities(test),
+def _parts(when: str, agreed: Agreement, test: UInt8Images) -> dict[str, Any]:
+    """Return the answers of all, of each family alone, and of all but one family; names end with `when`."""
+    aided = np.mean(
+        [mean_answer(agreed.classifiers, s.standardize(test)) for s in agreed.standardizers.values()], axis=0
+    )
+    half = len(agreed.classifiers)
+    families = {
+        "re-stained": aided,
+        "shape": mean_answer(agreed.direct[:half], test),
+        "source's looks": mean_answer(agreed.direct[half:], test),
     }
+    found = {f"all, {when}": np.mean(list(families.values()), axis=0)}
+    for name, answer in families.items():
+        found[f"only {name}, {when}"] = answer
+        found[f"all but {name}, {when}"] = np.mean([a for other, a in families.items() if other != name], axis=0)
+    return found
 
 
-def _taught(
-    bench: Bench,
-    wish: Any,
-    counts: Sequence[int],
-    recommended: Agreement,
-    snapshots: dict[str, Path],
-    source: Source,
-    target: CellSet,
-    folder: Path,
-) -> dict[str, Any]:
-    views = recommended.views(source.seen.images)
-    beliefs = {"with self-training": likely_classes(recommended.probabilities(source.seen.images), wish.sure)}
-    for count in counts:
-        labels = few_labels(source.seen.labels, count, bench.recipe.seed)
-        beliefs[f"with {count} labels"] = known_classes(labels, len(CLASSES))
-    answers = {}
-    for arm, (shares, weights) in beliefs.items():
-        cells = LikelyCells(views, shares, weights, source.seen.hashes)
-        taught = []
-        for place, start in enumerate(snapshots.values()):
-            own = folder / folder_name(arm) / str(place)
-            end = fine_tune_on_both(wish.both_sites, start, target, cells, own, FABRIC, seed=bench.recipe.seed)
-            taught.append(SnapshotClassifier.from_snapshot(end))
-            drop_checkpoints(own)
-        answers[arm] = replace(recommended, classifiers=tuple(taught)).probabilities(source.test.images)
-    return answers
+def _trained(wish: ClassifierRecipe) -> ClassifierConfig:
+    assert wish.train is not None
+    return wish.train
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    started = time.process_time()
+    done = work()
+    return done, time.process_time() - started
 
 
 def _scores(cells: CellSet, answer: np.ndarray) -> dict[str, Any]:
@@ -293,16 +310,17 @@ def _scores(cells: CellSet, answer: np.ndarray) -> dict[str, Any]:
 
 def _print_table(name: str, source: Source, answers: list[dict[str, Any]]) -> None:
     print(f"\n{name}: n = {len(source.test)} scored, {len(source.seen)} seen unlabelled, {len(answers)} pairs of seeds")
-    print(f"{'':36s} {'mean':>6s} {'lowest':>7s} {'highest':>8s} {'pairs':>5s}   mean recall of {', '.join(CLASSES)}")
+    print(f"{'':44s} {'mean':>6s} {'lowest':>7s} {'highest':>8s} {'pairs':>5s}   mean recall of {', '.join(CLASSES)}")
     for arm in answers[0]["scores"]:
         runs = [found["scores"][arm] for found in answers if arm in found["scores"]]
         values = [run["balanced"] for run in runs]
         recalls = np.mean([run["recall"] for run in runs], axis=0)
         shown = " ".join(f"{recall:.2f}" for recall in recalls)
-        print(f"{arm:36s} {np.mean(values):6.3f} {min(values):7.3f} {max(values):8.3f} {len(runs):5d}   {shown}")
+        print(f"{arm:44s} {np.mean(values):6.3f} {min(values):7.3f} {max(values):8.3f} {len(runs):5d}   {shown}")
     print("re-stainings kept:", "; ".join(sorted({", ".join(found["kept"]) for found in answers})))
-    kept = [found["gradient correlation"] for found in answers]
-    print(f"translator's gradient correlation to the input, median over cells: {min(kept):.3f} to {max(kept):.3f}")
+    kept = [found["gradient correlation"] for found in answers if found["gradient correlation"] is not None]
+    if kept:
+        print(f"translator's gradient correlation to the input, median over cells: {min(kept):.3f} to {max(kept):.3f}")
     for part in answers[0]["cpu seconds"]:
         print(f"CPU seconds, {part}: {max(found['cpu seconds'][part] for found in answers):.0f} at most")
     wrong = [cell for found in answers for cell in found["scores"]["recommended"]["wrong"]]

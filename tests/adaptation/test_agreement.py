@@ -56,6 +56,21 @@ def test_the_answer_is_the_mean_over_classifiers_restainings_and_mirror_images()
     assert agreed.classes == ("dark", "bright")
 
 
+def test_direct_classifiers_see_the_images_as_they_are_and_weigh_as_much_as_the_others() -> None:
+    black = np.zeros((1, 4, 4, 3), np.uint8)
+    agreed = Agreement("three", (ByBrightness(), ByBrightness()), {"inverted": Inverted()}, direct=(ByBrightness(),))
+    # Two classifiers see white and are sure of class 1, one sees black and is sure of class 0.
+    np.testing.assert_allclose(agreed.probabilities(black), [[1 / 3, 2 / 3]], rtol=1e-6)
+    np.testing.assert_allclose(agreed.at_home(black), [[1.0, 0.0]])
+    target, source = cells(20, 20), cells(20, 20, seed=1)
+    config = AgreementConfig(restainings=("white-point",))
+    found = agree(config, [ByBrightness()], source.images, target, direct=[ByBrightness()], seed=0)
+    assert found.direct == (ByBrightness(),)
+    assert found.class_mix is not None
+    with pytest.raises(InputError, match="all of the same classes"):
+        agree(config, [ByBrightness()], source.images, target, direct=[ByBrightness(classes=("a", "b"))], seed=0)
+
+
 def test_a_restaining_that_leaves_the_classifiers_unsure_takes_no_part() -> None:
     target, source = cells(20, 20), cells(20, 20, seed=1)
     config = AgreementConfig(restainings=("white-point",), doubt=0.1, mixing_rounds=0)

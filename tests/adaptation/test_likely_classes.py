@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 
-from hemabridge.adaptation.likely_classes import few_labels, known_classes, likely_classes
+from hemabridge.adaptation.likely_classes import few_labels, likely_classes
 from hemabridge.errors import InputError
 
 
-def test_shares_are_sharpened_and_freed_of_the_commonest_class() -> None:
+def test_shares_are_sharpened_and_classes_drawn_equally_often() -> None:
     answers = np.array([[0.8, 0.2], [0.9, 0.1], [0.3, 0.7]], dtype=np.float32)
     shares, weights = likely_classes(answers, 0.6)
-    # By hand: column sums 2.0 and 1.0; first row 0.64 / sqrt(2) against 0.04 / sqrt(1).
-    np.testing.assert_allclose(shares[0], [0.4525 / 0.4925, 0.04 / 0.4925], rtol=1e-3)
+    # By hand: 0.64 / (0.64 + 0.04).
+    np.testing.assert_allclose(shares[0], [0.64 / 0.68, 0.04 / 0.68], rtol=1e-5)
     np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-6)
-    np.testing.assert_allclose(weights, [2**-0.5, 2**-0.5, 1.0])
+    np.testing.assert_allclose(weights, [0.5, 0.5, 1.0])
 
 
 def test_unsure_cells_are_never_drawn_and_none_sure_is_refused() -> None:
@@ -21,10 +21,14 @@ def test_unsure_cells_are_never_drawn_and_none_sure_is_refused() -> None:
         likely_classes(answers, 0.99)
 
 
-def test_known_classes_are_drawn_equally_often() -> None:
-    shares, weights = known_classes(np.array([0, 0, 1, -1]), 2)
-    np.testing.assert_array_equal(shares, [[1, 0], [1, 0], [0, 1], [0.5, 0.5]])
-    np.testing.assert_array_equal(weights, [0.5, 0.5, 1.0, 0.0])
+def test_a_known_label_takes_the_place_of_the_answer_and_is_drawn_more_often() -> None:
+    answers = np.array([[0.9, 0.1], [0.9, 0.1], [0.5, 0.5], [0.2, 0.8]], dtype=np.float32)
+    shares, weights = likely_classes(answers, 0.6, np.array([1, -1, 0, -1]))
+    np.testing.assert_array_equal(shares[[0, 2]], [[0, 1], [1, 0]])
+    # By hand: class 0 holds weights 1 (believed) and 3 (known), class 1 holds 3 and 1.
+    np.testing.assert_allclose(weights, [0.75, 0.25, 0.75, 0.25])
+    only = likely_classes(answers, 0.99, np.array([0, -1, -1, -1]))[1]
+    np.testing.assert_array_equal(only, [1.0, 0.0, 0.0, 0.0])
 
 
 def test_few_labels_take_classes_in_turn() -> None:

@@ -6,7 +6,9 @@ from pydantic import ValidationError
 from torchvision.transforms.functional import normalize, to_tensor
 
 from hemabridge.classifiers.preprocessing import Preprocessing
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import ModelError
+from hemabridge.imaging.shape_view import shape_views
 
 
 def test_input_by_hand() -> None:
@@ -30,7 +32,7 @@ def test_defaults_equal_torchvisions_imagenet_transform() -> None:
 def test_images_of_another_size_are_resized_by_pillow_and_kept_untouched() -> None:
     images = np.random.default_rng(1).integers(0, 256, (2, 48, 48, 3), dtype=np.uint8)
     before = images.copy()
-    found = Preprocessing(size_px=32).resize(images)
+    found = Preprocessing(size_px=32).prepare(images)
     expected = np.array(Image.fromarray(images[1]).resize((32, 32), Image.Resampling.LANCZOS))
     assert np.array_equal(found[1], expected)
     assert np.array_equal(images, before)
@@ -54,3 +56,16 @@ def test_floats_are_refused() -> None:
 def test_a_deviation_of_0_is_refused() -> None:
     with pytest.raises(ValidationError, match="greater than 0"):
         Preprocessing(std=(0.2, 0.0, 0.2))
+
+
+def test_a_classifier_of_shape_sees_the_view_found_at_full_size() -> None:
+    images, _ = simulate_cells(("neutrophil",), 2, HOSPITALS["clinic-like"], seed=0, size_px=64)
+    found = Preprocessing(size_px=32, view="shape").prepare(images)
+    whole = shape_views(images)
+    expected = np.array(Image.fromarray(whole[1]).resize((32, 32), Image.Resampling.LANCZOS))
+    np.testing.assert_array_equal(found[1], expected)
+
+
+def test_settings_of_colour_are_written_as_before_there_was_a_view() -> None:
+    assert "view" not in Preprocessing(size_px=32).model_dump()
+    assert Preprocessing(size_px=32, view="shape").model_dump()["view"] == "shape"

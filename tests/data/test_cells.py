@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemabridge.data.cells import UNKNOWN, estimate_crop_px, load_cells, sampled
+from hemabridge.data.cells import UNKNOWN, CellSet, estimate_crop_px, load_cells, sampled
 from hemabridge.data.manifest import Manifest, make_manifest, with_hashes
 from hemabridge.errors import ImageError, ManifestError
 from hemabridge.imaging.files import sha256_of, write_image
@@ -117,3 +117,14 @@ def test_whole_images_are_squeezed_to_squares(tmp_path: Path) -> None:
     cells = load_cells(manifest, classes=["a"], size_px=20, crop_px="whole")
     np.testing.assert_array_equal(cells.images[0], squeezed(image, 20))
     assert cells.crop_px == "whole"
+
+
+def test_cells_are_drawn_in_a_mix_of_classes() -> None:
+    labels = np.repeat([0, 1, 2], [60, 36, 4])
+    names = tuple(map(str, range(100)))
+    cells = CellSet(np.zeros((100, 2, 2, 3), np.uint8), labels, ("a", "b", "c", "none"), names, names, 2)
+    drawn = cells.drawn(np.array([0.5, 0.3, 0.2, 0.0]), 50, np.random.default_rng(0))
+    assert np.bincount(labels[drawn]).tolist() == [25, 15, 10]
+    assert len(set(drawn[labels[drawn] == 0].tolist())) == 25
+    all_of_them = cells.drawn(np.array([1.0, 0.0, 0.0, 0.0]), 1000, np.random.default_rng(0))
+    assert np.bincount(labels[all_of_them]).tolist() == [100, 1, 1]

@@ -54,6 +54,15 @@ def test_a_stronger_stain_moves_the_mean_colour_further(cells: NDArray[np.uint8]
     assert moved[0] < 2.0 < 2.0 * moved[1] < moved[2]
 
 
+def test_contrast_raises_darkness_to_a_power_and_keeps_white() -> None:
+    flat = np.full((400, 4, 4, 3), (255, 204, 102), dtype=np.uint8)  # darkness 0, 0.2, 0.6
+    looks = random_looks(flat, STILL.model_copy(update={"contrast": 0.3}), np.random.default_rng(0))[:, 0, 0] / 255.0
+    assert (looks[:, 0] == 1.0).all()
+    exponents = np.log(np.maximum(1.0 - looks[:, 1:], 1e-3)) / np.log([0.2, 0.6])
+    np.testing.assert_allclose(exponents[:, 0], exponents[:, 1], atol=0.15)
+    assert np.log(exponents[:, 0]).std() == pytest.approx(0.3, rel=0.1)
+
+
 def test_blur_is_gaussian_and_within_its_bound() -> None:
     point = np.zeros((1, 33, 33, 3), dtype=np.uint8)
     point[0, 16, 16] = 255

@@ -5,18 +5,22 @@ import pytest
 from hemabridge.errors import RecipeError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.training.devices import start_fabric
+from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.study import study
 
 LEARNER = '{name = "Learner", train = {architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}}'
+SHAPE = LEARNER.replace("Learner", "Shape").replace("epochs = 1", 'epochs = 1, view = "shape"')
+TRAIN = LEARNER[LEARNER.index("{arch") : -1]
 CHANGES = (
     "again=false",
     "normalizers=[]",
     "tested_epochs=[2]",
-    f"classifiers=[{LEARNER}]",
+    f"classifiers=[{LEARNER}, {SHAPE}]",
     'agreement={restainings = ["linear-ot"], mixing_rounds = 1, self_training_rounds = 1, sure = 0.0, '
-    "few_labels = [6], both_sites = {images = 16, batch_size = 8}}",
+    "few_labels = [6], both_sites = {images = 16, batch_size = 8}, "
+    f"source_looks = {{classifiers = 1, copies = 1, train = {TRAIN}}}}}",
 )
 
 
@@ -43,7 +47,11 @@ def test_agreeing_answers_stand_beside_the_others_and_are_not_worked_out_again(
     ]
     paired = [(p.images, p.labels_used) for p in first.paired if p.classifier == "agreement"]
     assert paired == [("agreement", 0), ("agreement, self-training 1", 0), ("agreement", 6)]
-    assert (tmp_path / "out" / "agreement" / "linear-ot.json").is_file()
+    agreement = tmp_path / "out" / "agreement"
+    assert (agreement / "linear-ot.json").is_file()
+    assert list_snapshots(agreement / "source-looks" / "0")
+    # One that is asked about re-stainings, one that sees shape, one that learned the source's looks.
+    assert all(list_snapshots(agreement / "labels-6" / str(place)) for place in range(3))
     again, labels = run(small_study, tmp_path / "out", *CHANGES)
     assert again.rows == first.rows
     assert "fitting re-stainings that agree" not in labels

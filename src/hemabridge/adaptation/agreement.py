@@ -1,7 +1,7 @@
 """Several classifiers and several re-stainings that agree on one answer; chosen and fitted without labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
-from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer
+from hemabridge.normalizers.catalog import check_names, fit_normalizer
 
 LARGEST_FIT = 300
 """So many images of a site are measured: more change nothing but the time."""
@@ -38,16 +38,19 @@ class AgreementConfig(BaseModel):
     @field_validator("restainings")
     @classmethod
     def _check_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) < len(names) or not set(names) <= NORMALIZERS.keys():
-            raise ValueError(f"expected different normalizers out of {', '.join(NORMALIZERS)}, got {', '.join(names)}")
-        return names
+        return check_names(names)
 
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """The mean answer of all classifiers on all re-stainings that take part: itself a classifier of the source.
+    """The mean answer of all classifiers: itself a classifier of the source.
+
+    Some answer on every re-staining that takes part. The direct ones answer on the source's images as they are, because
+    they see no colour or learned the source's own looks. Each classifier's answer weighs the same.
 
     Attributes:
+        classifiers: those that are asked about re-stained images.
+        direct: those that are not.
         sureness: for each re-staining that was tried, the classifiers' mean largest probability, 0..1.
         class_mix: float64[C], the share of each class that the source seems to have.
     """
@@ -57,6 +60,7 @@ class Agreement:
     standardizers: Mapping[str, Standardizer]
     sureness: Mapping[str, float] = field(default_factory=dict)
     class_mix: NDArray[np.float64] | None = None
+    direct: tuple[Classifier, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,7 +77,25 @@ class Agreement:
             mean_answer(self.classifiers, standardizer.standardize(images))
             for standardizer in self.standardizers.values()
         ]
-        return _mean(answers)
+        return self.joined(answers, mean_answer(self.direct, images) if self.direct else None)
+
+    def at_home(self, images: UInt8Images) -> Probabilities:
+        """Return float32[N, C] for images that need no re-staining, uint8[N, S, S, 3]: those of the target site."""
+        return mean_answer((*self.classifiers, *self.direct), images)
+
+    def joined(self, restained: Sequence[Probabilities], direct: Probabilities | None) -> Probabilities:
+        """Return the common answer, float32[N, C].
+
+        Args:
+            restained: mean answer of `classifiers` on each re-staining.
+            direct: mean answer of the direct ones; None if there are none.
+        """
+        aided = _mean(restained)
+        if direct is None:
+            return aided
+        share = np.float32(len(self.direct) / (len(self.classifiers) + len(self.direct)))
+        both: Probabilities = (1 - share) * aided + share * direct
+        return both
 
 
 def mean_answer(classifiers: Sequence[Classifier], images: UInt8Images) -> Probabilities:
@@ -92,6 +114,7 @@ def agree(
     target: CellSet,
     *,
     trained: Mapping[str, Standardizer] | None = None,
+    direct: Sequence[Classifier] = (),
     seed: int,
     name: str = "agreement",
 ) -> Agreement:
@@ -103,37 +126,40 @@ def agree(
 
     Args:
         config: see there.
-        classifiers: of the target site; with the same classes.
+        classifiers: of the target site, which are asked about re-stained images; with the same classes.
         source: unlabelled images, uint8[N, S, S, 3].
         target: labelled cells that the classifiers were trained on.
         trained: translators, which take part as they are.
+        direct: with the same classes, which are asked about the source's images as they are.
         seed: of the draws of target images.
         name: its name in tables.
 
     Raises:
         InputError: no classifiers, or they have different classes.
     """
-    if not classifiers or len({classifier.classes for classifier in classifiers}) != 1:
+    if not classifiers or len({classifier.classes for classifier in (*classifiers, *direct)}) != 1:
         raise InputError("expected at least one classifier, all of the same classes; align them first")
     rng = np.random.default_rng(seed)
     if len(source) > LARGEST_FIT:
         source = source[rng.choice(len(source), LARGEST_FIT, replace=False)]
     known = dict(trained or {})
 
-    def fitted(names: Sequence[str], images: UInt8Images) -> dict[str, Standardizer]:
-        return {n: known[n] if n in known else fit_normalizer(n, source, images) for n in names}
+    def fitted(names: Sequence[str], mix: NDArray[np.float64]) -> dict[str, Standardizer]:
+        drawn = target.images[target.drawn(mix, LARGEST_FIT, rng)]
+        return {n: known[n] if n in known else fit_normalizer(n, source, drawn) for n in names}
 
-    found = fitted((*config.restainings, *known), _drawn(target, None, rng))
+    found = fitted((*config.restainings, *known), np.full(len(target.classes), 1.0 / len(target.classes)))
     answers = {n: mean_answer(classifiers, standardizer.standardize(source)) for n, standardizer in found.items()}
     sureness = {n: float(answer.max(axis=1).mean()) for n, answer in answers.items()}
     kept = surest(sureness, config.doubt)
-    mix = _mean([answers[n] for n in kept]).mean(axis=0, dtype=np.float64)
-    found = {n: found[n] for n in kept}
+    unaided = mean_answer(direct, source) if direct else None
+    agreed = Agreement(name, tuple(classifiers), {n: found[n] for n in kept}, sureness, None, tuple(direct))
+    mix = _mix(agreed.joined([answers[n] for n in kept], unaided))
     for _ in range(config.mixing_rounds):
-        found = fitted(kept, _drawn(target, mix, rng))
-        agreed = Agreement(name, tuple(classifiers), found)
-        mix = agreed.probabilities(source).mean(axis=0, dtype=np.float64)
-    return Agreement(name, tuple(classifiers), found, sureness, mix)
+        agreed = replace(agreed, standardizers=fitted(kept, mix))
+        answered = [mean_answer(classifiers, each.standardize(source)) for each in agreed.standardizers.values()]
+        mix = _mix(agreed.joined(answered, unaided))
+    return replace(agreed, class_mix=mix)
 
 
 def surest(sureness: Mapping[str, float], doubt: float | None) -> tuple[str, ...]:
@@ -142,19 +168,9 @@ def surest(sureness: Mapping[str, float], doubt: float | None) -> tuple[str, ...
     return tuple(name for name, sure in sureness.items() if sure >= least)
 
 
-def _drawn(target: CellSet, mix: NDArray[np.float64] | None, rng: np.random.Generator) -> UInt8Images:
-    """Return up to `LARGEST_FIT` images of the target: each class as often, or in the given mix."""
-    classes = len(target.classes)
-    shares = np.full(classes, 1.0 / classes) if mix is None else mix
-    counts = np.maximum(1, np.rint(shares * min(LARGEST_FIT, len(target)))).astype(int)
-    members = [np.flatnonzero(target.labels == label) for label in range(classes)]
-    chosen = [
-        rng.choice(own, count, replace=count > len(own))
-        for own, count in zip(members, counts.tolist(), strict=True)
-        if len(own)
-    ]
-    drawn: UInt8Images = target.images[np.concatenate(chosen)]
-    return drawn
+def _mix(answer: Probabilities) -> NDArray[np.float64]:
+    mix: NDArray[np.float64] = answer.mean(axis=0, dtype=np.float64)
+    return mix
 
 
 def _mean(answers: Sequence[Probabilities]) -> Probabilities:

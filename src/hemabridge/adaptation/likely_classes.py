@@ -1,52 +1,49 @@
 """What a site's cells are believed to be, for training on them: from agreeing classifiers, or from a few labels."""
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.errors import InputError
 
+Believed: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float64]]
+"""Class shares, float32[N, C], rows sum to 1; and how often each cell is drawn, float64[N], 0 for never."""
 
-def likely_classes(probabilities: Probabilities, sure: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Turn agreeing answers into class shares and weights to train on (self-training; no label is used).
+LABEL_WEIGHT = 3.0
+"""A cell whose class a person stated is drawn so many times as often as one whose class is only believed."""
 
-    Shares are sharpened and freed of the commonest class's pull: p^2 over the root of the class's sum, as deep embedded
-    clustering does (Xie, Girshick & Farhadi 2016, Eq. 3, with the root). Cells whose largest probability is not above
-    `sure` are never drawn; a class is drawn as often as the root of its number of sure cells.
+
+def likely_classes(probabilities: Probabilities, sure: float, known: NDArray[np.int64] | None = None) -> Believed:
+    """Turn agreeing answers, and labels if there are any, into class shares and weights to train on.
+
+    Shares are sharpened: p^2, made to sum to 1 (Xie, Girshick & Farhadi 2016, arXiv:1511.06335, Eq. 3 without the
+    division by the class's size). Cells whose largest probability is not above `sure` are never drawn; each class is
+    drawn equally often. A known label takes the place of the answer.
 
     Args:
         probabilities: float32[N, C].
         sure: 0..1.
+        known: int64[N], -1 for unknown; None if no label is used (self-training).
 
     Returns:
         float32[N, C] of rows that sum to 1, and float64[N].
 
     Raises:
-        InputError: no cell is sure.
+        InputError: no cell is sure or known.
     """
-    largest, labels = probabilities.max(axis=1), probabilities.argmax(axis=1)
-    chosen = largest > sure
-    if not chosen.any():
-        raise InputError(f"expected cells that the classifiers are more than {sure} sure of, got none of {len(labels)}")
-    sharpened = probabilities.astype(np.float64) ** 2 / np.sqrt(probabilities.sum(axis=0, dtype=np.float64) + 1e-12)
-    shares = (sharpened / sharpened.sum(axis=1, keepdims=True)).astype(np.float32)
-    counts = np.bincount(labels[chosen], minlength=probabilities.shape[1])
-    return shares, np.where(chosen, 1.0 / np.sqrt(np.maximum(counts, 1))[labels], 0.0)
-
-
-def known_classes(labels: NDArray[np.int64], classes: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Turn labels, int64[N] with -1 for unknown, into class shares and weights: classes are drawn equally often.
-
-    Returns:
-        float32[N, C] and float64[N]; cells without a label are never drawn.
-    """
-    known = labels >= 0
-    counts = np.bincount(labels[known], minlength=classes)
-    shares = np.full((len(labels), classes), 1.0 / classes, dtype=np.float32)
-    shares[known] = np.eye(classes, dtype=np.float32)[labels[known]]
-    weights = np.zeros(len(labels))
-    weights[known] = 1.0 / counts[labels[known]]
-    return shares, weights
+    shares = probabilities.astype(np.float64) ** 2
+    shares /= shares.sum(axis=1, keepdims=True)
+    stated = np.zeros(len(shares), dtype=bool) if known is None else known >= 0
+    if known is not None:
+        shares[stated] = np.eye(shares.shape[1])[known[stated]]
+    weights = np.where(stated, LABEL_WEIGHT, (probabilities.max(axis=1) > sure) & ~stated)
+    if not weights.any():
+        raise InputError(f"expected cells that the classifiers are more than {sure} sure of, got none of {len(shares)}")
+    labels = shares.argmax(axis=1)
+    totals = np.bincount(labels, weights, minlength=shares.shape[1])
+    return shares.astype(np.float32), weights / np.maximum(totals, 1e-12)[labels]
 
 
 def few_labels(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:

@@ -151,7 +151,7 @@ def _batches(
     seed: int,
 ) -> BothSitesBatches:
     own = LabelledBatches(
-        images=preprocessing.resize(target.images),
+        images=preprocessing.prepare(target.images),
         labels=target.labels,
         preprocessing=preprocessing,
         batch_size=config.batch_size // 2,
@@ -160,7 +160,7 @@ def _batches(
         seed=seed,
         looks=classifier.looks,
     )
-    views = np.stack([preprocessing.resize(view) for view in source.views])
+    views = np.stack([preprocessing.prepare(view) for view in source.views])
     looks = classifier.looks or LooksConfig(stain=0.0, blur=0.0, noise=0.0)
     unblurred = looks.model_copy(update={"blurred": 0.0})
     return BothSitesBatches(own, replace(source, views=views), unblurred, seed)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from hemabridge.classifiers.preprocessing import Channels
+from hemabridge.classifiers.preprocessing import Channels, View
 from hemabridge.data.looks import LooksConfig
 
 
@@ -70,6 +70,11 @@ class ClassifierConfig(BaseModel):
     balanced: bool = Field(True, description="whether each class is seen equally often")
     shift_px: int = Field(3, ge=0, description="random shift of at most so many pixels of the network's input")
 
+    view: View = Field(
+        "colour",
+        exclude_if=lambda view: view == "colour",  # so that what older versions trained is still known as trained
+        description="what it sees: the image's colours, or only the cell's shape and relative darkness",
+    )
     looks: LooksConfig | None = Field(
         None, description="train on random looks of the cells, for a classifier that depends less on one hospital's"
     )

@@ -97,7 +97,7 @@ def fine_tune(
 
 def _batches(config: ClassifierConfig, cells: CellSet, preprocessing: Preprocessing, seed: int) -> LabelledBatches:
     return LabelledBatches(
-        images=preprocessing.resize(cells.images),
+        images=preprocessing.prepare(cells.images),
         labels=cells.labels,
         preprocessing=preprocessing,
         batch_size=config.batch_size,

@@ -75,7 +75,9 @@ def pretrained_cfg(architecture: str) -> PretrainedCfg:
 def preprocessing_of(config: ClassifierConfig) -> Preprocessing:
     """Return the config's own mean and deviation, or those that timm states for the model."""
     cfg = pretrained_cfg(config.architecture)
-    return Preprocessing(size_px=config.size_px, mean=config.mean or cfg.mean, std=config.std or cfg.std)
+    return Preprocessing(
+        size_px=config.size_px, mean=config.mean or cfg.mean, std=config.std or cfg.std, view=config.view
+    )
 
 
 def load_start(network: ClassifierNetwork, architecture: str, weights: Literal["download"] | Path) -> str:

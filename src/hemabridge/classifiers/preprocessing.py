@@ -1,14 +1,20 @@
 """What happens to an image before a classifier sees it; recorded with every classifier."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 from hemabridge.errors import ModelError
 from hemabridge.imaging.scale import resize_square
+from hemabridge.imaging.shape_view import shape_views
 from hemabridge.imaging.standardizer import UInt8Images
 
 Channels = tuple[float, float, float]
+
+View = Literal["colour", "shape"]
+"""What of an image a classifier sees: the image, or `hemabridge.imaging.shape_view` of it."""
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 """Mean of ImageNet's red, green and blue, as a share of 255."""
@@ -17,7 +23,7 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 
 class Preprocessing(BaseModel):
-    """Input = (x / 255 - mean) / std, at `size_px` pixels a side. The default mean and deviation are ImageNet's."""
+    """Input = (x / 255 - mean) / std of the view, at `size_px` pixels a side. Mean and deviation are ImageNet's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,8 +33,12 @@ class Preprocessing(BaseModel):
         IMAGENET_STD, description="red, green, blue, as a share of 255; above 0"
     )
 
-    def resize(self, images: UInt8Images) -> UInt8Images:
-        """Return uint8[N, size_px, size_px, 3]; images of that size come back as they are.
+    view: View = Field("colour", exclude_if=lambda view: view == "colour", description="what of an image is seen")
+
+    def prepare(self, images: UInt8Images) -> UInt8Images:
+        """Return the view of each image, uint8[N, size_px, size_px, 3]; what is right already comes back as it is.
+
+        The view is taken before the size is changed: outlines are found best at full size.
 
         Raises:
             ModelError: `images` is not uint8[N, S, S, 3].
@@ -37,6 +47,8 @@ class Preprocessing(BaseModel):
             raise ModelError(
                 f"expected square RGB images uint8[N, S, S, 3], got {images.dtype}{list(images.shape)}; crop them first"
             )
+        if self.view == "shape":
+            images = shape_views(images)
         if images.shape[1] == self.size_px:
             return images
         out = np.empty((len(images), self.size_px, self.size_px, 3), dtype=np.uint8)
@@ -52,4 +64,4 @@ class Preprocessing(BaseModel):
 
     def __call__(self, images: UInt8Images) -> NDArray[np.float32]:
         """Return the network's input float32[N, 3, size_px, size_px] for uint8[N, S, S, 3] images."""
-        return self.normalize(self.resize(images))
+        return self.normalize(self.prepare(images))

@@ -62,6 +62,26 @@ class CellSet:
             crop_px=self.crop_px,
         )
 
+    def drawn(self, mix: NDArray[np.float64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw cells in a mix of classes; return their places, int64[K], K about the smaller of `most` and N.
+
+        A class of fewer cells than its share is drawn from repeatedly; each class that has cells gives at least one.
+
+        Args:
+            mix: share of each class, float64[C], 0..1.
+            most: how many.
+            rng: of the draws.
+        """
+        counts = np.maximum(1, np.rint(mix * min(most, len(self)))).astype(int)
+        members = [np.flatnonzero(self.labels == label) for label in range(len(self.classes))]
+        return np.concatenate(
+            [
+                rng.choice(own, count, replace=count > len(own))
+                for own, count in zip(members, counts.tolist(), strict=True)
+                if len(own)
+            ]
+        )
+
 
 def load_cells(
     manifest: Manifest,

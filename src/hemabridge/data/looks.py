@@ -28,6 +28,13 @@ class LooksConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stain: float = Field(0.25, ge=0, le=2, description="strength of the changes of stain, lamp and camera; 0 for none")
+    contrast: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        exclude_if=lambda contrast: contrast == 0,
+        description="standard deviation of ln(exponent); darkness (1 - value) is raised to the exponent",
+    )
     blur: float = Field(
         0.023, ge=0, le=0.1, description="largest standard deviation of the blur, as a share of the image's side"
     )
@@ -41,6 +48,9 @@ def random_looks(images: UInt8Images, config: LooksConfig, rng: np.random.Genera
     light = images.astype(np.float32) / np.float32(255.0)
     if config.stain > 0:
         light = _restained(light, config.stain, rng)
+    if config.contrast > 0:
+        exponents = np.exp(_drawn(rng, config.contrast, len(light), 1)).astype(np.float32)
+        light = 1.0 - (1.0 - light) ** exponents[:, None, None, :]
     light = _photographed(light, config, rng)
     looks: UInt8Images = np.rint(_placed(light, config.zoom, rng) * 255.0).astype(np.uint8)
     return looks

@@ -77,6 +77,17 @@ def fit_normalizer(name: str, source: UInt8Images, target: UInt8Images) -> Norma
     return NORMALIZERS[name].kind.fit(source, target)
 
 
+def check_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names if they are different keys of `NORMALIZERS`; for the validators of settings.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if len(set(names)) < len(names) or not set(names) <= NORMALIZERS.keys():
+        raise ValueError(f"expected different normalizers out of {', '.join(NORMALIZERS)}, got {', '.join(names)}")
+    return names
+
+
 def normalizer_from_json(text: str) -> Normalizer:
     """Read a normalizer of any method that `to_json` wrote.
 

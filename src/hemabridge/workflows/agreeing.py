@@ -1,20 +1,19 @@
 """The part of a study in which its classifiers and re-stainings agree on one answer."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 
-from hemabridge.adaptation.agreement import Agreement, agree, mean_answer
-from hemabridge.adaptation.likely_classes import few_labels, known_classes, likely_classes
-from hemabridge.classifiers.both_sites import LikelyCells, fine_tune_on_both
-from hemabridge.classifiers.classifier import SnapshotClassifier
-from hemabridge.classifiers.protocol import Classifier
+from hemabridge.adaptation.agreement import Agreement, agree
+from hemabridge.adaptation.likely_classes import Believed, few_labels, likely_classes
+from hemabridge.adaptation.source_looks import in_source_looks
+from hemabridge.adaptation.team import Learner, Team, go_on, learn_looks
+from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
+from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.normalizers.normalizer import Normalizer
@@ -28,28 +27,90 @@ STAGE = "agreement"
 
 
 @dataclass(frozen=True, eq=False)
-class AgreementStudy:
-    """What agreement starts from.
+class Agreeing:
+    """How a team comes to agree about a source, step by step; each step resumes what it began in its folder.
 
     Attributes:
-        classifiers: all of the study's.
-        snapshots: of those that the study trained, by name: these can go on learning.
-        translator: the last snapshot's standardizer; None if the study's translator takes no part.
-        seen: the source's cells that may be fitted on, unlabelled.
-        labelled: the source's training part, of which `few_labels` takes some labels.
+        recipe: which steps, and how.
+        target: labelled cells that the classifiers were trained on.
+        seen: the source's cells that may be fitted on; their labels are not read.
+        labelled: the source's cells of which `taught` reads some labels.
+        translator: takes part as a re-staining; None if none does.
+        seed: of all draws.
+        fabric: device, precision and processes.
+        progress: called after each step of a training.
+    """
+
+    recipe: AgreementRecipe
+    target: CellSet
+    seen: CellSet
+    labelled: CellSet
+    translator: Standardizer | None
+    seed: int
+    fabric: Fabric
+    progress: Progress
+
+    def agree(self, team: Team) -> Agreement:
+        """Fit the re-stainings on which the team agrees."""
+        self.progress("fitting re-stainings that agree", 0, 1)
+        return agree(
+            self.recipe,
+            team.asked_about_restainings(),
+            self.seen.images,
+            self.target,
+            trained={} if self.translator is None else {"translator": self.translator},
+            direct=team.direct(),
+            seed=self.seed,
+            name=NAME,
+        )
+
+    def with_source_looks(self, team: Team, agreed: Agreement, folder: Path) -> Team:
+        """Return the team with those who learn the target's cells in the source's looks."""
+        wish = self.recipe.source_looks
+        if wish is None:
+            return team
+        answer = agreed.probabilities(self.seen.images)
+        cells = in_source_looks(wish, self.target, self.seen.images, answer, self.seed)
+        new = learn_looks(
+            wish.train, cells, folder, self.fabric, count=wish.classifiers, seed=self.seed, progress=self.progress
+        )
+        return Team((*team.learners, *new), team.others)
+
+    def self_trained(self, team: Team, agreed: Agreement, folder: Path) -> Team:
+        """Return the team after each has learned from what all agree on; no label of the source is used."""
+        believed = likely_classes(agreed.probabilities(self.seen.images), self.recipe.sure)
+        return self._gone_on(team, agreed, self.seen, believed, folder)
+
+    def taught(self, team: Team, agreed: Agreement, count: int, folder: Path) -> Team:
+        """Return the team after each has learned `count` labels, and what all agree on about the other cells.
+
+        Raises:
+            InputError: there are not so many labelled cells.
+        """
+        labels = few_labels(self.labelled.labels, count, self.seed)
+        believed = likely_classes(agreed.probabilities(self.labelled.images), self.recipe.sure, labels)
+        return self._gone_on(team, agreed, self.labelled, believed, folder)
+
+    def _gone_on(self, team: Team, agreed: Agreement, cells: CellSet, believed: Believed, folder: Path) -> Team:
+        wish, seed = self.recipe.both_sites, self.seed
+        return go_on(team, agreed, cells, believed, wish, folder, self.fabric, seed=seed, progress=self.progress)
+
+
+@dataclass(frozen=True, eq=False)
+class AgreementStudy:
+    """The steps of a study's agreement, and what is written of them.
+
+    Attributes:
+        learners: classifiers that the study trained.
+        others: its other classifiers.
         home, test: the scored parts of target and source.
         inputs: what identifies all of it; JSON.
     """
 
-    recipe: AgreementRecipe
-    seed: int
+    steps: Agreeing
+    learners: tuple[Learner, ...]
+    others: tuple[Classifier, ...]
     sites: tuple[str, str]
-    classifiers: Mapping[str, Classifier]
-    snapshots: Mapping[str, Path]
-    translator: Standardizer | None
-    target: CellSet
-    seen: CellSet
-    labelled: CellSet
     home: CellSet
     test: CellSet
     inputs: Mapping[str, object]
@@ -57,75 +118,58 @@ class AgreementStudy:
     @property
     def files_seen(self) -> frozenset[str]:
         """Hashes of all files that the re-stainings are fitted on."""
-        return frozenset((*self.seen.hashes, *self.target.hashes))
+        return frozenset((*self.steps.seen.hashes, *self.steps.target.hashes))
 
-    def run(self, stages: Stages, fabric: Fabric, progress: Progress) -> list[Predictions]:
+    def run(self, stages: Stages) -> list[Predictions]:
         """Return, or read from an earlier call, what the agreeing classifiers say of both sites' test parts."""
-
-        def work(folder: Path) -> None:
-            progress("fitting re-stainings that agree", 0, 1)
-            agreed = self._agree(list(self.classifiers.values()))
-            _write_normalizers(agreed, folder)
-            found = [self._home(agreed), self._original(agreed.classifiers, 0), self._agreed(agreed, 0, NAME)]
-            for number in range(1, self.recipe.self_training_rounds + 1):
-                agreed = self._self_trained(agreed, folder / f"self-training-{number}", fabric, progress)
-                found.append(self._agreed(agreed, 0, f"{NAME}, self-training {number}"))
-            for count in self.recipe.few_labels:
-                taught = self._taught(agreed, count, folder / f"labels-{count}", fabric, progress)
-                found += [self._original(taught.classifiers, count), self._agreed(taught, count, NAME)]
-            write_predictions(found, self.test.classes, folder / "predictions.csv")
-            progress("fitting re-stainings that agree", 1, 1)
-
-        folder = stages.run(STAGE, {"recipe": self.recipe.model_dump(), **self.inputs}, work, drop_checkpoints)
+        inputs = {"recipe": self.steps.recipe.model_dump(mode="json"), **self.inputs}
+        folder = stages.run(STAGE, inputs, self._work, drop_checkpoints)
         return list(read_predictions(folder / "predictions.csv")[0])
 
-    def _agree(self, classifiers: Sequence[Classifier]) -> Agreement:
-        trained = {} if self.translator is None else {"translator": self.translator}
-        return agree(
-            self.recipe, classifiers, self.seen.images, self.target, trained=trained, seed=self.seed, name=NAME
-        )
+    def _work(self, folder: Path) -> None:
+        steps, recipe = self.steps, self.steps.recipe
+        team = Team(self.learners, self.others)
+        agreed = steps.agree(team)
+        _write_normalizers(agreed, folder)
+        if recipe.source_looks is not None:
+            team = steps.with_source_looks(team, agreed, folder / "source-looks")
+            agreed = team.answering(agreed)
+        found = [
+            self._predictions(self.sites[1], self.home, agreed.at_home(self.home.images), ORIGINAL, 0),
+            self._original(agreed, 0),
+            self._agreed(agreed, 0, NAME),
+        ]
+        for number in range(1, recipe.self_training_rounds + 1):
+            team = steps.self_trained(team, agreed, folder / f"self-training-{number}")
+            agreed = team.answering(agreed)
+            found.append(self._agreed(agreed, 0, f"{NAME}, self-training {number}"))
+        for count in recipe.few_labels:
+            taught = steps.taught(team, agreed, count, folder / f"labels-{count}").answering(agreed)
+            found += [self._original(taught, count), self._agreed(taught, count, NAME)]
+        write_predictions(found, self.test.classes, folder / "predictions.csv")
+        steps.progress("fitting re-stainings that agree", 1, 1)
 
-    def _self_trained(self, agreed: Agreement, folder: Path, fabric: Fabric, progress: Progress) -> Agreement:
-        answer = agreed.probabilities(self.seen.images)
-        shares, weights = likely_classes(answer, self.recipe.sure)
-        source = LikelyCells(agreed.views(self.seen.images), shares, weights, self.seen.hashes)
-        return self._gone_on(agreed, source, folder, fabric, progress)
-
-    def _taught(self, agreed: Agreement, count: int, folder: Path, fabric: Fabric, progress: Progress) -> Agreement:
-        labels = few_labels(self.labelled.labels, count, self.seed)
-        shares, weights = known_classes(labels, len(self.labelled.classes))
-        source = LikelyCells(agreed.views(self.labelled.images), shares, weights, self.labelled.hashes)
-        return self._gone_on(agreed, source, folder, fabric, progress)
-
-    def _gone_on(
-        self, agreed: Agreement, source: LikelyCells, folder: Path, fabric: Fabric, progress: Progress
-    ) -> Agreement:
-        taught = []
-        for place, snapshot in enumerate(self.snapshots.values()):
-            own = folder / str(place)
-            end = fine_tune_on_both(
-                self.recipe.both_sites,
-                snapshot,
-                self.target,
-                source,
-                own,
-                fabric,
-                seed=self.seed,
-                progress=progress,
-            )
-            taught.append(SnapshotClassifier.from_snapshot(end))
-            drop_checkpoints(own)
-        return replace(agreed, classifiers=tuple(taught))
-
-    def _home(self, agreed: Agreement) -> Predictions:
-        return _predictions(self.sites[1], self.home, mean_answer(agreed.classifiers, self.home.images), "original", 0)
-
-    def _original(self, classifiers: Sequence[Classifier], labels_used: int) -> Predictions:
-        answer = mean_answer(classifiers, self.test.images)
-        return _predictions(self.sites[0], self.test, answer, "original", labels_used)
+    def _original(self, agreed: Agreement, labels_used: int) -> Predictions:
+        answer = agreed.at_home(self.test.images)
+        return self._predictions(self.sites[0], self.test, answer, ORIGINAL, labels_used)
 
     def _agreed(self, agreed: Agreement, labels_used: int, images: str) -> Predictions:
-        return _predictions(self.sites[0], self.test, agreed.probabilities(self.test.images), images, labels_used)
+        answer = agreed.probabilities(self.test.images)
+        return self._predictions(self.sites[0], self.test, answer, images, labels_used)
+
+    @staticmethod
+    def _predictions(site: str, cells: CellSet, answer: Probabilities, images: str, labels_used: int) -> Predictions:
+        return Predictions(
+            site=site,
+            part="test",
+            classifier=NAME,
+            images=images,
+            snapshot=None,
+            labels_used=labels_used,
+            ids=cells.ids,
+            truth=cells.labels,
+            probabilities=answer,
+        )
 
 
 def _write_normalizers(agreed: Agreement, folder: Path) -> None:
@@ -133,17 +177,3 @@ def _write_normalizers(agreed: Agreement, folder: Path) -> None:
         if isinstance(standardizer, Normalizer):
             with atomic_write(folder / f"{name}.json") as temporary:
                 temporary.write_text(standardizer.to_json(), encoding="utf-8")
-
-
-def _predictions(site: str, cells: CellSet, answer: NDArray[np.float32], images: str, labels_used: int) -> Predictions:
-    return Predictions(
-        site=site,
-        part="test",
-        classifier=NAME,
-        images=images,
-        snapshot=None,
-        labels_used=labels_used,
-        ids=cells.ids,
-        truth=cells.labels,
-        probabilities=answer,
-    )

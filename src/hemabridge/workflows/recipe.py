@@ -15,10 +15,11 @@ from pydantic import (
 )
 
 from hemabridge.adaptation.agreement import AgreementConfig
+from hemabridge.adaptation.source_looks import SourceLooksConfig
 from hemabridge.classifiers.both_sites import BothSitesConfig
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import ExternalConfig
-from hemabridge.normalizers.catalog import NORMALIZERS
+from hemabridge.normalizers.catalog import check_names
 from hemabridge.translators.config import PRESETS, TranslatorConfig
 from hemabridge.translators.distillation import DistillationConfig
 from hemabridge.workflows.stages import folder_name
@@ -81,7 +82,7 @@ class ClassifierRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(min_length=1, max_length=80, pattern=r"^[\w .()+-]+$", description="its name in the tables")
+    name: str = Field(min_length=1, max_length=80, pattern=r"^[\w .,()+-]+$", description="its name in the tables")
     train: ClassifierConfig | None = None
     external: ExternalConfig | None = None
 
@@ -103,12 +104,22 @@ class AgainRecipe(BaseModel):
     )
 
 
+class SourceLooksRecipe(SourceLooksConfig):
+    """Classifiers that learn the target's cells in the source's looks."""
+
+    classifiers: int = Field(2, ge=1, description="how many, each from another random start")
+    train: ClassifierConfig
+
+
 class AgreementRecipe(AgreementConfig):
     """Classifiers and re-stainings that agree on one answer; what labels of the source would add to it."""
 
     translator: bool = Field(True, description="whether the study's translator takes part, with its last tested epoch")
+    source_looks: SourceLooksRecipe | None = Field(
+        None, description="further classifiers, which learn the target's cells in the source's looks"
+    )
     self_training_rounds: int = Field(0, ge=0, description="rounds of learning from the agreeing answers themselves")
-    sure: float = Field(0.6, ge=0, lt=1, description="self-training learns from answers above this probability")
+    sure: float = Field(0.5, ge=0, lt=1, description="self-training learns from answers above this probability")
     few_labels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="how many labelled cells of the source to learn from, in runs of their own"
     )
@@ -230,9 +241,7 @@ class StudyRecipe(BaseModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        unknown = [name for name in self.normalizers if name not in NORMALIZERS]
-        if unknown or len(set(self.normalizers)) < len(self.normalizers):
-            raise ValueError(f"expected different normalizers out of {', '.join(NORMALIZERS)}, got {self.normalizers}")
+        check_names(self.normalizers)
         classifiers = tuple(wish.name for wish in self.classifiers)
         for kind, names in (("sites", (self.source.site, self.target.site)), ("classifiers", classifiers)):
             folders = [folder_name(name) for name in names]

@@ -8,6 +8,7 @@ from typing import Literal
 import polars as pl
 from lightning_fabric import Fabric
 
+from hemabridge.adaptation.team import Learner
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import load_external
@@ -30,7 +31,7 @@ from hemabridge.training.stopping import hold_folder
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.agreeing import AgreementStudy
+from hemabridge.workflows.agreeing import Agreeing, AgreementStudy
 from hemabridge.workflows.recipe import AgreementRecipe, ClassifierRecipe, StudyRecipe
 from hemabridge.workflows.restained import Restained, read_restained, restain, restain_back
 from hemabridge.workflows.run_folder import describe_run, versions
@@ -95,7 +96,7 @@ class Study:
         seen = {(r.method, r.snapshot_name): r.seen for r in restained}
         if self.recipe.agreement is not None:
             agreement = self._agreement(self.recipe.agreement, classifiers, restained)
-            agreed = agreement.run(self.stages, self.fabric, self.progress)
+            agreed = agreement.run(self.stages)
             seen |= {(p.images, None): agreement.files_seen for p in agreed if p.images != ORIGINAL}
             predictions += agreed
         return self._report(predictions, restained, seen)
@@ -104,28 +105,39 @@ class Study:
         self, wish: AgreementRecipe, classifiers: Mapping[str, Classifier], restained: Sequence[Restained]
     ) -> AgreementStudy:
         size_px, last = self.recipe.size_px, restained[-1].snapshot
-        trained = [f"classifiers/{folder_name(w.name)}" for w in self.recipe.classifiers if w.train is not None]
-        return AgreementStudy(
+        trained = {w.name: w.train for w in self.recipe.classifiers if w.train is not None}
+        folders = {name: f"classifiers/{folder_name(name)}" for name in trained}
+        target = self.cells(TARGET, ("train",), size_px)
+        steps = Agreeing(
             recipe=wish,
-            seed=self.recipe.seed,
-            sites=(self.source.name, self.target.name),
-            classifiers=classifiers,
-            snapshots={name: list_snapshots(self.out / name)[-1].path for name in trained},
-            translator=NeuralStandardizer.from_snapshot(last.path) if last is not None and wish.translator else None,
-            target=self.cells(TARGET, ("train",), size_px),
+            target=target,
             seen=self.cells(SOURCE, self._seen_parts(), size_px),
             labelled=self.cells(SOURCE, ("train",), size_px),
+            translator=NeuralStandardizer.from_snapshot(last.path) if last is not None and wish.translator else None,
+            seed=self.recipe.seed,
+            fabric=self.fabric,
+            progress=self.progress,
+        )
+        return AgreementStudy(
+            steps=steps,
+            learners=tuple(
+                Learner(list_snapshots(self.out / folders[name])[-1].path, config.view == "shape", target)
+                for name, config in trained.items()
+            ),
+            others=tuple(found for name, found in classifiers.items() if name not in trained),
+            sites=(self.source.name, self.target.name),
             home=self.cells(TARGET, ("test",), size_px),
             test=self.cells(SOURCE, ("test",), size_px),
             inputs={
                 "classifiers": [w.model_dump(mode="json") for w in self.recipe.classifiers],
-                "trained": [self.stages.key(name) for name in trained],
+                "trained": [self.stages.key(folder) for folder in folders.values()],
                 "translator": self.stages.key("translator"),
                 "tested_epochs": self.recipe.tested_epochs,
                 "source": self.source.described(),
                 "order": self.source.listed(),
                 "mode": self.recipe.mode,
                 "size_px": size_px,
+                "seed": self.recipe.seed,
             },
         )
 

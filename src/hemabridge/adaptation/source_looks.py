@@ -1,0 +1,128 @@
+"""The target's labelled cells in the looks of the source: what a classifier learns from that is to read the source.
+
+The other direction of re-staining. A source site often shows more than one look, because smears were stained in several
+batches or photographed under several lamps; each look is met for itself.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from scipy.cluster.vq import kmeans2
+
+from hemabridge.classifiers.protocol import Probabilities
+from hemabridge.data.cells import CellSet
+from hemabridge.errors import InputError
+from hemabridge.imaging.compartments import background_color
+from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.normalizers.catalog import check_names, fit_normalizer
+
+FEWEST_IMAGES = 10
+"""A look is measured on no fewer images than this."""
+
+LARGEST_FIT = 300
+"""So many images of the target are measured for a look."""
+
+OWN_SHARE = 0.5
+"""Share of a look's own class mix in the mix that its re-staining is fitted in; the rest is the whole site's."""
+
+
+class SourceLooksConfig(BaseModel):
+    """How many looks a site may have, and how the target's cells get them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    restainings: tuple[str, ...] = Field(
+        ("linear-ot", "sliced-ot", "macenko", "vahadane"), min_length=1, description="normalizers of the catalog"
+    )
+    looks: int = Field(3, ge=1, le=20, description="the source's images are parted into at most so many looks")
+    copies: int = Field(3, ge=1, le=20, description="looks in which each target cell is shown, beside its own")
+
+    @field_validator("restainings")
+    @classmethod
+    def _check_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return check_names(names)
+
+
+def looks_of(images: UInt8Images, most: int, seed: int) -> NDArray[np.int64]:
+    """Part images by the colour of their empty field; return each one's look, int64[N], 0 .. at most `most` - 1.
+
+    k-means in sRGB. There are as many looks, up to `most`, as leave `FEWEST_IMAGES` images in each.
+
+    Args:
+        images: uint8[N, H, W, 3], N at least 1.
+        most: at least 1.
+        seed: of the first centres.
+    """
+    fields = np.array([background_color(image) for image in images], dtype=np.float64)
+    for count in range(min(most, len(np.unique(fields, axis=0))), 1, -1):
+        found = np.asarray(kmeans2(fields, count, minit="++", rng=np.random.default_rng(seed))[1], np.int64)
+        if np.bincount(found, minlength=count).min() >= FEWEST_IMAGES:
+            return found
+    return np.zeros(len(images), dtype=np.int64)
+
+
+def in_source_looks(
+    config: SourceLooksConfig, target: CellSet, source: UInt8Images, answer: Probabilities, seed: int
+) -> CellSet:
+    """Return the target's cells in their own look, and in `config.copies` looks of the source each.
+
+    For each look and each of `config.restainings` one normalizer is fitted, from target to source. What it is fitted on
+    of the target has the class mix that the source's images are believed to have: no label of the source is used.
+
+    Args:
+        config: see there.
+        target: labelled cells.
+        source: unlabelled images, uint8[N, S, S, 3].
+        answer: what classes they are believed to be of, float32[N, C].
+        seed: of looks and draws.
+
+    Raises:
+        InputError: `answer` is not about these images or these classes.
+    """
+    if answer.shape != (len(source), len(target.classes)) or not len(source):
+        raise InputError(
+            f"expected one answer for each of the source's images about {len(target.classes)} classes, got "
+            f"{answer.shape} for {len(source)} images"
+        )
+    rng = np.random.default_rng(seed)
+    maps, shares = _maps(config, target, source, answer, seed, rng)
+    images = [target.images]
+    for _ in range(config.copies):
+        chosen = rng.choice(len(maps), len(target), p=shares)
+        copy = np.empty_like(target.images)
+        for number, standardizer in enumerate(maps):
+            if (chosen == number).any():
+                copy[chosen == number] = standardizer.standardize(target.images[chosen == number])
+        images.append(copy)
+    times = config.copies + 1
+    return replace(
+        target,
+        images=np.concatenate(images),
+        labels=np.tile(target.labels, times),
+        ids=target.ids * times,
+        hashes=target.hashes * times,
+    )
+
+
+def _maps(
+    config: SourceLooksConfig,
+    target: CellSet,
+    source: UInt8Images,
+    answer: Probabilities,
+    seed: int,
+    rng: np.random.Generator,
+) -> tuple[list[Standardizer], NDArray[np.float64]]:
+    """Return the maps from target to source, and how often each is used: rare looks more often than they occur."""
+    looks = looks_of(source, config.looks, seed)
+    maps: list[Standardizer] = []
+    shares = []
+    for look in np.unique(looks).tolist():
+        own = looks == look
+        mix = OWN_SHARE * answer[own].mean(axis=0) + (1 - OWN_SHARE) * answer.mean(axis=0)
+        for name in config.restainings:
+            drawn = target.images[target.drawn(mix, LARGEST_FIT, rng)]
+            maps.append(fit_normalizer(name, drawn, source[own]))
+            shares.append(np.sqrt(own.mean()))
+    return maps, np.array(shares) / np.sum(shares)

@@ -1,0 +1,143 @@
+"""Classifiers that agree, and what they need to go on learning: in the source's looks, from each other, from labels."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from hemabridge.adaptation.agreement import Agreement
+from hemabridge.adaptation.likely_classes import Believed
+from hemabridge.classifiers.both_sites import BothSitesConfig, LikelyCells, fine_tune_on_both
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.classifiers.protocol import Classifier
+from hemabridge.data.cells import CellSet
+from hemabridge.progress import Progress, prefixed, silent
+from hemabridge.training.loop import drop_checkpoints
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """A classifier that can go on learning.
+
+    Attributes:
+        snapshot: of `fine_tune` or `fine_tune_on_both`.
+        direct: whether it is asked about the source's images as they are; otherwise about their re-stainings.
+        target: labelled cells that it learns beside the source's.
+    """
+
+    snapshot: Path
+    direct: bool
+    target: CellSet
+
+
+@dataclass(frozen=True, eq=False)
+class Team:
+    """All classifiers that agree.
+
+    Attributes:
+        learners: those that can go on learning.
+        others: those that came as a file; they are asked about re-stainings.
+    """
+
+    learners: tuple[Learner, ...]
+    others: tuple[Classifier, ...] = ()
+
+    def asked_about_restainings(self) -> tuple[Classifier, ...]:
+        """Return the classifiers that are asked about re-stained images."""
+        return (*self.others, *(_read(learner) for learner in self.learners if not learner.direct))
+
+    def direct(self) -> tuple[Classifier, ...]:
+        """Return the classifiers that are asked about the images as they are."""
+        return tuple(_read(learner) for learner in self.learners if learner.direct)
+
+    def answering(self, agreed: Agreement) -> Agreement:
+        """Return the agreement of these classifiers over the same re-stainings."""
+        return replace(agreed, classifiers=self.asked_about_restainings(), direct=self.direct())
+
+
+def learn_looks(
+    config: ClassifierConfig,
+    cells: CellSet,
+    folder: Path,
+    fabric: Fabric,
+    *,
+    count: int,
+    seed: int,
+    progress: Progress = silent,
+) -> tuple[Learner, ...]:
+    """Train `count` classifiers on the target's cells in the source's looks; resumes what was begun in `folder`.
+
+    Args:
+        config: of each.
+        cells: what `hemabridge.adaptation.source_looks.in_source_looks` returned.
+        folder: gets a run folder each.
+        fabric: device, precision and processes.
+        count: how many; each starts from another seed.
+        seed: of the first.
+        progress: called after each step.
+
+    Raises:
+        See `hemabridge.classifiers.fine_tune.fine_tune`.
+    """
+    found = []
+    for place in range(count):
+        told = prefixed(progress, f"in the source's looks, {place + 1} of {count}")
+        own = folder / str(place)
+        end = fine_tune(config, cells, own, fabric, seed=seed + place, progress=told)
+        found.append(Learner(end, True, cells))
+        drop_checkpoints(own)
+    return tuple(found)
+
+
+def go_on(
+    team: Team,
+    agreed: Agreement,
+    cells: CellSet,
+    believed: Believed,
+    config: BothSitesConfig,
+    folder: Path,
+    fabric: Fabric,
+    *,
+    seed: int,
+    progress: Progress = silent,
+) -> Team:
+    """Let every learner go on with the target's cells and the source's; resumes what was begun in `folder`.
+
+    Args:
+        team: which starts from its snapshots.
+        agreed: whose re-stainings the source's cells are shown in.
+        cells: the source's; their labels are not read.
+        believed: of each of `cells`.
+        config: how long and how fast.
+        folder: gets a run folder for each learner.
+        fabric: device, precision and processes.
+        seed: of draws and looks.
+        progress: called after each step.
+
+    Raises:
+        See `hemabridge.classifiers.both_sites.fine_tune_on_both`.
+    """
+    restained = LikelyCells(agreed.views(cells.images), *believed, cells.hashes)
+    as_they_are = LikelyCells(cells.images[None], *believed, cells.hashes)
+    taught = []
+    for place, learner in enumerate(team.learners):
+        own = folder / str(place)
+        end = fine_tune_on_both(
+            config,
+            learner.snapshot,
+            learner.target,
+            as_they_are if learner.direct else restained,
+            own,
+            fabric,
+            seed=seed,
+            progress=prefixed(progress, f"going on, {place + 1} of {len(team.learners)}"),
+        )
+        taught.append(replace(learner, snapshot=end))
+        drop_checkpoints(own)
+    return replace(team, learners=tuple(taught))
+
+
+def _read(learner: Learner) -> Classifier:
+    return SnapshotClassifier.from_snapshot(learner.snapshot)
