@@ -117,25 +117,24 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/recommended"))
     parser.add_argument("--sources", default=",".join((REAL, *(name for name in HOSPITALS if name != "clinic-like"))))
-    parser.add_argument("--classifier-seeds", default="0,1,2", help="starts of the classifiers of the target")
     parser.add_argument(
-        "--source-seeds", default="0,1,2", help="starts of all that is fitted or trained for the source"
+        "--pairs",
+        default=",".join(f"{start}:{again}" for start in range(3) for again in range(3)),
+        help="starts of the target's classifiers, and of all that is fitted or trained for tecom",
     )
+    parser.add_argument("--start", type=int, default=0, help="both starts for the photographed hospitals")
     parser.add_argument("--labels", type=int, default=3, help="so many equal pairs also show what labels are worth")
     wish = parser.parse_args()
     recipe = expect_kind(read_recipe(wish.recipe), StudyRecipe)
     stages = Stages(wish.out)
     target = _site(recipe, stages, SiteRecipe(site="clinic", folder=wish.data / "clinic", crop_px=180), clinic=True)
     bench = Bench(recipe, stages, target)
-    starts, restarts = (
-        [int(seed) for seed in seeds.split(",")] for seeds in (wish.classifier_seeds, wish.source_seeds)
-    )
+    pairs = [(int(start), int(again)) for start, again in (pair.split(":") for pair in wish.pairs.split(","))]
     for name in wish.sources.split(","):
         source = _real(bench, wish.data) if name == REAL else _photographed(bench, name)
-        pairs = [(start, again) for start in starts for again in (restarts if name == REAL else [start])]
         answers = [
             _kept(bench, name, source, *pair, labels=name == REAL and pair[0] == pair[1] < wish.labels)
-            for pair in pairs
+            for pair in (pairs if name == REAL else [(wish.start, wish.start)])
         ]
         _print_table(name, source, answers)
 
