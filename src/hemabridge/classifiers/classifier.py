@@ -1,9 +1,11 @@
 """Classifiers that run in PyTorch."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.network import ClassifierNetwork, new_network
@@ -34,13 +36,26 @@ class NetworkClassifier:
     @torch.inference_mode()
     def probabilities(self, images: UInt8Images) -> Probabilities:
         """Return float32[N, C] for square RGB images uint8[N, S, S, 3]; N may be 0."""
-        device = self.network.head.weight.device
         out = np.empty((len(images), len(self.classes)), dtype=np.float32)
-        for start in range(0, len(images), BATCH_SIZE):
-            batch = self.preprocessing(images[start : start + BATCH_SIZE])
-            logits = self.network(torch.from_numpy(np.ascontiguousarray(batch)).to(device))
+        for start, batch in self._batches(images):
+            logits = self.network(batch)
             out[start : start + BATCH_SIZE] = torch.softmax(logits.float(), dim=1).cpu().numpy()
         return out
+
+    @torch.inference_mode()
+    def features(self, images: UInt8Images) -> NDArray[np.float32]:
+        """Return what the head judges, float32[N, D], for square RGB images uint8[N, S, S, 3]; N may be 0."""
+        out = np.empty((len(images), self.network.head.in_features), dtype=np.float32)
+        for start, batch in self._batches(images):
+            found = self.network.body(batch.contiguous(memory_format=torch.channels_last))
+            out[start : start + BATCH_SIZE] = found.float().cpu().numpy()
+        return out
+
+    def _batches(self, images: UInt8Images) -> Iterator[tuple[int, torch.Tensor]]:
+        device = self.network.head.weight.device
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = self.preprocessing(images[start : start + BATCH_SIZE])
+            yield start, torch.from_numpy(np.ascontiguousarray(batch)).to(device)
 
 
 class SnapshotClassifier(NetworkClassifier):

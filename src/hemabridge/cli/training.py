@@ -1,4 +1,4 @@
-"""The commands that need PyTorch: demo, train, study, standardize."""
+"""The commands that need PyTorch: demo, train, study, select, standardize."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ from hemabridge.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
     from hemabridge.evaluation.results import StudyResults
+    from hemabridge.selection.results import Selection
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe (TOML); see the folder recipes/ for examples.")]
 Changes = Annotated[
@@ -93,11 +94,47 @@ def study(
 
 
 @app.command()
+def select(
+    run: Annotated[Path, typer.Argument(help="Folder of a study, or of a translator's training.")],
+    floor: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="Structure that a snapshot must keep [default: the rule's].")
+    ] = None,
+    cells: Annotated[int, typer.Option(min=10, help="At most so many cells of each site are measured.")] = 200,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Choose by the classifiers' errors on the source's labels, not by stain.")
+    ] = False,
+    readers: Annotated[
+        Path | None, typer.Option(help="CSV snapshot,accepted: the share of cells that readers accepted.")
+    ] = None,
+) -> None:
+    """Measure every snapshot of a translator and choose one: nearest stain, structure kept, and how sure that is.
+
+    Writes selection.json and selection.png into RUN; `standardize` then takes the chosen snapshot. No scored cell and,
+    without --labels, no label of the source is looked at.
+    """
+    _needs_training()
+    from hemabridge.cli.progress import shown_progress
+    from hemabridge.selection.rule import RuleConfig
+    from hemabridge.workflows.select import PICTURE
+    from hemabridge.workflows.select import select as work
+
+    rule = RuleConfig() if floor is None else RuleConfig(floor=floor)
+    with shown_progress() as progress:
+        found = work(run, rule=rule, cells=cells, labels=labels, readers=readers, progress=progress)
+    _print_selection(found)
+    print(found.reasons)
+    print(f"See {run / PICTURE}.")
+    if found.chosen is None:
+        raise typer.Exit(1)
+
+
+@app.command()
 def standardize(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A snapshot, or a run folder, of which the last snapshot is taken; or a normalizer's JSON file."
+            help="A snapshot, or a run folder, of which the selected snapshot is taken, else the last one; or a "
+            "normalizer's JSON file."
         ),
     ],
     source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of images to re-stain; it is not changed.")],
@@ -116,8 +153,11 @@ def standardize(
     from hemabridge.cli.progress import shown_progress
     from hemabridge.workflows.standardize import LOG
     from hemabridge.workflows.standardize import standardize as run
-    from hemabridge.workflows.standardizers import look_distance
+    from hemabridge.workflows.standardizers import look_distance, read_selection
 
+    selection = None if snapshot is not None else read_selection(model)
+    if selection is not None and selection.chosen is not None:
+        print(f"Re-staining with {selection.chosen}, the selected snapshot: see {model / 'selection.json'}.")
     if site is not None:
         found = look_distance(model, site, snapshot=snapshot, crop_px=crop_px)
         print(
@@ -164,3 +204,26 @@ def _print_study(results: "StudyResults", folder: Path) -> None:
         )
     Console().print(table)
     print(f"The report is {folder / 'report.html'}; open it in a browser.")
+
+
+def _print_selection(found: "Selection") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{found.run}: measured on {found.facts['cells of the source']} cells that are not scored")
+    for heading in ("snapshot", "stain", "structure", "KID", "told apart", "sureness", "class shift", "chosen in"):
+        table.add_column(heading)
+    for row in (found.original, *found.snapshots):
+        table.add_row(
+            row.snapshot + (" *" if row.snapshot == found.chosen else ""),
+            f"{row.stain:.2f} [{row.stain_interval[0]:.2f}, {row.stain_interval[1]:.2f}]",
+            f"{row.kept:.2f}" + ("" if row.fit else " too little"),
+            f"{row.kid:.2f} [{row.kid_interval[0]:.2f}, {row.kid_interval[1]:.2f}]",
+            f"{row.told_apart:.2f}",
+            "" if row.confidence is None else f"{row.confidence:.2f}",
+            "" if row.prior_shift is None else f"{row.prior_shift:.2f}",
+            "" if row is found.original else f"{row.won:.0%}",
+        )
+    Console().print(table)
+    value, (low, high) = found.kid_floor
+    print(f"KID of one half of the target's cells to the other: {value:.2f} [{low:.2f}, {high:.2f}].")

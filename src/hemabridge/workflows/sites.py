@@ -129,6 +129,20 @@ def prepare_site(
     return Site(recipe.site, settled, "whole" if recipe.crop_px == "whole" else settled.column("crop_px")[0])
 
 
+def read_settled(recipe: SiteRecipe, folder: Path) -> Site:
+    """Read what `prepare_site` settled in the folder of a study: the cells with their parts, and their scale.
+
+    Raises:
+        ManifestError: nothing usable is there.
+    """
+    root = recipe.folder
+    if root is None:
+        assert recipe.manifest is not None  # the recipe's own check
+        root = recipe.root or recipe.manifest.parent
+    settled = read_manifest(folder / "split" / folder_name(recipe.site) / SPLIT_NAME, root)
+    return Site(recipe.site, settled, "whole" if recipe.crop_px == "whole" else settled.column("crop_px")[0])
+
+
 def _split_once(
     manifest: Manifest, parts: Mapping[str, float], seed: int, progress: Callable[[int, int], None]
 ) -> Manifest:

@@ -1,7 +1,7 @@
 """What a model's file means to `hemabridge standardize`: which snapshot, at which scale, for which site."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,13 +9,14 @@ import numpy as np
 
 from hemabridge.data.cells import CropPx
 from hemabridge.errors import ImageError, InputError, ModelError
-from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of
 from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
 from hemabridge.imaging.scale import scale_matched, squeezed
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.networks.resnet_generator import STRIDE
 from hemabridge.normalizers.catalog import read_normalizer
-from hemabridge.training.snapshots import list_snapshots
+from hemabridge.selection.results import FILE, Selection
+from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.neural import KIND, NeuralStandardizer
@@ -29,10 +30,11 @@ SMALLEST_PX = STRIDE + 1
 
 
 def find_snapshot(model: Path, name: str | None = None) -> Path:
-    """Return the snapshot that a path means: itself, or of a run folder the named or the last one.
+    """Return the snapshot that a path means: itself, or of a run folder the named, the selected or the last one.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or `hemabridge select` found that none can be used, or chose one that has changed.
+        InputError: `selection.json` is damaged.
     """
     if model.is_file():
         return model
@@ -40,12 +42,40 @@ def find_snapshot(model: Path, name: str | None = None) -> Path:
     snapshots = [] if folder is None else list_snapshots(folder)
     if not snapshots:
         raise ModelError(f"expected a snapshot or a run folder with snapshots, got none at {model}")
+    selection = None if name is not None else read_selection(model)
+    if selection is not None:
+        return _selected(selection, snapshots, model)
     if name is None:
         return snapshots[-1].path
     named = [snapshot.path for snapshot in snapshots if snapshot.name == name]
     if not named:
         raise ModelError(f"expected one of the snapshots {', '.join(s.name for s in snapshots)}, got {name!r}")
     return named[0]
+
+
+def read_selection(model: Path) -> Selection | None:
+    """Return what `hemabridge select` found for a run folder; None where it was not asked.
+
+    Raises:
+        InputError: `selection.json` is damaged.
+    """
+    path = model / FILE
+    return Selection.read(path) if path.is_file() else None
+
+
+def _selected(selection: Selection, snapshots: Sequence[Snapshot], model: Path) -> Path:
+    if selection.chosen is None:
+        raise ModelError(
+            f"expected a run of which a snapshot can be used; {model / FILE} says: {selection.reasons} "
+            "To use one all the same, name it with --snapshot"
+        )
+    chosen = next((s.path for s in snapshots if s.name == selection.chosen), None)
+    if chosen is None or sha256_of(chosen) != selection.row(selection.chosen).sha256:
+        raise ModelError(
+            f"expected the snapshot {selection.chosen} that was selected, got {'another' if chosen else 'none'} in "
+            f"{model}: run `hemabridge select` again, or name a snapshot"
+        )
+    return chosen
 
 
 def load_standardizer(path: Path, crop_px: int | None = None, look: UInt8Images | None = None) -> Standardizer:

@@ -1,0 +1,202 @@
+"""Every snapshot measured on the same cells, with the same resamples of them. No labels, no PyTorch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemabridge.errors import InputError
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.metrics.kernel_distance import KernelDistance
+from hemabridge.metrics.telling_apart import told_apart
+from hemabridge.selection.descriptor import standardized
+from hemabridge.selection.morphology import structure_kept
+from hemabridge.selection.stain import COMPARTMENTS, SPACES, Places, StainProfile, measurable, stain_distances
+
+Floats = NDArray[np.float64]
+
+FEWEST_CELLS = 10
+"""Fewer cells than this of a site tell too little about its stain."""
+
+Features = Callable[[UInt8Images], NDArray[np.floating]]
+"""Maps uint8[N, H, W, 3] to features [N, D] in which two laboratories are compared."""
+
+
+class Answers(Protocol):
+    """What is asked of a classifier."""
+
+    def probabilities(self, images: UInt8Images) -> NDArray[np.float32]:
+        """Return float32[N, C], rows sum to 1."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """What was measured of one set of images; `drawn` arrays hold one value for each resample of the cells.
+
+    Attributes:
+        compartments: distance of each measured compartment in CIELAB and in optical density.
+        stain: distance as a share of the originals': 1 as far as they are, 0 the target itself.
+        stain_drawn: the same of each resample, float64[B].
+        kid: kernel distance to the target in the features.
+        kid_drawn: the same of each resample, float64[B].
+        auc: how well a model tells the images from the target's, 0.5..1.
+        kept: structure kept, mean over cells.
+        kept_drawn: the same of each resample, float64[B].
+        confidence: mean over cells and classifiers of the largest probability; None without a classifier.
+        prior_shift: half the sum of absolute differences between the classes' mean probabilities on these images and
+            on the target's, mean over classifiers; None without a classifier.
+        error: share of cells named wrongly, mean over classifiers; None unless labels were given.
+        error_drawn: the same of each resample, float64[B].
+    """
+
+    compartments: dict[str, dict[str, float]]
+    stain: float
+    stain_drawn: Floats
+    kid: float
+    kid_drawn: Floats
+    auc: float
+    kept: float
+    kept_drawn: Floats
+    confidence: float | None
+    prior_shift: float | None
+    error: float | None
+    error_drawn: Floats | None
+
+
+class Ruler:
+    """The cells of both sites, against which each snapshot's images are measured.
+
+    Cells are resampled with replacement (Efron 1979, doi:10.1214/aos/1176344552), the same draws for all snapshots, so
+    that two snapshots are compared on the same cells.
+
+    Args:
+        source: cells of the source as they came, uint8[N, S, S, 3].
+        target: cells of the target, uint8[M, S, S, 3].
+        features: where laboratories are compared.
+        classifiers: those whose answers are watched; may be none.
+        labels: int64[N], classes of the source's cells; only if they may be used.
+        resamples: how many.
+        seed: another seed draws other resamples.
+
+    Raises:
+        InputError: a site has fewer than `FEWEST_CELLS` cells.
+    """
+
+    def __init__(
+        self,
+        source: UInt8Images,
+        target: UInt8Images,
+        *,
+        features: Features,
+        classifiers: Sequence[Answers] = (),
+        labels: NDArray[np.int64] | None = None,
+        resamples: int = 300,
+        seed: int = 0,
+    ) -> None:
+        if min(len(source), len(target)) < FEWEST_CELLS:
+            raise InputError(
+                f"expected at least {FEWEST_CELLS} cells of each site to measure snapshots on, got {len(source)} of "
+                f"the source and {len(target)} of the target; add images, or give the part more of them"
+            )
+        self.source, self._features, self._classifiers, self._labels = source, features, classifiers, labels
+        generator = np.random.default_rng(seed)
+        self._drawn, self._drawn_target = (_draws(generator, len(x), resamples) for x in (source, target))
+        self._places, target_places = Places.found(source), Places.found(target)
+        own, goal = StainProfile.of(source, self._places), StainProfile.of(target, target_places)
+        self._kinds = measurable(own, goal)
+        self._goal, self._goal_drawn = goal.pooled(np.ones((1, len(target)))), goal.pooled(self._drawn_target)
+        self._start, self._start_drawn = (self._distances(own, drawn) for drawn in (None, self._drawn))
+        raw = np.asarray(features(target), np.float64)
+        # By both sites: features that hardly vary at the target would drown all others.
+        self._scale = np.concatenate([raw, np.asarray(features(source), np.float64)])
+        self._target = standardized(raw, self._scale)
+        self._priors = [one.probabilities(target).mean(axis=0) for one in classifiers]
+        self._halves = generator.permutation(len(target))
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The compartments that enough cells of both sites show."""
+        return tuple(name for name, use in zip(COMPARTMENTS, self._kinds, strict=True) if use)
+
+    def kid_floor(self) -> tuple[float, tuple[float, float]]:
+        """Return the distance of one half of the target's cells to the other, and its 95% interval: no distance."""
+        middle = len(self._halves) // 2
+        one, other = self._target[self._halves[:middle]], self._target[self._halves[middle:]]
+        generator = np.random.default_rng(1)
+        distance = KernelDistance(one, other)
+        drawn = distance.resampled(*(_draws(generator, len(x), len(self._drawn)) for x in (one, other)))
+        return distance.value(), interval_of(drawn)
+
+    def originals(self) -> Readings:
+        """Measure the source's cells as they came."""
+        return self.read(self.source)
+
+    def read(self, images: UInt8Images) -> Readings:
+        """Measure the source's cells after a re-staining, uint8[N, S, S, 3] in the same order."""
+        profile = StainProfile.of(images, self._places)
+        now, drawn = self._distances(profile, None), self._distances(profile, self._drawn)
+        named = {
+            name: {space: float(now[space][0, column]) for space in SPACES}
+            for column, name in enumerate(COMPARTMENTS)
+            if self._kinds[column]
+        }
+        vectors = standardized(np.asarray(self._features(images), np.float64), self._scale)
+        kernel = KernelDistance(vectors, self._target)
+        kept = structure_kept(self.source, images)
+        confidence, shift, wrong = self._asked(images)
+        return Readings(
+            compartments=named,
+            stain=float(self._share(now, self._start)[0]),
+            stain_drawn=self._share(drawn, self._start_drawn),
+            kid=kernel.value(),
+            kid_drawn=kernel.resampled(self._drawn, self._drawn_target),
+            auc=max(0.5, told_apart(vectors, self._target)),
+            kept=float(kept.mean()),
+            kept_drawn=self._mean(kept),
+            confidence=confidence,
+            prior_shift=shift,
+            error=None if wrong is None else float(wrong.mean()),
+            error_drawn=None if wrong is None else self._mean(wrong),
+        )
+
+    def _distances(self, profile: StainProfile, drawn: Floats | None) -> dict[str, Floats]:
+        if drawn is None:
+            return stain_distances(profile.pooled(np.ones((1, len(profile.present)))), self._goal)
+        return stain_distances(profile.pooled(drawn), self._goal_drawn)
+
+    def _share(self, now: dict[str, Floats], start: dict[str, Floats]) -> Floats:
+        """Compartments weigh equally, and so do the two spaces; a resample may lack a rare compartment."""
+        means = [
+            np.nanmean(now[space][:, self._kinds], axis=1)
+            / np.maximum(np.nanmean(start[space][:, self._kinds], axis=1), 1e-9)
+            for space in SPACES
+        ]
+        return np.asarray(np.mean(means, axis=0))
+
+    def _mean(self, values: Floats) -> Floats:
+        return np.asarray(self._drawn @ values / self._drawn.sum(axis=1))
+
+    def _asked(self, images: UInt8Images) -> tuple[float | None, float | None, Floats | None]:
+        if not self._classifiers:
+            return None, None, None
+        answers = [one.probabilities(images) for one in self._classifiers]
+        confidence = float(np.mean([answer.max(axis=1).mean() for answer in answers]))
+        shifts = [np.abs(a.mean(axis=0) - prior).sum() / 2 for a, prior in zip(answers, self._priors, strict=True)]
+        if self._labels is None:
+            return confidence, float(np.mean(shifts)), None
+        wrong = np.mean([answer.argmax(axis=1) != self._labels for answer in answers], axis=0)
+        return confidence, float(np.mean(shifts)), np.asarray(wrong, np.float64)
+
+
+def interval_of(drawn: Floats) -> tuple[float, float]:
+    """Return the 95% percentile interval of resampled values."""
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _draws(generator: np.random.Generator, n: int, resamples: int) -> Floats:
+    """Return how often each of n cells is drawn in each resample, float64[B, n]."""
+    return generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)

@@ -1,0 +1,102 @@
+"""The choice as a picture: stain against structure, every snapshot a point."""
+
+import io
+import warnings
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hemabridge.selection.results import Selection, SnapshotRow
+
+CHOSEN, FIT, UNFIT, LINE = "#D55E00", "#0072B2", "#999999", "#BBBBBB"
+"""Colours of Okabe and Ito (2008), which readers with any colour vision tell apart; markers differ too."""
+
+
+def pareto_png(selection: Selection, floor: float) -> bytes:
+    """Draw distance to the target's stain against structure kept, with 95% intervals, as PNG.
+
+    The line follows the training. Snapshots on the Pareto front, which no other beats in both, have a black rim.
+    """
+    rows = selection.snapshots
+    front = pareto_front(rows)
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(8, 5.6), dpi=110, layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([r.kept for r in rows], [r.stain for r in rows], color=LINE, linewidth=1, zorder=1)
+        for row in rows:
+            _draw(axes, row, chosen=row.snapshot == selection.chosen, on_front=row.snapshot in front)
+        original = selection.original
+        axes.plot(original.kept, original.stain, "s", color="black", markersize=7)
+        axes.annotate("original", (original.kept, original.stain), (-6, 6), textcoords="offset points", ha="right")
+        low = min(floor, *(row.kept_interval[0] for row in rows)) - 0.03
+        axes.axvspan(low, floor, color="#EEEEEE", zorder=0)
+        axes.set_xlim(low, 1.02)
+        axes.set_ylim(bottom=0)
+        axes.text(floor, 0.01, "floor ", ha="right", va="bottom", transform=axes.get_xaxis_transform(), color="#555555")
+        axes.set_xlabel("structure kept  (1: all of it)")
+        axes.set_ylabel("distance to the target's stain  (1: as far as the originals)")
+        axes.set_title(_title(selection), loc="left", fontsize=9, wrap=True)
+        axes.legend(handles=_legend(), frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        buffer = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a name in a script that the font lacks
+            figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def pareto_front(rows: tuple[SnapshotRow, ...]) -> frozenset[str]:
+    """Return the names of the snapshots than which no other is nearer and keeps as much, or keeps more as near."""
+
+    def beaten(row: SnapshotRow) -> bool:
+        return any(
+            o.stain <= row.stain and o.kept >= row.kept and (o.stain < row.stain or o.kept > row.kept) for o in rows
+        )
+
+    return frozenset(row.snapshot for row in rows if not beaten(row))
+
+
+def _draw(axes: Axes, row: SnapshotRow, *, chosen: bool, on_front: bool) -> None:
+    color = CHOSEN if chosen else FIT if row.fit else UNFIT
+    sides = ((row.kept, row.kept_interval), (row.stain, row.stain_interval))
+    marker, size = ("*", 15) if chosen else ("o", 7) if row.fit else ("X", 7)
+    across, along = (_arms(value, ends) for value, ends in sides)
+    rim = "black" if on_front else color
+    axes.errorbar(
+        row.kept,
+        row.stain,
+        xerr=across,
+        yerr=along,
+        fmt=marker,
+        color=color,
+        markersize=size,
+        markeredgecolor=rim,
+        elinewidth=0.7,
+    )
+    name = row.snapshot.removeprefix("epoch-").lstrip("0") if row.snapshot.startswith("epoch-") else row.snapshot
+    axes.annotate(name, (row.kept, row.stain), (5, 5), textcoords="offset points", color=color, zorder=5)
+
+
+def _arms(value: float, ends: tuple[float, float]) -> list[list[float]]:
+    return [[max(0.0, value - ends[0])], [max(0.0, ends[1] - value)]]
+
+
+def _title(selection: Selection) -> str:
+    name = selection.run.replace("$", r"\$")
+    if selection.chosen is None:
+        return f"{name}: no snapshot can be used"
+    return f"{name}: {selection.chosen}, chosen in {selection.row(selection.chosen).won:.0%} of the resamples"
+
+
+def _legend() -> list[mpl.lines.Line2D]:
+    kinds = (
+        ("chosen", CHOSEN, "*", 12, CHOSEN),
+        ("above the floor", FIT, "o", 7, FIT),
+        ("not to be used", UNFIT, "X", 7, UNFIT),
+        ("no other beats it in both", "white", "o", 7, "black"),
+        ("original", "black", "s", 6, "black"),
+    )
+    return [
+        mpl.lines.Line2D([], [], linestyle="", marker=m, color=c, markersize=s, markeredgecolor=rim, label=label)
+        for label, c, m, s, rim in kinds
+    ]

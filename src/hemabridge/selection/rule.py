@@ -1,0 +1,119 @@
+"""The rule: nearest stain subject to a morphology floor, smoothed over neighbouring snapshots; and how sure it is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from hemabridge.selection.morphology import FLOOR
+
+Floats = NDArray[np.float64]
+
+CHANCE = 0.025
+"""Share of resamples that is no evidence: the lower end of a 95% interval."""
+
+
+class RuleConfig(BaseModel):
+    """The constants of the rule."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    floor: float = Field(FLOOR, ge=-1, le=1, description="a snapshot that keeps less structure is never chosen")
+    as_near: float = Field(
+        0.05, ge=0, description="snapshots within this of the smallest distance count as equally near"
+    )
+    smoothing_octaves: float = Field(
+        0.25, ge=0, description="width of the smoothing, in doublings of the images seen; 0: none"
+    )
+    reader_floor: float = Field(0.8, ge=0, le=1, description="share of cells that readers must accept, where they read")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What the rule looks at: S snapshots in the order of training, B resamples of the cells.
+
+    Attributes:
+        images: images seen in training, rising, [S].
+        distance: what is to be small, float64[S].
+        distance_drawn: the same of each resample, float64[B, S].
+        kept: structure kept, float64[S].
+        kept_drawn: the same of each resample, float64[B, S].
+        allowed: False for what readers refused, bool[S].
+    """
+
+    images: tuple[int, ...]
+    distance: Floats
+    distance_drawn: Floats
+    kept: Floats
+    kept_drawn: Floats
+    allowed: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What the rule found.
+
+    Attributes:
+        chosen: place of the chosen snapshot; None where none is above the floor.
+        smoothed: the distance that was compared, float64[S].
+        won: share of resamples in which each snapshot is chosen, float64[S]; they sum to less than 1 where in some
+            resamples none is above the floor.
+        alike: places of the others that are as good as the chosen one in more than `CHANCE` of the resamples.
+    """
+
+    chosen: int | None
+    smoothed: Floats
+    won: Floats
+    alike: tuple[int, ...]
+
+
+def choose(table: Table, config: RuleConfig) -> Choice:
+    """Choose the nearest snapshot above the floor; of those that are as near, the one that keeps most structure.
+
+    A single snapshot is easily lucky; its neighbours saw nearly the same training. So distance and structure are
+    averaged over neighbours before they are compared. The floor holds for each snapshot by itself. Of equals the
+    earliest is chosen.
+
+    Raises:
+        ValueError: there is no snapshot, or one did not see more images than the one before.
+    """
+    weights = smoothing_weights(table.images, config.smoothing_octaves)
+    near, near_drawn = table.distance @ weights.T, table.distance_drawn @ weights.T
+    kept, kept_drawn = table.kept @ weights.T, table.kept_drawn @ weights.T
+    fit = (table.kept >= config.floor) & table.allowed
+    fit_drawn = (table.kept_drawn >= config.floor) & table.allowed
+    best_drawn = _as_near(near_drawn, fit_drawn, config.as_near)
+    winners = np.where(best_drawn, kept_drawn, -np.inf).argmax(axis=1)[fit_drawn.any(axis=1)]
+    won = np.bincount(winners, minlength=len(fit)) / len(fit_drawn)
+    if not fit.any():
+        return Choice(None, near, won, ())
+    chosen = int(np.where(_as_near(near, fit, config.as_near), kept, -np.inf).argmax())
+    rival = best_drawn & (~best_drawn[:, [chosen]] | (kept_drawn >= kept_drawn[:, [chosen]]))
+    alike = tuple(int(s) for s in np.flatnonzero(fit & (rival.mean(axis=0) > CHANCE)) if s != chosen)
+    return Choice(chosen, near, won, alike)
+
+
+def _as_near(distance: Floats, fit: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
+    """Return who is within the margin of the nearest of those that are fit, bool[..., S]."""
+    among = np.where(fit, distance, np.inf)
+    return np.asarray(fit & (among <= among.min(axis=-1, keepdims=True) + margin))
+
+
+def smoothing_weights(images: tuple[int, ...], octaves: float) -> Floats:
+    """Return for each snapshot the weights of all, float64[S, S]; rows sum to 1.
+
+    exp(-d^2 / 2 octaves^2) with d the distance in doublings of the images seen, because training changes a translator
+    fast at first and slowly later: epochs 200 and 205 are neighbours, epochs 5 and 10 are not.
+
+    Raises:
+        ValueError: there is no snapshot, or one did not see more images than the one before.
+    """
+    seen = np.asarray(images, np.float64)
+    if len(seen) == 0 or seen[0] <= 0 or (np.diff(seen) <= 0).any():
+        raise ValueError(f"expected snapshots in the order of training, got images {images}")
+    if octaves == 0:
+        return np.eye(len(seen))
+    places = np.log2(seen)
+    weights = np.exp(-((places[:, None] - places) ** 2) / (2 * octaves**2))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))

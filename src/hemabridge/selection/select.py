@@ -1,0 +1,132 @@
+"""From readings to a choice that can be written down."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hemabridge.selection.choice_in_words import why
+from hemabridge.selection.measure import Readings, interval_of
+from hemabridge.selection.results import Interval, Selection, SnapshotRow
+from hemabridge.selection.rule import Choice, RuleConfig, Table, choose
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One snapshot and what was measured of it; `readers` is the share of cells that readers accepted."""
+
+    name: str
+    sha256: str
+    images: int
+    readings: Readings
+    readers: float | None = None
+
+
+def select_snapshot(
+    run: str,
+    originals: Readings,
+    snapshots: Sequence[Measured],
+    kid_floor: tuple[float, Interval],
+    config: RuleConfig,
+    facts: Mapping[str, Any],
+) -> Selection:
+    """Apply the rule to snapshots in the order of training, and say why.
+
+    Where labels were given, the classifiers' error takes the place of the stain's distance.
+    """
+    choice = choose(table_of(snapshots, config), config)
+    rows = tuple(_row(one, choice, place, config) for place, one in enumerate(snapshots))
+    names = [row.snapshot for row in rows]
+    alike = tuple(names[place] for place in choice.alike)
+    chosen = None if choice.chosen is None else rows[choice.chosen]
+    return Selection(
+        run=run,
+        chosen=None if chosen is None else chosen.snapshot,
+        alike=alike,
+        reasons=why(chosen, alike, rows, config),
+        original=_original(originals, config),
+        snapshots=rows,
+        kid_floor=kid_floor,
+        facts={**facts, "rule": config.model_dump()},
+    )
+
+
+def table_of(snapshots: Sequence[Measured], config: RuleConfig) -> Table:
+    """Return what the rule looks at."""
+    readings = [one.readings for one in snapshots]
+    stain = [(r.stain, r.stain_drawn) for r in readings]
+    errors = [(r.error, r.error_drawn) for r in readings if r.error is not None and r.error_drawn is not None]
+    distances = errors if len(errors) == len(readings) else stain
+    return Table(
+        images=tuple(one.images for one in snapshots),
+        distance=np.array([value for value, _ in distances]),
+        distance_drawn=np.stack([drawn for _, drawn in distances], axis=1),
+        kept=np.array([r.kept for r in readings]),
+        kept_drawn=np.stack([r.kept_drawn for r in readings], axis=1),
+        allowed=np.array([_accepted(one.readers, config) for one in snapshots]),
+    )
+
+
+def _accepted(readers: float | None, config: RuleConfig) -> bool:
+    return readers is None or readers >= config.reader_floor
+
+
+def _row(one: Measured, choice: Choice, place: int, config: RuleConfig) -> SnapshotRow:
+    return _described(
+        one.readings,
+        config,
+        snapshot=one.name,
+        sha256=one.sha256,
+        images=one.images,
+        smoothed=float(choice.smoothed[place]),
+        won=float(choice.won[place]),
+        readers=one.readers,
+    )
+
+
+def _original(readings: Readings, config: RuleConfig) -> SnapshotRow:
+    return _described(
+        readings,
+        config,
+        snapshot="original",
+        sha256="",
+        images=0,
+        smoothed=readings.stain if readings.error is None else readings.error,
+        won=0.0,
+        readers=None,
+    )
+
+
+def _described(
+    readings: Readings,
+    config: RuleConfig,
+    *,
+    snapshot: str,
+    sha256: str,
+    images: int,
+    smoothed: float,
+    won: float,
+    readers: float | None,
+) -> SnapshotRow:
+    return SnapshotRow(
+        snapshot=snapshot,
+        sha256=sha256,
+        images=images,
+        stain=readings.stain,
+        stain_interval=interval_of(readings.stain_drawn),
+        smoothed=smoothed,
+        lab={name: values["lab"] for name, values in readings.compartments.items()},
+        optical_density={name: values["od"] for name, values in readings.compartments.items()},
+        kid=readings.kid,
+        kid_interval=interval_of(readings.kid_drawn),
+        told_apart=readings.auc,
+        kept=readings.kept,
+        kept_interval=interval_of(readings.kept_drawn),
+        fit=readings.kept >= config.floor and _accepted(readers, config),
+        won=won,
+        confidence=readings.confidence,
+        prior_shift=readings.prior_shift,
+        error=readings.error,
+        readers=readers,
+    )

@@ -1,0 +1,178 @@
+import numpy as np
+import pytest
+
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.errors import InputError
+from hemabridge.imaging.color import optical_density, rgb_to_lab
+from hemabridge.metrics.wasserstein import Slices
+from hemabridge.selection.descriptor import describe, standardized
+from hemabridge.selection.measure import Ruler, interval_of
+from hemabridge.selection.results import Selection
+from hemabridge.selection.rule import RuleConfig
+from hemabridge.selection.select import Measured, select_snapshot
+from hemabridge.selection.stain import COMPARTMENTS, SLICES, Places, StainProfile, measurable, stain_distances
+
+SIDE = 32
+CLASSES = ("neutrophil", "lymphocyte")
+
+
+def cells(hospital: str, seed: int, count: int = 8) -> np.ndarray:
+    return simulate_cells(CLASSES, count, HOSPITALS[hospital], seed, SIDE)[0]
+
+
+@pytest.fixture(scope="module")
+def source() -> np.ndarray:
+    return cells("yellow-field", 1)
+
+
+@pytest.fixture(scope="module")
+def target() -> np.ndarray:
+    return cells("clinic-like", 2)
+
+
+@pytest.fixture(scope="module")
+def truth() -> np.ndarray:
+    return cells("clinic-like", 1)
+
+
+@pytest.fixture(scope="module")
+def ruler(source: np.ndarray, target: np.ndarray) -> Ruler:
+    return Ruler(source, target, features=describe, resamples=40)
+
+
+class Constant:
+    """A classifier that always answers the same."""
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        bright = images.mean(axis=(1, 2, 3)) > 128
+        return np.stack([np.where(bright, 0.9, 0.2), np.where(bright, 0.1, 0.8)], axis=1).astype(np.float32)
+
+
+def test_the_truth_is_near_and_the_originals_are_the_measure(ruler: Ruler, truth: np.ndarray) -> None:
+    originals, right = ruler.originals(), ruler.read(truth)
+    assert originals.stain == pytest.approx(1.0)
+    assert originals.kept == pytest.approx(1.0)
+    np.testing.assert_allclose(originals.stain_drawn, 1.0)
+    assert right.stain < 0.3
+    assert right.kid < originals.kid / 2
+    assert right.auc <= originals.auc
+    assert right.kept < 1
+    assert ruler.measured == COMPARTMENTS
+
+
+def test_a_smear_of_noise_keeps_nothing_and_is_told(ruler: Ruler, source: np.ndarray) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, source.shape).astype(np.uint8)
+    found = ruler.read(noise)
+    assert found.kept < 0.2
+    assert found.auc > 0.95
+
+
+def test_resamples_are_the_same_each_time_and_others_with_another_seed(
+    source: np.ndarray, target: np.ndarray, truth: np.ndarray
+) -> None:
+    first, again, other = (
+        Ruler(source, target, features=describe, resamples=10, seed=seed).read(truth) for seed in (0, 0, 1)
+    )
+    for name in ("stain_drawn", "kid_drawn", "kept_drawn"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+        assert not np.array_equal(getattr(first, name), getattr(other, name))
+    assert first.auc == again.auc
+    assert first.stain == other.stain
+
+
+def test_compartments_and_spaces_weigh_equally(source: np.ndarray, target: np.ndarray) -> None:
+    """Worked out again by pooling pixels, which is the same where each cell gives as many of them."""
+    flat = np.zeros((10, SIDE, SIDE, 3), np.uint8)
+    near, far, goal = flat + 100, flat + 200, flat + 60
+    ruler = Ruler(far, goal, features=describe, resamples=2)
+    assert ruler.measured == ("background",)  # flat images show no nucleus
+    shares = []
+    for space, colours in (("lab", rgb_to_lab), ("od", optical_density)):
+        one, start, end = (colours(x[0, :1, :1]).reshape(1, 3).astype(float) for x in (near, far, goal))
+        slices = SLICES[space]
+        shares.append(np.abs((one - end) @ slices.vectors.T).mean() / np.abs((start - end) @ slices.vectors.T).mean())
+    assert ruler.read(near).stain == pytest.approx(np.mean(shares), rel=1e-4)
+
+
+def test_pooling_counts_each_cell_as_often_as_it_was_drawn(source: np.ndarray) -> None:
+    places = Places.found(source[:4])
+    profile = StainProfile.of(source[:4], places)
+    drawn = profile.pooled(np.array([[2.0, 0, 1, 0]]))
+    twice = profile.shares["lab"][[0, 0, 2]].astype(np.float64).mean(axis=0)
+    assert profile.present.all()
+    np.testing.assert_allclose(drawn["lab"][0], twice, atol=1e-6)
+    nobody = stain_distances(drawn, drawn)
+    np.testing.assert_allclose(nobody["od"], 0, atol=1e-12)
+
+
+def test_rare_compartments_are_not_measured() -> None:
+    present = np.ones((40, 4), bool)
+    rare = present.copy()
+    rare[3:, 2] = False
+    profiles = [StainProfile({}, shown) for shown in (present, rare)]
+    assert measurable(*profiles).tolist() == [True, True, False, True]
+
+
+def test_classifiers_are_watched_and_labels_used_only_if_given(source: np.ndarray, target: np.ndarray) -> None:
+    labels = np.arange(len(source)) % 2
+    watched = Ruler(source, target, features=describe, classifiers=[Constant()], resamples=5).originals()
+    answers = Constant().probabilities(source)
+    assert watched.confidence == pytest.approx(answers.max(axis=1).mean())
+    shift = np.abs(answers.mean(axis=0) - Constant().probabilities(target).mean(axis=0)).sum() / 2
+    assert watched.prior_shift == pytest.approx(shift)
+    assert watched.error is None
+    told = Ruler(source, target, features=describe, classifiers=[Constant()], labels=labels, resamples=5).originals()
+    assert told.error == pytest.approx(np.mean(answers.argmax(axis=1) != labels))
+
+
+def test_the_floor_of_the_kernel_distance_holds_nothing(ruler: Ruler) -> None:
+    value, (low, high) = ruler.kid_floor()
+    assert low < value < high
+    assert low < 0 < high
+
+
+def test_too_few_cells_are_refused(source: np.ndarray, target: np.ndarray) -> None:
+    with pytest.raises(InputError, match="at least 10 cells of each site"):
+        Ruler(source[:9], target, features=describe)
+
+
+def test_describing_tells_colour_and_texture(source: np.ndarray) -> None:
+    features = describe(source)
+    assert features.shape == (len(source), 33)
+    np.testing.assert_allclose(features[:, 0], [rgb_to_lab(image)[..., 0].mean() for image in source], rtol=1e-4)
+    mirrored = describe(source[:, :, ::-1])
+    np.testing.assert_allclose(mirrored, features, atol=1e-6)
+    reference = np.c_[features[:, :2], np.full(len(source), 3.0)]
+    scaled = standardized(reference, reference)
+    np.testing.assert_allclose(scaled[:, :2].std(axis=0), 1)
+    np.testing.assert_array_equal(scaled[:, 2], 0)
+
+
+def test_intervals_are_percentiles() -> None:
+    assert interval_of(np.arange(1001.0)) == (25.0, 975.0)
+
+
+def test_slices_hold_all_colours_of_a_blood_film(source: np.ndarray) -> None:
+    for space, colours in (("lab", rgb_to_lab), ("od", optical_density)):
+        slices: Slices = SLICES[space]
+        places = (colours(source).reshape(-1, 3) @ slices.vectors.T - slices.low) / slices.step
+        assert places.min() >= 0
+        assert places.max() <= slices.nodes - 1
+
+
+def test_from_readings_to_a_choice(ruler: Ruler, source: np.ndarray, truth: np.ndarray) -> None:
+    """Halfway there, there, and there with the structure of other cells."""
+    half = ((source.astype(int) + truth) // 2).astype(np.uint8)
+    stages: list[tuple[str, np.ndarray]] = [("half", half), ("there", truth), ("moved", truth[::-1])]
+    measured = [Measured(name, "", 100 * 4**i, ruler.read(images)) for i, (name, images) in enumerate(stages)]
+
+    def found(rule: RuleConfig) -> Selection:
+        return select_snapshot("run", ruler.originals(), measured, ruler.kid_floor(), rule, {"n": 1})
+
+    assert found(RuleConfig(floor=0.999)).chosen is None
+    usual = found(RuleConfig())
+    assert usual.chosen == "there"
+    assert [row.fit for row in usual.snapshots] == [True, True, False]
+    assert usual.row("there").won > 0.9
+    assert Selection.from_json(usual.to_json()) == usual
+    assert usual.facts == {"n": 1, "rule": RuleConfig().model_dump()}
