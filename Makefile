@@ -23,6 +23,7 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/nucleus_dice.py
 	$(BIN)/python benchmarks/distillation.py
 	$(BIN)/python benchmarks/recommended.py
+	$(BIN)/python benchmarks/selection_regret.py
 
 format: $(INSTALLED)  ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -26,7 +26,7 @@ from hemabridge.errors import (
     TrainingError,
 )
 
-COMMANDS = ["simulate", "sheet", "retake", "index", "audit", "split", "demo", "train", "study", "standardize"]
+COMMANDS = ["simulate", "sheet", "retake", "select", "index", "audit", "split", "demo", "train", "study", "standardize"]
 PROGRAM = "from hemabridge.cli import main; main()"
 """What the installed script does."""
 

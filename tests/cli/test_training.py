@@ -77,6 +77,27 @@ def test_standardize_takes_a_snapshot_by_its_name(run: Callable, small_snapshot:
     assert "expected one of the snapshots epoch-0001, got 'epoch-0009'" in ended.err
 
 
+def test_select_then_standardize_takes_the_choice(run: Callable, recipe: Path, hospitals: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    assert run("train", recipe, "--out", model, "--device", "cpu").code == 0
+    ended = run("select", model, "--floor", "-1")
+    assert (ended.code, "Traceback" in ended.err) == (0, False)
+    assert "epoch-0001 *" in ended.out
+    assert "epoch-0001 is the best of all 1 snapshots" in ended.out.replace("\n", " ")
+    assert f"See {model / 'selection.png'}." in ended.out
+    ended = run("standardize", model, hospitals / "yellow-field", tmp_path / "out")
+    assert ended.out.startswith(f"Re-staining with epoch-0001, the selected snapshot: see {model / 'selection.json'}.")
+    named = run("standardize", model, hospitals / "yellow-field", tmp_path / "out", "--snapshot", "epoch-0001")
+    assert "selected" not in named.out
+
+    ended = run("select", model, "--floor", "1")
+    assert ended.code == 1
+    assert "None can be used" in ended.out
+    ended = run("standardize", model, hospitals / "yellow-field", tmp_path / "out")
+    assert (ended.code, ended.out) == (2, "")
+    assert "name it with --snapshot" in ended.err
+
+
 @pytest.mark.slow
 def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -121,6 +142,10 @@ def test_a_study_of_any_two_manifests(run: Callable, small_study: Path, hospital
     ("arguments", "told"),
     [
         (["study", "nowhere.toml"], "expected a recipe, got nothing: nowhere.toml"),
+        (
+            ["select", "nowhere"],
+            "expected the folder of a study or of a translator's training, with recipe.toml, got none",
+        ),
         (["train", "nowhere.toml"], "expected a recipe, got nothing: nowhere.toml"),
         (
             ["standardize", "nowhere", "in", "out"],

@@ -211,14 +211,15 @@ def _print_selection(found: "Selection") -> None:
     from rich.table import Table
 
     table = Table(title=f"{found.run}: measured on {found.facts['cells of the source']} cells that are not scored")
-    for heading in ("snapshot", "stain", "structure", "KID", "told apart", "sureness", "class shift", "chosen in"):
-        table.add_column(heading)
+    table.add_column("snapshot", no_wrap=True)
+    for heading in ("stain", "structure", "KID", "told apart", "sureness", "class shift", "chosen in"):
+        table.add_column(heading, justify="right")
     for row in (found.original, *found.snapshots):
         table.add_row(
             row.snapshot + (" *" if row.snapshot == found.chosen else ""),
-            f"{row.stain:.2f} [{row.stain_interval[0]:.2f}, {row.stain_interval[1]:.2f}]",
+            f"{row.stain:.2f}",
             f"{row.kept:.2f}" + ("" if row.fit else " too little"),
-            f"{row.kid:.2f} [{row.kid_interval[0]:.2f}, {row.kid_interval[1]:.2f}]",
+            f"{row.kid:.3f}",
             f"{row.told_apart:.2f}",
             "" if row.confidence is None else f"{row.confidence:.2f}",
             "" if row.prior_shift is None else f"{row.prior_shift:.2f}",
@@ -226,4 +227,4 @@ def _print_selection(found: "Selection") -> None:
         )
     Console().print(table)
     value, (low, high) = found.kid_floor
-    print(f"KID of one half of the target's cells to the other: {value:.2f} [{low:.2f}, {high:.2f}].")
+    print(f"KID of one half of the target's cells to the other: {value:.3f} [{low:.3f}, {high:.3f}].")
