@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from hemabridge.classifiers.classifier import Classifier, NetworkClassifier, SnapshotClassifier, align_classes
 from hemabridge.classifiers.network import new_network
@@ -48,6 +49,16 @@ def test_probabilities_are_the_softmax_of_the_network() -> None:
     assert np.ptp(found, axis=0).max() > 1e-3  # it looks at the images
     assert np.array_equal(images, before)
     assert isinstance(classifier, Classifier)
+
+
+def test_features_are_what_the_head_judges() -> None:
+    classifier, images = a_classifier(), some_images(70)  # more than one batch
+    features = classifier.features(images)
+    head = classifier.network.head
+    assert features.shape == (70, head.in_features)
+    logits = features @ head.weight.numpy().T + head.bias.numpy()
+    np.testing.assert_allclose(softmax(logits, axis=1), classifier.probabilities(images), atol=1e-5)
+    assert classifier.features(images[:0]).shape == (0, head.in_features)
 
 
 def test_a_cell_is_judged_alike_alone_and_among_others() -> None:

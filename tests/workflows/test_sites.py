@@ -16,6 +16,7 @@ from hemabridge.workflows.sites import (
     Site,
     cells_for_translation,
     prepare_site,
+    read_settled,
     read_site,
     shared_classes,
     with_manifests,
@@ -262,3 +263,15 @@ def test_wrong_manifests_are_refused(small_study: Path, hospitals: Path, tmp_pat
     write_manifest(make_manifest({"path": ["a.png"], "site": [long_name]}, tmp_path), tmp_path / "long.csv")
     with pytest.raises(HemabridgeError, match="at most 80 characters"):
         with_manifests(recipe, source=tmp_path / "long.csv")
+
+
+@pytest.mark.parametrize("kind", ["folder", "manifest"])
+def test_what_was_settled_is_read_again(hospitals: Path, tmp_path: Path, kind: str) -> None:
+    place = hospitals / "truth" / ("manifest.csv" if kind == "manifest" else "")
+    recipe = SiteRecipe.model_validate({"site": "The Truth", kind: place, "crop_px": 32})
+    settled = prepared(recipe, tmp_path, manifest=read_manifest(hospitals / "truth" / "manifest.csv"))
+    again = read_settled(recipe, tmp_path)
+    assert again.described() == settled.described()
+    assert again.manifest.paths() == settled.manifest.paths()
+    with pytest.raises(ManifestError, match="got no such file"):
+        read_settled(recipe, tmp_path / "elsewhere")
