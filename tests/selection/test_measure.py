@@ -113,6 +113,16 @@ def test_rare_compartments_are_not_measured() -> None:
     assert measurable(*profiles).tolist() == [True, True, False, True]
 
 
+def test_a_compartment_that_some_resamples_lack_leaves_no_gap(source: np.ndarray, target: np.ndarray) -> None:
+    """Nine flat cells, which are all background, and one with a nucleus: a third of the resamples lacks it."""
+    flat = np.full((9, SIDE, SIDE, 3), 230, np.uint8)
+    ruler = Ruler(np.concatenate([flat, source[:1]]), target, features=describe, resamples=60)
+    assert "nucleus" in ruler.measured
+    found = ruler.read(np.concatenate([flat - 20, source[:1]]))
+    assert np.isfinite(found.stain_drawn).all()
+    assert found.stain_drawn.min() > 0
+
+
 def test_classifiers_are_watched_and_labels_used_only_if_given(source: np.ndarray, target: np.ndarray) -> None:
     labels = np.arange(len(source)) % 2
     watched = Ruler(source, target, features=describe, classifiers=[Constant()], resamples=5).originals()

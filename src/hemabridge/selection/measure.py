@@ -168,13 +168,18 @@ class Ruler:
         return stain_distances(profile.pooled(drawn), self._goal_drawn)
 
     def _share(self, now: dict[str, Floats], start: dict[str, Floats]) -> Floats:
-        """Compartments weigh equally, and so do the two spaces; a resample may lack a rare compartment."""
-        means = [
-            np.nanmean(now[space][:, self._kinds], axis=1)
-            / np.maximum(np.nanmean(start[space][:, self._kinds], axis=1), 1e-9)
-            for space in SPACES
-        ]
+        """Return distances as a share of the originals'; the two spaces weigh equally."""
+        means = [self._over_compartments(now[s]) / np.maximum(self._over_compartments(start[s]), 1e-9) for s in SPACES]
         return np.asarray(np.mean(means, axis=0))
+
+    def _over_compartments(self, distances: Floats) -> Floats:
+        """Return the mean over the measured compartments; those that a resample lacks are left out of it.
+
+        Where it lacks all of them it is 0, for every snapshot alike, because all share their resamples.
+        """
+        values = distances[:, self._kinds]
+        shown = ~np.isnan(values)
+        return np.asarray(np.where(shown, values, 0).sum(axis=1) / np.maximum(shown.sum(axis=1), 1))
 
     def _mean(self, values: Floats) -> Floats:
         return np.asarray(self._drawn @ values / self._drawn.sum(axis=1))

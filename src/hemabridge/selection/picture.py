@@ -24,8 +24,11 @@ def pareto_png(selection: Selection, floor: float) -> bytes:
         figure = Figure(figsize=(8, 5.6), dpi=110, layout="constrained")
         axes = figure.add_subplot()
         axes.plot([r.kept for r in rows], [r.stain for r in rows], color=LINE, linewidth=1, zorder=1)
-        for row in rows:
+        for place, row in enumerate(rows):
             _draw(axes, row, chosen=row.snapshot == selection.chosen, on_front=row.snapshot in front)
+            # In turns above and below, because late snapshots lie close together.
+            away = (5, 5) if place % 2 else (5, -13)
+            axes.annotate(_label(row), (row.kept, row.stain), away, textcoords="offset points", zorder=5)
         original = selection.original
         axes.plot(original.kept, original.stain, "s", color="black", markersize=7)
         axes.annotate("original", (original.kept, original.stain), (-6, 6), textcoords="offset points", ha="right")
@@ -73,8 +76,11 @@ def _draw(axes: Axes, row: SnapshotRow, *, chosen: bool, on_front: bool) -> None
         markeredgecolor=rim,
         elinewidth=0.7,
     )
-    name = row.snapshot.removeprefix("epoch-").lstrip("0") if row.snapshot.startswith("epoch-") else row.snapshot
-    axes.annotate(name, (row.kept, row.stain), (5, 5), textcoords="offset points", color=color, zorder=5)
+
+
+def _label(row: SnapshotRow) -> str:
+    number = row.snapshot.removeprefix("epoch-")
+    return row.snapshot if number == row.snapshot else number.lstrip("0")
 
 
 def _arms(value: float, ends: tuple[float, float]) -> list[list[float]]:
