@@ -5,9 +5,9 @@
 The classifiers learn on the training part of Hospital Clínic's cells. A source is `tecom`, or one of the hospitals of
 `hemabridge simulate`: then the Clínic's validation part, photographed again by that hospital, is what may be seen
 without labels, and its test part, photographed again, is scored. Neither was trained on. Each row is one answer: of
-all, of one family of classifiers alone, of all but one, before and after self-training. For `--labels` pairs of equal
-seeds on tecom it also measures what a few labels add. Each answer is kept in --out: a second call goes on where the
-first was stopped.
+all, of one family of classifiers or one re-staining alone, of one classifier of each family. For `--labels` pairs of
+equal seeds on tecom it also measures what a few labels add. Each answer is kept in --out: a second call goes on where
+the first was stopped.
 """
 
 import argparse
@@ -41,13 +41,15 @@ from hemabridge.workflows.agreeing import Agreeing
 from hemabridge.workflows.recipe import ClassifierRecipe, SiteRecipe, StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import Site, prepare_site, read_site
-from hemabridge.workflows.stages import Stages, folder_name
+from hemabridge.workflows.stages import DONE, Stages, folder_name
 
 T = TypeVar("T")
 REAL = "tecom"
 CLASSES = ("neutrophil", "lymphocyte", "monocyte", "eosinophil")
 NATIVE_PX = 180
 """Cells are photographed again at about the size that the camera saw."""
+STARTS_APART = 100
+"""Seeds of two starts differ by more than one start uses."""
 FABRIC = start_fabric("cpu")
 
 
@@ -72,16 +74,42 @@ class Bench:
         """Return one part of a site."""
         return site.cells((part,), CLASSES, size_px, lambda *_: None)
 
-    def classifiers(self, seed: int) -> list[Path]:
-        """Return the last snapshots of the recipe's classifiers."""
-        return [self._classifier(folder_name(wish.name), _trained(wish), seed) for wish in self.recipe.classifiers]
+    def team(self, start: int) -> tuple[Team, float]:
+        """Return the classifiers of the target that agree, trained once, and the CPU seconds that they took."""
+        wish, seed = self.recipe.agreement, STARTS_APART * start
+        assert wish is not None
+        target = self.cells(self.target, "train", self.recipe.size_px)
+        learners, seconds = [], 0.0
+        for each in self.recipe.classifiers:
+            snapshot, spent = self._classifier(folder_name(each.name), _trained(each), seed)
+            learners.append(Learner(snapshot, _trained(each).view == "shape", target))
+            seconds += spent
+        inputs = {"members": [m.model_dump(mode="json") for m in wish.members], "target": self.target.described()}
+        folder = self.stages.run(
+            f"classifiers/members-{start}",
+            inputs | {"seed": seed},
+            lambda folder: _no_result(self.steps(target, seed).with_members(Team(()), folder)),
+            drop_checkpoints,
+        )
+        learners += [
+            Learner(list_snapshots(folder / f"{number}/{place}")[-1].path, each.train.view == "shape", target)
+            for number, each in enumerate(wish.members)
+            for place in range(each.count)
+        ]
+        return Team(tuple(learners)), seconds + _cpu_seconds(folder)
 
-    def plain(self, seed: int) -> SnapshotClassifier:
+    def steps(self, seen: CellSet, seed: int) -> Agreeing:
+        """Return the recipe's steps towards an agreement about the cells `seen`."""
+        assert self.recipe.agreement is not None
+        target = self.cells(self.target, "train", self.recipe.size_px)
+        return Agreeing(self.recipe.agreement, target, seen, seen, None, seed, FABRIC, lambda *_: None)
+
+    def plain(self, start: int) -> SnapshotClassifier:
         """Return the recipe's first classifier, trained on its own site's colours alone."""
         config = _trained(self.recipe.classifiers[0]).model_copy(update={"looks": None})
-        return SnapshotClassifier.from_snapshot(self._classifier("plain", config, seed))
+        return SnapshotClassifier.from_snapshot(self._classifier("plain", config, STARTS_APART * start)[0])
 
-    def _classifier(self, name: str, config: ClassifierConfig, seed: int) -> Path:
+    def _classifier(self, name: str, config: ClassifierConfig, seed: int) -> tuple[Path, float]:
         target = self.cells(self.target, "train", self.recipe.size_px)
         inputs: dict[str, Any] = {
             "config": config.model_dump(mode="json"),
@@ -92,10 +120,10 @@ class Bench:
         folder = self.stages.run(
             f"classifiers/{name}-{seed}",
             inputs,
-            lambda folder: fine_tune(config, target, folder, FABRIC, seed=seed),
+            lambda folder: _no_result(fine_tune(config, target, folder, FABRIC, seed=seed)),
             drop_checkpoints,
         )
-        return list_snapshots(folder)[-1].path
+        return list_snapshots(folder)[-1].path, _cpu_seconds(folder)
 
     def translator(self, name: str, source: Source, seed: int) -> NeuralStandardizer:
         """Return the recipe's translator from that source to the target, trained once."""
@@ -104,7 +132,7 @@ class Bench:
         folder = self.stages.run(
             f"translators/{name}-{seed}",
             {"config": config.model_dump(mode="json"), "source": list(source.larger.hashes), "seed": seed},
-            lambda f: train_translator(config, source.larger, target, f, FABRIC, seed=seed),
+            lambda folder: _no_result(train_translator(config, source.larger, target, folder, FABRIC, seed=seed)),
             drop_checkpoints,
         )
         return NeuralStandardizer.from_snapshot(list_snapshots(folder)[-1].path)
@@ -205,35 +233,16 @@ def _answers(
     """Return what the recipe's steps say of the scored cells, one after the other, and what leaving parts out costs."""
     wish = bench.recipe.agreement
     assert wish is not None
-    target = bench.cells(bench.target, "train", bench.recipe.size_px)
     home = bench.cells(bench.target, "test", bench.recipe.size_px)
-    snapshots, plain = bench.classifiers(classifier_seed), bench.plain(classifier_seed)
-    translator, seconds = None, {}
+    (own, spent), plain = bench.team(classifier_seed), bench.plain(classifier_seed)
+    seconds = {"classifiers": spent}
+    translator = None
     if name == REAL:
         translator, seconds["translator"] = _timed(lambda: bench.translator(name, source, source_seed))
     test = source.test.images
-    steps = Agreeing(
-        recipe=wish,
-        target=target,
-        seen=source.seen,
-        labelled=source.seen,
-        translator=None,
-        seed=10 * classifier_seed + source_seed,
-        fabric=FABRIC,
-        progress=lambda *_: None,
-    )
-    own = Team(
-        tuple(
-            Learner(path, _trained(each).view == "shape", target)
-            for path, each in zip(snapshots, bench.recipe.classifiers, strict=True)
-        )
-    )
+    steps = bench.steps(source.seen, STARTS_APART * classifier_seed + source_seed)
     agreed, seconds["agreement"] = _timed(lambda: steps.agree(own))
-    team, seconds["classifiers in the source's looks"] = _timed(
-        lambda: steps.with_source_looks(own, agreed, folder / "source-looks")
-    )
-    together = team.answering(agreed)
-    taught, seconds["self-training"] = _timed(lambda: steps.self_trained(team, together, folder / "self-training"))
+    taught, seconds["self-training"] = _timed(lambda: steps.self_trained(own, agreed, folder / "self-training"))
     learned = taught.answering(agreed)
     answers = {
         "recommended": learned.probabilities(test),
@@ -249,7 +258,7 @@ def _answers(
     for restaining, standardizer in agreed.standardizers.items():
         restained = standardizer.standardize(test)
         answers[f"plain classifier, {restaining}"] = mean_answer([plain], restained)
-    answers |= _parts("before self-training", together, test) | _parts("after self-training", learned, test)
+    answers |= _parts("before self-training", agreed, test) | _parts("after self-training", learned, test)
     if labels:
         for count in wish.few_labels:
             found = steps.taught(taught, learned, count, folder / f"labels-{count}").answering(agreed)
@@ -258,7 +267,7 @@ def _answers(
     scores["recommended, on the cells seen unlabelled"] = _scores(
         source.seen, learned.probabilities(source.seen.images)
     )
-    scores["home, before self-training"] = _scores(home, together.at_home(home.images))
+    scores["home, before self-training"] = _scores(home, agreed.at_home(home.images))
     scores["home, after self-training"] = _scores(home, learned.at_home(home.images))
     return {
         "scores": scores,
@@ -270,21 +279,27 @@ def _answers(
 
 
 def _parts(when: str, agreed: Agreement, test: UInt8Images) -> dict[str, Any]:
-    """Return the answers of all, of each family alone, and of all but one family; names end with `when`."""
-    aided = np.mean(
-        [mean_answer(agreed.classifiers, s.standardize(test)) for s in agreed.standardizers.values()], axis=0
-    )
-    half = len(agreed.classifiers)
-    families = {
-        "re-stained": aided,
-        "shape": mean_answer(agreed.direct[:half], test),
-        "source's looks": mean_answer(agreed.direct[half:], test),
-    }
-    found = {f"all, {when}": np.mean(list(families.values()), axis=0)}
-    for name, answer in families.items():
-        found[f"only {name}, {when}"] = answer
-        found[f"all but {name}, {when}"] = np.mean([a for other, a in families.items() if other != name], axis=0)
+    """Return the answers of each family and each re-staining alone, and of one classifier; names end with `when`."""
+    found = {}
+    aided = []
+    for name, standardizer in agreed.standardizers.items():
+        restained = standardizer.standardize(test)
+        aided.append(mean_answer(agreed.classifiers, restained))
+        found[f"only {name}, {when}"] = aided[-1]
+    found[f"only re-stained, {when}"] = np.mean(aided, axis=0)
+    found[f"only shape, {when}"] = mean_answer(agreed.direct, test)
+    found[f"all, {when}"] = agreed.joined(aided, found[f"only shape, {when}"])
+    one = replace(agreed, classifiers=agreed.classifiers[:1], direct=agreed.direct[:1])
+    found[f"one of each family, {when}"] = one.probabilities(test)
     return found
+
+
+def _no_result(_: object) -> None:
+    """Turn work that returns something into work of a stage."""
+
+
+def _cpu_seconds(folder: Path) -> float:
+    return float(json.loads((folder / DONE).read_text(encoding="utf-8"))["cpu_seconds"])
 
 
 def _trained(wish: ClassifierRecipe) -> ClassifierConfig:

@@ -14,7 +14,6 @@ from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.protocol import Classifier
 from hemabridge.data.cells import CellSet
 from hemabridge.progress import Progress, prefixed, silent
-from hemabridge.training.loop import drop_checkpoints
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,25 +56,31 @@ class Team:
         return replace(agreed, classifiers=self.asked_about_restainings(), direct=self.direct())
 
 
-def learn_looks(
+def new_learners(
     config: ClassifierConfig,
     cells: CellSet,
     folder: Path,
     fabric: Fabric,
     *,
+    direct: bool,
     count: int,
     seed: int,
     progress: Progress = silent,
 ) -> tuple[Learner, ...]:
-    """Train `count` classifiers on the target's cells in the source's looks; resumes what was begun in `folder`.
+    """Train `count` classifiers of one kind; resumes what was begun in `folder`.
+
+    They differ in their random start and in what they are shown when. Their mean errs less than each of them, the more
+    so the further the source is from what they learned (deep ensembles, Lakshminarayanan, Pritzel & Blundell 2017,
+    arXiv:1612.01474).
 
     Args:
         config: of each.
-        cells: what `hemabridge.adaptation.source_looks.in_source_looks` returned.
+        cells: labelled cells of the target.
         folder: gets a run folder each.
         fabric: device, precision and processes.
-        count: how many; each starts from another seed.
-        seed: of the first.
+        direct: see `Learner`.
+        count: how many.
+        seed: of the first; the others' follow.
         progress: called after each step.
 
     Raises:
@@ -83,11 +88,9 @@ def learn_looks(
     """
     found = []
     for place in range(count):
-        told = prefixed(progress, f"in the source's looks, {place + 1} of {count}")
-        own = folder / str(place)
+        own, told = folder / str(place), prefixed(progress, f"{place + 1} of {count}")
         end = fine_tune(config, cells, own, fabric, seed=seed + place, progress=told)
-        found.append(Learner(end, True, cells))
-        drop_checkpoints(own)
+        found.append(Learner(end, direct, cells))
     return tuple(found)
 
 
@@ -135,7 +138,6 @@ def go_on(
             progress=prefixed(progress, f"going on, {place + 1} of {len(team.learners)}"),
         )
         taught.append(replace(learner, snapshot=end))
-        drop_checkpoints(own)
     return replace(team, learners=tuple(taught))
 
 

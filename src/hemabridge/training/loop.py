@@ -96,8 +96,9 @@ def fit(training: Training, folder: Path, fabric: Fabric, progress: Progress = s
 
 
 def drop_checkpoints(folder: Path) -> None:
-    """Remove what only a resumption needs from the folder of a finished run; its snapshots stay."""
-    shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
+    """Remove what only a resumption needs from all finished runs in a folder; their snapshots stay."""
+    for checkpoints in list(folder.rglob(CHECKPOINT_FOLDER)):
+        shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 class _Run:

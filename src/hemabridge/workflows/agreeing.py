@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from hemabridge.adaptation.agreement import Agreement, agree
 from hemabridge.adaptation.likely_classes import Believed, few_labels, likely_classes
 from hemabridge.adaptation.source_looks import in_source_looks
-from hemabridge.adaptation.team import Learner, Team, go_on, learn_looks
+from hemabridge.adaptation.team import Learner, Team, go_on, new_learners
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
@@ -17,7 +17,7 @@ from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.normalizers.normalizer import Normalizer
-from hemabridge.progress import Progress
+from hemabridge.progress import Progress, prefixed
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.workflows.recipe import AgreementRecipe
 from hemabridge.workflows.stages import Stages
@@ -50,6 +50,22 @@ class Agreeing:
     fabric: Fabric
     progress: Progress
 
+    def with_members(self, team: Team, folder: Path) -> Team:
+        """Return the team with the classifiers of the target that are trained for the agreement alone."""
+        learners = list(team.learners)
+        for number, wish in enumerate(self.recipe.members):
+            learners += new_learners(
+                wish.train,
+                self.target,
+                folder / str(number),
+                self.fabric,
+                direct=wish.train.view == "shape",
+                count=wish.count,
+                seed=self.seed + 1,  # the study's own classifiers have its seed
+                progress=prefixed(self.progress, f"members {number + 1}"),
+            )
+        return Team(tuple(learners), team.others)
+
     def agree(self, team: Team) -> Agreement:
         """Fit the re-stainings on which the team agrees."""
         self.progress("fitting re-stainings that agree", 0, 1)
@@ -71,8 +87,15 @@ class Agreeing:
             return team
         answer = agreed.probabilities(self.seen.images)
         cells = in_source_looks(wish, self.target, self.seen.images, answer, self.seed)
-        new = learn_looks(
-            wish.train, cells, folder, self.fabric, count=wish.classifiers, seed=self.seed, progress=self.progress
+        new = new_learners(
+            wish.train,
+            cells,
+            folder,
+            self.fabric,
+            direct=True,
+            count=wish.classifiers,
+            seed=self.seed,
+            progress=prefixed(self.progress, "in the source's looks"),
         )
         return Team((*team.learners, *new), team.others)
 
@@ -128,7 +151,7 @@ class AgreementStudy:
 
     def _work(self, folder: Path) -> None:
         steps, recipe = self.steps, self.steps.recipe
-        team = Team(self.learners, self.others)
+        team = steps.with_members(Team(self.learners, self.others), folder / "members")
         agreed = steps.agree(team)
         _write_normalizers(agreed, folder)
         if recipe.source_looks is not None:

@@ -104,6 +104,15 @@ class AgainRecipe(BaseModel):
     )
 
 
+class MembersRecipe(BaseModel):
+    """Classifiers of one kind that are trained for an agreement alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int = Field(5, ge=1, description="how many, each from another random start")
+    train: ClassifierConfig
+
+
 class SourceLooksRecipe(SourceLooksConfig):
     """Classifiers that learn the target's cells in the source's looks."""
 
@@ -115,6 +124,9 @@ class AgreementRecipe(AgreementConfig):
     """Classifiers and re-stainings that agree on one answer; what labels of the source would add to it."""
 
     translator: bool = Field(True, description="whether the study's translator takes part, with its last tested epoch")
+    members: tuple[MembersRecipe, ...] = Field(
+        (), description="further classifiers of the target beside the study's; many short trainings beat a long one"
+    )
     source_looks: SourceLooksRecipe | None = Field(
         None, description="further classifiers, which learn the target's cells in the source's looks"
     )
