@@ -10,6 +10,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
+from hemabridge.metrics.site_profile import Distance
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.translators.batches import to_network
 from hemabridge.translators.config import PRESETS, TranslatorConfig
@@ -26,7 +27,7 @@ from hemabridge.translators.target_only import TargetOnly, retake, visible_diffe
 from hemabridge.translators.target_only_config import TargetOnlyConfig
 from hemabridge.translators.target_only_net import SiteRestainer, site_look
 from hemabridge.translators.train import train_translator
-from hemabridge.translators.unseen_site import Distance, distance_of, standardizer_for
+from hemabridge.translators.unseen_site import distance_of, standardizer_for
 
 SIZE_PX = 32
 SMALL = TargetOnlyConfig(hospitals=40, hospital_images=4, step_hospitals=32, pixels=32, tuner_width=32)

@@ -153,6 +153,12 @@ def audit(
     root: Root = None,
     other: Annotated[Path | None, typer.Option(help="Manifest of a second hospital, to compare with.")] = None,
     other_root: Annotated[Path | None, typer.Option(help="What the second manifest's paths are relative to.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A translator or a normalizer: say of each hospital whether it knows it.")
+    ] = None,
+    crop_px: Annotated[
+        int | None, typer.Option(min=8, help="Square around a cell, for the model [default: as in its training].")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write all findings and figures to this JSON file.")] = None,
 ) -> None:
     """Look before you train: unreadable files, duplicates, class mix, colours and cell scale of each site."""
@@ -160,7 +166,14 @@ def audit(
 
     with shown_progress() as progress:
         found = audit_manifest(
-            manifest, root=root, other=other, other_root=other_root, out=out, progress=partial(progress, "auditing")
+            manifest,
+            root=root,
+            other=other,
+            other_root=other_root,
+            model=model,
+            crop_px=crop_px,
+            out=out,
+            progress=partial(progress, "auditing"),
         )
     for finding in found.findings:
         print(f"{finding.severity}: {finding.text}")

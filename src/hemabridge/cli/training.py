@@ -173,6 +173,8 @@ def standardize(
         f"{len(done.rows)} files: {done.count('restained')} re-stained, {done.count('failed')} failed, "
         f"{done.count('skipped')} that are no images. See {out / LOG}."
     )
+    if done.site is not None:
+        print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "known" else sys.stderr)
     if done.count("failed"):
         raise typer.Exit(1)
 

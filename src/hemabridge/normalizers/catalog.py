@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.metrics.site_profile import profiles_of
 from hemabridge.normalizers.compartments import ReinhardCompartment
 from hemabridge.normalizers.density_scaling import DensityScaling
 from hemabridge.normalizers.histogram import HistogramMatching
@@ -61,7 +62,7 @@ NORMALIZERS: Final[Mapping[str, Entry]] = MappingProxyType(
 
 
 def fit_normalizer(name: str, source: UInt8Images, target: UInt8Images) -> Normalizer:
-    """Fit one normalizer of the catalog.
+    """Fit one normalizer of the catalog; it keeps the profiles of both sites if they have enough images.
 
     Args:
         name: a key of `NORMALIZERS`.
@@ -74,7 +75,8 @@ def fit_normalizer(name: str, source: UInt8Images, target: UInt8Images) -> Norma
     """
     if name not in NORMALIZERS:
         raise InputError(f"normalizer: expected one of {', '.join(NORMALIZERS)}; got {name!r}{_nearest(name)}")
-    return NORMALIZERS[name].kind.fit(source, target)
+    fitted = NORMALIZERS[name].kind.fit(source, target)
+    return fitted.model_copy(update={"sites": profiles_of(source, target)})
 
 
 def check_names(names: tuple[str, ...]) -> tuple[str, ...]:

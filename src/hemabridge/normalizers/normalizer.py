@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hemabridge.errors import ImageError, ModelError
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.metrics.site_profile import SiteProfiles
 
 MAX_JSON_CHARACTERS = 1_000_000
 """The longest JSON that is parsed; the largest normalizer, a colour table, has about an eighth of it."""
@@ -26,9 +27,15 @@ class Normalizer(BaseModel):
     """A Standardizer whose whole state is some numbers.
 
     Every image is re-stained for itself, so that the result does not depend on the images beside it.
+
+    Attributes:
+        sites: what the sites looked like that it was fitted on, to tell whether a folder is of one of them; it takes no
+            part in the re-staining.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    sites: SiteProfiles | None = None
 
     @classmethod
     @abstractmethod

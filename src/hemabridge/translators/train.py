@@ -1,6 +1,7 @@
 """Training a translator between two sites."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.metrics.site_profile import profiles_of
 from hemabridge.progress import Progress, silent
 from hemabridge.training.loop import LoopConfig, Training, fit
 from hemabridge.training.schedules import ConstantThenLinear
@@ -71,6 +73,7 @@ def train_translator(
             "source_crop_px": source.crop_px,
             "target_crop_px": target.crop_px,
             "seen": sorted({*source.hashes, *target.hashes}),
+            "sites": _profiles(source, target),
         },
         on_snapshot=lambda snapshot: _write_samples(snapshot, source, target, config.crop_px, folder / "samples"),
     )
@@ -91,6 +94,11 @@ def loop_config(config: TranslatorConfig, source: int, target: int, seed: int) -
         seed=seed,
         optimizer=config.optimizer,
     )
+
+
+def _profiles(source: CellSet, target: CellSet) -> dict[str, Any] | None:
+    found = profiles_of(source.images, target.images, source.crop_px, target.crop_px)
+    return None if found is None else found.model_dump(mode="json")
 
 
 def _write_samples(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:

@@ -1,11 +1,15 @@
 """`hemabridge audit`: look at the images before any training."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from hemabridge.data.audit import Audit, audit
-from hemabridge.data.manifest import read_manifest
+from hemabridge.data.audit import Audit, Finding, audit
+from hemabridge.data.manifest import Manifest, read_manifest
+from hemabridge.errors import InputError
 from hemabridge.imaging.files import atomic_write
 from hemabridge.progress import FileProgress
+from hemabridge.workflows.known_site import Known, answer_for, read_known
 
 
 def audit_manifest(
@@ -14,6 +18,8 @@ def audit_manifest(
     root: Path | None = None,
     other: Path | None = None,
     other_root: Path | None = None,
+    model: Path | None = None,
+    crop_px: int | None = None,
     out: Path | None = None,
     progress: FileProgress | None = None,
 ) -> Audit:
@@ -24,15 +30,43 @@ def audit_manifest(
         root: the folder of its images; the manifest's own if None.
         other: the manifest of the other site, to find what both share and how far apart they look.
         other_root: the folder of the other's images; that manifest's own if None.
+        model: a normalizer's JSON, or a translator's snapshot: say of each site whether the model knows it.
+        crop_px: side of the square around a cell in the files, for the model; as in its training if None.
         out: the JSON to write; nothing is written if None.
         progress: called after each image.
 
     Raises:
         ManifestError: a manifest cannot be used.
+        ModelError: the model's file cannot be used.
     """
+    known = None if model is None else read_known(model)
+    first = read_manifest(path, root)
     second = None if other is None else read_manifest(other, other_root)
-    found = audit(read_manifest(path, root), other=second, progress=progress)
+    found = audit(first, other=second, progress=progress)
+    if known is not None:
+        manifests = [first] if second is None else [first, second]
+        said = [finding for one in manifests for finding in _known_sites(known, one, crop_px)]
+        found = replace(found, findings=(*found.findings, *said))
     if out is not None:
         with atomic_write(out) as temporary:
             temporary.write_text(found.to_json(), encoding="utf-8")
     return found
+
+
+def _known_sites(known: Known, manifest: Manifest, crop_px: int | None) -> Iterator[Finding]:
+    sites = manifest.column("site")
+    for site in sorted(set(sites)):
+        files = manifest.select([name == site for name in sites]).paths()
+        try:
+            found = answer_for(known, files, crop_px)
+        except InputError as error:
+            yield Finding("warning", f"{site}: whether the model knows it cannot be told: {error}")
+            continue
+        if found is None:
+            yield Finding(
+                "warning",
+                f"{site}: the model's file holds no site profile, so whether it knows the site "
+                "cannot be told; train or fit it again with 20 or more images of each site",
+            )
+        else:
+            yield Finding("note" if found.answer == "known" else "warning", f"{site} to the model: {found.text}")

@@ -13,6 +13,7 @@ from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, s
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.progress import Progress, silent
 from hemabridge.training.stopping import hold_folder
+from hemabridge.workflows.known_site import SiteAnswer, write_answer
 from hemabridge.workflows.standardizers import files_below, find_snapshot, load_standardizer, read_look
 
 LOG = "standardized.csv"
@@ -49,9 +50,10 @@ COLUMNS = tuple(field.name for field in fields(FileRow))
 
 @dataclass(frozen=True)
 class Standardized:
-    """All rows of one job, in the order of the paths."""
+    """All rows of one job, in the order of the paths; and whether the model knows the site, if its file can say."""
 
     rows: tuple[FileRow, ...]
+    site: SiteAnswer | None = None
 
     def count(self, status: Status) -> int:
         """Return how many files ended so."""
@@ -113,7 +115,8 @@ def standardize(
                     file.flush()
                 rows.append(row)
                 progress("re-staining", number, len(files))
-    return Standardized(tuple(rows))
+        known = write_answer(path, [source / name for name in files], out, crop_px, progress)
+    return Standardized(tuple(rows), known)
 
 
 def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name: str, model: str) -> FileRow:

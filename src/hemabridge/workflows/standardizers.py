@@ -13,6 +13,7 @@ from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of
 from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
 from hemabridge.imaging.scale import scale_matched, squeezed
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.metrics.site_profile import Distance
 from hemabridge.networks.resnet_generator import STRIDE
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.selection.results import FILE, Selection
@@ -20,7 +21,7 @@ from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.neural import KIND, NeuralStandardizer
-from hemabridge.translators.unseen_site import Distance, distance_of, standardizer_for
+from hemabridge.translators.unseen_site import distance_of, standardizer_for
 
 LOOK_IMAGES: Final = 100
 """So many cells tell a site's look."""
@@ -124,19 +125,29 @@ def read_look(path: Path, site: Path, crop_px: int | None = None) -> UInt8Images
     """
     if path.suffix.lower() == ".json":
         raise ModelError(f"expected a target-only model to re-stain by a site's look, got a normalizer: {path}")
-    seen_px, square = _scale_of(path, crop_px)
     files = sorted(files_below(site)) if site.is_dir() else []
-    wanted = [name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    return read_cells(path, [site / name for name in files], crop_px)
+
+
+def read_cells(path: Path, files: Sequence[Path], crop_px: int | None = None) -> UInt8Images:
+    """Read up to `LOOK_IMAGES` of some files, spread over all of them, as large as a snapshot's model saw cells.
+
+    Raises:
+        InputError: none is a readable image.
+        ModelError: `path` is not the whole snapshot of a translator.
+    """
+    seen_px, square = _scale_of(path, crop_px)
+    wanted = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     some = wanted[:: max(1, len(wanted) // LOOK_IMAGES)][:LOOK_IMAGES]
     cells = []
-    for name in some:
+    for file in some:
         try:
-            image = read_image(site / name)
+            image = read_image(file)
         except ImageError:
             continue  # each unreadable file gets its row when it is re-stained
         cells.append(squeezed(image, seen_px) if square == "whole" else scale_matched(image, square, seen_px))
     if not cells:
-        raise InputError(f"expected a folder with readable images to learn a site's look from, got none in {site}")
+        raise InputError(f"expected readable images to learn a site's look from, got none among {len(files)} files")
     return np.stack(cells)
 
 

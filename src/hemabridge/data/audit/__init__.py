@@ -1,7 +1,7 @@
 """The look at all images before any training: files, duplicates, classes, colour and scale."""
 
 from hemabridge.data.audit.duplicates import near_duplicates
-from hemabridge.data.audit.results import Audit
+from hemabridge.data.audit.results import Audit, Finding
 from hemabridge.data.audit.survey import audit
 
-__all__ = ["Audit", "audit", "near_duplicates"]
+__all__ = ["Audit", "Finding", "audit", "near_duplicates"]
