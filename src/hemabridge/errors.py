@@ -11,11 +11,13 @@ The tree::
     │   └── ModelError             a snapshot, a weights file, an external classifier
     ├── RunError                   a run folder: in use, of another recipe, damaged
     ├── TrainingError              training cannot go on
-    │   └── NonFiniteLossError     a loss became NaN or infinite
+    │   ├── NonFiniteLossError     a loss became NaN or infinite
+    │   └── TrainingFaultError     what is trained has failed in a way that can be seen
     ├── Interrupted                stopped by SIGINT or SIGTERM after a checkpoint was written
     └── MissingExtraError          a feature needs an extra that is not installed
 
-A message says what was expected, what came, where, and what to do.
+A message says what was expected, what came, where, and what to do. One warning stands beside the tree,
+`TrainingFaultWarning`: training goes on, but what is trained looks as if it had failed.
 """
 
 
@@ -63,6 +65,14 @@ class TrainingError(HemabridgeError):
 
 class NonFiniteLossError(TrainingError):
     """A loss became NaN or infinite; nothing was updated."""
+
+
+class TrainingFaultError(TrainingError):
+    """What is trained has failed in a way that can be seen; the message names it."""
+
+
+class TrainingFaultWarning(UserWarning):
+    """What is trained looks as if it had failed; training goes on."""
 
 
 class Interrupted(HemabridgeError):  # noqa: N818 - it is a request, not a fault

@@ -2,12 +2,14 @@
 
 import os
 import sys
-from typing import Annotated
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 from hemabridge import __version__
-from hemabridge.errors import HemabridgeError
+from hemabridge.errors import HemabridgeError, TrainingFaultWarning
 
 app = typer.Typer(
     name="hemabridge",
@@ -27,7 +29,10 @@ def main() -> None:
     # OpenMP reads this when PyTorch is loaded, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", TrainingFaultWarning)
+            warnings.showwarning = _shown(warnings.showwarning)
+            app()
     except HemabridgeError as error:
         print(f"hemabridge: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -36,6 +41,18 @@ def main() -> None:
     except OSError as error:
         print(f"hemabridge: expected to read and write files, the system refused: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _shown(usual: Callable[..., None]) -> Callable[..., None]:
+    """Print what a training says of itself as one line, all other warnings as Python does."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, TrainingFaultWarning):
+            print(f"hemabridge: warning: {message}", file=sys.stderr)
+        else:
+            usual(message, category, *place, **more)
+
+    return show
 
 
 def _version(wanted: bool) -> None:

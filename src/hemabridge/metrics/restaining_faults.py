@@ -4,6 +4,7 @@ All take stacks uint8[N, H, W, 3] (RGB, 0..255); what is compared image by image
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,9 +17,80 @@ from hemabridge.imaging.standardizer import UInt8Images
 GRID_PERIODS_PX: Final = (2, 4)
 """Two transposed convolutions of stride 2 leave a grid of 2 px and one of 4 px."""
 
+CONSTANT_BELOW, ALIKE_BELOW, IDLE_BELOW = 0.1, 0.1, 0.1
+"""Shares of the originals' contrast, of their differences, and of the least change between two sites."""
+
+VISIBLE_CHANGE: Final = 4.0
+"""Sites that need less change than this (CIE76) look alike, so that doing nothing is right."""
+
+GRID_LEVELS: Final = 5.0
+"""A grid of this amplitude, in grey levels beyond that of the originals, is seen as a texture."""
+
+HIDDEN_ABOVE: Final = 3.0
+"""A reconstruction that saving makes so many times worse was not made from what is visible."""
+
 _LUMA: Final = np.array([0.299, 0.587, 0.114])
 _FLAT_LEVELS: Final = 1.0
 _SITE_PIXELS: Final = 20_000
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What one look at a re-stainer has measured.
+
+    Attributes:
+        luminance_correlation: of images with their originals, -1..1.
+        kept_contrast: spread within images as a share of the originals'.
+        kept_differences: distance between images as a share of the originals'.
+        change: mean colour difference to the originals as a share of `least_change`; 1 or more where the target is
+            reached, None where the sites look alike.
+        grid: largest amplitude of a regular grid beyond the originals', in grey levels.
+        hidden: `hidden_information`; None without a way back.
+    """
+
+    luminance_correlation: float
+    kept_contrast: float
+    kept_differences: float
+    change: float | None
+    grid: float
+    hidden: float | None
+
+
+def measure_restaining(
+    restained: UInt8Images, originals: UInt8Images, least: float, hidden: float | None = None
+) -> Measures:
+    """Measure images against their originals, both uint8[N, H, W, 3].
+
+    Args:
+        restained: the images.
+        originals: the same cells before.
+        least: `least_change` between the two sites, or 0 if they look alike.
+        hidden: `hidden_information` of the way back, where there is one.
+    """
+    contrast = kept_contrast(restained, originals)
+    grid = grid_amplitudes(restained) - grid_amplitudes(originals) * max(1.0, contrast)
+    return Measures(
+        luminance_correlation(restained, originals),
+        contrast,
+        kept_differences(restained, originals),
+        mean_change(restained, originals) / least if least >= VISIBLE_CHANGE else None,
+        float(max(grid.max(), 0.0)),
+        hidden,
+    )
+
+
+def faults_in(found: Measures) -> list[str]:
+    """Return the faults that the measures show, by name: those of `hemabridge.translators.watchdog.MEANINGS`."""
+    constant = found.kept_contrast < CONSTANT_BELOW
+    shown = {
+        "inverted": found.luminance_correlation < 0 and not constant,
+        "constant": constant,
+        "collapsed": found.kept_differences < ALIKE_BELOW and not constant,
+        "idle": found.change is not None and found.change < IDLE_BELOW,
+        "checkered": found.grid > GRID_LEVELS,
+        "hidden information": found.hidden is not None and found.hidden > HIDDEN_ABOVE,
+    }
+    return [name for name, is_shown in shown.items() if is_shown]
 
 
 def luminance_correlation(restained: UInt8Images, originals: UInt8Images) -> float:
@@ -93,8 +165,10 @@ def grid_amplitudes(images: UInt8Images) -> NDArray[np.float64]:
     return np.array([np.sqrt(sum(_excess(power, place) for place in _grid(side, p))) for p in GRID_PERIODS_PX])
 
 
-def hidden_information(originals: UInt8Images, cycled: UInt8Images, cycled_again: UInt8Images) -> float:
-    """Return how much worse a reconstruction gets when the re-stained image is saved first, 1 is not at all.
+def hidden_information(
+    originals: UInt8Images, cycled: UInt8Images, cycled_again: UInt8Images, saved: UInt8Images
+) -> float:
+    """Return how much worse a reconstruction gets when the re-stained image is saved first; about 1 is not at all.
 
     A generator that hides the original in imperceptible noise comes back well, but not after rounding to 8 bits and
     JPEG (Chu, Zhmoginov & Sandler 2017, CycleGAN, a master of steganography, arXiv:1712.02950).
@@ -103,12 +177,16 @@ def hidden_information(originals: UInt8Images, cycled: UInt8Images, cycled_again
         originals: images of a site.
         cycled: them, re-stained and back.
         cycled_again: the same, with the re-stained images rounded and saved as JPEG between.
+        saved: the originals themselves, saved as JPEG: what saving costs an honest way back too.
 
     Returns:
-        The ratio of the mean absolute errors; that of `cycled` counts as at least one grey level.
+        The mean absolute error of `cycled_again` over the largest of that of `cycled`, that of `saved`, and one grey
+        level.
     """
-    straight, saved = (np.abs(stack.astype(np.float64) - originals).mean() for stack in (cycled, cycled_again))
-    return float(max(saved, 1.0) / max(straight, 1.0))
+    straight, again, cost = (
+        float(np.abs(stack.astype(np.float64) - originals).mean()) for stack in (cycled, cycled_again, saved)
+    )
+    return max(again, 1.0) / max(straight, cost, 1.0)
 
 
 def _luma(images: UInt8Images) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -14,17 +14,18 @@ from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from hemabridge.errors import Interrupted, RunError
+from hemabridge.errors import Interrupted, RunError, TrainingFaultError
 from hemabridge.progress import Progress, silent
 from hemabridge.training.averaging import WeightAverage
 from hemabridge.training.checkpoints import checkpoint_path, read_newest_checkpoint, write_checkpoint
 from hemabridge.training.engine import Engine, OptimizerConfig, under
-from hemabridge.training.events import EventLog
+from hemabridge.training.events import EventLog, read_events
 from hemabridge.training.objective import Batch, Objective
 from hemabridge.training.schedules import Schedule
 from hemabridge.training.snapshots import Snapshot, list_snapshots, write_snapshot
 from hemabridge.training.stopping import StopRequest, hold_folder, listen_for_stop
 from hemabridge.training.tensorfile import read_tensors
+from hemabridge.training.watch import Event, Watch
 
 SNAPSHOT_FOLDER = "snapshots"
 CHECKPOINT_FOLDER = "state"
@@ -63,6 +64,7 @@ class Training:
         identity: what must not change between a run and its resumption; JSON.
         about: what a snapshot must hold to be used alone; JSON.
         on_snapshot: called after each snapshot, for sample pictures.
+        watch: looks now and then whether training goes as it should, and may stop it.
     """
 
     objective: Objective
@@ -73,6 +75,7 @@ class Training:
     identity: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     on_snapshot: Callable[[Snapshot], None] | None = None
+    watch: Watch | None = None
 
 
 def fit(training: Training, folder: Path, fabric: Fabric, progress: Progress = silent) -> list[Snapshot]:
@@ -84,6 +87,7 @@ def fit(training: Training, folder: Path, fabric: Fabric, progress: Progress = s
         Interrupted: SIGINT or SIGTERM came; a checkpoint was written and the same call resumes.
         NonFiniteLossError: a loss became NaN or infinite; the last checkpoint stands.
         RunError: another process holds the folder, or it holds a run with another identity.
+        TrainingFaultError: the training's own watch stopped it; so does the same call again.
     """
     if training.loop.batch_size % fabric.world_size:
         raise RunError(
@@ -117,11 +121,13 @@ class _Run:
     def go(self) -> list[Snapshot]:
         with listen_for_stop() as stop:
             self._resume()
+            self._heed_watch()
             for batch in self.training.batches(self.images):
                 if self.images >= self.loop.total_images:
                     break
                 self._step(batch)
                 self._write_what_is_due()
+                self._watch()
                 self._stop_if_asked(stop)
         self._checkpoint()
         self.fabric.barrier()
@@ -160,6 +166,26 @@ class _Run:
             if self.training.on_snapshot is not None:
                 self.training.on_snapshot(snapshot)
         self.fabric.barrier()
+
+    def _watch(self) -> None:
+        watch = self.training.watch
+        if watch is None or not _crossed(self.images - self.loop.batch_size, self.images, watch.every_images):
+            return
+        if self.fabric.global_rank == 0:
+            self.events.append("watch", self.images, **watch.look(self.images, self._events()))
+        self._heed_watch()
+
+    def _heed_watch(self) -> None:
+        """Stop if the watch says so; it says so again when the run is resumed, since the events are kept."""
+        if self.training.watch is None:
+            return
+        reason = self.training.watch.verdict(self._events()) if self.fabric.global_rank == 0 else None
+        if self._any_rank(reason is not None):
+            self._checkpoint()
+            raise TrainingFaultError(reason or "another process stopped the training")
+
+    def _events(self) -> Sequence[Event]:
+        return read_events(self.events.path) if self.events.path.exists() else []
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
         if self._any_rank(bool(stop)):

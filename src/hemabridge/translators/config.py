@@ -22,6 +22,7 @@ from hemabridge.translators.contrastive import FASTCUT, SMALL_CUT, ContrastiveCo
 from hemabridge.translators.cyclegan import CycleGanConfig
 from hemabridge.translators.distillation import DistillationConfig
 from hemabridge.translators.target_only_config import TargetOnlyConfig
+from hemabridge.translators.watchdog_config import WatchdogConfig
 
 SMALLEST_VIEW_PX = 8
 """Fewer rows and columns than this of a crop say too little of it."""
@@ -58,6 +59,7 @@ class TranslatorConfig(BaseModel):
     snapshot_images: tuple[int, ...] = Field((), description="further snapshots, after so many images")
     average_half_life_images: float | None = Field(None, gt=0, description="moving average of the generators' weights")
     optimizer: OptimizerConfig = OptimizerConfig(beta1=0.5)
+    watchdog: WatchdogConfig = WatchdogConfig()
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:

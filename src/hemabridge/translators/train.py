@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from hemabridge.data.cells import CellSet
-from hemabridge.errors import InputError
+from hemabridge.errors import InputError, TrainingFaultError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.site_profile import profiles_of
@@ -16,10 +16,12 @@ from hemabridge.progress import Progress, silent
 from hemabridge.training.loop import LoopConfig, Training, fit
 from hemabridge.training.schedules import ConstantThenLinear
 from hemabridge.training.snapshots import Snapshot
+from hemabridge.translators.attempts import Attempts
 from hemabridge.translators.batches import UnpairedBatches
 from hemabridge.translators.catalog import new_objective
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.neural import KIND, NeuralStandardizer, directions_of
+from hemabridge.translators.watchdog import watchdog_for
 
 SAMPLES = 6
 
@@ -42,10 +44,26 @@ def train_translator(
     Raises:
         InputError: the cells have another size.
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
+        TrainingFaultError: the watchdog stopped the last seed that `config.watchdog` allows. `attempts.RECORD` in the
+            folder says which seed is used, and why earlier ones were stopped.
     """
     for cells in (source, target):
         if cells.images.shape[1] != config.load_px:
             raise InputError(f"expected cells of {config.load_px} px, got {cells.images.shape[1]} px; load them anew")
+    attempts = Attempts(folder, seed, fabric)
+    while True:
+        try:
+            snapshots = fit(_training(config, source, target, folder, attempts.seed), folder, fabric, progress)
+        except TrainingFaultError as error:
+            if len(attempts.stopped) >= config.watchdog.restarts:
+                raise TrainingFaultError(_stopped_for_good(error, attempts, folder)) from error
+            attempts.stop(str(error))
+        else:
+            attempts.finish()
+            return snapshots
+
+
+def _training(config: TranslatorConfig, source: CellSet, target: CellSet, folder: Path, seed: int) -> Training:
     torch.manual_seed(seed)
     model = new_objective(config.model)
     model.measure_sites(source.images, target.images)
@@ -53,22 +71,23 @@ def train_translator(
     schedule = ConstantThenLinear(
         config.learning_rate, loop.epoch_images, config.constant_epochs, config.decay_epochs, config.stepping
     )
-    described = config.model_dump(mode="json")
-    training = Training(
+    watchdog = watchdog_for(config.watchdog, model, source.images, target.images, config.crop_px, loop.total_images)
+    return Training(
         objective=model,
         batches=UnpairedBatches(source.images, target.images, config.crop_px, config.batch_size, seed, config.stride),
         schedules=dict.fromkeys(model.nets, schedule),
         loop=loop,
         averaged=model.averaged,
         identity={
-            "config": described,
+            # How a run is watched changes nothing of it, and may be changed when it is resumed.
+            "config": config.model_dump(mode="json", exclude={"watchdog"}),
             "seed": seed,
             "source": [source.crop_px, *source.hashes],
             "target": [target.crop_px, *target.hashes],
         },
         about={
             "kind": KIND,
-            "config": described,
+            "config": config.model_dump(mode="json"),
             "seed": seed,
             "source_crop_px": source.crop_px,
             "target_crop_px": target.crop_px,
@@ -76,8 +95,17 @@ def train_translator(
             "sites": _profiles(source, target),
         },
         on_snapshot=lambda snapshot: _write_samples(snapshot, source, target, config.crop_px, folder / "samples"),
+        watch=watchdog.watch(),
     )
-    return fit(training, folder, fabric, progress)
+
+
+def _stopped_for_good(error: TrainingFaultError, attempts: Attempts, folder: Path) -> str:
+    earlier = "".join(f"; seed {one.seed} before it, {one.reason}" for one in attempts.stopped)
+    return (
+        f"expected a translator that re-stains, but seed {attempts.seed} was stopped {error}{earlier}. All is kept in "
+        f"{folder}: look at samples/ and events.jsonl there. Try another seed or preset, allow more "
+        '`watchdog.restarts`, or go on regardless with `--set translator.watchdog.on_fault="warn"`'
+    )
 
 
 def loop_config(config: TranslatorConfig, source: int, target: int, seed: int) -> LoopConfig:

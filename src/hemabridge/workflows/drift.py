@@ -158,4 +158,6 @@ def _write_table(path: Path, points: Sequence[DriftPoint]) -> None:
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors="replace") as file:
         table = csv.writer(file)
         table.writerow(names)
-        table.writerows([as_cell(str(getattr(point, name))) for name in names] for point in points)
+        for point in points:
+            values = [getattr(point, name) for name in names]
+            table.writerow([as_cell(value) if isinstance(value, str) else value for value in values])

@@ -39,7 +39,6 @@ def write_chart(
         highest = [max(scores[place], averages[place]) for place in wrong]
         axes.plot(wrong, highest, color=_RED, marker="o", linewidth=0, markersize=13, fillstyle="none", label="alarm")
         axes.set(ylabel="standard deviations above\nusual folders of this site", xlabel="folder")
-        axes.set_yscale("symlog", linthresh=5)
         step = -(-len(names) // _MOST_LABELS)
         shown = list(places)[::step]
         axes.set_xticks(shown, [names[place][:24] for place in shown], rotation=45, ha="right", fontsize=8)

@@ -1,0 +1,96 @@
+"""Several seeds for one training: which is tried, which was stopped and why, and where that went."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from lightning_fabric import Fabric
+
+from hemabridge.errors import RunError
+from hemabridge.imaging.files import atomic_write
+from hemabridge.training.checkpoints import read_newest_checkpoint
+from hemabridge.training.loop import CHECKPOINT_FOLDER, SNAPSHOT_FOLDER, drop_checkpoints
+from hemabridge.training.stopping import hold_folder
+
+RECORD: Final = "watchdog.json"
+STOPPED: Final = "stopped"
+"""What a stopped attempt has written lies in `stopped/seed-N`, but its state, which is dropped."""
+
+_MOVED: Final = (SNAPSHOT_FOLDER, "samples", "events.jsonl")
+_SEEDS: Final = 2**63
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """An attempt that the watchdog stopped."""
+
+    seed: int
+    reason: str
+
+
+class Attempts:
+    """The attempts of one run folder. What was decided is written before it is done, so a killed run knows it.
+
+    Args:
+        folder: the run folder.
+        first_seed: the recipe's; each further attempt takes the next number.
+        fabric: the first process writes, the others wait for it.
+    """
+
+    def __init__(self, folder: Path, first_seed: int, fabric: Fabric) -> None:
+        self.folder, self.first_seed, self.fabric = folder, first_seed, fabric
+        self.stopped = _read(folder / RECORD)
+        if fabric.global_rank == 0 and self.stopped:
+            self._clear_away(self.stopped[-1])
+        fabric.barrier()
+
+    @property
+    def seed(self) -> int:
+        """The seed of the attempt that is under way."""
+        return (self.first_seed + len(self.stopped)) % _SEEDS
+
+    def stop(self, reason: str) -> None:
+        """Put the attempt under way aside; the next one has another seed."""
+        self.stopped = (*self.stopped, Stopped(self.seed, reason))
+        if self.fabric.global_rank == 0:
+            self._write(finished=False)
+            self._clear_away(self.stopped[-1])
+        self.fabric.barrier()
+
+    def finish(self) -> None:
+        """Say that the attempt under way came to its end."""
+        if self.fabric.global_rank == 0:
+            self._write(finished=True)
+
+    def _write(self, *, finished: bool) -> None:
+        record = {"seed": self.seed, "finished": finished, "stopped": [asdict(one) for one in self.stopped]}
+        with atomic_write(self.folder / RECORD) as temporary:
+            temporary.write_text(json.dumps({"format": 1, **record}, indent=2), encoding="utf-8")
+
+    def _clear_away(self, stopped: Stopped) -> None:
+        """Move what a stopped attempt wrote; the state, by which it is known, goes last."""
+        with hold_folder(self.folder):
+            found = read_newest_checkpoint(self.folder / CHECKPOINT_FOLDER)
+            if found is None or found[1].get("identity", {}).get("seed") != stopped.seed:
+                return
+            aside = self.folder / STOPPED / f"seed-{stopped.seed}"
+            aside.mkdir(parents=True, exist_ok=True)
+            for name in _MOVED:
+                if (self.folder / name).exists():
+                    shutil.rmtree(aside / name, ignore_errors=True)
+                    (self.folder / name).replace(aside / name)
+            drop_checkpoints(self.folder)
+
+
+def _read(path: Path) -> tuple[Stopped, ...]:
+    if not path.is_file():
+        return ()
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(Stopped(int(one["seed"]), str(one["reason"])) for one in found["stopped"])
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise RunError(
+            f"expected the record of a watchdog, got another file: {path} ({error}); give the run another folder"
+        ) from error

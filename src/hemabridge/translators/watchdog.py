@@ -1,0 +1,190 @@
+"""A watchdog for the training of a translator: sees early that it fails in one of the ways in which such models do."""
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from hemabridge.errors import TrainingFaultWarning
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.metrics.restaining_faults import (
+    Measures,
+    faults_in,
+    hidden_information,
+    least_change,
+    measure_restaining,
+)
+from hemabridge.training.watch import Event, Watch
+from hemabridge.translators.batches import from_network, to_network
+from hemabridge.translators.objective import TranslatorObjective
+from hemabridge.translators.watchdog_config import WatchdogConfig
+
+LOOKS: Final = 20
+"""Unless the recipe says otherwise there are so many looks, at least `SOONEST` and at most `LATEST` images apart."""
+SOONEST, LATEST = 100, 1000
+
+SETTLED: Final = 0.25
+"""An idle or a checkered beginning is usual; these faults count only after this share of the run."""
+GROWN_OUT_OF: Final = frozenset({"idle", "checkered"})
+
+SILENT_LOSS: Final = 0.005
+SILENT_STEPS: Final = 10
+"""A judge whose logged loss stays below this for so many steps in a row knows every fake; nobody learns from it."""
+
+JPEG_QUALITY: Final = 90
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "inverted": "bright and dark are exchanged",
+    "constant": "the output hardly depends on the place in the image",
+    "collapsed": "all outputs are alike, whatever the input",
+    "idle": "images are left as they are, although the sites differ",
+    "checkered": "a regular grid of 2 or 4 pixels lies over the images",
+    "hidden information": "the way back works only on what the eye does not see: rounding and JPEG destroy it",
+    "silent judge": "a judge tells every fake apart, so that the generator learns nothing from it",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Watchdog:
+    """Re-stains the same cells at every look, measures, and remembers through the events.
+
+    Attributes:
+        config: what to do when a fault persists.
+        model: the translator that is trained.
+        source: some cells of the source site, uint8[N, H, W, 3].
+        least_change: CIE76 by which any map to the target must move the source's pixels on average; 0 if the sites look
+            alike.
+        total_images: how long the run is.
+    """
+
+    config: WatchdogConfig
+    model: TranslatorObjective
+    source: UInt8Images
+    least_change: float
+    total_images: int
+
+    def watch(self) -> Watch | None:
+        """Return what the loop calls; None if nobody is to look."""
+        if self.config.on_fault == "ignore":
+            return None
+        usual = min(max(self.total_images // LOOKS, SOONEST), LATEST)
+        return Watch(self.config.every_images or usual, self.look, self.verdict)
+
+    def look(self, images: int, events: Sequence[Event]) -> dict[str, Any]:
+        """Measure; name the faults of this look and those that persist. Warns when one begins to persist."""
+        measures = self._measure()
+        faults = [name for name in faults_in(measures) if name not in GROWN_OUT_OF or self._settled(images)]
+        faults += ["silent judge"] * _silent(events)
+        before = [event for event in events if event["kind"] == "watch"]
+        looks = [set(event["faults"]) for event in before[len(before) - self.config.patience + 1 :]]
+        persisting = [
+            name
+            for name in faults
+            if len(looks) == self.config.patience - 1 and all(name in earlier for earlier in looks)
+        ]
+        new = [name for name in persisting if not before or name not in before[-1]["persisting"]]
+        if new and self.config.on_fault == "warn":
+            warnings.warn(f"after {images} images of training: {_told(new)}", TrainingFaultWarning, stacklevel=2)
+        rounded = {name: value if value is None else round(value, 4) for name, value in asdict(measures).items()}
+        return {"measures": rounded, "faults": faults, "persisting": persisting}
+
+    def verdict(self, events: Sequence[Event]) -> str | None:
+        """Return why to stop: the faults that persist at the newest look, if the recipe says so."""
+        looks = [event for event in events if event["kind"] == "watch"]
+        if self.config.on_fault != "stop" or not looks or not looks[-1]["persisting"]:
+            return None
+        return f"after {looks[-1]['images']} images of training: {_told(looks[-1]['persisting'])}"
+
+    def _settled(self, images: int) -> bool:
+        return images >= SETTLED * self.total_images
+
+    def _measure(self) -> Measures:
+        with evaluating(self.model.nets):
+            device = next(self.model.nets["to_target"].parameters()).device
+            shown = to_network(self.source).to(device)
+            restained = self.model.nets["to_target"](shown)
+            fakes, hidden = from_network(restained), None
+            if "to_source" in self.model.averaged:
+                back = self.model.nets["to_source"]
+                cycled = from_network(back(restained))
+                again = from_network(back(to_network(_saved(fakes)).to(device)))
+                hidden = hidden_information(self.source, cycled, again, _saved(self.source))
+        return measure_restaining(fakes, self.source, self.least_change, hidden)
+
+
+def watchdog_for(
+    config: WatchdogConfig,
+    model: TranslatorObjective,
+    source: UInt8Images,
+    target: UInt8Images,
+    crop_px: int,
+    total_images: int,
+) -> Watchdog:
+    """Choose the cells that are looked at, evenly spaced, and measure how far the sites are apart.
+
+    Args:
+        config: how to watch.
+        model: the translator.
+        source: training cells, uint8[N, S, S, 3].
+        target: training cells, uint8[M, S, S, 3].
+        crop_px: side of the central square that is re-stained.
+        total_images: how long the run is.
+    """
+    places = np.linspace(0, len(source) - 1, min(config.cells, len(source))).round().astype(int)
+    margin = (source.shape[1] - crop_px) // 2
+    cells = source[places, margin : margin + crop_px, margin : margin + crop_px]
+    apart = 0.0 if config.on_fault == "ignore" else _apart(source, target)
+    return Watchdog(config, model, cells, apart, total_images)
+
+
+@contextmanager
+def evaluating(nets: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Put nets into evaluation without gradients, and back into the state that they were in."""
+    before = {name: net.training for name, net in nets.items()}
+    try:
+        for net in nets.values():
+            net.eval()
+        with torch.no_grad():
+            yield
+    finally:
+        for name, net in nets.items():
+            net.train(before[name])
+
+
+def _apart(source: UInt8Images, target: UInt8Images) -> float:
+    """Return the least change between two sites, or 0 if halves of one site differ a third as much."""
+    if min(len(source), len(target)) < 2:
+        return least_change(source, target)
+    within = max(least_change(site[::2], site[1::2]) for site in (source, target))
+    between = least_change(source, target)
+    return between if between > 3 * within else 0.0
+
+
+def _saved(images: UInt8Images) -> UInt8Images:
+    """Return uint8[N, H, W, 3] as JPEG files would hold them."""
+    back = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+        back.append(np.asarray(Image.open(file)))
+    return np.stack(back)
+
+
+def _silent(events: Sequence[Event]) -> bool:
+    """Tell whether a judge's logged loss has been about 0 for long."""
+    steps = [event["losses"] for event in events if event["kind"] == "step"][-SILENT_STEPS:]
+    if len(steps) < SILENT_STEPS:
+        return False
+    judges = {name for name in steps[-1] if name.startswith("judge")}
+    return any(all(losses.get(name, 1.0) < SILENT_LOSS for losses in steps) for name in judges)
+
+
+def _told(faults: Sequence[str]) -> str:
+    return "; ".join(f"{name} ({MEANINGS[name]})" for name in faults)
