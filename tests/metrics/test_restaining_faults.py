@@ -128,15 +128,21 @@ def test_hidden_information_is_a_ratio_of_errors_and_never_blames_the_saving_its
     assert hidden_information(originals, originals, originals, originals) == 1
 
 
-@pytest.mark.shared
-@pytest.mark.parametrize("name", NORMALIZERS)
-def test_no_normalizer_between_real_sites_raises_an_alarm(name: str, shared_data: Path) -> None:
+@pytest.fixture(scope="module")
+def real_sites(shared_data: Path) -> tuple[UInt8Images, UInt8Images]:
     def site(folder: str, pattern: str, crop_px: int) -> UInt8Images:
         files = sorted((shared_data / folder).glob(pattern))
         return np.stack([scale_matched(read_image(path), crop_px, 64) for path in files[:: len(files) // 12][:12]])
 
-    tecom, clinic = site("tecom", "[a-z]*/*.bmp", 90), site("clinic", "[a-z]*/*.jpg", 180)
+    return site("tecom", "[a-z]*/*.bmp", 90), site("clinic", "[a-z]*/*.jpg", 180)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", NORMALIZERS)
+def test_no_normalizer_between_real_sites_raises_an_alarm(
+    name: str, real_sites: tuple[UInt8Images, UInt8Images]
+) -> None:
+    tecom, clinic = real_sites
     least = least_change(tecom, clinic)
     assert least > 4
-    restained = fit_normalizer(name, tecom, clinic).standardize(tecom)
-    assert faults(restained, tecom, least) == []
+    assert faults(fit_normalizer(name, tecom, clinic).standardize(tecom), tecom, least) == []

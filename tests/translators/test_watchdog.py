@@ -13,6 +13,7 @@ from torch.nn.functional import l1_loss
 from toy import cpu
 
 from hemabridge.data.cells import CellSet
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import RunError, TrainingFaultError, TrainingFaultWarning
 from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.training.checkpoints import read_newest_checkpoint
@@ -22,7 +23,7 @@ from hemabridge.training.objective import Batch, Terms
 from hemabridge.translators import train
 from hemabridge.translators.attempts import RECORD
 from hemabridge.translators.batches import UnpairedBatches, to_network
-from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.config import PRESETS, TranslatorConfig
 from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig, Translated
 from hemabridge.translators.watchdog import Watchdog, watchdog_for
 from hemabridge.translators.watchdog_config import WatchdogConfig
@@ -262,3 +263,19 @@ def test_the_cells_are_the_central_squares() -> None:
     found = watchdog_for(WatchdogConfig(cells=2), CycleGan(MODEL), SITES[0].images, SITES[1].images, 8, 100).source
     np.testing.assert_array_equal(found, SITES[0].images[[0, -1], 4:12, 4:12])
     assert to_network(found).shape == (2, 3, 8, 8)
+
+
+@pytest.mark.slow
+def test_a_healthy_cyclegan_raises_no_alarm(tmp_path: Path) -> None:
+    def cells(hospital: str, seed: int) -> CellSet:
+        images, labels = simulate_cells(("neutrophil", "lymphocyte"), 12, HOSPITALS[hospital], seed, 72)
+        names = tuple(f"{hospital}{number}" for number in range(len(images)))
+        return CellSet(images, labels, ("neutrophil", "lymphocyte"), names, names, 72)
+
+    watchdog = WatchdogConfig(on_fault="stop", every_images=60)
+    changes = {"epoch_images": 60, "watchdog": watchdog}
+    config = PRESETS["cyclegan-demo"].model_copy(update=changes)
+    train.train_translator(config, cells("yellow-field", 1), cells("clinic-like", 2), tmp_path, cpu(), seed=0)
+    found = looks(tmp_path)
+    assert len(found) == 6
+    assert [look["faults"] for look in found[1:]] == [[]] * 5
