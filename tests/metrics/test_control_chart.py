@@ -21,7 +21,7 @@ def test_the_limits_rise_to_that_of_the_handbook() -> None:
 
 
 def test_a_floor_lets_a_rise_be_seen_after_a_long_calm() -> None:
-    calm_then_rise = [-3.0] * 50 + [2.0] * 5
+    calm_then_rise = [-6.0] * 50 + [2.0] * 5
     assert ewma(calm_then_rise)[-1] < 0
     # z = 2 (1 - 0.8^5), begun at the floor
     assert ewma(calm_then_rise, floor=0.0)[-1] == pytest.approx(2 * (1 - 0.8**5))

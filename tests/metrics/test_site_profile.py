@@ -55,7 +55,7 @@ def test_folders_of_any_size_of_the_same_site_are_known(count: int) -> None:
     profile = drawn_profile(rng)
     answers = [profile.distance(drawn(rng, count)).answer for _ in range(10)]
     assert answers.count("known") >= 9
-    assert profile.distance(drawn(rng, count, shift=30)).answer == "unknown"
+    assert profile.distance(drawn(rng, count, shift=60)).answer == "unknown"
 
 
 def test_the_farther_the_more_unknown() -> None:

@@ -20,6 +20,7 @@ from hemabridge.training.checkpoints import read_newest_checkpoint
 from hemabridge.training.events import read_events
 from hemabridge.training.loop import LoopConfig
 from hemabridge.training.objective import Batch, Terms
+from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators import train
 from hemabridge.translators.attempts import RECORD
 from hemabridge.translators.batches import UnpairedBatches, to_network
@@ -129,7 +130,7 @@ def test_another_seed_is_tried_and_the_folder_says_which_won_and_why(tmp_path: P
     assert (tmp_path / "stopped" / "seed-0" / "snapshots").is_dir()
     assert not (tmp_path / "stopped" / "seed-0" / "state").exists()
     train.train_translator(CONFIG, *SITES, tmp_path / "alone", cpu(), seed=1)
-    assert [s.name for s in snapshots] == [s.name for s in train.list_snapshots(tmp_path / "alone")]
+    assert [s.name for s in snapshots] == [s.name for s in list_snapshots(tmp_path / "alone")]
     won, alone = (read_newest_checkpoint(folder / "state") for folder in (tmp_path, tmp_path / "alone"))
     assert won is not None
     assert alone is not None

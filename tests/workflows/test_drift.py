@@ -33,7 +33,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = root / f"export-2026-03-{day:02d}"
         folder.mkdir()
         dim = 1 - 0.06 * max(0, day - 3)
-        for number, image in enumerate(cells("yellow-field", 10 + day, 6)):
+        for number, image in enumerate(cells("yellow-field", 10 + day, 5)):
             write_image(folder / f"{number}.png", np.rint(image * dim).astype(np.uint8))
     return root
 

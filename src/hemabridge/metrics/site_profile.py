@@ -24,10 +24,10 @@ FEWEST_CELLS: Final = 20
 MOST_CELLS: Final = 150
 """So many evenly spaced cells of a site are measured; more would say no more."""
 
-LARGEST_FOLDER: Final = 400
+LARGEST_FOLDER: Final = 200
 """A folder of more images is compared with simulated folders of so many: beyond, only the mix of cells varies."""
 
-SIMULATED: Final = 300
+SIMULATED: Final = 200
 CLUSTERS: Final = 8
 CONCENTRATION: Final = 8.0
 """Of the Dirichlet distribution of the mix of cells: a kind with a share of 1/4 then has 1/4 +- 0.14."""
@@ -123,7 +123,14 @@ class SiteProfile(BaseModel):
         Bootstrap (Efron 1979, doi:10.1214/aos/1176344552) of the folder and of the profile itself, with kinds of cells
         in shares that a Dirichlet distribution draws: another day shows another mix.
         """
-        return np.sort(self._lengths(self._simulated(min(count, LARGEST_FOLDER))))
+        held = min(count, LARGEST_FOLDER)
+        if held not in self._usual:
+            self._usual[held] = np.sort(self._lengths(self._simulated(held)))
+        return self._usual[held].copy()
+
+    @cached_property
+    def _usual(self) -> dict[int, NDArray[np.float64]]:
+        return {}
 
     @cached_property
     def _looks(self) -> Looks:

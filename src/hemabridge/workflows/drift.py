@@ -113,8 +113,8 @@ def _points(profile: SiteProfile, folders: Sequence[Path], crop_px: int | None, 
     return Drift(
         tuple(
             DriftPoint(
-                folder=folder.name,
-                date=_date_in(folder.name),
+                folder=folder.absolute().name,
+                date=_date_in(folder.absolute().name),
                 images=count,
                 distance=round(distance.value, 4),
                 answer=distance.answer,
@@ -132,10 +132,10 @@ def _in_order(folders: Sequence[Path]) -> list[Path]:
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing or not folders:
         raise InputError(f"expected folders of images, got {missing[0] if missing else 'none'}")
-    if len(folders) == 1 and not _date_in(folders[0].resolve().name):
+    if len(folders) == 1 and not _date_in(folders[0].absolute().name):
         within = [path for path in folders[0].iterdir() if path.is_dir() and _date_in(path.name)]
         folders = within or folders
-    dates = [_date_in(folder.resolve().name) for folder in folders]
+    dates = [_date_in(folder.absolute().name) for folder in folders]
     if any(dates) and not all(dates):
         without = next(folder for folder, found in zip(folders, dates, strict=True) if not found)
         raise InputError(

@@ -167,10 +167,15 @@ def answer_for(
 def write_answer(
     model: Path, files: Sequence[Path], out: Path, crop_px: int | None = None, progress: Progress = silent
 ) -> SiteAnswer | None:
-    """Write to `ANSWER_FILE` in `out` whether the model knows the site; None if its file or the images cannot say."""
+    """Write to `ANSWER_FILE` in `out` whether the model knows the site; None if its file or the images cannot say.
+
+    Raises:
+        ModelError: the model's file is damaged.
+    """
+    known = read_known(model)
     (out / ANSWER_FILE).unlink(missing_ok=True)
     try:
-        found = answer_for(read_known(model), files, crop_px, progress)
+        found = answer_for(known, files, crop_px, progress)
     except InputError:
         return None  # no image can be read, which the job says of each
     if found is not None:

@@ -104,6 +104,7 @@ def standardize(
         done = _finished(files, source, earlier, made_by)
         others = [earlier[name] for name in sorted(earlier.keys() - set(files))]
         _write_log(out / LOG, [*others, *done.values()])
+        known = write_answer(path, [source / name for name in files], out, crop_px, progress)
         rows = []
         with _open_log(out / LOG, "a") as file:
             log = csv.DictWriter(file, COLUMNS)
@@ -115,7 +116,6 @@ def standardize(
                     file.flush()
                 rows.append(row)
                 progress("re-staining", number, len(files))
-        known = write_answer(path, [source / name for name in files], out, crop_px, progress)
     return Standardized(tuple(rows), known)
 
 
