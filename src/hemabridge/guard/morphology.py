@@ -1,0 +1,112 @@
+"""Morphology of each cell before against after re-staining: eight measures that colour alone does not move."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemabridge.errors import ImageError
+from hemabridge.guard.leftover import leftover
+from hemabridge.guard.shapes import shape_change, spots
+from hemabridge.guard.structure import edge_displacement, structure_ssim
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+
+Values: TypeAlias = NDArray[np.float64]
+Bad: TypeAlias = Literal["low", "high", "either"]
+
+COLOUR_ALONE: Final = 0.10
+"""Where less than this is left of a pixel, in units of the contrast, only its colour changed."""
+
+
+class Measure(NamedTuple):
+    """One measure of all cells: float64[N], and which direction is bad; `either` is bad far from 0."""
+
+    values: Values
+    bad: Bad
+
+
+BAD: Final[Mapping[str, Bad]] = MappingProxyType(
+    {
+        "nucleus_dice": "low",
+        "nucleus_area_change": "either",
+        "nucleus_share_change": "either",
+        "lobe_change": "either",
+        "edge_displacement": "high",
+        "structure_ssim": "low",
+        "residual": "high",
+        "granule_change": "high",
+    }
+)
+"""Every measure by name, and which direction is bad."""
+
+
+@dataclass(frozen=True, eq=False)
+class Morphology:
+    """What re-staining did to the morphology of N cells; each attribute float64[N], finite.
+
+    Masks, edges and spots are compared at equal colours: input and output under the best global colour map.
+
+    Attributes:
+        nucleus_dice: Dice of the nucleus masks, 0..1; 1 unchanged.
+        nucleus_area_change: natural logarithm of the nucleus's area, after over before.
+        nucleus_share_change: nucleus as a share of the cell, after minus before, -1..1.
+        lobe_change: lobes of the nucleus, after minus before.
+        edge_displacement: how far edges moved, as a share of the picture's longer side.
+        structure_ssim: SSIM of the luminance at equal tones, -1..1; 1 unchanged.
+        residual: what the best global colour map leaves in the worst places, in units of the contrast; 0 nothing.
+        granule_change: spots that are new or gone.
+    """
+
+    nucleus_dice: Values
+    nucleus_area_change: Values
+    nucleus_share_change: Values
+    lobe_change: Values
+    edge_displacement: Values
+    structure_ssim: Values
+    residual: Values
+    granule_change: Values
+
+    def __len__(self) -> int:
+        return len(self.residual)
+
+    def measures(self) -> dict[str, Measure]:
+        """Return every measure by name, with the direction that is bad."""
+        return {field.name: Measure(getattr(self, field.name), BAD[field.name]) for field in fields(self)}
+
+
+def compare(before: UInt8Images, after: UInt8Images) -> Morphology:
+    """Measure each cell before against after.
+
+    Args:
+        before: the input of a re-stainer, uint8[N, H, W, 3] RGB; N may be 0.
+        after: its output, of the same shape.
+
+    Raises:
+        ImageError: a stack has another type or shape, or the two differ in shape.
+    """
+    _check(before, after)
+    rows = [_compare_one(own, other) for own, other in zip(before, after, strict=True)]
+    columns = np.array(rows, dtype=np.float64).reshape(len(rows), len(BAD)).T
+    return Morphology(**dict(zip(BAD, columns, strict=True)))
+
+
+def _compare_one(before: UInt8Image, after: UInt8Image) -> tuple[float, ...]:
+    """Return the measures in the order of `BAD`."""
+    left = leftover(before, after)
+    changed = left.residual > COLOUR_ALONE
+    first, second = left.at_equal_colours
+    shape = shape_change(first, second, changed)
+    moved = edge_displacement(first, second, changed) if changed.any() else 0.0
+    kept = structure_ssim(left.before, left.after)
+    return shape.dice, shape.area, shape.share, shape.lobes, moved, kept, left.score, float(spots(left.residual))
+
+
+def _check(before: UInt8Images, after: UInt8Images) -> None:
+    for name, images in (("before", before), ("after", after)):
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape[1:]:
+            raise ImageError(f"{name}: expected RGB uint8[N, H, W, 3], got {images.dtype}{list(images.shape)}")
+    if before.shape != after.shape:
+        raise ImageError(f"expected two stacks of the same cells, got {before.shape} before and {after.shape} after")

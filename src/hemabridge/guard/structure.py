@@ -1,0 +1,119 @@
+"""Structure of two pictures of one cell: similarity at equal tones, and how far edges moved."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.optimize import isotonic_regression
+
+from hemabridge.imaging.standardizer import UInt8Image
+
+Map = NDArray[np.float64]
+
+TONES: Final = 256
+SSIM_SIGMA_PX: Final = 1.5
+SSIM_C1: Final = (0.01 * 100.0) ** 2
+SSIM_C2: Final = (0.03 * 100.0) ** 2
+
+EDGE_SIGMA_PX: Final = 1.0
+CLEAR_EDGE: Final = 0.4
+"""An edge is looked for on the other side if it has this share of the strongest (their 99th percentile)."""
+
+ANY_EDGE: Final = 0.12
+"""It is found where the other side has an edge of this share."""
+
+MOVED_SHARE: Final = 0.05
+"""The displacement is that of the edges at this share of the farthest."""
+
+_LINEAR: Final = np.array([v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in np.arange(256) / 255.0])
+
+
+def lightness(image: UInt8Image) -> Map:
+    """Return CIELAB L (D65, 0..100) of sRGB uint8[H, W, 3], float64[H, W] (IEC 61966-2-1:1999; CIE 15:2004)."""
+    red, green, blue = (_LINEAR[image[..., band]] for band in range(3))
+    light = 0.212671 * red + 0.715160 * green + 0.072169 * blue
+    bent = np.where(light > 0.008856, np.cbrt(light), 7.787 * light + 16.0 / 116.0)
+    return np.asarray(116.0 * bent - 16.0)
+
+
+def structure_ssim(before: UInt8Image, after: UInt8Image) -> float:
+    """Return how much of the luminance's structure was kept, -1..1; any monotone change of tones gives 1.
+
+    The lightness of one side is sent through the best rising tone curve (isotonic regression, Barlow et al. 1972) to
+    that of the other; the two are then compared by SSIM (Wang et al. 2004, eq. 13, doi:10.1109/TIP.2003.819861; window
+    of 1.5 px, range 100). Its mean is weighted by the local variances, so that empty glass does not count. The lower
+    of both directions is returned: one alone does not see what was lost.
+
+    Args:
+        before: uint8[H, W, 3] RGB.
+        after: the same cell re-stained, of the same size.
+    """
+    own, other = lightness(before), lightness(after)
+    return min(_weighted_ssim(_at_tones_of(other, own), other), _weighted_ssim(_at_tones_of(own, other), own))
+
+
+def ssim_map(first: Map, second: Map) -> tuple[Map, Map]:
+    """Return the SSIM of two luminance pictures (0..100) at each pixel, and the sum of their local variances."""
+    stack = np.stack([first, second, first * first, second * second, first * second])
+    sigma = (0, SSIM_SIGMA_PX, SSIM_SIGMA_PX)
+    mean_1, mean_2, square_1, square_2, product = ndimage.gaussian_filter(stack, sigma, truncate=3.5)
+    variances = square_1 - mean_1**2 + square_2 - mean_2**2
+    covariance = product - mean_1 * mean_2
+    alike = (2 * mean_1 * mean_2 + SSIM_C1) * (2 * covariance + SSIM_C2)
+    most = (mean_1**2 + mean_2**2 + SSIM_C1) * (variances + SSIM_C2)
+    return alike / most, np.maximum(variances, 0)
+
+
+def _weighted_ssim(first: Map, second: Map) -> float:
+    values, variances = ssim_map(first, second)
+    return float(np.average(values, weights=variances + SSIM_C2))
+
+
+def _at_tones_of(wanted: Map, given: Map) -> Map:
+    """Send `given` through the rising curve that brings it nearest to `wanted`, in least squares."""
+    tones = np.clip((given * (TONES / 100.0)).astype(np.int64), 0, TONES - 1).ravel()
+    counts = np.bincount(tones, minlength=TONES)
+    used = np.flatnonzero(counts)
+    means = np.bincount(tones, weights=wanted.ravel(), minlength=TONES)[used] / counts[used]
+    places = np.bincount(tones, weights=given.ravel(), minlength=TONES)[used] / counts[used]
+    curve = isotonic_regression(means, weights=counts[used].astype(np.float64)).x
+    return np.interp(given, places, curve)
+
+
+def edge_displacement(before: UInt8Image, after: UInt8Image, changed: NDArray[np.bool_]) -> float:
+    """Return how far clear edges of one side lie from the nearest edge of the other, as a share of the longer side.
+
+    Edges are the crests of the luminance's gradient (Canny 1986, doi:10.1109/TPAMI.1986.4767851). The 95th percentile
+    over clear edges, the larger of both directions.
+
+    Args:
+        before: the input in the colours of the output, uint8[H, W, 3]; or the other way round.
+        after: the output.
+        changed: where anything but colour changed, bool[H, W]; elsewhere an edge has not moved.
+    """
+    (clear_1, any_1), (clear_2, any_2) = _edges(lightness(before)), _edges(lightness(after))
+    moved = max(_distance(clear_1, any_2, changed), _distance(clear_2, any_1, changed))
+    return moved / max(before.shape[:2])
+
+
+def _edges(light: Map) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return clear edges and all that could be one, bool[H, W]: crests of the gradient, one pixel wide."""
+    down = ndimage.gaussian_filter(light, EDGE_SIGMA_PX, order=(1, 0), mode="nearest")
+    right = ndimage.gaussian_filter(light, EDGE_SIGMA_PX, order=(0, 1), mode="nearest")
+    slope = np.hypot(down, right)
+    padded = np.pad(slope, 1, mode="edge")
+    beside = np.maximum(padded[1:-1, :-2], padded[1:-1, 2:])
+    above = np.maximum(padded[:-2, 1:-1], padded[2:, 1:-1])
+    crest = slope >= np.where(np.abs(right) > np.abs(down), beside, above)
+    strongest = max(float(np.percentile(slope, 99)), 1.0)  # below 1 unit of L a pixel there are no edges
+    return crest & (slope > CLEAR_EDGE * strongest), crest & (slope > ANY_EDGE * strongest)
+
+
+def _distance(clear: NDArray[np.bool_], found: NDArray[np.bool_], changed: NDArray[np.bool_]) -> float:
+    if not clear.any():
+        return 0.0
+    if not found.any():
+        return float(max(clear.shape)) if (clear & changed).mean() > MOVED_SHARE * clear.mean() else 0.0
+    away = np.where(changed, ndimage.distance_transform_edt(~found), 0)[clear]
+    return float(np.quantile(away, 1 - MOVED_SHARE))
