@@ -50,7 +50,9 @@ def scaled_nucleus(
     weight = ndimage.gaussian_filter(np.exp(-0.5 * (outside / (FALL_SHARE * side)) ** 2), SEAM_SHARE * side)
     pull = weight * (1 / factor - 1)
     places = [axis + pull * (axis - centre) for axis, centre in zip((rows, columns), middle, strict=True)]
-    bands = [ndimage.map_coordinates(image[..., b].astype(np.float64), places, order=3, mode="nearest") for b in (0, 1, 2)]
+    bands = [
+        ndimage.map_coordinates(image[..., b].astype(np.float64), places, order=3, mode="nearest") for b in (0, 1, 2)
+    ]
     return _levels(np.stack(bands, axis=2))
 
 
@@ -67,7 +69,9 @@ def cut_lobe(image: UInt8Image, masks: Compartments, rng: np.random.Generator, *
     return _filled(image, lost, masks.cytoplasm, rng)
 
 
-def vacuole(image: UInt8Image, masks: Compartments, rng: np.random.Generator, *, radius_share: float) -> UInt8Image | None:
+def vacuole(
+    image: UInt8Image, masks: Compartments, rng: np.random.Generator, *, radius_share: float
+) -> UInt8Image | None:
     """Draw a pale bubble into the cell."""
     radius = radius_share * image.shape[0]
     depth = ndimage.distance_transform_edt(masks.cell)
@@ -112,7 +116,9 @@ def pasted(
     own = masks.cell | segment(other).cell
     if not own.any():
         return None
-    weight = ndimage.gaussian_filter(ndimage.binary_dilation(own, iterations=2).astype(float), 2 * SEAM_SHARE * len(image))
+    weight = ndimage.gaussian_filter(
+        ndimage.binary_dilation(own, iterations=2).astype(float), 2 * SEAM_SHARE * len(image)
+    )
     return _mixed(image, other, weight)
 
 
@@ -123,7 +129,10 @@ def changes(others: UInt8Images) -> list[Change]:
             Change("nucleus scaled", f"{share:.0%}", partial(scaled_nucleus, share=share), share >= 0.1)
             for share in (0.05, 0.10, 0.15, 0.20)
         ),
-        *(Change("lobe cut", f"{share:.0%}", partial(cut_lobe, share=share), share >= 0.2) for share in (0.1, 0.2, 0.3)),
+        *(
+            Change("lobe cut", f"{share:.0%}", partial(cut_lobe, share=share), share >= 0.2)
+            for share in (0.1, 0.2, 0.3)
+        ),
         *(
             Change("vacuole", f"{share:.1%} of side", partial(vacuole, radius_share=share), share >= 0.04)
             for share in (0.02, 0.03, 0.04, 0.06)

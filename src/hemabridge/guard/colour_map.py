@@ -4,8 +4,6 @@ A map that sends equal colours to equal colours cannot move, add or remove anyth
 cell is therefore no colour but structure.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -27,7 +25,7 @@ def mapped(colours: FloatColours, wanted: FloatColours) -> FloatColours:
     """Return where the best global colour map sends `colours`, float32[P, 3], 0..255.
 
     A quadratic map by least squares (Finlayson, Mackiewicz and Hurlbert 2015, doi:10.1109/TIP.2015.2405336, without
-    the root), and what it leaves as a mean over each region of the colour cube (trilinear bins of 16 levels), which
+    the root), and what it leaves as a mean over each region of the colour cube (bins of 16 levels), which
     follows clipping and crooked tone curves.
 
     Args:
@@ -36,35 +34,40 @@ def mapped(colours: FloatColours, wanted: FloatColours) -> FloatColours:
     """
     terms = _quadratic(colours)
     gram = terms.T @ terms + 1e-3 * np.eye(terms.shape[1])
-    found = terms @ np.linalg.solve(gram, terms.T @ wanted.astype(np.float64))
+    found = (terms @ np.linalg.solve(gram, terms.T @ wanted.astype(np.float64))).astype(np.float32)
     bins = _bins(colours)
-    held = np.asarray(bins.sum(axis=0)).ravel()[:, None] + PRIOR_PIXELS
+    gathered = bins.T.tocsr()
+    held = np.asarray(gathered.sum(axis=1), np.float32) + np.float32(PRIOR_PIXELS)
     for _ in range(ROUNDS):
-        found = found + bins @ ((bins.T @ (wanted - found)) / held)
-    return np.clip(found, 0, 255).astype(np.float32)
+        found = found + bins @ ((gathered @ (wanted - found)) / held)
+    return np.clip(found, 0, 255)
 
 
 def _quadratic(colours: FloatColours) -> NDArray[np.float64]:
+    # In single precision the colours of one cell, which lie near one line, would make these terms dependent.
     red, green, blue = (colours.astype(np.float64) / 255.0).T
-    one = np.ones_like(red)
-    parts = (one, red, green, blue, red * red, green * green, blue * blue, red * green, green * blue, blue * red)
-    return np.stack(parts, axis=1)
+    parts = (red, green, blue, red * red, green * green, blue * blue, red * green, green * blue, blue * red)
+    return np.stack([np.ones_like(red), *parts], axis=1)
 
 
 def _bins(colours: FloatColours) -> sparse.csr_matrix:
-    """Return the trilinear weight of each pixel in each node, [P, NODES^3]; rows sum to 1."""
+    """Return the weight of each pixel in the four nodes around its colour, float32[P, nodes in use]; rows sum to 1.
+
+    Tetrahedral interpolation (Kasson, Nin, Plouffe and Hafner 1995, doi:10.1117/12.208656): from the lowest node of
+    the colour's cube to the highest one, along the axis of the largest share first.
+    """
     place = colours / np.float32(256.0 / (NODES - 1))
     low = np.minimum(place.astype(np.int32), NODES - 2)
     share = place - low
-    first = (low[:, 0] * NODES + low[:, 1]) * NODES + low[:, 2]
-    corners, weights = [], []
-    for red in (0, 1):
-        for green in (0, 1):
-            for blue in (0, 1):
-                corners.append(first + (red * NODES + green) * NODES + blue)
-                parts = (share[:, band] if up else 1 - share[:, band] for band, up in enumerate((red, green, blue)))
-                a, b, c = parts
-                weights.append(a * b * c)
-    rows = np.arange(0, 8 * len(colours) + 1, 8)
-    data, columns = np.stack(weights, axis=1).ravel(), np.stack(corners, axis=1).ravel()
-    return sparse.csr_matrix((data, columns, rows), shape=(len(colours), NODES**3))
+    order = np.argsort(-share, axis=1)
+    sorted_share = np.take_along_axis(share, order, axis=1)
+    steps = np.array([NODES * NODES, NODES, 1], np.int32)
+    nodes = np.empty((len(colours), 4), np.int32)
+    nodes[:, 0] = low @ steps
+    nodes[:, 1:] = nodes[:, :1] + np.cumsum(steps[order], axis=1)
+    weights = -np.diff(sorted_share, axis=1, prepend=np.float32(1), append=np.float32(0))
+    used = np.zeros(NODES**3, bool)
+    used[nodes] = True
+    columns = (np.cumsum(used, dtype=np.int32) - 1)[nodes]
+    rows = np.arange(0, nodes.size + 1, 4, dtype=np.int32)
+    return sparse.csr_matrix((weights.ravel(), columns.ravel(), rows), shape=(len(colours), int(columns.max()) + 1))

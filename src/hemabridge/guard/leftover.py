@@ -34,17 +34,14 @@ class Leftover:
     Attributes:
         before: the input, uint8[h, w, 3] RGB, shrunk to at most `WORK_PX`.
         after: the output, likewise.
-        expected: the input under the best global colour map to the output, uint8[h, w, 3].
-        returned: the output under the best global colour map back to the input, uint8[h, w, 3].
-        forward: distance of output and `expected` in units of the output's contrast, float64[h, w].
-        backward: distance of input and `returned` in units of the input's contrast, float64[h, w]. It shows what was
-            lost: a picture without any structure is explained by a map that sends all colours to one.
+        forward: distance of the output from the input under the best global colour map, in units of the output's
+            contrast, float64[h, w].
+        backward: the same from output to input, in units of the input's contrast. It shows what was lost: a picture
+            without any structure is explained by a map that sends all colours to one.
     """
 
     before: UInt8Image
     after: UInt8Image
-    expected: UInt8Image
-    returned: UInt8Image
     forward: Map
     backward: Map
 
@@ -57,13 +54,6 @@ class Leftover:
     def score(self) -> float:
         """Mean of the residual over its `WORST_SHARE`."""
         return max(_worst(self.forward), _worst(self.backward))
-
-    @property
-    def at_equal_colours(self) -> tuple[UInt8Image, UInt8Image]:
-        """Input and output in the same colours, those of the side from which more is left."""
-        if _worst(self.backward) > _worst(self.forward):
-            return self.before, self.returned
-        return self.expected, self.after
 
 
 def leftover(before: UInt8Image, after: UInt8Image) -> Leftover:
@@ -80,8 +70,6 @@ def leftover(before: UInt8Image, after: UInt8Image) -> Leftover:
     return Leftover(
         before=small[0],
         after=small[1],
-        expected=np.rint(expected).astype(np.uint8),
-        returned=np.rint(returned).astype(np.uint8),
         forward=_distance(small[1] - expected) / _contrast(other),
         backward=_distance(small[0] - returned) / _contrast(own),
     )

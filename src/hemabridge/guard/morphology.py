@@ -47,7 +47,7 @@ BAD: Final[Mapping[str, Bad]] = MappingProxyType(
 class Morphology:
     """What re-staining did to the morphology of N cells; each attribute float64[N], finite.
 
-    Masks, edges and spots are compared at equal colours: input and output under the best global colour map.
+    Masks and edges count as changed only where the best global colour map leaves more than `COLOUR_ALONE`.
 
     Attributes:
         nucleus_dice: Dice of the nucleus masks, 0..1; 1 unchanged.
@@ -97,9 +97,8 @@ def _compare_one(before: UInt8Image, after: UInt8Image) -> tuple[float, ...]:
     """Return the measures in the order of `BAD`."""
     left = leftover(before, after)
     changed = left.residual > COLOUR_ALONE
-    first, second = left.at_equal_colours
-    shape = shape_change(first, second, changed)
-    moved = edge_displacement(first, second, changed) if changed.any() else 0.0
+    shape = shape_change(left.before, left.after, changed)
+    moved = edge_displacement(left.before, left.after, changed)
     kept = structure_ssim(left.before, left.after)
     return shape.dice, shape.area, shape.share, shape.lobes, moved, kept, left.score, float(spots(left.residual))
 

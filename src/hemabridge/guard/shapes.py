@@ -1,4 +1,4 @@
-"""Nucleus and cell of two pictures at equal colours: masks, areas, lobes, spots."""
+"""Nucleus and cell of one picture before and after: masks, areas, lobes; and spots that are new or gone."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +17,9 @@ LOBE_DEPTH: Final = 0.5
 
 LOBE_SHARE: Final = 0.03
 """A lobe has at least this share of what is left."""
+
+FEWEST_CHANGED: Final = 0.002
+"""Masks are looked at only if more than colour changed in this share of the pixels, a hundredth of a nucleus."""
 
 LEAST_CHANGE: Final = 0.03
 """Lobes are counted again only if this share of the nucleus changed."""
@@ -49,16 +52,17 @@ class ShapeChange:
 
 
 def shape_change(before: UInt8Image, after: UInt8Image, changed: Mask) -> ShapeChange:
-    """Compare the masks of two pictures in equal colours.
+    """Compare the masks before and after.
 
-    Masks turn on small differences of colour. So a pixel leaves or joins a mask only where more than colour changed.
+    Masks are found by colour, and turn on small differences of it. So a pixel leaves or joins a mask only where more
+    than colour changed.
 
     Args:
         before: uint8[H, W, 3] RGB.
         after: of the same size.
         changed: where anything but colour changed, bool[H, W].
     """
-    if not changed.any():
+    if changed.mean() < FEWEST_CHANGED:
         return ShapeChange()
     first, found = segment(before), segment(after)
     nucleus = first.nucleus ^ ((first.nucleus ^ found.nucleus) & changed)

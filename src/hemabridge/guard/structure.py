@@ -88,8 +88,8 @@ def edge_displacement(before: UInt8Image, after: UInt8Image, changed: NDArray[np
     over clear edges, the larger of both directions.
 
     Args:
-        before: the input in the colours of the output, uint8[H, W, 3]; or the other way round.
-        after: the output.
+        before: uint8[H, W, 3] RGB.
+        after: the same cell re-stained, of the same size.
         changed: where anything but colour changed, bool[H, W]; elsewhere an edge has not moved.
     """
     (clear_1, any_1), (clear_2, any_2) = _edges(lightness(before)), _edges(lightness(after))
@@ -99,8 +99,9 @@ def edge_displacement(before: UInt8Image, after: UInt8Image, changed: NDArray[np
 
 def _edges(light: Map) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return clear edges and all that could be one, bool[H, W]: crests of the gradient, one pixel wide."""
-    down = ndimage.gaussian_filter(light, EDGE_SIGMA_PX, order=(1, 0), mode="nearest")
-    right = ndimage.gaussian_filter(light, EDGE_SIGMA_PX, order=(0, 1), mode="nearest")
+    smooth = np.pad(ndimage.gaussian_filter(light, EDGE_SIGMA_PX, mode="nearest"), 1, mode="edge")
+    down = (smooth[2:, 1:-1] - smooth[:-2, 1:-1]) / 2
+    right = (smooth[1:-1, 2:] - smooth[1:-1, :-2]) / 2
     slope = np.hypot(down, right)
     padded = np.pad(slope, 1, mode="edge")
     beside = np.maximum(padded[1:-1, :-2], padded[1:-1, 2:])
@@ -111,7 +112,7 @@ def _edges(light: Map) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def _distance(clear: NDArray[np.bool_], found: NDArray[np.bool_], changed: NDArray[np.bool_]) -> float:
-    if not clear.any():
+    if not (clear & changed).any():
         return 0.0
     if not found.any():
         return float(max(clear.shape)) if (clear & changed).mean() > MOVED_SHARE * clear.mean() else 0.0

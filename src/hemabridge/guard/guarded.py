@@ -1,0 +1,62 @@
+"""Any standardizer under guard: cells whose morphology it would change are re-stained by a safer one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hemabridge.guard.morphology import Morphology, compare
+from hemabridge.guard.thresholds import Thresholds
+from hemabridge.guard.verdict import Verdicts, judge
+from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Re-stained images with what the guard says of each.
+
+    Attributes:
+        images: uint8[N, H, W, 3]; those of refused cells come from the fallback, if there is one.
+        verdicts: of what the guarded standardizer made, not of the fallback.
+        morphology: on which they rest.
+    """
+
+    images: UInt8Images
+    verdicts: Verdicts
+    morphology: Morphology
+
+
+class GuardedStandardizer:
+    """Re-stains by `inner`, and what the thresholds refuse by `fallback`.
+
+    Without a fallback, refused cells stay as `inner` made them, and only the verdicts tell.
+
+    Attributes:
+        view: what of each image is judged, such as the cell at the scale of the thresholds: uint8[N, H, W, 3] to
+            uint8[N, S, S, 3]. The whole image if not given.
+    """
+
+    def __init__(
+        self,
+        inner: Standardizer,
+        thresholds: Thresholds,
+        fallback: Standardizer | None = None,
+        view: Callable[[UInt8Images], UInt8Images] | None = None,
+    ) -> None:
+        self.inner = inner
+        self.thresholds = thresholds
+        self.fallback = fallback
+        self.view = view
+
+    def standardize(self, images: UInt8Images) -> UInt8Images:
+        """Return uint8[N, H, W, 3] re-stained copies of uint8[N, H, W, 3] RGB images."""
+        return self.judged(images).images
+
+    def judged(self, images: UInt8Images) -> Judged:
+        """Re-stain uint8[N, H, W, 3] and tell what the guard says of each."""
+        restained = self.inner.standardize(images)
+        seen = (images, restained) if self.view is None else (self.view(images), self.view(restained))
+        morphology = compare(*seen)
+        verdicts = judge(morphology, self.thresholds)
+        if self.fallback is not None and verdicts.refused.any():
+            restained = restained.copy()
+            restained[verdicts.refused] = self.fallback.standardize(images[verdicts.refused])
+        return Judged(restained, verdicts, morphology)

@@ -1,0 +1,186 @@
+"""From which change of morphology on a cell is doubted or refused, learned from the target re-stained into itself.
+
+The target's own cells need no re-staining. Whatever a re-stainer does to their morphology is what it does when nothing
+was to be done: its texture, its blur, its noise. A cell that changes clearly more than that is not kept.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hemabridge.errors import InputError, ModelError
+from hemabridge.guard.morphology import BAD, Bad, Morphology, Values, compare
+from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.normalizers.catalog import fit_normalizer
+
+FEWEST: Final = 20
+"""Fewer cells than this tell nothing of a tail."""
+
+MAX_JSON_CHARACTERS: Final = 100_000
+
+WARN_SPREADS: Final = 2.0
+REFUSE_SPREADS: Final = 3.0
+"""Limits lie so many times the distance from the median to the 90th percentile beyond the median.
+
+Three such distances are 3.8 standard deviations of a normal distribution, exceeded by 1 in 17,000; of an exponential
+one they are exceeded by 1 in 250. A high quantile would say the same of thousands of cells, and is chance for fifty.
+"""
+
+FLOORS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    {
+        "nucleus_dice": (0.92, 0.88),
+        "nucleus_area_change": (0.10, 0.18),
+        "nucleus_share_change": (0.06, 0.10),
+        "lobe_change": (0.5, 1.5),
+        "edge_displacement": (0.022, 0.033),
+        "structure_ssim": (0.945, 0.925),
+        "residual": (0.22, 0.30),
+        "granule_change": (2.5, 4.5),
+    }
+)
+"""Limits (warn, refuse) are never stricter than these, however little a re-stainer does to the target.
+
+They lie beyond what closed-form colour maps, which can move nothing, reach on real cells through rounding, clipping and
+masks that turn on a shade: two and three pixels of 96 for edges; a tenth and a sixth of the nucleus's area.
+"""
+
+Finite = Annotated[float, Field(ge=-10_000, le=10_000)]
+
+
+class Limit(BaseModel):
+    """Beyond `warn` a cell is doubted, beyond `refuse` it is refused; in the measure's own unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    warn: Finite
+    refuse: Finite
+
+
+class Thresholds(BaseModel):
+    """The limits of all measures of a re-stainer.
+
+    Attributes:
+        version: of this file format.
+        cells: target cells from which they were learned.
+        limits: for each measure of `Morphology`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    version: Literal[1] = 1
+    cells: Annotated[int, Field(ge=0, le=10_000_000)]
+    limits: dict[str, Limit]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if set(self.limits) != set(BAD):
+            raise ValueError(f"expected a limit for each of {', '.join(BAD)}, got {', '.join(self.limits)[:200]}")
+        for name, limit in self.limits.items():
+            warn, refuse = (float(badness(np.array([edge]), BAD[name])[0]) for edge in (limit.warn, limit.refuse))
+            if not 0 < warn <= refuse or (BAD[name] == "either" and min(limit.warn, limit.refuse) < 0):
+                raise ValueError(f"{name}: expected limits on the bad side, `refuse` not before `warn`, got {limit}")
+        return self
+
+    def to_json(self) -> str:
+        """Return all limits as JSON; floats keep every bit."""
+        return self.model_dump_json(indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ModelError: the text is not JSON, is too long, or holds anything but the limits of all measures.
+        """
+        if len(text) > MAX_JSON_CHARACTERS:
+            raise ModelError(f"thresholds: expected at most {MAX_JSON_CHARACTERS:,} characters, got {len(text):,}")
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])[:80] or "the text"
+            raise ModelError(
+                f"thresholds: expected limits as to_json writes them, in {where}: {first['msg']}"
+            ) from error
+
+
+def badness(values: Values, bad: Bad) -> NDArray[np.float64]:
+    """Return how far values float64[N] are on the bad side: 0 unchanged, the larger the worse."""
+    return {"low": 1.0 - values, "high": values, "either": np.abs(values)}[bad]
+
+
+def learn_thresholds(standardizer: Standardizer, target: UInt8Images) -> Thresholds:
+    """Learn the limits of a re-stainer from the target re-stained into itself.
+
+    For each measure, in its distance from "unchanged": the median plus 2 (warn) or 3 (refuse) times the distance from
+    the median to the 90th percentile, and at least the floor of that measure (`FLOORS`).
+
+    Args:
+        standardizer: a translator to the target; or a normalizer that was fitted from the target to the target.
+        target: cells of the target that it was not trained on, uint8[N, H, W, 3], at least `FEWEST`.
+
+    Raises:
+        InputError: there are too few cells.
+        ImageError: `target` has another type or shape.
+    """
+    if len(target) < FEWEST:
+        raise InputError(f"expected at least {FEWEST} cells of the target to learn thresholds from, got {len(target)}")
+    return thresholds_of(compare(target, standardizer.standardize(target)))
+
+
+def learn_normalizer_thresholds(name: str, target: UInt8Images) -> Thresholds:
+    """Learn the limits of a normalizer of the catalog: fitted on one half of the target's cells, tried on the other.
+
+    Args:
+        name: a key of `NORMALIZERS`.
+        target: cells of the target, uint8[N, H, W, 3], at least 2 `FEWEST`; even places are fitted on.
+
+    Raises:
+        InputError: there are too few cells, or there is no such normalizer.
+        ImageError: `target` has another type or shape.
+    """
+    if len(target) < 2 * FEWEST:
+        raise InputError(f"expected at least {2 * FEWEST} cells of the target to learn from, got {len(target)}")
+    fitted = fit_normalizer(name, target[::2], target[::2])
+    return learn_thresholds(fitted, target[1::2])
+
+
+def floors() -> Thresholds:
+    """Return the strictest limits that there are: those of a re-stainer that changes nothing but colour."""
+    limits = {name: Limit(warn=warn, refuse=refuse) for name, (warn, refuse) in FLOORS.items()}
+    return Thresholds(cells=0, limits=limits)
+
+
+def thresholds_of(unchanged: Morphology) -> Thresholds:
+    """Return the limits for cells that need no re-staining and got it; the rule is that of `learn_thresholds`."""
+    limits = {}
+    for name, (values, bad) in unchanged.measures().items():
+        middle, high = np.percentile(badness(values, bad), [50, 90])
+        warn, refuse = (
+            max(float(badness(np.array([floor]), bad)[0]), float(middle + spreads * (high - middle)))
+            for floor, spreads in zip(FLOORS[name], (WARN_SPREADS, REFUSE_SPREADS), strict=True)
+        )
+        limits[name] = Limit(warn=_edge(warn, bad), refuse=_edge(refuse, bad))
+    return Thresholds(cells=len(unchanged), limits=limits)
+
+
+def _edge(distance: float, bad: Bad) -> float:
+    return 1.0 - distance if bad == "low" else distance
+
+
+def read_thresholds(path: Path) -> Thresholds:
+    """Read the file of thresholds.
+
+    Raises:
+        ModelError: the file is missing, too large, or `Thresholds.from_json` refuses what it holds.
+    """
+    if not path.is_file():
+        raise ModelError(f"expected the thresholds of a guard, got nothing or a folder: {path}")
+    if path.stat().st_size > MAX_JSON_CHARACTERS:
+        raise ModelError(f"expected the thresholds of a guard, got {path.stat().st_size:,} bytes: {path}")
+    return Thresholds.from_json(path.read_text(encoding="utf-8", errors="replace"))
