@@ -1,4 +1,4 @@
-"""The commands that need PyTorch: demo, train, study, select, standardize."""
+"""The commands that need PyTorch: demo, train, study, select, standardize, guard."""
 
 import sys
 from pathlib import Path
@@ -12,6 +12,7 @@ from hemabridge.errors import InputError, MissingExtraError
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
     from hemabridge.evaluation.results import StudyResults
     from hemabridge.selection.results import Selection
+    from hemabridge.workflows.standardize import Standardized
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe (TOML); see the folder recipes/ for examples.")]
 Changes = Annotated[
@@ -147,8 +148,19 @@ def standardize(
         Path | None,
         typer.Option(help="Target-only models: re-stain by the look of this folder's images, and say how far it is."),
     ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NORMALIZER|none",
+            help="JSON file of a normalizer for cells whose morphology the model would change; none only flags them "
+            "[default: that of the model's guard].",
+        ),
+    ] = None,
 ) -> None:
-    """Re-stain a folder: as many files out as in, or a row in standardized.csv that says why not."""
+    """Re-stain a folder: as many files out as in, or a row in standardized.csv that says why not.
+
+    If the model has a guard (see `guard`), each cell gets its verdict, and refused ones are re-stained by the fallback.
+    """
     _needs_training()
     from hemabridge.cli.progress import shown_progress
     from hemabridge.workflows.standardize import LOG
@@ -164,8 +176,9 @@ def standardize(
             f"{site}: {found.answer} to this model; its distance is {found.value:.2f}, of hospitals like those of "
             f"training 90 % are below {found.near:.2f} and 99 % below {found.far:.2f}"
         )
+    safer = None if fallback is None else "none" if fallback == "none" else Path(fallback)
     with shown_progress() as progress:
-        done = run(model, source, out, snapshot=snapshot, crop_px=crop_px, site=site, progress=progress)
+        done = run(model, source, out, snapshot=snapshot, crop_px=crop_px, site=site, fallback=safer, progress=progress)
     for row in done.rows:
         if row.status == "failed":
             print(f"failed: {row.path}: {row.reason}", file=sys.stderr)
@@ -175,8 +188,59 @@ def standardize(
     )
     if done.site is not None:
         print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "known" else sys.stderr)
+    _print_verdicts(done, model)
     if done.count("failed"):
         raise typer.Exit(1)
+
+
+@app.command()
+def guard(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A snapshot, or a run folder, of which the last snapshot is taken; or a normalizer's JSON file."
+        ),
+    ],
+    target: Annotated[Path, typer.Argument(help="Folder of target images, best such that training did not see.")],
+    snapshot: Annotated[str | None, typer.Option(help="Which snapshot of the run folder, by name.")] = None,
+    crop_px: Annotated[
+        int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in training].")
+    ] = None,
+    fallback: Annotated[
+        str, typer.Option(help="Normalizer for refused cells, fitted on these images.")
+    ] = "white-point",
+) -> None:
+    """Learn which changes of morphology a model must not make; `standardize` then judges every cell.
+
+    The model re-stains target cells, which need none: what that does to them is what is allowed. Writes
+    NAME.guard.json beside the model's file.
+    """
+    _needs_training()
+    from hemabridge.cli.progress import shown_progress
+    from hemabridge.workflows.guard import learn_guard
+
+    with shown_progress() as progress:
+        path, learned = learn_guard(
+            model, target, snapshot=snapshot, crop_px=crop_px, fallback=fallback, progress=progress
+        )
+    for name, limit in learned.thresholds.limits.items():
+        print(f"{name:22s} warn beyond {limit.warn:.3f}, refuse beyond {limit.refuse:.3f}")
+    print(f"Learned from {learned.thresholds.cells} target cells; written to {path}.")
+
+
+def _print_verdicts(done: "Standardized", model: Path) -> None:
+    counts = {verdict: done.count_verdict(verdict) for verdict in ("pass", "warn", "refuse")}
+    if sum(counts.values()) == 0:
+        print(
+            f"No guard: {model} has no thresholds, so morphology was not judged. "
+            "Learn them: hemabridge guard MODEL TARGET"
+        )
+        return
+    replaced = sum(row.restained_by == "fallback" for row in done.rows)
+    print(
+        f"Guard: {counts['pass']} passed, {counts['warn']} in doubt, {counts['refuse']} refused, of which {replaced} "
+        "were re-stained by the fallback."
+    )
 
 
 def _needs_training() -> None:

@@ -78,7 +78,7 @@ def _at_tones_of(wanted: Map, given: Map) -> Map:
     means = np.bincount(tones, weights=wanted.ravel(), minlength=TONES)[used] / counts[used]
     places = np.bincount(tones, weights=given.ravel(), minlength=TONES)[used] / counts[used]
     curve = isotonic_regression(means, weights=counts[used].astype(np.float64)).x
-    return np.interp(given, places, curve)
+    return np.asarray(np.interp(given, places, curve), np.float64)
 
 
 def edge_displacement(before: UInt8Image, after: UInt8Image, changed: NDArray[np.bool_]) -> float:
@@ -94,7 +94,7 @@ def edge_displacement(before: UInt8Image, after: UInt8Image, changed: NDArray[np
     """
     (clear_1, any_1), (clear_2, any_2) = _edges(lightness(before)), _edges(lightness(after))
     moved = max(_distance(clear_1, any_2, changed), _distance(clear_2, any_1, changed))
-    return moved / max(before.shape[:2])
+    return moved / float(max(before.shape[:2]))
 
 
 def _edges(light: Map) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

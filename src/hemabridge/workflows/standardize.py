@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from hemabridge.data.spreadsheets import as_cell, from_cell
-from hemabridge.errors import ImageError, InputError
+from hemabridge.errors import ImageError, InputError, ModelError
+from hemabridge.guard.guarded import GuardedStandardizer
+from hemabridge.guard.verdict import Verdict
 from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of, write_image
-from hemabridge.imaging.standardizer import Standardizer
+from hemabridge.imaging.standardizer import Standardizer, UInt8Image
+from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.training.stopping import hold_folder
 from hemabridge.workflows.known_site import SiteAnswer, write_answer
-from hemabridge.workflows.standardizers import files_below, find_snapshot, load_standardizer, read_look
+from hemabridge.workflows.guard import find_guard
+from hemabridge.workflows.standardizers import cell_view, files_below, find_snapshot, load_standardizer, read_look
 
 LOG = "standardized.csv"
 """Written into the output folder: one row per file found, appended as the job goes on.
@@ -35,7 +39,10 @@ class FileRow:
         status: `restained`; `failed`: an image that could not be used; `skipped`: by its name no image.
         reason: why there is no output; empty if there is one.
         sha256: of the input file.
-        model: SHA-256 of the snapshot, with `crop_px` where it was stated.
+        model: SHA-256 of the snapshot, with `crop_px` where it was stated, and of the guard and its fallback.
+        verdict: of the guard on what the model made of the cell: `pass`, `warn` or `refuse`; empty without a guard.
+        verdict_reasons: names of the measures beyond their limits, worst first, a blank between them.
+        restained_by: `model`, or `fallback` in the place of what was refused; empty if there is no output.
     """
 
     path: str
@@ -43,9 +50,14 @@ class FileRow:
     reason: str
     sha256: str
     model: str
+    verdict: str = ""
+    verdict_reasons: str = ""
+    restained_by: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(FileRow))
+UNGUARDED_COLUMNS = COLUMNS[:5]
+"""Those of a log from before there were verdicts."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,10 @@ class Standardized:
         """Return how many files ended so."""
         return sum(row.status == status for row in self.rows)
 
+    def count_verdict(self, verdict: Verdict) -> int:
+        """Return how many files the guard said that of."""
+        return sum(row.verdict == verdict for row in self.rows)
+
 
 def standardize(
     model: Path,
@@ -68,6 +84,7 @@ def standardize(
     snapshot: str | None = None,
     crop_px: int | None = None,
     site: Path | None = None,
+    fallback: Path | Literal["none"] | None = None,
     progress: Progress = silent,
 ) -> Standardized:
     """Re-stain every image below `source` into `out`: names and tree are kept, and each file gets a row in `LOG`.
@@ -84,20 +101,25 @@ def standardize(
         crop_px: the square, in pixels of these images, that shows a cell as large as training saw it; the value of the
             site that the model was trained on if not given.
         site: a folder of images by whose look a target-only model re-stains; as it was trained if not given.
+        fallback: what re-stains the cells that the model's guard refuses: the JSON file of a normalizer; the guard's
+            own one if not given; with `none` refused cells stay as the model made them. A model that has no guard
+            (`hemabridge guard`) works without.
         progress: told of each file.
 
     Raises:
         InputError: a folder is missing or cannot be listed, one is within the other, or `out` holds other files.
-        ModelError: no translator is there.
+        ModelError: no translator is there; the guard is damaged; there is none, and a fallback was asked for.
         RunError: another process works in `out`.
     """
     path = find_snapshot(model, snapshot)
     _check_folders(source, out)
     look = None if site is None else read_look(path, site, crop_px)
-    standardizer = load_standardizer(path, crop_px, look)
+    standardizer: Standardizer = load_standardizer(path, crop_px, look)
     made_by = sha256_of(path) + (f" at {crop_px} px" if crop_px else "")
     if look is not None:
         made_by += f" by the look {hashlib.sha256(look.tobytes()).hexdigest()[:12]}"
+    guarded, guarded_by = _guarded(path, standardizer, crop_px, fallback)
+    made_by += guarded_by
     files = sorted(files_below(source))
     with hold_folder(out):
         earlier = _read_log(out)
@@ -111,7 +133,7 @@ def standardize(
             for number, name in enumerate(files, 1):
                 row = done.get(name)
                 if row is None:
-                    row = _standardize_file(standardizer, source, out, name, made_by)
+                    row = _standardize_file(guarded or standardizer, source, out, name, made_by)
                     log.writerow(_cells(row))
                     file.flush()
                 rows.append(row)
@@ -127,13 +149,42 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
         return FileRow(name, "failed", f"{restained.parent} is a link that leads out of {out}; remove it", "", model)
     try:
         image = read_image(original)
-        write_image(restained, standardizer.standardize(image[None])[0])
-        return FileRow(name, "restained", "", sha256_of(original), model)
+        made, verdict, reasons, maker = _restained(standardizer, image)
+        write_image(restained, made)
+        return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker)
     # PyTorch tells of an image that is too large for the memory by a RuntimeError.
     except (ImageError, OSError, RuntimeError, MemoryError) as error:
         if not restained.is_dir():
             restained.unlink(missing_ok=True)  # what an earlier call made of another file or by another model
         return FileRow(name, "failed", f"{error}", "", model)
+
+
+def _guarded(
+    path: Path, inner: Standardizer, crop_px: int | None, fallback: Path | Literal["none"] | None
+) -> tuple[GuardedStandardizer | None, str]:
+    """Return the standardizer under its guard, None if it has none, and what the log says of guard and fallback."""
+    guard = find_guard(path)
+    if guard is None:
+        if fallback not in (None, "none"):
+            raise ModelError(
+                f"expected a model that has a guard, to use the fallback {fallback} for what it refuses; got {path} "
+                "without; learn one first: hemabridge guard MODEL TARGET"
+            )
+        return None, ""
+    safer = guard.normalizer() if fallback is None else None if fallback == "none" else read_normalizer(Path(fallback))
+    text = guard.thresholds.to_json() + ("" if safer is None else safer.to_json())
+    made_by = f" guarded by {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return GuardedStandardizer(inner, guard.thresholds, safer, cell_view(path, crop_px)), made_by
+
+
+def _restained(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Image, str, str, str]:
+    """Return one re-stained image with the guard's verdict, its reasons, and who made it."""
+    if not isinstance(standardizer, GuardedStandardizer):
+        return standardizer.standardize(image[None])[0], "", "", "model"
+    judged = standardizer.judged(image[None])
+    verdict, reasons = judged.verdicts.verdicts[0], " ".join(judged.verdicts.reasons[0])
+    replaced = verdict == "refuse" and standardizer.fallback is not None
+    return judged.images[0], verdict, reasons, "fallback" if replaced else "model"
 
 
 def _open_log(path: Path, mode: Literal["r", "a", "w"]) -> TextIO:
@@ -158,10 +209,10 @@ def _read_log(out: Path) -> dict[str, FileRow]:
         return {}
     with _open_log(out / LOG, "r") as file:
         # A killed process leaves a line with cells missing.
-        whole = [row for row in csv.DictReader(file) if row.keys() == set(COLUMNS) and None not in row.values()]
+        whole = [row for row in csv.DictReader(file) if _is_header(row) and None not in row.values()]
     rows = [{name: from_cell(cell) for name, cell in row.items()} for row in whole]
     return {
-        row["path"]: FileRow(row["path"], "restained", row["reason"], row["sha256"], row["model"])
+        row["path"]: FileRow(**{**row, "status": "restained"})
         for row in rows
         if row["status"] == "restained" and (out / row["path"]).is_file() and _is_inside(out / row["path"], out)
     }
@@ -194,11 +245,15 @@ def _check_folders(source: Path, out: Path) -> None:
     _check_own(out)
 
 
+def _is_header(names: Iterable[str]) -> bool:
+    return tuple(names) in (COLUMNS, UNGUARDED_COLUMNS)
+
+
 def _check_own(out: Path) -> None:
     log = out / LOG
     if log.is_file():
         with _open_log(log, "r") as file:
-            own = file.readline().strip() == ",".join(COLUMNS)
+            own = _is_header(file.readline().strip().split(","))
     else:
         own = not out.exists() or all(path.name.startswith(".") for path in out.iterdir())
     if not own:

@@ -1,9 +1,9 @@
 """What a model's file means to `hemabridge standardize`: which snapshot, at which scale, for which site."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from hemabridge.translators.unseen_site import distance_of, standardizer_for
 
 LOOK_IMAGES: Final = 100
 """So many cells tell a site's look."""
+
+View: TypeAlias = Callable[[UInt8Images], UInt8Images]
+"""Cuts cells out of images: uint8[N, H, W, 3] to uint8[N, S, S, 3]."""
 
 SMALLEST_PX = STRIDE + 1
 """A generator halves the sides twice and then needs two pixels of each."""
@@ -99,14 +102,30 @@ def load_standardizer(path: Path, crop_px: int | None = None, look: UInt8Images 
     return RescaledStandardizer(translator, seen_px / square, SMALLEST_PX)
 
 
-def _scale_of(path: Path, crop_px: int | None) -> tuple[int, CropPx]:
-    """Return a cell's side as a snapshot's model saw it, and the square of the images that holds it."""
+def cell_view(path: Path, crop_px: int | None = None, site: Literal["source", "target"] = "source") -> View | None:
+    """Return what cuts the cell out of an image, as large as the model of a snapshot sees cells.
+
+    None for a normalizer, which knows no scale.
+
+    Raises:
+        ModelError: the file is damaged, or no model's.
+    """
+    if path.suffix.lower() == ".json":
+        return None
+    seen_px, square = _scale_of(path, crop_px, site)
+    if square == "whole":
+        return lambda images: np.stack([squeezed(image, seen_px) for image in images])
+    return lambda images: np.stack([scale_matched(image, square, seen_px) for image in images])
+
+
+def _scale_of(path: Path, crop_px: int | None, site: Literal["source", "target"] = "source") -> tuple[int, CropPx]:
+    """Return a cell's side as a snapshot's model saw it, and the square of a site's images that holds it."""
     header = read_header(path)
     if header.get("kind") != KIND:
         raise ModelError(f"expected the snapshot of a translator, got that of a {header.get('kind')}: {path}")
     try:
         seen_px = TranslatorConfig.model_validate(header["config"]).crop_px
-        square = crop_px or header["source_crop_px"]
+        square = crop_px or header[f"{site}_crop_px"]
         if square == "whole":
             return seen_px, "whole"
         if int(square) < 1:
