@@ -176,7 +176,9 @@ def standardize(
             f"{site}: {found.answer} to this model; its distance is {found.value:.2f}, of hospitals like those of "
             f"training 90 % are below {found.near:.2f} and 99 % below {found.far:.2f}"
         )
-    safer = None if fallback is None else "none" if fallback == "none" else Path(fallback)
+    safer: Path | Literal["none"] | None = None
+    if fallback is not None:
+        safer = "none" if fallback == "none" else Path(fallback)
     with shown_progress() as progress:
         done = run(model, source, out, snapshot=snapshot, crop_px=crop_px, site=site, fallback=safer, progress=progress)
     for row in done.rows:

@@ -30,6 +30,9 @@ SPOT_SHARE: Final = 0.015
 SPOT_STRENGTH: Final = 0.06
 """Least curvature of a spot in both directions, in units of the contrast at the spot's scale."""
 
+PEAKEDNESS: Final = 0.2
+"""And in units of what is left there: broad changes have a flat top, whose unevenness is no spot."""
+
 ROUNDNESS: Final = 0.4
 """A spot's curvatures in the two directions differ at most so much; an edge has one of about 0."""
 
@@ -94,14 +97,15 @@ def spots(residual: Map) -> int:
     curves across itself and not along.
     """
     scale = max(0.7, SPOT_SHARE * max(residual.shape))
-    across, mixed, along = (
-        ndimage.gaussian_filter(residual, scale, order=order, mode="nearest", truncate=3) * scale**2
-        for order in ((2, 0), (1, 1), (0, 2))
+    height, across, mixed, along = (
+        ndimage.gaussian_filter(residual, scale, order=order, mode="nearest", truncate=3) * scale ** sum(order)
+        for order in ((0, 0), (2, 0), (1, 1), (0, 2))
     )
     middle, spread = (across + along) / 2, np.hypot((across - along) / 2, mixed)
     weak, strong = -(middle + spread), -(middle - spread)
     crest = weak == ndimage.maximum_filter(weak, 2 * round(scale) + 1)
-    return int(np.count_nonzero(crest & (weak > SPOT_STRENGTH) & (weak > ROUNDNESS * strong)))
+    peaked = weak > np.maximum(SPOT_STRENGTH, PEAKEDNESS * height)
+    return int(np.count_nonzero(crest & peaked & (weak > ROUNDNESS * strong)))
 
 
 def _share(nucleus: Mask, cell: Mask) -> float:

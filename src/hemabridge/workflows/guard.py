@@ -11,7 +11,7 @@ from hemabridge.guard.thresholds import Thresholds, learn_normalizer_thresholds,
 from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of
 from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.normalizers.catalog import fit_normalizer, normalizer_from_json, read_normalizer
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer, normalizer_from_json, read_normalizer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.workflows.standardizers import View, cell_view, files_below, find_snapshot, load_standardizer
@@ -130,7 +130,7 @@ def learn_guard(
     view = cell_view(path, crop_px, "target")
     cells = _read(target, view, progress)
     if view is None:
-        thresholds = learn_normalizer_thresholds(read_normalizer(path).method, cells)
+        thresholds = learn_normalizer_thresholds(_method(path), cells)
     else:
         thresholds = learn_thresholds(load_standardizer(path, cells.shape[1]), cells)
     guard = guard_of(path, thresholds, cells, fallback)
@@ -152,6 +152,12 @@ def guard_of(model: Path, thresholds: Thresholds, target: UInt8Images, fallback:
     """
     fitted = fit_normalizer(fallback, target, target)
     return Guard(model=sha256_of(model), thresholds=thresholds, fallback=fitted.to_json())
+
+
+def _method(path: Path) -> str:
+    """Return the catalog's name of the normalizer in a file."""
+    kind = type(read_normalizer(path))
+    return next(name for name, entry in NORMALIZERS.items() if entry.kind is kind)
 
 
 def _read(folder: Path, view: View | None, progress: Progress) -> UInt8Images:

@@ -212,7 +212,7 @@ def _read_log(out: Path) -> dict[str, FileRow]:
         whole = [row for row in csv.DictReader(file) if _is_header(row) and None not in row.values()]
     rows = [{name: from_cell(cell) for name, cell in row.items()} for row in whole]
     return {
-        row["path"]: FileRow(**{**row, "status": "restained"})
+        row["path"]: FileRow(status="restained", **{name: text for name, text in row.items() if name != "status"})
         for row in rows
         if row["status"] == "restained" and (out / row["path"]).is_file() and _is_inside(out / row["path"], out)
     }

@@ -1,0 +1,196 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.errors import InputError, ModelError
+from hemabridge.guard.thresholds import Thresholds, floors
+from hemabridge.imaging.files import read_image, write_image
+from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
+from hemabridge.workflows.guard import Guard, find_guard, guard_path, learn_guard
+from hemabridge.workflows.standardize import COLUMNS, LOG, UNGUARDED_COLUMNS, standardize
+
+CLASSES = ("neutrophil", "lymphocyte")
+
+
+def write_cells(folder: Path, hospital: str, per_class: int, seed: int) -> list[UInt8Image]:
+    cells, _ = simulate_cells(CLASSES, per_class, HOSPITALS[hospital], seed, 48)
+    folder.mkdir()
+    for number, cell in enumerate(cells):
+        write_image(folder / f"{number:02d}.png", cell)
+    return list(cells)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    write_cells(tmp_path / "in", "yellow-field", 2, 0)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    write_cells(tmp_path / "target", "clinic-like", 20, 1)
+    return tmp_path / "target"
+
+
+@pytest.fixture
+def normalizer(images: Path, target: Path, tmp_path: Path) -> Path:
+    stacks = (np.stack([read_image(path) for path in sorted(folder.iterdir())]) for folder in (images, target))
+    path = tmp_path / "linear-ot.json"
+    path.write_text(fit_normalizer("linear-ot", *stacks).to_json(), encoding="utf-8")
+    return path
+
+
+def with_limits(path: Path, refuse: float) -> None:
+    """Let a guard refuse every cell of which more than `refuse` is left."""
+    told = json.loads(path.read_text(encoding="utf-8"))
+    told["thresholds"]["limits"]["residual"] = {"warn": min(refuse, 1e-9), "refuse": refuse}
+    path.write_text(json.dumps(told), encoding="utf-8")
+
+
+def log_of(out: Path) -> list[dict[str, str]]:
+    with (out / LOG).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_guard_of_a_normalizer_lies_beside_it_and_lets_every_cell_pass(
+    normalizer: Path, images: Path, target: Path, tmp_path: Path
+) -> None:
+    path, learned = learn_guard(normalizer, target)
+    assert path == guard_path(normalizer) == tmp_path / "linear-ot.guard.json"
+    assert find_guard(normalizer) == learned
+    assert learned.thresholds.cells == 20
+    done = standardize(normalizer, images, tmp_path / "out")
+    assert done.count_verdict("pass") == 4
+    rows = log_of(tmp_path / "out")
+    assert tuple(rows[0]) == COLUMNS
+    assert COLUMNS[5:] == ("verdict", "verdict_reasons", "restained_by")
+    assert {(row["verdict"], row["verdict_reasons"], row["restained_by"]) for row in rows} == {("pass", "", "model")}
+
+
+def test_refused_cells_are_re_stained_by_the_fallback(
+    normalizer: Path, images: Path, target: Path, tmp_path: Path
+) -> None:
+    path, learned = learn_guard(normalizer, target)
+    with_limits(path, 1e-9)
+    done = standardize(normalizer, images, tmp_path / "out")
+    assert done.count_verdict("refuse") == 4
+    assert {(row.verdict_reasons, row.restained_by) for row in done.rows} == {("residual", "fallback")}
+    safer = learned.normalizer()
+    assert safer is not None
+    original = read_image(images / "00.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "00.png"), safer.standardize(original[None])[0])
+
+
+def test_without_a_fallback_refused_cells_are_flagged_alone(
+    normalizer: Path, images: Path, target: Path, tmp_path: Path
+) -> None:
+    path, _ = learn_guard(normalizer, target)
+    with_limits(path, 1e-9)
+    done = standardize(normalizer, images, tmp_path / "out", fallback="none")
+    assert {(row.verdict, row.restained_by) for row in done.rows} == {("refuse", "model")}
+    original = read_image(images / "00.png")[None]
+    expected = read_normalizer(normalizer).standardize(original)[0]
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "00.png"), expected)
+
+
+def test_a_fallback_of_ones_own_and_what_was_made_by_another_is_made_again(
+    normalizer: Path, images: Path, target: Path, tmp_path: Path
+) -> None:
+    path, _ = learn_guard(normalizer, target)
+    with_limits(path, 1e-9)
+    standardize(normalizer, images, tmp_path / "out")
+    own = tmp_path / "own.json"
+    cells = np.stack([read_image(file) for file in sorted(target.iterdir())])
+    own.write_text(fit_normalizer("reinhard-image", cells, cells).to_json(), encoding="utf-8")
+    standardize(normalizer, images, tmp_path / "out", fallback=own)
+    original = read_image(images / "00.png")[None]
+    expected = read_normalizer(own).standardize(original)[0]
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "00.png"), expected)
+    before = (tmp_path / "out" / "00.png").stat().st_mtime_ns
+    again = standardize(normalizer, images, tmp_path / "out", fallback=own)
+    assert (tmp_path / "out" / "00.png").stat().st_mtime_ns == before
+    assert {(row.verdict, row.restained_by) for row in again.rows} == {("refuse", "fallback")}
+
+
+def test_a_translator_is_judged_at_its_own_scale(
+    small_snapshot: Path, images: Path, target: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(small_snapshot.read_bytes())
+    path, learned = learn_guard(model, target, crop_px=48)
+    assert path.name == "model.guard.json"
+    # Random weights make noise of every cell; the target's noise allows it.
+    assert learned.thresholds.limits["residual"].refuse > floors().limits["residual"].refuse
+    done = standardize(model, images, tmp_path / "out", crop_px=48)
+    assert sum(done.count_verdict(verdict) for verdict in ("pass", "warn", "refuse")) == 4
+
+
+def test_a_model_without_a_guard_works_without(normalizer: Path, images: Path, tmp_path: Path) -> None:
+    done = standardize(normalizer, images, tmp_path / "out")
+    assert {(row.verdict, row.verdict_reasons, row.restained_by) for row in done.rows} == {("", "", "model")}
+    with pytest.raises(ModelError, match="expected a model that has a guard"):
+        standardize(normalizer, images, tmp_path / "other", fallback=normalizer)
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_guard_of_another_model_is_refused(normalizer: Path, images: Path, target: Path, tmp_path: Path) -> None:
+    learn_guard(normalizer, target)
+    other = read_normalizer(normalizer).model_copy(update={"source_mean": (1.0, 2.0, 3.0)})
+    normalizer.write_text(other.to_json(), encoding="utf-8")
+    with pytest.raises(ModelError, match="got that of another model"):
+        standardize(normalizer, images, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"version": 1}', '{"version": 1, "model": "x", "thresholds": {}, "fallback": "y"}']
+)
+def test_a_damaged_guard_is_refused(text: str, normalizer: Path, images: Path, tmp_path: Path) -> None:
+    guard_path(normalizer).write_text(text, encoding="utf-8")
+    with pytest.raises(ModelError, match="expected the guard of a model"):
+        standardize(normalizer, images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fallback_that_is_no_normalizer_is_refused(normalizer: Path, tmp_path: Path) -> None:
+    Guard(model="0" * 64, thresholds=floors(), fallback="{}").write(tmp_path / "x.json")
+    with pytest.raises(ModelError, match="normalizer"):
+        Guard.read(tmp_path / "x.json")
+
+
+def test_a_guard_there_and_back(tmp_path: Path) -> None:
+    limits = Thresholds.from_json(floors().to_json())
+    guard = Guard(model="0" * 64, thresholds=limits)
+    guard.write(tmp_path / "guard.json")
+    assert Guard.read(tmp_path / "guard.json") == guard
+    assert guard.normalizer() is None
+
+
+def test_a_target_without_images_or_with_few_is_refused(normalizer: Path, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder, message in (
+        (tmp_path / "empty", "readable images"),
+        (tmp_path / "no", "got nothing"),
+        (images, "at least"),
+    ):
+        with pytest.raises(InputError, match=message):
+            learn_guard(normalizer, folder)
+    assert find_guard(normalizer) is None
+
+
+def test_the_log_of_a_call_before_there_were_verdicts_goes_on(normalizer: Path, images: Path, tmp_path: Path) -> None:
+    standardize(normalizer, images, tmp_path / "out")
+    rows = log_of(tmp_path / "out")
+    with (tmp_path / "out" / LOG).open("w", newline="", encoding="utf-8") as file:
+        log = csv.DictWriter(file, UNGUARDED_COLUMNS, extrasaction="ignore")
+        log.writeheader()
+        log.writerows(rows)
+    before = (tmp_path / "out" / "00.png").stat().st_mtime_ns
+    done = standardize(normalizer, images, tmp_path / "out")
+    assert done.count("restained") == 4
+    assert (tmp_path / "out" / "00.png").stat().st_mtime_ns == before
+    assert tuple(log_of(tmp_path / "out")[0]) == COLUMNS
