@@ -3,13 +3,13 @@
     python benchmarks/planted_changes.py --data ../shared/data
     python benchmarks/planted_changes.py --run runs/new-site-to-ours
 
-Real cells of two laboratories at 96 px. Cells are in three parts, which share none: normalizers are fitted and
-thresholds learned on the first; a threshold of the severity that one of 300 unchanged cells exceeds is chosen on the
-second; the third is scored. Changes are planted into its re-stained cells (`planters.py`), each cell re-stained by one
-of three normalizers in turn. Printed of each change: area under the ROC curve of the severity against the same cells
-without it, share found at that threshold, share refused by the thresholds as `hemabridge guard` learns them; * marks
-what a person sees at a glance. Then, for each normalizer, the share of unchanged cells of the second and third part
-that are refused or warned of: normalizers can move nothing.
+Real cells of two laboratories at 96 px, in three parts which share no cell: normalizers are fitted and thresholds
+learned on the first; a threshold of the severity that one of 300 unchanged cells exceeds is chosen on the second; the
+third is scored. Printed first: for each normalizer, the share of unchanged cells of the second and third part that are
+refused or warned of; normalizers can move nothing. Then changes are planted into the third part's re-stained cells
+(`planters.py`), each cell re-stained by one of three normalizers in turn. Printed of each change: area under the ROC
+curve of the severity against the same cells without it, share found at that threshold, share refused by the thresholds
+as `hemabridge guard` learns them; * marks what a person sees at a glance.
 
 With --run, the folder of a finished `hemabridge train` of a translator: refusals over its snapshots, by limits that are
 the same for all of them (the floors), and by what each learned from the target.
@@ -75,13 +75,13 @@ def main() -> None:
         return
     cells = {site: read_cells(wish.data / site, crop_px, wish.cells) for site, crop_px in SITES.items()}
     target = cells["clinic"][0::3]
-    for site, images in cells.items():
-        print(f"\n{site} -> clinic, {len(images[2::3])} cells scored, by {', '.join(PLANTED_IN)}")
-        planted(images, target, cells["clinic"][1::3])
-    print("\nunchanged cells, tecom -> clinic: the second and third part")
+    print("unchanged cells, tecom -> clinic: the second and third part")
     print(f"{'normalizer':22s} {'refused':>8s} {'warned':>8s} {'cells/s':>8s}  reasons")
     for name in NORMALIZERS:
         false_refusals(name, cells["tecom"], target)
+    for site, images in cells.items():
+        print(f"\n{site} -> clinic, {len(images[2::3])} cells scored, by {', '.join(PLANTED_IN)}")
+        planted(images, target, cells["clinic"][1::3])
 
 
 def read_cells(folder: Path, crop_px: int, count: int) -> UInt8Images:
