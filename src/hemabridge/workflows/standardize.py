@@ -16,8 +16,8 @@ from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.training.stopping import hold_folder
-from hemabridge.workflows.known_site import SiteAnswer, write_answer
 from hemabridge.workflows.guard import find_guard
+from hemabridge.workflows.known_site import SiteAnswer, write_answer
 from hemabridge.workflows.standardizers import cell_view, files_below, find_snapshot, load_standardizer, read_look
 
 LOG = "standardized.csv"
@@ -93,8 +93,7 @@ def standardize(
     Images of several folders may go to one output folder, call by call; one of the same name takes the other's place.
 
     Args:
-        model: a snapshot, or a run folder, of which the snapshot that `hemabridge select` chose is taken, the last one
-            if it was not asked; or the JSON file of a normalizer.
+        model: a snapshot, or a run folder, of which the last snapshot is taken; or the JSON file of a normalizer.
         source: a folder of images.
         out: a new or empty folder, or that of an earlier call.
         snapshot: the name of a snapshot of the run folder.
@@ -122,23 +121,30 @@ def standardize(
     made_by += guarded_by
     files = sorted(files_below(source))
     with hold_folder(out):
-        earlier = _read_log(out)
-        done = _finished(files, source, earlier, made_by)
-        others = [earlier[name] for name in sorted(earlier.keys() - set(files))]
-        _write_log(out / LOG, [*others, *done.values()])
         known = write_answer(path, [source / name for name in files], out, crop_px, progress)
-        rows = []
-        with _open_log(out / LOG, "a") as file:
-            log = csv.DictWriter(file, COLUMNS)
-            for number, name in enumerate(files, 1):
-                row = done.get(name)
-                if row is None:
-                    row = _standardize_file(guarded or standardizer, source, out, name, made_by)
-                    log.writerow(_cells(row))
-                    file.flush()
-                rows.append(row)
-                progress("re-staining", number, len(files))
+        rows = _standardize_files(guarded or standardizer, source, files, out, made_by, progress)
     return Standardized(tuple(rows), known)
+
+
+def _standardize_files(
+    standardizer: Standardizer, source: Path, files: list[str], out: Path, made_by: str, progress: Progress
+) -> list[FileRow]:
+    rows = []
+    earlier = _read_log(out)
+    done = _finished(files, source, earlier, made_by)
+    others = [earlier[name] for name in sorted(earlier.keys() - set(files))]
+    _write_log(out / LOG, [*others, *done.values()])
+    with _open_log(out / LOG, "a") as file:
+        log = csv.DictWriter(file, COLUMNS)
+        for number, name in enumerate(files, 1):
+            row = done.get(name)
+            if row is None:
+                row = _standardize_file(standardizer, source, out, name, made_by)
+                log.writerow(_cells(row))
+                file.flush()
+            rows.append(row)
+            progress("re-staining", number, len(files))
+    return rows
 
 
 def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name: str, model: str) -> FileRow:
