@@ -93,7 +93,8 @@ def standardize(
     Images of several folders may go to one output folder, call by call; one of the same name takes the other's place.
 
     Args:
-        model: a snapshot, or a run folder, of which the last snapshot is taken; or the JSON file of a normalizer.
+        model: a snapshot, or a run folder, of which the snapshot that `hemabridge select` chose is taken, the last one
+            if it was not asked; or the JSON file of a normalizer.
         source: a folder of images.
         out: a new or empty folder, or that of an earlier call.
         snapshot: the name of a snapshot of the run folder.
