@@ -32,7 +32,8 @@ from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import with_manifests
 from hemabridge.workflows.stages import DONE
-from hemabridge.workflows.study import snapshots_of, study
+from hemabridge.workflows.study import study
+from hemabridge.workflows.study_translation import snapshots_of
 
 Call = tuple[str, int, int]
 GIVEN = (

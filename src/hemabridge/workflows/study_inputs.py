@@ -1,0 +1,60 @@
+"""What all stages of a study share: the recipe, both sites split and scale-matched, their cells, the run folder."""
+
+from functools import cache, partial
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import polars as pl
+from lightning_fabric import Fabric
+
+from hemabridge.data.cells import CellSet, load_cells
+from hemabridge.progress import Progress
+from hemabridge.workflows.recipe import StudyRecipe
+from hemabridge.workflows.sites import prepare_site, read_site, refuse_shared_files, shared_classes
+from hemabridge.workflows.stages import Stages
+
+Which: TypeAlias = Literal["source", "target"]
+SOURCE: Final = "source"
+TARGET: Final = "target"
+
+
+class StudyInputs:
+    """Both sites of one study. Cells are loaded when a stage first needs them, and kept.
+
+    Raises:
+        HemabridgeError: a site cannot be used; the message says why.
+    """
+
+    def __init__(self, recipe: StudyRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:
+        self.recipe, self.out, self.fabric, self.progress = recipe, out, fabric, progress
+        self.stages = Stages(out)
+        source, target = (read_site(site, progress) for site in (recipe.source, recipe.target))
+        self.classes = shared_classes(source, target, recipe.classes)
+        settle = partial(
+            prepare_site, classes=self.classes, seed=recipe.seed, stages=self.stages, progress=self.progress
+        )
+        self.source = settle(recipe.source, source, parts=recipe.source_parts)
+        self.target = settle(recipe.target, target, parts=recipe.target_parts)
+        refuse_shared_files(self.source, self.target)
+        self._load = cache(self._cells)
+
+    def cells(self, which: Which, *parts: str, size_px: int | None = None) -> CellSet:
+        """Return the cells of some parts of a site; at the size that is classified unless another is stated."""
+        return self._load(which, parts, size_px or self.recipe.size_px)
+
+    @property
+    def seen_parts(self) -> tuple[str, ...]:
+        """The parts of the source that a method may be fitted on, unlabelled."""
+        return tuple(part for part in self.recipe.source_parts if part != "test" or self.recipe.mode == "transductive")
+
+    def truth(self) -> CellSet | None:
+        """Return the source's test cells as the target would show them; simulations only."""
+        if self.recipe.truth is None:
+            return None
+        manifest = read_site(self.recipe.truth, self.progress)
+        wanted = manifest.select(pl.col("path").is_in(self.cells(SOURCE, "test").ids))
+        return load_cells(wanted, classes=self.classes, size_px=self.recipe.size_px, crop_px=self.source.crop_px)
+
+    def _cells(self, which: Which, parts: tuple[str, ...], size_px: int) -> CellSet:
+        site = self.source if which == SOURCE else self.target
+        return site.cells(parts, self.classes, size_px, self.progress)
