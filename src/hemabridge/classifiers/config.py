@@ -70,6 +70,15 @@ class ClassifierConfig(BaseModel):
     balanced: bool = Field(True, description="whether each class is seen equally often")
     shift_px: int = Field(3, ge=0, description="random shift of at most so many pixels of the network's input")
 
+    norm: Literal["batch", "group"] = Field(
+        "batch",
+        description="'group' builds a ResNet with group norm, which keeps no statistics of its hospital (timm's "
+        "resnet50_gn and its like have it already)",
+    )
+    frozen_batch_norm: bool = Field(
+        False, description="keep the batch norm's statistics as they are at the start, and train all the rest"
+    )
+
     looks: LooksConfig | None = Field(
         None, description="train on random looks of the cells, for a classifier that depends less on one hospital's"
     )
@@ -79,3 +88,8 @@ class ClassifierConfig(BaseModel):
         if self.frozen_epochs >= self.epochs:
             raise ValueError(f"expected frozen_epochs < epochs, got {self.frozen_epochs} and {self.epochs}")
         return self
+
+    def described(self) -> dict[str, Any]:
+        """Return what identifies a training; JSON. Newer settings are left out while they change nothing."""
+        unchanged = {"norm": self.norm == "batch", "frozen_batch_norm": not self.frozen_batch_norm}
+        return self.model_dump(mode="json", exclude={name for name, same in unchanged.items() if same})

@@ -41,6 +41,12 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _each_label_count_once(counts: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(counts)) != len(counts):
+        raise ValueError("expected each number of labels once")
+    return counts
+
+
 RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
 """A path in a recipe is relative to the recipe's own folder."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -101,6 +107,15 @@ class AgainRecipe(BaseModel):
     rate_share: float = Field(
         0.3, gt=0, le=1, description="peak of its 1cycle schedule, as a share of the first fine-tuning's"
     )
+    k_labels: Annotated[tuple[Annotated[int, Field(ge=2)], ...], AfterValidator(_each_label_count_once)] = Field(
+        (),
+        description="fewer labels to try too, such as [8, 16, 32, 64]: on originals and on the last tested snapshot",
+    )
+    frozen_batch_norm: bool = Field(False, description="keep the target's batch norm statistics while fine-tuning")
+
+    def described(self) -> dict[str, Any]:
+        """Return what identifies a fine-tuning on all labels; JSON. What is newer is left out while it is off."""
+        return self.model_dump(exclude={"k_labels"} if self.frozen_batch_norm else {"k_labels", "frozen_batch_norm"})
 
 
 class AgreementRecipe(AgreementConfig):
@@ -194,6 +209,13 @@ class StudyRecipe(BaseModel):
         AgainRecipe(), description="the second fine-tuning; leave it out with again = false"
     )
 
+    batch_norm_anew: bool = Field(
+        False, description="test each classifier also with batch norm measured anew on the source's unlabelled cells"
+    )
+    more_seeds: tuple[Seed, ...] = Field(
+        (), description="do all again with these seeds on the same split, for mean and spread"
+    )
+    audit: bool = Field(True, description="whether to look through the images of both sites first")
     agreement: AgreementRecipe | None = Field(
         None, description="one more answer, on which all classifiers and several re-stainings agree"
     )
@@ -221,6 +243,13 @@ class StudyRecipe(BaseModel):
                 f"expected tested_epochs among the snapshots' epochs {epochs}, got {missing}; "
                 "change tested_epochs, or snapshot_every_epochs of the translator"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> Self:
+        seeds = (self.seed, *self.more_seeds)
+        if len(set(seeds)) != len(seeds):
+            raise ValueError(f"expected more_seeds that differ from each other and from seed, got {list(seeds)}")
         return self
 
     @property

@@ -1,14 +1,17 @@
 """`hemabridge study`: Blocks 1 and 2 of the paper on two sites, as one run that can be killed and resumed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_fabric import Fabric
 
 from hemabridge.classifiers.protocol import Classifier
+from hemabridge.evaluation.draws import RunKey
 from hemabridge.evaluation.predictions import Predictions, write_predictions
-from hemabridge.evaluation.results import StudyResults
+from hemabridge.evaluation.results import AuditFinding, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.evaluation.tables import write_leaderboard
 from hemabridge.imaging.files import atomic_write, write_image
 from hemabridge.progress import Progress, silent
 from hemabridge.report.report import write_study_report
@@ -21,25 +24,22 @@ from hemabridge.workflows.recipe import AgreementRecipe, StudyRecipe
 from hemabridge.workflows.restained import Restained
 from hemabridge.workflows.run_folder import describe_run, versions
 from hemabridge.workflows.stages import folder_name
-from hemabridge.workflows.study_classifiers import StudyClassifiers
+from hemabridge.workflows.study_classifiers import StudyClassifiers, variant_name
+from hemabridge.workflows.study_facts import structure_facts, study_facts
 from hemabridge.workflows.study_inputs import SOURCE, TARGET, StudyInputs
-from hemabridge.workflows.study_results import (
-    collect,
-    draw_figure_4,
-    loss_curves,
-    structure_facts,
-    study_facts,
-    study_pictures,
-)
+from hemabridge.workflows.study_labels import StudyLabels
+from hemabridge.workflows.study_pictures import draw_figure_4, loss_curves, study_pictures
+from hemabridge.workflows.study_results import Findings, collect
 from hemabridge.workflows.study_translation import StudyTranslation
 
 
 def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progress: Progress = silent) -> StudyResults:
-    """Run, or resume, a study; write `results.json`, `predictions.csv`, `figure-4.png` and `report.html` to `out`.
+    """Run, or resume, a study; write results, tables and the report to `out`.
 
     Split both sites, fine-tune the classifiers on the target, train the translator, re-stain the source at each tested
     epoch, test on the source's test part, original and re-stained; fine-tune again on the source's training part,
-    original and re-stained, and test again. A stage whose inputs are unchanged is not done again.
+    original and re-stained, and test again. `results.json`, `predictions.csv`, `tables/`, `figure-4.png` and
+    `report.html` are written at the end. A stage whose inputs are unchanged is not done again.
 
     Raises:
         Interrupted: a signal stopped it; the same call goes on from there.
@@ -51,83 +51,136 @@ def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progr
         return Study(recipe, out, fabric, progress).run()
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What all classifiers of a study said with one seed.
+
+    Attributes:
+        restained: the source's cells as each method re-stains them.
+        tests: on the test parts of both sites.
+        validation: on the target's validation part.
+        seen: hashes of the files that a method of such a test was fitted on; none for a test on plain originals.
+        variants: the classifier that a variant was made from, by the variant's name.
+    """
+
+    restained: Sequence[Restained]
+    tests: Sequence[Predictions]
+    validation: Sequence[Predictions]
+    seen: Mapping[RunKey, frozenset[str]]
+    variants: Mapping[str, str]
+
+
 class Study:
     """The stages of one study, in their order."""
 
     def __init__(self, recipe: StudyRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:
         self.recipe, self.out = recipe, out
         self.inputs = StudyInputs(recipe, out, fabric, progress)
-        self.classifiers = StudyClassifiers(self.inputs)
 
     def run(self) -> StudyResults:
         """Do all stages that are not done, and write what was found."""
         describe_run(self.out, self.recipe, str(self.inputs.fabric.device))
-        for wish in self.recipe.classifiers:
-            self.classifiers.check(wish)
-        classifiers = {wish.name: self.classifiers.get(wish) for wish in self.recipe.classifiers}
-        restained = StudyTranslation(self.inputs).run()
-        predictions = [
-            p for name, classifier in classifiers.items() for p in self.classifiers.test(name, classifier, restained)
-        ]
-        if self.recipe.again is not None:
-            predictions += [p for wish in self.recipe.classifiers for p in self.classifiers.again(wish, restained)]
-        seen = {(r.method, r.snapshot_name): r.seen for r in restained}
-        if self.recipe.agreement is not None:
-            agreement = self._agreement(self.recipe.agreement, classifiers, restained)
-            agreed = agreement.run(self.inputs.stages, self.inputs.fabric, self.inputs.progress)
-            seen |= {(p.images, None): agreement.files_seen for p in agreed if p.images != ORIGINAL}
-            predictions += agreed
-        return self._report(predictions, restained, seen)
+        self._check()
+        audit = self.inputs.audit()
+        judged = judge(self.inputs)
+        others = {seed: judge(self.inputs.with_seed(seed)).tests for seed in self.recipe.more_seeds}
+        return self._report(judged, audit, others)
 
-    def _agreement(
-        self, wish: AgreementRecipe, classifiers: Mapping[str, Classifier], restained: Sequence[Restained]
-    ) -> AgreementStudy:
-        last = restained[-1].snapshot
-        trained = [f"classifiers/{folder_name(w.name)}" for w in self.recipe.classifiers if w.train is not None]
-        return AgreementStudy(
-            recipe=wish,
-            seed=self.recipe.seed,
-            sites=(self.inputs.source.name, self.inputs.target.name),
-            classifiers=classifiers,
-            snapshots={name: list_snapshots(self.out / name)[-1].path for name in trained},
-            translator=NeuralStandardizer.from_snapshot(last.path) if last is not None and wish.translator else None,
-            target=self.inputs.cells(TARGET, "train"),
-            seen=self.inputs.cells(SOURCE, *self.inputs.seen_parts),
-            labelled=self.inputs.cells(SOURCE, "train"),
-            home=self.inputs.cells(TARGET, "test"),
-            test=self.inputs.cells(SOURCE, "test"),
-            inputs={
-                "classifiers": [w.model_dump(mode="json") for w in self.recipe.classifiers],
-                "trained": [self.inputs.stages.key(name) for name in trained],
-                "translator": self.inputs.stages.key("translator"),
-                "tested_epochs": self.recipe.tested_epochs,
-                "source": self.inputs.source.described(),
-                "order": self.inputs.source.listed(),
-                "mode": self.recipe.mode,
-                "size_px": self.recipe.size_px,
-            },
-        )
+    def _check(self) -> None:
+        for wish in self.recipe.classifiers:
+            StudyClassifiers(self.inputs).check(wish)
+        if self.recipe.again is not None:
+            StudyLabels(self.inputs, self.recipe.again).check()
 
     def _report(
-        self,
-        predictions: Sequence[Predictions],
-        restained: Sequence[Restained],
-        seen: Mapping[tuple[str, str | None], frozenset[str]],
+        self, judged: Judged, audit: Sequence[AuditFinding], others: Mapping[int, Sequence[Predictions]]
     ) -> StudyResults:
-        test, home = self.inputs.cells(SOURCE, "test"), self.inputs.cells(TARGET, "test")
-        truth = self.inputs.truth()
-        facts = study_facts(self.recipe, self.inputs.source, self.inputs.target, restained)
+        inputs, restained = self.inputs, judged.restained
+        test, home, truth = inputs.cells(SOURCE, "test"), inputs.cells(TARGET, "test"), inputs.truth()
+        facts = study_facts(self.recipe, inputs.source, inputs.target, restained)
         facts |= structure_facts(test, restained)
-        facts |= {f"seconds, {name}": seconds for name, seconds in self.inputs.stages.seconds().items()}
-        results = collect(
-            self.recipe, self.inputs.classes, predictions, test, restained, truth, facts | versions(), seen
+        facts |= {f"seconds, {name}": seconds for name, seconds in inputs.stages.seconds().items()}
+        findings = Findings(
+            recipe=self.recipe,
+            classes=inputs.classes,
+            tests=judged.tests,
+            validation=judged.validation,
+            seen=judged.seen,
+            variants=judged.variants,
+            source=inputs.source.name,
+            majority=inputs.majority(),
+            patients=inputs.patients(),
+            other_seeds=others,
         )
-        write_predictions(predictions, self.inputs.classes, self.out / "predictions.csv")
+        results = collect(findings, test, restained, truth, facts | versions(), audit)
+        write_predictions([*judged.tests, *judged.validation], inputs.classes, self.out / "predictions.csv")
         with atomic_write(self.out / "results.json") as temporary:
             temporary.write_text(results.to_json(), encoding="utf-8")
-        picture = draw_figure_4(self.inputs.classes, test, restained, home, truth)
-        write_image(self.out / "figure-4.png", picture)
+        write_leaderboard(results, self.out / "tables")
+        write_image(self.out / "figure-4.png", draw_figure_4(inputs.classes, test, restained, home, truth))
         losses = loss_curves(self.out / "translator" / "events.jsonl")
-        shown = study_pictures(self.inputs.classes, test, restained, home, truth, losses)
+        shown = study_pictures(inputs.classes, test, restained, home, truth, losses, judged.tests)
         write_study_report(results, shown, self.out / "report.html")
         return results
+
+
+def judge(inputs: StudyInputs) -> Judged:
+    """Train what is to be trained with the recipe's seed, re-stain, and ask every classifier about every image."""
+    recipe, own = inputs.recipe, StudyClassifiers(inputs)
+    classifiers = {wish.name: own.get(wish) for wish in recipe.classifiers}
+    validation = [p for name, classifier in classifiers.items() for p in own.validate(name, classifier)]
+    restained = StudyTranslation(inputs).run()
+    tests = [p for name, classifier in classifiers.items() for p in own.test(name, classifier, restained)]
+    if recipe.again is not None:
+        labels = StudyLabels(inputs, recipe.again)
+        tests += [p for wish in recipe.classifiers for p in labels.run(wish, restained)]
+    fitted = {(r.method, r.snapshot_name): r.seen for r in restained}
+    seen = {p.run: fitted[p.images, p.snapshot] for p in tests if p.images != ORIGINAL}
+    variants: dict[str, str] = {}
+    if recipe.batch_norm_anew:
+        measured = frozenset(inputs.cells(SOURCE, "train").hashes)
+        for name, classifier in classifiers.items():
+            anew = own.with_batch_norm_anew(name, classifier, restained)
+            seen |= {p.run: fitted.get((p.images, p.snapshot), frozenset()) | measured for p in anew}
+            variants[variant_name(name)] = name
+            tests += anew
+    if recipe.agreement is not None:
+        agreement = agreement_study(inputs, recipe.agreement, classifiers, restained)
+        agreed = agreement.run(inputs.stages, inputs.fabric, inputs.progress)
+        seen |= {p.run: agreement.files_seen for p in agreed if p.images != ORIGINAL}
+        tests += agreed
+    return Judged(restained, tests, validation, seen, variants)
+
+
+def agreement_study(
+    inputs: StudyInputs,
+    wish: AgreementRecipe,
+    classifiers: Mapping[str, Classifier],
+    restained: Sequence[Restained],
+) -> AgreementStudy:
+    """Return the part of a study in which its classifiers and re-stainings agree on one answer."""
+    last = restained[-1].snapshot
+    trained = [f"classifiers/{folder_name(w.name)}" for w in inputs.recipe.classifiers if w.train is not None]
+    return AgreementStudy(
+        recipe=wish,
+        seed=inputs.recipe.seed,
+        sites=(inputs.source.name, inputs.target.name),
+        classifiers=classifiers,
+        snapshots={name: list_snapshots(inputs.out / name)[-1].path for name in trained},
+        translator=NeuralStandardizer.from_snapshot(last.path) if last is not None and wish.translator else None,
+        target=inputs.cells(TARGET, "train"),
+        seen=inputs.cells(SOURCE, *inputs.seen_parts),
+        labelled=inputs.cells(SOURCE, "train"),
+        home=inputs.cells(TARGET, "test"),
+        test=inputs.cells(SOURCE, "test"),
+        inputs={
+            "classifiers": [w.model_dump(mode="json") for w in inputs.recipe.classifiers],
+            "trained": [inputs.stages.key(name) for name in trained],
+            "translator": inputs.stages.key("translator"),
+            "tested_epochs": inputs.recipe.tested_epochs,
+            "source": inputs.source.described(),
+            "order": inputs.source.listed(),
+            "mode": inputs.recipe.mode,
+            "size_px": inputs.recipe.size_px,
+        },
+    )

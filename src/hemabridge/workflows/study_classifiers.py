@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from hemabridge.classifiers.batch_norm import measured_anew
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import load_external
@@ -10,12 +11,11 @@ from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.network import load_start, new_network
 from hemabridge.classifiers.protocol import Classifier, align_classes
 from hemabridge.data.cells import CellSet
-from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
+from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.progress import prefixed
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.training.tensorfile import read_header
 from hemabridge.workflows.recipe import ClassifierRecipe
 from hemabridge.workflows.restained import Restained
 from hemabridge.workflows.stages import folder_name
@@ -33,7 +33,9 @@ class StudyClassifiers:
         if wish.train is None:
             self.get(wish)
         else:
-            network = new_network(wish.train.architecture, wish.train.size_px, len(self.inputs.classes))
+            network = new_network(
+                wish.train.architecture, wish.train.size_px, len(self.inputs.classes), wish.train.norm
+            )
             if wish.train.weights is not None:
                 load_start(network, wish.train.architecture, wish.train.weights)
 
@@ -44,7 +46,7 @@ class StudyClassifiers:
         assert wish.train is not None  # the recipe's own check
         config = wish.train
         inputs = {
-            "config": config.model_dump(mode="json"),
+            "config": config.described(),
             "cells": self.inputs.target.described(),
             "classes": self.inputs.classes,
             "size_px": self.recipe.size_px,
@@ -72,78 +74,66 @@ class StudyClassifiers:
     def test(self, name: str, classifier: Classifier, restained: Sequence[Restained]) -> list[Predictions]:
         """Return what a classifier says of the target's test part, and of the source's, original and re-stained."""
         source, target = self.inputs.source.name, self.inputs.target.name
-        home = self._predict(name, classifier, self.inputs.cells(TARGET, "test"), site=target)
-        tests = [self._predict(name, classifier, self.inputs.cells(SOURCE, "test"), site=source)]
+        home = predict(name, classifier, self.inputs.cells(TARGET, "test"), site=target)
+        tests = [predict(name, classifier, self.inputs.cells(SOURCE, "test"), site=source)]
         tests += [
-            self._predict(name, classifier, r.test, site=source, images=r.method, snapshot=r.snapshot_name)
-            for r in restained
+            predict(name, classifier, r.test, site=source, images=r.method, snapshot=r.snapshot_name) for r in restained
         ]
         self.inputs.progress(f"testing {name}", 1, 1)
         return [home, *tests]
 
-    def again(self, wish: ClassifierRecipe, restained: Sequence[Restained]) -> list[Predictions]:
-        """Fine-tune again on the source's training part, original and as each snapshot re-stains it, and test."""
-        if wish.train is None:
-            return []  # a classifier that came as a file is used as it came
+    def validate(self, name: str, classifier: Classifier) -> list[Predictions]:
+        """Return what a classifier says of the target's validation part; nothing without one."""
+        if not self.inputs.has_validation():
+            return []
+        cells = self.inputs.cells(TARGET, "validation")
+        return [predict(name, classifier, cells, site=self.inputs.target.name, part="validation")]
+
+    def with_batch_norm_anew(
+        self, name: str, classifier: Classifier, restained: Sequence[Restained]
+    ) -> list[Predictions]:
+        """Return what a classifier says after its batch norm was measured on the source's unlabelled training cells.
+
+        On original and on re-stained cells, each time measured on such cells. Nothing for one without batch norm.
+        """
         train, test = (self.inputs.cells(SOURCE, part) for part in ("train", "test"))
-        tests = [self._again_on(wish, ORIGINAL, None, train, test)]
-        translated = [r for r in restained if r.snapshot is not None]
-        return tests + [self._again_on(wish, r.method, r.name, r.train, r.test) for r in translated]
+        sets = [(ORIGINAL, None, train, test), *((r.method, r.snapshot_name, r.train, r.test) for r in restained)]
+        found = []
+        for images, snapshot, own, scored in sets:
+            anew = measured_anew(classifier, own.images)
+            if anew is not None:
+                called = variant_name(name)
+                found.append(
+                    predict(called, anew, scored, site=self.inputs.source.name, images=images, snapshot=snapshot)
+                )
+        return found
 
-    def _again_on(
-        self, wish: ClassifierRecipe, images: str, snapshot: str | None, train: CellSet, test: CellSet
-    ) -> Predictions:
-        again, first = self.recipe.again, f"classifiers/{folder_name(wish.name)}"
-        assert again is not None  # the caller's check
-        assert wish.train is not None
-        start = list_snapshots(self.inputs.out / first)[-1].path
-        rate = again.rate_share * read_header(start)["learning_rate"]
-        config = wish.train.model_copy(update={"epochs": again.epochs, "learning_rate": rate, "frozen_epochs": 0})
 
-        def work(folder: Path) -> None:
-            progress = prefixed(self.inputs.progress, f"{wish.name} again on {snapshot or images}")
-            fine_tune(config, train, folder, self.inputs.fabric, seed=self.recipe.seed, progress=progress, start=start)
-            classifier = SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
-            found = self._predict(
-                wish.name,
-                classifier,
-                test,
-                self.inputs.source.name,
-                images=images,
-                snapshot=snapshot,
-                labels_used=len(train),
-            )
-            write_predictions([found], self.inputs.classes, folder / "predictions.csv")
+def variant_name(classifier: str) -> str:
+    """Return what a classifier is called once its batch norm was measured anew."""
+    return f"{classifier}, batch norm anew"
 
-        inputs = {
-            "again": again.model_dump(),
-            "source": self.inputs.source.described(),
-            "classifier": self.stages.key(first),
-            "order": self.inputs.source.listed(),
-            "translator": None if snapshot is None else self.stages.key(f"restained/{snapshot}"),
-        }
-        folder = self.stages.run(f"again/{folder_name(wish.name)}/{snapshot or images}", inputs, work, drop_checkpoints)
-        return read_predictions(folder / "predictions.csv")[0][0]
 
-    def _predict(
-        self,
-        name: str,
-        classifier: Classifier,
-        cells: CellSet,
-        site: str,
-        *,
-        images: str = "original",
-        snapshot: str | None = None,
-        labels_used: int = 0,
-    ) -> Predictions:
-        return Predictions(
-            site=site,
-            part="test",
-            classifier=name,
-            images=images,
-            snapshot=snapshot,
-            labels_used=labels_used,
-            ids=cells.ids,
-            truth=cells.labels,
-            probabilities=classifier.probabilities(cells.images),
-        )
+def predict(
+    name: str,
+    classifier: Classifier,
+    cells: CellSet,
+    *,
+    site: str,
+    part: str = "test",
+    images: str = ORIGINAL,
+    snapshot: str | None = None,
+    labels_used: int = 0,
+) -> Predictions:
+    """Ask a classifier about cells; `images` and `snapshot` say what was done to them."""
+    return Predictions(
+        site=site,
+        part=part,
+        classifier=name,
+        images=images,
+        snapshot=snapshot,
+        labels_used=labels_used,
+        ids=cells.ids,
+        truth=cells.labels,
+        probabilities=classifier.probabilities(cells.images),
+    )
