@@ -50,6 +50,4 @@ def runs(make_run: MakeRun) -> list[Predictions]:
         found.append(make_run(predicted(skill), classifier=name))
         for snapshot, gain in (("epoch-0015", 0.2), ("epoch-0020", 0.3)):
             found.append(make_run(predicted(skill + gain), classifier=name, images="cyclegan", snapshot=snapshot))
-    for labels in (8, 32):
-        found.append(make_run(predicted(0.5 + labels / 100), labels_used=labels))
-    return found
+    return [*found, *(make_run(predicted(0.5 + labels / 100), labels_used=labels) for labels in (8, 32))]

@@ -18,8 +18,8 @@ def right(count: int) -> list[int]:
 @pytest.mark.parametrize(
     ("accuracies", "wanted", "expected"),
     [
-        ((0.4, 0.6, 0.8), 0.5, 4.0),  # half of the way from 0 to 8
-        ((0.4, 0.6, 0.8), 0.7, 20.0),  # half of the way from 8 to 32
+        ((0.4, 0.6, 0.8), 0.5, pytest.approx(4)),  # half of the way from 0 to 8
+        ((0.4, 0.6, 0.8), 0.7, pytest.approx(20)),  # half of the way from 8 to 32
         ((0.4, 0.6, 0.8), 0.6, 8.0),
         ((0.4, 0.6, 0.8), 0.3, 0.0),  # no label is needed
         ((0.4, 0.6, 0.8), 0.81, None),  # more than were tried
@@ -31,8 +31,13 @@ def test_labels_are_read_off_the_broken_line(
     accuracies: tuple[float, ...], wanted: float, expected: float | None
 ) -> None:
     assert labels_to_reach((0, 8, 32), accuracies, wanted) == expected
-    if expected is not None and list(accuracies) == sorted(accuracies) and wanted >= accuracies[0]:
-        assert np.interp(expected, (0, 8, 32), accuracies) == pytest.approx(wanted)
+
+
+def test_the_broken_line_is_that_of_numpy() -> None:
+    for wanted in np.linspace(0.4, 0.8, 9):
+        found = labels_to_reach((0, 8, 32), (0.4, 0.6, 0.8), float(wanted))
+        assert found is not None
+        assert np.interp(found, (0, 8, 32), (0.4, 0.6, 0.8)) == pytest.approx(wanted)
 
 
 def study(make_run: MakeRun, counts: dict[int, int], restained: int) -> list[Predictions]:
@@ -45,7 +50,7 @@ def test_a_restaining_is_worth_the_labels_that_reach_its_accuracy(make_run: Make
     (found,) = labels_worth(runs, draw_scores(runs, None, 0))
     assert (found.classifier, found.images, found.snapshot) == ("net", "cyclegan", "epoch-0020")
     assert found.curve == ((0, 0.4), (8, 0.6), (32, 0.8))
-    assert (found.accuracy, found.labels) == (0.7, 20.0)
+    assert (found.accuracy, found.labels) == (0.7, pytest.approx(20))
     low, high = found.interval
     assert low is not None
     assert high is not None
