@@ -66,12 +66,16 @@ def new_network(
 def _body(architecture: str, norm: Literal["batch", "group"]) -> nn.Module:
     if norm == "batch":
         return timm.create_model(architecture, pretrained=False, num_classes=0)
+    refused = ModelError(f"expected a model whose batch norm can be exchanged, such as resnet18, got {architecture}")
+    with torch.device("meta"):  # only looked at, so without memory or random numbers
+        if not has_batch_norm(timm.create_model(architecture, pretrained=False, num_classes=0)):
+            raise refused
     try:
         body = timm.create_model(architecture, pretrained=False, num_classes=0, norm_layer=GroupNorm)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"expected a model whose norm can be chosen, such as resnet18, got {architecture}") from error
+        raise refused from error
     if has_batch_norm(body):
-        raise ModelError(f"expected a model that takes group norm everywhere, such as resnet18, got {architecture}")
+        raise refused
     return body
 
 
