@@ -1,17 +1,22 @@
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from hemabridge.errors import InputError
 from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done
 from hemabridge.evaluation.draws import draw_scores
-from hemabridge.evaluation.leaderboard import LeaderboardSettings, make_leaderboard
+from hemabridge.evaluation.labels import labels_worth
+from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
 from hemabridge.evaluation.predictions import Predictions
-from hemabridge.evaluation.results import StudyResults
+from hemabridge.evaluation.results import AuditFinding, StudyResults
 from hemabridge.evaluation.rows import make_row
 from hemabridge.evaluation.standings import SeedSpread
 from hemabridge.evaluation.tables import escaped, leaderboard_csv, leaderboard_latex, ranked, write_leaderboard
@@ -31,6 +36,36 @@ def results(runs: list[Predictions], make_run: Callable[..., Predictions]) -> St
     board = (replace(board[0], spread=SeedSpread((0, 1), 0.5, 0.25, 0.4, 0.125)), *board[1:])
     rows = tuple(make_row(run, CLASSES, mode="strict", seed=7) for run in runs)
     return StudyResults("s", CLASSES, rows, leaderboard=board)
+
+
+def test_the_whole_keeps_the_published_schema_and_reads_back(results: StudyResults, runs: list[Predictions]) -> None:
+    draws = draw_scores(runs, None, 0)
+    whole = replace(
+        results,
+        contrasts=contrast_snapshots(runs, draws),
+        labels_worth=labels_worth(runs, draws),
+        audit=(AuditFinding("warning", "Look at it."),),
+    )
+    assert whole.contrasts
+    assert whole.labels_worth
+    schema = json.loads((files("hemabridge.evaluation") / "results.schema.json").read_text(encoding="utf-8"))
+    assert [error.message for error in Draft202012Validator(schema).iter_errors(json.loads(whole.to_json()))] == []
+    assert StudyResults.from_json(whole.to_json()) == whole
+
+
+@pytest.mark.parametrize("part", ["leaderboard", "contrasts", "labels_worth", "audit"])
+def test_results_of_before_lack_what_is_newer_and_still_read(part: str, results: StudyResults) -> None:
+    data = json.loads(results.to_json())
+    del data[part]
+    assert getattr(StudyResults.from_json(json.dumps(data)), part) == ()
+
+
+def test_a_broken_line_of_the_leaderboard_is_refused(results: StudyResults) -> None:
+    for change in ({"risk": "0.5"}, {"unit": "slide"}, {"extra": 1}, {"balanced_interval": [0.1]}, {"against": {}}):
+        data = json.loads(results.to_json())
+        data["leaderboard"][1].update(change)
+        with pytest.raises(InputError, match="expected the results"):
+            StudyResults.from_json(json.dumps(data))
 
 
 def test_few_labels_and_high_balanced_accuracy_come_first(results: StudyResults) -> None:

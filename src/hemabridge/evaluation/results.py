@@ -32,8 +32,8 @@ class Row:
         balanced_accuracy: mean of the recalls of the classes that occur, 0..1.
         recall: per class, 0..1; None for a class without cells.
         interval: 95% Wilson score interval of the accuracy.
-        mode: `strict` (the translator never saw the scored images), `transductive` (it saw them, unlabelled) or `none`
-            (no translator was involved); worked out from file hashes.
+        mode: `strict` (nothing that was fitted on the source without labels saw the scored images), `transductive` (it
+            saw them, unlabelled) or `none` (nothing was fitted so); worked out from file hashes.
         seed: the study's seed.
     """
 
@@ -59,7 +59,7 @@ class PairedTest:
     """Exact McNemar test of a row against the same classifier on the original images of the same cells.
 
     `rescued` cells were wrong on the original and right re-stained; `broken` the other way round. `p_holm` is
-    corrected over all paired tests of the study (Holm 1979).
+    corrected over all tests of the study against originals, paired or on the leaderboard (Holm 1979).
     """
 
     __pydantic_config__ = STRICT
