@@ -15,12 +15,11 @@ from typing import Any
 
 import jsonschema
 import numpy as np
-import polars as pl
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 from statsmodels.stats.proportion import proportion_confint
 
-from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
+from hemabridge.data.manifest import read_manifest, write_manifest
 from hemabridge.errors import HemabridgeError, ManifestError, ModelError, RecipeError, RunError, SplitError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import read_image
@@ -509,109 +508,3 @@ def test_a_snapshot_one_image_later_is_not_that_of_the_epoch() -> None:
     assert [s.images for s in snapshots_of(snapshots, [1], batch_size=1)] == [7]
     with pytest.raises(RecipeError, match=r"got \[2\]"):
         snapshots_of(snapshots, [2], batch_size=1)
-
-
-# The leaderboard.
-
-
-def test_the_leaderboard_has_a_line_for_every_row_of_the_source(
-    finished: tuple[Path, StudyResults, list[Call]],
-) -> None:
-    out, results, _ = finished
-    rows = [r for r in results.rows if r.site == "yellow-field"]
-    assert [(s.classifier, s.images, s.snapshot, s.labels_used) for s in results.leaderboard] == [
-        (r.classifier, r.images, r.snapshot, r.labels_used) for r in rows
-    ]
-    assert {s.unit for s in results.leaderboard} == {"cell"}
-    assert [s.against is None for s in results.leaderboard] == [
-        (r.images, r.labels_used) == ("original", 0) for r in rows
-    ]
-    with (out / "tables" / "leaderboard.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == len(rows)
-    assert (out / "tables" / "leaderboard.tex").read_text().count("Small net") == 7
-    assert [(c.classifier, c.first, c.second) for c in results.contrasts] == [
-        (name, "epoch-0001", "epoch-0002") for name in ("Small net", "Given (external)", "Small net")
-    ]
-
-
-def test_the_images_of_both_sites_are_audited_once(finished: tuple[Path, StudyResults, list[Call]]) -> None:
-    out, results, _ = finished
-    written = json.loads((out / "audit" / "audit.json").read_text())
-    assert written["n_images"] == 48
-    assert [(found.severity, found.text) for found in results.audit] == [
-        (found["severity"], found["text"]) for found in written["findings"]
-    ]
-    assert results.audit
-
-
-WIDE = (
-    "classes=['neutrophil', 'lymphocyte']",
-    "tested_epochs=[2]",
-    "normalizers=[]",
-    "target_parts={train = 0.5, validation = 0.25, test = 0.25}",
-    "again.k_labels=[2, 4]",
-    "again.frozen_batch_norm=true",
-    "batch_norm_anew=true",
-    "more_seeds=[5]",
-    "audit=false",
-)
-"""Everything that a study can add to its leaderboard, on as little training as possible."""
-
-
-@pytest.mark.slow
-def test_fewer_labels_batch_norm_anew_and_more_seeds_join_the_leaderboard(small_study: Path, tmp_path: Path) -> None:
-    results, calls = run(small_study, tmp_path / "out", *WIDE)
-    board = {(s.classifier, s.images, s.labels_used): s for s in results.leaderboard}
-    variants = ("Small net, batch norm anew", "Given (external), batch norm anew")
-    assert set(board) == {
-        *((name, images, 0) for name in ("Small net", "Given (external)", *variants) for images in ("original", CYCLE)),
-        *(("Small net", images, k) for images in ("original", CYCLE) for k in (2, 4, 12)),
-    }
-    assert [board[name, "original", 0].variant_of for name in variants] == ["Small net", "Given (external)"]
-    modes = {(r.classifier, r.images, r.labels_used): r.mode for r in results.rows if r.site == "yellow-field"}
-    assert modes[variants[0], "original", 0] == "strict"  # it was measured on unlabelled cells that are not scored
-    assert modes["Small net", "original", 0] == "none"
-    # A seed trains everything anew, on the same cells.
-    assert trained(calls) >= {"Small net", "translator", "Small net again on original with 2 labels"}
-    spread = board["Small net", CYCLE, 4].spread
-    assert spread is not None
-    assert spread.seeds == (0, 5)
-    assert (tmp_path / "out" / "seeds" / "5" / "translator" / DONE).is_file()
-    assert not (tmp_path / "out" / "seeds" / "5" / "split").exists()
-    # What labels are worth, and a temperature from the validation part.
-    assert [(w.classifier, w.snapshot, [k for k, _ in w.curve]) for w in results.labels_worth] == [
-        ("Small net", "epoch-0002", [0, 2, 4, 12])
-    ]
-    assert board["Small net", "original", 0].calibration.temperature is not None
-    assert board["Small net", "original", 2].calibration.temperature is None
-    parts = {line.split(",")[1] for line in (tmp_path / "out" / "predictions.csv").read_text().splitlines()[1:]}
-    assert parts == {"test", "validation"}
-    _, again = run(small_study, tmp_path / "out", *WIDE)
-    assert trained(again) == set()
-
-
-CYCLE = "cyclegan"
-
-
-def test_labels_that_cannot_be_drawn_are_refused_before_any_training(small_study: Path, tmp_path: Path) -> None:
-    calls: list[Call] = []
-    with pytest.raises(RecipeError, match=r"k_labels of 2 .* to 12 .*, got \[13\]"):
-        study(
-            recipe_of(small_study, "again.k_labels=[4, 13]"),
-            tmp_path / "out",
-            fabric=start_fabric("cpu"),
-            progress=lambda *call: calls.append(call),
-        )
-    assert trained(calls) == set()
-
-
-def test_patients_are_drawn_whole_where_all_are_known(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
-    copies = Path(shutil.copytree(hospitals / "yellow-field", tmp_path / "patients"))
-    manifest = read_manifest(copies / "manifest.csv")
-    patients = [f"p{place % 6}" for place in range(len(manifest))]
-    write_manifest(
-        Manifest(manifest.table.with_columns(pl.Series("patient", patients)), manifest.root), copies / "manifest.csv"
-    )
-    recipe = with_manifests(recipe_of(small_study, *LEAN, "audit=false"), source=copies / "manifest.csv")
-    results = study(recipe, tmp_path / "out", fabric=start_fabric("cpu"))
-    assert {(s.unit, s.units) for s in results.leaderboard} == {("patient", 3)}

@@ -63,12 +63,8 @@ def collect(
     compared = compare(list(dict.fromkeys([*with_originals, *with_nothing_done])))
     found = {(c.run.run, c.other.run): c for c in compared}
     draws = draw_scores(own, findings.patients, seed)
-    settings = LeaderboardSettings(
-        classes=classes,
-        variants=findings.variants,
-        temperatures={p.classifier: fit_temperature(p.probabilities, p.truth) for p in findings.validation},
-        majority=findings.majority,
-    )
+    temperatures = {p.classifier: fit_temperature(p.probabilities, p.truth) for p in findings.validation}
+    settings = LeaderboardSettings(classes, findings.variants, temperatures, findings.majority)
     against = [found[run.run, other.run] for run, other in with_nothing_done]
     board = make_leaderboard(own, against, draws, settings)
     spreads = spread_over_seeds({seed: own, **findings.other_seeds}, classes)
