@@ -111,6 +111,16 @@ def test_the_leaderboard_shows_each_label_free_line_once_best_first(html: str, f
     )
 
 
+def test_the_best_without_restaining_is_said_beside_the_best_with(full: StudyResults) -> None:
+    free = [r for r in full.rows if r.site == "Can Ruti" and r.labels_used == 0]
+    plain = max((r for r in free if r.images == "original"), key=lambda r: r.balanced_accuracy)
+    restained = max((r for r in free if r.images != "original"), key=lambda r: r.balanced_accuracy)
+    said = findings.best_sentence(lay_out(full))
+    assert said is not None
+    assert f"as they came: {100 * plain.balanced_accuracy:.1f}% ({plain.classifier})" in said
+    assert f"re-stained ones: {100 * restained.balanced_accuracy:.1f}% ({restained.classifier}, " in said
+
+
 def test_variants_stand_on_the_leaderboard_only(full: StudyResults) -> None:
     layout = lay_out(full)
     assert "ResNet18, batch norm anew" not in layout.classifiers
@@ -158,7 +168,10 @@ def test_what_labels_are_worth_is_said_for_the_last_snapshot(full: StudyResults)
     assert all(" cyclegan 0020 without a label names " in sentence for sentence in sentences)
     worth = replace(full.labels_worth[2], labels=None, interval=(40.2, None))
     (said,) = findings.worth_sentences(lay_out(replace(full, labels_worth=(worth,))))
-    assert said.endswith("on more than 92 labelled originals (95% interval 40 to more than 92).")
+    assert said.endswith("on more than 92 labelled originals (95% interval: 40 to more than 92).")
+    worth = replace(worth, labels=0.0, interval=(0.0, 0.2))
+    (said,) = findings.worth_sentences(lay_out(replace(full, labels_worth=(worth,))))
+    assert said.endswith("on fewer than 1 labelled originals (95% interval: fewer than 1).")
 
 
 def test_flips_are_said_with_a_test() -> None:

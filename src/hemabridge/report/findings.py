@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from hemabridge.evaluation.results import Row
 from hemabridge.evaluation.standings import Flips, LabelsWorth, SnapshotContrast, Standing
 from hemabridge.evaluation.tables import ranked
-from hemabridge.report.layout import Column, Layout, column_name
-from hemabridge.report.story import LEVEL
+from hemabridge.report.layout import ORIGINAL, Column, Layout, column_name
+from hemabridge.report.story import LEVEL, percent
 
 FIRST_LINES = 15
 """Lines of a leaderboard that are shown at once; the others are folded."""
@@ -26,6 +26,20 @@ def board(layout: Layout, *, labels: bool) -> list[Line]:
     """Return the lines without labels, or those with, best balanced accuracy first."""
     found = [(row, s) for row, s in ranked(layout.results) if (row.labels_used > 0) == labels]
     return [Line(place, row, standing) for place, (row, standing) in enumerate(found, start=1)]
+
+
+def best_sentence(layout: Layout) -> str | None:
+    """Return the best label-free line on plain originals beside the best on re-stained images, if there are both."""
+    lines = board(layout, labels=False)
+    plain = next((line for line in lines if line.row.images == ORIGINAL), None)
+    restained = next((line for line in lines if line.row.images != ORIGINAL), None)
+    if plain is None or restained is None:
+        return None
+    return (
+        f"Best balanced accuracy on images as they came: {percent(plain.row.balanced_accuracy)} "
+        f"({plain.row.classifier}); on re-stained ones: {percent(restained.row.balanced_accuracy)} "
+        f"({restained.row.classifier}, {column_name((restained.row.images, restained.row.snapshot))})."
+    )
 
 
 def points(value: float) -> str:
@@ -115,10 +129,18 @@ def _contrast_sentence(contrasts: Sequence[SnapshotContrast]) -> str:
 
 def _worth_sentence(worth: LabelsWorth) -> str:
     most = worth.curve[-1][0]
-    low, high = (f"more than {most}" if end is None else f"{end:.0f}" for end in worth.interval)
-    labels = f"more than {most}" if worth.labels is None else f"about {worth.labels:.0f}"
+    low, high = (_count(end, most) for end in worth.interval)
+    labels = _count(worth.labels, most)
+    labels = f"about {labels}" if labels.isdigit() else labels
+    interval = low if low == high else f"{low} to {high}"
     return (
         f"{worth.classifier}: {column_name((worth.images, worth.snapshot))} without a label names "
         f"{100 * worth.accuracy:.1f}% correctly, as much as fine-tuning on {labels} labelled originals "
-        f"(95% interval {low} to {high})."
+        f"(95% interval: {interval})."
     )
+
+
+def _count(labels: float | None, most: int) -> str:
+    if labels is None:
+        return f"more than {most}"
+    return "fewer than 1" if labels < 0.5 else f"{labels:.0f}"
