@@ -42,3 +42,11 @@ def test_weights_are_sought_beside_the_recipe(tmp_path: Path) -> None:
 def test_unknown_keys_are_refused() -> None:
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         ClassifierConfig.model_validate({"epoch": 3})
+
+
+def test_a_training_is_described_as_before_while_newer_settings_change_nothing() -> None:
+    plain = ClassifierConfig()
+    assert set(plain.model_dump()) - set(plain.described()) == {"norm", "frozen_batch_norm"}
+    changed = ClassifierConfig(norm="group", frozen_batch_norm=True)
+    assert changed.described() == changed.model_dump(mode="json")
+    assert ClassifierConfig.model_validate(plain.described()) == plain

@@ -156,3 +156,18 @@ def test_preprocessing_is_timms_unless_it_is_stated() -> None:
     assert preprocessing_of(config).size_px == 48
     stated = preprocessing_of(config.model_copy(update={"mean": (0.1, 0.2, 0.3)}))
     assert (stated.mean, stated.std) == ((0.1, 0.2, 0.3), (0.5, 0.5, 0.5))
+
+
+def test_group_norm_takes_the_place_of_every_batch_norm() -> None:
+    plain, grouped = new_network("resnet18", 32, 2), new_network("resnet18", 32, 2, "group")
+    counts = [sum(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules()) for net in (plain, grouped)]
+    groups = [m for m in grouped.modules() if isinstance(m, torch.nn.GroupNorm)]
+    assert counts == [20, 0]
+    assert len(groups) == 20
+    assert {m.num_groups for m in groups} == {32}
+
+
+@pytest.mark.parametrize("architecture", [ARCHITECTURE, "test_vit"])
+def test_a_model_whose_norm_cannot_be_chosen_is_refused(architecture: str) -> None:
+    with pytest.raises(ModelError, match=f"such as resnet18, got {architecture}"):
+        new_network(architecture, 160 if architecture == "test_vit" else SIZE_PX, 2, "group")

@@ -50,3 +50,17 @@ def test_losses_are_the_ones_of_the_config() -> None:
         expected = cross_entropy(logits, labels) if config.loss == "cross_entropy" else focal_loss(logits, labels, 1.5)
         assert list(terms) == [config.loss]
         torch.testing.assert_close(terms[config.loss], expected)
+
+
+def test_frozen_batch_norm_keeps_its_statistics_while_all_weights_learn(cpu: Fabric) -> None:
+    torch.manual_seed(0)
+    config = ClassifierConfig(frozen_batch_norm=True)
+    objective = ClassifierObjective(new_network(ARCHITECTURE, SIZE_PX, 2), config)
+    schedules = {name: OneCycle(1e-3, 80) for name in ("body", "head")}
+    engine = Engine(cpu, objective, OptimizerConfig(weight_decay=0.01), schedules)
+    before = copy.deepcopy(objective.nets["body"].state_dict())
+    for images in (0, 8):
+        engine.step(a_batch(), images)
+    moved = [k for k, tensor in objective.nets["body"].state_dict().items() if not torch.equal(tensor, before[k])]
+    assert "conv_stem.weight" in moved
+    assert not [key for key in moved if "running" in key or "num_batches" in key]

@@ -1,10 +1,19 @@
+from math import sqrt
+
 import numpy as np
 import pytest
+from scipy.stats import binom, norm
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import power_proportions_2indep, proportion_confint
 
-from hemabridge.metrics.statistics import holm, mcnemar_exact, smallest_detectable_difference, wilson_interval
+from hemabridge.metrics.statistics import (
+    holm,
+    mcnemar_exact,
+    smallest_detectable_difference,
+    smallest_paired_difference,
+    wilson_interval,
+)
 
 # The paper's Table 4 as counts of 92 cells, with intervals computed apart from this program.
 PAPER_TABLE_4 = [
@@ -96,3 +105,37 @@ def test_smallest_detectable_difference_is_none_where_nothing_can_be_shown() -> 
     assert smallest_detectable_difference(1) is None
     with pytest.raises(ValueError, match="got 0"):
         smallest_detectable_difference(0)
+
+
+def power_of_mcnemar(n: int, disagreement: float, difference: float) -> float:
+    """The power of McNemar's test (normal, two-sided, 5%) by adding up all that can happen."""
+    first, second = (disagreement + difference) / 2, (disagreement - difference) / 2
+    power = 0.0
+    for changed in range(1, n + 1):
+        better = np.arange(changed + 1)
+        shown = np.abs(2 * better - changed) / np.sqrt(changed) >= norm.ppf(0.975)
+        power += binom.pmf(changed, n, disagreement) * binom.pmf(better, changed, first / (first + second))[shown].sum()
+    return float(power)
+
+
+@pytest.mark.parametrize(("n", "disagreement"), [(92, 0.3), (92, 0.6), (200, 0.2), (300, 0.5)])
+def test_the_smallest_paired_difference_is_seen_four_times_in_five(n: int, disagreement: float) -> None:
+    difference = smallest_paired_difference(n, disagreement)
+    assert difference is not None
+    assert power_of_mcnemar(n, disagreement, difference) == pytest.approx(0.8, abs=0.03)
+
+
+def test_connors_sample_size_is_inverted() -> None:
+    """Connor's formula (1987) gives n from the difference; worked with the usual 1.96 and 0.8416."""
+    # 1.95996 * 0.54772 + 0.84162 * 0.52678 = 1.51687; its square over 0.0225
+    n = (1.959964 * sqrt(0.3) + 0.841621 * sqrt(0.3 - 0.15**2)) ** 2 / 0.15**2
+    assert n == pytest.approx(102.26, abs=0.01)
+    assert smallest_paired_difference(102, 0.3) == pytest.approx(0.15, abs=1e-3)
+
+
+def test_too_little_disagreement_shows_nothing() -> None:
+    assert smallest_paired_difference(92, 0.0) is None
+    assert smallest_paired_difference(92, 2 / 92) is None
+    assert smallest_paired_difference(92, 1.0) is not None
+    with pytest.raises(ValueError, match="share of disagreement"):
+        smallest_paired_difference(0, 0.5)

@@ -1,16 +1,22 @@
 """A made-up study in the shape of the paper's, for tests of the report."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
+from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done
+from hemabridge.evaluation.draws import draw_scores
+from hemabridge.evaluation.labels import labels_worth
+from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
 from hemabridge.evaluation.predictions import Predictions
-from hemabridge.evaluation.results import Closeness, StudyResults
+from hemabridge.evaluation.results import AuditFinding, Closeness, StudyResults
 from hemabridge.evaluation.rows import make_confusion, make_row, paired_tests, work_out_mode
-from hemabridge.report.pictures import CellStrip, LossCurve, StudyPictures
+from hemabridge.evaluation.standings import SeedSpread
+from hemabridge.report.pictures import CellStrip, ChangedCell, LossCurve, StudyPictures
 
 CLASSES = ("neutrophil", "lymphocyte", "reactive_lymphocyte", "blast")
 CLASSIFIERS = ("ResNet18", "ResNet18 focal", "ResNet34", "ResNet34 focal", "MobileNetV2")
@@ -59,11 +65,15 @@ def make_study() -> MakeStudy:
         seen: Sequence[str] = ("z",),
         labels: bool = True,
         truth: bool = True,
+        board: bool = False,
     ) -> StudyResults:
+        """`board` adds what newer studies have: leaderboard, contrasts, fewer labels, audit."""
         predictions = [p for p in predict_all(source, target, classes, classifiers) if labels or p.labels_used == 0]
+        if board:
+            predictions += predict_more(source, classes, classifiers)
         modes = [work_out_mode(["a", "b"], None if p.snapshot is None else seen) for p in predictions]
         closeness = tuple(Closeness("cyclegan", name, 92, 24.0 + i, 6.5 - i) for i, name in enumerate(SNAPSHOTS))
-        return StudyResults(
+        results = StudyResults(
             name="paper-like",
             classes=tuple(classes),
             rows=tuple(make_row(p, classes, mode=m, seed=3) for p, m in zip(predictions, modes, strict=True)),
@@ -72,8 +82,42 @@ def make_study() -> MakeStudy:
             closeness=(Closeness("original", None, 92, 16.2, 14.8), *closeness) if truth else (),
             facts=facts(source, target),
         )
+        return with_board(results, predictions, source) if board else results
 
     return make
+
+
+def predict_more(source: str, classes: Sequence[str], classifiers: Sequence[str]) -> list[Predictions]:
+    """Fewer labels, on originals and on the last snapshot, and the first classifier with batch norm measured anew."""
+    rng = np.random.default_rng(5)
+    found = []
+    for name in classifiers:
+        for labels in (8, 32):
+            for snapshot in (None, SNAPSHOTS[-1]):
+                names = {"images": "cyclegan" if snapshot else "original", "snapshot": snapshot}
+                skill = 0.5 + labels / 100
+                found.append(predict(rng, skill, classes, site=source, classifier=name, labels_used=labels, **names))
+    return [*found, predict(rng, 0.5, classes, site=source, classifier=f"{classifiers[0]}, batch norm anew")]
+
+
+def with_board(results: StudyResults, predictions: Sequence[Predictions], source: str) -> StudyResults:
+    own = [p for p in predictions if p.site == source]
+    names = {p.classifier for p in own}
+    variants = {name: name.removesuffix(", batch norm anew") for name in names if name.endswith("batch norm anew")}
+    draws = draw_scores(own, None, 0)
+    settings = LeaderboardSettings(results.classes, variants, {results.rows[0].classifier: 1.4}, results.classes[0])
+    standings = make_leaderboard(own, compare(pairs_with_nothing_done(own, variants)), draws, settings)
+    spread = SeedSpread((3, 4), standings[0].calibration.ece, 0.02, 0.5, 0.03)
+    return replace(
+        results,
+        leaderboard=(replace(standings[0], spread=spread), *standings[1:]),
+        contrasts=contrast_snapshots(own, draws),
+        labels_worth=labels_worth(own, draws),
+        audit=(
+            AuditFinding("warning", f"{source} and the other site differ in colour: nucleus by 14 units."),
+            AuditFinding("note", "No patients are stated."),
+        ),
+    )
 
 
 def facts(source: str, target: str) -> dict[str, Any]:
@@ -93,7 +137,9 @@ def facts(source: str, target: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def make_pictures() -> MakePictures:
-    def make(classes: Sequence[str] = CLASSES, *, per_class: int = 2, size_px: int = 48) -> StudyPictures:
+    def make(
+        classes: Sequence[str] = CLASSES, *, per_class: int = 2, size_px: int = 48, changed: bool = False
+    ) -> StudyPictures:
         def render(hospital: str) -> np.ndarray:
             return simulate_cells(CLASSES, per_class, HOSPITALS[hospital], 4, size_px)[0]
 
@@ -112,6 +158,11 @@ def make_pictures() -> MakePictures:
             LossCurve(name, seen, tuple(scale * (0.3 + np.exp(-i / 12000)) for i in seen))
             for name, scale in (("cycle, source", 3.0), ("cycle, target", 2.5), ("adversarial", 0.6), ("judges", 0.4))
         )
-        return StudyPictures(tuple(strips), tuple(others), losses)
+        if not changed:
+            return StudyPictures(tuple(strips), tuple(others), losses)
+        said = (("ResNet18", classes[1], classes[0]), ("ResNet34", classes[2], classes[0]))
+        cells = [ChangedCell(s.id, s.true_class, s.original, s.restained[SNAPSHOTS[-1]], said, ()) for s in strips[:3]]
+        cells.append(replace(cells[0], id="broken.png", rescued=(), broken=said[:1]))
+        return StudyPictures(tuple(strips), tuple(others), losses, tuple(cells), SNAPSHOTS[-1])
 
     return make

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 MakeStudy = Callable[..., StudyResults]
 MakePictures = Callable[..., StudyPictures]
 
-WIDTHS_PX = (1280, 390)
+WIDTHS_PX = (1366, 820, 390)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 OFFLINE = ("--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9", "--disable-background-networking")
 
@@ -66,7 +66,7 @@ def browser() -> str:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory, make_study: MakeStudy, make_pictures: MakePictures) -> Path:
     out = tmp_path_factory.mktemp("browser") / "report.html"
-    write_study_report(make_study(), make_pictures(), out)
+    write_study_report(make_study(board=True), make_pictures(changed=True), out)
     return out
 
 
@@ -102,12 +102,12 @@ def test_the_report_fits_a_screen_and_a_phone_and_draws_every_picture(
     found, console = measure(browser, report)
     assert console == []
     assert [page["width"] for page in found] == list(WIDTHS_PX)
-    headline = story.headline(story.label_free_tests(lay_out(make_study())))
+    headline = story.headline(story.label_free_tests(lay_out(make_study(board=True))))
     for page in found:
         assert page["scroll_width"] == page["width"]
         assert page["heading"] == headline
         assert page["drawn"] == page["images"] > 40
-    assert found[1]["font_px"] < found[0]["font_px"]  # the rules for narrow screens are at work
+    assert found[2]["font_px"] < found[0]["font_px"]  # the rules for narrow screens are at work
 
 
 def test_the_measures_would_tell_a_page_that_is_too_wide_lacks_a_picture_and_complains(
@@ -120,8 +120,8 @@ def test_the_measures_would_tell_a_page_that_is_too_wide_lacks_a_picture_and_com
         encoding="utf-8",
     )
     found, console = measure(browser, page)
-    assert [one["scroll_width"] > one["width"] for one in found] == [False, True]
-    assert [(one["images"], one["drawn"]) for one in found] == [(1, 0), (1, 0)]
+    assert [one["scroll_width"] > one["width"] for one in found] == [False, False, True]
+    assert [(one["images"], one["drawn"]) for one in found] == [(1, 0)] * 3
     assert any("complaint" in line for line in console)
 
 
@@ -134,3 +134,29 @@ def test_the_report_is_painted(browser: str, report: Path) -> None:
     white = np.mean(np.all(pixels > 250, axis=2))
     assert 0.3 < white < 0.97
     assert len(np.unique(pixels.reshape(-1, 3)[::7], axis=0)) > 500  # photographs, not only text
+
+
+def test_the_slider_wipes_every_cell(browser: str, report: Path) -> None:
+    """Without a script on the page: only its style rules act on the stop that is chosen."""
+    shots = []
+    for stop in (0, 10):
+        page = report.with_name(f"stop-{stop}.html")
+        html = report.read_text(encoding="utf-8").replace(" checked>", ">")
+        html = html.replace(f'id="wipe-{stop}"', f'id="wipe-{stop}" checked')
+        start = html.index('<figure class="wipes">')
+        figure = html[start : html.index("</figure>", start)] + "</figure>"
+        page.write_text(html[: html.index("<body>")] + "<body><main>" + figure + "</main>", encoding="utf-8")
+        shot = report.with_name(f"stop-{stop}.png")
+        open_page(browser, page, "--window-size=900,400", f"--screenshot={shot}")
+        shots.append(read_image(shot)[80:180].astype(float))
+    yellow = [np.mean(shot[..., 2]) for shot in shots]  # the source's images are yellow: little blue
+    assert yellow[1] > yellow[0] + 15
+
+
+def test_the_printed_report_begins_with_a_page_for_the_answer(browser: str, report: Path) -> None:
+    printed = report.with_name("report.pdf")
+    open_page(browser, report, f"--print-to-pdf={printed}", "--no-pdf-header-footer")
+    data = printed.read_bytes()
+    assert data.startswith(b"%PDF")
+    pages = len(re.findall(rb"/Type\s*/Page\b", data))
+    assert pages > 3

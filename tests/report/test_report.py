@@ -201,7 +201,9 @@ def test_confusion_rows_are_normalized(html: str) -> None:
 def test_every_picture_is_shown_as_it_is(html: str) -> None:
     page = Page(html)
     cells = [attrs for tag, attrs in page.tags if tag == "img" and attrs.get("class") == "cell"]
-    assert len(cells) == 3 * 4 + 8 * 5 + 8
+    assert len(cells) == 3 * 4 + 8 * 5 + 8 + 8  # the picture on top, the strips, the target's cells, the slider
+    over = [attrs for tag, attrs in page.tags if tag == "img" and attrs.get("class") == "cell over"]
+    assert len(over) == 8
     assert all((attrs["src"] or "").startswith("data:image/png;base64,") and attrs["alt"] for attrs in cells)
 
 

@@ -6,8 +6,24 @@ import torch
 from torch import nn
 
 from hemabridge.classifiers.classifier import BATCH_SIZE, NetworkClassifier
+from hemabridge.classifiers.network import has_batch_norm
+from hemabridge.classifiers.protocol import AlignedClassifier, Classifier
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Images
+
+
+def measured_anew(classifier: Classifier, images: UInt8Images) -> Classifier | None:
+    """Return `with_statistics_of` for any classifier, or None for one that has no batch norm to measure.
+
+    Raises:
+        InputError: fewer than two images.
+    """
+    if isinstance(classifier, AlignedClassifier):
+        inner = measured_anew(classifier.inner, images)
+        return None if inner is None else AlignedClassifier(inner, classifier.classes)
+    if not isinstance(classifier, NetworkClassifier) or not has_batch_norm(classifier.network):
+        return None
+    return with_statistics_of(classifier, images)
 
 
 @torch.no_grad()

@@ -87,6 +87,6 @@ def read_network(path: Path) -> tuple[ClassifierNetwork, Preprocessing, tuple[st
         classes = tuple(str(name) for name in header["classes"])
     except (LookupError, TypeError, ValueError) as error:
         raise ModelError(f"expected the whole snapshot of a classifier, got a damaged one: {path} ({error})") from error
-    network = new_network(config.architecture, preprocessing.size_px, len(classes))
+    network = new_network(config.architecture, preprocessing.size_px, len(classes), config.norm)
     fill(network, {key.replace("/", ".", 1): tensor for key, tensor in tensors.items()}, f"{path.name}")
     return network, preprocessing, classes, config

@@ -75,6 +75,15 @@ class ClassifierConfig(BaseModel):
         exclude_if=lambda view: view == "colour",  # so that what older versions trained is still known as trained
         description="what it sees: the image's colours, or only the cell's shape and relative darkness",
     )
+    norm: Literal["batch", "group"] = Field(
+        "batch",
+        description="'group' builds a ResNet with group norm, which keeps no statistics of its hospital (timm's "
+        "resnet50_gn and its like have it already)",
+    )
+    frozen_batch_norm: bool = Field(
+        False, description="keep the batch norm's statistics as they are at the start, and train all the rest"
+    )
+
     looks: LooksConfig | None = Field(
         None, description="train on random looks of the cells, for a classifier that depends less on one hospital's"
     )
@@ -84,3 +93,8 @@ class ClassifierConfig(BaseModel):
         if self.frozen_epochs >= self.epochs:
             raise ValueError(f"expected frozen_epochs < epochs, got {self.frozen_epochs} and {self.epochs}")
         return self
+
+    def described(self) -> dict[str, Any]:
+        """Return what identifies a training; JSON. Newer settings are left out while they change nothing."""
+        unchanged = {"norm": self.norm == "batch", "frozen_batch_norm": not self.frozen_batch_norm}
+        return self.model_dump(mode="json", exclude={name for name, same in unchanged.items() if same})

@@ -153,19 +153,19 @@ def _check_labels(cells: CellSet) -> None:
 def _begin(config: ClassifierConfig, cells: CellSet, start: Path | None) -> _Beginning:
     if start is not None:
         network, preprocessing, classes, before = read_network(start)
-        if (before.architecture, classes) != (config.architecture, cells.classes):
+        if (before.architecture, before.norm, classes) != (config.architecture, config.norm, cells.classes):
             raise ModelError(
                 f"expected {config.architecture} of {', '.join(cells.classes)} to start from, got "
                 f"{before.architecture} of {', '.join(classes)}: {start}"
             )
         return _Beginning(network, preprocessing, sha256_of(start))
-    network = new_network(config.architecture, config.size_px, len(cells.classes))
+    network = new_network(config.architecture, config.size_px, len(cells.classes), config.norm)
     digest = None if config.weights is None else load_start(network, config.architecture, config.weights)
     return _Beginning(network, preprocessing_of(config), digest)
 
 
 def _identity(config: ClassifierConfig, cells: CellSet, beginning: _Beginning, seed: int) -> dict[str, Any]:
-    described = config.model_dump(mode="json")
+    described = config.described()
     if isinstance(config.weights, Path):
         described["weights"] = config.weights.name  # the file's hash says which; where it lies is nobody's business
     content = hashlib.sha256(cells.images.tobytes())

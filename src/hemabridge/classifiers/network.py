@@ -7,6 +7,7 @@ from typing import Literal
 
 import timm
 import torch
+from timm.layers.norm import GroupNorm
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
@@ -35,21 +36,52 @@ class ClassifierNetwork(nn.Module):
         return logits
 
 
-def new_network(architecture: str, size_px: int, num_classes: int) -> ClassifierNetwork:
+def new_network(
+    architecture: str, size_px: int, num_classes: int, norm: Literal["batch", "group"] = "batch"
+) -> ClassifierNetwork:
     """Build a timm model with random weights, and a new head; nothing is downloaded.
 
+    Args:
+        architecture: a timm model.
+        size_px: side of its input.
+        num_classes: outputs of the head.
+        norm: `batch` for the model as timm has it; `group` for a ResNet whose batch norms are group norms (Wu and He
+            2018, doi:10.1007/978-3-030-01261-8_1).
+
     Raises:
-        ModelError: timm has no such model (near names are told), or it cannot take images of `size_px`.
+        ModelError: timm has no such model (near names are told), it cannot take images of `size_px`, or its norm is
+            fixed.
     """
     cfg = pretrained_cfg(architecture)
     if cfg.fixed_input_size and cfg.input_size[1] != size_px:
         raise ModelError(f"expected size_px = {cfg.input_size[1]}, the only one of {architecture}, got {size_px}")
-    body = timm.create_model(architecture, pretrained=False, num_classes=0)
+    body = _body(architecture, norm)
     features = _features(body, architecture, size_px)
     head = nn.Linear(features, num_classes)
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
     return ClassifierNetwork(body, head)
+
+
+def _body(architecture: str, norm: Literal["batch", "group"]) -> nn.Module:
+    if norm == "batch":
+        return timm.create_model(architecture, pretrained=False, num_classes=0)
+    refused = ModelError(f"expected a model whose batch norm can be exchanged, such as resnet18, got {architecture}")
+    with torch.device("meta"):  # only looked at, so without memory or random numbers
+        if not has_batch_norm(timm.create_model(architecture, pretrained=False, num_classes=0)):
+            raise refused
+    try:
+        body = timm.create_model(architecture, pretrained=False, num_classes=0, norm_layer=GroupNorm)
+    except (TypeError, ValueError) as error:
+        raise refused from error
+    if has_batch_norm(body):
+        raise refused
+    return body
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Tell whether a network keeps statistics of the images that it learned on."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
 def pretrained_cfg(architecture: str) -> PretrainedCfg:

@@ -14,7 +14,8 @@ from hemabridge.training.objective import Batch, Phase, Terms
 class ClassifierObjective:
     """One phase that trains `body` and `head` on batches of `images` float[B, 3, S, S] and `labels` int64[B].
 
-    While the loop holds the body frozen, its batch norm uses and keeps the statistics it came with.
+    While the loop holds the body frozen, its batch norm uses and keeps the statistics it came with; with
+    `frozen_batch_norm` it does so all the time.
     """
 
     def __init__(self, network: ClassifierNetwork, config: ClassifierConfig) -> None:
@@ -27,6 +28,10 @@ class ClassifierObjective:
         """Return logits float[B, classes] and the labels."""
         learns = any(parameter.requires_grad for parameter in self.network.body.parameters())
         self.network.body.train(learns)
+        if self.config.frozen_batch_norm:
+            for module in self.network.body.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         return self.network(batch["images"]), batch["labels"]
 
     def _losses(self, judged: tuple[Tensor, Tensor]) -> Terms:

@@ -5,17 +5,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from hemabridge.errors import InputError
+from hemabridge.evaluation.standings import STRICT, LabelsWorth, SnapshotContrast, Standing
 
 FORMAT_VERSION = 1
 
 Mode: TypeAlias = Literal["strict", "transductive", "none"]
 """Whether the translator saw the scored images; `evaluation.rows.work_out_mode` tells."""
-
-# What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,12 @@ class Row:
         balanced_accuracy: mean of the recalls of the classes that occur, 0..1.
         recall: per class, 0..1; None for a class without cells.
         interval: 95% Wilson score interval of the accuracy.
-        mode: `strict` (the translator never saw the scored images), `transductive` (it saw them, unlabelled) or `none`
-            (no translator was involved); worked out from file hashes.
+        mode: `strict` (nothing that was fitted on the source without labels saw the scored images), `transductive` (it
+            saw them, unlabelled) or `none` (nothing was fitted so); worked out from file hashes.
         seed: the study's seed.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     site: str
     part: str
@@ -61,10 +59,10 @@ class PairedTest:
     """Exact McNemar test of a row against the same classifier on the original images of the same cells.
 
     `rescued` cells were wrong on the original and right re-stained; `broken` the other way round. `p_holm` is
-    corrected over all paired tests of the study (Holm 1979).
+    corrected over all tests of the study against originals, paired or on the leaderboard (Holm 1979).
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     site: str
     classifier: str
@@ -81,7 +79,7 @@ class PairedTest:
 class Confusion:
     """Counts[true][predicted] of the row with the same keys."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     site: str
     classifier: str
@@ -99,7 +97,7 @@ class Closeness:
     `psnr_db` in decibels (higher is nearer), `delta_e_2000` is the mean CIEDE2000 colour difference (lower is nearer).
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     images: str
     snapshot: str | None
@@ -109,10 +107,23 @@ class Closeness:
 
 
 @dataclass(frozen=True)
-class StudyResults:
-    """All that a study found. `facts` holds what the report states beside the tables (counts, seconds, versions)."""
+class AuditFinding:
+    """One sentence on the images of a site, as `hemabridge audit` says it."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
+
+    severity: Literal["error", "warning", "note"]
+    text: str
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """All that a study found. `facts` holds what the report states beside the tables (counts, seconds, versions).
+
+    The fields after `facts` are newer than the others; results of before lack them.
+    """
+
+    __pydantic_config__ = STRICT
 
     name: str
     classes: tuple[str, ...]
@@ -121,6 +132,10 @@ class StudyResults:
     confusions: tuple[Confusion, ...] = ()
     closeness: tuple[Closeness, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    leaderboard: tuple[Standing, ...] = ()
+    contrasts: tuple[SnapshotContrast, ...] = ()
+    labels_worth: tuple[LabelsWorth, ...] = ()
+    audit: tuple[AuditFinding, ...] = ()
 
     def to_json(self) -> str:
         """Return the results as JSON that `StudyResults.from_json` and the published schema accept."""

@@ -4,13 +4,21 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
+from hemabridge.evaluation.comparisons import ORIGINAL, Comparison, compare, count_changed, pairs_with_originals
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.results import Confusion, Mode, PairedTest, Row
 from hemabridge.metrics.classification import accuracy, balanced_accuracy, confusion_counts, recall_per_class
-from hemabridge.metrics.statistics import holm, mcnemar_exact, wilson_interval
+from hemabridge.metrics.statistics import wilson_interval
 
-ORIGINAL = "original"
-"""`images` of a run on images that no method touched."""
+__all__ = [
+    "ORIGINAL",
+    "as_paired_test",
+    "count_changed",
+    "make_confusion",
+    "make_row",
+    "paired_tests",
+    "work_out_mode",
+]
 
 
 def work_out_mode(scored_hashes: Collection[str], seen_hashes: Collection[str] | None) -> Mode:
@@ -89,52 +97,23 @@ def paired_tests(predictions: Iterable[Predictions]) -> tuple[PairedTest, ...]:
     Raises:
         ValueError: runs of several parts, a run twice, re-stained images without their originals, or other cells.
     """
-    runs = list(predictions)
-    if len({run.part for run in runs}) > 1:
-        raise ValueError(f"expected predictions of one part, got {sorted({run.part for run in runs})}")
-    if len({run.run for run in runs}) != len(runs):
-        raise ValueError("expected every run once, got one twice")
-    originals = {(run.site, run.classifier, run.labels_used): run for run in runs if run.images == ORIGINAL}
-    pairs = []
-    for run in runs:
-        if run.images == ORIGINAL:
-            continue
-        original = originals.get((run.site, run.classifier, run.labels_used))
-        if original is None:
-            raise ValueError(f"expected predictions on the original images for {run.run}, got none")
-        pairs.append((run, *count_changed(original, run)))
-    p_values = [mcnemar_exact(rescued, broken) for _, rescued, broken in pairs]
-    return tuple(
-        PairedTest(
-            site=run.site,
-            classifier=run.classifier,
-            images=run.images,
-            snapshot=run.snapshot,
-            labels_used=run.labels_used,
-            rescued=rescued,
-            broken=broken,
-            p=p,
-            p_holm=p_holm,
-        )
-        for (run, rescued, broken), p, p_holm in zip(pairs, p_values, holm(p_values), strict=True)
+    return tuple(as_paired_test(found) for found in compare(pairs_with_originals(list(predictions))))
+
+
+def as_paired_test(found: Comparison) -> PairedTest:
+    """Return the comparison of a run with its originals as results keep it."""
+    run = found.run
+    return PairedTest(
+        site=run.site,
+        classifier=run.classifier,
+        images=run.images,
+        snapshot=run.snapshot,
+        labels_used=run.labels_used,
+        rescued=found.rescued,
+        broken=found.broken,
+        p=found.p,
+        p_holm=found.p_holm,
     )
-
-
-def count_changed(original: Predictions, restained: Predictions) -> tuple[int, int]:
-    """Count the cells that re-staining rescued (wrong, then right) and broke (right, then wrong); matched by id.
-
-    Raises:
-        ValueError: the two runs hold other cells, or other true classes for them.
-    """
-    place = {cell: index for index, cell in enumerate(original.ids)}
-    if place.keys() != set(restained.ids):
-        raise ValueError(f"expected the same cells in {original.run} and {restained.run}, got others")
-    order = np.array([place[cell] for cell in restained.ids], dtype=np.int64)
-    if not np.array_equal(original.truth[order], restained.truth):
-        raise ValueError(f"expected the same true classes in {original.run} and {restained.run}, got others")
-    was_right = (original.predicted == original.truth)[order]
-    is_right = restained.predicted == restained.truth
-    return int(np.sum(~was_right & is_right)), int(np.sum(was_right & ~is_right))
 
 
 def _check_classes(predictions: Predictions, classes: Sequence[str]) -> None:

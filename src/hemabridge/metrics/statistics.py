@@ -119,3 +119,38 @@ def smallest_detectable_difference(n: int, *, power: float = 0.8, alpha: float =
     if surplus(1.0) < 0:
         return None
     return float(brentq(surplus, 0.0, 1.0))
+
+
+def smallest_paired_difference(n: int, disagreement: float, *, power: float = 0.8, alpha: float = 0.05) -> float | None:
+    """Return the smallest difference of two accuracies on the same n cells that McNemar's test can show.
+
+    Solves Connor's formula for the difference d, given the share p of cells on which the two runs disagree:
+    d sqrt(n) = z_(1-alpha/2) sqrt(p) + z_power sqrt(p - d^2).
+
+    Args:
+        n: cells, at least 1.
+        disagreement: share of the cells that one run names correctly and the other does not, 0..1.
+        power: probability of seeing a true difference of this size, 0..1.
+        alpha: two-sided level of the test, 0..1.
+
+    Returns:
+        The difference, 0..1, or None where even one that makes up all of the disagreement would be missed.
+
+    Raises:
+        ValueError: `n` is below 1, or `disagreement` not in 0..1.
+
+    References:
+        Connor (1987), Sample size for testing differences in proportions for the paired-sample design,
+        doi:10.2307/2531961; Miettinen (1968), doi:10.2307/2528464.
+    """
+    if n < 1 or not 0 <= disagreement <= 1:
+        raise ValueError(f"expected n >= 1 and a share of disagreement in 0..1, got {n} and {disagreement}")
+    z_level, z_power = float(norm.ppf(1 - alpha / 2)), float(norm.ppf(power))
+
+    def surplus(difference: float) -> float:
+        spread = sqrt(max(0.0, disagreement - difference**2))
+        return difference * sqrt(n) - z_level * sqrt(disagreement) - z_power * spread
+
+    if disagreement == 0 or surplus(disagreement) < 0:
+        return None
+    return float(brentq(surplus, 0.0, disagreement))

@@ -39,7 +39,7 @@ def accuracy_svg(layout: Layout) -> bytes:
     """Draw every accuracy with its interval on one axis: target site, label-free, and after fine-tuning on labels."""
     blocks = [_block(layout, classifier) for classifier in layout.classifiers]
     heights = [len(lines) + 2 for lines in blocks]
-    with _style():
+    with drawing_style():
         figure = Figure(figsize=(WIDTH_INCHES, sum(heights) * LINE_INCHES + 1.2), layout="constrained")
         axes = figure.add_subplot()
         top, ticks = 0, []
@@ -57,12 +57,12 @@ def accuracy_svg(layout: Layout) -> bytes:
         axes.grid(axis="x", color="#dddddd", linewidth=0.7)
         axes.set_axisbelow(True)
         figure.legend(handles=_legend(layout), loc="outside upper left", ncols=3, frameon=False)
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def loss_svg(curves: tuple[LossCurve, ...]) -> bytes:
     """Draw the training losses over images seen."""
-    with _style():
+    with drawing_style():
         figure = Figure(figsize=(WIDTH_INCHES, 3.2), layout="constrained")
         axes = figure.add_subplot()
         for index, curve in enumerate(curves):
@@ -72,7 +72,7 @@ def loss_svg(curves: tuple[LossCurve, ...]) -> bytes:
         axes.set(xlabel="images seen per site", ylabel="loss")
         axes.grid(color="#dddddd", linewidth=0.7)
         figure.legend(loc="outside upper left", ncols=3, frameon=False)
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def column_style(layout: Layout, column: Column) -> tuple[str, str]:
@@ -95,7 +95,7 @@ def _block(layout: Layout, classifier: str) -> list[_Line]:
         for row in layout.target_rows()
         if row.classifier == classifier and row.labels_used == 0
     ]
-    for labels in (0, *layout.labels):
+    for labels in sorted({0, layout.most_labels}):
         text = f"{labels} labels + fine-tuning" if labels else f"{layout.source}, no labels"
         for column in layout.columns:
             row = layout.row(classifier, column, labels)
@@ -126,7 +126,8 @@ def _legend(layout: Layout) -> list[Line2D]:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def drawing_style() -> Iterator[None]:
+    """Draw with text that stays text, and the same bytes for the same figure."""
     settings = mpl.rc_context(
         {
             "svg.fonttype": "none",  # text stays text: the reader's own fonts draw it
@@ -144,7 +145,8 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _svg(figure: Figure) -> bytes:
+def svg_bytes(figure: Figure) -> bytes:
+    """Return a figure as SVG without the time of its making."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()

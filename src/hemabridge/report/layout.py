@@ -7,6 +7,7 @@ from typing import TypeAlias, TypeVar
 
 from hemabridge.errors import InputError
 from hemabridge.evaluation.results import Confusion, PairedTest, Row, StudyResults
+from hemabridge.evaluation.standings import Standing
 
 ORIGINAL = "original"
 
@@ -25,7 +26,7 @@ class Layout:
     Attributes:
         source: the site whose images were re-stained.
         targets: the other sites.
-        classifiers: in the order of the results.
+        classifiers: in the order of the results; variants of them, which only the leaderboard shows, are left out.
         columns: originals first, then methods and snapshots in the order of the results.
         labels: numbers of labels of the source site that classifiers were fine-tuned on, above 0, ascending.
     """
@@ -50,6 +51,22 @@ class Layout:
     def measured(self, labels: int) -> tuple[Column, ...]:
         """Return the columns that any classifier was tested on with that number of labels."""
         return tuple(c for c in self.columns if any(self.row(name, c, labels) for name in self.classifiers))
+
+    @property
+    def most_labels(self) -> int:
+        """The largest number of labels that a classifier was fine-tuned on; 0 for none."""
+        return max(self.labels, default=0)
+
+    def standing(self, classifier: str, column: Column, labels: int = 0) -> Standing | None:
+        """Return the leaderboard's line of that row, or None if there is none."""
+        wanted = (self.source, classifier, *column, labels)
+        return next((found for found in self.results.leaderboard if _key(found) == wanted), None)
+
+    def last_column(self) -> Column | None:
+        """Return the last re-staining, which the pictures show; it is not picked by its score."""
+        restained = [column for column in self.columns if column[0] != ORIGINAL and column[1] is not None]
+        restained = restained or [column for column in self.columns if column[0] != ORIGINAL]
+        return restained[-1] if restained else None
 
     def has_rows(self, classifier: str, labels: int) -> bool:
         """Tell whether that classifier was tested with that number of labels."""
@@ -109,12 +126,13 @@ def lay_out(results: StudyResults) -> Layout:
             f"expected test rows of re-stained images of one site in {results.name!r}, got {len(sources)} sites"
         )
     own = [row for row in tested if row.site == sources[0]]
+    variants = {s.classifier for s in results.leaderboard if s.variant_of != s.classifier}
     columns = _unique((row.images, row.snapshot) for row in own)
     return Layout(
         results=results,
         source=sources[0],
         targets=_unique(row.site for row in tested if row.site != sources[0]),
-        classifiers=_unique(row.classifier for row in own),
+        classifiers=_unique(row.classifier for row in own if row.classifier not in variants),
         columns=tuple(sorted(columns, key=lambda column: column != (ORIGINAL, None))),
         labels=tuple(sorted({row.labels_used for row in own} - {0})),
     )
@@ -136,7 +154,7 @@ def column_name(column: Column) -> str:
     return f"{images}, epoch {number}" if counted[1] == "epoch" else f"{images}, {number:,} images"
 
 
-def _key(found: Row | PairedTest | Confusion) -> tuple[str, str, str, str | None, int]:
+def _key(found: Row | PairedTest | Confusion | Standing) -> tuple[str, str, str, str | None, int]:
     return found.site, found.classifier, found.images, found.snapshot, found.labels_used
 
 

@@ -42,6 +42,32 @@ class CellStrip:
             _check_image(image)
 
 
+@dataclass(frozen=True, eq=False)
+class ChangedCell:
+    """A cell that re-staining rescued or broke for at least one classifier, without labels.
+
+    Attributes:
+        id: its path in the manifest.
+        true_class: by name.
+        original: uint8[H, W, 3].
+        restained: uint8[H, W, 3].
+        rescued: classifier, what it said of the original, what it said of the re-stained cell, for each one that was
+            wrong on the original and right on the re-stained cell.
+        broken: the same for each one that was right and then wrong.
+    """
+
+    id: str
+    true_class: str
+    original: UInt8Image
+    restained: UInt8Image
+    rescued: tuple[tuple[str, str, str], ...]
+    broken: tuple[tuple[str, str, str], ...]
+
+    def __post_init__(self) -> None:
+        _check_image(self.original)
+        _check_image(self.restained)
+
+
 @dataclass(frozen=True)
 class LossCurve:
     """One loss term of the training: `values[i]` after `images_seen[i]` images."""
@@ -61,6 +87,8 @@ class LossCurve:
 class StudyPictures:
     """All pictures of a study: cells of the source, cells of the target's test part, training losses if there are any.
 
+    `changed` are cells that the re-staining named `changed_by`, as in `CellStrip.restained`, rescued or broke.
+
     Raises:
         ValueError: the cells were not all re-stained by the same methods, or a target cell is not uint8[H, W, 3].
     """
@@ -68,6 +96,8 @@ class StudyPictures:
     cells: tuple[CellStrip, ...]
     target_cells: tuple[UInt8Image, ...]
     losses: tuple[LossCurve, ...] = field(default=())
+    changed: tuple[ChangedCell, ...] = ()
+    changed_by: str | None = None
 
     def __post_init__(self) -> None:
         for image in self.target_cells:

@@ -9,7 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hemabridge import __version__
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import atomic_write
-from hemabridge.report import story
+from hemabridge.report import findings, story
+from hemabridge.report.curves import labels_svgs, reliability_svgs, risk_svgs
 from hemabridge.report.figures import accuracy_svg, loss_svg
 from hemabridge.report.layout import Layout, column_name, lay_out
 from hemabridge.report.pictures import CellStrip, StudyPictures, data_uri, image_uri
@@ -43,8 +44,8 @@ def write_study_report(results: StudyResults, pictures: StudyPictures, out: Path
             hero=_one_per_class(pictures.cells),
             shown=_shown_names(layout, pictures),
             fact_groups=group_facts(results.facts),
-            accuracy_figure=data_uri(accuracy_svg(layout), "image/svg+xml"),
-            loss_figure=data_uri(loss_svg(pictures.losses), "image/svg+xml") if pictures.losses else None,
+            figures=_figures(layout, pictures),
+            panels=_panels(layout),
             style=(files("hemabridge.report") / "templates" / "study.css").read_text(encoding="utf-8"),
             version=__version__,
         )
@@ -52,6 +53,28 @@ def write_study_report(results: StudyResults, pictures: StudyPictures, out: Path
     with atomic_write(out) as temporary:
         # Names may hold lone surrogates (undecodable file names); they are shown as "?".
         temporary.write_bytes(html.encode("utf-8", errors="replace"))
+
+
+def _figures(layout: Layout, pictures: StudyPictures) -> dict[str, str]:
+    """Draw the figures for which there are data."""
+    drawn = {"accuracy": accuracy_svg(layout)}
+    if pictures.losses:
+        drawn["loss"] = loss_svg(pictures.losses)
+    return {name: _svg_uri(svg) for name, svg in drawn.items()}
+
+
+def _panels(layout: Layout) -> dict[str, dict[str, str]]:
+    """Draw the figures that have a panel for each classifier, and for which there are data."""
+    drawn = {}
+    if layout.results.leaderboard:
+        drawn = {"reliability": reliability_svgs(layout), "risk": risk_svgs(layout)}
+    if len(layout.labels) > 1:
+        drawn["labels"] = labels_svgs(layout)
+    return {name: {title: _svg_uri(svg) for title, svg in svgs.items()} for name, svgs in drawn.items()}
+
+
+def _svg_uri(svg: bytes) -> str:
+    return data_uri(svg, "image/svg+xml")
 
 
 def group_facts(facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
@@ -82,8 +105,9 @@ def _environment() -> Environment:
         fact=story.fact_text,
         image_uri=image_uri,
         column_name=column_name,
+        points=findings.points,
     )
-    environment.globals.update(story=story)
+    environment.globals.update(story=story, findings=findings)
     return environment
 
 

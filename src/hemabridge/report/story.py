@@ -61,16 +61,20 @@ def answer(layout: Layout) -> tuple[str, str, str]:
     )
     if translated and normalized:
         second += f" ({accuracies(normalized)} after closed-form normalizers in place of the translator)"
-    for labels in layout.labels:
-        with_labels, _ = split_by_images(layout.rows(labels))
-        if with_labels:
-            second += f"; after fine-tuning on {labels} labelled original cells instead, {accuracies(with_labels)}"
+    with_labels, _ = split_by_images(layout.rows(layout.most_labels)) if layout.labels else ([], [])
+    if with_labels:
+        most = layout.most_labels
+        second += f"; after fine-tuning on {most} labelled original cells instead, {accuracies(with_labels)}"
     return first, f"{second}.", _paired_sentence(label_free_tests(layout))
 
 
 def label_free_tests(layout: Layout) -> list[PairedTest]:
     """Return the paired tests of classifiers that were given no label of the source site."""
-    return [test for test in layout.results.paired if test.site == layout.source and test.labels_used == 0]
+    return [
+        test
+        for test in layout.results.paired
+        if test.site == layout.source and test.labels_used == 0 and test.classifier in layout.classifiers
+    ]
 
 
 def split_by_images(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
@@ -125,21 +129,37 @@ def caution(layout: Layout) -> str:
     points = smallest_detectable_difference(n)
     if points is None:
         return f"n = {n}: too few cells to tell any two unpaired results apart."
+    paired = _smallest_paired(layout)
+    smaller = (
+        "only the paired tests see smaller ones."
+        if paired is None
+        else f"paired with the originals of the same cells, a difference of about {paired} points would be shown four "
+        "times in five, at the disagreement seen here."
+    )
     return (
         f"n = {n}: unpaired differences under about {100 * points:.0f} percentage points cannot be told apart "
-        "(two-sided 5% level, 80% power, worst case); only the paired tests see smaller ones."
+        f"(two-sided 5% level, 80% power, worst case); {smaller}"
     )
+
+
+def _smallest_paired(layout: Layout) -> str | None:
+    """Return the smallest differences that the label-free paired tests can show, as in `9 to 14`."""
+    found = [s.against.smallest_difference for s in layout.results.leaderboard if s.against and s.labels_used == 0]
+    known = [round(100 * difference) for difference in found if difference is not None]
+    if not known:
+        return None
+    return str(min(known)) if min(known) == max(known) else f"{min(known)} to {max(known)}"
 
 
 def limits(layout: Layout) -> list[str]:
     """Return what the numbers do not say."""
     restained = len([column for column in layout.columns if column[0] != ORIGINAL])
     seeds = {row.seed for row in layout.results.rows}
+    seeds |= {seed for s in layout.results.leaderboard if s.spread is not None for seed in s.spread.seeds}
     listed = [
         f"All {restained} re-stainings were scored on the same test cells. The best of them is partly luck: choose by "
         "something else than this table.",
-        "Intervals treat cells as independent. Cells of one patient or one slide are not; where the manifests name no "
-        "patients, the true uncertainty is larger, and cells of one patient may lie on both sides of the split.",
+        _independence(layout),
         f"{len(seeds)} random start{'s were' if len(seeds) > 1 else ' was'} run. Another start gives other numbers.",
         f"It holds for {layout.source}, for these classes and for the time at which its images were taken.",
         "A classifier that names more cells correctly does not prove that re-staining left every cell's shape "
@@ -148,6 +168,18 @@ def limits(layout: Layout) -> list[str]:
     if layout.results.closeness:
         listed.append("The sites are simulated. Closeness to a ground truth cannot be measured on real ones.")
     return listed
+
+
+def _independence(layout: Layout) -> str:
+    if any(standing.unit == "patient" for standing in layout.results.leaderboard):
+        return (
+            "Wilson intervals and McNemar's test treat cells as independent, which cells of one patient are not; the "
+            "leaderboard's other intervals draw whole patients."
+        )
+    return (
+        "Intervals treat cells as independent. Cells of one patient or one slide are not; where the manifests name no "
+        "patients, the true uncertainty is larger, and cells of one patient may lie on both sides of the split."
+    )
 
 
 def spread(pictures: Sequence[T], count: int) -> list[T]:

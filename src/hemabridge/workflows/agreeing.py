@@ -19,7 +19,7 @@ from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, prefixed
 from hemabridge.training.loop import drop_checkpoints
-from hemabridge.workflows.recipe import AgreementRecipe
+from hemabridge.workflows.agreement_recipe import AgreementRecipe
 from hemabridge.workflows.stages import Stages
 
 NAME = "agreement"

@@ -14,14 +14,12 @@ from pydantic import (
     model_validator,
 )
 
-from hemabridge.adaptation.agreement import AgreementConfig
-from hemabridge.adaptation.source_looks import SourceLooksConfig
-from hemabridge.classifiers.both_sites import BothSitesConfig
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import ExternalConfig
 from hemabridge.normalizers.catalog import check_names
 from hemabridge.translators.config import PRESETS, TranslatorConfig
 from hemabridge.translators.distillation import DistillationConfig
+from hemabridge.workflows.agreement_recipe import AgreementRecipe
 from hemabridge.workflows.stages import folder_name
 
 
@@ -40,6 +38,12 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise ValueError("expected each class once")
     return names
+
+
+def _each_label_count_once(counts: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(counts)) != len(counts):
+        raise ValueError("expected each number of labels once")
+    return counts
 
 
 RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
@@ -102,40 +106,15 @@ class AgainRecipe(BaseModel):
     rate_share: float = Field(
         0.3, gt=0, le=1, description="peak of its 1cycle schedule, as a share of the first fine-tuning's"
     )
-
-
-class MembersRecipe(BaseModel):
-    """Classifiers of one kind that are trained for an agreement alone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    count: int = Field(5, ge=1, description="how many, each from another random start")
-    train: ClassifierConfig
-
-
-class SourceLooksRecipe(SourceLooksConfig):
-    """Classifiers that learn the target's cells in the source's looks."""
-
-    classifiers: int = Field(2, ge=1, description="how many, each from another random start")
-    train: ClassifierConfig
-
-
-class AgreementRecipe(AgreementConfig):
-    """Classifiers and re-stainings that agree on one answer; what labels of the source would add to it."""
-
-    translator: bool = Field(True, description="whether the study's translator takes part, with its last tested epoch")
-    members: tuple[MembersRecipe, ...] = Field(
-        (), description="further classifiers of the target beside the study's; many short trainings beat a long one"
+    k_labels: Annotated[tuple[Annotated[int, Field(ge=2)], ...], AfterValidator(_each_label_count_once)] = Field(
+        (),
+        description="fewer labels to try too, such as [8, 16, 32, 64]: on originals and on the last tested snapshot",
     )
-    source_looks: SourceLooksRecipe | None = Field(
-        None, description="further classifiers, which learn the target's cells in the source's looks"
-    )
-    self_training_rounds: int = Field(0, ge=0, description="rounds of learning from the agreeing answers themselves")
-    sure: float = Field(0.5, ge=0, lt=1, description="self-training learns from answers above this probability")
-    few_labels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (), description="how many labelled cells of the source to learn from, in runs of their own"
-    )
-    both_sites: BothSitesConfig = BothSitesConfig()
+    frozen_batch_norm: bool = Field(False, description="keep the target's batch norm statistics while fine-tuning")
+
+    def described(self) -> dict[str, Any]:
+        """Return what identifies a fine-tuning on all labels; JSON. What is newer is left out while it is off."""
+        return self.model_dump(exclude={"k_labels"} if self.frozen_batch_norm else {"k_labels", "frozen_batch_norm"})
 
 
 class TranslatorRecipe(BaseModel):
@@ -217,6 +196,13 @@ class StudyRecipe(BaseModel):
         AgainRecipe(), description="the second fine-tuning; leave it out with again = false"
     )
 
+    batch_norm_anew: bool = Field(
+        False, description="test each classifier also with batch norm measured anew on the source's unlabelled cells"
+    )
+    more_seeds: tuple[Seed, ...] = Field(
+        (), description="do all again with these seeds on the same split, for mean and spread"
+    )
+    audit: bool = Field(True, description="whether to look through the images of both sites first")
     agreement: AgreementRecipe | None = Field(
         None, description="one more answer, on which all classifiers and several re-stainings agree"
     )
@@ -244,6 +230,13 @@ class StudyRecipe(BaseModel):
                 f"expected tested_epochs among the snapshots' epochs {epochs}, got {missing}; "
                 "change tested_epochs, or snapshot_every_epochs of the translator"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> Self:
+        seeds = (self.seed, *self.more_seeds)
+        if len(set(seeds)) != len(seeds):
+            raise ValueError(f"expected more_seeds that differ from each other and from seed, got {list(seeds)}")
         return self
 
     @property

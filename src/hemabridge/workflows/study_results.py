@@ -1,62 +1,88 @@
-"""From the predictions of a study to its results and pictures."""
+"""From the predictions of a study to its results."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import ManifestError
+from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done, pairs_with_originals
+from hemabridge.evaluation.draws import RunKey, draw_scores
+from hemabridge.evaluation.labels import labels_worth
+from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
 from hemabridge.evaluation.predictions import Predictions
-from hemabridge.evaluation.results import Closeness, StudyResults
-from hemabridge.evaluation.rows import make_confusion, make_row, paired_tests, work_out_mode
-from hemabridge.imaging.sheet import draw_sheet
-from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.metrics.closeness import gradient_correlation, luminance_ssim, mean_delta_e_2000, psnr_db
-from hemabridge.report.pictures import CellStrip, LossCurve, StudyPictures
-from hemabridge.training.events import read_events
+from hemabridge.evaluation.results import AuditFinding, Closeness, StudyResults
+from hemabridge.evaluation.rows import as_paired_test, make_confusion, make_row, work_out_mode
+from hemabridge.evaluation.seeds import spread_over_seeds
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.metrics.calibration import fit_temperature
+from hemabridge.metrics.closeness import mean_delta_e_2000, psnr_db
 from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.restained import Restained
-from hemabridge.workflows.sites import Site
 
-STRIPS_PER_CLASS = 3
-FIGURE_CELLS_PER_CLASS = 2
-LOSS_POINTS = 60
+
+@dataclass(frozen=True)
+class Findings:
+    """All that was said of cells in a study.
+
+    Attributes:
+        tests, validation, seen, variants: as in `hemabridge.workflows.study.Judged`.
+        source: name of the source site.
+        majority: the one commonest class of the target's training part, if there is one.
+        patients: of each scored cell of the source, by its id; None where not all are known.
+        other_seeds: the tests of further seeds.
+    """
+
+    recipe: StudyRecipe
+    classes: tuple[str, ...]
+    tests: Sequence[Predictions]
+    validation: Sequence[Predictions]
+    seen: Mapping[RunKey, frozenset[str]]
+    variants: Mapping[str, str]
+    source: str
+    majority: str | None
+    patients: Mapping[str, str] | None
+    other_seeds: Mapping[int, Sequence[Predictions]]
 
 
 def collect(
-    recipe: StudyRecipe,
-    classes: tuple[str, ...],
-    predictions: Sequence[Predictions],
+    findings: Findings,
     test: CellSet,
     restained: Sequence[Restained],
     truth: CellSet | None,
     facts: Mapping[str, Any],
-    seen: Mapping[tuple[str, str | None], frozenset[str]],
+    audit: Sequence[AuditFinding],
 ) -> StudyResults:
-    """Score all predictions, test each re-staining against the originals, and measure closeness to a truth.
-
-    `seen` holds the hashes of the files that each re-staining, by method and snapshot, was trained or fitted on.
-    """
-    rows = [
-        make_row(
-            p,
-            classes,
-            mode=work_out_mode(test.hashes, seen.get((p.images, p.snapshot))),
-            seed=recipe.seed,
-        )
-        for p in predictions
-    ]
+    """Score all predictions, test each re-staining against the originals, and measure closeness to a truth."""
+    classes, seed = findings.classes, findings.recipe.seed
+    own = [p for p in findings.tests if p.site == findings.source]
+    with_originals = pairs_with_originals(findings.tests)
+    with_nothing_done = pairs_with_nothing_done(own, findings.variants)
+    compared = compare(list(dict.fromkeys([*with_originals, *with_nothing_done])))
+    found = {(c.run.run, c.other.run): c for c in compared}
+    draws = draw_scores(own, findings.patients, seed)
+    temperatures = {p.classifier: fit_temperature(p.probabilities, p.truth) for p in findings.validation}
+    settings = LeaderboardSettings(classes, findings.variants, temperatures, findings.majority)
+    against = [found[run.run, other.run] for run, other in with_nothing_done]
+    board = make_leaderboard(own, against, draws, settings)
+    spreads = spread_over_seeds({seed: own, **findings.other_seeds}, classes)
     return StudyResults(
-        name=recipe.name,
+        name=findings.recipe.name,
         classes=classes,
-        rows=tuple(rows),
-        paired=paired_tests(predictions),
-        confusions=tuple(make_confusion(p, classes) for p in predictions),
+        rows=tuple(
+            make_row(p, classes, mode=work_out_mode(test.hashes, findings.seen.get(p.run)), seed=seed)
+            for p in findings.tests
+        ),
+        paired=tuple(as_paired_test(found[run.run, other.run]) for run, other in with_originals),
+        confusions=tuple(make_confusion(p, classes) for p in findings.tests),
         closeness=() if truth is None else closeness_to(truth, test, restained),
         facts=dict(facts),
+        leaderboard=tuple(replace(s, spread=spreads.get(p.run)) for s, p in zip(board, own, strict=True)),
+        contrasts=contrast_snapshots(own, draws),
+        labels_worth=labels_worth(own, draws),
+        audit=tuple(audit),
     )
 
 
@@ -83,112 +109,3 @@ def closeness_to(truth: CellSet, test: CellSet, restained: Sequence[Restained]) 
 
     originals = measured(test.images, "original", None)
     return (originals, *(measured(r.test.images, r.method, r.snapshot_name) for r in restained))
-
-
-def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequence[Restained]) -> dict[str, Any]:
-    """Return what the report states beside the tables: who, how many, how long."""
-    facts: dict[str, Any] = {
-        "source site": source.name,
-        "target site": target.name,
-        "source crop": _crop_text(source),
-        "target crop": _crop_text(target),
-        "cells as classified": f"{recipe.size_px} x {recipe.size_px} px",
-        "mode asked for": recipe.mode,
-        "seed": recipe.seed,
-    }
-    for role, site in (("source", source), ("target", target)):
-        counts = Counter(zip(site.manifest.column("split"), site.manifest.column("class"), strict=True))
-        for part in sorted({part for part, _ in counts}):
-            listed = ", ".join(f"{name} {n}" for (p, name), n in sorted(counts.items()) if p == part)
-            facts[f"{role} cells, {part}"] = f"{sum(n for (p, _), n in counts.items() if p == part)} ({listed})"
-    for r in restained:
-        if r.snapshot is not None:
-            facts[f"snapshot {r.name}"] = f"epoch {r.snapshot.epoch:g}, {r.snapshot.images} images seen per site"
-    return facts
-
-
-def _crop_text(site: Site) -> str:
-    return "whole images, squeezed" if site.crop_px == "whole" else f"{site.crop_px} px"
-
-
-def structure_facts(test: CellSet, restained: Sequence[Restained]) -> dict[str, str]:
-    """Say how much of each cell's structure re-staining kept: medians and 5th percentiles over the test cells.
-
-    SSIM of the luminance and correlation of the gradients, input against output; 1 is all of it.
-    """
-    facts = {}
-    for r in restained:
-        ssim = luminance_ssim(r.test.images, test.images)
-        gradients = gradient_correlation(r.test.images, test.images)
-        facts[f"structure kept, {r.name}"] = (
-            f"luminance SSIM {np.median(ssim):.3f} (5th percentile {np.percentile(ssim, 5):.3f}), "
-            f"gradient correlation {np.median(gradients):.3f} ({np.percentile(gradients, 5):.3f}), n = {len(test)}"
-        )
-    return facts
-
-
-def loss_curves(events: Path, points: int = LOSS_POINTS) -> tuple[LossCurve, ...]:
-    """Return the translator's losses as means over `points` equal stretches of its training."""
-    steps = read_events(events, "step")
-    if not steps:
-        return ()
-    stretches = np.array_split(np.arange(len(steps)), min(points, len(steps)))
-    seen = tuple(int(steps[places[-1]]["images"]) for places in stretches)
-    return tuple(
-        LossCurve(name, seen, tuple(float(np.mean([steps[i]["losses"][name] for i in places])) for places in stretches))
-        for name in steps[0]["losses"]
-    )
-
-
-def study_pictures(
-    classes: tuple[str, ...],
-    test: CellSet,
-    restained: Sequence[Restained],
-    target: CellSet,
-    truth: CellSet | None,
-    losses: tuple[LossCurve, ...] = (),
-) -> StudyPictures:
-    """Choose the cells that the report shows: the same number of each class, the first ones by path, at both sites."""
-    places = _first_of_each_class(test, STRIPS_PER_CLASS)
-    strips = tuple(
-        CellStrip(
-            id=test.ids[i],
-            true_class=classes[test.labels[i]],
-            original=test.images[i],
-            restained={r.name: r.test.images[i] for r in restained},
-            truth=None if truth is None else truth.images[i],
-        )
-        for i in places
-    )
-    shown = _first_of_each_class(target, STRIPS_PER_CLASS)
-    return StudyPictures(cells=strips, target_cells=tuple(target.images[i] for i in shown), losses=losses)
-
-
-def draw_figure_4(
-    classes: tuple[str, ...], test: CellSet, restained: Sequence[Restained], target: CellSet, truth: CellSet | None
-) -> UInt8Image:
-    """Draw the paper's Figure 4: the same cells as they came and at each epoch, above target cells of their class."""
-    labels = [label for label in range(len(classes)) for _ in range(FIGURE_CELLS_PER_CLASS)]
-    rows = {"original": _column_cells(test, labels)}
-    rows |= {r.label: _column_cells(r.test, labels) for r in restained}
-    if truth is not None:
-        rows["truth"] = _column_cells(truth, labels)
-    rows["target_site"] = _column_cells(target, labels)
-    return draw_sheet(list(rows.values()), list(rows), [classes[label] for label in labels])
-
-
-def _column_cells(cells: CellSet, labels: Sequence[int]) -> list[UInt8Image]:
-    """Return one cell per label, the first ones by path; white where there are no more."""
-    chosen = {label: iter(_first_of_class(cells, label, len(labels))) for label in set(labels)}
-    white = np.full(cells.images.shape[1:], 255, dtype=np.uint8)
-    places = [next(chosen[label], None) for label in labels]
-    return [white if place is None else cells.images[place] for place in places]
-
-
-def _first_of_class(cells: CellSet, label: int, count: int) -> list[int]:
-    order = np.argsort(np.asarray(cells.ids))
-    return [int(i) for i in order[cells.labels[order] == label][:count]]
-
-
-def _first_of_each_class(cells: CellSet, count: int) -> list[int]:
-    return [i for label in range(len(cells.classes)) for i in _first_of_class(cells, label, count)]

@@ -1,0 +1,146 @@
+"""What leaderboard, contrasts and labels of a study say, in lines and plain sentences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hemabridge.evaluation.results import Row
+from hemabridge.evaluation.standings import Flips, LabelsWorth, SnapshotContrast, Standing
+from hemabridge.evaluation.tables import ranked
+from hemabridge.report.layout import ORIGINAL, Column, Layout, column_name
+from hemabridge.report.story import LEVEL, percent
+
+FIRST_LINES = 15
+"""Lines of a leaderboard that are shown at once; the others are folded."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the leaderboard: its place, the row, and where that stands."""
+
+    place: int
+    row: Row
+    standing: Standing
+
+
+def board(layout: Layout, *, labels: bool) -> list[Line]:
+    """Return the lines without labels, or those with, best balanced accuracy first."""
+    found = [(row, s) for row, s in ranked(layout.results) if (row.labels_used > 0) == labels]
+    return [Line(place, row, standing) for place, (row, standing) in enumerate(found, start=1)]
+
+
+def best_sentence(layout: Layout) -> str | None:
+    """Return the best label-free line on plain originals beside the best on re-stained images, if there are both."""
+    lines = board(layout, labels=False)
+    plain = next((line for line in lines if line.row.images == ORIGINAL), None)
+    restained = next((line for line in lines if line.row.images != ORIGINAL), None)
+    if plain is None or restained is None:
+        return None
+    return (
+        f"Best balanced accuracy on images as they came: {percent(plain.row.balanced_accuracy)} "
+        f"({plain.row.classifier}); on re-stained ones: {percent(restained.row.balanced_accuracy)} "
+        f"({restained.row.classifier}, {column_name((restained.row.images, restained.row.snapshot))})."
+    )
+
+
+def points(value: float) -> str:
+    """Return a difference of fractions in percentage points with its sign."""
+    return f"{100 * value:+.1f}".replace("-", "\u2212")
+
+
+def flips_verdict(flips: Flips) -> str:
+    """Return what a test of flips shows."""
+    if flips.p_holm >= LEVEL or flips.towards == flips.away:
+        return "may be chance"
+    return f"towards {flips.majority}" if flips.towards > flips.away else f"away from {flips.majority}"
+
+
+def flipped(layout: Layout) -> list[Standing]:
+    """Return the standings whose flips were counted."""
+    return [standing for standing in layout.results.leaderboard if standing.flips is not None]
+
+
+def flips_sentence(layout: Layout) -> str:
+    """Return in how many re-stainings cells drifted into the target's commonest class."""
+    found = [s.flips for s in flipped(layout) if s.flips is not None]
+    towards = [flips for flips in found if flips_verdict(flips).startswith("towards")]
+    worst = max(found, key=lambda flips: flips.wrongly)
+    return (
+        f"Cells drifted into {found[0].majority}, the commonest class of the target's training cells, beyond chance in "
+        f"{len(towards)} of {len(found)} label-free runs. At worst, {worst.wrongly} cells of other classes were newly "
+        "taken for it."
+    )
+
+
+def contrast_sentences(layout: Layout) -> list[str]:
+    """Return, for each pair of neighbouring snapshots, whether classifiers without labels tell them apart."""
+    pairs = dict.fromkeys((c.images, c.first, c.second) for c in layout.results.contrasts if c.labels_used == 0)
+    return [
+        _contrast_sentence([c for c in _plain(layout) if (c.images, c.first, c.second) == pair and not c.labels_used])
+        for pair in pairs
+    ]
+
+
+def worth_sentences(layout: Layout) -> list[str]:
+    """Return how many labelled originals the last snapshot is worth to each classifier."""
+    last = layout.last_column()
+    return [
+        _worth_sentence(worth)
+        for worth in layout.results.labels_worth
+        if (worth.images, worth.snapshot) == last and worth.classifier in layout.classifiers
+    ]
+
+
+def taught(layout: Layout) -> list[tuple[str, list[Column]]]:
+    """Return, for each classifier that was fine-tuned on several numbers of labels, the images that it was given."""
+    found = [
+        (name, [c for c in layout.columns if sum(layout.row(name, c, k) is not None for k in layout.labels) > 1])
+        for name in layout.classifiers
+    ]
+    return [(name, columns) for name, columns in found if columns]
+
+
+def _plain(layout: Layout) -> list[SnapshotContrast]:
+    return [c for c in layout.results.contrasts if c.classifier in layout.classifiers]
+
+
+def _contrast_sentence(contrasts: Sequence[SnapshotContrast]) -> str:
+    first = column_name((contrasts[0].images, contrasts[0].first))
+    second = column_name((contrasts[0].images, contrasts[0].second))
+    apart = [c for c in contrasts if c.p_holm < LEVEL]
+    differences = sorted(c.difference for c in contrasts)
+    span = points(differences[0])
+    if differences[0] != differences[-1]:
+        span += f" to {points(differences[-1])}"
+    shown = [c.smallest_difference for c in contrasts if c.smallest_difference is not None]
+    needed = f"; about {100 * min(shown):.0f} points would be shown" if shown else ""
+    many = len(contrasts)
+    said = (
+        f"are not told apart by {'any of ' if many > 1 else 'the '}{many if many > 1 else ''}"
+        f"{' classifiers' if many > 1 else 'classifier'}"
+        if not apart
+        else f"differ under {len(apart)} of {many} classifier{'s' if many > 1 else ''}"
+    )
+    low, high = min(c.interval[0] for c in contrasts), max(c.interval[1] for c in contrasts)
+    return (
+        f"{first} and {second} {said}: {span} percentage points of accuracy, 95% intervals within "
+        f"{points(low)} to {points(high)} (n = {contrasts[0].n}, paired{needed})."
+    )
+
+
+def _worth_sentence(worth: LabelsWorth) -> str:
+    most = worth.curve[-1][0]
+    low, high = (_count(end, most) for end in worth.interval)
+    labels = _count(worth.labels, most)
+    labels = f"about {labels}" if labels.isdigit() else labels
+    interval = low if low == high else f"{low} to {high}"
+    return (
+        f"{worth.classifier}: {column_name((worth.images, worth.snapshot))} without a label names "
+        f"{100 * worth.accuracy:.1f}% correctly, as much as fine-tuning on {labels} labelled originals "
+        f"(95% interval: {interval})."
+    )
+
+
+def _count(labels: float | None, most: int) -> str:
+    if labels is None:
+        return f"more than {most}"
+    return "fewer than 1" if labels < 0.5 else f"{labels:.0f}"
