@@ -26,7 +26,21 @@ from hemabridge.errors import (
     TrainingError,
 )
 
-COMMANDS = ["simulate", "sheet", "retake", "select", "index", "audit", "split", "demo", "train", "study", "standardize"]
+COMMANDS = [
+    "simulate",
+    "sheet",
+    "retake",
+    "select",
+    "index",
+    "audit",
+    "drift",
+    "split",
+    "demo",
+    "train",
+    "study",
+    "standardize",
+    "guard",
+]
 PROGRAM = "from hemabridge.cli import main; main()"
 """What the installed script does."""
 

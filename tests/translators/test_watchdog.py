@@ -249,7 +249,8 @@ def test_looking_leaves_nets_and_random_numbers_as_they_are() -> None:
     nets = nn.Sequential(Fixed(0.9, 0.0), nn.Dropout(0.5)).train(), Fixed(1.0, 0.0).eval()
     watchdog = dog(*nets)
     state = torch.get_rng_state()
-    assert watchdog.look(10, []) == watchdog.look(10, [])
+    first, second = watchdog.look(10, []), watchdog.look(10, [])
+    assert first == second
     assert torch.equal(torch.get_rng_state(), state)
     assert (nets[0].training, nets[1].training) == (True, False)
     assert all(p.requires_grad for net in nets for p in net.parameters())

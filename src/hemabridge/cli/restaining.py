@@ -1,0 +1,134 @@
+"""The commands that re-stain folders and guard their cells: standardize, guard."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hemabridge.cli.app import app
+from hemabridge.cli.training import needs_training
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
+    from hemabridge.workflows.standardize import Standardized
+
+
+@app.command()
+def standardize(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A snapshot, or a run folder, of which the selected snapshot is taken, else the last one; or a "
+            "normalizer's JSON file."
+        ),
+    ],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of images to re-stain; it is not changed.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the re-stained images: same names, same tree.")],
+    snapshot: Annotated[str | None, typer.Option(help="Which snapshot of the run folder, by name.")] = None,
+    crop_px: Annotated[
+        int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in training].")
+    ] = None,
+    site: Annotated[
+        Path | None,
+        typer.Option(help="Target-only models: re-stain by the look of this folder's images, and say how far it is."),
+    ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NORMALIZER|none",
+            help="JSON file of a normalizer for cells whose morphology the model would change; none only flags them "
+            "[default: that of the model's guard].",
+        ),
+    ] = None,
+) -> None:
+    """Re-stain a folder: as many files out as in, or a row in standardized.csv that says why not.
+
+    If the model has a guard (see `guard`), each cell gets its verdict, and refused ones are re-stained by the fallback.
+    """
+    needs_training()
+    from hemabridge.cli.progress import shown_progress
+    from hemabridge.workflows.standardize import LOG
+    from hemabridge.workflows.standardize import standardize as run
+
+    _say_before(model, snapshot, site, crop_px)
+    safer: Path | Literal["none"] | None = None
+    if fallback is not None:
+        safer = "none" if fallback == "none" else Path(fallback)
+    with shown_progress() as progress:
+        done = run(model, source, out, snapshot=snapshot, crop_px=crop_px, site=site, fallback=safer, progress=progress)
+    for row in done.rows:
+        if row.status == "failed":
+            print(f"failed: {row.path}: {row.reason}", file=sys.stderr)
+    print(
+        f"{len(done.rows)} files: {done.count('restained')} re-stained, {done.count('failed')} failed, "
+        f"{done.count('skipped')} that are no images. See {out / LOG}."
+    )
+    if done.site is not None:
+        print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "known" else sys.stderr)
+    _print_verdicts(done, model)
+    if done.count("failed"):
+        raise typer.Exit(1)
+
+
+@app.command()
+def guard(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A snapshot, or a run folder, of which the last snapshot is taken; or a normalizer's JSON file."
+        ),
+    ],
+    target: Annotated[Path, typer.Argument(help="Folder of target images, best such that training did not see.")],
+    snapshot: Annotated[str | None, typer.Option(help="Which snapshot of the run folder, by name.")] = None,
+    crop_px: Annotated[
+        int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in training].")
+    ] = None,
+    fallback: Annotated[
+        str, typer.Option(help="Normalizer for refused cells, fitted on these images.")
+    ] = "white-point",
+) -> None:
+    """Learn which changes of morphology a model must not make; standardize then judges every cell.
+
+    The model re-stains target cells, which need none: what that does to them is what is allowed. Writes
+    NAME.guard.json beside the model's file.
+    """
+    needs_training()
+    from hemabridge.cli.progress import shown_progress
+    from hemabridge.workflows.guard import learn_guard
+
+    with shown_progress() as progress:
+        path, learned = learn_guard(
+            model, target, snapshot=snapshot, crop_px=crop_px, fallback=fallback, progress=progress
+        )
+    for name, limit in learned.thresholds.limits.items():
+        print(f"{name:22s} warn beyond {limit.warn:.3f}, refuse beyond {limit.refuse:.3f}")
+    print(f"Learned from {learned.thresholds.cells} target cells; written to {path}.")
+
+
+def _say_before(model: Path, snapshot: str | None, site: Path | None, crop_px: int | None) -> None:
+    from hemabridge.workflows.standardizers import look_distance, read_selection
+
+    selection = None if snapshot is not None else read_selection(model)
+    if selection is not None and selection.chosen is not None:
+        print(f"Re-staining with {selection.chosen}, the selected snapshot: see {model / 'selection.json'}.")
+    if site is not None:
+        found = look_distance(model, site, snapshot=snapshot, crop_px=crop_px)
+        print(
+            f"{site}: {found.answer} to this model; its distance is {found.value:.2f}, of hospitals like those of "
+            f"training 90 % are below {found.near:.2f} and 99 % below {found.far:.2f}"
+        )
+
+
+def _print_verdicts(done: "Standardized", model: Path) -> None:
+    counts = {verdict: done.count_verdict(verdict) for verdict in ("pass", "warn", "refuse")}
+    if sum(counts.values()) == 0:
+        print(
+            f"No guard: {model} has no thresholds, so morphology was not judged. "
+            "Learn them: hemabridge guard MODEL TARGET"
+        )
+        return
+    replaced = sum(row.restained_by == "fallback" for row in done.rows)
+    print(
+        f"Guard: {counts['pass']} passed, {counts['warn']} in doubt, {counts['refuse']} refused, of which {replaced} "
+        "were re-stained by the fallback."
+    )
