@@ -104,7 +104,7 @@ def mean_answer(classifiers: Sequence[Classifier], images: UInt8Images) -> Proba
     A smear has no up and no left: the image, its two mirror images and its transpose are the same cell.
     """
     turned = (images, images[:, :, ::-1], images[:, ::-1], images.swapaxes(1, 2))
-    return _mean([classifier.probabilities(view) for classifier in classifiers for view in turned])
+    return _mean([classifier.probabilities(view) for view in turned for classifier in classifiers])
 
 
 def agree(

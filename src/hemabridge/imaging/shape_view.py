@@ -5,6 +5,8 @@ are still there. A classifier that sees only this needs no re-staining, and errs
 colours.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,9 @@ DARKEST = 0.1
 LEAST_DENSITY = 1e-3
 """A nucleus is taken to be no paler than this, so that a blank image has a view, too."""
 
+REMEMBERED = 1000
+"""Views that are kept, since several classifiers ask for those of the same images one after the other."""
+
 
 def shape_views(images: UInt8Images) -> UInt8Images:
     """Return the view of each cell, uint8[N, H, W, 3], for RGB uint8[N, H, W, 3].
@@ -31,11 +36,13 @@ def shape_views(images: UInt8Images) -> UInt8Images:
     """
     views = np.empty_like(images)
     for image, view in zip(images, views, strict=True):
-        view[:] = _shape_view(image)
+        view[:] = _shape_view(image.tobytes(), image.shape)
     return views
 
 
-def _shape_view(image: UInt8Image) -> NDArray[np.uint8]:
+@lru_cache(maxsize=REMEMBERED)
+def _shape_view(pixels: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    image: UInt8Image = np.frombuffer(pixels, np.uint8).reshape(shape)
     found = segment(image)
     density = optical_density(image)
     glass = found.background if found.background.any() else np.ones(image.shape[:2], bool)
