@@ -258,7 +258,10 @@ def _answers(
     for restaining, standardizer in agreed.standardizers.items():
         restained = standardizer.standardize(test)
         answers[f"plain classifier, {restaining}"] = mean_answer([plain], restained)
-    answers |= _parts("before self-training", agreed, test) | _parts("after self-training", learned, test)
+    if name == REAL:
+        answers |= _parts("before self-training", agreed, test) | _parts("after self-training", learned, test)
+    else:
+        answers["all, before self-training"] = agreed.probabilities(test)
     if labels:
         for count in wish.few_labels:
             found = steps.taught(taught, learned, count, folder / f"labels-{count}").answering(agreed)
