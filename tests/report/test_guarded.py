@@ -50,7 +50,7 @@ def test_the_section_has_a_line_for_each_restaining(
     assert "<td>58</td><td>4</td>" in section
     low, high = proportion_confint(30, 92, method="wilson")
     assert f"<b>30</b><small>{3000 / 92:.1f}% [{100 * low:.1f}%, {100 * high:.1f}%]</small>" in section
-    assert "more than a change of colour 30; lobes of the nucleus 1" in section
+    assert "more than a change of colour (30), lobes of the nucleus (1)" in section
     assert "In 3 of 4 re-stainings, cells were refused" in section
     assert "The most by cyclegan 0010: 30 of 92 cells." in section
     assert "60 held-out cells of the target" in section
@@ -80,7 +80,7 @@ def test_the_first_page_tells_of_refusals_of_the_best_restaining_only(
     free = [row for row in results.rows if row.site == "Can Ruti" and row.labels_used == 0 and row.snapshot]
     best = max(free, key=lambda row: row.balanced_accuracy).snapshot
     page = first_page_of(written(tmp_path, results, make_pictures()))
-    assert f"refuses {REFUSED[best]} of the 92 cells that the best re-staining made (cyclegan {best})" in page
+    assert f"refuses {REFUSED[best]} of the 92 cells that the best re-staining made (cyclegan {best}, by" in page
     assert page.count("<li>") == 4
     others = make_study(refused={**REFUSED, best: 0})
     assert guarded.first_page(lay_out(others)) is None

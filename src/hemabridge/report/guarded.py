@@ -89,5 +89,6 @@ def first_page(layout: Layout) -> str | None:
         return None
     return (
         f"The morphology guard refuses {check.refused} of the {check.n} cells that the best re-staining made "
-        f"({column_name(column_of(check))}): there, more than colours changed. Do not trust those cells."
+        f"({column_name(column_of(check))}, by balanced accuracy): there, more than colours changed. Do not "
+        "trust those cells."
     )
