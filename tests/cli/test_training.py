@@ -85,13 +85,16 @@ def test_select_then_standardize_takes_the_choice(run: Callable, recipe: Path, h
     assert "epoch-0001 *" in ended.out
     assert "epoch-0001 is the best of all 1 snapshots" in ended.out.replace("\n", " ")
     assert f"See {model / 'selection.png'}." in ended.out
+    assert "hemabridge study" not in ended.out
     ended = run("standardize", model, hospitals / "yellow-field", tmp_path / "out")
     assert ended.out.startswith(f"Re-staining with epoch-0001, the selected snapshot: see {model / 'selection.json'}.")
     named = run("standardize", model, hospitals / "yellow-field", tmp_path / "out", "--snapshot", "epoch-0001")
     assert "selected" not in named.out
 
+    (model / "report.html").touch()  # as a study leaves one
     ended = run("select", model, "--floor", "1")
     assert ended.code == 1
+    assert "run `hemabridge study` again" in " ".join(ended.out.split())
     assert "None can be used" in ended.out
     ended = run("standardize", model, hospitals / "yellow-field", tmp_path / "out")
     assert (ended.code, ended.out) == (2, "")

@@ -1,6 +1,7 @@
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from hemabridge.errors import InputError
+from hemabridge.evaluation.guarding import CellVerdict, MorphologyCheck
 from hemabridge.evaluation.results import Closeness, Confusion, PairedTest, Row, StudyResults
 
 RESULTS = StudyResults(
@@ -35,6 +37,19 @@ RESULTS = StudyResults(
     paired=(PairedTest("a", "r18", "cyclegan", "010", 0, 2, 0, 0.5, 0.5),),
     confusions=(Confusion("a", "r18", "original", None, 0, ("blast", "monocyte"), ((2, 2), (0, 0))),),
     closeness=(Closeness("cyclegan", "010", 4, 25.5, 3.25),),
+    guard=(
+        MorphologyCheck(
+            "cyclegan",
+            "010",
+            2,
+            1,
+            0,
+            1,
+            {"residual": 1, "lobe_change": 1},
+            40,
+            (CellVerdict("a.png", "pass", (), 0.4), CellVerdict("b.png", "refuse", ("residual", "lobe_change"), 1.5)),
+        ),
+    ),
     facts={"images seen": {"cyclegan": 1200}, "versions": ["1", "2"], "note": None},
 )
 
@@ -48,6 +63,13 @@ def validator() -> Draft202012Validator:
 
 def test_results_survive_json() -> None:
     assert StudyResults.from_json(RESULTS.to_json()) == RESULTS
+
+
+def test_results_of_before_the_guard_are_read(validator: Draft202012Validator) -> None:
+    old = json.loads(RESULTS.to_json())
+    del old["guard"]
+    assert validator.is_valid(old)
+    assert StudyResults.from_json(json.dumps(old)) == replace(RESULTS, guard=())
 
 
 def test_results_are_read_from_a_file(tmp_path: Path) -> None:
@@ -83,6 +105,9 @@ BREAKAGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a cell count as fraction": change_row(n=4.5),
     "a seed of nothing": change_row(seed=None),
     "a confusion with half a cell": lambda data: data["confusions"][0].update(counts=[[0.5, 1], [0, 0]]),
+    "an unknown verdict": lambda data: data["guard"][0]["cells"][0].update(verdict="maybe"),
+    "a guard without its limits": lambda data: data["guard"][0].pop("limits_from"),
+    "half a refused cell": lambda data: data["guard"][0].update(refused=0.5),
     "a paired test without its p": lambda data: data["paired"][0].pop("p"),
 }
 

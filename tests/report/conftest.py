@@ -1,6 +1,6 @@
 """A made-up study in the shape of the paper's, for tests of the report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +10,15 @@ import pytest
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
 from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done
 from hemabridge.evaluation.draws import draw_scores
+from hemabridge.evaluation.guarding import CellVerdict, MorphologyCheck
 from hemabridge.evaluation.labels import labels_worth
 from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.results import AuditFinding, Closeness, StudyResults
 from hemabridge.evaluation.rows import make_confusion, make_row, paired_tests, work_out_mode
 from hemabridge.evaluation.standings import SeedSpread
-from hemabridge.report.pictures import CellStrip, ChangedCell, LossCurve, StudyPictures
+from hemabridge.guard.picture import draw_change
+from hemabridge.report.pictures import CellStrip, ChangedCell, LossCurve, RefusedCell, StudyPictures
 
 CLASSES = ("neutrophil", "lymphocyte", "reactive_lymphocyte", "blast")
 CLASSIFIERS = ("ResNet18", "ResNet18 focal", "ResNet34", "ResNet34 focal", "MobileNetV2")
@@ -66,8 +68,12 @@ def make_study() -> MakeStudy:
         labels: bool = True,
         truth: bool = True,
         board: bool = False,
+        refused: Mapping[str | None, int] | None = None,
     ) -> StudyResults:
-        """`board` adds what newer studies have: leaderboard, contrasts, fewer labels, audit."""
+        """`board` adds what newer studies have: leaderboard, contrasts, fewer labels, audit.
+
+        `refused` adds a guard that refuses so many cells of each snapshot, and doubts four.
+        """
         predictions = [p for p in predict_all(source, target, classes, classifiers) if labels or p.labels_used == 0]
         if board:
             predictions += predict_more(source, classes, classifiers)
@@ -82,9 +88,18 @@ def make_study() -> MakeStudy:
             closeness=(Closeness("original", None, 92, 16.2, 14.8), *closeness) if truth else (),
             facts=facts(source, target),
         )
+        results = replace(results, guard=tuple(guarded(name, count) for name, count in (refused or {}).items()))
         return with_board(results, predictions, source) if board else results
 
     return make
+
+
+def guarded(snapshot: str | None, refused: int) -> MorphologyCheck:
+    verdicts = np.repeat(["refuse", "warn", "pass"], [refused, 4, 88 - refused])
+    cells = tuple(CellVerdict(f"{i:03d}.png", str(said), (), 1.5) for i, said in enumerate(verdicts))
+    reasons = {"residual": refused, "lobe_change": 1} if refused else {}
+    images = "cyclegan" if snapshot else "white-point"
+    return MorphologyCheck(images, snapshot, 92, 88 - refused, 4, refused, reasons, 60, cells)
 
 
 def predict_more(source: str, classes: Sequence[str], classifiers: Sequence[str]) -> list[Predictions]:
@@ -138,7 +153,12 @@ def facts(source: str, target: str) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def make_pictures() -> MakePictures:
     def make(
-        classes: Sequence[str] = CLASSES, *, per_class: int = 2, size_px: int = 48, changed: bool = False
+        classes: Sequence[str] = CLASSES,
+        *,
+        per_class: int = 2,
+        size_px: int = 48,
+        changed: bool = False,
+        refused: bool = False,
     ) -> StudyPictures:
         def render(hospital: str) -> np.ndarray:
             return simulate_cells(CLASSES, per_class, HOSPITALS[hospital], 4, size_px)[0]
@@ -158,11 +178,19 @@ def make_pictures() -> MakePictures:
             LossCurve(name, seen, tuple(scale * (0.3 + np.exp(-i / 12000)) for i in seen))
             for name, scale in (("cycle, source", 3.0), ("cycle, target", 2.5), ("adversarial", 0.6), ("judges", 0.4))
         )
+        refusals = tuple(refused_of(strip) for strip in strips) if refused else ()
         if not changed:
-            return StudyPictures(tuple(strips), tuple(others), losses)
+            return StudyPictures(tuple(strips), tuple(others), losses, refused=refusals)
         said = (("ResNet18", classes[1], classes[0]), ("ResNet34", classes[2], classes[0]))
         cells = [ChangedCell(s.id, s.true_class, s.original, s.restained[SNAPSHOTS[-1]], said, ()) for s in strips[:3]]
         cells.append(replace(cells[0], id="broken.png", rescued=(), broken=said[:1]))
-        return StudyPictures(tuple(strips), tuple(others), losses, tuple(cells), SNAPSHOTS[-1])
+        return StudyPictures(tuple(strips), tuple(others), losses, tuple(cells), SNAPSHOTS[-1], refusals)
 
     return make
+
+
+def refused_of(strip: CellStrip) -> RefusedCell:
+    """The strip's cell, re-stained into one that was also moved."""
+    after = np.roll(strip.restained[SNAPSHOTS[-1]], 5, axis=1)
+    pictures = draw_change(strip.original, after)
+    return RefusedCell(strip.id, strip.true_class, ("cyclegan", SNAPSHOTS[-1]), *pictures, ("residual", "nucleus_dice"))

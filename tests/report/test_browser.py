@@ -1,5 +1,6 @@
 """The report in a real browser, without a network."""
 
+import io
 import json
 import os
 import re
@@ -12,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import read_image
+from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.report import story
+from hemabridge.report.chosen import ChosenSnapshot
 from hemabridge.report.layout import lay_out
 from hemabridge.report.pictures import StudyPictures
 from hemabridge.report.report import write_study_report
@@ -66,8 +70,16 @@ def browser() -> str:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory, make_study: MakeStudy, make_pictures: MakePictures) -> Path:
     out = tmp_path_factory.mktemp("browser") / "report.html"
-    write_study_report(make_study(board=True), make_pictures(changed=True), out)
+    results = make_study(board=True, refused={None: 0, "0010": 30, "0015": 12, "0020": 5})
+    chosen = ChosenSnapshot("0020 is best.", png_of(np.full((616, 880, 3), 200, np.uint8)))
+    write_study_report(results, make_pictures(changed=True, refused=True), out, chosen)
     return out
+
+
+def png_of(image: UInt8Image) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def open_page(browser: str, page: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -108,8 +108,8 @@ def select(
 ) -> None:
     """Measure every snapshot of a translator and choose one: nearest stain, structure kept, and how sure that is.
 
-    Writes selection.json and selection.png into RUN; `standardize` then takes the chosen snapshot. No scored cell and,
-    without --labels, no label of the source is looked at.
+    Writes selection.json and selection.png into RUN; `standardize` then takes the chosen snapshot, and a study that is
+    run again shows the choice in its report. No scored cell and, without --labels, no label of the source is looked at.
     """
     needs_training()
     from hemabridge.cli.progress import shown_progress
@@ -123,6 +123,8 @@ def select(
     _print_selection(found)
     print(found.reasons)
     print(f"See {run / PICTURE}.")
+    if (run / "report.html").is_file():
+        print("To show the choice in report.html, run `hemabridge study` again as before; nothing is trained anew.")
     if found.chosen is None:
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import TypeAdapter, ValidationError
 
 from hemabridge.errors import InputError
+from hemabridge.evaluation.guarding import MorphologyCheck
 from hemabridge.evaluation.standings import STRICT, LabelsWorth, SnapshotContrast, Standing
 
 FORMAT_VERSION = 1
@@ -136,6 +137,7 @@ class StudyResults:
     contrasts: tuple[SnapshotContrast, ...] = ()
     labels_worth: tuple[LabelsWorth, ...] = ()
     audit: tuple[AuditFinding, ...] = ()
+    guard: tuple[MorphologyCheck, ...] = ()
 
     def to_json(self) -> str:
         """Return the results as JSON that `StudyResults.from_json` and the published schema accept."""

@@ -1,4 +1,4 @@
-"""Curves of the report as SVG, a panel for each classifier: calibration, selective risk, what labels are worth."""
+"""Curves of the report as SVG: calibration, selective risk, what labels are worth, refusals of the guard."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hemabridge.report.figures import column_style, drawing_style, plain, svg_bytes
+from hemabridge.evaluation.guarding import MorphologyCheck
+from hemabridge.metrics.statistics import wilson_interval
+from hemabridge.report.figures import PALETTE, column_style, drawing_style, plain, svg_bytes
 from hemabridge.report.layout import ORIGINAL, Column, Layout, column_name
 
 PANEL_INCHES = (3.6, 3.4)
@@ -74,6 +76,29 @@ def labels_svgs(layout: Layout) -> dict[str, bytes]:
         _percents(axes, "y")
 
     return _panels(layout, draw, "labelled cells", "named correctly", columns)
+
+
+def refusals_svg(checks: Sequence[MorphologyCheck]) -> bytes:
+    """Draw which share of the cells the morphology guard refused, or doubted, at each tested snapshot."""
+    places = range(len(checks))
+    with drawing_style():
+        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        doubted = [(check.refused + check.doubted) / check.n for check in checks]
+        axes.plot(
+            places, doubted, color=PALETTE[1], marker="o", linewidth=1.4, linestyle="--", label="in doubt or refused"
+        )
+        refused = [check.refused / check.n for check in checks]
+        for place, check in enumerate(checks):
+            axes.plot([place] * 2, wilson_interval(check.refused, check.n), color=PALETTE[5], linewidth=1.2, alpha=0.55)
+        axes.plot(places, refused, color=PALETTE[5], marker="s", linewidth=1.8, label="refused")
+        names = [column_name((check.images, check.snapshot)) for check in checks]
+        axes.set_xticks(places, [plain(name.rpartition(", ")[2] or name) for name in names])
+        axes.set(ylim=(-0.03, 1.03), xlim=(-0.4, len(checks) - 0.6), ylabel="cells")
+        axes.grid(axis="y", color=GRID, linewidth=0.7)
+        _percents(axes, "y")
+        figure.legend(loc="outside upper left", ncols=2, frameon=False)
+        return svg_bytes(figure)
 
 
 def compared(layout: Layout) -> list[Column]:

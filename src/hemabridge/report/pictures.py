@@ -68,6 +68,33 @@ class ChangedCell:
         _check_image(self.restained)
 
 
+@dataclass(frozen=True, eq=False)
+class RefusedCell:
+    """A cell whose re-staining the morphology guard refused.
+
+    Attributes:
+        id: its path in the manifest.
+        true_class: by name.
+        restained_by: method and snapshot.
+        original: uint8[H, W, 3].
+        restained: uint8[H, W, 3].
+        change: uint8[H, W, 3], as `hemabridge.guard.picture.draw_change` draws what colour does not explain.
+        reasons: names of measures, worst first.
+    """
+
+    id: str
+    true_class: str
+    restained_by: tuple[str, str | None]
+    original: UInt8Image
+    restained: UInt8Image
+    change: UInt8Image
+    reasons: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for image in (self.original, self.restained, self.change):
+            _check_image(image)
+
+
 @dataclass(frozen=True)
 class LossCurve:
     """One loss term of the training: `values[i]` after `images_seen[i]` images."""
@@ -87,7 +114,8 @@ class LossCurve:
 class StudyPictures:
     """All pictures of a study: cells of the source, cells of the target's test part, training losses if there are any.
 
-    `changed` are cells that the re-staining named `changed_by`, as in `CellStrip.restained`, rescued or broke.
+    `changed` are cells that the re-staining named `changed_by`, as in `CellStrip.restained`, rescued or broke;
+    `refused` are cells whose re-staining the morphology guard refused.
 
     Raises:
         ValueError: the cells were not all re-stained by the same methods, or a target cell is not uint8[H, W, 3].
@@ -98,6 +126,7 @@ class StudyPictures:
     losses: tuple[LossCurve, ...] = field(default=())
     changed: tuple[ChangedCell, ...] = ()
     changed_by: str | None = None
+    refused: tuple[RefusedCell, ...] = ()
 
     def __post_init__(self) -> None:
         for image in self.target_cells:

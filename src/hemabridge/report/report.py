@@ -9,8 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hemabridge import __version__
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import atomic_write
-from hemabridge.report import findings, story
-from hemabridge.report.curves import labels_svgs, reliability_svgs, risk_svgs
+from hemabridge.report import findings, guarded, story
+from hemabridge.report.chosen import ChosenSnapshot
+from hemabridge.report.curves import labels_svgs, refusals_svg, reliability_svgs, risk_svgs
 from hemabridge.report.figures import accuracy_svg, loss_svg
 from hemabridge.report.layout import Layout, column_name, lay_out
 from hemabridge.report.pictures import CellStrip, StudyPictures, data_uri, image_uri
@@ -19,7 +20,9 @@ FEW_FACTS = 4
 """Facts with a common beginning ("seconds, ...") are folded together when there are more of them than this."""
 
 
-def write_study_report(results: StudyResults, pictures: StudyPictures, out: Path) -> None:
+def write_study_report(
+    results: StudyResults, pictures: StudyPictures, out: Path, chosen: ChosenSnapshot | None = None
+) -> None:
     """Write the report of a study as one self-contained HTML file.
 
     It needs no script, no font and no other file, and forbids the browser every connection. Names of sites, classes and
@@ -29,6 +32,7 @@ def write_study_report(results: StudyResults, pictures: StudyPictures, out: Path
         results: what the study found.
         pictures: the cells to show.
         out: the HTML file; replaced as a whole.
+        chosen: the snapshot that was chosen, if one was.
 
     Raises:
         InputError: the results hold no test of re-stained images, of more than one source site, or a row twice.
@@ -41,6 +45,7 @@ def write_study_report(results: StudyResults, pictures: StudyPictures, out: Path
             layout=layout,
             results=results,
             pictures=pictures,
+            chosen=chosen,
             hero=_one_per_class(pictures.cells),
             shown=_shown_names(layout, pictures),
             fact_groups=group_facts(results.facts),
@@ -60,6 +65,8 @@ def _figures(layout: Layout, pictures: StudyPictures) -> dict[str, str]:
     drawn = {"accuracy": accuracy_svg(layout)}
     if pictures.losses:
         drawn["loss"] = loss_svg(pictures.losses)
+    if len(guarded.tested_snapshots(layout)) > 1:
+        drawn["refusals"] = refusals_svg(guarded.tested_snapshots(layout))
     return {name: _svg_uri(svg) for name, svg in drawn.items()}
 
 
@@ -71,6 +78,10 @@ def _panels(layout: Layout) -> dict[str, dict[str, str]]:
     if len(layout.labels) > 1:
         drawn["labels"] = labels_svgs(layout)
     return {name: {title: _svg_uri(svg) for title, svg in svgs.items()} for name, svgs in drawn.items()}
+
+
+def _png_uri(png: bytes) -> str:
+    return data_uri(png, "image/png")
 
 
 def _svg_uri(svg: bytes) -> str:
@@ -106,8 +117,10 @@ def _environment() -> Environment:
         image_uri=image_uri,
         column_name=column_name,
         points=findings.points,
+        png_uri=_png_uri,
+        in_words=guarded.in_words,
     )
-    environment.globals.update(story=story, findings=findings)
+    environment.globals.update(story=story, findings=findings, guarded=guarded)
     return environment
 
 

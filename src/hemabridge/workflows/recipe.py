@@ -203,6 +203,7 @@ class StudyRecipe(BaseModel):
         (), description="do all again with these seeds on the same split, for mean and spread"
     )
     audit: bool = Field(True, description="whether to look through the images of both sites first")
+    guard: bool = Field(True, description="whether to judge each re-stained test cell by what became of its morphology")
     agreement: AgreementRecipe | None = Field(
         None, description="one more answer, on which all classifiers and several re-stainings agree"
     )

@@ -1,7 +1,7 @@
 """`hemabridge study`: Blocks 1 and 2 of the paper on two sites, as one run that can be killed and resumed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from hemabridge.adaptation.team import Learner
 from hemabridge.classifiers.protocol import Classifier
 from hemabridge.evaluation.draws import RunKey
+from hemabridge.evaluation.guarding import MorphologyCheck
 from hemabridge.evaluation.predictions import Predictions, write_predictions
 from hemabridge.evaluation.results import AuditFinding, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL
@@ -28,10 +29,12 @@ from hemabridge.workflows.run_folder import describe_run, versions
 from hemabridge.workflows.stages import folder_name
 from hemabridge.workflows.study_classifiers import StudyClassifiers, variant_name
 from hemabridge.workflows.study_facts import structure_facts, study_facts
+from hemabridge.workflows.study_guard import StudyGuard
 from hemabridge.workflows.study_inputs import SOURCE, TARGET, StudyInputs
 from hemabridge.workflows.study_labels import StudyLabels
-from hemabridge.workflows.study_pictures import draw_figure_4, loss_curves, study_pictures
+from hemabridge.workflows.study_pictures import draw_figure_4, loss_curves, refused_cells, study_pictures
 from hemabridge.workflows.study_results import Findings, collect
+from hemabridge.workflows.study_selection import read_chosen
 from hemabridge.workflows.study_translation import StudyTranslation
 
 
@@ -40,8 +43,9 @@ def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progr
 
     Split both sites, fine-tune the classifiers on the target, train the translator, re-stain the source at each tested
     epoch, test on the source's test part, original and re-stained; fine-tune again on the source's training part,
-    original and re-stained, and test again. `results.json`, `predictions.csv`, `tables/`, `figure-4.png` and
-    `report.html` are written at the end. A stage whose inputs are unchanged is not done again.
+    original and re-stained, and test again. Judge what became of the cells' morphology. `results.json`,
+    `predictions.csv`, `tables/`, `figure-4.png` and `report.html` are written at the end. A stage whose inputs are
+    unchanged is not done again.
 
     Raises:
         Interrupted: a signal stopped it; the same call goes on from there.
@@ -85,8 +89,11 @@ class Study:
         self._check()
         audit = self.inputs.audit()
         judged = judge(self.inputs)
+        guard = StudyGuard(self.inputs).run(judged.restained) if self.recipe.guard else ()
         others = {seed: judge(self.inputs.with_seed(seed)).tests for seed in self.recipe.more_seeds}
-        return self._report(judged, audit, others)
+        results = self._collect(judged, audit, guard, others)
+        self._report(results, judged)
+        return results
 
     def _check(self) -> None:
         for wish in self.recipe.classifiers:
@@ -94,11 +101,15 @@ class Study:
         if self.recipe.again is not None:
             StudyLabels(self.inputs, self.recipe.again).check()
 
-    def _report(
-        self, judged: Judged, audit: Sequence[AuditFinding], others: Mapping[int, Sequence[Predictions]]
+    def _collect(
+        self,
+        judged: Judged,
+        audit: Sequence[AuditFinding],
+        guard: Sequence[MorphologyCheck],
+        others: Mapping[int, Sequence[Predictions]],
     ) -> StudyResults:
         inputs, restained = self.inputs, judged.restained
-        test, home, truth = inputs.cells(SOURCE, "test"), inputs.cells(TARGET, "test"), inputs.truth()
+        test = inputs.cells(SOURCE, "test")
         facts = study_facts(self.recipe, inputs.source, inputs.target, restained)
         facts |= structure_facts(test, restained)
         facts |= {f"seconds, {name}": seconds for name, seconds in inputs.stages.seconds().items()}
@@ -113,8 +124,13 @@ class Study:
             majority=inputs.majority(),
             patients=inputs.patients(),
             other_seeds=others,
+            guard=guard,
         )
-        results = collect(findings, test, restained, truth, facts | versions(), audit)
+        return collect(findings, test, restained, inputs.truth(), facts | versions(), audit)
+
+    def _report(self, results: StudyResults, judged: Judged) -> None:
+        inputs, restained = self.inputs, judged.restained
+        test, home, truth = inputs.cells(SOURCE, "test"), inputs.cells(TARGET, "test"), inputs.truth()
         write_predictions([*judged.tests, *judged.validation], inputs.classes, self.out / "predictions.csv")
         with atomic_write(self.out / "results.json") as temporary:
             temporary.write_text(results.to_json(), encoding="utf-8")
@@ -122,8 +138,8 @@ class Study:
         write_image(self.out / "figure-4.png", draw_figure_4(inputs.classes, test, restained, home, truth))
         losses = loss_curves(self.out / "translator" / "events.jsonl")
         shown = study_pictures(inputs.classes, test, restained, home, truth, losses, judged.tests)
-        write_study_report(results, shown, self.out / "report.html")
-        return results
+        shown = replace(shown, refused=refused_cells(test, restained, results.guard))
+        write_study_report(results, shown, self.out / "report.html", read_chosen(self.out))
 
 
 def judge(inputs: StudyInputs) -> Judged:

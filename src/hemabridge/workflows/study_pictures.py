@@ -6,17 +6,21 @@ from pathlib import Path
 import numpy as np
 
 from hemabridge.data.cells import CellSet
+from hemabridge.evaluation.guarding import MorphologyCheck
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.guard.picture import draw_change
 from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import UInt8Image
-from hemabridge.report.pictures import CellStrip, ChangedCell, LossCurve, StudyPictures
+from hemabridge.report.pictures import CellStrip, ChangedCell, LossCurve, RefusedCell, StudyPictures
 from hemabridge.training.events import read_events
 from hemabridge.workflows.restained import Restained
 
 STRIPS_PER_CLASS = 3
 FIGURE_CELLS_PER_CLASS = 2
 LOSS_POINTS = 60
+REFUSED_SHOWN = 12
+"""Cells in the report that the guard refused, at most."""
 CHANGED_SHOWN = 12
 """Rescued and broken cells in the report, at most so many of each."""
 
@@ -102,6 +106,42 @@ def _changed(
     return ChangedCell(
         cell, classes[truth], test.images[place], restained.test.images[place], tuple(rescued), tuple(broken)
     )
+
+
+def refused_cells(
+    test: CellSet, restained: Sequence[Restained], guard: Sequence[MorphologyCheck]
+) -> tuple[RefusedCell, ...]:
+    """Return cells whose re-staining the guard refused: the worst of each method, then the second worst, and so on.
+
+    Methods keep their order. Where not all fit, those of the last methods, which the other pictures show, come first.
+    """
+    by_name = {(r.method, r.snapshot_name): r for r in restained}
+    ranked = [
+        (rank, -place, checked, verdict)
+        for place, checked in enumerate(guard)
+        for rank, verdict in enumerate(
+            sorted((c for c in checked.cells if c.verdict == "refuse"), key=lambda c: (-c.severity, c.id))
+        )
+    ]
+    chosen = sorted(ranked, key=lambda entry: entry[:2])[:REFUSED_SHOWN]
+    shown = []
+    for _, _, checked, verdict in sorted(chosen, key=lambda entry: (-entry[1], entry[0])):
+        place = test.ids.index(verdict.id)
+        before, after, change = draw_change(
+            test.images[place], by_name[checked.images, checked.snapshot].test.images[place]
+        )
+        shown.append(
+            RefusedCell(
+                id=verdict.id,
+                true_class=test.classes[test.labels[place]],
+                restained_by=(checked.images, checked.snapshot),
+                original=before,
+                restained=after,
+                change=change,
+                reasons=verdict.reasons,
+            )
+        )
+    return tuple(shown)
 
 
 def draw_figure_4(

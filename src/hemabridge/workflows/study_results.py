@@ -10,6 +10,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.errors import ManifestError
 from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done, pairs_with_originals
 from hemabridge.evaluation.draws import RunKey, draw_scores
+from hemabridge.evaluation.guarding import MorphologyCheck
 from hemabridge.evaluation.labels import labels_worth
 from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
 from hemabridge.evaluation.predictions import Predictions
@@ -33,6 +34,7 @@ class Findings:
         majority: the one commonest class of the target's training part, if there is one.
         patients: of each scored cell of the source, by its id; None where not all are known.
         other_seeds: the tests of further seeds.
+        guard: what became of the morphology of the source's test cells.
     """
 
     recipe: StudyRecipe
@@ -45,6 +47,7 @@ class Findings:
     majority: str | None
     patients: Mapping[str, str] | None
     other_seeds: Mapping[int, Sequence[Predictions]]
+    guard: Sequence[MorphologyCheck]
 
 
 def collect(
@@ -83,6 +86,7 @@ def collect(
         contrasts=contrast_snapshots(own, draws),
         labels_worth=labels_worth(own, draws),
         audit=tuple(audit),
+        guard=tuple(findings.guard),
     )
 
 
