@@ -22,6 +22,7 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/nucleus_dice.py
 	$(BIN)/python benchmarks/distillation.py
+	$(BIN)/python benchmarks/gallery.py
 	$(BIN)/python benchmarks/planted_changes.py
 	$(BIN)/python benchmarks/recommended.py
 	$(BIN)/python benchmarks/selection_regret.py

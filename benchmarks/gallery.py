@@ -85,7 +85,8 @@ def main() -> None:
         _print(name, seconds, speed, rows[name], test, truth)
     rows["truth"] = truth.images
     columns = [CLASSES[test.labels[place]] for place in shown]
-    picture = draw_sheet([[images[place] for place in shown] for images in rows.values()], list(rows), columns)
+    names = [name.replace("-", "-_", 1) if len(name) > 18 else name for name in rows]  # "_" begins a new line
+    picture = draw_sheet([[images[place] for place in shown] for images in rows.values()], names, columns)
     write_image(wish.picture, picture)
 
 
