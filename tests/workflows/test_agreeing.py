@@ -20,7 +20,7 @@ CHANGES = (
     f"classifiers=[{LEARNER}, {SHAPE}]",
     'agreement={restainings = ["linear-ot"], mixing_rounds = 1, self_training_rounds = 1, sure = 0.0, '
     "few_labels = [6], both_sites = {images = 16, batch_size = 8}, "
-    f"source_looks = {{classifiers = 1, copies = 1, train = {TRAIN}}}}}",
+    f"members = [{{count = 1, train = {TRAIN}}}], source_looks = {{classifiers = 1, copies = 1, train = {TRAIN}}}}}",
 )
 
 
@@ -50,8 +50,10 @@ def test_agreeing_answers_stand_beside_the_others_and_are_not_worked_out_again(
     agreement = tmp_path / "out" / "agreement"
     assert (agreement / "linear-ot.json").is_file()
     assert list_snapshots(agreement / "source-looks" / "0")
-    # One that is asked about re-stainings, one that sees shape, one that learned the source's looks.
-    assert all(list_snapshots(agreement / "labels-6" / str(place)) for place in range(3))
+    # Two of the study (of re-stainings and of shape), one trained for the agreement, one of the source's looks.
+    assert list_snapshots(agreement / "members" / "0" / "0")
+    assert all(list_snapshots(agreement / "labels-6" / str(place)) for place in range(4))
+    assert list(agreement.rglob("state")) == []
     again, labels = run(small_study, tmp_path / "out", *CHANGES)
     assert again.rows == first.rows
     assert "fitting re-stainings that agree" not in labels
