@@ -153,6 +153,7 @@ def study(browser: Browser, make_review: Callable[..., Created]) -> Study:
         with pytest.raises(BrowserError):
             ben.page.goto(created.links["Ben"], timeout=5_000)
         server.start()
+        ben.page = ben.page.context.new_page()
         ben.page.goto(created.links["Ben"] + "read")
         assert screen_of(ben.page) == last  # what was not stored is asked again
         assert ben.read(100) == SCREENS - 30
