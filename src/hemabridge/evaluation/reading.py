@@ -61,7 +61,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Repeats:
-    """How far a reader agrees with himself: first against second showing of `n` pictures; `reader` None: all readers.
+    """How far a reader agrees with themselves: first against second showing of `n` pictures; `reader` None: all.
 
     `observed`, `cohen` and `weighted` as in `Agreement`; all readers' answers are put in one table.
     """
@@ -242,6 +242,7 @@ class Reading:
         readers: who answered at least one item.
         silent: readers who never answered.
         open_sessions: readers who had not finished; `despite`: why it was unblinded all the same.
+        arms: all that were shown; `photographs` are those that a camera made.
         facts: counts, versions, what the numbers rest on.
     """
 
@@ -253,6 +254,7 @@ class Reading:
     open_sessions: tuple[str, ...]
     despite: str | None
     arms: tuple[str, ...]
+    photographs: tuple[str, ...]
     agreement: tuple[Agreement, ...]
     repeats: tuple[Repeats, ...]
     scores: tuple[ArmScore, ...]

@@ -7,27 +7,51 @@ from numpy.typing import NDArray
 
 from hemabridge.evaluation.reading import Estimate, Interval
 from hemabridge.metrics.bootstrap import Resampling, percentile_interval
+from hemabridge.metrics.statistics import wilson_interval
 
 Floats = NDArray[np.float64]
 
 DEFINED = 0.95
 """A statistic that is not defined in more than the rest of the draws has no interval."""
 
+NO_WIDTH = 1e-12
 
-def estimate(columns: Floats, cells: Sequence[str], statistic: Callable[[Floats], Floats], draws: int) -> Estimate:
-    """Return a statistic of sums over answers, with its percentile interval.
+
+def estimate(
+    columns: Floats, cells: Sequence[str], statistics: Sequence[Callable[[Floats], Floats]], draws: int
+) -> list[Estimate]:
+    """Return statistics of sums over answers, with their percentile intervals, all of the same draws.
 
     Args:
         columns: float64[N, M], a row for each answer or picture.
         cells: the cell that each row is about.
-        statistic: of sums float64[..., M]; gives float64[...], NaN where it is not defined.
+        statistics: of sums float64[..., M]; each gives float64[...], NaN where it is not defined.
         draws: of the bootstrap.
     """
-    value = float(statistic(columns.sum(axis=0)))
-    if not np.isfinite(value):
+    whole, summed = columns.sum(axis=0), draw_sums(columns, cells, draws)
+    found = []
+    for statistic in statistics:
+        value = float(statistic(whole))
+        if np.isfinite(value):
+            found.append(Estimate(value, None if summed is None else interval_of(statistic(summed))))
+        else:
+            found.append(Estimate(None))
+    return found
+
+
+def estimate_share(hits: Sequence[bool], cells: Sequence[str], draws: int) -> Estimate:
+    """Return a share of answers with its interval; of none or of all of them Wilson's, with one answer for each cell.
+
+    No draw of answers that are all alike differs from them, which would make the interval a point.
+    """
+    if not hits:
         return Estimate(None)
-    summed = draw_sums(columns, cells, draws)
-    return Estimate(value, None if summed is None else interval_of(statistic(summed)))
+    share = sum(hits) / len(hits)
+    if share in (0.0, 1.0):
+        n = len(set(cells))
+        return Estimate(share, wilson_interval(round(share) * n, n))
+    columns = np.column_stack([np.ones(len(hits)), hits])
+    return estimate(columns, cells, [lambda sums: ratio(sums[..., 1], sums[..., 0])], draws)[0]
 
 
 def draw_sums(columns: Floats, cells: Sequence[str], draws: int) -> Floats | None:
@@ -45,9 +69,15 @@ def draw_sums(columns: Floats, cells: Sequence[str], draws: int) -> Floats | Non
 
 
 def interval_of(drawn: Floats) -> Interval | None:
-    """Return the percentile interval of the draws in which a statistic is defined; None where there are too few."""
+    """Return the percentile interval of the draws in which a statistic is defined.
+
+    None where there are too few of them, and where all are alike: then the draws say nothing of how sure it is.
+    """
     found = drawn[np.isfinite(drawn)]
-    return percentile_interval(found) if len(found) >= DEFINED * len(drawn) else None
+    if len(found) < DEFINED * len(drawn):
+        return None
+    low, high = percentile_interval(found)
+    return (low, high) if high - low > NO_WIDTH else None
 
 
 def ratio(above: Floats, below: Floats) -> Floats:

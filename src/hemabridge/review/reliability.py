@@ -1,4 +1,4 @@
-"""Agreement between readers, and of each reader with himself."""
+"""Agreement between readers, and of each reader with themselves."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from hemabridge.metrics.agreement import (
     pair_agreement,
 )
 from hemabridge.metrics.bootstrap import DRAWS
-from hemabridge.review.draws import draw_sums, estimate, interval_of, ratio
+from hemabridge.review.draws import draw_sums, estimate, estimate_share, interval_of, ratio
 from hemabridge.review.judgements import (
     Judgement,
     by_aspect,
@@ -149,22 +149,24 @@ def _agreement(grid: Grid, draws: int) -> Agreement:
     # Sums of: pictures, agreement, shares of answers. Each picture here has two answers or more.
     columns = np.column_stack([np.ones(len(counts)), pair_agreement(counts), answer_shares(counts)])
 
-    def by(formula: Callable[[Floats, Floats], Floats]) -> Estimate:
-        def of_sums(sums: Floats) -> Floats:
-            return formula(ratio(sums[..., 1], sums[..., 0]), ratio(sums[..., 2:], sums[..., :1]))
+    def by(formula: Callable[[Floats, Floats], Floats]) -> Callable[[Floats], Floats]:
+        return lambda sums: formula(ratio(sums[..., 1], sums[..., 0]), ratio(sums[..., 2:], sums[..., :1]))
 
-        return estimate(columns, grid.cells, of_sums, draws)
-
+    observed, fleiss, ac1 = estimate(
+        columns, grid.cells, [by(lambda same, _: same), by(fleiss_kappa), by(gwet_ac1)], draws
+    )
+    if observed.value in (0.0, 1.0):
+        observed = estimate_share([observed.value == 1.0] * len(counts), grid.cells, draws)
     return Agreement(
         aspect=grid.aspect,
         readers=grid.readers,
         n=len(grid.items),
         cells=len(set(grid.cells)),
-        observed=by(lambda observed, _: observed),
+        observed=observed,
         cohen=_light(grid, draws, quadratic=False),
         weighted=_light(grid, draws, quadratic=True) if grid.is_scale else None,
-        fleiss=by(fleiss_kappa),
-        ac1=by(gwet_ac1),
+        fleiss=fleiss,
+        ac1=ac1,
     )
 
 
@@ -203,17 +205,17 @@ def _repeats(
     )
     cells = [j.item.cell for _, j in pairs]
     tables = _tables(first, again, len(categories))
-    same = np.column_stack([np.ones(len(first)), first == again])
+    cohen, weighted = estimate(
+        tables, cells, [lambda sums: _kappa(sums, quadratic=False), lambda sums: _kappa(sums, quadratic=True)], draws
+    )
     return Repeats(
         aspect=aspect,
         reader=reader,
         n=len(pairs),
         cells=len(set(cells)),
-        observed=estimate(same, cells, lambda sums: ratio(sums[..., 1], sums[..., 0]), draws),
-        cohen=estimate(tables, cells, lambda sums: _kappa(sums, quadratic=False), draws),
-        weighted=estimate(tables, cells, lambda sums: _kappa(sums, quadratic=True), draws)
-        if aspect == Question.STAIN
-        else None,
+        observed=estimate_share(list(first == again), cells, draws),
+        cohen=cohen,
+        weighted=weighted if aspect == Question.STAIN else None,
     )
 
 

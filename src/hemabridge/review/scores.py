@@ -11,7 +11,7 @@ from hemabridge.evaluation.reading import ArmScore, Estimate, Interval, Preferre
 from hemabridge.metrics.bootstrap import DRAWS
 from hemabridge.metrics.detection import detect
 from hemabridge.metrics.statistics import holm, mcnemar_exact, wilson_interval
-from hemabridge.review.draws import draw_sums, estimate, interval_of, ratio
+from hemabridge.review.draws import draw_sums, estimate, estimate_share, interval_of, ratio
 from hemabridge.review.judgements import (
     EQUAL,
     FAULTS,
@@ -102,7 +102,7 @@ MEASURES: Final[dict[str, Callable[[Judgement], float | None]]] = {
 def arm_scores(judgements: Sequence[Judgement], draws: int = DRAWS) -> tuple[ArmScore, ...]:
     """Return every measure of every arm, of all readers and of each one; first showings only.
 
-    `accepted` comes first: the share of (reader, cell) in which the reader, of whatever he was asked of stain and
+    `accepted` comes first: the share of (reader, cell) in which the reader, of whatever was asked of stain and
     morphology, refused nothing: no stain below `ACCEPTED_GRADE`, no changed morphology.
     """
     first = first_showings(judgements)
@@ -169,7 +169,7 @@ def _scored(measure: str, scores: Sequence[Score], draws: int) -> list[ArmScore]
         own = [s for s in scores if s.arm == arm]
         interval = None if drawn is None else interval_of(drawn[:, place])
         difference = _difference(scores, arms, arm, drawn)
-        found.append(_score(measure, arm, None, own, _not_too_sure(measure, own, interval), difference))
+        found.append(_score(measure, arm, None, own, interval or _of_all_alike(measure, own, draws), difference))
         for reader in sorted({s.reader for s in own}):
             mine = [s for s in own if s.reader == reader]
             found.append(_score(measure, arm, reader, mine, _wilson(measure, mine)))
@@ -198,13 +198,12 @@ def _difference(scores: Sequence[Score], arms: Sequence[str], arm: str, drawn: F
     return Estimate(means[0] - means[1], interval)
 
 
-def _not_too_sure(measure: str, scores: Sequence[Score], interval: Interval | None) -> Interval | None:
-    """Replace the bootstrap's interval of no width where all answers are alike: Wilson's, a vote for each cell."""
-    values = {s.value for s in scores}
-    if measure == MEAN or interval is None or len(values) > 1:
-        return interval
-    cells = len({s.cell for s in scores})
-    return wilson_interval(cells if values == {1.0} else 0, cells)
+def _of_all_alike(measure: str, scores: Sequence[Score], draws: int) -> Interval | None:
+    """Return the interval of a share of 0 or 1, for which no draw differs; None of grades."""
+    values = {score.value for score in scores}
+    if measure == MEAN or len(values) > 1:
+        return None
+    return estimate_share([values == {1.0}] * len(scores), [score.cell for score in scores], draws).interval
 
 
 def _wilson(measure: str, scores: Sequence[Score]) -> Interval | None:
@@ -233,7 +232,7 @@ def _told_apart(
         signals=int(n),
         false_alarms=int(false_alarms),
         noises=int(m),
-        d_prime=estimate(columns, cells, lambda sums: detect(*np.moveaxis(sums, -1, 0)).d_prime, draws),
+        d_prime=estimate(columns, cells, [lambda sums: detect(*np.moveaxis(sums, -1, 0)).d_prime], draws)[0],
         criterion=float(detect(hits, n, false_alarms, m).criterion),
     )
 
@@ -248,18 +247,16 @@ def _sign_test(first: str, answers: Sequence[Judgement]) -> float:
 
 
 def _preferred(first: str, second: str, answers: Sequence[Judgement], p: float, p_holm: float, draws: int) -> Preferred:
-    columns = np.array([[j.answer == first, j.answer != EQUAL] for j in answers], dtype=np.float64)
-    cells = [j.item.cell for j in answers]
-    wins = int(columns[:, 0].sum())
-    equal = sum(j.answer == EQUAL for j in answers)
+    decided = [j for j in answers if j.answer != EQUAL]
+    hits = [j.answer == first for j in decided]
     return Preferred(
         first=first,
         second=second,
-        first_better=wins,
-        second_better=len(answers) - wins - equal,
-        equal=equal,
-        cells=len(set(cells)),
-        share=estimate(columns, cells, lambda sums: ratio(sums[..., 0], sums[..., 1]), draws),
+        first_better=sum(hits),
+        second_better=len(hits) - sum(hits),
+        equal=len(answers) - len(hits),
+        cells=len({j.item.cell for j in answers}),
+        share=estimate_share(hits, [j.item.cell for j in decided], draws),
         p=p,
         p_holm=p_holm,
     )

@@ -60,6 +60,8 @@ def unblind(
         RunError: a session is open without a reason, a verdict does not fit the key, or there is none to count.
     """
     refuse_while_open(open_sessions, despite)
+    truth = truth or Truth()
+    arms = tuple(dict.fromkeys(arm for item in items for arm in item.arms))
     judgements = join(items, verdicts, truth)
     if not judgements:
         raise RunError("expected verdicts to unblind, got none outside of the practice round; let somebody read first")
@@ -72,7 +74,8 @@ def unblind(
         silent=tuple(sorted(set(readers) - set(heard))),
         open_sessions=tuple(open_sessions),
         despite=despite.strip() if open_sessions and despite else None,
-        arms=tuple(dict.fromkeys(arm for item in items for arm in item.arms)),
+        arms=arms,
+        photographs=tuple(arm for arm in arms if arm in (truth.target, *truth.photographs)),
         agreement=agreements(judgements, draws),
         repeats=repeats(judgements, draws),
         scores=scores,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
+from statsmodels.stats.proportion import proportion_confint
 
 from hemabridge.review.judgements import join
 from hemabridge.review.records import Item, Question, Verdict
@@ -82,10 +83,11 @@ def test_intervals_are_wider_where_answers_about_a_cell_go_together(items_of: Ma
     for says in (by_cell, by_picture):
         verdicts = read("Ana", items, lambda *_: "real") + read("Ben", items, says)
         (found,) = agreements(join(items, verdicts), 1000)
-        assert found.observed.interval is not None
-        widths.append(found.observed.interval[1] - found.observed.interval[0])
-    assert widths[0] > 0.4
-    assert widths[1] == pytest.approx(0, abs=1e-9)  # every cell agrees in 2 of 4 arms
+        assert found.observed.value == pytest.approx(8 / 15 if says is by_cell else 1 / 2)
+        widths.append(found.observed.interval)
+    assert widths[0] is not None
+    assert widths[0][1] - widths[0][0] > 0.4
+    assert widths[1] is None  # every cell agrees in 2 of 4 arms: no draw differs
 
 
 def test_readers_of_different_pictures_are_counted_where_they_meet(items_of: MakeItems, read: Read) -> None:
@@ -94,6 +96,8 @@ def test_readers_of_different_pictures_are_counted_where_they_meet(items_of: Mak
     (found,) = agreements(join(items, verdicts), DRAWS)
     assert found.n == 4
     assert (found.cohen.value, found.ac1.value) == (None, 1.0)
+    assert found.observed.interval == pytest.approx(proportion_confint(4, 4, method="wilson"))
+    assert found.ac1.interval is None
     apart = read("Ana", items[:5], lambda *_: "target") + read("Ben", items[5:], lambda *_: "target")
     assert agreements(join(items, apart), DRAWS) == ()
 
