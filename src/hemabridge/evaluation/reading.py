@@ -242,6 +242,7 @@ class Reading:
         readers: who answered at least one item.
         silent: readers who never answered.
         open_sessions: readers who had not finished; `despite`: why it was unblinded all the same.
+        earlier: who had not finished at earlier unblindings, and why it was done; verdicts since may not be blind.
         arms: all that were shown; `photographs` are those that a camera made.
         facts: counts, versions, what the numbers rest on.
     """
@@ -253,6 +254,7 @@ class Reading:
     silent: tuple[str, ...]
     open_sessions: tuple[str, ...]
     despite: str | None
+    earlier: tuple[str, ...]
     arms: tuple[str, ...]
     photographs: tuple[str, ...]
     agreement: tuple[Agreement, ...]

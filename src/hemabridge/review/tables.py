@@ -13,6 +13,18 @@ from hemabridge.review.records import Item, Verdict
 READER_SCORES: Final = "reader-scores.csv"
 """What `hemabridge select --readers` takes: the columns snapshot and accepted."""
 
+TABLES: Final = (
+    "verdicts.csv",
+    "agreement.csv",
+    "repeats.csv",
+    "arms.csv",
+    "told-apart.csv",
+    "preferences.csv",
+    "sessions.csv",
+    "trends.csv",
+    READER_SCORES,
+)
+
 _PAIRS: Final = {"interval": ("low", "high"), "seconds": ("lower", "median", "upper")}
 
 
@@ -21,18 +33,18 @@ def tables_of(reading: Reading, items: Sequence[Item], verdicts: Sequence[Verdic
 
     `verdicts.csv` holds every verdict with its arms, practice too; the others hold the rows of `Reading`.
     """
-    tables: dict[str, Iterable[Mapping[str, Any]]] = {
-        "verdicts.csv": _joined(items, verdicts),
-        "agreement.csv": map(flat, reading.agreement),
-        "repeats.csv": map(flat, reading.repeats),
-        "arms.csv": map(flat, reading.scores),
-        "told-apart.csv": map(flat, reading.told_apart),
-        "preferences.csv": map(flat, reading.preferred),
-        "sessions.csv": map(flat, reading.stretches),
-        "trends.csv": map(flat, reading.trends),
-        READER_SCORES: map(flat, reading.acceptance),
-    }
-    texts = {name: _csv(list(rows)) for name, rows in tables.items()}
+    rows: tuple[Sequence[Any], ...] = (
+        reading.agreement,
+        reading.repeats,
+        reading.scores,
+        reading.told_apart,
+        reading.preferred,
+        reading.stretches,
+        reading.trends,
+        reading.acceptance,
+    )
+    lines = [list(_joined(items, verdicts)), *([flat(row) for row in own] for own in rows)]
+    texts = {name: _csv(own) for name, own in zip(TABLES, lines, strict=True)}
     return {name: text for name, text in texts.items() if text}
 
 

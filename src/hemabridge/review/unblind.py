@@ -40,6 +40,7 @@ def unblind(
     open_sessions: Sequence[str] = (),
     despite: str | None = None,
     truth: Truth | None = None,
+    earlier: Sequence[str] = (),
     facts: dict[str, Any] | None = None,
     draws: int = DRAWS,
 ) -> Reading:
@@ -53,6 +54,7 @@ def unblind(
         open_sessions: readers who began and have screens left.
         despite: why it is unblinded all the same.
         truth: what the arms are.
+        earlier: of `Reading`.
         facts: to state beside the numbers.
         draws: of the bootstrap.
 
@@ -74,6 +76,7 @@ def unblind(
         silent=tuple(sorted(set(readers) - set(heard))),
         open_sessions=tuple(open_sessions),
         despite=despite.strip() if open_sessions and despite else None,
+        earlier=tuple(earlier),
         arms=arms,
         photographs=tuple(arm for arm in arms if arm in (truth.target, *truth.photographs)),
         agreement=agreements(judgements, draws),

@@ -93,6 +93,8 @@ def test_what_is_no_answer_is_refused(items_of: MakeItems, read: Read, question:
         {"order": -1},
         {"place": (0.5, 1.01)},
         {"place": (float("nan"), 0.5)},
+        {"place": (0.5, None)},
+        {"answer": "unchanged", "place": (0.5, 0.5)},
     ],
 )
 def test_impossible_times_and_places_are_refused(items_of: MakeItems, read: Read, wrong: dict) -> None:
