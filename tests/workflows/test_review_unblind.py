@@ -18,11 +18,36 @@ from hemabridge.review.records import Item, Question
 from hemabridge.review.session import Answer, current_screen, reader_of, show, submit
 from hemabridge.review.store import NewReader, Screen, Store
 from hemabridge.selection.readers import read_reader_scores
+from hemabridge.workflows.recipe_file import read_recipe
 from hemabridge.workflows.review_unblind import review_unblind
+from hemabridge.workflows.select import select
+from hemabridge.workflows.train import train
 
 ARMS = ("original", "epoch-0001", "target")
 READERS = {"Ana": "token-of-ana", "Ben": "token-of-ben", "Cem": "token-of-cem"}
 CELLS = 10
+
+TRANSLATOR = """
+kind = "translator"
+name = "small"
+
+[source]
+site = "yellow-field"
+manifest = "{hospitals}/yellow-field/manifest.csv"
+
+[target]
+site = "clinic-like"
+manifest = "{hospitals}/clinic-like/manifest.csv"
+
+[translator]
+load_px = 36
+crop_px = 32
+epoch_images = 5
+constant_epochs = 1
+decay_epochs = 1
+snapshot_every_epochs = 1
+model = {{ generator = {{ channels = 4, blocks = 1 }}, judge = {{ channels = 4, layers = 1 }} }}
+"""
 Says = Callable[[str, Item], str]
 
 
@@ -293,3 +318,15 @@ def test_a_second_call_removes_tables_that_no_longer_hold(folder: Path, items: l
     write_key(folder / "key.json", renamed)
     assert "reader-scores.csv" not in review_unblind(folder).tables
     assert not (folder / "tables" / "reader-scores.csv").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_select_is_told_what_readers_accepted(folder: Path, hospitals: Path, tmp_path: Path) -> None:
+    """A translator of two epochs, chosen with the scores that unblinding wrote."""
+    (tmp_path / "recipe.toml").write_text(TRANSLATOR.format(hospitals=hospitals), encoding="utf-8")
+    train(read_recipe(tmp_path / "recipe.toml"), tmp_path / "run")
+    found = select(tmp_path / "run", readers=review_unblind(folder).tables["reader-scores.csv"])
+    assert [row.snapshot for row in found.snapshots] == ["epoch-0001", "epoch-0002"]
+    assert found.row("epoch-0001").readers == pytest.approx(17 / 20)
+    assert found.row("epoch-0002").readers is None
