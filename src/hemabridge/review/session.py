@@ -82,6 +82,11 @@ def reader_of(store: Store, token: str) -> Reader | None:
     return Reader(number, language, tuple(json.loads(cell_types)), begun_at is not None)
 
 
+def name_of(store: Store, reader: Reader) -> str:
+    """Return a reader's name, for that reader's own first page."""
+    return str(store.rows("SELECT name FROM reader WHERE id = ?", (reader.id,))[0][0])
+
+
 def set_language(store: Store, reader: Reader, language: str) -> None:
     """Keep the language that a reader chose."""
     with store.transaction() as connection:
@@ -91,13 +96,13 @@ def set_language(store: Store, reader: Reader, language: str) -> None:
 def current_screen(store: Store, reader: Reader) -> tuple[int, Screen] | None:
     """Return place and screen of what the reader is to answer next; None at the end."""
     places = _places_left(store, reader, 1)
-    return _screen_at(store, reader, places[0]) if places else None
+    return _turn_at(store, reader, places[0]) if places else None
 
 
 def next_screen(store: Store, reader: Reader) -> tuple[int, Screen] | None:
     """Return what follows the current screen, whose pictures can be loaded by now; None at the end."""
     places = _places_left(store, reader, 2)
-    return _screen_at(store, reader, places[1]) if len(places) == 2 else None
+    return _turn_at(store, reader, places[1]) if len(places) == 2 else None
 
 
 def may_see(store: Store, reader: Reader, picture: str) -> bool:
@@ -235,14 +240,23 @@ def _places_left(store: Store, reader: Reader, count: int) -> list[int]:
     return [place for (place,) in store.rows(query, (reader.id, count))]
 
 
-def _screen_at(store: Store, reader: Reader, place: int) -> tuple[int, Screen]:
+def _turn_at(store: Store, reader: Reader, place: int) -> tuple[int, Screen] | None:
+    found = screen_at(store, reader, place)
+    return None if found is None else (place, found)
+
+
+def screen_at(store: Store, reader: Reader, place: int) -> Screen | None:
+    """Return the screen at a place of the reader's order, from 0; None outside of it."""
     query = """
         SELECT screen.id, screen.practice FROM turn JOIN screen ON screen.id = turn.screen
         WHERE turn.reader = ? AND turn.place = ?"""
-    screen, practice = store.rows(query, (reader.id, place))[0]
+    found = store.rows(query, (reader.id, place))
+    if not found:
+        return None
+    screen, practice = found[0]
     asks = store.rows("SELECT id, question FROM item WHERE screen = ? ORDER BY place", (screen,))
     pictures = store.rows("SELECT id FROM picture WHERE screen = ? ORDER BY place", (screen,))
-    return place, Screen(
+    return Screen(
         screen,
         tuple((item, Question(question)) for item, question in asks),
         tuple(picture for (picture,) in pictures),
