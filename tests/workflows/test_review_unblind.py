@@ -249,6 +249,14 @@ def test_a_key_of_another_review_is_refused(folder: Path, items: list[Item]) -> 
     assert {path.suffix for path in folder.iterdir()} & {".html", ".csv"} == set()
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_the_key_may_be_kept_elsewhere(folder: Path, tmp_path: Path) -> None:
+    (folder / "key.json").rename(tmp_path / "safe.json")
+    with pytest.raises(RunError, match="expected the key of a review"):
+        review_unblind(folder)
+    assert review_unblind(folder, key=tmp_path / "safe.json").reading.readers == ("Ana", "Ben")
+
+
 @pytest.mark.parametrize(
     "change",
     [

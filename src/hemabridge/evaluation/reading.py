@@ -1,7 +1,4 @@
-"""What readers said, once unblinded, as frozen data: the report of a review reads nothing else but pictures.
-
-JSON in and out, no PyTorch. Shares are 0..1; intervals are at 95%.
-"""
+"""What readers said, once unblinded, as frozen data. JSON in and out, no PyTorch. Shares are 0..1, intervals 95%."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -14,9 +11,7 @@ from hemabridge.errors import InputError
 from hemabridge.evaluation.standings import STRICT
 
 FILE = "unblinded.json"
-FORMAT_VERSION = 1
-LARGEST_FILE = 100_000_000
-"""Bytes."""
+FORMAT_VERSION, LARGEST_BYTES = 1, 100_000_000
 
 Interval = tuple[float, float]
 
@@ -63,7 +58,7 @@ class Agreement:
 class Repeats:
     """How far a reader agrees with themselves: first against second showing of `n` pictures; `reader` None: all.
 
-    `observed`, `cohen` and `weighted` as in `Agreement`; all readers' answers are put in one table.
+    The numbers are as in `Agreement`; all readers' answers are put in one table.
     """
 
     __pydantic_config__ = STRICT
@@ -228,7 +223,6 @@ class Acceptance:
     """What `hemabridge select --readers` reads: the share of cells of a snapshot that readers accepted."""
 
     __pydantic_config__ = STRICT
-
     snapshot: str
     accepted: float
 
@@ -299,8 +293,8 @@ class Reading:
             InputError: the file cannot be read, is too large, or does not hold such results.
         """
         try:
-            if path.stat().st_size > LARGEST_FILE:
-                raise InputError(f"expected at most {LARGEST_FILE:,} bytes, got {path.stat().st_size:,}: {path}")
+            if path.stat().st_size > LARGEST_BYTES:
+                raise InputError(f"expected at most {LARGEST_BYTES:,} bytes, got {path.stat().st_size:,}: {path}")
             return cls.from_json(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"expected {FILE} at {path}: {error}") from error

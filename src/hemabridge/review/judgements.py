@@ -6,21 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hemabridge.errors import RunError
+from hemabridge.review.arms import ORIGINAL, TARGET
+from hemabridge.review.questions import ANSWERS, CHANGED, UNSURE
 from hemabridge.review.records import Item, Question, Verdict
 
-ORIGINAL: Final = "original"
-TARGET: Final = "target"
-FAULTS: Final = ("nucleus", "cytoplasm", "granules", "background")
-UNSURE: Final = "unsure"
+FAULTS: Final = ANSWERS[Question.STAIN_FAULTS]
 EQUAL: Final = "equal"
-SCALE: Final = ("1", "2", "3", "4", "5")
-ANSWERS: Final[dict[Question, tuple[str, ...]]] = {
-    Question.LABORATORY: ("target", "other"),
-    Question.ARTIFICIAL: ("real", "artificial"),
-    Question.STAIN: SCALE,
-    Question.MORPHOLOGY: ("unchanged", "changed"),
-    Question.PREFERENCE: ("left", "right", "equal"),
-}
 LONGEST_ANSWER: Final = 200
 
 
@@ -178,7 +169,7 @@ def _aspects(item: Item, verdict: Verdict) -> list[Judgement]:
 
 
 def _check(item: Item, verdict: Verdict) -> None:
-    inside = verdict.place is None or (verdict.answer == "changed" and _is_inside(verdict.place))
+    inside = verdict.place is None or (verdict.answer == CHANGED and _is_inside(verdict.place))
     timed = math.isfinite(verdict.seconds) and verdict.seconds > 0 and verdict.order >= 0
     if not (_is_answer(item.question, verdict.answer) and inside and timed):
         raise RunError(

@@ -11,18 +11,17 @@ from hemabridge.evaluation.reading import ArmScore, Estimate, Interval, Preferre
 from hemabridge.metrics.bootstrap import DRAWS
 from hemabridge.metrics.detection import detect
 from hemabridge.metrics.statistics import holm, mcnemar_exact, wilson_interval
+from hemabridge.review.arms import ORIGINAL, TARGET
 from hemabridge.review.draws import draw_sums, estimate, estimate_share, interval_of, ratio
 from hemabridge.review.judgements import (
     EQUAL,
     FAULTS,
-    ORIGINAL,
-    TARGET,
-    UNSURE,
     Judgement,
     aspects_of,
     first_showings,
     readers_of,
 )
+from hemabridge.review.questions import UNSURE
 from hemabridge.review.records import Question
 
 Floats = NDArray[np.float64]

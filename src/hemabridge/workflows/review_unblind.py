@@ -21,7 +21,7 @@ from hemabridge.review.key import KEY, OPAQUE, read_key
 from hemabridge.review.records import Item, Question, Verdict
 from hemabridge.review.store import STORE, Store
 from hemabridge.review.tables import TABLES, tables_of
-from hemabridge.review.unblind import refuse_while_open, unblind
+from hemabridge.review.unblind import Circumstances, unblind
 
 REPORT: Final = "review-report.html"
 TABLES_FOLDER: Final = "tables"
@@ -54,13 +54,18 @@ class _Kept:
 
     items: list[tuple[str, str, str]]
     verdicts: list[Verdict]
-    readers: list[str]
-    open_sessions: list[str]
+    readers: tuple[str, ...]
+    open_sessions: tuple[str, ...]
     pictures: dict[str, list[str]]
 
 
 def review_unblind(
-    folder: Path, *, despite: str | None = None, target: str | None = None, photographs: Sequence[str] = ()
+    folder: Path,
+    *,
+    key: Path | None = None,
+    despite: str | None = None,
+    target: str | None = None,
+    photographs: Sequence[str] = (),
 ) -> Unblinded:
     """Join what readers said with the key, and write `unblinded.json`, `review-report.html` and `tables/*.csv`.
 
@@ -69,6 +74,7 @@ def review_unblind(
 
     Args:
         folder: of `hemabridge review create`.
+        key: its file, if it was kept elsewhere.
         despite: why it is unblinded although a reader has screens left.
         target: the arm with photographs of the target's laboratory; `target` if not given.
         photographs: further arms that a camera made; `original` always is one.
@@ -78,27 +84,30 @@ def review_unblind(
         InputError: an arm is unknown, or what an arm is must be said.
     """
     kept = _read_store(folder / STORE)
-    refuse_while_open(kept.open_sessions, despite)
-    items = read_key(folder / KEY)
+    when = Circumstances(kept.readers, kept.open_sessions, despite, _earlier(folder / FILE))
+    when.refuse_while_open()
+    key = key or folder / KEY
+    items = read_key(key)
     check_together(items, kept.items)
     truth = _truth(items, target, photographs)
     reading = unblind(
         folder.absolute().name,
         items,
         kept.verdicts,
-        kept.readers,
-        open_sessions=kept.open_sessions,
-        despite=despite,
+        when,
         truth=truth,
-        earlier=_earlier(folder / FILE),
-        facts={
-            "unblinded at (UTC)": datetime.now(UTC).isoformat(timespec="seconds"),
-            "hemabridge": __version__,
-            "SHA-256 of the key": sha256_of(folder / KEY),
-        },
+        facts=_facts(key),
     )
     pictures = _pictures(folder / PICTURES, reading, kept.pictures)
     return _write(folder, reading, pictures, tables_of(reading, items, kept.verdicts))
+
+
+def _facts(key: Path) -> dict[str, str]:
+    return {
+        "unblinded at (UTC)": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hemabridge": __version__,
+        "SHA-256 of the key": sha256_of(key),
+    }
 
 
 def _read_store(path: Path) -> _Kept:
@@ -112,8 +121,8 @@ def _read_store(path: Path) -> _Kept:
             return _Kept(
                 items=[(item, screen, question) for item, screen, question in store.rows(_ITEMS)],
                 verdicts=store.verdicts(),
-                readers=store.readers(),
-                open_sessions=store.open_sessions(),
+                readers=tuple(store.readers()),
+                open_sessions=tuple(store.open_sessions()),
                 pictures=pictures,
             )
     except sqlite3.Error as error:

@@ -9,7 +9,7 @@ import pytest
 from hemabridge.evaluation.reading import Reading
 from hemabridge.review.records import Item, Question, Verdict
 from hemabridge.review.tables import tables_of
-from hemabridge.review.unblind import unblind
+from hemabridge.review.unblind import Circumstances, unblind
 from hemabridge.selection.readers import read_reader_scores
 
 MakeItems = Callable[..., list[Item]]
@@ -35,7 +35,7 @@ def verdicts(items: list[Item], read: Read) -> list[Verdict]:
 
 @pytest.fixture(scope="module")
 def reading(items: list[Item], verdicts: list[Verdict]) -> Reading:
-    return unblind("lab", items, verdicts, ["Ana", "=SUM(A1)"], draws=50)
+    return unblind("lab", items, verdicts, Circumstances(("Ana", "=SUM(A1)")), draws=50)
 
 
 def test_every_verdict_stands_beside_its_arms(items: list[Item], verdicts: list[Verdict], reading: Reading) -> None:
@@ -88,5 +88,5 @@ def test_without_snapshots_there_are_no_scores(items: list[Item], verdicts: list
         return replace(item, arms=tuple(arm.replace("epoch-", "method ") for arm in item.arms))
 
     other = [renamed(item) for item in items]
-    tables = tables_of(unblind("lab", other, verdicts, ["Ana"], draws=20), other, verdicts)
+    tables = tables_of(unblind("lab", other, verdicts, Circumstances(("Ana",)), draws=20), other, verdicts)
     assert "reader-scores.csv" not in tables

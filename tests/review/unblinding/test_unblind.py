@@ -7,7 +7,7 @@ import pytest
 from hemabridge.errors import InputError, RunError
 from hemabridge.evaluation.reading import Reading
 from hemabridge.review.records import Item, Question, Verdict
-from hemabridge.review.unblind import unblind
+from hemabridge.review.unblind import Circumstances, unblind
 
 MakeItems = Callable[..., list[Item]]
 Read = Callable[..., list[Verdict]]
@@ -34,7 +34,9 @@ def items(items_of: MakeItems) -> list[Item]:
 @pytest.fixture(scope="module")
 def reading(items: list[Item], read: Read) -> Reading:
     verdicts = [v for seed, name in enumerate(("Ana", "Ben", "Cem")) for v in read(name, items, guesses, seed=seed)]
-    return unblind("lab", items, verdicts, ["Ana", "Ben", "Cem", "Dee"], facts={"version": "x"}, draws=100)
+    return unblind(
+        "lab", items, verdicts, Circumstances(("Ana", "Ben", "Cem", "Dee")), facts={"version": "x"}, draws=100
+    )
 
 
 def test_everything_that_was_asked_is_in_the_results(reading: Reading) -> None:
@@ -89,21 +91,23 @@ def test_an_open_session_is_no_time_to_unblind_unless_told_why(items: list[Item]
     verdicts = read("Ana", items, guesses)
     for reason in (None, "", "  "):
         with pytest.raises(RunError, match="'Ben', 'Cem'; wait for them, or give a reason with --despite") as caught:
-            unblind("lab", items, verdicts, ["Ana"], open_sessions=["Ben", "Cem"], despite=reason, draws=20)
+            unblind("lab", items, verdicts, Circumstances(("Ana",), ("Ben", "Cem"), reason), draws=20)
         assert caught.value.exit_code == 2
-    found = unblind("lab", items, verdicts, ["Ana"], open_sessions=["Ben"], despite=" Ben left ", draws=20)
+    found = unblind("lab", items, verdicts, Circumstances(("Ana",), ("Ben",), " Ben left "), draws=20)
     assert (found.open_sessions, found.despite) == (("Ben",), "Ben left")
-    assert unblind("lab", items, verdicts, ["Ana"], despite="unneeded", draws=20).despite is None
+    assert unblind("lab", items, verdicts, Circumstances(("Ana",), (), "unneeded"), draws=20).despite is None
 
 
 def test_practice_alone_is_nothing_to_unblind(items: list[Item], read: Read) -> None:
     with pytest.raises(RunError, match="got none outside of the practice round"):
-        unblind("lab", items, read("Ana", items[:1], guesses), ["Ana"])
+        unblind("lab", items, read("Ana", items[:1], guesses), Circumstances(("Ana",)))
 
 
 def test_the_same_verdicts_give_the_same_results(items: list[Item], read: Read) -> None:
     verdicts = read("Ana", items, guesses) + read("Ben", items, guesses, seed=4)
-    first, again = (unblind("lab", items, order, ["Ana"], draws=50) for order in (verdicts, verdicts[::-1]))
+    first, again = (
+        unblind("lab", items, order, Circumstances(("Ana",)), draws=50) for order in (verdicts, verdicts[::-1])
+    )
     assert first.agreement == again.agreement
     assert first.repeats == again.repeats
     assert first.disputes == again.disputes
