@@ -102,6 +102,8 @@ def test_the_answer_is_three_sentences(reading: Reading) -> None:
             (None, (-0.1, 0.1), (-0.1, 0.1), (0.5, 0.7)),
             "None of 2 re-stainings was clearly accepted more or less often than the originals.",
         ),
+        ((None, None, (0.1, 0.3), None), "The re-staining was accepted more often than the originals."),
+        ((None, None, (-0.1, 0.3), None), "The re-staining was accepted about as often as the originals."),
         ((None,) * 4, "How often readers found pictures accepted, without originals to compare with."),
     ],
 )

@@ -170,7 +170,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Trend:
-    """Kendall's tau-b between the order of screens and `what`: `seconds`, `right` or `accepted`; p is two-sided."""
+    """Kendall's tau-b between place in the session and `what`: `seconds`, `right` or `accepted`; p is two-sided."""
 
     __pydantic_config__ = STRICT
 

@@ -95,7 +95,10 @@ def headline(reading: Reading) -> str:
     what = {ACCEPTED: "accepted", "cell type, right": "named rightly"}.get(measure, measure)
     if not compared:
         return f"How often readers found pictures {what}, without originals to compare with."
-    count = "1 re-staining" if len(compared) == 1 else f"{len(compared)} re-stainings"
+    if len(compared) == 1:
+        direction = "more often than" if better else "less often than" if worse else "about as often as"
+        return f"The re-staining was {what} {direction} the originals."
+    count = f"{len(compared)} re-stainings"
     if better and worse:
         return f"Of {count}, {better} were {what} more often than the originals and {worse} less often."
     if better or worse:

@@ -69,3 +69,15 @@ def test_a_trend_without_any_difference_is_none(items_of: MakeItems, read: Read)
         ("seconds", 5, None, None),
         ("accepted", 5, None, None),
     ]
+
+
+def test_a_change_of_task_is_no_learning(items_of: MakeItems, read: Read) -> None:
+    """Two tasks, one after the other, the second one slow and easy; no reader changes within a task."""
+    items = items_of(Question.LABORATORY, Question.ARTIFICIAL, cells=24, arms=("original",))
+    says = {Question.LABORATORY: ("other", "target"), Question.ARTIFICIAL: ("real", "real")}
+    verdicts = in_order(read("Ana", items, lambda item, _: says[item.question][int(item.item.split("-")[1]) % 2]))
+    slow = [replace(v, seconds=2.0 + v.order % 2 if "laboratory" in v.item else 20.0 + v.order % 2) for v in verdicts]
+    _, *parts = stretches(join(items, slow))
+    assert [(part.screens, part.right, part.asked) for part in parts] == [(12, 9, 12)] * 4
+    assert len({part.seconds for part in parts}) == 1
+    assert all(abs(trend.tau) < 0.1 for trend in trends(join(items, slow)) if trend.tau is not None)
