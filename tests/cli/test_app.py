@@ -42,7 +42,7 @@ COMMANDS = [
     "guard",
     "review",
 ]
-REVIEW = ["create", "serve"]
+REVIEW = ["create", "serve", "unblind"]
 PROGRAM = "from hemabridge.cli import main; main()"
 """What the installed script does."""
 

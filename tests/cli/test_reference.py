@@ -31,7 +31,7 @@ def test_the_page_does_not_depend_on_the_terminal(monkeypatch: pytest.MonkeyPatc
 
 
 def test_groups_of_commands_are_taken_apart() -> None:
-    assert {"study", "review create", "review serve"} <= set(COMMANDS)
+    assert {"study", "review create", "review serve", "review unblind"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,4 +1,4 @@
-"""The commands of blinded reading: review create, review serve. They need no PyTorch."""
+"""The commands of blinded reading: review create, review serve, review unblind. They need no PyTorch."""
 
 import sys
 from importlib.util import find_spec
@@ -13,10 +13,10 @@ from hemabridge.errors import MissingExtraError
 
 review = typer.Typer(
     name="review",
-    help="Blinded reading by experts, in a browser, without a network: create a review, serve its pages.",
+    help="Blinded reading by experts, in a browser, without a network: create a review, serve its pages, unblind it.",
     no_args_is_help=True,
 )
-app.add_typer(review)
+app.add_typer(review, name="review")
 
 
 @review.command()
@@ -61,3 +61,37 @@ def serve(
         print(f"Listening on {address}. Readers' links: {folder / LINKS}. Ctrl+C stops; nothing is lost.", flush=True)
 
     review_serve(folder, host=host, port=port, ready=ready)
+
+
+@review.command()
+def unblind(
+    folder: Annotated[Path, typer.Argument(help="Folder that `review create` made, when all readers have finished.")],
+    despite: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Unblind although a reader has screens left; the reason is recorded."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="The key, if it was kept elsewhere [default: FOLDER/key.json].")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Photographs of the target's laboratory [default: target].")
+    ] = None,
+    photograph: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ARM", help="A further arm that a camera made, beside original. May be repeated."),
+    ] = None,
+) -> None:
+    """Join what readers said with the key: agreement, every arm, and a report with the pictures in dispute.
+
+    Writes unblinded.json, review-report.html and tables/ to FOLDER. Exits with 2 while a reader's session is open.
+    """
+    from hemabridge.review.tables import READER_SCORES
+    from hemabridge.workflows.review_unblind import review_unblind
+
+    done = review_unblind(folder, key=key, despite=despite, target=target, photographs=photograph or ())
+    print(done.headline)
+    for sentence in done.answer:
+        print(f"- {sentence}")
+    print(f"Report: {done.report}. Tables: {', '.join(str(path) for path in done.tables.values())}.")
+    if READER_SCORES in done.tables:
+        print(f"Next: hemabridge select RUN --readers {done.tables[READER_SCORES]}")
