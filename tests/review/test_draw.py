@@ -132,7 +132,8 @@ def sample(seed: int) -> list[tuple[Any, ...]]:
 
 
 def test_the_sample_follows_from_the_seed() -> None:
-    assert sample(7) == sample(7)
+    again = sample(7)
+    assert sample(7) == again
     assert sample(7) != sample(8)
 
 
