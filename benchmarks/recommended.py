@@ -49,6 +49,7 @@ T = TypeVar("T")
 REAL = "tecom"
 NATIVE_PX = 180
 """Cells are photographed again at about the size that the camera saw."""
+PLAIN_TAUGHT = "plain classifier, taught table"
 STARTS_APART = 100
 """Seeds of two starts differ by more than one start uses."""
 FABRIC = start_fabric("cpu")
@@ -260,12 +261,16 @@ def _answers(
         "plain classifier, original": mean_answer([plain], test),
         "classifiers with looks, original": mean_answer(agreed.classifiers, test),
     }
-    kept = None
+    table = steps.table_for(plain, learned, folder / "taught-table")
+    assert table is not None
+    restained = table.standardize(test)
+    answers[PLAIN_TAUGHT] = mean_answer([plain], restained)
+    kept = {PLAIN_TAUGHT: float(np.median(gradient_correlation(restained, test)))}
     if translator is not None:
         restained = translator.standardize(test)
         answers["plain classifier, translator"] = mean_answer([plain], restained)
         answers["classifiers with looks, translator"] = mean_answer(agreed.classifiers, restained)
-        kept = float(np.median(gradient_correlation(restained, test)))
+        kept["plain classifier, translator"] = float(np.median(gradient_correlation(restained, test)))
     for restaining, standardizer in agreed.standardizers.items():
         restained = standardizer.standardize(test)
         answers[f"plain classifier, {restaining}"] = mean_answer([plain], restained)

@@ -30,9 +30,9 @@ def print_table(name: str, test: CellSet, seen: int, answers: Sequence[Answers])
         shown = " ".join(f"{recall:.2f}" for recall in recalls)
         print(f"{arm:44s} {np.mean(values):6.3f} {min(values):7.3f} {max(values):8.3f} {len(runs):5d}   {shown}")
     print("re-stainings kept:", "; ".join(sorted({", ".join(found["kept"]) for found in answers})))
-    kept = [found["gradient correlation"] for found in answers if found["gradient correlation"] is not None]
-    if kept:
-        print(f"translator's gradient correlation to the input, median over cells: {min(kept):.3f} to {max(kept):.3f}")
+    for arm in answers[0]["gradient correlation"]:
+        kept = [found["gradient correlation"][arm] for found in answers]
+        print(f"gradient correlation to the input, median over cells, {arm}: {min(kept):.3f} to {max(kept):.3f}")
     for part in answers[0]["cpu seconds"]:
         print(f"CPU seconds, {part}: {max(found['cpu seconds'][part] for found in answers):.0f} at most")
     _print_confusion(test, answers)
