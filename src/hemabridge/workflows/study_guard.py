@@ -1,6 +1,7 @@
 """The morphology guard in a study: what each re-staining did to the shapes of the source's test cells."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -62,7 +63,7 @@ class StudyGuard:
         beside = guard_path(model)
         if method.snapshot is not None and guard.thresholds.cells and not beside.exists():
             guard.write(beside)
-        return _read(folder / "verdicts.json")
+        return replace(_read(folder / "verdicts.json"), images=method.method)  # named less well by an earlier version
 
     def _model(self, method: Restained) -> Path:
         if method.snapshot is not None:
