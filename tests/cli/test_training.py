@@ -80,7 +80,7 @@ def test_standardize_takes_a_snapshot_by_its_name(run: Callable, small_snapshot:
 def test_select_then_standardize_takes_the_choice(run: Callable, recipe: Path, hospitals: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     assert run("train", recipe, "--out", model, "--device", "cpu").code == 0
-    ended = run("select", model, "--floor", "-1")
+    ended = run("select", model, "--most-refused", "1", "--least-kept", "-1")
     assert (ended.code, "Traceback" in ended.err) == (0, False)
     assert "epoch-0001 *" in ended.out
     assert "epoch-0001 is the best of all 1 snapshots" in ended.out.replace("\n", " ")
@@ -92,7 +92,7 @@ def test_select_then_standardize_takes_the_choice(run: Callable, recipe: Path, h
     assert "selected" not in named.out
 
     (model / "report.html").touch()  # as a study leaves one
-    ended = run("select", model, "--floor", "1")
+    ended = run("select", model, "--least-kept", "1")
     assert ended.code == 1
     assert "run `hemabridge study` again" in " ".join(ended.out.split())
     assert "None can be used" in ended.out

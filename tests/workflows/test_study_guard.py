@@ -152,7 +152,23 @@ def selection_of(out: Path) -> Selection:
     pair = (0.5, 0.9)
     snapshot = out / "translator" / "snapshots" / "epoch-0002.safetensors"
     row = SnapshotRow(
-        "epoch-0002", sha256_of(snapshot), 10, 0.7, pair, 0.7, {}, {}, 0.1, pair, 0.8, 0.9, pair, fit=True, won=1.0
+        "epoch-0002",
+        sha256_of(snapshot),
+        10,
+        0.7,
+        pair,
+        0.7,
+        {},
+        {},
+        0.1,
+        pair,
+        0.8,
+        0.1,
+        pair,
+        0.9,
+        pair,
+        fit=True,
+        won=1.0,
     )
     original = replace(row, snapshot="original", sha256="", stain=1.0)
     return Selection("small", "epoch-0002", (), "epoch-0002 is best.", original, (row,), (0.0, pair))
