@@ -151,8 +151,10 @@ def _print_study(results: "StudyResults", folder: Path) -> None:
     from rich.table import Table
 
     table = Table(title=f"{results.name}: accuracy with 95% Wilson interval, balanced accuracy")
-    for heading in ("classifier", "site", "images", "labels used", "accuracy", "balanced", "n"):
-        table.add_column(heading)
+    for heading in ("classifier", "site", "images"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("labels", "accuracy", "balanced", "n"):
+        table.add_column(heading, no_wrap=True, justify="right")
     for row in results.rows:
         low, high = row.interval
         table.add_row(
@@ -160,7 +162,7 @@ def _print_study(results: "StudyResults", folder: Path) -> None:
             row.site,
             row.snapshot or row.images,
             str(row.labels_used),
-            f"{row.accuracy:.3f} [{low:.3f}, {high:.3f}]",
+            f"{row.accuracy:.3f} [{low:.2f}, {high:.2f}]",
             f"{row.balanced_accuracy:.3f}",
             str(row.n),
         )
