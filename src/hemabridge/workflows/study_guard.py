@@ -5,10 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from hemabridge.data.cells import CellSet
+from hemabridge.data.cells import CellSet, spread_places
 from hemabridge.errors import RunError
 from hemabridge.evaluation.guarding import CellVerdict, MorphologyCheck
 from hemabridge.guard.cells import guard_cells
@@ -126,9 +125,7 @@ def check(test: CellSet, method: Restained, thresholds: Thresholds) -> Morpholog
 
 def _spread(cells: CellSet, count: int) -> CellSet:
     """Return at most `count` cells, evenly spread over all."""
-    if len(cells) <= count:
-        return cells
-    return cells.subset(np.arange(count) * len(cells) // count)
+    return cells.subset(spread_places(len(cells), count))
 
 
 def _read(path: Path) -> MorphologyCheck:
