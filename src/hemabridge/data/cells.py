@@ -153,6 +153,12 @@ def estimate_crop_px(manifest: Manifest, *, sample: int = SCALE_SAMPLE) -> int:
     return propose_crop_px(found)
 
 
+def spread_places(total: int, count: int) -> NDArray[np.intp]:
+    """Return the places of at most `count` things, evenly spread over `total` of them."""
+    some = min(total, count)
+    return np.arange(some) * total // max(some, 1)
+
+
 def sampled(manifest: Manifest, count: int) -> Manifest:
     """Return at most `count` rows, drawn as if at random but always the same, whatever the order of the rows."""
     keys = [hashlib.sha256(path.encode()).digest() for path in manifest.column("path")]

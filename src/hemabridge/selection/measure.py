@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.errors import InputError
+from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.kernel_distance import KernelDistance
 from hemabridge.metrics.telling_apart import told_apart
 from hemabridge.selection.descriptor import standardized
-from hemabridge.selection.morphology import structure_kept
+from hemabridge.selection.morphology import guarded_places, refused, structure_kept
 from hemabridge.selection.stain import COMPARTMENTS, SPACES, Places, StainProfile, measurable, stain_distances
 
 Floats = NDArray[np.float64]
@@ -43,6 +44,8 @@ class Readings:
         kid: kernel distance to the target in the features.
         kid_drawn: the same of each resample, float64[B].
         auc: how well a model tells the images from the target's, 0.5..1.
+        refused: share of cells that the morphology guard refuses, of those that it was shown.
+        refused_drawn: the same of each resample, float64[B].
         kept: structure kept, mean over cells.
         kept_drawn: the same of each resample, float64[B].
         confidence: mean over cells and classifiers of the largest probability; None without a classifier.
@@ -58,6 +61,8 @@ class Readings:
     kid: float
     kid_drawn: Floats
     auc: float
+    refused: float
+    refused_drawn: Floats
     kept: float
     kept_drawn: Floats
     confidence: float | None
@@ -132,10 +137,15 @@ class Ruler:
 
     def originals(self) -> Readings:
         """Measure the source's cells as they came."""
-        return self.read(self.source)
+        return self.read(self.source, floors())
 
-    def read(self, images: UInt8Images) -> Readings:
-        """Measure the source's cells after a re-staining, uint8[N, S, S, 3] in the same order."""
+    def read(self, images: UInt8Images, limits: Thresholds) -> Readings:
+        """Measure the source's cells after a re-staining.
+
+        Args:
+            images: uint8[N, S, S, 3] in the order of the source's.
+            limits: of the morphology guard for that re-staining.
+        """
         profile = StainProfile.of(images, self._places)
         now, drawn = self._distances(profile, None), self._distances(profile, self._drawn)
         named = {
@@ -146,6 +156,7 @@ class Ruler:
         vectors = standardized(np.asarray(self._features(images), np.float64), self._scale)
         kernel = KernelDistance(vectors, self._target)
         kept = structure_kept(self.source, images)
+        lost, lost_drawn = self._refused(images, limits)
         confidence, shift, wrong = self._asked(images)
         return Readings(
             compartments=named,
@@ -154,6 +165,8 @@ class Ruler:
             kid=kernel.value(),
             kid_drawn=kernel.resampled(self._drawn, self._drawn_target),
             auc=max(0.5, told_apart(vectors, self._target)),
+            refused=lost,
+            refused_drawn=lost_drawn,
             kept=float(kept.mean()),
             kept_drawn=self._mean(kept),
             confidence=confidence,
@@ -183,6 +196,12 @@ class Ruler:
 
     def _mean(self, values: Floats) -> Floats:
         return np.asarray(self._drawn @ values / self._drawn.sum(axis=1))
+
+    def _refused(self, images: UInt8Images, limits: Thresholds) -> tuple[float, Floats]:
+        places = guarded_places(len(images))
+        found = refused(self.source[places], images[places], limits).astype(np.float64)
+        drawn = self._drawn[:, places]
+        return float(found.mean()), np.asarray(drawn @ found / np.maximum(drawn.sum(axis=1), 1))
 
     def _asked(self, images: UInt8Images) -> tuple[float | None, float | None, Floats | None]:
         if not self._classifiers:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from hemabridge.errors import InputError
 
 FILE = "selection.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 # What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -32,6 +32,7 @@ class SnapshotRow:
         optical_density: distance of each compartment in optical density.
         kid: kernel distance to the target, with its 95% bootstrap interval; may be negative.
         told_apart: AUC of a model that tells these images from the target's, 0.5 (it cannot) to 1.
+        refused: share of cells that the morphology guard refuses, with its 95% bootstrap interval.
         kept: structure kept, mean over cells, with its 95% bootstrap interval.
         fit: whether it is above the floors of the rule.
         won: share of resamples in which the rule chose it.
@@ -54,6 +55,8 @@ class SnapshotRow:
     kid: float
     kid_interval: Interval
     told_apart: float
+    refused: float
+    refused_interval: Interval
     kept: float
     kept_interval: Interval
     fit: bool

@@ -9,7 +9,7 @@ import numpy as np
 from hemabridge.selection.choice_in_words import why
 from hemabridge.selection.measure import Readings, interval_of
 from hemabridge.selection.results import Interval, Selection, SnapshotRow
-from hemabridge.selection.rule import Choice, RuleConfig, Table, choose
+from hemabridge.selection.rule import Choice, RuleConfig, Table, above_floor, choose
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,8 @@ def table_of(snapshots: Sequence[Measured], config: RuleConfig) -> Table:
         images=tuple(one.images for one in snapshots),
         distance=np.array([value for value, _ in distances]),
         distance_drawn=np.stack([drawn for _, drawn in distances], axis=1),
+        refused=np.array([r.refused for r in readings]),
+        refused_drawn=np.stack([r.refused_drawn for r in readings], axis=1),
         kept=np.array([r.kept for r in readings]),
         kept_drawn=np.stack([r.kept_drawn for r in readings], axis=1),
         allowed=np.array([_accepted(one.readers, config) for one in snapshots]),
@@ -121,9 +123,12 @@ def _described(
         kid=readings.kid,
         kid_interval=interval_of(readings.kid_drawn),
         told_apart=readings.auc,
+        refused=readings.refused,
+        refused_interval=interval_of(readings.refused_drawn),
         kept=readings.kept,
         kept_interval=interval_of(readings.kept_drawn),
-        fit=readings.kept >= config.floor and _accepted(readers, config),
+        fit=bool(above_floor(np.array(readings.refused), np.array(readings.kept), config))
+        and _accepted(readers, config),
         won=won,
         confidence=readings.confidence,
         prior_shift=readings.prior_shift,
