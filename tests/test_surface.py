@@ -67,6 +67,10 @@ def test_no_package_is_a_junk_drawer() -> None:
 def test_what_is_read_at_run_time_is_packaged() -> None:
     templates = files("hemabridge.report") / "templates"
     assert {"study.html.j2", "study.css"} <= {entry.name for entry in templates.iterdir()}
+    pages = files("hemabridge.review")
+    assert {"reading.html.j2", "welcome.html.j2"} <= {entry.name for entry in (pages / "templates").iterdir()}
+    assert {"review.css", "review.js"} == {entry.name for entry in (pages / "static").iterdir()}
+    assert (pages / "texts.json").is_file()
     schema = json.loads((files("hemabridge.evaluation") / "results.schema.json").read_text(encoding="utf-8"))
     assert schema["title"] == "hemabridge study results"
     assert (files("hemabridge") / "py.typed").is_file()
@@ -76,13 +80,16 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["src/hemabridge"]
     data = {path.suffix for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    assert data == {".py", ".typed", ".json", ".css", ".j2"}
+    assert data == {".py", ".typed", ".json", ".css", ".j2", ".js"}
 
 
 def test_every_package_that_is_imported_is_required() -> None:
-    """By name of the distribution; what only the commands with PyTorch import stands in the extra `train`."""
+    """By name of the distribution; what only some commands import stands in the extras `train` and `review`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    required = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    required = [
+        *project["dependencies"],
+        *(line for extra in ("train", "review") for line in project["optional-dependencies"][extra]),
+    ]
     names = {re.split(r"[<>=\[ ]", line)[0].lower().replace("-", "_") for line in required}
     imported_as = {"pil": "pillow", "skimage": "scikit_image", "sklearn": "scikit_learn"}
     imported = {

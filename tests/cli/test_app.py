@@ -40,7 +40,9 @@ COMMANDS = [
     "study",
     "standardize",
     "guard",
+    "review",
 ]
+REVIEW = ["create", "serve", "unblind"]
 PROGRAM = "from hemabridge.cli import main; main()"
 """What the installed script does."""
 
@@ -71,11 +73,18 @@ def test_without_a_command_the_help_is_shown(run: Callable) -> None:
     assert "Usage: hemabridge" in plain(run().out)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def test_the_commands_of_a_review_are_those_that_are_documented() -> None:
+    group = typer.main.get_command(app).commands["review"]  # type: ignore[attr-defined]
+    assert sorted(group.commands) == sorted(REVIEW)
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *(f"review {name}" for name in REVIEW)])
 def test_every_command_and_each_of_its_parameters_has_help(run: Callable, name: str) -> None:
-    ended = run(name, "--help")
+    ended = run(*name.split(), "--help")
     assert ended.code == 0
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    command = typer.main.get_command(app)
+    for part in name.split():
+        command = command.commands[part]  # type: ignore[attr-defined]
     assert plain(command.help.split("\n")[0])[:60] in plain(ended.out)
     assert [p.name for p in command.params if not p.help] == []
     assert [p.opts[-1] for p in command.params if p.opts[-1].startswith("--") and p.opts[-1] not in ended.out] == []

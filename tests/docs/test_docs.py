@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -11,6 +12,7 @@ import typer
 from hemabridge.cli.app import app
 from hemabridge.translators.config import PRESETS
 from hemabridge.workflows.recipe_file import read_recipe
+from hemabridge.workflows.review_plan import KIND, read_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -35,6 +37,11 @@ COMMANDS = typed_lines()
 RECIPES = [(name, text) for name, text in blocks("toml") if text.startswith("kind = ")]
 
 
+def read(path: Path) -> Any:
+    """Read a recipe, or the plan of a review."""
+    return (read_plan if f'kind = "{KIND}"' in path.read_text(encoding="utf-8") else read_recipe)(path)
+
+
 def test_the_documents_hold_commands_and_recipes() -> None:
     assert len(COMMANDS) >= 10
     assert len(RECIPES) >= 4
@@ -44,6 +51,9 @@ def test_the_documents_hold_commands_and_recipes() -> None:
 def test_every_command_of_the_documents_can_be_parsed(document: str, line: str) -> None:
     _, name, *arguments = shlex.split(line, comments=True)
     command = PROGRAM.commands[name]  # type: ignore[attr-defined]
+    if hasattr(command, "commands"):
+        name, *arguments = arguments
+        command = command.commands[name]
     context = command.make_context(name, arguments)
     assert context.info_name == name
 
@@ -52,12 +62,12 @@ def test_every_command_of_the_documents_can_be_parsed(document: str, line: str) 
 def test_every_recipe_of_the_documents_is_accepted(document: str, text: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(text, encoding="utf-8")
-    assert text.startswith(f'kind = "{read_recipe(path).kind}"')
+    assert text.startswith(f'kind = "{read(path).kind}"')
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.name)
 def test_every_recipe_that_comes_along_is_accepted(path: Path) -> None:
-    assert read_recipe(path).name == path.stem
+    assert read(path).name == path.stem
 
 
 @pytest.mark.parametrize("name", sorted(PROGRAM.commands))  # type: ignore[attr-defined]

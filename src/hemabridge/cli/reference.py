@@ -63,16 +63,22 @@ class _Parameter:
 
 def reference() -> str:
     """Return the page. It depends on the commands alone, not on a terminal."""
-    callbacks = [command.callback for command in app.registered_commands if command.callback is not None]
-    return "\n".join([HEAD, *(_section(callback) for callback in callbacks)])
+    alone = [(command.callback, "") for command in app.registered_commands]
+    grouped = [
+        (command.callback, f"{group.name} ")
+        for group in app.registered_groups
+        if group.typer_instance is not None
+        for command in group.typer_instance.registered_commands
+    ]
+    return "\n".join([HEAD, *(_section(command, group) for command, group in alone + grouped if command is not None)])
 
 
-def _section(command: Callable[..., Any]) -> str:
+def _section(command: Callable[..., Any], group: str) -> str:
     parameters = list(_parameters(command))
     arguments = [p.written for p in parameters if not p.is_option]
     required = [p.written for p in parameters if p.is_option and p.is_required]
     optional = ["[OPTIONS]"] if any(not p.is_required for p in parameters) else []
-    name = command.__name__.replace("_", "-")
+    name = group + command.__name__.replace("_", "-")
     lines = [f"## {name}", "", f"`{' '.join(['hemabridge', name, *arguments, *required, *optional])}`", ""]
     lines += [f"{inspect.getdoc(command)}", "", "| argument or option | meaning |", "| --- | --- |"]
     return "\n".join([*lines, *map(_row, parameters), ""])

@@ -1,6 +1,5 @@
 """Recipes: one TOML file says all of a run. The only place that sees the whole tree of settings."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -8,7 +7,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationInfo,
     field_serializer,
     field_validator,
     model_validator,
@@ -20,12 +18,8 @@ from hemabridge.normalizers.catalog import check_names
 from hemabridge.translators.config import PRESETS, TranslatorConfig
 from hemabridge.translators.distillation import DistillationConfig
 from hemabridge.workflows.agreement_recipe import AgreementRecipe
+from hemabridge.workflows.recipe_types import RecipePath, RunName, Seed
 from hemabridge.workflows.stages import folder_name
-
-
-def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
-    folder: Path = (info.context or {}).get("folder", Path())
-    return (folder / path).resolve()
 
 
 def _for_training_and_tests(parts: dict[str, float]) -> dict[str, float]:
@@ -46,15 +40,9 @@ def _each_label_count_once(counts: tuple[int, ...]) -> tuple[int, ...]:
     return counts
 
 
-RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
-"""A path in a recipe is relative to the recipe's own folder."""
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-"""What both NumPy and PyTorch take for a seed."""
 ClassNames = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 Parts = Annotated[dict[str, float], AfterValidator(_for_training_and_tests)]
 """Which share of a site's cells goes to which part."""
-RunName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
-"""Letters, digits, hyphens and dots: it is a folder's name too."""
 
 
 class SiteRecipe(BaseModel):

@@ -1,12 +1,11 @@
 """Reading a recipe: TOML, changes from the command line, a translator's preset, and errors that name the place."""
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from hemabridge.errors import RecipeError
 from hemabridge.translators.config import PRESETS
@@ -18,6 +17,7 @@ from hemabridge.workflows.recipe import (
     StudyRecipe,
     TranslatorRecipe,
 )
+from hemabridge.workflows.settings_file import explain, nearest, read_toml
 
 Kind = TypeVar("Kind", TranslatorRecipe, DistillationRecipe, ClassifierTrainingRecipe, StudyRecipe)
 
@@ -28,7 +28,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: the file is missing or no TOML, a key is unknown (the nearest is named), or a value is wrong.
     """
-    data = _read_toml(path)
+    data = read_toml(path)
     for change in changes:
         _apply(change, data)
     kind = data.get("kind")
@@ -39,7 +39,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     try:
         return KINDS[kind].model_validate(data, context={"folder": path.parent})
     except ValidationError as error:
-        raise RecipeError(f"{path} cannot be used:\n{_explain(error, KINDS[kind])}") from error
+        raise RecipeError(f"{path} cannot be used:\n{explain(error, KINDS[kind])}") from error
 
 
 def expect_kind(recipe: Recipe, kind: type[Kind]) -> Kind:
@@ -51,15 +51,6 @@ def expect_kind(recipe: Recipe, kind: type[Kind]) -> Kind:
     if not isinstance(recipe, kind):
         raise RecipeError(f"expected a recipe of another kind, got kind = {recipe.kind!r}; see `hemabridge --help`")
     return recipe
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise RecipeError(f"expected a recipe, got {'no file' if path.exists() else 'nothing'}: {path}")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecipeError(f"expected TOML, got something else: {path}: {error}") from error
 
 
 def _apply(change: str, data: dict[str, Any]) -> None:
@@ -88,7 +79,7 @@ def _with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
     if name is None:
         return own
     if not isinstance(name, str) or name not in PRESETS:
-        raise RecipeError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}{_nearest(str(name), PRESETS)}")
+        raise RecipeError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}{nearest(str(name), PRESETS)}")
     return _merged(PRESETS[name].model_dump(mode="json"), own)
 
 
@@ -101,26 +92,3 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         nested = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
         both[key] = _merged(both[key], value) if nested else value
     return both
-
-
-def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    lines = []
-    for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            name = str(problem["loc"][-1])
-            lines.append(f"  unknown key {place}{_nearest(name, _all_keys(kind) - {name})}")
-        else:
-            lines.append(f"  {place or 'the recipe'}: {problem['msg']} (got {str(problem['input'])[:80]!r})")
-    return "\n".join(lines)
-
-
-def _all_keys(model: type[BaseModel]) -> set[str]:
-    schema = model.model_json_schema()
-    parts = [schema, *schema.get("$defs", {}).values()]
-    return {key for part in parts for key in part.get("properties", {})}
-
-
-def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,9 +1,8 @@
 """Re-stained cells of a study, on disk and in memory."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -13,6 +12,7 @@ from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.training.snapshots import Snapshot
 from hemabridge.translators.neural import NeuralStandardizer, directions_of
+from hemabridge.workflows.picture_names import picture_names as picture_names
 
 TO_TARGET: Final = "to_target"
 TO_SOURCE: Final = "to_source"
@@ -76,10 +76,3 @@ def _write_pictures(images: UInt8Images, cells: CellSet, folder: Path) -> None:
     names = picture_names(cells.ids)
     for image, name in zip(images, names, strict=True):
         write_image(folder / name, image)
-
-
-def picture_names(ids: Sequence[str]) -> list[str]:
-    """Return a PNG file's name for each image: its own, and with the old suffix inside where two would be one."""
-    plain = [PurePosixPath(name).with_suffix(".png").as_posix() for name in ids]
-    twice = {name for name, count in Counter(plain).items() if count > 1}
-    return [f"{own}.png" if name in twice and own != name else name for own, name in zip(ids, plain, strict=True)]

@@ -1,0 +1,97 @@
+"""The commands of blinded reading: review create, review serve, review unblind. They need no PyTorch."""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hemabridge.cli.app import app
+from hemabridge.cli.progress import shown_progress
+from hemabridge.errors import MissingExtraError
+
+review = typer.Typer(
+    name="review",
+    help="Blinded reading by experts, in a browser, without a network: create a review, serve its pages, unblind it.",
+    no_args_is_help=True,
+)
+app.add_typer(review, name="review")
+
+
+@review.command()
+def create(
+    plan: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="What the review is (TOML); see docs/review.md.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to make [default: runs/NAME of the plan].")] = None,
+) -> None:
+    """Draw a seeded, balanced sample for blinded reading, and write it with a secret link for each reader."""
+    from hemabridge.review.key import KEY
+    from hemabridge.workflows.review_create import LINKS, review_create
+    from hemabridge.workflows.review_plan import read_plan
+
+    wanted = read_plan(plan)
+    with shown_progress() as progress:
+        made = review_create(wanted, out or Path("runs") / wanted.name, progress=progress)
+    counted = made.screens - made.practice
+    print(
+        f"{made.screens} screens for each of {len(made.links)} readers: {made.practice} of practice, {counted} that "
+        f"count, {made.repeats} of these shown a second time. {made.pictures} pictures of {made.size_px} px."
+    )
+    print(f"The same cell comes again after {made.apart} screens or more.")
+    print(f"Readers' links: {made.out / LINKS}. Which picture is which: {made.out / KEY}; keep it from readers.")
+    print(f"Next: hemabridge review serve {made.out}")
+
+
+@review.command()
+def serve(
+    folder: Annotated[Path, typer.Argument(help="Folder that `review create` made.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; readers elsewhere need another one.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8321,
+) -> None:
+    """Serve the readers' pages until Ctrl+C. Every answer is stored before the next picture is shown."""
+    if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
+        raise MissingExtraError("this command needs a web server: pip install 'hemabridge[review]'")
+    from hemabridge.workflows.review_serve import LINKS, review_serve, risk_of
+
+    risk = risk_of(host)
+    if risk:
+        print(f"hemabridge: warning: {risk}", file=sys.stderr)
+
+    def ready(address: str) -> None:
+        print(f"Listening on {address}. Readers' links: {folder / LINKS}. Ctrl+C stops; nothing is lost.", flush=True)
+
+    review_serve(folder, host=host, port=port, ready=ready)
+
+
+@review.command()
+def unblind(
+    folder: Annotated[Path, typer.Argument(help="Folder that `review create` made, when all readers have finished.")],
+    despite: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Unblind although a reader has screens left; the reason is recorded."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="The key, if it was kept elsewhere [default: FOLDER/key.json].")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Photographs of the target's laboratory [default: target].")
+    ] = None,
+    photograph: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ARM", help="A further arm that a camera made, beside original. May be repeated."),
+    ] = None,
+) -> None:
+    """Join what readers said with the key: agreement, every arm, and a report with the pictures in dispute.
+
+    Writes unblinded.json, review-report.html and tables/ to FOLDER. Exits with 2 while a reader's session is open.
+    """
+    from hemabridge.review.tables import READER_SCORES
+    from hemabridge.workflows.review_unblind import review_unblind
+
+    done = review_unblind(folder, key=key, despite=despite, target=target, photographs=photograph or ())
+    print(done.headline)
+    for sentence in done.answer:
+        print(f"- {sentence}")
+    print(f"Report: {done.report}. Tables: {', '.join(str(path) for path in done.tables.values())}.")
+    if READER_SCORES in done.tables:
+        print(f"Next: hemabridge select RUN --readers {done.tables[READER_SCORES]}")

@@ -1,0 +1,109 @@
+"""The readers' pages as a web application. It opens store and pictures; the key of the review it never reads.
+
+Every reader has a secret link, `/r/TOKEN/`; all of a reader's pages lie below it.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from hemabridge.review.requests import Fields, ReviewPages
+from hemabridge.review.security import SecurityHeaders, read_form
+from hemabridge.review.store import Store
+
+MESSAGES: Final = {404: "unknown", 405: "unknown", 500: "fault"}
+"""What is said for a status; `refused` for all others."""
+
+STATIC_KEPT: Final = "public, max-age=31536000, immutable"
+
+LOG: Final = logging.getLogger(__name__)
+
+
+def make_app(store: Store, pictures: Path) -> FastAPI:
+    """Return the application for an open store and its folder of pictures."""
+    pages = ReviewPages(store, pictures)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    _add_pages(app, pages)
+    _add_forms(app, pages)
+    _add_static(app, pages)
+    _add_messages(app, pages)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def _add_pages(app: FastAPI, pages: ReviewPages) -> None:
+    def add(path: str, work: Callable[[str], Response]) -> None:
+        async def show(token: str) -> Response:
+            return await run_in_threadpool(work, token)
+
+        app.add_api_route(f"/r/{{token}}{path}", show, methods=["GET"], response_model=None)
+
+    add("", lambda token: RedirectResponse(f"/r/{token}/", status_code=303))
+    add("/", pages.welcome)
+    add("/read", pages.read)
+    add("/part", pages.part)
+    add("/pause", partial(pages.pause, proposed=False))
+    add("/rest", partial(pages.pause, proposed=True))
+    add("/done", pages.done)
+
+    async def picture(token: str, name: str) -> Response:
+        return await run_in_threadpool(pages.picture, token, name)
+
+    app.add_api_route("/r/{token}/p/{name}.png", picture, methods=["GET"], response_model=None)
+
+
+def _add_forms(app: FastAPI, pages: ReviewPages) -> None:
+    def add(path: str, work: Callable[[str, Fields], Response]) -> None:
+        async def take(token: str, request: Request) -> Response:
+            fields = await read_form(request)
+            return await run_in_threadpool(work, token, fields)
+
+        app.add_api_route(f"/r/{{token}}/{path}", take, methods=["POST"], response_model=None)
+
+    add("read", pages.answer)
+    add("undo", pages.undo)
+    add("left", pages.leave)
+    add("language", pages.speak)
+
+
+def _add_static(app: FastAPI, pages: ReviewPages) -> None:
+    for file in pages.pages.static.values():
+        response = partial(Response, file.content, media_type=file.media_type, headers={"cache-control": STATIC_KEPT})
+        app.add_api_route(file.path, _answering(response), methods=["GET"], response_model=None)
+    app.add_api_route(
+        "/favicon.ico", _answering(partial(Response, status_code=204)), methods=["GET"], response_model=None
+    )
+
+
+def _answering(make: Callable[[], Response]) -> Callable[[], Awaitable[Response]]:
+    async def answer() -> Response:
+        return make()
+
+    return answer
+
+
+def _add_messages(app: FastAPI, pages: ReviewPages) -> None:
+    """Answer every error with a calm page that names no cause: a stranger learns nothing from it."""
+
+    def say(request: Request, status: int) -> Response:
+        token = str(request.path_params.get("token", ""))
+        return HTMLResponse(pages.message(token, MESSAGES.get(status, "refused")), status_code=status)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        return await run_in_threadpool(say, request, status)
+
+    async def failed(request: Request, error: Exception) -> Response:
+        LOG.error("a page failed", exc_info=error)
+        return await run_in_threadpool(say, request, 500)
+
+    app.add_exception_handler(HTTPException, refused)
+    for status in (404, 405):  # those that the router itself raises
+        app.add_exception_handler(status, refused)
+    app.add_exception_handler(Exception, failed)

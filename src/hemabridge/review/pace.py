@@ -1,0 +1,101 @@
+"""Time for a screen, and what changes in the course of a session."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from hemabridge.evaluation.reading import Stretch, Trend
+from hemabridge.review.judgements import Judgement, readers_of
+from hemabridge.review.scores import accepts, is_right
+
+PARTS: Final = 4
+"""A session is cut into so many parts. Each kind of screen is cut by itself: tasks follow one another, and a change of
+task would else look like learning."""
+
+FEWEST_FOR_PARTS: Final = 8
+"""Screens; a shorter session is not cut."""
+
+
+def stretches(judgements: Sequence[Judgement]) -> tuple[Stretch, ...]:
+    """Return time and answers of each reader's whole session, and of its parts in order. Repeats count."""
+    found = []
+    for reader in readers_of(judgements):
+        screens = _screens(j for j in judgements if j.reader == reader)
+        found.append(_stretch(reader, 0, PARTS, screens))
+        if len(screens) >= FEWEST_FOR_PARTS:
+            parts = [[s for kind in _kinds(screens) for s in _part(kind, number)] for number in range(PARTS)]
+            found += [_stretch(reader, number, PARTS, part) for number, part in enumerate(parts, start=1) if part]
+    return tuple(found)
+
+
+def trends(judgements: Sequence[Judgement]) -> tuple[Trend, ...]:
+    """Return whether time, rightness and acceptance of each reader rise or fall over the session.
+
+    The place of a screen is that among screens of its kind, 0..1; its time is a share of their median.
+
+    References:
+        Kendall (1945), The treatment of ties in ranking problems, doi:10.1093/biomet/33.3.239.
+    """
+    found = []
+    for reader in readers_of(judgements):
+        screens = _screens(j for j in judgements if j.reader == reader)
+        timed, right, accepting = [], [], []
+        for kind in _kinds(screens):
+            usual = float(np.median([screen[0].verdict.seconds for screen in kind]))
+            for number, screen in enumerate(kind):
+                place = (number + 0.5) / len(kind)
+                timed.append((place, screen[0].verdict.seconds / usual))
+                right += [(place, float(true)) for j in screen if (true := is_right(j)) is not None]
+                accepting += [(place, float(yes)) for j in screen if (yes := accepts(j)) is not None]
+        for what, points in (("seconds", timed), ("right", right), ("accepted", accepting)):
+            if len(points) > 2:
+                found.append(_trend(reader, what, points))
+    return tuple(found)
+
+
+def _kinds(screens: Sequence[list[Judgement]]) -> list[list[list[Judgement]]]:
+    """Return the screens in groups that ask the same questions."""
+    found: dict[frozenset[str], list[list[Judgement]]] = {}
+    for screen in screens:
+        found.setdefault(frozenset(j.item.question for j in screen), []).append(screen)
+    return list(found.values())
+
+
+def _part(screens: Sequence[list[Judgement]], number: int) -> Sequence[list[Judgement]]:
+    first, last = (round(len(screens) * end / PARTS) for end in (number, number + 1))
+    return screens[first:last]
+
+
+def _screens(judgements: Iterable[Judgement]) -> list[list[Judgement]]:
+    """Return the answers of each screen of one reader, in the order of the session."""
+    found: dict[int, list[Judgement]] = {}
+    for judgement in judgements:
+        found.setdefault(judgement.verdict.order, []).append(judgement)
+    return [found[order] for order in sorted(found)]
+
+
+def _stretch(reader: str, part: int, parts: int, screens: Sequence[Sequence[Judgement]]) -> Stretch:
+    low, middle, high = np.percentile([max(j.verdict.seconds for j in screen) for screen in screens], [25, 50, 75])
+    right = [found for screen in screens for j in screen if (found := is_right(j)) is not None]
+    accepting = [found for screen in screens for j in screen if (found := accepts(j)) is not None]
+    return Stretch(
+        reader=reader,
+        part=part,
+        parts=parts,
+        screens=len(screens),
+        seconds=(float(low), float(middle), float(high)),
+        right=sum(right),
+        asked=len(right),
+        accepted=sum(accepting),
+        judged=len(accepting),
+    )
+
+
+def _trend(reader: str, what: str, points: Sequence[tuple[float, float]]) -> Trend:
+    order, values = zip(*points, strict=True)
+    found = kendalltau(order, values)
+    if not np.isfinite(found.statistic):  # all values alike
+        return Trend(reader, what, len(points), None, None)
+    return Trend(reader, what, len(points), float(found.statistic), float(found.pvalue))

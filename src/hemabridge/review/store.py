@@ -1,0 +1,217 @@
+"""The store of a review: one SQLite file with readers, screens and verdicts. It knows opaque ids, and no arm."""
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from hemabridge.errors import RunError
+from hemabridge.review.migrations import migrate
+from hemabridge.review.records import Question, Verdict
+
+STORE = "review.sqlite"
+"""Its name in the folder of a review."""
+
+WAIT_SECONDS = 10.0
+"""How long one process waits for another that writes."""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What a reader sees at once.
+
+    Args:
+        id: opaque.
+        asks: item id and question of each question on it, in their order.
+        pictures: opaque ids of its pictures from left to right.
+        practice: whether it is of the practice round.
+    """
+
+    id: str
+    asks: tuple[tuple[str, Question], ...]
+    pictures: tuple[str, ...]
+    practice: bool = False
+
+
+@dataclass(frozen=True)
+class NewReader:
+    """A reader as the store is made.
+
+    Args:
+        name: told to nobody but whoever unblinds.
+        token: the unguessable part of the reader's URL; only its hash is kept.
+        screens: ids of all screens in this reader's order.
+        cell_types: answers to `Question.CELL_TYPE` in this reader's order of buttons.
+        language: of the pages, until the reader changes it.
+    """
+
+    name: str
+    token: str
+    screens: tuple[str, ...]
+    cell_types: tuple[str, ...] = ()
+    language: str = "en"
+
+
+class Store:
+    """An open store. Threads may share it; each method is one transaction.
+
+    Raises:
+        RunError: the file is no such store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(
+                path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA trusted_schema = OFF")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")  # a verdict is on disk before the reader goes on
+            migrate(self._connection)
+        except sqlite3.DatabaseError as error:
+            raise RunError(f"expected the store of a review at {path}, got a file that is none: {error}") from error
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the store of a review, and bring it to the newest schema.
+
+        Args:
+            path: the file `review.sqlite`.
+
+        Raises:
+            RunError: there is none, or it was made by a newer version.
+        """
+        if not path.is_file():
+            raise RunError(
+                f"expected the store of a review at {path}, got no file; `hemabridge review create` makes it"
+            )
+        return cls(path)
+
+    @classmethod
+    def create(
+        cls, path: Path, settings: dict[str, Any], screens: Sequence[Screen], readers: Sequence[NewReader]
+    ) -> Self:
+        """Make the store of a new review.
+
+        Args:
+            path: where there is no file yet.
+            settings: what the pages need beside screens; JSON.
+            screens: all screens.
+            readers: all readers; each one's `screens` are ids of all screens.
+
+        Raises:
+            RunError: there is a file already.
+        """
+        if path.exists():
+            raise RunError(f"expected no file at {path} yet; choose another folder")
+        store = cls(path)
+        with store.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO setting VALUES (?, ?)", [(name, json.dumps(value)) for name, value in settings.items()]
+            )
+            _insert_screens(connection, screens)
+            for number, reader in enumerate(readers, start=1):
+                _insert_reader(connection, number, reader)
+        return store
+
+    def close(self) -> None:
+        """Close the file; what is in the write-ahead log goes into it."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection inside of a transaction that is committed as a whole or not at all."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query that reads."""
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `create` was given."""
+        return {name: json.loads(value) for name, value in self.rows("SELECT name, value FROM setting")}
+
+    def readers(self) -> list[str]:
+        """Return the names of all readers, whether they have begun or not."""
+        return [name for (name,) in self.rows("SELECT name FROM reader ORDER BY id")]
+
+    def open_sessions(self) -> list[str]:
+        """Return the names of the readers who have begun and have screens left."""
+        query = """
+            SELECT name FROM reader WHERE begun_at IS NOT NULL AND EXISTS (
+                SELECT 1 FROM turn WHERE turn.reader = reader.id AND NOT EXISTS (
+                    SELECT 1 FROM submission AS given
+                    WHERE given.reader = turn.reader AND given.screen = turn.screen AND given.undone_at IS NULL))
+            ORDER BY id"""
+        return [name for (name,) in self.rows(query)]
+
+    def verdicts(self) -> list[Verdict]:
+        """Return what stands: the last answer of each reader to each item that has one, practice too.
+
+        In the order of readers, and of each one's screens. What was undone and not given again is left out.
+        """
+        query = """
+            SELECT reader.name, answer.item, answer.answer, given.seconds, turn.place, answer.x, answer.y
+            FROM submission AS given
+            JOIN reader ON reader.id = given.reader
+            JOIN turn ON turn.reader = given.reader AND turn.screen = given.screen
+            JOIN answer ON answer.reader = given.reader AND answer.submission = given.id
+            JOIN item ON item.id = answer.item
+            WHERE given.undone_at IS NULL
+            ORDER BY given.reader, turn.place, item.place"""
+        return [
+            Verdict(reader, item, answer, seconds, order, None if x is None else (x, y))
+            for reader, item, answer, seconds, order, x, y in self.rows(query)
+        ]
+
+
+def hashed(token: str) -> bytes:
+    """Return what is kept of a token. It is random and long, so that a plain SHA-256 gives nothing away."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _insert_screens(connection: sqlite3.Connection, screens: Sequence[Screen]) -> None:
+    for screen in screens:
+        connection.execute("INSERT INTO screen VALUES (?, ?)", (screen.id, int(screen.practice)))
+        connection.executemany(
+            "INSERT INTO item VALUES (?, ?, ?, ?)",
+            [(item, screen.id, place, question.value) for place, (item, question) in enumerate(screen.asks)],
+        )
+        connection.executemany(
+            "INSERT INTO picture VALUES (?, ?, ?)",
+            [(picture, screen.id, place) for place, picture in enumerate(screen.pictures)],
+        )
+
+
+def _insert_reader(connection: sqlite3.Connection, number: int, reader: NewReader) -> None:
+    connection.execute(
+        "INSERT INTO reader VALUES (?, ?, ?, ?, ?, NULL)",
+        (number, reader.name, hashed(reader.token), reader.language, json.dumps(reader.cell_types)),
+    )
+    connection.executemany(
+        "INSERT INTO turn VALUES (?, ?, ?)",
+        [(number, place, screen) for place, screen in enumerate(reader.screens)],
+    )

@@ -1,0 +1,34 @@
+"""All that a reader reads, in one catalogue, `texts.json`: each text in English and in Spanish."""
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any, Final
+
+LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "es": "Español"}
+
+_CATALOGUE: Final[Mapping[str, Any]] = json.loads(files(__package__).joinpath("texts.json").read_text(encoding="utf-8"))
+TEXTS: Final[Mapping[str, Mapping[str, str]]] = _CATALOGUE["texts"]
+"""By key, then by language; fields stand in braces."""
+
+CELL_TYPES: Final[Mapping[str, Mapping[str, str]]] = _CATALOGUE["cell_types"]
+"""Names of the types that hemabridge knows, where they are not the English ones; others stand as a study names them."""
+
+
+def text(language: str, key: str, **fields: object) -> str:
+    """Return a text of the catalogue with its fields filled in.
+
+    >>> text("es", "progress", done=3, total=60)
+    '3 de 60'
+    """
+    return TEXTS[key][language].format(**fields)
+
+
+def cell_type_name(language: str, name: str) -> str:
+    """Return what a button calls a cell type.
+
+    >>> cell_type_name("en", "reactive_lymphocyte"), cell_type_name("es", "blast")
+    ('Reactive lymphocyte', 'Blasto')
+    """
+    shown = CELL_TYPES.get(name, {}).get(language, name).replace("_", " ")
+    return shown[:1].upper() + shown[1:]

@@ -1,0 +1,114 @@
+"""Unblinding: key and verdicts become results. The page that readers see can never import this."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hemabridge.errors import RunError
+from hemabridge.evaluation.reading import Acceptance, ArmScore, Reading
+from hemabridge.metrics.bootstrap import DRAWS
+from hemabridge.review.judgements import Judgement, Truth, join, readers_of
+from hemabridge.review.pace import stretches, trends
+from hemabridge.review.records import Item, Verdict
+from hemabridge.review.reliability import agreements, disputes, repeats
+from hemabridge.review.scores import ACCEPTED, ACCEPTED_GRADE, arm_scores, preferences, told_apart
+
+_SNAPSHOT: Final = re.compile(r"(?:epoch|images)-[0-9]+")
+"""The name of an arm that is a translator's snapshot."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """How things stood when a review was unblinded.
+
+    Attributes:
+        readers: all that were invited.
+        open_sessions: readers who began and have screens left.
+        despite: why it is unblinded all the same.
+        earlier: as in `Reading`.
+    """
+
+    readers: tuple[str, ...]
+    open_sessions: tuple[str, ...] = ()
+    despite: str | None = None
+    earlier: tuple[str, ...] = ()
+
+    def refuse_while_open(self) -> None:
+        """Stop unless every reader who began has finished, or a reason is given.
+
+        Raises:
+            RunError: a session is open and `despite` is no reason.
+        """
+        if self.open_sessions and not (self.despite or "").strip():
+            raise RunError(
+                f"expected that every reader has finished, but these have begun and have screens left: "
+                f"{', '.join(map(repr, self.open_sessions))}; wait for them, or give a reason with --despite, which is "
+                "recorded and printed in the report"
+            )
+
+
+def unblind(
+    name: str,
+    items: Sequence[Item],
+    verdicts: Sequence[Verdict],
+    when: Circumstances,
+    *,
+    truth: Truth | None = None,
+    facts: dict[str, Any] | None = None,
+    draws: int = DRAWS,
+) -> Reading:
+    """Return all that a review found: of its key's items and its store's verdicts, given what the arms are.
+
+    Raises:
+        RunError: a session is open without a reason, a verdict does not fit the key, or there is none to count.
+    """
+    when.refuse_while_open()
+    truth = truth or Truth()
+    judgements = _joined(items, verdicts, truth)
+    arms = tuple(dict.fromkeys(arm for item in items for arm in item.arms))
+    heard, scores = readers_of(judgements), arm_scores(judgements, draws)
+    return Reading(
+        name=name,
+        readers=heard,
+        silent=tuple(sorted(set(when.readers) - set(heard))),
+        open_sessions=when.open_sessions,
+        despite=when.despite.strip() if when.open_sessions and when.despite else None,
+        earlier=when.earlier,
+        arms=arms,
+        photographs=tuple(arm for arm in arms if arm in (truth.target, *truth.photographs)),
+        agreement=agreements(judgements, draws),
+        repeats=repeats(judgements, draws),
+        scores=scores,
+        told_apart=told_apart(judgements, draws),
+        preferred=preferences(judgements, draws),
+        stretches=stretches(judgements),
+        trends=trends(judgements),
+        disputes=disputes(judgements),
+        acceptance=snapshot_acceptance(scores),
+        facts={**(facts or {}), **_counts(items, judgements, draws)},
+    )
+
+
+def _joined(items: Sequence[Item], verdicts: Sequence[Verdict], truth: Truth) -> list[Judgement]:
+    judgements = join(items, verdicts, truth)
+    if not judgements:
+        raise RunError("expected verdicts to unblind, got none outside of the practice round; let somebody read first")
+    return judgements
+
+
+def _counts(items: Sequence[Item], judgements: Sequence[Judgement], draws: int) -> dict[str, Any]:
+    return {
+        "items that count": sum(not item.practice for item in items),
+        "of which repeats": sum(item.repeat_of is not None for item in items),
+        "items with an answer": len({j.item.item for j in judgements}),
+        "verdicts that count": len({(j.reader, j.item.item) for j in judgements}),
+        "bootstrap draws, of whole cells": draws,
+        "accepted is a stain of at least": ACCEPTED_GRADE,
+    }
+
+
+def snapshot_acceptance(scores: Sequence[ArmScore]) -> tuple[Acceptance, ...]:
+    """Return what `hemabridge select` reads: the accepted share of each arm that is a snapshot of the translator."""
+    own = (score for score in scores if score.measure == ACCEPTED and score.reader is None)
+    return tuple(Acceptance(score.arm, score.share) for score in own if _SNAPSHOT.fullmatch(score.arm))
