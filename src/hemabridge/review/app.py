@@ -11,7 +11,7 @@ from typing import Final
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from hemabridge.review.requests import Fields, ReviewPages
 from hemabridge.review.security import SecurityHeaders, read_form
@@ -44,7 +44,7 @@ def _add_pages(app: FastAPI, pages: ReviewPages) -> None:
 
         app.add_api_route(f"/r/{{token}}{path}", show, methods=["GET"], response_model=None)
 
-    add("", lambda token: RedirectResponse(f"/r/{token}/", status_code=303))
+    add("", pages.enter)
     add("/", pages.welcome)
     add("/read", pages.read)
     add("/part", pages.part)
@@ -96,8 +96,8 @@ def _add_messages(app: FastAPI, pages: ReviewPages) -> None:
         return HTMLResponse(pages.message(token, MESSAGES.get(status, "refused")), status_code=status)
 
     async def refused(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 404
-        return await run_in_threadpool(say, request, status)
+        # The router raises Starlette's own class, of which FastAPI's is one.
+        return await run_in_threadpool(say, request, int(getattr(error, "status_code", 404)))
 
     async def failed(request: Request, error: Exception) -> Response:
         LOG.error("a page failed", exc_info=error)

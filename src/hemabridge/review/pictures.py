@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hemabridge.errors import InputError
-from hemabridge.imaging.files import atomic_write, read_image
+from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import crop_center, resize_square, squeezed
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import FileProgress
@@ -82,9 +82,8 @@ def padded(content: bytes, length: int) -> bytes:
 def _pad_all(folder: Path) -> None:
     files = sorted(folder.iterdir())
     length = 12 + max(path.stat().st_size for path in files)
-    for path in files:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(padded(path.read_bytes(), length))
+    for path in files:  # the folder is of this call alone: nobody sees it half-written
+        path.write_bytes(padded(path.read_bytes(), length))
 
 
 def _each_once(pictures: Mapping[str, Picture]) -> list[Picture]:

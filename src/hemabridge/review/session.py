@@ -128,7 +128,7 @@ def progress_of(store: Store, reader: Reader) -> Progress:
 
 def show(store: Store, reader: Reader, screen: Screen, now: float) -> None:
     """Record that a screen is being shown; time runs from the first showing."""
-    with store.transaction() as connection:
+    with store.transaction(durable=False) as connection:
         connection.execute("UPDATE reader SET begun_at = coalesce(begun_at, ?) WHERE id = ?", (now, reader.id))
         connection.execute(
             """INSERT INTO attention VALUES (?, ?, ?, 0)
@@ -139,7 +139,7 @@ def show(store: Store, reader: Reader, screen: Screen, now: float) -> None:
 
 def leave(store: Store, reader: Reader, screen: str, seconds: float | None, now: float) -> None:
     """Add the time of a screen that is left without an answer: a break, a closed tab. Unknown screens are ignored."""
-    with store.transaction() as connection:
+    with store.transaction(durable=False) as connection:
         spent = _spent(connection, reader, screen, seconds, now)
         connection.execute(
             "UPDATE attention SET spent = ?, shown_at = ? WHERE reader = ? AND screen = ?",

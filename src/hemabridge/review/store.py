@@ -74,7 +74,6 @@ class Store:
             self._connection.execute("PRAGMA trusted_schema = OFF")
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")  # a verdict is on disk before the reader goes on
             migrate(self._connection)
         except sqlite3.DatabaseError as error:
             raise RunError(f"expected the store of a review at {path}, got a file that is none: {error}") from error
@@ -134,9 +133,14 @@ class Store:
         self.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection inside of a transaction that is committed as a whole or not at all."""
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Give the connection inside of a transaction that is committed as a whole or not at all.
+
+        A durable one is on the disk when it ends, even if the power fails then. Others survive a killed process too,
+        and do not wait for the disk.
+        """
         with self._lock:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection

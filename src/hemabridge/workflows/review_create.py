@@ -103,12 +103,15 @@ def _settings(plan: ReviewPlan) -> dict[str, Any]:
 
 
 def _cell_types(plan: ReviewPlan, arms: Mapping[str, Arm]) -> tuple[str, ...]:
+    """Return what readers choose from; nothing where no task asks, so that the store holds no types in vain."""
+    if not plan.asks(Question.CELL_TYPE):
+        return ()
     found = sorted({cell.cell_type for arm in arms.values() for cell in arm.cells.values()} - {""})
     missing = sorted(set(found) - set(plan.cell_types)) if plan.cell_types else []
-    if missing and plan.asks(Question.CELL_TYPE):
+    if missing:
         raise RecipeError(f"expected cell_types with all types of the arms, got none of {', '.join(missing)}; add them")
     types = plan.cell_types or tuple(found)
-    if len(types) < 2 and plan.asks(Question.CELL_TYPE):
+    if len(types) < 2:
         raise RecipeError(f"expected at least two cell types to ask for, got {list(types)}; state cell_types")
     return types
 

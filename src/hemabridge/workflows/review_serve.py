@@ -1,8 +1,10 @@
 """`hemabridge review serve`: the readers' pages on a socket."""
 
 import ipaddress
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +47,7 @@ def review_serve(folder: Path, *, host: str, port: int, ready: Callable[[str], N
             http="h11",
             ws="none",
             lifespan="off",
-            log_level="warning",
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -56,7 +58,21 @@ def review_serve(folder: Path, *, host: str, port: int, ready: Callable[[str], N
         )
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listener.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Ends on SIGINT and SIGTERM as on a wish; uvicorn's own would raise the signal once more after that."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take both signals for a wish to stop while the block runs."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def risk_of(host: str) -> str:
@@ -79,9 +95,16 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"expected an address to listen on, got {host} port {port}: {error}; choose another"
+        ) from error
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except (OSError, UnicodeError) as error:
+        listener.listen(MOST_CONNECTIONS)
+    except OSError as error:
+        listener.close()
         raise InputError(
             f"expected an address to listen on, got {host} port {port}: {error}; choose another"
         ) from error

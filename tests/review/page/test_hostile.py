@@ -1,0 +1,162 @@
+"""Requests that no page of ours would send."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from hemabridge.review import requests
+from hemabridge.review.security import HEADERS, MAX_BODY_BYTES
+from hemabridge.review.store import Store
+from hemabridge.workflows.review_create import Created
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+def test_every_response_has_the_strict_headers(client: TestClient, ana: Any) -> None:
+    responses = [
+        ana.get(),
+        ana.get("read"),
+        ana.get("p/x.png"),
+        ana.post("read", {}),
+        client.get("/nowhere"),
+        client.put("/r/x/"),
+        client.get(next(iter(ana.get().text.split('href="')[1:])).partition('"')[0]),
+    ]
+    assert {response.status_code for response in responses} >= {200, 400, 404, 405}
+    for response in responses:
+        assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
+        assert "server" not in response.headers
+        assert "set-cookie" not in response.headers
+    policy = HEADERS["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+
+
+def test_pages_are_not_stored_by_browsers_and_hold_nothing_inline(ana: Any) -> None:
+    for page in ("", "read", "pause", "part"):
+        response = ana.get(page)
+        assert response.headers["cache-control"] == "no-store"
+        assert " style=" not in response.text
+        assert "<style" not in response.text
+        assert " onclick=" not in response.text
+        assert response.text.count("<script") == response.text.count('<script src="/s/') == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../key.json",
+        "..%2fkey.json",
+        "%2e%2e/key.json",
+        "....//key.json",
+        "..\\key.json",
+        "p/../../../key.json",
+        "p/..%2f..%2fkey.json",
+        "p/..%2fkey.json.png",
+        "p/%00.png",
+        "p//etc/passwd.png",
+        "p/" + "a" * 5000 + ".png",
+        "p/" + "0" * 24 + ".png",
+    ],
+)
+def test_no_path_leads_out_of_the_pictures(ana: Any, created: Created, name: str) -> None:
+    response = ana.get(name)
+    assert response.status_code == 404
+    assert b"repeat_of" not in response.content
+    assert b"root:" not in response.content
+
+
+@pytest.mark.parametrize("method", ["put", "patch", "delete", "options", "head"])
+def test_other_methods_change_nothing(client: TestClient, ana: Any, store: Store, method: str) -> None:
+    assert getattr(client, method)(f"{ana.path}read").status_code == 405
+    assert store.verdicts() == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://testserver.evil.example"},
+        {"origin": "http://["},
+        {"origin": "http://testserver", "sec-fetch-site": "cross-site"},
+        {"origin": "http://testserver", "sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "none"},
+        {},
+    ],
+)
+def test_forms_from_elsewhere_are_refused(client: TestClient, ana: Any, store: Store, headers: dict[str, str]) -> None:
+    fields = {**ana.form(), **{item: values[0] for item, values in ana.items().items()}}
+    response = client.post(f"{ana.path}read", data=fields, headers=headers)
+    assert response.status_code == 403
+    assert store.verdicts() == []
+    own = client.post(f"{ana.path}read", data=fields, headers={"sec-fetch-site": "same-origin"})
+    assert own.status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"x=" + b"a" * MAX_BODY_BYTES, FORM, 413),
+        (b"&".join(b"a%d=1" % number for number in range(500)), FORM, 400),
+        (b"\xff\xfe=%ff", FORM, 400),
+        (b"screen=%ff%fe&submission=x", FORM, 400),
+        (b'{"screen": 1}', {"content-type": "application/json"}, 400),
+        (b"x=1", {"content-type": "multipart/form-data; boundary=x"}, 400),
+        (b"", FORM, 400),
+        (b"screen=../../x&submission=x", FORM, 400),
+    ],
+)
+def test_bodies_that_are_no_forms_are_refused(
+    client: TestClient, ana: Any, store: Store, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    for page in ("read", "undo", "left", "language"):
+        response = client.post(ana.path + page, content=body, headers={"origin": "http://testserver", **headers})
+        assert response.status_code == status
+    assert store.verdicts() == []
+    assert ana.get("read").status_code == 200
+
+
+def test_a_body_without_a_length_is_cut_off_as_well(client: TestClient, ana: Any) -> None:
+    parts = (b"a" * 1000 for _ in range(1000))
+    response = client.post(f"{ana.path}read", content=parts, headers={"origin": "http://testserver", **FORM})
+    assert response.status_code == 413
+
+
+def test_a_reader_cannot_answer_undo_or_see_for_another(ana: Any, ben: Any, store: Store) -> None:
+    ana.answer(0)
+    last = next(iter({verdict.item for verdict in store.verdicts()}))
+    fields = {**ana.form(), **{item: values[0] for item, values in ana.items().items()}}
+    if ben.form()["screen"] == fields["screen"]:
+        ben.answer(0)
+    assert ben.post("read", fields).status_code == 409
+    assert ben.post("undo", {"screen": fields["screen"]}).status_code == 409
+    assert last in {verdict.item for verdict in store.verdicts() if verdict.reader == "Ana Ruiz"}
+
+
+@pytest.mark.parametrize("value", ["", "Target", "target ", "target\x00", "<b>", "unsure", "9" * 3000])
+def test_only_answers_that_can_be_chosen_are_taken(ana: Any, store: Store, value: str) -> None:
+    fields = {**ana.form(), **dict.fromkeys(ana.items(), value)}
+    assert ana.post("read", fields).status_code == 422
+    assert store.verdicts() == []
+
+
+def test_two_answers_to_one_question_are_none(ana: Any, store: Store) -> None:
+    item = next(iter(ana.items()))
+    assert ana.post("read", {**ana.form(), item: ["target", "other"]}).status_code == 422
+    assert store.verdicts() == []
+
+
+def test_a_fault_of_ours_is_told_calmly_without_its_cause(
+    ana: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("secret cause")
+
+    monkeypatch.setattr(requests.session, "show", fails)
+    response = ana.get("read")
+    assert response.status_code == 500
+    assert "All earlier answers are stored" in response.text
+    assert "secret cause" not in response.text
+    assert "secret cause" in caplog.text
