@@ -39,7 +39,7 @@ def write_study_report(
     """
     layout = lay_out(results)
     html = (
-        _environment()
+        report_environment()
         .get_template("study.html.j2")
         .render(
             layout=layout,
@@ -102,7 +102,8 @@ def group_facts(facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]
     return list(groups.items())
 
 
-def _environment() -> Environment:
+def report_environment() -> Environment:
+    """Return what renders the templates of all reports; names are shown as text."""
     environment = Environment(
         loader=PackageLoader("hemabridge.report"),
         autoescape=True,

@@ -58,7 +58,12 @@ def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
         ManifestError: nothing usable is there, or the manifest holds several sites.
     """
     if recipe.folder is not None:
-        indexed = index_folder(recipe.folder, recipe.site, progress=partial(progress, f"indexing {recipe.site}"))
+        indexed = index_folder(
+            recipe.folder,
+            recipe.site,
+            subclasses=recipe.subclasses,
+            progress=partial(progress, f"indexing {recipe.site}"),
+        )
         if indexed.unreadable:
             first = indexed.unreadable[0]
             raise ManifestError(
