@@ -131,10 +131,18 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 
 def test_the_sentences_say_where_nothing_was_shown(worth: Worth) -> None:
     assert in_words(worth) == [
-        "Beside the real cells alone, synthetic cells helped at 5 and 50 (balanced accuracy; real cells of the class).",
-        "Beside the real cells alone, synthetic cells helped at 5 and 50 (the recall of c; real cells of the class).",
-        "Beside augmentation and oversampling, synthetic cells changed nothing shown at 5 and 50 (balanced accuracy; "
-        "real cells of the class).",
-        "Beside augmentation and oversampling, synthetic cells changed nothing shown at 5 and 50 (the recall of c; "
-        "real cells of the class).",
+        "Beside the real cells alone, by balanced accuracy, synthetic cells helped at 5 and 50 real cells.",
+        "Beside the real cells alone, by recall of c, synthetic cells helped at 5 and 50 real cells.",
+        "Beside augmentation and oversampling, by balanced accuracy, synthetic cells made no difference that is shown "
+        "at 5 and 50 real cells.",
+        "Beside augmentation and oversampling, by recall of c, synthetic cells made no difference that is shown at 5 "
+        "and 50 real cells.",
     ]
+
+
+def test_the_sentences_part_the_numbers_by_what_was_shown(worth: Worth) -> None:
+    harmed = score_arms(TRUTH, {"nothing": hits((1, 1, 1)), "synthetic": hits((1, 1, 0))}, RARE, real=9, added={})
+    mixed = replace(worth, rows=(*worth.rows[:2], *harmed))
+    assert in_words(mixed)[0] == (
+        "Beside the real cells alone, by balanced accuracy, synthetic cells helped at 5; they harmed at 9 real cells."
+    )

@@ -246,15 +246,19 @@ def in_words(worth: Worth) -> list[str]:
     sentences = []
     for arm, over in (("synthetic", "the real cells alone"), ("usual and synthetic", "augmentation and oversampling")):
         rows = [row for real in worth.reals if (row := worth.row(real, arm)) is not None and row.against is not None]
-        for measure, name in (("balanced", "balanced accuracy"), ("recall", f"the recall of {worth.rare}")):
+        for measure, name in (("balanced", "balanced accuracy"), ("recall", f"recall of {worth.rare}")):
             told = [f"{text} {_numbers(found)}" for text, found in _by_effect(rows, measure) if found]
             if told:
-                sentences.append(f"Beside {over}, synthetic cells {', '.join(told)} ({name}; real cells of the class).")
+                sentences.append(f"Beside {over}, by {name}, synthetic cells {'; they '.join(told)} real cells.")
     return sentences
 
 
 def _by_effect(rows: Sequence[WorthRow], measure: str) -> list[tuple[str, list[int]]]:
-    texts: Mapping[Effect, str] = {"helps": "helped at", "harms": "harmed at", "not shown": "changed nothing shown at"}
+    texts: Mapping[Effect, str] = {
+        "helps": "helped at",
+        "harms": "harmed at",
+        "not shown": "made no difference that is shown at",
+    }
     which: Literal["balanced", "recall"] = "balanced" if measure == "balanced" else "recall"
     return [(text, [row.real for row in rows if row.effect(which) == effect]) for effect, text in texts.items()]
 

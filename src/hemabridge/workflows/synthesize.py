@@ -32,8 +32,8 @@ def synthesize(
 
     For each pair of classes: train a CycleGAN on real training cells, choose a snapshot of each direction on validation
     cells, translate held-out cells, and measure what came out beside real held-out cells. The cells lie in
-    `PAIR/to_target` and `PAIR/to_source`, with a manifest. With a section `[worth]` in the recipe, classifiers are trained
-    in `worth` that learn from few real cells of a class, without and with synthetic ones. `results.json` and
+    `PAIR/to_target` and `PAIR/to_source`, with a manifest. If the recipe has a section `[worth]`, classifiers are
+    trained in `worth` that learn from few real cells of a class, without and with synthetic ones. `results.json` and
     `report.html` are written at the end. A stage whose inputs are unchanged is not done again.
 
     Raises:
