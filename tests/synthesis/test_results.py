@@ -1,17 +1,15 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from made_results import synthesis_of
 
 from hemabridge.errors import InputError
 from hemabridge.synthesis.results import Share, SynthesisResults
 
-Make = Callable[..., SynthesisResults]
 
-
-def test_json_gives_back_what_was_written(make_synthesis: Make, tmp_path: Path) -> None:
-    found = make_synthesis()
+def test_json_gives_back_what_was_written(tmp_path: Path) -> None:
+    found = synthesis_of()
     path = tmp_path / "results.json"
     path.write_text(found.to_json(), encoding="utf-8")
     assert SynthesisResults.read(path) == found
@@ -22,8 +20,8 @@ def test_a_share_is_a_fraction() -> None:
     assert Share(3, 4, (0.3, 0.9)).value == 0.75
 
 
-def test_a_reader_is_shown_copies_and_the_nearest_cells_once_each(make_synthesis: Make) -> None:
-    check = make_synthesis().pairs[0].directions[0].copies
+def test_a_reader_is_shown_copies_and_the_nearest_cells_once_each() -> None:
+    check = synthesis_of().pairs[0].directions[0].copies
     assert [copy.id for copy in check.shown()] == ["a/1.png", "a/2.png"]
 
 
@@ -44,8 +42,8 @@ def test_what_is_no_result_is_refused(text: str, told: str) -> None:
 
 
 @pytest.mark.parametrize("change", [{"extra": 1}, {"name": 5}, {"pairs": [{}]}])
-def test_unknown_keys_and_other_types_are_refused(make_synthesis: Make, change: dict[str, object]) -> None:
-    data = json.loads(make_synthesis().to_json()) | change
+def test_unknown_keys_and_other_types_are_refused(change: dict[str, object]) -> None:
+    data = json.loads(synthesis_of().to_json()) | change
     with pytest.raises(InputError, match="something else"):
         SynthesisResults.from_json(json.dumps(data))
 

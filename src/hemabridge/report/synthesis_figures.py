@@ -2,6 +2,7 @@
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hemabridge.report.figures import PALETTE, WIDTH_INCHES, drawing_style, plain, svg_bytes
 from hemabridge.report.synthesis_story import SHAPE_WORDS
@@ -34,6 +35,8 @@ def _draw_row(axes: Axes, row: ShapeRow) -> None:
         axes.plot([spread.p5, spread.p95], [place, place], color=color, linewidth=1.5)
         axes.plot([spread.p25, spread.p75], [place, place], color=color, linewidth=9, solid_capstyle="butt", alpha=0.55)
         axes.plot(spread.median, place, "o", color=color, markersize=6, markeredgecolor="white")
+    if row.measure == "lobes":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(ylim=(len(_COLORS) - 0.5, -0.5), title=SHAPE_WORDS.get(row.measure, row.measure))
     axes.title.set_fontsize(9)
     axes.tick_params(axis="y", length=0)

@@ -1,9 +1,6 @@
 """Results of a synthesis, made by hand."""
 
-from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from hemabridge.metrics.statistics import wilson_interval
 from hemabridge.synthesis.results import (
@@ -66,20 +63,11 @@ def direction_of(**changes: Any) -> DirectionResults:
     return DirectionResults(**(fields | changes))
 
 
-@pytest.fixture
-def make_synthesis() -> Callable[..., SynthesisResults]:
-    """A function that makes results of one pair; changes are those of its first direction."""
-
-    def make(**changes: Any) -> SynthesisResults:
-        back = {"direction": "to_source", "source_class": "blast", "intended_class": "lymphocyte"}
-        counts = {"train": 20, "validation": 10, "test": 20}
-        pair = PairResults(
-            "lymphocyte-blast",
-            "lymphocyte",
-            "blast",
-            {"lymphocyte": counts, "blast": counts},
-            (direction_of(**changes), direction_of(**back)),
-        )
-        return SynthesisResults("small", "clinic", (pair,), {"seed": 0, "seconds, second": 1.5})
-
-    return make
+def synthesis_of(**changes: Any) -> SynthesisResults:
+    """Make results of one pair; changes are those of its first direction."""
+    back = {"direction": "to_source", "source_class": "blast", "intended_class": "lymphocyte"}
+    counts = {"train": 20, "validation": 10, "test": 20}
+    cells = {"lymphocyte": counts, "blast": counts}
+    directions = (direction_of(**changes), direction_of(**back))
+    pair = PairResults("lymphocyte-blast", "lymphocyte", "blast", cells, directions)
+    return SynthesisResults("small", "clinic", (pair,), {"seed": 0, "seconds, second": 1.5})
