@@ -11,7 +11,9 @@ from hemabridge.report.pictures import data_uri
 from hemabridge.report.report import group_facts, report_environment
 from hemabridge.report.synthesis_figures import shapes_svg
 from hemabridge.report.synthesis_pictures import DirectionPictures
+from hemabridge.report.worth_figure import worth_svg
 from hemabridge.synthesis.results import Direction, SynthesisResults
+from hemabridge.synthesis.worth import in_words
 
 STYLES = ("study.css", "synthesis.css")
 
@@ -42,6 +44,9 @@ def write_synthesis_report(
         results=results,
         views=pictures,
         drawn=drawn,
+        worth=results.worth,
+        worth_words=[] if results.worth is None else in_words(results.worth),
+        drawn_worth=None if results.worth is None else data_uri(worth_svg(results.worth), "image/svg+xml"),
         figures={},
         fact_groups=group_facts(dict(results.facts)),
         style="\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES),

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hemabridge.errors import InputError
+from hemabridge.synthesis.worth import Worth
 
 FILE = "results.json"
 FORMAT_VERSION = 1
@@ -224,7 +225,10 @@ class PairResults:
 
 @dataclass(frozen=True)
 class SynthesisResults:
-    """All that a synthesis found. `facts` holds what the report states beside the tables (seconds, versions)."""
+    """All that a synthesis found. `facts` holds what the report states beside the tables (seconds, versions).
+
+    `worth` is the rare-class curve, if the recipe asked for one.
+    """
 
     __pydantic_config__ = _STRICT
 
@@ -232,6 +236,7 @@ class SynthesisResults:
     site: str
     pairs: tuple[PairResults, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    worth: Worth | None = None
 
     def to_json(self) -> str:
         """Return JSON that `SynthesisResults.from_json` accepts."""

@@ -8,6 +8,7 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.translators.config import PRESETS, TranslatorConfig
 from hemabridge.workflows.recipe import ClassNames, Parts, RunName, Seed, SiteRecipe
 from hemabridge.workflows.stages import folder_name
+from hemabridge.workflows.worth_recipe import WorthRecipe
 
 
 class SimulatedSite(BaseModel):
@@ -63,6 +64,9 @@ class SynthesisRecipe(BaseModel):
     second: ClassifierConfig = Field(
         ClassifierConfig(), description="learns all classes of the recipe, and chooses the snapshot; it does not score"
     )
+    worth: WorthRecipe | None = Field(
+        None, description="what synthetic cells of a rare class are worth as training data; not measured if not given"
+    )
     shown_cells: int = Field(8, ge=1, le=50, description="cells of each direction in the report")
     shown_snapshots: int = Field(4, ge=1, le=50, description="snapshots of each pair in the report, at most")
 
@@ -100,6 +104,17 @@ class SynthesisRecipe(BaseModel):
         merged = [name for names in self.merged.values() for name in names]
         if len(set(merged)) < len(merged):
             raise ValueError(f"expected each class to be merged into one other, got {', '.join(merged)}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_worth(self) -> Self:
+        wanted = () if self.worth is None else (self.worth.rare, self.worth.source)
+        missing = [name for name in wanted if name not in self.classes]
+        if missing:
+            raise ValueError(
+                f"expected worth.rare and worth.source among the classes of the pairs ({', '.join(self.classes)}), got "
+                f"{', '.join(missing)}"
+            )
         return self
 
     @model_validator(mode="after")
