@@ -48,12 +48,15 @@ def train(
     from hemabridge.training.devices import start_fabric
     from hemabridge.workflows.recipe import StudyRecipe
     from hemabridge.workflows.recipe_file import read_recipe
+    from hemabridge.workflows.synthesis_recipe import SynthesisRecipe
     from hemabridge.workflows.train import train as run
 
     wanted = read_recipe(recipe, changes or ())
-    if isinstance(wanted, StudyRecipe):
+    if isinstance(wanted, StudyRecipe | SynthesisRecipe):
+        command = "study" if isinstance(wanted, StudyRecipe) else "synthesize"
         raise InputError(
-            f"expected a recipe of a translator or a classifier, got a study: run `hemabridge study {recipe}`"
+            f"expected a recipe of a translator or a classifier, got a {wanted.kind}: "
+            f"run `hemabridge {command} {recipe}`"
         )
     folder = out or Path("runs") / wanted.name
     with shown_progress() as progress:

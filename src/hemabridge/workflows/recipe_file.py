@@ -9,17 +9,19 @@ from pydantic import ValidationError
 
 from hemabridge.errors import RecipeError
 from hemabridge.translators.config import PRESETS
-from hemabridge.workflows.recipe import (
-    KINDS,
-    ClassifierTrainingRecipe,
-    DistillationRecipe,
-    Recipe,
-    StudyRecipe,
-    TranslatorRecipe,
-)
+from hemabridge.workflows.recipe import ClassifierTrainingRecipe, DistillationRecipe, StudyRecipe, TranslatorRecipe
 from hemabridge.workflows.settings_file import explain, nearest, read_toml
+from hemabridge.workflows.synthesis_recipe import SynthesisRecipe
 
-Kind = TypeVar("Kind", TranslatorRecipe, DistillationRecipe, ClassifierTrainingRecipe, StudyRecipe)
+Recipe = TranslatorRecipe | DistillationRecipe | ClassifierTrainingRecipe | StudyRecipe | SynthesisRecipe
+KINDS: dict[str, type[Recipe]] = {
+    "translator": TranslatorRecipe,
+    "distillation": DistillationRecipe,
+    "classifier": ClassifierTrainingRecipe,
+    "study": StudyRecipe,
+    "synthesis": SynthesisRecipe,
+}
+Kind = TypeVar("Kind", TranslatorRecipe, DistillationRecipe, ClassifierTrainingRecipe, StudyRecipe, SynthesisRecipe)
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
