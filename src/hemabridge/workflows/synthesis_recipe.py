@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.translators.config import PRESETS, TranslatorConfig
+from hemabridge.workflows.recipe import ClassNames, Parts, SiteRecipe
 from hemabridge.workflows.recipe_types import RunName, Seed
 from hemabridge.workflows.stages import folder_name
 from hemabridge.workflows.worth_recipe import WorthRecipe
