@@ -174,7 +174,7 @@ def selection(pair: Pair, seed: int, rule: RuleConfig) -> Selection:
         measured.append(Measured(snapshot.name, digest, snapshot.images, readings))
     facts = {"cells of the source": len(source), "cells of the target": len(target)}
     run = f"{pair.name}, seed {seed}"
-    found = select_snapshot(run, ruler.originals(), measured, ruler.kid_floor(), rule, facts)
+    found = select_snapshot(run, ruler, measured, rule, facts)
     folder = pair.stages.folder / pair.name
     (folder / f"selection-{seed}.json").write_text(found.to_json(), encoding="utf-8")
     (folder / f"selection-{seed}.png").write_bytes(pareto_png(found, rule.most_refused))

@@ -165,6 +165,48 @@ def test_classifiers_are_watched_and_labels_used_only_if_given(source: np.ndarra
     assert told.error == pytest.approx(np.mean(answers.argmax(axis=1) != labels))
 
 
+class Told:
+    """A classifier whose answers about each call's images are given beforehand."""
+
+    def __init__(self, *answers: np.ndarray) -> None:
+        self.answers = list(answers)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        return self.answers.pop(0)
+
+
+def test_dissent_is_measured_from_what_is_said_of_all_snapshots_together(
+    source: np.ndarray, target: np.ndarray
+) -> None:
+    count = len(source)
+    sure = np.tile(np.array([[0.8, 0.2]]), (count, 1))
+    led_astray = sure.copy()
+    led_astray[:4] = [0.0, 1.0]
+    priors = np.full((len(target), 2), 0.5)
+    ruler = Ruler(source, target, features=describe, classifiers=[Told(priors, sure, led_astray, sure)], resamples=20)
+    read = [ruler.read(source, floors()) for _ in range(3)]
+    assert [reading.dissent for reading in read] == [None] * 3
+    first, astray, last = ruler.compared(read)
+    # Two of three say the first class of every cell; a probability of 0 counts as 1 in 1000.
+    assert first.dissent == last.dissent == pytest.approx(-np.log(0.8))
+    assert astray.dissent == pytest.approx((4 * -np.log(0.001) + (count - 4) * -np.log(0.8)) / count)
+    assert astray.dissent_drawn is not None
+    assert astray.dissent_drawn.std() > 0
+    measured = [
+        Measured(name, "", 100 * 4**i, reading) for i, (name, reading) in enumerate(zip("abc", read, strict=True))
+    ]
+    ruler._classifiers[0].answers += [sure]  # type: ignore[attr-defined]
+    found = select_snapshot("run", ruler, measured, RuleConfig(smoothing_octaves=0), {})
+    assert found.chosen == "a"
+    assert [row.dissent for row in found.snapshots] == [first.dissent, astray.dissent, last.dissent]
+    assert "of all snapshots together (dissent 0.22)" in found.reasons
+
+
+def test_without_a_classifier_nothing_dissents(ruler: Ruler, truth: np.ndarray) -> None:
+    read = [ruler.read(truth, floors())] * 2
+    assert ruler.compared(read) == read
+
+
 def test_the_floor_of_the_kernel_distance_holds_nothing(ruler: Ruler) -> None:
     value, (low, high) = ruler.kid_floor()
     assert low < value < high
@@ -209,7 +251,7 @@ def test_from_readings_to_a_choice(ruler: Ruler, source: np.ndarray, truth: np.n
     measured = [Measured(name, "", 100 * 4**i, ruler.read(images, limits)) for i, (name, images) in enumerate(stages)]
 
     def found(rule: RuleConfig) -> Selection:
-        return select_snapshot("run", ruler.originals(), measured, ruler.kid_floor(), rule, {"n": 1})
+        return select_snapshot("run", ruler, measured, rule, {"n": 1})
 
     usual = found(RuleConfig())
     assert usual.chosen == "there"

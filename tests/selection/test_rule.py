@@ -15,6 +15,7 @@ def table(
     distance_drawn: np.ndarray | None = None,
     refused_drawn: np.ndarray | None = None,
     allowed: list[bool] | None = None,
+    margin: float = PLAIN.as_near,
 ) -> Table:
     near, structure = np.array(distance), np.array(kept)
     lost = np.zeros(len(distance)) if refused is None else np.array(refused)
@@ -23,6 +24,7 @@ def table(
         images=images or tuple(100 * 4**place for place in range(len(distance))),
         distance=near,
         distance_drawn=near[None] if distance_drawn is None else distance_drawn,
+        margin=margin,
         refused=lost,
         refused_drawn=np.repeat(lost[None], drawn, axis=0) if refused_drawn is None else refused_drawn,
         kept=structure,
@@ -39,10 +41,10 @@ def test_the_nearest_above_the_floor_is_chosen() -> None:
 
 
 def test_of_those_that_are_as_near_the_one_that_keeps_most_is_chosen() -> None:
-    rows = table([0.34, 0.30, 0.32, 0.36], [0.95, 0.80, 0.90, 0.99])
-    assert choose(rows, PLAIN).chosen == 1
-    assert choose(rows, PLAIN.model_copy(update={"as_near": 0.03})).chosen == 2
-    assert choose(rows, PLAIN.model_copy(update={"as_near": 0.045})).chosen == 0
+    rows = [0.34, 0.30, 0.32, 0.36], [0.95, 0.80, 0.90, 0.99]
+    assert choose(table(*rows), PLAIN).chosen == 1
+    assert choose(table(*rows, margin=0.03), PLAIN).chosen == 2
+    assert choose(table(*rows, margin=0.045), PLAIN).chosen == 0
 
 
 def test_of_equals_the_earliest_is_chosen_and_the_others_are_told() -> None:

@@ -16,14 +16,9 @@ def why(chosen: SnapshotRow | None, alike: Sequence[str], rows: Sequence[Snapsho
         return _none(rows, rule)
     fit = [row for row in rows if row.fit]
     among = f"the {len(fit)} of {len(rows)} snapshots" if len(fit) < len(rows) else f"all {len(rows)} snapshots"
-    if chosen.error is None:
-        nearest = f"stain is {chosen.stain:.2f} times as far from the target's as the originals' is"
-    else:
-        nearest = f"classifiers name {chosen.error:.1%} of the labelled cells wrongly"
     sentences = [
         f"{chosen.snapshot} is the best of {among} of which the morphology guard refuses at most "
-        f"{rule.most_refused:.0%} of the cells (of this one {chosen.refused:.0%}): its {nearest}, and of those that "
-        f"are as near (within {rule.as_near:.2f}) it keeps the most structure, {chosen.kept:.2f}.",
+        f"{rule.most_refused:.0%} of the cells (of this one {chosen.refused:.0%}): {_nearest(chosen, rule)}.",
         f"It was chosen in {chosen.won:.0%} of the resamples.",
     ]
     if alike:
@@ -37,6 +32,19 @@ def why(chosen: SnapshotRow | None, alike: Sequence[str], rows: Sequence[Snapsho
     if unread:
         sentences.append(f"Readers refused {_listed(unread)}.")
     return " ".join(sentences)
+
+
+def _nearest(chosen: SnapshotRow, rule: RuleConfig) -> str:
+    stain = f"its stain is {chosen.stain:.2f} times as far from the target's as the originals' is"
+    if chosen.error is None and chosen.dissent is not None:
+        return (
+            "of its cells the classifiers say most nearly what they say of all snapshots together (dissent "
+            f"{chosen.dissent:.2f}); {stain}, and it keeps {chosen.kept:.2f} of the structure"
+        )
+    if chosen.error is not None:
+        stain = f"its classifiers name {chosen.error:.1%} of the labelled cells wrongly"
+    near = f"of those that are as near (within {rule.as_near:.2f})"
+    return f"{stain}, and {near} it keeps the most structure, {chosen.kept:.2f}"
 
 
 def _none(rows: Sequence[SnapshotRow], rule: RuleConfig) -> str:

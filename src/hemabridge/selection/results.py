@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from hemabridge.errors import InputError
 
 FILE = "selection.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 # What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -27,7 +27,7 @@ class SnapshotRow:
         sha256: of its file; empty for the originals.
         images: images seen in training.
         stain: distance to the target as a share of the originals'; `stain_interval` is its 95% bootstrap interval.
-        smoothed: the distance that the rule compared: averaged over neighbouring snapshots.
+        smoothed: the distance that the rule compared: averaged over neighbouring snapshots. None for the originals.
         lab: distance of each compartment in CIELAB; about 1 is just visible.
         optical_density: distance of each compartment in optical density.
         kid: kernel distance to the target, with its 95% bootstrap interval; may be negative.
@@ -38,6 +38,8 @@ class SnapshotRow:
         won: share of resamples in which the rule chose it.
         confidence: mean largest probability of the classifiers; None without a classifier.
         prior_shift: total variation between the classes' mean probabilities here and on the target, 0..1.
+        dissent: how little the classifiers' answers agree with those about all snapshots together, in nats; None
+            without a classifier.
         error: share of cells that the classifiers name wrongly; only if labels were used.
         readers: share of cells that readers accepted; None if nobody read.
     """
@@ -49,7 +51,7 @@ class SnapshotRow:
     images: int
     stain: float
     stain_interval: Interval
-    smoothed: float
+    smoothed: float | None
     lab: dict[str, float]
     optical_density: dict[str, float]
     kid: float
@@ -63,6 +65,7 @@ class SnapshotRow:
     won: float
     confidence: float | None = None
     prior_shift: float | None = None
+    dissent: float | None = None
     error: float | None = None
     readers: float | None = None
 

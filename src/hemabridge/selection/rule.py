@@ -1,5 +1,7 @@
 """The rule: nearest stain subject to a morphology floor, smoothed over neighbouring snapshots; and how sure it is.
 
+Where classifiers are asked, those snapshots are nearest of which they say what they say of all snapshots together.
+
 The floor is the morphology guard's: it may refuse at most a given share of a snapshot's cells. A low floor of the
 structure besides holds off what destroys the target's cells too, by which the guard's limits are learned.
 """
@@ -35,6 +37,9 @@ class RuleConfig(BaseModel):
     as_near: float = Field(
         0.05, ge=0, description="snapshots within this of the smallest distance count as equally near"
     )
+    as_agreed: float = Field(
+        0.0, ge=0, description="the same for dissent, where classifiers are asked: nats that count as no difference"
+    )
     smoothing_octaves: float = Field(
         0.25, ge=0, description="width of the smoothing, in doublings of the images seen; 0: none"
     )
@@ -49,6 +54,7 @@ class Table:
         images: images seen in training, rising, [S].
         distance: what is to be small, float64[S].
         distance_drawn: the same of each resample, float64[B, S].
+        margin: distances within this of the smallest count as equal.
         refused: share of cells that the morphology guard refuses, float64[S].
         refused_drawn: the same of each resample, float64[B, S].
         kept: structure kept, float64[S].
@@ -59,6 +65,7 @@ class Table:
     images: tuple[int, ...]
     distance: Floats
     distance_drawn: Floats
+    margin: float
     refused: Floats
     refused_drawn: Floats
     kept: Floats
@@ -99,12 +106,12 @@ def choose(table: Table, config: RuleConfig) -> Choice:
     kept, kept_drawn = table.kept @ weights.T, table.kept_drawn @ weights.T
     fit = above_floor(table.refused, table.kept, config) & table.allowed
     fit_drawn = above_floor(table.refused_drawn, table.kept_drawn, config) & table.allowed
-    best_drawn = _as_near(near_drawn, fit_drawn, config.as_near)
+    best_drawn = _as_near(near_drawn, fit_drawn, table.margin)
     winners = np.where(best_drawn, kept_drawn, -np.inf).argmax(axis=1)[fit_drawn.any(axis=1)]
     won = np.bincount(winners, minlength=len(fit)) / len(fit_drawn)
     if not fit.any():
         return Choice(None, near, won, ())
-    chosen = int(np.where(_as_near(near, fit, config.as_near), kept, -np.inf).argmax())
+    chosen = int(np.where(_as_near(near, fit, table.margin), kept, -np.inf).argmax())
     rival = best_drawn & (~best_drawn[:, [chosen]] | (kept_drawn >= kept_drawn[:, [chosen]]))
     alike = tuple(int(s) for s in np.flatnonzero(fit & (rival.mean(axis=0) > CHANCE)) if s != chosen)
     return Choice(chosen, near, won, alike)

@@ -110,7 +110,7 @@ def select(
         limits = SnapshotLimits(folder, run.target, _seen(run))
         measured = _measure(folder, run, ruler, limits, scores, progress)
         facts = _facts(run, ruler, limits, named, labels)
-        found = select_snapshot(run.name, ruler.originals(), measured, ruler.kid_floor(), config, facts)
+        found = select_snapshot(run.name, ruler, measured, config, facts)
         _write(found, config, folder)
     return found
 
