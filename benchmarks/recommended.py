@@ -28,6 +28,7 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.data.simulate import HOSPITALS, measured_reference, photograph
+from hemabridge.imaging.files import write_image
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy, recall_per_class
@@ -42,12 +43,13 @@ from hemabridge.workflows.recipe import ClassifierRecipe, SiteRecipe, StudyRecip
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import Site, prepare_site, read_site
 from hemabridge.workflows.stages import DONE, Stages, folder_name
+from recommended_tables import CLASSES, print_table, still_wrong
 
 T = TypeVar("T")
 REAL = "tecom"
-CLASSES = ("neutrophil", "lymphocyte", "monocyte", "eosinophil")
 NATIVE_PX = 180
 """Cells are photographed again at about the size that the camera saw."""
+PLAIN_TAUGHT = "plain classifier, taught table"
 STARTS_APART = 100
 """Seeds of two starts differ by more than one start uses."""
 FABRIC = start_fabric("cpu")
@@ -55,11 +57,12 @@ FABRIC = start_fabric("cpu")
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A hospital's cells: those that may be seen, and those that are scored."""
+    """A hospital's cells: those that may be seen, and those that are scored; both also at a larger size."""
 
     seen: CellSet
     test: CellSet
     larger: CellSet
+    larger_test: CellSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +154,7 @@ def main() -> None:
         help="starts of the target's classifiers, and of all that is fitted or trained for tecom",
     )
     parser.add_argument("--start", type=int, default=0, help="both starts for the photographed hospitals")
+    parser.add_argument("--picture", type=Path, help="draw the real cells that every pair of starts gets wrong")
     parser.add_argument("--labels", type=int, default=3, help="so many equal pairs also show what labels are worth")
     wish = parser.parse_args()
     recipe = expect_kind(read_recipe(wish.recipe), StudyRecipe)
@@ -164,7 +168,9 @@ def main() -> None:
             _kept(bench, name, source, *pair, labels=name == REAL and pair[0] == pair[1] < wish.labels)
             for pair in (pairs if name == REAL else [(wish.start, wish.start)])
         ]
-        _print_table(name, source, answers)
+        print_table(name, source.test, len(source.seen), answers)
+        if name == REAL and wish.picture is not None:
+            write_image(wish.picture, still_wrong(source.larger_test, answers))
 
 
 def _site(recipe: StudyRecipe, stages: Stages, wish: SiteRecipe, *, clinic: bool) -> Site:
@@ -177,7 +183,10 @@ def _real(bench: Bench, data: Path) -> Source:
     site = _site(bench.recipe, bench.stages, wish, clinic=False)
     size_px, load_px = bench.recipe.size_px, bench.recipe.translator.load_px
     return Source(
-        bench.cells(site, "train", size_px), bench.cells(site, "test", size_px), bench.cells(site, "train", load_px)
+        bench.cells(site, "train", size_px),
+        bench.cells(site, "test", size_px),
+        bench.cells(site, "train", load_px),
+        bench.cells(site, "test", load_px),
     )
 
 
@@ -192,7 +201,10 @@ def _photographed(bench: Bench, hospital: str) -> Source:
         found[part] = replace(cells, images=photograph(cells.images, HOSPITALS[hospital], reference=reference))
     size_px, load_px = bench.recipe.size_px, bench.recipe.translator.load_px
     return Source(
-        _resized(found["validation"], size_px), _resized(found["test"], size_px), _resized(found["validation"], load_px)
+        _resized(found["validation"], size_px),
+        _resized(found["test"], size_px),
+        _resized(found["validation"], load_px),
+        _resized(found["test"], load_px),
     )
 
 
@@ -249,12 +261,16 @@ def _answers(
         "plain classifier, original": mean_answer([plain], test),
         "classifiers with looks, original": mean_answer(agreed.classifiers, test),
     }
-    kept = None
+    table = steps.table_for(plain, learned, folder / "taught-table")
+    assert table is not None
+    restained = table.standardize(test)
+    answers[PLAIN_TAUGHT] = mean_answer([plain], restained)
+    kept = {PLAIN_TAUGHT: float(np.median(gradient_correlation(restained, test)))}
     if translator is not None:
         restained = translator.standardize(test)
         answers["plain classifier, translator"] = mean_answer([plain], restained)
         answers["classifiers with looks, translator"] = mean_answer(agreed.classifiers, restained)
-        kept = float(np.median(gradient_correlation(restained, test)))
+        kept["plain classifier, translator"] = float(np.median(gradient_correlation(restained, test)))
     for restaining, standardizer in agreed.standardizers.items():
         restained = standardizer.standardize(test)
         answers[f"plain classifier, {restaining}"] = mean_answer([plain], restained)
@@ -321,28 +337,8 @@ def _scores(cells: CellSet, answer: np.ndarray) -> dict[str, Any]:
     return {
         "balanced": balanced_accuracy(cells.labels, predicted, len(CLASSES)),
         "recall": [recall for recall in recall_per_class(cells.labels, predicted, CLASSES).values()],
-        "wrong": [cells.ids[i] for i in np.flatnonzero(predicted != cells.labels)],
+        "predicted": predicted.tolist(),
     }
-
-
-def _print_table(name: str, source: Source, answers: list[dict[str, Any]]) -> None:
-    print(f"\n{name}: n = {len(source.test)} scored, {len(source.seen)} seen unlabelled, {len(answers)} pairs of seeds")
-    print(f"{'':44s} {'mean':>6s} {'lowest':>7s} {'highest':>8s} {'pairs':>5s}   mean recall of {', '.join(CLASSES)}")
-    for arm in answers[0]["scores"]:
-        runs = [found["scores"][arm] for found in answers if arm in found["scores"]]
-        values = [run["balanced"] for run in runs]
-        recalls = np.mean([run["recall"] for run in runs], axis=0)
-        shown = " ".join(f"{recall:.2f}" for recall in recalls)
-        print(f"{arm:44s} {np.mean(values):6.3f} {min(values):7.3f} {max(values):8.3f} {len(runs):5d}   {shown}")
-    print("re-stainings kept:", "; ".join(sorted({", ".join(found["kept"]) for found in answers})))
-    kept = [found["gradient correlation"] for found in answers if found["gradient correlation"] is not None]
-    if kept:
-        print(f"translator's gradient correlation to the input, median over cells: {min(kept):.3f} to {max(kept):.3f}")
-    for part in answers[0]["cpu seconds"]:
-        print(f"CPU seconds, {part}: {max(found['cpu seconds'][part] for found in answers):.0f} at most")
-    wrong = [cell for found in answers for cell in found["scores"]["recommended"]["wrong"]]
-    always = sorted(cell for cell in set(wrong) if wrong.count(cell) == len(answers))
-    print(f"wrong with every pair of seeds ({len(always)}): {', '.join(always)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ target is `clinic-like`. A translator of 64 px is trained for each pair and seed
 cells that the translator saw, without labels, and the target's. Only then the labels of other cells of the source say
 how many of them two classifiers of the target name correctly after each snapshot: the mean over the classifiers is a
 snapshot's accuracy. Regret is the best snapshot's accuracy minus the selected one's. All is kept in --out: a second
-call goes on where the first was stopped.
+call goes on where the first was stopped. What was trained and scored there is not done again; only the selection is,
+so that a changed rule (or another --most-refused) is judged on the same snapshots.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.recipe import SiteRecipe
+from hemabridge.workflows.select_limits import SnapshotLimits
 from hemabridge.workflows.sites import prepare_site, read_site
 from hemabridge.workflows.stages import Stages
 
@@ -157,21 +159,25 @@ def accuracies(pair: Pair, seed: int) -> list[float]:
     return found
 
 
-def selection(pair: Pair, seed: int) -> Selection:
+def selection(pair: Pair, seed: int, rule: RuleConfig) -> Selection:
     """Return what `hemabridge select` would find: no label is looked at, and no scored cell."""
     source, target = _some(pair.cells("seen")), _some(pair.cells("target"))
     first = pair.classifiers[0]
     ruler = Ruler(source.images, target.images, features=first.features, classifiers=pair.classifiers)
+    snapshots = pair.snapshots(seed)
+    limits = SnapshotLimits(snapshots[0].path.parent.parent, target, set(pair.target.hashes))
     measured = []
-    for snapshot in pair.snapshots(seed):
+    for snapshot in snapshots:
         images = NeuralStandardizer.from_snapshot(snapshot.path).standardize(source.images)
-        measured.append(Measured(snapshot.name, sha256_of(snapshot.path), snapshot.images, ruler.read(images)))
+        digest = sha256_of(snapshot.path)
+        readings = ruler.read(images, limits.of(snapshot, digest))
+        measured.append(Measured(snapshot.name, digest, snapshot.images, readings))
     facts = {"cells of the source": len(source), "cells of the target": len(target)}
     run = f"{pair.name}, seed {seed}"
-    found = select_snapshot(run, ruler.originals(), measured, ruler.kid_floor(), RuleConfig(), facts)
+    found = select_snapshot(run, ruler, measured, rule, facts)
     folder = pair.stages.folder / pair.name
     (folder / f"selection-{seed}.json").write_text(found.to_json(), encoding="utf-8")
-    (folder / f"selection-{seed}.png").write_bytes(pareto_png(found, RuleConfig().floor))
+    (folder / f"selection-{seed}.png").write_bytes(pareto_png(found, rule.most_refused))
     return found
 
 
@@ -198,17 +204,20 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--weights", type=Path, default=Path("../shared/weights/mobilenetv2_100_imagenet.safetensors"))
+    parser.add_argument("--most-refused", type=float, default=RuleConfig().most_refused, help="floor of the rule")
     wish = parser.parse_args()
+    rule = RuleConfig(most_refused=wish.most_refused)
     stages = Stages(wish.out)
     pairs = {name: read_pair(name, stages, wish.data, wish.weights) for name in wish.pairs.split(",")}
     found = []
     print(f"{'run':24s} {'best':>6s}" + "".join(f"{way:>17s}" for way in WAYS) + "   selected (won), regret in points")
     for seed in map(int, wish.seeds.split(",")):
         for pair in pairs.values():
-            chosen, scores = selection(pair, seed), accuracies(pair, seed)
+            chosen, scores = selection(pair, seed, rule), accuracies(pair, seed)
             lost = regrets(chosen, scores)
             found.append(lost)
             name = f"{chosen.chosen} ({chosen.row(chosen.chosen).won:.0%})" if chosen.chosen else "none"
+            name += f"; {sum(row.fit for row in chosen.snapshots)} of {len(chosen.snapshots)} above the floor"
             figures = "".join(f"{100 * lost[way]:17.1f}" for way in WAYS)
             print(f"{chosen.run:24s} {max(scores):6.3f}{figures}   {name}", flush=True)
     for way in WAYS:

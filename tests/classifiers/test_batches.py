@@ -61,3 +61,14 @@ def test_labels_stay_with_their_images(batches_of: Callable[..., LabelledBatches
         assert batch["images"].shape == (6, 3, 8, 8)
         # The brighter class is 70 grey levels above the other, and augmentation changes no colour.
         assert ((batch["images"].mean(dim=(1, 2, 3)) > -0.6) == (batch["labels"] == 1)).all()
+
+
+def test_without_augmentation_cells_are_seen_as_they_are(easy_cells: Callable[..., CellSet]) -> None:
+    cells = easy_cells(12, size_px=8)
+    preprocessing = Preprocessing(size_px=8)
+    batches = LabelledBatches(cells.images, cells.labels, preprocessing, 12, False, 1, 0, augment=False)
+    seen = next(batches(0))["images"].numpy()
+    order = batches._numbers(0)
+    np.testing.assert_array_equal(seen, preprocessing.normalize(cells.images[order]))
+    moved = LabelledBatches(cells.images, cells.labels, preprocessing, 12, False, 1, 0)
+    assert not np.array_equal(next(moved(0))["images"].numpy(), seen)

@@ -50,3 +50,11 @@ def test_a_training_is_described_as_before_while_newer_settings_change_nothing()
     changed = ClassifierConfig(norm="group", frozen_batch_norm=True)
     assert changed.described() == changed.model_dump(mode="json")
     assert ClassifierConfig.model_validate(plain.described()) == plain
+
+
+def test_one_that_is_trained_as_ever_is_not_described_by_newer_settings() -> None:
+    described = ClassifierConfig().described()
+    assert not {"augment", "epoch_images"} & set(described)
+    changed = ClassifierConfig(augment=False, epoch_images=40).described()
+    assert (changed["augment"], changed["epoch_images"]) == (False, 40)
+    assert ClassifierConfig.model_validate(changed) == ClassifierConfig(augment=False, epoch_images=40)

@@ -142,3 +142,9 @@ def test_cells_without_a_class_and_classes_without_a_cell_are_refused(
     with pytest.raises(InputError, match=r"got \{'dark': 16, 'bright': 0\}"):
         fine_tune(CONFIG, dataclasses.replace(cells, labels=np.zeros(16, np.int64)), tmp_path, cpu, seed=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_trainings_of_one_length_on_sets_of_several_sizes(tmp_path: Path, easy_cells: MakeCells, cpu: Fabric) -> None:
+    config = CONFIG.model_copy(update={"epochs": 2, "epoch_images": 16})
+    snapshots = [fine_tune(config, easy_cells(count), tmp_path / str(count), cpu, seed=0) for count in (8, 20)]
+    assert [read_header(snapshot)["images"] for snapshot in snapshots] == [32, 32]

@@ -38,6 +38,7 @@ COMMANDS = [
     "demo",
     "train",
     "study",
+    "synthesize",
     "standardize",
     "guard",
     "review",

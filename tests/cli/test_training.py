@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemabridge.evaluation.results import StudyResults
+from hemabridge.cli.training import _print_study
+from hemabridge.evaluation.results import Row, StudyResults
 from hemabridge.imaging.files import read_image
 
 TRANSLATOR = """
@@ -80,7 +81,7 @@ def test_standardize_takes_a_snapshot_by_its_name(run: Callable, small_snapshot:
 def test_select_then_standardize_takes_the_choice(run: Callable, recipe: Path, hospitals: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     assert run("train", recipe, "--out", model, "--device", "cpu").code == 0
-    ended = run("select", model, "--floor", "-1")
+    ended = run("select", model, "--most-refused", "1", "--least-kept", "-1")
     assert (ended.code, "Traceback" in ended.err) == (0, False)
     assert "epoch-0001 *" in ended.out
     assert "epoch-0001 is the best of all 1 snapshots" in ended.out.replace("\n", " ")
@@ -92,7 +93,7 @@ def test_select_then_standardize_takes_the_choice(run: Callable, recipe: Path, h
     assert "selected" not in named.out
 
     (model / "report.html").touch()  # as a study leaves one
-    ended = run("select", model, "--floor", "1")
+    ended = run("select", model, "--least-kept", "1")
     assert ended.code == 1
     assert "run `hemabridge study` again" in " ".join(ended.out.split())
     assert "None can be used" in ended.out
@@ -187,3 +188,17 @@ def test_devices_are_those_that_exist(run: Callable, recipe: Path, tmp_path: Pat
     assert ended.code == 2
     assert ended.err.startswith("hemabridge: expected a device of this machine (cpu, cuda, mps, auto), got 'mps'")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_table_of_a_study_fits_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ("ResNet34 focal, batch norm anew", "sliced-ot", "Hospital Universitari Germans Trias")
+    row = Row(names[2], "test", names[0], names[1], None, 92, 149, 0.7, 0.65, {"a": 0.7}, (0.62, 0.77), "strict", 0)
+    _print_study(StudyResults("paper", ("a",), (row,)), tmp_path)
+    table = capsys.readouterr().out.split("The report is")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "0.700 [0.62, 0.77]" in table
+    assert "0.650" in table
+    assert "…" not in table

@@ -133,15 +133,34 @@ def test_flips_towards_the_majority_are_counted_and_tested(make_run: MakeRun) ->
     before = [0] * 10 + [1] * 10 + [1] * 12 + [2] * 8
     after = [0] * 7 + [2] * 3 + [0] * 10 + [0] * 6 + [1] * 6 + [2] * 8
     runs = [make_run(before), make_run(after, images="cyclegan", snapshot="epoch-0001")]
-    assert count_flips(runs[0], runs[1], 0) == (16, 3, 6)
+    # Ten cells of "a" were wrong and are right; three were right and are "c"; six of "b" were right and are "a".
+    assert count_flips(runs[0], runs[1], 0) == (6, 0, 6, 10)
     found = stand(runs, majority="a")[1].flips
     assert found is not None
-    assert (found.majority, found.towards, found.away, found.wrongly) == ("a", 16, 3, 6)
-    assert found.share == pytest.approx(16 / 19)
-    assert found.share_interval == pytest.approx(proportion_confint(16, 19, method="wilson"))
-    assert found.p == pytest.approx(binomtest(16, 19).pvalue) == pytest.approx(2 * binom.cdf(3, 19, 0.5))
+    assert (found.majority, found.towards, found.away, found.broken, found.rightly) == ("a", 6, 0, 6, 10)
+    assert found.share == 1.0
+    assert found.share_interval == pytest.approx(proportion_confint(6, 6, method="wilson"))
+    assert found.p == pytest.approx(binomtest(6, 6).pvalue) == pytest.approx(2 * binom.cdf(0, 6, 0.5))
     assert stand(runs, majority="a")[0].flips is None
     assert stand(runs)[1].flips is None
+
+
+def test_a_restaining_that_only_rescues_the_majority_does_not_drift(make_run: MakeRun) -> None:
+    before, after = [1] * 20 + [1] * 12 + [2] * 8, [0] * 20 + [1] * 12 + [2] * 8
+    found = stand([make_run(before), make_run(after, images="x", snapshot="s")], majority="a")[1].flips
+    assert found is not None
+    assert (found.towards, found.away, found.rightly, found.share, found.p_holm) == (0, 0, 20, None, 1.0)
+
+
+def test_wrong_answers_that_become_the_majority_or_leave_it_are_the_drift(make_run: MakeRun) -> None:
+    # Of "b": 5 wrong as "c" become "a", 2 right become "a"; of "c": 3 wrong as "a" leave it, 1 of them for "b".
+    before = [0] * 20 + [2] * 5 + [1] * 7 + [0] * 3 + [2] * 5
+    after = [0] * 20 + [0] * 5 + [0] * 2 + [1] * 5 + [1] + [2] * 7
+    assert count_flips(make_run(before), make_run(after), 0) == (7, 3, 2, 0)
+    found = stand([make_run(before), make_run(after, images="x", snapshot="s")], majority="a")[1].flips
+    assert found is not None
+    assert found.share == pytest.approx(7 / 10)
+    assert found.p == pytest.approx(binomtest(7, 10).pvalue)
 
 
 def test_no_flip_at_all_has_no_share(make_run: MakeRun) -> None:

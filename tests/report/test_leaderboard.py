@@ -151,15 +151,25 @@ def contrast(difference: float, p_holm: float, **changes: object) -> SnapshotCon
 def test_whether_epochs_differ_is_said_with_its_interval(make_study: MakeStudy) -> None:
     layout = lay_out(replace(make_study(), contrasts=(contrast(0.054, 0.4), contrast(-0.02, 0.9))))
     assert findings.contrast_sentences(layout) == [
-        "cyclegan, epoch 15 and cyclegan, epoch 20 are not told apart by any of 2 classifiers: \u22122.0 to +5.4 "
-        "percentage points of accuracy, 95% intervals within \u221210.0 to +20.0 (n = 92, paired; about 10 points "
-        "would be shown)."
+        "cyclegan, epoch 15 and cyclegan, epoch 20 are not told apart by any of 2 classifiers (exact McNemar test, "
+        "Holm-corrected over all 2 comparisons of neighbours, 5% level): \u22122.0 to +5.4 percentage points of "
+        "accuracy. The 95% bootstrap intervals of the single comparisons, not corrected for their number, lie within "
+        "\u221210.0 to +20.0 (n = 92, paired; one comparison alone would show about 10 points)."
     ]
     layout = lay_out(replace(make_study(), contrasts=(contrast(0.3, 0.001, smallest_difference=None),)))
     assert findings.contrast_sentences(layout) == [
-        "cyclegan, epoch 15 and cyclegan, epoch 20 differ under 1 of 1 classifier: +30.0 percentage points of "
-        "accuracy, 95% intervals within \u221210.0 to +20.0 (n = 92, paired)."
+        "cyclegan, epoch 15 and cyclegan, epoch 20 differ under 1 of 1 classifier (exact McNemar test, 5% level): "
+        "+30.0 percentage points of accuracy. The 95% bootstrap interval is \u221210.0 to +20.0 (n = 92, paired)."
     ]
+
+
+def test_an_interval_beside_a_corrected_test_is_said_to_be_uncorrected(make_study: MakeStudy) -> None:
+    # Alone this pair differs (p = 0.02, an interval without 0); after correction over two tests it does not.
+    alone = contrast(0.08, 0.06, p=0.02, interval=(0.01, 0.15))
+    (said,) = findings.contrast_sentences(lay_out(replace(make_study(), contrasts=(alone, contrast(0.0, 1.0)))))
+    assert "are not told apart by any of 2 classifiers (exact McNemar test, Holm-corrected over all 2 " in said
+    assert "intervals of the single comparisons, not corrected for their number, lie within" in said
+    assert said.endswith(" Taken alone, 1 of 2 would differ.")
 
 
 def test_what_labels_are_worth_is_said_for_the_last_snapshot(full: StudyResults) -> None:
@@ -175,7 +185,7 @@ def test_what_labels_are_worth_is_said_for_the_last_snapshot(full: StudyResults)
 
 
 def test_flips_are_said_with_a_test() -> None:
-    flips = Flips("neutrophil", 16, 3, 6, 16 / 19, (0.6, 0.95), 0.004, 0.02)
+    flips = Flips("neutrophil", 16, 3, 6, 4, 16 / 19, (0.6, 0.95), 0.004, 0.02)
     assert findings.flips_verdict(flips) == "towards neutrophil"
     assert findings.flips_verdict(replace(flips, towards=3, away=16)) == "away from neutrophil"
     assert findings.flips_verdict(replace(flips, p_holm=0.05)) == "may be chance"

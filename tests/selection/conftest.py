@@ -11,7 +11,9 @@ MakeRow = Callable[..., SnapshotRow]
 def make_row() -> MakeRow:
     """A function that makes a plausible row."""
 
-    def make(name: str = "epoch-0001", *, stain: float = 0.4, kept: float = 0.9, **more: object) -> SnapshotRow:
+    def make(
+        name: str = "epoch-0001", *, stain: float = 0.4, kept: float = 0.9, refused: float = 0.04, **more: object
+    ) -> SnapshotRow:
         values: dict[str, object] = {
             "snapshot": name,
             "sha256": "ab" * 32,
@@ -24,9 +26,11 @@ def make_row() -> MakeRow:
             "kid": -0.01,
             "kid_interval": (-0.1, 0.2),
             "told_apart": 0.8,
+            "refused": refused,
+            "refused_interval": (max(0.0, refused - 0.02), refused + 0.02),
             "kept": kept,
             "kept_interval": (kept - 0.01, kept + 0.01),
-            "fit": kept >= 0.75,
+            "fit": refused <= 0.25,
             "won": 0.5,
         }
         return SnapshotRow(**{**values, **more})  # type: ignore[arg-type]
@@ -40,7 +44,7 @@ def selection(make_row: MakeRow) -> Selection:
     rows = (
         make_row("epoch-0001", stain=0.6, kept=0.95, won=0.0),
         make_row("epoch-0002", stain=0.3, kept=0.85, won=0.7, confidence=0.9, prior_shift=0.1, readers=1.0),
-        make_row("epoch-0020", stain=0.2, kept=0.6, won=0.0),
+        make_row("epoch-0020", stain=0.2, kept=0.6, refused=0.5, won=0.0),
     )
-    original = make_row("original", stain=1.0, kept=1.0, images=0, sha256="", won=0.0)
+    original = make_row("original", stain=1.0, kept=1.0, refused=0.0, images=0, sha256="", won=0.0)
     return Selection("small", "epoch-0002", ("epoch-0001",), "Because.", original, rows, (0.0, (-0.1, 0.1)), {"n": 3})

@@ -3,10 +3,14 @@ import pytest
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError
+from hemabridge.guard.morphology import compare
+from hemabridge.guard.thresholds import Limit, floors, thresholds_of
+from hemabridge.guard.verdict import judge
 from hemabridge.imaging.color import optical_density, rgb_to_lab
 from hemabridge.metrics.wasserstein import Slices
 from hemabridge.selection.descriptor import describe, standardized
 from hemabridge.selection.measure import Ruler, interval_of
+from hemabridge.selection.morphology import GUARDED, guarded_places
 from hemabridge.selection.results import Selection
 from hemabridge.selection.rule import RuleConfig
 from hemabridge.selection.select import Measured, select_snapshot
@@ -49,7 +53,7 @@ class Constant:
 
 
 def test_the_truth_is_near_and_the_originals_are_the_measure(ruler: Ruler, truth: np.ndarray) -> None:
-    originals, right = ruler.originals(), ruler.read(truth)
+    originals, right = ruler.originals(), ruler.read(truth, floors())
     assert originals.stain == pytest.approx(1.0)
     assert originals.kept == pytest.approx(1.0)
     np.testing.assert_allclose(originals.stain_drawn, 1.0)
@@ -57,21 +61,47 @@ def test_the_truth_is_near_and_the_originals_are_the_measure(ruler: Ruler, truth
     assert right.kid < originals.kid / 2
     assert right.auc <= originals.auc
     assert right.kept < 1
+    assert originals.refused == 0
+    np.testing.assert_array_equal(originals.refused_drawn, 0)
     assert ruler.measured == COMPARTMENTS
 
 
 def test_a_smear_of_noise_keeps_nothing_and_is_told(ruler: Ruler, source: np.ndarray) -> None:
     noise = np.random.default_rng(0).integers(0, 256, source.shape).astype(np.uint8)
-    found = ruler.read(noise)
+    found = ruler.read(noise, floors())
     assert found.kept < 0.2
+    assert found.refused == 1
     assert found.auc > 0.95
+
+
+def test_the_guards_refusals_are_counted_over_cells_and_resamples(ruler: Ruler, source: np.ndarray) -> None:
+    moved = source.copy()
+    moved[[1, 5, 6]] = np.roll(moved[[1, 5, 6]], 8, axis=2)
+    found = ruler.read(moved, floors())
+    expected = judge(compare(source, moved), floors()).refused
+    np.testing.assert_array_equal(np.flatnonzero(expected), [1, 5, 6])
+    assert found.refused == pytest.approx(3 / 16)
+    assert len(found.refused_drawn) == 40
+    assert found.refused_drawn.mean() == pytest.approx(3 / 16, abs=0.06)
+    assert 0.3 < found.refused_drawn.std() / np.sqrt(3 / 16 * 13 / 16 / 16) < 2  # binomial
+    loose = floors().model_copy(update={"limits": {name: Limit(warn=90, refuse=90) for name in floors().limits}})
+    loose.limits.update({name: Limit(warn=-90, refuse=-90) for name in ("nucleus_dice", "structure_ssim")})
+    assert ruler.read(moved, loose).refused == 0
+
+
+def test_at_most_so_many_cells_are_judged_evenly_spread() -> None:
+    assert guarded_places(7).tolist() == list(range(7))
+    assert guarded_places(0).tolist() == []
+    places = guarded_places(250)
+    assert len(set(places.tolist())) == GUARDED == 100
+    assert (places[0], places[1], places[-1]) == (0, 2, 247)
 
 
 def test_resamples_are_the_same_each_time_and_others_with_another_seed(
     source: np.ndarray, target: np.ndarray, truth: np.ndarray
 ) -> None:
     first, again, other = (
-        Ruler(source, target, features=describe, resamples=10, seed=seed).read(truth) for seed in (0, 0, 1)
+        Ruler(source, target, features=describe, resamples=10, seed=seed).read(truth, floors()) for seed in (0, 0, 1)
     )
     for name in ("stain_drawn", "kid_drawn", "kept_drawn"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
@@ -91,7 +121,7 @@ def test_compartments_and_spaces_weigh_equally(source: np.ndarray, target: np.nd
         one, start, end = (colours(x[0, :1, :1]).reshape(1, 3).astype(float) for x in (near, far, goal))
         slices = SLICES[space]
         shares.append(np.abs((one - end) @ slices.vectors.T).mean() / np.abs((start - end) @ slices.vectors.T).mean())
-    assert ruler.read(near).stain == pytest.approx(np.mean(shares), rel=1e-4)
+    assert ruler.read(near, floors()).stain == pytest.approx(np.mean(shares), rel=1e-4)
 
 
 def test_pooling_counts_each_cell_as_often_as_it_was_drawn(source: np.ndarray) -> None:
@@ -118,7 +148,7 @@ def test_a_compartment_that_some_resamples_lack_leaves_no_gap(source: np.ndarray
     flat = np.full((9, SIDE, SIDE, 3), 230, np.uint8)
     ruler = Ruler(np.concatenate([flat, source[:1]]), target, features=describe, resamples=60)
     assert "nucleus" in ruler.measured
-    found = ruler.read(np.concatenate([flat - 20, source[:1]]))
+    found = ruler.read(np.concatenate([flat - 20, source[:1]]), floors())
     assert np.isfinite(found.stain_drawn).all()
     assert found.stain_drawn.min() > 0
 
@@ -133,6 +163,48 @@ def test_classifiers_are_watched_and_labels_used_only_if_given(source: np.ndarra
     assert watched.error is None
     told = Ruler(source, target, features=describe, classifiers=[Constant()], labels=labels, resamples=5).originals()
     assert told.error == pytest.approx(np.mean(answers.argmax(axis=1) != labels))
+
+
+class Told:
+    """A classifier whose answers about each call's images are given beforehand."""
+
+    def __init__(self, *answers: np.ndarray) -> None:
+        self.answers = list(answers)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        return self.answers.pop(0)
+
+
+def test_dissent_is_measured_from_what_is_said_of_all_snapshots_together(
+    source: np.ndarray, target: np.ndarray
+) -> None:
+    count = len(source)
+    sure = np.tile(np.array([[0.8, 0.2]]), (count, 1))
+    led_astray = sure.copy()
+    led_astray[:4] = [0.0, 1.0]
+    priors = np.full((len(target), 2), 0.5)
+    ruler = Ruler(source, target, features=describe, classifiers=[Told(priors, sure, led_astray, sure)], resamples=20)
+    read = [ruler.read(source, floors()) for _ in range(3)]
+    assert [reading.dissent for reading in read] == [None] * 3
+    first, astray, last = ruler.compared(read)
+    # Two of three say the first class of every cell; a probability of 0 counts as 1 in 1000.
+    assert first.dissent == last.dissent == pytest.approx(-np.log(0.8))
+    assert astray.dissent == pytest.approx((4 * -np.log(0.001) + (count - 4) * -np.log(0.8)) / count)
+    assert astray.dissent_drawn is not None
+    assert astray.dissent_drawn.std() > 0
+    measured = [
+        Measured(name, "", 100 * 4**i, reading) for i, (name, reading) in enumerate(zip("abc", read, strict=True))
+    ]
+    ruler._classifiers[0].answers += [sure]  # type: ignore[attr-defined]
+    found = select_snapshot("run", ruler, measured, RuleConfig(smoothing_octaves=0), {})
+    assert found.chosen == "a"
+    assert [row.dissent for row in found.snapshots] == [first.dissent, astray.dissent, last.dissent]
+    assert "of all snapshots together (dissent 0.22)" in found.reasons
+
+
+def test_without_a_classifier_nothing_dissents(ruler: Ruler, truth: np.ndarray) -> None:
+    read = [ruler.read(truth, floors())] * 2
+    assert ruler.compared(read) == read
 
 
 def test_the_floor_of_the_kernel_distance_holds_nothing(ruler: Ruler) -> None:
@@ -174,15 +246,17 @@ def test_from_readings_to_a_choice(ruler: Ruler, source: np.ndarray, truth: np.n
     """Halfway there, there, and there with the structure of other cells."""
     half = ((source.astype(int) + truth) // 2).astype(np.uint8)
     stages: list[tuple[str, np.ndarray]] = [("half", half), ("there", truth), ("moved", truth[::-1])]
-    measured = [Measured(name, "", 100 * 4**i, ruler.read(images)) for i, (name, images) in enumerate(stages)]
+    # What the true re-staining does to other cells of so few pixels is not to be refused.
+    limits = thresholds_of(compare(cells("yellow-field", 3), cells("clinic-like", 3)))
+    measured = [Measured(name, "", 100 * 4**i, ruler.read(images, limits)) for i, (name, images) in enumerate(stages)]
 
     def found(rule: RuleConfig) -> Selection:
-        return select_snapshot("run", ruler.originals(), measured, ruler.kid_floor(), rule, {"n": 1})
+        return select_snapshot("run", ruler, measured, rule, {"n": 1})
 
-    assert found(RuleConfig(floor=0.999)).chosen is None
     usual = found(RuleConfig())
     assert usual.chosen == "there"
     assert [row.fit for row in usual.snapshots] == [True, True, False]
     assert usual.row("there").won > 0.9
+    assert usual.row("moved").refused == 1
     assert Selection.from_json(usual.to_json()) == usual
     assert usual.facts == {"n": 1, "rule": RuleConfig().model_dump()}

@@ -12,7 +12,7 @@ def test_json_gives_back_what_was_written(selection: Selection, tmp_path: Path) 
     path = tmp_path / "selection.json"
     path.write_text(selection.to_json(), encoding="utf-8")
     assert Selection.read(path) == selection
-    assert json.loads(path.read_text())["format"] == 1
+    assert json.loads(path.read_text())["format"] == 3
 
 
 def test_a_row_is_found_by_name(selection: Selection) -> None:
@@ -25,10 +25,10 @@ def test_a_row_is_found_by_name(selection: Selection) -> None:
     ("text", "told"),
     [
         ("", "something else"),
-        ("[1]", "format 1, got None"),
-        ("{}", "format 1, got None"),
-        ('{"format": 2}', "format 1, got 2"),
-        ('{"format": 1}', "something else"),
+        ("[1]", "format 3, got None"),
+        ("{}", "format 3, got None"),
+        ('{"format": 1}', "format 3, got 1; select again"),
+        ('{"format": 3}', "something else"),
         ("[" * 100_000, "something else"),
     ],
 )
@@ -54,6 +54,7 @@ def first_row(data: dict[str, Any]) -> dict[str, Any]:
         lambda data: first_row(data).update(stain="0.5"),
         lambda data: first_row(data).update(stain=float("nan")),
         lambda data: first_row(data).update(kept_interval=[0.5]),
+        lambda data: first_row(data).pop("refused"),
         lambda data: first_row(data).pop("sha256"),
         lambda data: data.pop("original"),
     ],

@@ -3,43 +3,48 @@ import pytest
 
 from hemabridge.selection.rule import RuleConfig, Table, choose, smoothing_weights
 
-PLAIN = RuleConfig(floor=0.7, smoothing_octaves=0, as_near=0)
+PLAIN = RuleConfig(most_refused=0.3, smoothing_octaves=0, as_near=0)
 
 
 def table(
     distance: list[float],
     kept: list[float],
+    refused: list[float] | None = None,
     *,
     images: tuple[int, ...] | None = None,
     distance_drawn: np.ndarray | None = None,
-    kept_drawn: np.ndarray | None = None,
+    refused_drawn: np.ndarray | None = None,
     allowed: list[bool] | None = None,
+    margin: float = PLAIN.as_near,
 ) -> Table:
     near, structure = np.array(distance), np.array(kept)
+    lost = np.zeros(len(distance)) if refused is None else np.array(refused)
+    drawn = 1 if distance_drawn is None else len(distance_drawn)
     return Table(
         images=images or tuple(100 * 4**place for place in range(len(distance))),
         distance=near,
         distance_drawn=near[None] if distance_drawn is None else distance_drawn,
+        margin=margin,
+        refused=lost,
+        refused_drawn=np.repeat(lost[None], drawn, axis=0) if refused_drawn is None else refused_drawn,
         kept=structure,
-        kept_drawn=np.repeat(structure[None], 1 if distance_drawn is None else len(distance_drawn), axis=0)
-        if kept_drawn is None
-        else kept_drawn,
+        kept_drawn=np.repeat(structure[None], drawn, axis=0),
         allowed=np.ones(len(distance), bool) if allowed is None else np.array(allowed),
     )
 
 
 def test_the_nearest_above_the_floor_is_chosen() -> None:
-    found = choose(table([0.5, 0.1, 0.3, 0.2], [0.9, 0.69, 0.8, 0.7]), PLAIN)
+    found = choose(table([0.5, 0.1, 0.3, 0.2], [0.9] * 4, [0.0, 0.31, 0.1, 0.3]), PLAIN)
     assert found.chosen == 3
     np.testing.assert_array_equal(found.won, [0, 0, 0, 1])
     assert found.alike == ()
 
 
 def test_of_those_that_are_as_near_the_one_that_keeps_most_is_chosen() -> None:
-    rows = table([0.34, 0.30, 0.32, 0.36], [0.95, 0.80, 0.90, 0.99])
-    assert choose(rows, PLAIN).chosen == 1
-    assert choose(rows, PLAIN.model_copy(update={"as_near": 0.03})).chosen == 2
-    assert choose(rows, PLAIN.model_copy(update={"as_near": 0.045})).chosen == 0
+    rows = [0.34, 0.30, 0.32, 0.36], [0.95, 0.80, 0.90, 0.99]
+    assert choose(table(*rows), PLAIN).chosen == 1
+    assert choose(table(*rows, margin=0.03), PLAIN).chosen == 2
+    assert choose(table(*rows, margin=0.045), PLAIN).chosen == 0
 
 
 def test_of_equals_the_earliest_is_chosen_and_the_others_are_told() -> None:
@@ -48,8 +53,18 @@ def test_of_equals_the_earliest_is_chosen_and_the_others_are_told() -> None:
     assert found.alike == (2, 3)
 
 
+def test_structure_that_is_kept_decides_between_equals() -> None:
+    assert choose(table([0.1, 0.3], [0.6, 0.9]), PLAIN).chosen == 0
+    assert choose(table([0.1, 0.1], [0.6, 0.9]), PLAIN).chosen == 1
+
+
+def test_what_destroys_the_targets_cells_too_is_not_chosen_though_the_guard_learned_to_let_it_pass() -> None:
+    assert choose(table([0.1, 0.3], [0.4, 0.9]), PLAIN).chosen == 1
+    assert choose(table([0.1, 0.3], [0.4, 0.9]), PLAIN.model_copy(update={"least_kept": 0.0})).chosen == 0
+
+
 def test_none_above_the_floor_is_none_chosen() -> None:
-    found = choose(table([0.1, 0.2], [0.6, 0.69]), PLAIN)
+    found = choose(table([0.1, 0.2], [0.9, 0.9], [0.4, 0.31]), PLAIN)
     assert found.chosen is None
     assert found.alike == ()
     np.testing.assert_array_equal(found.won, [0, 0])
@@ -69,7 +84,7 @@ def test_a_lucky_snapshot_between_bad_ones_is_not_chosen() -> None:
 
 def test_the_floor_holds_for_each_snapshot_by_itself() -> None:
     images = (1000, 1050, 1100)
-    rows = table([0.3, 0.1, 0.3], [0.9, 0.6, 0.9], images=images)
+    rows = table([0.3, 0.1, 0.3], [0.9] * 3, [0.1, 0.4, 0.1], images=images)
     found = choose(rows, PLAIN.model_copy(update={"smoothing_octaves": 1.0}))
     assert found.chosen in (0, 2)
 
@@ -83,8 +98,8 @@ def test_resamples_say_how_often_each_wins() -> None:
 
 
 def test_resamples_without_a_fit_snapshot_are_nobodys() -> None:
-    kept = np.array([[0.9, 0.6]] * 3 + [[0.6, 0.6]])
-    found = choose(table([0.5, 0.4], [0.9, 0.6], distance_drawn=np.array([[0.5, 0.4]] * 4), kept_drawn=kept), PLAIN)
+    lost, drawn = np.array([[0.1, 0.4]] * 3 + [[0.4, 0.4]]), np.array([[0.5, 0.4]] * 4)
+    found = choose(table([0.5, 0.4], [0.9, 0.9], [0.1, 0.4], distance_drawn=drawn, refused_drawn=lost), PLAIN)
     assert found.chosen == 0
     np.testing.assert_allclose(found.won, [0.75, 0])
 

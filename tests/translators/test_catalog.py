@@ -2,7 +2,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from hemabridge.translators.catalog import MODELS, new_objective, new_restainer
+from hemabridge.translators.catalog import MODELS, method_name, new_objective, new_restainer
 from hemabridge.translators.config import PRESETS, TranslatorConfig
 
 
@@ -26,6 +26,19 @@ def test_a_preset_survives_json_and_its_restainer_takes_the_weights_of_its_objec
         found = {key: tensor.shape for key, tensor in objective.nets[name].state_dict().items()}
         assert found == {key: tensor.shape for key, tensor in restainer.state_dict().items()}
         assert all(tensor.dtype == torch.float32 for tensor in restainer.state_dict().values())
+
+
+def test_a_colour_model_is_not_called_by_the_objective_that_trains_it() -> None:
+    called = {preset: method_name(config.model) for preset, config in PRESETS.items()}
+    colours = ("pixel", "film", "lut", "bilateral")
+    assert {preset: name for preset, name in called.items() if preset in colours} == {name: name for name in colours}
+    assert {name for preset, name in called.items() if "cyclegan" in preset} == {"cyclegan"}
+    assert {called["paper-cut"], called["cut-cpu"]} == {"contrastive"}
+    assert {name: called[name] for name in ("distillation", "target-only", "gray-then-colour")} == {
+        name: name for name in ("distillation", "target-only", "gray-then-colour")
+    }
+    odd = TranslatorConfig.model_validate({"model": {"kind": "distillation", "generator": {"kind": "bilateral"}}})
+    assert method_name(odd.model) == "distillation bilateral"
 
 
 def test_a_section_without_kinds_is_a_cyclegan_of_a_resnet_and_patch_judges() -> None:

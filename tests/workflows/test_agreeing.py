@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hemabridge.errors import RecipeError
 from hemabridge.evaluation.results import StudyResults
+from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.recipe import StudyRecipe
@@ -19,7 +21,7 @@ CHANGES = (
     "tested_epochs=[2]",
     f"classifiers=[{LEARNER}, {SHAPE}]",
     'agreement={restainings = ["linear-ot"], mixing_rounds = 1, self_training_rounds = 1, sure = 0.0, '
-    "few_labels = [6], both_sites = {images = 16, batch_size = 8}, "
+    "few_labels = [6], taught_table = {images = 24}, both_sites = {images = 16, batch_size = 8}, "
     f"members = [{{count = 1, train = {TRAIN}}}], source_looks = {{classifiers = 1, copies = 1, train = {TRAIN}}}}}",
 )
 
@@ -49,6 +51,10 @@ def test_agreeing_answers_stand_beside_the_others_and_are_not_worked_out_again(
     assert paired == [("agreement", 0), ("agreement, self-training 1", 0), ("agreement", 6)]
     agreement = tmp_path / "out" / "agreement"
     assert (agreement / "linear-ot.json").is_file()
+    # Colours say nothing to the classifier that sees shape alone.
+    taught = [(r.classifier, r.mode) for r in first.rows if r.images == "taught-table"]
+    assert taught == [("Learner", "strict")]
+    assert read_normalizer(agreement / "taught-table-learner.json").standardize(np.zeros((1, 8, 8, 3), np.uint8)).any()
     assert list_snapshots(agreement / "source-looks" / "0")
     # Two of the study (of re-stainings and of shape), one trained for the agreement, one of the source's looks.
     assert list_snapshots(agreement / "members" / "0" / "0")

@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hemabridge.errors import RecipeError
+from hemabridge.networks.colour_table import ColourTableConfig
 from hemabridge.translators.config import PRESETS
+from hemabridge.translators.contrastive import ContrastiveConfig
 from hemabridge.workflows.recipe import ClassifierTrainingRecipe, StudyRecipe, TranslatorRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.run_folder import describe_run
@@ -161,6 +163,19 @@ def test_a_preset_is_filled_in_below_what_the_recipe_says_at_every_depth(tmp_pat
     assert translator.model.generator.channels == preset.model.generator.channels == 24
     assert translator.model.judge == preset.model.judge
     assert translator.model_copy(update={"epoch_images": 250, "model": preset.model}) == preset
+
+
+def test_a_section_of_another_kind_takes_the_place_of_the_presets(tmp_path: Path) -> None:
+    own = {"preset": "cyclegan-cpu", "model": {"generator": {"kind": "lut"}, "cycle_weight": 3.0}}
+    translator = study(tmp_path, translator=own, tested_epochs=[2]).translator
+    preset = PRESETS["cyclegan-cpu"]
+    assert translator.model.generator == ColourTableConfig()
+    assert (translator.model.cycle_weight, translator.model.judge) == (3.0, preset.model.judge)
+    own = {"preset": "cyclegan-cpu", "model": {"kind": "contrastive"}}
+    translator = study(tmp_path, translator=own, tested_epochs=[2]).translator
+    assert (translator.model, translator.load_px) == (ContrastiveConfig(), 108)
+    own = {"preset": "cyclegan-cpu", "model": {"kind": "cyclegan", "generator": {"kind": "resnet", "blocks": 2}}}
+    assert study(tmp_path, translator=own, tested_epochs=[2]).translator.model.generator.channels == 24
 
 
 def test_without_a_preset_the_translator_is_the_papers(tmp_path: Path) -> None:

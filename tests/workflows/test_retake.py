@@ -8,6 +8,7 @@ from hemabridge.data.manifest import make_manifest, read_manifest, write_manifes
 from hemabridge.data.simulate import HOSPITALS, TARGET, measured_reference, photograph, simulate_cells
 from hemabridge.errors import ImageError, InputError, ManifestError, RunError
 from hemabridge.imaging.files import read_image, sha256_of, write_image
+from hemabridge.imaging.provenance import SyntheticOrigin, read_origin, write_synthetic
 from hemabridge.imaging.scale import scale_matched
 from hemabridge.training.stopping import hold_folder
 from hemabridge.workflows.retake import ORIGIN, find_or_draw, retake
@@ -180,3 +181,10 @@ def test_hospitals_must_differ(site, tmp_path, hospitals):
     with pytest.raises(InputError, match="expected hospitals with different names"):
         retake(site, tmp_path / "out", hospitals)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_synthetic_cell_stays_one(site, tmp_path):
+    origin = SyntheticOrigin("a1" * 32, "b2" * 32, "x")
+    write_synthetic(site.parent / NAMES[1], read_image(site.parent / NAMES[1]), origin)
+    done = retake(site, tmp_path / "out", [PALE])
+    assert [read_origin(path) for path in read_manifest(done.manifests["pale"]).paths()] == [None, origin, None]

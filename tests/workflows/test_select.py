@@ -10,6 +10,7 @@ import torch
 
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.errors import InputError, ModelError, RecipeError, RunError
+from hemabridge.guard.thresholds import floors, read_thresholds
 from hemabridge.imaging.files import read_image, sha256_of
 from hemabridge.selection.results import Selection
 from hemabridge.selection.rule import RuleConfig
@@ -21,6 +22,7 @@ from hemabridge.workflows.recipe import SiteRecipe, TranslatorRecipe
 from hemabridge.workflows.recipe_file import read_recipe
 from hemabridge.workflows.run_folder import describe_run
 from hemabridge.workflows.select import PICTURE, read_run, select
+from hemabridge.workflows.select_limits import SnapshotLimits
 from hemabridge.workflows.standardize import standardize
 from hemabridge.workflows.standardizers import find_snapshot, read_selection
 from hemabridge.workflows.study import study
@@ -81,6 +83,10 @@ def test_snapshots_are_measured_and_the_choice_is_written(make_run: MakeRun) -> 
     assert found.facts["cells of the source"] == 24
     assert found.facts["of which the translator was trained on"] == 6
     assert found.facts["features"] == "colour and texture"
+    assert found.facts["limits of the guard from"] == 24
+    assert (same.refused, black.fit) == (0, False)
+    limits = run / "selection" / "epoch-0002" / "limits" / "limits.json"
+    assert read_thresholds(limits).cells == 24
 
 
 def test_the_scored_part_is_never_looked_at_and_a_validation_part_is_preferred(
@@ -112,6 +118,21 @@ def test_a_second_call_finds_the_same_without_restaining_again(
     assert select(run) == first
 
 
+def test_limits_are_learned_on_target_cells_that_no_training_saw_where_that_are_enough(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = read_run(make_run())
+    target, snapshot = run.target, run.snapshots[0]
+    digest = sha256_of(snapshot.path)
+    assert SnapshotLimits(tmp_path / "a", target, set()).learned_from == 24
+    few = SnapshotLimits(tmp_path / "b", target, set(target.hashes[:4]))
+    assert few.learned_from == 20
+    assert few.of(snapshot, digest).cells == 20
+    assert SnapshotLimits(tmp_path / "c", target, set(target.hashes[:5])).learned_from == 24  # 19 are too few
+    none = SnapshotLimits(tmp_path / "d", target.subset(np.arange(19)), set())
+    assert (none.learned_from, none.of(snapshot, digest)) == (0, floors())
+
+
 def test_readers_can_refuse_what_is_nearest(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(darker=(0.0, 0.05))
     (tmp_path / "readers.csv").write_text("snapshot,accepted\nepoch-0001,0.2\n")
@@ -132,9 +153,9 @@ def test_standardize_takes_the_selected_snapshot(make_run: MakeRun, hospitals: P
 
 
 def test_where_none_can_be_used_standardize_refuses_to_guess(make_run: MakeRun) -> None:
-    run = make_run(darker=(0.5, 2.0, 3.0))
-    found = select(run, rule=RuleConfig(floor=1.0))
-    assert found.chosen is None
+    run = make_run(darker=(8.0, 9.0, 10.0))
+    found = select(run, rule=RuleConfig(most_refused=0.0))
+    assert found.chosen is None  # all black: the guard learned from cells that are black too
     with pytest.raises(ModelError, match="None can be used"):
         find_snapshot(run)
     assert find_snapshot(run, "epoch-0003").stem == "epoch-0003"
@@ -210,6 +231,7 @@ def test_a_trained_run_from_end_to_end(hospitals: Path, tmp_path: Path) -> None:
     row = found.row(found.chosen)
     assert row.stain < 0.6
     assert row.kept > 0.9
+    assert row.refused == 0  # it moves nothing
     assert sum(r.won for r in found.snapshots) == pytest.approx(1)
     before = found.original.lab
     assert all(row.lab[name] < before[name] for name in ("nucleus", "background"))
@@ -228,7 +250,7 @@ def test_a_study_is_selected_with_its_classifiers(small_study: Path, tmp_path: P
         select(tmp_path / "run")
     recipe = read_recipe(small_study, ["again=false", "normalizers=[]"])
     study(recipe, tmp_path / "run")
-    found = select(tmp_path / "run", rule=RuleConfig(floor=-1), labels=True)
+    found = select(tmp_path / "run", rule=RuleConfig(most_refused=1.0, least_kept=-1.0), labels=True)
     assert found.facts["features"] == "the classifier Small net"
     assert found.facts["part of the source"] == "train"
     assert found.facts["of which the translator was trained on"] == found.facts["cells of the source"] == 12

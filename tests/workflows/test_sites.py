@@ -9,6 +9,7 @@ from PIL import Image
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest, write_manifest
 from hemabridge.errors import HemabridgeError, InputError, ManifestError, SplitError
 from hemabridge.imaging.files import read_image, write_image
+from hemabridge.imaging.provenance import SyntheticOrigin, write_synthetic
 from hemabridge.workflows.index import index
 from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
@@ -275,3 +276,19 @@ def test_what_was_settled_is_read_again(hospitals: Path, tmp_path: Path, kind: s
     assert again.manifest.paths() == settled.manifest.paths()
     with pytest.raises(ManifestError, match="got no such file"):
         read_settled(recipe, tmp_path / "elsewhere")
+
+
+def test_synthetic_cells_come_into_the_training_part_and_are_refused_in_another(
+    hospitals: Path, clinic: SiteRecipe, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(hospitals / "clinic-like", tmp_path / "copy"))
+    first = read_site(clinic).column("path")[0]
+    write_synthetic(folder / first, read_image(folder / first), SyntheticOrigin())
+    recipe = SiteRecipe(site="clinic-like", folder=folder)
+    manifest = read_site(recipe)
+    settled = prepared(recipe, tmp_path / "out", manifest=manifest).manifest
+    drawn = settled.select(pl.col("origin") != "")
+    assert (drawn.column("path"), drawn.column("split")) == ([first], ["train"])
+    wrong = split_as(manifest, ["test" if path == first else "train" for path in manifest.column("path")])
+    with pytest.raises(SplitError, match="got 1 synthetic in test"):
+        prepared(recipe, tmp_path / "other", manifest=wrong)

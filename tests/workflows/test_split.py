@@ -2,12 +2,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
-from hemabridge.data.manifest import read_manifest
+from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.errors import SplitError
 from hemabridge.imaging.files import write_image
+from hemabridge.imaging.provenance import SyntheticOrigin, read_origin, write_synthetic
 from hemabridge.workflows.index import index
 from hemabridge.workflows.split import split_manifest
 
@@ -70,3 +72,16 @@ def test_a_misspelt_part_is_refused_before_any_image_is_read(manifest: Path) -> 
         )
     assert calls == []
     assert not any(read_manifest(manifest).column("split"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_synthetic_images_are_trained_on_although_only_their_files_tell(manifest: Path, seed: int) -> None:
+    noise = np.random.default_rng(9).integers(0, 255, (48, 48, 3)).astype(np.uint8)
+    write_synthetic(manifest.parent / "a/drawn.png", noise, SyntheticOrigin())
+    indexed = index(manifest.parent, "x", replace=True).manifest
+    write_manifest(Manifest(indexed.table.with_columns(pl.lit("").alias("origin")), indexed.root), manifest)
+    split_manifest(manifest, seed=seed, fractions={"train": 0.2, "test": 0.8})
+    drawn = read_manifest(manifest).select(pl.col("path") == "a/drawn.png")
+    assert drawn.column("split") == ["train"]
+    assert drawn.column("origin") == [SyntheticOrigin().as_text()]
+    assert read_origin(manifest.parent / "a/drawn.png") == SyntheticOrigin()

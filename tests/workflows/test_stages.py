@@ -50,6 +50,29 @@ def test_a_stage_of_other_inputs_is_done_anew_in_an_empty_folder(tmp_path: Path,
     assert (folder / "result.txt").read_text() == "second"
 
 
+def test_the_time_of_a_stage_is_that_of_all_its_sittings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("hemabridge.workflows.stages.time.monotonic", lambda: now[0])
+
+    def works(seconds: float, *, cut: bool) -> Callable[[Path], None]:
+        def work(_: Path) -> None:
+            now[0] += seconds
+            if cut:
+                raise CutError
+
+        return work
+
+    stages = Stages(tmp_path)
+    for _ in range(2):
+        with pytest.raises(CutError):
+            stages.run("one", {"a": 1}, works(10.0, cut=True))
+    now[0] += 1000  # nobody worked
+    stages.run("one", {"a": 1}, works(3.0, cut=False))
+    assert stages.seconds() == {"one": 23.0}
+    stages.run("one", {"a": 2}, works(4.0, cut=False))
+    assert stages.seconds() == {"one": 4.0}  # other inputs, another stage
+
+
 def test_a_stage_that_was_cut_is_resumed_with_what_it_left(tmp_path: Path) -> None:
     def cut(folder: Path) -> None:
         (folder / "half.txt").write_text("half")

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from hemabridge.errors import InputError, ModelError, RunError
-from hemabridge.imaging.files import read_image
+from hemabridge.imaging.files import read_image, write_image
+from hemabridge.imaging.provenance import SyntheticOrigin, read_origin
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.training.snapshots import read_snapshot, write_snapshot
@@ -92,6 +93,18 @@ def test_each_file_is_what_the_model_makes_of_it_in_its_own_size_and_format(
         assert np.abs(restained.astype(int) - original).mean() > 5
     with Image.open(tmp_path / "out" / "b/c.jpg") as opened:
         assert (opened.format, opened.size) == ("JPEG", (40, 33))
+
+
+def test_a_synthetic_image_stays_one_or_is_not_written(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    origin = SyntheticOrigin("a1" * 32, "b2" * 32, "x")
+    for name in ("a.png", "b/c.jpg", "b/d/Name with Blanks.TIF"):
+        write_image(images / name, picture(0), description=f"hemabridge image: {origin.as_text()};")
+    (images / "ü.bmp").write_bytes((images / "a.png").read_bytes())
+    done = standardize(small_snapshot, images, tmp_path / "out")
+    assert statuses(done)["ü.bmp"] == "failed"
+    assert "expected a format that can keep" in next(row.reason for row in done.rows if row.path == "ü.bmp")
+    written = {path: read_origin(tmp_path / "out" / path) for path in statuses(done) if path != "ü.bmp"}
+    assert written == {**dict.fromkeys(written, origin), "b/c.png": None}
 
 
 def test_a_crop_says_how_large_the_cells_are(small_snapshot: Path, images: Path, tmp_path: Path) -> None:

@@ -103,6 +103,23 @@ def test_the_report_shows_the_guard_and_without_it_does_not(
     assert (out / "guard" / "epoch-0002" / "verdicts.json").stat().st_mtime_ns == before
 
 
+def test_a_colour_model_is_called_by_its_name_and_so_is_what_an_earlier_version_kept(
+    small_study: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    model = "{generator={kind='pixel', conditioned=true, width=4}, judge={kind='pixel', channels=8}}"
+    changes = (f"translator.model={model}", "tested_epochs=[2]", "normalizers=[]", "audit=false")
+    net = '{name="Small net", train={architecture="test_resnet", size_px=32, epochs=1, learning_rate=1e-3}}'
+    recipe = expect_kind(read_recipe(small_study, [*changes, f"classifiers=[{net}]"]), StudyRecipe)
+    first = study(recipe, out, fabric=start_fabric("cpu"))
+    assert {(row.images, row.labels_used) for row in first.rows if row.snapshot} == {("film", 0), ("film", 12)}
+    assert {c.images for c in first.guard} == {"film"}
+    assert "film, epoch 2" in page_of(out)
+    for kept in (out / "guard" / "epoch-0002" / "verdicts.json", *out.glob("again/*/epoch-0002/predictions.csv")):
+        kept.write_text(kept.read_text().replace("film", "cyclegan"))
+    assert study(recipe, out, fabric=start_fabric("cpu")) == first
+
+
 def test_the_choice_of_a_snapshot_joins_the_report(finished: tuple[Path, StudyResults], small_study: Path) -> None:
     out = finished[0]
     assert read_chosen(out) is None
@@ -135,7 +152,23 @@ def selection_of(out: Path) -> Selection:
     pair = (0.5, 0.9)
     snapshot = out / "translator" / "snapshots" / "epoch-0002.safetensors"
     row = SnapshotRow(
-        "epoch-0002", sha256_of(snapshot), 10, 0.7, pair, 0.7, {}, {}, 0.1, pair, 0.8, 0.9, pair, fit=True, won=1.0
+        "epoch-0002",
+        sha256_of(snapshot),
+        10,
+        0.7,
+        pair,
+        0.7,
+        {},
+        {},
+        0.1,
+        pair,
+        0.8,
+        0.1,
+        pair,
+        0.9,
+        pair,
+        fit=True,
+        won=1.0,
     )
     original = replace(row, snapshot="original", sha256="", stain=1.0)
     return Selection("small", "epoch-0002", (), "epoch-0002 is best.", original, (row,), (0.0, pair))

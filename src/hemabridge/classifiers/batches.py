@@ -24,6 +24,7 @@ class LabelledBatches:
         balanced: whether each epoch of N images holds each class equally often.
         shift_px: augmentation moves an image by up to so many pixels, beside turning and mirroring it.
         looks: if given, augmentation is a random look and place instead.
+        augment: whether images are augmented at all.
     """
 
     images: UInt8Images
@@ -34,6 +35,7 @@ class LabelledBatches:
     shift_px: int
     seed: int
     looks: LooksConfig | None = None
+    augment: bool = True
 
     def __call__(self, images: int) -> Iterator[Batch]:
         """Yield the batches after `images` images, without end."""
@@ -50,6 +52,8 @@ class LabelledBatches:
     def _augmented(self, images: UInt8Images, rng: np.random.Generator) -> UInt8Images:
         if self.looks is not None:
             return random_looks(images, self.looks, rng)
+        if not self.augment:
+            return images
         return dihedral(shift(images, self.shift_px, rng), rng)
 
     def _numbers(self, images: int) -> NDArray[np.int64]:

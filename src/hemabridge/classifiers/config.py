@@ -69,6 +69,18 @@ class ClassifierConfig(BaseModel):
     weight_decay: float = Field(0.01, ge=0)
     balanced: bool = Field(True, description="whether each class is seen equally often")
     shift_px: int = Field(3, ge=0, description="random shift of at most so many pixels of the network's input")
+    augment: bool = Field(
+        True,
+        exclude_if=lambda augment: augment,
+        description="turn, mirror and shift; if not, and without looks, cells are seen as they are",
+    )
+    epoch_images: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda images: images is None,
+        description="images an epoch, for trainings of one length on sets of several sizes; as many as there are "
+        "cells if not given",
+    )
 
     view: View = Field(
         "colour",

@@ -86,8 +86,8 @@ def fine_tune(
     training = Training(
         objective=objective,
         batches=batches,
-        schedules=_schedules(config, len(cells), rate),
-        loop=_loop_config(config, len(cells), seed),
+        schedules=_schedules(config, config.epoch_images or len(cells), rate),
+        loop=_loop_config(config, config.epoch_images or len(cells), seed),
         identity=identity,
         about=identity | _facts(cells, beginning.preprocessing, rate),
         on_snapshot=validate,
@@ -105,6 +105,7 @@ def _batches(config: ClassifierConfig, cells: CellSet, preprocessing: Preprocess
         shift_px=config.shift_px,
         seed=seed,
         looks=config.looks,
+        augment=config.augment,
     )
 
 

@@ -4,6 +4,7 @@ from hemabridge.cli import data as _data  # noqa: F401 - adds its commands
 from hemabridge.cli import monitoring as _monitoring  # noqa: F401 - adds its command
 from hemabridge.cli import restaining as _restaining  # noqa: F401 - adds its commands
 from hemabridge.cli import reviewing as _reviewing  # noqa: F401 - adds its commands
+from hemabridge.cli import synthesis as _synthesis  # noqa: F401 - adds its command
 from hemabridge.cli import training as _training  # noqa: F401 - adds its commands
 from hemabridge.cli.app import main
 

@@ -14,6 +14,8 @@ from hemabridge.errors import InputError
 ImagesFolder = Annotated[Path, typer.Argument(help="Folder with one folder of images per class, or with images.")]
 ManifestFile = Annotated[Path, typer.Argument(help="Manifest (CSV), as `hemabridge index` writes it.")]
 Root = Annotated[Path | None, typer.Option(help="What the manifest's paths are relative to [default: its folder].")]
+Classes = Annotated[list[str] | None, typer.Option("--class", help="A class of cells; may be repeated [default: all].")]
+CellSeed = Annotated[int, typer.Option(min=0, help="Another seed gives other cells.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")]
 
 
@@ -23,12 +25,10 @@ def simulate(
     hospital: Annotated[
         list[str] | None, typer.Option(help="A hospital, by name; may be repeated [default: all].")
     ] = None,
-    class_name: Annotated[
-        list[str] | None, typer.Option("--class", help="A class of cells; may be repeated [default: all].")
-    ] = None,
+    class_name: Classes = None,
     n_per_class: Annotated[int, typer.Option(min=1, help="Cells of each class.")] = 20,
     size_px: Annotated[int, typer.Option(min=16, max=1024, help="Side of the pictures.")] = 96,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other cells.")] = 0,
+    seed: CellSeed = 0,
 ) -> None:
     """Write the same simulated cells as several hospitals would stain and photograph them: exact ground truth."""
     from hemabridge.data.simulate import CLASSES, HOSPITALS
@@ -58,7 +58,7 @@ def sheet(
     beside_crop_px: Annotated[int, typer.Option(min=8, help="Square around a cell in those images.")] = 180,
     size_px: Annotated[int, typer.Option(min=16, max=512, help="Side of each cell.")] = 96,
     cells_per_class: Annotated[int, typer.Option(min=1, help="Rows per class.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other cells.")] = 0,
+    seed: CellSeed = 0,
 ) -> None:
     """Draw one sheet of simulated cells, a row per class and a column per hospital, real cells beside if wished."""
     from hemabridge.workflows.simulate import simulate_sheet
@@ -83,9 +83,7 @@ def retake(
     strength: Annotated[
         float, typer.Option(max=1.0, help="How far random hospitals may be from the target, above 0.")
     ] = 1.0,
-    class_name: Annotated[
-        list[str] | None, typer.Option("--class", help="A class of cells; may be repeated [default: all].")
-    ] = None,
+    class_name: Classes = None,
     n_per_class: Annotated[int | None, typer.Option(min=1, help="At most so many of each class.")] = None,
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell [default: the manifest's, or estimated].")

@@ -48,12 +48,15 @@ def train(
     from hemabridge.training.devices import start_fabric
     from hemabridge.workflows.recipe import StudyRecipe
     from hemabridge.workflows.recipe_file import read_recipe
+    from hemabridge.workflows.synthesis_recipe import SynthesisRecipe
     from hemabridge.workflows.train import train as run
 
     wanted = read_recipe(recipe, changes or ())
-    if isinstance(wanted, StudyRecipe):
+    if isinstance(wanted, StudyRecipe | SynthesisRecipe):
+        command = "study" if isinstance(wanted, StudyRecipe) else "synthesize"
         raise InputError(
-            f"expected a recipe of a translator or a classifier, got a study: run `hemabridge study {recipe}`"
+            f"expected a recipe of a translator or a classifier, got a {wanted.kind}: "
+            f"run `hemabridge {command} {recipe}`"
         )
     folder = out or Path("runs") / wanted.name
     with shown_progress() as progress:
@@ -95,7 +98,11 @@ def study(
 @app.command()
 def select(
     run: Annotated[Path, typer.Argument(help="Folder of a study, or of a translator's training.")],
-    floor: Annotated[
+    most_refused: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of cells that the morphology guard may refuse [default: the rule's]."),
+    ] = None,
+    least_kept: Annotated[
         float | None, typer.Option(min=-1, max=1, help="Structure that a snapshot must keep [default: the rule's].")
     ] = None,
     cells: Annotated[int, typer.Option(min=10, help="At most so many cells of each site are measured.")] = 200,
@@ -106,7 +113,7 @@ def select(
         Path | None, typer.Option(help="CSV snapshot,accepted: the share of cells that readers accepted.")
     ] = None,
 ) -> None:
-    """Measure every snapshot of a translator and choose one: nearest stain, structure kept, and how sure that is.
+    """Measure every snapshot of a translator and choose one: nearest stain, morphology kept, and how sure that is.
 
     Writes selection.json and selection.png into RUN; `standardize` then takes the chosen snapshot, and a study that is
     run again shows the choice in its report. No scored cell and, without --labels, no label of the source is looked at.
@@ -117,7 +124,8 @@ def select(
     from hemabridge.workflows.select import PICTURE
     from hemabridge.workflows.select import select as work
 
-    rule = RuleConfig() if floor is None else RuleConfig(floor=floor)
+    floors = {"most_refused": most_refused, "least_kept": least_kept}
+    rule = RuleConfig.model_validate({name: value for name, value in floors.items() if value is not None})
     with shown_progress() as progress:
         found = work(run, rule=rule, cells=cells, labels=labels, readers=readers, progress=progress)
     _print_selection(found)
@@ -146,8 +154,10 @@ def _print_study(results: "StudyResults", folder: Path) -> None:
     from rich.table import Table
 
     table = Table(title=f"{results.name}: accuracy with 95% Wilson interval, balanced accuracy")
-    for heading in ("classifier", "site", "images", "labels used", "accuracy", "balanced", "n"):
-        table.add_column(heading)
+    for heading in ("classifier", "site", "images"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("labels", "accuracy", "balanced", "n"):
+        table.add_column(heading, no_wrap=True, justify="right")
     for row in results.rows:
         low, high = row.interval
         table.add_row(
@@ -155,7 +165,7 @@ def _print_study(results: "StudyResults", folder: Path) -> None:
             row.site,
             row.snapshot or row.images,
             str(row.labels_used),
-            f"{row.accuracy:.3f} [{low:.3f}, {high:.3f}]",
+            f"{row.accuracy:.3f} [{low:.2f}, {high:.2f}]",
             f"{row.balanced_accuracy:.3f}",
             str(row.n),
         )
@@ -169,13 +179,14 @@ def _print_selection(found: "Selection") -> None:
 
     table = Table(title=f"{found.run}: measured on {found.facts['cells of the source']} cells that are not scored")
     table.add_column("snapshot", no_wrap=True)
-    for heading in ("stain", "structure", "KID", "told apart", "sureness", "class shift", "chosen in"):
+    for heading in ("stain", "refused", "kept", "KID", "told apart", "sure", "class shift", "chosen in"):
         table.add_column(heading, justify="right")
     for row in (found.original, *found.snapshots):
         table.add_row(
-            row.snapshot + (" *" if row.snapshot == found.chosen else ""),
+            row.snapshot + (" *" if row.snapshot == found.chosen else "" if row.fit else " x"),
             f"{row.stain:.2f}",
-            f"{row.kept:.2f}" + ("" if row.fit else " too little"),
+            f"{row.refused:.0%}",
+            f"{row.kept:.2f}",
             f"{row.kid:.3f}",
             f"{row.told_apart:.2f}",
             "" if row.confidence is None else f"{row.confidence:.2f}",
@@ -183,5 +194,7 @@ def _print_selection(found: "Selection") -> None:
             "" if row is found.original else f"{row.won:.0%}",
         )
     Console().print(table)
+    if not all(row.fit for row in found.snapshots):
+        print("x: below a floor, not to be used.")
     value, (low, high) = found.kid_floor
     print(f"KID of one half of the target's cells to the other: {value:.3f} [{low:.3f}, {high:.3f}].")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.data.manifest import Manifest
+from hemabridge.data.synthetic import refuse_held_out
 from hemabridge.errors import ManifestError
 from hemabridge.imaging.files import read_image, sha256_of
 from hemabridge.imaging.scale import nucleus_diameter_px, propose_crop_px, scale_matched, squeezed
@@ -105,11 +106,13 @@ def load_cells(
 
     Raises:
         ManifestError: no cell is left, the cells have several scales, or a file is not the one that was indexed.
+        SplitError: a synthetic image is in a part that is scored, by the column `origin` or by the mark in its file.
         ImageError: a file cannot be read.
     """
     if len(set(classes)) != len(classes):
         raise ManifestError(f"expected each class once, got {list(classes)}; remove the repeated ones")
     wanted = _of_classes(manifest, classes)
+    refuse_held_out(wanted)
     side = crop_px if crop_px is not None else _crop_px_of(manifest, wanted)
     index = {name: label for label, name in enumerate(classes)}
     images = np.empty((len(wanted), size_px, size_px, 3), dtype=np.uint8)
@@ -151,6 +154,12 @@ def estimate_crop_px(manifest: Manifest, *, sample: int = SCALE_SAMPLE) -> int:
             f"{len(diameters)} images; state crop_px"
         )
     return propose_crop_px(found)
+
+
+def spread_places(total: int, count: int) -> NDArray[np.intp]:
+    """Return the places of at most `count` things, evenly spread over `total` of them."""
+    some = min(total, count)
+    return np.arange(some) * total // max(some, 1)
 
 
 def sampled(manifest: Manifest, count: int) -> Manifest:

@@ -7,6 +7,7 @@ import polars as pl
 
 from hemabridge.data.spreadsheets import FORMULA
 from hemabridge.errors import ManifestError
+from hemabridge.imaging.provenance import ORIGIN_PATTERN
 
 NAME_COLUMNS = ("site", "class", "patient", "slide", "split")
 INTEGER_COLUMNS = ("width", "height", "crop_px")
@@ -16,9 +17,11 @@ SCHEMA = pl.Schema(
         **{name: pl.String() for name in NAME_COLUMNS},
         "sha256": pl.String(),
         **{name: pl.Int64() for name in INTEGER_COLUMNS},
+        "origin": pl.String(),
     }
 )
-"""All columns, in order. An unknown text is the empty string, an unknown integer is null."""
+"""All columns, in order. An unknown text is the empty string, an unknown integer is null. `origin` is empty for a
+photograph, and says of a synthetic image what drew it (`imaging/provenance.py`)."""
 
 MAX_CELL_CHARACTERS = 4_096
 """Longest cell that is read: as long as a path may be."""
@@ -75,6 +78,8 @@ def check_texts(table: pl.DataFrame, where: str) -> None:
         _refuse(table, name, pl.col(name).str.contains(r"^\s|\s$"), "no blanks around it", where)
     _refuse(table, "site", pl.col("site") == "", "the name of a site", where)
     _refuse(table, "sha256", ~pl.col("sha256").str.contains(r"^(|[0-9a-fA-F]{64})$"), "64 hexadecimal digits", where)
+    wanted = "nothing for a photograph, or synthetic (with model, source and recipe, as synthesis writes it)"
+    _refuse(table, "origin", ~pl.col("origin").str.contains(ORIGIN_PATTERN), wanted, where)
     for name in INTEGER_COLUMNS:
         wrong = (pl.col(name) != "") & ~pl.col(name).str.contains(_INTEGER)
         _refuse(table, name, wrong, "a positive whole number of pixels, or nothing", where)

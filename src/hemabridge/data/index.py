@@ -5,13 +5,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 
 from hemabridge.data.layouts import find_layout
 from hemabridge.data.manifest import Manifest, make_manifest
 from hemabridge.errors import ImageError, ManifestError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of
+from hemabridge.imaging.provenance import read_origin
 from hemabridge.progress import FileProgress
 
+_Columns: TypeAlias = dict[str, list[str | int | None]]
+_FILLED = ("path", "site", "class", "split", "sha256", "width", "height", "crop_px", "origin")
 _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
@@ -45,7 +49,8 @@ def index_folder(
     A folder per class (at any depth below), all in one folder (no class), and below `train`, `test`, ... (that becomes
     the split). Files and folders that begin with `_` or `.` are left out; images in `unlabelled` have no class. The
     layouts of PBC_dataset_normal_DIB, Raabin-WBC and Tecom (`Class Labels of Dataset 1.csv`) are known, and the usual
-    names of blood cells become lower case (`Neutrophil` -> `neutrophil`, `ig` -> `immature_granulocyte`).
+    names of blood cells become lower case (`Neutrophil` -> `neutrophil`, `ig` -> `immature_granulocyte`). Synthetic
+    images are known by the mark in their files.
 
     Args:
         folder: becomes the manifest's root.
@@ -69,18 +74,16 @@ def index_folder(
         for path in files
         if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not layout.is_mask(PurePosixPath(path), siblings)
     ]
-    columns: dict[str, list[str | int | None]] = {
-        name: [] for name in ("path", "site", "class", "split", "sha256", "width", "height", "crop_px")
-    }
+    columns: _Columns = {name: [] for name in _FILLED}
     unreadable = []
     for number, path in enumerate(images, start=1):
         try:
-            width, height, digest = _measured(folder, path)
+            width, height, digest, origin = _measured(folder, path)
         except ImageError as error:
             unreadable.append(UnreadableFile(path.encode("utf-8", "backslashreplace").decode(), str(error)))
         else:
             place = layout.place(PurePosixPath(path))
-            row = (path, site, place.class_name, place.split, digest, width, height, crop_px)
+            row = (path, site, place.class_name, place.split, digest, width, height, crop_px, origin)
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
         if progress is not None:
@@ -110,8 +113,8 @@ def _files(folder: Path) -> Iterator[str]:
                 yield Path(parent, name).relative_to(folder).as_posix()
 
 
-def _measured(folder: Path, path: str) -> tuple[int, int, str]:
-    """Return width, height and SHA-256 of an image that may stand in a manifest."""
+def _measured(folder: Path, path: str) -> tuple[int, int, str, str]:
+    """Return width, height, SHA-256 and origin of an image that may stand in a manifest."""
     if _UNSAFE_NAME.search(path):
         raise ImageError("expected a file name of printable UTF-8 characters without \\, got another; rename the file")
     file = folder / path
@@ -120,4 +123,5 @@ def _measured(folder: Path, path: str) -> tuple[int, int, str]:
             f"expected a file inside of {folder}, got a link that leaves it; copy the file into the folder"
         )
     height, width = read_image(file).shape[:2]
-    return width, height, sha256_of(file)
+    origin = read_origin(file)
+    return width, height, sha256_of(file), "" if origin is None else origin.as_text()

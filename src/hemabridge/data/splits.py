@@ -11,10 +11,11 @@ import polars as pl
 from scipy.cluster.hierarchy import DisjointSet
 
 from hemabridge.data.manifest import Manifest, with_hashes
+from hemabridge.data.synthetic import is_synthetic, refuse_held_out, sources
 from hemabridge.errors import SplitError
 
 Grouping: TypeAlias = Literal["patient", "slide", "none", "auto"]
-LeakKind: TypeAlias = Literal["patient", "slide", "file"]
+LeakKind: TypeAlias = Literal["patient", "slide", "file", "source"]
 Stratum: TypeAlias = tuple[str, str]
 """(site, class)."""
 
@@ -27,16 +28,20 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class _Unit:
-    """Images that must stay together: `key` orders units, `counts` says how many images of each stratum it has."""
+    """Images that must stay together: `key` orders units, `counts` says how many real images of each stratum it has."""
 
     key: str
     rows: tuple[int, ...]
     counts: Mapping[Stratum, int]
+    has_synthetic: bool
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A patient, a slide, or the content of a file (`name` is its SHA-256) that is in several parts of a split."""
+    """A patient, a slide, or the content of a file (`name` is its SHA-256) that is in several parts of a split.
+
+    A `source` is a real image (`name` is its SHA-256) in another part than a synthetic one that was drawn from it.
+    """
 
     kind: LeakKind
     name: str
@@ -60,6 +65,9 @@ def split(
     ECML PKDD, doi:10.1007/978-3-642-23808-6_10), with groups in the place of examples, and so that each part gets a
     group of each class as long as there are enough.
 
+    Synthetic images (column `origin`) go to `train`, and with them the images that they were drawn from, which a
+    classifier must not be tested on after it saw what became of them. The fractions are those of the other images.
+
     Args:
         manifest: what to split; a split that it already has is replaced. Unknown file hashes are filled in.
         fractions: part -> share of the images, above 0, together 1; at least two of `PARTS`.
@@ -69,12 +77,14 @@ def split(
         together: paths of images that belong together for another reason, such as near duplicates.
 
     Raises:
-        SplitError: wrong fractions, a part of another name, a patient or slide that is unknown, or a part without a
-            cell of some class.
+        SplitError: wrong fractions, a part of another name, a patient or slide that is unknown, a part without a real
+            cell of some class, or synthetic images and no part `train`.
     """
     check_fractions(fractions)
     hashed = with_hashes(manifest)
     units = _units(hashed, seed, group, together)
+    if "train" not in fractions and any(unit.has_synthetic for unit in units):
+        raise SplitError(f"expected a part train for the synthetic images, got only {' and '.join(fractions)}; add it")
     assigned = _assign(units, fractions)
     column = [""] * len(hashed)
     for unit, part in zip(units, assigned, strict=True):
@@ -101,7 +111,9 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
 
 
 def check_split(manifest: Manifest, *, group: Grouping = "auto") -> None:
-    """Make sure that no patient, no slide and no copy of a file is in two parts; images without a part do not count.
+    """Make sure that no patient, slide or copy of a file is in two parts, and no synthetic image in one that is scored.
+
+    Images without a part do not count. That a synthetic image was drawn from one of another part is the same as a copy.
 
     Args:
         manifest: what has been split.
@@ -110,8 +122,9 @@ def check_split(manifest: Manifest, *, group: Grouping = "auto") -> None:
     Raises:
         SplitError: one is.
     """
-    kinds: dict[Grouping, tuple[LeakKind, ...]] = {"slide": ("slide", "file"), "none": ("file",)}
-    found = find_leaks(manifest, kinds.get(group, ("patient", "slide", "file")))
+    refuse_held_out(manifest, files=False)
+    kinds: dict[Grouping, tuple[LeakKind, ...]] = {"slide": ("slide", "file", "source"), "none": ("file", "source")}
+    found = find_leaks(manifest, kinds.get(group, ("patient", "slide", "file", "source")))
     if found:
         shown = "; ".join(
             f"{leak.kind} {leak.name!r} in {' and '.join(leak.parts)} ({', '.join(leak.paths[:_SHOWN])})"
@@ -123,20 +136,23 @@ def check_split(manifest: Manifest, *, group: Grouping = "auto") -> None:
         )
 
 
-def find_leaks(manifest: Manifest, kinds: Sequence[LeakKind] = ("patient", "slide", "file")) -> list[Leak]:
+def find_leaks(manifest: Manifest, kinds: Sequence[LeakKind] = ("patient", "slide", "file", "source")) -> list[Leak]:
     """Return each patient, slide and file content (of the asked kinds) that is in several parts, in a fixed order."""
     placed = manifest.select(pl.col("split") != "")
-    table = (with_hashes(placed) if "file" in kinds else placed).table
+    needs_hashes = "file" in kinds or ("source" in kinds and any(is_synthetic(placed)))
+    hashed = with_hashes(placed) if needs_hashes else placed
     keys: Mapping[LeakKind, list[str]] = {
         "patient": ["site", "patient"],
         "slide": ["site", "patient", "slide"],
         "file": ["sha256"],
+        "source": ["source"],
     }
     leaks = []
     for kind in kinds:
         key = keys[kind]
         groups = (
-            table.filter(pl.col(key[-1]) != "")
+            (_drawn_from(hashed) if kind == "source" else hashed.table)
+            .filter(pl.col(key[-1]) != "")
             .group_by(key)
             .agg(pl.col("split").unique().sort(), pl.col("path").sort())
             .filter(pl.col("split").list.len() > 1)
@@ -144,6 +160,15 @@ def find_leaks(manifest: Manifest, kinds: Sequence[LeakKind] = ("patient", "slid
         )
         leaks += [Leak(kind, row[key[-1]], tuple(row["split"]), tuple(row["path"])) for row in groups.to_dicts()]
     return leaks
+
+
+def _drawn_from(manifest: Manifest) -> pl.DataFrame:
+    """Return synthetic images, and the real ones that they were drawn from, with the latter's hash as `source`."""
+    drawn_from = sources(manifest)
+    wanted = set(drawn_from) - {""}
+    hashes = manifest.column("sha256")
+    shared = [source or (own if own in wanted else "") for source, own in zip(drawn_from, hashes, strict=True)]
+    return manifest.table.with_columns(pl.Series("source", shared, dtype=pl.String))
 
 
 def _nearest(name: str) -> str:
@@ -154,7 +179,7 @@ def _nearest(name: str) -> str:
 
 
 def _units(manifest: Manifest, seed: int, group: Grouping, together: Iterable[Sequence[str]]) -> list[_Unit]:
-    """Join rows that share a group, a file hash or a place in `together`."""
+    """Join rows that share a group, a file hash, the image that they were drawn from, or a place in `together`."""
     names = _group_names(manifest, group)
     hashes = manifest.column("sha256")
     paths = manifest.column("path")
@@ -165,25 +190,29 @@ def _units(manifest: Manifest, seed: int, group: Grouping, together: Iterable[Se
         raise SplitError(f"expected the images that belong together in the manifest, got {strangers[:_SHOWN]}")
     links: list[tuple[Hashable, int]] = [(name, row) for row, name in enumerate(names)]
     links += [(("sha256", digest), row) for row, digest in enumerate(hashes)]
+    links += [(("sha256", source), row) for row, source in enumerate(sources(manifest)) if source]
     links += [(("together", number), row_of[path]) for number, set_ in enumerate(together) for path in set_]
     strata = list(zip(manifest.column("site"), manifest.column("class"), strict=True))
+    synthetic = is_synthetic(manifest)
     units = []
     for rows in _joined(len(names), links):
         key = min(_order_key(seed, names[row]) for row in rows)
-        units.append(_Unit(key, tuple(rows), Counter(strata[row] for row in rows)))
+        counts = Counter(strata[row] for row in rows if not synthetic[row])
+        units.append(_Unit(key, tuple(rows), counts, any(synthetic[row] for row in rows)))
     return sorted(units, key=lambda unit: (unit.key, sorted(paths[row] for row in unit.rows)))
 
 
 def _group_names(manifest: Manifest, group: Grouping) -> list[tuple[str, ...]]:
-    """Name the group of each row; an image on its own is named by its content."""
-    sites = {site: manifest.select(pl.col("site") == site) for site in set(manifest.column("site"))}
+    """Name the group of each row; an image on its own, and a synthetic one of nobody, is named by its content."""
+    real = manifest.select(pl.col("origin") == "")
+    sites = {site: real.select(pl.col("site") == site) for site in set(manifest.column("site"))}
     level_of = {site: _level(images, group, site) for site, images in sites.items()}
     # Slide numbers may begin anew for each patient; that is only known where every image has its patient.
     nested = {site: all(images.column("patient")) for site, images in sites.items()}
     names: list[tuple[str, ...]] = []
     for row in manifest.table.iter_rows(named=True):
         site, level = row["site"], level_of[row["site"]]
-        if level == "none":
+        if level == "none" or (row["origin"] and not row[level]):
             names.append(("image", row["sha256"]))
         elif level == "slide":
             names.append(("slide", site, row["patient"] if nested[site] else "", row["slide"]))
@@ -222,13 +251,17 @@ def _order_key(seed: int, name: tuple[str, ...]) -> str:
 
 
 def _assign(units: Sequence[_Unit], fractions: Mapping[str, float]) -> list[str]:
-    """Choose a part for each unit, which come in their hashed order."""
+    """Choose a part for each unit, which come in their hashed order; one with a synthetic image is trained on."""
     totals: Counter[Stratum] = Counter()
     for unit in units:
         totals.update(unit.counts)
     need = {stratum: {part: share * total for part, share in fractions.items()} for stratum, total in totals.items()}
     given: dict[Stratum, set[str]] = {stratum: set() for stratum in totals}
-    part_of: dict[int, str] = {}
+    part_of: dict[int, str] = {i: "train" for i, unit in enumerate(units) if unit.has_synthetic}
+    for i in part_of:
+        for name, number in units[i].counts.items():
+            need[name]["train"] -= number
+            given[name].add("train")
     for stratum in sorted(totals, key=lambda name: (totals[name], name)):
         waiting = [i for i, unit in enumerate(units) if stratum in unit.counts and i not in part_of]
         waiting.sort(key=lambda i: -units[i].counts[stratum])
@@ -244,13 +277,14 @@ def _assign(units: Sequence[_Unit], fractions: Mapping[str, float]) -> list[str]
 
 
 def _check_classes(manifest: Manifest, parts: Sequence[str]) -> None:
-    rows = zip(manifest.column("site"), manifest.column("class"), manifest.column("split"), strict=True)
-    counts = Counter(rows)
-    for site, name in sorted({(site, name) for site, name, _ in counts if name}):
+    columns = (manifest.column(name) for name in ("site", "class", "split", "origin"))
+    rows = list(zip(*columns, strict=True))
+    counts = Counter((site, name, part) for site, name, part, origin in rows if not origin)
+    for site, name in sorted({(site, name) for site, name, _, _ in rows if name}):
         empty = [part for part in parts if not counts[site, name, part]]
         if empty:
             total = sum(counts[site, name, part] for part in parts)
             raise SplitError(
-                f"expected cells of class {name!r} of site {site!r} in every part, got none in {' and '.join(empty)} "
-                f"({total} in all); leave that class out, or use fewer parts or another group"
+                f"expected real cells of class {name!r} of site {site!r} in every part, got none in "
+                f"{' and '.join(empty)} ({total} in all); leave that class out, or use fewer parts or another group"
             )

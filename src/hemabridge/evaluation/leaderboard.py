@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from hemabridge.evaluation.comparisons import Comparison, places_of, right
 from hemabridge.evaluation.draws import Draws, RunKey
@@ -97,12 +98,30 @@ def calibrate(run: Predictions, temperature: float | None) -> Calibration:
     )
 
 
-def count_flips(original: Predictions, restained: Predictions, majority: int) -> tuple[int, int, int]:
-    """Count the cells that re-staining turned into the class `majority`, out of it, and wrongly into it."""
-    before = original.predicted[places_of(restained, original)] == majority
-    after = restained.predicted == majority
-    towards = ~before & after
-    return int(towards.sum()), int((before & ~after).sum()), int((towards & (restained.truth != majority)).sum())
+class FlipCounts(NamedTuple):
+    """Counts of `hemabridge.evaluation.standings.Flips`."""
+
+    towards: int
+    away: int
+    broken: int
+    rightly: int
+
+
+def count_flips(original: Predictions, restained: Predictions, majority: int) -> FlipCounts:
+    """Count cells of other classes that re-staining turned into the class `majority` and out of it; right ones beside.
+
+    Raises:
+        ValueError: the two runs hold other cells.
+    """
+    said = original.predicted[places_of(restained, original)]
+    before, after, foreign = said == majority, restained.predicted == majority, restained.truth != majority
+    towards = ~before & after & foreign
+    return FlipCounts(
+        towards=int(towards.sum()),
+        away=int((before & ~after & foreign).sum()),
+        broken=int((towards & (said == restained.truth)).sum()),
+        rightly=int((~before & after & ~foreign).sum()),
+    )
 
 
 def _standing(
@@ -154,7 +173,7 @@ def _all_flips(comparisons: Sequence[Comparison], settings: LeaderboardSettings)
         return {}
     label = settings.classes.index(settings.majority)
     counts = [count_flips(found.other, found.run, label) for found in comparisons]
-    p_values = [mcnemar_exact(towards, away) for towards, away, _ in counts]
+    p_values = [mcnemar_exact(count.towards, count.away) for count in counts]
     corrected = holm(p_values)
     return {
         found.run.run: _flips(settings.majority, count, p, p_holm)
@@ -162,16 +181,13 @@ def _all_flips(comparisons: Sequence[Comparison], settings: LeaderboardSettings)
     }
 
 
-def _flips(majority: str, counts: tuple[int, int, int], p: float, p_holm: float) -> Flips:
-    towards, away, wrongly = counts
-    changed = towards + away
+def _flips(majority: str, counts: FlipCounts, p: float, p_holm: float) -> Flips:
+    changed = counts.towards + counts.away
     return Flips(
         majority=majority,
-        towards=towards,
-        away=away,
-        wrongly=wrongly,
-        share=towards / changed if changed else None,
-        share_interval=wilson_interval(towards, changed) if changed else None,
+        **counts._asdict(),
+        share=counts.towards / changed if changed else None,
+        share_interval=wilson_interval(counts.towards, changed) if changed else None,
         p=p,
         p_holm=p_holm,
     )

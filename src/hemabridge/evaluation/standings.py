@@ -71,13 +71,16 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Flips:
-    """Cells that changed between the target's commonest class and another one when they were re-stained.
+    """Cells of other classes that were wrongly taken for the target's commonest class, re-stained against original.
+
+    A cell of the commonest class itself that is newly named it was rescued; it is no drift, and is counted beside.
 
     Attributes:
         majority: the commonest class of the target's training part.
-        towards, away: cells that were given that class only after, or only before.
-        wrongly: those of `towards` that are of another class.
-        share: of `towards` among both, 0..1, and its 95% Wilson interval; None where no cell changed.
+        towards, away: cells of another class that were given that class only after, or only before.
+        broken: those of `towards` that were named correctly before; the others were wrong already.
+        rightly: cells of that class that were given it only after: right changes, in none of the other counts.
+        share: of `towards` among `towards` and `away`, 0..1, and its 95% Wilson interval; None where both are 0.
         p: exact two-sided test of a share of 1/2; `p_holm`: corrected over all such tests of the study.
     """
 
@@ -86,7 +89,8 @@ class Flips:
     majority: str
     towards: int
     away: int
-    wrongly: int
+    broken: int
+    rightly: int
     share: float | None
     share_interval: tuple[float, float] | None
     p: float

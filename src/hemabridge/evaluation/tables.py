@@ -166,7 +166,8 @@ def _flip_cells(standing: Standing) -> dict[str, Any]:
         "majority": found and found.majority,
         "flips_towards": found and found.towards,
         "flips_away": found and found.away,
-        "flips_wrongly": found and found.wrongly,
+        "flips_broken": found and found.broken,
+        "flips_rightly": found and found.rightly,
         "flips_p_holm": found and found.p_holm,
     }
 

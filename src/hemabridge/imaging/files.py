@@ -13,6 +13,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base as ExifTag
+from PIL.PngImagePlugin import PngInfo
 
 from hemabridge.errors import ImageError
 from hemabridge.imaging.standardizer import UInt8Image
@@ -77,20 +79,32 @@ def read_image(path: Path) -> UInt8Image:
         ) from error
 
 
-def write_image(path: Path, image: UInt8Image) -> None:
-    """Write RGB uint8[H, W, 3] atomically in the format of the suffix; no metadata.
+def write_image(path: Path, image: UInt8Image, *, description: str = "") -> None:
+    """Write RGB uint8[H, W, 3] atomically in the format of the suffix; no metadata but the description.
 
     JPEG is written with quality 95 and 4:4:4 chroma, TIFF with deflate.
 
+    Args:
+        path: The file to write.
+        image: RGB uint8[H, W, 3].
+        description: One line of ASCII to keep in the file: the tag ImageDescription, in PNG also the text chunk
+            Description. BMP has no place for it.
+
     Raises:
-        ImageError: The suffix has no writer, or `image` is not uint8[H, W, 3] with at least one pixel.
+        ImageError: The suffix has no writer, or none that can keep a description that is given; or `image` is not
+            uint8[H, W, 3] with at least one pixel.
     """
     if path.suffix.lower() not in _WRITERS:
         raise ImageError(f"{path}: expected one of the suffixes {', '.join(sorted(_WRITERS))}; rename the output")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ImageError(f"{path}: expected RGB uint8[H, W, 3] to write, got {image.dtype}{list(image.shape)}")
     image_format, options = _WRITERS[path.suffix.lower()]
+    if description and image_format == "BMP":
+        raise ImageError(
+            f"{path}: expected a format that can keep {description[:40]!r} beside the pixels, got BMP; name it .png"
+        )
     with atomic_write(path) as temporary:
+        options = options | _described(image_format, description)
         Image.fromarray(np.ascontiguousarray(image)).save(temporary, format=image_format, **options)
 
 
@@ -115,6 +129,19 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 lower-case hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _described(image_format: str, description: str) -> dict[str, Any]:
+    """Return the writer's options that keep a description."""
+    if not description:
+        return {}
+    exif = Image.Exif()
+    exif[ExifTag.ImageDescription] = description
+    options: dict[str, Any] = {"exif": exif}
+    if image_format == "PNG":
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_text("Description", description)
+    return options
 
 
 def _decode(file: BinaryIO, path: Path) -> UInt8Image:

@@ -20,6 +20,7 @@ from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS, Normalizer
 from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
 from hemabridge.normalizers.sliced_transport import SlicedTransport
 from hemabridge.normalizers.stain_separation import Macenko, Vahadane
+from hemabridge.normalizers.taught_table import TaughtTable
 from hemabridge.normalizers.white_point import WhitePoint
 
 
@@ -58,7 +59,12 @@ NORMALIZERS: Final[Mapping[str, Entry]] = MappingProxyType(
         "sliced-ot": Entry(SlicedTransport, "the drift is not linear and both sites hold the same mix of cells"),
     }
 )
-"""Every normalizer by the name under which recipes and files know it."""
+"""Every normalizer that is fitted on two sites, by the name under which recipes and files know it."""
+
+TAUGHT: Final = "taught-table"
+_METHODS: Final[Mapping[str, type[Normalizer]]] = MappingProxyType(
+    {name: entry.kind for name, entry in NORMALIZERS.items()} | {TAUGHT: TaughtTable}
+)
 
 
 def fit_normalizer(name: str, source: UInt8Images, target: UInt8Images) -> Normalizer:
@@ -102,11 +108,11 @@ def normalizer_from_json(text: str) -> Normalizer:
         method = _Header.model_validate_json(text).method
     except ValidationError as error:
         raise ModelError('normalizer: expected a JSON object with the key "method", as to_json writes it') from error
-    if method not in NORMALIZERS:
+    if method not in _METHODS:
         raise ModelError(
-            f"normalizer: expected a method out of {', '.join(NORMALIZERS)}; got {method[:40]!r}{_nearest(method[:40])}"
+            f"normalizer: expected a method out of {', '.join(_METHODS)}; got {method[:40]!r}{_nearest(method[:40])}"
         )
-    return NORMALIZERS[method].kind.from_json(text)
+    return _METHODS[method].from_json(text)
 
 
 def read_normalizer(path: Path) -> Normalizer:

@@ -27,25 +27,42 @@ Table: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=3 * NODES**3, m
 """Colours of all nodes one after the other, red slowest, blue fastest."""
 
 
-class SlicedTransport(Normalizer):
-    """Move the distribution of colours onto the target's, the same colour always to the same colour.
+class TableNormalizer(Normalizer):
+    """Look every colour up in a table, the same colour always to the same colour.
+
+    Attributes:
+        target_white: colour of the target's empty field, sRGB 0..255; each image gets it first.
+        table: colour of each node, sRGB 0..255; between the nodes it is trilinear.
+    """
+
+    target_white: Rgb
+    table: Table
+
+    def restain(self, image: UInt8Image) -> UInt8Image:
+        """Return the image with every colour looked up."""
+        white = whitened(image, self.target_white)
+        return to_levels(interpolation(white.reshape(-1, 3)) @ self.colors()).reshape(image.shape)
+
+    def colors(self) -> NDArray[np.float64]:
+        """Return the colours of the nodes, float64[NODES^3, 3], sRGB 0..255; red slowest, blue fastest."""
+        return self._colors
+
+    @cached_property
+    def _colors(self) -> NDArray[np.float64]:
+        return np.asarray(self.table, np.float64).reshape(-1, 3)
+
+
+class SlicedTransport(TableNormalizer):
+    """Move the distribution of colours onto the target's.
 
     The iterative distribution transfer of Pitie, Kokaram and Dahyot (2007), CVIU 107, section 3,
     doi:10.1016/j.cviu.2006.11.011, that is a descent on the sliced Wasserstein distance of Rabin et al. (2011), SSVM,
     doi:10.1007/978-3-642-24785-9_37, moves a sample of the source's pixels. It starts from the linear transport. A
     table of 17 x 17 x 17 colours is fitted to where they went, with a penalty on its curvature that also carries it
     beyond the colours that occur.
-
-    First each image gets the target's white point.
-
-    Attributes:
-        target_white: colour of the target's empty field, sRGB 0..255.
-        table: colour of each node, sRGB 0..255; between the nodes it is trilinear.
     """
 
     method: Literal["sliced-ot"] = "sliced-ot"
-    target_white: Rgb
-    table: Table
 
     @classmethod
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
@@ -55,17 +72,13 @@ class SlicedTransport(Normalizer):
         own, wanted = (_sample(images, linear.target_white) for images in (source, target))
         moved = distribution_transfer(linear.moved(own), wanted)
         # The table holds what is to be added to the linear map, so that smooth means near to that map.
-        nodes = linear.moved(_node_colors()) + fit_table(own, moved - linear.moved(own))
-        return cls(target_white=linear.target_white, table=tuple(np.round(np.clip(nodes, 0, 255), 3).ravel().tolist()))
+        nodes = linear.moved(node_colors()) + fit_table(own, moved - linear.moved(own))
+        return cls(target_white=linear.target_white, table=as_table(nodes))
 
-    def restain(self, image: UInt8Image) -> UInt8Image:
-        """Return the image with every colour looked up."""
-        white = whitened(image, self.target_white)
-        return to_levels(interpolation(white.reshape(-1, 3)) @ self._colors).reshape(image.shape)
 
-    @cached_property
-    def _colors(self) -> NDArray[np.float64]:
-        return np.asarray(self.table, np.float64).reshape(-1, 3)
+def as_table(colors: NDArray[np.float64]) -> Table:
+    """Return node colours [NODES^3, 3] as a normalizer keeps them; what leaves 0..255 is clipped."""
+    return tuple(np.round(np.clip(colors, 0, 255), 3).ravel().tolist())
 
 
 def distribution_transfer(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,7 +128,8 @@ def _curvature() -> sparse.csr_matrix:
     return sum(one.T @ one for one in along).tocsr()
 
 
-def _node_colors() -> NDArray[np.float64]:
+def node_colors() -> NDArray[np.float64]:
+    """Return the colours that the table is asked for at its nodes, float64[NODES^3, 3] in 0..255."""
     return np.asarray(np.indices((NODES, NODES, NODES)).reshape(3, -1).T * (255 / (NODES - 1)), np.float64)
 
 

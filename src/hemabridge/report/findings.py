@@ -63,11 +63,12 @@ def flips_sentence(layout: Layout) -> str:
     """Return in how many re-stainings cells drifted into the target's commonest class."""
     found = [s.flips for s in flipped(layout) if s.flips is not None]
     towards = [flips for flips in found if flips_verdict(flips).startswith("towards")]
-    worst = max(found, key=lambda flips: flips.wrongly)
+    worst = max(found, key=lambda flips: flips.towards)
     return (
-        f"Cells drifted into {found[0].majority}, the commonest class of the target's training cells, beyond chance in "
-        f"{len(towards)} of {len(found)} label-free runs. At worst, {worst.wrongly} cells of other classes were newly "
-        "taken for it."
+        f"Cells of other classes drifted into {found[0].majority}, the commonest class of the target's training cells, "
+        f"beyond chance in {len(towards)} of {len(found)} label-free runs. At worst, {_cells(worst.towards)} of other "
+        f"classes {'was' if worst.towards == 1 else 'were'} newly taken for it, {worst.broken} of them named correctly "
+        "before."
     )
 
 
@@ -75,7 +76,10 @@ def contrast_sentences(layout: Layout) -> list[str]:
     """Return, for each pair of neighbouring snapshots, whether classifiers without labels tell them apart."""
     pairs = dict.fromkeys((c.images, c.first, c.second) for c in layout.results.contrasts if c.labels_used == 0)
     return [
-        _contrast_sentence([c for c in _plain(layout) if (c.images, c.first, c.second) == pair and not c.labels_used])
+        _contrast_sentence(
+            [c for c in _plain(layout) if (c.images, c.first, c.second) == pair and not c.labels_used],
+            tests=len(layout.results.contrasts),
+        )
         for pair in pairs
     ]
 
@@ -103,17 +107,20 @@ def _plain(layout: Layout) -> list[SnapshotContrast]:
     return [c for c in layout.results.contrasts if c.classifier in layout.classifiers]
 
 
-def _contrast_sentence(contrasts: Sequence[SnapshotContrast]) -> str:
+def _contrast_sentence(contrasts: Sequence[SnapshotContrast], tests: int) -> str:
+    """Say it by the corrected test; the intervals are those of single comparisons, and are called so."""
     first = column_name((contrasts[0].images, contrasts[0].first))
     second = column_name((contrasts[0].images, contrasts[0].second))
-    apart = [c for c in contrasts if c.p_holm < LEVEL]
+    many, apart = len(contrasts), [c for c in contrasts if c.p_holm < LEVEL]
     differences = sorted(c.difference for c in contrasts)
     span = points(differences[0])
     if differences[0] != differences[-1]:
         span += f" to {points(differences[-1])}"
     shown = [c.smallest_difference for c in contrasts if c.smallest_difference is not None]
-    needed = f"; about {100 * min(shown):.0f} points would be shown" if shown else ""
-    many = len(contrasts)
+    needed = f"; one comparison alone would show about {100 * min(shown):.0f} points" if shown else ""
+    corrected = f", Holm-corrected over all {tests} comparisons of neighbours" if tests > 1 else ""
+    alone = sum(c.p < LEVEL for c in contrasts)
+    more = f" Taken alone, {alone} of {many} would differ." if alone > len(apart) else ""
     said = (
         f"are not told apart by {'any of ' if many > 1 else 'the '}{many if many > 1 else ''}"
         f"{' classifiers' if many > 1 else 'classifier'}"
@@ -121,9 +128,12 @@ def _contrast_sentence(contrasts: Sequence[SnapshotContrast]) -> str:
         else f"differ under {len(apart)} of {many} classifier{'s' if many > 1 else ''}"
     )
     low, high = min(c.interval[0] for c in contrasts), max(c.interval[1] for c in contrasts)
+    intervals = "The 95% bootstrap intervals of the single comparisons, not corrected for their number, lie within"
+    if many == 1:
+        intervals = "The 95% bootstrap interval" + (", not corrected, is" if tests > 1 else " is")
     return (
-        f"{first} and {second} {said}: {span} percentage points of accuracy, 95% intervals within "
-        f"{points(low)} to {points(high)} (n = {contrasts[0].n}, paired{needed})."
+        f"{first} and {second} {said} (exact McNemar test{corrected}, 5% level): {span} percentage points of accuracy. "
+        f"{intervals} {points(low)} to {points(high)} (n = {contrasts[0].n}, paired{needed}).{more}"
     )
 
 
@@ -138,6 +148,10 @@ def _worth_sentence(worth: LabelsWorth) -> str:
         f"{100 * worth.accuracy:.1f}% correctly, as much as fine-tuning on {labels} labelled originals "
         f"(95% interval: {interval})."
     )
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def _count(labels: float | None, most: int) -> str:

@@ -46,6 +46,23 @@ def headline(tests: Sequence[PairedTest]) -> str:
     return f"Re-staining showed no clear effect in {_comparisons(len(found))}."
 
 
+def labels_beside(layout: Layout) -> str | None:
+    """Return whether the most labels did better than the best re-staining without any; None where none were used."""
+    most, pairs = layout.most_labels, []
+    for name in layout.classifiers:
+        taught = layout.row(name, (ORIGINAL, None), most) if most else None
+        free = [row for row in layout.rows(0) if row.classifier == name and row.images != ORIGINAL]
+        if taught is not None and free:
+            pairs.append((taught.accuracy, max(row.accuracy for row in free)))
+    if not pairs:
+        return None
+    better = sum(with_labels > without for with_labels, without in pairs)
+    return (
+        f"Fine-tuned on {most} labelled cells of {layout.source} instead, {better} of {_classifiers_of(len(pairs))} "
+        "named more cells correctly than with the best re-staining without a label."
+    )
+
+
 def answer(layout: Layout) -> tuple[str, str, str]:
     """Return the three sentences that the report begins with."""
     originals, restained = split_by_images(layout.rows(0))
@@ -226,6 +243,10 @@ def _paired_sentence(tests: Sequence[PairedTest]) -> str:
 
 def _classifiers(count: int) -> str:
     return "The classifier" if count == 1 else f"{count} classifiers"
+
+
+def _classifiers_of(count: int) -> str:
+    return "1 classifier" if count == 1 else f"{count} classifiers"
 
 
 def _comparisons(count: int) -> str:

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from hemabridge.selection.results import SnapshotRow
 from hemabridge.selection.rule import RuleConfig
 
+_ELSE = (
+    "Re-stain with a normalizer or a colour translator, which can move nothing, or train anew with earlier snapshots."
+)
+
 
 def why(chosen: SnapshotRow | None, alike: Sequence[str], rows: Sequence[SnapshotRow], rule: RuleConfig) -> str:
     """Say which snapshot was chosen, why, and how sure that is; or that none can be used, and what to do."""
@@ -12,34 +16,48 @@ def why(chosen: SnapshotRow | None, alike: Sequence[str], rows: Sequence[Snapsho
         return _none(rows, rule)
     fit = [row for row in rows if row.fit]
     among = f"the {len(fit)} of {len(rows)} snapshots" if len(fit) < len(rows) else f"all {len(rows)} snapshots"
-    if chosen.error is None:
-        nearest = f"stain is {chosen.stain:.2f} times as far from the target's as the originals' is"
-    else:
-        nearest = f"classifiers name {chosen.error:.1%} of the labelled cells wrongly"
     sentences = [
-        f"{chosen.snapshot} is the best of {among} that keep at least {rule.floor:.2f} of the structure: "
-        f"its {nearest}, and of those that are as near (within {rule.as_near:.2f}) it keeps the most, "
-        f"{chosen.kept:.2f}.",
+        f"{chosen.snapshot} is the best of {among} of which the morphology guard refuses at most "
+        f"{rule.most_refused:.0%} of the cells (of this one {chosen.refused:.0%}): {_nearest(chosen, rule)}.",
         f"It was chosen in {chosen.won:.0%} of the resamples.",
     ]
     if alike:
         sentences.append(f"These cells cannot tell it from {_listed(alike)}.")
     if chosen.stain >= 1:
         sentences.append("But it is no nearer to the target than the originals are: use another method.")
-    refused = [row.snapshot for row in rows if row.readers is not None and row.readers < rule.reader_floor]
-    if refused:
-        sentences.append(f"Readers refused {_listed(refused)}.")
+    lost = [row.snapshot for row in rows if row.kept < rule.least_kept]
+    if lost:
+        sentences.append(f"Less than {rule.least_kept:.2f} of the structure is kept by {_listed(lost)}.")
+    unread = [row.snapshot for row in rows if row.readers is not None and row.readers < rule.reader_floor]
+    if unread:
+        sentences.append(f"Readers refused {_listed(unread)}.")
     return " ".join(sentences)
 
 
+def _nearest(chosen: SnapshotRow, rule: RuleConfig) -> str:
+    stain = f"its stain is {chosen.stain:.2f} times as far from the target's as the originals' is"
+    if chosen.error is None and chosen.dissent is not None:
+        return (
+            "of its cells the classifiers say most nearly what they say of all snapshots together (dissent "
+            f"{chosen.dissent:.2f}); {stain}, and it keeps {chosen.kept:.2f} of the structure"
+        )
+    if chosen.error is not None:
+        stain = f"its classifiers name {chosen.error:.1%} of the labelled cells wrongly"
+    near = f"of those that are as near (within {rule.as_near:.2f})"
+    return f"{stain}, and {near} it keeps the most structure, {chosen.kept:.2f}"
+
+
 def _none(rows: Sequence[SnapshotRow], rule: RuleConfig) -> str:
-    best = max(rows, key=lambda row: row.kept)
-    if best.kept >= rule.floor:
-        return f"None can be used: readers refused every snapshot that keeps {rule.floor:.2f} of the structure."
+    best = min(rows, key=lambda row: (row.kept < rule.least_kept, row.refused))
+    if best.kept < rule.least_kept:
+        most = max(row.kept for row in rows)
+        told = f"no snapshot keeps {rule.least_kept:.2f} of the structure; the most is {most:.2f}"
+        return f"None can be used: {told}. {_ELSE}"
+    if best.refused <= rule.most_refused:
+        return "None can be used: readers refused every snapshot whose cells the morphology guard lets pass."
     return (
-        f"None can be used: no snapshot keeps {rule.floor:.2f} of the structure; the most is {best.kept:.2f}, by "
-        f"{best.snapshot}. Re-stain with a normalizer or a colour translator, which can move nothing, or train anew "
-        "with earlier snapshots."
+        f"None can be used: of every snapshot the morphology guard refuses more than {rule.most_refused:.0%} of the "
+        f"cells; the least is {best.refused:.0%}, of {best.snapshot}. {_ELSE}"
     )
 
 

@@ -1,24 +1,28 @@
 """Every snapshot measured on the same cells, with the same resamples of them. No labels, no PyTorch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.errors import InputError
+from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.kernel_distance import KernelDistance
 from hemabridge.metrics.telling_apart import told_apart
 from hemabridge.selection.descriptor import standardized
-from hemabridge.selection.morphology import structure_kept
+from hemabridge.selection.morphology import guarded_places, refused, structure_kept
 from hemabridge.selection.stain import COMPARTMENTS, SPACES, Places, StainProfile, measurable, stain_distances
 
 Floats = NDArray[np.float64]
 
 FEWEST_CELLS = 10
 """Fewer cells than this of a site tell too little about its stain."""
+
+LEAST_PROBABILITY = 1e-3
+"""No single cell counts for more dissent than this probability does."""
 
 Features = Callable[[UInt8Images], NDArray[np.floating]]
 """Maps uint8[N, H, W, 3] to features [N, D] in which two laboratories are compared."""
@@ -43,6 +47,8 @@ class Readings:
         kid: kernel distance to the target in the features.
         kid_drawn: the same of each resample, float64[B].
         auc: how well a model tells the images from the target's, 0.5..1.
+        refused: share of cells that the morphology guard refuses, of those that it was shown.
+        refused_drawn: the same of each resample, float64[B].
         kept: structure kept, mean over cells.
         kept_drawn: the same of each resample, float64[B].
         confidence: mean over cells and classifiers of the largest probability; None without a classifier.
@@ -50,6 +56,10 @@ class Readings:
             on the target's, mean over classifiers; None without a classifier.
         error: share of cells named wrongly, mean over classifiers; None unless labels were given.
         error_drawn: the same of each resample, float64[B].
+        answers: what the classifiers say of each cell, mean over them, float64[N, C]; None without a classifier.
+        dissent: how little the answers agree with what the classifiers say of all snapshots together; see
+            `Ruler.compared`. None before that, and without a classifier.
+        dissent_drawn: the same of each resample, float64[B].
     """
 
     compartments: dict[str, dict[str, float]]
@@ -58,12 +68,17 @@ class Readings:
     kid: float
     kid_drawn: Floats
     auc: float
+    refused: float
+    refused_drawn: Floats
     kept: float
     kept_drawn: Floats
     confidence: float | None
     prior_shift: float | None
     error: float | None
     error_drawn: Floats | None
+    answers: Floats | None
+    dissent: float | None = None
+    dissent_drawn: Floats | None = None
 
 
 class Ruler:
@@ -132,10 +147,15 @@ class Ruler:
 
     def originals(self) -> Readings:
         """Measure the source's cells as they came."""
-        return self.read(self.source)
+        return self.read(self.source, floors())
 
-    def read(self, images: UInt8Images) -> Readings:
-        """Measure the source's cells after a re-staining, uint8[N, S, S, 3] in the same order."""
+    def read(self, images: UInt8Images, limits: Thresholds) -> Readings:
+        """Measure the source's cells after a re-staining.
+
+        Args:
+            images: uint8[N, S, S, 3] in the order of the source's.
+            limits: of the morphology guard for that re-staining.
+        """
         profile = StainProfile.of(images, self._places)
         now, drawn = self._distances(profile, None), self._distances(profile, self._drawn)
         named = {
@@ -146,7 +166,8 @@ class Ruler:
         vectors = standardized(np.asarray(self._features(images), np.float64), self._scale)
         kernel = KernelDistance(vectors, self._target)
         kept = structure_kept(self.source, images)
-        confidence, shift, wrong = self._asked(images)
+        lost, lost_drawn = self._refused(images, limits)
+        confidence, shift, wrong, answers = self._asked(images)
         return Readings(
             compartments=named,
             stain=float(self._share(now, self._start)[0]),
@@ -154,13 +175,36 @@ class Ruler:
             kid=kernel.value(),
             kid_drawn=kernel.resampled(self._drawn, self._drawn_target),
             auc=max(0.5, told_apart(vectors, self._target)),
+            refused=lost,
+            refused_drawn=lost_drawn,
             kept=float(kept.mean()),
             kept_drawn=self._mean(kept),
             confidence=confidence,
             prior_shift=shift,
             error=None if wrong is None else float(wrong.mean()),
             error_drawn=None if wrong is None else self._mean(wrong),
+            answers=answers,
         )
+
+    def compared(self, snapshots: Sequence[Readings]) -> list[Readings]:
+        """Return the readings of all snapshots of a run with their dissent, where there are classifiers.
+
+        A cell has one class, whatever the snapshot. What the classifiers say of it over all snapshots is right more
+        often than what they say of most of them (ensembles, Lakshminarayanan, Pritzel & Blundell 2017,
+        arXiv:1612.01474), so a snapshot that leads them away from it is a worse one. Dissent is the mean over cells of
+        -ln p, with p the probability of the class that has the largest mean over the snapshots, at least
+        `LEAST_PROBABILITY`.
+        """
+        answers = [reading.answers for reading in snapshots]
+        known = [answer for answer in answers if answer is not None]
+        if len(known) < len(answers) or not known:
+            return list(snapshots)
+        common = np.mean(known, axis=0).argmax(axis=1)
+        lost = [-np.log(np.maximum(a[np.arange(len(a)), common], LEAST_PROBABILITY)) for a in known]
+        return [
+            replace(reading, dissent=float(one.mean()), dissent_drawn=self._mean(one))
+            for reading, one in zip(snapshots, lost, strict=True)
+        ]
 
     def _distances(self, profile: StainProfile, drawn: Floats | None) -> dict[str, Floats]:
         if drawn is None:
@@ -184,16 +228,23 @@ class Ruler:
     def _mean(self, values: Floats) -> Floats:
         return np.asarray(self._drawn @ values / self._drawn.sum(axis=1))
 
-    def _asked(self, images: UInt8Images) -> tuple[float | None, float | None, Floats | None]:
+    def _refused(self, images: UInt8Images, limits: Thresholds) -> tuple[float, Floats]:
+        places = guarded_places(len(images))
+        found = refused(self.source[places], images[places], limits).astype(np.float64)
+        drawn = self._drawn[:, places]
+        return float(found.mean()), np.asarray(drawn @ found / np.maximum(drawn.sum(axis=1), 1))
+
+    def _asked(self, images: UInt8Images) -> tuple[float | None, float | None, Floats | None, Floats | None]:
         if not self._classifiers:
-            return None, None, None
+            return None, None, None, None
         answers = [one.probabilities(images) for one in self._classifiers]
         confidence = float(np.mean([answer.max(axis=1).mean() for answer in answers]))
         shifts = [np.abs(a.mean(axis=0) - prior).sum() / 2 for a, prior in zip(answers, self._priors, strict=True)]
+        mean = np.asarray(np.mean(answers, axis=0), np.float64)
         if self._labels is None:
-            return confidence, float(np.mean(shifts)), None
+            return confidence, float(np.mean(shifts)), None, mean
         wrong = np.mean([answer.argmax(axis=1) != self._labels for answer in answers], axis=0)
-        return confidence, float(np.mean(shifts)), np.asarray(wrong, np.float64)
+        return confidence, float(np.mean(shifts)), np.asarray(wrong, np.float64), mean
 
 
 def interval_of(drawn: Floats) -> tuple[float, float]:

@@ -1,14 +1,35 @@
-"""How much of each cell's structure a re-staining keeps. The one place that knows by which measure."""
+"""What a re-staining did to the cells' morphology: whom the guard refuses, and how much structure is kept."""
+
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hemabridge.data.cells import spread_places
+from hemabridge.guard.morphology import compare
+from hemabridge.guard.thresholds import Thresholds
+from hemabridge.guard.verdict import judge
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.closeness import gradient_correlation
 
-MEASURE = "correlation of edge strength with the original's, mean over cells"
-FLOOR = 0.75
-"""A snapshot that keeps less than this on average is not chosen."""
+MEASURE: Final = "correlation of edge strength with the original's, mean over cells"
+
+MOST_REFUSED: Final = 0.25
+"""A snapshot of which the guard refuses a larger share is not chosen.
+
+`hemabridge standardize` re-stains a refused cell by the fallback. Where that is more than one in four, a quarter of the
+folder would look as another method left it, and what was measured of the snapshot no longer speaks of the result.
+"""
+
+LEAST_KEPT: Final = 0.5
+"""A snapshot that keeps less structure on average is not chosen, whatever the guard says.
+
+The guard's limits come from what a snapshot does to the target's own cells. One that destroys those too, by a blank
+output, would be measured by itself. Pictures of other cells keep 0.2 to 0.3.
+"""
+
+GUARDED: Final = 100
+"""At most so many cells are judged: each takes part of a second, and their share is then known within 10 points."""
 
 
 def structure_kept(before: UInt8Images, after: UInt8Images) -> NDArray[np.float64]:
@@ -18,3 +39,22 @@ def structure_kept(before: UInt8Images, after: UInt8Images) -> NDArray[np.float6
         ValueError: the stacks differ in shape or are not uint8[N, H, W, 3].
     """
     return gradient_correlation(after, before)
+
+
+def refused(before: UInt8Images, after: UInt8Images, limits: Thresholds) -> NDArray[np.bool_]:
+    """Return which cells the morphology guard refuses, bool[N].
+
+    Args:
+        before: uint8[N, H, W, 3].
+        after: the same cells re-stained.
+        limits: of the re-stainer, learned from the target re-stained into itself.
+
+    Raises:
+        ImageError: the stacks differ in shape or type.
+    """
+    return judge(compare(before, after), limits).refused
+
+
+def guarded_places(count: int) -> NDArray[np.intp]:
+    """Return the places of at most `GUARDED` cells, evenly spread over so many."""
+    return spread_places(count, GUARDED)

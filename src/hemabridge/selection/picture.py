@@ -1,4 +1,4 @@
-"""The choice as a picture: stain against structure, every snapshot a point."""
+"""The choice as a picture: stain against morphology, every snapshot a point."""
 
 import io
 import warnings
@@ -13,31 +13,31 @@ CHOSEN, FIT, UNFIT, LINE = "#D55E00", "#0072B2", "#999999", "#BBBBBB"
 """Colours of Okabe and Ito (2008), which readers with any colour vision tell apart; markers differ too."""
 
 
-def pareto_png(selection: Selection, floor: float) -> bytes:
-    """Draw distance to the target's stain against structure kept, with 95% intervals, as PNG.
+def pareto_png(selection: Selection, most_refused: float) -> bytes:
+    """Draw distance to the target's stain against the share of cells that the guard keeps, with 95% intervals, as PNG.
 
     The line follows the training. Snapshots on the Pareto front, which no other beats in both, have a black rim.
     """
-    rows = selection.snapshots
+    rows, floor = selection.snapshots, 1 - most_refused
     front = pareto_front(rows)
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(8, 5.6), dpi=110, layout="constrained")
         axes = figure.add_subplot()
-        axes.plot([r.kept for r in rows], [r.stain for r in rows], color=LINE, linewidth=1, zorder=1)
+        axes.plot([_passed(r) for r in rows], [r.stain for r in rows], color=LINE, linewidth=1, zorder=1)
         for place, row in enumerate(rows):
             _draw(axes, row, chosen=row.snapshot == selection.chosen, on_front=row.snapshot in front)
             # In turns above and below, because late snapshots lie close together.
             away = (5, 5) if place % 2 else (5, -13)
-            axes.annotate(_label(row), (row.kept, row.stain), away, textcoords="offset points", zorder=5)
+            axes.annotate(_label(row), (_passed(row), row.stain), away, textcoords="offset points", zorder=5)
         original = selection.original
-        axes.plot(original.kept, original.stain, "s", color="black", markersize=7)
-        axes.annotate("original", (original.kept, original.stain), (-6, 6), textcoords="offset points", ha="right")
-        low = min(floor, *(row.kept_interval[0] for row in rows)) - 0.03
+        axes.plot(_passed(original), original.stain, "s", color="black", markersize=7)
+        axes.annotate("original", (_passed(original), original.stain), (-6, 6), textcoords="offset points", ha="right")
+        low = min(floor, *(1 - row.refused_interval[1] for row in rows)) - 0.03
         axes.axvspan(low, floor, color="#EEEEEE", zorder=0)
         axes.set_xlim(low, 1.02)
         axes.set_ylim(bottom=0)
         axes.text(floor, 0.01, "floor ", ha="right", va="bottom", transform=axes.get_xaxis_transform(), color="#555555")
-        axes.set_xlabel("structure kept  (1: all of it)")
+        axes.set_xlabel("cells that the morphology guard does not refuse  (1: all)")
         axes.set_ylabel("distance to the target's stain  (1: as far as the originals)")
         axes.set_title(_title(selection), loc="left", fontsize=9, wrap=True)
         axes.legend(handles=_legend(), frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -49,11 +49,12 @@ def pareto_png(selection: Selection, floor: float) -> bytes:
 
 
 def pareto_front(rows: tuple[SnapshotRow, ...]) -> frozenset[str]:
-    """Return the names of the snapshots than which no other is nearer and keeps as much, or keeps more as near."""
+    """Return the names of the snapshots than which none is nearer with as few refused cells, or has fewer as near."""
 
     def beaten(row: SnapshotRow) -> bool:
         return any(
-            o.stain <= row.stain and o.kept >= row.kept and (o.stain < row.stain or o.kept > row.kept) for o in rows
+            o.stain <= row.stain and o.refused <= row.refused and (o.stain < row.stain or o.refused < row.refused)
+            for o in rows
         )
 
     return frozenset(row.snapshot for row in rows if not beaten(row))
@@ -61,12 +62,13 @@ def pareto_front(rows: tuple[SnapshotRow, ...]) -> frozenset[str]:
 
 def _draw(axes: Axes, row: SnapshotRow, *, chosen: bool, on_front: bool) -> None:
     color = CHOSEN if chosen else FIT if row.fit else UNFIT
-    sides = ((row.kept, row.kept_interval), (row.stain, row.stain_interval))
+    low, high = row.refused_interval
+    sides = ((_passed(row), (1 - high, 1 - low)), (row.stain, row.stain_interval))
     marker, size = ("*", 15) if chosen else ("o", 7) if row.fit else ("X", 7)
     across, along = (_arms(value, ends) for value, ends in sides)
     rim = "black" if on_front else color
     axes.errorbar(
-        row.kept,
+        _passed(row),
         row.stain,
         xerr=across,
         yerr=along,
@@ -76,6 +78,10 @@ def _draw(axes: Axes, row: SnapshotRow, *, chosen: bool, on_front: bool) -> None
         markeredgecolor=rim,
         elinewidth=0.7,
     )
+
+
+def _passed(row: SnapshotRow) -> float:
+    return 1 - row.refused
 
 
 def _label(row: SnapshotRow) -> str:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from hemabridge.errors import InputError
 
 FILE = "selection.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 3
 
 # What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -27,16 +27,19 @@ class SnapshotRow:
         sha256: of its file; empty for the originals.
         images: images seen in training.
         stain: distance to the target as a share of the originals'; `stain_interval` is its 95% bootstrap interval.
-        smoothed: the distance that the rule compared: averaged over neighbouring snapshots.
+        smoothed: the distance that the rule compared: averaged over neighbouring snapshots. None for the originals.
         lab: distance of each compartment in CIELAB; about 1 is just visible.
         optical_density: distance of each compartment in optical density.
         kid: kernel distance to the target, with its 95% bootstrap interval; may be negative.
         told_apart: AUC of a model that tells these images from the target's, 0.5 (it cannot) to 1.
+        refused: share of cells that the morphology guard refuses, with its 95% bootstrap interval.
         kept: structure kept, mean over cells, with its 95% bootstrap interval.
         fit: whether it is above the floors of the rule.
         won: share of resamples in which the rule chose it.
         confidence: mean largest probability of the classifiers; None without a classifier.
         prior_shift: total variation between the classes' mean probabilities here and on the target, 0..1.
+        dissent: how little the classifiers' answers agree with those about all snapshots together, in nats; None
+            without a classifier.
         error: share of cells that the classifiers name wrongly; only if labels were used.
         readers: share of cells that readers accepted; None if nobody read.
     """
@@ -48,18 +51,21 @@ class SnapshotRow:
     images: int
     stain: float
     stain_interval: Interval
-    smoothed: float
+    smoothed: float | None
     lab: dict[str, float]
     optical_density: dict[str, float]
     kid: float
     kid_interval: Interval
     told_apart: float
+    refused: float
+    refused_interval: Interval
     kept: float
     kept_interval: Interval
     fit: bool
     won: float
     confidence: float | None = None
     prior_shift: float | None = None
+    dissent: float | None = None
     error: float | None = None
     readers: float | None = None
 

@@ -1,4 +1,10 @@
-"""The rule: nearest stain subject to a morphology floor, smoothed over neighbouring snapshots; and how sure it is."""
+"""The rule: nearest stain subject to a morphology floor, smoothed over neighbouring snapshots; and how sure it is.
+
+Where classifiers are asked, those snapshots are nearest of which they say what they say of all snapshots together.
+
+The floor is the morphology guard's: it may refuse at most a given share of a snapshot's cells. A low floor of the
+structure besides holds off what destroys the target's cells too, by which the guard's limits are learned.
+"""
 
 from dataclasses import dataclass
 
@@ -6,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from hemabridge.selection.morphology import FLOOR
+from hemabridge.selection.morphology import LEAST_KEPT, MOST_REFUSED
 
 Floats = NDArray[np.float64]
 
@@ -19,9 +25,20 @@ class RuleConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    floor: float = Field(FLOOR, ge=-1, le=1, description="a snapshot that keeps less structure is never chosen")
+    most_refused: float = Field(
+        MOST_REFUSED, ge=0, le=1, description="a snapshot of which the guard refuses a larger share is never chosen"
+    )
+    least_kept: float = Field(
+        LEAST_KEPT,
+        ge=-1,
+        le=1,
+        description="nor one that keeps less structure, which may destroy the target's cells too",
+    )
     as_near: float = Field(
         0.05, ge=0, description="snapshots within this of the smallest distance count as equally near"
+    )
+    as_agreed: float = Field(
+        0.0, ge=0, description="the same for dissent, where classifiers are asked: nats that count as no difference"
     )
     smoothing_octaves: float = Field(
         0.25, ge=0, description="width of the smoothing, in doublings of the images seen; 0: none"
@@ -37,6 +54,9 @@ class Table:
         images: images seen in training, rising, [S].
         distance: what is to be small, float64[S].
         distance_drawn: the same of each resample, float64[B, S].
+        margin: distances within this of the smallest count as equal.
+        refused: share of cells that the morphology guard refuses, float64[S].
+        refused_drawn: the same of each resample, float64[B, S].
         kept: structure kept, float64[S].
         kept_drawn: the same of each resample, float64[B, S].
         allowed: False for what readers refused, bool[S].
@@ -45,6 +65,9 @@ class Table:
     images: tuple[int, ...]
     distance: Floats
     distance_drawn: Floats
+    margin: float
+    refused: Floats
+    refused_drawn: Floats
     kept: Floats
     kept_drawn: Floats
     allowed: NDArray[np.bool_]
@@ -81,17 +104,22 @@ def choose(table: Table, config: RuleConfig) -> Choice:
     weights = smoothing_weights(table.images, config.smoothing_octaves)
     near, near_drawn = table.distance @ weights.T, table.distance_drawn @ weights.T
     kept, kept_drawn = table.kept @ weights.T, table.kept_drawn @ weights.T
-    fit = (table.kept >= config.floor) & table.allowed
-    fit_drawn = (table.kept_drawn >= config.floor) & table.allowed
-    best_drawn = _as_near(near_drawn, fit_drawn, config.as_near)
+    fit = above_floor(table.refused, table.kept, config) & table.allowed
+    fit_drawn = above_floor(table.refused_drawn, table.kept_drawn, config) & table.allowed
+    best_drawn = _as_near(near_drawn, fit_drawn, table.margin)
     winners = np.where(best_drawn, kept_drawn, -np.inf).argmax(axis=1)[fit_drawn.any(axis=1)]
     won = np.bincount(winners, minlength=len(fit)) / len(fit_drawn)
     if not fit.any():
         return Choice(None, near, won, ())
-    chosen = int(np.where(_as_near(near, fit, config.as_near), kept, -np.inf).argmax())
+    chosen = int(np.where(_as_near(near, fit, table.margin), kept, -np.inf).argmax())
     rival = best_drawn & (~best_drawn[:, [chosen]] | (kept_drawn >= kept_drawn[:, [chosen]]))
     alike = tuple(int(s) for s in np.flatnonzero(fit & (rival.mean(axis=0) > CHANCE)) if s != chosen)
     return Choice(chosen, near, won, alike)
+
+
+def above_floor(refused: Floats, kept: Floats, config: RuleConfig) -> NDArray[np.bool_]:
+    """Return who may be chosen by its morphology, bool of the shape of both arrays."""
+    return np.asarray((refused <= config.most_refused) & (kept >= config.least_kept))
 
 
 def _as_near(distance: Floats, fit: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:

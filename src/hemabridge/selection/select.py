@@ -1,15 +1,15 @@
 """From readings to a choice that can be written down."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from hemabridge.selection.choice_in_words import why
-from hemabridge.selection.measure import Readings, interval_of
-from hemabridge.selection.results import Interval, Selection, SnapshotRow
-from hemabridge.selection.rule import Choice, RuleConfig, Table, choose
+from hemabridge.selection.measure import Readings, Ruler, interval_of
+from hemabridge.selection.results import Selection, SnapshotRow
+from hemabridge.selection.rule import Choice, RuleConfig, Table, above_floor, choose
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +25,18 @@ class Measured:
 
 def select_snapshot(
     run: str,
-    originals: Readings,
+    ruler: Ruler,
     snapshots: Sequence[Measured],
-    kid_floor: tuple[float, Interval],
     config: RuleConfig,
     facts: Mapping[str, Any],
 ) -> Selection:
     """Apply the rule to snapshots in the order of training, and say why.
 
-    Where labels were given, the classifiers' error takes the place of the stain's distance.
+    Where there are classifiers, their dissent takes the place of the stain's distance; where labels were given, their
+    error does.
     """
+    compared = ruler.compared([one.readings for one in snapshots])
+    snapshots = [replace(one, readings=readings) for one, readings in zip(snapshots, compared, strict=True)]
     choice = choose(table_of(snapshots, config), config)
     rows = tuple(_row(one, choice, place, config) for place, one in enumerate(snapshots))
     names = [row.snapshot for row in rows]
@@ -45,9 +47,9 @@ def select_snapshot(
         chosen=None if chosen is None else chosen.snapshot,
         alike=alike,
         reasons=why(chosen, alike, rows, config),
-        original=_original(originals, config),
+        original=_original(ruler.originals(), config),
         snapshots=rows,
-        kid_floor=kid_floor,
+        kid_floor=ruler.kid_floor(),
         facts={**facts, "rule": config.model_dump()},
     )
 
@@ -55,13 +57,20 @@ def select_snapshot(
 def table_of(snapshots: Sequence[Measured], config: RuleConfig) -> Table:
     """Return what the rule looks at."""
     readings = [one.readings for one in snapshots]
-    stain = [(r.stain, r.stain_drawn) for r in readings]
     errors = [(r.error, r.error_drawn) for r in readings if r.error is not None and r.error_drawn is not None]
-    distances = errors if len(errors) == len(readings) else stain
+    dissents = [(r.dissent, r.dissent_drawn) for r in readings if r.dissent is not None and r.dissent_drawn is not None]
+    distances, margin = [(r.stain, r.stain_drawn) for r in readings], config.as_near
+    if len(errors) == len(readings):
+        distances = errors
+    elif len(dissents) == len(readings):
+        distances, margin = dissents, config.as_agreed
     return Table(
         images=tuple(one.images for one in snapshots),
         distance=np.array([value for value, _ in distances]),
         distance_drawn=np.stack([drawn for _, drawn in distances], axis=1),
+        margin=margin,
+        refused=np.array([r.refused for r in readings]),
+        refused_drawn=np.stack([r.refused_drawn for r in readings], axis=1),
         kept=np.array([r.kept for r in readings]),
         kept_drawn=np.stack([r.kept_drawn for r in readings], axis=1),
         allowed=np.array([_accepted(one.readers, config) for one in snapshots]),
@@ -92,7 +101,7 @@ def _original(readings: Readings, config: RuleConfig) -> SnapshotRow:
         snapshot="original",
         sha256="",
         images=0,
-        smoothed=readings.stain if readings.error is None else readings.error,
+        smoothed=None,
         won=0.0,
         readers=None,
     )
@@ -105,7 +114,7 @@ def _described(
     snapshot: str,
     sha256: str,
     images: int,
-    smoothed: float,
+    smoothed: float | None,
     won: float,
     readers: float | None,
 ) -> SnapshotRow:
@@ -121,12 +130,16 @@ def _described(
         kid=readings.kid,
         kid_interval=interval_of(readings.kid_drawn),
         told_apart=readings.auc,
+        refused=readings.refused,
+        refused_interval=interval_of(readings.refused_drawn),
         kept=readings.kept,
         kept_interval=interval_of(readings.kept_drawn),
-        fit=readings.kept >= config.floor and _accepted(readers, config),
+        fit=bool(above_floor(np.array(readings.refused), np.array(readings.kept), config))
+        and _accepted(readers, config),
         won=won,
         confidence=readings.confidence,
         prior_shift=readings.prior_shift,
+        dissent=readings.dissent,
         error=readings.error,
         readers=readers,
     )

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final, TypeAlias
 from pydantic import BaseModel
 from torch import nn
 
-from hemabridge.networks.generators import new_generator
+from hemabridge.networks.generators import GeneratorConfig, new_generator
 from hemabridge.networks.kinds import by_kind
+from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.translators.colorization import Colorization, GrayThenColor
 from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
 from hemabridge.translators.colorization_nets import Colorizer, GrayColorizer
@@ -100,6 +101,25 @@ MODELS: Final[Mapping[str, Entry]] = MappingProxyType(
     }
 )
 """Every translator by its `kind`."""
+
+
+def method_name(config: ModelConfig) -> str:
+    """Return what results and reports call a translator: its objective, or its colour model where it has one.
+
+    A CycleGAN that may only change colours is another method than one that may redraw the cell, so it is called by its
+    generator, as its preset is: `pixel`, `film`, `lut`, `bilateral`. Other objectives with another generator than
+    their usual one name both, as in `distillation bilateral`.
+    """
+    generator: GeneratorConfig | None = getattr(config, "generator", None)
+    usual: GeneratorConfig | None = getattr(type(config)(), "generator", None)
+    if generator is None or usual is None or _generator_name(generator) == _generator_name(usual):
+        return config.kind
+    name = _generator_name(generator)
+    return name if isinstance(config, CycleGanConfig) else f"{config.kind} {name}"
+
+
+def _generator_name(config: GeneratorConfig) -> str:
+    return "film" if isinstance(config, PixelNetworkConfig) and config.conditioned else config.kind
 
 
 def new_objective(config: ModelConfig) -> TranslatorObjective:

@@ -169,6 +169,24 @@ PRESETS: dict[str, TranslatorConfig] = {
         snapshot_every_epochs=1,
         average_half_life_images=100,
     ),
+    "synthesis-cpu": TranslatorConfig(
+        model=CycleGanConfig(
+            generator=ResnetGeneratorConfig(channels=16, blocks=4, upsampling="nearest"),
+            judge=PatchDiscriminatorConfig(channels=16, layers=3, norm="none"),
+            cycle_weight=5.0,
+            identity_weight=0.0,
+        ),
+        load_px=72,
+        crop_px=64,
+        learning_rate=4e-4,
+        epoch_images=500,
+        constant_epochs=6,
+        decay_epochs=4,
+        stepping="corrected",
+        snapshot_every_epochs=2,
+        average_half_life_images=300,
+        watchdog=WatchdogConfig(on_fault="ignore"),
+    ),
     "paper-cut": TranslatorConfig(
         model=ContrastiveConfig(), constant_epochs=200, decay_epochs=200, stepping="corrected"
     ),

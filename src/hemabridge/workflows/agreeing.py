@@ -1,14 +1,16 @@
 """The part of a study in which its classifiers and re-stainings agree on one answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from hemabridge.adaptation.agreement import Agreement, agree
+from hemabridge.adaptation.agreement import Agreement, agree, mean_answer
 from hemabridge.adaptation.likely_classes import Believed, few_labels, likely_classes
 from hemabridge.adaptation.source_looks import in_source_looks
+from hemabridge.adaptation.taught_table import NAME as TAUGHT_TABLE
+from hemabridge.adaptation.taught_table import can_be_taught, teach
 from hemabridge.adaptation.team import Learner, Team, go_on, new_learners
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
@@ -17,10 +19,11 @@ from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.normalizers.normalizer import Normalizer
+from hemabridge.normalizers.taught_table import TaughtTable
 from hemabridge.progress import Progress, prefixed
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.workflows.agreement_recipe import AgreementRecipe
-from hemabridge.workflows.stages import Stages
+from hemabridge.workflows.stages import Stages, folder_name
 
 NAME = "agreement"
 STAGE = "agreement"
@@ -114,6 +117,26 @@ class Agreeing:
         believed = likely_classes(agreed.probabilities(self.labelled.images), self.recipe.sure, labels)
         return self._gone_on(team, agreed, self.labelled, believed, folder)
 
+    def table_for(self, classifier: Classifier, agreed: Agreement, folder: Path) -> TaughtTable | None:
+        """Return the colour table with which a classifier of the target says what all agree on; None if it has none.
+
+        Only a network that sees colour can be taught one: an ONNX file gives no gradients.
+        """
+        wish = self.recipe.taught_table
+        if wish is None or not can_be_taught(classifier):
+            return None
+        return teach(
+            wish,
+            classifier,
+            self.seen,
+            agreed.probabilities(self.seen.images),
+            self.target.images,
+            folder,
+            self.fabric,
+            seed=self.seed,
+            progress=prefixed(self.progress, f"table for {classifier.name}"),
+        )
+
     def _gone_on(self, team: Team, agreed: Agreement, cells: CellSet, believed: Believed, folder: Path) -> Team:
         wish, seed = self.recipe.both_sites, self.seed
         return go_on(team, agreed, cells, believed, wish, folder, self.fabric, seed=seed, progress=self.progress)
@@ -126,6 +149,7 @@ class AgreementStudy:
     Attributes:
         learners: classifiers that the study trained.
         others: its other classifiers.
+        named: all of them, by the names of the recipe.
         home, test: the scored parts of target and source.
         inputs: what identifies all of it; JSON.
     """
@@ -133,6 +157,7 @@ class AgreementStudy:
     steps: Agreeing
     learners: tuple[Learner, ...]
     others: tuple[Classifier, ...]
+    named: Mapping[str, Classifier]
     sites: tuple[str, str]
     home: CellSet
     test: CellSet
@@ -166,11 +191,25 @@ class AgreementStudy:
             team = steps.self_trained(team, agreed, folder / f"self-training-{number}")
             agreed = team.answering(agreed)
             found.append(self._agreed(agreed, 0, f"{NAME}, self-training {number}"))
+        found += self._with_tables(agreed, folder)
         for count in recipe.few_labels:
             taught = steps.taught(team, agreed, count, folder / f"labels-{count}").answering(agreed)
             found += [self._original(taught, count), self._agreed(taught, count, NAME)]
         write_predictions(found, self.test.classes, folder / "predictions.csv")
         steps.progress("fitting re-stainings that agree", 1, 1)
+
+    def _with_tables(self, agreed: Agreement, folder: Path) -> list[Predictions]:
+        found = []
+        for name, classifier in self.named.items():
+            table = self.steps.table_for(classifier, agreed, folder / f"{TAUGHT_TABLE}-{folder_name(name)}")
+            if table is None:
+                continue
+            with atomic_write(folder / f"{TAUGHT_TABLE}-{folder_name(name)}.json") as temporary:
+                temporary.write_text(table.to_json(), encoding="utf-8")
+            answer = mean_answer([classifier], table.standardize(self.test.images))
+            said = self._predictions(self.sites[0], self.test, answer, TAUGHT_TABLE, 0)
+            found.append(replace(said, classifier=name))
+        return found
 
     def _original(self, agreed: Agreement, labels_used: int) -> Predictions:
         answer = agreed.at_home(self.test.images)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hemabridge.adaptation.agreement import AgreementConfig
 from hemabridge.adaptation.source_looks import SourceLooksConfig
+from hemabridge.adaptation.taught_table import TaughtTableConfig
 from hemabridge.classifiers.both_sites import BothSitesConfig
 from hemabridge.classifiers.config import ClassifierConfig
 
@@ -38,6 +39,11 @@ class AgreementRecipe(AgreementConfig):
     )
     self_training_rounds: int = Field(0, ge=0, description="rounds of learning from the agreeing answers themselves")
     sure: float = Field(0.5, ge=0, lt=1, description="self-training learns from answers above this probability")
+    taught_table: TaughtTableConfig | None = Field(
+        None,
+        description="teach a colour table for each of the study's classifiers, which stays as it is, so that it says "
+        "what all agree on",
+    )
     few_labels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="how many labelled cells of the source to learn from, in runs of their own"
     )

@@ -1,7 +1,5 @@
 """`hemabridge demo`: a study of two simulated hospitals, whose ground truth is known."""
 
-import shutil
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,7 +10,7 @@ from hemabridge.evaluation.results import StudyResults
 from hemabridge.progress import Progress, silent
 from hemabridge.translators.config import PRESETS
 from hemabridge.workflows.recipe import AgainRecipe, ClassifierRecipe, SiteRecipe, StudyRecipe
-from hemabridge.workflows.simulate import TRUTH, simulate
+from hemabridge.workflows.simulate import TRUTH, simulate_stage
 from hemabridge.workflows.stages import Stages
 from hemabridge.workflows.study import study
 
@@ -33,13 +31,12 @@ def demo(out: Path, *, fabric: Fabric | None = None, progress: Progress = silent
         RunError: `out` holds something else, or another process works in it.
     """
     torch.set_num_threads(1)  # its nets are too small to share between cores: two threads take twice as long
-    cells = {}
-    for hospital, size in SETS.items():
-        inputs = {"hospital": hospital, "classes": CLASSES, "size_px": SIZE_PX, **size}
-        cells[hospital] = Stages(out).run(
-            f"simulated/{hospital}", inputs, partial(_simulate, hospital=hospital, size=size, progress=progress)
-        )
-    return study(demo_recipe(cells[TARGET] / "cells", cells[SOURCE] / "cells"), out, fabric=fabric, progress=progress)
+    stages = Stages(out)
+    cells = {
+        hospital: simulate_stage(stages, hospital, classes=CLASSES, size_px=SIZE_PX, **size, progress=progress)
+        for hospital, size in SETS.items()
+    }
+    return study(demo_recipe(cells[TARGET], cells[SOURCE]), out, fabric=fabric, progress=progress)
 
 
 def demo_recipe(target: Path, source: Path) -> StudyRecipe:
@@ -60,16 +57,4 @@ def demo_recipe(target: Path, source: Path) -> StudyRecipe:
             ),
         ),
         again=AgainRecipe(epochs=5),
-    )
-
-
-def _simulate(folder: Path, *, hospital: str, size: dict[str, int], progress: Progress) -> None:
-    shutil.rmtree(folder / "cells", ignore_errors=True)  # what a cut call left
-    simulate(
-        folder / "cells",
-        hospitals=(hospital,),
-        classes=CLASSES,
-        size_px=SIZE_PX,
-        progress=partial(progress, f"simulating {hospital}"),
-        **size,
     )

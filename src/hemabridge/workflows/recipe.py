@@ -61,6 +61,9 @@ class SiteRecipe(BaseModel):
         description="side of the square around a cell; 'whole' squeezes whole images, as the paper does; estimated if "
         "not given",
     )
+    subclasses: bool = Field(
+        False, description="take the finer classes that PBC_dataset_normal_DIB writes into file names; of a folder only"
+    )
 
     @model_validator(mode="after")
     def _check_one_origin(self) -> Self:
@@ -244,12 +247,3 @@ class StudyRecipe(BaseModel):
                     f"expected names of {kind} that differ in letters or digits (each gets a folder), got {list(names)}"
                 )
         return self
-
-
-Recipe = TranslatorRecipe | DistillationRecipe | ClassifierTrainingRecipe | StudyRecipe
-KINDS: dict[str, type[Recipe]] = {
-    "translator": TranslatorRecipe,
-    "distillation": DistillationRecipe,
-    "classifier": ClassifierTrainingRecipe,
-    "study": StudyRecipe,
-}

@@ -9,17 +9,19 @@ from pydantic import ValidationError
 
 from hemabridge.errors import RecipeError
 from hemabridge.translators.config import PRESETS
-from hemabridge.workflows.recipe import (
-    KINDS,
-    ClassifierTrainingRecipe,
-    DistillationRecipe,
-    Recipe,
-    StudyRecipe,
-    TranslatorRecipe,
-)
+from hemabridge.workflows.recipe import ClassifierTrainingRecipe, DistillationRecipe, StudyRecipe, TranslatorRecipe
 from hemabridge.workflows.settings_file import explain, nearest, read_toml
+from hemabridge.workflows.synthesis_recipe import SynthesisRecipe
 
-Kind = TypeVar("Kind", TranslatorRecipe, DistillationRecipe, ClassifierTrainingRecipe, StudyRecipe)
+Recipe = TranslatorRecipe | DistillationRecipe | ClassifierTrainingRecipe | StudyRecipe | SynthesisRecipe
+KINDS: dict[str, type[Recipe]] = {
+    "translator": TranslatorRecipe,
+    "distillation": DistillationRecipe,
+    "classifier": ClassifierTrainingRecipe,
+    "study": StudyRecipe,
+    "synthesis": SynthesisRecipe,
+}
+Kind = TypeVar("Kind", TranslatorRecipe, DistillationRecipe, ClassifierTrainingRecipe, StudyRecipe, SynthesisRecipe)
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
@@ -84,6 +86,9 @@ def _with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the base with what is said anew; a section of another kind replaces the base's, whose keys it has not."""
+    if "kind" in own and own["kind"] != base.get("kind"):
+        return dict(own)
     both = dict(base)
     for key, value in own.items():
         nested = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)

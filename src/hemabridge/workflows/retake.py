@@ -19,6 +19,7 @@ from hemabridge.data.simulate import HOSPITALS, Hospital, measured_reference, ph
 from hemabridge.data.simulate.canvas import FIELD_UM
 from hemabridge.errors import ImageError, InputError, ManifestError
 from hemabridge.imaging.files import atomic_write, read_image, sha256_of, write_image
+from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import UInt8Image
@@ -123,7 +124,7 @@ def _photograph_all(
         if not target.is_file():
             image, um_per_px = _view(path, side, size_px)
             retaken = photograph(image[None], hospital, reference=reference, um_per_px=um_per_px, seed=seed)
-            write_image(target, retaken[0])
+            write_image(target, retaken[0], description=mark_of(path))
         progress("photographing", done, len(jobs))
 
 

@@ -32,6 +32,7 @@ from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.recipe import StudyRecipe, TranslatorRecipe
 from hemabridge.workflows.recipe_file import read_recipe
+from hemabridge.workflows.select_limits import SnapshotLimits
 from hemabridge.workflows.sites import read_settled, read_site
 from hemabridge.workflows.stages import Stages, folder_name
 
@@ -106,9 +107,10 @@ def select(
             classifiers=tuple(run.classifiers.values()),
             labels=run.source.labels if labels else None,
         )
-        measured = _measure(folder, run, ruler, scores, progress)
-        facts = _facts(run, ruler, named, labels)
-        found = select_snapshot(run.name, ruler.originals(), measured, ruler.kid_floor(), config, facts)
+        limits = SnapshotLimits(folder, run.target, _seen(run))
+        measured = _measure(folder, run, ruler, limits, scores, progress)
+        facts = _facts(run, ruler, limits, named, labels)
+        found = select_snapshot(run.name, ruler, measured, config, facts)
         _write(found, config, folder)
     return found
 
@@ -229,11 +231,19 @@ def _features(run: Run) -> tuple[Any, str]:
     return describe, "colour and texture"
 
 
-def _measure(folder: Path, run: Run, ruler: Ruler, scores: dict[str, float], progress: Progress) -> list[Measured]:
+def _seen(run: Run) -> set[str]:
+    """Return the hashes of the files that the translator was trained on."""
+    return set(read_header(run.snapshots[-1].path).get("seen", []))
+
+
+def _measure(
+    folder: Path, run: Run, ruler: Ruler, limits: SnapshotLimits, scores: dict[str, float], progress: Progress
+) -> list[Measured]:
     measured = []
     for number, snapshot in enumerate(run.snapshots, 1):
         digest = sha256_of(snapshot.path)
-        readings = ruler.read(_restained(folder, snapshot, digest, run.source))
+        images = _restained(folder, snapshot, digest, run.source)
+        readings = ruler.read(images, limits.of(snapshot, digest))
         measured.append(Measured(snapshot.name, digest, snapshot.images, readings, scores.get(snapshot.name)))
         progress("measuring snapshots", number, len(run.snapshots))
     return measured
@@ -252,8 +262,8 @@ def _restained(folder: Path, snapshot: Snapshot, digest: str, cells: CellSet) ->
     return images
 
 
-def _facts(run: Run, ruler: Ruler, features: str, labels: bool) -> dict[str, Any]:
-    seen = set(read_header(run.snapshots[-1].path).get("seen", []))
+def _facts(run: Run, ruler: Ruler, limits: SnapshotLimits, features: str, labels: bool) -> dict[str, Any]:
+    seen = _seen(run)
     return {
         "part of the source": run.part,
         "cells of the source": len(run.source),
@@ -262,13 +272,14 @@ def _facts(run: Run, ruler: Ruler, features: str, labels: bool) -> dict[str, Any
         "compartments": list(ruler.measured),
         "features": features,
         "structure": MEASURE,
+        "limits of the guard from": limits.learned_from,
         "classifiers": list(run.classifiers),
         "labels of the source used": labels,
     }
 
 
 def _write(found: Selection, config: RuleConfig, folder: Path) -> None:
-    picture = pareto_png(found, config.floor)
+    picture = pareto_png(found, config.most_refused)
     with atomic_write(folder / PICTURE) as temporary:
         temporary.write_bytes(picture)
     with atomic_write(folder / FILE) as temporary:

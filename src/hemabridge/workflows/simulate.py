@@ -1,7 +1,9 @@
 """`hemabridge simulate`: folders of simulated hospitals, with the same cells under each, and a sheet of them."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of, writ
 from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.progress import Progress, silent
+from hemabridge.workflows.stages import Stages
 
 TRUTH = "truth"
 """Folder of the noiseless pictures under the target hospital."""
@@ -81,6 +85,44 @@ def simulate(
     sheet = out / SHEET
     simulate_sheet(sheet, classes=classes, hospitals=hospitals, seed=seed, size_px=size_px)
     return Simulation(manifests, sheet, len(cells))
+
+
+def simulate_stage(
+    stages: Stages,
+    hospital: str,
+    *,
+    n_per_class: int,
+    classes: Sequence[str],
+    seed: int,
+    size_px: int,
+    progress: Progress = silent,
+) -> Path:
+    """Simulate one hospital as the stage `simulated/HOSPITAL`; return the folder that `simulate` wrote.
+
+    Raises:
+        InputError: as `simulate` does.
+    """
+
+    def work(folder: Path) -> None:
+        shutil.rmtree(folder / "cells", ignore_errors=True)  # what a cut call left
+        simulate(
+            folder / "cells",
+            n_per_class=n_per_class,
+            hospitals=(hospital,),
+            classes=classes,
+            seed=seed,
+            size_px=size_px,
+            progress=partial(progress, f"simulating {hospital}"),
+        )
+
+    inputs = {
+        "hospital": hospital,
+        "classes": list(classes),
+        "size_px": size_px,
+        "seed": seed,
+        "n_per_class": n_per_class,
+    }
+    return stages.run(f"simulated/{hospital}", inputs, work) / "cells"
 
 
 def simulate_sheet(

@@ -14,6 +14,7 @@ from hemabridge.data.cells import CellSet, CropPx, estimate_crop_px, load_cells
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest, read_manifest, with_hashes, write_manifest
 from hemabridge.data.splits import check_split, split
+from hemabridge.data.synthetic import with_origins
 from hemabridge.errors import InputError, ManifestError, SplitError
 from hemabridge.progress import Progress, silent
 from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
@@ -51,13 +52,18 @@ class Site:
 
 
 def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
-    """Read the manifest of a site, or index its folder; every image has its hash.
+    """Read the manifest of a site, or index its folder; every image has its hash and, if it has one, its origin.
 
     Raises:
         ManifestError: nothing usable is there, or the manifest holds several sites.
     """
     if recipe.folder is not None:
-        indexed = index_folder(recipe.folder, recipe.site, progress=partial(progress, f"indexing {recipe.site}"))
+        indexed = index_folder(
+            recipe.folder,
+            recipe.site,
+            subclasses=recipe.subclasses,
+            progress=partial(progress, f"indexing {recipe.site}"),
+        )
         if indexed.unreadable:
             first = indexed.unreadable[0]
             raise ManifestError(
@@ -67,7 +73,7 @@ def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
         found = indexed.manifest
     else:
         assert recipe.manifest is not None  # the recipe's own check
-        found = with_hashes(read_manifest(recipe.manifest, recipe.root))
+        found = with_origins(with_hashes(read_manifest(recipe.manifest, recipe.root)))
     sites = sorted(set(found.column("site")))
     if len(sites) != 1:
         raise ManifestError(f"expected one site, got {sites} in {recipe.manifest or recipe.folder}; select one")

@@ -6,6 +6,7 @@ from pathlib import Path
 from hemabridge.data.audit import near_duplicates
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.data.splits import Grouping, check_fractions, check_split, split
+from hemabridge.data.synthetic import with_origins
 from hemabridge.errors import SplitError
 from hemabridge.progress import FileProgress
 
@@ -26,6 +27,9 @@ def split_manifest(
 ) -> Manifest:
     """Split a manifest by patient or slide, with the same class mix in each part, and write it.
 
+    Synthetic images, also those that only the mark in their file tells, go to `train`, and with them what they were
+    drawn from.
+
     Args:
         path: the manifest.
         root: the folder of its images; the manifest's own if None.
@@ -43,7 +47,7 @@ def split_manifest(
             rules.
     """
     check_fractions(fractions)
-    manifest = read_manifest(path, root)
+    manifest = with_origins(read_manifest(path, root))
     target = path if out is None else out
     if target == path and any(manifest.column("split")) and not replace:
         raise SplitError(f"expected a manifest without a split, {path} has one; replace it (--replace), or keep it")

@@ -45,11 +45,16 @@ class Stages:
         folder.mkdir(parents=True, exist_ok=True)
         if _key_in(folder / DONE) == key:
             return folder
-        _write_json(folder / INPUTS, {"key": key, "inputs": inputs})
-        started, cpu = time.monotonic(), time.process_time()
-        work(folder)
-        seconds = {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - cpu}
-        _write_json(folder / DONE, {"key": key, **seconds})
+        begun = {"key": key, "inputs": inputs}
+        spent = _Clock(_spent_in(folder / INPUTS))
+        _write_json(folder / INPUTS, begun | spent.seconds())
+        try:
+            work(folder)
+        except BaseException:
+            if folder.is_dir():
+                _write_json(folder / INPUTS, begun | spent.seconds())
+            raise
+        _write_json(folder / DONE, {"key": key, **spent.seconds()})
         if tidy is not None:
             tidy(folder)
         return folder
@@ -59,12 +64,23 @@ class Stages:
         return str(_key_in(self.folder / name / DONE))
 
     def seconds(self) -> dict[str, float]:
-        """Return the wall seconds that each finished stage took, in its last sitting."""
+        """Return the wall seconds that each finished stage took, in all its sittings but those that were killed."""
         found = sorted(self.folder.rglob(DONE))
         return {
             path.parent.relative_to(self.folder).as_posix(): round(json.loads(path.read_text())["seconds"], 1)
             for path in found
         }
+
+
+class _Clock:
+    """Counts the seconds of this sitting on top of those of earlier ones."""
+
+    def __init__(self, before: Mapping[str, float]) -> None:
+        self._before, self._started, self._cpu = before, time.monotonic(), time.process_time()
+
+    def seconds(self) -> dict[str, float]:
+        now = {"seconds": time.monotonic() - self._started, "cpu_seconds": time.process_time() - self._cpu}
+        return {name: value + self._before.get(name, 0.0) for name, value in now.items()}
 
 
 def folder_name(name: str) -> str:
@@ -97,6 +113,15 @@ def _key_in(path: Path) -> str | None:
         return str(json.loads(path.read_text(encoding="utf-8"))["key"])
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None  # no record, or a damaged one
+
+
+def _spent_in(path: Path) -> dict[str, float]:
+    """Return the seconds that earlier sittings of a stage took; none where it was not begun."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {name: float(found[name]) for name in ("seconds", "cpu_seconds")}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.verdict import Verdict
 from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of, write_image
+from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.progress import Progress, silent
@@ -157,7 +158,7 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
     try:
         image = read_image(original)
         made, verdict, reasons, maker = _restained(standardizer, image)
-        write_image(restained, made)
+        write_image(restained, made, description=mark_of(original))
         return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker)
     # PyTorch tells of an image that is too large for the memory by a RuntimeError.
     except (ImageError, OSError, RuntimeError, MemoryError) as error:

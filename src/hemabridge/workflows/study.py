@@ -198,6 +198,7 @@ def agreement_study(
             for name, config in trained.items()
         ),
         others=tuple(found for name, found in classifiers.items() if name not in trained),
+        named=classifiers,
         sites=(inputs.source.name, inputs.target.name),
         home=inputs.cells(TARGET, "test"),
         test=inputs.cells(SOURCE, "test"),

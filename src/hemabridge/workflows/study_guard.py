@@ -1,13 +1,13 @@
 """The morphology guard in a study: what each re-staining did to the shapes of the source's test cells."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from hemabridge.data.cells import CellSet
+from hemabridge.data.cells import CellSet, spread_places
 from hemabridge.errors import RunError
 from hemabridge.evaluation.guarding import CellVerdict, MorphologyCheck
 from hemabridge.guard.cells import guard_cells
@@ -62,7 +62,7 @@ class StudyGuard:
         beside = guard_path(model)
         if method.snapshot is not None and guard.thresholds.cells and not beside.exists():
             guard.write(beside)
-        return _read(folder / "verdicts.json")
+        return replace(_read(folder / "verdicts.json"), images=method.method)  # named less well by an earlier version
 
     def _model(self, method: Restained) -> Path:
         if method.snapshot is not None:
@@ -125,9 +125,7 @@ def check(test: CellSet, method: Restained, thresholds: Thresholds) -> Morpholog
 
 def _spread(cells: CellSet, count: int) -> CellSet:
     """Return at most `count` cells, evenly spread over all."""
-    if len(cells) <= count:
-        return cells
-    return cells.subset(np.arange(count) * len(cells) // count)
+    return cells.subset(spread_places(len(cells), count))
 
 
 def _read(path: Path) -> MorphologyCheck:

@@ -1,7 +1,7 @@
 """What labels of the source are worth: classifiers of the target that go on learning there, and are tested again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +116,10 @@ class StudyLabels:
             "translator": None if images.snapshot is None else self.stages.key(f"restained/{images.snapshot}"),
         }
         folder = self.stages.run(stage, inputs | known, work, drop_checkpoints)
-        return read_predictions(folder / "predictions.csv")[0][0]
+        kept = read_predictions(folder / "predictions.csv")[0][0]
+        return replace(
+            kept, images=images.images, snapshot=images.snapshot
+        )  # an earlier version named methods less well
 
     def _config(self, wish: ClassifierRecipe, epochs: int, start: Path) -> ClassifierConfig:
         assert wish.train is not None  # the caller's check

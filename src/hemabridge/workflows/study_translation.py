@@ -10,6 +10,7 @@ from hemabridge.progress import prefixed
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.tensorfile import read_header
+from hemabridge.translators.catalog import method_name
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.restained import Restained, read_restained, restain, restain_back
@@ -65,7 +66,7 @@ class StudyTranslation:
         }
         done = read_restained(parts, self.stages.run(f"restained/{snapshot.name}", inputs, work))
         seen = frozenset(read_header(snapshot.path)["seen"])
-        return Restained(self.recipe.translator.model.kind, snapshot, done["train"], done["test"], seen)
+        return Restained(method_name(self.recipe.translator.model), snapshot, done["train"], done["test"], seen)
 
     def _normalized(self, name: str, parts: Mapping[str, CellSet]) -> Restained:
         source = self.inputs.cells(SOURCE, *self.inputs.seen_parts)

@@ -15,6 +15,7 @@ from hemabridge.data.audit.results import (
     Severity,
     SiteScale,
 )
+from hemabridge.data.audit.synthetic_findings import synthetic_findings
 from hemabridge.data.splits import Leak
 from hemabridge.imaging.color import delta_e_2000
 
@@ -44,13 +45,14 @@ def find_all(
 
     Args:
         audit: the measures; its own `findings` are not looked at.
-        leaks: patients and slides that are in several parts of the split.
+        leaks: patients, slides, and what synthetic images were drawn from, that are in several parts of the split.
         changed: paths of files that are not the ones that were indexed.
         ungrouped_sites: sites of which neither patients nor slides are known.
     """
     found = [
         *_files(audit, changed),
         *_leaks(leaks),
+        *synthetic_findings(audit.synthetic, audit.duplicates, audit.n_images),
         *_duplicates(audit.duplicates),
         *_classes(audit.class_mix),
         *_groups(ungrouped_sites),
@@ -81,7 +83,16 @@ def _files(audit: Audit, changed: Sequence[str]) -> Iterator[Finding]:
 
 
 def _leaks(leaks: Iterable[Leak]) -> Iterator[Finding]:
+    drawn_from = [leak for leak in leaks if leak.kind == "source"]
+    if drawn_from:
+        yield Finding(
+            "error",
+            f"Synthetic images were drawn from {_count(len(drawn_from), 'image')} of another part "
+            f"({_examples(drawn_from[0].paths)}), so that scores will be too good: split again.",
+        )
     for leak in leaks:
+        if leak.kind == "source":
+            continue
         yield Finding(
             "error",
             f"The images of {leak.kind} {leak.name} are in several parts ({', '.join(leak.parts)}), so that scores "

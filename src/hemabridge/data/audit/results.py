@@ -45,6 +45,21 @@ class DuplicateGroup:
 
 
 @dataclass(frozen=True)
+class SyntheticFile:
+    """A synthetic image.
+
+    Attributes:
+        member: the image.
+        origin: what drew it, as the column `origin` says, or else the mark in the file.
+        in_manifest: whether the manifest says so; if not, only the mark does.
+    """
+
+    member: Member
+    origin: str
+    in_manifest: bool
+
+
+@dataclass(frozen=True)
 class ClassCount:
     """Number of images of one class of one site in one part; empty strings for unlabelled and for no split."""
 
@@ -118,6 +133,7 @@ class Audit:
     colours: tuple[ColourProfile, ...]
     scales: tuple[SiteScale, ...]
     findings: tuple[Finding, ...]
+    synthetic: tuple[SyntheticFile, ...] = ()
 
     def to_json(self) -> str:
         """Return the audit as JSON."""

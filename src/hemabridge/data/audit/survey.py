@@ -8,13 +8,14 @@ from typing import Literal, get_args
 from hemabridge.data.audit.appearance import Appearance, colour_profiles, measure, site_scale
 from hemabridge.data.audit.duplicates import Fingerprint, exact_copies, fingerprint, first_of_each, same_fields
 from hemabridge.data.audit.findings import find_all
-from hemabridge.data.audit.results import Audit, Border, ClassCount, DuplicateGroup, Member
+from hemabridge.data.audit.results import Audit, Border, ClassCount, DuplicateGroup, Member, SyntheticFile
 from hemabridge.data.cells import SCALE_SAMPLE, sampled
 from hemabridge.data.index import UnreadableFile
 from hemabridge.data.manifest import Manifest
 from hemabridge.data.splits import find_leaks
 from hemabridge.errors import ImageError
 from hemabridge.imaging.files import read_image, sha256_of
+from hemabridge.imaging.provenance import read_origin
 from hemabridge.progress import FileProgress
 
 
@@ -27,6 +28,7 @@ class _Survey:
     fingerprints: list[Fingerprint] = field(default_factory=list)
     unreadable: list[UnreadableFile] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+    synthetic: list[SyntheticFile] = field(default_factory=list)
     samples: dict[tuple[int, str], list[Appearance]] = field(default_factory=dict)
 
 
@@ -60,7 +62,7 @@ def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FilePr
         site_scale(number, site, seen, _stated_crops(manifests[number - 1], site))
         for (number, site), seen in survey.samples.items()
     ]
-    leaks = [leak for one in manifests for leak in find_leaks(one, ("patient", "slide"))]
+    leaks = [leak for one in manifests for leak in find_leaks(one, ("patient", "slide", "source"))]
     ungrouped = sorted({site for one in manifests for site in _ungrouped_sites(one)})
     found = Audit(
         n_images=sum(map(len, manifests)),
@@ -71,6 +73,7 @@ def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FilePr
         colours=tuple(colours),
         scales=tuple(scales),
         findings=(),
+        synthetic=tuple(survey.synthetic),
     )
     return replace(found, findings=tuple(find_all(found, leaks, survey.changed, ungrouped)))
 
@@ -89,7 +92,12 @@ def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Su
             else:
                 if row["sha256"] not in ("", digest):
                     survey.changed.append(row["path"])
-                survey.members.append(Member(number, row["path"], row["site"], row["class"], row["split"]))
+                member = Member(number, row["path"], row["site"], row["class"], row["split"])
+                survey.members.append(member)
+                marked = None if row["origin"] else read_origin(path)
+                if row["origin"] or marked is not None:
+                    origin = row["origin"] if marked is None else marked.as_text()
+                    survey.synthetic.append(SyntheticFile(member, origin, marked is None))
                 survey.hashes.append(digest)
                 survey.fingerprints.append(fingerprint(image))
                 if row["path"] in measured:

@@ -1,0 +1,60 @@
+"""The command that makes synthetic cells and says what they are worth: synthesize."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hemabridge.cli.app import app
+from hemabridge.cli.training import Changes, Device, RecipeFile, needs_training
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
+    from hemabridge.synthesis.results import SynthesisResults
+
+
+@app.command()
+def synthesize(
+    recipe: RecipeFile,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run [default: runs/NAME of the recipe].")] = None,
+    changes: Changes = None,
+    device: Device = "auto",
+) -> None:
+    """Translate cells from class to class, both ways, and measure whether they are any good: Block 3 of the paper.
+
+    Writes report.html, results.json, and the synthetic cells of held-out sources into PAIR/to_target and
+    PAIR/to_source. Killed or stopped, the same command goes on. Synthetic cells are never for validation or test.
+    """
+    needs_training()
+    from hemabridge.cli.progress import shown_progress
+    from hemabridge.training.devices import start_fabric
+    from hemabridge.workflows.recipe_file import expect_kind, read_recipe
+    from hemabridge.workflows.synthesis_recipe import SynthesisRecipe
+    from hemabridge.workflows.synthesize import synthesize as run
+
+    wanted = expect_kind(read_recipe(recipe, changes or ()), SynthesisRecipe)
+    folder = out or Path("runs") / wanted.name
+    with shown_progress() as progress:
+        results = run(wanted, folder, fabric=start_fabric(device), progress=progress)
+    _print_results(results)
+    print(f"The report is {folder / 'report.html'}; open it in a browser.")
+
+
+def _print_results(results: "SynthesisResults") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{results.name}: synthetic cells of held-out sources, 95% intervals")
+    for heading in ("direction", "snapshot", "intended class", "of real cells", "KID", "floor", "copies"):
+        table.add_column(heading)
+    for found in (direction for pair in results.pairs for direction in pair.directions):
+        low, high = found.judged.interval
+        table.add_row(
+            f"{found.source_class} -> {found.intended_class}",
+            found.snapshot,
+            f"{found.judged.value:.3f} [{low:.3f}, {high:.3f}]",
+            f"{found.judged_real.value:.3f}",
+            f"{found.kid.value:.3f}",
+            f"{found.kid_floor.value:.3f}",
+            f"{found.copies.synthetic.count} of {found.copies.synthetic.n}",
+        )
+    Console().print(table)

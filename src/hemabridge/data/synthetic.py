@@ -1,0 +1,62 @@
+"""Synthetic images in a manifest: known by the column `origin` or by the mark in the file, and never tested on."""
+
+import polars as pl
+
+from hemabridge.data.columns import listed
+from hemabridge.data.manifest import Manifest
+from hemabridge.errors import SplitError
+from hemabridge.imaging.provenance import origin_of_text, read_origin
+from hemabridge.progress import FileProgress
+
+TRAINED_ON = ("", "train")
+"""The parts that may hold synthetic images: what is trained on, and what nobody has split yet."""
+
+
+def with_origins(manifest: Manifest, progress: FileProgress | None = None) -> Manifest:
+    """Return the manifest with every empty `origin` filled from the mark in the file, where there is one.
+
+    Raises:
+        ManifestError: a path leaves the root.
+    """
+    known = manifest.column("origin")
+    origins = []
+    for index, (path, origin) in enumerate(zip(manifest.paths(), known, strict=True)):
+        found = None if origin else read_origin(path)
+        origins.append(origin if found is None else found.as_text())
+        if progress is not None:
+            progress(index + 1, len(known))
+    return Manifest(manifest.table.with_columns(pl.Series("origin", origins, dtype=pl.String)), manifest.root)
+
+
+def is_synthetic(manifest: Manifest) -> list[bool]:
+    """Say of each row whether its column `origin` names a model."""
+    return [origin != "" for origin in manifest.column("origin")]
+
+
+def sources(manifest: Manifest) -> list[str]:
+    """Return the SHA-256 of the real image that each row was drawn from; empty for real images and where unknown."""
+    return [
+        "" if (origin := origin_of_text(text)) is None else origin.source_sha256 for text in manifest.column("origin")
+    ]
+
+
+def refuse_held_out(manifest: Manifest, *, files: bool = True) -> None:
+    """Make sure that no synthetic image is in a part that is scored, such as validation or test.
+
+    Args:
+        manifest: with the column `split`.
+        files: look for the mark in the file too where the column `origin` is empty.
+
+    Raises:
+        SplitError: one is.
+        ManifestError: a path leaves the root.
+    """
+    held_out = manifest.select(~pl.col("split").is_in(TRAINED_ON))
+    wrong = held_out.select(is_synthetic(with_origins(held_out) if files else held_out))
+    if len(wrong):
+        raise SplitError(
+            f"expected real cells only in the parts that are scored, got {len(wrong)} synthetic in "
+            f"{' and '.join(sorted(set(wrong.column('split'))))}: {listed(wrong.column('path'))}; they may be "
+            "trained on only: index the folder again, which finds them (`hemabridge index --replace`), then split "
+            "again (`hemabridge split --replace`), or remove them"
+        )

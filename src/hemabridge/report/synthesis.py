@@ -1,0 +1,57 @@
+"""The report of a synthesis: one HTML file with a page for each pair of classes."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from hemabridge import __version__
+from hemabridge.imaging.files import atomic_write
+from hemabridge.report import synthesis_story
+from hemabridge.report.pictures import data_uri
+from hemabridge.report.report import group_facts, report_environment
+from hemabridge.report.synthesis_figures import shapes_svg
+from hemabridge.report.synthesis_pictures import DirectionPictures
+from hemabridge.report.worth_figure import worth_svg
+from hemabridge.synthesis.results import Direction, SynthesisResults
+from hemabridge.synthesis.worth import in_words
+
+STYLES = ("study.css", "synthesis.css")
+
+
+def write_synthesis_report(
+    results: SynthesisResults, pictures: Mapping[str, Mapping[Direction, DirectionPictures]], out: Path
+) -> None:
+    """Write the report of a synthesis as one self-contained HTML file.
+
+    It needs no script, no font and no other file, and forbids the browser every connection. Names of classes may hold
+    anything; they are shown as text.
+
+    Args:
+        results: what was found.
+        pictures: of both directions of each pair, by the pair's name.
+        out: the HTML file; replaced as a whole.
+    """
+    folder = files("hemabridge.report") / "templates"
+    drawn = {
+        (pair.name, found.direction): data_uri(shapes_svg(found), "image/svg+xml")
+        for pair in results.pairs
+        for found in pair.directions
+        if found.shapes
+    }
+    environment = report_environment()
+    environment.globals.update(story=synthesis_story)
+    html = environment.get_template("synthesis.html.j2").render(
+        results=results,
+        views=pictures,
+        drawn=drawn,
+        worth=results.worth,
+        worth_words=[] if results.worth is None else in_words(results.worth),
+        drawn_worth=None if results.worth is None else data_uri(worth_svg(results.worth), "image/svg+xml"),
+        figures={},
+        fact_groups=group_facts(dict(results.facts)),
+        style="\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES),
+        version=__version__,
+    )
+    with atomic_write(out) as temporary:
+        # Names may hold lone surrogates (undecodable file names); they are shown as "?".
+        temporary.write_bytes(html.encode("utf-8", errors="replace"))

@@ -1,0 +1,91 @@
+"""What the numbers of a synthesis say, in plain sentences, and the warning that goes with synthetic cells."""
+
+from typing import Final
+
+from hemabridge.report.story import percent
+from hemabridge.synthesis.results import DirectionResults, Estimate, Share, SynthesisResults
+
+OF_THE_CLASS: Final = 0.9
+"""Share of synthetic cells that the judge must give the intended class."""
+
+FEW_COPIES: Final = 0.01
+"""Largest share of copies."""
+
+WARNING: Final = (
+    "A synthetic cell is drawn by a network. It shows no cell that ever was, and is evidence of nothing: not of a "
+    "disease, not of a patient, not of how often a form occurs.",
+    "Never put synthetic cells into a validation or test part, and never report a number that was measured on them. "
+    "hemabridge refuses to load them there.",
+    "Do not use them for diagnosis, for teaching morphology as if they were real, to estimate how common a class is, "
+    "or to anonymize patients: a network may remember cells that it learned from, and the check for copies finds only "
+    "near ones.",
+    "They may be tried as additional training images. Whether they help must be measured on real cells, beside what "
+    "turning, mirroring and a few more real cells bring.",
+    "A network repeats what it saw: cells of one laboratory, one stain, and the sources' background. That a classifier "
+    "gives them the intended class does not make them typical for it.",
+)
+"""For everyone who uses the cells, one sentence or two each."""
+
+SHAPE_WORDS: Final = {
+    "nucleus_area": "nucleus area, share of the picture",
+    "nucleus_share": "nucleus, share of the cell (N:C)",
+    "lobedness": "lobedness, share of the hull",
+    "lobes": "lobes",
+}
+
+
+def is_good(found: DirectionResults) -> bool:
+    """Tell whether the cells of a direction are of their class, and hardly any is a copy."""
+    return found.judged.value >= OF_THE_CLASS and found.copies.synthetic.value <= FEW_COPIES
+
+
+def headline(results: SynthesisResults) -> str:
+    """Return the answer in one line."""
+    found = [direction for pair in results.pairs for direction in pair.directions]
+    good = sum(map(is_good, found))
+    return (
+        f"In {good} of {len(found)} directions the judge gives at least {OF_THE_CLASS:.0%} of the synthetic cells the "
+        f"intended class, with at most {FEW_COPIES:.0%} copies."
+    )
+
+
+def answer(found: DirectionResults) -> str:
+    """Return what one direction came to."""
+    of_class = (
+        f"The judge gives {share(found.judged)} of the {found.judged.n} synthetic cells the class "
+        f"{found.intended_class}; of {found.judged_real.n} real ones {share(found.judged_real)}, and of the "
+        f"untranslated {found.source_class} cells {share(found.judged_source)}."
+    )
+    return f"{of_class} {distance_sentence(found)} {copies_sentence(found)}"
+
+
+def distance_sentence(found: DirectionResults) -> str:
+    """Say how far the synthetic cells are from real ones, against how far real ones are from each other."""
+    if found.kid.interval[0] > found.kid_floor.interval[1]:
+        return "In its features they are further from real cells than two sets of real cells are from each other."
+    return "In its features they are not shown to be further from real cells than two sets of real cells are."
+
+
+def copies_sentence(found: DirectionResults) -> str:
+    """Say how many are copies."""
+    check = found.copies
+    if not check.synthetic.count:
+        return f"None is a copy of one of the {check.training} training cells."
+    verb = "is a copy" if check.synthetic.count == 1 else "are copies"
+    return f"{check.synthetic.count} of {check.synthetic.n} {verb} of training cells."
+
+
+def share(found: Share) -> str:
+    """Return a share with its interval."""
+    return f"{percent(found.value)} [{percent(found.interval[0])}, {percent(found.interval[1])}]"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number of so many digits after the point; with exponents where nothing would be left of it."""
+    return f"{value:.{digits}f}" if value == 0 or abs(value) >= 10.0**-digits else f"{value:.1e}"
+
+
+def estimate(found: Estimate) -> str:
+    """Return a number with its interval."""
+    low, high = found.interval
+    return f"{number(found.value)} [{number(low)}, {number(high)}]"

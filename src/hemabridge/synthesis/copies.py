@@ -1,0 +1,170 @@
+"""Are synthetic cells copies: the nearest real training cell of each, against the same distance between real cells."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+
+from hemabridge.data.audit.duplicates import (
+    MAX_HAMMING,
+    MIN_CORRELATION,
+    Fingerprint,
+    aligned_correlation,
+    fine_detail,
+    fingerprint,
+)
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.synthesis.likeness import share_of
+from hemabridge.synthesis.results import Copy, CopyCheck
+from hemabridge.synthesis.shapes import spread
+
+Floats = NDArray[np.float64]
+
+CANDIDATES = 5
+"""So many nearest training cells, in features and by hash each, are compared in their fine detail."""
+
+SHOWN = 6
+"""So many of the nearest synthetic cells are listed beside their training cell, copies first."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingCells:
+    """What the training cells look like.
+
+    Attributes:
+        ids: of the N cells.
+        features: float[N, D], in which cells are compared.
+        prints: fingerprint of each cell, and then of each cell's mirror image, which training shows as often: 2 N.
+    """
+
+    ids: tuple[str, ...]
+    features: NDArray[np.floating]
+    prints: tuple[Fingerprint, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """The nearest training cells of N cells.
+
+    Attributes:
+        features: distance to the nearest one in features, float64[N].
+        bits: places in which the hashes of a cell and of the nearest one by hash differ, int64[N].
+        place: of the training cell whose fine detail correlates best, among the nearest ones, int64[N].
+        place_bits: places in which the hashes of these two differ, int64[N].
+        correlation: of their fine detail, float64[N].
+    """
+
+    features: Floats
+    bits: NDArray[np.int64]
+    place: NDArray[np.int64]
+    place_bits: NDArray[np.int64]
+    correlation: Floats
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def training_cells(ids: Sequence[str], images: UInt8Images, features: NDArray[np.floating]) -> TrainingCells:
+    """Describe training cells uint8[N, S, S, 3] with features [N, D]."""
+    prints = [fingerprint(image) for image in images]
+    mirrored = [fingerprint(np.ascontiguousarray(image[:, ::-1])) for image in images]
+    return TrainingCells(tuple(ids), features, (*prints, *mirrored))
+
+
+def nearest_training(images: UInt8Images, features: NDArray[np.floating], training: TrainingCells) -> Nearest:
+    """Find the nearest training cells of cells uint8[N, S, S, 3] with features [N, D]."""
+    prints = [fingerprint(image) for image in images]
+    far = cdist(features.astype(np.float64), training.features.astype(np.float64))
+    bits = _bits(prints, training.prints)
+    rows = [_best_match(prints[row], far[row], bits[row], training) for row in range(len(prints))]
+    place, place_bits, correlation = (np.array(column) for column in zip(*rows, strict=True))
+    return Nearest(
+        features=far.min(axis=1),
+        bits=bits.min(axis=1),
+        place=place.astype(np.int64),
+        place_bits=place_bits.astype(np.int64),
+        correlation=correlation.astype(np.float64),
+    )
+
+
+def check_copies(
+    ids: Sequence[str], synthetic: Nearest, real: Nearest, unscored: Nearest, training: TrainingCells
+) -> CopyCheck:
+    """Find the copies among synthetic cells, and among real ones by the same rule.
+
+    A copy shows the same field as a training cell by the rule of `hemabridge audit`, or it is nearer to training cells,
+    in features and by hash, than any of the unscored real cells is.
+
+    Args:
+        ids: of the sources of the synthetic cells.
+        synthetic: the nearest training cells of the synthetic cells.
+        real: those of real held-out cells of the intended class.
+        unscored: those of other real held-out cells of it, which set the limits.
+        training: what both were compared with.
+    """
+    limits = float(unscored.features.min()), int(unscored.bits.min())
+    marked, same = copies_among(synthetic, *limits), _same_field(synthetic)
+
+    def described(row: int) -> Copy:
+        return Copy(
+            id=ids[row],
+            training_id=training.ids[synthetic.place[row]],
+            bits=int(synthetic.place_bits[row]),
+            correlation=float(synthetic.correlation[row]),
+            feature_distance=float(synthetic.features[row]),
+            rule="same field" if same[row] else "nearer than real" if marked[row] else None,
+        )
+
+    order = [int(row) for row in np.lexsort((-synthetic.correlation, ~marked))]
+    return CopyCheck(
+        training=len(training.ids),
+        synthetic=share_of(marked),
+        real=share_of(copies_among(real, *limits)),
+        copies=tuple(described(row) for row in order if marked[row]),
+        nearest=tuple(described(row) for row in order[:SHOWN]),
+        features={"synthetic": spread(synthetic.features), "real": spread(real.features)},
+        bits={"synthetic": spread(synthetic.bits), "real": spread(real.bits)},
+        limit_features=limits[0],
+        limit_bits=limits[1],
+    )
+
+
+def copies_among(cells: Nearest, limit_features: float, limit_bits: int) -> NDArray[np.bool_]:
+    """Tell which cells are copies, bool[N]; see `check_copies`."""
+    nearer = (cells.features < limit_features) & (cells.bits < limit_bits)
+    return np.asarray(_same_field(cells) | nearer)
+
+
+def _same_field(cells: Nearest) -> NDArray[np.bool_]:
+    return np.asarray((cells.place_bits <= MAX_HAMMING) & (cells.correlation >= MIN_CORRELATION))
+
+
+def _bits(one: Sequence[Fingerprint], other: Sequence[Fingerprint]) -> NDArray[np.int64]:
+    """Hamming distances of all pairs of cells; of a training cell and its mirror image the smaller one counts."""
+    signs = [np.stack([np.where(print_.bits, 1, -1) for print_ in prints]) for prints in (one, other)]
+    different = (signs[0].shape[1] - signs[0] @ signs[1].T) // 2
+    plain, mirrored = np.split(different, 2, axis=1)
+    return np.asarray(np.minimum(plain, mirrored), np.int64)
+
+
+def _best_match(
+    print_: Fingerprint, far: Floats, bits: NDArray[np.int64], training: TrainingCells
+) -> tuple[int, int, float]:
+    """Return place, differing bits and correlation of the training cell that shares most fine detail.
+
+    Cells that the audit would call the same field come first, whatever else correlates.
+    """
+    near = {*np.argsort(far)[:CANDIDATES].tolist(), *np.argsort(bits, kind="stable")[:CANDIDATES].tolist()}
+    own, n = fine_detail(print_.thumbnail), len(training.ids)
+    found = [
+        (
+            max(aligned_correlation(own, fine_detail(training.prints[i].thumbnail)) for i in (place, place + n)),
+            place,
+        )
+        for place in sorted(near)
+    ]
+    same = [(c, place) for c, place in found if bits[place] <= MAX_HAMMING and c >= MIN_CORRELATION]
+    correlation, place = max(same or found)
+    return place, int(bits[place]), correlation

@@ -1,0 +1,278 @@
+"""What was found of the synthetic cells of each pair of classes, as frozen data. JSON in and out, no PyTorch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from hemabridge.errors import InputError
+from hemabridge.synthesis.worth import Worth
+
+FILE = "results.json"
+FORMAT_VERSION = 1
+KIND = "synthesis"
+
+# What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+Interval: TypeAlias = tuple[float, float]
+Direction: TypeAlias = Literal["to_target", "to_source"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """`count` of `n` cells, with the 95% Wilson interval of the fraction."""
+
+    __pydantic_config__ = _STRICT
+
+    count: int
+    n: int
+    interval: Interval
+
+    @property
+    def value(self) -> float:
+        """The fraction, 0..1."""
+        return self.count / self.n
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95% bootstrap interval over cells."""
+
+    __pydantic_config__ = _STRICT
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Quantiles of `n` values: 5%, 25%, 50%, 75% and 95%."""
+
+    __pydantic_config__ = _STRICT
+
+    p5: float
+    p25: float
+    median: float
+    p75: float
+    p95: float
+    n: int
+
+
+@dataclass(frozen=True)
+class ShapeRow:
+    """How one measure of the nucleus is distributed.
+
+    Attributes:
+        measure: its name in `hemabridge.synthesis.shapes`.
+        source: of the real held-out cells that were translated; here and below without cells that show no nucleus.
+        synthetic: of the synthetic cells.
+        real: of real held-out cells of the intended class.
+        untouched: 1-Wasserstein distance of source to real, in standard deviations of all real training cells of the
+            intended class.
+        distance: the same distance of synthetic to real.
+        floor: the same distance of as many real training cells of the intended class to real.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    measure: str
+    source: Spread
+    synthetic: Spread
+    real: Spread
+    untouched: Estimate
+    distance: Estimate
+    floor: Estimate
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A synthetic cell and the real training cell that it is most like.
+
+    Attributes:
+        id: of the source of the synthetic cell.
+        training_id: of the training cell.
+        bits: places of the 64 in which their perceptual hashes differ.
+        correlation: of their fine detail after the best small shift, -1..1.
+        feature_distance: distance of the synthetic cell to its nearest training cell in the judge's features.
+        rule: `same field` (what `hemabridge audit` calls a near duplicate) or `nearer than real` (nearer to training
+            cells, in features and by hash, than any real held-out cell is); None if it is no copy.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    id: str
+    training_id: str
+    bits: int
+    correlation: float
+    feature_distance: float
+    rule: Literal["same field", "nearer than real"] | None
+
+
+@dataclass(frozen=True)
+class CopyCheck:
+    """How near cells are to real training cells of both classes.
+
+    Attributes:
+        training: training cells that were compared with.
+        synthetic: share of the synthetic cells that are copies.
+        real: share of the real held-out cells of the intended class that the same rule calls copies.
+        copies: the synthetic ones, the nearest first.
+        nearest: the synthetic cells that are most like a training cell, copies or not, to be looked at.
+        features: distance to the nearest training cell in the judge's features, of synthetic and of real cells.
+        bits: distance to the nearest training cell by perceptual hash, of synthetic and of real cells.
+        limit_features: smallest such distance of real cells that are not scored.
+        limit_bits: the same by hash.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    training: int
+    synthetic: Share
+    real: Share
+    copies: tuple[Copy, ...]
+    nearest: tuple[Copy, ...]
+    features: dict[str, Spread]
+    bits: dict[str, Spread]
+    limit_features: float
+    limit_bits: int
+
+    def shown(self) -> tuple[Copy, ...]:
+        """Return what a reader is to look at: all copies, and the nearest cells."""
+        return tuple(dict.fromkeys((*self.copies, *self.nearest)))
+
+
+@dataclass(frozen=True)
+class SnapshotCheck:
+    """One snapshot on the validation part: what the choice rests on.
+
+    Attributes:
+        snapshot: its name.
+        images: images seen in training.
+        intended: share of its synthetic cells that the second classifier gives the intended class.
+        kid: kernel distance to real validation cells of the intended class, in the second classifier's features.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    snapshot: str
+    images: int
+    intended: Share
+    kid: float
+
+
+@dataclass(frozen=True)
+class DirectionResults:
+    """What is true of the synthetic cells of one direction; scored cells come from sources that no training saw.
+
+    Attributes:
+        direction: `to_target` or `to_source` of the pair.
+        source_class: class of the cells that were translated.
+        intended_class: class that the synthetic cells shall have.
+        snapshot: the chosen snapshot.
+        model_sha256: hash of its file.
+        checks: all snapshots on the validation part, oldest first.
+        judged: share of synthetic cells that the judge gives the intended class.
+        judged_real: the same share of real held-out cells of the intended class.
+        judged_source: the same share of the untranslated sources: the judge's false answers.
+        second: share of synthetic cells to which the second classifier, which knows all classes of the recipe, gives
+            the intended class.
+        second_real: the same share of real held-out cells of the intended class.
+        kid: kernel distance of synthetic to real held-out cells of the intended class, in the judge's features.
+        kid_floor: the same distance of two sets of real held-out cells of the intended class.
+        kid_source: the same distance of the untranslated sources to the intended class.
+        shapes: one row for each measure of the nucleus.
+        copies: how near synthetic cells are to training cells.
+        way_back: mean absolute difference between sources and their reconstructions, 0..255.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    direction: Direction
+    source_class: str
+    intended_class: str
+    snapshot: str
+    model_sha256: str
+    checks: tuple[SnapshotCheck, ...]
+    judged: Share
+    judged_real: Share
+    judged_source: Share
+    second: Share
+    second_real: Share
+    kid: Estimate
+    kid_floor: Estimate
+    kid_source: Estimate
+    shapes: tuple[ShapeRow, ...]
+    copies: CopyCheck
+    way_back: float
+
+
+@dataclass(frozen=True)
+class PairResults:
+    """One pair of classes; `cells` counts the real cells by class and part."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    source_class: str
+    target_class: str
+    cells: dict[str, dict[str, int]]
+    directions: tuple[DirectionResults, ...]
+
+
+@dataclass(frozen=True)
+class SynthesisResults:
+    """All that a synthesis found. `facts` holds what the report states beside the tables (seconds, versions).
+
+    `worth` is the rare-class curve, if the recipe asked for one.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    site: str
+    pairs: tuple[PairResults, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    worth: Worth | None = None
+
+    def to_json(self) -> str:
+        """Return JSON that `SynthesisResults.from_json` accepts."""
+        return json.dumps({"kind": KIND, "format": FORMAT_VERSION, **asdict(self)}, indent=2, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "SynthesisResults":
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: the text is not such JSON, or of another format version.
+        """
+        try:
+            data = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise InputError(f"expected the results of a synthesis, got something else: {error}") from error
+        head = (data.pop("kind", None), data.pop("format", None)) if isinstance(data, dict) else None
+        if head != (KIND, FORMAT_VERSION):
+            raise InputError(
+                f"expected the results of a synthesis of format {FORMAT_VERSION}, got {head}; "
+                "run `hemabridge synthesize` again"
+            )
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(data))
+        except ValidationError as error:
+            raise InputError(f"expected the results of a synthesis, got something else: {error}") from error
+
+    @classmethod
+    def read(cls, path: Path) -> "SynthesisResults":
+        """Read `results.json` of a synthesis.
+
+        Raises:
+            InputError: the file cannot be read, or does not hold such results.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"expected the results of a synthesis at {path}: {error}") from error
+        return cls.from_json(text)
