@@ -176,6 +176,36 @@ def test_threads_share_a_store_and_lose_nothing(store: Store, reader_named: Read
     assert store.rows("SELECT count(*) FROM setting") == [(1 + 8 * 25,)]
 
 
+def test_a_full_disk_is_an_error_that_changes_nothing_and_ends_when_there_is_room(store: Store) -> None:
+    with store.transaction() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    rows = [("first", "1"), ("large", "x" * 100_000)]
+    with pytest.raises(sqlite3.OperationalError, match="full"), store.transaction() as connection:
+        connection.executemany("INSERT INTO setting VALUES (?, ?)", rows)
+    assert set(store.settings()) == {"title"}
+    store._connection.execute(f"PRAGMA max_page_count = {pages + 100}")
+    with store.transaction() as connection:
+        connection.execute("INSERT INTO setting VALUES ('large', ?)", ('"' + "x" * 100_000 + '"',))
+    assert set(store.settings()) == {"title", "large"}
+
+
+def test_a_transaction_reads_what_it_wrote_and_nobody_else_does_before_its_end(store: Store) -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(len(store.settings()))
+
+    with store.transaction() as connection:
+        connection.execute("INSERT INTO setting VALUES ('more', '1')")
+        other = threading.Thread(target=look)
+        other.start()
+        other.join(30)
+        look()
+    look()
+    assert seen == [1, 2, 2]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

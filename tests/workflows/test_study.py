@@ -30,6 +30,8 @@ from hemabridge.training.tensorfile import read_header
 from hemabridge.workflows.index import index
 from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
+from hemabridge.workflows.review_arms import arms_of
+from hemabridge.workflows.review_plan import ReviewPlan
 from hemabridge.workflows.sites import with_manifests
 from hemabridge.workflows.stages import DONE
 from hemabridge.workflows.study import study
@@ -508,3 +510,15 @@ def test_a_snapshot_one_image_later_is_not_that_of_the_epoch() -> None:
     assert [s.images for s in snapshots_of(snapshots, [1], batch_size=1)] == [7]
     with pytest.raises(RecipeError, match=r"got \[2\]"):
         snapshots_of(snapshots, [2], batch_size=1)
+
+
+def test_a_review_takes_its_arms_from_the_finished_study(finished: tuple[Path, StudyResults, list[Call]]) -> None:
+    out, results, _ = finished
+    wish = {"kind": "review", "name": "r", "readers": ["Ana"], "tasks": [{"questions": ["stain"], "cells": 2}]}
+    arms = arms_of(ReviewPlan.model_validate({**wish, "study": out}))
+    assert list(arms) == ["original", "target", "epoch-0002"]
+    images = np.load(out / "restained" / "epoch-0002" / "test.npy")
+    shown = [read_image(cell.picture.path) for cell in arms["epoch-0002"].cells.values()]
+    np.testing.assert_array_equal(np.stack(shown), images)
+    tested = next(row.n for row in results.rows if row.images == "original" and row.site == "yellow-field")
+    assert len(arms["original"].cells) == len(images) == tested

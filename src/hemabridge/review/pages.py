@@ -56,6 +56,8 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)  # compiled now, not while the first reader waits
 
     def welcome(self, reader: Reader, called: str) -> str:
         """Return the first page: what to do, what is recorded."""

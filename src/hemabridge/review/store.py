@@ -66,15 +66,17 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.RLock()
+        self._lock, self._reading_lock = threading.Lock(), threading.Lock()
+        self._writer: int | None = None
         try:
-            self._connection = sqlite3.connect(
-                path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA trusted_schema = OFF")
-            self._connection.execute("PRAGMA foreign_keys = ON")
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            migrate(self._connection)
+            self._connection = _connected(path)
+            try:
+                migrate(self._connection)
+                # Readers of a write-ahead log do not wait for a writer who waits for the disk.
+                self._reading = _connected(path)
+            except BaseException:
+                self._connection.close()
+                raise
         except sqlite3.DatabaseError as error:
             raise RunError(f"expected the store of a review at {path}, got a file that is none: {error}") from error
 
@@ -123,7 +125,8 @@ class Store:
 
     def close(self) -> None:
         """Close the file; what is in the write-ahead log goes into it."""
-        with self._lock:
+        with self._lock, self._reading_lock:
+            self._reading.close()
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -142,17 +145,23 @@ class Store:
         with self._lock:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
+            self._writer = threading.get_ident()
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has rolled it back by itself
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
+            finally:
+                self._writer = None
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a query that reads."""
-        with self._lock:
+        """Return all rows of a query that reads; within a transaction of this thread, of what it has written."""
+        if self._writer == threading.get_ident():
             return self._connection.execute(query, values).fetchall()
+        with self._reading_lock:
+            return self._reading.execute(query, values).fetchall()
 
     def settings(self) -> dict[str, Any]:
         """Return what `create` was given."""
@@ -190,6 +199,18 @@ class Store:
             Verdict(reader, item, answer, seconds, order, None if x is None else (x, y))
             for reader, item, answer, seconds, order, x, y in self.rows(query)
         ]
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA journal_mode = WAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def hashed(token: str) -> bytes:

@@ -160,7 +160,7 @@ def test_languages_can_be_chosen_and_are_kept(ana: Any, ben: Any) -> None:
 
 def test_a_break_says_that_all_is_stored(ana: Any) -> None:
     ana.answer(0)
-    assert "All of your 1 answers are stored" in ana.get("pause").text
+    assert "Answers stored: 1." in ana.get("pause").text
     assert TEXTS["pause_proposed"]["en"] in ana.get("rest").text
     assert TEXTS["pause_proposed"]["en"] not in ana.get("pause").text
 

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from browser import LAPTOP, free_port, open_browser, page_name, screen_of, served, wait_gone, wait_ready
 from playwright.sync_api import Browser, Page
@@ -15,6 +16,7 @@ from hemabridge.review.key import KEY, read_key
 from hemabridge.review.records import Item, Question, Verdict
 from hemabridge.review.store import STORE, Store
 from hemabridge.workflows.review_create import Created
+from hemabridge.workflows.review_unblind import review_unblind
 
 pytestmark = pytest.mark.slow
 
@@ -213,3 +215,22 @@ def test_the_readers_agree_as_far_as_their_scripts_do(study: Study) -> None:
         ]
         assert kappas[0] == kappas[1]
         assert 0 < kappas[0] < 1
+
+
+def test_unblinding_returns_the_agreement_of_the_scripts(study: Study) -> None:
+    out = study.created.out
+    found = review_unblind(out, key=out.parent / KEY).reading
+    assert (found.readers, found.open_sessions) == (("Ana Ruiz", "Ben"), ())
+    by_aspect = {agreement.aspect: agreement for agreement in found.agreement}
+    for question in (Question.LABORATORY, Question.STAIN, Question.PREFERENCE):
+        firsts = [i for i in study.items if i.question is question and not i.practice and i.repeat_of is None]
+        ana, ben = ([named(item, own[item.item]) for item in firsts] for own in study.said.values())
+        assert by_aspect[question].n == len(firsts)
+        assert by_aspect[question].observed.value == pytest.approx(np.mean(np.array(ana) == np.array(ben)))
+        assert by_aspect[question].cohen.value == pytest.approx(cohen_kappa_score(ana, ben))
+
+
+def named(item: Item, answer: str) -> str:
+    """Return the answer; of a preference the arm, since sides are random."""
+    sides = {"left": item.arms[0], "right": item.arms[-1]}
+    return sides.get(answer, answer) if item.question is Question.PREFERENCE else answer
