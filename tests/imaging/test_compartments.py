@@ -1,4 +1,3 @@
-import time
 from pathlib import Path
 
 import numpy as np
@@ -142,15 +141,3 @@ def test_every_clinic_class_shows_a_plausible_nucleus(shared_data: Path) -> None
         shares = [segment(read_image(path)).nucleus.mean() for path in sorted(folder.glob("*.jpg"))[:6]]
         assert np.min(shares) > 0.01, folder.name
         assert np.max(shares) < 0.3, folder.name
-
-
-@pytest.mark.shared
-def test_an_image_takes_tens_of_milliseconds(shared_data: Path) -> None:
-    image = read_image(min((shared_data / "clinic" / "neutrophil").glob("*.jpg")))
-    segment(image)
-    durations = []
-    for _ in range(7):
-        start = time.perf_counter()
-        segment(image)
-        durations.append(time.perf_counter() - start)
-    assert min(durations) < 0.1  # 0.01 s on an idle core; the bound leaves room for a busy machine

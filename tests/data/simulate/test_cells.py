@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 from skimage.color import rgb2lab
@@ -132,11 +130,3 @@ def test_noise_is_the_cameras_and_can_be_switched_off():
 def test_wrong_requests_are_refused(classes, n, seed, size, message):
     with pytest.raises(InputError, match=message):
         simulate_cells(classes, n, HOSPITALS[TARGET], seed, size)
-
-
-@pytest.mark.slow
-def test_sixty_four_pixels_take_at_most_thirty_milliseconds():
-    simulate_cells(CLASSES, 1, HOSPITALS[TARGET], 0, 64)
-    start = time.process_time()
-    simulate_cells(CLASSES, 5, HOSPITALS[TARGET], 1, 64)
-    assert (time.process_time() - start) / 40 < 0.03
