@@ -27,6 +27,8 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/recommended.py
 	$(BIN)/python benchmarks/selection_regret.py
 	$(BIN)/python benchmarks/review_load.py
+	$(BIN)/python benchmarks/rare_class.py
+	$(BIN)/python benchmarks/review_load.py
 
 format: $(INSTALLED)  ## format and fix what can be fixed
 	$(BIN)/ruff format .
