@@ -49,6 +49,7 @@ T = TypeVar("T")
 REAL = "tecom"
 NATIVE_PX = 180
 """Cells are photographed again at about the size that the camera saw."""
+BEFORE = ", before self-training"
 PLAIN_TAUGHT = "plain classifier, taught table"
 STARTS_APART = 100
 """Seeds of two starts differ by more than one start uses."""
@@ -254,14 +255,17 @@ def _answers(
     test = source.test.images
     steps = bench.steps(source.seen, STARTS_APART * classifier_seed + source_seed)
     agreed, seconds["agreement"] = _timed(lambda: steps.agree(own))
-    taught, seconds["self-training"] = _timed(lambda: steps.self_trained(own, agreed, folder / "self-training"))
-    learned = taught.answering(agreed)
+    taught, learned = own, agreed
+    if wish.self_training_rounds:
+        taught, seconds["self-training"] = _timed(lambda: steps.self_trained(own, agreed, folder / "self-training"))
+        learned = taught.answering(agreed)
+    states = {"": agreed} if taught is own else {BEFORE: agreed, ", after self-training": learned}
     answers = {
         "recommended": learned.probabilities(test),
         "plain classifier, original": mean_answer([plain], test),
         "classifiers with looks, original": mean_answer(agreed.classifiers, test),
     }
-    table = steps.table_for(plain, learned, folder / "taught-table")
+    table, seconds["taught table"] = _timed(lambda: steps.table_for(plain, learned, folder / "taught-table"))
     assert table is not None
     restained = table.standardize(test)
     answers[PLAIN_TAUGHT] = mean_answer([plain], restained)
@@ -274,10 +278,8 @@ def _answers(
     for restaining, standardizer in agreed.standardizers.items():
         restained = standardizer.standardize(test)
         answers[f"plain classifier, {restaining}"] = mean_answer([plain], restained)
-    if name == REAL:
-        answers |= _parts("before self-training", agreed, test) | _parts("after self-training", learned, test)
-    else:
-        answers["all, before self-training"] = agreed.probabilities(test)
+    for when, state in states.items():
+        answers |= _parts(when, state, test) if name == REAL else {f"all{when}": state.probabilities(test)}
     if labels:
         for count in wish.few_labels:
             found = steps.taught(taught, learned, count, folder / f"labels-{count}").answering(agreed)
@@ -286,8 +288,8 @@ def _answers(
     scores["recommended, on the cells seen unlabelled"] = _scores(
         source.seen, learned.probabilities(source.seen.images)
     )
-    scores["home, before self-training"] = _scores(home, agreed.at_home(home.images))
-    scores["home, after self-training"] = _scores(home, learned.at_home(home.images))
+    scores["home, plain classifier"] = _scores(home, plain.probabilities(home.images))
+    scores |= {f"home, all{when}": _scores(home, state.at_home(home.images)) for when, state in states.items()}
     return {
         "scores": scores,
         "sureness": dict(agreed.sureness),
@@ -298,18 +300,18 @@ def _answers(
 
 
 def _parts(when: str, agreed: Agreement, test: UInt8Images) -> dict[str, Any]:
-    """Return the answers of each family and each re-staining alone, and of one classifier; names end with `when`."""
+    """Return the answers of each family and each re-staining alone, and of one of each; names end with `when`."""
     found = {}
     aided = []
     for name, standardizer in agreed.standardizers.items():
         restained = standardizer.standardize(test)
         aided.append(mean_answer(agreed.classifiers, restained))
-        found[f"only {name}, {when}"] = aided[-1]
-    found[f"only re-stained, {when}"] = np.mean(aided, axis=0)
-    found[f"only shape, {when}"] = mean_answer(agreed.direct, test)
-    found[f"all, {when}"] = agreed.joined(aided, found[f"only shape, {when}"])
+        found[f"only {name}{when}"] = aided[-1]
+    found[f"only re-stained{when}"] = np.mean(aided, axis=0)
+    found[f"only shape{when}"] = mean_answer(agreed.direct, test)
+    found[f"all{when}"] = agreed.joined(aided, found[f"only shape{when}"])
     one = replace(agreed, classifiers=agreed.classifiers[:1], direct=agreed.direct[:1])
-    found[f"one of each family, {when}"] = one.probabilities(test)
+    found[f"one of each family{when}"] = one.probabilities(test)
     return found
 
 

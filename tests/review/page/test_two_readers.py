@@ -47,11 +47,19 @@ def true_answer(item: Item) -> str:
     return "left" if item.arms[0] == "cyclegan-0010" else "right"
 
 
+def counts(item: Item) -> bool:
+    """Say whether unblinding counts an item when readers are compared."""
+    return not item.practice and item.repeat_of is None
+
+
 def slips(items: list[Item]) -> dict[str, str]:
-    """Return what the second reader says differently: a known share of each question's items."""
+    """Return what the second reader says differently: a known share of each question's items that count.
+
+    Item names are random in each run, so a draw among all could fall on practice and repeats alone.
+    """
     found = {}
     for question in (Question.LABORATORY, Question.STAIN, Question.PREFERENCE):
-        own = sorted((item for item in items if item.question is question), key=lambda item: item.item)
+        own = sorted((item for item in items if item.question is question and counts(item)), key=lambda item: item.item)
         for item in random.Random(question.value).sample(own, len(own) // 4):
             others = [answer for answer in KEYS[question] if answer != true_answer(item)]
             found[item.item] = random.Random(item.cell).choice(others)
@@ -205,7 +213,7 @@ def test_places_and_times_are_those_of_the_readers(study: Study) -> None:
 
 
 def test_the_readers_agree_as_far_as_their_scripts_do(study: Study) -> None:
-    counted = {item.item: item for item in study.items if not item.practice and item.repeat_of is None}
+    counted = {item.item: item for item in study.items if counts(item)}
     for question in (Question.LABORATORY, Question.STAIN, Question.PREFERENCE):
         wanted = [item for item, drawn in counted.items() if drawn.question is question]
         stored = {(v.reader, v.item): v.answer for v in study.verdicts}
@@ -223,7 +231,7 @@ def test_unblinding_returns_the_agreement_of_the_scripts(study: Study) -> None:
     assert (found.readers, found.open_sessions) == (("Ana Ruiz", "Ben"), ())
     by_aspect = {agreement.aspect: agreement for agreement in found.agreement}
     for question in (Question.LABORATORY, Question.STAIN, Question.PREFERENCE):
-        firsts = [i for i in study.items if i.question is question and not i.practice and i.repeat_of is None]
+        firsts = [i for i in study.items if i.question is question and counts(i)]
         ana, ben = ([named(item, own[item.item]) for item in firsts] for own in study.said.values())
         assert by_aspect[question].n == len(firsts)
         assert by_aspect[question].observed.value == pytest.approx(np.mean(np.array(ana) == np.array(ben)))
