@@ -27,7 +27,7 @@ def test_a_row_is_found_by_name(selection: Selection) -> None:
         ("", "something else"),
         ("[1]", "format 3, got None"),
         ("{}", "format 3, got None"),
-        ('{"format": 1}', "format 3, got 1; select again"),
+        ('{"format": 1}', "format 3, got 1; run `hemabridge select` again"),
         ('{"format": 3}', "something else"),
         ("[" * 100_000, "something else"),
     ],

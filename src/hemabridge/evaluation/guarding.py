@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from hemabridge.evaluation.standings import STRICT
+from hemabridge.results_file import STRICT
 
 
 @dataclass(frozen=True)

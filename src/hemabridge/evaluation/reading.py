@@ -1,17 +1,11 @@
 """What readers said, once unblinded, as frozen data. JSON in and out, no PyTorch. Shares are 0..1, intervals 95%."""
 
-import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from pydantic import TypeAdapter, ValidationError
-
-from hemabridge.errors import InputError
-from hemabridge.evaluation.standings import STRICT
+from hemabridge.results_file import STRICT, ResultsFile
 
 FILE = "unblinded.json"
-FORMAT_VERSION, LARGEST_BYTES = 1, 100_000_000
 
 Interval = tuple[float, float]
 
@@ -228,7 +222,7 @@ class Acceptance:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Reading(ResultsFile):
     """All that a review found.
 
     Attributes:
@@ -242,6 +236,9 @@ class Reading:
     """
 
     __pydantic_config__ = STRICT
+    WHAT: ClassVar[str] = FILE
+    FORMAT: ClassVar[int] = 1
+    AGAIN: ClassVar[str] = "unblind again"
 
     name: str
     readers: tuple[str, ...]
@@ -261,40 +258,3 @@ class Reading:
     disputes: tuple[Dispute, ...]
     acceptance: tuple[Acceptance, ...]
     facts: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> str:
-        """Return JSON that `Reading.from_json` accepts."""
-        return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=2, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Reading":
-        """Read what `to_json` wrote.
-
-        Raises:
-            InputError: the text is not such JSON, or of another format version.
-        """
-        try:
-            data = json.loads(text)
-            version = data.pop("format", None) if isinstance(data, dict) else None
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"expected {FILE}, got something else: {error}") from error
-        if version != FORMAT_VERSION:
-            raise InputError(f"expected {FILE} of format {FORMAT_VERSION}, got {version!r}; unblind again")
-        try:
-            return TypeAdapter(cls).validate_json(json.dumps(data))
-        except ValidationError as error:
-            raise InputError(f"expected {FILE}, got something else: {error}") from error
-
-    @classmethod
-    def read(cls, path: Path) -> "Reading":
-        """Read `unblinded.json`.
-
-        Raises:
-            InputError: the file cannot be read, is too large, or does not hold such results.
-        """
-        try:
-            if path.stat().st_size > LARGEST_BYTES:
-                raise InputError(f"expected at most {LARGEST_BYTES:,} bytes, got {path.stat().st_size:,}: {path}")
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"expected {FILE} at {path}: {error}") from error

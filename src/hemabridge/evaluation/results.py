@@ -1,17 +1,11 @@
 """Results as frozen data: what reports, tables and selection read. JSON in and out, no torch."""
 
-import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
 
-from pydantic import TypeAdapter, ValidationError
-
-from hemabridge.errors import InputError
 from hemabridge.evaluation.guarding import MorphologyCheck
-from hemabridge.evaluation.standings import STRICT, LabelsWorth, SnapshotContrast, Standing
-
-FORMAT_VERSION = 1
+from hemabridge.evaluation.standings import LabelsWorth, SnapshotContrast, Standing
+from hemabridge.results_file import STRICT, ResultsFile
 
 Mode: TypeAlias = Literal["strict", "transductive", "none"]
 """Whether the translator saw the scored images; `evaluation.rows.work_out_mode` tells."""
@@ -118,13 +112,16 @@ class AuditFinding:
 
 
 @dataclass(frozen=True)
-class StudyResults:
+class StudyResults(ResultsFile):
     """All that a study found. `facts` holds what the report states beside the tables (counts, seconds, versions).
 
     The fields after `facts` are newer than the others; results of before lack them.
     """
 
     __pydantic_config__ = STRICT
+    WHAT: ClassVar[str] = "the results.json of a study"
+    FORMAT: ClassVar[int] = 1
+    AGAIN: ClassVar[str] = "run the study again"
 
     name: str
     classes: tuple[str, ...]
@@ -138,39 +135,3 @@ class StudyResults:
     labels_worth: tuple[LabelsWorth, ...] = ()
     audit: tuple[AuditFinding, ...] = ()
     guard: tuple[MorphologyCheck, ...] = ()
-
-    def to_json(self) -> str:
-        """Return the results as JSON that `StudyResults.from_json` and the published schema accept."""
-        return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=2, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "StudyResults":
-        """Read what `to_json` wrote.
-
-        Raises:
-            InputError: the text is not such JSON, or of another format version.
-        """
-        try:
-            data = json.loads(text)
-            version = data.pop("format", None) if isinstance(data, dict) else None
-        except json.JSONDecodeError as error:
-            raise InputError(f"expected the results.json of a study, got something else: {error}") from error
-        if version != FORMAT_VERSION:
-            raise InputError(f"expected results of format {FORMAT_VERSION}, got {version!r}; run the study again")
-        try:
-            return TypeAdapter(cls).validate_json(json.dumps(data))
-        except ValidationError as error:
-            raise InputError(f"expected the results.json of a study, got something else: {error}") from error
-
-    @classmethod
-    def read(cls, path: Path) -> "StudyResults":
-        """Read `results.json`.
-
-        Raises:
-            InputError: the file cannot be read, or does not hold such results.
-        """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"expected the results.json of a study at {path}: {error}") from error
-        return cls.from_json(text)

@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import ConfigDict
-
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-"""What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN."""
+from hemabridge.results_file import STRICT
 
 
 @dataclass(frozen=True)

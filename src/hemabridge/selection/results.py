@@ -1,19 +1,12 @@
 """What selection found, as frozen data. JSON in and out, no PyTorch."""
 
-import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 from hemabridge.errors import InputError
+from hemabridge.results_file import STRICT, ResultsFile
 
 FILE = "selection.json"
-FORMAT_VERSION = 3
-
-# What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 Interval = tuple[float, float]
 
@@ -44,7 +37,7 @@ class SnapshotRow:
         readers: share of cells that readers accepted; None if nobody read.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     snapshot: str
     sha256: str
@@ -71,7 +64,7 @@ class SnapshotRow:
 
 
 @dataclass(frozen=True)
-class Selection:
+class Selection(ResultsFile):
     """Which snapshot to use, why, and how sure that is.
 
     Attributes:
@@ -85,7 +78,10 @@ class Selection:
         facts: rule, counts of cells, what they are, what the features are.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
+    WHAT: ClassVar[str] = FILE
+    FORMAT: ClassVar[int] = 3
+    AGAIN: ClassVar[str] = "run `hemabridge select` again, or name a snapshot"
 
     run: str
     chosen: str | None
@@ -107,46 +103,17 @@ class Selection:
                 return row
         raise LookupError(name)
 
-    def to_json(self) -> str:
-        """Return JSON that `Selection.from_json` accepts."""
-        return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=2, allow_nan=False)
-
     @classmethod
-    def from_json(cls, text: str) -> "Selection":
+    def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote.
 
         Raises:
             InputError: the text is not such JSON, of another format version, or chooses what it did not measure.
         """
-        try:
-            data = json.loads(text)
-            version = data.pop("format", None) if isinstance(data, dict) else None
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"expected {FILE}, got something else: {error}") from error
-        if version != FORMAT_VERSION:
-            raise InputError(f"expected {FILE} of format {FORMAT_VERSION}, got {version!r}; select again")
-        try:
-            found = TypeAdapter(cls).validate_json(json.dumps(data))
-        except ValidationError as error:
-            raise InputError(f"expected {FILE}, got something else: {error}") from error
+        found = super().from_json(text)
         names = [row.snapshot for row in found.snapshots]
         strange = [name for name in (found.chosen, *found.alike) if name is not None and name not in names]
         if strange or len(set(names)) != len(names):
-            raise InputError(f"expected a choice among the snapshots {names}, got {strange or 'one of them twice'}")
+            got = strange or "one of them twice"
+            raise InputError(f"expected a choice among the snapshots {names}, got {got}; {cls.AGAIN}")
         return found
-
-    @classmethod
-    def read(cls, path: Path) -> "Selection":
-        """Read `selection.json`.
-
-        Raises:
-            InputError: the file cannot be read, or does not hold such results.
-        """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"expected {FILE} at {path}: {error}") from error
-        try:
-            return cls.from_json(text)
-        except InputError as error:
-            raise InputError(f"{path}: {error}; run `hemabridge select` again, or name a snapshot") from error

@@ -1,22 +1,13 @@
 """What was found of the synthetic cells of each pair of classes, as frozen data. JSON in and out, no PyTorch."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-from hemabridge.errors import InputError
+from hemabridge.results_file import STRICT, ResultsFile
 from hemabridge.synthesis.worth import Worth
 
 FILE = "results.json"
-FORMAT_VERSION = 1
-KIND = "synthesis"
-
-# What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 Interval: TypeAlias = tuple[float, float]
 Direction: TypeAlias = Literal["to_target", "to_source"]
@@ -26,7 +17,7 @@ Direction: TypeAlias = Literal["to_target", "to_source"]
 class Share:
     """`count` of `n` cells, with the 95% Wilson interval of the fraction."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     count: int
     n: int
@@ -42,7 +33,7 @@ class Share:
 class Estimate:
     """A number and its 95% bootstrap interval over cells."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     value: float
     interval: Interval
@@ -52,7 +43,7 @@ class Estimate:
 class Spread:
     """Quantiles of `n` values: 5%, 25%, 50%, 75% and 95%."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     p5: float
     p25: float
@@ -77,7 +68,7 @@ class ShapeRow:
         floor: the same distance of as many real training cells of the intended class to real.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     measure: str
     source: Spread
@@ -102,7 +93,7 @@ class Copy:
             cells, in features and by hash, than any real held-out cell is); None if it is no copy.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     id: str
     training_id: str
@@ -128,7 +119,7 @@ class CopyCheck:
         limit_bits: the same by hash.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     training: int
     synthetic: Share
@@ -156,7 +147,7 @@ class SnapshotCheck:
         kid: kernel distance to real validation cells of the intended class, in the second classifier's features.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     snapshot: str
     images: int
@@ -189,7 +180,7 @@ class DirectionResults:
         way_back: mean absolute difference between sources and their reconstructions, 0..255.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     direction: Direction
     source_class: str
@@ -214,7 +205,7 @@ class DirectionResults:
 class PairResults:
     """One pair of classes; `cells` counts the real cells by class and part."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     name: str
     source_class: str
@@ -224,55 +215,20 @@ class PairResults:
 
 
 @dataclass(frozen=True)
-class SynthesisResults:
+class SynthesisResults(ResultsFile):
     """All that a synthesis found. `facts` holds what the report states beside the tables (seconds, versions).
 
     `worth` is the rare-class curve, if the recipe asked for one.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
+    WHAT: ClassVar[str] = "the results of a synthesis"
+    FORMAT: ClassVar[int] = 1
+    AGAIN: ClassVar[str] = "run `hemabridge synthesize` again"
+    KIND: ClassVar[str | None] = "synthesis"
 
     name: str
     site: str
     pairs: tuple[PairResults, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     worth: Worth | None = None
-
-    def to_json(self) -> str:
-        """Return JSON that `SynthesisResults.from_json` accepts."""
-        return json.dumps({"kind": KIND, "format": FORMAT_VERSION, **asdict(self)}, indent=2, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "SynthesisResults":
-        """Read what `to_json` wrote.
-
-        Raises:
-            InputError: the text is not such JSON, or of another format version.
-        """
-        try:
-            data = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"expected the results of a synthesis, got something else: {error}") from error
-        head = (data.pop("kind", None), data.pop("format", None)) if isinstance(data, dict) else None
-        if head != (KIND, FORMAT_VERSION):
-            raise InputError(
-                f"expected the results of a synthesis of format {FORMAT_VERSION}, got {head}; "
-                "run `hemabridge synthesize` again"
-            )
-        try:
-            return TypeAdapter(cls).validate_json(json.dumps(data))
-        except ValidationError as error:
-            raise InputError(f"expected the results of a synthesis, got something else: {error}") from error
-
-    @classmethod
-    def read(cls, path: Path) -> "SynthesisResults":
-        """Read `results.json` of a synthesis.
-
-        Raises:
-            InputError: the file cannot be read, or does not hold such results.
-        """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"expected the results of a synthesis at {path}: {error}") from error
-        return cls.from_json(text)

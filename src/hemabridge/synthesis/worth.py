@@ -1,23 +1,17 @@
 """What synthetic cells of a rare class are worth as training data: scores of trainings, side by side."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from hemabridge.errors import InputError
 from hemabridge.metrics.bootstrap import Resampling, percentile_interval, score_draws
+from hemabridge.results_file import STRICT, ResultsFile
 
 FILE: Final = "worth.json"
-FORMAT_VERSION: Final = 1
 
-# What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 Interval: TypeAlias = tuple[float, float]
 Effect: TypeAlias = Literal["helps", "harms", "not shown"]
@@ -44,7 +38,7 @@ AGAINST: Final[Mapping[str, str]] = {
 class Score:
     """A mean over seeds, with its 95% interval: bootstrap of the seeds, and of the cells within their class."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     value: float
     interval: Interval
@@ -66,7 +60,7 @@ class WorthRow:
         by_seed: balanced accuracy and recall with each seed.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     real: int
     arm: str
@@ -88,7 +82,7 @@ class WorthRow:
 
 
 @dataclass(frozen=True)
-class Worth:
+class Worth(ResultsFile):
     """The rare-class curve.
 
     Attributes:
@@ -103,7 +97,10 @@ class Worth:
         rows: by number of real cells, then in the order of `ARMS`.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
+    WHAT: ClassVar[str] = FILE
+    FORMAT: ClassVar[int] = 1
+    AGAIN: ClassVar[str] = "measure again"
 
     rare: str
     source: str
@@ -129,39 +126,6 @@ class Worth:
         """The arms that were tried, in the order of `ARMS`."""
         found = {row.arm for row in self.rows}
         return tuple(arm for arm in ARMS if arm in found)
-
-    def to_json(self) -> str:
-        """Return JSON that `Worth.from_json` accepts."""
-        return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=2, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Worth":
-        """Read what `to_json` wrote.
-
-        Raises:
-            InputError: the text is not such JSON, or of another format version.
-        """
-        try:
-            data = json.loads(text)
-            version = data.pop("format", None) if isinstance(data, dict) else None
-            if version != FORMAT_VERSION:
-                raise InputError(f"expected {FILE} of format {FORMAT_VERSION}, got {version!r}; measure again")
-            return TypeAdapter(cls).validate_json(json.dumps(data))
-        except (json.JSONDecodeError, RecursionError, ValidationError) as error:
-            raise InputError(f"expected {FILE}, got something else: {error}") from error
-
-    @classmethod
-    def read(cls, path: Path) -> "Worth":
-        """Read `worth.json`.
-
-        Raises:
-            InputError: the file cannot be read, or does not hold such results.
-        """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"expected {FILE} at {path}: {error}") from error
-        return cls.from_json(text)
 
 
 def score_arms(

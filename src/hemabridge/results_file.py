@@ -1,0 +1,81 @@
+"""Results as one JSON file: frozen data of a known format, written whole and checked when read."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from hemabridge.errors import InputError
+
+LARGEST_BYTES = 100_000_000
+
+# What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class ResultsFile:
+    """Frozen results that are written as JSON and read back.
+
+    Attributes:
+        WHAT: what a message calls the file.
+        FORMAT: version of the format; another one is not read.
+        AGAIN: how to make the file anew, as the end of a message.
+        KIND: word in the file that tells it from others of its name; None without one.
+    """
+
+    WHAT: ClassVar[str]
+    FORMAT: ClassVar[int]
+    AGAIN: ClassVar[str]
+    KIND: ClassVar[str | None] = None
+
+    def to_json(self) -> str:
+        """Return JSON that `from_json` accepts."""
+        return json.dumps({**self._head(), **asdict(self)}, indent=2, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: the text is not such JSON, or of another kind or format version.
+        """
+        try:
+            data = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise InputError(f"expected {cls.WHAT}, got something else: {error}") from error
+        wanted = cls._head()
+        found = {name: data.pop(name, None) for name in wanted} if isinstance(data, dict) else {}
+        if found != wanted:
+            of_kind = "" if found.get("kind") == cls.KIND else f" and kind {found.get('kind')!r}"
+            raise InputError(
+                f"expected {cls.WHAT} of format {cls.FORMAT}, got {found.get('format')!r}{of_kind}; {cls.AGAIN}"
+            )
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(data))
+        except ValidationError as error:
+            raise InputError(f"expected {cls.WHAT}, got something else: {error}") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the file.
+
+        Raises:
+            InputError: it cannot be read, is too large, or does not hold such results.
+        """
+        try:
+            if path.stat().st_size > LARGEST_BYTES:
+                raise InputError(f"expected at most {LARGEST_BYTES:,} bytes, got {path.stat().st_size:,}: {path}")
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"expected {cls.WHAT} at {path}: {error}") from error
+        try:
+            return cls.from_json(text)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    @classmethod
+    def _head(cls) -> dict[str, Any]:
+        return ({} if cls.KIND is None else {"kind": cls.KIND}) | {"format": cls.FORMAT}
