@@ -19,14 +19,17 @@ from typing import TypeVar
 import numpy as np
 
 from hemabridge.adaptation.agreement import AgreementConfig, agree
+from hemabridge.adaptation.taught_table import TaughtTableConfig, teach
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.data.manifest import read_manifest
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import gradient_correlation
 from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.normalizers.taught_table import TaughtTable
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.config import PRESETS
@@ -70,8 +73,16 @@ def main() -> None:
     for name in ("macenko", "vahadane", "linear-ot", "sliced-ot"):
         spent, normalizer = _timed(lambda name=name: fit_normalizer(name, seen.images, known.images))
         _print(name, spent, seconds, *scored(normalizer))
-    spent, agreed = _timed(lambda: agree(AgreementConfig(), classifiers, seen.images, known, seed=0))
-    _print("agreement of all classifiers", spent, seconds, [_balanced(test, agreed.probabilities(test.images))], None)
+    agreeing, agreed = _timed(lambda: agree(AgreementConfig(), classifiers, seen.images, known, seed=0))
+    _print(
+        "agreement of all classifiers", agreeing, seconds, [_balanced(test, agreed.probabilities(test.images))], None
+    )
+    answer = agreed.probabilities(seen.images)
+    spent, tables = _timed(lambda: [_table(one, seen, answer, known) for one in classifiers])
+    restained = [table.standardize(test.images) for table in tables]
+    values = [_balanced(test, one.probabilities(images)) for one, images in zip(classifiers, restained, strict=True)]
+    kept = min(float(np.median(gradient_correlation(images, test.images))) for images in restained)
+    _print("a taught table for each classifier", agreeing + spent, seconds, values, kept)
     for preset in wish.translators.split(","):
         spent, translator = _timed(lambda preset=preset: _trained(preset, source, target, recipe))
         _print(f"translator {preset}", spent, seconds, *scored(translator))
@@ -108,6 +119,12 @@ def _trained(preset: str, source: Site, target: Site, recipe: StudyRecipe) -> Ne
     with TemporaryDirectory() as folder:
         snapshots = train_translator(config, *cells, Path(folder), start_fabric("cpu"), seed=0)
         return NeuralStandardizer.from_snapshot(snapshots[-1].path)
+
+
+def _table(classifier: SnapshotClassifier, seen: CellSet, answer: Probabilities, known: CellSet) -> TaughtTable:
+    with TemporaryDirectory() as folder:
+        fabric = start_fabric("cpu")
+        return teach(TaughtTableConfig(), classifier, seen, answer, known.images, Path(folder), fabric, seed=0)
 
 
 def _with_looks(path: Path, known: CellSet, folder: Path) -> list[SnapshotClassifier]:

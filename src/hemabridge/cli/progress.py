@@ -1,5 +1,6 @@
 """Progress bars on standard error; plain lines where nobody watches a terminal."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,11 +50,22 @@ def shown_progress() -> Iterator[Listener]:
 
 def _plain_listener(console: Console) -> Listener:
     said: dict[str, float] = {}
+    begun: dict[str, tuple[float, int]] = {}
 
     def listen(label: str, done: int, total: int) -> None:
         now = time.monotonic()
         if done >= total or now - said.get(label, now - PLAIN_EVERY_SECONDS) >= PLAIN_EVERY_SECONDS:
             said[label] = now
-            console.print(f"{label}: {done} of {total}", highlight=False, markup=False)
+            since, before = begun.setdefault(label, (now, done))
+            left = _time_left(now - since, done - before, total - done)
+            console.print(f"{label}: {done} of {total}{left}", highlight=False, markup=False)
 
     return listen
+
+
+def _time_left(seconds: float, done: int, left: int) -> str:
+    """Return when the rest will be done at the pace so far; empty if there is no rest or no pace yet."""
+    if left <= 0 or done <= 0:
+        return ""
+    minutes = math.ceil(seconds / done * left / 60)
+    return f", {minutes} min left" if minutes < 120 else f", {minutes / 60:.1f} h left"
