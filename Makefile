@@ -28,7 +28,8 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/selection_regret.py
 	$(BIN)/python benchmarks/review_load.py
 	$(BIN)/python benchmarks/rare_class.py
-	$(BIN)/python benchmarks/review_load.py
+	$(BIN)/hemabridge study recipes/clinic-from-tecom.toml
+	$(BIN)/python benchmarks/against_cyclegan.py
 
 format: $(INSTALLED)  ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -44,7 +44,7 @@ WEIGHTS = SHARED / "weights" / "mobilenetv2_100_imagenet.safetensors"
 def main() -> None:
     """Measure what is missing, print the table and draw the curve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/rare-class"))
     parser.add_argument("--seeds", type=_numbers, default=(0, 1, 2))
     parser.add_argument("--real", type=_numbers, default=(5, 10, 20, 50, 100))
     parser.add_argument("--images", type=int, default=2000)
