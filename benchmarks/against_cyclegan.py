@@ -5,7 +5,8 @@
 
 The study's own record says how many CPU seconds its translator took; all its snapshots are scored. The best one stands
 for CycleGAN, though it is picked with the labels: in its favour. The others are fitted or trained here, on the cells
-that the translator saw, and scored on the same test part with the same classifiers.
+that the translator saw, and scored on the same test part with the same classifiers. Last, teams of classifiers as in
+`recipes/recommended.toml`, trained here on the target alone, and the colour table that they teach one of the study's.
 """
 
 import argparse
@@ -20,8 +21,8 @@ import numpy as np
 
 from hemabridge.adaptation.agreement import AgreementConfig, agree
 from hemabridge.adaptation.taught_table import TaughtTableConfig, teach
+from hemabridge.adaptation.team import Team
 from hemabridge.classifiers.classifier import SnapshotClassifier
-from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.data.manifest import read_manifest
@@ -35,12 +36,15 @@ from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
+from hemabridge.workflows.agreeing import Agreeing
 from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import SPLIT_NAME, Site
 from hemabridge.workflows.stages import DONE, folder_name
 
 T = TypeVar("T")
+SMALL_TEAM = 2
+"""Classifiers of each kind in a team that takes about a twentieth of the CycleGAN's time."""
 ROW = "{:34s} {:>8s} {:>9s} {:>9s} {:>9s} {:>10s} {:>9s}"
 
 
@@ -50,6 +54,7 @@ def main() -> None:
     parser.add_argument("--study", type=Path, default=Path("runs/clinic-from-tecom"))
     parser.add_argument("--translators", default="pixel,film,lut,bilateral", help="presets to train, for seed 0")
     parser.add_argument("--recommended", type=Path, default=Path("recipes/recommended.toml"))
+    parser.add_argument("--plain", default="mobilenetv2", help="part of the name of the classifier that stays as it is")
     wish = parser.parse_args()
     recipe = expect_kind(read_recipe(wish.study / "recipe.toml"), StudyRecipe)
     classes, size_px = recipe.classes, recipe.size_px
@@ -57,7 +62,7 @@ def main() -> None:
     seen, test = (source.cells((part,), classes, size_px, lambda *_: None) for part in ("train", "test"))
     known = target.cells(("train",), classes, size_px, lambda *_: None)
     classifiers = [
-        SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
+        SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path, folder.name)
         for folder in sorted((wish.study / "classifiers").iterdir())
     ]
 
@@ -86,14 +91,38 @@ def main() -> None:
     for preset in wish.translators.split(","):
         spent, translator = _timed(lambda preset=preset: _trained(preset, source, target, recipe))
         _print(f"translator {preset}", spent, seconds, *scored(translator))
-    with TemporaryDirectory() as folder:
-        learning, classifiers[:] = _timed(lambda: _with_looks(wish.recommended, known, Path(folder)))
-        print("with the classifiers of the recommended recipe; CPU seconds include their training")
-        best, values, kept = _cyclegan(wish.study, scored)
-        _print("CycleGAN, best of all snapshots", best + learning, seconds, values, kept)
-        for name in ("macenko", "vahadane", "linear-ot", "sliced-ot"):
-            spent, normalizer = _timed(lambda name=name: fit_normalizer(name, seen.images, known.images))
-            _print(name, spent + learning, seconds, *scored(normalizer))
+    plain = next(one for one in classifiers if wish.plain in one.name)
+    classifiers[:] = [plain]
+    print(f"\nof {plain.name} alone; CPU seconds of teams include the training of their classifiers")
+    _print("CycleGAN, best of all snapshots", seconds, seconds, *_cyclegan(wish.study, scored)[1:])
+    for most in (SMALL_TEAM, None):
+        _with_team(wish.recommended, most, plain, (seen, test, known), seconds)
+
+
+def _with_team(
+    path: Path, most: int | None, plain: SnapshotClassifier, cells: tuple[CellSet, CellSet, CellSet], cyclegan: float
+) -> None:
+    """Print what a team's agreement, and the table that it teaches one more classifier, reach and cost."""
+    seen, test, known = cells
+    wish = expect_kind(read_recipe(path), StudyRecipe).agreement
+    assert wish is not None
+    members = [one.model_copy(update={"count": min(one.count, most or one.count)}) for one in wish.members]
+    wish = wish.model_copy(update={"members": members})
+    steps = Agreeing(wish, known, seen, seen, None, 0, start_fabric("cpu"), lambda *_: None)
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        learning, team = _timed(lambda: steps.with_members(Team(()), folder / "members"))
+        agreeing, agreed = _timed(lambda: steps.agree(team))
+        teaching, table = _timed(lambda: steps.table_for(plain, agreed, folder / "table"))
+        answer = agreed.probabilities(test.images)
+    assert table is not None
+    restained = table.standardize(test.images)
+    kept = float(np.median(gradient_correlation(restained, test.images)))
+    name = f"{len(team.learners)} classifiers"
+    _print(f"agreement of {name}", learning + agreeing, cyclegan, [_balanced(test, answer)], None)
+    values = [_balanced(test, plain.probabilities(restained))]
+    _print(f"table taught by {name}", learning + agreeing + teaching, cyclegan, values, kept)
+    _print("  of which for each further site", agreeing + teaching, cyclegan, values, kept)
 
 
 def _site(study: Path, wish: SiteRecipe) -> Site:
@@ -125,17 +154,6 @@ def _table(classifier: SnapshotClassifier, seen: CellSet, answer: Probabilities,
     with TemporaryDirectory() as folder:
         fabric = start_fabric("cpu")
         return teach(TaughtTableConfig(), classifier, seen, answer, known.images, Path(folder), fabric, seed=0)
-
-
-def _with_looks(path: Path, known: CellSet, folder: Path) -> list[SnapshotClassifier]:
-    found = []
-    for wish in expect_kind(read_recipe(path), StudyRecipe).classifiers:
-        assert wish.train is not None
-        if wish.train.view == "shape":
-            continue  # no re-staining changes what it sees
-        end = fine_tune(wish.train, known, folder / folder_name(wish.name), start_fabric("cpu"), seed=0)
-        found.append(SnapshotClassifier.from_snapshot(end))
-    return found
 
 
 def _timed(work: Callable[[], T]) -> tuple[float, T]:
