@@ -63,7 +63,7 @@ def main() -> None:
     known = target.cells(("train",), classes, size_px, lambda *_: None)
     classifiers = [
         SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path, folder.name)
-        for folder in sorted((wish.study / "classifiers").iterdir())
+        for folder in (wish.study / "classifiers" / folder_name(name) for name in plain_names(recipe))
     ]
 
     def scored(standardizer: Standardizer) -> tuple[list[float], float]:
@@ -123,6 +123,12 @@ def _with_team(
     values = [_balanced(test, plain.probabilities(restained))]
     _print(f"table taught by {name}", learning + agreeing + teaching, cyclegan, values, kept)
     _print("  of which for each further site", agreeing + teaching, cyclegan, values, kept)
+
+
+def plain_names(recipe: StudyRecipe) -> list[str]:
+    """Return the classifiers that know their own hospital's colours and batch norm statistics alone."""
+    trained = [(each.name, each.train) for each in recipe.classifiers if each.train is not None]
+    return [name for name, train in trained if train.looks is None and train.norm == "batch"]
 
 
 def _site(study: Path, wish: SiteRecipe) -> Site:

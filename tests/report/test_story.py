@@ -150,7 +150,7 @@ def test_normalizers_are_told_apart_from_the_translator(make_study: MakeStudy) -
     restained = [row for row in results.rows if row.snapshot == "0015" and row.labels_used == 0]
     normalized = tuple(replace(row, images="macenko", snapshot=None, accuracy=0.125) for row in restained)
     second = story.answer(lay_out(replace(results, rows=(*results.rows, *normalized))))[1]
-    assert " (12.5% after closed-form normalizers in place of the translator)" in second
+    assert " (12.5% after other re-stainings in place of the translator)" in second
     assert second.index("12.5%") > second.index("they named")
 
 

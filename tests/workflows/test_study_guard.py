@@ -186,7 +186,7 @@ def restained(cells: CellSet, *moved: int) -> Restained:
     images = np.rint(255 * (cells.images / 255.0) ** 1.3).astype(np.uint8)
     for place in moved:
         images[place] = np.roll(images[place], 12, axis=1)
-    return Restained("made-up", None, cells, replace(cells, images=images), frozenset())
+    return Restained("made-up", None, Path("none"), cells, replace(cells, images=images), frozenset())
 
 
 def test_a_cell_that_was_moved_is_refused_and_no_other(cells: CellSet) -> None:

@@ -14,6 +14,7 @@ from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.errors import RecipeError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.training.devices import start_fabric
+from hemabridge.workflows import study_translation
 from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import with_manifests
@@ -73,6 +74,30 @@ def test_the_images_of_both_sites_are_audited_once(finished: tuple[Path, StudyRe
         (found["severity"], found["text"]) for found in written["findings"]
     ]
     assert results.audit
+
+
+def test_more_translators_are_compared_under_the_names_of_their_presets(
+    small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = (*LEAN, "translators=['film']")
+    monkeypatch.setattr(study_translation, "PRESETS", {"film": recipe_of(small_study).translator})
+    results, trained = run(small_study, tmp_path, *changes)
+    assert trained == {"Small net", "translator", "translators film"}
+    rows = [row for row in results.rows if row.site == "yellow-field" and row.classifier == "Small net"]
+    assert [(row.images, row.snapshot, row.mode) for row in rows] == [
+        ("original", None, "none"),
+        ("film", None, "strict"),
+        (CYCLE, "epoch-0002", "strict"),
+    ]
+    judged = {(check.images, check.snapshot): check for check in results.guard}
+    assert judged.keys() == {("film", None), (CYCLE, "epoch-0002")}
+    assert run(small_study, tmp_path, *changes)[1] == set()
+
+
+@pytest.mark.parametrize("names", ["['film', 'film']", "['reinhard-image']", "['distillation']"])
+def test_what_is_no_translator_to_compare_is_refused(small_study: Path, names: str) -> None:
+    with pytest.raises(RecipeError, match="expected different presets out of pixel, film"):
+        recipe_of(small_study, f"translators={names}")
 
 
 WIDE = (

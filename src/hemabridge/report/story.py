@@ -77,7 +77,7 @@ def answer(layout: Layout) -> tuple[str, str, str]:
         f"{'they' if len(layout.classifiers) > 1 else 'it'} named {accuracies(translated or normalized)} correctly"
     )
     if translated and normalized:
-        second += f" ({accuracies(normalized)} after closed-form normalizers in place of the translator)"
+        second += f" ({accuracies(normalized)} after other re-stainings in place of the translator)"
     with_labels, _ = split_by_images(layout.rows(layout.most_labels)) if layout.labels else ([], [])
     if with_labels:
         most = layout.most_labels
@@ -101,7 +101,7 @@ def split_by_images(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
 
 
 def split_by_snapshot(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """Return the rows of a trained translator, which have a snapshot, and those of closed-form normalizers."""
+    """Return the rows of the study's own translator, which have a snapshot, and those of other re-stainings."""
     rows = list(rows)
     return [row for row in rows if row.snapshot is not None], [row for row in rows if row.snapshot is None]
 

@@ -234,3 +234,15 @@ PRESETS: dict[str, TranslatorConfig] = {
     ),
 }
 """By name: the paper's own recipe; one that two cores finish in about half an hour; a small one for the demo."""
+
+
+def check_presets(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names if they are different presets that learn from two sites; for the validators of settings.
+
+    Raises:
+        ValueError: They are not.
+    """
+    known = [name for name, config in PRESETS.items() if not isinstance(config.model, DistillationConfig)]
+    if len(set(names)) < len(names) or not set(names) <= set(known):
+        raise ValueError(f"expected different presets out of {', '.join(known)}, got {', '.join(names)}")
+    return names

@@ -15,7 +15,7 @@ from pydantic import (
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import ExternalConfig
 from hemabridge.normalizers.catalog import check_names
-from hemabridge.translators.config import PRESETS, TranslatorConfig
+from hemabridge.translators.config import PRESETS, TranslatorConfig, check_presets
 from hemabridge.translators.distillation import DistillationConfig
 from hemabridge.workflows.agreement_recipe import AgreementRecipe
 from hemabridge.workflows.recipe_types import RecipePath, RunName, Seed
@@ -181,6 +181,9 @@ class StudyRecipe(BaseModel):
     normalizers: tuple[str, ...] = Field(
         ("white-point", "reinhard-image", "histogram", "macenko"), description="re-stainings without a GAN, to compare"
     )
+    translators: tuple[str, ...] = Field(
+        (), description="presets of more translators to compare; of each the last snapshot is tested"
+    )
     tested_epochs: tuple[int, ...] = Field((10, 15, 20, 25, 200), min_length=1, description="the snapshots to test")
     classifiers: tuple[ClassifierRecipe, ...] = Field(min_length=1)
     again: AgainRecipe | None = Field(
@@ -239,6 +242,7 @@ class StudyRecipe(BaseModel):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         check_names(self.normalizers)
+        check_presets(self.translators)
         classifiers = tuple(wish.name for wish in self.classifiers)
         for kind, names in (("sites", (self.source.site, self.target.site)), ("classifiers", classifiers)):
             folders = [folder_name(name) for name in names]

@@ -20,20 +20,26 @@ TO_SOURCE: Final = "to_source"
 
 @dataclass(frozen=True)
 class Restained:
-    """The source's training and test cells as one snapshot, or one normalizer, re-stains them.
+    """The source's training and test cells as one translator or normalizer re-stains them.
 
-    `seen` are the hashes of all files that it was trained or fitted on.
+    Attributes:
+        method: the normalizer, the preset of a translator that is compared, or what the study's own translator is.
+        snapshot: the tested one of the study's own translator; None for all others.
+        model: the file that re-stains: a snapshot, or the JSON of a normalizer.
+        train, test: the re-stained cells.
+        seen: hashes of all files that it was trained or fitted on.
     """
 
     method: str
     snapshot: Snapshot | None
+    model: Path
     train: CellSet
     test: CellSet
     seen: frozenset[str]
 
     @property
     def snapshot_name(self) -> str | None:
-        """The snapshot's name; None for a normalizer."""
+        """The snapshot's name; None if it is not one of the study's own translator."""
         return None if self.snapshot is None else self.snapshot.name
 
     @property

@@ -48,7 +48,7 @@ class StudyGuard:
         return tuple(found)
 
     def _checked(self, method: Restained) -> MorphologyCheck:
-        model = self._model(method)
+        model = method.model
         inputs = {
             "restained": self.stages.key(f"restained/{method.name}"),
             "model": sha256_of(model),
@@ -63,11 +63,6 @@ class StudyGuard:
         if method.snapshot is not None and guard.thresholds.cells and not beside.exists():
             guard.write(beside)
         return replace(_read(folder / "verdicts.json"), images=method.method)  # named less well by an earlier version
-
-    def _model(self, method: Restained) -> Path:
-        if method.snapshot is not None:
-            return method.snapshot.path
-        return self.inputs.out / "restained" / method.name / "normalizer.json"
 
     def _judge(self, method: Restained, model: Path, folder: Path) -> None:
         train = _spread(self.inputs.cells(TARGET, "train"), FITTED_ON)
@@ -86,10 +81,10 @@ class StudyGuard:
         if len(held) < FEWEST:
             return floors()
         own: Standardizer
-        if method.snapshot is None:
+        if method.method in self.inputs.recipe.normalizers:
             own = fit_normalizer(method.method, train.images, train.images)
         else:
-            own = NeuralStandardizer.from_snapshot(method.snapshot.path)
+            own = NeuralStandardizer.from_snapshot(method.model)
         return learn_thresholds(own, held.images)
 
     def _held_out(self) -> CellSet:

@@ -11,6 +11,7 @@ from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.catalog import method_name
+from hemabridge.translators.config import PRESETS, TranslatorConfig
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.restained import Restained, read_restained, restain, restain_back
@@ -18,20 +19,22 @@ from hemabridge.workflows.study_inputs import SOURCE, TARGET, StudyInputs
 
 
 class StudyTranslation:
-    """Trains the translator, and re-stains the source with each tested snapshot and each normalizer."""
+    """Trains translators, and re-stains the source with each tested snapshot, each other one and each normalizer."""
 
     def __init__(self, inputs: StudyInputs) -> None:
         self.inputs, self.recipe, self.stages = inputs, inputs.recipe, inputs.stages
 
     def run(self) -> list[Restained]:
-        """Return the source's cells as each normalizer, then each tested snapshot, re-stains them."""
-        snapshots = self._translator()
+        """Return the source's cells as each normalizer, each compared translator and each tested snapshot do it."""
+        recipe = self.recipe
+        snapshots = self._trained("translator", recipe.translator)
+        tested = snapshots_of(snapshots, recipe.tested_epochs, recipe.translator.batch_size)
         parts = {part: self.inputs.cells(SOURCE, part) for part in ("train", "test")}
-        normalized = [self._normalized(name, parts) for name in self.recipe.normalizers]
-        return normalized + [self._translated(snapshot, parts) for snapshot in snapshots]
+        restained = [self._normalized(name, parts) for name in recipe.normalizers]
+        restained += [self._compared(name, parts) for name in recipe.translators]
+        return restained + [self._of_snapshot(snapshot, parts) for snapshot in tested]
 
-    def _translator(self) -> list[Snapshot]:
-        config = self.recipe.translator
+    def _trained(self, stage: str, config: TranslatorConfig) -> list[Snapshot]:
         inputs = {
             "config": config.model_dump(mode="json"),
             "source": self.inputs.source.described(),
@@ -39,34 +42,44 @@ class StudyTranslation:
             "mode": self.recipe.mode,
             "seed": self.recipe.seed,
         }
-        folder = self.stages.run("translator", inputs, self._train_translator, drop_checkpoints)
-        return snapshots_of(list_snapshots(folder), self.recipe.tested_epochs, config.batch_size)
 
-    def _train_translator(self, folder: Path) -> None:
-        config = self.recipe.translator
-        train_translator(
-            config,
-            self.inputs.cells(SOURCE, *self.inputs.seen_parts, size_px=config.load_px),
-            self.inputs.cells(TARGET, "train", size_px=config.load_px),
-            folder,
-            self.inputs.fabric,
-            seed=self.recipe.seed,
-            progress=prefixed(self.inputs.progress, "translator"),
-        )
+        def work(folder: Path) -> None:
+            train_translator(
+                config,
+                self.inputs.cells(SOURCE, *self.inputs.seen_parts, size_px=config.load_px),
+                self.inputs.cells(TARGET, "train", size_px=config.load_px),
+                folder,
+                self.inputs.fabric,
+                seed=self.recipe.seed,
+                progress=prefixed(self.inputs.progress, stage.replace("/", " ")),
+            )
 
-    def _translated(self, snapshot: Snapshot, parts: Mapping[str, CellSet]) -> Restained:
+        return list_snapshots(self.stages.run(stage, inputs, work, drop_checkpoints))
+
+    def _compared(self, preset: str, parts: Mapping[str, CellSet]) -> Restained:
+        stage = f"translators/{preset}"
+        last = self._trained(stage, PRESETS[preset])[-1]
+        done = self._translated(preset, stage, last, parts)
+        return Restained(preset, None, last.path, done["train"], done["test"], _seen(last))
+
+    def _of_snapshot(self, snapshot: Snapshot, parts: Mapping[str, CellSet]) -> Restained:
+        done = self._translated(snapshot.name, "translator", snapshot, parts)
+        method = method_name(self.recipe.translator.model)
+        return Restained(method, snapshot, snapshot.path, done["train"], done["test"], _seen(snapshot))
+
+    def _translated(
+        self, name: str, trained: str, snapshot: Snapshot, parts: Mapping[str, CellSet]
+    ) -> dict[str, CellSet]:
         def work(folder: Path) -> None:
             restain(NeuralStandardizer.from_snapshot(snapshot.path), parts, folder)
             restain_back(snapshot, self.inputs.cells(TARGET, "test"), folder)
 
         inputs = {
-            "translator": self.stages.key("translator"),
+            "translator": self.stages.key(trained),
             "cells": self.inputs.source.listed(),
             "size_px": self.recipe.size_px,
         }
-        done = read_restained(parts, self.stages.run(f"restained/{snapshot.name}", inputs, work))
-        seen = frozenset(read_header(snapshot.path)["seen"])
-        return Restained(method_name(self.recipe.translator.model), snapshot, done["train"], done["test"], seen)
+        return read_restained(parts, self.stages.run(f"restained/{name}", inputs, work))
 
     def _normalized(self, name: str, parts: Mapping[str, CellSet]) -> Restained:
         source = self.inputs.cells(SOURCE, *self.inputs.seen_parts)
@@ -85,8 +98,13 @@ class StudyTranslation:
             "mode": self.recipe.mode,
             "size_px": self.recipe.size_px,
         }
-        done = read_restained(parts, self.stages.run(f"restained/{name}", inputs, work))
-        return Restained(name, None, done["train"], done["test"], frozenset((*source.hashes, *target.hashes)))
+        folder = self.stages.run(f"restained/{name}", inputs, work)
+        done, seen = read_restained(parts, folder), frozenset((*source.hashes, *target.hashes))
+        return Restained(name, None, folder / "normalizer.json", done["train"], done["test"], seen)
+
+
+def _seen(snapshot: Snapshot) -> frozenset[str]:
+    return frozenset(read_header(snapshot.path)["seen"])
 
 
 def snapshots_of(snapshots: Sequence[Snapshot], epochs: Sequence[int], batch_size: int) -> list[Snapshot]:
