@@ -112,7 +112,7 @@ def _with_team(
     with TemporaryDirectory() as place:
         folder = Path(place)
         learning, team = _timed(lambda: steps.with_members(Team(()), folder / "members"))
-        agreeing, agreed = _timed(lambda: steps.agree(team))
+        agreeing, (team, agreed) = _timed(lambda: steps.agree(team))
         teaching, table = _timed(lambda: steps.table_for(plain, agreed, folder / "table"))
         answer = agreed.probabilities(test.images)
     assert table is not None

@@ -254,7 +254,7 @@ def _answers(
         translator, seconds["translator"] = _timed(lambda: bench.translator(name, source, source_seed))
     test = source.test.images
     steps = bench.steps(source.seen, STARTS_APART * classifier_seed + source_seed)
-    agreed, seconds["agreement"] = _timed(lambda: steps.agree(own))
+    (own, agreed), seconds["agreement"] = _timed(lambda: steps.agree(own))
     taught, learned = own, agreed
     if wish.self_training_rounds:
         taught, seconds["self-training"] = _timed(lambda: steps.self_trained(own, agreed, folder / "self-training"))
@@ -308,8 +308,10 @@ def _parts(when: str, agreed: Agreement, test: UInt8Images) -> dict[str, Any]:
         aided.append(mean_answer(agreed.classifiers, restained))
         found[f"only {name}{when}"] = aided[-1]
     found[f"only re-stained{when}"] = np.mean(aided, axis=0)
-    found[f"only shape{when}"] = mean_answer(agreed.direct, test)
-    found[f"all{when}"] = agreed.joined(aided, found[f"only shape{when}"])
+    direct = mean_answer(agreed.direct, test) if agreed.direct else None
+    if direct is not None:
+        found[f"only shape{when}"] = direct
+    found[f"all{when}"] = agreed.joined(aided, direct)
     one = replace(agreed, classifiers=agreed.classifiers[:1], direct=agreed.direct[:1])
     found[f"one of each family{when}"] = one.probabilities(test)
     return found

@@ -6,9 +6,10 @@ A pair is a source: `tecom`, real cells whose target is Hospital Clínic, or a h
 target is `clinic-like`. A translator of 64 px is trained for each pair and seed, with ten snapshots. Selection sees the
 cells that the translator saw, without labels, and the target's. Only then the labels of other cells of the source say
 how many of them two classifiers of the target name correctly after each snapshot: the mean over the classifiers is a
-snapshot's accuracy. Regret is the best snapshot's accuracy minus the selected one's. All is kept in --out: a second
-call goes on where the first was stopped. What was trained and scored there is not done again; only the selection is,
-so that a changed rule (or another --most-refused) is judged on the same snapshots.
+snapshot's accuracy. Regret is the best snapshot's accuracy minus the selected one's. `labels of seen` is what a choice
+by the labels of the cells that the selection sees would lose: no rule without labels can be asked for less. All is
+kept in --out: a second call goes on where the first was stopped. What was trained and scored there is not done again;
+only the selection is, so that a changed rule (or another --most-refused) is judged on the same snapshots.
 """
 
 import argparse
@@ -59,7 +60,7 @@ TRANSLATOR = PRESETS["cyclegan-demo"].model_copy(
 CLASSIFIER_SEEDS = (0, 1)
 MEASURED_CELLS = 150
 PAPERS_EPOCH, PAPERS_EPOCHS = 15, 200
-WAYS = ("selected", "last epoch", "epoch 15 of 200", "random")
+WAYS = ("selected", "last epoch", "epoch 15 of 200", "random", "labels of seen")
 WITHIN = 0.02
 FABRIC = start_fabric("cpu")
 
@@ -141,20 +142,20 @@ def _resized(cells: CellSet, size_px: int) -> CellSet:
     return replace(cells, images=np.stack([resize_square(image, size_px) for image in cells.images]))
 
 
-def accuracies(pair: Pair, seed: int) -> list[float]:
-    """Return the accuracy of each snapshot on the scored cells: the mean over the classifiers."""
-    scored = pair.cells("scored")
+def accuracies(pair: Pair, seed: int, part: str = "scored") -> list[float]:
+    """Return the accuracy of each snapshot on the scored cells, or on those seen: the mean over the classifiers."""
+    cells = pair.cells(part)
 
     def work(folder: Path) -> None:
         found = []
         for snapshot in pair.snapshots(seed):
-            images = NeuralStandardizer.from_snapshot(snapshot.path).standardize(scored.images)
+            images = NeuralStandardizer.from_snapshot(snapshot.path).standardize(cells.images)
             answers = [one.probabilities(images).argmax(axis=1) for one in pair.classifiers]
-            found.append(float(np.mean([np.mean(answer == scored.labels) for answer in answers])))
+            found.append(float(np.mean([np.mean(answer == cells.labels) for answer in answers])))
         (folder / "accuracies.json").write_text(json.dumps(found), encoding="utf-8")
 
-    trained = [str(pair.snapshots(seed)[-1].path), list(scored.hashes), CLASSIFIER_SEEDS]
-    folder = pair.stages.run(f"{pair.name}/{seed}-scored", {"scored": trained}, work)
+    trained = [str(pair.snapshots(seed)[-1].path), list(cells.hashes), CLASSIFIER_SEEDS]
+    folder = pair.stages.run(f"{pair.name}/{seed}-{part}", {part: trained}, work)
     found: list[float] = json.loads((folder / "accuracies.json").read_text(encoding="utf-8"))
     return found
 
@@ -186,14 +187,20 @@ def _some(cells: CellSet) -> CellSet:
     return cells.subset(places)
 
 
-def regrets(found: Selection, scores: list[float]) -> dict[str, float]:
+def regrets(found: Selection, scores: list[float], on_seen: list[float]) -> dict[str, float]:
     """Return the best accuracy minus that of each way to choose; none chosen counts as the worst snapshot."""
     names = [row.snapshot for row in found.snapshots]
     chosen = scores[names.index(found.chosen)] if found.chosen else min(scores)
     images = np.array([row.images for row in found.snapshots])
     share = int(np.abs(images / images[-1] - PAPERS_EPOCH / PAPERS_EPOCHS).argmin())
-    named = {"selected": chosen, "last epoch": scores[-1], "epoch 15 of 200": scores[share]}
-    return {name: max(scores) - value for name, value in {**named, "random": float(np.mean(scores))}.items()}
+    named = {
+        "selected": chosen,
+        "last epoch": scores[-1],
+        "epoch 15 of 200": scores[share],
+        "random": float(np.mean(scores)),
+        "labels of seen": scores[int(np.argmax(on_seen))],
+    }
+    return {name: max(scores) - value for name, value in named.items()}
 
 
 def main() -> None:
@@ -214,7 +221,7 @@ def main() -> None:
     for seed in map(int, wish.seeds.split(",")):
         for pair in pairs.values():
             chosen, scores = selection(pair, seed, rule), accuracies(pair, seed)
-            lost = regrets(chosen, scores)
+            lost = regrets(chosen, scores, accuracies(pair, seed, "seen"))
             found.append(lost)
             name = f"{chosen.chosen} ({chosen.row(chosen.chosen).won:.0%})" if chosen.chosen else "none"
             name += f"; {sum(row.fit for row in chosen.snapshots)} of {len(chosen.snapshots)} above the floor"

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from hemabridge.adaptation.agreement import Agreement, AgreementConfig, agree, mean_answer, surest
+from hemabridge.adaptation.team import Learner, Team
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
 from hemabridge.normalizers.catalog import fit_normalizer
@@ -69,6 +71,26 @@ def test_direct_classifiers_see_the_images_as_they_are_and_weigh_as_much_as_the_
     assert found.class_mix is not None
     with pytest.raises(InputError, match="all of the same classes"):
         agree(config, [ByBrightness()], source.images, target, direct=[ByBrightness(classes=("a", "b"))], seed=0)
+
+
+@dataclass(frozen=True)
+class Unsure(ByBrightness):
+    """Says as much as it can bear: never more than 0.75 for a class."""
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.float32(0.25) + super().probabilities(images) / np.float32(2)
+
+
+@pytest.mark.parametrize(("doubt", "heard"), [(0.05, False), (0.5, True), (None, True)])
+def test_direct_classifiers_that_are_much_less_sure_take_no_part(doubt: float | None, *, heard: bool) -> None:
+    target, source = cells(20, 20), cells(20, 20, seed=1)
+    config = AgreementConfig(restainings=("reinhard-site",), doubt=doubt)
+    found = agree(config, [ByBrightness()], source.images, target, direct=[Unsure()], seed=0)
+    assert bool(found.direct) is heard
+    team = Team((Learner(Path("colours"), False, target), Learner(Path("shape"), True, target)), (ByBrightness(),))
+    learners = team.heard(found).learners
+    assert [one.snapshot.name for one in learners] == (["colours", "shape"] if heard else ["colours"])
+    assert team.heard(found).others == (ByBrightness(),)
 
 
 def test_a_restaining_that_leaves_the_classifiers_unsure_takes_no_part() -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from hemabridge.selection.rule import RuleConfig, Table, choose, smoothing_weights
 
-PLAIN = RuleConfig(most_refused=0.3, smoothing_octaves=0, as_near=0)
+PLAIN = RuleConfig(most_refused=0.3, as_near=0)
 
 
 def table(
@@ -16,6 +16,7 @@ def table(
     refused_drawn: np.ndarray | None = None,
     allowed: list[bool] | None = None,
     margin: float = PLAIN.as_near,
+    octaves: float = 0.0,
 ) -> Table:
     near, structure = np.array(distance), np.array(kept)
     lost = np.zeros(len(distance)) if refused is None else np.array(refused)
@@ -25,6 +26,7 @@ def table(
         distance=near,
         distance_drawn=near[None] if distance_drawn is None else distance_drawn,
         margin=margin,
+        octaves=octaves,
         refused=lost,
         refused_drawn=np.repeat(lost[None], drawn, axis=0) if refused_drawn is None else refused_drawn,
         kept=structure,
@@ -77,15 +79,15 @@ def test_what_readers_refused_is_not_chosen() -> None:
 
 def test_a_lucky_snapshot_between_bad_ones_is_not_chosen() -> None:
     images = (100, 200, 300, 400, 500)
-    rows = table([0.60, 0.20, 0.60, 0.25, 0.25], [0.9] * 5, images=images)
-    assert choose(rows, PLAIN).chosen == 1
-    assert choose(rows, PLAIN.model_copy(update={"smoothing_octaves": 0.5})).chosen == 4
+    rows = [0.60, 0.20, 0.60, 0.25, 0.25], [0.9] * 5
+    assert choose(table(*rows, images=images), PLAIN).chosen == 1
+    assert choose(table(*rows, images=images, octaves=0.5), PLAIN).chosen == 4
 
 
 def test_the_floor_holds_for_each_snapshot_by_itself() -> None:
     images = (1000, 1050, 1100)
-    rows = table([0.3, 0.1, 0.3], [0.9] * 3, [0.1, 0.4, 0.1], images=images)
-    found = choose(rows, PLAIN.model_copy(update={"smoothing_octaves": 1.0}))
+    rows = table([0.3, 0.1, 0.3], [0.9] * 3, [0.1, 0.4, 0.1], images=images, octaves=1.0)
+    found = choose(rows, PLAIN)
     assert found.chosen in (0, 2)
 
 

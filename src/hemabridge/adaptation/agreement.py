@@ -29,7 +29,8 @@ class AgreementConfig(BaseModel):
         0.1,
         ge=0,
         description="a re-staining takes part if the classifiers are, in the mean over cells, at most so much less "
-        "sure of it than of the one they are surest of; without a bound all take part",
+        "sure of it than of the one they are surest of, and so do the classifiers that are asked about the images as "
+        "they are; without a bound all take part",
     )
     mixing_rounds: int = Field(
         2, ge=0, description="times that the target's images are drawn in the class mix that the source seems to have"
@@ -118,7 +119,7 @@ def agree(
     seed: int,
     name: str = "agreement",
 ) -> Agreement:
-    """Fit the re-stainings, leave out those that the classifiers doubt, and draw the target in the source's class mix.
+    """Fit the re-stainings, leave out what classifiers doubt, and draw the target in the source's class mix.
 
     A normalizer that matches distributions turns cells into those of the target's commonest class if the sites have
     different mixes of classes. So the target's images are drawn in the mix that the agreeing classifiers see in the
@@ -130,7 +131,9 @@ def agree(
         source: unlabelled images, uint8[N, S, S, 3].
         target: labelled cells that the classifiers were trained on.
         trained: translators, which take part as they are.
-        direct: with the same classes, which are asked about the source's images as they are.
+        direct: with the same classes, which are asked about the source's images as they are. They are left out if
+            they are less sure than the others are of their surest re-staining, by more than `config.doubt`: on blurred
+            images outlines say little.
         seed: of the draws of target images.
         name: its name in tables.
 
@@ -153,6 +156,8 @@ def agree(
     sureness = {n: float(answer.max(axis=1).mean()) for n, answer in answers.items()}
     kept = surest(sureness, config.doubt)
     unaided = mean_answer(direct, source) if direct else None
+    if unaided is not None and not _as_sure(unaided, sureness, config.doubt):
+        direct, unaided = (), None
     agreed = Agreement(name, tuple(classifiers), {n: found[n] for n in kept}, sureness, None, tuple(direct))
     mix = _mix(agreed.joined([answers[n] for n in kept], unaided))
     for _ in range(config.mixing_rounds):
@@ -166,6 +171,12 @@ def surest(sureness: Mapping[str, float], doubt: float | None) -> tuple[str, ...
     """Return the names whose sureness is at most `doubt` below the largest, in their order."""
     least = -1.0 if doubt is None else max(sureness.values()) - doubt
     return tuple(name for name, sure in sureness.items() if sure >= least)
+
+
+def _as_sure(answer: Probabilities, sureness: Mapping[str, float], doubt: float | None) -> bool:
+    """Tell whether an answer is at most `doubt` less sure than the surest of others."""
+    sure = float(answer.max(axis=1).mean())
+    return "unaided" in surest({**sureness, "unaided": sure}, doubt)
 
 
 def _mix(answer: Probabilities) -> NDArray[np.float64]:

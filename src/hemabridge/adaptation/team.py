@@ -51,6 +51,10 @@ class Team:
         """Return the classifiers that are asked about the images as they are."""
         return tuple(_read(learner) for learner in self.learners if learner.direct)
 
+    def heard(self, agreed: Agreement) -> "Team":
+        """Return the team without its direct classifiers if the agreement left them out."""
+        return self if agreed.direct else Team(tuple(one for one in self.learners if not one.direct), self.others)
+
     def answering(self, agreed: Agreement) -> Agreement:
         """Return the agreement of these classifiers over the same re-stainings."""
         return replace(agreed, classifiers=self.asked_about_restainings(), direct=self.direct())

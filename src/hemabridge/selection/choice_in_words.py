@@ -38,7 +38,7 @@ def _nearest(chosen: SnapshotRow, rule: RuleConfig) -> str:
     stain = f"its stain is {chosen.stain:.2f} times as far from the target's as the originals' is"
     if chosen.error is None and chosen.dissent is not None:
         return (
-            "of its cells the classifiers say most nearly what they say of all snapshots together (dissent "
+            "of its cells the classifiers say most nearly what they say of the best half together (dissent "
             f"{chosen.dissent:.2f}); {stain}, and it keeps {chosen.kept:.2f} of the structure"
         )
     if chosen.error is not None:

@@ -23,6 +23,8 @@ FEWEST_CELLS = 10
 
 LEAST_PROBABILITY = 1e-3
 """No single cell counts for more dissent than this probability does."""
+HEARINGS = 3
+"""How often the half of the snapshots that dissents least is heard anew."""
 
 Features = Callable[[UInt8Images], NDArray[np.floating]]
 """Maps uint8[N, H, W, 3] to features [N, D] in which two laboratories are compared."""
@@ -57,7 +59,7 @@ class Readings:
         error: share of cells named wrongly, mean over classifiers; None unless labels were given.
         error_drawn: the same of each resample, float64[B].
         answers: what the classifiers say of each cell, mean over them, float64[N, C]; None without a classifier.
-        dissent: how little the answers agree with what the classifiers say of all snapshots together; see
+        dissent: how little the answers agree with what the classifiers say of the best half together; see
             `Ruler.compared`. None before that, and without a classifier.
         dissent_drawn: the same of each resample, float64[B].
     """
@@ -189,18 +191,21 @@ class Ruler:
     def compared(self, snapshots: Sequence[Readings]) -> list[Readings]:
         """Return the readings of all snapshots of a run with their dissent, where there are classifiers.
 
-        A cell has one class, whatever the snapshot. What the classifiers say of it over all snapshots is right more
+        A cell has one class, whatever the snapshot. What the classifiers say of it over many snapshots is right more
         often than what they say of most of them (ensembles, Lakshminarayanan, Pritzel & Blundell 2017,
         arXiv:1612.01474), so a snapshot that leads them away from it is a worse one. Dissent is the mean over cells of
         -ln p, with p the probability of the class that has the largest mean over the snapshots, at least
-        `LEAST_PROBABILITY`.
+        `LEAST_PROBABILITY`. First all snapshots are heard, then the half that dissents least: those that are hardly
+        trained, or trained too long, would draw the common answer to their side.
         """
         answers = [reading.answers for reading in snapshots]
         known = [answer for answer in answers if answer is not None]
         if len(known) < len(answers) or not known:
             return list(snapshots)
-        common = np.mean(known, axis=0).argmax(axis=1)
-        lost = [-np.log(np.maximum(a[np.arange(len(a)), common], LEAST_PROBABILITY)) for a in known]
+        said = np.stack(known)
+        lost = _lost(said, np.arange(len(said)))
+        for _ in range(HEARINGS):
+            lost = _lost(said, np.argsort(lost.mean(axis=1), kind="stable")[: max(2, (len(said) + 1) // 2)])
         return [
             replace(reading, dissent=float(one.mean()), dissent_drawn=self._mean(one))
             for reading, one in zip(snapshots, lost, strict=True)
@@ -256,3 +261,14 @@ def interval_of(drawn: Floats) -> tuple[float, float]:
 def _draws(generator: np.random.Generator, n: int, resamples: int) -> Floats:
     """Return how often each of n cells is drawn in each resample, float64[B, n]."""
     return generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+
+
+def _lost(said: Floats, heard: NDArray[np.int64]) -> Floats:
+    """Return -ln of the probability of what the heard snapshots say together, float64[S, N].
+
+    Args:
+        said: class probabilities of each snapshot and cell, [S, N, C].
+        heard: places of snapshots.
+    """
+    common = said[heard].mean(axis=0).argmax(axis=1)
+    return np.asarray(-np.log(np.maximum(said[:, np.arange(said.shape[1]), common], LEAST_PROBABILITY)))

@@ -31,8 +31,8 @@ class SnapshotRow:
         won: share of resamples in which the rule chose it.
         confidence: mean largest probability of the classifiers; None without a classifier.
         prior_shift: total variation between the classes' mean probabilities here and on the target, 0..1.
-        dissent: how little the classifiers' answers agree with those about all snapshots together, in nats; None
-            without a classifier.
+        dissent: how little the classifiers' answers agree with those about the best half of the snapshots, in nats;
+            None without a classifier.
         error: share of cells that the classifiers name wrongly; only if labels were used.
         readers: share of cells that readers accepted; None if nobody read.
     """

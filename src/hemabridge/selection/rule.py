@@ -1,6 +1,7 @@
 """The rule: nearest stain subject to a morphology floor, smoothed over neighbouring snapshots; and how sure it is.
 
-Where classifiers are asked, those snapshots are nearest of which they say what they say of all snapshots together.
+Where classifiers are asked, those snapshots are nearest of which they say what they say of the best half together. This
+is not smoothed: the common answer is one over many snapshots already, and all are compared on the same cells.
 
 The floor is the morphology guard's: it may refuse at most a given share of a snapshot's cells. A low floor of the
 structure besides holds off what destroys the target's cells too, by which the guard's limits are learned.
@@ -41,7 +42,7 @@ class RuleConfig(BaseModel):
         0.0, ge=0, description="the same for dissent, where classifiers are asked: nats that count as no difference"
     )
     smoothing_octaves: float = Field(
-        0.25, ge=0, description="width of the smoothing, in doublings of the images seen; 0: none"
+        0.25, ge=0, description="width of the smoothing of stain, in doublings of the images seen; 0: none"
     )
     reader_floor: float = Field(0.8, ge=0, le=1, description="share of cells that readers must accept, where they read")
 
@@ -55,6 +56,7 @@ class Table:
         distance: what is to be small, float64[S].
         distance_drawn: the same of each resample, float64[B, S].
         margin: distances within this of the smallest count as equal.
+        octaves: width of the smoothing, in doublings of the images seen.
         refused: share of cells that the morphology guard refuses, float64[S].
         refused_drawn: the same of each resample, float64[B, S].
         kept: structure kept, float64[S].
@@ -66,6 +68,7 @@ class Table:
     distance: Floats
     distance_drawn: Floats
     margin: float
+    octaves: float
     refused: Floats
     refused_drawn: Floats
     kept: Floats
@@ -101,7 +104,7 @@ def choose(table: Table, config: RuleConfig) -> Choice:
     Raises:
         ValueError: there is no snapshot, or one did not see more images than the one before.
     """
-    weights = smoothing_weights(table.images, config.smoothing_octaves)
+    weights = smoothing_weights(table.images, table.octaves)
     near, near_drawn = table.distance @ weights.T, table.distance_drawn @ weights.T
     kept, kept_drawn = table.kept @ weights.T, table.kept_drawn @ weights.T
     fit = above_floor(table.refused, table.kept, config) & table.allowed

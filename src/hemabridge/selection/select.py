@@ -59,16 +59,17 @@ def table_of(snapshots: Sequence[Measured], config: RuleConfig) -> Table:
     readings = [one.readings for one in snapshots]
     errors = [(r.error, r.error_drawn) for r in readings if r.error is not None and r.error_drawn is not None]
     dissents = [(r.dissent, r.dissent_drawn) for r in readings if r.dissent is not None and r.dissent_drawn is not None]
-    distances, margin = [(r.stain, r.stain_drawn) for r in readings], config.as_near
+    distances, margin, octaves = [(r.stain, r.stain_drawn) for r in readings], config.as_near, config.smoothing_octaves
     if len(errors) == len(readings):
         distances = errors
     elif len(dissents) == len(readings):
-        distances, margin = dissents, config.as_agreed
+        distances, margin, octaves = dissents, config.as_agreed, 0.0
     return Table(
         images=tuple(one.images for one in snapshots),
         distance=np.array([value for value, _ in distances]),
         distance_drawn=np.stack([drawn for _, drawn in distances], axis=1),
         margin=margin,
+        octaves=octaves,
         refused=np.array([r.refused for r in readings]),
         refused_drawn=np.stack([r.refused_drawn for r in readings], axis=1),
         kept=np.array([r.kept for r in readings]),

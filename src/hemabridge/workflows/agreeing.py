@@ -69,10 +69,10 @@ class Agreeing:
             )
         return Team(tuple(learners), team.others)
 
-    def agree(self, team: Team) -> Agreement:
-        """Fit the re-stainings on which the team agrees."""
+    def agree(self, team: Team) -> tuple[Team, Agreement]:
+        """Fit the re-stainings on which the team agrees; return also the team without those who are not sure."""
         self.progress("fitting re-stainings that agree", 0, 1)
-        return agree(
+        agreed = agree(
             self.recipe,
             team.asked_about_restainings(),
             self.seen.images,
@@ -82,6 +82,7 @@ class Agreeing:
             seed=self.seed,
             name=NAME,
         )
+        return team.heard(agreed), agreed
 
     def with_source_looks(self, team: Team, agreed: Agreement, folder: Path) -> Team:
         """Return the team with those who learn the target's cells in the source's looks."""
@@ -177,7 +178,7 @@ class AgreementStudy:
     def _work(self, folder: Path) -> None:
         steps, recipe = self.steps, self.steps.recipe
         team = steps.with_members(Team(self.learners, self.others), folder / "members")
-        agreed = steps.agree(team)
+        team, agreed = steps.agree(team)
         _write_normalizers(agreed, folder)
         if recipe.source_looks is not None:
             team = steps.with_source_looks(team, agreed, folder / "source-looks")
