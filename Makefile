@@ -29,7 +29,10 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/review_load.py
 	$(BIN)/python benchmarks/rare_class.py
 	$(BIN)/hemabridge study recipes/clinic-from-tecom.toml
+	$(BIN)/python benchmarks/leaderboard.py
 	$(BIN)/python benchmarks/against_cyclegan.py
+	$(BIN)/hemabridge train recipes/two-hundred-epochs.toml
+	$(BIN)/python benchmarks/planted_changes.py --run runs/two-hundred-epochs
 
 format: $(INSTALLED)  ## format and fix what can be fixed
 	$(BIN)/ruff format .

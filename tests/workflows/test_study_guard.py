@@ -206,7 +206,8 @@ def test_the_gallery_shows_the_worst_of_each_method_first(cells: CellSet) -> Non
 
     made = {}
     for name in ("a", "b"):
-        made[name] = type("Named", (Restained,), {"snapshot_name": name})("made-up", None, cells, cells, frozenset())
+        named = type("Named", (Restained,), {"snapshot_name": name})
+        made[name] = named("made-up", None, Path("none"), cells, cells, frozenset())
     many = checked("a", {place: 2.0 + place for place in range(14)})
     few = checked("b", {5: 1.5, 6: 3.0})
     shown = refused_cells(cells, list(made.values()), [many, few])

@@ -162,7 +162,8 @@ def test_the_pictures_are_what_the_chosen_generator_makes_of_the_sources(
     generator = NeuralStandardizer.from_snapshot(snapshot)
     for path in sorted((out / "lymphocyte-blast" / "to_target").glob("*.png"))[:2]:
         source = read_image(cells_of(out) / path.name.replace("__", "/"))
-        assert np.array_equal(generator.standardize(source[None])[0], read_image(path))
+        alone = generator.standardize(source[None])[0]  # others beside it may round a value the other way
+        np.testing.assert_allclose(alone.astype(int), read_image(path).astype(int), atol=1)
 
 
 def test_neither_generators_nor_classifiers_saw_a_cell_that_is_scored(finished: tuple[Path, SynthesisResults]) -> None:

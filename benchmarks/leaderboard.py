@@ -1,0 +1,72 @@
+"""The leaderboard of a finished study in short: balanced accuracy over its classifiers, for each way to show the cells.
+
+    hemabridge study recipes/clinic-from-tecom.toml        # once
+    python benchmarks/leaderboard.py [--study runs/clinic-from-tecom]
+
+Each line is one re-staining, or the originals, with so many labels of the source; classifiers with batch norm measured
+anew are lines of their own. Below: whether neighbouring snapshots differ, by the exact McNemar test with Holm's
+correction, and how many labelled originals the last snapshot is worth to each classifier.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hemabridge.evaluation.results import Row, StudyResults
+
+LEVEL = 0.05
+ANEW = "batch norm anew"
+LINE = "{:>6s}  {:38s} {:>6s} {:>7s} {:>8s} {:>12s}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", type=Path, default=Path("runs/clinic-from-tecom"))
+    results = StudyResults.read(parser.parse_args().study / "results.json")
+    scored = {standing.site for standing in results.leaderboard}
+    groups: dict[tuple[int, str], list[Row]] = defaultdict(list)
+    for row in results.rows:
+        if row.site in scored:
+            groups[row.labels_used, _shown(row)].append(row)
+    rows = next(iter(groups.values()))
+    print(f"{results.name}: n = {rows[0].n} cells of {', '.join(sorted(scored))}, balanced accuracy")
+    print(LINE.format("labels", "", "mean", "lowest", "highest", "classifiers"))
+    for (labels, shown), found in sorted(groups.items(), key=lambda group: (group[0][0], -_mean(group[1]))):
+        values = [row.balanced_accuracy for row in found]
+        figures = (f"{np.mean(values):.3f}", f"{min(values):.3f}", f"{max(values):.3f}", str(len(values)))
+        print(LINE.format(str(labels), shown, *figures))
+    _print_neighbours(results)
+    for worth in results.labels_worth:
+        if worth.snapshot == results.labels_worth[-1].snapshot:
+            labels = "more than were tried" if worth.labels is None else f"{worth.labels:.0f}"
+            print(f"{worth.images} {worth.snapshot} is worth, to {worth.classifier}, labels: {labels}")
+
+
+def _print_neighbours(results: StudyResults) -> None:
+    pairs: dict[tuple[str, str], list[tuple[bool, float]]] = defaultdict(list)
+    for contrast in results.contrasts:
+        if contrast.labels_used == 0 and ANEW not in contrast.classifier:
+            pairs[contrast.first, contrast.second].append((contrast.p_holm < LEVEL, contrast.difference))
+    for (first, second), found in pairs.items():
+        apart, differences = sum(differ for differ, _ in found), [100 * value for _, value in found]
+        print(
+            f"{first} against {second}: told apart by {apart} of {len(found)} classifiers; "
+            f"{min(differences):+.1f} to {max(differences):+.1f} points of accuracy"
+        )
+
+
+def _shown(row: Row) -> str:
+    shown = row.images if row.snapshot is None else f"{row.images} {row.snapshot}"
+    return f"{shown}, {ANEW}" if ANEW in row.classifier else shown
+
+
+def _mean(rows: Sequence[Row]) -> float:
+    return float(np.mean([row.balanced_accuracy for row in rows]))
+
+
+if __name__ == "__main__":
+    main()
