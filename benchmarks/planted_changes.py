@@ -47,6 +47,8 @@ SITES = {"tecom": 90, "clinic": 180}
 
 PLANTED_IN = ("linear-ot", "reinhard-image", "sliced-ot")
 CELLS_PER_ALARM = 300
+LIMITS_FROM = 150
+"""Target cells, about, that the limits of each snapshot are learned from."""
 ROW = "{:16s} {:14s} {:>5s} {:>7s} {:>8s} {:>8s}"
 
 
@@ -162,7 +164,8 @@ def over_snapshots(run: Path) -> None:
     recipe = expect_kind(read_recipe(run / "recipe.toml"), TranslatorRecipe)
     size_px = recipe.translator.crop_px
     source, target = (cells_for_translation(site, size_px, silent) for site in (recipe.source, recipe.target))
-    print(f"{recipe.name}: {len(source)} source cells at {size_px} px; limits learned from {len(target)} target cells")
+    shown = target.images[:: max(1, len(target) // LIMITS_FROM)]
+    print(f"{recipe.name}: {len(source)} source cells at {size_px} px; limits learned from {len(shown)} target cells")
     print("                     refused by             median of")
     print("snapshot            floors   own limits   structure  residual  edge displacement")
     for snapshot in list_snapshots(run):
@@ -170,7 +173,7 @@ def over_snapshots(run: Path) -> None:
         morphology = compare(source.images, translator.standardize(source.images))
         shares = [
             judge(morphology, limits).count("refuse") / len(source)
-            for limits in (floors(), learn_thresholds(translator, target.images))
+            for limits in (floors(), learn_thresholds(translator, shown))
         ]
         kept = [np.median(v) for v in (morphology.structure_ssim, morphology.residual, morphology.edge_displacement)]
         print(
