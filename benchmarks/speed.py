@@ -19,6 +19,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hemabridge.imaging.standardizer import UInt8Images
 
 # Only light imports here: a child counts what its parent held when it was started as its own peak.
 REPEATS = 5
@@ -105,16 +109,45 @@ def simulate() -> float:
 
 def restain(preset: str, count: int) -> float:
     """Seconds to re-stain an image of the preset's size, `count` at a time."""
-    import numpy as np
-
-    from hemabridge.networks.resnet_generator import ResnetGenerator
+    from hemabridge.translators.catalog import new_restainer
     from hemabridge.translators.config import PRESETS
     from hemabridge.translators.neural import NeuralStandardizer
 
     config = PRESETS[preset]
-    standardizer = NeuralStandardizer(ResnetGenerator(config.model.generator))
-    images = np.random.default_rng(0).integers(0, 256, (count, config.crop_px, config.crop_px, 3), dtype=np.uint8)
-    return seconds_each(lambda: standardizer.standardize(images), count)
+    standardizer = NeuralStandardizer(new_restainer(config.model))
+    images = _simulated(config.crop_px, count)
+    return seconds_each(lambda: standardizer.standardize(images), len(images))
+
+
+def normalize(name: str) -> float:
+    """Seconds to re-stain an image of 96 px by a closed form."""
+    from hemabridge.normalizers.catalog import fit_normalizer
+
+    images = _simulated(96, 32)
+    normalizer = fit_normalizer(name, images, images[::-1])
+    return seconds_each(lambda: normalizer.standardize(images), len(images))
+
+
+def guard() -> float:
+    """Seconds to judge the morphology of a re-stained cell of 96 px."""
+    from hemabridge.guard.morphology import compare
+
+    images = _simulated(96, 8)
+    return seconds_each(lambda: compare(images, 255 - (255 - images) // 2), len(images))
+
+
+def name_cell() -> float:
+    """Seconds to name a cell of 64 px by one classifier of the recommended recipe."""
+    from hemabridge.classifiers.classifier import NetworkClassifier
+    from hemabridge.classifiers.config import ClassifierConfig
+    from hemabridge.classifiers.network import new_network, preprocessing_of
+
+    architecture, size_px, classes = "mobilenetv2_100", 64, ("a", "b", "c", "d")
+    seen = preprocessing_of(ClassifierConfig(architecture=architecture, size_px=size_px))
+    network = new_network(architecture, size_px, len(classes), "batch")
+    classifier = NetworkClassifier(network, seen, classes, architecture)
+    images = _simulated(size_px, 32)
+    return seconds_each(lambda: classifier.probabilities(images), len(images))
 
 
 def train_step(preset: str) -> float:
@@ -131,9 +164,16 @@ def train_step(preset: str) -> float:
     model = CycleGan(config.model)
     schedules = dict.fromkeys(model.nets, Constant(config.learning_rate))
     engine = Engine(start_fabric("cpu"), model, config.optimizer, schedules)
-    shape = (config.batch_size, 3, config.crop_px, config.crop_px)
-    batch = {site: torch.rand(shape) * 2 - 1 for site in ("source", "target")}
+    side = config.crop_px // config.stride
+    batch = {site: torch.rand((config.batch_size, 3, side, side)) * 2 - 1 for site in ("source", "target")}
     return seconds_each(lambda: engine.step(batch, 0), config.batch_size)
+
+
+def _simulated(size_px: int, count: int) -> "UInt8Images":
+    """Return `count` simulated cells, uint8[N, S, S, 3]."""
+    from hemabridge.data.simulate import CLASSES, HOSPITALS, simulate_cells
+
+    return simulate_cells(CLASSES, -(-count // len(CLASSES)), HOSPITALS["yellow-field"], 0, size_px)[0][:count]
 
 
 HELP = "`hemabridge --help`"
@@ -142,8 +182,15 @@ ROWS: dict[str, Callable[[], float]] = {
     HELP: start_program,
     "read a 360 px JPEG and segment it": read_and_segment,
     "simulate a cell, 96 px": simulate,
+    "re-stain, `linear-ot`, 96 px": lambda: normalize("linear-ot"),
+    "re-stain, `sliced-ot`, 96 px": lambda: normalize("sliced-ot"),
+    "re-stain, `film`, 96 px": lambda: restain("film", 32),
+    "re-stain, `bilateral`, 96 px": lambda: restain("bilateral", 32),
     "re-stain, `cyclegan-cpu`, 96 px": lambda: restain("cyclegan-cpu", 32),
     "re-stain, `paper-cyclegan`, 256 px": lambda: restain("paper-cyclegan", 2),
+    "judge the morphology of a cell, 96 px": guard,
+    "name a cell, MobileNetV2, 64 px": name_cell,
+    "training step, `film`, 96 px": lambda: train_step("film"),
     "training step, `cyclegan-demo`, 64 px": lambda: train_step("cyclegan-demo"),
     "training step, `cyclegan-cpu`, 96 px": lambda: train_step("cyclegan-cpu"),
     PAPER_STEP: lambda: train_step("paper-cyclegan"),
