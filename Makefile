@@ -19,7 +19,7 @@ check: $(INSTALLED)  ## format, lint, types, import contract, fast tests
 	$(BIN)/pytest -m "not slow" -n 2
 
 bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real images need ../shared/data
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed.py --paper
 	$(BIN)/python benchmarks/nucleus_dice.py
 	$(BIN)/python benchmarks/distillation.py
 	$(BIN)/python benchmarks/gallery.py

@@ -78,3 +78,26 @@ def test_blur_is_gaussian_and_within_its_bound() -> None:
 def test_negative_settings_are_refused(field: str) -> None:
     with pytest.raises(ValidationError, match=field):
         LooksConfig.model_validate({field: -0.1})
+
+
+def test_a_weak_stain_leaves_coloured_glass_nearly_as_it_is() -> None:
+    flat = np.full((64, 16, 16, 3), (250, 225, 170), dtype=np.uint8)
+    looks = random_looks(flat, STILL.model_copy(update={"stain": 0.02}), np.random.default_rng(0))
+    assert np.abs(looks.astype(int) - flat).max() < 12
+
+
+def test_a_strong_stain_leaves_nothing_of_coloured_glass() -> None:
+    yellow, white = (np.full((64, 16, 16, 3), colour, dtype=np.uint8) for colour in ((250, 225, 170), (255, 255, 255)))
+    strong = STILL.model_copy(update={"stain": 0.25})
+    looks = [random_looks(glass, strong, np.random.default_rng(0)).astype(int) for glass in (yellow, white)]
+    assert np.abs(looks[0] - looks[1]).max() <= 1
+
+
+def test_without_zoom_no_colour_is_mixed_of_two_pixels() -> None:
+    rng = np.random.default_rng(0)
+    checkerboards = np.where(rng.random((32, 16, 16, 1)) < 0.5, np.uint8(0), np.uint8(255)).repeat(3, axis=3)
+    looks = random_looks(checkerboards, STILL, rng)
+    assert set(np.unique(looks)) == {0, 255}
+    assert not np.array_equal(looks, checkerboards)
+    zoomed = random_looks(checkerboards, STILL.model_copy(update={"zoom": 0.1}), rng)
+    assert len(np.unique(zoomed)) > 2

@@ -10,19 +10,23 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.ndimage import affine_transform, gaussian_filter1d
 
+from hemabridge.data.augmentation import dihedral, shift
 from hemabridge.imaging.standardizer import UInt8Images
 
 Float = NDArray[np.float32]
 
 _DARKEST = 0.01
 _GLASS_SHARE = 0.08
+_NEW_GLASS = 0.25
+"""From this strength on nothing is left of the original's glass."""
+_MOVED_SHARE = 0.05
 
 
 class LooksConfig(BaseModel):
     """How far looks differ from the original.
 
     At `stain` = 1 the densities of the dyes differ by about a quarter, one camera channel sees 15 % of another, and the
-    empty glass may have any tint from white to a deep colour. 0 leaves colours as they are.
+    empty glass may have any tint from white to a deep colour. 0 leaves colours as they are, and little changes little.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,7 +44,13 @@ class LooksConfig(BaseModel):
     )
     blurred: float = Field(0.7, ge=0, le=1, description="share of the images that are blurred")
     noise: float = Field(0.025, ge=0, le=0.2, description="largest standard deviation of the noise; white is 1")
-    zoom: float = Field(0.15, ge=0, le=0.5, description="standard deviation of the natural logarithm of the size")
+    zoom: float = Field(
+        0.15,
+        ge=0,
+        le=0.5,
+        description="standard deviation of the natural logarithm of the size; 0: no pixel is interpolated, so that "
+        "no detail is smoothed: images are turned by right angles and moved by whole pixels",
+    )
 
 
 def random_looks(images: UInt8Images, config: LooksConfig, rng: np.random.Generator) -> UInt8Images:
@@ -52,15 +62,22 @@ def random_looks(images: UInt8Images, config: LooksConfig, rng: np.random.Genera
         exponents = np.exp(_drawn(rng, config.contrast, len(light), 1)).astype(np.float32)
         light = 1.0 - (1.0 - light) ** exponents[:, None, None, :]
     light = _photographed(light, config, rng)
-    looks: UInt8Images = np.rint(_placed(light, config.zoom, rng) * 255.0).astype(np.uint8)
-    return looks
+    if config.zoom == 0:
+        return shift(dihedral(_as_bytes(light), rng), round(_MOVED_SHARE * images.shape[1]), rng)
+    return _as_bytes(_placed(light, config.zoom, rng))
+
+
+def _as_bytes(light: Float) -> UInt8Images:
+    found: UInt8Images = np.rint(light * 255.0).astype(np.uint8)
+    return found
 
 
 def _restained(light: Float, strength: float, rng: np.random.Generator) -> Float:
     """Change optical densities above empty glass, then the glass, then the camera's saturation."""
     count = len(light)
     density = -np.log(np.maximum(light, np.float32(_DARKEST)))
-    density -= _densities_of_glass(density)
+    own_glass = _densities_of_glass(density)
+    density -= own_glass
     mixing = np.eye(3) + 0.15 * strength * rng.standard_normal((count, 3, 3))
     gain = np.exp(_drawn(rng, 0.25 * strength, count, 1) + _drawn(rng, 0.2 * strength, count, 3))
     mixing = (mixing * gain[:, :, None]).astype(np.float32)
@@ -68,7 +85,7 @@ def _restained(light: Float, strength: float, rng: np.random.Generator) -> Float
     curve = np.exp(_drawn(rng, 0.2 * strength, count, 1) + _drawn(rng, 0.1 * strength, count, 3))[:, None, None, :]
     above, below = np.maximum(density, 1e-4), np.minimum(density, 0.0)
     density = np.exp(curve.astype(np.float32) * np.log(above)) + below
-    glass = _glass(strength, count, rng)
+    glass = _glass(strength, count, rng) * np.exp(-max(0.0, 1.0 - strength / _NEW_GLASS) * own_glass)
     seen = np.exp(-density) * glass
     flare = rng.uniform(0.0, 0.08 * strength, (count, 1, 1, 1)).astype(np.float32)
     seen = seen * (1.0 - flare) + flare * glass

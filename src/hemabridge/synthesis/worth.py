@@ -18,7 +18,7 @@ Effect: TypeAlias = Literal["helps", "harms", "not shown"]
 
 ARMS: Final[Mapping[str, str]] = {
     "nothing": "the real cells, and nothing else",
-    "augmented": "turned, mirrored, resized and colour-jittered",
+    "augmented": "turned, mirrored, moved and colour-jittered",
     "oversampled": "each class drawn equally often",
     "synthetic": "synthetic cells added",
     "real": "as many real cells added",

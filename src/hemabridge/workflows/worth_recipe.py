@@ -49,8 +49,11 @@ SMALL_GENERATOR = TranslatorConfig(
 )
 """1,500 images, about a minute and a half of one core: fifteen of them are trained."""
 
-MILD = LooksConfig(stain=0.1, blur=0.0, blurred=0.0, noise=0.0, zoom=0.1)
-"""What `augmented` means: turned, mirrored, moved, resized a little, and colours jittered by a few percent."""
+MILD = LooksConfig(stain=0.1, blur=0.0, blurred=0.0, noise=0.0, zoom=0.0)
+"""What `augmented` means: turned by right angles, mirrored, moved, and colours jittered by a few percent.
+
+Nothing is interpolated: a network that saw smoothed cells alone takes the sharp ones of the test for granular ones.
+"""
 
 
 class WorthRecipe(BaseModel):
