@@ -27,6 +27,7 @@ from hemabridge.errors import (
 )
 
 COMMANDS = [
+    "evaluate",
     "simulate",
     "sheet",
     "retake",

@@ -10,6 +10,8 @@ from PIL import Image
 from hemabridge.cli.training import _print_study
 from hemabridge.evaluation.results import Row, StudyResults
 from hemabridge.imaging.files import read_image
+from hemabridge.workflows.recipe import StudyRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 
 TRANSLATOR = """
 kind = "translator"
@@ -113,6 +115,20 @@ def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path
     rows = StudyResults.read(out / "results.json").rows
     assert [row.snapshot for row in rows] == [None, None, "epoch-0002"] * 2
     assert f"{rows[0].balanced_accuracy:.3f}" in ended.out
+
+    source = expect_kind(read_recipe(out / "recipe.toml"), StudyRecipe).source.manifest
+    assert source is not None
+    ended = run("evaluate", out, source, tmp_path / "named")
+    assert ended.code == 0
+    assert "24 cells scored; the study was fitted on some of them: scores may be too good (transductive)." in ended.out
+    assert f"24 files named by Small net on epoch-0002, 0 failed. See {tmp_path / 'named' / 'named.csv'}." in ended.out
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / "cell.png").write_bytes(next(source.parent.rglob("*.png")).read_bytes())
+    (tmp_path / "night" / "bad.png").write_bytes(b"bad")
+    ended = run("evaluate", out, tmp_path / "night", tmp_path / "named")
+    assert ended.code == 1
+    assert "failed: bad.png: " in ended.err
+    assert "1 files named by Small net on epoch-0002, 1 failed." in ended.out
 
 
 def test_a_study_of_any_two_manifests(run: Callable, small_study: Path, hospitals: Path, tmp_path: Path) -> None:

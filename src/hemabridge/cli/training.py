@@ -1,5 +1,7 @@
-"""The commands that train or choose, and need PyTorch: demo, train, study, select."""
+"""The commands that train, choose or name, and need PyTorch: demo, train, study, evaluate, select."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,7 +11,7 @@ from hemabridge.cli.app import app
 from hemabridge.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
-    from hemabridge.evaluation.results import StudyResults
+    from hemabridge.evaluation.results import Row, StudyResults
     from hemabridge.selection.results import Selection
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe (TOML); see the folder recipes/ for examples.")]
@@ -96,6 +98,49 @@ def study(
 
 
 @app.command()
+def evaluate(
+    study: Annotated[Path, typer.Argument(help="Folder of a finished study.")],
+    source: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images, or a manifest with classes.")],
+    out: Annotated[Path, typer.Argument(help="Folder for named.csv and predictions.csv.")],
+    root: Annotated[Path | None, typer.Option(help="What the manifest's paths are relative to.")] = None,
+    crop_px: Annotated[
+        int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in the study].")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ANSWERS",
+            help="Whose answers named.csv holds, such as 'agreement' or 'ResNet18 on macenko' [default: the "
+            "agreement; without one the first classifier on the last tested snapshot].",
+        ),
+    ] = None,
+) -> None:
+    """Name new cells by a study's classifiers, as they came and re-stained; score them if their classes are known.
+
+    Nothing is trained: this is for the images of the day after. named.csv has a row for each file.
+    """
+    needs_training()
+    from hemabridge.cli.progress import shown_progress
+    from hemabridge.workflows.evaluate import NAMED
+    from hemabridge.workflows.evaluate import evaluate as run
+
+    with shown_progress() as progress:
+        done = run(study, source, out, root=root, crop_px=crop_px, by=by, progress=progress)
+    for path, reason in done.failed.items():
+        print(f"failed: {path}: {reason}", file=sys.stderr)
+    if done.rows:
+        _print_rows(f"{source}: accuracy with 95% Wilson interval, balanced accuracy", done.rows)
+        saw = "some of them: scores may be too good" if done.mode == "transductive" else "none of them"
+        print(f"{done.rows[0].n} cells scored; the study was fitted on {saw} ({done.mode}).")
+        print(f"{done.unscored} cells are of no class that the study tells apart.")
+    print(f"{done.named} files named by {done.by}, {len(done.failed)} failed. See {out / NAMED}.")
+    if done.site is not None:
+        print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "known" else sys.stderr)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def select(
     run: Annotated[Path, typer.Argument(help="Folder of a study, or of a translator's training.")],
     most_refused: Annotated[
@@ -150,15 +195,20 @@ def needs_training() -> None:
 
 
 def _print_study(results: "StudyResults", folder: Path) -> None:
+    _print_rows(f"{results.name}: accuracy with 95% Wilson interval, balanced accuracy", results.rows)
+    print(f"The report is {folder / 'report.html'}; open it in a browser.")
+
+
+def _print_rows(title: str, rows: "Sequence[Row]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{results.name}: accuracy with 95% Wilson interval, balanced accuracy")
+    table = Table(title=title)
     for heading in ("classifier", "site", "images"):
         table.add_column(heading, overflow="fold")
     for heading in ("labels", "accuracy", "balanced", "n"):
         table.add_column(heading, no_wrap=True, justify="right")
-    for row in results.rows:
+    for row in rows:
         low, high = row.interval
         table.add_row(
             row.classifier,
@@ -170,7 +220,6 @@ def _print_study(results: "StudyResults", folder: Path) -> None:
             str(row.n),
         )
     Console().print(table)
-    print(f"The report is {folder / 'report.html'}; open it in a browser.")
 
 
 def _print_selection(found: "Selection") -> None:

@@ -23,6 +23,7 @@ from hemabridge.normalizers.taught_table import TaughtTable
 from hemabridge.progress import Progress, prefixed
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.workflows.agreement_recipe import AgreementRecipe
+from hemabridge.workflows.kept_agreement import KeptAgreement
 from hemabridge.workflows.stages import Stages, folder_name
 
 NAME = "agreement"
@@ -152,6 +153,7 @@ class AgreementStudy:
         others: its other classifiers.
         named: all of them, by the names of the recipe.
         home, test: the scored parts of target and source.
+        translator_file: the snapshot of `steps.translator`; None without one.
         inputs: what identifies all of it; JSON.
     """
 
@@ -162,6 +164,7 @@ class AgreementStudy:
     sites: tuple[str, str]
     home: CellSet
     test: CellSet
+    translator_file: Path | None
     inputs: Mapping[str, object]
 
     @property
@@ -172,14 +175,14 @@ class AgreementStudy:
     def run(self, stages: Stages) -> list[Predictions]:
         """Return, or read from an earlier call, what the agreeing classifiers say of both sites' test parts."""
         inputs = {"recipe": self.steps.recipe.model_dump(mode="json"), **self.inputs}
-        folder = stages.run(STAGE, inputs, self._work, drop_checkpoints)
+        folder = stages.run(STAGE, inputs, lambda folder: self._work(folder, stages.folder), drop_checkpoints)
         return list(read_predictions(folder / "predictions.csv")[0])
 
-    def _work(self, folder: Path) -> None:
+    def _work(self, folder: Path, study: Path) -> None:
         steps, recipe = self.steps, self.steps.recipe
         team = steps.with_members(Team(self.learners, self.others), folder / "members")
         team, agreed = steps.agree(team)
-        _write_normalizers(agreed, folder)
+        restainings = self._written(agreed, folder)
         if recipe.source_looks is not None:
             team = steps.with_source_looks(team, agreed, folder / "source-looks")
             agreed = team.answering(agreed)
@@ -192,12 +195,29 @@ class AgreementStudy:
             team = steps.self_trained(team, agreed, folder / f"self-training-{number}")
             agreed = team.answering(agreed)
             found.append(self._agreed(agreed, 0, f"{NAME}, self-training {number}"))
+        KeptAgreement.of(team, restainings, self.named, study).write(folder)
         found += self._with_tables(agreed, folder)
         for count in recipe.few_labels:
-            taught = steps.taught(team, agreed, count, folder / f"labels-{count}").answering(agreed)
+            own = folder / f"labels-{count}"
+            learned = steps.taught(team, agreed, count, own)
+            KeptAgreement.of(learned, restainings, self.named, study).write(own)
+            taught = learned.answering(agreed)
             found += [self._original(taught, count), self._agreed(taught, count, NAME)]
         write_predictions(found, self.test.classes, folder / "predictions.csv")
         steps.progress("fitting re-stainings that agree", 1, 1)
+
+    def _written(self, agreed: Agreement, folder: Path) -> dict[str, Path]:
+        """Write the normalizers that agreed; return the files of all re-stainings by name."""
+        files = {}
+        for name, standardizer in agreed.standardizers.items():
+            if isinstance(standardizer, Normalizer):
+                files[name] = folder / f"{name}.json"
+                with atomic_write(files[name]) as temporary:
+                    temporary.write_text(standardizer.to_json(), encoding="utf-8")
+            else:
+                assert self.translator_file is not None  # no other re-staining comes from elsewhere
+                files[name] = self.translator_file
+        return files
 
     def _with_tables(self, agreed: Agreement, folder: Path) -> list[Predictions]:
         found = []
@@ -233,10 +253,3 @@ class AgreementStudy:
             truth=cells.labels,
             probabilities=answer,
         )
-
-
-def _write_normalizers(agreed: Agreement, folder: Path) -> None:
-    for name, standardizer in agreed.standardizers.items():
-        if isinstance(standardizer, Normalizer):
-            with atomic_write(folder / f"{name}.json") as temporary:
-                temporary.write_text(standardizer.to_json(), encoding="utf-8")

@@ -17,6 +17,7 @@ from hemabridge.workflows.study import study
 TARGET, SOURCE = "clinic-like", "yellow-field"
 CLASSES = ("lymphocyte", "reactive_lymphocyte", "abnormal_lymphocyte", "blast")
 SIZE_PX = 64
+_RESNET18 = ClassifierConfig(architecture="resnet18", epochs=7, size_px=SIZE_PX)
 SETS = {TARGET: {"seed": 1, "n_per_class": 200}, SOURCE: {"seed": 2, "n_per_class": 100}}
 """Each hospital has cells of its own; the truth shows the source's cells as the target would."""
 
@@ -51,10 +52,8 @@ def demo_recipe(target: Path, source: Path) -> StudyRecipe:
         translator=PRESETS["cyclegan-demo"],
         tested_epochs=(2, 4, 6),
         classifiers=(
-            ClassifierRecipe(name="ResNet18", train=ClassifierConfig(architecture="resnet18", epochs=7)),
-            ClassifierRecipe(
-                name="ResNet18 focal", train=ClassifierConfig(architecture="resnet18", loss="focal", epochs=7)
-            ),
+            ClassifierRecipe(name="ResNet18", train=_RESNET18),
+            ClassifierRecipe(name="ResNet18 focal", train=_RESNET18.model_copy(update={"loss": "focal"})),
         ),
         again=AgainRecipe(epochs=5),
     )

@@ -202,6 +202,7 @@ def agreement_study(
         sites=(inputs.source.name, inputs.target.name),
         home=inputs.cells(TARGET, "test"),
         test=inputs.cells(SOURCE, "test"),
+        translator_file=None if last is None else last.path,
         inputs={
             "classifiers": [w.model_dump(mode="json") for w in recipe.classifiers],
             "trained": [inputs.stages.key(folder) for folder in folders.values()],

@@ -1,11 +1,14 @@
 """Block 1 of the paper in a study: the translator, and what it and the normalizers make of the source."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from hemabridge.data.cells import CellSet
-from hemabridge.errors import RecipeError
-from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.errors import InputError, RecipeError
+from hemabridge.imaging.standardizer import Standardizer
+from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
 from hemabridge.progress import prefixed
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
@@ -14,8 +17,11 @@ from hemabridge.translators.catalog import method_name
 from hemabridge.translators.config import PRESETS, TranslatorConfig
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
+from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.restained import Restained, read_restained, restain, restain_back
 from hemabridge.workflows.study_inputs import SOURCE, TARGET, StudyInputs
+
+NORMALIZER: Final = "normalizer.json"
 
 
 class StudyTranslation:
@@ -87,7 +93,7 @@ class StudyTranslation:
 
         def work(folder: Path) -> None:
             normalizer = fit_normalizer(name, source.images, target.images)
-            (folder / "normalizer.json").write_text(normalizer.to_json(), encoding="utf-8")
+            (folder / NORMALIZER).write_text(normalizer.to_json(), encoding="utf-8")
             restain(normalizer, parts, folder)
 
         inputs = {
@@ -100,7 +106,48 @@ class StudyTranslation:
         }
         folder = self.stages.run(f"restained/{name}", inputs, work)
         done, seen = read_restained(parts, folder), frozenset((*source.hashes, *target.hashes))
-        return Restained(name, None, folder / "normalizer.json", done["train"], done["test"], seen)
+        return Restained(name, None, folder / NORMALIZER, done["train"], done["test"], seen)
+
+
+@dataclass(frozen=True)
+class FittedRestaining:
+    """What a finished study re-stains with: `method` and `snapshot` as in its results, `path` of the model's file."""
+
+    method: str
+    snapshot: str | None
+    path: Path
+
+    def standardizer(self) -> Standardizer:
+        """Read it, for cells of the study's size.
+
+        Raises:
+            ModelError: the file is missing or damaged.
+        """
+        if self.path.suffix == ".json":
+            return read_normalizer(self.path)
+        return NeuralStandardizer.from_snapshot(self.path)
+
+
+def fitted_restainings(recipe: StudyRecipe, folder: Path) -> list[FittedRestaining]:
+    """Return all that a finished study re-stained with, in its order: the last is its last tested snapshot.
+
+    Raises:
+        InputError: a file is missing.
+    """
+    normalizers = [(name, None, folder / "restained" / name / NORMALIZER) for name in recipe.normalizers]
+    compared = [(name, list_snapshots(folder / "translators" / name)) for name in recipe.translators]
+    own = list_snapshots(folder / "translator")
+    missing = [name for name, _, path in normalizers if not path.is_file()]
+    missing += [name for name, snapshots in (*compared, ("translator", own)) if not snapshots]
+    if missing:
+        raise InputError(f"expected the re-stainings of a finished study, got no {', '.join(missing)} in {folder}")
+    tested = snapshots_of(own, recipe.tested_epochs, recipe.translator.batch_size)
+    method = method_name(recipe.translator.model)
+    return [
+        *(FittedRestaining(*found) for found in normalizers),
+        *(FittedRestaining(name, None, snapshots[-1].path) for name, snapshots in compared),
+        *(FittedRestaining(method, snapshot.name, snapshot.path) for snapshot in tested),
+    ]
 
 
 def _seen(snapshot: Snapshot) -> frozenset[str]:

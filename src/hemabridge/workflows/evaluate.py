@@ -1,0 +1,252 @@
+"""`hemabridge evaluate`: new cells named as a study names its own, and scored if somebody knows what they are."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hemabridge.adaptation.agreement import mean_answer
+from hemabridge.adaptation.taught_table import NAME as TAUGHT_TABLE
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.external import load_external
+from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes
+from hemabridge.data.cells import UNKNOWN
+from hemabridge.data.spreadsheets import as_cells
+from hemabridge.errors import InputError
+from hemabridge.evaluation.predictions import Predictions, write_predictions
+from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
+from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
+from hemabridge.imaging.files import atomic_write
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.progress import Progress, silent
+from hemabridge.training.snapshots import list_snapshots
+from hemabridge.workflows.agreeing import NAME as AGREEMENT
+from hemabridge.workflows.agreeing import STAGE
+from hemabridge.workflows.kept_agreement import FILE, KeptAgreement
+from hemabridge.workflows.known_site import SiteAnswer, write_answer
+from hemabridge.workflows.new_cells import NewCells, manifest_of, read_new_cells
+from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
+from hemabridge.workflows.sites import Site, read_settled
+from hemabridge.workflows.stages import folder_name
+from hemabridge.workflows.study_translation import fitted_restainings
+
+NAMED: Final = "named.csv"
+PREDICTIONS: Final = "predictions.csv"
+COLUMNS: Final = ("path", "class", "answer", "probability", "by", "reason")
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one classifier says of all cells.
+
+    Attributes:
+        classifier: its name, or `agreement`.
+        images: `original`, or what re-stained them.
+        snapshot: of the study's own translator; None for all others.
+        labels_used: how many of the source's labels it learned from.
+        probabilities: float32[N, C].
+    """
+
+    classifier: str
+    images: str
+    snapshot: str | None
+    labels_used: int
+    probabilities: Probabilities
+
+    @property
+    def name(self) -> str:
+        """What `--by` calls it."""
+        shown = self.snapshot or self.images
+        name = self.classifier if self.classifier == shown else f"{self.classifier} on {shown}"
+        return f"{name}, {self.labels_used} labels" if self.labels_used else name
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What became of all files.
+
+    Attributes:
+        by: the name of the answers in `named.csv`.
+        named: files that got an answer.
+        failed: files that did not, with the reason.
+        rows: of every classifier on every re-staining, if at least one cell's class is known; as in a study.
+        tests: each row on re-stained cells against the same classifier on the originals.
+        mode: `strict` if the study was fitted on none of the scored files, `transductive` if on some.
+        unscored: cells with a class that the study does not tell apart, or with none.
+        site: whether the translator knows the site; None if its file cannot say.
+    """
+
+    by: str
+    named: int
+    failed: dict[str, str]
+    rows: tuple[Row, ...]
+    tests: tuple[PairedTest, ...]
+    mode: Mode
+    unscored: int
+    site: SiteAnswer | None
+
+
+def evaluate(
+    study: Path,
+    source: Path,
+    out: Path,
+    *,
+    root: Path | None = None,
+    crop_px: int | None = None,
+    by: str | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Name the cells of images that need not have been part of a study, by all that the study made.
+
+    Each of its classifiers is asked about the cells as they came and as each of the study's re-stainings shows them;
+    where classifiers agreed, so do they here. Nothing is fitted or trained. Writes `named.csv`, one row per file, and
+    `predictions.csv`, from which every number can be counted again: cells of a known class alone.
+
+    Args:
+        study: the folder of a finished study.
+        source: a folder of images, or a manifest, whose column `class` is used where it is filled.
+        out: folder for the two files.
+        root: what the manifest's paths are relative to; its folder if not given.
+        crop_px: the square, in pixels of these images, that shows a cell as large as the study saw the source's.
+        by: whose answers `named.csv` holds; the agreement that learned from most labels, and without one the first
+            classifier on the last tested snapshot.
+        progress: told of each step.
+
+    Raises:
+        InputError: the study is not finished, no image can be read, or `by` is none of the answers.
+        SplitError: a synthetic cell has a class, which would be scored.
+        HemabridgeError: a file of the study is damaged.
+    """
+    recipe = expect_kind(read_recipe(_finished(study) / "recipe.toml"), StudyRecipe)
+    classes = StudyResults.read(study / "results.json").classes
+    own = read_settled(recipe.source, study)
+    manifest = manifest_of(source, root, own.name)
+    cells = read_new_cells(manifest, classes, crop_px or own.crop_px, recipe.size_px, progress)
+    answers = list(_answers(study, recipe, classes, cells.images, progress))
+    chosen = _chosen(answers, by)
+    given = dict(zip(manifest.column("path"), manifest.column("class"), strict=True))
+    known = np.flatnonzero(cells.labels != UNKNOWN)
+    scored = [_predictions(each, cells, known, own.name) for each in answers] if len(known) else []
+    mode = work_out_mode([cells.hashes[place] for place in known], _fitted_on(recipe, study, own))
+    out.mkdir(parents=True, exist_ok=True)
+    _write_named(chosen, cells, classes, given, out / NAMED)
+    write_predictions(scored, classes, out / PREDICTIONS)
+    return Evaluation(
+        by=chosen.name,
+        named=len(cells.paths),
+        failed=cells.failed,
+        rows=tuple(
+            make_row(p, classes, mode="none" if p.images == ORIGINAL else mode, seed=recipe.seed) for p in scored
+        ),
+        tests=paired_tests(scored),
+        mode=mode,
+        unscored=len(cells.paths) - len(known),
+        site=write_answer(fitted_restainings(recipe, study)[-1].path, manifest.paths(), out, crop_px, progress),
+    )
+
+
+def _finished(study: Path) -> Path:
+    if not (study / "results.json").is_file():
+        raise InputError(f"expected the folder of a finished study, got {study} without results.json; run the study")
+    return study
+
+
+def _answers(
+    study: Path, recipe: StudyRecipe, classes: tuple[str, ...], images: UInt8Images, progress: Progress
+) -> Iterator[Answers]:
+    classifiers = {wish.name: _classifier(study, wish, classes) for wish in recipe.classifiers}
+    for name, classifier in classifiers.items():
+        yield Answers(name, ORIGINAL, None, 0, classifier.probabilities(images))
+    restainings = fitted_restainings(recipe, study)
+    for number, fitted in enumerate(restainings, 1):
+        restained = fitted.standardizer().standardize(images)
+        for name, classifier in classifiers.items():
+            yield Answers(name, fitted.method, fitted.snapshot, 0, classifier.probabilities(restained))
+        progress("re-staining and asking", number, len(restainings))
+    for name, classifier in classifiers.items():
+        table = study / STAGE / f"{TAUGHT_TABLE}-{folder_name(name)}.json"
+        if table.is_file():
+            restained = read_normalizer(table).standardize(images)
+            yield Answers(name, TAUGHT_TABLE, None, 0, mean_answer([classifier], restained))
+    agreements = _agreements(study, recipe)
+    for number, (labels, kept) in enumerate(agreements.items(), 1):
+        agreed = kept.agreement(study, classifiers)
+        yield Answers(AGREEMENT, ORIGINAL, None, labels, agreed.at_home(images))
+        yield Answers(AGREEMENT, AGREEMENT, None, labels, agreed.probabilities(images))
+        progress("agreeing", number, len(agreements))
+
+
+def _agreements(study: Path, recipe: StudyRecipe) -> dict[int, KeptAgreement]:
+    """Return what agreed in the study, by the number of the source's labels that it learned from."""
+    if recipe.agreement is None:
+        return {}
+    folders = {0: study / STAGE} | {count: study / STAGE / f"labels-{count}" for count in recipe.agreement.few_labels}
+    return {count: KeptAgreement.read(folder / FILE) for count, folder in folders.items()}
+
+
+def _classifier(study: Path, wish: ClassifierRecipe, classes: tuple[str, ...]) -> Classifier:
+    if wish.external is not None:
+        return align_classes(load_external(wish.external), classes)
+    snapshots = list_snapshots(study / "classifiers" / folder_name(wish.name))
+    if not snapshots:
+        raise InputError(f"expected the classifier {wish.name} in {study}, got none; run the study again")
+    return align_classes(SnapshotClassifier.from_snapshot(snapshots[-1].path), classes)
+
+
+def _chosen(answers: Sequence[Answers], by: str | None) -> Answers:
+    if by is None:
+        first, last = answers[0].classifier, answers[-1]
+        return (
+            last if last.classifier == AGREEMENT else [a for a in answers if a.snapshot and a.classifier == first][-1]
+        )
+    names = [each.name for each in answers]
+    if by not in names:
+        near = difflib.get_close_matches(by, names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"expected one of {', '.join(names)}, got {by!r}{hint}")
+    return answers[names.index(by)]
+
+
+def _write_named(
+    chosen: Answers, cells: NewCells, classes: tuple[str, ...], given: Mapping[str, str], path: Path
+) -> None:
+    """Write a row for each file, in the order of the manifest; no cell can be taken for a formula."""
+    places = {name: place for place, name in enumerate(cells.paths)}
+    rows = []
+    for name, known in given.items():
+        place = places.get(name)
+        said = None if place is None else chosen.probabilities[place]
+        answer = ("", None) if said is None else (classes[int(said.argmax())], float(said.max()))
+        rows.append((name, known, *answer, chosen.name, cells.failed.get(name, "")))
+    schema = {name: pl.Float64 if name == "probability" else pl.String for name in COLUMNS}
+    with atomic_write(path) as temporary:
+        as_cells(pl.DataFrame(rows, schema=schema, orient="row")).write_csv(temporary, float_precision=4)
+
+
+def _predictions(answers: Answers, cells: NewCells, known: NDArray[np.intp], site: str) -> Predictions:
+    return Predictions(
+        site=site,
+        part="new",
+        classifier=answers.classifier,
+        images=answers.images,
+        snapshot=answers.snapshot,
+        labels_used=answers.labels_used,
+        ids=tuple(cells.paths[place] for place in known),
+        truth=cells.labels[known],
+        probabilities=answers.probabilities[known],
+    )
+
+
+def _fitted_on(recipe: StudyRecipe, study: Path, source: Site) -> set[str]:
+    """Return the hashes of all cells that the study trained or fitted anything on."""
+    target = read_settled(recipe.target, study)
+    unseen = ["test"] if recipe.mode == "strict" else []
+    parts = ((source, unseen), (target, ["validation", "test"]))
+    return {h for site, left in parts for h in site.manifest.select(~pl.col("split").is_in(left)).column("sha256")}

@@ -1,0 +1,93 @@
+"""What agreed in a study, on disk: with it new cells are named as the study named its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from hemabridge.adaptation.agreement import Agreement
+from hemabridge.adaptation.team import Team
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.protocol import Classifier
+from hemabridge.errors import InputError
+from hemabridge.imaging.files import atomic_write
+from hemabridge.imaging.standardizer import Standardizer
+from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.results_file import STRICT, ResultsFile
+from hemabridge.translators.neural import NeuralStandardizer
+
+FILE: Final = "agreement.json"
+
+
+@dataclass(frozen=True)
+class KeptAgreement(ResultsFile):
+    """Which files agreed; paths are relative to the folder of the study.
+
+    Attributes:
+        restainings: by name, the JSON of a normalizer or the snapshot of a translator.
+        restained: snapshots of the classifiers that are asked about re-stained images.
+        direct: snapshots of those that are asked about the images as they are.
+        others: classifiers of the recipe that came as a file, by name; they are asked about re-stained images.
+    """
+
+    __pydantic_config__ = STRICT
+    WHAT: ClassVar[str] = "the agreement of a study"
+    FORMAT: ClassVar[int] = 1
+    AGAIN: ClassVar[str] = "run the study again"
+
+    restainings: dict[str, str]
+    restained: tuple[str, ...]
+    direct: tuple[str, ...]
+    others: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, team: Team, restainings: Mapping[str, Path], named: Mapping[str, Classifier], study: Path
+    ) -> "KeptAgreement":
+        """Describe a team and the files of its re-stainings, all within the folder of the study."""
+        snapshots = [(one.snapshot.relative_to(study).as_posix(), one.direct) for one in team.learners]
+        return cls(
+            restainings={name: path.relative_to(study).as_posix() for name, path in restainings.items()},
+            restained=tuple(path for path, direct in snapshots if not direct),
+            direct=tuple(path for path, direct in snapshots if direct),
+            others=tuple(name for name, one in named.items() if any(one is other for other in team.others)),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write `FILE` into a folder."""
+        with atomic_write(folder / FILE) as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+
+    def agreement(self, study: Path, named: Mapping[str, Classifier]) -> Agreement:
+        """Return the agreement, itself a classifier of the source.
+
+        Args:
+            study: the folder.
+            named: the recipe's classifiers by name.
+
+        Raises:
+            InputError: a file is missing or outside of the study's folder, or a classifier is not in the recipe.
+            ModelError: a file is damaged.
+        """
+        unknown = [name for name in self.others if name not in named]
+        if unknown:
+            raise InputError(f"expected classifiers of the recipe, got {', '.join(unknown)} in {FILE}; {self.AGAIN}")
+        restained, direct = (
+            tuple(SnapshotClassifier.from_snapshot(_inside(study, path)) for path in paths)
+            for paths in (self.restained, self.direct)
+        )
+        standardizers = {name: _standardizer(_inside(study, path)) for name, path in self.restainings.items()}
+        return Agreement(
+            "agreement", (*(named[name] for name in self.others), *restained), standardizers, direct=direct
+        )
+
+
+def _standardizer(path: Path) -> Standardizer:
+    return read_normalizer(path) if path.suffix == ".json" else NeuralStandardizer.from_snapshot(path)
+
+
+def _inside(study: Path, path: str) -> Path:
+    found = study / path
+    if not found.resolve().is_relative_to(study.resolve()) or not found.is_file():
+        raise InputError(f"expected a file of the study {study}, got {path} in {FILE}; run the study again")
+    return found

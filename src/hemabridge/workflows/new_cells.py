@@ -1,0 +1,89 @@
+"""Cells that no study has seen: read one by one, so that a bad file is told of and stops nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hemabridge.data.cells import UNKNOWN, CropPx
+from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
+from hemabridge.data.synthetic import is_synthetic, with_origins
+from hemabridge.errors import ImageError, InputError, SplitError
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of
+from hemabridge.imaging.scale import scale_matched, squeezed
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.progress import Progress
+from hemabridge.workflows.standardizers import files_below
+
+
+@dataclass(frozen=True, eq=False)
+class NewCells:
+    """The cells that could be read.
+
+    Attributes:
+        images: uint8[N, S, S, 3].
+        labels: int64[N], `UNKNOWN` where nobody has stated one of the classes.
+        paths: of their files, relative to the manifest's root.
+        hashes: SHA-256 of their files.
+        failed: for each other file why it could not be read.
+    """
+
+    images: UInt8Images
+    labels: NDArray[np.int64]
+    paths: tuple[str, ...]
+    hashes: tuple[str, ...]
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def manifest_of(source: Path, root: Path | None, site: str) -> Manifest:
+    """Read a manifest, or list the images of a folder, whose classes nobody has stated.
+
+    Raises:
+        ManifestError: the file is no manifest.
+        InputError: there is nothing, or no image.
+    """
+    if source.is_file():
+        return with_origins(read_manifest(source, root))
+    if not source.is_dir():
+        raise InputError(f"expected a folder of images or a manifest, got nothing: {source}")
+    found = sorted(name for name in files_below(source) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise InputError(f"expected images in {source}, got none")
+    return make_manifest({"path": found, "site": [site] * len(found)}, source, where=str(source))
+
+
+def read_new_cells(
+    manifest: Manifest, classes: Sequence[str], crop_px: CropPx, size_px: int, progress: Progress
+) -> NewCells:
+    """Read the cells as squares of `size_px`.
+
+    Raises:
+        SplitError: a synthetic cell has a class, and would be scored.
+        InputError: no file can be read.
+    """
+    synthetic = manifest.select(is_synthetic(manifest)).select(pl.col("class") != "")
+    if len(synthetic):
+        raise SplitError(f"expected real cells to score, got {len(synthetic)} synthetic ones; empty their class")
+    images, rows, hashes, failed = [], [], [], {}
+    paths, labels = manifest.column("path"), manifest.column("class")
+    for row, file in enumerate(manifest.paths()):
+        try:
+            image = read_image(file)
+            digest = sha256_of(file)
+        except (ImageError, OSError) as error:
+            failed[paths[row]] = str(error)
+        else:
+            images.append(squeezed(image, size_px) if crop_px == "whole" else scale_matched(image, crop_px, size_px))
+            hashes.append(digest)
+            rows.append(row)
+        progress("reading images", row + 1, len(paths))
+    if not images:
+        first = next(iter(failed.values()))
+        raise InputError(f"expected at least one readable image, got none of {len(paths)}: {first}")
+    known = [classes.index(labels[row]) if labels[row] in classes else UNKNOWN for row in rows]
+    return NewCells(
+        np.stack(images), np.array(known, np.int64), tuple(paths[row] for row in rows), tuple(hashes), failed
+    )

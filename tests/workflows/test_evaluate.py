@@ -1,0 +1,155 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
+from hemabridge.errors import InputError, SplitError
+from hemabridge.evaluation.predictions import read_predictions
+from hemabridge.evaluation.results import StudyResults
+from hemabridge.imaging.provenance import SyntheticOrigin
+from hemabridge.training.devices import start_fabric
+from hemabridge.workflows.evaluate import evaluate
+from hemabridge.workflows.recipe import StudyRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
+from hemabridge.workflows.study import study
+
+TRAIN = '{architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}'
+CHANGES = (
+    "again=false",
+    'normalizers=["white-point"]',
+    'translators=["pixel"]',
+    "tested_epochs=[2]",
+    f'classifiers=[{{name = "Learner", train = {TRAIN}}}]',
+    'agreement={restainings = ["linear-ot"], mixing_rounds = 0, self_training_rounds = 1, sure = 0.0, '
+    "few_labels = [6], taught_table = {images = 24}, both_sites = {images = 16, batch_size = 8}, "
+    "members = [{count = 1, train = " + TRAIN.replace("epochs = 1", 'epochs = 1, view = "shape"') + "}]}",
+)
+
+
+@pytest.fixture(scope="module")
+def finished(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResults]:
+    out = tmp_path_factory.mktemp("finished") / "study"
+    recipe = expect_kind(read_recipe(small_study, CHANGES), StudyRecipe)
+    return out, study(recipe, out, fabric=start_fabric("cpu"))
+
+
+@pytest.fixture(scope="module")
+def source(finished: tuple[Path, StudyResults]) -> Manifest:
+    """The source's test part, as the study split it."""
+    recipe = expect_kind(read_recipe(finished[0] / "recipe.toml"), StudyRecipe).source
+    assert recipe.manifest is not None
+    return read_manifest(finished[0] / "split" / recipe.site / "manifest.csv", recipe.manifest.parent).select(
+        pl.col("split") == "test"
+    )
+
+
+def written(manifest: Manifest, path: Path) -> Path:
+    write_manifest(manifest, path)
+    return path
+
+
+def named(out: Path) -> pl.DataFrame:
+    return pl.read_csv(out / "named.csv", schema_overrides={"probability": pl.Float64}).fill_null("")
+
+
+def test_the_studys_own_cells_are_named_as_the_study_named_them(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    folder, results = finished
+    out = tmp_path / "out"
+    done = evaluate(folder, written(source, tmp_path / "cells.csv"), out, root=source.root)
+    site = str(results.facts["source site"])
+    then = {p.run[2:]: p for p in read_predictions(folder / "predictions.csv")[0] if p.site == site}
+    now = {p.run[2:]: p for p in read_predictions(out / "predictions.csv")[0]}
+    # What learned from itself is the study's agreement from then on; of originals the study asked it before.
+    then["agreement", "agreement", None, 0] = then.pop(("agreement", "agreement, self-training 1", None, 0))
+    assert now.keys() == then.keys()
+    for key, answers in now.items():
+        assert answers.ids == then[key].ids
+        if key == ("agreement", "original", None, 0):
+            continue
+        np.testing.assert_allclose(answers.probabilities, then[key].probabilities, atol=1e-5, err_msg=str(key))
+    rows = {(r.classifier, r.images, r.snapshot, r.labels_used): r for r in done.rows}
+    for row in results.rows:
+        if row.site == site and row.classifier != "agreement":
+            found = rows[row.classifier, row.images, row.snapshot, row.labels_used]
+            assert (found.accuracy, found.recall, found.n, found.mode) == (
+                row.accuracy,
+                row.recall,
+                row.n,
+                row.mode,
+            )
+    assert len(done.tests) == len([row for row in done.rows if row.images != "original"])
+    assert (done.by, done.mode) == ("agreement, 6 labels", "strict")
+    table = named(out)
+    assert table["path"].to_list() == source.column("path")
+    assert table["class"].to_list() == source.column("class")
+    best = now["agreement", "agreement", None, 6]
+    assert table["answer"].to_list() == [results.classes[place] for place in best.predicted]
+    np.testing.assert_allclose(table["probability"].to_numpy(), best.probabilities.max(axis=1), atol=1e-4)
+    assert (done.named, done.failed, done.unscored) == (len(source), {}, 0)
+
+
+def test_cells_of_which_nobody_knows_the_class_are_named_and_bad_files_are_told(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    folder = tmp_path / "night"
+    folder.mkdir()
+    for number, path in enumerate(source.paths()[:3]):
+        shutil.copy(path, folder / f"{number}{path.suffix}")
+    (folder / "1b.png").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("no image either")
+    done = evaluate(finished[0], folder, tmp_path / "out", by="Learner on white-point")
+    table = named(tmp_path / "out")
+    assert [Path(name).stem for name in table["path"]] == ["0", "1", "1b", "2"]
+    assert table["answer"].to_list()[2] == ""
+    assert all(name in finished[1].classes for place, name in enumerate(table["answer"]) if place != 2)
+    assert set(table["by"]) == {"Learner on white-point"}
+    assert (done.named, list(done.failed), done.rows, done.unscored) == (3, ["1b.png"], (), 3)
+    assert table["reason"].to_list()[2] == done.failed["1b.png"] != ""
+
+
+def test_other_classes_are_named_and_not_scored(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    classes = ["basophil", *source.column("class")[1:]]
+    other = Manifest(source.table.with_columns(pl.Series("class", classes)), source.root)
+    done = evaluate(finished[0], written(other, tmp_path / "cells.csv"), tmp_path / "out", root=source.root)
+    assert done.unscored == 1
+    assert {row.n for row in done.rows} == {len(source) - 1}
+    assert named(tmp_path / "out")["answer"].to_list()[0] in finished[1].classes
+
+
+def test_what_cannot_be_done_is_told(finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path) -> None:
+    cells, out = written(source, tmp_path / "cells.csv"), tmp_path / "out"
+    with pytest.raises(InputError, match="did you mean 'Learner on white-point'"):
+        evaluate(finished[0], cells, out, root=source.root, by="Learner on white point")
+    with pytest.raises(InputError, match="finished study"):
+        evaluate(tmp_path, cells, out, root=source.root)
+    with pytest.raises(InputError, match="nothing"):
+        evaluate(finished[0], tmp_path / "missing", out)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="expected images"):
+        evaluate(finished[0], tmp_path / "empty", out)
+    origins = [SyntheticOrigin("0" * 64, "1" * 64, "test").as_text(), *[""] * (len(source) - 1)]
+    synthetic = Manifest(source.table.with_columns(pl.Series("origin", origins)), source.root)
+    with pytest.raises(SplitError, match="1 synthetic"):
+        evaluate(finished[0], written(synthetic, tmp_path / "synthetic.csv"), out, root=source.root)
+    assert not out.exists()
+
+
+def test_an_agreement_names_no_file_outside_of_its_study(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(finished[0], folder)
+    kept = folder / "agreement" / "agreement.json"
+    said = json.loads(kept.read_text())
+    shutil.copy(folder / said["restainings"]["linear-ot"], tmp_path / "elsewhere.json")
+    kept.write_text(json.dumps({**said, "restainings": {"linear-ot": "../elsewhere.json"}}))
+    with pytest.raises(InputError, match="expected a file of the study"):
+        evaluate(folder, written(source, tmp_path / "cells.csv"), tmp_path / "out", root=source.root)
