@@ -16,6 +16,20 @@ from hemabridge.normalizers.catalog import check_names, fit_normalizer
 LARGEST_FIT = 300
 """So many images of a site are measured: more change nothing but the time."""
 
+JUDGED = 150
+"""So many of them, as they are turned, say which re-stainings take part."""
+
+CANDIDATES = (
+    "white-point",
+    "reinhard-image",
+    "reinhard-site",
+    "histogram",
+    "macenko",
+    "vahadane",
+    "linear-ot",
+    "sliced-ot",
+)
+
 
 class AgreementConfig(BaseModel):
     """Which re-stainings take part, and how they are fitted."""
@@ -23,14 +37,32 @@ class AgreementConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     restainings: tuple[str, ...] = Field(
-        ("linear-ot", "sliced-ot", "macenko", "vahadane"), min_length=1, description="normalizers of the catalog"
+        (
+            "white-point",
+            "reinhard-image",
+            "reinhard-site",
+            "histogram",
+            "macenko",
+            "vahadane",
+            "linear-ot",
+            "sliced-ot",
+        ),
+        min_length=1,
+        description="normalizers of the catalog, of which those take part that suit the source",
+    )
+    discord: float | None = Field(
+        0.02,
+        ge=0,
+        description="a re-staining takes part if its answers are in accord with those of classifiers that are asked "
+        "about the images as they are, at most so much less than those of the one that is most in accord; without a "
+        "bound all take part",
     )
     doubt: float | None = Field(
         0.1,
         ge=0,
-        description="a re-staining takes part if the classifiers are, in the mean over cells, at most so much less "
-        "sure of it than of the one they are surest of, and so do the classifiers that are asked about the images as "
-        "they are; without a bound all take part",
+        description="classifiers that are asked about the images as they are take part if they are, in the mean over "
+        "cells, at most so much less sure than the others are of the re-staining that they are surest of; where there "
+        "are no such classifiers the same holds for re-stainings; without a bound all take part",
     )
     mixing_rounds: int = Field(
         2, ge=0, description="times that the target's images are drawn in the class mix that the source seems to have"
@@ -52,7 +84,8 @@ class Agreement:
     Attributes:
         classifiers: those that are asked about re-stained images.
         direct: those that are not.
-        sureness: for each re-staining that was tried, the classifiers' mean largest probability, 0..1.
+        accord: of each re-staining that was tried with the direct classifiers, see `accord_of`; empty without those.
+        sureness: for each re-staining that was judged by it, the classifiers' mean largest probability, 0..1.
         class_mix: float64[C], the share of each class that the source seems to have.
     """
 
@@ -62,6 +95,7 @@ class Agreement:
     sureness: Mapping[str, float] = field(default_factory=dict)
     class_mix: NDArray[np.float64] | None = None
     direct: tuple[Classifier, ...] = ()
+    accord: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -119,7 +153,11 @@ def agree(
     seed: int,
     name: str = "agreement",
 ) -> Agreement:
-    """Fit the re-stainings, leave out what classifiers doubt, and draw the target in the source's class mix.
+    """Fit the re-stainings, leave out what does not suit the source, and draw the target in the source's class mix.
+
+    A re-staining may turn the cells of one class into another's colours, and leave classifiers as sure as ever. Those
+    that see shape alone err on other cells and depend on no re-staining: so those re-stainings take part that are most
+    in accord with them (two views that agree, Blum & Mitchell 1998, doi:10.1145/279943.279962).
 
     A normalizer that matches distributions turns cells into those of the target's commonest class if the sites have
     different mixes of classes. So the target's images are drawn in the mix that the agreeing classifiers see in the
@@ -130,10 +168,10 @@ def agree(
         classifiers: of the target site, which are asked about re-stained images; with the same classes.
         source: unlabelled images, uint8[N, S, S, 3].
         target: labelled cells that the classifiers were trained on.
-        trained: translators, which take part as they are.
-        direct: with the same classes, which are asked about the source's images as they are. They are left out if
-            they are less sure than the others are of their surest re-staining, by more than `config.doubt`: on blurred
-            images outlines say little.
+        trained: translators, which take part as normalizers do.
+        direct: with the same classes, which are asked about the source's images as they are. They judge the
+            re-stainings, and answer too unless they are less sure than the others by more than `config.doubt`: on
+            blurred images outlines say little.
         seed: of the draws of target images.
         name: its name in tables.
 
@@ -143,8 +181,7 @@ def agree(
     if not classifiers or len({classifier.classes for classifier in (*classifiers, *direct)}) != 1:
         raise InputError("expected at least one classifier, all of the same classes; align them first")
     rng = np.random.default_rng(seed)
-    if len(source) > LARGEST_FIT:
-        source = source[rng.choice(len(source), LARGEST_FIT, replace=False)]
+    source = source[rng.permutation(len(source))[:LARGEST_FIT]]
     known = dict(trained or {})
 
     def fitted(names: Sequence[str], mix: NDArray[np.float64]) -> dict[str, Standardizer]:
@@ -152,13 +189,15 @@ def agree(
         return {n: known[n] if n in known else fit_normalizer(n, source, drawn) for n in names}
 
     found = fitted((*config.restainings, *known), np.full(len(target.classes), 1.0 / len(target.classes)))
-    answers = {n: mean_answer(classifiers, standardizer.standardize(source)) for n, standardizer in found.items()}
-    sureness = {n: float(answer.max(axis=1).mean()) for n, answer in answers.items()}
-    kept = surest(sureness, config.doubt)
     unaided = mean_answer(direct, source) if direct else None
+    accord = {} if unaided is None else _accords(classifiers, found, source, unaided)
+    judged = most(accord, config.discord) if accord else tuple(found)
+    answers = {n: mean_answer(classifiers, found[n].standardize(source)) for n in judged}
+    sureness = {n: float(answer.max(axis=1).mean()) for n, answer in answers.items()}
+    kept = judged if accord else most(sureness, config.doubt)
     if unaided is not None and not _as_sure(unaided, sureness, config.doubt):
         direct, unaided = (), None
-    agreed = Agreement(name, tuple(classifiers), {n: found[n] for n in kept}, sureness, None, tuple(direct))
+    agreed = Agreement(name, tuple(classifiers), {n: found[n] for n in kept}, sureness, None, tuple(direct), accord)
     mix = _mix(agreed.joined([answers[n] for n in kept], unaided))
     for _ in range(config.mixing_rounds):
         agreed = replace(agreed, standardizers=fitted(kept, mix))
@@ -167,16 +206,44 @@ def agree(
     return replace(agreed, class_mix=mix)
 
 
-def surest(sureness: Mapping[str, float], doubt: float | None) -> tuple[str, ...]:
-    """Return the names whose sureness is at most `doubt` below the largest, in their order."""
-    least = -1.0 if doubt is None else max(sureness.values()) - doubt
-    return tuple(name for name, sure in sureness.items() if sure >= least)
+def accord_of(judge: Probabilities, answer: Probabilities) -> float:
+    """Return how far two answers name the same classes, 0..1: the mean over classes, each of which weighs the same.
+
+    Of a class it is the mean probability that `answer` gives it, over cells weighted by the probability that `judge`
+    gives it.
+
+    Args:
+        judge: float32[N, C], rows sum to 1, N at least 1.
+        answer: float32[N, C].
+    """
+    shares = judge.astype(np.float64) / np.maximum(judge.sum(axis=0, dtype=np.float64), 1e-12)
+    return float((shares * answer).sum(axis=0).mean())
+
+
+def _accords(
+    classifiers: Sequence[Classifier],
+    standardizers: Mapping[str, Standardizer],
+    source: UInt8Images,
+    unaided: Probabilities,
+) -> dict[str, float]:
+    found = {}
+    for name, standardizer in standardizers.items():
+        restained = standardizer.standardize(source[:JUDGED])
+        answer = _mean([classifier.probabilities(restained) for classifier in classifiers])
+        found[name] = accord_of(unaided[:JUDGED], answer)
+    return found
+
+
+def most(values: Mapping[str, float], below: float | None) -> tuple[str, ...]:
+    """Return the names whose value is at most `below` under the largest, in their order."""
+    least = -1.0 if below is None else max(values.values()) - below
+    return tuple(name for name, value in values.items() if value >= least)
 
 
 def _as_sure(answer: Probabilities, sureness: Mapping[str, float], doubt: float | None) -> bool:
     """Tell whether an answer is at most `doubt` less sure than the surest of others."""
     sure = float(answer.max(axis=1).mean())
-    return "unaided" in surest({**sureness, "unaided": sure}, doubt)
+    return "unaided" in most({**sureness, "unaided": sure}, doubt)
 
 
 def _mix(answer: Probabilities) -> NDArray[np.float64]:
