@@ -6,7 +6,16 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from hemabridge.adaptation.agreement import Agreement, AgreementConfig, accord_of, agree, mean_answer, most
+from hemabridge.adaptation.agreement import (
+    CANDIDATES,
+    UNJUDGED,
+    Agreement,
+    AgreementConfig,
+    accord_of,
+    agree,
+    mean_answer,
+    most,
+)
 from hemabridge.adaptation.team import Learner, Team
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
@@ -134,6 +143,15 @@ def test_of_restainings_that_classifiers_are_as_sure_of_those_in_accord_with_sha
     everyone = config.model_copy(update={"discord": None})
     both = agree(everyone, [ByBrightness()], source.images, target, trained=inverted, direct=[ByBrightness()], seed=0)
     assert list(both.standardizers) == ["white-point", "inverted"]
+
+
+def test_more_restainings_are_tried_where_somebody_can_judge_them() -> None:
+    target, source = cells(12, 12), cells(12, 12, seed=1)
+    config = AgreementConfig(mixing_rounds=0)
+    judged = agree(config, [ByBrightness()], source.images, target, direct=[ByBrightness()], seed=0)
+    assert tuple(judged.accord) == CANDIDATES
+    alone = agree(config, [ByBrightness()], source.images, target, seed=0)
+    assert tuple(alone.sureness) == UNJUDGED
 
 
 def test_drawing_the_target_in_the_sources_mix_keeps_rare_classes_rare() -> None:

@@ -19,16 +19,11 @@ LARGEST_FIT = 300
 JUDGED = 150
 """So many of them, as they are turned, say which re-stainings take part."""
 
-CANDIDATES = (
-    "white-point",
-    "reinhard-image",
-    "reinhard-site",
-    "histogram",
-    "macenko",
-    "vahadane",
-    "linear-ot",
-    "sliced-ot",
-)
+UNJUDGED = ("macenko", "vahadane", "linear-ot", "sliced-ot")
+"""Tried where nobody judges them: those that err least on the whole."""
+
+CANDIDATES = ("white-point", "reinhard-image", "reinhard-site", "histogram", *UNJUDGED)
+"""Tried where classifiers that need no re-staining judge them."""
 
 
 class AgreementConfig(BaseModel):
@@ -36,19 +31,11 @@ class AgreementConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    restainings: tuple[str, ...] = Field(
-        (
-            "white-point",
-            "reinhard-image",
-            "reinhard-site",
-            "histogram",
-            "macenko",
-            "vahadane",
-            "linear-ot",
-            "sliced-ot",
-        ),
+    restainings: tuple[str, ...] | None = Field(
+        None,
         min_length=1,
-        description="normalizers of the catalog, of which those take part that suit the source",
+        description="normalizers of the catalog, of which those take part that suit the source; if not given, eight "
+        "where classifiers are asked about the images as they are and can judge, else four",
     )
     discord: float | None = Field(
         0.02,
@@ -70,8 +57,8 @@ class AgreementConfig(BaseModel):
 
     @field_validator("restainings")
     @classmethod
-    def _check_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return check_names(names)
+    def _check_names(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return names and check_names(names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +175,8 @@ def agree(
         drawn = target.images[target.drawn(mix, LARGEST_FIT, rng)]
         return {n: known[n] if n in known else fit_normalizer(n, source, drawn) for n in names}
 
-    found = fitted((*config.restainings, *known), np.full(len(target.classes), 1.0 / len(target.classes)))
+    tried = config.restainings or (CANDIDATES if direct else UNJUDGED)
+    found = fitted((*tried, *known), np.full(len(target.classes), 1.0 / len(target.classes)))
     unaided = mean_answer(direct, source) if direct else None
     accord = {} if unaided is None else _accords(classifiers, found, source, unaided)
     judged = most(accord, config.discord) if accord else tuple(found)
