@@ -4,7 +4,8 @@
 
 A pair is a source: `tecom`, real cells whose target is Hospital Clínic, or a hospital of `hemabridge simulate`, whose
 target is `clinic-like`. A translator of 64 px is trained for each pair and seed, with ten snapshots. Selection sees the
-cells that the translator saw, without labels, and the target's. Only then the labels of other cells of the source say
+cells that the translator saw, without labels, and the target's; two classifiers of the target that see colour, and six
+that see shape alone. Only then the labels of other cells of the source say
 how many of them two classifiers of the target name correctly after each snapshot: the mean over the classifiers is a
 snapshot's accuracy. Regret is the best snapshot's accuracy minus the selected one's. `labels of seen` is what a choice
 by the labels of the cells that the selection sees would lose: no rule without labels can be asked for less. All is
@@ -17,6 +18,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet
+from hemabridge.data.looks import LooksConfig
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
 from hemabridge.imaging.files import sha256_of
 from hemabridge.imaging.scale import resize_square
@@ -58,6 +61,7 @@ TRANSLATOR = PRESETS["cyclegan-demo"].model_copy(
 )
 """The demo's CycleGAN in fewer steps at a higher rate, with ten snapshots."""
 CLASSIFIER_SEEDS = (0, 1)
+JUDGE_SEEDS = (0, 1, 2, 3, 4, 5)
 MEASURED_CELLS = 150
 PAPERS_EPOCH, PAPERS_EPOCHS = 15, 200
 WAYS = ("selected", "last epoch", "epoch 15 of 200", "random", "labels of seen")
@@ -83,22 +87,28 @@ class Pair:
     @cached_property
     def classifiers(self) -> list[SnapshotClassifier]:
         """The target's classifiers, trained once; they learn no colours but the target's."""
+        return [self._trained("classifier", seed, {"epochs": 3}) for seed in CLASSIFIER_SEEDS]
+
+    @cached_property
+    def judges(self) -> list[SnapshotClassifier]:
+        """Those that see shape alone, as in `recipes/recommended.toml`, trained once."""
+        shape = {"epochs": 2, "view": "shape", "looks": LooksConfig(stain=0.0, contrast=0.5)}
+        return [self._trained("judge", seed, shape) for seed in JUDGE_SEEDS]
+
+    def _trained(self, name: str, seed: int, settings: dict[str, Any]) -> SnapshotClassifier:
         start = self.weights if self.weights.is_file() else None
         config = ClassifierConfig(
-            architecture="mobilenetv2_100", weights=start, size_px=64, epochs=3, frozen_epochs=0, learning_rate=1e-3
+            architecture="mobilenetv2_100", weights=start, size_px=64, frozen_epochs=0, learning_rate=1e-3, **settings
         )
         target = self.cells("target")
-        found = []
-        for seed in CLASSIFIER_SEEDS:
-            inputs = {"config": config.model_dump(mode="json"), "target": list(target.hashes), "seed": seed}
-            folder = self.stages.run(
-                f"{'clinic' if self.name == REAL else TARGET}/classifier-{seed}",
-                inputs,
-                lambda f, seed=seed: fine_tune(config, target, f, FABRIC, seed=seed),
-                drop_checkpoints,
-            )
-            found.append(SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path))
-        return found
+        inputs = {"config": config.model_dump(mode="json"), "target": list(target.hashes), "seed": seed}
+        folder = self.stages.run(
+            f"{'clinic' if self.name == REAL else TARGET}/{name}-{seed}",
+            inputs,
+            lambda folder: fine_tune(config, target, folder, FABRIC, seed=seed),
+            drop_checkpoints,
+        )
+        return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
 
     def snapshots(self, seed: int) -> list[Snapshot]:
         """Return the snapshots of a translator, trained once."""
@@ -164,7 +174,9 @@ def selection(pair: Pair, seed: int, rule: RuleConfig) -> Selection:
     """Return what `hemabridge select` would find: no label is looked at, and no scored cell."""
     source, target = _some(pair.cells("seen")), _some(pair.cells("target"))
     first = pair.classifiers[0]
-    ruler = Ruler(source.images, target.images, features=first.features, classifiers=pair.classifiers)
+    ruler = Ruler(
+        source.images, target.images, features=first.features, classifiers=pair.classifiers, judges=pair.judges
+    )
     snapshots = pair.snapshots(seed)
     limits = SnapshotLimits(snapshots[0].path.parent.parent, target, set(pair.target.hashes))
     measured = []

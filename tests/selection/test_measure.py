@@ -218,6 +218,22 @@ def test_snapshots_that_are_hardly_trained_do_not_shape_the_common_answer(
     assert found[0].dissent == pytest.approx(-np.log(0.05))
 
 
+def test_what_judges_say_of_the_cells_as_they_came_weighs_as_much_as_the_snapshots_together(
+    source: np.ndarray, target: np.ndarray
+) -> None:
+    count = len(source)
+    wrong, right = (np.tile(np.array([shares]), (count, 1)) for shares in ([0.7, 0.3], [0.4, 0.6]))
+    priors = np.full((len(target), 2), 0.5)
+    judge = np.tile(np.array([[0.2, 0.8]], np.float32), (count, 1))
+    judge[0] = [0.48, 0.52]  # not enough against what the snapshots say
+    told = Told(priors, wrong, wrong, wrong, right)
+    ruler = Ruler(source, target, features=describe, classifiers=[told], judges=[Told(judge)], resamples=5)
+    found = ruler.compared([ruler.read(source, floors()) for _ in range(4)])
+    # Three of four say the first class; with the judge the better half says the second of every cell but one.
+    assert found[3].dissent == pytest.approx(-np.log(0.6) + (np.log(0.6) - np.log(0.4)) / count)
+    assert found[0].dissent == pytest.approx(-np.log(0.3) + (np.log(0.3) - np.log(0.7)) / count)
+
+
 def test_without_a_classifier_nothing_dissents(ruler: Ruler, truth: np.ndarray) -> None:
     read = [ruler.read(truth, floors())] * 2
     assert ruler.compared(read) == read

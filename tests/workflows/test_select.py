@@ -246,6 +246,7 @@ def test_a_study_is_selected_with_its_classifiers(small_study: Path, tmp_path: P
     run = read_run(tmp_path / "run")
     assert run.part == "validation"
     assert set(run.classifiers) == {"Small net", "Given (external)"}
+    assert run.judges == {}
     with pytest.raises(InputError, match="at least 10 cells"):
         select(tmp_path / "run")
     recipe = read_recipe(small_study, ["again=false", "normalizers=[]"])
@@ -262,3 +263,21 @@ def test_a_study_is_selected_with_its_classifiers(small_study: Path, tmp_path: P
     assert scored["rows"]
     images = np.load(tmp_path / "run" / "selection" / "epoch-0001" / "restained.npy", allow_pickle=False)
     assert images.shape == (12, 32, 32, 3)
+
+
+@pytest.mark.slow
+def test_those_that_see_shape_alone_judge_the_snapshots_of_a_study(small_study: Path, tmp_path: Path) -> None:
+    train = '{architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}'
+    shape = train.replace("epochs", 'view = "shape", epochs')
+    changes = [
+        "again=false",
+        "normalizers=[]",
+        f'classifiers=[{{name = "Colour", train = {train}}}, {{name = "Shape", train = {shape}}}]',
+        f'agreement={{restainings = ["white-point"], doubt = 1.0, members = [{{count = 2, train = {shape}}}]}}',
+    ]
+    study(read_recipe(small_study, changes), tmp_path / "run")
+    run = read_run(tmp_path / "run")
+    assert set(run.classifiers) == {"Colour"}
+    assert list(run.judges) == ["shape 1", "shape 2", "shape 3"]  # that of the tables and two members
+    found = select(tmp_path / "run", rule=RuleConfig(most_refused=1.0, least_kept=-1.0))
+    assert found.facts["judges"] == list(run.judges)

@@ -94,6 +94,7 @@ class Ruler:
         target: cells of the target, uint8[M, S, S, 3].
         features: where laboratories are compared.
         classifiers: those whose answers are watched; may be none.
+        judges: those that see no colour, and are asked about the source's cells as they came; may be none.
         labels: int64[N], classes of the source's cells; only if they may be used.
         resamples: how many.
         seed: another seed draws other resamples.
@@ -109,6 +110,7 @@ class Ruler:
         *,
         features: Features,
         classifiers: Sequence[Answers] = (),
+        judges: Sequence[Answers] = (),
         labels: NDArray[np.int64] | None = None,
         resamples: int = 300,
         seed: int = 0,
@@ -130,6 +132,8 @@ class Ruler:
         # By both sites: features that hardly vary at the target would drown all others.
         self._scale = np.concatenate([raw, np.asarray(features(source), np.float64)])
         self._target = standardized(raw, self._scale)
+        unaided = [judge.probabilities(source) for judge in judges]
+        self._unaided = np.asarray(np.mean(unaided, axis=0), np.float64) if unaided else None
         self._priors = [one.probabilities(target).mean(axis=0) for one in classifiers]
         self._halves = generator.permutation(len(target))
 
@@ -196,16 +200,18 @@ class Ruler:
         arXiv:1612.01474), so a snapshot that leads them away from it is a worse one. Dissent is the mean over cells of
         -ln p, with p the probability of the class that has the largest mean over the snapshots, at least
         `LEAST_PROBABILITY`. First all snapshots are heard, then the half that dissents least: those that are hardly
-        trained, or trained too long, would draw the common answer to their side.
+        trained, or trained too long, would draw the common answer to their side. What the judges say of the cells as
+        they came weighs as much as the snapshots together: they depend on no re-staining and err on other cells.
         """
         answers = [reading.answers for reading in snapshots]
         known = [answer for answer in answers if answer is not None]
         if len(known) < len(answers) or not known:
             return list(snapshots)
         said = np.stack(known)
-        lost = _lost(said, np.arange(len(said)))
+        lost = _lost(said, np.arange(len(said)), self._unaided)
         for _ in range(HEARINGS):
-            lost = _lost(said, np.argsort(lost.mean(axis=1), kind="stable")[: max(2, (len(said) + 1) // 2)])
+            better = np.argsort(lost.mean(axis=1), kind="stable")[: max(2, (len(said) + 1) // 2)]
+            lost = _lost(said, better, self._unaided)
         return [
             replace(reading, dissent=float(one.mean()), dissent_drawn=self._mean(one))
             for reading, one in zip(snapshots, lost, strict=True)
@@ -263,12 +269,14 @@ def _draws(generator: np.random.Generator, n: int, resamples: int) -> Floats:
     return generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
 
-def _lost(said: Floats, heard: NDArray[np.int64]) -> Floats:
-    """Return -ln of the probability of what the heard snapshots say together, float64[S, N].
+def _lost(said: Floats, heard: NDArray[np.int64], unaided: Floats | None) -> Floats:
+    """Return -ln of the probability of what the heard snapshots, and the judges, say together, float64[S, N].
 
     Args:
         said: class probabilities of each snapshot and cell, [S, N, C].
         heard: places of snapshots.
+        unaided: what the judges say, [N, C]; None without any.
     """
-    common = said[heard].mean(axis=0).argmax(axis=1)
+    together = said[heard].mean(axis=0)
+    common = (together if unaided is None else (together + unaided) / 2).argmax(axis=1)
     return np.asarray(-np.log(np.maximum(said[:, np.arange(said.shape[1]), common], LEAST_PROBABILITY)))

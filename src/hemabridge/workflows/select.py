@@ -30,6 +30,9 @@ from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.stopping import hold_folder
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.workflows.agreeing import STAGE
+from hemabridge.workflows.kept_agreement import FILE as AGREEMENT
+from hemabridge.workflows.kept_agreement import KeptAgreement
 from hemabridge.workflows.recipe import StudyRecipe, TranslatorRecipe
 from hemabridge.workflows.recipe_file import read_recipe
 from hemabridge.workflows.select_limits import SnapshotLimits
@@ -51,7 +54,8 @@ class Run:
         source: cells of the source that are not scored.
         part: which part of the source they are.
         target: cells of the target that are not scored.
-        classifiers: of a study, by name.
+        classifiers: of a study, by name: those that see colour.
+        judges: of a study, by name: those that see shape alone.
         labelled: whether the source's cells have classes that the classifiers know.
     """
 
@@ -61,6 +65,7 @@ class Run:
     part: str
     target: CellSet
     classifiers: dict[str, Classifier]
+    judges: dict[str, Classifier]
     labelled: bool
 
 
@@ -105,6 +110,7 @@ def select(
             run.target.images,
             features=features,
             classifiers=tuple(run.classifiers.values()),
+            judges=tuple(run.judges.values()),
             labels=run.source.labels if labels else None,
         )
         limits = SnapshotLimits(folder, run.target, _seen(run))
@@ -146,6 +152,7 @@ def _read_study(recipe: StudyRecipe, folder: Path, cells: int, progress: Progres
     classes = recipe.classes or tuple(sorted(set(source.manifest.column("class"))))
     part = "validation" if "validation" in source.manifest.column("split") else "train"
     load = partial(_load, classes=classes, size_px=recipe.size_px, count=cells, progress=progress)
+    classifiers, judges = _classifiers(recipe, folder, classes)
     return Run(
         name=recipe.name,
         snapshots=snapshots,
@@ -156,7 +163,8 @@ def _read_study(recipe: StudyRecipe, folder: Path, cells: int, progress: Progres
             target.manifest.select(pl.col("split").is_in(("train", "validation"))),
             crop_px=target.crop_px,
         ),
-        classifiers=_classifiers(recipe, folder, classes),
+        classifiers=classifiers,
+        judges=judges,
         labelled=True,
     )
 
@@ -181,7 +189,7 @@ def _read_training(recipe: TranslatorRecipe, folder: Path, cells: int, progress:
         )
         for site, manifest, side in zip((recipe.source, recipe.target), unscored, ("source", "target"), strict=True)
     ]
-    return Run(recipe.name, snapshots, found[0], part, found[1], {}, labelled=False)
+    return Run(recipe.name, snapshots, found[0], part, found[1], {}, {}, labelled=False)
 
 
 def _crop_px(header: dict[str, Any], key: str, snapshot: Snapshot) -> CropPx:
@@ -212,15 +220,25 @@ def _load(
     return load_cells(sampled(manifest, count), classes=classes, size_px=size_px, crop_px=crop_px, progress=label)
 
 
-def _classifiers(recipe: StudyRecipe, folder: Path, classes: tuple[str, ...]) -> dict[str, Classifier]:
-    """Return the study's classifiers; one that is not trained yet is left out."""
+def _classifiers(
+    recipe: StudyRecipe, folder: Path, classes: tuple[str, ...]
+) -> tuple[dict[str, Classifier], dict[str, Classifier]]:
+    """Return the study's classifiers that see colour, and those that see shape alone; an agreement holds all of these.
+
+    One that is not trained yet is left out.
+    """
     found: dict[str, Classifier] = {}
+    judges: dict[str, Classifier] = {}
     for wish in recipe.classifiers:
         if wish.external is not None:
             found[wish.name] = align_classes(load_external(wish.external), classes)
         elif own := list_snapshots(folder / "classifiers" / folder_name(wish.name)):
-            found[wish.name] = align_classes(SnapshotClassifier.from_snapshot(own[-1].path), classes)
-    return found
+            kind = judges if wish.train is not None and wish.train.view == "shape" else found
+            kind[wish.name] = align_classes(SnapshotClassifier.from_snapshot(own[-1].path), classes)
+    if (kept := folder / STAGE / AGREEMENT).is_file():
+        members = KeptAgreement.read(kept).agreement(folder, found).direct
+        judges = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)} or judges
+    return found, judges
 
 
 def _features(run: Run) -> tuple[Any, str]:
@@ -274,6 +292,7 @@ def _facts(run: Run, ruler: Ruler, limits: SnapshotLimits, features: str, labels
         "structure": MEASURE,
         "limits of the guard from": limits.learned_from,
         "classifiers": list(run.classifiers),
+        "judges": list(run.judges),
         "labels of the source used": labels,
     }
 
