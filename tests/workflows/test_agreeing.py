@@ -51,6 +51,9 @@ def test_agreeing_answers_stand_beside_the_others_and_are_not_worked_out_again(
     assert paired == [("agreement", 0), ("agreement, self-training 1", 0), ("agreement", 6)]
     agreement = tmp_path / "out" / "agreement"
     assert (agreement / "linear-ot.json").is_file()
+    tried = first.facts["agreement: accord of re-stainings with shape"]
+    assert {word.rpartition(" ")[0] for word in tried.split(", ")} == {"linear-ot", "translator"}
+    assert set(first.facts["agreement: re-stainings that take part"].split(", ")) <= {"linear-ot", "translator"}
     # Colours say nothing to the classifier that sees shape alone.
     taught = [(r.classifier, r.mode) for r in first.rows if r.images == "taught-table"]
     assert taught == [("Learner", "strict")]

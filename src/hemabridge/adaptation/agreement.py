@@ -177,21 +177,33 @@ def agree(
 
     tried = config.restainings or (CANDIDATES if direct else UNJUDGED)
     found = fitted((*tried, *known), np.full(len(target.classes), 1.0 / len(target.classes)))
-    unaided = mean_answer(direct, source) if direct else None
-    accord = {} if unaided is None else _accords(classifiers, found, source, unaided)
-    judged = most(accord, config.discord) if accord else tuple(found)
-    answers = {n: mean_answer(classifiers, found[n].standardize(source)) for n in judged}
-    sureness = {n: float(answer.max(axis=1).mean()) for n, answer in answers.items()}
-    kept = judged if accord else most(sureness, config.doubt)
-    if unaided is not None and not _as_sure(unaided, sureness, config.doubt):
-        direct, unaided = (), None
-    agreed = Agreement(name, tuple(classifiers), {n: found[n] for n in kept}, sureness, None, tuple(direct), accord)
-    mix = _mix(agreed.joined([answers[n] for n in kept], unaided))
+    agreed, answers, unaided = _suited(config, Agreement(name, tuple(classifiers), found, direct=tuple(direct)), source)
+    mix = _mix(agreed.joined(answers, unaided))
     for _ in range(config.mixing_rounds):
-        agreed = replace(agreed, standardizers=fitted(kept, mix))
+        agreed = replace(agreed, standardizers=fitted(tuple(agreed.standardizers), mix))
         answered = [mean_answer(classifiers, each.standardize(source)) for each in agreed.standardizers.values()]
         mix = _mix(agreed.joined(answered, unaided))
     return replace(agreed, class_mix=mix)
+
+
+def _suited(
+    config: AgreementConfig, tried: Agreement, source: UInt8Images
+) -> tuple[Agreement, list[Probabilities], Probabilities | None]:
+    """Leave out the re-stainings that do not suit the source, and the direct classifiers if they are not sure.
+
+    Returns:
+        What is left, its answers on each re-staining, and those of its direct classifiers.
+    """
+    unaided = mean_answer(tried.direct, source) if tried.direct else None
+    accord = {} if unaided is None else _accords(tried, source, unaided)
+    judged = most(accord, config.discord) if accord else tuple(tried.standardizers)
+    answers = {n: mean_answer(tried.classifiers, tried.standardizers[n].standardize(source)) for n in judged}
+    sureness = {n: float(answer.max(axis=1).mean()) for n, answer in answers.items()}
+    kept = judged if accord else most(sureness, config.doubt)
+    left = replace(tried, standardizers={n: tried.standardizers[n] for n in kept}, sureness=sureness, accord=accord)
+    if unaided is not None and not _as_sure(unaided, sureness, config.doubt):
+        left, unaided = replace(left, direct=()), None
+    return left, [answers[n] for n in kept], unaided
 
 
 def accord_of(judge: Probabilities, answer: Probabilities) -> float:
@@ -208,16 +220,11 @@ def accord_of(judge: Probabilities, answer: Probabilities) -> float:
     return float((shares * answer).sum(axis=0).mean())
 
 
-def _accords(
-    classifiers: Sequence[Classifier],
-    standardizers: Mapping[str, Standardizer],
-    source: UInt8Images,
-    unaided: Probabilities,
-) -> dict[str, float]:
+def _accords(tried: Agreement, source: UInt8Images, unaided: Probabilities) -> dict[str, float]:
     found = {}
-    for name, standardizer in standardizers.items():
+    for name, standardizer in tried.standardizers.items():
         restained = standardizer.standardize(source[:JUDGED])
-        answer = _mean([classifier.probabilities(restained) for classifier in classifiers])
+        answer = _mean([classifier.probabilities(restained) for classifier in tried.classifiers])
         found[name] = accord_of(unaided[:JUDGED], answer)
     return found
 

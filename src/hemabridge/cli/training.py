@@ -132,7 +132,8 @@ def evaluate(
         _print_rows(f"{source}: accuracy with 95% Wilson interval, balanced accuracy", done.rows)
         saw = "some of them: scores may be too good" if done.mode == "transductive" else "none of them"
         print(f"{done.rows[0].n} cells scored; the study was fitted on {saw} ({done.mode}).")
-        print(f"{done.unscored} cells are of no class that the study tells apart.")
+        if done.unscored:
+            print(f"{done.unscored} more are of no class that the study tells apart.")
     print(f"{done.named} files named by {done.by}, {len(done.failed)} failed. See {out / NAMED}.")
     if done.site is not None:
         print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "known" else sys.stderr)
@@ -203,8 +204,9 @@ def _print_rows(title: str, rows: "Sequence[Row]") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    sites = len({row.site for row in rows}) > 1
     table = Table(title=title)
-    for heading in ("classifier", "site", "images"):
+    for heading in ("classifier", "site", "images") if sites else ("classifier", "images"):
         table.add_column(heading, overflow="fold")
     for heading in ("labels", "accuracy", "balanced", "n"):
         table.add_column(heading, no_wrap=True, justify="right")
@@ -212,7 +214,7 @@ def _print_rows(title: str, rows: "Sequence[Row]") -> None:
         low, high = row.interval
         table.add_row(
             row.classifier,
-            row.site,
+            *([row.site] if sites else []),
             row.snapshot or row.images,
             str(row.labels_used),
             f"{row.accuracy:.3f} [{low:.2f}, {high:.2f}]",

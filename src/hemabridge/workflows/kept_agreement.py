@@ -28,6 +28,7 @@ class KeptAgreement(ResultsFile):
         restained: snapshots of the classifiers that are asked about re-stained images.
         direct: snapshots of those that are asked about the images as they are.
         others: classifiers of the recipe that came as a file, by name; they are asked about re-stained images.
+        accord: of each re-staining that was tried with what those say who see shape alone; empty if nobody judged.
     """
 
     __pydantic_config__ = STRICT
@@ -39,10 +40,16 @@ class KeptAgreement(ResultsFile):
     restained: tuple[str, ...]
     direct: tuple[str, ...]
     others: tuple[str, ...]
+    accord: dict[str, float]
 
     @classmethod
     def of(
-        cls, team: Team, restainings: Mapping[str, Path], named: Mapping[str, Classifier], study: Path
+        cls,
+        team: Team,
+        restainings: Mapping[str, Path],
+        named: Mapping[str, Classifier],
+        study: Path,
+        accord: Mapping[str, float],
     ) -> "KeptAgreement":
         """Describe a team and the files of its re-stainings, all within the folder of the study."""
         snapshots = [(one.snapshot.relative_to(study).as_posix(), one.direct) for one in team.learners]
@@ -51,12 +58,23 @@ class KeptAgreement(ResultsFile):
             restained=tuple(path for path, direct in snapshots if not direct),
             direct=tuple(path for path, direct in snapshots if direct),
             others=tuple(name for name, one in named.items() if any(one is other for other in team.others)),
+            accord=dict(accord),
         )
 
     def write(self, folder: Path) -> None:
         """Write `FILE` into a folder."""
         with atomic_write(folder / FILE) as temporary:
             temporary.write_text(self.to_json(), encoding="utf-8")
+
+    def in_words(self) -> dict[str, str]:
+        """Return what a report states of it."""
+        tried = ", ".join(f"{name} {value:.3f}" for name, value in sorted(self.accord.items(), key=lambda x: -x[1]))
+        facts = {
+            "agreement: re-stainings that take part": ", ".join(self.restainings),
+            "agreement: classifiers asked about re-stained cells": str(len(self.others) + len(self.restained)),
+            "agreement: classifiers that see shape alone": str(len(self.direct)),
+        }
+        return facts | ({"agreement: accord of re-stainings with shape": tried} if tried else {})
 
     def agreement(self, study: Path, named: Mapping[str, Classifier]) -> Agreement:
         """Return the agreement, itself a classifier of the source.

@@ -21,8 +21,10 @@ from hemabridge.training.devices import one_process
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.training.stopping import hold_folder
 from hemabridge.translators.neural import NeuralStandardizer
-from hemabridge.workflows.agreeing import Agreeing, AgreementStudy
+from hemabridge.workflows.agreeing import STAGE, Agreeing, AgreementStudy
 from hemabridge.workflows.agreement_recipe import AgreementRecipe
+from hemabridge.workflows.kept_agreement import FILE as AGREEMENT
+from hemabridge.workflows.kept_agreement import KeptAgreement
 from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.restained import Restained
 from hemabridge.workflows.run_folder import describe_run, versions
@@ -112,6 +114,8 @@ class Study:
         test = inputs.cells(SOURCE, "test")
         facts = study_facts(self.recipe, inputs.source, inputs.target, restained)
         facts |= structure_facts(test, restained)
+        if self.recipe.agreement is not None:
+            facts |= KeptAgreement.read(self.out / STAGE / AGREEMENT).in_words()
         facts |= {f"seconds, {name}": seconds for name, seconds in inputs.stages.seconds().items()}
         findings = Findings(
             recipe=self.recipe,
