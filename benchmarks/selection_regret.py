@@ -4,13 +4,13 @@
 
 A pair is a source: `tecom`, real cells whose target is Hospital Clínic, or a hospital of `hemabridge simulate`, whose
 target is `clinic-like`. A translator of 64 px is trained for each pair and seed, with ten snapshots. Selection sees the
-cells that the translator saw, without labels, and the target's; two classifiers of the target that see colour, and six
-that see shape alone. Only then the labels of other cells of the source say
-how many of them two classifiers of the target name correctly after each snapshot: the mean over the classifiers is a
-snapshot's accuracy. Regret is the best snapshot's accuracy minus the selected one's. `labels of seen` is what a choice
-by the labels of the cells that the selection sees would lose: no rule without labels can be asked for less. All is
-kept in --out: a second call goes on where the first was stopped. What was trained and scored there is not done again;
-only the selection is, so that a changed rule (or another --most-refused) is judged on the same snapshots.
+cells that the translator saw, without labels, and the target's, and asks two classifiers of the target that see colour
+and six that see shape alone. Only then the labels of other cells of the source say how many of them the two name
+correctly after each snapshot: their mean is a snapshot's accuracy. Regret is the best snapshot's accuracy minus the
+selected one's. `labels of seen` is what a choice by the labels of the cells that the selection sees would lose: no rule
+without labels can be asked for less. All is kept in --out: a second call goes on where the first was stopped. What was
+trained and scored there is not done again; only the selection is, so that a changed rule (or another --most-refused) is
+judged on the same snapshots.
 """
 
 import argparse

@@ -11,7 +11,6 @@ from hemabridge.adaptation.agreement import (
     UNJUDGED,
     Agreement,
     AgreementConfig,
-    accord_of,
     agree,
     mean_answer,
     most,
@@ -117,16 +116,6 @@ def test_a_restaining_that_leaves_the_classifiers_unsure_takes_no_part() -> None
 def test_most_keeps_the_order_and_those_within_the_bound() -> None:
     assert most({"a": 0.7, "b": 0.9, "c": 0.88}, 0.03) == ("b", "c")
     assert most({"a": 0.7, "b": 0.9}, None) == ("a", "b")
-
-
-def test_accord_weighs_every_class_the_same() -> None:
-    judge = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], np.float32)
-    answer = np.array([[0.9, 0.1], [0.6, 0.4], [0.6, 0.4], [0.8, 0.2]], np.float32)
-    assert accord_of(judge, answer) == pytest.approx((0.7 + 0.2) / 2)
-    # Of a cell that the judge gives to both classes each takes its share: weights (1, 1/3) / (4/3) and 1.
-    judge = np.array([[0.75, 0.0], [0.25, 0.5]], np.float32)
-    answer = np.array([[1.0, 0.0], [0.4, 0.6]], np.float32)
-    assert accord_of(judge, answer) == pytest.approx((0.75 * 1.0 + 0.25 * 0.4 + 0.6) / 2)
 
 
 def test_of_restainings_that_classifiers_are_as_sure_of_those_in_accord_with_shape_take_part() -> None:

@@ -218,20 +218,24 @@ def test_snapshots_that_are_hardly_trained_do_not_shape_the_common_answer(
     assert found[0].dissent == pytest.approx(-np.log(0.05))
 
 
-def test_what_judges_say_of_the_cells_as_they_came_weighs_as_much_as_the_snapshots_together(
-    source: np.ndarray, target: np.ndarray
-) -> None:
+def test_with_judges_dissent_is_what_is_missing_to_accord_with_them(source: np.ndarray, target: np.ndarray) -> None:
     count = len(source)
     wrong, right = (np.tile(np.array([shares]), (count, 1)) for shares in ([0.7, 0.3], [0.4, 0.6]))
     priors = np.full((len(target), 2), 0.5)
-    judge = np.tile(np.array([[0.2, 0.8]], np.float32), (count, 1))
-    judge[0] = [0.48, 0.52]  # not enough against what the snapshots say
+    judge = np.tile(np.array([[0.0, 1.0]], np.float32), (count, 1))
+    judge[: count // 4] = [1.0, 0.0]
+    wrong[0] = right[0] = [0.9, 0.1]
     told = Told(priors, wrong, wrong, wrong, right)
-    ruler = Ruler(source, target, features=describe, classifiers=[told], judges=[Told(judge)], resamples=5)
+    ruler = Ruler(source, target, features=describe, classifiers=[told], judges=[Told(judge)], resamples=200)
     found = ruler.compared([ruler.read(source, floors()) for _ in range(4)])
-    # Three of four say the first class; with the judge the better half says the second of every cell but one.
-    assert found[3].dissent == pytest.approx(-np.log(0.6) + (np.log(0.6) - np.log(0.4)) / count)
-    assert found[0].dissent == pytest.approx(-np.log(0.3) + (np.log(0.3) - np.log(0.7)) / count)
+    # Three of four say the first class of every cell; the judge says it of a quarter, and each class weighs the same.
+    first = count // 4
+    accords = [(((first - 1) * one + 0.9) / first + other) / 2 for one, other in ((0.7, 0.3), (0.4, 0.6))]
+    assert [reading.dissent for reading in found] == pytest.approx([1 - accords[0]] * 3 + [1 - accords[1]])
+    assert found[0].dissent_drawn is not None
+    assert found[0].dissent_drawn.mean() == pytest.approx(1 - accords[0], abs=0.02)
+    assert found[0].dissent_drawn.std() > 0
+    assert ruler.judged
 
 
 def test_without_a_classifier_nothing_dissents(ruler: Ruler, truth: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.metrics.accord import accord_of
 from hemabridge.normalizers.catalog import check_names, fit_normalizer
 
 LARGEST_FIT = 300
@@ -71,7 +72,8 @@ class Agreement:
     Attributes:
         classifiers: those that are asked about re-stained images.
         direct: those that are not.
-        accord: of each re-staining that was tried with the direct classifiers, see `accord_of`; empty without those.
+        accord: of each re-staining that was tried with the direct classifiers (`hemabridge.metrics.accord`); empty
+            without those.
         sureness: for each re-staining that was judged by it, the classifiers' mean largest probability, 0..1.
         class_mix: float64[C], the share of each class that the source seems to have.
     """
@@ -204,20 +206,6 @@ def _suited(
     if unaided is not None and not _as_sure(unaided, sureness, config.doubt):
         left, unaided = replace(left, direct=()), None
     return left, [answers[n] for n in kept], unaided
-
-
-def accord_of(judge: Probabilities, answer: Probabilities) -> float:
-    """Return how far two answers name the same classes, 0..1: the mean over classes, each of which weighs the same.
-
-    Of a class it is the mean probability that `answer` gives it, over cells weighted by the probability that `judge`
-    gives it.
-
-    Args:
-        judge: float32[N, C], rows sum to 1, N at least 1.
-        answer: float32[N, C].
-    """
-    shares = judge.astype(np.float64) / np.maximum(judge.sum(axis=0, dtype=np.float64), 1e-12)
-    return float((shares * answer).sum(axis=0).mean())
 
 
 def _accords(tried: Agreement, source: UInt8Images, unaided: Probabilities) -> dict[str, float]:

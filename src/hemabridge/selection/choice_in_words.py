@@ -10,15 +10,26 @@ _ELSE = (
 )
 
 
-def why(chosen: SnapshotRow | None, alike: Sequence[str], rows: Sequence[SnapshotRow], rule: RuleConfig) -> str:
-    """Say which snapshot was chosen, why, and how sure that is; or that none can be used, and what to do."""
+def why(
+    chosen: SnapshotRow | None,
+    alike: Sequence[str],
+    rows: Sequence[SnapshotRow],
+    rule: RuleConfig,
+    *,
+    judged: bool = False,
+) -> str:
+    """Say which snapshot was chosen, why, and how sure that is; or that none can be used, and what to do.
+
+    `judged` says whether dissent is that from classifiers that see shape alone.
+    """
     if chosen is None:
         return _none(rows, rule)
     fit = [row for row in rows if row.fit]
     among = f"the {len(fit)} of {len(rows)} snapshots" if len(fit) < len(rows) else f"all {len(rows)} snapshots"
     sentences = [
         f"{chosen.snapshot} is the best of {among} of which the morphology guard refuses at most "
-        f"{rule.most_refused:.0%} of the cells (of this one {chosen.refused:.0%}): {_nearest(chosen, rule)}.",
+        f"{rule.most_refused:.0%} of the cells (of this one {chosen.refused:.0%}): "
+        f"{_nearest(chosen, rule, judged=judged)}.",
         f"It was chosen in {chosen.won:.0%} of the resamples.",
     ]
     if alike:
@@ -34,12 +45,13 @@ def why(chosen: SnapshotRow | None, alike: Sequence[str], rows: Sequence[Snapsho
     return " ".join(sentences)
 
 
-def _nearest(chosen: SnapshotRow, rule: RuleConfig) -> str:
+def _nearest(chosen: SnapshotRow, rule: RuleConfig, *, judged: bool) -> str:
     stain = f"its stain is {chosen.stain:.2f} times as far from the target's as the originals' is"
     if chosen.error is None and chosen.dissent is not None:
+        others = "those say that see shape alone" if judged else "they say of the best half together"
         return (
-            "of its cells the classifiers say most nearly what they say of the best half together (dissent "
-            f"{chosen.dissent:.2f}); {stain}, and it keeps {chosen.kept:.2f} of the structure"
+            f"of its cells the classifiers say most nearly what {others} (dissent {chosen.dissent:.2f}); {stain}, and "
+            f"it keeps {chosen.kept:.2f} of the structure"
         )
     if chosen.error is not None:
         stain = f"its classifiers name {chosen.error:.1%} of the labelled cells wrongly"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hemabridge.errors import InputError
 from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.metrics.accord import accord_drawn, accord_of
 from hemabridge.metrics.kernel_distance import KernelDistance
 from hemabridge.metrics.telling_apart import told_apart
 from hemabridge.selection.descriptor import standardized
@@ -59,8 +60,8 @@ class Readings:
         error: share of cells named wrongly, mean over classifiers; None unless labels were given.
         error_drawn: the same of each resample, float64[B].
         answers: what the classifiers say of each cell, mean over them, float64[N, C]; None without a classifier.
-        dissent: how little the answers agree with what the classifiers say of the best half together; see
-            `Ruler.compared`. None before that, and without a classifier.
+        dissent: how little the answers agree with what the judges say, or without any with what the classifiers say of
+            the best half together; see `Ruler.compared`. None before that, and without a classifier.
         dissent_drawn: the same of each resample, float64[B].
     """
 
@@ -142,6 +143,11 @@ class Ruler:
         """The compartments that enough cells of both sites show."""
         return tuple(name for name, use in zip(COMPARTMENTS, self._kinds, strict=True) if use)
 
+    @property
+    def judged(self) -> bool:
+        """Whether classifiers that see no colour say what is right."""
+        return self._unaided is not None
+
     def kid_floor(self) -> tuple[float, tuple[float, float]]:
         """Return the distance of one half of the target's cells to the other, and its 95% interval: no distance."""
         middle = len(self._halves) // 2
@@ -200,18 +206,25 @@ class Ruler:
         arXiv:1612.01474), so a snapshot that leads them away from it is a worse one. Dissent is the mean over cells of
         -ln p, with p the probability of the class that has the largest mean over the snapshots, at least
         `LEAST_PROBABILITY`. First all snapshots are heard, then the half that dissents least: those that are hardly
-        trained, or trained too long, would draw the common answer to their side. What the judges say of the cells as
-        they came weighs as much as the snapshots together: they depend on no re-staining and err on other cells.
+        trained, or trained too long, would draw the common answer to their side.
+
+        Judges make that needless: they depend on no re-staining and err on other cells. Dissent is then 1 minus the
+        accord with them (`hemabridge.metrics.accord`).
         """
         answers = [reading.answers for reading in snapshots]
         known = [answer for answer in answers if answer is not None]
         if len(known) < len(answers) or not known:
             return list(snapshots)
+        if self._unaided is not None:
+            accords = [(accord_of(self._unaided, one), accord_drawn(self._unaided, one, self._drawn)) for one in known]
+            return [
+                replace(reading, dissent=1 - accord, dissent_drawn=1 - drawn)
+                for reading, (accord, drawn) in zip(snapshots, accords, strict=True)
+            ]
         said = np.stack(known)
-        lost = _lost(said, np.arange(len(said)), self._unaided)
+        lost = _lost(said, np.arange(len(said)))
         for _ in range(HEARINGS):
-            better = np.argsort(lost.mean(axis=1), kind="stable")[: max(2, (len(said) + 1) // 2)]
-            lost = _lost(said, better, self._unaided)
+            lost = _lost(said, np.argsort(lost.mean(axis=1), kind="stable")[: max(2, (len(said) + 1) // 2)])
         return [
             replace(reading, dissent=float(one.mean()), dissent_drawn=self._mean(one))
             for reading, one in zip(snapshots, lost, strict=True)
@@ -269,14 +282,12 @@ def _draws(generator: np.random.Generator, n: int, resamples: int) -> Floats:
     return generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
 
-def _lost(said: Floats, heard: NDArray[np.int64], unaided: Floats | None) -> Floats:
-    """Return -ln of the probability of what the heard snapshots, and the judges, say together, float64[S, N].
+def _lost(said: Floats, heard: NDArray[np.int64]) -> Floats:
+    """Return -ln of the probability of what the heard snapshots say together, float64[S, N].
 
     Args:
         said: class probabilities of each snapshot and cell, [S, N, C].
         heard: places of snapshots.
-        unaided: what the judges say, [N, C]; None without any.
     """
-    together = said[heard].mean(axis=0)
-    common = (together if unaided is None else (together + unaided) / 2).argmax(axis=1)
+    common = said[heard].mean(axis=0).argmax(axis=1)
     return np.asarray(-np.log(np.maximum(said[:, np.arange(said.shape[1]), common], LEAST_PROBABILITY)))

@@ -1,7 +1,8 @@
 """The rule: nearest stain subject to a morphology floor, smoothed over neighbouring snapshots; and how sure it is.
 
-Where classifiers are asked, those snapshots are nearest of which they say what they say of the best half together. This
-is not smoothed: the common answer is one over many snapshots already, and all are compared on the same cells.
+Where classifiers are asked, those snapshots are nearest of which they say what classifiers that see shape alone say,
+or, without such, what they themselves say of the best half together. This is not smoothed: all are compared on the same
+cells with the same answer.
 
 The floor is the morphology guard's: it may refuse at most a given share of a snapshot's cells. A low floor of the
 structure besides holds off what destroys the target's cells too, by which the guard's limits are learned.

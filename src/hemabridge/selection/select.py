@@ -46,7 +46,7 @@ def select_snapshot(
         run=run,
         chosen=None if chosen is None else chosen.snapshot,
         alike=alike,
-        reasons=why(chosen, alike, rows, config),
+        reasons=why(chosen, alike, rows, config, judged=ruler.judged),
         original=_original(ruler.originals(), config),
         snapshots=rows,
         kid_floor=ruler.kid_floor(),
