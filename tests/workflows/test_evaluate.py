@@ -11,6 +11,7 @@ from hemabridge.errors import InputError, SplitError
 from hemabridge.evaluation.predictions import read_predictions
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.provenance import SyntheticOrigin
+from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.training.devices import start_fabric
 from hemabridge.workflows.evaluate import evaluate
 from hemabridge.workflows.recipe import StudyRecipe
@@ -153,3 +154,31 @@ def test_an_agreement_names_no_file_outside_of_its_study(
     kept.write_text(json.dumps({**said, "restainings": {"linear-ot": "../elsewhere.json"}}))
     with pytest.raises(InputError, match="expected a file of the study"):
         evaluate(folder, written(source, tmp_path / "cells.csv"), tmp_path / "out", root=source.root)
+
+
+def test_another_hospital_is_fitted_without_a_label(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    unlabelled = Manifest(source.table.with_columns(pl.lit("").alias("class")), source.root)
+    answers = []
+    for name, cells in (("labelled", source), ("unlabelled", unlabelled)):
+        out = tmp_path / name
+        done = evaluate(finished[0], written(cells, tmp_path / f"{name}.csv"), out, root=source.root, fit=True)
+        assert (done.by, done.named, done.site) == ("agreement", len(source), None)
+        assert read_normalizer(out / "linear-ot.json").standardize(np.zeros((1, 8, 8, 3), np.uint8)).shape == (
+            1,
+            8,
+            8,
+            3,
+        )
+        answers.append(named(out).select("path", "answer", "probability"))
+        if name == "labelled":
+            assert done.mode == "transductive"
+            assert {(row.classifier, row.images, row.mode) for row in done.rows} == {
+                ("Learner", "original", "none"),
+                ("agreement", "original", "none"),
+                ("agreement", "agreement", "transductive"),
+            }
+        else:
+            assert done.rows == ()
+    assert answers[0].equals(answers[1])

@@ -114,10 +114,18 @@ def evaluate(
             "agreement; without one the first classifier on the last tested snapshot].",
         ),
     ] = None,
+    fit: Annotated[
+        bool,
+        typer.Option(
+            "--fit",
+            help="For another hospital: let the study's classifiers agree anew about these images. Needs no label.",
+        ),
+    ] = False,
 ) -> None:
     """Name new cells by a study's classifiers, as they came and re-stained; score them if their classes are known.
 
-    Nothing is trained: this is for the images of the day after. named.csv has a row for each file.
+    Nothing is trained: this is for the images of the day after, or with --fit for those of one more hospital. named.csv
+    has a row for each file.
     """
     needs_training()
     from hemabridge.cli.progress import shown_progress
@@ -125,7 +133,7 @@ def evaluate(
     from hemabridge.workflows.evaluate import evaluate as run
 
     with shown_progress() as progress:
-        done = run(study, source, out, root=root, crop_px=crop_px, by=by, progress=progress)
+        done = run(study, source, out, root=root, crop_px=crop_px, by=by, fit=fit, progress=progress)
     for path, reason in done.failed.items():
         print(f"failed: {path}: {reason}", file=sys.stderr)
     if done.rows:

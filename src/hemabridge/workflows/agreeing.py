@@ -18,12 +18,11 @@ from hemabridge.evaluation.predictions import Predictions, read_predictions, wri
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import Standardizer
-from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.normalizers.taught_table import TaughtTable
 from hemabridge.progress import Progress, prefixed
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.workflows.agreement_recipe import AgreementRecipe
-from hemabridge.workflows.kept_agreement import KeptAgreement
+from hemabridge.workflows.kept_agreement import TEAM, KeptAgreement, write_normalizers
 from hemabridge.workflows.stages import Stages, folder_name
 
 NAME = "agreement"
@@ -181,8 +180,11 @@ class AgreementStudy:
     def _work(self, folder: Path, study: Path) -> None:
         steps, recipe = self.steps, self.steps.recipe
         team = steps.with_members(Team(self.learners, self.others), folder / "members")
+        KeptAgreement.of(team, {}, self.named, study, {}).write(folder, TEAM)
         team, agreed = steps.agree(team)
-        restainings = self._written(agreed, folder)
+        restainings = write_normalizers(agreed, folder)
+        if self.translator_file is not None and "translator" in agreed.standardizers:
+            restainings["translator"] = self.translator_file
         if recipe.source_looks is not None:
             team = steps.with_source_looks(team, agreed, folder / "source-looks")
             agreed = team.answering(agreed)
@@ -205,19 +207,6 @@ class AgreementStudy:
             found += [self._original(taught, count), self._agreed(taught, count, NAME)]
         write_predictions(found, self.test.classes, folder / "predictions.csv")
         steps.progress("fitting re-stainings that agree", 1, 1)
-
-    def _written(self, agreed: Agreement, folder: Path) -> dict[str, Path]:
-        """Write the normalizers that agreed; return the files of all re-stainings by name."""
-        files = {}
-        for name, standardizer in agreed.standardizers.items():
-            if isinstance(standardizer, Normalizer):
-                files[name] = folder / f"{name}.json"
-                with atomic_write(files[name]) as temporary:
-                    temporary.write_text(standardizer.to_json(), encoding="utf-8")
-            else:
-                assert self.translator_file is not None  # no other re-staining comes from elsewhere
-                files[name] = self.translator_file
-        return files
 
     def _with_tables(self, agreed: Agreement, folder: Path) -> list[Predictions]:
         found = []

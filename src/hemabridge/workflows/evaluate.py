@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,12 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hemabridge.adaptation.agreement import mean_answer
+from hemabridge.adaptation.agreement import agree, mean_answer
 from hemabridge.adaptation.taught_table import NAME as TAUGHT_TABLE
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes
-from hemabridge.data.cells import UNKNOWN
+from hemabridge.data.cells import UNKNOWN, estimate_crop_px
+from hemabridge.data.manifest import Manifest
 from hemabridge.data.spreadsheets import as_cells
 from hemabridge.errors import InputError
 from hemabridge.evaluation.predictions import Predictions, write_predictions
@@ -28,7 +29,7 @@ from hemabridge.progress import Progress, silent
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.agreeing import NAME as AGREEMENT
 from hemabridge.workflows.agreeing import STAGE
-from hemabridge.workflows.kept_agreement import FILE, KeptAgreement
+from hemabridge.workflows.kept_agreement import FILE, TEAM, KeptAgreement, write_normalizers
 from hemabridge.workflows.known_site import SiteAnswer, write_answer
 from hemabridge.workflows.new_cells import NewCells, manifest_of, read_new_cells
 from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
@@ -101,26 +102,31 @@ def evaluate(
     root: Path | None = None,
     crop_px: int | None = None,
     by: str | None = None,
+    fit: bool = False,
     progress: Progress = silent,
 ) -> Evaluation:
     """Name the cells of images that need not have been part of a study, by all that the study made.
 
     Each of its classifiers is asked about the cells as they came and as each of the study's re-stainings shows them;
-    where classifiers agreed, so do they here. Nothing is fitted or trained. Writes `named.csv`, one row per file, and
-    `predictions.csv`, from which every number can be counted again: cells of a known class alone.
+    where classifiers agreed, so do they here. Nothing is fitted or trained, unless the images are of another hospital
+    and `fit` is asked for. Writes `named.csv`, one row per file, and `predictions.csv`, from which every number can be
+    counted again: cells of a known class alone.
 
     Args:
         study: the folder of a finished study.
         source: a folder of images, or a manifest, whose column `class` is used where it is filled.
         out: folder for the two files.
         root: what the manifest's paths are relative to; its folder if not given.
-        crop_px: the square, in pixels of these images, that shows a cell as large as the study saw the source's.
+        crop_px: the square, in pixels of these images, that shows a cell as large as the study saw the source's; if not
+            given, as in the study, and with `fit` estimated.
         by: whose answers `named.csv` holds; the agreement that learned from most labels, and without one the first
             classifier on the last tested snapshot.
+        fit: let the study's classifiers agree anew about these images, as in a study of this hospital, without a label.
+            The normalizers that suit it are written to `out` as JSON.
         progress: told of each step.
 
     Raises:
-        InputError: the study is not finished, no image can be read, or `by` is none of the answers.
+        InputError: the study is not finished, no image can be read, `by` is none of the answers, or nobody can agree.
         SplitError: a synthetic cell has a class, which would be scored.
         HemabridgeError: a file of the study is damaged.
     """
@@ -128,13 +134,32 @@ def evaluate(
     classes = StudyResults.read(study / "results.json").classes
     own = read_settled(recipe.source, study)
     manifest = manifest_of(source, root, own.name)
-    cells = read_new_cells(manifest, classes, crop_px or own.crop_px, recipe.size_px, progress)
+    scale = crop_px or (estimate_crop_px(manifest) if fit else own.crop_px)
+    cells = read_new_cells(manifest, classes, scale, recipe.size_px, progress)
+    if fit:
+        answers = list(_fitted_answers(study, recipe, classes, cells.images, out, progress))
+        return _written(answers, by, manifest, cells, classes, set(cells.hashes), recipe.seed, out)
     answers = list(_answers(study, recipe, classes, cells.images, progress))
+    done = _written(answers, by, manifest, cells, classes, _fitted_on(recipe, study, own), recipe.seed, out)
+    last = fitted_restainings(recipe, study)[-1].path
+    return replace(done, site=write_answer(last, manifest.paths(), out, crop_px, progress))
+
+
+def _written(
+    answers: Sequence[Answers],
+    by: str | None,
+    manifest: Manifest,
+    cells: NewCells,
+    classes: tuple[str, ...],
+    fitted_on: set[str],
+    seed: int,
+    out: Path,
+) -> Evaluation:
     chosen = _chosen(answers, by)
     given = dict(zip(manifest.column("path"), manifest.column("class"), strict=True))
     known = np.flatnonzero(cells.labels != UNKNOWN)
-    scored = [_predictions(each, cells, known, own.name) for each in answers] if len(known) else []
-    mode = work_out_mode([cells.hashes[place] for place in known], _fitted_on(recipe, study, own))
+    scored = [_predictions(each, cells, known, manifest.column("site")[0]) for each in answers] if len(known) else []
+    mode = work_out_mode([cells.hashes[place] for place in known], fitted_on)
     out.mkdir(parents=True, exist_ok=True)
     _write_named(chosen, cells, classes, given, out / NAMED)
     write_predictions(scored, classes, out / PREDICTIONS)
@@ -142,13 +167,11 @@ def evaluate(
         by=chosen.name,
         named=len(cells.paths),
         failed=cells.failed,
-        rows=tuple(
-            make_row(p, classes, mode="none" if p.images == ORIGINAL else mode, seed=recipe.seed) for p in scored
-        ),
+        rows=tuple(make_row(p, classes, mode="none" if p.images == ORIGINAL else mode, seed=seed) for p in scored),
         tests=paired_tests(scored),
         mode=mode,
         unscored=len(cells.paths) - len(known),
-        site=write_answer(fitted_restainings(recipe, study)[-1].path, manifest.paths(), out, crop_px, progress),
+        site=None,
     )
 
 
@@ -181,6 +204,28 @@ def _answers(
         yield Answers(AGREEMENT, ORIGINAL, None, labels, agreed.at_home(images))
         yield Answers(AGREEMENT, AGREEMENT, None, labels, agreed.probabilities(images))
         progress("agreeing", number, len(agreements))
+
+
+def _fitted_answers(
+    study: Path, recipe: StudyRecipe, classes: tuple[str, ...], images: UInt8Images, out: Path, progress: Progress
+) -> Iterator[Answers]:
+    """Let the team agree about other images: re-stainings are fitted and judged on them, no label is looked at."""
+    if recipe.agreement is None:
+        raise InputError(f"expected a study whose classifiers agree ([agreement] in its recipe), to fit: {study}")
+    classifiers = {wish.name: _classifier(study, wish, classes) for wish in recipe.classifiers}
+    for name, classifier in classifiers.items():
+        yield Answers(name, ORIGINAL, None, 0, classifier.probabilities(images))
+    team = KeptAgreement.read(study / STAGE / TEAM).agreement(study, classifiers)
+    target = read_settled(recipe.target, study).cells(("train",), classes, recipe.size_px, progress)
+    progress("fitting re-stainings that agree", 0, 1)
+    agreed = agree(
+        recipe.agreement, team.classifiers, images, target, direct=team.direct, seed=recipe.seed, name=AGREEMENT
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    write_normalizers(agreed, out)
+    yield Answers(AGREEMENT, ORIGINAL, None, 0, agreed.at_home(images))
+    yield Answers(AGREEMENT, AGREEMENT, None, 0, agreed.probabilities(images))
+    progress("fitting re-stainings that agree", 1, 1)
 
 
 def _agreements(study: Path, recipe: StudyRecipe) -> dict[int, KeptAgreement]:

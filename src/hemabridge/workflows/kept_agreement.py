@@ -13,10 +13,14 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.results_file import STRICT, ResultsFile
 from hemabridge.translators.neural import NeuralStandardizer
 
 FILE: Final = "agreement.json"
+
+TEAM: Final = "team.json"
+"""All classifiers of an agreement before any re-staining is fitted: those that can agree about another hospital."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,9 @@ class KeptAgreement(ResultsFile):
             accord=dict(accord),
         )
 
-    def write(self, folder: Path) -> None:
-        """Write `FILE` into a folder."""
-        with atomic_write(folder / FILE) as temporary:
+    def write(self, folder: Path, name: str = FILE) -> None:
+        """Write it into a folder."""
+        with atomic_write(folder / name) as temporary:
             temporary.write_text(self.to_json(), encoding="utf-8")
 
     def in_words(self) -> dict[str, str]:
@@ -98,6 +102,17 @@ class KeptAgreement(ResultsFile):
         return Agreement(
             "agreement", (*(named[name] for name in self.others), *restained), standardizers, direct=direct
         )
+
+
+def write_normalizers(agreed: Agreement, folder: Path) -> dict[str, Path]:
+    """Write the normalizers that agreed as JSON; return their files by name."""
+    files = {}
+    for name, standardizer in agreed.standardizers.items():
+        if isinstance(standardizer, Normalizer):
+            files[name] = folder / f"{name}.json"
+            with atomic_write(files[name]) as temporary:
+                temporary.write_text(standardizer.to_json(), encoding="utf-8")
+    return files
 
 
 def _standardizer(path: Path) -> Standardizer:
