@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from hemabridge.adaptation.agreement import (
     CANDIDATES,
+    MOST_RESTAININGS,
     UNJUDGED,
     Agreement,
     AgreementConfig,
@@ -116,6 +117,8 @@ def test_a_restaining_that_leaves_the_classifiers_unsure_takes_no_part() -> None
 def test_most_keeps_the_order_and_those_within_the_bound() -> None:
     assert most({"a": 0.7, "b": 0.9, "c": 0.88}, 0.03) == ("b", "c")
     assert most({"a": 0.7, "b": 0.9}, None) == ("a", "b")
+    assert most({"a": 0.7, "b": 0.9, "c": 0.88}, None, 2) == ("b", "c")
+    assert most({"a": 0.7}, 0.1, 4) == ("a",)
 
 
 def test_of_restainings_that_classifiers_are_as_sure_of_those_in_accord_with_shape_take_part() -> None:
@@ -139,6 +142,16 @@ def test_more_restainings_are_tried_where_somebody_can_judge_them() -> None:
     config = AgreementConfig(mixing_rounds=0)
     judged = agree(config, [ByBrightness()], source.images, target, direct=[ByBrightness()], seed=0)
     assert tuple(judged.accord) == CANDIDATES
+    everyone = agree(
+        config.model_copy(update={"discord": None}),
+        [ByBrightness()],
+        source.images,
+        target,
+        direct=[ByBrightness()],
+        seed=0,
+    )
+    best = sorted(everyone.accord, key=everyone.accord.__getitem__, reverse=True)[:MOST_RESTAININGS]
+    assert set(everyone.standardizers) == set(best)
     alone = agree(config, [ByBrightness()], source.images, target, seed=0)
     assert tuple(alone.sureness) == UNJUDGED
 

@@ -20,6 +20,9 @@ LARGEST_FIT = 300
 JUDGED = 150
 """So many of them, as they are turned, say which re-stainings take part."""
 
+MOST_RESTAININGS = 4
+"""Of those that are judged, so many take part at most: further ones cost time and say the same."""
+
 UNJUDGED = ("macenko", "vahadane", "linear-ot", "sliced-ot")
 """Tried where nobody judges them: those that err least on the whole."""
 
@@ -198,7 +201,7 @@ def _suited(
     """
     unaided = mean_answer(tried.direct, source) if tried.direct else None
     accord = {} if unaided is None else _accords(tried, source, unaided)
-    judged = most(accord, config.discord) if accord else tuple(tried.standardizers)
+    judged = most(accord, config.discord, MOST_RESTAININGS) if accord else tuple(tried.standardizers)
     answers = {n: mean_answer(tried.classifiers, tried.standardizers[n].standardize(source)) for n in judged}
     sureness = {n: float(answer.max(axis=1).mean()) for n, answer in answers.items()}
     kept = judged if accord else most(sureness, config.doubt)
@@ -217,10 +220,11 @@ def _accords(tried: Agreement, source: UInt8Images, unaided: Probabilities) -> d
     return found
 
 
-def most(values: Mapping[str, float], below: float | None) -> tuple[str, ...]:
-    """Return the names whose value is at most `below` under the largest, in their order."""
+def most(values: Mapping[str, float], below: float | None, count: int | None = None) -> tuple[str, ...]:
+    """Return the names whose value is at most `below` under the largest, at most `count` of them, in their order."""
     least = -1.0 if below is None else max(values.values()) - below
-    return tuple(name for name, value in values.items() if value >= least)
+    largest = sorted(values.values(), reverse=True)[:count]
+    return tuple(name for name, value in values.items() if value >= max(least, largest[-1]))
 
 
 def _as_sure(answer: Probabilities, sureness: Mapping[str, float], doubt: float | None) -> bool:
