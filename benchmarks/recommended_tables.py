@@ -23,7 +23,7 @@ def print_table(name: str, test: CellSet, seen: int, answers: Sequence[Answers])
     """Print each arm's balanced accuracy over the pairs of starts, the confusion matrix, and what it cost."""
     print(f"\n{name}: n = {len(test)} scored, {seen} seen unlabelled, {len(answers)} pairs of seeds")
     print(f"{'':44s} {'mean':>6s} {'lowest':>7s} {'highest':>8s} {'pairs':>5s}   mean recall of {', '.join(CLASSES)}")
-    for arm in answers[0]["scores"]:
+    for arm in dict.fromkeys(arm for found in answers for arm in found["scores"]):
         runs = [found["scores"][arm] for found in answers if arm in found["scores"]]
         values = [run["balanced"] for run in runs]
         recalls = np.mean([run["recall"] for run in runs], axis=0)
