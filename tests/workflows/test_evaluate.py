@@ -182,3 +182,20 @@ def test_another_hospital_is_fitted_without_a_label(
         else:
             assert done.rows == ()
     assert answers[0].equals(answers[1])
+
+
+def test_a_bad_file_of_another_hospital_is_told_and_stops_nothing(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    folder = tmp_path / "third"
+    folder.mkdir()
+    for number, path in enumerate(source.paths()):
+        shutil.copy(path, folder / f"{number}{path.suffix}")
+    (folder / "bad.png").write_bytes(b"no image")
+    done = evaluate(finished[0], folder, tmp_path / "out", fit=True)
+    assert (done.named, list(done.failed), done.rows) == (len(source), ["bad.png"], ())
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "bad.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="expected readable images"):
+        evaluate(finished[0], folder, tmp_path / "out", fit=True)

@@ -15,7 +15,7 @@ from hemabridge.adaptation.taught_table import NAME as TAUGHT_TABLE
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes
-from hemabridge.data.cells import UNKNOWN, estimate_crop_px
+from hemabridge.data.cells import UNKNOWN
 from hemabridge.data.manifest import Manifest
 from hemabridge.data.spreadsheets import as_cells
 from hemabridge.errors import InputError
@@ -31,7 +31,7 @@ from hemabridge.workflows.agreeing import NAME as AGREEMENT
 from hemabridge.workflows.agreeing import STAGE
 from hemabridge.workflows.kept_agreement import FILE, TEAM, KeptAgreement, write_normalizers
 from hemabridge.workflows.known_site import SiteAnswer, write_answer
-from hemabridge.workflows.new_cells import NewCells, manifest_of, read_new_cells
+from hemabridge.workflows.new_cells import NewCells, crop_px_of, manifest_of, read_new_cells
 from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import Site, read_settled
@@ -134,7 +134,7 @@ def evaluate(
     classes = StudyResults.read(study / "results.json").classes
     own = read_settled(recipe.source, study)
     manifest = manifest_of(source, root, own.name)
-    scale = crop_px or (estimate_crop_px(manifest) if fit else own.crop_px)
+    scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
     cells = read_new_cells(manifest, classes, scale, recipe.size_px, progress)
     if fit:
         answers = list(_fitted_answers(study, recipe, classes, cells.images, out, progress))

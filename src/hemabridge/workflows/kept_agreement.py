@@ -76,7 +76,7 @@ class KeptAgreement(ResultsFile):
         facts = {
             "agreement: re-stainings that take part": ", ".join(self.restainings),
             "agreement: classifiers asked about re-stained cells": str(len(self.others) + len(self.restained)),
-            "agreement: classifiers that see shape alone": str(len(self.direct)),
+            "agreement: classifiers asked about cells as they came": str(len(self.direct)),
         }
         return facts | ({"agreement: accord of re-stainings with shape": tried} if tried else {})
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hemabridge.data.cells import UNKNOWN, CropPx
+from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, CropPx, estimate_crop_px, sampled
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, SplitError
@@ -53,6 +53,31 @@ def manifest_of(source: Path, root: Path | None, site: str) -> Manifest:
     if not found:
         raise InputError(f"expected images in {source}, got none")
     return make_manifest({"path": found, "site": [site] * len(found)}, source, where=str(source))
+
+
+def crop_px_of(manifest: Manifest) -> int:
+    """Return the crop that the manifest states for all its images, or the estimate of those that can be read.
+
+    Raises:
+        ManifestError: the images are of several sites, or no nucleus was found.
+        InputError: no file can be read.
+    """
+    stated = set(manifest.column("crop_px"))
+    if len(stated) == 1 and (only := stated.pop()) is not None:
+        return int(only)
+    some = sampled(manifest, SCALE_SAMPLE)
+    readable = some.select([_can_be_read(path) for path in some.paths()])
+    if len(readable) == 0:
+        raise InputError(f"expected readable images to estimate their scale, got none of {len(some)}; state the crop")
+    return estimate_crop_px(readable)
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        read_image(path)
+    except (ImageError, OSError):
+        return False
+    return True
 
 
 def read_new_cells(

@@ -31,8 +31,7 @@ from hemabridge.training.stopping import hold_folder
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.agreeing import STAGE
-from hemabridge.workflows.kept_agreement import FILE as AGREEMENT
-from hemabridge.workflows.kept_agreement import KeptAgreement
+from hemabridge.workflows.kept_agreement import TEAM, KeptAgreement
 from hemabridge.workflows.recipe import StudyRecipe, TranslatorRecipe
 from hemabridge.workflows.recipe_file import read_recipe
 from hemabridge.workflows.select_limits import SnapshotLimits
@@ -235,7 +234,7 @@ def _classifiers(
         elif own := list_snapshots(folder / "classifiers" / folder_name(wish.name)):
             kind = judges if wish.train is not None and wish.train.view == "shape" else found
             kind[wish.name] = align_classes(SnapshotClassifier.from_snapshot(own[-1].path), classes)
-    if (kept := folder / STAGE / AGREEMENT).is_file():
+    if (kept := folder / STAGE / TEAM).is_file():
         members = KeptAgreement.read(kept).agreement(folder, found).direct
         judges = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)} or judges
     return found, judges
