@@ -43,8 +43,8 @@ from hemabridge.workflows.sites import SPLIT_NAME, Site
 from hemabridge.workflows.stages import DONE, folder_name
 
 T = TypeVar("T")
-SMALL_TEAM = 2
-"""Classifiers of each kind in a team that takes about a twentieth of the CycleGAN's time."""
+SMALL_TEAMS = (1, 2)
+"""So many classifiers of each kind, beside the whole team."""
 ROW = "{:34s} {:>8s} {:>9s} {:>9s} {:>9s} {:>10s} {:>9s}"
 
 
@@ -95,7 +95,7 @@ def main() -> None:
     classifiers[:] = [plain]
     print(f"\nof {plain.name} alone; CPU seconds of teams include the training of their classifiers")
     _print("CycleGAN, best of all snapshots", seconds, seconds, *_cyclegan(wish.study, scored)[1:])
-    for most in (SMALL_TEAM, None):
+    for most in (*SMALL_TEAMS, None):
         _with_team(wish.recommended, most, plain, (seen, test, known), seconds)
 
 
