@@ -7,7 +7,7 @@ authors named by eye (benchmarks/raabin_by_eye.csv: they are no haematologists, 
 of); or one of the hospitals of `hemabridge simulate`: then the Clínic's validation part, photographed again by that
 hospital, is what may be seen without labels, and its test part, photographed again, is scored. Neither was trained on.
 Each row is one answer: of all, of one family of classifiers or one re-staining alone, of one classifier of each family.
-For `--labels` pairs of equal seeds on tecom it also measures what a few labels add. Each answer is kept in --out: a
+For `--labels` pairs of equal seeds on a real site it also measures what a few labels add. Each answer is kept in --out: a
 second call goes on where the first was stopped.
 """
 
@@ -171,7 +171,7 @@ def main() -> None:
     for name in wish.sources.split(","):
         source = _real(bench, name, wish.data) if name in REAL_SITES else _photographed(bench, name)
         answers = [
-            _kept(bench, name, source, *pair, labels=name == REAL and pair[0] == pair[1] < wish.labels)
+            _kept(bench, name, source, *pair, labels=name in REAL_SITES and pair[0] == pair[1] < wish.labels)
             for pair in (pairs if name in REAL_SITES else [(wish.start, wish.start)])
         ]
         print_table(name, source.test, len(source.seen), answers)

@@ -60,6 +60,7 @@ class Readings:
         error: share of cells named wrongly, mean over classifiers; None unless labels were given.
         error_drawn: the same of each resample, float64[B].
         answers: what the classifiers say of each cell, mean over them, float64[N, C]; None without a classifier.
+        names: the share of classifiers that name each class, float64[N, C]; None without a classifier.
         dissent: how little the answers agree with what the judges say, or without any with what the classifiers say of
             the best half together; see `Ruler.compared`. None before that, and without a classifier.
         dissent_drawn: the same of each resample, float64[B].
@@ -80,6 +81,7 @@ class Readings:
     error: float | None
     error_drawn: Floats | None
     answers: Floats | None
+    names: Floats | None
     dissent: float | None = None
     dissent_drawn: Floats | None = None
 
@@ -179,7 +181,8 @@ class Ruler:
         kernel = KernelDistance(vectors, self._target)
         kept = structure_kept(self.source, images)
         lost, lost_drawn = self._refused(images, limits)
-        confidence, shift, wrong, answers = self._asked(images)
+        answers = [one.probabilities(images) for one in self._classifiers]
+        confidence, shift, wrong = self._told(answers)
         return Readings(
             compartments=named,
             stain=float(self._share(now, self._start)[0]),
@@ -195,7 +198,8 @@ class Ruler:
             prior_shift=shift,
             error=None if wrong is None else float(wrong.mean()),
             error_drawn=None if wrong is None else self._mean(wrong),
-            answers=answers,
+            answers=np.asarray(np.mean(answers, axis=0), np.float64) if answers else None,
+            names=_named(answers) if answers else None,
         )
 
     def compared(self, snapshots: Sequence[Readings]) -> list[Readings]:
@@ -209,14 +213,15 @@ class Ruler:
         trained, or trained too long, would draw the common answer to their side.
 
         Judges make that needless: they depend on no re-staining and err on other cells. Dissent is then 1 minus the
-        accord with them (`hemabridge.metrics.accord`).
+        accord of the classes that the classifiers name with what the judges say (`hemabridge.metrics.accord`): how sure
+        classifiers are of a class grows with training, right or wrong, and says nothing of the snapshot.
         """
-        answers = [reading.answers for reading in snapshots]
-        known = [answer for answer in answers if answer is not None]
-        if len(known) < len(answers) or not known:
+        known = [reading.answers for reading in snapshots if reading.answers is not None]
+        names = [reading.names for reading in snapshots if reading.names is not None]
+        if min(len(known), len(names)) < len(snapshots) or not known:
             return list(snapshots)
         if self._unaided is not None:
-            accords = [(accord_of(self._unaided, one), accord_drawn(self._unaided, one, self._drawn)) for one in known]
+            accords = [(accord_of(self._unaided, one), accord_drawn(self._unaided, one, self._drawn)) for one in names]
             return [
                 replace(reading, dissent=1 - accord, dissent_drawn=1 - drawn)
                 for reading, (accord, drawn) in zip(snapshots, accords, strict=True)
@@ -258,17 +263,16 @@ class Ruler:
         drawn = self._drawn[:, places]
         return float(found.mean()), np.asarray(drawn @ found / np.maximum(drawn.sum(axis=1), 1))
 
-    def _asked(self, images: UInt8Images) -> tuple[float | None, float | None, Floats | None, Floats | None]:
-        if not self._classifiers:
-            return None, None, None, None
-        answers = [one.probabilities(images) for one in self._classifiers]
+    def _told(self, answers: list[NDArray[np.float32]]) -> tuple[float | None, float | None, Floats | None]:
+        """Return confidence, prior shift and, where labels may be used, the share of classifiers that err, [N]."""
+        if not answers:
+            return None, None, None
         confidence = float(np.mean([answer.max(axis=1).mean() for answer in answers]))
         shifts = [np.abs(a.mean(axis=0) - prior).sum() / 2 for a, prior in zip(answers, self._priors, strict=True)]
-        mean = np.asarray(np.mean(answers, axis=0), np.float64)
         if self._labels is None:
-            return confidence, float(np.mean(shifts)), None, mean
+            return confidence, float(np.mean(shifts)), None
         wrong = np.mean([answer.argmax(axis=1) != self._labels for answer in answers], axis=0)
-        return confidence, float(np.mean(shifts)), np.asarray(wrong, np.float64), mean
+        return confidence, float(np.mean(shifts)), np.asarray(wrong, np.float64)
 
 
 def interval_of(drawn: Floats) -> tuple[float, float]:
@@ -280,6 +284,11 @@ def interval_of(drawn: Floats) -> tuple[float, float]:
 def _draws(generator: np.random.Generator, n: int, resamples: int) -> Floats:
     """Return how often each of n cells is drawn in each resample, float64[B, n]."""
     return generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+
+
+def _named(answers: list[NDArray[np.float32]]) -> Floats:
+    """Return the share of answers that give each class the most, float64[N, C]."""
+    return np.asarray(np.mean([np.eye(one.shape[1])[one.argmax(axis=1)] for one in answers], axis=0), np.float64)
 
 
 def _lost(said: Floats, heard: NDArray[np.int64]) -> Floats:
