@@ -7,8 +7,8 @@ authors named by eye (benchmarks/raabin_by_eye.csv: they are no haematologists, 
 of); or one of the hospitals of `hemabridge simulate`: then the Clínic's validation part, photographed again by that
 hospital, is what may be seen without labels, and its test part, photographed again, is scored. Neither was trained on.
 Each row is one answer: of all, of one family of classifiers or one re-staining alone, of one classifier of each family.
-For `--labels` pairs of equal seeds on a real site it also measures what a few labels add. Each answer is kept in --out: a
-second call goes on where the first was stopped.
+For `--labels` pairs of equal seeds on a real site it also measures what a few labels add. Each answer is kept in --out:
+a second call goes on where the first was stopped.
 """
 
 import argparse

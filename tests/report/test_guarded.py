@@ -87,6 +87,20 @@ def test_the_first_page_tells_of_refusals_of_the_best_restaining_only(
     assert first_page_of(written(tmp_path, others, make_pictures())).count("<li>") == 3
 
 
+def test_limits_that_rest_on_no_cell_condemn_none(make_study: MakeStudy) -> None:
+    results = make_study(refused=REFUSED)
+    told = guarded.first_page(lay_out(results))
+    assert told is not None
+    assert told.endswith("Do not trust those cells.")
+    unlearned = tuple(replace(check, limits_from=0) for check in results.guard)
+    told = guarded.first_page(lay_out(replace(results, guard=unlearned)))
+    assert told is not None
+    assert told.endswith(
+        "by the strictest limits, which even harmless blur exceeds: the target has too few held-out "
+        "cells to learn others from. Look at the cells."
+    )
+
+
 @pytest.mark.parametrize(("limits", "told"), [(0, "too few held-out cells"), (35, "35 held-out cells")])
 def test_what_the_limits_rest_on_is_said(limits: int, told: str, make_study: MakeStudy) -> None:
     results = make_study(refused=REFUSED)

@@ -32,8 +32,8 @@ GIVEN = (
     '{name = "Given", external = {file = "given.safetensors", architecture = "test_resnet", '
     'classes = ["lymphocyte", "blast", "neutrophil"], preprocessing = {size_px = 32}}}'
 )
-LEAN = ("again=false", f"classifiers=[{GIVEN}]", "audit=false", "target_parts={train=0.15, test=0.85}")
-"""Nothing is trained but the translator; the target keeps 20 cells, from which limits can be learned."""
+LEAN = ("again=false", f"classifiers=[{GIVEN}]", "audit=false", "target_parts={train=0.15, validation=0.35, test=0.5}")
+"""Nothing is trained but the translator; the target keeps 20 cells in two parts: together they make limits."""
 HEADING, CHOICE = "<h2>Morphology guard</h2>", "<h2>Which snapshot to use</h2>"
 
 

@@ -11,6 +11,9 @@ import typer
 from hemabridge import __version__
 from hemabridge.errors import HemabridgeError, TrainingFaultWarning
 
+INTERRUPTED = 130
+GOES_ON = "what was finished is kept, and the same command goes on from there"
+
 app = typer.Typer(
     name="hemabridge",
     help="Re-stain blood-cell images of any hospital into the look of yours, and measure what that does.\n\n"
@@ -33,6 +36,10 @@ def main() -> None:
             warnings.simplefilter("always", TrainingFaultWarning)
             warnings.showwarning = _shown(warnings.showwarning)
             app()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # Typer ends so after Ctrl-C, without a word
+            print(f"hemabridge: stopped; {GOES_ON}", file=sys.stderr)
+        raise
     except HemabridgeError as error:
         print(f"hemabridge: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

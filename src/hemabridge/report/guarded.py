@@ -87,8 +87,13 @@ def first_page(layout: Layout) -> str | None:
     check = judged[best.images, best.snapshot]
     if not check.refused:
         return None
-    return (
+    many = (
         f"The morphology guard refuses {check.refused} of the {check.n} cells that the best re-staining made "
-        f"({column_name(column_of(check))}, by balanced accuracy): there, more than colours changed. Do not "
-        "trust those cells."
+        f"({column_name(column_of(check))}, by balanced accuracy)"
     )
+    if not check.limits_from:
+        return (
+            f"{many}, by the strictest limits, which even harmless blur exceeds: the target has too few held-out cells "
+            "to learn others from. Look at the cells."
+        )
+    return f"{many}: there, more than colours changed. Do not trust those cells."

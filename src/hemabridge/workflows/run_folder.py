@@ -9,8 +9,11 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel
 
+from hemabridge.errors import InputError
 from hemabridge.imaging.files import atomic_write
 
+RECIPE = "recipe.toml"
+"""Every run begins by writing it."""
 PACKAGES = ("hemabridge", "torch", "timm", "lightning-fabric", "numpy", "scikit-image", "pillow")
 
 
@@ -19,10 +22,28 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
+def check_run_folder(folder: Path) -> None:
+    """Check that a folder is new, empty or that of an earlier run: images shall not come to lie beside ours.
+
+    Raises:
+        InputError: it holds files of something else.
+    """
+    if folder.is_file():
+        raise InputError(f"expected a folder for the run, got a file: {folder}")
+    if not folder.is_dir() or (folder / RECIPE).is_file():
+        return
+    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if found:
+        raise InputError(
+            f"expected a new or empty folder, or that of an earlier run, got {folder}, which holds "
+            f"{found[0]!r} and no {RECIPE}; name another folder (--out)"
+        )
+
+
 def describe_run(folder: Path, recipe: BaseModel, device: str) -> None:
     """Write `recipe.toml`, complete and resolved, and `run.json`, the versions and the device."""
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / "recipe.toml") as temporary:
+    with atomic_write(folder / RECIPE) as temporary:
         temporary.write_text(tomli_w.dumps(_without_none(recipe.model_dump(mode="json"))), encoding="utf-8")
     with atomic_write(folder / "run.json") as temporary:
         temporary.write_text(json.dumps({"versions": versions(), "device": device}, indent=2), encoding="utf-8")

@@ -27,7 +27,7 @@ from hemabridge.workflows.kept_agreement import FILE as AGREEMENT
 from hemabridge.workflows.kept_agreement import KeptAgreement
 from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.restained import Restained
-from hemabridge.workflows.run_folder import describe_run, versions
+from hemabridge.workflows.run_folder import check_run_folder, describe_run, versions
 from hemabridge.workflows.stages import folder_name
 from hemabridge.workflows.study_classifiers import StudyClassifiers, variant_name
 from hemabridge.workflows.study_facts import structure_facts, study_facts
@@ -55,6 +55,7 @@ def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progr
     """
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     one_process(fabric, "a study")
+    check_run_folder(out)
     with hold_folder(out):
         return Study(recipe, out, fabric, progress).run()
 

@@ -88,12 +88,12 @@ class StudyGuard:
         return learn_thresholds(own, held.images)
 
     def _held_out(self) -> CellSet:
-        """Return the target's validation part; its test part if there is none, or one of too few cells."""
+        """Return the target's validation part; with its test part if there is none, or one of too few cells."""
         if self.inputs.has_validation():
             held = self.inputs.cells(TARGET, "validation")
             if len(held) >= FEWEST:
                 return _spread(held, LEARNED_FROM)
-        return _spread(self.inputs.cells(TARGET, "test"), LEARNED_FROM)
+        return _spread(self.inputs.cells(TARGET, "validation", "test"), LEARNED_FROM)
 
 
 def check(test: CellSet, method: Restained, thresholds: Thresholds) -> MorphologyCheck:

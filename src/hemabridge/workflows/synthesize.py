@@ -13,7 +13,7 @@ from hemabridge.synthesis.worth import Worth
 from hemabridge.training.devices import one_process
 from hemabridge.training.stopping import hold_folder
 from hemabridge.translators.train import loop_config
-from hemabridge.workflows.run_folder import describe_run, versions
+from hemabridge.workflows.run_folder import check_run_folder, describe_run, versions
 from hemabridge.workflows.synthesis_recipe import SynthesisRecipe
 from hemabridge.workflows.synthesize_inputs import SynthesisInputs
 from hemabridge.workflows.synthesize_judges import check_classifiers, second_classifier
@@ -42,6 +42,7 @@ def synthesize(
     """
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     one_process(fabric, "a synthesis")
+    check_run_folder(out)
     with hold_folder(out):
         describe_run(out, recipe, str(fabric.device))
         check_classifiers(recipe)

@@ -17,7 +17,7 @@ from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.student import distill
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.recipe import ClassifierTrainingRecipe, DistillationRecipe, TranslatorRecipe
-from hemabridge.workflows.run_folder import describe_run
+from hemabridge.workflows.run_folder import check_run_folder, describe_run
 from hemabridge.workflows.sites import cells_for_translation, prepare_site, read_site
 from hemabridge.workflows.stages import Stages
 
@@ -40,6 +40,7 @@ def train(
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     # A run that has a checkpoint is described already, and may be the run of another recipe.
     if fabric.global_rank == 0 and not (out / CHECKPOINT_FOLDER).exists():
+        check_run_folder(out)
         describe_run(out, recipe, str(fabric.device))
     if isinstance(recipe, TranslatorRecipe):
         return _train_translator(recipe, out, fabric, progress)

@@ -1,0 +1,36 @@
+"""The folder of a run: its own, never one of images."""
+
+from pathlib import Path
+
+import pytest
+
+from hemabridge.errors import InputError
+from hemabridge.workflows.recipe import StudyRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
+from hemabridge.workflows.run_folder import check_run_folder
+from hemabridge.workflows.study import study
+
+
+def test_a_new_an_empty_and_an_earlier_runs_folder_are_taken(tmp_path: Path) -> None:
+    check_run_folder(tmp_path / "new")
+    check_run_folder(tmp_path)
+    (tmp_path / ".lock").touch()
+    check_run_folder(tmp_path)
+    (tmp_path / "recipe.toml").touch()
+    (tmp_path / "results.json").touch()
+    check_run_folder(tmp_path)
+
+
+def test_a_folder_of_something_else_is_not_written_into(small_study: Path, tmp_path: Path) -> None:
+    images = tmp_path / "ours"
+    (images / "neutrophil").mkdir(parents=True)
+    recipe = expect_kind(read_recipe(small_study), StudyRecipe)
+    with pytest.raises(InputError, match="which holds 'neutrophil' and no recipe"):
+        study(recipe, images)
+    assert [path.name for path in images.iterdir()] == ["neutrophil"]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(InputError, match="got a file"):
+        check_run_folder(tmp_path / "out")
