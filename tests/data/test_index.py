@@ -81,6 +81,7 @@ def test_files_that_cannot_be_used_are_listed_with_the_reason(tmp_path: Path) ->
     }
     assert "link that leaves" in reasons["a/link.png"]
     assert "rename" in reasons["a/line\nbreak.png"]
+    assert reasons["a/text.jpg"].startswith("expected a whole JPEG")
 
 
 def test_refuses_nothing_and_a_file(tmp_path: Path) -> None:

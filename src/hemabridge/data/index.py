@@ -10,7 +10,7 @@ from typing import TypeAlias
 from hemabridge.data.layouts import find_layout
 from hemabridge.data.manifest import Manifest, make_manifest
 from hemabridge.errors import ImageError, ManifestError
-from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, reason_of, sha256_of
 from hemabridge.imaging.provenance import read_origin
 from hemabridge.progress import FileProgress
 
@@ -80,7 +80,8 @@ def index_folder(
         try:
             width, height, digest, origin = _measured(folder, path)
         except ImageError as error:
-            unreadable.append(UnreadableFile(path.encode("utf-8", "backslashreplace").decode(), str(error)))
+            name = path.encode("utf-8", "backslashreplace").decode()
+            unreadable.append(UnreadableFile(name, reason_of(error, folder / path)))
         else:
             place = layout.place(PurePosixPath(path))
             row = (path, site, place.class_name, place.split, digest, width, height, crop_px, origin)

@@ -12,7 +12,7 @@ from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, CropPx, estimate_crop_p
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, SplitError
-from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, reason_of, sha256_of
 from hemabridge.imaging.scale import scale_matched, squeezed
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import Progress
@@ -99,15 +99,15 @@ def read_new_cells(
             image = read_image(file)
             digest = sha256_of(file)
         except (ImageError, OSError) as error:
-            failed[paths[row]] = str(error)
+            failed[paths[row]] = reason_of(error, file)
         else:
             images.append(squeezed(image, size_px) if crop_px == "whole" else scale_matched(image, crop_px, size_px))
             hashes.append(digest)
             rows.append(row)
         progress("reading images", row + 1, len(paths))
     if not images:
-        first = next(iter(failed.values()))
-        raise InputError(f"expected at least one readable image, got none of {len(paths)}: {first}")
+        name, reason = next(iter(failed.items()))
+        raise InputError(f"expected at least one readable image, got none of {len(paths)}; {name}: {reason}")
     known = [classes.index(labels[row]) if labels[row] in classes else UNKNOWN for row in rows]
     return NewCells(
         np.stack(images), np.array(known, np.int64), tuple(paths[row] for row in rows), tuple(hashes), failed

@@ -11,7 +11,7 @@ from hemabridge.data.spreadsheets import as_cell, from_cell
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.verdict import Verdict
-from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of, write_image
+from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, reason_of, sha256_of, write_image
 from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.normalizers.catalog import read_normalizer
@@ -164,7 +164,7 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
     except (ImageError, OSError, RuntimeError, MemoryError) as error:
         if not restained.is_dir():
             restained.unlink(missing_ok=True)  # what an earlier call made of another file or by another model
-        return FileRow(name, "failed", f"{error}", "", model)
+        return FileRow(name, "failed", reason_of(error, original), "", model)
 
 
 def _guarded(
