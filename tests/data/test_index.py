@@ -73,14 +73,14 @@ def test_files_that_cannot_be_used_are_listed_with_the_reason(tmp_path: Path) ->
         "a/cut.png",
         "a/text.jpg",
         "a/empty.png",
-        "a/line\nbreak.png",
+        "a/line\\nbreak.png",
         "a/\\udcff.png",
         "a/link.png",
         "a/loop.png",
         "a/pipe.png",
     }
     assert "link that leaves" in reasons["a/link.png"]
-    assert "rename" in reasons["a/line\nbreak.png"]
+    assert "rename" in reasons["a/line\\nbreak.png"]
     assert reasons["a/text.jpg"].startswith("expected a whole JPEG")
 
 

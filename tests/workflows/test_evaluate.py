@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -112,6 +113,30 @@ def test_cells_of_which_nobody_knows_the_class_are_named_and_bad_files_are_told(
     assert set(table["by"]) == {"Learner on white-point"}
     assert (done.named, list(done.failed), done.rows, done.unscored) == (3, ["1b.png"], (), 3)
     assert table["reason"].to_list()[2] == done.failed["1b.png"] != ""
+
+
+def test_files_that_no_manifest_may_hold_get_a_row(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    folder, image = tmp_path / "night", source.paths()[0]
+    folder.mkdir()
+    for name in ("good.png", os.fsdecode(b"latin-\xe9.png"), "line\nbreak.png"):
+        shutil.copy(image, folder / name)
+    (folder / "link.png").symlink_to(image)
+    done = evaluate(finished[0], folder, tmp_path / "out")
+    table = named(tmp_path / "out")
+    assert table["path"].to_list() == ["good.png", "latin-\\udce9.png", "line\\nbreak.png", "link.png"]
+    assert table["answer"].to_list()[1:] == [""] * 3
+    assert [reason.rpartition("; ")[2] for reason in table["reason"]] == [
+        "",
+        "rename the file",
+        "rename the file",
+        "copy the file into it",
+    ]
+    assert (done.named, list(done.failed)) == (1, table["path"].to_list()[1:])
+    (folder / "good.png").unlink()
+    with pytest.raises(InputError, match=r"expected at least one usable image .* none of 3; latin-.*rename"):
+        evaluate(finished[0], folder, tmp_path / "out")
 
 
 def test_other_classes_are_named_and_not_scored(

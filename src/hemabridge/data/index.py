@@ -21,7 +21,10 @@ _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class UnreadableFile:
-    """A file that looks like an image by its name and cannot be used; `path` is relative to the folder or root."""
+    """A file that looks like an image by its name and cannot be used.
+
+    `path` is relative to the folder or root, and `escaped`.
+    """
 
     path: str
     reason: str
@@ -80,8 +83,7 @@ def index_folder(
         try:
             width, height, digest, origin = _measured(folder, path)
         except ImageError as error:
-            name = path.encode("utf-8", "backslashreplace").decode()
-            unreadable.append(UnreadableFile(name, reason_of(error, folder / path)))
+            unreadable.append(UnreadableFile(escaped(path), reason_of(error, folder / path)))
         else:
             place = layout.place(PurePosixPath(path))
             row = (path, site, place.class_name, place.split, digest, width, height, crop_px, origin)
@@ -96,6 +98,27 @@ def index_folder(
         )
     manifest = make_manifest(columns, folder, where=f"the index of {folder}")
     return Index(manifest, tuple(unreadable), len(files) - len(images))
+
+
+def check_listable(folder: Path, path: str) -> None:
+    """Make sure that a file below a folder may stand in a manifest whose root is that folder.
+
+    Raises:
+        ImageError: its name is no printable UTF-8, or it is a link that leaves the folder.
+    """
+    if _UNSAFE_NAME.search(path):
+        raise ImageError("expected a file name of printable UTF-8 characters without \\, got another; rename the file")
+    if not Path(os.path.realpath(folder / path)).is_relative_to(os.path.realpath(folder)):
+        raise ImageError("expected a file inside of the folder, got a link that leaves it; copy the file into it")
+
+
+def escaped(path: str) -> str:
+    r"""Return a path with escapes in the place of what may not stand in a manifest, to be shown and written.
+
+    >>> print(escaped("line\nbreak.png"), escaped("latin-\udce9.jpg"))
+    line\nbreak.png latin-\udce9.jpg
+    """
+    return _UNSAFE_NAME.sub(lambda found: found[0].encode("unicode_escape").decode(), path)
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -116,13 +139,8 @@ def _files(folder: Path) -> Iterator[str]:
 
 def _measured(folder: Path, path: str) -> tuple[int, int, str, str]:
     """Return width, height, SHA-256 and origin of an image that may stand in a manifest."""
-    if _UNSAFE_NAME.search(path):
-        raise ImageError("expected a file name of printable UTF-8 characters without \\, got another; rename the file")
+    check_listable(folder, path)
     file = folder / path
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise ImageError(
-            f"expected a file inside of {folder}, got a link that leaves it; copy the file into the folder"
-        )
     height, width = read_image(file).shape[:2]
     origin = read_origin(file)
     return width, height, sha256_of(file), "" if origin is None else origin.as_text()

@@ -31,7 +31,7 @@ from hemabridge.workflows.agreeing import NAME as AGREEMENT
 from hemabridge.workflows.agreeing import STAGE
 from hemabridge.workflows.kept_agreement import FILE, TEAM, KeptAgreement, write_normalizers
 from hemabridge.workflows.known_site import SiteAnswer, write_answer
-from hemabridge.workflows.new_cells import NewCells, crop_px_of, manifest_of, read_new_cells
+from hemabridge.workflows.new_cells import NewCells, crop_px_of, list_new_cells, read_new_cells
 from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import Site, read_settled
@@ -133,9 +133,10 @@ def evaluate(
     recipe = expect_kind(read_recipe(_finished(study) / "recipe.toml"), StudyRecipe)
     classes = StudyResults.read(study / "results.json").classes
     own = read_settled(recipe.source, study)
-    manifest = manifest_of(source, root, own.name)
+    listed = list_new_cells(source, root, own.name)
+    manifest = listed.manifest
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
-    cells = read_new_cells(manifest, classes, scale, recipe.size_px, progress)
+    cells = read_new_cells(listed, classes, scale, recipe.size_px, progress)
     if fit:
         answers = list(_fitted_answers(study, recipe, classes, cells.images, out, progress))
         return _written(answers, by, manifest, cells, classes, set(cells.hashes), recipe.seed, out)
@@ -157,6 +158,7 @@ def _written(
 ) -> Evaluation:
     chosen = _chosen(answers, by)
     given = dict(zip(manifest.column("path"), manifest.column("class"), strict=True))
+    given |= {name: given.get(name, "") for name in cells.failed}
     known = np.flatnonzero(cells.labels != UNKNOWN)
     scored = [_predictions(each, cells, known, manifest.column("site")[0]) for each in answers] if len(known) else []
     mode = work_out_mode([cells.hashes[place] for place in known], fitted_on)
@@ -262,7 +264,10 @@ def _chosen(answers: Sequence[Answers], by: str | None) -> Answers:
 def _write_named(
     chosen: Answers, cells: NewCells, classes: tuple[str, ...], given: Mapping[str, str], path: Path
 ) -> None:
-    """Write a row for each file, in the order of the manifest; no cell can be taken for a formula."""
+    """Write a row for each file, in the order of the manifest, then those that it may not hold.
+
+    No cell can be taken for a formula.
+    """
     places = {name: place for place, name in enumerate(cells.paths)}
     rows = []
     for name, known in given.items():

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, CropPx, estimate_crop_px, sampled
+from hemabridge.data.index import check_listable, escaped
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, SplitError
@@ -38,21 +39,46 @@ class NewCells:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def manifest_of(source: Path, root: Path | None, site: str) -> Manifest:
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """The files that were asked about.
+
+    Attributes:
+        manifest: those that may stand in one.
+        failed: for each other image of a folder, by its escaped path, why it may not.
+    """
+
+    manifest: Manifest
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def list_new_cells(source: Path, root: Path | None, site: str) -> Listed:
     """Read a manifest, or list the images of a folder, whose classes nobody has stated.
 
     Raises:
         ManifestError: the file is no manifest.
-        InputError: there is nothing, or no image.
+        InputError: there is nothing, or no image that may stand in a manifest.
     """
     if source.is_file():
-        return with_origins(read_manifest(source, root))
+        return Listed(with_origins(read_manifest(source, root)))
     if not source.is_dir():
         raise InputError(f"expected a folder of images or a manifest, got nothing: {source}")
     found = sorted(name for name in files_below(source) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
     if not found:
         raise InputError(f"expected images in {source}, got none")
-    return make_manifest({"path": found, "site": [site] * len(found)}, source, where=str(source))
+    listable, failed = [], {}
+    for name in found:
+        try:
+            check_listable(source, name)
+        except ImageError as error:
+            failed[escaped(name)] = str(error)
+        else:
+            listable.append(name)
+    if not listable:
+        name, reason = next(iter(failed.items()))
+        raise InputError(f"expected at least one usable image in {source}, got none of {len(found)}; {name}: {reason}")
+    manifest = make_manifest({"path": listable, "site": [site] * len(listable)}, source, where=str(source))
+    return Listed(manifest, failed)
 
 
 def crop_px_of(manifest: Manifest) -> int:
@@ -81,18 +107,19 @@ def _can_be_read(path: Path) -> bool:
 
 
 def read_new_cells(
-    manifest: Manifest, classes: Sequence[str], crop_px: CropPx, size_px: int, progress: Progress
+    listed: Listed, classes: Sequence[str], crop_px: CropPx, size_px: int, progress: Progress
 ) -> NewCells:
-    """Read the cells as squares of `size_px`.
+    """Read the cells as squares of `size_px`; what was not listed has failed too.
 
     Raises:
         SplitError: a synthetic cell has a class, and would be scored.
         InputError: no file can be read.
     """
+    manifest = listed.manifest
     synthetic = manifest.select(is_synthetic(manifest)).select(pl.col("class") != "")
     if len(synthetic):
         raise SplitError(f"expected real cells to score, got {len(synthetic)} synthetic ones; empty their class")
-    images, rows, hashes, failed = [], [], [], {}
+    images, rows, hashes, failed = [], [], [], dict(listed.failed)
     paths, labels = manifest.column("path"), manifest.column("class")
     for row, file in enumerate(manifest.paths()):
         try:
@@ -106,8 +133,8 @@ def read_new_cells(
             rows.append(row)
         progress("reading images", row + 1, len(paths))
     if not images:
-        name, reason = next(iter(failed.items()))
-        raise InputError(f"expected at least one readable image, got none of {len(paths)}; {name}: {reason}")
+        name = paths[0]
+        raise InputError(f"expected at least one readable image, got none of {len(paths)}; {name}: {failed[name]}")
     known = [classes.index(labels[row]) if labels[row] in classes else UNKNOWN for row in rows]
     return NewCells(
         np.stack(images), np.array(known, np.int64), tuple(paths[row] for row in rows), tuple(hashes), failed
