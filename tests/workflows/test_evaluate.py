@@ -168,6 +168,41 @@ def test_what_cannot_be_done_is_told(finished: tuple[Path, StudyResults], source
     assert not out.exists()
 
 
+def test_nothing_of_others_is_replaced(finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path) -> None:
+    study, folder = finished[0], tmp_path / "images" / "night"
+    folder.mkdir(parents=True)
+    shutil.copy(source.paths()[0], folder / "0.png")
+    cells = written(source, tmp_path / "cells.csv")
+    predictions = (study / "predictions.csv").read_bytes()
+    for out in (study, study / "new", study.parent, folder, folder / "new", folder.parent):
+        with pytest.raises(InputError, match="originals are never touched"):
+            evaluate(study, folder, out)
+    for out in (source.root, source.paths()[0].parent):
+        with pytest.raises(InputError, match="originals are never touched"):
+            evaluate(study, cells, out, root=source.root)
+    with pytest.raises(InputError, match="got a file"):
+        evaluate(study, folder, cells)
+    for number, (name, text) in enumerate(
+        (("predictions.csv", "mine"), ("named.csv", "mine"), ("linear-ot.json", "{}"), ("notes.txt", ""))
+    ):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / name).write_text(text)
+        with pytest.raises(InputError, match=f"earlier call, got {name} in"):
+            evaluate(study, folder, tmp_path / str(number))
+        assert (tmp_path / str(number) / name).read_text() == text
+    assert (study / "predictions.csv").read_bytes() == predictions
+    assert list(folder.iterdir()) == [folder / "0.png"]
+
+
+def test_the_folder_of_an_earlier_call_is_written_again(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    cells, out = written(source, tmp_path / "cells.csv"), tmp_path / "out"
+    for fit in (True, False):
+        evaluate(finished[0], cells, out, root=source.root, fit=fit)
+        assert named(out)["path"].to_list() == source.column("path")
+
+
 def test_an_agreement_names_no_file_outside_of_its_study(
     finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
 ) -> None:

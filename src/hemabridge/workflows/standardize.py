@@ -19,6 +19,7 @@ from hemabridge.progress import Progress, silent
 from hemabridge.training.stopping import hold_folder
 from hemabridge.workflows.guard import find_guard
 from hemabridge.workflows.known_site import SiteAnswer, write_answer
+from hemabridge.workflows.out_folder import check_apart
 from hemabridge.workflows.standardizers import cell_view, files_below, find_snapshot, load_standardizer, read_look
 
 LOG = "standardized.csv"
@@ -243,13 +244,7 @@ def _is_inside(path: Path, folder: Path) -> bool:
 def _check_folders(source: Path, out: Path) -> None:
     if not source.is_dir():
         raise InputError(f"expected a folder of images, got {'a file' if source.exists() else 'nothing'}: {source}")
-    if out.is_file():
-        raise InputError(f"expected an output folder, got a file: {out}")
-    inside, around = out.resolve(), source.resolve()
-    if inside.is_relative_to(around) or around.is_relative_to(inside):
-        raise InputError(
-            f"expected folders of which none is in the other, got {source} and {out}; originals are never touched"
-        )
+    check_apart(out, source)
     _check_own(out)
 
 
