@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.errors import InputError, SplitError
@@ -105,13 +106,15 @@ def test_cells_of_which_nobody_knows_the_class_are_named_and_bad_files_are_told(
         shutil.copy(path, folder / f"{number}{path.suffix}")
     (folder / "1b.png").write_bytes(b"no image")
     (folder / "notes.txt").write_text("no image either")
+    Image.new("RGB", (7, 300)).save(folder / "3.png")
     done = evaluate(finished[0], folder, tmp_path / "out", by="Learner on white-point")
     table = named(tmp_path / "out")
-    assert [Path(name).stem for name in table["path"]] == ["0", "1", "1b", "2"]
+    assert [Path(name).stem for name in table["path"]] == ["0", "1", "1b", "2", "3"]
     assert table["answer"].to_list()[2] == ""
-    assert all(name in finished[1].classes for place, name in enumerate(table["answer"]) if place != 2)
+    assert all(name in finished[1].classes for place, name in enumerate(table["answer"]) if place not in (2, 4))
     assert set(table["by"]) == {"Learner on white-point"}
-    assert (done.named, list(done.failed), done.rows, done.unscored) == (3, ["1b.png"], (), 3)
+    assert (done.named, list(done.failed), done.rows, done.unscored) == (3, ["1b.png", "3.png"], (), 3)
+    assert "at least 8 x 8 pixels, to show a cell, got 7 x 300; " in table["reason"].to_list()[4]
     assert table["reason"].to_list()[2] == done.failed["1b.png"] != ""
 
 

@@ -148,7 +148,8 @@ def test_bad_files_get_a_row_and_do_not_stop_the_job(small_snapshot: Path, image
     }
     assert "the file is empty" in failed["empty.jpg"]
     assert "found nothing" in failed["dangling.png"]
-    assert failed["dot.png"] == "expected a side of at least 5 pixels at the model's scale, got 1 x 1"
+    assert "expected an image of at least 8 x 8 pixels, to show a cell, got 1 x 1; " in failed["dot.png"]
+    assert "got 400 x 1; " in failed["line.png"]
     assert all(failed.values())
     skipped = {row.path: row.reason for row in done.rows if row.status == "skipped"}
     assert skipped == {
@@ -166,6 +167,7 @@ def test_small_images_are_taken_down_to_what_the_model_can_see(small_snapshot: P
     Image.fromarray(picture(0, side, 50)).save(tmp_path / "in" / "a.png")
     done = standardize(small_snapshot, tmp_path / "in", tmp_path / "out")
     assert done.rows[0].status == ("failed" if side == 9 else "restained")  # at half the scale, 4.5 is rounded to 4
+    assert ("got 25 x 4 of an image of 50 x 9; " in done.rows[0].reason) == (side == 9)
 
 
 def test_too_little_memory_for_one_image_does_not_stop_the_job(

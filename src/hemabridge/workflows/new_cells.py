@@ -15,7 +15,7 @@ from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, SplitError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, reason_of, sha256_of
-from hemabridge.imaging.scale import scale_matched, squeezed
+from hemabridge.imaging.scale import check_shows_cell, scale_matched, squeezed
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import Progress
 from hemabridge.workflows.standardizers import files_below
@@ -23,14 +23,14 @@ from hemabridge.workflows.standardizers import files_below
 
 @dataclass(frozen=True, eq=False)
 class NewCells:
-    """The cells that could be read.
+    """The cells that could be read, of images that are large enough.
 
     Attributes:
         images: uint8[N, S, S, 3].
         labels: int64[N], `UNKNOWN` where nobody has stated one of the classes.
         paths: of their files, relative to the manifest's root.
         hashes: SHA-256 of their files.
-        failed: for each other file why it could not be read.
+        failed: for each other file why it could not be read, or shows no cell.
     """
 
     images: UInt8Images
@@ -106,7 +106,7 @@ def crop_px_of(manifest: Manifest) -> int:
 
 def _can_be_read(path: Path) -> bool:
     try:
-        read_image(path)
+        check_shows_cell(read_image(path))
     except (ImageError, OSError):
         return False
     return True
@@ -130,6 +130,7 @@ def read_new_cells(
     for row, file in enumerate(manifest.paths()):
         try:
             image = read_image(file)
+            check_shows_cell(image)
             digest = sha256_of(file)
         except (ImageError, OSError) as error:
             failed[paths[row]] = reason_of(error, file)

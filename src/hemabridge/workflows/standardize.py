@@ -13,6 +13,7 @@ from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.verdict import Verdict
 from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, reason_of, sha256_of, write_image
 from hemabridge.imaging.provenance import mark_of
+from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.progress import Progress, silent
@@ -158,6 +159,7 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
         return FileRow(name, "failed", f"{restained.parent} is a link that leads out of {out}; remove it", "", model)
     try:
         image = read_image(original)
+        check_shows_cell(image)
         made, verdict, reasons, maker = _restained(standardizer, image)
         write_image(restained, made, description=mark_of(original))
         return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker)

@@ -16,6 +16,7 @@ from hemabridge.data.splits import find_leaks
 from hemabridge.errors import ImageError
 from hemabridge.imaging.files import read_image, reason_of, sha256_of
 from hemabridge.imaging.provenance import read_origin
+from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.progress import FileProgress
 
 
@@ -86,6 +87,7 @@ def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Su
         for path, row in zip(manifest.paths(), manifest.table.iter_rows(named=True), strict=True):
             try:
                 image = read_image(path)
+                check_shows_cell(image)
                 digest = sha256_of(path)
             except (ImageError, OSError) as error:
                 survey.unreadable.append(UnreadableFile(row["path"], reason_of(error, path)))
