@@ -397,10 +397,11 @@ def test_a_folder_that_cannot_be_listed_is_told(
         standardize(small_snapshot, images, tmp_path / "out")
 
 
-def test_an_empty_folder_gives_an_empty_log(small_snapshot: Path, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    assert standardize(small_snapshot, tmp_path / "in", tmp_path / "out").rows == ()
-    assert log_of(tmp_path / "out") == []
+def test_an_empty_folder_is_refused(small_snapshot: Path, tmp_path: Path) -> None:
+    (tmp_path / "in" / "empty").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"expected images in .* got an empty folder"):
+        standardize(small_snapshot, tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_jobs_do_not_share_a_folder(small_snapshot: Path, images: Path, tmp_path: Path) -> None:

@@ -110,12 +110,15 @@ def standardize(
         progress: told of each file.
 
     Raises:
-        InputError: a folder is missing or cannot be listed, one is within the other, or `out` holds other files.
+        InputError: a folder is missing, empty or cannot be listed, one is within the other, or `out` holds other files.
         ModelError: no translator is there; the guard is damaged; there is none, and a fallback was asked for.
         RunError: another process works in `out`.
     """
     path = find_snapshot(model, snapshot)
     _check_folders(source, out)
+    files = sorted(files_below(source))
+    if not files:
+        raise InputError(f"expected images in {source}, got an empty folder; name the folder that holds them")
     look = None if site is None else read_look(path, site, crop_px)
     standardizer: Standardizer = load_standardizer(path, crop_px, look)
     made_by = sha256_of(path) + (f" at {crop_px} px" if crop_px else "")
@@ -123,7 +126,6 @@ def standardize(
         made_by += f" by the look {hashlib.sha256(look.tobytes()).hexdigest()[:12]}"
     guarded, guarded_by = _guarded(path, standardizer, crop_px, fallback)
     made_by += guarded_by
-    files = sorted(files_below(source))
     with hold_folder(out):
         known = write_answer(path, [source / name for name in files], out, crop_px, progress)
         rows = _standardize_files(guarded or standardizer, source, files, out, made_by, progress)
