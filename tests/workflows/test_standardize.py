@@ -132,7 +132,7 @@ def test_bad_files_get_a_row_and_do_not_stop_the_job(small_snapshot: Path, image
     (images / "cut.png").write_bytes(whole[: len(whole) // 2])
     (images / "empty.jpg").touch()
     (images / "text.png").write_text("no image")
-    (images / "animated.gif").write_bytes(b"GIF89a")
+    Image.new("RGB", (40, 40)).save(images / "still.gif")
     (images / "dangling.png").symlink_to(images / "nowhere.png")
     (images / "folder.png").symlink_to(images / "b")
     os.mkfifo(images / "pipe.png")
@@ -143,10 +143,14 @@ def test_bad_files_get_a_row_and_do_not_stop_the_job(small_snapshot: Path, image
     done = standardize(small_snapshot, images, tmp_path / "out")
     failed = {row.path: row.reason for row in done.rows if row.status == "failed"}
     assert set(failed) == {
-        *("animated.gif", "cut.png", "dangling.png", "dot.png", "empty.jpg", "folder.png", "line.png", "pipe.png"),
+        *("cut.png", "dangling.png", "dot.png", "empty.jpg", "folder.png", "line.png", "pipe.png", "still.gif"),
         "text.png",
     }
     assert "the file is empty" in failed["empty.jpg"]
+    assert failed["still.gif"] == (
+        "expected .bmp, .jpeg, .jpg, .png, .tif, .tiff, got .gif, which is read but not written; "
+        "convert the image to PNG"
+    )
     assert "found nothing" in failed["dangling.png"]
     assert "expected an image of at least 8 x 8 pixels, to show a cell, got 1 x 1; " in failed["dot.png"]
     assert "got 400 x 1; " in failed["line.png"]

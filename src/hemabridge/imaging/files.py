@@ -38,6 +38,9 @@ _WRITERS: dict[str, tuple[str, dict[str, Any]]] = {
     ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
     ".tiff": ("TIFF", {"compression": "tiff_adobe_deflate"}),
 }
+WRITTEN_SUFFIXES: frozenset[str] = frozenset(_WRITERS)
+"""Lower-case suffixes of files that can be written; the others of `IMAGE_SUFFIXES` can only be read."""
+
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],

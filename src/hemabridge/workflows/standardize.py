@@ -11,7 +11,15 @@ from hemabridge.data.spreadsheets import as_cell, from_cell
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.verdict import Verdict
-from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, reason_of, sha256_of, write_image
+from hemabridge.imaging.files import (
+    IMAGE_SUFFIXES,
+    WRITTEN_SUFFIXES,
+    atomic_write,
+    read_image,
+    reason_of,
+    sha256_of,
+    write_image,
+)
 from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
@@ -157,6 +165,9 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
     original, restained = source / name, out / name
     if original.suffix.lower() not in IMAGE_SUFFIXES:
         return FileRow(name, "skipped", f"not the name of an image: {original.suffix or 'no suffix'}", "", model)
+    if original.suffix.lower() not in WRITTEN_SUFFIXES:
+        reason = f"expected {', '.join(sorted(WRITTEN_SUFFIXES))}, got {original.suffix}, which is read but not written"
+        return FileRow(name, "failed", f"{reason}; convert the image to PNG", "", model)
     if not _is_inside(restained, out):
         return FileRow(name, "failed", f"{restained.parent} is a link that leads out of {out}; remove it", "", model)
     try:
