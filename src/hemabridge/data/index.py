@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -32,11 +32,19 @@ class UnreadableFile:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """What was found in a folder: images, files that cannot be used, and the number of files of other kinds."""
+    """What was found in a folder.
+
+    Attributes:
+        manifest: the images.
+        unreadable: files that look like images by their names and cannot be used.
+        other_files: how many files of other kinds there are: masks, and by their names no images.
+        without_images: the folders, `escaped`, in which and below which no image is looked at.
+    """
 
     manifest: Manifest
     unreadable: tuple[UnreadableFile, ...]
     other_files: int
+    without_images: tuple[str, ...] = ()
 
 
 def index_folder(
@@ -70,7 +78,8 @@ def index_folder(
             f"expected a folder of images at {folder}, got {'a file' if folder.exists() else 'nothing'}"
         )
     layout = find_layout(folder, subclasses=subclasses)
-    files = sorted(_files(folder))
+    folders: set[str] = set()
+    files = sorted(_files(folder, folders))
     siblings = frozenset(files)
     images = [
         path
@@ -97,7 +106,7 @@ def index_folder(
             f"{len(unreadable)} unreadable images; name the folder that holds the folders of the classes"
         )
     manifest = make_manifest(columns, folder, where=f"the index of {folder}")
-    return Index(manifest, tuple(unreadable), len(files) - len(images))
+    return Index(manifest, tuple(unreadable), len(files) - len(images), _without_images(folders, images))
 
 
 def check_listable(folder: Path, path: str) -> None:
@@ -121,8 +130,11 @@ def escaped(path: str) -> str:
     return _UNSAFE_NAME.sub(lambda found: found[0].encode("unicode_escape").decode(), path)
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Yield the path of each file relative to `folder`, with `/`; links to folders are not followed, but yielded."""
+def _files(folder: Path, folders_below: set[str]) -> Iterator[str]:
+    """Yield the path of each file relative to `folder`, with `/`, and add that of each folder to `folders_below`.
+
+    Links to folders are not followed, but yielded.
+    """
 
     def refuse(error: OSError) -> None:
         raise ManifestError(
@@ -132,9 +144,15 @@ def _files(folder: Path) -> Iterator[str]:
     for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if name[0] not in "._"]
         links = [name for name in folders if Path(parent, name).is_symlink()]
+        folders_below.update(Path(parent, name).relative_to(folder).as_posix() for name in folders if name not in links)
         for name in names + links:
             if name[0] not in "._":
                 yield Path(parent, name).relative_to(folder).as_posix()
+
+
+def _without_images(folders: set[str], images: Sequence[str]) -> tuple[str, ...]:
+    with_images = {parent.as_posix() for path in images for parent in PurePosixPath(path).parents}
+    return tuple(escaped(name) for name in sorted(folders - with_images))
 
 
 def _measured(folder: Path, path: str) -> tuple[int, int, str, str]:
