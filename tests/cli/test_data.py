@@ -109,6 +109,17 @@ def test_index_then_audit_then_split(run: Callable, site: Path, tmp_path: Path) 
     assert set(manifest.column("crop_px")) == {32}
 
 
+def test_index_tells_what_it_leaves_out(run: Callable, site: Path) -> None:
+    assert run("index", site, "--site", "clinic").err.count("left out") == 0
+    assert "left out" not in run("index", site, "--site", "clinic", "--replace").err
+    (site / "basophil").mkdir()
+    (site / "basophil" / "1.webp").touch()
+    ended = run("index", site, "--site", "clinic", "--replace")
+    assert ended.code == 0
+    assert "left out: 1 files of other kinds (looked at: .bmp, .gif, " in ended.err
+    assert "without an image: basophil\n" in ended.err
+
+
 def test_a_manifest_may_lie_elsewhere(run: Callable, site: Path, tmp_path: Path) -> None:
     out = tmp_path / "lists" / "clinic.csv"
     assert run("index", site, "--site", "clinic", "--out", out).code == 0

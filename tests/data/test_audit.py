@@ -59,6 +59,14 @@ def test_copies_across_the_split_and_classes_are_errors(tmp_path: Path, make_sit
     assert found.findings[0].severity == "error"
 
 
+def test_images_too_small_to_show_a_cell(tmp_path: Path, make_site: MakeSite, cell: DrawCell) -> None:
+    manifest = make_site(tmp_path, NAMES)
+    write_image(tmp_path / NAMES[1], cell(3)[:5, :5])
+    found = audit(manifest)
+    assert [unreadable.path for unreadable in found.unreadable] == [NAMES[1]]
+    assert "at least 8 x 8 pixels, to show a cell, got 5 x 5" in found.unreadable[0].reason
+
+
 def test_files_that_broke_or_changed_or_show_nothing(tmp_path: Path, make_site: MakeSite, cell: DrawCell) -> None:
     manifest = with_hashes(make_site(tmp_path, NAMES))
     (tmp_path / NAMES[0]).write_bytes(b"broken")
@@ -67,7 +75,7 @@ def test_files_that_broke_or_changed_or_show_nothing(tmp_path: Path, make_site: 
     found = audit(manifest)
     assert [unreadable.path for unreadable in found.unreadable] == [NAMES[0]]
     assert found.blank == (NAMES[2],)
-    assert "1 image cannot be read, for example lymphocyte/0.png" in texts(found, "error")
+    assert "1 image cannot be used, for example lymphocyte/0.png" in texts(found, "error")
     assert "2 files changed since the manifest was made (lymphocyte/1.png, lymphocyte/2.png)" in texts(found, "error")
     assert "Nothing at all is shown by 1 image (lymphocyte/2.png)" in texts(found, "warning")
     assert "No nucleus was found in 1 of 5 measured images" in texts(found, "warning")

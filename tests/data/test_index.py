@@ -42,7 +42,7 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     assert set(manifest.column("height")) == {4}
     assert set(manifest.column("crop_px")) == {180}
     assert manifest.column("sha256") == [sha256_of(path) for path in manifest.paths()]
-    assert (index.unreadable, index.other_files) == ((), 1)
+    assert (index.unreadable, index.other_files, index.without_images) == ((), 1, ())
     assert seen[-1] == (4, 4)
 
 
@@ -73,14 +73,27 @@ def test_files_that_cannot_be_used_are_listed_with_the_reason(tmp_path: Path) ->
         "a/cut.png",
         "a/text.jpg",
         "a/empty.png",
-        "a/line\nbreak.png",
+        "a/line\\nbreak.png",
         "a/\\udcff.png",
         "a/link.png",
         "a/loop.png",
         "a/pipe.png",
     }
     assert "link that leaves" in reasons["a/link.png"]
-    assert "rename" in reasons["a/line\nbreak.png"]
+    assert "rename" in reasons["a/line\\nbreak.png"]
+    assert reasons["a/text.jpg"].startswith("expected a whole JPEG")
+
+
+def test_folders_without_an_image_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "train/a/1.png")
+    for name in ("train/b", "c/d", "_e", "line\nbreak"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "train/b/1.webp").touch()
+    (tmp_path / "train/a/no_suffix").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "train")
+    index = index_folder(tmp_path, "x")
+    assert index.without_images == ("c", "c/d", "line\\nbreak", "train/b")
+    assert index.other_files == 3  # and the link
 
 
 def test_refuses_nothing_and_a_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from skimage.draw import disk
 from hemabridge.errors import ImageError
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import (
+    check_shows_cell,
     crop_center,
     nucleus_diameter_px,
     propose_crop_px,
@@ -99,3 +100,10 @@ def test_squeezed_is_pillows_bicubic_of_the_whole_image() -> None:
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(squeezed(image, 32), expected)
+
+
+def test_an_image_of_few_pixels_shows_no_cell() -> None:
+    check_shows_cell(np.zeros((8, 8, 3), np.uint8))
+    for height, width in ((7, 90), (90, 7), (1, 1)):
+        with pytest.raises(ImageError, match=f"at least 8 x 8 pixels, to show a cell, got {width} x {height}; "):
+            check_shows_cell(np.zeros((height, width, 3), np.uint8))

@@ -1,10 +1,12 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.errors import InputError, SplitError
@@ -104,14 +106,40 @@ def test_cells_of_which_nobody_knows_the_class_are_named_and_bad_files_are_told(
         shutil.copy(path, folder / f"{number}{path.suffix}")
     (folder / "1b.png").write_bytes(b"no image")
     (folder / "notes.txt").write_text("no image either")
+    Image.new("RGB", (7, 300)).save(folder / "3.png")
     done = evaluate(finished[0], folder, tmp_path / "out", by="Learner on white-point")
     table = named(tmp_path / "out")
-    assert [Path(name).stem for name in table["path"]] == ["0", "1", "1b", "2"]
+    assert [Path(name).stem for name in table["path"]] == ["0", "1", "1b", "2", "3"]
     assert table["answer"].to_list()[2] == ""
-    assert all(name in finished[1].classes for place, name in enumerate(table["answer"]) if place != 2)
+    assert all(name in finished[1].classes for place, name in enumerate(table["answer"]) if place not in (2, 4))
     assert set(table["by"]) == {"Learner on white-point"}
-    assert (done.named, list(done.failed), done.rows, done.unscored) == (3, ["1b.png"], (), 3)
+    assert (done.named, list(done.failed), done.rows, done.unscored) == (3, ["1b.png", "3.png"], (), 3)
+    assert "at least 8 x 8 pixels, to show a cell, got 7 x 300; " in table["reason"].to_list()[4]
     assert table["reason"].to_list()[2] == done.failed["1b.png"] != ""
+
+
+def test_files_that_no_manifest_may_hold_get_a_row(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    folder, image = tmp_path / "night", source.paths()[0]
+    folder.mkdir()
+    for name in ("good.png", os.fsdecode(b"latin-\xe9.png"), "line\nbreak.png"):
+        shutil.copy(image, folder / name)
+    (folder / "link.png").symlink_to(image)
+    done = evaluate(finished[0], folder, tmp_path / "out")
+    table = named(tmp_path / "out")
+    assert table["path"].to_list() == ["good.png", "latin-\\udce9.png", "line\\nbreak.png", "link.png"]
+    assert table["answer"].to_list()[1:] == [""] * 3
+    assert [reason.rpartition("; ")[2] for reason in table["reason"]] == [
+        "",
+        "rename the file",
+        "rename the file",
+        "copy the file into it",
+    ]
+    assert (done.named, list(done.failed)) == (1, table["path"].to_list()[1:])
+    (folder / "good.png").unlink()
+    with pytest.raises(InputError, match=r"expected at least one usable image .* none of 3; latin-.*rename"):
+        evaluate(finished[0], folder, tmp_path / "out")
 
 
 def test_other_classes_are_named_and_not_scored(
@@ -141,6 +169,41 @@ def test_what_cannot_be_done_is_told(finished: tuple[Path, StudyResults], source
     with pytest.raises(SplitError, match="1 synthetic"):
         evaluate(finished[0], written(synthetic, tmp_path / "synthetic.csv"), out, root=source.root)
     assert not out.exists()
+
+
+def test_nothing_of_others_is_replaced(finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path) -> None:
+    study, folder = finished[0], tmp_path / "images" / "night"
+    folder.mkdir(parents=True)
+    shutil.copy(source.paths()[0], folder / "0.png")
+    cells = written(source, tmp_path / "cells.csv")
+    predictions = (study / "predictions.csv").read_bytes()
+    for out in (study, study / "new", study.parent, folder, folder / "new", folder.parent):
+        with pytest.raises(InputError, match="originals are never touched"):
+            evaluate(study, folder, out)
+    for out in (source.root, source.paths()[0].parent):
+        with pytest.raises(InputError, match="originals are never touched"):
+            evaluate(study, cells, out, root=source.root)
+    with pytest.raises(InputError, match="got a file"):
+        evaluate(study, folder, cells)
+    for number, (name, text) in enumerate(
+        (("predictions.csv", "mine"), ("named.csv", "mine"), ("linear-ot.json", "{}"), ("notes.txt", ""))
+    ):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / name).write_text(text)
+        with pytest.raises(InputError, match=f"earlier call, got {name} in"):
+            evaluate(study, folder, tmp_path / str(number))
+        assert (tmp_path / str(number) / name).read_text() == text
+    assert (study / "predictions.csv").read_bytes() == predictions
+    assert list(folder.iterdir()) == [folder / "0.png"]
+
+
+def test_the_folder_of_an_earlier_call_is_written_again(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    cells, out = written(source, tmp_path / "cells.csv"), tmp_path / "out"
+    for fit in (True, False):
+        evaluate(finished[0], cells, out, root=source.root, fit=fit)
+        assert named(out)["path"].to_list() == source.column("path")
 
 
 def test_an_agreement_names_no_file_outside_of_its_study(

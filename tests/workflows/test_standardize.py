@@ -132,7 +132,7 @@ def test_bad_files_get_a_row_and_do_not_stop_the_job(small_snapshot: Path, image
     (images / "cut.png").write_bytes(whole[: len(whole) // 2])
     (images / "empty.jpg").touch()
     (images / "text.png").write_text("no image")
-    (images / "animated.gif").write_bytes(b"GIF89a")
+    Image.new("RGB", (40, 40)).save(images / "still.gif")
     (images / "dangling.png").symlink_to(images / "nowhere.png")
     (images / "folder.png").symlink_to(images / "b")
     os.mkfifo(images / "pipe.png")
@@ -143,12 +143,17 @@ def test_bad_files_get_a_row_and_do_not_stop_the_job(small_snapshot: Path, image
     done = standardize(small_snapshot, images, tmp_path / "out")
     failed = {row.path: row.reason for row in done.rows if row.status == "failed"}
     assert set(failed) == {
-        *("animated.gif", "cut.png", "dangling.png", "dot.png", "empty.jpg", "folder.png", "line.png", "pipe.png"),
+        *("cut.png", "dangling.png", "dot.png", "empty.jpg", "folder.png", "line.png", "pipe.png", "still.gif"),
         "text.png",
     }
     assert "the file is empty" in failed["empty.jpg"]
+    assert failed["still.gif"] == (
+        "expected .bmp, .jpeg, .jpg, .png, .tif, .tiff, got .gif, which is read but not written; "
+        "convert the image to PNG"
+    )
     assert "found nothing" in failed["dangling.png"]
-    assert failed["dot.png"] == "expected a side of at least 5 pixels at the model's scale, got 1 x 1"
+    assert "expected an image of at least 8 x 8 pixels, to show a cell, got 1 x 1; " in failed["dot.png"]
+    assert "got 400 x 1; " in failed["line.png"]
     assert all(failed.values())
     skipped = {row.path: row.reason for row in done.rows if row.status == "skipped"}
     assert skipped == {
@@ -166,6 +171,7 @@ def test_small_images_are_taken_down_to_what_the_model_can_see(small_snapshot: P
     Image.fromarray(picture(0, side, 50)).save(tmp_path / "in" / "a.png")
     done = standardize(small_snapshot, tmp_path / "in", tmp_path / "out")
     assert done.rows[0].status == ("failed" if side == 9 else "restained")  # at half the scale, 4.5 is rounded to 4
+    assert ("got 25 x 4 of an image of 50 x 9; " in done.rows[0].reason) == (side == 9)
 
 
 def test_too_little_memory_for_one_image_does_not_stop_the_job(
@@ -395,10 +401,11 @@ def test_a_folder_that_cannot_be_listed_is_told(
         standardize(small_snapshot, images, tmp_path / "out")
 
 
-def test_an_empty_folder_gives_an_empty_log(small_snapshot: Path, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    assert standardize(small_snapshot, tmp_path / "in", tmp_path / "out").rows == ()
-    assert log_of(tmp_path / "out") == []
+def test_an_empty_folder_is_refused(small_snapshot: Path, tmp_path: Path) -> None:
+    (tmp_path / "in" / "empty").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"expected images in .* got an empty folder"):
+        standardize(small_snapshot, tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_jobs_do_not_share_a_folder(small_snapshot: Path, images: Path, tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ def index(
     replace: Replace = False,
 ) -> None:
     """Make the manifest of a folder: which image is of which class, with its hash and size."""
+    from hemabridge.imaging.files import IMAGE_SUFFIXES
     from hemabridge.workflows.index import MANIFEST_NAME
     from hemabridge.workflows.index import index as run
 
@@ -140,6 +141,11 @@ def index(
         )
     for file in found.unreadable:
         print(f"left out: {file.path}: {file.reason}", file=sys.stderr)
+    if found.other_files:
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        print(f"left out: {found.other_files} files of other kinds (looked at: {kinds}; no masks)", file=sys.stderr)
+    for name in found.without_images:
+        print(f"without an image: {name}", file=sys.stderr)
     print(f"{len(found.manifest)} images in {out or folder / MANIFEST_NAME}, {len(found.unreadable)} unreadable files.")
     if found.unreadable:
         raise typer.Exit(1)

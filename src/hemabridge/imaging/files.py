@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 from PIL.PngImagePlugin import PngInfo
 
@@ -37,6 +38,9 @@ _WRITERS: dict[str, tuple[str, dict[str, Any]]] = {
     ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
     ".tiff": ("TIFF", {"compression": "tiff_adobe_deflate"}),
 }
+WRITTEN_SUFFIXES: frozenset[str] = frozenset(_WRITERS)
+"""Lower-case suffixes of files that can be written; the others of `IMAGE_SUFFIXES` can only be read."""
+
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -68,15 +72,25 @@ def read_image(path: Path) -> UInt8Image:
         what = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
         raise ImageError(f"{path}: expected an image file, found {what}; check the path")
     try:
-        with path.open("rb") as file:
+        # The decoder warns below the limit that is ours.
+        with path.open("rb") as file, warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
             return np.ascontiguousarray(_decode(file, path))
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:  # raised before the size can be asked for
+        raise ImageError(
+            f"{path}: expected 1 to {MAX_PIXELS:,} pixels, the header says far more; crop or shrink the image"
+        ) from error
     except Exception as error:  # decoders fed hostile bytes raise nearly every type there is
         raise ImageError(
-            f"{path}: expected a whole JPEG, PNG, BMP, GIF or TIFF image, could not decode it ({error}); "
+            f"{path}: expected a whole JPEG, PNG, BMP, GIF or TIFF image, could not decode it ({_cause(error)}); "
             "export the image again, or leave it out"
         ) from error
+
+
+def reason_of(error: Exception, path: Path) -> str:
+    """Return what an error says of a file, without the path at its beginning, to be shown beside the file's name."""
+    return str(error).removeprefix(f"{path}: ")
 
 
 def write_image(path: Path, image: UInt8Image, *, description: str = "") -> None:
@@ -129,6 +143,13 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 lower-case hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cause(error: Exception) -> str:
+    """Return a decoder's words, without the objects and paths that some put among them."""
+    if isinstance(error, UnidentifiedImageError):
+        return "by its content it is none of these"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _described(image_format: str, description: str) -> dict[str, Any]:

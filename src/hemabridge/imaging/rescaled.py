@@ -35,7 +35,9 @@ class RescaledStandardizer:
         size = max(1, round(width * self.scale)), max(1, round(height * self.scale))
         if min(size) < self.smallest_px:
             raise ImageError(
-                f"expected a side of at least {self.smallest_px} pixels at the model's scale, got {size[0]} x {size[1]}"
+                f"expected a side of at least {self.smallest_px} pixels at the model's scale, got "
+                f"{size[0]} x {size[1]} of an image of {width} x {height}; leave it out, or state the square around a "
+                "cell (--crop-px)"
             )
         if size[0] * size[1] > MAX_INNER_PIXELS:
             raise ImageError(

@@ -17,6 +17,23 @@ With it, the median nuclei of three laboratories (99, 47 and 173 px) give crops 
 at which their nuclei look equally large.
 """
 
+LEAST_CELL_PX = 8
+"""The least side of an image that can show a cell: with fewer pixels nobody tells a nucleus from dirt."""
+
+
+def check_shows_cell(image: UInt8Image) -> None:
+    """Make sure that uint8[H, W, 3] is large enough to show a cell.
+
+    Raises:
+        ImageError: a side is below `LEAST_CELL_PX`.
+    """
+    height, width = image.shape[:2]
+    if min(height, width) < LEAST_CELL_PX:
+        raise ImageError(
+            f"expected an image of at least {LEAST_CELL_PX} x {LEAST_CELL_PX} pixels, to show a cell, got "
+            f"{width} x {height}; export it larger, or leave it out"
+        )
+
 
 def crop_center(image: UInt8Image, crop_px: int) -> UInt8Image:
     """Cut the central square of `crop_px` pixels; where it leaves the image, edge pixels are repeated.

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hemabridge.adaptation.agreement import agree, mean_answer
+from hemabridge.adaptation.agreement import Agreement, agree, mean_answer
 from hemabridge.adaptation.taught_table import NAME as TAUGHT_TABLE
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.external import load_external
@@ -24,14 +24,15 @@ from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
 from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.normalizers.catalog import NORMALIZERS, read_normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.agreeing import NAME as AGREEMENT
 from hemabridge.workflows.agreeing import STAGE
 from hemabridge.workflows.kept_agreement import FILE, TEAM, KeptAgreement, write_normalizers
-from hemabridge.workflows.known_site import SiteAnswer, write_answer
-from hemabridge.workflows.new_cells import NewCells, crop_px_of, manifest_of, read_new_cells
+from hemabridge.workflows.known_site import ANSWER_FILE, SiteAnswer, write_answer
+from hemabridge.workflows.new_cells import NewCells, crop_px_of, folder_of, list_new_cells, read_new_cells
+from hemabridge.workflows.out_folder import check_apart
 from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import Site, read_settled
@@ -115,7 +116,7 @@ def evaluate(
     Args:
         study: the folder of a finished study.
         source: a folder of images, or a manifest, whose column `class` is used where it is filled.
-        out: folder for the two files.
+        out: folder for the two files: new, empty or that of an earlier call; apart from the study and the images.
         root: what the manifest's paths are relative to; its folder if not given.
         crop_px: the square, in pixels of these images, that shows a cell as large as the study saw the source's; if not
             given, as in the study, and with `fit` estimated.
@@ -126,19 +127,25 @@ def evaluate(
         progress: told of each step.
 
     Raises:
-        InputError: the study is not finished, no image can be read, `by` is none of the answers, or nobody can agree.
+        InputError: the study is not finished, no image can be read, `by` is none of the answers, nobody can agree, or
+            `out` is not apart from the study and the images or holds other files.
         SplitError: a synthetic cell has a class, which would be scored.
         HemabridgeError: a file of the study is damaged.
     """
     recipe = expect_kind(read_recipe(_finished(study) / "recipe.toml"), StudyRecipe)
     classes = StudyResults.read(study / "results.json").classes
     own = read_settled(recipe.source, study)
-    manifest = manifest_of(source, root, own.name)
+    listed = list_new_cells(source, root, own.name)
+    manifest = listed.manifest
+    check_apart(out, study, folder_of(source, manifest))
+    _check_own(out)
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
-    cells = read_new_cells(manifest, classes, scale, recipe.size_px, progress)
+    cells = read_new_cells(listed, classes, scale, recipe.size_px, progress)
     if fit:
-        answers = list(_fitted_answers(study, recipe, classes, cells.images, out, progress))
-        return _written(answers, by, manifest, cells, classes, set(cells.hashes), recipe.seed, out)
+        agreed, answers = _fitted_answers(study, recipe, classes, cells.images, progress)
+        done = _written(answers, by, manifest, cells, classes, set(cells.hashes), recipe.seed, out)
+        write_normalizers(agreed, out)
+        return done
     answers = list(_answers(study, recipe, classes, cells.images, progress))
     done = _written(answers, by, manifest, cells, classes, _fitted_on(recipe, study, own), recipe.seed, out)
     last = fitted_restainings(recipe, study)[-1].path
@@ -157,6 +164,7 @@ def _written(
 ) -> Evaluation:
     chosen = _chosen(answers, by)
     given = dict(zip(manifest.column("path"), manifest.column("class"), strict=True))
+    given |= {name: given.get(name, "") for name in cells.failed}
     known = np.flatnonzero(cells.labels != UNKNOWN)
     scored = [_predictions(each, cells, known, manifest.column("site")[0]) for each in answers] if len(known) else []
     mode = work_out_mode([cells.hashes[place] for place in known], fitted_on)
@@ -179,6 +187,26 @@ def _finished(study: Path) -> Path:
     if not (study / "results.json").is_file():
         raise InputError(f"expected the folder of a finished study, got {study} without results.json; run the study")
     return study
+
+
+def _check_own(out: Path) -> None:
+    """Make sure that a folder is new or empty, or holds nothing but what an earlier call wrote."""
+    names = {path.name for path in out.glob("[!.]*")}
+    written = {NAMED, PREDICTIONS, ANSWER_FILE, *(f"{name}.json" for name in NORMALIZERS)}
+    others = sorted(names - written)
+    if names and not others and not _is_named(out / NAMED):
+        others = sorted(names)
+    if others:
+        raise InputError(
+            f"expected a new or empty folder, or one of an earlier call, got {others[0]} in {out}; name another"
+        )
+
+
+def _is_named(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.readline().strip() == ",".join(COLUMNS).encode()
 
 
 def _answers(
@@ -207,25 +235,23 @@ def _answers(
 
 
 def _fitted_answers(
-    study: Path, recipe: StudyRecipe, classes: tuple[str, ...], images: UInt8Images, out: Path, progress: Progress
-) -> Iterator[Answers]:
+    study: Path, recipe: StudyRecipe, classes: tuple[str, ...], images: UInt8Images, progress: Progress
+) -> tuple[Agreement, list[Answers]]:
     """Let the team agree about other images: re-stainings are fitted and judged on them, no label is looked at."""
     if recipe.agreement is None:
         raise InputError(f"expected a study whose classifiers agree ([agreement] in its recipe), to fit: {study}")
     classifiers = {wish.name: _classifier(study, wish, classes) for wish in recipe.classifiers}
-    for name, classifier in classifiers.items():
-        yield Answers(name, ORIGINAL, None, 0, classifier.probabilities(images))
+    answers = [Answers(name, ORIGINAL, None, 0, one.probabilities(images)) for name, one in classifiers.items()]
     team = KeptAgreement.read(study / STAGE / TEAM).agreement(study, classifiers)
     target = read_settled(recipe.target, study).cells(("train",), classes, recipe.size_px, progress)
     progress("fitting re-stainings that agree", 0, 1)
     agreed = agree(
         recipe.agreement, team.classifiers, images, target, direct=team.direct, seed=recipe.seed, name=AGREEMENT
     )
-    out.mkdir(parents=True, exist_ok=True)
-    write_normalizers(agreed, out)
-    yield Answers(AGREEMENT, ORIGINAL, None, 0, agreed.at_home(images))
-    yield Answers(AGREEMENT, AGREEMENT, None, 0, agreed.probabilities(images))
+    answers.append(Answers(AGREEMENT, ORIGINAL, None, 0, agreed.at_home(images)))
+    answers.append(Answers(AGREEMENT, AGREEMENT, None, 0, agreed.probabilities(images)))
     progress("fitting re-stainings that agree", 1, 1)
+    return agreed, answers
 
 
 def _agreements(study: Path, recipe: StudyRecipe) -> dict[int, KeptAgreement]:
@@ -262,7 +288,10 @@ def _chosen(answers: Sequence[Answers], by: str | None) -> Answers:
 def _write_named(
     chosen: Answers, cells: NewCells, classes: tuple[str, ...], given: Mapping[str, str], path: Path
 ) -> None:
-    """Write a row for each file, in the order of the manifest; no cell can be taken for a formula."""
+    """Write a row for each file, in the order of the manifest, then those that it may not hold.
+
+    No cell can be taken for a formula.
+    """
     places = {name: place for place, name in enumerate(cells.paths)}
     rows = []
     for name, known in given.items():

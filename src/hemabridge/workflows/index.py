@@ -1,5 +1,6 @@
 """`hemabridge index`: make the manifest of a folder of images."""
 
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
 from hemabridge.data.cells import estimate_crop_px
@@ -46,6 +47,15 @@ def index(
     found = index_folder(folder, site, crop_px=crop_px, subclasses=subclasses, progress=progress)
     if estimate_crop:
         manifest = found.manifest.with_crop_px(estimate_crop_px(found.manifest))
-        found = Index(manifest, found.unreadable, found.other_files)
+        found = replace_fields(found, manifest=manifest)
+    if _is_counted(target, folder):
+        found = replace_fields(found, other_files=found.other_files - 1)  # the manifest of an earlier call
     write_manifest(found.manifest, target)
     return found
+
+
+def _is_counted(manifest: Path, folder: Path) -> bool:
+    """Tell whether the manifest of an earlier call is one of the files that the index of the folder counts."""
+    if not manifest.exists() or not manifest.resolve().is_relative_to(folder.resolve()):
+        return False
+    return not any(part[0] in "._" for part in manifest.resolve().relative_to(folder.resolve()).parts)

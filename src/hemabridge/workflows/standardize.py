@@ -11,14 +11,24 @@ from hemabridge.data.spreadsheets import as_cell, from_cell
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.verdict import Verdict
-from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of, write_image
+from hemabridge.imaging.files import (
+    IMAGE_SUFFIXES,
+    WRITTEN_SUFFIXES,
+    atomic_write,
+    read_image,
+    reason_of,
+    sha256_of,
+    write_image,
+)
 from hemabridge.imaging.provenance import mark_of
+from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.training.stopping import hold_folder
 from hemabridge.workflows.guard import find_guard
 from hemabridge.workflows.known_site import SiteAnswer, write_answer
+from hemabridge.workflows.out_folder import check_apart
 from hemabridge.workflows.standardizers import cell_view, files_below, find_snapshot, load_standardizer, read_look
 
 LOG = "standardized.csv"
@@ -108,12 +118,15 @@ def standardize(
         progress: told of each file.
 
     Raises:
-        InputError: a folder is missing or cannot be listed, one is within the other, or `out` holds other files.
+        InputError: a folder is missing, empty or cannot be listed, one is within the other, or `out` holds other files.
         ModelError: no translator is there; the guard is damaged; there is none, and a fallback was asked for.
         RunError: another process works in `out`.
     """
     path = find_snapshot(model, snapshot)
     _check_folders(source, out)
+    files = sorted(files_below(source))
+    if not files:
+        raise InputError(f"expected images in {source}, got an empty folder; name the folder that holds them")
     look = None if site is None else read_look(path, site, crop_px)
     standardizer: Standardizer = load_standardizer(path, crop_px, look)
     made_by = sha256_of(path) + (f" at {crop_px} px" if crop_px else "")
@@ -121,7 +134,6 @@ def standardize(
         made_by += f" by the look {hashlib.sha256(look.tobytes()).hexdigest()[:12]}"
     guarded, guarded_by = _guarded(path, standardizer, crop_px, fallback)
     made_by += guarded_by
-    files = sorted(files_below(source))
     with hold_folder(out):
         known = write_answer(path, [source / name for name in files], out, crop_px, progress)
         rows = _standardize_files(guarded or standardizer, source, files, out, made_by, progress)
@@ -153,10 +165,14 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
     original, restained = source / name, out / name
     if original.suffix.lower() not in IMAGE_SUFFIXES:
         return FileRow(name, "skipped", f"not the name of an image: {original.suffix or 'no suffix'}", "", model)
+    if original.suffix.lower() not in WRITTEN_SUFFIXES:
+        reason = f"expected {', '.join(sorted(WRITTEN_SUFFIXES))}, got {original.suffix}, which is read but not written"
+        return FileRow(name, "failed", f"{reason}; convert the image to PNG", "", model)
     if not _is_inside(restained, out):
         return FileRow(name, "failed", f"{restained.parent} is a link that leads out of {out}; remove it", "", model)
     try:
         image = read_image(original)
+        check_shows_cell(image)
         made, verdict, reasons, maker = _restained(standardizer, image)
         write_image(restained, made, description=mark_of(original))
         return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker)
@@ -164,7 +180,7 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
     except (ImageError, OSError, RuntimeError, MemoryError) as error:
         if not restained.is_dir():
             restained.unlink(missing_ok=True)  # what an earlier call made of another file or by another model
-        return FileRow(name, "failed", f"{error}", "", model)
+        return FileRow(name, "failed", reason_of(error, original), "", model)
 
 
 def _guarded(
@@ -243,13 +259,7 @@ def _is_inside(path: Path, folder: Path) -> bool:
 def _check_folders(source: Path, out: Path) -> None:
     if not source.is_dir():
         raise InputError(f"expected a folder of images, got {'a file' if source.exists() else 'nothing'}: {source}")
-    if out.is_file():
-        raise InputError(f"expected an output folder, got a file: {out}")
-    inside, around = out.resolve(), source.resolve()
-    if inside.is_relative_to(around) or around.is_relative_to(inside):
-        raise InputError(
-            f"expected folders of which none is in the other, got {source} and {out}; originals are never touched"
-        )
+    check_apart(out, source)
     _check_own(out)
 
 

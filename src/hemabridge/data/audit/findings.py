@@ -67,7 +67,7 @@ def _files(audit: Audit, changed: Sequence[str]) -> Iterator[Finding]:
         first = audit.unreadable[0]
         yield Finding(
             "error",
-            f"{_count(len(audit.unreadable), 'image')} cannot be read, for example {first.path}: {first.reason}.",
+            f"{_count(len(audit.unreadable), 'image')} cannot be used, for example {first.path}: {first.reason}.",
         )
     if changed:
         yield Finding(

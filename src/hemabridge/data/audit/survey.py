@@ -14,8 +14,9 @@ from hemabridge.data.index import UnreadableFile
 from hemabridge.data.manifest import Manifest
 from hemabridge.data.splits import find_leaks
 from hemabridge.errors import ImageError
-from hemabridge.imaging.files import read_image, sha256_of
+from hemabridge.imaging.files import read_image, reason_of, sha256_of
 from hemabridge.imaging.provenance import read_origin
+from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.progress import FileProgress
 
 
@@ -86,9 +87,10 @@ def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Su
         for path, row in zip(manifest.paths(), manifest.table.iter_rows(named=True), strict=True):
             try:
                 image = read_image(path)
+                check_shows_cell(image)
                 digest = sha256_of(path)
             except (ImageError, OSError) as error:
-                survey.unreadable.append(UnreadableFile(row["path"], str(error)))
+                survey.unreadable.append(UnreadableFile(row["path"], reason_of(error, path)))
             else:
                 if row["sha256"] not in ("", digest):
                     survey.changed.append(row["path"])
