@@ -181,7 +181,7 @@ def test_nothing_of_others_is_replaced(finished: tuple[Path, StudyResults], sour
         with pytest.raises(InputError, match="originals are never touched"):
             evaluate(study, folder, out)
     for out in (source.root, source.paths()[0].parent):
-        with pytest.raises(InputError, match="originals are never touched"):
+        with pytest.raises(InputError, match="expected a new or empty folder"):
             evaluate(study, cells, out, root=source.root)
     with pytest.raises(InputError, match="got a file"):
         evaluate(study, folder, cells)

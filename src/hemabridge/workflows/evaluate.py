@@ -31,7 +31,7 @@ from hemabridge.workflows.agreeing import NAME as AGREEMENT
 from hemabridge.workflows.agreeing import STAGE
 from hemabridge.workflows.kept_agreement import FILE, TEAM, KeptAgreement, write_normalizers
 from hemabridge.workflows.known_site import ANSWER_FILE, SiteAnswer, write_answer
-from hemabridge.workflows.new_cells import NewCells, crop_px_of, folder_of, list_new_cells, read_new_cells
+from hemabridge.workflows.new_cells import NewCells, crop_px_of, list_new_cells, read_new_cells
 from hemabridge.workflows.out_folder import check_apart
 from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
@@ -137,7 +137,7 @@ def evaluate(
     own = read_settled(recipe.source, study)
     listed = list_new_cells(source, root, own.name)
     manifest = listed.manifest
-    check_apart(out, study, folder_of(source, manifest))
+    check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may lie all around
     _check_own(out)
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
     cells = read_new_cells(listed, classes, scale, recipe.size_px, progress)

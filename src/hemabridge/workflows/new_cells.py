@@ -1,6 +1,5 @@
 """Cells that no study has seen: read one by one, so that a bad file is told of and stops nothing."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,11 +79,6 @@ def list_new_cells(source: Path, root: Path | None, site: str) -> Listed:
         raise InputError(f"expected at least one usable image in {source}, got none of {len(found)}; {name}: {reason}")
     manifest = make_manifest({"path": listable, "site": [site] * len(listable)}, source, where=str(source))
     return Listed(manifest, failed)
-
-
-def folder_of(source: Path, manifest: Manifest) -> Path:
-    """Return the folder that the images lie in: the one that was named, or the smallest that holds a manifest's."""
-    return source if source.is_dir() else Path(os.path.commonpath([path.parent for path in manifest.paths()]))
 
 
 def crop_px_of(manifest: Manifest) -> int:
