@@ -254,6 +254,6 @@ def _print_selection(found: "Selection") -> None:
         )
     Console().print(table)
     if not all(row.fit for row in found.snapshots):
-        print("x: below a floor, not to be used.")
+        print("x: not to be used; the guard or readers refuse too many of its cells, or too little structure is kept.")
     value, (low, high) = found.kid_floor
     print(f"KID of one half of the target's cells to the other: {value:.3f} [{low:.3f}, {high:.3f}].")
