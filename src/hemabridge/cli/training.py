@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hemabridge.cli.app import app
+from hemabridge.cli.tables import new_table
 from hemabridge.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
@@ -167,8 +168,9 @@ def select(
         Path | None, typer.Option(help="CSV snapshot,accepted: the share of cells that readers accepted.")
     ] = None,
 ) -> None:
-    """Measure every snapshot of a translator and choose one: nearest stain, morphology kept, and how sure that is.
+    """Measure every snapshot of a translator, choose one whose cells keep their morphology, and say how sure that is.
 
+    The one nearest to the target's stain is chosen; where a study's classifiers can be asked, what they name decides.
     Writes selection.json and selection.png into RUN; `standardize` then takes the chosen snapshot, and a study that is
     run again shows the choice in its report. No scored cell and, without --labels, no label of the source is looked at.
     """
@@ -234,22 +236,26 @@ def _print_rows(title: str, rows: "Sequence[Row]") -> None:
 
 def _print_selection(found: "Selection") -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(title=f"{found.run}: measured on {found.facts['cells of the source']} cells that are not scored")
-    table.add_column("snapshot", no_wrap=True)
-    for heading in ("stain", "refused", "kept", "KID", "told apart", "sure", "class shift", "chosen in"):
-        table.add_column(heading, justify="right")
-    for row in (found.original, *found.snapshots):
+    rows = (found.original, *found.snapshots)
+    optional = [name for name in ("error", "dissent", "readers") if any(getattr(row, name) is not None for row in rows)]
+    if "error" in optional and "dissent" in optional:
+        optional.remove("dissent")  # with labels it decides nothing
+    table = new_table(
+        f"{found.run}: measured on {found.facts['cells of the source']} cells that are not scored",
+        ["snapshot"],
+        [*optional, "stain", "refused", "kept", "KID", "told\napart", "chosen\nin"],
+    )
+    for row in rows:
+        known = [getattr(row, name) for name in optional]
         table.add_row(
             row.snapshot + (" *" if row.snapshot == found.chosen else "" if row.fit else " x"),
+            *("" if value is None else f"{value:.2f}" for value in known),
             f"{row.stain:.2f}",
             f"{row.refused:.0%}",
             f"{row.kept:.2f}",
             f"{row.kid:.3f}",
             f"{row.told_apart:.2f}",
-            "" if row.confidence is None else f"{row.confidence:.2f}",
-            "" if row.prior_shift is None else f"{row.prior_shift:.2f}",
             "" if row is found.original else f"{row.won:.0%}",
         )
     Console().print(table)
