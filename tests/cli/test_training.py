@@ -225,6 +225,24 @@ def test_the_table_of_a_study_fits_80_columns(
     assert "…" not in table
 
 
+def test_the_table_of_a_study_breaks_no_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ("MobileNetV3-large focal, batch norm anew", "white-point", "agreement, self-training 1", "epoch-0002")
+    rows = tuple(
+        Row(site, "test", names[0], images, None, labels, 149, 0.7, 0.65, {"a": 0.7}, (0.62, 0.77), "strict", 0)
+        for site, labels in (("our clinic", 0), ("Hospital Universitari Germans Trias", 92))
+        for images in names[1:]
+    )
+    _print_study(StudyResults("paper", ("a",), rows), tmp_path)
+    told = capsys.readouterr().out
+    for word in " ".join(names).split():
+        assert told.split().count(word) >= (6 if word in names[0] else 2)
+    assert "accuracy: our clinic" in " ".join(told.split())
+    assert (told.count("labels"), told.count(" 92 ")) == (1, 3)
+
+
 def snapshot_row(name: str, *, fit: bool = True, **known: float) -> SnapshotRow:
     near = (0.0, 1.0)
     return SnapshotRow(

@@ -1,18 +1,15 @@
 """Tables on the console that can be read at 80 columns."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # takes a moment to import, and `--help` must not wait for it
-    from rich.table import Table
+from collections.abc import Iterable, Sequence
 
 
-def new_table(title: str, words: Sequence[str], figures: Sequence[str]) -> "Table":
-    """Return an empty table: columns of words, which are folded where they must, then of figures, which never are.
+def print_table(title: str, words: Sequence[str], figures: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table of columns of words, which are folded where they must be, and then of figures, which never are.
 
-    It has no lines between columns, to leave the room to what it says.
+    No word is broken where all longest ones fit. There are no lines between columns, to leave them the room.
     """
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -20,4 +17,10 @@ def new_table(title: str, words: Sequence[str], figures: Sequence[str]) -> "Tabl
         table.add_column(heading, overflow="fold")
     for heading in figures:
         table.add_column(heading, no_wrap=True, justify="right")
-    return table
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if console.measure(table, options=console.options.update(width=1000)).minimum <= console.width:
+        for column in table.columns[: len(words)]:
+            column.min_width = max(len(word) for cell in (column.header, *column.cells) for word in str(cell).split())
+    console.print(table)
