@@ -58,3 +58,9 @@ def test_limits_and_defaults_are_told() -> None:
     assert "| `--site SITE` | Name of the hospital. [required] |" in page
     assert "| `--replace` | Overwrite what is there. |" in page
     assert "`hemabridge standardize MODEL IN OUT [OPTIONS]`" in page
+
+
+@pytest.mark.parametrize("name", ["standardize", "guard"])
+def test_commands_that_take_a_run_say_of_which_snapshot(name: str) -> None:
+    section = reference().partition(f"## {name}\n")[2].partition("\n## ")[0]
+    assert "a run folder, of which the selected snapshot is taken, else the last one" in section

@@ -1,15 +1,17 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hemabridge.cli.training import _print_study
+from hemabridge.cli.training import _print_selection, _print_study
 from hemabridge.evaluation.results import Row, StudyResults
 from hemabridge.imaging.files import read_image
+from hemabridge.selection.results import Selection, SnapshotRow
 from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 
@@ -221,3 +223,59 @@ def test_the_table_of_a_study_fits_80_columns(
     assert "0.700 [0.62, 0.77]" in table
     assert "0.650" in table
     assert "…" not in table
+
+
+def test_the_table_of_a_study_breaks_no_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ("MobileNetV3-large focal, batch norm anew", "white-point", "agreement, self-training 1", "epoch-0002")
+    rows = tuple(
+        Row(site, "test", names[0], images, None, labels, 149, 0.7, 0.65, {"a": 0.7}, (0.62, 0.77), "strict", 0)
+        for site, labels in (("our clinic", 0), ("Hospital Universitari Germans Trias", 92))
+        for images in names[1:]
+    )
+    _print_study(StudyResults("paper", ("a",), rows), tmp_path)
+    told = capsys.readouterr().out
+    for word in " ".join(names).split():
+        assert told.split().count(word) >= (6 if word in names[0] else 2)
+    assert "accuracy: our clinic" in " ".join(told.split())
+    assert (told.count("labels"), told.count(" 92 ")) == (1, 3)
+
+
+def snapshot_row(name: str, *, fit: bool = True, **known: float) -> SnapshotRow:
+    near = (0.0, 1.0)
+    return SnapshotRow(
+        name, "", 1, 0.51, near, 0.5, {}, {}, -0.123, near, 0.81, 0.38, near, 0.92, near, fit=fit, won=0.66, **known
+    )
+
+
+def test_the_table_of_a_selection_shows_what_decides_and_fits_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = (
+        snapshot_row("epoch-0002", dissent=0.17, readers=0.9),
+        snapshot_row("epoch-0004", fit=False, dissent=0.29),
+    )
+    original = snapshot_row("original")
+    facts = {"cells of the source": 60}
+    _print_selection(Selection("study", "epoch-0002", (), "Because.", original, rows, (0.0, (-0.1, 0.1)), facts))
+    lines = capsys.readouterr().out.splitlines()
+    below = next(place for place, line in enumerate(lines) if line.startswith("x: "))
+    assert max(map(len, lines[:below])) <= 80
+    assert "…" not in "".join(lines)
+    table = [line.split() for line in lines if line.strip().startswith(("snapshot", "epoch-", "original"))]
+    assert table == [
+        ["snapshot", "dissent", "readers", "stain", "refused", "kept", "KID", "apart", "in"],
+        ["original", "0.51", "38%", "0.92", "-0.123", "0.81"],
+        ["epoch-0002", "*", "0.17", "0.90", "0.51", "38%", "0.92", "-0.123", "0.81", "66%"],
+        ["epoch-0004", "x", "0.29", "0.51", "38%", "0.92", "-0.123", "0.81", "66%"],
+    ]
+    assert lines[below].startswith("x: not to be used; the guard or readers refuse")
+
+    for row, shown in ((replace(rows[0], error=0.1), {"error", "readers"}), (snapshot_row("epoch-0001"), set())):
+        _print_selection(Selection("run", None, (), "Because.", original, (row,), (0.0, (-0.1, 0.1)), facts))
+        told = capsys.readouterr().out
+        assert {"error", "dissent", "readers"} & set(told.split()) == shown
+        assert "x: " not in told

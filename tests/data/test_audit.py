@@ -107,6 +107,31 @@ def test_a_stated_crop_that_does_not_fit_is_a_warning(tmp_path: Path, make_site:
     assert found.scales[0].stated_crop_px == (200,)
 
 
+def test_stated_crops_that_match_are_not_proposed_anew(tmp_path: Path, make_site: MakeSite) -> None:
+    near = make_site(tmp_path / "1", NAMES, site="near", nucleus_px=30)
+    far = make_site(tmp_path / "2", NAMES, site="far", first_seed=20, nucleus_px=45)
+    proposed = [scale.proposed_crop_px for scale in audit(near, other=far).scales]
+    assert None not in proposed
+    small, large = (crop or 0 for crop in proposed)
+
+    def warned(stated_near: int | None, stated_far: int | None) -> str:
+        first = near if stated_near is None else near.with_crop_px(stated_near)
+        return texts(audit(first, other=far if stated_far is None else far.with_crop_px(stated_far)), "warning")
+
+    assert "use the crops" not in warned(small - 2, large + 2)
+    assert f"use the crops of {large} and {small - 2} pixels" in warned(small - 2, None)
+    assert f"use the crops of {large} and {small} pixels" in warned(small, small)
+    low, high = round(small * 1.15), round(large / 1.15)  # each fits by itself
+    assert f"use the crops of {large} and {small} pixels" in warned(low, high)
+
+
+def test_images_are_compared_with_the_crop_that_is_stated(tmp_path: Path, make_site: MakeSite) -> None:
+    site = make_site(tmp_path, NAMES, nucleus_px=56)
+    assert "smaller (96 pixels) than the proposed crop (" in texts(audit(site), "note")
+    assert "smaller" not in texts(audit(site.with_crop_px(96)), "note")
+    assert "smaller (96 pixels) than the stated crop (97)" in texts(audit(site.with_crop_px(97)), "note")
+
+
 def test_one_class_in_two_ways_of_writing_is_an_error(tmp_path: Path, make_site: MakeSite) -> None:
     manifest = with_column(make_site(tmp_path, NAMES), "class", ["Blast", "blast", "blast", "other", "other", ""])
     found = audit(manifest)

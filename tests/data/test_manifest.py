@@ -224,3 +224,11 @@ def test_a_name_that_no_file_can_have_is_a_missing_image(tmp_path: Path) -> None
     (tmp_path / "m.csv").write_text(f"path,site\n{'a' * 300}.png,x\n")
     with pytest.raises(ManifestError, match="got 1 missing"):
         read_manifest(tmp_path / "m.csv")
+
+
+def test_a_folder_is_no_manifest_and_the_way_to_one_is_told(site_dir: Path) -> None:
+    with pytest.raises(ManifestError, match=r"got the folder .*; run `hemabridge index .*` first, which writes one"):
+        read_manifest(site_dir)
+    path = written(site_dir, HEADER + ROWS)
+    with pytest.raises(ManifestError, match=f"got the folder .*; name {path}"):
+        read_manifest(site_dir)

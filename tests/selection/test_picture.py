@@ -59,6 +59,20 @@ def test_the_reasons_name_numbers_and_rivals(make_row: MakeRow) -> None:
     assert "all 2 snapshots" in why(rows[0], (), rows[:2], RULE)  # type: ignore[arg-type]
 
 
+def test_the_reasons_name_what_left_others_out(make_row: MakeRow) -> None:
+    chosen = make_row("a")
+    unread, lost = make_row("b", readers=0.5, fit=False), make_row("c", kept=0.4, fit=False)
+    guard = "of which the morphology guard refuses at most 25% of the cells"
+    for rows, told in (
+        ([chosen, unread, unread], f"the 1 of 3 snapshots that readers did not refuse, and {guard}"),
+        ([chosen, lost], f"the 1 of 2 snapshots that keep at least 0.50 of the structure, and {guard}"),
+        ([chosen, unread, lost], f"that keep at least 0.50 of the structure, that readers did not refuse, and {guard}"),
+        ([chosen, make_row("d", refused=0.5)], f"the 1 of 2 snapshots {guard}"),
+        ([chosen, chosen], f"all 2 snapshots {guard}"),
+    ):
+        assert told in why(chosen, (), rows, RULE)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [

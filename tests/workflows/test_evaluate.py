@@ -15,7 +15,7 @@ from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.provenance import SyntheticOrigin
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.training.devices import start_fabric
-from hemabridge.workflows.evaluate import evaluate
+from hemabridge.workflows.evaluate import Answers, evaluate
 from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.study import study
@@ -204,6 +204,26 @@ def test_the_folder_of_an_earlier_call_is_written_again(
     for fit in (True, False):
         evaluate(finished[0], cells, out, root=source.root, fit=fit)
         assert named(out)["path"].to_list() == source.column("path")
+
+
+@pytest.mark.parametrize("fit", [False, True])
+def test_an_unknown_name_is_refused_before_any_image_is_read(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: bool
+) -> None:
+    cells, out = written(source, tmp_path / "cells.csv"), tmp_path / "out"
+    rows = evaluate(finished[0], cells, out, root=source.root, fit=fit).rows
+    names = {
+        Answers(r.classifier, r.images, r.snapshot, r.labels_used, np.zeros((0, 2), np.float32)).name for r in rows
+    }
+    monkeypatch.setattr("hemabridge.workflows.evaluate.read_new_cells", None)
+    with pytest.raises(InputError) as error:
+        evaluate(finished[0], cells, out, root=source.root, by="nobody", fit=fit)
+    for name in names:
+        assert name in str(error.value)
+        with pytest.raises(TypeError, match="not callable"):  # the name is known, so that images would be read
+            evaluate(finished[0], cells, out, root=source.root, by=name, fit=fit)
+    # A name may hold a comma.
+    assert str(error.value).count(", ") == sum(name.count(", ") + 1 for name in names)
 
 
 def test_an_agreement_names_no_file_outside_of_its_study(

@@ -141,6 +141,17 @@ def test_readers_can_refuse_what_is_nearest(make_run: MakeRun, tmp_path: Path) -
     assert "Readers refused epoch-0001" in found.reasons
 
 
+def test_what_readers_said_is_checked_before_any_image_is_read(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, said = make_run(), tmp_path / "readers.csv"
+    monkeypatch.setattr("hemabridge.workflows.select.load_cells", None)
+    for text, told in (("name,share\n", "expected the columns"), ("snapshot,accepted\nepoch-0009,1\n", "epoch-0003")):
+        said.write_text(text)
+        with pytest.raises(InputError, match=told):
+            select(run, readers=said)
+
+
 def test_standardize_takes_the_selected_snapshot(make_run: MakeRun, hospitals: Path, tmp_path: Path) -> None:
     run = make_run()
     assert find_snapshot(run).stem == "epoch-0003"

@@ -522,3 +522,12 @@ def test_a_review_takes_its_arms_from_the_finished_study(finished: tuple[Path, S
     np.testing.assert_array_equal(np.stack(shown), images)
     tested = next(row.n for row in results.rows if row.images == "original" and row.site == "yellow-field")
     assert len(arms["original"].cells) == len(images) == tested
+
+
+def test_an_unknown_architecture_is_refused_before_any_image_is_read(
+    small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hemabridge.workflows.study.StudyInputs", None)
+    recipe = read_recipe(small_study, ['classifiers=[{name = "a", train = {architecture = "resnet81"}}]'])
+    with pytest.raises(ModelError, match="expected the name of a timm model, got 'resnet81'"):
+        study(expect_kind(recipe, StudyRecipe), tmp_path / "out")

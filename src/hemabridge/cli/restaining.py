@@ -75,7 +75,8 @@ def guard(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A snapshot, or a run folder, of which the last snapshot is taken; or a normalizer's JSON file."
+            help="A snapshot, or a run folder, of which the selected snapshot is taken, else the last one; or a "
+            "normalizer's JSON file."
         ),
     ],
     target: Annotated[Path, typer.Argument(help="Folder of target images, best such that training did not see.")],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hemabridge.cli.app import app
+from hemabridge.cli.tables import print_table
 from hemabridge.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
@@ -167,8 +168,9 @@ def select(
         Path | None, typer.Option(help="CSV snapshot,accepted: the share of cells that readers accepted.")
     ] = None,
 ) -> None:
-    """Measure every snapshot of a translator and choose one: nearest stain, morphology kept, and how sure that is.
+    """Measure every snapshot of a translator, choose one whose cells keep their morphology, and say how sure that is.
 
+    The one nearest to the target's stain is chosen; where a study's classifiers can be asked, what they name decides.
     Writes selection.json and selection.png into RUN; `standardize` then takes the chosen snapshot, and a study that is
     run again shows the choice in its report. No scored cell and, without --labels, no label of the source is looked at.
     """
@@ -209,51 +211,53 @@ def _print_study(results: "StudyResults", folder: Path) -> None:
 
 
 def _print_rows(title: str, rows: "Sequence[Row]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    sites = len({row.site for row in rows}) > 1
-    table = Table(title=title)
-    for heading in ("classifier", "site", "images") if sites else ("classifier", "images"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("labels", "accuracy", "balanced", "n"):
-        table.add_column(heading, no_wrap=True, justify="right")
-    for row in rows:
-        low, high = row.interval
-        table.add_row(
-            row.classifier,
-            *([row.site] if sites else []),
-            row.snapshot or row.images,
-            str(row.labels_used),
-            f"{row.accuracy:.3f} [{low:.2f}, {high:.2f}]",
-            f"{row.balanced_accuracy:.3f}",
-            str(row.n),
+    """Print a table for each site, and the column of labels only where some were used: 80 columns hold no more."""
+    sites = list(dict.fromkeys(row.site for row in rows))
+    for site in sites:
+        of_site = [row for row in rows if row.site == site]
+        labels = ["labels"] if any(row.labels_used for row in of_site) else []
+        print_table(
+            f"{title}: {site}" if len(sites) > 1 else title,
+            ["classifier", "images"],
+            [*labels, "accuracy", "balanced", "n"],
+            [
+                (
+                    row.classifier,
+                    row.snapshot or row.images,
+                    *([str(row.labels_used)] if labels else []),
+                    f"{row.accuracy:.3f} [{row.interval[0]:.2f}, {row.interval[1]:.2f}]",
+                    f"{row.balanced_accuracy:.3f}",
+                    str(row.n),
+                )
+                for row in of_site
+            ],
         )
-    Console().print(table)
 
 
 def _print_selection(found: "Selection") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{found.run}: measured on {found.facts['cells of the source']} cells that are not scored")
-    table.add_column("snapshot", no_wrap=True)
-    for heading in ("stain", "refused", "kept", "KID", "told apart", "sure", "class shift", "chosen in"):
-        table.add_column(heading, justify="right")
-    for row in (found.original, *found.snapshots):
-        table.add_row(
-            row.snapshot + (" *" if row.snapshot == found.chosen else "" if row.fit else " x"),
-            f"{row.stain:.2f}",
-            f"{row.refused:.0%}",
-            f"{row.kept:.2f}",
-            f"{row.kid:.3f}",
-            f"{row.told_apart:.2f}",
-            "" if row.confidence is None else f"{row.confidence:.2f}",
-            "" if row.prior_shift is None else f"{row.prior_shift:.2f}",
-            "" if row is found.original else f"{row.won:.0%}",
-        )
-    Console().print(table)
+    rows = (found.original, *found.snapshots)
+    optional = [name for name in ("error", "dissent", "readers") if any(getattr(row, name) is not None for row in rows)]
+    if "error" in optional and "dissent" in optional:
+        optional.remove("dissent")  # with labels it decides nothing
+    print_table(
+        f"{found.run}: measured on {found.facts['cells of the source']} cells that are not scored",
+        ["snapshot"],
+        [*optional, "stain", "refused", "kept", "KID", "told\napart", "chosen\nin"],
+        [
+            (
+                row.snapshot + (" *" if row.snapshot == found.chosen else "" if row.fit else " x"),
+                *("" if (value := getattr(row, name)) is None else f"{value:.2f}" for name in optional),
+                f"{row.stain:.2f}",
+                f"{row.refused:.0%}",
+                f"{row.kept:.2f}",
+                f"{row.kid:.3f}",
+                f"{row.told_apart:.2f}",
+                "" if row is found.original else f"{row.won:.0%}",
+            )
+            for row in rows
+        ],
+    )
     if not all(row.fit for row in found.snapshots):
-        print("x: below a floor, not to be used.")
+        print("x: not to be used; the guard or readers refuse too many of its cells, or too little structure is kept.")
     value, (low, high) = found.kid_floor
     print(f"KID of one half of the target's cells to the other: {value:.3f} [{low:.3f}, {high:.3f}].")

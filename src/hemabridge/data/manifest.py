@@ -186,6 +186,10 @@ def with_hashes(manifest: Manifest, progress: FileProgress | None = None) -> Man
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of a CSV file as text; blank lines are skipped."""
+    if path.is_dir():
+        own = path / "manifest.csv"
+        hint = f"name {own}" if own.is_file() else f"run `hemabridge index {path}` first, which writes one"
+        raise ManifestError(f"expected a manifest (CSV file), got the folder {path}; {hint}")
     if not path.is_file():
         raise ManifestError(f"expected a manifest (CSV file) at {path}, got no such file; `hemabridge index` makes one")
     if path.stat().st_size > MAX_BYTES:

@@ -24,11 +24,11 @@ def why(
     """
     if chosen is None:
         return _none(rows, rule)
-    fit = [row for row in rows if row.fit]
-    among = f"the {len(fit)} of {len(rows)} snapshots" if len(fit) < len(rows) else f"all {len(rows)} snapshots"
+    lost = [row.snapshot for row in rows if row.kept < rule.least_kept]
+    unread = [row.snapshot for row in rows if row.readers is not None and row.readers < rule.reader_floor]
     sentences = [
-        f"{chosen.snapshot} is the best of {among} of which the morphology guard refuses at most "
-        f"{rule.most_refused:.0%} of the cells (of this one {chosen.refused:.0%}): "
+        f"{chosen.snapshot} is the best of {_among(rows, rule, lost=bool(lost), unread=bool(unread))} of which the "
+        f"morphology guard refuses at most {rule.most_refused:.0%} of the cells (of this one {chosen.refused:.0%}): "
         f"{_nearest(chosen, rule, judged=judged)}.",
         f"It was chosen in {chosen.won:.0%} of the resamples.",
     ]
@@ -36,13 +36,22 @@ def why(
         sentences.append(f"These cells cannot tell it from {_listed(alike)}.")
     if chosen.stain >= 1:
         sentences.append("But it is no nearer to the target than the originals are: use another method.")
-    lost = [row.snapshot for row in rows if row.kept < rule.least_kept]
     if lost:
         sentences.append(f"Less than {rule.least_kept:.2f} of the structure is kept by {_listed(lost)}.")
-    unread = [row.snapshot for row in rows if row.readers is not None and row.readers < rule.reader_floor]
     if unread:
         sentences.append(f"Readers refused {_listed(unread)}.")
     return " ".join(sentences)
+
+
+def _among(rows: Sequence[SnapshotRow], rule: RuleConfig, *, lost: bool, unread: bool) -> str:
+    """Count those that could be chosen, and name what left others out beside the guard."""
+    fit = sum(row.fit for row in rows)
+    told = f"the {fit} of {len(rows)} snapshots" if fit < len(rows) else f"all {fit} snapshots"
+    if lost:
+        told += f" that keep at least {rule.least_kept:.2f} of the structure,"
+    if unread:
+        told += " that readers did not refuse,"
+    return f"{told} and" if lost or unread else told
 
 
 def _nearest(chosen: SnapshotRow, rule: RuleConfig, *, judged: bool) -> str:

@@ -27,7 +27,7 @@ class SnapshotRow:
         told_apart: AUC of a model that tells these images from the target's, 0.5 (it cannot) to 1.
         refused: share of cells that the morphology guard refuses, with its 95% bootstrap interval.
         kept: structure kept, mean over cells, with its 95% bootstrap interval.
-        fit: whether it is above the floors of the rule.
+        fit: whether the rule may choose it: the guard and readers do not refuse it, and it keeps enough structure.
         won: share of resamples in which the rule chose it.
         confidence: mean largest probability of the classifiers; None without a classifier.
         prior_shift: total variation between the classes' mean probabilities here and on the target, 0..1.

@@ -65,9 +65,7 @@ class Answers:
     @property
     def name(self) -> str:
         """What `--by` calls it."""
-        shown = self.snapshot or self.images
-        name = self.classifier if self.classifier == shown else f"{self.classifier} on {shown}"
-        return f"{name}, {self.labels_used} labels" if self.labels_used else name
+        return _name(self.classifier, self.snapshot or self.images, self.labels_used)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +132,8 @@ def evaluate(
     """
     recipe = expect_kind(read_recipe(_finished(study) / "recipe.toml"), StudyRecipe)
     classes = StudyResults.read(study / "results.json").classes
+    if by is not None and not (fit and recipe.agreement is None):  # which is told below
+        _expect_one_of(_names(study, recipe, fit=fit), by)
     own = read_settled(recipe.source, study)
     listed = list_new_cells(source, root, own.name)
     manifest = listed.manifest
@@ -222,7 +222,7 @@ def _answers(
             yield Answers(name, fitted.method, fitted.snapshot, 0, classifier.probabilities(restained))
         progress("re-staining and asking", number, len(restainings))
     for name, classifier in classifiers.items():
-        table = study / STAGE / f"{TAUGHT_TABLE}-{folder_name(name)}.json"
+        table = _taught_table(study, name)
         if table.is_file():
             restained = read_normalizer(table).standardize(images)
             yield Answers(name, TAUGHT_TABLE, None, 0, mean_answer([classifier], restained))
@@ -277,12 +277,34 @@ def _chosen(answers: Sequence[Answers], by: str | None) -> Answers:
         return (
             last if last.classifier == AGREEMENT else [a for a in answers if a.snapshot and a.classifier == first][-1]
         )
-    names = [each.name for each in answers]
+    return next(each for each in answers if each.name == by)
+
+
+def _names(study: Path, recipe: StudyRecipe, *, fit: bool) -> list[str]:
+    """Return the names of all answers that there will be, before any is asked for."""
+    classifiers = [wish.name for wish in recipe.classifiers]
+    shown = [ORIGINAL] if fit else [ORIGINAL, *(f.snapshot or f.method for f in fitted_restainings(recipe, study))]
+    names = [_name(classifier, each, 0) for each in shown for classifier in classifiers]
+    if not fit:
+        names += [_name(one, TAUGHT_TABLE, 0) for one in classifiers if _taught_table(study, one).is_file()]
+    labels = () if recipe.agreement is None else (0,) if fit else (0, *recipe.agreement.few_labels)
+    return names + [_name(AGREEMENT, each, count) for count in labels for each in (ORIGINAL, AGREEMENT)]
+
+
+def _name(classifier: str, shown: str, labels_used: int) -> str:
+    name = classifier if classifier == shown else f"{classifier} on {shown}"
+    return f"{name}, {labels_used} labels" if labels_used else name
+
+
+def _taught_table(study: Path, classifier: str) -> Path:
+    return study / STAGE / f"{TAUGHT_TABLE}-{folder_name(classifier)}.json"
+
+
+def _expect_one_of(names: Sequence[str], by: str) -> None:
     if by not in names:
         near = difflib.get_close_matches(by, names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"expected one of {', '.join(names)}, got {by!r}{hint}")
-    return answers[names.index(by)]
 
 
 def _write_named(

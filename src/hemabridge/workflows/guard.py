@@ -112,7 +112,8 @@ def learn_guard(
     """Learn the thresholds of a model from images of the target, and write them beside it.
 
     Args:
-        model: a snapshot, or a run folder, of which the last snapshot is taken; or the JSON file of a normalizer.
+        model: a snapshot, or a run folder, of which the selected snapshot is taken, else the last one; or the JSON file
+            of a normalizer.
         target: a folder of target images; best of cells that the model was not trained on.
         snapshot: the name of a snapshot of the run folder.
         crop_px: square around a cell in these images; as in training if not given.

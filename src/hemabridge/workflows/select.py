@@ -96,13 +96,13 @@ def select(
     """
     config = rule or RuleConfig()
     with hold_folder(_existing(folder)):
+        scores = {} if readers is None else read_reader_scores(readers, _names(folder))
         run = read_run(folder, cells, progress)
         if labels and not (run.labelled and run.classifiers):
             raise InputError(
                 f"expected labelled cells and classifiers to choose by labels, got a run without them: {folder}; "
                 "leave --labels out, or select on the folder of a study"
             )
-        scores = {} if readers is None else read_reader_scores(readers, [s.name for s in run.snapshots])
         features, named = _features(run)
         ruler = Ruler(
             run.source.images,
@@ -203,6 +203,11 @@ def _snapshots(folder: Path) -> list[Snapshot]:
     if not found:
         raise ModelError(f"expected the snapshots of a translator, got none in {folder}; train first")
     return found
+
+
+def _names(folder: Path) -> list[str]:
+    own = folder / "translator"  # of a study
+    return [snapshot.name for snapshot in _snapshots(own if own.is_dir() else folder)]
 
 
 def _load(

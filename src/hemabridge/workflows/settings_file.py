@@ -1,14 +1,39 @@
 """Settings from outside: TOML files, and what is wrong with them in words. Nothing here needs PyTorch."""
 
 import difflib
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from hemabridge.errors import RecipeError
+
+_SHOWN: Final = 60
+"""Characters of a wrong value."""
+
+_BRANCH: Final = re.compile(r"constrained-.*|[\w-]+\[.*\]|int|float|str|bool|path|none", re.DOTALL)
+"""What Pydantic appends to a place for each kind of value that it tried there."""
+
+_WORDS: Final = {
+    "missing": "a value, got none",
+    "model_type": "a section",
+    "dict_type": "a section",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "path_type": "a path",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -27,15 +52,51 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def explain(error: ValidationError, kind: type[BaseModel]) -> str:
     """Say what is wrong with settings, a line for each problem; an unknown key is answered with the nearest one."""
+    keys = _all_keys(kind)
+    problems: list[dict[str, Any]] = [dict(problem) for problem in error.errors()]
     lines = []
-    for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"])
+    told: dict[str, list[str]] = {}
+    given: dict[str, Any] = {}
+    for problem in problems:
+        parts = [part for part in problem["loc"] if part in keys or not _BRANCH.fullmatch(str(part))]
+        place = ".".join(str(part) for part in parts)
         if problem["type"] == "extra_forbidden":
             name = str(problem["loc"][-1])
-            lines.append(f"  unknown key {place}{nearest(name, _all_keys(kind) - {name})}")
-        else:
-            lines.append(f"  {place or 'the recipe'}: {problem['msg']} (got {str(problem['input'])[:80]!r})")
-    return "\n".join(lines)
+            lines.append(f"  unknown key {place}{nearest(name, keys - {name})}")
+        elif not _follows(problem, problems):
+            told.setdefault(place or "the recipe", []).append(_said(problem))
+            given[place or "the recipe"] = problem["input"]
+    return "\n".join(lines + [f"  {place}: {_together(said, given[place])}" for place, said in told.items()])
+
+
+def _follows(problem: Mapping[str, Any], problems: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a problem is only there because of another: of a default, or of a list whose items are wrong."""
+    depth = len(problem["loc"])
+    inside = any(len(one["loc"]) > depth and one["loc"][:depth] == problem["loc"] for one in problems)
+    return problem["type"] == "default_factory_not_called" or (problem["type"] == "too_short" and inside)
+
+
+def _said(problem: Mapping[str, Any]) -> str:
+    """Return what was expected, in our words where Pydantic's are not for laboratories."""
+    if problem["type"] in _WORDS:
+        return f"expected {_WORDS[problem['type']]}"
+    text = (
+        problem["msg"]
+        .removeprefix("Value error, ")
+        .removesuffix(f", not {problem.get('ctx', {}).get('actual_length')}")
+    )
+    text = re.sub(r"^Input should be (?=greater|less)", "expected a number ", text.removesuffix(" after validation"))
+    text = re.sub(r"^String should match ", "expected a text of the ", text)
+    return re.sub(r"^[A-Z]\w+ should (be|have) ", "expected ", text)
+
+
+def _together(said: Sequence[str], given: Any) -> str:
+    """Join what each kind of value that a setting may have expected, and say what was given if that is short."""
+    first, *others = dict.fromkeys(said)
+    text = " or ".join([first, *(other.removeprefix("expected ") for other in others)])
+    if " got " in text or not isinstance(given, str | int | float):
+        return text
+    return f"{text}, got {repr(given)[:_SHOWN]}"
 
 
 def nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:

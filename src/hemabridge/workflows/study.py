@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from hemabridge.adaptation.team import Learner
+from hemabridge.classifiers.network import pretrained_cfg
 from hemabridge.classifiers.protocol import Classifier
 from hemabridge.evaluation.draws import RunKey
 from hemabridge.evaluation.guarding import MorphologyCheck
@@ -84,6 +85,9 @@ class Study:
 
     def __init__(self, recipe: StudyRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:
         self.recipe, self.out = recipe, out
+        for wish in recipe.classifiers:
+            if wish.train is not None:
+                pretrained_cfg(wish.train.architecture)  # a name that timm does not know, before images are compared
         self.inputs = StudyInputs(recipe, out, fabric, progress)
 
     def run(self) -> StudyResults:

@@ -189,15 +189,31 @@ def _scales(scales: Sequence[SiteScale]) -> Iterator[Finding]:
         yield from _scale_of_site(scale)
     measured = [scale for scale in scales if scale.nucleus_px is not None]
     for first, second in combinations(measured, 2):
-        if first.nucleus_px is not None and second.nucleus_px is not None:
-            small, large = sorted((first, second), key=_median_nucleus)
-            ratio = _median_nucleus(large) / _median_nucleus(small)
-            if small.site != large.site and ratio > 1 + SCALE_TOLERANCE:
-                yield Finding(
-                    "warning",
-                    f"Nuclei of {large.site} are {ratio:.1f} times as wide in pixels as those of {small.site}: use the "
-                    f"crops of {large.proposed_crop_px} and {small.proposed_crop_px} pixels, so that cells match.",
-                )
+        small, large = sorted((first, second), key=_median_nucleus)
+        ratio = _median_nucleus(large) / _median_nucleus(small)
+        if small.site != large.site and ratio > 1 + SCALE_TOLERANCE and not _crops_match(small, large):
+            yield Finding(
+                "warning",
+                f"Nuclei of {large.site} are {ratio:.1f} times as wide in pixels as those of {small.site}: use the "
+                f"crops of {_crop_to_use(large, small)} and {_crop_to_use(small, large)} pixels, so that cells match.",
+            )
+
+
+def _crops_match(small: SiteScale, large: SiteScale) -> bool:
+    """Tell whether both sites state crops that show nuclei about as wide at one as at the other."""
+    shares = [_median_nucleus(scale) / crop for scale in (small, large) for crop in scale.stated_crop_px]
+    both = bool(small.stated_crop_px and large.stated_crop_px)
+    return both and max(shares) <= (1 + SCALE_TOLERANCE) * min(shares)
+
+
+def _crop_to_use(scale: SiteScale, other: SiteScale) -> int | None:
+    """Return the stated crop if it fits and the other site can follow it, else the proposed one."""
+    stated = () if other.stated_crop_px else scale.stated_crop_px
+    return stated[0] if len(stated) == 1 and _fits(stated[0], scale) else scale.proposed_crop_px
+
+
+def _fits(stated: int, scale: SiteScale) -> bool:
+    return scale.proposed_crop_px is None or abs(stated / scale.proposed_crop_px - 1) <= SCALE_TOLERANCE
 
 
 def _scale_of_site(scale: SiteScale) -> Iterator[Finding]:
@@ -215,17 +231,18 @@ def _scale_of_site(scale: SiteScale) -> Iterator[Finding]:
             "note", f"The manifest states no crop_px for {scale.site}; proposed: {scale.proposed_crop_px} pixels."
         )
     for stated in scale.stated_crop_px:
-        if abs(stated / scale.proposed_crop_px - 1) > SCALE_TOLERANCE:
+        if not _fits(stated, scale):
             yield Finding(
                 "warning",
                 f"The manifest states crop_px {stated} for {scale.site}, its nuclei suggest {scale.proposed_crop_px}: "
                 "look at some crops.",
             )
-    if scale.smallest_side_px < scale.proposed_crop_px:
+    kind, crop = ("stated", max(scale.stated_crop_px)) if scale.stated_crop_px else ("proposed", scale.proposed_crop_px)
+    if scale.smallest_side_px < crop:
         yield Finding(
             "note",
-            f"Some images of {scale.site} are smaller ({scale.smallest_side_px} pixels) than the proposed crop "
-            f"({scale.proposed_crop_px}): their borders will be repeated.",
+            f"Some images of {scale.site} are smaller ({scale.smallest_side_px} pixels) than the {kind} crop "
+            f"({crop}): their borders will be repeated.",
         )
 
 
