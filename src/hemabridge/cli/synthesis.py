@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hemabridge.cli.app import app
+from hemabridge.cli.tables import print_table
 from hemabridge.cli.training import Changes, Device, RecipeFile, needs_training
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
@@ -40,21 +41,20 @@ def synthesize(
 
 
 def _print_results(results: "SynthesisResults") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{results.name}: synthetic cells of held-out sources, 95% intervals")
-    for heading in ("direction", "snapshot", "intended class", "of real cells", "KID", "floor", "copies"):
-        table.add_column(heading)
-    for found in (direction for pair in results.pairs for direction in pair.directions):
-        low, high = found.judged.interval
-        table.add_row(
-            f"{found.source_class} -> {found.intended_class}",
-            found.snapshot,
-            f"{found.judged.value:.3f} [{low:.3f}, {high:.3f}]",
-            f"{found.judged_real.value:.3f}",
-            f"{found.kid.value:.3f}",
-            f"{found.kid_floor.value:.3f}",
-            f"{found.copies.synthetic.count} of {found.copies.synthetic.n}",
-        )
-    Console().print(table)
+    print_table(
+        f"{results.name}: synthetic cells of held-out sources, 95% intervals",
+        ["direction, snapshot"],
+        ["intended\nclass", "of real\ncells", "KID", "floor", "copies"],
+        [
+            (
+                f"{found.source_class} -> {found.intended_class}, {found.snapshot}",
+                f"{found.judged.value:.3f} [{found.judged.interval[0]:.2f}, {found.judged.interval[1]:.2f}]",
+                f"{found.judged_real.value:.3f}",
+                f"{found.kid.value:.3f}",
+                f"{found.kid_floor.value:.3f}",
+                f"{found.copies.synthetic.count} of {found.copies.synthetic.n}",
+            )
+            for pair in results.pairs
+            for found in pair.directions
+        ],
+    )
