@@ -58,8 +58,8 @@ class SiteAnswer:
         meaning = {
             "known": "like what the model was trained on",
             "near": "at the rim of what the model was trained on; look at some results",
-            "unknown": "unlike what the model was trained on, in colour or in scale; do not trust the results, or state "
-            "the crop if cells have another size in these images (--crop-px; `hemabridge audit` proposes one)",
+            "unknown": "unlike what the model was trained on, in colour or in scale; do not trust the results, or "
+            "state the crop if cells have another size in these images (--crop-px; `hemabridge audit` proposes one)",
         }[self.answer]
         return (
             f"{self.answer}: {meaning} (distance {self.source.value:.2f} over {self.images} images; known up to "
