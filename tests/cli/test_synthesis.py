@@ -32,7 +32,7 @@ def test_it_runs_the_recipe_and_tells_the_numbers(
     assert ended.code == 0
     ((wanted, out),) = calls
     assert (wanted.name, wanted.seed, out) == ("synthesis-demo", 7, tmp_path / "out")
-    assert "0.950 [0.764, 0.991]" in ended.out
+    assert "0.950 [0.76, 0.99]" in ended.out
     assert f"The report is {tmp_path / 'out' / 'report.html'}" in ended.out
 
 

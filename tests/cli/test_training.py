@@ -75,6 +75,7 @@ def test_a_file_that_failed_is_told_and_the_exit_code_is_1(run: Callable, small_
 
 def test_standardize_takes_a_snapshot_by_its_name(run: Callable, small_snapshot: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").touch()
     model = small_snapshot.parents[2]
     assert run("standardize", model, tmp_path / "in", tmp_path / "out", "--snapshot", "epoch-0001").code == 0
     ended = run("standardize", model, tmp_path / "in", tmp_path / "out", "--snapshot", "epoch-0009")
