@@ -70,8 +70,9 @@ def test_the_answer_is_the_mean_over_classifiers_restainings_and_mirror_images()
 def test_direct_classifiers_see_the_images_as_they_are_and_weigh_as_much_as_the_others() -> None:
     black = np.zeros((1, 4, 4, 3), np.uint8)
     agreed = Agreement("three", (ByBrightness(), ByBrightness()), {"inverted": Inverted()}, direct=(ByBrightness(),))
-    # Two classifiers see white and are sure of class 1, one sees black and is sure of class 0.
-    np.testing.assert_allclose(agreed.probabilities(black), [[1 / 3, 2 / 3]], rtol=1e-6)
+    # Two classifiers see white and are sure of class 1, one sees black and is sure of class 0. By hand, with the least
+    # probability 1/1000: class 0 gets 1000^(-2/3) = 1/100, class 1 gets 1000^(-1/3) = 1/10.
+    np.testing.assert_allclose(agreed.probabilities(black), [[1 / 11, 10 / 11]], rtol=1e-5)
     np.testing.assert_allclose(agreed.at_home(black), [[1.0, 0.0]])
     target, source = cells(20, 20), cells(20, 20, seed=1)
     config = AgreementConfig(restainings=("white-point",))
@@ -80,6 +81,16 @@ def test_direct_classifiers_see_the_images_as_they_are_and_weigh_as_much_as_the_
     assert found.class_mix is not None
     with pytest.raises(InputError, match="all of the same classes"):
         agree(config, [ByBrightness()], source.images, target, direct=[ByBrightness(classes=("a", "b"))], seed=0)
+
+
+def test_a_class_that_one_family_all_but_rules_out_is_not_named() -> None:
+    agreed = Agreement("two", (ByBrightness(),), {}, direct=(ByBrightness(),))
+    aided = np.array([[0.55, 0.44, 0.01]], np.float32)
+    direct = np.array([[0.01, 0.44, 0.55]], np.float32)
+    found = agreed.joined([aided, aided], direct)
+    assert found.argmax() == 1
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(agreed.joined([aided], None), aided)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ JUDGED = 150
 MOST_RESTAININGS = 4
 """Of those that are judged, so many take part at most: further ones cost time and say the same."""
 
+LEAST_PROBABILITY = 1e-3
+"""No family rules a class out by more than this."""
+
 UNJUDGED = ("macenko", "vahadane", "linear-ot", "sliced-ot")
 """Tried where nobody judges them: those that err least on the whole."""
 
@@ -67,10 +70,13 @@ class AgreementConfig(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """The mean answer of all classifiers: itself a classifier of the source.
+    """The common answer of all classifiers: itself a classifier of the source.
 
     Some answer on every re-staining that takes part. The direct ones answer on the source's images as they are, because
-    they see no colour or learned the source's own looks. Each classifier's answer weighs the same.
+    they see no colour or learned the source's own looks. Those who are asked the same way err alike, and are averaged;
+    the two families err on different cells, and their means are multiplied: a class that either all but rules out is
+    not named (logarithmic opinion pool, Genest & Zidek 1986, doi:10.1214/ss/1177013825). Each family weighs as many as
+    it has classifiers.
 
     Attributes:
         classifiers: those that are asked about re-stained images.
@@ -120,8 +126,10 @@ class Agreement:
         aided = _mean(restained)
         if direct is None:
             return aided
-        share = np.float32(len(self.direct) / (len(self.classifiers) + len(self.direct)))
-        both: Probabilities = (1 - share) * aided + share * direct
+        share = len(self.direct) / (len(self.classifiers) + len(self.direct))
+        logs = [np.log(np.maximum(answer, LEAST_PROBABILITY), dtype=np.float64) for answer in (aided, direct)]
+        pooled = np.exp((1 - share) * logs[0] + share * logs[1])
+        both: Probabilities = (pooled / pooled.sum(axis=1, keepdims=True)).astype(np.float32)
         return both
 
 
