@@ -432,6 +432,7 @@ def test_files_that_no_study_wrote_are_left_alone(small_study: Path, tmp_path: P
     mine = tmp_path / "out" / "translator" / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("keep")
+    (tmp_path / "out" / "recipe.toml").touch()  # an earlier study's folder; others are refused before
     with pytest.raises(RunError, match="holds files that no run wrote"):
         run(small_study, tmp_path / "out", *LEAN)
     assert mine.read_text() == "keep"
