@@ -16,6 +16,8 @@ def test_a_new_an_empty_and_an_earlier_runs_folder_are_taken(tmp_path: Path) -> 
     check_run_folder(tmp_path)
     (tmp_path / ".lock").touch()
     check_run_folder(tmp_path)
+    (tmp_path / "simulated").mkdir()  # by a demo that was stopped
+    check_run_folder(tmp_path)
     (tmp_path / "recipe.toml").touch()
     (tmp_path / "results.json").touch()
     check_run_folder(tmp_path)

@@ -14,6 +14,8 @@ from hemabridge.imaging.files import atomic_write
 
 RECIPE = "recipe.toml"
 """Every run begins by writing it."""
+SIMULATED = "simulated"
+"""What a demo makes there before its study begins."""
 PACKAGES = ("hemabridge", "torch", "timm", "lightning-fabric", "numpy", "scikit-image", "pillow")
 
 
@@ -32,7 +34,7 @@ def check_run_folder(folder: Path) -> None:
         raise InputError(f"expected a folder for the run, got a file: {folder}")
     if not folder.is_dir() or (folder / RECIPE).is_file():
         return
-    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    found = sorted(path.name for path in folder.glob("[!.]*") if path.name != SIMULATED)
     if found:
         raise InputError(
             f"expected a new or empty folder, or that of an earlier run, got {folder}, which holds "

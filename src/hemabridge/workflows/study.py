@@ -58,6 +58,7 @@ def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progr
     one_process(fabric, "a study")
     check_run_folder(out)
     with hold_folder(out):
+        describe_run(out, recipe, str(fabric.device))
         return Study(recipe, out, fabric, progress).run()
 
 
@@ -92,7 +93,6 @@ class Study:
 
     def run(self) -> StudyResults:
         """Do all stages that are not done, and write what was found."""
-        describe_run(self.out, self.recipe, str(self.inputs.fabric.device))
         self._check()
         audit = self.inputs.audit()
         judged = judge(self.inputs)
