@@ -180,12 +180,12 @@ def test_what_the_system_refuses_is_told_without_a_traceback(run: Callable, monk
     assert ended.err.endswith("the system refused: [Errno 28] No space left on device: 'out.csv'\n")
 
 
-def test_who_stops_a_command_is_told_that_it_goes_on(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_stops_a_command_is_told_how_to_go_on(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hemabridge.workflows.audit.audit_manifest", fails)
-    told = "hemabridge: stopped; what was finished is kept, and the same command goes on from there\n"
+    told = "hemabridge: stopped; run the same command again: long ones go on where they stopped\n"
     assert run("audit", "m.csv") == (130, "", told)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hemabridge.errors import InputError
+from hemabridge.workflows.demo import demo
 from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.run_folder import check_run_folder
@@ -27,8 +28,9 @@ def test_a_folder_of_something_else_is_not_written_into(small_study: Path, tmp_p
     images = tmp_path / "ours"
     (images / "neutrophil").mkdir(parents=True)
     recipe = expect_kind(read_recipe(small_study), StudyRecipe)
-    with pytest.raises(InputError, match="which holds 'neutrophil' and no recipe"):
-        study(recipe, images)
+    for begin in (lambda: study(recipe, images), lambda: demo(images)):
+        with pytest.raises(InputError, match="which holds 'neutrophil' and no recipe"):
+            begin()
     assert [path.name for path in images.iterdir()] == ["neutrophil"]
 
 

@@ -12,7 +12,6 @@ from hemabridge import __version__
 from hemabridge.errors import HemabridgeError, TrainingFaultWarning
 
 INTERRUPTED = 130
-GOES_ON = "what was finished is kept, and the same command goes on from there"
 
 app = typer.Typer(
     name="hemabridge",
@@ -38,7 +37,9 @@ def main() -> None:
             app()
     except SystemExit as end:
         if end.code == INTERRUPTED:  # Typer ends so after Ctrl-C, without a word
-            print(f"hemabridge: stopped; {GOES_ON}", file=sys.stderr)
+            print(
+                "hemabridge: stopped; run the same command again: long ones go on where they stopped", file=sys.stderr
+            )
         raise
     except HemabridgeError as error:
         print(f"hemabridge: {error}", file=sys.stderr)

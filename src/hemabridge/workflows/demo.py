@@ -10,6 +10,7 @@ from hemabridge.evaluation.results import StudyResults
 from hemabridge.progress import Progress, silent
 from hemabridge.translators.config import PRESETS
 from hemabridge.workflows.recipe import AgainRecipe, ClassifierRecipe, SiteRecipe, StudyRecipe
+from hemabridge.workflows.run_folder import check_run_folder
 from hemabridge.workflows.simulate import TRUTH, simulate_stage
 from hemabridge.workflows.stages import Stages
 from hemabridge.workflows.study import study
@@ -29,8 +30,10 @@ def demo(out: Path, *, fabric: Fabric | None = None, progress: Progress = silent
 
     Raises:
         Interrupted: a signal stopped it; the same call goes on from there.
-        RunError: `out` holds something else, or another process works in it.
+        InputError: `out` holds something else.
+        RunError: another process works in it.
     """
+    check_run_folder(out)
     torch.set_num_threads(1)  # its nets are too small to share between cores: two threads take twice as long
     stages = Stages(out)
     cells = {

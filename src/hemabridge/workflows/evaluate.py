@@ -35,6 +35,7 @@ from hemabridge.workflows.new_cells import NewCells, crop_px_of, list_new_cells,
 from hemabridge.workflows.out_folder import check_apart
 from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
+from hemabridge.workflows.run_folder import RECIPE
 from hemabridge.workflows.sites import Site, read_settled
 from hemabridge.workflows.stages import folder_name
 from hemabridge.workflows.study_translation import fitted_restainings
@@ -130,7 +131,7 @@ def evaluate(
         SplitError: a synthetic cell has a class, which would be scored.
         HemabridgeError: a file of the study is damaged.
     """
-    recipe = expect_kind(read_recipe(_finished(study) / "recipe.toml"), StudyRecipe)
+    recipe = expect_kind(read_recipe(_finished(study) / RECIPE), StudyRecipe)
     classes = StudyResults.read(study / "results.json").classes
     if by is not None and not (fit and recipe.agreement is None):  # which is told below
         _expect_one_of(_names(study, recipe, fit=fit), by)

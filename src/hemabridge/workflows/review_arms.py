@@ -16,6 +16,7 @@ from hemabridge.review.arms import ORIGINAL, TARGET, Arm, ArmCell, Picture
 from hemabridge.selection.results import FILE, Selection
 from hemabridge.workflows.picture_names import picture_names
 from hemabridge.workflows.review_plan import ArmFolder, ReviewPlan
+from hemabridge.workflows.run_folder import RECIPE
 from hemabridge.workflows.settings_file import explain, read_toml
 from hemabridge.workflows.stages import DONE, folder_name
 
@@ -82,7 +83,7 @@ def _arms_of_study(folder: Path, wished: tuple[str, ...]) -> dict[str, Arm]:
 
 
 def _read_study(folder: Path) -> _Study:
-    path = folder / "recipe.toml"
+    path = folder / RECIPE
     if not path.is_file():
         raise RunError(
             f"expected the folder of a finished study, got no recipe.toml in {folder}; see `hemabridge study`"

@@ -34,6 +34,7 @@ from hemabridge.workflows.agreeing import STAGE
 from hemabridge.workflows.kept_agreement import TEAM, KeptAgreement
 from hemabridge.workflows.recipe import StudyRecipe, TranslatorRecipe
 from hemabridge.workflows.recipe_file import read_recipe
+from hemabridge.workflows.run_folder import RECIPE
 from hemabridge.workflows.select_limits import SnapshotLimits
 from hemabridge.workflows.sites import read_settled, read_site
 from hemabridge.workflows.stages import Stages, folder_name
@@ -126,7 +127,7 @@ def read_run(folder: Path, cells: int = CELLS, progress: Progress = silent) -> R
     Raises:
         InputError: it is not the folder of a translator between two sites, or its images are gone.
     """
-    recipe = read_recipe(folder / "recipe.toml")
+    recipe = read_recipe(folder / RECIPE)
     if isinstance(recipe, StudyRecipe):
         return _read_study(recipe, folder, cells, progress)
     if isinstance(recipe, TranslatorRecipe):
@@ -137,7 +138,7 @@ def read_run(folder: Path, cells: int = CELLS, progress: Progress = silent) -> R
 
 
 def _existing(folder: Path) -> Path:
-    if not (folder / "recipe.toml").is_file():
+    if not (folder / RECIPE).is_file():
         raise InputError(
             f"expected the folder of a study or of a translator's training, with recipe.toml, got "
             f"{'another folder' if folder.is_dir() else 'none'}: {folder}"
