@@ -253,7 +253,7 @@ def test_the_truth_belongs_to_the_source_and_stays_with_it(small_study: Path, ho
 
 def test_wrong_manifests_are_refused(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
     recipe = expect_kind(read_recipe(small_study), StudyRecipe)
-    with pytest.raises(ManifestError, match="expected two different sites"):
+    with pytest.raises(ManifestError, match="expected names of sites that differ"):
         with_manifests(recipe, source=hospitals / "clinic-like" / "manifest.csv")
     with pytest.raises(ManifestError, match="got no such file"):
         with_manifests(recipe, source=tmp_path / "nowhere.csv")

@@ -457,6 +457,12 @@ def after_a_sound_one(classifier: str) -> str:
             ModelError,
             "expected a classifier that knows neutrophil, lymphocyte",
         ),
+        ('agreement={members = [{train = {architecture = "resnet81"}}]}', ModelError, "did you mean resnet"),
+        (
+            'agreement={members = [{train = {architecture = "test_resnet", weights = "none.safetensors"}}]}',
+            ModelError,
+            "does not exist",
+        ),
         ('classes=["neutrophil", "blast"]', ManifestError, "got none of 'blast' at the source, 'blast' at the target"),
         ("source.manifest=nowhere.csv", ManifestError, "nowhere.csv"),
         ("target_parts={train = 0.9, test = 0.2}", HemabridgeError, "sum to 1"),

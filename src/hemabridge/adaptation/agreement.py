@@ -114,7 +114,9 @@ class Agreement:
 
     def at_home(self, images: UInt8Images) -> Probabilities:
         """Return float32[N, C] for images that need no re-staining, uint8[N, S, S, 3]: those of the target site."""
-        return mean_answer((*self.classifiers, *self.direct), images)
+        return self.joined(
+            [mean_answer(self.classifiers, images)], mean_answer(self.direct, images) if self.direct else None
+        )
 
     def joined(self, restained: Sequence[Probabilities], direct: Probabilities | None) -> Probabilities:
         """Return the common answer, float32[N, C].

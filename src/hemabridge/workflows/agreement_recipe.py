@@ -48,3 +48,9 @@ class AgreementRecipe(AgreementConfig):
         (), description="how many labelled cells of the source to learn from, in runs of their own"
     )
     both_sites: BothSitesConfig = BothSitesConfig()
+
+    @property
+    def trainings(self) -> tuple[ClassifierConfig, ...]:
+        """How its own classifiers are trained."""
+        looks = () if self.source_looks is None else (self.source_looks.train,)
+        return (*(kind.train for kind in self.members), *looks)

@@ -235,6 +235,12 @@ class StudyRecipe(BaseModel):
         return self
 
     @property
+    def trainings(self) -> tuple[ClassifierConfig, ...]:
+        """How the study's classifiers are trained, those of its agreement too; without those that come as a file."""
+        own = tuple(wish.train for wish in self.classifiers if wish.train is not None)
+        return own if self.agreement is None else (*own, *self.agreement.trainings)
+
+    @property
     def size_px(self) -> int:
         """Side of the cells that are re-stained and classified: the size at which the translator learned."""
         return self.translator.crop_px

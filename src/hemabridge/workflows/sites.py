@@ -18,6 +18,7 @@ from hemabridge.data.synthetic import with_origins
 from hemabridge.errors import InputError, ManifestError, SplitError
 from hemabridge.progress import Progress, silent
 from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
+from hemabridge.workflows.settings_file import explain
 from hemabridge.workflows.stages import Stages, folder_name
 
 SPLIT_NAME = "manifest.csv"
@@ -231,7 +232,7 @@ def with_manifests(
             changes["target"] = _site_of(target, target_root)
         return StudyRecipe.model_validate({**dict(recipe), **changes})
     except ValidationError as error:
-        raise ManifestError(f"expected two different sites, got {source} and {target}: {error}") from error
+        raise ManifestError(f"these two sites cannot be studied together:\n{explain(error, StudyRecipe)}") from error
 
 
 def _site_of(path: Path, root: Path | None) -> SiteRecipe:

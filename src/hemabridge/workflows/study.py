@@ -86,9 +86,8 @@ class Study:
 
     def __init__(self, recipe: StudyRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:
         self.recipe, self.out = recipe, out
-        for wish in recipe.classifiers:
-            if wish.train is not None:
-                pretrained_cfg(wish.train.architecture)  # a name that timm does not know, before images are compared
+        for config in recipe.trainings:
+            pretrained_cfg(config.architecture)  # a name that timm does not know, before images are compared
         self.inputs = StudyInputs(recipe, out, fabric, progress)
 
     def run(self) -> StudyResults:
@@ -103,8 +102,7 @@ class Study:
         return results
 
     def _check(self) -> None:
-        for wish in self.recipe.classifiers:
-            StudyClassifiers(self.inputs).check(wish)
+        StudyClassifiers(self.inputs).check()
         if self.recipe.again is not None:
             StudyLabels(self.inputs, self.recipe.again).check()
 

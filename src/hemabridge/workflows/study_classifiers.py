@@ -28,16 +28,15 @@ class StudyClassifiers:
     def __init__(self, inputs: StudyInputs) -> None:
         self.inputs, self.recipe, self.stages = inputs, inputs.recipe, inputs.stages
 
-    def check(self, wish: ClassifierRecipe) -> None:
+    def check(self) -> None:
         """Find out before hours of training, not after, that a classifier cannot be had."""
-        if wish.train is None:
-            self.get(wish)
-        else:
-            network = new_network(
-                wish.train.architecture, wish.train.size_px, len(self.inputs.classes), wish.train.norm
-            )
-            if wish.train.weights is not None:
-                load_start(network, wish.train.architecture, wish.train.weights)
+        for wish in self.recipe.classifiers:
+            if wish.external is not None:
+                self.get(wish)
+        for config in self.recipe.trainings:
+            network = new_network(config.architecture, config.size_px, len(self.inputs.classes), config.norm)
+            if config.weights is not None:
+                load_start(network, config.architecture, config.weights)
 
     def get(self, wish: ClassifierRecipe) -> Classifier:
         """Return a classifier of the target site: fine-tuned there, or opened from its file."""
