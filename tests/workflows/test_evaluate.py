@@ -1,6 +1,8 @@
 import json
 import os
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,12 @@ from hemabridge.evaluation.predictions import read_predictions
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.provenance import SyntheticOrigin
 from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.selection.results import FILE as SELECTION
 from hemabridge.training.devices import start_fabric
 from hemabridge.workflows.evaluate import Answers, evaluate
 from hemabridge.workflows.recipe import StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
+from hemabridge.workflows.select import select
 from hemabridge.workflows.study import study
 
 TRAIN = '{architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}'
@@ -204,6 +208,29 @@ def test_the_folder_of_an_earlier_call_is_written_again(
     for fit in (True, False):
         evaluate(finished[0], cells, out, root=source.root, fit=fit)
         assert named(out)["path"].to_list() == source.column("path")
+
+
+def test_without_an_agreement_the_selected_snapshot_names_the_cells(
+    small_study: Path, source: Manifest, tmp_path: Path
+) -> None:
+    changes = ("again=false", "normalizers=[]", "tested_epochs=[1, 2]", "guard=false", "audit=false", CHANGES[4])
+    recipe, folder = expect_kind(read_recipe(small_study, changes), StudyRecipe), tmp_path / "study"
+    study(recipe, folder, fabric=start_fabric("cpu"))
+    cells = written(source, tmp_path / "cells.csv")
+
+    def names_by() -> str:
+        return evaluate(folder, cells, tmp_path / "out", root=source.root).by
+
+    assert names_by() == "Learner on epoch-0002"
+    found = select(folder)
+    for name, by in (("epoch-0001", "epoch-0001"), ("epoch-0002", "epoch-0002"), (None, "epoch-0002")):
+        (folder / SELECTION).write_text(replace(found, chosen=name).to_json(), encoding="utf-8")
+        assert names_by() == f"Learner on {by}"
+    (folder / SELECTION).write_text(replace(found, chosen="epoch-0001").to_json(), encoding="utf-8")
+    kept = (folder / "recipe.toml").read_text(encoding="utf-8")
+    fewer = re.sub(r"tested_epochs = \[[^]]*\]", "tested_epochs = [2]", kept)
+    (folder / "recipe.toml").write_text(fewer, encoding="utf-8")
+    assert names_by() == "Learner on epoch-0002"  # the study asked nobody about the chosen one
 
 
 @pytest.mark.parametrize("fit", [False, True])

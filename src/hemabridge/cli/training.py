@@ -112,7 +112,7 @@ def evaluate(
         typer.Option(
             metavar="ANSWERS",
             help="Whose answers named.csv holds, such as 'agreement' or 'ResNet18 on macenko' [default: the "
-            "agreement; without one the first classifier on the last tested snapshot].",
+            "agreement; without one the first classifier on the selected or last tested snapshot].",
         ),
     ] = None,
     fit: Annotated[

@@ -38,6 +38,7 @@ from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.run_folder import RECIPE
 from hemabridge.workflows.sites import Site, read_settled
 from hemabridge.workflows.stages import folder_name
+from hemabridge.workflows.standardizers import read_selection
 from hemabridge.workflows.study_translation import fitted_restainings
 
 NAMED: Final = "named.csv"
@@ -120,7 +121,7 @@ def evaluate(
         crop_px: the square, in pixels of these images, that shows a cell as large as the study saw the source's; if not
             given, as in the study, and with `fit` estimated.
         by: whose answers `named.csv` holds; the agreement that learned from most labels, and without one the first
-            classifier on the last tested snapshot.
+            classifier on the snapshot that `hemabridge select` chose if it was tested, else on the last tested one.
         fit: let the study's classifiers agree anew about these images, as in a study of this hospital, without a label.
             The normalizers that suit it are written to `out` as JSON.
         progress: told of each step.
@@ -148,6 +149,7 @@ def evaluate(
         write_normalizers(agreed, out)
         return done
     answers = list(_answers(study, recipe, classes, cells.images, progress))
+    by = by or _on_the_selected(study, recipe)
     done = _written(answers, by, manifest, cells, classes, _fitted_on(recipe, study, own), recipe.seed, out)
     last = fitted_restainings(recipe, study)[-1].path
     return replace(done, site=write_answer(last, manifest.paths(), out, crop_px, progress))
@@ -290,6 +292,15 @@ def _names(study: Path, recipe: StudyRecipe, *, fit: bool) -> list[str]:
         names += [_name(one, TAUGHT_TABLE, 0) for one in classifiers if _taught_table(study, one).is_file()]
     labels = () if recipe.agreement is None else (0,) if fit else (0, *recipe.agreement.few_labels)
     return names + [_name(AGREEMENT, each, count) for count in labels for each in (ORIGINAL, AGREEMENT)]
+
+
+def _on_the_selected(study: Path, recipe: StudyRecipe) -> str | None:
+    """Return the first classifier's answer on the selected snapshot; None with an agreement, or if untested."""
+    selection = None if recipe.agreement is not None else read_selection(study)
+    if selection is None or selection.chosen is None:
+        return None
+    name = _name(recipe.classifiers[0].name, selection.chosen, 0)
+    return name if name in _names(study, recipe, fit=False) else None
 
 
 def _name(classifier: str, shown: str, labels_used: int) -> str:
