@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,18 @@ def test_every_command_is_documented_and_explains_itself(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_described(name: str) -> None:
     assert f"`{name}`" in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_no_document_says_a_section_twice(path: Path) -> None:
+    text = BLOCK.sub("", path.read_text(encoding="utf-8"))
+    trail: list[str] = []
+    sections = []
+    for level, title in re.findall(r"^(#+) +(.+?) *$", text, re.MULTILINE):
+        trail = [*trail[: len(level) - 1], title]
+        sections.append(" / ".join(trail))
+    assert sections
+    assert [section for section, count in Counter(sections).items() if count > 1] == []
 
 
 def test_every_file_that_a_document_names_exists() -> None:

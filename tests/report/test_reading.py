@@ -96,20 +96,28 @@ def test_the_answer_is_three_sentences(reading: Reading) -> None:
         ((None, (-0.4, -0.1), (-0.1, 0.1), None), "1 of 2 re-stainings was accepted less often than the originals."),
         (
             (None, (-0.4, -0.1), (0.1, 0.3), None),
-            "Of 2 re-stainings, 1 were accepted more often than the originals and 1 less often.",
+            "Of 2 re-stainings, 1 was accepted more often than the originals and 1 less often.",
         ),
         (
             (None, (-0.1, 0.1), (-0.1, 0.1), (0.5, 0.7)),
             "None of 2 re-stainings was clearly accepted more or less often than the originals.",
         ),
         ((None, None, (0.1, 0.3), None), "The re-staining was accepted more often than the originals."),
-        ((None, None, (-0.1, 0.3), None), "The re-staining was accepted about as often as the originals."),
+        (
+            (None, None, (-0.1, 0.3), None),
+            "The re-staining was not clearly accepted more or less often than the originals.",
+        ),
         ((None,) * 4, "How often readers found pictures accepted, without originals to compare with."),
     ],
 )
 def test_the_headline_follows_the_intervals(reading: Reading, ends: tuple, said: str) -> None:
     found = scores("accepted", (0.2, 0.2, 0.7, 0.9), ends)
     assert story.headline(replace(reading, scores=tuple(found))) == said
+
+
+def test_repeats_of_another_question_are_not_denied(reading: Reading) -> None:
+    others = tuple(replace(repeat, aspect="laboratory") for repeat in reading.repeats)
+    assert story.answer(replace(reading, repeats=others))[2].endswith("; for this question no picture was shown twice.")
 
 
 def test_without_acceptance_another_question_answers(reading: Reading) -> None:

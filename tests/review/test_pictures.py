@@ -46,6 +46,21 @@ def test_nothing_of_the_files_tells_the_pictures_apart(files: dict[str, Picture]
         assert b"original" not in path.read_bytes()
 
 
+def test_the_order_in_which_files_are_written_tells_no_arm(
+    files: dict[str, Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    write = Path.write_bytes
+
+    def watched(path: Path, content: bytes) -> int:
+        written.append(path.stem[0])
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", watched)
+    write_pictures(dict(reversed(files.items())), tmp_path / "pictures")
+    assert "".join(written) == "abcabc"  # by the random ids, not as drawn; then once more with padding
+
+
 def test_each_picture_shows_its_square_at_the_common_size(files: dict[str, Picture], tmp_path: Path) -> None:
     write_pictures(files, tmp_path / "pictures")
     for letter, name in (("a", "a.jpg"), ("b", "b.png")):  # the re-stained one is cut as its photograph is

@@ -63,6 +63,19 @@ def test_a_review_is_written_as_a_whole_for_its_owner_alone(folders: Callable, t
     assert read_plan(out / PLAN) == folders(readers=["Ana", "Ben"], tasks=more, apart=2)
 
 
+def test_the_order_of_rows_in_the_store_tells_no_arm(folders: Callable, tmp_path: Path) -> None:
+    review_create(folders(apart=2), tmp_path / "review")
+    with Store.open(tmp_path / "review" / STORE) as store:
+        screens = [screen for (screen,) in store.rows("SELECT id FROM screen ORDER BY rowid")]
+        shown = {
+            table: list(dict.fromkeys(screen for (screen,) in store.rows(f"SELECT screen FROM {table} ORDER BY rowid")))
+            for table in ("item", "picture")
+        }
+    assert len(screens) > 3
+    assert screens == sorted(screens)  # ids are random; as they were drawn, arms would come in turn
+    assert shown == {"item": screens, "picture": screens}
+
+
 def test_the_key_names_cells_by_their_photograph(folders: Callable, hospitals: Path, tmp_path: Path) -> None:
     review_create(folders(apart=2), tmp_path / "review")
     items = read_key(tmp_path / "review" / KEY)

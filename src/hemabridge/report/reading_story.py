@@ -96,11 +96,13 @@ def headline(reading: Reading) -> str:
     if not compared:
         return f"How often readers found pictures {what}, without originals to compare with."
     if len(compared) == 1:
-        direction = "more often than" if better else "less often than" if worse else "about as often as"
+        direction = "more often than" if better else "less often than" if worse else ""
+        if not direction:  # that no difference was shown does not show that there is none
+            return f"The re-staining was not clearly {what} more or less often than the originals."
         return f"The re-staining was {what} {direction} the originals."
     count = f"{len(compared)} re-stainings"
     if better and worse:
-        return f"Of {count}, {better} were {what} more often than the originals and {worse} less often."
+        return f"Of {count}, {better} {_were(better)} {what} more often than the originals and {worse} less often."
     if better or worse:
         direction = "more" if better else "less"
         return f"{better or worse} of {count} {_were(better or worse)} {what} {direction} often than the originals."
@@ -237,7 +239,7 @@ def _how_sure(reading: Reading) -> str:
         f"AC1 {estimate_text(chosen.ac1)})"
     )
     if again is None:
-        return f"{first}; no picture was shown twice."
+        return f"{first}; for this question no picture was shown twice."
     return (
         f"{first}; shown a picture again, one reader repeated the answer in "
         f"{estimate_text(again.observed, as_share=True)}."

@@ -53,7 +53,8 @@ def write_pictures(
     common = size_px or min(LARGEST_PX, min(_side_of(picture) for picture in _each_once(pictures)))
     if common < SMALLEST_PX:
         raise InputError(f"expected pictures of at least {SMALLEST_PX} px, got one of {common} px; leave that arm out")
-    for number, (name, picture) in enumerate(pictures.items(), start=1):
+    # By random ids: files in the order of drawing would tell which pictures are of one arm.
+    for number, (name, picture) in enumerate(sorted(pictures.items(), key=lambda named: named[0]), start=1):
         content = encoded(resize_square(_shown(picture, common), max(common, SHOWN_PX)))
         (folder / f"{name}.png").parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.png").write_bytes(content)

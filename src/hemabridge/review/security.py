@@ -5,6 +5,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import HTTPException, Request
+from starlette.requests import ClientDisconnect
 
 MAX_BODY_BYTES: Final = 8_192
 """Largest form that is read; the largest honest one has about a thousand bytes."""
@@ -79,17 +80,20 @@ async def read_form(request: Request) -> dict[str, list[str]]:
     """Read a form that one of our own pages sent.
 
     Raises:
-        HTTPException: 403 from another origin, 413 too large, 400 no such form.
+        HTTPException: 403 from another origin, 413 too large, 400 no such form, or its sender left before its end.
     """
     if not is_same_origin(request):
         raise HTTPException(403)
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise HTTPException(400)
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413)
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                raise HTTPException(413)
+    except ClientDisconnect as error:
+        raise HTTPException(400) from error
     try:
         return parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError as error:

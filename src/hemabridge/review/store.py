@@ -219,7 +219,8 @@ def hashed(token: str) -> bytes:
 
 
 def _insert_screens(connection: sqlite3.Connection, screens: Sequence[Screen]) -> None:
-    for screen in screens:
+    # By random ids: rows in the order of drawing would tell which screens show one arm.
+    for screen in sorted(screens, key=lambda screen: screen.id):
         connection.execute("INSERT INTO screen VALUES (?, ?)", (screen.id, int(screen.practice)))
         connection.executemany(
             "INSERT INTO item VALUES (?, ?, ?, ?)",

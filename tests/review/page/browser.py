@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -20,6 +21,7 @@ OFFLINE = ("--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOU
 PROGRAM = "from hemabridge.cli import main; main()"
 LAPTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+SMALL_PHONE = {"width": 390, "height": 664}
 
 
 @contextmanager
@@ -103,3 +105,13 @@ def legend_of(page: Page) -> str:
     found = re.match(r"\w+", str(page.get_attribute("fieldset", "class")))
     assert found is not None
     return found[0]
+
+
+def look_at(page: Page, name: str, folder: Path, *, whole: bool = False) -> None:
+    """Take a picture of the page, and measure what must hold for each."""
+    out = Path(os.environ.get("HEMABRIDGE_SCREENSHOTS", folder))
+    out.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=out / f"{name}.png", full_page=whole)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
+    assert found.violations_count == 0, f"{name}: {found.generate_report()}"

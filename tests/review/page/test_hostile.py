@@ -1,12 +1,14 @@
 """Requests that no page of ours would send."""
 
+import asyncio
 from typing import Any
 
 import pytest
+from fastapi import HTTPException, Request
 from fastapi.testclient import TestClient
 
 from hemabridge.review import requests
-from hemabridge.review.security import HEADERS, MAX_BODY_BYTES
+from hemabridge.review.security import HEADERS, MAX_BODY_BYTES, read_form
 from hemabridge.review.store import Store
 from hemabridge.workflows.review_create import Created
 
@@ -133,6 +135,18 @@ def test_a_reader_cannot_answer_undo_or_see_for_another(ana: Any, ben: Any, stor
     assert ben.post("read", fields).status_code == 409
     assert ben.post("undo", {"screen": fields["screen"]}).status_code == 409
     assert last in {verdict.item for verdict in store.verdicts() if verdict.reader == "Ana Ruiz"}
+
+
+def test_a_browser_that_leaves_before_the_end_of_its_form_is_no_fault_of_ours() -> None:
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    headers = {"host": "here", "origin": "http://here", "content-length": "100", **FORM}
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    request = Request({"type": "http", "method": "POST", "headers": encoded}, receive)
+    with pytest.raises(HTTPException) as refused:
+        asyncio.run(read_form(request))
+    assert refused.value.status_code == 400
 
 
 @pytest.mark.parametrize("value", ["", "Target", "target ", "target\x00", "<b>", "unsure", "9" * 3000])

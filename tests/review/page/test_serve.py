@@ -67,6 +67,9 @@ def test_the_server_survives_what_no_browser_sends_and_stops_cleanly(created: Cr
         assert (
             ask(port, b"POST /r/" + token + b"/read HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n") == 403
         )
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as leaving:
+            form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nscreen="
+            leaving.sendall(b"POST /r/" + token + b"/read HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n" + form)
         upgrade = b" HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         assert ask(port, b"GET /r/" + token + b"/" + upgrade) in (200, 400)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)

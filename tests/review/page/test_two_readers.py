@@ -4,11 +4,12 @@ import random
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import LAPTOP, free_port, open_browser, page_name, screen_of, served, wait_gone, wait_ready
-from playwright.sync_api import Browser, Page
+from browser import LAPTOP, PHONE, free_port, look_at, open_browser, page_name, screen_of, served, wait_gone, wait_ready
+from playwright.sync_api import Browser, Page, ViewportSize
 from playwright.sync_api import Error as BrowserError
 from sklearn.metrics import cohen_kappa_score
 
@@ -236,6 +237,22 @@ def test_unblinding_returns_the_agreement_of_the_scripts(study: Study) -> None:
         assert by_aspect[question].n == len(firsts)
         assert by_aspect[question].observed.value == pytest.approx(np.mean(np.array(ana) == np.array(ben)))
         assert by_aspect[question].cohen.value == pytest.approx(cohen_kappa_score(ana, ben))
+
+
+@pytest.mark.parametrize(("name", "size"), [("laptop", LAPTOP), ("phone", PHONE)])
+def test_the_report_of_the_study_is_looked_at(
+    study: Study, browser: Browser, name: str, size: ViewportSize, tmp_path: Path
+) -> None:
+    out = study.created.out
+    report = review_unblind(out, key=out.parent / KEY).report
+    page = browser.new_context(viewport=size).new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text))
+    page.goto(report.as_uri())
+    look_at(page, f"{name}-review-report", tmp_path, whole=True)
+    assert page.evaluate("document.images.length > 4 && [...document.images].every(one => one.naturalWidth > 0)")
+    assert complaints == []
+    page.context.close()
 
 
 def named(item: Item, answer: str) -> str:

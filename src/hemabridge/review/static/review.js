@@ -6,11 +6,15 @@ document.documentElement.classList.add("scripted");
 const IDLE_SECONDS = 120; // nobody looks at one picture for longer without moving anything
 const LARGEST_ZOOM = 8;
 const MARK_STEP = 0.02;
+const VIEW_STEP = 0.1;
+const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 addEventListener("DOMContentLoaded", () => {
   const form = document.getElementById("answers");
   const keys = switchForKeys();
   onKey("Enter", () => document.querySelector(".words .primary")?.click());
+  // Not `autofocus`: it scrolls the words out of a small window before anybody has read them.
+  document.querySelector(".words .primary")?.focus({ preventScroll: true });
   pressByKey(keys);
   sendOnce();
   if (!form) return;
@@ -147,6 +151,15 @@ function zoomed(frames) {
     }, { passive: false });
     drag(frame, view, show);
   }
+  // Arrow keys move the enlarged picture, as dragging does; a mark and radio buttons have precedence.
+  addEventListener("keydown", (event) => {
+    const way = WAYS[event.key], taken = event.target.matches("select, input") || document.querySelector(".mark:not([hidden])");
+    if (!way || view.scale === 1 || taken) return;
+    event.preventDefault();
+    view.x -= way[0] * VIEW_STEP;
+    view.y -= way[1] * VIEW_STEP;
+    show();
+  });
   const steps = { in: () => by(1.4), out: () => by(1 / 1.4), reset: () => by(0) };
   for (const button of document.querySelectorAll("[data-zoom]")) {
     button.addEventListener("click", steps[button.dataset.zoom]);
@@ -199,11 +212,10 @@ function mark(form, frame, zoom) {
     frame.focus();
   });
   onKey("Enter", () => { if (!cross.hidden) button.click(); });
-  const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   addEventListener("keydown", (event) => {
-    if (cross.hidden || !ways[event.key] || event.target.matches("select")) return;
+    if (cross.hidden || !WAYS[event.key] || event.target.matches("select")) return;
     event.preventDefault();
     const step = MARK_STEP * (event.shiftKey ? 5 : 1);
-    put(+x.value + ways[event.key][0] * step, +y.value + ways[event.key][1] * step);
+    put(+x.value + WAYS[event.key][0] * step, +y.value + WAYS[event.key][1] * step);
   });
 }
