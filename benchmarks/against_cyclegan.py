@@ -43,8 +43,6 @@ from hemabridge.workflows.sites import SPLIT_NAME, Site
 from hemabridge.workflows.stages import DONE, folder_name
 
 T = TypeVar("T")
-SMALL_TEAMS = (1, 2)
-"""So many classifiers of each kind, beside the whole team."""
 ROW = "{:34s} {:>8s} {:>9s} {:>9s} {:>9s} {:>10s} {:>9s}"
 
 
@@ -53,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, default=Path("runs/clinic-from-tecom"))
     parser.add_argument("--translators", default="pixel,film,lut,bilateral", help="presets to train, for seed 0")
+    parser.add_argument("--teams", default="1,2,all", help="teams of so many classifiers of each kind")
     parser.add_argument("--recommended", type=Path, default=Path("recipes/recommended.toml"))
     parser.add_argument("--plain", default="mobilenetv2", help="part of the name of the classifier that stays as it is")
     wish = parser.parse_args()
@@ -88,15 +87,15 @@ def main() -> None:
     values = [_balanced(test, one.probabilities(images)) for one, images in zip(classifiers, restained, strict=True)]
     kept = min(float(np.median(gradient_correlation(images, test.images))) for images in restained)
     _print("a taught table for each classifier", agreeing + spent, seconds, values, kept)
-    for preset in wish.translators.split(","):
+    for preset in filter(None, wish.translators.split(",")):
         spent, translator = _timed(lambda preset=preset: _trained(preset, source, target, recipe))
         _print(f"translator {preset}", spent, seconds, *scored(translator))
     plain = next(one for one in classifiers if wish.plain in one.name)
     classifiers[:] = [plain]
     print(f"\nof {plain.name} alone; CPU seconds of teams include the training of their classifiers")
     _print("CycleGAN, best of all snapshots", seconds, seconds, *_cyclegan(wish.study, scored)[1:])
-    for most in (*SMALL_TEAMS, None):
-        _with_team(wish.recommended, most, plain, (seen, test, known), seconds)
+    for most in wish.teams.split(","):
+        _with_team(wish.recommended, None if most == "all" else int(most), plain, (seen, test, known), seconds)
 
 
 def _with_team(

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -270,3 +271,14 @@ def test_the_report_needs_no_torch() -> None:
     code = "import sys, hemabridge.report.report; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_what_scrolls_sideways_can_be_reached_by_keyboard() -> None:
+    """WCAG 2.1.1: browsers differ in whether they let Tab reach a scrolling part by themselves."""
+    templates = resources.files("hemabridge.report") / "templates"
+    with resources.as_file(templates) as folder:
+        parts = [
+            tag for path in folder.rglob("*.j2") for tag in re.findall(r"<div class=\"scroll[^>]*>", path.read_text())
+        ]
+    assert len(parts) > 20
+    assert [tag for tag in parts if 'tabindex="0"' not in tag] == []
