@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,13 @@ from hemabridge.adaptation.agreement import (
     most,
 )
 from hemabridge.adaptation.team import Learner, Team
+from hemabridge.classifiers.batch_norm import measured_anew
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.network import new_network, preprocessing_of
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
 from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.training.snapshots import write_snapshot
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,77 @@ def test_direct_classifiers_that_are_much_less_sure_take_no_part(doubt: float | 
     learners = team.heard(found).learners
     assert [one.snapshot.name for one in learners] == (["colours", "shape"] if heard else ["colours"])
     assert team.heard(found).others == (ByBrightness(),)
+
+
+@dataclass(frozen=True)
+class Reversed(ByBrightness):
+    """Takes bright for dark, until it is measured anew."""
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return super().probabilities(images)[:, ::-1]
+
+
+@pytest.mark.parametrize(
+    ("direct", "anew", "least", "kept_anew"),
+    [
+        (Reversed(), ByBrightness(), 0.05, True),
+        (Reversed(), ByBrightness(), None, False),
+        (Reversed(), None, 0.0, False),  # it has no batch norm
+        (ByBrightness(), Reversed(), 0.0, False),
+        (ByBrightness(), Unsure(), 0.0, False),  # names the same
+    ],
+)
+def test_direct_classifiers_are_measured_anew_where_they_then_name_more_as_the_others_do(
+    monkeypatch: pytest.MonkeyPatch,
+    direct: ByBrightness,
+    anew: ByBrightness | None,
+    least: float | None,
+    *,
+    kept_anew: bool,
+) -> None:
+    shown: list[NDArray[np.uint8]] = []
+
+    def measure(classifier: ByBrightness, images: NDArray[np.uint8]) -> ByBrightness | None:
+        assert classifier is direct
+        shown.append(images)
+        return anew
+
+    monkeypatch.setattr("hemabridge.adaptation.agreement.measured_anew", measure)
+    target, source = cells(20, 20), cells(30, 10, seed=1)
+    config = AgreementConfig(restainings=("reinhard-site",), anew=least, doubt=None)
+    found = agree(config, [ByBrightness()], source.images, target, direct=[direct], seed=0)
+    assert found.measured_anew is kept_anew
+    assert found.direct == ((anew if kept_anew else direct),)
+    if not isinstance(direct, Reversed):  # a quarter of the source is bright; so is more of what is measured
+        assert 0.3 < np.mean(shown[0].mean(axis=(1, 2, 3)) > 120) < 0.6
+
+
+def test_a_team_keeps_those_that_were_measured_anew(tmp_path: Path) -> None:
+    config = ClassifierConfig(architecture="test_resnet", size_px=32)
+    networks = [new_network("test_resnet", 32, 2) for _ in range(2)]
+    about = {
+        "kind": "classifier",
+        "config": config.model_dump(mode="json"),
+        "preprocessing": preprocessing_of(config).model_dump(mode="json"),
+        "classes": ["dark", "bright"],
+    }
+    for name, network in zip(("colours", "shape"), networks, strict=True):
+        raw = {key.replace(".", "/", 1): value for key, value in network.state_dict().items()}
+        write_snapshot(tmp_path / name, 8, 1.0, raw, None, about)
+    target = cells(2, 2)
+    images = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3)).astype(np.uint8)
+    own = [tmp_path / name / "epoch-0001.safetensors" for name in ("colours", "shape")]
+    team = Team((Learner(own[0], False, target), Learner(own[1], True, target)))
+    (shape,) = team.direct()
+    anew = measured_anew(shape, images)
+    assert anew is not None
+    agreed = Agreement("both", team.asked_about_restainings(), {}, direct=(anew,))
+    assert team.kept(agreed, tmp_path / "anew") is team
+    kept = team.kept(replace(agreed, measured_anew=True), tmp_path / "anew")
+    assert [one.snapshot for one in kept.learners] == [own[0], tmp_path / "anew" / "1.safetensors"]
+    (read,) = kept.direct()
+    np.testing.assert_allclose(read.probabilities(images), anew.probabilities(images), atol=1e-6)
+    assert np.abs(read.probabilities(images) - shape.probabilities(images)).max() > 1e-3
 
 
 def test_a_restaining_that_leaves_the_classifiers_unsure_takes_no_part() -> None:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from hemabridge.adaptation import agreement
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.errors import InputError, SplitError
 from hemabridge.evaluation.predictions import read_predictions
@@ -39,9 +40,13 @@ CHANGES = (
 
 @pytest.fixture(scope="module")
 def finished(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResults]:
+    """Of a study in which batch norm was measured anew, whether it helped or not."""
     out = tmp_path_factory.mktemp("finished") / "study"
     recipe = expect_kind(read_recipe(small_study, CHANGES), StudyRecipe)
-    return out, study(recipe, out, fabric=start_fabric("cpu"))
+    measure = agreement._measured_anew
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agreement, "_measured_anew", lambda _, *rest: measure(-2.0, *rest))
+        return out, study(recipe, out, fabric=start_fabric("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +57,12 @@ def source(finished: tuple[Path, StudyResults]) -> Manifest:
     return read_manifest(finished[0] / "split" / recipe.site / "manifest.csv", recipe.manifest.parent).select(
         pl.col("split") == "test"
     )
+
+
+def test_those_that_were_measured_anew_are_kept(finished: tuple[Path, StudyResults]) -> None:
+    folder, results = finished
+    assert [path.name for path in (folder / "agreement" / "measured-anew").iterdir()] == ["1.safetensors"]
+    assert results.facts["agreement: classifiers asked about cells as they came"] == "1"
 
 
 def written(manifest: Manifest, path: Path) -> Path:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from hemabridge.classifiers.batch_norm import measured_anew
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
@@ -19,6 +20,9 @@ LARGEST_FIT = 300
 
 JUDGED = 150
 """So many of them, as they are turned, say which re-stainings take part."""
+
+MEASURED = 400
+"""On so many draws of them batch norm is measured."""
 
 MOST_RESTAININGS = 4
 """Of those that are judged, so many take part at most: further ones cost time and say the same."""
@@ -58,6 +62,13 @@ class AgreementConfig(BaseModel):
         "cells, at most so much less sure than the others are of the re-staining that they are surest of; where there "
         "are no such classifiers the same holds for re-stainings; without a bound all take part",
     )
+    anew: float | None = Field(
+        0.05,
+        ge=0,
+        description="classifiers that are asked about the images as they are have their batch norm measured anew on "
+        "these if they then name a share of the cells that is larger by more than this as the others do; never without "
+        "a bound",
+    )
     mixing_rounds: int = Field(
         2, ge=0, description="times that the target's images are drawn in the class mix that the source seems to have"
     )
@@ -81,6 +92,7 @@ class Agreement:
     Attributes:
         classifiers: those that are asked about re-stained images.
         direct: those that are not.
+        measured_anew: whether the batch norm of `direct` was measured anew on the source.
         accord: of each re-staining that was tried with the direct classifiers (`hemabridge.metrics.accord`); empty
             without those.
         sureness: for each re-staining that was judged by it, the classifiers' mean largest probability, 0..1.
@@ -94,6 +106,7 @@ class Agreement:
     class_mix: NDArray[np.float64] | None = None
     direct: tuple[Classifier, ...] = ()
     accord: Mapping[str, float] = field(default_factory=dict)
+    measured_anew: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -173,7 +186,8 @@ def agree(
         trained: translators, which take part as normalizers do.
         direct: with the same classes, which are asked about the source's images as they are. They judge the
             re-stainings, and answer too unless they are less sure than the others by more than `config.doubt`: on
-            blurred images outlines say little.
+            blurred images outlines say little. Other optics change what they see of an outline: then batch norm that
+            is measured anew on the source may suit them better (Li et al. 2018, doi:10.1016/j.patcog.2018.03.005).
         seed: of the draws of target images.
         name: its name in tables.
 
@@ -192,7 +206,8 @@ def agree(
 
     tried = config.restainings or (CANDIDATES if direct else UNJUDGED)
     found = fitted((*tried, *known), np.full(len(target.classes), 1.0 / len(target.classes)))
-    agreed, answers, unaided = _suited(config, Agreement(name, tuple(classifiers), found, direct=tuple(direct)), source)
+    tried_out = Agreement(name, tuple(classifiers), found, direct=tuple(direct))
+    agreed, answers, unaided = _suited(config, tried_out, source, rng)
     mix = _mix(agreed.joined(answers, unaided))
     for _ in range(config.mixing_rounds):
         agreed = replace(agreed, standardizers=fitted(tuple(agreed.standardizers), mix))
@@ -202,7 +217,7 @@ def agree(
 
 
 def _suited(
-    config: AgreementConfig, tried: Agreement, source: UInt8Images
+    config: AgreementConfig, tried: Agreement, source: UInt8Images, rng: np.random.Generator
 ) -> tuple[Agreement, list[Probabilities], Probabilities | None]:
     """Leave out the re-stainings that do not suit the source, and the direct classifiers if they are not sure.
 
@@ -216,9 +231,37 @@ def _suited(
     sureness = {n: float(answer.max(axis=1).mean()) for n, answer in answers.items()}
     kept = judged if accord else most(sureness, config.doubt)
     left = replace(tried, standardizers={n: tried.standardizers[n] for n in kept}, sureness=sureness, accord=accord)
+    if unaided is not None and config.anew is not None:
+        left, unaided = _measured_anew(config.anew, left, [answers[n] for n in kept], unaided, source, rng)
     if unaided is not None and not _as_sure(unaided, sureness, config.doubt):
         left, unaided = replace(left, direct=()), None
     return left, [answers[n] for n in kept], unaided
+
+
+def _measured_anew(
+    least: float,
+    agreed: Agreement,
+    answers: Sequence[Probabilities],
+    unaided: Probabilities,
+    source: UInt8Images,
+    rng: np.random.Generator,
+) -> tuple[Agreement, Probabilities]:
+    """Measure the direct classifiers' batch norm anew if they then name more of the cells as the others do.
+
+    On cells drawn so that each class comes about equally often, as in training: the mix of classes is no optics.
+
+    Returns:
+        The agreement, and what its direct classifiers say.
+    """
+    shares = agreed.joined(answers, unaided).astype(np.float64)
+    weights = (shares / shares.sum(axis=0)).sum(axis=1)
+    drawn = source[rng.choice(len(source), MEASURED, p=weights / weights.sum())]
+    direct = tuple(measured_anew(one, drawn) or one for one in agreed.direct)
+    anew, aided = mean_answer(direct, source), _mean(answers).argmax(axis=1)
+    before, after = (float((one.argmax(axis=1) == aided).mean()) for one in (unaided, anew))
+    if after <= before + least:
+        return agreed, unaided
+    return replace(agreed, direct=direct, measured_anew=True), anew
 
 
 def _accords(tried: Agreement, source: UInt8Images, unaided: Probabilities) -> dict[str, float]:

@@ -8,12 +8,14 @@ from lightning_fabric import Fabric
 from hemabridge.adaptation.agreement import Agreement
 from hemabridge.adaptation.likely_classes import Believed
 from hemabridge.classifiers.both_sites import BothSitesConfig, LikelyCells, fine_tune_on_both
-from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.protocol import Classifier
 from hemabridge.data.cells import CellSet
 from hemabridge.progress import Progress, prefixed, silent
+from hemabridge.training.snapshots import read_snapshot
+from hemabridge.training.tensorfile import write_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,25 @@ class Team:
     def heard(self, agreed: Agreement) -> "Team":
         """Return the team without its direct classifiers if the agreement left them out."""
         return self if agreed.direct else Team(tuple(one for one in self.learners if not one.direct), self.others)
+
+    def kept(self, agreed: Agreement, folder: Path) -> "Team":
+        """Return the team that agreed; those whose batch norm was measured anew are written to `folder`.
+
+        Raises:
+            ModelError: a snapshot is damaged.
+        """
+        if not agreed.measured_anew:
+            return self
+        new = iter(agreed.direct)
+        return replace(
+            self,
+            learners=tuple(
+                replace(one, snapshot=_with_weights_of(next(new), one.snapshot, folder / f"{place}.safetensors"))
+                if one.direct
+                else one
+                for place, one in enumerate(self.learners)
+            ),
+        )
 
     def answering(self, agreed: Agreement) -> Agreement:
         """Return the agreement of these classifiers over the same re-stainings."""
@@ -143,6 +164,16 @@ def go_on(
         )
         taught.append(replace(learner, snapshot=end))
     return replace(team, learners=tuple(taught))
+
+
+def _with_weights_of(classifier: Classifier, snapshot: Path, path: Path) -> Path:
+    """Write a snapshot anew with another's weights; return its path."""
+    assert isinstance(classifier, NetworkClassifier)  # each learner is one
+    weights, header = read_snapshot(snapshot)
+    state = classifier.network.state_dict()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(path, {f"raw/{key}": state[key.replace("/", ".", 1)] for key in weights}, header)
+    return path
 
 
 def _read(learner: Learner) -> Classifier:

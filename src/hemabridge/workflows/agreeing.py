@@ -22,7 +22,7 @@ from hemabridge.normalizers.taught_table import TaughtTable
 from hemabridge.progress import Progress, prefixed
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.workflows.agreement_recipe import AgreementRecipe
-from hemabridge.workflows.kept_agreement import TEAM, KeptAgreement, write_normalizers
+from hemabridge.workflows.kept_agreement import MEASURED_ANEW, TEAM, KeptAgreement, write_normalizers
 from hemabridge.workflows.stages import Stages, folder_name
 
 NAME = "agreement"
@@ -182,6 +182,7 @@ class AgreementStudy:
         team = steps.with_members(Team(self.learners, self.others), folder / "members")
         KeptAgreement.of(team, {}, self.named, study, {}).write(folder, TEAM)
         team, agreed = steps.agree(team)
+        team = team.kept(agreed, folder / MEASURED_ANEW)
         restainings = write_normalizers(agreed, folder)
         if self.translator_file is not None and "translator" in agreed.standardizers:
             restainings["translator"] = self.translator_file

@@ -22,6 +22,9 @@ FILE: Final = "agreement.json"
 TEAM: Final = "team.json"
 """All classifiers of an agreement before any re-staining is fitted: those that can agree about another hospital."""
 
+MEASURED_ANEW: Final = "measured-anew"
+"""Folder of the classifiers whose batch norm was measured anew on the source."""
+
 
 @dataclass(frozen=True)
 class KeptAgreement(ResultsFile):
@@ -78,6 +81,8 @@ class KeptAgreement(ResultsFile):
             "agreement: classifiers asked about re-stained cells": str(len(self.others) + len(self.restained)),
             "agreement: classifiers asked about cells as they came": str(len(self.direct)),
         }
+        if any(MEASURED_ANEW in Path(path).parts for path in self.direct):
+            facts["agreement: batch norm of those"] = "measured anew on the source's unlabelled cells"
         return facts | ({"agreement: accord of re-stainings with shape": tried} if tried else {})
 
     def agreement(self, study: Path, named: Mapping[str, Classifier]) -> Agreement:
