@@ -40,6 +40,7 @@ from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.agreeing import Agreeing
+from hemabridge.workflows.kept_agreement import MEASURED_ANEW
 from hemabridge.workflows.recipe import ClassifierRecipe, SiteRecipe, StudyRecipe
 from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.sites import Site, prepare_site, read_site
@@ -264,6 +265,7 @@ def _answers(
     test = source.test.images
     steps = bench.steps(source.seen, STARTS_APART * classifier_seed + source_seed)
     (own, agreed), seconds["agreement"] = _timed(lambda: steps.agree(own))
+    own = own.kept(agreed, folder / MEASURED_ANEW)  # those who learn labels go on from there, as in a study
     taught, learned = own, agreed
     if wish.self_training_rounds:
         taught, seconds["self-training"] = _timed(lambda: steps.self_trained(own, agreed, folder / "self-training"))
