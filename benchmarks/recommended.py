@@ -306,9 +306,17 @@ def _answers(
         "sureness": dict(agreed.sureness),
         "accord": dict(agreed.accord),
         "kept": list(agreed.standardizers),
+        "shape": _heard(agreed),
         "gradient correlation": kept,
         "cpu seconds": seconds,
     }
+
+
+def _heard(agreed: Agreement) -> str:
+    """Return how those who see shape take part."""
+    if not agreed.direct:
+        return "left out"
+    return "batch norm measured anew" if agreed.measured_anew else "batch norm of home"
 
 
 def _parts(when: str, agreed: Agreement, test: UInt8Images) -> dict[str, Any]:

@@ -125,6 +125,13 @@ class Reversed(ByBrightness):
         return super().probabilities(images)[:, ::-1]
 
 
+class UnsureReversed(Unsure):
+    """Also takes bright for dark."""
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return super().probabilities(images)[:, ::-1]
+
+
 @pytest.mark.parametrize(
     ("direct", "anew", "least", "kept_anew"),
     [
@@ -158,6 +165,18 @@ def test_direct_classifiers_are_measured_anew_where_they_then_name_more_as_the_o
     assert found.direct == ((anew if kept_anew else direct),)
     if not isinstance(direct, Reversed):  # a quarter of the source is bright; so is more of what is measured
         assert 0.3 < np.mean(shown[0].mean(axis=(1, 2, 3)) > 120) < 0.6
+
+
+def test_nothing_is_measured_anew_for_those_that_are_much_less_sure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On blurred images they name more as the others do, and yet too little: they are not asked."""
+    monkeypatch.setattr("hemabridge.adaptation.agreement.measured_anew", lambda *_: ByBrightness())
+    target, source = cells(20, 20), cells(20, 20, seed=1)
+    config = AgreementConfig(restainings=("reinhard-site",), anew=0.0, doubt=0.05)
+    found = agree(config, [ByBrightness()], source.images, target, direct=[UnsureReversed()], seed=0)
+    assert found.direct == ()
+    assert not found.measured_anew
+    everyone = config.model_copy(update={"doubt": None})
+    assert agree(everyone, [ByBrightness()], source.images, target, direct=[UnsureReversed()], seed=0).measured_anew
 
 
 def test_a_team_keeps_those_that_were_measured_anew(tmp_path: Path) -> None:

@@ -231,10 +231,10 @@ def _suited(
     sureness = {n: float(answer.max(axis=1).mean()) for n, answer in answers.items()}
     kept = judged if accord else most(sureness, config.doubt)
     left = replace(tried, standardizers={n: tried.standardizers[n] for n in kept}, sureness=sureness, accord=accord)
-    if unaided is not None and config.anew is not None:
-        left, unaided = _measured_anew(config.anew, left, [answers[n] for n in kept], unaided, source, rng)
     if unaided is not None and not _as_sure(unaided, sureness, config.doubt):
         left, unaided = replace(left, direct=()), None
+    elif unaided is not None and config.anew is not None:
+        left, unaided = _measured_anew(config.anew, left, [answers[n] for n in kept], unaided, source, rng)
     return left, [answers[n] for n in kept], unaided
 
 
