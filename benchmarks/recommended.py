@@ -271,8 +271,11 @@ def _answers(
         taught, seconds["self-training"] = _timed(lambda: steps.self_trained(own, agreed, folder / "self-training"))
         learned = taught.answering(agreed)
     states = {"": agreed} if taught is own else {BEFORE: agreed, ", after self-training": learned}
+    said: dict[str, Any] = {}
+    for when, state in states.items():
+        said |= _parts(when, state, test) if name in REAL_SITES else {f"all{when}": state.probabilities(test)}
     answers = {
-        "recommended": learned.probabilities(test),
+        "recommended": said[f"all{list(states)[-1]}"],
         "plain classifier, original": mean_answer([plain], test),
         "classifiers with looks, original": mean_answer(agreed.classifiers, test),
     }
@@ -289,8 +292,7 @@ def _answers(
     for restaining, standardizer in agreed.standardizers.items():
         restained = standardizer.standardize(test)
         answers[f"plain classifier, {restaining}"] = mean_answer([plain], restained)
-    for when, state in states.items():
-        answers |= _parts(when, state, test) if name in REAL_SITES else {f"all{when}": state.probabilities(test)}
+    answers |= said
     if labels:
         for count in wish.few_labels:
             found = steps.taught(taught, learned, count, folder / f"labels-{count}").answering(agreed)
