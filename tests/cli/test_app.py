@@ -154,6 +154,8 @@ def test_a_normalizer_re_stains_and_is_guarded_without_pytorch(hospitals: Path, 
         ended = in_a_process(*map(str, command), program=blocked)
         assert ended.returncode == 0, ended.stderr
     assert len(list(out.rglob("*.png"))) == len(list(images.rglob("*.png"))) == 24
+    ended = in_a_process("standardize", str(model), str(images), str(out), "--site", str(images), program=blocked)
+    assert (ended.returncode, "expected a target-only model" in ended.stderr) == (2, True), ended.stderr
     ended = in_a_process("guard", str(model), str(images), program=blocked)
     assert (ended.returncode, "expected at least 40 cells of the target" in ended.stderr) == (2, True), ended.stderr
 

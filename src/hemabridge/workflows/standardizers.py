@@ -184,10 +184,11 @@ def look_distance(model: Path, site: Path, *, snapshot: str | None = None, crop_
     Raises:
         InputError, ModelError: as `read_look` does, or the model is not target-only.
     """
+    path = find_snapshot(model, snapshot)
+    look = read_look(path, site, crop_px)
     from hemabridge.translators.unseen_site import distance_of
 
-    path = find_snapshot(model, snapshot)
-    return distance_of(path, read_look(path, site, crop_px))
+    return distance_of(path, look)
 
 
 def files_below(folder: Path) -> Iterator[str]:
