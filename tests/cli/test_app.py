@@ -25,8 +25,11 @@ from hemabridge.errors import (
     SplitError,
     TrainingError,
 )
+from hemabridge.workflows.catalog import catalog
 
 COMMANDS = [
+    "catalog",
+    "fit",
     "evaluate",
     "simulate",
     "sheet",
@@ -133,6 +136,28 @@ def test_the_commands_on_images_work_without_pytorch(hospitals: Path, tmp_path: 
     assert in_a_process("simulate", str(tmp_path / "s"), "--n-per-class", "1", program=blocked).returncode == 0
     few = ("--hospital", "pale", "--n-per-class", "1", "--size-px", "24")
     assert in_a_process("retake", folder, str(tmp_path / "r"), *few, program=blocked).returncode == 0
+
+
+def test_the_catalog_lists_every_method_with_its_use_without_pytorch() -> None:
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({HEAVY[:3]})); {PROGRAM}"
+    ended = in_a_process("catalog", program=blocked)
+    assert ended.returncode == 0, ended.stderr
+    told = plain(ended.stdout)
+    assert [m.name for m in catalog() if m.name not in told] == []
+    assert " ".join(catalog()[0].use.split()[:4]) in told
+
+
+def test_a_normalizer_re_stains_and_is_guarded_without_pytorch(hospitals: Path, tmp_path: Path) -> None:
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({HEAVY[:3]})); {PROGRAM}"
+    images, model, out = hospitals / "truth", tmp_path / "white-point.json", tmp_path / "o"
+    for command in (("fit", "white-point", images, images, model), ("standardize", model, images, out)):
+        ended = in_a_process(*map(str, command), program=blocked)
+        assert ended.returncode == 0, ended.stderr
+    assert len(list(out.rglob("*.png"))) == len(list(images.rglob("*.png"))) == 24
+    ended = in_a_process("standardize", str(model), str(images), str(out), "--site", str(images), program=blocked)
+    assert (ended.returncode, "expected a target-only model" in ended.stderr) == (2, True), ended.stderr
+    ended = in_a_process("guard", str(model), str(images), program=blocked)
+    assert (ended.returncode, "expected at least 40 cells of the target" in ended.stderr) == (2, True), ended.stderr
 
 
 def test_a_command_that_needs_pytorch_says_how_to_get_it(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

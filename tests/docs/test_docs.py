@@ -12,6 +12,7 @@ import typer
 
 from hemabridge.cli.app import app
 from hemabridge.translators.config import PRESETS
+from hemabridge.workflows.catalog import catalog
 from hemabridge.workflows.recipe_file import read_recipe
 from hemabridge.workflows.review_plan import KIND, read_plan
 
@@ -84,6 +85,12 @@ def test_every_command_is_documented_and_explains_itself(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_described(name: str) -> None:
     assert f"`{name}`" in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+
+
+def test_the_methods_are_those_of_the_catalog_in_the_same_words() -> None:
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert {m.name for m in catalog() if m.kind == "translator"} == set(PRESETS)
+    assert [m.name for m in catalog() if f"| `{m.name}` | {m.use} |" not in text] == []
 
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from hemabridge.data.simulate import HOSPITALS, TARGET
 from hemabridge.errors import ImageError, InputError, ModelError
@@ -38,6 +40,11 @@ def test_restains_into_the_same_shape_and_leaves_the_input_alone(
     assert restained.dtype == np.uint8
     assert not np.shares_memory(restained, images)
     np.testing.assert_array_equal(images, source)
+
+
+def test_it_is_a_step_of_a_scikit_learn_pipeline(name: str, fitted: dict[str, Normalizer], source: UInt8Images) -> None:
+    steps = make_pipeline(FunctionTransformer(fitted[name].transform), FunctionTransformer(np.copy))
+    np.testing.assert_array_equal(steps.fit_transform(source), fitted[name].standardize(source))
 
 
 def test_the_same_numbers_each_time_and_beside_any_other_image(

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from hemabridge.training.loop import LoopConfig
 from hemabridge.training.objective import Batch
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators import train
-from hemabridge.translators.batches import UnpairedBatches
+from hemabridge.translators.batches import UnpairedBatches, to_network
+from hemabridge.translators.colorization_audit import chroma_error
 from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
 from hemabridge.translators.colorization_nets import Colorizer
 from hemabridge.translators.config import PRESETS, TranslatorConfig
@@ -86,6 +88,25 @@ def test_a_snapshot_keeps_what_was_measured_and_knows_no_way_back(tmp_path: Path
             assert torch.equal(buffer, dict(net.named_buffers())[name])
     with pytest.raises(ModelError, match="to_source"):
         NeuralStandardizer.from_snapshot(path, "to_source")
+
+
+def test_what_was_done_to_chroma_lies_beside_each_snapshot(tmp_path: Path) -> None:
+    source, named = (
+        noise(0, 3),
+        dataclasses.replace(cells(noise(1, 4), "t"), labels=np.array([0, 1, 1, -1]), classes=("blast", "monocyte")),
+    )
+    for kind in ("ab-hint", "gray-then-colour"):
+        train.train_translator(small(MODELS[kind]), cells(source, "s"), named, tmp_path / kind, cpu(), seed=0)
+    last = list_snapshots(tmp_path / "ab-hint")[-1]
+    told = json.loads((tmp_path / "ab-hint" / "samples" / f"{last.name}.colours.json").read_text(encoding="utf-8"))
+    net = NeuralStandardizer.from_snapshot(last.path).generator
+    assert isinstance(net, Colorizer)
+    shares = [net.color(to_network(image[None])).clipped_fraction.item() for image in source]
+    assert told["clipped"] == pytest.approx(np.mean(shares))
+    assert told["cells"] == {"source": 3, "target": 4}
+    assert set(told["chroma_error"]) == {"blast", "monocyte"}
+    assert told["chroma_error"] == pytest.approx(chroma_error(net, named.images, named.labels, named.classes))
+    assert list((tmp_path / "gray-then-colour").rglob("*.colours.json")) == []
 
 
 def test_the_paper_s_preset_is_the_reference_colorization() -> None:

@@ -11,6 +11,8 @@ from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
+from hemabridge.normalizers.sliced_transport import as_table, node_colors
+from hemabridge.normalizers.taught_table import TaughtTable
 from hemabridge.workflows.guard import Guard, find_guard, guard_path, learn_guard
 from hemabridge.workflows.standardize import COLUMNS, LOG, UNGUARDED_COLUMNS, standardize
 
@@ -55,6 +57,16 @@ def with_limits(path: Path, refuse: float) -> None:
 def log_of(out: Path) -> list[dict[str, str]]:
     with (out / LOG).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def test_a_taught_table_gets_limits_from_what_it_does_to_the_target(target: Path, tmp_path: Path) -> None:
+    nodes = as_table(node_colors())
+    taught = TaughtTable(target_white=(255.0, 255.0, 255.0), table=nodes, taught_for="0" * 64)
+    path = tmp_path / "taught-table.json"
+    path.write_text(taught.to_json(), encoding="utf-8")
+    written, guard = learn_guard(path, target)
+    assert written == guard_path(path)
+    assert guard.thresholds.cells == 40
 
 
 def test_the_guard_of_a_normalizer_lies_beside_it_and_lets_every_cell_pass(

@@ -1,4 +1,4 @@
-"""The commands that re-stain folders and guard their cells: standardize, guard."""
+"""The commands that tell the ways to re-stain, and re-stain: catalog, fit, standardize, guard."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,50 @@ from hemabridge.cli.training import needs_training
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
     from hemabridge.workflows.standardize import Standardized
+
+
+@app.command()
+def catalog() -> None:
+    """List every way to re-stain, with one line on when to use it."""
+    from hemabridge.cli.tables import print_table
+    from hemabridge.workflows.catalog import catalog as run
+
+    methods = run()
+    for kind, title in (
+        ("normalizer", "Normalizers, fitted in seconds: normalizers = [NAME, ...] of a study"),
+        ("translator", 'Translators, trained: translator = { preset = "NAME" } of a study or a training'),
+    ):
+        print_table(title, ["name", "when to use it"], [], [(m.name, m.use) for m in methods if m.kind == kind])
+
+
+@app.command()
+def fit(
+    method: Annotated[str, typer.Argument(help="A normalizer, by the name that `hemabridge catalog` lists.")],
+    source: Annotated[Path, typer.Argument(help="Folder of images to re-stain, with or without classes.")],
+    target: Annotated[Path, typer.Argument(help="Folder of images whose look is wanted.")],
+    out: Annotated[Path, typer.Argument(help="New JSON file, which `hemabridge standardize` takes.")],
+    source_crop_px: Annotated[
+        int | None, typer.Option(min=8, help="Square around a cell of SOURCE [default: estimated from the nuclei].")
+    ] = None,
+    target_crop_px: Annotated[
+        int | None, typer.Option(min=8, help="Square around a cell of TARGET [default: estimated from the nuclei].")
+    ] = None,
+) -> None:
+    """Fit a normalizer on two folders of images, in seconds, without labels and without PyTorch."""
+    from hemabridge.cli.progress import shown_progress
+    from hemabridge.workflows.fit import fit as run
+
+    with shown_progress() as progress:
+        run(
+            method,
+            source,
+            target,
+            out,
+            source_crop_px=source_crop_px,
+            target_crop_px=target_crop_px,
+            progress=progress,
+        )
+    print(f"Fitted {method} from {source} to {target}; written to {out}.")
 
 
 @app.command()
@@ -45,7 +89,7 @@ def standardize(
 
     If the model has a guard (see `guard`), each cell gets its verdict, and refused ones are re-stained by the fallback.
     """
-    needs_training()
+    _needs_pytorch_for(model)
     from hemabridge.cli.progress import shown_progress
     from hemabridge.workflows.standardize import LOG
     from hemabridge.workflows.standardize import standardize as run
@@ -93,7 +137,7 @@ def guard(
     The model re-stains target cells, which need none: what that does to them is what is allowed. Writes
     NAME.guard.json beside the model's file.
     """
-    needs_training()
+    _needs_pytorch_for(model)
     from hemabridge.cli.progress import shown_progress
     from hemabridge.workflows.guard import learn_guard
 
@@ -104,6 +148,12 @@ def guard(
     for name, limit in learned.thresholds.limits.items():
         print(f"{name:22s} warn beyond {limit.warn:.3f}, refuse beyond {limit.refuse:.3f}")
     print(f"Learned from {learned.thresholds.cells} target cells; written to {path}.")
+
+
+def _needs_pytorch_for(model: Path) -> None:
+    """Say what to install if PyTorch is missing, unless the model is a normalizer, which does without."""
+    if model.suffix.lower() != ".json":
+        needs_training()
 
 
 def _say_before(model: Path, snapshot: str | None, site: Path | None, crop_px: int | None) -> None:

@@ -79,10 +79,15 @@ def fit_normalizer(name: str, source: UInt8Images, target: UInt8Images) -> Norma
         InputError: There is no such normalizer.
         ImageError: A set has another type or shape, or is empty.
     """
-    if name not in NORMALIZERS:
-        raise InputError(f"normalizer: expected one of {', '.join(NORMALIZERS)}; got {name!r}{_nearest(name)}")
+    check_method(name)
     fitted = NORMALIZERS[name].kind.fit(source, target)
     return fitted.model_copy(update={"sites": profiles_of(source, target)})
+
+
+def check_method(name: str) -> None:
+    """Raise InputError, which names the nearest, unless `name` is a key of `NORMALIZERS`."""
+    if name not in NORMALIZERS:
+        raise InputError(f"normalizer: expected one of {', '.join(NORMALIZERS)}; got {name!r}{_nearest(name)}")
 
 
 def check_names(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -66,6 +66,10 @@ class Normalizer(BaseModel):
             restained[position] = self.restain(image)
         return restained
 
+    def transform(self, images: UInt8Images) -> UInt8Images:
+        """Do what `standardize` does, under scikit-learn's name: `Macenko.fit(source, target).transform(images)`."""
+        return self.standardize(images)
+
     def to_json(self) -> str:
         """Return all numbers as JSON; floats keep every bit."""
         return self.model_dump_json()

@@ -1,19 +1,27 @@
 """What colorization did to chroma, which it takes away and guesses: the error of each class, and the order of cells."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.compartments import segment
+from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.colorization_nets import Colorizer
+from hemabridge.translators.neural import NeuralStandardizer
+
+AUDITED = 60
+"""So many cells of each site are looked at for a snapshot."""
 
 LEAST_RANKED = 20
 """Fewer pixels of a cytoplasm, or fewer cells, are not ranked."""
@@ -73,6 +81,33 @@ def chroma_agreement(before: UInt8Images, after: UInt8Images) -> ChromaAgreement
     medians = np.array([[np.median(chroma) for chroma in pair] for pair in pairs]).reshape(-1, 2)
     between = _spearman(medians[:, 0], medians[:, 1]) if len(pairs) >= LEAST_RANKED else None
     return ChromaAgreement(float(np.median(within)) if within else None, between, len(pairs))
+
+
+@torch.inference_mode()
+def write_colour_audit(snapshot: Path, source: CellSet, target: CellSet, path: Path) -> None:
+    """Write what a snapshot of `colorization` did to chroma, as JSON; nothing if it is of another translator.
+
+    `chroma_error`: of each class of the target's cells (those of the training, where it is at its best); `agreement`:
+    of the source's; `clipped`: mean share of the pixels of the source's cells that left sRGB.
+    """
+    standardizer = NeuralStandardizer.from_snapshot(snapshot)
+    net = standardizer.generator
+    if not isinstance(net, Colorizer):
+        return
+    own, wanted = (cells.subset(_spread(len(cells))) for cells in (source, target))
+    clipped = [float(net.color(to_network(image[None])).clipped_fraction) for image in own.images]
+    found = {
+        "chroma_error": chroma_error(net, wanted.images, wanted.labels, wanted.classes),
+        "agreement": asdict(chroma_agreement(own.images, standardizer.standardize(own.images))),
+        "clipped": float(np.mean(clipped)),
+        "cells": {"source": len(own), "target": len(wanted)},
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(found, indent=2), encoding="utf-8")
+
+
+def _spread(count: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, count - 1, AUDITED).round().astype(np.int64))
 
 
 def _cytoplasm_chroma(before: UInt8Image, after: UInt8Image) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:

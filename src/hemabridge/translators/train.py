@@ -19,6 +19,7 @@ from hemabridge.training.snapshots import Snapshot
 from hemabridge.translators.attempts import Attempts
 from hemabridge.translators.batches import UnpairedBatches
 from hemabridge.translators.catalog import new_objective
+from hemabridge.translators.colorization_audit import write_colour_audit
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.neural import KIND, NeuralStandardizer, directions_of
 from hemabridge.translators.watchdog import watchdog_for
@@ -94,7 +95,7 @@ def _training(config: TranslatorConfig, source: CellSet, target: CellSet, folder
             "seen": sorted({*source.hashes, *target.hashes}),
             "sites": _profiles(source, target),
         },
-        on_snapshot=lambda snapshot: _write_samples(snapshot, source, target, config.crop_px, folder / "samples"),
+        on_snapshot=lambda snapshot: _show(snapshot, source, target, config.crop_px, folder / "samples"),
         watch=watchdog.watch(),
     )
 
@@ -129,8 +130,13 @@ def _profiles(source: CellSet, target: CellSet) -> dict[str, Any] | None:
     return None if found is None else found.model_dump(mode="json")
 
 
-def _write_samples(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:
+def _show(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
+    _write_samples(snapshot, source, target, crop_px, folder)
+    write_colour_audit(snapshot.path, source, target, folder / f"{snapshot.name}.colours.json")
+
+
+def _write_samples(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:
     rows: list[UInt8Images] = []
     for direction in directions_of(snapshot.path):
         cells = source if direction == "to_target" else target

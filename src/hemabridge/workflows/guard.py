@@ -130,8 +130,9 @@ def learn_guard(
     path = find_snapshot(model, snapshot)
     view = cell_view(path, crop_px, "target")
     cells = _read(target, view, progress)
-    if view is None:
-        thresholds = learn_normalizer_thresholds(_method(path), cells)
+    method = None if view is not None else _method(path)
+    if method is not None:
+        thresholds = learn_normalizer_thresholds(method, cells)
     else:
         thresholds = learn_thresholds(load_standardizer(path, cells.shape[1]), cells)
     guard = guard_of(path, thresholds, cells, fallback)
@@ -155,10 +156,10 @@ def guard_of(model: Path, thresholds: Thresholds, target: UInt8Images, fallback:
     return Guard(model=sha256_of(model), thresholds=thresholds, fallback=fitted.to_json())
 
 
-def _method(path: Path) -> str:
-    """Return the catalog's name of the normalizer in a file."""
+def _method(path: Path) -> str | None:
+    """Return the catalog's name of the normalizer in a file; None of a taught table, which no two sites can fit."""
     kind = type(read_normalizer(path))
-    return next(name for name, entry in NORMALIZERS.items() if entry.kind is kind)
+    return next((name for name, entry in NORMALIZERS.items() if entry.kind is kind), None)
 
 
 def _read(folder: Path, view: View | None, progress: Progress) -> UInt8Images:

@@ -1,9 +1,12 @@
-"""What a model's file means to `hemabridge standardize`: which snapshot, at which scale, for which site."""
+"""What a model's file means to `hemabridge standardize`: which snapshot, at which scale, for which site.
+
+What only snapshots need of PyTorch is imported where it is used: a normalizer's JSON works without it.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -14,23 +17,17 @@ from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardiz
 from hemabridge.imaging.scale import scale_matched, squeezed
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.site_profile import Distance
-from hemabridge.networks.resnet_generator import STRIDE
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.selection.results import FILE, Selection
-from hemabridge.training.snapshots import Snapshot, list_snapshots
-from hemabridge.training.tensorfile import read_header
-from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.neural import KIND, NeuralStandardizer
-from hemabridge.translators.unseen_site import distance_of, standardizer_for
+
+if TYPE_CHECKING:
+    from hemabridge.training.snapshots import Snapshot
 
 LOOK_IMAGES: Final = 100
 """So many cells tell a site's look."""
 
 View: TypeAlias = Callable[[UInt8Images], UInt8Images]
 """Cuts cells out of images: uint8[N, H, W, 3] to uint8[N, S, S, 3]."""
-
-SMALLEST_PX = STRIDE + 1
-"""A generator halves the sides twice and then needs two pixels of each."""
 
 
 def find_snapshot(model: Path, name: str | None = None) -> Path:
@@ -42,6 +39,8 @@ def find_snapshot(model: Path, name: str | None = None) -> Path:
     """
     if model.is_file():
         return model
+    from hemabridge.training.snapshots import list_snapshots
+
     folder = next((f for f in (model, model / "translator") if (f / "snapshots").is_dir()), None)
     snapshots = [] if folder is None else list_snapshots(folder)
     if not snapshots:
@@ -67,7 +66,7 @@ def read_selection(model: Path) -> Selection | None:
     return Selection.read(path) if path.is_file() else None
 
 
-def _selected(selection: Selection, snapshots: Sequence[Snapshot], model: Path) -> Path:
+def _selected(selection: Selection, snapshots: "Sequence[Snapshot]", model: Path) -> Path:
     if selection.chosen is None:
         raise ModelError(
             f"expected a run of which a snapshot can be used; {model / FILE} says: {selection.reasons} "
@@ -95,11 +94,16 @@ def load_standardizer(path: Path, crop_px: int | None = None, look: UInt8Images 
     """
     if path.suffix.lower() == ".json":
         return read_normalizer(path)
+    from hemabridge.networks.resnet_generator import STRIDE
+    from hemabridge.translators.neural import NeuralStandardizer
+    from hemabridge.translators.unseen_site import standardizer_for
+
     seen_px, square = _scale_of(path, crop_px)
     translator = NeuralStandardizer.from_snapshot(path) if look is None else standardizer_for(path, look)
     if square == "whole":
         return SqueezedStandardizer(translator, seen_px)
-    return RescaledStandardizer(translator, seen_px / square, SMALLEST_PX)
+    # A generator halves the sides twice and then needs two pixels of each.
+    return RescaledStandardizer(translator, seen_px / square, STRIDE + 1)
 
 
 def cell_view(path: Path, crop_px: int | None = None, site: Literal["source", "target"] = "source") -> View | None:
@@ -120,6 +124,10 @@ def cell_view(path: Path, crop_px: int | None = None, site: Literal["source", "t
 
 def _scale_of(path: Path, crop_px: int | None, site: Literal["source", "target"] = "source") -> tuple[int, CropPx]:
     """Return a cell's side as a snapshot's model saw it, and the square of a site's images that holds it."""
+    from hemabridge.training.tensorfile import read_header
+    from hemabridge.translators.config import TranslatorConfig
+    from hemabridge.translators.neural import KIND
+
     header = read_header(path)
     if header.get("kind") != KIND:
         raise ModelError(f"expected the snapshot of a translator, got that of a {header.get('kind')}: {path}")
@@ -177,7 +185,10 @@ def look_distance(model: Path, site: Path, *, snapshot: str | None = None, crop_
         InputError, ModelError: as `read_look` does, or the model is not target-only.
     """
     path = find_snapshot(model, snapshot)
-    return distance_of(path, read_look(path, site, crop_px))
+    look = read_look(path, site, crop_px)
+    from hemabridge.translators.unseen_site import distance_of
+
+    return distance_of(path, look)
 
 
 def files_below(folder: Path) -> Iterator[str]:

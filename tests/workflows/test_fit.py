@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.errors import HemabridgeError, InputError
+from hemabridge.imaging.files import write_image
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
+from hemabridge.workflows.fit import CELL_PX, fit
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> dict[str, UInt8Images]:
+    """Twelve cells of each hospital, also written to a folder of its name, with a text and a broken image beside."""
+    made = {}
+    for seed, name in enumerate(("yellow-field", "clinic-like")):
+        made[name], _ = simulate_cells(("neutrophil", "monocyte"), 6, HOSPITALS[name], seed, CELL_PX)
+        (tmp_path / name).mkdir()
+        for number, cell in enumerate(made[name]):
+            write_image(tmp_path / name / f"{number:02d}.png", cell)
+        (tmp_path / name / "notes.txt").write_text("none", encoding="utf-8")
+        (tmp_path / name / "broken.png").write_bytes(b"none")
+    return made
+
+
+def test_it_fits_what_the_catalog_would_on_the_same_cells(tmp_path: Path, cells: dict[str, UInt8Images]) -> None:
+    out = tmp_path / "linear-ot.json"
+    source, target = tmp_path / "yellow-field", tmp_path / "clinic-like"
+    fitted = fit("linear-ot", source, target, out, source_crop_px=CELL_PX, target_crop_px=CELL_PX)
+    wanted = fit_normalizer("linear-ot", cells["yellow-field"], cells["clinic-like"])
+    images = cells["yellow-field"]
+    np.testing.assert_array_equal(read_normalizer(out).standardize(images), wanted.standardize(images))
+    assert fitted == read_normalizer(out)
+
+
+@pytest.mark.parametrize(
+    ("method", "out", "told"),
+    [
+        ("macenk", "m.json", "did you mean 'macenko'"),
+        ("macenko", "m.txt", "named .json"),
+        ("macenko", "there.json", "a new file"),
+        ("macenko", "none/m.json", "a folder that exists"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_any_image_is_read(method: str, out: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "there.json").touch()
+    with pytest.raises(InputError, match=told):
+        fit(method, tmp_path / "no", tmp_path / "no", tmp_path / out)
+
+
+def test_a_folder_without_cells_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "blank").mkdir()
+    write_image(tmp_path / "blank" / "1.png", np.full((40, 40, 3), 255, np.uint8))
+    with pytest.raises(HemabridgeError, match="nucle"):
+        fit("macenko", tmp_path / "blank", tmp_path / "blank", tmp_path / "m.json")
+    assert not (tmp_path / "m.json").exists()
