@@ -165,12 +165,10 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=3, help="so many equal pairs also show what labels are worth")
     wish = parser.parse_args()
     recipe = expect_kind(read_recipe(wish.recipe), StudyRecipe)
-    stages = Stages(wish.out)
-    target = _site(recipe, stages, SiteRecipe(site="clinic", folder=wish.data / "clinic", crop_px=180), clinic=True)
-    bench = Bench(recipe, stages, target)
+    bench = new_bench(recipe, wish.out, wish.data)
     pairs = [(int(start), int(again)) for start, again in (pair.split(":") for pair in wish.pairs.split(","))]
     for name in wish.sources.split(","):
-        source = _real(bench, name, wish.data) if name in REAL_SITES else _photographed(bench, name)
+        source = real_source(bench, name, wish.data) if name in REAL_SITES else _photographed(bench, name)
         answers = [
             _kept(bench, name, source, *pair, labels=name in REAL_SITES and pair[0] == pair[1] < wish.labels)
             for pair in (pairs if name in REAL_SITES else [(wish.start, wish.start)])
@@ -180,12 +178,20 @@ def main() -> None:
             write_image(wish.picture, still_wrong(source.larger_test, answers))
 
 
+def new_bench(recipe: StudyRecipe, out: Path, data: Path) -> Bench:
+    """Return the recipe's steps between Hospital Clínic's cells and others, which are kept in `out`."""
+    stages = Stages(out)
+    target = _site(recipe, stages, SiteRecipe(site="clinic", folder=data / "clinic", crop_px=180), clinic=True)
+    return Bench(recipe, stages, target)
+
+
 def _site(recipe: StudyRecipe, stages: Stages, wish: SiteRecipe, *, clinic: bool) -> Site:
     parts = recipe.target_parts if clinic else recipe.source_parts
     return prepare_site(wish, read_site(wish), CLASSES, parts, seed=recipe.seed, stages=stages)
 
 
-def _real(bench: Bench, name: str, data: Path) -> Source:
+def real_source(bench: Bench, name: str, data: Path) -> Source:
+    """Return a real hospital's cells, by the names of `REAL_SITES`."""
     wish = SiteRecipe(site=name, folder=data / name)
     if name == BY_EYE:
         named = Path(__file__).with_name(f"{BY_EYE}_by_eye.csv")

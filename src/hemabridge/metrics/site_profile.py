@@ -142,11 +142,7 @@ class SiteProfile(BaseModel):
 
     @cached_property
     def _kinds(self) -> list[NDArray[np.intp]]:
-        """Rows of each kind of cell, by k-means on what is found."""
-        middle = _medians(self._looks, 0.0)
-        spread = 1.4826 * _medians(np.abs(self._looks - middle), 0.0)
-        scaled = (self._looks - middle) / np.fmax(spread, STEPS)
-        return clusters_of(np.clip(np.nan_to_num(scaled), -4, 4), CLUSTERS)
+        return kinds_of(self._looks, CLUSTERS)
 
     @cached_property
     def _scale(self) -> NDArray[np.float64]:
@@ -172,6 +168,14 @@ class SiteProfile(BaseModel):
             rows = np.concatenate([rng.choice(kind, n) for kind, n in zip(self._kinds, drawn, strict=True)])
             differences.append(_medians(looks[rows]) - _medians(looks[rng.integers(own, size=own)], COMMON))
         return np.array(differences)
+
+
+def kinds_of(looks: Looks, count: int) -> list[NDArray[np.intp]]:
+    """Part the cells of a site, float64[N, 24], into at most `count` kinds, by k-means on what is found; their rows."""
+    middle = _medians(looks, 0.0)
+    spread = 1.4826 * _medians(np.abs(looks - middle), 0.0)
+    scaled = (looks - middle) / np.fmax(spread, STEPS)
+    return clusters_of(np.clip(np.nan_to_num(scaled), -4, 4), count)
 
 
 class SiteProfiles(BaseModel):

@@ -34,6 +34,8 @@ class UnpairedBatches:
     0 .. length - 1; number i takes source image i mod |source| and a target image at random. Each image is cropped at
     random and mirrored with probability 1/2, each for itself. With a `stride` every stride-th row and column of the
     crop is taken, from a random one on: colours enough, unblurred, for a generator that looks at no neighbours.
+
+    Images of a site with chances, float64[N], sum 1, are drawn at random by these instead.
     """
 
     source: UInt8Images
@@ -42,14 +44,22 @@ class UnpairedBatches:
     batch_size: int
     seed: int
     stride: int = 1
+    source_chances: NDArray[np.float64] | None = None
+    target_chances: NDArray[np.float64] | None = None
 
     def __call__(self, images: int) -> Iterator[Batch]:
         """Yield the batches after `images` images, without end."""
         while True:
             rng = np.random.default_rng((self.seed, images))
-            numbers = [self._number(place) for place in range(images, images + self.batch_size)]
-            sources = np.asarray(numbers) % len(self.source)
-            targets = rng.integers(len(self.target), size=self.batch_size)
+            if self.source_chances is None:
+                numbers = [self._number(place) for place in range(images, images + self.batch_size)]
+                sources = np.asarray(numbers) % len(self.source)
+            else:
+                sources = rng.choice(len(self.source), self.batch_size, p=self.source_chances)
+            if self.target_chances is None:
+                targets = rng.integers(len(self.target), size=self.batch_size)
+            else:
+                targets = rng.choice(len(self.target), self.batch_size, p=self.target_chances)
             yield {
                 "source": to_network(self._cut(self.source[sources], rng)),
                 "target": to_network(self._cut(self.target[targets], rng)),

@@ -12,6 +12,7 @@ from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.networks.resnet_generator import STRIDE, ResnetGeneratorConfig
 from hemabridge.training.engine import OptimizerConfig
+from hemabridge.translators.balance import Balance
 from hemabridge.translators.catalog import ModelConfig
 from hemabridge.translators.colorization_config import (
     SMALL_COLORIZATION,
@@ -47,6 +48,12 @@ class TranslatorConfig(BaseModel):
         "and judges that look at single pixels",
     )
     batch_size: int = Field(1, ge=1)
+    balance: Balance = Field(
+        "none",
+        exclude_if=lambda balance: balance == "none",
+        description="target: its classes are shown equally often; both: also kinds of source cells, found without "
+        "labels; none: cells as often as they come",
+    )
     learning_rate: float = Field(2e-4, gt=0)
     epoch_images: int | None = Field(None, ge=1, description="images an epoch; the larger site's number if not given")
     constant_epochs: int = Field(100, ge=0, description="epochs at the full learning rate")

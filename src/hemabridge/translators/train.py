@@ -17,6 +17,7 @@ from hemabridge.training.loop import LoopConfig, Training, fit
 from hemabridge.training.schedules import ConstantThenLinear
 from hemabridge.training.snapshots import Snapshot
 from hemabridge.translators.attempts import Attempts
+from hemabridge.translators.balance import chances_of
 from hemabridge.translators.batches import UnpairedBatches
 from hemabridge.translators.catalog import new_objective
 from hemabridge.translators.colorization_audit import write_colour_audit
@@ -39,11 +40,12 @@ def train_translator(
 ) -> list[Snapshot]:
     """Train, or resume, a translator between two sites whose cells have `config.load_px` pixels a side.
 
-    Labels are not looked at. Returns the snapshots, oldest first; beside each, `samples/` shows the same cells of both
-    sites (of the source alone if the model knows no way back), original above re-stained.
+    Labels of the source are not looked at, those of the target only if `config.balance` asks for it. Returns the
+    snapshots, oldest first; beside each, `samples/` shows the same cells of both sites (of the source alone if the
+    model knows no way back), original above re-stained.
 
     Raises:
-        InputError: the cells have another size.
+        InputError: the cells have another size, or there are no classes to balance.
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
         TrainingFaultError: the watchdog stopped the last seed that `config.watchdog` allows. `attempts.RECORD` in the
             folder says which seed is used, and why earlier ones were stopped.
@@ -75,7 +77,15 @@ def _training(config: TranslatorConfig, source: CellSet, target: CellSet, folder
     watchdog = watchdog_for(config.watchdog, model, source.images, target.images, config.crop_px, loop.total_images)
     return Training(
         objective=model,
-        batches=UnpairedBatches(source.images, target.images, config.crop_px, config.batch_size, seed, config.stride),
+        batches=UnpairedBatches(
+            source.images,
+            target.images,
+            config.crop_px,
+            config.batch_size,
+            seed,
+            config.stride,
+            *chances_of(config.balance, source, target),
+        ),
         schedules=dict.fromkeys(model.nets, schedule),
         loop=loop,
         averaged=model.averaged,
@@ -85,6 +95,7 @@ def _training(config: TranslatorConfig, source: CellSet, target: CellSet, folder
             "seed": seed,
             "source": [source.crop_px, *source.hashes],
             "target": [target.crop_px, *target.hashes],
+            **({} if config.balance == "none" else {"labels": target.labels.tolist()}),
         },
         about={
             "kind": KIND,

@@ -1,0 +1,67 @@
+"""Does it help a translator to see each class equally often? `film` between real hospitals, drawn three ways.
+
+    python benchmarks/class_mix.py [--sources tecom,raabin] [--seeds 0,1,2] [--out runs/recommended]
+
+Hospitals hold other mixes of cells, and a judge can tell them apart by that. `balance = "target"` shows the target's
+classes equally often, `"both"` also the kinds of cells that are found in the source without labels. Scored with one
+classifier that saw its own site's colours alone, and with those that learned random looks, as
+benchmarks/recommended.py trains and keeps them.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hemabridge.adaptation.agreement import mean_answer
+from hemabridge.classifiers.protocol import Probabilities
+from hemabridge.data.cells import CellSet
+from hemabridge.metrics.classification import balanced_accuracy, recall_per_class
+from hemabridge.workflows.recipe import StudyRecipe
+from hemabridge.workflows.recipe_file import expect_kind, read_recipe
+from recommended import new_bench, real_source
+from recommended_tables import CLASSES
+
+BALANCES = ("none", "target", "both")
+ROW = "{:10s} {:10s} {:>6s} {:>7s} {:>8s} {:>6s} {:>7s} {:>8s}   {}"
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/recommended.toml"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/recommended"))
+    parser.add_argument("--sources", default="tecom,raabin")
+    parser.add_argument("--seeds", default="0,1,2", help="of the translator; the classifiers are those of start 0")
+    wish = parser.parse_args()
+    recipe = expect_kind(read_recipe(wish.recipe), StudyRecipe)
+    seeds = [int(seed) for seed in wish.seeds.split(",")]
+    bench = new_bench(recipe, wish.out, wish.data)
+    with_looks, plain = bench.team(0)[0].asked_about_restainings(), [bench.plain(0)]
+    print(
+        f"{len(seeds)} seeds of `film`; balanced accuracy of the plain classifier, then of {len(with_looks)} with looks"
+    )
+    print(ROW.format("", "balance", *("mean", "lowest", "highest") * 2, f"recalls of these: {', '.join(CLASSES)}"))
+    for name in wish.sources.split(","):
+        source = real_source(bench, name, wish.data)
+        for balance in BALANCES:
+            translator = recipe.translator.model_copy(update={"balance": balance})
+            drawn = replace(bench, recipe=recipe.model_copy(update={"translator": translator}))
+            kept = name if balance == "none" else f"{name}-{balance}"
+            restained = [drawn.translator(kept, source, seed).standardize(source.test.images) for seed in seeds]
+            answers = [[mean_answer(asked, images) for images in restained] for asked in (plain, with_looks)]
+            accuracies = [[_balanced(source.test, answer) for answer in of] for of in answers]
+            figures = [f"{figure:.3f}" for of in accuracies for figure in (np.mean(of), min(of), max(of))]
+            named = [recall_per_class(source.test.labels, one.argmax(axis=1), CLASSES) for one in answers[1]]
+            recalls = " ".join(f"{np.mean([one[kind] for one in named]):.2f}" for kind in CLASSES)
+            print(ROW.format(name, balance, *figures, recalls), flush=True)
+
+
+def _balanced(cells: CellSet, answer: Probabilities) -> float:
+    return balanced_accuracy(cells.labels, answer.argmax(axis=1), len(CLASSES))
+
+
+if __name__ == "__main__":
+    main()
