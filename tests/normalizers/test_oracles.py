@@ -39,17 +39,17 @@ def test_reinhard_by_image_and_by_site_is_torchstains(source: UInt8Images, targe
     oracle.fit(target[0])
     for image in source[:4]:
         ours = ReinhardImage.fit(source, target[:1]).standardize(image[None])[0]
-        agree(ours, oracle.normalize(image))
+        assert agree(ours, oracle.normalize(image))
     oracle.fit(one_below_another(target))
     ours = one_below_another(ReinhardSite.fit(source, target).standardize(source))
-    agree(ours, oracle.normalize(one_below_another(source)))
+    assert agree(ours, oracle.normalize(one_below_another(source)))
 
 
-def agree(ours: UInt8Image, theirs: UInt8Image) -> None:
+def agree(ours: UInt8Image, theirs: UInt8Image) -> bool:
     """torchstain lets what leaves the gamut wrap around or clip, and cuts decimals off: so all but a few pixels."""
     differences = np.abs(ours.astype(int) - theirs.astype(int)).max(axis=2)
-    assert np.quantile(differences, 0.95) <= 2
-    assert structural_similarity(ours, theirs, channel_axis=2) > 0.98
+    alike = structural_similarity(ours, theirs, channel_axis=2)
+    return bool(np.quantile(differences, 0.95) <= 2 and alike > 0.98)
 
 
 def test_macenkos_dyes_are_torchstains(source: UInt8Images, target: UInt8Images) -> None:
