@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from hemabridge.data.cells import CellSet
+from hemabridge.data.cells import CellSet, spread_places
 from hemabridge.errors import InputError
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.compartments import segment
@@ -94,7 +94,7 @@ def write_colour_audit(snapshot: Path, source: CellSet, target: CellSet, path: P
     net = standardizer.generator
     if not isinstance(net, Colorizer):
         return
-    own, wanted = (cells.subset(_spread(len(cells))) for cells in (source, target))
+    own, wanted = (cells.subset(spread_places(len(cells), AUDITED)) for cells in (source, target))
     clipped = [float(net.color(to_network(image[None])).clipped_fraction) for image in own.images]
     found = {
         "chroma_error": chroma_error(net, wanted.images, wanted.labels, wanted.classes),
@@ -104,10 +104,6 @@ def write_colour_audit(snapshot: Path, source: CellSet, target: CellSet, path: P
     }
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(found, indent=2), encoding="utf-8")
-
-
-def _spread(count: int) -> NDArray[np.int64]:
-    return np.unique(np.linspace(0, count - 1, AUDITED).round().astype(np.int64))
 
 
 def _cytoplasm_chroma(before: UInt8Image, after: UInt8Image) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
