@@ -22,6 +22,7 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.network import new_network, preprocessing_of
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
+from hemabridge.normalizers.by_look import ByLook
 from hemabridge.normalizers.catalog import fit_normalizer
 from hemabridge.training.snapshots import write_snapshot
 
@@ -259,6 +260,80 @@ def test_more_restainings_are_tried_where_somebody_can_judge_them() -> None:
     assert set(everyone.standardizers) == set(best)
     alone = agree(config, [ByBrightness()], source.images, target, seed=0)
     assert tuple(alone.sureness) == UNJUDGED
+
+
+@dataclass(frozen=True)
+class ByCentre(ByBrightness):
+    """Sure of class 1 in proportion to the brightness of an image's centre."""
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        bright = images[:, 6:10, 6:10].mean(axis=(1, 2, 3)) / 255.0
+        return np.stack([1.0 - bright, bright], axis=1).astype(np.float32)
+
+
+def smears(glass: tuple[int, int, int], dark: int, bright: int, seed: int = 0) -> CellSet:
+    """Return dark and bright cells on glass of one colour."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([0, 1], [dark, bright])
+    images = np.ones((dark + bright, 16, 16, 3)) * np.array(glass)
+    images[:, 5:11, 5:11] *= np.where(labels, 0.8, 0.2)[:, None, None, None]
+    names = tuple(map(str, range(dark + bright)))
+    noisy = np.clip(images + rng.normal(0, 3, images.shape), 0, 255).astype(np.uint8)
+    return CellSet(noisy, labels, ("dark", "bright"), names, names, 16)
+
+
+TARGET = smears((225, 215, 210), 40, 40)
+WHITE, YELLOW = smears((250, 250, 250), 20, 20, seed=1).images, smears((250, 240, 130), 30, 20, seed=2).images
+
+
+def test_each_look_of_a_source_has_restainings_of_its_own() -> None:
+    source = np.concatenate([WHITE, YELLOW])
+    config = AgreementConfig(restainings=("white-point", "linear-ot"), discord=None, mixing_rounds=1)
+    found = agree(config, [ByCentre()], source, TARGET, direct=[ByCentre()], seed=0)
+    assert len(found.looks) == 2
+    assert all(set(names) == {"white-point", "linear-ot"} for names in found.looks.values())
+    assert set(found.accord) == {f"{name} on {look}" for name in config.restainings or () for look in found.looks}
+    for restaining in found.standardizers.values():
+        assert isinstance(restaining, ByLook)
+        fields = np.median(restaining.standardize(source)[:, :4], axis=(1, 2))
+        np.testing.assert_allclose(fields, np.broadcast_to((225, 215, 210), fields.shape), atol=8)
+    one = agree(config.model_copy(update={"looks": 1}), [ByCentre()], source, TARGET, direct=[ByCentre()], seed=0)
+    assert one.looks == {}
+    assert set(one.accord) == {"white-point", "linear-ot"}
+
+
+def test_a_look_with_fewer_restainings_uses_its_best_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def accord(unaided: NDArray[np.float32], answer: NDArray[np.float32]) -> float:
+        tried.append(len(unaided))
+        return {40: (0.2, 0.9), 50: (0.7, 0.7)}[len(unaided)][tried.count(len(unaided)) - 1]
+
+    tried: list[int] = []
+    monkeypatch.setattr("hemabridge.adaptation.agreement.accord_of", accord)
+    config = AgreementConfig(restainings=("white-point", "linear-ot"), mixing_rounds=0)
+    found = agree(config, [ByCentre()], np.concatenate([WHITE, YELLOW]), TARGET, direct=[ByCentre()], seed=0)
+    assert sorted(found.looks.values(), key=len) == [("linear-ot",), ("white-point", "linear-ot")]
+    assert list(found.standardizers) == ["white-point", "linear-ot"]
+    methods = [
+        sorted(own.method for own in each.normalizers)
+        for each in found.standardizers.values()
+        if isinstance(each, ByLook)
+    ]
+    assert methods == [["linear-ot", "white-point"], ["linear-ot", "linear-ot"]]
+
+
+def test_looks_that_show_other_classes_are_no_looks() -> None:
+    source = cells(40, 40, seed=1).images  # cells fill the image, so that their own colour seems to be the field's
+    found = agree(AgreementConfig(), [ByBrightness()], source, cells(40, 40), direct=[ByBrightness()], seed=0)
+    assert found.looks == {}
+    assert set(found.accord) == set(CANDIDATES)
+
+
+def test_without_judges_or_with_a_translator_a_site_is_not_parted() -> None:
+    source = np.concatenate([WHITE, YELLOW])
+    assert agree(AgreementConfig(), [ByCentre()], source, TARGET, seed=0).looks == {}
+    config = AgreementConfig(restainings=("white-point",))
+    gray = {"gray": Gray()}
+    assert agree(config, [ByCentre()], source, TARGET, trained=gray, direct=[ByCentre()], seed=0).looks == {}
 
 
 def test_drawing_the_target_in_the_sources_mix_keeps_rare_classes_rare() -> None:

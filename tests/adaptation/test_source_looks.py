@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from hemabridge.adaptation.source_looks import FEWEST_IMAGES, SourceLooksConfig, in_source_looks, looks_of
+from hemabridge.adaptation.source_looks import SourceLooksConfig, in_source_looks
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
 
@@ -22,21 +22,6 @@ def target(count: int = 30) -> CellSet:
     images = fields((220, 210, 205), (200, 205, 220), count=count, seed=1)
     names = tuple(map(str, range(2 * count)))
     return CellSet(images, np.repeat([0, 1], count), ("a", "b"), names, names, 16)
-
-
-def test_images_are_parted_by_the_colour_of_their_field() -> None:
-    images = fields((250, 245, 150), (240, 240, 240), count=15)
-    looks = looks_of(images, 2, seed=0)
-    assert len(set(looks[:15])) == len(set(looks[15:])) == 1
-    assert looks[0] != looks[-1]
-    np.testing.assert_array_equal(looks, looks_of(images, 2, seed=0))
-
-
-def test_a_look_of_too_few_images_is_no_look_of_its_own() -> None:
-    images = fields((250, 245, 150), count=15)
-    few = fields((60, 60, 200), count=FEWEST_IMAGES - 1)
-    assert looks_of(np.concatenate([images, few]), 2, seed=0).tolist() == [0] * (15 + FEWEST_IMAGES - 1)
-    assert looks_of(images[:1], 3, seed=0).tolist() == [0]
 
 
 def test_copies_have_the_looks_of_the_source_and_keep_labels() -> None:

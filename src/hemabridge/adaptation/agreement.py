@@ -1,12 +1,13 @@
 """Several classifiers and several re-stainings that agree on one answer; chosen and fitted without labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from hemabridge.adaptation.site_looks import Look, accord_by_look, for_all_looks, names_by_look, parted
 from hemabridge.classifiers.batch_norm import measured_anew
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
@@ -69,6 +70,14 @@ class AgreementConfig(BaseModel):
         "these if they then name a share of the cells that is larger by more than this as the others do; never without "
         "a bound",
     )
+    looks: int = Field(
+        3,
+        ge=1,
+        le=16,
+        description="where classifiers are asked about the images as they are, the source's images are parted into at "
+        "most so many looks by the colour of their empty field, if those are clearly apart; each look has re-stainings "
+        "of its own",
+    )
     mixing_rounds: int = Field(
         2, ge=0, description="times that the target's images are drawn in the class mix that the source seems to have"
     )
@@ -93,8 +102,10 @@ class Agreement:
         classifiers: those that are asked about re-stained images.
         direct: those that are not.
         measured_anew: whether the batch norm of `direct` was measured anew on the source.
-        accord: of each re-staining that was tried with the direct classifiers (`hemabridge.metrics.accord`); empty
-            without those.
+        accord: of each re-staining that was tried with the direct classifiers (`hemabridge.metrics.accord`), look by
+            look; empty without those.
+        looks: the re-stainings that suit each look of the source, by the colour of its empty field; empty if there is
+            one look.
         sureness: for each re-staining that was judged by it, the classifiers' mean largest probability, 0..1.
         class_mix: float64[C], the share of each class that the source seems to have.
     """
@@ -107,6 +118,7 @@ class Agreement:
     direct: tuple[Classifier, ...] = ()
     accord: Mapping[str, float] = field(default_factory=dict)
     measured_anew: bool = False
+    looks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -174,6 +186,9 @@ def agree(
     that see shape alone err on other cells and depend on no re-staining: so those re-stainings take part that are most
     in accord with them (two views that agree, Blum & Mitchell 1998, doi:10.1145/279943.279962).
 
+    A source may hold several looks, such as smears on white and on yellow glass (`hemabridge.metrics.empty_fields`).
+    What suits one may harm another, so each is judged and fitted for itself if there are judges and no translator.
+
     A normalizer that matches distributions turns cells into those of the target's commonest class if the sites have
     different mixes of classes. So the target's images are drawn in the mix that the agreeing classifiers see in the
     source, and the normalizers are fitted again.
@@ -198,39 +213,107 @@ def agree(
         raise InputError("expected at least one classifier, all of the same classes; align them first")
     rng = np.random.default_rng(seed)
     source = source[rng.permutation(len(source))[:LARGEST_FIT]]
-    known = dict(trained or {})
+    fit = _Fit(target, dict(trained or {}), rng)
+    unaided = mean_answer(direct, source) if direct else None
+    looks = _suited(config, classifiers, source, unaided, fit)
+    agreed = Agreement(
+        name,
+        tuple(classifiers),
+        for_all_looks(looks, target.images),
+        direct=tuple(direct),
+        accord=accord_by_look(looks),
+        looks=names_by_look(looks),
+    )
+    agreed, answers, unaided = _heard(config, agreed, source, unaided, rng)
+    return _in_the_sources_mix(config.mixing_rounds, agreed, looks, fit, source, answers, unaided)
 
-    def fitted(names: Sequence[str], mix: NDArray[np.float64]) -> dict[str, Standardizer]:
-        drawn = target.images[target.drawn(mix, LARGEST_FIT, rng)]
-        return {n: known[n] if n in known else fit_normalizer(n, source, drawn) for n in names}
 
-    tried = config.restainings or (CANDIDATES if direct else UNJUDGED)
-    found = fitted((*tried, *known), np.full(len(target.classes), 1.0 / len(target.classes)))
-    tried_out = Agreement(name, tuple(classifiers), found, direct=tuple(direct))
-    agreed, answers, unaided = _suited(config, tried_out, source, rng)
-    mix = _mix(agreed.joined(answers, unaided))
-    for _ in range(config.mixing_rounds):
-        agreed = replace(agreed, standardizers=fitted(tuple(agreed.standardizers), mix))
-        answered = [mean_answer(classifiers, each.standardize(source)) for each in agreed.standardizers.values()]
-        mix = _mix(agreed.joined(answered, unaided))
-    return replace(agreed, class_mix=mix)
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """Fits re-stainings to the target's images, drawn in some mix of classes."""
+
+    target: CellSet
+    trained: Mapping[str, Standardizer]
+    rng: np.random.Generator
+
+    def maps(
+        self, images: UInt8Images, names: Iterable[str], mix: NDArray[np.float64] | None
+    ) -> dict[str, Standardizer]:
+        """Return what is fitted on `images`, or trained, by name; without a mix each class is drawn equally often."""
+        even = np.full(len(self.target.classes), 1.0 / len(self.target.classes))
+        drawn = self.target.images[self.target.drawn(even if mix is None else mix, LARGEST_FIT, self.rng)]
+        return {n: self.trained[n] if n in self.trained else fit_normalizer(n, images, drawn) for n in names}
 
 
 def _suited(
-    config: AgreementConfig, tried: Agreement, source: UInt8Images, rng: np.random.Generator
+    config: AgreementConfig,
+    classifiers: Sequence[Classifier],
+    source: UInt8Images,
+    unaided: Probabilities | None,
+    fit: _Fit,
+) -> list[Look]:
+    """Return the looks of the source with what suits each; without judges one look with all that is tried."""
+    if unaided is None:
+        rows = np.arange(len(source))
+        return [Look(rows, source, fit.maps(source, (*(config.restainings or UNJUDGED), *fit.trained), None))]
+    tried = (*(config.restainings or CANDIDATES), *fit.trained)
+    parts = parted(source, unaided, 1 if fit.trained else config.looks)
+    looks = [Look(rows, source[rows], fit.maps(source[rows], tried, None)) for rows in parts]
+    return [_judged(config, look, classifiers, unaided[look.rows]) for look in looks]
+
+
+def _judged(config: AgreementConfig, look: Look, classifiers: Sequence[Classifier], unaided: Probabilities) -> Look:
+    """Leave out the re-stainings that do not suit a look; the best comes first."""
+    accord = {}
+    for name, standardizer in look.maps.items():
+        restained = standardizer.standardize(look.images[:JUDGED])
+        answer = _mean([classifier.probabilities(restained) for classifier in classifiers])
+        accord[name] = accord_of(unaided[:JUDGED], answer)
+    kept = sorted(most(accord, config.discord, MOST_RESTAININGS), key=lambda name: -accord[name])
+    return replace(look, maps={name: look.maps[name] for name in kept}, accord=accord)
+
+
+def _in_the_sources_mix(
+    rounds: int,
+    agreed: Agreement,
+    looks: Sequence[Look],
+    fit: _Fit,
+    source: UInt8Images,
+    answers: Sequence[Probabilities],
+    unaided: Probabilities | None,
+) -> Agreement:
+    """Fit the re-stainings again, `rounds` times, to target images in the mix that all agree on; note that mix."""
+    for _ in range(rounds):
+        shares = agreed.joined(answers, unaided)
+        looks = [
+            replace(
+                look,
+                maps=fit.maps(look.images, look.maps if look.accord else agreed.standardizers, _mix(shares[look.rows])),
+            )
+            for look in looks
+        ]
+        agreed = replace(agreed, standardizers=for_all_looks(looks, fit.target.images))
+        answers = [mean_answer(agreed.classifiers, each.standardize(source)) for each in agreed.standardizers.values()]
+    return replace(agreed, class_mix=_mix(agreed.joined(answers, unaided)))
+
+
+def _heard(
+    config: AgreementConfig,
+    agreed: Agreement,
+    source: UInt8Images,
+    unaided: Probabilities | None,
+    rng: np.random.Generator,
 ) -> tuple[Agreement, list[Probabilities], Probabilities | None]:
-    """Leave out the re-stainings that do not suit the source, and the direct classifiers if they are not sure.
+    """Leave out whom or what is not sure: the direct classifiers, or without judges a re-staining.
 
     Returns:
         What is left, its answers on each re-staining, and those of its direct classifiers.
     """
-    unaided = mean_answer(tried.direct, source) if tried.direct else None
-    accord = {} if unaided is None else _accords(tried, source, unaided)
-    judged = most(accord, config.discord, MOST_RESTAININGS) if accord else tuple(tried.standardizers)
-    answers = {n: mean_answer(tried.classifiers, tried.standardizers[n].standardize(source)) for n in judged}
-    sureness = {n: float(answer.max(axis=1).mean()) for n, answer in answers.items()}
-    kept = judged if accord else most(sureness, config.doubt)
-    left = replace(tried, standardizers={n: tried.standardizers[n] for n in kept}, sureness=sureness, accord=accord)
+    restained = {name: each.standardize(source) for name, each in agreed.standardizers.items()}
+    answers = {name: mean_answer(agreed.classifiers, images) for name, images in restained.items()}
+    sureness = {name: float(answer.max(axis=1).mean()) for name, answer in answers.items()}
+    kept = tuple(answers) if agreed.accord else most(sureness, config.doubt)
+    left = replace(agreed, standardizers={n: agreed.standardizers[n] for n in kept}, sureness=sureness)
     if unaided is not None and not _as_sure(unaided, sureness, config.doubt):
         left, unaided = replace(left, direct=()), None
     elif unaided is not None and config.anew is not None:
@@ -262,15 +345,6 @@ def _measured_anew(
     if after <= before + least:
         return agreed, unaided
     return replace(agreed, direct=direct, measured_anew=True), anew
-
-
-def _accords(tried: Agreement, source: UInt8Images, unaided: Probabilities) -> dict[str, float]:
-    found = {}
-    for name, standardizer in tried.standardizers.items():
-        restained = standardizer.standardize(source[:JUDGED])
-        answer = _mean([classifier.probabilities(restained) for classifier in tried.classifiers])
-        found[name] = accord_of(unaided[:JUDGED], answer)
-    return found
 
 
 def most(values: Mapping[str, float], below: float | None, count: int | None = None) -> tuple[str, ...]:

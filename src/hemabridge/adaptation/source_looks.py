@@ -9,13 +9,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from scipy.cluster.vq import kmeans2
 
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
-from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.metrics.empty_fields import fields_of, looks_of
 from hemabridge.normalizers.catalog import check_names, fit_normalizer
 
 FEWEST_IMAGES = 10
@@ -45,24 +44,6 @@ class SourceLooksConfig(BaseModel):
         return check_names(names)
 
 
-def looks_of(images: UInt8Images, most: int, seed: int) -> NDArray[np.int64]:
-    """Part images by the colour of their empty field; return each one's look, int64[N], 0 .. at most `most` - 1.
-
-    k-means in sRGB. There are as many looks, up to `most`, as leave `FEWEST_IMAGES` images in each.
-
-    Args:
-        images: uint8[N, H, W, 3], N at least 1.
-        most: at least 1.
-        seed: of the first centres.
-    """
-    fields = np.array([background_color(image) for image in images], dtype=np.float64)
-    for count in range(min(most, len(np.unique(fields, axis=0))), 1, -1):
-        found = np.asarray(kmeans2(fields, count, minit="++", rng=np.random.default_rng(seed))[1], np.int64)
-        if np.bincount(found, minlength=count).min() >= FEWEST_IMAGES:
-            return found
-    return np.zeros(len(images), dtype=np.int64)
-
-
 def in_source_looks(
     config: SourceLooksConfig, target: CellSet, source: UInt8Images, answer: Probabilities, seed: int
 ) -> CellSet:
@@ -76,7 +57,7 @@ def in_source_looks(
         target: labelled cells.
         source: unlabelled images, uint8[N, S, S, 3].
         answer: what classes they are believed to be of, float32[N, C].
-        seed: of looks and draws.
+        seed: of draws.
 
     Raises:
         InputError: `answer` is not about these images or these classes.
@@ -87,7 +68,7 @@ def in_source_looks(
             f"{answer.shape} for {len(source)} images"
         )
     rng = np.random.default_rng(seed)
-    maps, shares = _maps(config, target, source, answer, seed, rng)
+    maps, shares = _maps(config, target, source, answer, rng)
     images = [target.images]
     for _ in range(config.copies):
         chosen = rng.choice(len(maps), len(target), p=shares)
@@ -111,11 +92,10 @@ def _maps(
     target: CellSet,
     source: UInt8Images,
     answer: Probabilities,
-    seed: int,
     rng: np.random.Generator,
 ) -> tuple[list[Standardizer], NDArray[np.float64]]:
     """Return the maps from target to source, and how often each is used: rare looks more often than they occur."""
-    looks = looks_of(source, config.looks, seed)
+    looks = looks_of(fields_of(source), config.looks, FEWEST_IMAGES)
     maps: list[Standardizer] = []
     shares = []
     for look in np.unique(looks).tolist():

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.site_profile import profiles_of
+from hemabridge.normalizers.by_look import ByLook
 from hemabridge.normalizers.compartments import ReinhardCompartment
 from hemabridge.normalizers.density_scaling import DensityScaling
 from hemabridge.normalizers.histogram import HistogramMatching
@@ -62,8 +63,9 @@ NORMALIZERS: Final[Mapping[str, Entry]] = MappingProxyType(
 """Every normalizer that is fitted on two sites, by the name under which recipes and files know it."""
 
 TAUGHT: Final = "taught-table"
+BY_LOOK: Final = "by-look"
 _METHODS: Final[Mapping[str, type[Normalizer]]] = MappingProxyType(
-    {name: entry.kind for name, entry in NORMALIZERS.items()} | {TAUGHT: TaughtTable}
+    {name: entry.kind for name, entry in NORMALIZERS.items()} | {TAUGHT: TaughtTable, BY_LOOK: ByLook}
 )
 
 

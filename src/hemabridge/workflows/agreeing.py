@@ -180,7 +180,7 @@ class AgreementStudy:
     def _work(self, folder: Path, study: Path) -> None:
         steps, recipe = self.steps, self.steps.recipe
         team = steps.with_members(Team(self.learners, self.others), folder / "members")
-        KeptAgreement.of(team, {}, self.named, study, {}).write(folder, TEAM)
+        KeptAgreement.of(team, {}, self.named, study).write(folder, TEAM)
         team, agreed = steps.agree(team)
         team = team.kept(agreed, folder / MEASURED_ANEW)
         restainings = write_normalizers(agreed, folder)
@@ -198,12 +198,12 @@ class AgreementStudy:
             team = steps.self_trained(team, agreed, folder / f"self-training-{number}")
             agreed = team.answering(agreed)
             found.append(self._agreed(agreed, 0, f"{NAME}, self-training {number}"))
-        KeptAgreement.of(team, restainings, self.named, study, agreed.accord).write(folder)
+        KeptAgreement.of(team, restainings, self.named, study, agreed).write(folder)
         found += self._with_tables(agreed, folder)
         for count in recipe.few_labels:
             own = folder / f"labels-{count}"
             learned = steps.taught(team, agreed, count, own)
-            KeptAgreement.of(learned, restainings, self.named, study, agreed.accord).write(own)
+            KeptAgreement.of(learned, restainings, self.named, study, agreed).write(own)
             taught = learned.answering(agreed)
             found += [self._original(taught, count), self._agreed(taught, count, NAME)]
         write_predictions(found, self.test.classes, folder / "predictions.csv")

@@ -1,7 +1,7 @@
 """What agreed in a study, on disk: with it new cells are named as the study named its own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -36,6 +36,7 @@ class KeptAgreement(ResultsFile):
         direct: snapshots of those that are asked about the images as they are.
         others: classifiers of the recipe that came as a file, by name; they are asked about re-stained images.
         accord: of each re-staining that was tried with what those say who see shape alone; empty if nobody judged.
+        looks: the re-stainings of each look of the source, by the colour of its empty field; empty if there is one.
     """
 
     __pydantic_config__ = STRICT
@@ -48,6 +49,7 @@ class KeptAgreement(ResultsFile):
     direct: tuple[str, ...]
     others: tuple[str, ...]
     accord: dict[str, float]
+    looks: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -56,16 +58,20 @@ class KeptAgreement(ResultsFile):
         restainings: Mapping[str, Path],
         named: Mapping[str, Classifier],
         study: Path,
-        accord: Mapping[str, float],
+        agreed: Agreement | None = None,
     ) -> "KeptAgreement":
-        """Describe a team and the files of its re-stainings, all within the folder of the study."""
+        """Describe a team and the files of its re-stainings, all within the folder of the study.
+
+        `agreed` is what it came to; None if it has not been asked.
+        """
         snapshots = [(one.snapshot.relative_to(study).as_posix(), one.direct) for one in team.learners]
         return cls(
             restainings={name: path.relative_to(study).as_posix() for name, path in restainings.items()},
             restained=tuple(path for path, direct in snapshots if not direct),
             direct=tuple(path for path, direct in snapshots if direct),
             others=tuple(name for name, one in named.items() if any(one is other for other in team.others)),
-            accord=dict(accord),
+            accord={} if agreed is None else dict(agreed.accord),
+            looks={} if agreed is None else dict(agreed.looks),
         )
 
     def write(self, folder: Path, name: str = FILE) -> None:
@@ -81,6 +87,10 @@ class KeptAgreement(ResultsFile):
             "agreement: classifiers asked about re-stained cells": str(len(self.others) + len(self.restained)),
             "agreement: classifiers asked about cells as they came": str(len(self.direct)),
         }
+        if self.looks:
+            facts["agreement: looks of the source"] = "; ".join(
+                f"empty field {color}: {', '.join(names)}" for color, names in self.looks.items()
+            )
         if any(MEASURED_ANEW in Path(path).parts for path in self.direct):
             facts["agreement: batch norm of those"] = "measured anew on the source's unlabelled cells"
         return facts | ({"agreement: accord of re-stainings with shape": tried} if tried else {})
