@@ -6,6 +6,7 @@ The classifiers learn on the training part of Hospital Clínic's cells. A source
 authors named by eye (benchmarks/raabin_by_eye.csv: they are no haematologists, and left out what they were not sure
 of); or one of the hospitals of `hemabridge simulate`: then the Clínic's validation part, photographed again by that
 hospital, is what may be seen without labels, and its test part, photographed again, is scored. Neither was trained on.
+`yellow-field+pale` photographs every other cell by the one and the others by the other: one site with two looks.
 Each row is one answer: of all, of one family of classifiers or one re-staining alone, of one classifier of each family.
 For `--labels` pairs of equal seeds on a real site it also measures what a few labels add. Each answer is kept in --out:
 a second call goes on where the first was stopped.
@@ -150,6 +151,7 @@ def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, default=Path("recipes/recommended.toml"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another setting of the recipe")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/recommended"))
     parser.add_argument(
@@ -164,7 +166,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw the real cells that every pair of starts gets wrong")
     parser.add_argument("--labels", type=int, default=3, help="so many equal pairs also show what labels are worth")
     wish = parser.parse_args()
-    recipe = expect_kind(read_recipe(wish.recipe), StudyRecipe)
+    recipe = expect_kind(read_recipe(wish.recipe, wish.set), StudyRecipe)
     bench = new_bench(recipe, wish.out, wish.data)
     pairs = [(int(start), int(again)) for start, again in (pair.split(":") for pair in wish.pairs.split(","))]
     for name in wish.sources.split(","):
@@ -207,7 +209,7 @@ def real_source(bench: Bench, name: str, data: Path) -> Source:
     )
 
 
-def _photographed(bench: Bench, hospital: str) -> Source:
+def _photographed(bench: Bench, hospitals: str) -> Source:
     manifest = bench.target.manifest
     reference = None
     found = {}
@@ -215,7 +217,12 @@ def _photographed(bench: Bench, hospital: str) -> Source:
         wanted = manifest.select(pl.col("split") == part)
         cells = load_cells(wanted, classes=CLASSES, size_px=NATIVE_PX, crop_px=bench.target.crop_px)
         reference = reference or measured_reference(list(cells.images[::10]))
-        found[part] = replace(cells, images=photograph(cells.images, HOSPITALS[hospital], reference=reference))
+        images = cells.images.copy()
+        names = hospitals.split("+")
+        for place, name in enumerate(names):
+            own = slice(place, None, len(names))
+            images[own] = photograph(cells.images[own], HOSPITALS[name], reference=reference)
+        found[part] = replace(cells, images=images)
     size_px, load_px = bench.recipe.size_px, bench.recipe.translator.load_px
     return Source(
         _resized(found["validation"], size_px),

@@ -253,7 +253,7 @@ def _colours(profiles: Sequence[ColourProfile]) -> Iterator[Finding]:
                 "warning",
                 f"The background of {profile.site} varies widely between images (middle half over "
                 f"{max(profile.lab_iqr):.0f} Lab units): it may hold several looks, from several microscopes "
-                "or cameras.",
+                "or cameras. A normalizer is fitted to all of them at once; an agreement fits each for itself.",
             )
     for first, second in combinations(profiles, 2):
         if first.compartment == second.compartment and first.site != second.site:
