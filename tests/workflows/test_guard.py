@@ -1,5 +1,6 @@
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.normalizers.by_look import ByLook
 from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
+from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.normalizers.sliced_transport import as_table, node_colors
 from hemabridge.normalizers.taught_table import TaughtTable
+from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.workflows.guard import Guard, find_guard, guard_path, learn_guard
 from hemabridge.workflows.standardize import COLUMNS, LOG, UNGUARDED_COLUMNS, standardize
 
@@ -59,14 +63,26 @@ def log_of(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_taught_table_gets_limits_from_what_it_does_to_the_target(target: Path, tmp_path: Path) -> None:
-    nodes = as_table(node_colors())
-    taught = TaughtTable(target_white=(255.0, 255.0, 255.0), table=nodes, taught_for="0" * 64)
-    path = tmp_path / "taught-table.json"
-    path.write_text(taught.to_json(), encoding="utf-8")
+def taught_table() -> Normalizer:
+    return TaughtTable(target_white=(255.0, 255.0, 255.0), table=as_table(node_colors()), taught_for="0" * 64)
+
+
+def of_two_looks() -> Normalizer:
+    looks = [simulate_cells(CLASSES, 4, HOSPITALS[name], 0, 48)[0] for name in ("yellow-field", "blue-shifted")]
+    fitted = [(images, WhitePoint.fit(images, looks[1])) for images in looks]
+    return ByLook.of(fitted, looks[1])
+
+
+@pytest.mark.parametrize("make", [taught_table, of_two_looks])
+def test_what_no_two_sites_can_fit_gets_limits_from_what_it_does_to_the_target(
+    make: Callable[[], Normalizer], images: Path, target: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "of-a-study.json"
+    path.write_text(make().to_json(), encoding="utf-8")
     written, guard = learn_guard(path, target)
     assert written == guard_path(path)
     assert guard.thresholds.cells == 40
+    assert standardize(path, images, tmp_path / "out").count_verdict("pass") == 4
 
 
 def test_the_guard_of_a_normalizer_lies_beside_it_and_lets_every_cell_pass(
