@@ -30,6 +30,8 @@ def print_table(name: str, test: CellSet, seen: int, answers: Sequence[Answers])
         shown = " ".join(f"{recall:.2f}" for recall in recalls)
         print(f"{arm:44s} {np.mean(values):6.3f} {min(values):7.3f} {max(values):8.3f} {len(runs):5d}   {shown}")
     print("re-stainings kept:", "; ".join(sorted({", ".join(found["kept"]) for found in answers})))
+    looks = sorted({tried.rpartition(" on ")[2] for found in answers for tried in found["accord"] if " on " in tried})
+    print("looks of the source, by the colour of the empty field:", ", ".join(looks) or "one")
     heard = Counter(found["shape"] for found in answers)
     print("those who see shape:", "; ".join(f"{how} ({count})" for how, count in sorted(heard.items())))
     for arm in answers[0]["gradient correlation"]:
