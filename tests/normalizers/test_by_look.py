@@ -5,8 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from hemabridge.errors import InputError, ModelError
-from hemabridge.normalizers.by_look import ByLook
+from hemabridge.normalizers.by_look import MOST_LOOKS, ByLook
 from hemabridge.normalizers.catalog import fit_normalizer, normalizer_from_json
+from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS
 
 WHITE, YELLOW, TARGET = (250, 250, 250), (250, 240, 140), (230, 215, 210)
 
@@ -54,6 +55,16 @@ def test_it_is_kept_as_json() -> None:
     read = normalizer_from_json(found.to_json())
     assert isinstance(read, ByLook)
     np.testing.assert_array_equal(read.standardize(images), found.standardize(images))
+
+
+def test_as_many_looks_as_there_may_be_can_be_read_again() -> None:
+    target = smears(TARGET, 30)
+    looks = [smears((250, 250 - 20 * place, 250), 30, seed=place) for place in range(MOST_LOOKS)]
+    found = ByLook.of([(images, fit_normalizer("sliced-ot", images, target)) for images in looks], target)
+    text = found.to_json()
+    assert len(text) < MAX_JSON_CHARACTERS
+    assert len(text) > MAX_JSON_CHARACTERS / 4
+    assert normalizer_from_json(text) == found
 
 
 @pytest.mark.parametrize("change", ["fewer", "nested", "unknown"])

@@ -14,6 +14,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.accord import accord_of
+from hemabridge.normalizers.by_look import MOST_LOOKS
 from hemabridge.normalizers.catalog import check_names, fit_normalizer
 
 LARGEST_FIT = 300
@@ -73,7 +74,7 @@ class AgreementConfig(BaseModel):
     looks: int = Field(
         3,
         ge=1,
-        le=16,
+        le=MOST_LOOKS,
         description="where classifiers are asked about the images as they are, the source's images are parted into at "
         "most so many looks by the colour of their empty field, if those are clearly apart; each look has re-stainings "
         "of its own",

@@ -1,7 +1,7 @@
 """One normalizer for each look of a site: each image is re-stained by that of the nearest empty field."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -37,6 +37,10 @@ OfOneLook: TypeAlias = (
 """Those that are fitted on two sets of images alone: the catalog's."""
 
 
+MOST_LOOKS: Final = 6
+"""So many of the largest normalizers are still JSON that can be read again."""
+
+
 class ByLook(Normalizer):
     """What an agreement fits to a site that holds several looks (`hemabridge.metrics.empty_fields`).
 
@@ -46,7 +50,7 @@ class ByLook(Normalizer):
     """
 
     method: Literal["by-look"] = "by-look"
-    fields: tuple[Rgb, ...] = Field(min_length=1, max_length=16)
+    fields: tuple[Rgb, ...] = Field(min_length=1, max_length=MOST_LOOKS)
     normalizers: tuple[Annotated[OfOneLook, Field(discriminator="method")], ...]
 
     @model_validator(mode="after")
@@ -78,7 +82,7 @@ class ByLook(Normalizer):
         fields = [lab_to_rgb(fields_of(images).mean(axis=0)) for images, _ in looks]
         return cls(
             fields=tuple(as_rgb(field) for field in fields),
-            normalizers=tuple(one for _, one in looks),
+            normalizers=tuple(one.model_copy(update={"sites": None}) for _, one in looks),  # its own say enough
             sites=profiles_of(np.concatenate([images for images, _ in looks]), target),
         )
 
