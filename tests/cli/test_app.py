@@ -25,7 +25,9 @@ from hemabridge.errors import (
     SplitError,
     TrainingError,
 )
+from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.workflows.catalog import catalog
+from hemabridge.workflows.fit import Fitted
 
 COMMANDS = [
     "catalog",
@@ -158,6 +160,25 @@ def test_a_normalizer_re_stains_and_is_guarded_without_pytorch(hospitals: Path, 
     assert (ended.returncode, "expected a target-only model" in ended.stderr) == (2, True), ended.stderr
     ended = in_a_process("guard", str(model), str(images), program=blocked)
     assert (ended.returncode, "expected at least 40 cells of the target" in ended.stderr) == (2, True), ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [((), "fitted as one; --each-look fits each for itself."), (("--each-look",), "each fitted for itself.")],
+)
+def test_fit_tells_of_several_looks(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], told: str
+) -> None:
+    asked = []
+
+    def fit(*_: object, each_look: bool, **__: object) -> Fitted:
+        asked.append(each_look)
+        return Fitted(WhitePoint(target_white=(255.0, 255.0, 255.0)), {"#ffffff": 40, "#fffc9b": 60})
+
+    monkeypatch.setattr("hemabridge.workflows.fit.fit", fit)
+    ended = run("fit", "white-point", "new", "ours", "out.json", *more)
+    assert ended.out.splitlines()[-1] == f"new holds 2 looks (40 images on #ffffff, 60 images on #fffc9b): {told}"
+    assert asked == [bool(more)]
 
 
 def test_a_command_that_needs_pytorch_says_how_to_get_it(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,3 +83,8 @@ def test_a_file_that_it_did_not_write_is_refused(change: str) -> None:
 def test_two_sets_of_images_do_not_make_one() -> None:
     with pytest.raises(InputError, match="chose for each look"):
         ByLook.fit(smears(WHITE), smears(TARGET))
+
+
+def test_looks_hold_no_looks() -> None:
+    with pytest.raises(InputError, match="one normalizer of the catalog for each look"):
+        ByLook.of([(smears(WHITE), joined())], smears(TARGET))

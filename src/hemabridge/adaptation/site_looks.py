@@ -7,13 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.classifiers.protocol import Probabilities
-from hemabridge.imaging.color import lab_to_rgb
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
-from hemabridge.metrics.empty_fields import fields_of, looks_of
-from hemabridge.normalizers.by_look import ByLook, OfOneLook
-
-FEWEST_IMAGES = 30
-"""A look of fewer images has no re-stainings of its own."""
+from hemabridge.metrics.empty_fields import FEWEST_IMAGES, fields_of, looks_of, name_of
+from hemabridge.normalizers.by_look import ByLook
+from hemabridge.normalizers.normalizer import Normalizer
 
 OTHER_CELLS = 0.5
 """Looks whose class mixes differ by more than this, in total variation, show other cells and not another glass."""
@@ -38,8 +35,7 @@ class Look:
     @property
     def name(self) -> str:
         """The mean colour of its empty field, as #rrggbb."""
-        color = lab_to_rgb(fields_of(self.images).mean(axis=0))
-        return "#" + "".join(f"{level:02x}" for level in color.tolist())
+        return name_of(fields_of(self.images))
 
 
 def parted(source: UInt8Images, answer: Probabilities, most: int) -> list[NDArray[np.intp]]:
@@ -90,7 +86,7 @@ def names_by_look(looks: Sequence[Look]) -> dict[str, tuple[str, ...]]:
     return {look.name: tuple(look.maps) for look in looks} if len(looks) > 1 else {}
 
 
-def _in_turn(maps: Mapping[str, Standardizer], place: int) -> OfOneLook:
+def _in_turn(maps: Mapping[str, Standardizer], place: int) -> Normalizer:
     found = list(maps.values())[place % len(maps)]
-    assert isinstance(found, OfOneLook)  # translators belong to the whole site: with one it is not parted
+    assert isinstance(found, Normalizer)  # translators belong to the whole site: with one it is not parted
     return found

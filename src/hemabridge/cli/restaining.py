@@ -39,22 +39,35 @@ def fit(
     target_crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell of TARGET [default: estimated from the nuclei].")
     ] = None,
+    each_look: Annotated[
+        bool,
+        typer.Option(
+            "--each-look",
+            help="If SOURCE holds several looks, such as smears on white and on yellow glass, fit each for itself. "
+            "They should show the same classes.",
+        ),
+    ] = False,
 ) -> None:
     """Fit a normalizer on two folders of images, in seconds, without labels and without PyTorch."""
     from hemabridge.cli.progress import shown_progress
     from hemabridge.workflows.fit import fit as run
 
     with shown_progress() as progress:
-        run(
+        done = run(
             method,
             source,
             target,
             out,
             source_crop_px=source_crop_px,
             target_crop_px=target_crop_px,
+            each_look=each_look,
             progress=progress,
         )
     print(f"Fitted {method} from {source} to {target}; written to {out}.")
+    if len(done.looks) > 1:
+        looks = ", ".join(f"{count} images on {color}" for color, count in done.looks.items())
+        advice = "each fitted for itself" if each_look else "fitted as one; --each-look fits each for itself"
+        print(f"{source} holds {len(done.looks)} looks ({looks}): {advice}.")
 
 
 @app.command()

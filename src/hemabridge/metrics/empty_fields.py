@@ -5,10 +5,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.imaging.color import rgb_to_lab
+from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
 from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.clusters import clusters_of
+
+FEWEST_IMAGES: Final = 30
+"""On fewer images of a look nothing is fitted."""
 
 LEAST_APART: Final = 20.0
 """Euclidean distance in CIE Lab between the mean fields of two looks: about that of white and pale yellow glass."""
@@ -44,6 +47,11 @@ def looks_of(fields: NDArray[np.float64], most: int, fewest: int) -> NDArray[np.
         if best < held and len(clusters) <= most and _clearly_apart(fields, centres):
             best, found = held, nearest_field(fields, centres)
     return found
+
+
+def name_of(fields: NDArray[np.float64]) -> str:
+    """Return the mean of colours in CIE Lab, float64[N, 3], as #rrggbb."""
+    return "#" + "".join(f"{level:02x}" for level in lab_to_rgb(fields.mean(axis=0)).tolist())
 
 
 def nearest_field(fields: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.intp]:

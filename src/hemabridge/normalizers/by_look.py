@@ -68,21 +68,27 @@ class ByLook(Normalizer):
         """
         raise InputError(
             "expected normalizers that a study chose for each look of a site, got two sets of images; "
-            "add [agreement] to the recipe of a study"
+            "add [agreement] to the recipe of a study, or use hemabridge fit --each-look"
         )
 
     @classmethod
-    def of(cls, looks: Sequence[tuple[UInt8Images, OfOneLook]], target: UInt8Images) -> Self:
+    def of(cls, looks: Sequence[tuple[UInt8Images, Normalizer]], target: UInt8Images) -> Self:
         """Join normalizers that were fitted on one look each.
 
         Args:
             looks: the images of each look, uint8[N, H, W, 3], and its normalizer, one of the catalog.
             target: what they were fitted to; for the profiles of the sites.
+
+        Raises:
+            InputError: one of them is not of the catalog.
         """
+        own = [one.model_copy(update={"sites": None}) for _, one in looks if isinstance(one, OfOneLook)]
+        if len(own) < len(looks):
+            raise InputError("expected one normalizer of the catalog for each look, got another one")
         fields = [lab_to_rgb(fields_of(images).mean(axis=0)) for images, _ in looks]
         return cls(
             fields=tuple(as_rgb(field) for field in fields),
-            normalizers=tuple(one.model_copy(update={"sites": None}) for _, one in looks),  # its own say enough
+            normalizers=tuple(own),
             sites=profiles_of(np.concatenate([images for images, _ in looks]), target),
         )
 

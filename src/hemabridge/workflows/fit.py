@@ -1,5 +1,7 @@
 """`hemabridge fit`: a normalizer from two folders of images, kept as JSON; needs no PyTorch."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -9,12 +11,26 @@ from hemabridge.data.index import index_folder
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.metrics.empty_fields import FEWEST_IMAGES, fields_of, looks_of, name_of
+from hemabridge.normalizers.by_look import MOST_LOOKS, ByLook
 from hemabridge.normalizers.catalog import check_method, fit_normalizer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
 
 CELL_PX: Final = 96
 """Cells are measured at this side, as studies do, so that both sites show as much field around a cell."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was fitted.
+
+    Attributes:
+        looks: how many of the source's images show each of its looks, by the colour of the empty field, #rrggbb.
+    """
+
+    normalizer: Normalizer
+    looks: Mapping[str, int]
 
 
 def fit(
@@ -25,8 +41,9 @@ def fit(
     *,
     source_crop_px: int | None = None,
     target_crop_px: int | None = None,
+    each_look: bool = False,
     progress: Progress = silent,
-) -> Normalizer:
+) -> Fitted:
     """Fit a normalizer on all readable images of two folders, and write it to `out`.
 
     Args:
@@ -36,6 +53,7 @@ def fit(
         out: the JSON file; it must not be there yet.
         source_crop_px: square around a cell in the source's images, estimated from the nuclei if not given.
         target_crop_px: the same of the target.
+        each_look: fit each look of the source for itself; they should show the same classes.
         progress: told of each file.
 
     Raises:
@@ -47,10 +65,19 @@ def fit(
         raise InputError(f"expected a file in a folder that exists, got {out}; make the folder first")
     check_method(method)
     own = _cells(source, "source", source_crop_px, progress)
-    fitted = fit_normalizer(method, own, _cells(target, "target", target_crop_px, progress))
+    wanted = _cells(target, "target", target_crop_px, progress)
+    fields = fields_of(own)
+    of_image = looks_of(fields, MOST_LOOKS, FEWEST_IMAGES)
+    looks = [of_image == look for look in range(of_image.max() + 1)]
+    if each_look and len(looks) > 1:
+        fitted: Normalizer = ByLook.of(
+            [(own[look], fit_normalizer(method, own[look], wanted)) for look in looks], wanted
+        )
+    else:
+        fitted = fit_normalizer(method, own, wanted)
     with atomic_write(out) as temporary:
         temporary.write_text(fitted.to_json(), encoding="utf-8")
-    return fitted
+    return Fitted(fitted, {name_of(fields[look]): int(look.sum()) for look in looks})
 
 
 def _cells(folder: Path, site: str, crop_px: int | None, progress: Progress) -> UInt8Images:
