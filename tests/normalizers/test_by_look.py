@@ -1,12 +1,13 @@
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from hemabridge.errors import InputError, ModelError
-from hemabridge.normalizers.by_look import MOST_LOOKS, ByLook
-from hemabridge.normalizers.catalog import fit_normalizer, normalizer_from_json
+from hemabridge.normalizers.by_look import MOST_LOOKS, ByLook, OfOneLook
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer, normalizer_from_json
 from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS
 
 WHITE, YELLOW, TARGET = (250, 250, 250), (250, 240, 140), (230, 215, 210)
@@ -83,6 +84,10 @@ def test_a_file_that_it_did_not_write_is_refused(change: str) -> None:
 def test_two_sets_of_images_do_not_make_one() -> None:
     with pytest.raises(InputError, match="chose for each look"):
         ByLook.fit(smears(WHITE), smears(TARGET))
+
+
+def test_every_normalizer_of_the_catalog_can_be_that_of_a_look() -> None:
+    assert set(get_args(OfOneLook)) == {entry.kind for entry in NORMALIZERS.values()}
 
 
 def test_looks_hold_no_looks() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class Look:
     maps: Mapping[str, Standardizer]
     accord: Mapping[str, float] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The mean colour of its empty field, as #rrggbb."""
         return name_of(fields_of(self.images))

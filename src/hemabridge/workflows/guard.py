@@ -157,7 +157,7 @@ def guard_of(model: Path, thresholds: Thresholds, target: UInt8Images, fallback:
 
 
 def _method(path: Path) -> str | None:
-    """Return the catalog's name of the normalizer in a file; None of what only a study can fit."""
+    """Return the catalog's name of the normalizer in a file; None of one that is not fitted so."""
     kind = type(read_normalizer(path))
     return next((name for name, entry in NORMALIZERS.items() if entry.kind is kind), None)
 
