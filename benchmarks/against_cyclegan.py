@@ -19,28 +19,29 @@ from typing import TypeVar
 
 import numpy as np
 
-from hemabridge.adaptation.agreement import AgreementConfig, agree
-from hemabridge.adaptation.taught_table import TaughtTableConfig, teach
-from hemabridge.adaptation.team import Team
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.data.manifest import read_manifest
+from hemabridge.ensemble.fit import AgreementConfig, agree
+from hemabridge.ensemble.lut_learning import TaughtTableConfig, teach
+from hemabridge.ensemble.members import Team
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import gradient_correlation
 from hemabridge.normalizers.catalog import fit_normalizer
-from hemabridge.normalizers.taught_table import TaughtTable
+from hemabridge.normalizers.learned_lut import TaughtTable
+from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.sites import SPLIT_NAME, Site
+from hemabridge.storage.names import folder_name
+from hemabridge.storage.stages import DONE
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.agreeing import Agreeing
-from hemabridge.workflows.recipe import SiteRecipe, StudyRecipe
-from hemabridge.workflows.recipe_file import expect_kind, read_recipe
-from hemabridge.workflows.sites import SPLIT_NAME, Site
-from hemabridge.workflows.stages import DONE, folder_name
+from hemabridge.workflows.study.ensemble_stage import Agreeing
 
 T = TypeVar("T")
 ROW = "{:34s} {:>8s} {:>9s} {:>9s} {:>9s} {:>10s} {:>9s}"

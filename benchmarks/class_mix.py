@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hemabridge.adaptation.agreement import mean_answer
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
+from hemabridge.ensemble.fit import mean_answer
 from hemabridge.metrics.classification import balanced_accuracy, recall_per_class
-from hemabridge.workflows.recipe import StudyRecipe
-from hemabridge.workflows.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from recommended import new_bench, real_source
 from recommended_tables import CLASSES
 

@@ -31,11 +31,11 @@ from hemabridge.classifiers.protocol import Classifier, align_classes
 from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.data.index import index_folder
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
-from hemabridge.imaging.files import sha256_of
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import mean_delta_e_2000
 from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.storage.files import sha256_of
 from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.student import distill

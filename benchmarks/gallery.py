@@ -26,6 +26,7 @@ from hemabridge.metrics.closeness import gradient_correlation, mean_delta_e_2000
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer
 from hemabridge.normalizers.measures import site_white, whitened
 from hemabridge.normalizers.sliced_transport import SlicedTransport, fit_table
+from hemabridge.storage.stages import DONE, Stages
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
@@ -33,7 +34,6 @@ from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.student import distill
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.stages import DONE, Stages
 
 CLASSES = ("neutrophil", "lymphocyte", "monocyte", "eosinophil")
 SOURCE, TARGET = "yellow-field", "clinic-like"

@@ -34,11 +34,11 @@ from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer
 from hemabridge.progress import silent
+from hemabridge.recipes.recipe import TranslatorRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.sites import cells_for_translation
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
-from hemabridge.workflows.recipe import TranslatorRecipe
-from hemabridge.workflows.recipe_file import expect_kind, read_recipe
-from hemabridge.workflows.sites import cells_for_translation
 from planters import Change, changes
 
 SIZE_PX = 96

@@ -21,16 +21,16 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.data.cells import CellSet
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest
-from hemabridge.imaging.files import atomic_write
 from hemabridge.progress import silent
-from hemabridge.report.worth_figure import worth_svg
-from hemabridge.synthesis.worth import Score, Worth, WorthRow, in_words
+from hemabridge.recipes.learning_curve import WorthRecipe
+from hemabridge.recipes.recipe import SiteRecipe
+from hemabridge.recipes.sites import prepare_site
+from hemabridge.report.learning_curve import worth_svg
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.stages import Stages
+from hemabridge.synthesis.learning_curve import Score, Worth, WorthRow, in_words
 from hemabridge.training.devices import start_fabric
-from hemabridge.workflows.recipe import SiteRecipe
-from hemabridge.workflows.sites import prepare_site
-from hemabridge.workflows.stages import Stages
-from hemabridge.workflows.synthetic_worth import LoadCells, measure_worth
-from hemabridge.workflows.worth_recipe import WorthRecipe
+from hemabridge.workflows.synthesis.learning_curve_stage import LoadCells, measure_worth
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 RARE, SOURCE = "promyelocyte", "monocyte"

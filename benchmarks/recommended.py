@@ -23,29 +23,30 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from hemabridge.adaptation.agreement import Agreement, mean_answer
-from hemabridge.adaptation.team import Learner, Team
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.data.simulate import HOSPITALS, measured_reference, photograph
+from hemabridge.ensemble.fit import Agreement, mean_answer
+from hemabridge.ensemble.members import Learner, Team
+from hemabridge.ensemble.saved import MEASURED_ANEW
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy, recall_per_class
 from hemabridge.metrics.closeness import gradient_correlation
+from hemabridge.recipes.recipe import ClassifierRecipe, SiteRecipe, StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.sites import Site, prepare_site, read_site
+from hemabridge.storage.names import folder_name
+from hemabridge.storage.stages import DONE, Stages
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.agreeing import Agreeing
-from hemabridge.workflows.kept_agreement import MEASURED_ANEW
-from hemabridge.workflows.recipe import ClassifierRecipe, SiteRecipe, StudyRecipe
-from hemabridge.workflows.recipe_file import expect_kind, read_recipe
-from hemabridge.workflows.sites import Site, prepare_site, read_site
-from hemabridge.workflows.stages import DONE, Stages, folder_name
+from hemabridge.workflows.study.ensemble_stage import Agreeing
 from recommended_tables import CLASSES, print_table, still_wrong
 
 T = TypeVar("T")

@@ -73,8 +73,8 @@ def main() -> None:
 
 def make_review(folder: Path, readers: int, screens: int) -> dict[str, str]:
     """Write a review of simulated cells; return each reader's link."""
-    from hemabridge.workflows.review_create import review_create
-    from hemabridge.workflows.review_plan import ReviewPlan
+    from hemabridge.recipes.review import ReviewPlan
+    from hemabridge.workflows.review.create import review_create
     from hemabridge.workflows.simulate import simulate
 
     simulate(

@@ -26,25 +26,25 @@ from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet
-from hemabridge.data.looks import LooksConfig
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
-from hemabridge.imaging.files import sha256_of
+from hemabridge.data.stain_augmentation import LooksConfig
 from hemabridge.imaging.scale import resize_square
+from hemabridge.models.selection_file import Selection
+from hemabridge.recipes.recipe import SiteRecipe
+from hemabridge.recipes.sites import prepare_site, read_site
 from hemabridge.selection.measure import Ruler
 from hemabridge.selection.picture import pareto_png
-from hemabridge.selection.results import Selection
 from hemabridge.selection.rule import RuleConfig
 from hemabridge.selection.select import Measured, select_snapshot
+from hemabridge.storage.files import sha256_of
+from hemabridge.storage.stages import Stages
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.recipe import SiteRecipe
-from hemabridge.workflows.select_limits import SnapshotLimits
-from hemabridge.workflows.sites import prepare_site, read_site
-from hemabridge.workflows.stages import Stages
+from hemabridge.workflows.selection.guard_limits import SnapshotLimits
 
 REAL = "tecom"
 REAL_CLASSES = ("neutrophil", "lymphocyte", "monocyte", "eosinophil")

@@ -15,8 +15,8 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import RANGE_TEST_FILE, fine_tune
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError, Interrupted, ModelError, RunError
-from hemabridge.imaging.files import sha256_of
 from hemabridge.progress import Progress
+from hemabridge.storage.files import sha256_of
 from hemabridge.training.checkpoints import read_newest_checkpoint
 from hemabridge.training.events import read_events
 from hemabridge.training.tensorfile import read_header

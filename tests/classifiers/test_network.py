@@ -10,7 +10,7 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.network import load_start, new_network, preprocessing_of, pretrained_cfg
 from hemabridge.classifiers.weights import read_weights
 from hemabridge.errors import ModelError
-from hemabridge.imaging.files import sha256_of
+from hemabridge.storage.files import sha256_of
 
 ARCHITECTURE, SIZE_PX = "test_efficientnet", 32  # timm's smallest network, 0.1 million parameters
 

@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 
 from made_results import synthesis_of
 
-from hemabridge.workflows import synthesize as workflow
+from hemabridge.workflows.synthesis import synthesize as workflow
 
 
 @pytest.fixture

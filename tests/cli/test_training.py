@@ -11,9 +11,9 @@ from PIL import Image
 from hemabridge.cli.training import _print_selection, _print_study
 from hemabridge.evaluation.results import Row, StudyResults
 from hemabridge.imaging.files import read_image
-from hemabridge.selection.results import Selection, SnapshotRow
-from hemabridge.workflows.recipe import StudyRecipe
-from hemabridge.workflows.recipe_file import expect_kind, read_recipe
+from hemabridge.models.selection_file import Selection, SnapshotRow
+from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 
 TRANSLATOR = """
 kind = "translator"

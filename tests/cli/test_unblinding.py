@@ -6,7 +6,7 @@ import pytest
 
 from hemabridge.errors import RunError
 
-WHERE = "hemabridge.workflows.review_unblind.review_unblind"
+WHERE = "hemabridge.workflows.review.unblind.review_unblind"
 
 
 def test_the_answer_is_printed_and_where_everything_is(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

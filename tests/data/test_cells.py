@@ -8,8 +8,9 @@ from PIL import Image
 from hemabridge.data.cells import UNKNOWN, CellSet, estimate_crop_px, load_cells, sampled
 from hemabridge.data.manifest import Manifest, make_manifest, with_hashes
 from hemabridge.errors import ImageError, ManifestError
-from hemabridge.imaging.files import sha256_of, write_image
+from hemabridge.imaging.files import write_image
 from hemabridge.imaging.scale import squeezed
+from hemabridge.storage.files import sha256_of
 
 MakeSite = Callable[..., Manifest]
 NAMES = ["lymphocyte/1.png", "neutrophil/2.png", "unlabelled/3.png", "basophil/4.png"]

@@ -8,7 +8,7 @@ from PIL import Image
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import read_manifest, write_manifest
 from hemabridge.errors import ManifestError
-from hemabridge.imaging.files import sha256_of
+from hemabridge.storage.files import sha256_of
 
 
 def put(root: Path, *names: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hemabridge.data.columns import SCHEMA
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest, with_hashes, write_manifest
 from hemabridge.errors import ManifestError
-from hemabridge.imaging.files import sha256_of
+from hemabridge.storage.files import sha256_of
 
 HEADER = "path,site,class\n"
 ROWS = "a/1.png,clinic,neutrophil\nb/2.png,clinic,\n"

@@ -17,8 +17,9 @@ from hemabridge.data.manifest import Manifest, make_manifest, read_manifest, wri
 from hemabridge.data.splits import check_split, find_leaks, split
 from hemabridge.data.synthetic import is_synthetic, refuse_held_out, sources, with_origins
 from hemabridge.errors import ManifestError, SplitError
-from hemabridge.imaging.files import read_image, sha256_of
+from hemabridge.imaging.files import read_image
 from hemabridge.imaging.provenance import SyntheticOrigin, write_synthetic
+from hemabridge.storage.files import sha256_of
 
 MakeSite = Callable[..., Manifest]
 DrawCell = Callable[..., NDArray[np.uint8]]

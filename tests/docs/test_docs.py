@@ -11,10 +11,10 @@ import pytest
 import typer
 
 from hemabridge.cli.app import app
+from hemabridge.recipes.recipe_file import read_recipe
+from hemabridge.recipes.review import KIND, read_plan
 from hemabridge.translators.config import PRESETS
 from hemabridge.workflows.catalog import catalog
-from hemabridge.workflows.recipe_file import read_recipe
-from hemabridge.workflows.review_plan import KIND, read_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from hemabridge.errors import InputError
-from hemabridge.evaluation.guarding import CellVerdict, MorphologyCheck
+from hemabridge.evaluation.morphology_checks import CellVerdict, MorphologyCheck
 from hemabridge.evaluation.results import Closeness, Confusion, PairedTest, Row, StudyResults
 
 RESULTS = StudyResults(

@@ -5,7 +5,7 @@ import pytest
 
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
-from hemabridge.guard.cells import guard_cells, with_fallback
+from hemabridge.guard.cell_sets import guard_cells, with_fallback
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.thresholds import floors
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from hemabridge.errors import ImageError
-from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of, write_image
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, write_image
+from hemabridge.storage.files import atomic_write, sha256_of
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import torch
 
 from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.models.open import load_standardizer
 from hemabridge.networks.bilateral_grid import BilateralGridConfig
-from hemabridge.networks.colour_table import ColourTableConfig
+from hemabridge.networks.color_lut import ColourTableConfig
 from hemabridge.networks.generators import GeneratorConfig, new_generator
 from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
 from hemabridge.translators.neural import NeuralStandardizer
-from hemabridge.workflows.standardizers import load_standardizer
 
 GENERATORS: dict[str, GeneratorConfig] = {
     "pixel network": PixelNetworkConfig(),

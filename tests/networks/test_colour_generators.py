@@ -6,8 +6,8 @@ import torch
 from scipy.interpolate import RegularGridInterpolator
 
 from hemabridge.networks.bilateral_grid import CELLS, BilateralGrid, BilateralGridConfig, slice_grid
-from hemabridge.networks.colour_generator import INNER, ColourGenerator, shift_colours, thumbnail
-from hemabridge.networks.colour_table import ColourTable, ColourTableConfig
+from hemabridge.networks.color_generator import INNER, ColourGenerator, shift_colours, thumbnail
+from hemabridge.networks.color_lut import ColourTable, ColourTableConfig
 from hemabridge.networks.generators import GENERATORS, GeneratorConfig, new_generator
 from hemabridge.networks.pixel_network import QUANTILES, PixelNetwork, PixelNetworkConfig
 

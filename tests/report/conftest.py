@@ -9,14 +9,14 @@ import pytest
 
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
 from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done
-from hemabridge.evaluation.draws import draw_scores
-from hemabridge.evaluation.guarding import CellVerdict, MorphologyCheck
-from hemabridge.evaluation.labels import labels_worth
+from hemabridge.evaluation.labels_saved import labels_worth
 from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
+from hemabridge.evaluation.leaderboard_entries import SeedSpread
+from hemabridge.evaluation.morphology_checks import CellVerdict, MorphologyCheck
+from hemabridge.evaluation.paired_bootstrap import draw_scores
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.results import AuditFinding, Closeness, StudyResults
 from hemabridge.evaluation.rows import make_confusion, make_row, paired_tests, work_out_mode
-from hemabridge.evaluation.standings import SeedSpread
 from hemabridge.guard.picture import draw_change
 from hemabridge.report.pictures import CellStrip, ChangedCell, LossCurve, RefusedCell, StudyPictures
 

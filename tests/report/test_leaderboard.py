@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from hemabridge.evaluation.leaderboard_entries import Flips, SnapshotContrast
 from hemabridge.evaluation.results import StudyResults
-from hemabridge.evaluation.standings import Flips, SnapshotContrast
 from hemabridge.report import findings
 from hemabridge.report.curves import labels_svgs, reliability_svgs, risk_svgs
 from hemabridge.report.layout import lay_out

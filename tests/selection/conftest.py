@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hemabridge.selection.results import Selection, SnapshotRow
+from hemabridge.models.selection_file import Selection, SnapshotRow
 
 MakeRow = Callable[..., SnapshotRow]
 

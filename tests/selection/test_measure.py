@@ -8,10 +8,10 @@ from hemabridge.guard.thresholds import Limit, floors, thresholds_of
 from hemabridge.guard.verdict import judge
 from hemabridge.imaging.color import optical_density, rgb_to_lab
 from hemabridge.metrics.wasserstein import Slices
+from hemabridge.models.selection_file import Selection
 from hemabridge.selection.descriptor import describe, standardized
 from hemabridge.selection.measure import Ruler, interval_of
-from hemabridge.selection.morphology import GUARDED, guarded_places
-from hemabridge.selection.results import Selection
+from hemabridge.selection.morphology_floor import GUARDED, guarded_places
 from hemabridge.selection.rule import RuleConfig
 from hemabridge.selection.select import Measured, select_snapshot
 from hemabridge.selection.stain import COMPARTMENTS, SLICES, Places, StainProfile, measurable, stain_distances

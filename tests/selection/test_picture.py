@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hemabridge.models.selection_file import Selection
 from hemabridge.selection.choice_in_words import why
 from hemabridge.selection.picture import CHOSEN, UNFIT, pareto_front, pareto_png
-from hemabridge.selection.results import Selection
 from hemabridge.selection.rule import RuleConfig
 
 MakeRow = Callable[..., object]

@@ -9,7 +9,7 @@ from toy import cpu
 from hemabridge.data.cells import UNKNOWN, CellSet
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, RunError
-from hemabridge.networks.judges import PixelJudgeConfig
+from hemabridge.networks.discriminators import PixelJudgeConfig
 from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.translators.balance import chances_of
 from hemabridge.translators.batches import UnpairedBatches, from_network

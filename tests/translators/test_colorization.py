@@ -15,8 +15,8 @@ from hemabridge.training.schedules import Constant
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.catalog import new_objective
 from hemabridge.translators.colorization import Colorization, GrayThenColor, recoloured
-from hemabridge.translators.colorization_judge import Painted
 from hemabridge.translators.colorization_nets import AB_RANGE, Colorizer
+from hemabridge.translators.conditional_discriminator import Painted
 from hemabridge.translators.neural import NeuralStandardizer
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from toy import cpu
 
 from hemabridge.losses.differentiable_augmentation import AugmentationConfig
-from hemabridge.networks.colour_table import ColourTable, ColourTableConfig
+from hemabridge.networks.color_lut import ColourTable, ColourTableConfig
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
 from hemabridge.training.engine import Engine, OptimizerConfig

@@ -8,13 +8,11 @@ from toy import cpu
 
 from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
+from hemabridge.domain.site_profile import Distance
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
-from hemabridge.metrics.site_profile import Distance
 from hemabridge.training.snapshots import read_snapshot
-from hemabridge.translators.batches import to_network
-from hemabridge.translators.config import PRESETS, TranslatorConfig
-from hemabridge.translators.site_looks import (
+from hemabridge.translators.appearance import (
     LOOK,
     QUANTILES,
     distances_of,
@@ -23,6 +21,8 @@ from hemabridge.translators.site_looks import (
     monge_matrices,
     principal_axes,
 )
+from hemabridge.translators.batches import to_network
+from hemabridge.translators.config import PRESETS, TranslatorConfig
 from hemabridge.translators.target_only import TargetOnly, retake, visible_difference
 from hemabridge.translators.target_only_config import TargetOnlyConfig
 from hemabridge.translators.target_only_net import SiteRestainer, site_look

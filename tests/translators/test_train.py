@@ -14,8 +14,8 @@ from hemabridge.imaging.files import read_image
 from hemabridge.losses.differentiable_augmentation import AugmentationConfig
 from hemabridge.metrics.closeness import gradient_correlation, mean_delta_e_2000
 from hemabridge.networks.bilateral_grid import BilateralGridConfig
-from hemabridge.networks.colour_table import ColourTableConfig
-from hemabridge.networks.judges import MultiScaleJudgeConfig, PixelJudgeConfig
+from hemabridge.networks.color_lut import ColourTableConfig
+from hemabridge.networks.discriminators import MultiScaleJudgeConfig, PixelJudgeConfig
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig

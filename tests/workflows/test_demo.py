@@ -6,11 +6,11 @@ import pytest
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.data.manifest import read_manifest
+from hemabridge.recipes.recipe import ClassifierRecipe, StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.devices import start_fabric
 from hemabridge.workflows import demo as module
 from hemabridge.workflows.demo import demo, demo_recipe
-from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
-from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.simulate import TRUTH
 
 SMALL: dict[str, Any] = {

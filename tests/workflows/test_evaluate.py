@@ -10,20 +10,20 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from hemabridge.adaptation import agreement
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
+from hemabridge.ensemble import agreement
 from hemabridge.errors import InputError, SplitError
 from hemabridge.evaluation.predictions import read_predictions
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.provenance import SyntheticOrigin
+from hemabridge.models.selection_file import FILE as SELECTION
 from hemabridge.normalizers.catalog import read_normalizer
-from hemabridge.selection.results import FILE as SELECTION
+from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.devices import start_fabric
 from hemabridge.workflows.evaluate import Answers, evaluate
-from hemabridge.workflows.recipe import StudyRecipe
-from hemabridge.workflows.recipe_file import expect_kind, read_recipe
-from hemabridge.workflows.select import select
-from hemabridge.workflows.study import study
+from hemabridge.workflows.selection.select import select
+from hemabridge.workflows.study.study import study
 
 TRAIN = '{architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}'
 CHANGES = (

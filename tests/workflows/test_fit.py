@@ -7,7 +7,7 @@ from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import HemabridgeError, InputError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.normalizers.by_look import ByLook
+from hemabridge.normalizers.by_subdomain import ByLook
 from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.workflows.fit import CELL_PX, Fitted, fit

@@ -11,11 +11,11 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.standardizer import UInt8Image
-from hemabridge.normalizers.by_look import ByLook
+from hemabridge.normalizers.by_subdomain import ByLook
 from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
+from hemabridge.normalizers.learned_lut import TaughtTable
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.normalizers.sliced_transport import as_table, node_colors
-from hemabridge.normalizers.taught_table import TaughtTable
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.workflows.guard import Guard, find_guard, guard_path, learn_guard
 from hemabridge.workflows.standardize import COLUMNS, LOG, UNGUARDED_COLUMNS, standardize

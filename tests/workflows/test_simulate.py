@@ -8,7 +8,8 @@ from PIL import Image
 from hemabridge.data.manifest import read_manifest
 from hemabridge.data.simulate import CLASSES, HOSPITALS, TARGET, Cell, render
 from hemabridge.errors import InputError
-from hemabridge.imaging.files import read_image, sha256_of
+from hemabridge.imaging.files import read_image
+from hemabridge.storage.files import sha256_of
 from hemabridge.workflows.simulate import simulate, simulate_sheet
 
 DOCUMENTED_SHEET = Path(__file__).resolve().parents[2] / "docs" / "simulated-cells.png"

@@ -16,12 +16,12 @@ from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.provenance import SyntheticOrigin, read_origin
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.models.open import find_snapshot, load_standardizer
+from hemabridge.storage.locks import hold_folder
 from hemabridge.training.snapshots import read_snapshot, write_snapshot
-from hemabridge.training.stopping import hold_folder
 from hemabridge.training.tensorfile import write_tensors
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.standardize import LOG, Standardized, standardize
-from hemabridge.workflows.standardizers import find_snapshot, load_standardizer
 
 
 class CutError(Exception):

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from hemabridge.errors import ModelError, RecipeError
-from hemabridge.imaging.files import sha256_of
 from hemabridge.normalizers.white_point import WhitePoint
+from hemabridge.recipes.recipe import DistillationRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.storage.files import sha256_of
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.student import read_fidelities
-from hemabridge.workflows.recipe import DistillationRecipe
-from hemabridge.workflows.recipe_file import expect_kind, read_recipe
 from hemabridge.workflows.train import read_teacher, train
 
 RECIPE = """

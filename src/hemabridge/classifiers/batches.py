@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.augmentation import dihedral, shift
-from hemabridge.data.looks import LooksConfig, random_looks
+from hemabridge.data.stain_augmentation import LooksConfig, random_looks
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.training.objective import Batch
 

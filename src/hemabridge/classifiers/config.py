@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from hemabridge.classifiers.preprocessing import Channels, View
-from hemabridge.data.looks import LooksConfig
+from hemabridge.data.stain_augmentation import LooksConfig
 
 
 def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:

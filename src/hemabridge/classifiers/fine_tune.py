@@ -18,9 +18,9 @@ from hemabridge.classifiers.objective import ClassifierObjective
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import UNKNOWN, CellSet
 from hemabridge.errors import InputError, ModelError
-from hemabridge.imaging.files import atomic_write, sha256_of
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.progress import Progress, silent
+from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.training.engine import OptimizerConfig
 from hemabridge.training.events import EventLog
 from hemabridge.training.loop import LoopConfig, Training, fit

@@ -15,7 +15,7 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.classifiers.weights import download_weights, fill, read_weights
 from hemabridge.errors import ModelError
-from hemabridge.imaging.files import sha256_of
+from hemabridge.storage.files import sha256_of
 
 
 class ClassifierNetwork(nn.Module):

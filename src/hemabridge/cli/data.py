@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from hemabridge.cli.app import app
-from hemabridge.cli.progress import shown_progress
+from hemabridge.cli.progress_bars import shown_progress
 from hemabridge.errors import InputError
 
 ImagesFolder = Annotated[Path, typer.Argument(help="Folder with one folder of images per class, or with images.")]
@@ -94,8 +94,8 @@ def retake(
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other noise and random hospitals.")] = 0,
 ) -> None:
     """Photograph real cells again as other hospitals would stain and show them: the same cells, another look."""
-    from hemabridge.workflows.retake import find_or_draw
-    from hemabridge.workflows.retake import retake as run
+    from hemabridge.workflows.restyle import find_or_draw
+    from hemabridge.workflows.restyle import retake as run
 
     with shown_progress() as progress:
         done = run(

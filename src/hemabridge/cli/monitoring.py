@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hemabridge.cli.app import app
-from hemabridge.cli.progress import shown_progress
+from hemabridge.cli.progress_bars import shown_progress
 
 
 @app.command()

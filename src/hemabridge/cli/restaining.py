@@ -49,7 +49,7 @@ def fit(
     ] = False,
 ) -> None:
     """Fit a normalizer on two folders of images, in seconds, without labels and without PyTorch."""
-    from hemabridge.cli.progress import shown_progress
+    from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.fit import fit as run
 
     with shown_progress() as progress:
@@ -103,7 +103,7 @@ def standardize(
     If the model has a guard (see `guard`), each cell gets its verdict, and refused ones are re-stained by the fallback.
     """
     _needs_pytorch_for(model)
-    from hemabridge.cli.progress import shown_progress
+    from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.standardize import LOG
     from hemabridge.workflows.standardize import standardize as run
 
@@ -151,7 +151,7 @@ def guard(
     NAME.guard.json beside the model's file.
     """
     _needs_pytorch_for(model)
-    from hemabridge.cli.progress import shown_progress
+    from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.guard import learn_guard
 
     with shown_progress() as progress:
@@ -170,7 +170,7 @@ def _needs_pytorch_for(model: Path) -> None:
 
 
 def _say_before(model: Path, snapshot: str | None, site: Path | None, crop_px: int | None) -> None:
-    from hemabridge.workflows.standardizers import look_distance, read_selection
+    from hemabridge.models.open import look_distance, read_selection
 
     selection = None if snapshot is not None else read_selection(model)
     if selection is not None and selection.chosen is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hemabridge.cli.app import app
-from hemabridge.cli.progress import shown_progress
+from hemabridge.cli.progress_bars import shown_progress
 from hemabridge.errors import MissingExtraError
 
 review = typer.Typer(
@@ -25,9 +25,9 @@ def create(
     out: Annotated[Path | None, typer.Option(help="Folder to make [default: runs/NAME of the plan].")] = None,
 ) -> None:
     """Draw a seeded, balanced sample for blinded reading, and write it with a secret link for each reader."""
+    from hemabridge.recipes.review import read_plan
     from hemabridge.review.key import KEY
-    from hemabridge.workflows.review_create import LINKS, review_create
-    from hemabridge.workflows.review_plan import read_plan
+    from hemabridge.workflows.review.create import LINKS, review_create
 
     wanted = read_plan(plan)
     with shown_progress() as progress:
@@ -51,7 +51,7 @@ def serve(
     """Serve the readers' pages until Ctrl+C. Every answer is stored before the next picture is shown."""
     if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
         raise MissingExtraError("this command needs a web server: pip install 'hemabridge[review]'")
-    from hemabridge.workflows.review_serve import LINKS, review_serve, risk_of
+    from hemabridge.workflows.review.serve import LINKS, review_serve, risk_of
 
     risk = risk_of(host)
     if risk:
@@ -86,7 +86,7 @@ def unblind(
     Writes unblinded.json, review-report.html and tables/ to FOLDER. Exits with 2 while a reader's session is open.
     """
     from hemabridge.review.tables import READER_SCORES
-    from hemabridge.workflows.review_unblind import review_unblind
+    from hemabridge.workflows.review.unblind import review_unblind
 
     done = review_unblind(folder, key=key, despite=despite, target=target, photographs=photograph or ())
     print(done.headline)

@@ -26,11 +26,11 @@ def synthesize(
     PAIR/to_source. Killed or stopped, the same command goes on. Synthetic cells are never for validation or test.
     """
     needs_training()
-    from hemabridge.cli.progress import shown_progress
+    from hemabridge.cli.progress_bars import shown_progress
+    from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+    from hemabridge.recipes.synthesis import SynthesisRecipe
     from hemabridge.training.devices import start_fabric
-    from hemabridge.workflows.recipe_file import expect_kind, read_recipe
-    from hemabridge.workflows.synthesis_recipe import SynthesisRecipe
-    from hemabridge.workflows.synthesize import synthesize as run
+    from hemabridge.workflows.synthesis.synthesize import synthesize as run
 
     wanted = expect_kind(read_recipe(recipe, changes or ()), SynthesisRecipe)
     folder = out or Path("runs") / wanted.name

@@ -13,7 +13,7 @@ from hemabridge.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
     from hemabridge.evaluation.results import Row, StudyResults
-    from hemabridge.selection.results import Selection
+    from hemabridge.models.selection_file import Selection
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe (TOML); see the folder recipes/ for examples.")]
 Changes = Annotated[
@@ -30,7 +30,7 @@ def demo(
 ) -> None:
     """Tell the whole story on two simulated hospitals: about ten minutes on two cores, ending with a report."""
     needs_training()
-    from hemabridge.cli.progress import shown_progress
+    from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.demo import demo as run
 
     with shown_progress() as progress:
@@ -47,11 +47,11 @@ def train(
 ) -> None:
     """Train a translator or a classifier; the same command goes on where it stopped."""
     needs_training()
-    from hemabridge.cli.progress import shown_progress
+    from hemabridge.cli.progress_bars import shown_progress
+    from hemabridge.recipes.recipe import StudyRecipe
+    from hemabridge.recipes.recipe_file import read_recipe
+    from hemabridge.recipes.synthesis import SynthesisRecipe
     from hemabridge.training.devices import start_fabric
-    from hemabridge.workflows.recipe import StudyRecipe
-    from hemabridge.workflows.recipe_file import read_recipe
-    from hemabridge.workflows.synthesis_recipe import SynthesisRecipe
     from hemabridge.workflows.train import train as run
 
     wanted = read_recipe(recipe, changes or ())
@@ -83,12 +83,12 @@ def study(
     Writes report.html, results.json and predictions.csv. Killed or stopped, the same command goes on.
     """
     needs_training()
-    from hemabridge.cli.progress import shown_progress
+    from hemabridge.cli.progress_bars import shown_progress
+    from hemabridge.recipes.recipe import StudyRecipe
+    from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+    from hemabridge.recipes.sites import with_manifests
     from hemabridge.training.devices import start_fabric
-    from hemabridge.workflows.recipe import StudyRecipe
-    from hemabridge.workflows.recipe_file import expect_kind, read_recipe
-    from hemabridge.workflows.sites import with_manifests
-    from hemabridge.workflows.study import study as run
+    from hemabridge.workflows.study.study import study as run
 
     wanted = expect_kind(read_recipe(recipe, changes or ()), StudyRecipe)
     wanted = with_manifests(wanted, source=source, target=target, source_root=source_root, target_root=target_root)
@@ -129,7 +129,7 @@ def evaluate(
     has a row for each file.
     """
     needs_training()
-    from hemabridge.cli.progress import shown_progress
+    from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.evaluate import NAMED
     from hemabridge.workflows.evaluate import evaluate as run
 
@@ -175,10 +175,10 @@ def select(
     run again shows the choice in its report. No scored cell and, without --labels, no label of the source is looked at.
     """
     needs_training()
-    from hemabridge.cli.progress import shown_progress
+    from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.selection.rule import RuleConfig
-    from hemabridge.workflows.select import PICTURE
-    from hemabridge.workflows.select import select as work
+    from hemabridge.workflows.selection.select import PICTURE
+    from hemabridge.workflows.selection.select import select as work
 
     floors = {"most_refused": most_refused, "least_kept": least_kept}
     rule = RuleConfig.model_validate({name: value for name, value in floors.items() if value is not None})

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from hemabridge.data.manifest import Manifest
 from hemabridge.data.synthetic import refuse_held_out
 from hemabridge.errors import ManifestError
-from hemabridge.imaging.files import read_image, sha256_of
+from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import nucleus_diameter_px, propose_crop_px, scale_matched, squeezed
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import FileProgress
+from hemabridge.storage.files import sha256_of
 
 CropPx: TypeAlias = int | Literal["whole"]
 """How much of an image is the cell: a central square of so many pixels, or all of it, squeezed to a square."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from hemabridge.data.spreadsheets import FORMULA
 from hemabridge.errors import ManifestError
 from hemabridge.imaging.provenance import ORIGIN_PATTERN
+from hemabridge.storage.spreadsheets import FORMULA
 
 NAME_COLUMNS = ("site", "class", "patient", "slide", "split")
 INTEGER_COLUMNS = ("width", "height", "crop_px")

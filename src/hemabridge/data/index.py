@@ -10,9 +10,10 @@ from typing import TypeAlias
 from hemabridge.data.layouts import find_layout
 from hemabridge.data.manifest import Manifest, make_manifest
 from hemabridge.errors import ImageError, ManifestError
-from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, reason_of, sha256_of
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, reason_of
 from hemabridge.imaging.provenance import read_origin
 from hemabridge.progress import FileProgress
+from hemabridge.storage.files import sha256_of
 
 _Columns: TypeAlias = dict[str, list[str | int | None]]
 _FILLED = ("path", "site", "class", "split", "sha256", "width", "height", "crop_px", "origin")

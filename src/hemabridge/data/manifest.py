@@ -28,10 +28,10 @@ from hemabridge.data.columns import (
     check_unique,
     listed,
 )
-from hemabridge.data.spreadsheets import FORMULA
 from hemabridge.errors import ManifestError
-from hemabridge.imaging.files import atomic_write, sha256_of
 from hemabridge.progress import FileProgress
+from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.spreadsheets import FORMULA
 
 MAX_BYTES = 200_000_000
 """Largest manifest that is read."""

@@ -6,10 +6,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from hemabridge.evaluation.comparisons import Comparison, places_of, right
-from hemabridge.evaluation.draws import Draws, RunKey
+from hemabridge.evaluation.leaderboard_entries import Against, Bin, Calibration, Flips, SnapshotContrast, Standing
+from hemabridge.evaluation.paired_bootstrap import Draws, RunKey
 from hemabridge.evaluation.predictions import Predictions
-from hemabridge.evaluation.standings import Against, Bin, Calibration, Flips, SnapshotContrast, Standing
-from hemabridge.metrics.bootstrap import percentile_interval
 from hemabridge.metrics.calibration import (
     BINS,
     brier_score,
@@ -18,6 +17,7 @@ from hemabridge.metrics.calibration import (
     with_temperature,
 )
 from hemabridge.metrics.classification import balanced_accuracy
+from hemabridge.metrics.resampling import percentile_interval
 from hemabridge.metrics.selective import area_under_risk_coverage, risk_coverage
 from hemabridge.metrics.statistics import holm, mcnemar_exact, smallest_paired_difference, wilson_interval
 
@@ -99,7 +99,7 @@ def calibrate(run: Predictions, temperature: float | None) -> Calibration:
 
 
 class FlipCounts(NamedTuple):
-    """Counts of `hemabridge.evaluation.standings.Flips`."""
+    """Counts of `hemabridge.evaluation.leaderboard_entries.Flips`."""
 
     towards: int
     away: int

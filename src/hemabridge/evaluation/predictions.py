@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hemabridge.data.spreadsheets import as_cells, from_cells
 from hemabridge.errors import InputError
-from hemabridge.imaging.files import atomic_write
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.spreadsheets import as_cells, from_cells
 
 _RUN_COLUMNS = ("site", "part", "classifier", "images", "snapshot", "labels_used")
 _SCHEMA: dict[str, type[pl.DataType]] = {
@@ -89,8 +89,8 @@ def write_predictions(predictions: Iterable[Predictions], classes: Sequence[str]
     """Write `predictions.csv` in long format: one line per run, cell and class.
 
     Columns: site, part, classifier, images, snapshot (empty: none), labels_used, id, truth (a class name), class,
-    probability. No cell can be taken for a formula (`hemabridge.data.spreadsheets.as_cell`). `read_predictions` gives
-    back the same numbers and names.
+    probability. No cell can be taken for a formula (`hemabridge.storage.spreadsheets.as_cell`). `read_predictions`
+    gives back the same numbers and names.
 
     Args:
         predictions: the runs of a study.

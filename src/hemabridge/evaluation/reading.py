@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from hemabridge.results_file import STRICT, ResultsFile
+from hemabridge.storage.results_file import STRICT, ResultsFile
 
 FILE = "unblinded.json"
 

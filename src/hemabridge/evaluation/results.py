@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from hemabridge.evaluation.guarding import MorphologyCheck
-from hemabridge.evaluation.standings import LabelsWorth, SnapshotContrast, Standing
-from hemabridge.results_file import STRICT, ResultsFile
+from hemabridge.evaluation.leaderboard_entries import LabelsWorth, SnapshotContrast, Standing
+from hemabridge.evaluation.morphology_checks import MorphologyCheck
+from hemabridge.storage.results_file import STRICT, ResultsFile
 
 Mode: TypeAlias = Literal["strict", "transductive", "none"]
 """Whether the translator saw the scored images; `evaluation.rows.work_out_mode` tells."""

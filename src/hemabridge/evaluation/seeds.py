@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hemabridge.evaluation.draws import RunKey
+from hemabridge.evaluation.leaderboard_entries import SeedSpread
+from hemabridge.evaluation.paired_bootstrap import RunKey
 from hemabridge.evaluation.predictions import Predictions
-from hemabridge.evaluation.standings import SeedSpread
 from hemabridge.metrics.classification import accuracy, balanced_accuracy
 
 

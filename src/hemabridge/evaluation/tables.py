@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hemabridge.data.spreadsheets import as_cell
+from hemabridge.evaluation.leaderboard_entries import Standing
 from hemabridge.evaluation.results import Row, StudyResults
-from hemabridge.evaluation.standings import Standing
-from hemabridge.imaging.files import atomic_write
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.spreadsheets import as_cell
 
 CSV_NAME, LATEX_NAME = "leaderboard.csv", "leaderboard.tex"
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from hemabridge.guard.colour_map import mapped
+from hemabridge.guard.color_map import mapped
 from hemabridge.imaging.standardizer import UInt8Image
 
 Map = NDArray[np.float64]

@@ -1,11 +1,7 @@
 """Image files: read by content into RGB uint8, written whole or not at all."""
 
-import hashlib
-import os
-import secrets
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from hemabridge.errors import ImageError
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.storage.files import atomic_write
 
 IMAGE_SUFFIXES: frozenset[str] = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
 """Lower-case suffixes of files that are looked at as images. What a file is, its content decides."""
@@ -120,29 +117,6 @@ def write_image(path: Path, image: UInt8Image, *, description: str = "") -> None
     with atomic_write(path) as temporary:
         options = options | _described(image_format, description)
         Image.fromarray(np.ascontiguousarray(image)).save(temporary, format=image_format, **options)
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it becomes `path`, on any exception it is removed.
-
-    Missing parent folders are made. The temporary name begins with a dot and keeps the suffix.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 lower-case hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _cause(error: Exception) -> str:

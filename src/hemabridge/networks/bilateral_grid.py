@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, leaky_relu
 
-from hemabridge.networks.colour_generator import ColourGenerator, shift_colours, thumbnail
+from hemabridge.networks.color_generator import ColourGenerator, shift_colours, thumbnail
 
 THUMBNAIL_PX = 32
 HALVINGS = 3

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, TypeAlias
 from torch import nn
 
 from hemabridge.networks.bilateral_grid import BilateralGrid, BilateralGridConfig
-from hemabridge.networks.colour_table import ColourTable, ColourTableConfig
+from hemabridge.networks.color_lut import ColourTable, ColourTableConfig
 from hemabridge.networks.kinds import by_kind
 from hemabridge.networks.pixel_network import PixelNetwork, PixelNetworkConfig
 from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig

@@ -7,7 +7,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from hemabridge.networks.colour_generator import ColourGenerator, shift_colours, thumbnail
+from hemabridge.networks.color_generator import ColourGenerator, shift_colours, thumbnail
 
 THUMBNAIL_PX = 16
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

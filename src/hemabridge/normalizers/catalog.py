@@ -9,19 +9,19 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hemabridge.domain.site_profile import profiles_of
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.metrics.site_profile import profiles_of
-from hemabridge.normalizers.by_look import ByLook
-from hemabridge.normalizers.compartments import ReinhardCompartment
+from hemabridge.normalizers.by_subdomain import ByLook
 from hemabridge.normalizers.density_scaling import DensityScaling
 from hemabridge.normalizers.histogram import HistogramMatching
+from hemabridge.normalizers.learned_lut import TaughtTable
 from hemabridge.normalizers.linear_transport import LinearTransport
 from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS, Normalizer
 from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
+from hemabridge.normalizers.reinhard_compartment import ReinhardCompartment
 from hemabridge.normalizers.sliced_transport import SlicedTransport
 from hemabridge.normalizers.stain_separation import Macenko, Vahadane
-from hemabridge.normalizers.taught_table import TaughtTable
 from hemabridge.normalizers.white_point import WhitePoint
 
 

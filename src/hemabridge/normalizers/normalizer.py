@@ -6,9 +6,9 @@ from typing import Annotated, Self, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hemabridge.domain.site_profile import SiteProfiles
 from hemabridge.errors import ImageError, ModelError
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.metrics.site_profile import SiteProfiles
 
 MAX_JSON_CHARACTERS = 1_000_000
 """The longest JSON that is parsed; the largest normalizer, a colour table, has about an eighth of it."""

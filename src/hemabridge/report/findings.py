@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hemabridge.evaluation.leaderboard_entries import Flips, LabelsWorth, SnapshotContrast, Standing
 from hemabridge.evaluation.results import Row
-from hemabridge.evaluation.standings import Flips, LabelsWorth, SnapshotContrast, Standing
 from hemabridge.evaluation.tables import ranked
 from hemabridge.report.layout import ORIGINAL, Column, Layout, column_name
 from hemabridge.report.story import LEVEL, percent

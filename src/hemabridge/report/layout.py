@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from hemabridge.errors import InputError
+from hemabridge.evaluation.leaderboard_entries import Standing
 from hemabridge.evaluation.results import Confusion, PairedTest, Row, StudyResults
-from hemabridge.evaluation.standings import Standing
 
 ORIGINAL = "original"
 

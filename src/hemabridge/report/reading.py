@@ -6,12 +6,12 @@ from pathlib import Path
 
 from hemabridge import __version__
 from hemabridge.evaluation.reading import Reading
-from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.report import reading_story
 from hemabridge.report.pictures import data_uri
 from hemabridge.report.reading_figures import arms_svg, session_svg
 from hemabridge.report.report import group_facts, report_environment
+from hemabridge.storage.files import atomic_write
 
 STYLES = ("study.css", "reading.css")
 

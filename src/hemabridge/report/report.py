@@ -8,13 +8,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hemabridge import __version__
 from hemabridge.evaluation.results import StudyResults
-from hemabridge.imaging.files import atomic_write
-from hemabridge.report import findings, guarded, story
+from hemabridge.report import findings, morphology_section, story
 from hemabridge.report.chosen import ChosenSnapshot
 from hemabridge.report.curves import labels_svgs, refusals_svg, reliability_svgs, risk_svgs
 from hemabridge.report.figures import accuracy_svg, loss_svg
 from hemabridge.report.layout import Layout, column_name, lay_out
 from hemabridge.report.pictures import CellStrip, StudyPictures, data_uri, image_uri
+from hemabridge.storage.files import atomic_write
 
 FEW_FACTS = 4
 """Facts with a common beginning ("seconds, ...") are folded together when there are more of them than this."""
@@ -65,8 +65,8 @@ def _figures(layout: Layout, pictures: StudyPictures) -> dict[str, str]:
     drawn = {"accuracy": accuracy_svg(layout)}
     if pictures.losses:
         drawn["loss"] = loss_svg(pictures.losses)
-    if len(guarded.tested_snapshots(layout)) > 1:
-        drawn["refusals"] = refusals_svg(guarded.tested_snapshots(layout))
+    if len(morphology_section.tested_snapshots(layout)) > 1:
+        drawn["refusals"] = refusals_svg(morphology_section.tested_snapshots(layout))
     return {name: _svg_uri(svg) for name, svg in drawn.items()}
 
 
@@ -119,9 +119,9 @@ def report_environment() -> Environment:
         column_name=column_name,
         points=findings.points,
         png_uri=_png_uri,
-        in_words=guarded.in_words,
+        in_words=morphology_section.in_words,
     )
-    environment.globals.update(story=story, findings=findings, guarded=guarded)
+    environment.globals.update(story=story, findings=findings, morphology_section=morphology_section)
     return environment
 
 

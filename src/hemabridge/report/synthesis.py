@@ -5,15 +5,15 @@ from importlib.resources import files
 from pathlib import Path
 
 from hemabridge import __version__
-from hemabridge.imaging.files import atomic_write
 from hemabridge.report import synthesis_story
+from hemabridge.report.learning_curve import worth_svg
 from hemabridge.report.pictures import data_uri
 from hemabridge.report.report import group_facts, report_environment
 from hemabridge.report.synthesis_figures import shapes_svg
 from hemabridge.report.synthesis_pictures import DirectionPictures
-from hemabridge.report.worth_figure import worth_svg
+from hemabridge.storage.files import atomic_write
+from hemabridge.synthesis.learning_curve import in_words
 from hemabridge.synthesis.results import Direction, SynthesisResults
-from hemabridge.synthesis.worth import in_words
 
 STYLES = ("study.css", "synthesis.css")
 

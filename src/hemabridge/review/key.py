@@ -10,8 +10,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from hemabridge.errors import RunError
-from hemabridge.imaging.files import atomic_write
 from hemabridge.review.records import Item, Question
+from hemabridge.storage.files import atomic_write
 
 KEY: Final = "key.json"
 """Its name in the folder of a review."""

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from hemabridge.evaluation.reading import Stretch, Trend
-from hemabridge.review.judgements import Judgement, readers_of
+from hemabridge.review.judgments import Judgement, readers_of
 from hemabridge.review.scores import accepts, is_right
 
 PARTS: Final = 4

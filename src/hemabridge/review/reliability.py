@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.evaluation.reading import Agreement, Dispute, Estimate, Repeats, Said
-from hemabridge.metrics.agreement import (
+from hemabridge.metrics.reader_agreement import (
     answer_counts,
     answer_shares,
     cohen_kappa,
@@ -16,9 +16,9 @@ from hemabridge.metrics.agreement import (
     gwet_ac1,
     pair_agreement,
 )
-from hemabridge.metrics.bootstrap import DRAWS
-from hemabridge.review.draws import draw_sums, estimate, estimate_share, interval_of, ratio
-from hemabridge.review.judgements import (
+from hemabridge.metrics.resampling import DRAWS
+from hemabridge.review.bootstrap import draw_sums, estimate, estimate_share, interval_of, ratio
+from hemabridge.review.judgments import (
     Judgement,
     by_aspect,
     categories_of,

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.evaluation.reading import ArmScore, Estimate, Interval, Preferred, TellingApart
-from hemabridge.metrics.bootstrap import DRAWS
 from hemabridge.metrics.detection import detect
+from hemabridge.metrics.resampling import DRAWS
 from hemabridge.metrics.statistics import holm, mcnemar_exact, wilson_interval
 from hemabridge.review.arms import ORIGINAL, TARGET
-from hemabridge.review.draws import draw_sums, estimate, estimate_share, interval_of, ratio
-from hemabridge.review.judgements import (
+from hemabridge.review.bootstrap import draw_sums, estimate, estimate_share, interval_of, ratio
+from hemabridge.review.judgments import (
     EQUAL,
     FAULTS,
     Judgement,

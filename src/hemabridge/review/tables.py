@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any, Final
 
-from hemabridge.data.spreadsheets import as_cell
 from hemabridge.evaluation.reading import Reading
 from hemabridge.review.records import Item, Verdict
+from hemabridge.storage.spreadsheets import as_cell
 
 READER_SCORES: Final = "reader-scores.csv"
 """What `hemabridge select --readers` takes: the columns snapshot and accepted."""

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from hemabridge.errors import RunError
 from hemabridge.evaluation.reading import Acceptance, ArmScore, Reading
-from hemabridge.metrics.bootstrap import DRAWS
-from hemabridge.review.judgements import Judgement, Truth, join, readers_of
+from hemabridge.metrics.resampling import DRAWS
+from hemabridge.review.judgments import Judgement, Truth, join, readers_of
 from hemabridge.review.pace import stretches, trends
 from hemabridge.review.records import Item, Verdict
 from hemabridge.review.reliability import agreements, disputes, repeats

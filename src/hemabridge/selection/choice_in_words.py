@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hemabridge.selection.results import SnapshotRow
+from hemabridge.models.selection_file import SnapshotRow
 from hemabridge.selection.rule import RuleConfig
 
 _ELSE = (

@@ -7,14 +7,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hemabridge.domain.domain_classifier import told_apart
 from hemabridge.errors import InputError
 from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.metrics.accord import accord_drawn, accord_of
 from hemabridge.metrics.kernel_distance import KernelDistance
-from hemabridge.metrics.telling_apart import told_apart
+from hemabridge.metrics.soft_agreement import accord_drawn, accord_of
 from hemabridge.selection.descriptor import standardized
-from hemabridge.selection.morphology import guarded_places, refused, structure_kept
+from hemabridge.selection.morphology_floor import guarded_places, refused, structure_kept
 from hemabridge.selection.stain import COMPARTMENTS, SPACES, Places, StainProfile, measurable, stain_distances
 
 Floats = NDArray[np.float64]
@@ -213,8 +213,8 @@ class Ruler:
         trained, or trained too long, would draw the common answer to their side.
 
         Judges make that needless: they depend on no re-staining and err on other cells. Dissent is then 1 minus the
-        accord of the classes that the classifiers name with what the judges say (`hemabridge.metrics.accord`): how sure
-        classifiers are of a class grows with training, right or wrong, and says nothing of the snapshot.
+        accord of the classes that the classifiers name with what the judges say (`hemabridge.metrics.soft_agreement`): how
+        sure classifiers are of a class grows with training, right or wrong, and says nothing of the snapshot.
         """
         known = [reading.answers for reading in snapshots if reading.answers is not None]
         names = [reading.names for reading in snapshots if reading.names is not None]

@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hemabridge.selection.results import Selection, SnapshotRow
+from hemabridge.models.selection_file import Selection, SnapshotRow
 
 CHOSEN, FIT, UNFIT, LINE = "#D55E00", "#0072B2", "#999999", "#BBBBBB"
 """Colours of Okabe and Ito (2008), which readers with any colour vision tell apart; markers differ too."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from hemabridge.selection.morphology import LEAST_KEPT, MOST_REFUSED
+from hemabridge.selection.morphology_floor import LEAST_KEPT, MOST_REFUSED
 
 Floats = NDArray[np.float64]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from hemabridge.models.selection_file import Selection, SnapshotRow
 from hemabridge.selection.choice_in_words import why
 from hemabridge.selection.measure import Readings, Ruler, interval_of
-from hemabridge.selection.results import Selection, SnapshotRow
 from hemabridge.selection.rule import Choice, RuleConfig, Table, above_floor, choose
 
 

@@ -18,7 +18,7 @@ from hemabridge.data.audit.duplicates import (
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.synthesis.likeness import share_of
 from hemabridge.synthesis.results import Copy, CopyCheck
-from hemabridge.synthesis.shapes import spread
+from hemabridge.synthesis.shape_distributions import spread
 
 Floats = NDArray[np.float64]
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.metrics.bootstrap import percentile_interval
 from hemabridge.metrics.kernel_distance import KernelDistance
+from hemabridge.metrics.resampling import percentile_interval
 from hemabridge.metrics.statistics import wilson_interval
 from hemabridge.synthesis.results import Estimate, Share
 

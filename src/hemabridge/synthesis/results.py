@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from hemabridge.results_file import STRICT, ResultsFile
-from hemabridge.synthesis.worth import Worth
+from hemabridge.storage.results_file import STRICT, ResultsFile
+from hemabridge.synthesis.learning_curve import Worth
 
 FILE = "results.json"
 
@@ -58,7 +58,7 @@ class ShapeRow:
     """How one measure of the nucleus is distributed.
 
     Attributes:
-        measure: its name in `hemabridge.synthesis.shapes`.
+        measure: its name in `hemabridge.synthesis.shape_distributions`.
         source: of the real held-out cells that were translated; here and below without cells that show no nucleus.
         synthetic: of the synthetic cells.
         real: of real held-out cells of the intended class.

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hemabridge.imaging.files import atomic_write
+from hemabridge.storage.files import atomic_write
 
 
 class EventLog:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hemabridge.errors import Interrupted, RunError, TrainingFaultError
 from hemabridge.progress import Progress, silent
+from hemabridge.storage.locks import hold_folder
 from hemabridge.training.averaging import WeightAverage
 from hemabridge.training.checkpoints import checkpoint_path, read_newest_checkpoint, write_checkpoint
 from hemabridge.training.engine import Engine, OptimizerConfig, under
@@ -23,7 +24,7 @@ from hemabridge.training.events import EventLog, read_events
 from hemabridge.training.objective import Batch, Objective
 from hemabridge.training.schedules import Schedule
 from hemabridge.training.snapshots import Snapshot, list_snapshots, write_snapshot
-from hemabridge.training.stopping import StopRequest, hold_folder, listen_for_stop
+from hemabridge.training.stopping import StopRequest, listen_for_stop
 from hemabridge.training.tensorfile import read_tensors
 from hemabridge.training.watch import Event, Watch
 

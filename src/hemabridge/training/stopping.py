@@ -1,14 +1,10 @@
-"""Stopping cleanly on SIGINT and SIGTERM, and keeping two processes off one run folder."""
+"""Stopping cleanly on SIGINT and SIGTERM."""
 
-import fcntl
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-
-from hemabridge.errors import RunError
 
 
 class StopRequest:
@@ -40,22 +36,3 @@ def listen_for_stop() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def hold_folder(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process alone; the operating system lets go of it if the process dies.
-
-    Raises:
-        RunError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"expected a folder that no other process works in, but {folder} is in use; "
-                "wait for the other run, or give this one another folder"
-            ) from error
-        yield

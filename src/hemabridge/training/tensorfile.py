@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hemabridge.errors import ModelError
-from hemabridge.imaging.files import atomic_write
+from hemabridge.storage.files import atomic_write
 
 HEADER = "hemabridge"
 

@@ -9,10 +9,10 @@ from typing import Final
 from lightning_fabric import Fabric
 
 from hemabridge.errors import RunError
-from hemabridge.imaging.files import atomic_write
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.locks import hold_folder
 from hemabridge.training.checkpoints import read_newest_checkpoint
 from hemabridge.training.loop import CHECKPOINT_FOLDER, SNAPSHOT_FOLDER, drop_checkpoints
-from hemabridge.training.stopping import hold_folder
 
 RECORD: Final = "watchdog.json"
 STOPPED: Final = "stopped"

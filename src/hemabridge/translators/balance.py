@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.data.cells import UNKNOWN, CellSet
+from hemabridge.domain.site_profile import kinds_of, looks_of
 from hemabridge.errors import InputError
-from hemabridge.metrics.site_profile import kinds_of, looks_of
 
 Balance = Literal["none", "target", "both"]
 Chances = NDArray[np.float64]

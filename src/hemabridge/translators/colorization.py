@@ -15,9 +15,9 @@ from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.networks.lab import rgb_to_lab
 from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
-from hemabridge.translators.colorization_judge import ConditionalJudge, Painted
 from hemabridge.translators.colorization_luminance import jittered
 from hemabridge.translators.colorization_nets import AB_RANGE, Colorizer, GrayColorizer
+from hemabridge.translators.conditional_discriminator import ConditionalJudge, Painted
 
 
 class Colorization:

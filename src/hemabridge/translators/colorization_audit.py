@@ -14,8 +14,8 @@ from hemabridge.data.cells import CellSet, spread_places
 from hemabridge.errors import InputError
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.compartments import segment
-from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.storage.files import atomic_write
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.colorization_nets import Colorizer
 from hemabridge.translators.neural import NeuralStandardizer

@@ -5,9 +5,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hemabridge.networks.bilateral_grid import BilateralGridConfig
-from hemabridge.networks.colour_table import ColourTableConfig
+from hemabridge.networks.color_lut import ColourTableConfig
+from hemabridge.networks.discriminators import PixelJudgeConfig
 from hemabridge.networks.generators import GeneratorConfig
-from hemabridge.networks.judges import PixelJudgeConfig
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.networks.resnet_generator import STRIDE, ResnetGeneratorConfig

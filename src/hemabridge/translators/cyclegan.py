@@ -12,9 +12,9 @@ from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.losses.adversarial import least_squares
 from hemabridge.losses.differentiable_augmentation import AugmentationConfig, augment
 from hemabridge.losses.sliced_wasserstein import sliced_wasserstein
-from hemabridge.networks.colour_generator import ColourGenerator
+from hemabridge.networks.color_generator import ColourGenerator
+from hemabridge.networks.discriminators import JudgeConfig, new_judge
 from hemabridge.networks.generators import GeneratorConfig, new_generator
-from hemabridge.networks.judges import JudgeConfig, new_judge
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
 from hemabridge.training.objective import Batch, Phase, Terms

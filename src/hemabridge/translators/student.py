@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
-from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.closeness import mean_delta_e_2000, psnr_db
 from hemabridge.progress import Progress, silent
+from hemabridge.storage.files import atomic_write
 from hemabridge.training.loop import Training, fit
 from hemabridge.training.schedules import ConstantThenLinear
 from hemabridge.training.snapshots import Snapshot

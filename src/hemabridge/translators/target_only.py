@@ -17,8 +17,8 @@ from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.networks.lab import rgb_to_lab
 from hemabridge.training.objective import Batch, Phase, Terms
+from hemabridge.translators.appearance import looks_of
 from hemabridge.translators.batches import to_network
-from hemabridge.translators.site_looks import looks_of
 from hemabridge.translators.target_only_config import TargetOnlyConfig
 from hemabridge.translators.target_only_net import SiteRestainer
 

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.networks.colour_generator import shift_colours
-from hemabridge.translators.batches import to_network
-from hemabridge.translators.site_looks import (
+from hemabridge.networks.color_generator import shift_colours
+from hemabridge.translators.appearance import (
     COMPONENTS,
     LOOK,
     distances_of,
@@ -18,6 +17,7 @@ from hemabridge.translators.site_looks import (
     monge_matrices,
     principal_axes,
 )
+from hemabridge.translators.batches import to_network
 from hemabridge.translators.target_only_config import TargetOnlyConfig
 
 MEASURED_IMAGES = 400

@@ -8,10 +8,10 @@ import torch
 from lightning_fabric import Fabric
 
 from hemabridge.data.cells import CellSet
+from hemabridge.domain.site_profile import profiles_of
 from hemabridge.errors import InputError, TrainingFaultError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.metrics.site_profile import profiles_of
 from hemabridge.progress import Progress, silent
 from hemabridge.training.loop import LoopConfig, Training, fit
 from hemabridge.training.schedules import ConstantThenLinear

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
+from hemabridge.domain.site_profile import Distance
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.metrics.site_profile import Distance
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.target_only_net import SiteRestainer, site_look
 

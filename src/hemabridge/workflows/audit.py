@@ -7,9 +7,9 @@ from pathlib import Path
 from hemabridge.data.audit import Audit, Finding, audit
 from hemabridge.data.manifest import Manifest, read_manifest
 from hemabridge.errors import InputError
-from hemabridge.imaging.files import atomic_write
+from hemabridge.models.site_answer import Known, answer_for, read_known
 from hemabridge.progress import FileProgress
-from hemabridge.workflows.known_site import Known, answer_for, read_known
+from hemabridge.storage.files import atomic_write
 
 
 def audit_manifest(

@@ -8,12 +8,12 @@ from lightning_fabric import Fabric
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.progress import Progress, silent
+from hemabridge.recipes.recipe import AgainRecipe, ClassifierRecipe, SiteRecipe, StudyRecipe
+from hemabridge.storage.run_folder import check_run_folder
+from hemabridge.storage.stages import Stages
 from hemabridge.translators.config import PRESETS
-from hemabridge.workflows.recipe import AgainRecipe, ClassifierRecipe, SiteRecipe, StudyRecipe
-from hemabridge.workflows.run_folder import check_run_folder
 from hemabridge.workflows.simulate import TRUTH, simulate_stage
-from hemabridge.workflows.stages import Stages
-from hemabridge.workflows.study import study
+from hemabridge.workflows.study.study import study
 
 TARGET, SOURCE = "clinic-like", "yellow-field"
 CLASSES = ("lymphocyte", "reactive_lymphocyte", "abnormal_lymphocyte", "blast")

@@ -8,14 +8,14 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from hemabridge.data.spreadsheets import as_cell
+from hemabridge.domain.control_chart import SHEWHART, ewma, ewma_limits, normal_scores
+from hemabridge.domain.site_profile import Answer, SiteProfile
 from hemabridge.errors import InputError, ModelError
-from hemabridge.imaging.files import atomic_write
-from hemabridge.metrics.control_chart import SHEWHART, ewma, ewma_limits, normal_scores
-from hemabridge.metrics.site_profile import Answer, SiteProfile
+from hemabridge.models.site_answer import read_known, read_looks
 from hemabridge.progress import Progress, silent
-from hemabridge.workflows.drift_chart import write_chart
-from hemabridge.workflows.known_site import read_known, read_looks
+from hemabridge.report.drift_chart import write_chart
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.spreadsheets import as_cell
 
 TABLE, CHART = "drift.csv", "drift.png"
 _DATE: Final = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
@@ -66,7 +66,7 @@ def drift(
     """Measure how far each folder is from the model's source site; write `TABLE` and `CHART` to `out`.
 
     The chart is an EWMA (Roberts 1959) with a Shewhart limit beside it (Lucas & Saccucci 1990); see
-    `hemabridge.metrics.control_chart`. What is usual comes from the model's own file, not from the folders.
+    `hemabridge.domain.control_chart`. What is usual comes from the model's own file, not from the folders.
 
     Args:
         model: a normalizer's JSON, or a translator's snapshot.

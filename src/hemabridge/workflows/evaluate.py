@@ -10,36 +10,35 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hemabridge.adaptation.agreement import Agreement, agree, mean_answer
-from hemabridge.adaptation.taught_table import NAME as TAUGHT_TABLE
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes
 from hemabridge.data.cells import UNKNOWN
 from hemabridge.data.manifest import Manifest
-from hemabridge.data.spreadsheets import as_cells
+from hemabridge.data.new_cells import NewCells, crop_px_of, list_new_cells, read_new_cells
+from hemabridge.ensemble.fit import Agreement, agree, mean_answer
+from hemabridge.ensemble.lut_learning import NAME as TAUGHT_TABLE
+from hemabridge.ensemble.saved import FILE, TEAM, KeptAgreement, write_normalizers
 from hemabridge.errors import InputError
 from hemabridge.evaluation.predictions import Predictions, write_predictions
 from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
-from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models.open import read_selection
+from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.normalizers.catalog import NORMALIZERS, read_normalizer
 from hemabridge.progress import Progress, silent
+from hemabridge.recipes.recipe import ClassifierRecipe, StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.sites import Site, read_settled
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.names import folder_name
+from hemabridge.storage.run_folder import RECIPE, check_apart
+from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.workflows.agreeing import NAME as AGREEMENT
-from hemabridge.workflows.agreeing import STAGE
-from hemabridge.workflows.kept_agreement import FILE, TEAM, KeptAgreement, write_normalizers
-from hemabridge.workflows.known_site import ANSWER_FILE, SiteAnswer, write_answer
-from hemabridge.workflows.new_cells import NewCells, crop_px_of, list_new_cells, read_new_cells
-from hemabridge.workflows.out_folder import check_apart
-from hemabridge.workflows.recipe import ClassifierRecipe, StudyRecipe
-from hemabridge.workflows.recipe_file import expect_kind, read_recipe
-from hemabridge.workflows.run_folder import RECIPE
-from hemabridge.workflows.sites import Site, read_settled
-from hemabridge.workflows.stages import folder_name
-from hemabridge.workflows.standardizers import read_selection
-from hemabridge.workflows.study_translation import fitted_restainings
+from hemabridge.workflows.study.ensemble_stage import NAME as AGREEMENT
+from hemabridge.workflows.study.ensemble_stage import STAGE
+from hemabridge.workflows.study.translation import fitted_restainings
 
 NAMED: Final = "named.csv"
 PREDICTIONS: Final = "predictions.csv"

@@ -8,14 +8,14 @@ from typing import Final
 
 from hemabridge.data.cells import load_cells
 from hemabridge.data.index import index_folder
+from hemabridge.domain.subdomains import FEWEST_IMAGES, fields_of, looks_of, name_of
 from hemabridge.errors import InputError
-from hemabridge.imaging.files import atomic_write
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.metrics.empty_fields import FEWEST_IMAGES, fields_of, looks_of, name_of
-from hemabridge.normalizers.by_look import MOST_LOOKS, ByLook
+from hemabridge.normalizers.by_subdomain import MOST_LOOKS, ByLook
 from hemabridge.normalizers.catalog import check_method, fit_normalizer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
+from hemabridge.storage.files import atomic_write
 
 CELL_PX: Final = 96
 """Cells are measured at this side, as studies do, so that both sites show as much field around a cell."""

@@ -6,15 +6,17 @@ from typing import Annotated, Final, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hemabridge.data.listing import files_below
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.guard.thresholds import Thresholds, learn_normalizer_thresholds, learn_thresholds
-from hemabridge.imaging.files import IMAGE_SUFFIXES, atomic_write, read_image, sha256_of
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
 from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models.open import View, cell_view, find_snapshot, load_standardizer
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer, normalizer_from_json, read_normalizer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
-from hemabridge.workflows.standardizers import View, cell_view, files_below, find_snapshot, load_standardizer
+from hemabridge.storage.files import atomic_write, sha256_of
 
 LEARNED_FROM: Final = 200
 """So many cells of the target are enough for limits; each takes part of a second."""

@@ -11,12 +11,13 @@ import numpy as np
 from hemabridge.data.manifest import make_manifest, write_manifest
 from hemabridge.data.simulate import CLASSES, HOSPITALS, TARGET, Cell, Hospital, list_cells, render
 from hemabridge.errors import InputError
-from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, sha256_of, write_image
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, write_image
 from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import Progress, silent
-from hemabridge.workflows.stages import Stages
+from hemabridge.storage.files import sha256_of
+from hemabridge.storage.stages import Stages
 
 TRUTH = "truth"
 """Folder of the noiseless pictures under the target hospital."""

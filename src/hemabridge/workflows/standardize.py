@@ -7,35 +7,29 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, TextIO
 
-from hemabridge.data.spreadsheets import as_cell, from_cell
+from hemabridge.data.listing import files_below
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.verdict import Verdict
-from hemabridge.imaging.files import (
-    IMAGE_SUFFIXES,
-    WRITTEN_SUFFIXES,
-    atomic_write,
-    read_image,
-    reason_of,
-    sha256_of,
-    write_image,
-)
+from hemabridge.imaging.files import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, read_image, reason_of, write_image
 from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
+from hemabridge.models.open import cell_view, find_snapshot, load_standardizer, read_look
+from hemabridge.models.site_answer import SiteAnswer, write_answer
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.progress import Progress, silent
-from hemabridge.training.stopping import hold_folder
+from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.run_folder import check_apart
+from hemabridge.storage.spreadsheets import as_cell, from_cell
 from hemabridge.workflows.guard import find_guard
-from hemabridge.workflows.known_site import SiteAnswer, write_answer
-from hemabridge.workflows.out_folder import check_apart
-from hemabridge.workflows.standardizers import cell_view, files_below, find_snapshot, load_standardizer, read_look
 
 LOG = "standardized.csv"
 """Written into the output folder: one row per file found, appended as the job goes on.
 
 Rows of earlier calls stay as long as their output does. A text that a spreadsheet would take for a formula has an
-apostrophe in front (`hemabridge.data.spreadsheets.as_cell`).
+apostrophe in front (`hemabridge.storage.spreadsheets.as_cell`).
 """
 
 Status = Literal["restained", "failed", "skipped"]

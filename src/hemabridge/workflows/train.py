@@ -6,20 +6,20 @@ from lightning_fabric import Fabric
 
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.errors import ModelError
-from hemabridge.imaging.files import sha256_of
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.progress import Progress, silent
+from hemabridge.recipes.recipe import ClassifierTrainingRecipe, DistillationRecipe, TranslatorRecipe
+from hemabridge.recipes.sites import cells_for_translation, prepare_site, read_site
+from hemabridge.storage.files import sha256_of
+from hemabridge.storage.run_folder import check_run_folder, describe_run
+from hemabridge.storage.stages import Stages
 from hemabridge.training.devices import one_process
 from hemabridge.training.loop import CHECKPOINT_FOLDER
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.student import distill
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.recipe import ClassifierTrainingRecipe, DistillationRecipe, TranslatorRecipe
-from hemabridge.workflows.run_folder import check_run_folder, describe_run
-from hemabridge.workflows.sites import cells_for_translation, prepare_site, read_site
-from hemabridge.workflows.stages import Stages
 
 
 def train(

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from hemabridge.recipes.review import ReviewPlan
 from hemabridge.review.app import make_app
 from hemabridge.review.store import STORE, Store
-from hemabridge.workflows.review_create import PICTURES, Created, review_create
-from hemabridge.workflows.review_plan import ReviewPlan
+from hemabridge.workflows.review.create import PICTURES, Created, review_create
 
 ORIGIN = {"origin": "http://testserver"}
 

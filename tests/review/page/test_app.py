@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from hemabridge.review.key import KEY, read_key
 from hemabridge.review.store import STORE, Store
 from hemabridge.review.texts import TEXTS
-from hemabridge.workflows.review_create import Created
+from hemabridge.workflows.review.create import Created
 
 
 def goes_to(response: Any) -> str:

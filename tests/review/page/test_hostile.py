@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from hemabridge.review import requests
 from hemabridge.review.security import HEADERS, MAX_BODY_BYTES, read_form
 from hemabridge.review.store import Store
-from hemabridge.workflows.review_create import Created
+from hemabridge.workflows.review.create import Created
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 

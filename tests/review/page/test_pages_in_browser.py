@@ -24,7 +24,7 @@ from browser import (
 from playwright.sync_api import Browser, Page
 
 from hemabridge.review.store import STORE, Store
-from hemabridge.workflows.review_create import Created
+from hemabridge.workflows.review.create import Created
 
 pytestmark = pytest.mark.slow
 

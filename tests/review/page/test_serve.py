@@ -9,8 +9,8 @@ import pytest
 from browser import free_port, served
 
 from hemabridge.errors import InputError, RunError
-from hemabridge.workflows.review_create import KEY, Created
-from hemabridge.workflows.review_serve import review_serve, risk_of
+from hemabridge.workflows.review.create import KEY, Created
+from hemabridge.workflows.review.serve import review_serve, risk_of
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.5.5.5", "::1", "localhost"])

@@ -16,8 +16,8 @@ from sklearn.metrics import cohen_kappa_score
 from hemabridge.review.key import KEY, read_key
 from hemabridge.review.records import Item, Question, Verdict
 from hemabridge.review.store import STORE, Store
-from hemabridge.workflows.review_create import Created
-from hemabridge.workflows.review_unblind import review_unblind
+from hemabridge.workflows.review.create import Created
+from hemabridge.workflows.review.unblind import review_unblind
 
 pytestmark = pytest.mark.slow
 

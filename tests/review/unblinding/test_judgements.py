@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from hemabridge.errors import RunError
-from hemabridge.review.judgements import Truth, by_aspect, categories_of, category, check_together, join
+from hemabridge.review.judgments import Truth, by_aspect, categories_of, category, check_together, join
 from hemabridge.review.records import Item, Question, Verdict
 
 MakeItems = Callable[..., list[Item]]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from hemabridge.review.judgements import join
+from hemabridge.review.judgments import join
 from hemabridge.review.pace import stretches, trends
 from hemabridge.review.records import Item, Question, Verdict
 

@@ -6,7 +6,7 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 from statsmodels.stats.proportion import proportion_confint
 
-from hemabridge.review.judgements import join
+from hemabridge.review.judgments import join
 from hemabridge.review.records import Item, Question, Verdict
 from hemabridge.review.reliability import agreements, disputes, repeats
 

@@ -8,7 +8,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from hemabridge.evaluation.reading import ArmScore
-from hemabridge.review.judgements import join
+from hemabridge.review.judgments import join
 from hemabridge.review.records import Item, Question, Verdict
 from hemabridge.review.scores import ACCEPTED, MEAN, arm_scores, preferences, told_apart
 

@@ -14,10 +14,11 @@ from hemabridge.data.index import UnreadableFile
 from hemabridge.data.manifest import Manifest
 from hemabridge.data.splits import find_leaks
 from hemabridge.errors import ImageError
-from hemabridge.imaging.files import read_image, reason_of, sha256_of
+from hemabridge.imaging.files import read_image, reason_of
 from hemabridge.imaging.provenance import read_origin
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.progress import FileProgress
+from hemabridge.storage.files import sha256_of
 
 
 @dataclass(eq=False)

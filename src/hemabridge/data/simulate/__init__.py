@@ -1,8 +1,8 @@
 """Simulated hospitals: cells made of geometry, coloured by physics, the same cells under each hospital."""
 
-from hemabridge.data.simulate.cells import CLASSES, Cell, list_cells, render, simulate_cells
 from hemabridge.data.simulate.hospitals import HOSPITALS, TARGET, Hospital, random_hospital
-from hemabridge.data.simulate.retakes import measured_reference, photograph
+from hemabridge.data.simulate.restyle import measured_reference, photograph
+from hemabridge.data.simulate.simulated_cells import CLASSES, Cell, list_cells, render, simulate_cells
 
 __all__ = [
     "CLASSES",

@@ -1,0 +1,166 @@
+"""Going on training a classifier on both sites: labelled cells of the target, and the source's with likely classes."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from hemabridge.classifiers.batches import LabelledBatches
+from hemabridge.classifiers.classifier import KIND, read_network
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.objective import ClassifierObjective
+from hemabridge.classifiers.preprocessing import Preprocessing
+from hemabridge.data.cells import CellSet
+from hemabridge.data.stain_augmentation import LooksConfig, random_looks
+from hemabridge.errors import InputError
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.progress import Progress, silent
+from hemabridge.storage.files import sha256_of
+from hemabridge.training.engine import OptimizerConfig
+from hemabridge.training.loop import LoopConfig, Training, fit
+from hemabridge.training.objective import Batch
+from hemabridge.training.schedules import OneCycle
+
+
+class BothSitesConfig(BaseModel):
+    """How long and how fast."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int = Field(6000, ge=2, description="images to train on, half of them of each site")
+    batch_size: int = Field(48, ge=2, multiple_of=2)
+    learning_rate: float = Field(5e-4, gt=0, description="peak of the 1cycle schedule")
+
+
+@dataclass(frozen=True, eq=False)
+class LikelyCells:
+    """Cells of the source, and what is known or believed of their classes.
+
+    Attributes:
+        views: the same cells in one or several re-stainings, uint8[V, N, S, S, 3].
+        shares: float32[N, C], how likely each class is; rows sum to 1. A label is a row of one 1.
+        weights: float64[N], how often a cell is drawn, relative to the others; 0 for never.
+        hashes: SHA-256 of each cell's file.
+    """
+
+    views: UInt8Images
+    shares: NDArray[np.float32]
+    weights: NDArray[np.float64]
+    hashes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class BothSitesBatches:
+    """Batches of which the first half is the target's; `labels` are class shares, float32[B, C]."""
+
+    target: LabelledBatches
+    source: LikelyCells
+    looks: LooksConfig
+    seed: int
+
+    def __call__(self, images: int) -> Iterator[Batch]:
+        """Yield the batches after `images` images, without end."""
+        half = self.target.batch_size
+        own = self.target(images // 2)
+        chances = self.source.weights / self.source.weights.sum()
+        classes = self.source.shares.shape[1]
+        while True:
+            batch, rng = next(own), np.random.default_rng((self.seed, images, 1))
+            cells = rng.choice(len(chances), half, p=chances)
+            views = rng.integers(len(self.source.views), size=half)
+            seen = random_looks(self.source.views[views, cells], self.looks, rng)
+            theirs = torch.from_numpy(np.ascontiguousarray(self.target.preprocessing.normalize(seen)))
+            shares = torch.nn.functional.one_hot(batch["labels"], classes).float()
+            yield {
+                "images": torch.cat([batch["images"], theirs]),
+                "labels": torch.cat([shares, torch.from_numpy(self.source.shares[cells])]),
+            }
+            images += 2 * half
+
+
+def fine_tune_on_both(
+    config: BothSitesConfig,
+    start: Path,
+    target: CellSet,
+    source: LikelyCells,
+    folder: Path,
+    fabric: Fabric,
+    *,
+    seed: int,
+    progress: Progress = silent,
+) -> Path:
+    """Go on from the snapshot `start` of `fine_tune`, with cross-entropy; return the last snapshot.
+
+    The source's cells are varied in colour, size and place as the target's are, but not blurred: they have the blur
+    of their own lens.
+
+    Raises:
+        InputError: no cell of the source may be drawn, or the classes differ.
+        ModelError: `start` cannot be used.
+        Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
+    """
+    network, preprocessing, classes, before = read_network(start)
+    if classes != target.classes or source.shares.shape != (source.views.shape[1], len(classes)):
+        raise InputError(f"expected cells of the classes {classes}, got {target.classes} and {source.shares.shape}")
+    if not source.weights.sum() > 0:
+        raise InputError("expected at least one cell of the source to train on, got none that may be drawn")
+    torch.manual_seed(seed)
+    config_now = before.model_copy(update={"loss": "cross_entropy"})
+    described = config_now.model_dump(mode="json")
+    digest = hashlib.sha256(source.views.tobytes())
+    for array in (source.shares, source.weights, target.images, target.labels):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    identity = {"config": described, "both_sites": config.model_dump(), "seed": seed, "start": sha256_of(start)}
+    about = {
+        "kind": KIND,
+        "learning_rate": config.learning_rate,
+        "classes": list(classes),
+        "preprocessing": preprocessing.model_dump(mode="json"),
+        "crop_px": target.crop_px,
+        "seen": sorted({*target.hashes, *source.hashes}),
+    }
+    training = Training(
+        objective=ClassifierObjective(network, config_now),
+        batches=_batches(config, config_now, target, source, preprocessing, seed),
+        schedules=dict.fromkeys(("body", "head"), OneCycle(config.learning_rate, config.images)),
+        loop=LoopConfig(
+            total_images=config.images,
+            batch_size=config.batch_size,
+            epoch_images=config.images,
+            seed=seed,
+            optimizer=OptimizerConfig(weight_decay=before.weight_decay),
+        ),
+        identity=identity | {"cells_sha256": digest.hexdigest()},
+        about=identity | about,
+    )
+    return fit(training, folder, fabric, progress)[-1].path
+
+
+def _batches(
+    config: BothSitesConfig,
+    classifier: ClassifierConfig,
+    target: CellSet,
+    source: LikelyCells,
+    preprocessing: Preprocessing,
+    seed: int,
+) -> BothSitesBatches:
+    own = LabelledBatches(
+        images=preprocessing.prepare(target.images),
+        labels=target.labels,
+        preprocessing=preprocessing,
+        batch_size=config.batch_size // 2,
+        balanced=True,
+        shift_px=classifier.shift_px,
+        seed=seed,
+        looks=classifier.looks,
+    )
+    views = np.stack([preprocessing.prepare(view) for view in source.views])
+    looks = classifier.looks or LooksConfig(stain=0.0, blur=0.0, noise=0.0)
+    unblurred = looks.model_copy(update={"blurred": 0.0})
+    return BothSitesBatches(own, replace(source, views=views), unblurred, seed)

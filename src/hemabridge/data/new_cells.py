@@ -1,0 +1,143 @@
+"""Cells that no study has seen: read one by one, so that a bad file is told of and stops nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, CropPx, estimate_crop_px, sampled
+from hemabridge.data.index import check_listable, escaped
+from hemabridge.data.listing import files_below
+from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
+from hemabridge.data.synthetic import is_synthetic, with_origins
+from hemabridge.errors import ImageError, InputError, SplitError
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, reason_of
+from hemabridge.imaging.scale import check_shows_cell, scale_matched, squeezed
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.progress import Progress
+from hemabridge.storage.files import sha256_of
+
+
+@dataclass(frozen=True, eq=False)
+class NewCells:
+    """The cells that could be read, of images that are large enough.
+
+    Attributes:
+        images: uint8[N, S, S, 3].
+        labels: int64[N], `UNKNOWN` where nobody has stated one of the classes.
+        paths: of their files, relative to the manifest's root.
+        hashes: SHA-256 of their files.
+        failed: for each other file why it could not be read, or shows no cell.
+    """
+
+    images: UInt8Images
+    labels: NDArray[np.int64]
+    paths: tuple[str, ...]
+    hashes: tuple[str, ...]
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """The files that were asked about.
+
+    Attributes:
+        manifest: those that may stand in one.
+        failed: for each other image of a folder, by its escaped path, why it may not.
+    """
+
+    manifest: Manifest
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def list_new_cells(source: Path, root: Path | None, site: str) -> Listed:
+    """Read a manifest, or list the images of a folder, whose classes nobody has stated.
+
+    Raises:
+        ManifestError: the file is no manifest.
+        InputError: there is nothing, or no image that may stand in a manifest.
+    """
+    if source.is_file():
+        return Listed(with_origins(read_manifest(source, root)))
+    if not source.is_dir():
+        raise InputError(f"expected a folder of images or a manifest, got nothing: {source}")
+    found = sorted(name for name in files_below(source) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise InputError(f"expected images in {source}, got none")
+    listable, failed = [], {}
+    for name in found:
+        try:
+            check_listable(source, name)
+        except ImageError as error:
+            failed[escaped(name)] = str(error)
+        else:
+            listable.append(name)
+    if not listable:
+        name, reason = next(iter(failed.items()))
+        raise InputError(f"expected at least one usable image in {source}, got none of {len(found)}; {name}: {reason}")
+    manifest = make_manifest({"path": listable, "site": [site] * len(listable)}, source, where=str(source))
+    return Listed(manifest, failed)
+
+
+def crop_px_of(manifest: Manifest) -> int:
+    """Return the crop that the manifest states for all its images, or the estimate of those that can be read.
+
+    Raises:
+        ManifestError: the images are of several sites, or no nucleus was found.
+        InputError: no file can be read.
+    """
+    stated = set(manifest.column("crop_px"))
+    if len(stated) == 1 and (only := stated.pop()) is not None:
+        return int(only)
+    some = sampled(manifest, SCALE_SAMPLE)
+    readable = some.select([_can_be_read(path) for path in some.paths()])
+    if len(readable) == 0:
+        raise InputError(f"expected readable images to estimate their scale, got none of {len(some)}; state the crop")
+    return estimate_crop_px(readable)
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        check_shows_cell(read_image(path))
+    except (ImageError, OSError):
+        return False
+    return True
+
+
+def read_new_cells(
+    listed: Listed, classes: Sequence[str], crop_px: CropPx, size_px: int, progress: Progress
+) -> NewCells:
+    """Read the cells as squares of `size_px`; what was not listed has failed too.
+
+    Raises:
+        SplitError: a synthetic cell has a class, and would be scored.
+        InputError: no file can be read.
+    """
+    manifest = listed.manifest
+    synthetic = manifest.select(is_synthetic(manifest)).select(pl.col("class") != "")
+    if len(synthetic):
+        raise SplitError(f"expected real cells to score, got {len(synthetic)} synthetic ones; empty their class")
+    images, rows, hashes, failed = [], [], [], dict(listed.failed)
+    paths, labels = manifest.column("path"), manifest.column("class")
+    for row, file in enumerate(manifest.paths()):
+        try:
+            image = read_image(file)
+            check_shows_cell(image)
+            digest = sha256_of(file)
+        except (ImageError, OSError) as error:
+            failed[paths[row]] = reason_of(error, file)
+        else:
+            images.append(squeezed(image, size_px) if crop_px == "whole" else scale_matched(image, crop_px, size_px))
+            hashes.append(digest)
+            rows.append(row)
+        progress("reading images", row + 1, len(paths))
+    if not images:
+        name = paths[0]
+        raise InputError(f"expected at least one readable image, got none of {len(paths)}; {name}: {failed[name]}")
+    known = [classes.index(labels[row]) if labels[row] in classes else UNKNOWN for row in rows]
+    return NewCells(
+        np.stack(images), np.array(known, np.int64), tuple(paths[row] for row in rows), tuple(hashes), failed
+    )

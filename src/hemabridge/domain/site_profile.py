@@ -1,0 +1,235 @@
+"""A site's profile: the looks of some of its cells in numbers, and how far a folder of images is from them."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Final, Literal, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_look
+from hemabridge.imaging.scale import crop_center, nucleus_diameter_px, propose_crop_px
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.metrics.clusters import clusters_of
+
+Looks: TypeAlias = NDArray[np.float64]
+"""One row for each cell, float64[N, 24], by `hemabridge.domain.cell_descriptor.NAMES`; NaN where nothing was found."""
+
+FEWEST_CELLS: Final = 20
+"""From fewer cells no profile is made."""
+MOST_CELLS: Final = 150
+"""So many evenly spaced cells of a site are measured; more would say no more."""
+
+LARGEST_FOLDER: Final = 200
+"""A folder of more images is compared with simulated folders of so many: beyond, only the mix of cells varies."""
+
+SIMULATED: Final = 200
+CLUSTERS: Final = 8
+CONCENTRATION: Final = 8.0
+"""Of the Dirichlet distribution of the mix of cells: a kind with a share of 1/4 then has 1/4 +- 0.14."""
+
+NEAR, FAR, BEYOND = 0.95, 0.99, 1.75
+"""Known: no farther than 95 % of simulated folders of the same site. Near: within 1.75 times the distance of 99 %."""
+
+USUAL_FOLDER: Final = 60
+"""The unit of each number of a look is how much it differs between simulated folders of so many images."""
+
+COMMON, SHOWN = 0.5, 0.2
+"""A compartment belongs to a site if it is found in half of the cells, and a folder shows it if in a fifth."""
+
+LOST: Final = 6.0
+"""A compartment that belongs to the site, and that the folder does not show, counts as so many usual differences."""
+
+Answer: TypeAlias = Literal["known", "near", "unknown"]
+_Row: TypeAlias = Annotated[tuple[float | None, ...], Field(min_length=len(NAMES), max_length=len(NAMES))]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a folder's look is from what a model was fitted on.
+
+    Attributes:
+        value: about 1 is usual.
+        near: up to here the site is known.
+        far: up to here it is near, beyond it is unknown.
+        quantile: share of the folders of the same site and size that are nearer; None where it was not worked out.
+    """
+
+    value: float
+    near: float
+    far: float
+    quantile: float | None = None
+
+    @property
+    def answer(self) -> Answer:
+        """Whether the site is like what the model was fitted on, at its rim, or beyond: then do not trust the model."""
+        if self.value <= self.near:
+            return "known"
+        return "near" if self.value <= self.far else "unknown"
+
+
+class SiteProfile(BaseModel):
+    """The looks of some cells of a site: numbers only, no image and no name of a file.
+
+    Attributes:
+        side_px: side of the square that holds a cell, in pixels of the images that were measured.
+        crop_px: that side in pixels of the site's files; `whole` if whole images were squeezed; None if not known.
+        cells: one row for each cell, by `hemabridge.domain.cell_descriptor.NAMES`; None where nothing was found.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    side_px: int = Field(ge=1, le=4096)
+    crop_px: Annotated[int, Field(ge=1)] | Literal["whole"] | None = None
+    cells: tuple[_Row, ...] = Field(min_length=FEWEST_CELLS, max_length=MOST_CELLS)
+
+    @classmethod
+    def of(cls, images: UInt8Images, crop_px: int | Literal["whole"] | None = None) -> Self | None:
+        """Measure a site; None if there are fewer than `FEWEST_CELLS` images.
+
+        Args:
+            images: cells of the site, uint8[N, H, W, 3], any mix of classes.
+            crop_px: side of the square of the files that they show; if not known, cells are found by their nuclei.
+        """
+        if len(images) < FEWEST_CELLS:
+            return None
+        chosen = images[np.linspace(0, len(images) - 1, min(MOST_CELLS, len(images))).round().astype(np.intp)]
+        side = min(images.shape[1:3]) if crop_px is not None else cell_side_px(list(chosen))
+        looks = looks_of([crop_center(image, side) for image in chosen])
+        rows = tuple(tuple(None if np.isnan(x) else round(float(x), 4) for x in row) for row in looks)
+        return cls(side_px=side, crop_px=crop_px, cells=rows)
+
+    def distance(self, looks: Looks) -> Distance:
+        """Tell how far a folder is, of which these are the looks of some cells, float64[N, 24], N at least 1.
+
+        The root mean square difference of medians, each in units of how it usually differs: between simulated folders
+        of this site with other mixes of cells, and at least by a step that is too small to matter. `near` and `far`
+        come from simulated folders of as many images.
+        """
+        own, medians = self._medians, _medians(looks)
+        lost = np.isnan(medians) & ~np.isnan(own)
+        value = float(self._lengths(np.where(lost, LOST * self._scale, medians - own)[None])[0])
+        usual = self.usual(len(looks))
+        far = BEYOND * float(np.quantile(usual, FAR))
+        return Distance(value, float(np.quantile(usual, NEAR)), far, float((usual < value).mean()))
+
+    def usual(self, count: int) -> NDArray[np.float64]:
+        """Return the distances of `SIMULATED` folders of this site with `count` images, float64[SIMULATED], ascending.
+
+        Bootstrap (Efron 1979, doi:10.1214/aos/1176344552) of the folder and of the profile itself, with kinds of cells
+        in shares that a Dirichlet distribution draws: another day shows another mix.
+        """
+        held = min(count, LARGEST_FOLDER)
+        if held not in self._usual:
+            self._usual[held] = np.sort(self._lengths(self._simulated(held)))
+        return self._usual[held].copy()
+
+    @cached_property
+    def _usual(self) -> dict[int, NDArray[np.float64]]:
+        return {}
+
+    @cached_property
+    def _looks(self) -> Looks:
+        return np.array(self.cells, np.float64)
+
+    @cached_property
+    def _medians(self) -> NDArray[np.float64]:
+        return _medians(self._looks, COMMON)
+
+    @cached_property
+    def _kinds(self) -> list[NDArray[np.intp]]:
+        return kinds_of(self._looks, CLUSTERS)
+
+    @cached_property
+    def _scale(self) -> NDArray[np.float64]:
+        drawn = self._simulated(USUAL_FOLDER)
+        known = ~np.isnan(drawn)
+        spread = np.zeros(len(STEPS))
+        enough = known.sum(axis=0) > 1
+        spread[enough] = np.nanstd(drawn[:, enough], axis=0)
+        return np.asarray(np.sqrt(spread**2 + STEPS**2))
+
+    def _lengths(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the root mean square of float64[B, 24] in usual differences; what is NaN does not count."""
+        squares = (differences / self._scale) ** 2
+        return np.asarray(np.sqrt(np.mean(squares, axis=1, where=~np.isnan(squares))))
+
+    def _simulated(self, count: int) -> NDArray[np.float64]:
+        rng = np.random.default_rng((len(self.cells), count))
+        looks, own = self._looks, len(self.cells)
+        alpha = CONCENTRATION * np.array([len(kind) for kind in self._kinds]) / own
+        differences = []
+        for _ in range(SIMULATED):
+            drawn = rng.multinomial(count, rng.dirichlet(alpha))
+            rows = np.concatenate([rng.choice(kind, n) for kind, n in zip(self._kinds, drawn, strict=True)])
+            differences.append(_medians(looks[rows]) - _medians(looks[rng.integers(own, size=own)], COMMON))
+        return np.array(differences)
+
+
+def kinds_of(looks: Looks, count: int) -> list[NDArray[np.intp]]:
+    """Part the cells of a site, float64[N, 24], into at most `count` kinds, by k-means on what is found; their rows."""
+    middle = _medians(looks, 0.0)
+    spread = 1.4826 * _medians(np.abs(looks - middle), 0.0)
+    scaled = (looks - middle) / np.fmax(spread, STEPS)
+    return clusters_of(np.clip(np.nan_to_num(scaled), -4, 4), count)
+
+
+class SiteProfiles(BaseModel):
+    """The profiles of the two sites that a model was fitted on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: SiteProfile
+    target: SiteProfile
+
+
+_MEASURED: OrderedDict[str, SiteProfile | None] = OrderedDict()
+_KEPT = 8
+
+
+def profiles_of(
+    source: UInt8Images,
+    target: UInt8Images,
+    source_crop_px: int | Literal["whole"] | None = None,
+    target_crop_px: int | Literal["whole"] | None = None,
+) -> SiteProfiles | None:
+    """Measure both sites, uint8[N, H, W, 3] and uint8[M, H', W', 3]; None if one has fewer than `FEWEST_CELLS`."""
+    if min(len(source), len(target)) < FEWEST_CELLS:
+        return None
+    one, other = _measured(source, source_crop_px), _measured(target, target_crop_px)
+    return None if one is None or other is None else SiteProfiles(source=one, target=other)
+
+
+def looks_of(cells: Sequence[UInt8Image]) -> Looks:
+    """Measure cells, square images uint8[S, S, 3]."""
+    return np.array([cell_look(cell) for cell in cells])
+
+
+def cell_side_px(images: Sequence[UInt8Image]) -> int:
+    """Return the side of the square that holds a cell, by the nuclei of the images; the shorter side without any."""
+    diameters = [nucleus_diameter_px(image) for image in images]
+    found = [diameter for diameter in diameters if diameter is not None]
+    return propose_crop_px(found) if found else min(min(image.shape[:2]) for image in images)
+
+
+def _measured(images: UInt8Images, crop_px: int | Literal["whole"] | None) -> SiteProfile | None:
+    """Measure a site, or remember: a study fits several normalizers on the same cells."""
+    key = f"{hashlib.sha256(images.tobytes()).hexdigest()} {images.shape} {crop_px}"
+    if key not in _MEASURED:
+        _MEASURED[key] = SiteProfile.of(images, crop_px)
+        if len(_MEASURED) > _KEPT:
+            _MEASURED.popitem(last=False)
+    return _MEASURED[key]
+
+
+def _medians(looks: Looks, least: float = SHOWN) -> NDArray[np.float64]:
+    """Return the median of each column over the rows that have it; NaN where less than a share `least` have it."""
+    count = np.count_nonzero(~np.isnan(looks), axis=0)
+    ordered = np.sort(looks, axis=0)  # NaN last
+    places = np.stack([np.maximum(count - 1, 0) // 2, count // 2.0]).astype(np.intp)
+    middle = np.take_along_axis(ordered, np.minimum(places, len(looks) - 1), axis=0).mean(axis=0)
+    return np.where(count >= max(1.0, least * len(looks)), middle, np.nan)

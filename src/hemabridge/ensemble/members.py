@@ -1,0 +1,180 @@
+"""Classifiers that agree, and what they need to go on learning: in the source's looks, from each other, from labels."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.classifiers.protocol import Classifier
+from hemabridge.classifiers.semi_supervised import BothSitesConfig, LikelyCells, fine_tune_on_both
+from hemabridge.data.cells import CellSet
+from hemabridge.ensemble.fit import Agreement
+from hemabridge.ensemble.pseudo_labels import Believed
+from hemabridge.progress import Progress, prefixed, silent
+from hemabridge.training.snapshots import read_snapshot
+from hemabridge.training.tensorfile import write_tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """A classifier that can go on learning.
+
+    Attributes:
+        snapshot: of `fine_tune` or `fine_tune_on_both`.
+        direct: whether it is asked about the source's images as they are; otherwise about their re-stainings.
+        target: labelled cells that it learns beside the source's.
+    """
+
+    snapshot: Path
+    direct: bool
+    target: CellSet
+
+
+@dataclass(frozen=True, eq=False)
+class Team:
+    """All classifiers that agree.
+
+    Attributes:
+        learners: those that can go on learning.
+        others: those that came as a file; they are asked about re-stainings.
+    """
+
+    learners: tuple[Learner, ...]
+    others: tuple[Classifier, ...] = ()
+
+    def asked_about_restainings(self) -> tuple[Classifier, ...]:
+        """Return the classifiers that are asked about re-stained images."""
+        return (*self.others, *(_read(learner) for learner in self.learners if not learner.direct))
+
+    def direct(self) -> tuple[Classifier, ...]:
+        """Return the classifiers that are asked about the images as they are."""
+        return tuple(_read(learner) for learner in self.learners if learner.direct)
+
+    def heard(self, agreed: Agreement) -> "Team":
+        """Return the team without its direct classifiers if the agreement left them out."""
+        return self if agreed.direct else Team(tuple(one for one in self.learners if not one.direct), self.others)
+
+    def kept(self, agreed: Agreement, folder: Path) -> "Team":
+        """Return the team that agreed; those whose batch norm was measured anew are written to `folder`.
+
+        Raises:
+            ModelError: a snapshot is damaged.
+        """
+        if not agreed.measured_anew:
+            return self
+        new = iter(agreed.direct)
+        return replace(
+            self,
+            learners=tuple(
+                replace(one, snapshot=_with_weights_of(next(new), one.snapshot, folder / f"{place}.safetensors"))
+                if one.direct
+                else one
+                for place, one in enumerate(self.learners)
+            ),
+        )
+
+    def answering(self, agreed: Agreement) -> Agreement:
+        """Return the agreement of these classifiers over the same re-stainings."""
+        return replace(agreed, classifiers=self.asked_about_restainings(), direct=self.direct())
+
+
+def new_learners(
+    config: ClassifierConfig,
+    cells: CellSet,
+    folder: Path,
+    fabric: Fabric,
+    *,
+    direct: bool,
+    count: int,
+    seed: int,
+    progress: Progress = silent,
+) -> tuple[Learner, ...]:
+    """Train `count` classifiers of one kind; resumes what was begun in `folder`.
+
+    They differ in their random start and in what they are shown when. Their mean errs less than each of them, the more
+    so the further the source is from what they learned (deep ensembles, Lakshminarayanan, Pritzel & Blundell 2017,
+    arXiv:1612.01474).
+
+    Args:
+        config: of each.
+        cells: labelled cells of the target.
+        folder: gets a run folder each.
+        fabric: device, precision and processes.
+        direct: see `Learner`.
+        count: how many.
+        seed: of the first; the others' follow.
+        progress: called after each step.
+
+    Raises:
+        See `hemabridge.classifiers.fine_tune.fine_tune`.
+    """
+    found = []
+    for place in range(count):
+        own, told = folder / str(place), prefixed(progress, f"{place + 1} of {count}")
+        end = fine_tune(config, cells, own, fabric, seed=seed + place, progress=told)
+        found.append(Learner(end, direct, cells))
+    return tuple(found)
+
+
+def go_on(
+    team: Team,
+    agreed: Agreement,
+    cells: CellSet,
+    believed: Believed,
+    config: BothSitesConfig,
+    folder: Path,
+    fabric: Fabric,
+    *,
+    seed: int,
+    progress: Progress = silent,
+) -> Team:
+    """Let every learner go on with the target's cells and the source's; resumes what was begun in `folder`.
+
+    Args:
+        team: which starts from its snapshots.
+        agreed: whose re-stainings the source's cells are shown in.
+        cells: the source's; their labels are not read.
+        believed: of each of `cells`.
+        config: how long and how fast.
+        folder: gets a run folder for each learner.
+        fabric: device, precision and processes.
+        seed: of draws and looks.
+        progress: called after each step.
+
+    Raises:
+        See `hemabridge.classifiers.semi_supervised.fine_tune_on_both`.
+    """
+    restained = LikelyCells(agreed.views(cells.images), *believed, cells.hashes)
+    as_they_are = LikelyCells(cells.images[None], *believed, cells.hashes)
+    taught = []
+    for place, learner in enumerate(team.learners):
+        own = folder / str(place)
+        end = fine_tune_on_both(
+            config,
+            learner.snapshot,
+            learner.target,
+            as_they_are if learner.direct else restained,
+            own,
+            fabric,
+            seed=seed,
+            progress=prefixed(progress, f"going on, {place + 1} of {len(team.learners)}"),
+        )
+        taught.append(replace(learner, snapshot=end))
+    return replace(team, learners=tuple(taught))
+
+
+def _with_weights_of(classifier: Classifier, snapshot: Path, path: Path) -> Path:
+    """Write a snapshot anew with another's weights; return its path."""
+    assert isinstance(classifier, NetworkClassifier)  # each learner is one
+    weights, header = read_snapshot(snapshot)
+    state = classifier.network.state_dict()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(path, {f"raw/{key}": state[key.replace("/", ".", 1)] for key in weights}, header)
+    return path
+
+
+def _read(learner: Learner) -> Classifier:
+    return SnapshotClassifier.from_snapshot(learner.snapshot)

@@ -1,0 +1,77 @@
+"""How many labels of the source a re-staining saves."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemabridge.evaluation.comparisons import ORIGINAL, right
+from hemabridge.evaluation.leaderboard_entries import LabelsWorth
+from hemabridge.evaluation.paired_bootstrap import Draws
+from hemabridge.evaluation.predictions import Predictions
+
+
+def labels_worth(runs: Sequence[Predictions], draws: Draws) -> tuple[LabelsWorth, ...]:
+    """Tell, for each classifier that was taught with two or more numbers of labels, what each snapshot is worth.
+
+    Args:
+        runs: of the source's test part, with 0 and with more labels.
+        draws: of these runs.
+
+    Returns:
+        One for each label-free run of such a classifier on cells that a snapshot re-stained.
+    """
+    found = []
+    for classifier in dict.fromkeys(run.classifier for run in runs):
+        own = [run for run in runs if run.classifier == classifier]
+        taught = sorted((run for run in own if run.images == ORIGINAL), key=lambda run: run.labels_used)
+        if len(taught) < 3 or taught[0].labels_used != 0:
+            continue
+        free = [run for run in own if run.snapshot is not None and run.labels_used == 0]
+        found += [_worth(run, taught, draws) for run in free]
+    return tuple(found)
+
+
+def labels_to_reach(labels: Sequence[int], accuracies: Sequence[float], wanted: float) -> float | None:
+    """Return the smallest number of labels at which the broken line through the points reaches an accuracy.
+
+    Args:
+        labels: ascending, from 0 on.
+        accuracies: at each of them.
+        wanted: the accuracy.
+
+    Returns:
+        0 to the last of `labels`; None if the line stays below.
+    """
+    if accuracies[0] >= wanted:
+        return float(labels[0])
+    points = list(zip(labels, accuracies, strict=True))
+    for (k, before), (more, after) in pairwise(points):
+        if after >= wanted:
+            return float(k + (more - k) * (wanted - before) / (after - before))
+    return None
+
+
+def _worth(free: Predictions, taught: Sequence[Predictions], draws: Draws) -> LabelsWorth:
+    labels = [run.labels_used for run in taught]
+    curves = np.stack([draws.accuracy[run.run] for run in taught], axis=1)
+    wanted = draws.accuracy[free.run]
+    drawn = [labels_to_reach(labels, curve, goal) for curve, goal in zip(curves.tolist(), wanted.tolist(), strict=True)]
+    means = [float(right(run).mean()) for run in taught]
+    accuracy = float(right(free).mean())
+    return LabelsWorth(
+        classifier=free.classifier,
+        images=free.images,
+        snapshot=free.snapshot,
+        accuracy=accuracy,
+        curve=tuple(zip(labels, means, strict=True)),
+        labels=labels_to_reach(labels, means, accuracy),
+        interval=_interval(np.array([np.inf if found is None else found for found in drawn])),
+    )
+
+
+def _interval(drawn: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """Return the 2.5th and 97.5th percentile, each a value that was drawn; None for more labels than were tried."""
+    low, high = np.percentile(drawn, [2.5, 97.5], method="inverted_cdf")
+    return (None if np.isinf(low) else float(low)), (None if np.isinf(high) else float(high))

@@ -1,0 +1,119 @@
+"""What selection found, as frozen data. JSON in and out, no PyTorch."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+from hemabridge.errors import InputError
+from hemabridge.storage.results_file import STRICT, ResultsFile
+
+FILE = "selection.json"
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SnapshotRow:
+    """One snapshot, or the originals, measured on cells that are not scored.
+
+    Attributes:
+        snapshot: name of the snapshot, or `original`.
+        sha256: of its file; empty for the originals.
+        images: images seen in training.
+        stain: distance to the target as a share of the originals'; `stain_interval` is its 95% bootstrap interval.
+        smoothed: the distance that the rule compared: averaged over neighbouring snapshots. None for the originals.
+        lab: distance of each compartment in CIELAB; about 1 is just visible.
+        optical_density: distance of each compartment in optical density.
+        kid: kernel distance to the target, with its 95% bootstrap interval; may be negative.
+        told_apart: AUC of a model that tells these images from the target's, 0.5 (it cannot) to 1.
+        refused: share of cells that the morphology guard refuses, with its 95% bootstrap interval.
+        kept: structure kept, mean over cells, with its 95% bootstrap interval.
+        fit: whether the rule may choose it: the guard and readers do not refuse it, and it keeps enough structure.
+        won: share of resamples in which the rule chose it.
+        confidence: mean largest probability of the classifiers; None without a classifier.
+        prior_shift: total variation between the classes' mean probabilities here and on the target, 0..1.
+        dissent: how little the classifiers' answers agree with those about the best half of the snapshots, in nats;
+            None without a classifier.
+        error: share of cells that the classifiers name wrongly; only if labels were used.
+        readers: share of cells that readers accepted; None if nobody read.
+    """
+
+    __pydantic_config__ = STRICT
+
+    snapshot: str
+    sha256: str
+    images: int
+    stain: float
+    stain_interval: Interval
+    smoothed: float | None
+    lab: dict[str, float]
+    optical_density: dict[str, float]
+    kid: float
+    kid_interval: Interval
+    told_apart: float
+    refused: float
+    refused_interval: Interval
+    kept: float
+    kept_interval: Interval
+    fit: bool
+    won: float
+    confidence: float | None = None
+    prior_shift: float | None = None
+    dissent: float | None = None
+    error: float | None = None
+    readers: float | None = None
+
+
+@dataclass(frozen=True)
+class Selection(ResultsFile):
+    """Which snapshot to use, why, and how sure that is.
+
+    Attributes:
+        run: name of the run.
+        chosen: name of the snapshot; None where none is above the floor.
+        alike: the others that cannot be told from it.
+        reasons: the choice in plain sentences.
+        original: the cells as they came.
+        snapshots: all, oldest first.
+        kid_floor: kernel distance of one half of the target's cells to the other, and its interval.
+        facts: rule, counts of cells, what they are, what the features are.
+    """
+
+    __pydantic_config__ = STRICT
+    WHAT: ClassVar[str] = FILE
+    FORMAT: ClassVar[int] = 3
+    AGAIN: ClassVar[str] = "run `hemabridge select` again, or name a snapshot"
+
+    run: str
+    chosen: str | None
+    alike: tuple[str, ...]
+    reasons: str
+    original: SnapshotRow
+    snapshots: tuple[SnapshotRow, ...]
+    kid_floor: tuple[float, Interval]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def row(self, name: str) -> SnapshotRow:
+        """Return the row of a snapshot.
+
+        Raises:
+            LookupError: it was not measured.
+        """
+        for row in self.snapshots:
+            if row.snapshot == name:
+                return row
+        raise LookupError(name)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: the text is not such JSON, of another format version, or chooses what it did not measure.
+        """
+        found = super().from_json(text)
+        names = [row.snapshot for row in found.snapshots]
+        strange = [name for name in (found.chosen, *found.alike) if name is not None and name not in names]
+        if strange or len(set(names)) != len(names):
+            got = strange or "one of them twice"
+            raise InputError(f"expected a choice among the snapshots {names}, got {got}; {cls.AGAIN}")
+        return found

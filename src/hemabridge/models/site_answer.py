@@ -1,0 +1,199 @@
+"""Is this hospital known? How far a folder of images is from the sites that a model was trained or fitted on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from hemabridge.domain.site_profile import Answer, Distance, Looks, SiteProfile, SiteProfiles, cell_side_px, looks_of
+from hemabridge.errors import ImageError, InputError, MissingExtraError, ModelError
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
+from hemabridge.imaging.scale import scale_matched, squeezed
+from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.progress import Progress, silent
+from hemabridge.storage.files import atomic_write
+
+MEASURED_IMAGES: Final = 200
+"""So many images of a folder are measured, spread over all of it."""
+SCALE_IMAGES: Final = 40
+ANSWER_FILE: Final = "site.json"
+
+PROFILES_KEY: Final = "sites"
+"""Under this key, the header of a snapshot holds the profiles."""
+
+
+@dataclass(frozen=True)
+class SiteAnswer:
+    """Whether a model knows a folder's site.
+
+    Attributes:
+        images: how many were measured.
+        source: how far the folder is from the site that the model re-stains; of a model for any hospital, from all
+            that it has learnt from.
+        target: how far it is from the site into whose look the model re-stains.
+    """
+
+    images: int
+    source: Distance
+    target: Distance
+
+    @property
+    def answer(self) -> Answer:
+        """Whether the folder is like the site that the model re-stains."""
+        return self.source.answer
+
+    @property
+    def text(self) -> str:
+        """The answer in one plain sentence."""
+        if self.target.answer == "known" and self.source.answer != "known":
+            return (
+                f"these images look like the model's target already (distance {self.target.value:.2f}, known up to "
+                f"{self.target.near:.2f}); they may not need to be re-stained"
+            )
+        meaning = {
+            "known": "like what the model was trained on",
+            "near": "at the rim of what the model was trained on; look at some results",
+            "unknown": "unlike what the model was trained on, in colour or in scale; do not trust the results, or "
+            "state the crop if cells have another size in these images (--crop-px; `hemabridge audit` proposes one)",
+        }[self.answer]
+        return (
+            f"{self.answer}: {meaning} (distance {self.source.value:.2f} over {self.images} images; known up to "
+            f"{self.source.near:.2f}, near up to {self.source.far:.2f})"
+        )
+
+    def to_json(self) -> str:
+        """Return answer and distances as JSON."""
+        return json.dumps({"format": 1, "answer": self.answer, "text": self.text, **asdict(self)}, indent=2)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a model's file knows of sites.
+
+    Attributes:
+        profiles: of the two sites that it was fitted on; None in files that hold none.
+        snapshot: the file itself if its model was made for any hospital and measures distances by its own measure
+            (target-only); None otherwise.
+    """
+
+    profiles: SiteProfiles | None
+    snapshot: Path | None = None
+
+
+def read_known(model: Path) -> Known:
+    """Return what a normalizer's JSON, a translator's snapshot, or the last one of a run folder knows of sites.
+
+    Raises:
+        ModelError: the file is neither, or damaged.
+    """
+    if model.suffix.lower() == ".json":
+        return Known(read_normalizer(model).sites)
+    if find_spec("torch") is None:
+        raise MissingExtraError("a snapshot needs PyTorch to be read: pip install 'hemabridge[train]'")
+    from hemabridge.models.open import find_snapshot
+    from hemabridge.training.tensorfile import read_header  # not above: a normalizer needs no PyTorch
+
+    model = find_snapshot(model)
+    header = read_header(model)
+    found, config = header.get(PROFILES_KEY), header.get("config")
+    settings = config.get("model") if isinstance(config, dict) else None
+    for_any = isinstance(settings, dict) and settings.get("kind") == "target-only"
+    if found is None:
+        return Known(None, model if for_any else None)
+    try:
+        return Known(SiteProfiles.model_validate(found), model if for_any else None)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(
+            f"expected the profiles of two sites in {model}, got others, in {where}: {first['msg']}; train it again"
+        ) from error
+
+
+def read_looks(
+    files: Sequence[Path], profile: SiteProfile, crop_px: int | None = None, progress: Progress = silent
+) -> Looks:
+    """Measure up to `MEASURED_IMAGES` of some files as the profile's cells were measured, float64[N, 24].
+
+    Args:
+        files: images; unreadable ones are left out.
+        profile: says at which scale.
+        crop_px: side of the square around a cell in these files; as in training, or by the nuclei, if not given.
+        progress: told of each image.
+
+    Raises:
+        InputError: no file is a readable image.
+    """
+    wanted = [path for path in sorted(files) if path.suffix.lower() in IMAGE_SUFFIXES]
+    places = np.linspace(0, len(wanted) - 1, min(MEASURED_IMAGES, len(wanted))).round().astype(int)
+    chosen = [wanted[place] for place in places]
+    side = crop_px or profile.crop_px or _nuclei_say(chosen)
+    looks: list[Looks] = []
+    for number, path in enumerate(chosen, 1):
+        image = _read(path)
+        if image is not None:
+            cell = squeezed(image, profile.side_px) if side == "whole" else scale_matched(image, side, profile.side_px)
+            looks.append(looks_of([cell]))
+        progress("measuring the look", number, len(chosen))
+    if not looks:
+        raise InputError(f"expected readable images to measure a site's look, got none among {len(files)} files")
+    return np.concatenate(looks)
+
+
+def answer_for(
+    known: Known, files: Sequence[Path], crop_px: int | None = None, progress: Progress = silent
+) -> SiteAnswer | None:
+    """Tell how far images are from the two sites of a model; None if the model's file cannot say.
+
+    Raises:
+        InputError: no file is a readable image.
+    """
+    if known.profiles is None:
+        return None
+    looks = read_looks(files, known.profiles.source, crop_px, progress)
+    source, target = known.profiles.source.distance(looks), known.profiles.target.distance(looks)
+    if known.snapshot is not None:
+        from hemabridge.models.open import read_cells
+        from hemabridge.translators.unseen_site import distance_of
+
+        source = distance_of(known.snapshot, read_cells(known.snapshot, files, crop_px))
+    return SiteAnswer(len(looks), source, target)
+
+
+def write_answer(
+    model: Path, files: Sequence[Path], out: Path, crop_px: int | None = None, progress: Progress = silent
+) -> SiteAnswer | None:
+    """Write to `ANSWER_FILE` in `out` whether the model knows the site; None if its file or the images cannot say.
+
+    Raises:
+        ModelError: the model's file is damaged.
+    """
+    known = read_known(model)
+    (out / ANSWER_FILE).unlink(missing_ok=True)
+    try:
+        found = answer_for(known, files, crop_px, progress)
+    except InputError:
+        return None  # no image can be read, which the job says of each
+    if found is not None:
+        with atomic_write(out / ANSWER_FILE) as temporary:
+            temporary.write_text(found.to_json(), encoding="utf-8")
+    return found
+
+
+def _nuclei_say(files: Sequence[Path]) -> int | Literal["whole"]:
+    some = files[:: max(1, len(files) // SCALE_IMAGES)][:SCALE_IMAGES]
+    images = [image for image in map(_read, some) if image is not None]
+    return cell_side_px(images) if images else "whole"
+
+
+def _read(path: Path) -> UInt8Image | None:
+    try:
+        return read_image(path)
+    except (ImageError, OSError):
+        return None

@@ -1,0 +1,77 @@
+"""A three-dimensional look-up table that adapts to the image (Zeng et al. 2020, doi:10.1109/TPAMI.2020.3026740)."""
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample, leaky_relu, relu
+
+from hemabridge.networks.color_generator import ColourGenerator, shift_colours, thumbnail
+
+THUMBNAIL_PX = 32
+
+
+class ColourTableConfig(BaseModel):
+    """Number and size of the tables; the defaults are the paper's three tables, at 17 instead of 33 points a side."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["lut"] = "lut"
+    tables: int = Field(3, ge=1, le=16, description="tables that each image mixes; 1 is the same map for all images")
+    points: int = Field(17, ge=2, le=65, description="points along each of red, green and blue")
+    smoothness: float = Field(1.0, ge=0, description="weight, within the penalty, of squared steps between neighbours")
+    monotonicity: float = Field(10.0, ge=0, description="weight, within the penalty, of a channel falling as it rises")
+
+
+class ColourTable(ColourGenerator):
+    """One colour table per image: a mix of learned tables with weights read off a thumbnail, applied trilinearly.
+
+    It can: map any colour to any other, each region of the colour cube for itself; mix differently from image to image.
+    It cannot: move, blur or sharpen anything; tell apart two things of one colour in one image; follow light that
+    varies across the image. Points that no training pixel came near move with their neighbours only through the
+    penalty: without it, contours appear where colours flow smoothly.
+
+    As in the paper the mix starts as the identity. The tables hold shifts, so that a mixed table stays within [-1, 1].
+    """
+
+    def __init__(self, config: ColourTableConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.shifts = nn.Parameter(torch.zeros(config.tables, 3, *[config.points] * 3))
+        self.mixer = nn.ModuleList([nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1)])
+        self.mix = nn.Linear(8, config.tables)
+        nn.init.ones_(self.mix.bias)  # as in the paper: every image begins with the sum of all tables
+
+    def summarize(self, images: Tensor) -> Tensor:
+        """Mix each image's table: float[B, 3, P, P, P] in [-1, 1], indexed by channel, then blue, green and red."""
+        x = thumbnail(images, THUMBNAIL_PX)
+        for layer in self.mixer:
+            x = leaky_relu(layer(x), 0.2)
+        weights = self.mix(x.mean(dim=(2, 3)))
+        return shift_colours(self.identity(), torch.einsum("bt,tcxyz->bcxyz", weights, self.shifts))
+
+    def identity(self) -> Tensor:
+        """Return the table that changes nothing, float[3, P, P, P]."""
+        levels = torch.linspace(-1, 1, self.config.points, device=self.shifts.device)
+        blue, green, red = torch.meshgrid(levels, levels, levels, indexing="ij")
+        return torch.stack([red, green, blue])
+
+    def recolour(self, images: Tensor, summary: Tensor) -> Tensor:
+        """Look each pixel up, with trilinear interpolation between the eight points around it."""
+        places = images.permute(0, 2, 3, 1).unsqueeze(1)
+        # Only the difference to the identity is looked up: the rounding of its own interpolation then cancels.
+        shift = grid_sample(summary - self.identity(), places, padding_mode="border", align_corners=True)
+        return (images + shift.squeeze(2)).clamp(-1.0, 1.0)
+
+    def penalty(self, summary: Tensor) -> Tensor:
+        """Return smoothness and monotonicity of the mixed tables, the regularization of Zeng et al. 2020, as means.
+
+        Smoothness is taken of the difference to the identity. The paper wants every output to rise with every input,
+        which no stain transfer keeps: where dyes overlap, less blue may mean more red. Here each channel rises with
+        itself.
+        """
+        shifts = summary - self.identity()
+        rough = torch.stack([shifts.diff(dim=axis).square().mean() for axis in (2, 3, 4)])
+        falls = torch.stack([relu(-summary[:, c].diff(dim=3 - c)).mean() for c in range(3)])
+        return self.config.smoothness * rough.sum() + self.config.monotonicity * falls.sum()

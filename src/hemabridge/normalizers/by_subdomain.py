@@ -1,0 +1,100 @@
+"""One normalizer for each look of a site: each image is re-stained by that of the nearest empty field."""
+
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal, Self, TypeAlias
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from hemabridge.domain.site_profile import profiles_of
+from hemabridge.domain.subdomains import fields_of, nearest_field
+from hemabridge.errors import InputError
+from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.density_scaling import DensityScaling
+from hemabridge.normalizers.histogram import HistogramMatching
+from hemabridge.normalizers.linear_transport import LinearTransport
+from hemabridge.normalizers.measures import as_rgb
+from hemabridge.normalizers.normalizer import Normalizer, Rgb
+from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
+from hemabridge.normalizers.reinhard_compartment import ReinhardCompartment
+from hemabridge.normalizers.sliced_transport import SlicedTransport
+from hemabridge.normalizers.stain_separation import Macenko, Vahadane
+from hemabridge.normalizers.white_point import WhitePoint
+
+OfOneLook: TypeAlias = (
+    WhitePoint
+    | DensityScaling
+    | ReinhardImage
+    | ReinhardSite
+    | ReinhardCompartment
+    | HistogramMatching
+    | Macenko
+    | Vahadane
+    | LinearTransport
+    | SlicedTransport
+)
+"""Those that are fitted on two sets of images alone: the catalog's."""
+
+
+MOST_LOOKS: Final = 6
+"""So many of the largest normalizers are still JSON that can be read again."""
+
+
+class ByLook(Normalizer):
+    """What an agreement fits to a site that holds several looks (`hemabridge.domain.subdomains`).
+
+    Attributes:
+        fields: colour of the empty field of each look, sRGB 0..255.
+        normalizers: as many, each fitted on the images of its look.
+    """
+
+    method: Literal["by-look"] = "by-look"
+    fields: tuple[Rgb, ...] = Field(min_length=1, max_length=MOST_LOOKS)
+    normalizers: tuple[Annotated[OfOneLook, Field(discriminator="method")], ...]
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> Self:
+        if len(self.fields) != len(self.normalizers):
+            raise ValueError(f"expected a normalizer for each of {len(self.fields)} looks, got {len(self.normalizers)}")
+        return self
+
+    @classmethod
+    def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
+        """Refuse: two sets of images do not say which normalizer suits which look.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "expected normalizers that a study chose for each look of a site, got two sets of images; "
+            "add [agreement] to the recipe of a study, or use hemabridge fit --each-look"
+        )
+
+    @classmethod
+    def of(cls, looks: Sequence[tuple[UInt8Images, Normalizer]], target: UInt8Images) -> Self:
+        """Join normalizers that were fitted on one look each.
+
+        Args:
+            looks: the images of each look, uint8[N, H, W, 3], and its normalizer, one of the catalog.
+            target: what they were fitted to; for the profiles of the sites.
+
+        Raises:
+            InputError: one of them is not of the catalog.
+        """
+        own = [one.model_copy(update={"sites": None}) for _, one in looks if isinstance(one, OfOneLook)]
+        if len(own) < len(looks):
+            raise InputError("expected one normalizer of the catalog for each look, got another one")
+        fields = [lab_to_rgb(fields_of(images).mean(axis=0)) for images, _ in looks]
+        return cls(
+            fields=tuple(as_rgb(field) for field in fields),
+            normalizers=tuple(own),
+            sites=profiles_of(np.concatenate([images for images, _ in looks]), target),
+        )
+
+    def restain(self, image: UInt8Image) -> UInt8Image:
+        """Return the image as the normalizer of its look re-stains it."""
+        fields = rgb_to_lab(np.array(self.fields)[:, None].round().astype(np.uint8))[:, 0]
+        nearest = nearest_field(fields_of(image[None]), fields.astype(np.float64))[0]
+        own: Normalizer = self.normalizers[nearest]
+        return own.restain(image)

@@ -1,0 +1,259 @@
+"""Recipes: one TOML file says all of a run. The only place that sees the whole tree of settings."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.external import ExternalConfig
+from hemabridge.ensemble.config import AgreementRecipe
+from hemabridge.normalizers.catalog import check_names
+from hemabridge.recipes.types import RecipePath, RunName, Seed
+from hemabridge.storage.names import folder_name
+from hemabridge.translators.config import PRESETS, TranslatorConfig, check_presets
+from hemabridge.translators.distillation import DistillationConfig
+
+
+def _for_training_and_tests(parts: dict[str, float]) -> dict[str, float]:
+    if not {"train", "test"} <= parts.keys():
+        raise ValueError("expected at least the parts train and test")
+    return parts
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("expected each class once")
+    return names
+
+
+def _each_label_count_once(counts: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(counts)) != len(counts):
+        raise ValueError("expected each number of labels once")
+    return counts
+
+
+ClassNames = Annotated[tuple[str, ...], AfterValidator(_each_once)]
+Parts = Annotated[dict[str, float], AfterValidator(_for_training_and_tests)]
+"""Which share of a site's cells goes to which part."""
+
+
+class SiteRecipe(BaseModel):
+    """The images of one hospital: a folder with a folder per class, or a manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    site: str = Field(min_length=1, max_length=80, description="the hospital's name")
+    folder: RecipePath | None = Field(None, description="a folder with one folder of images per class")
+    manifest: RecipePath | None = Field(None, description="a manifest, as `hemabridge index` writes it")
+    root: RecipePath | None = Field(
+        None, description="what the manifest's paths are relative to; its folder if not given"
+    )
+    crop_px: Annotated[int, Field(ge=8)] | Literal["whole"] | None = Field(
+        None,
+        description="side of the square around a cell; 'whole' squeezes whole images, as the paper does; estimated if "
+        "not given",
+    )
+    subclasses: bool = Field(
+        False, description="take the finer classes that PBC_dataset_normal_DIB writes into file names; of a folder only"
+    )
+
+    @model_validator(mode="after")
+    def _check_one_origin(self) -> Self:
+        if (self.folder is None) == (self.manifest is None):
+            raise ValueError("expected either folder or manifest")
+        return self
+
+
+class ClassifierRecipe(BaseModel):
+    """A classifier of the study: one that it fine-tunes on the target site, or one that comes as a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=80, pattern=r"^[\w .,()+-]+$", description="its name in the tables")
+    train: ClassifierConfig | None = None
+    external: ExternalConfig | None = None
+
+    @model_validator(mode="after")
+    def _check_one_kind(self) -> Self:
+        if (self.train is None) == (self.external is None):
+            raise ValueError("expected either train or external")
+        return self
+
+
+class AgainRecipe(BaseModel):
+    """The second fine-tuning, on the labelled training part of the source site."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(15, ge=1)
+    rate_share: float = Field(
+        0.3, gt=0, le=1, description="peak of its 1cycle schedule, as a share of the first fine-tuning's"
+    )
+    k_labels: Annotated[tuple[Annotated[int, Field(ge=2)], ...], AfterValidator(_each_label_count_once)] = Field(
+        (),
+        description="fewer labels to try too, such as [8, 16, 32, 64]: on originals and on the last tested snapshot",
+    )
+    frozen_batch_norm: bool = Field(False, description="keep the target's batch norm statistics while fine-tuning")
+
+    def described(self) -> dict[str, Any]:
+        """Return what identifies a fine-tuning on all labels; JSON. What is newer is left out while it is off."""
+        return self.model_dump(exclude={"k_labels"} if self.frozen_batch_norm else {"k_labels", "frozen_batch_norm"})
+
+
+class TranslatorRecipe(BaseModel):
+    """`hemabridge train` of a translator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["translator"]
+    name: RunName
+    seed: Seed = 0
+    source: SiteRecipe
+    target: SiteRecipe
+    translator: TranslatorConfig = TranslatorConfig()
+
+
+class DistillationRecipe(BaseModel):
+    """`hemabridge train` of a light model that copies a re-stainer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["distillation"]
+    name: RunName
+    seed: Seed = 0
+    teacher: RecipePath = Field(description="snapshot of a translator, or the JSON of a normalizer")
+    site: SiteRecipe = Field(description="the source site, which the teacher re-stains")
+    translator: TranslatorConfig = PRESETS["distillation"]
+
+    @field_validator("translator")
+    @classmethod
+    def _check_student(cls, value: TranslatorConfig) -> TranslatorConfig:
+        if not isinstance(value.model, DistillationConfig):
+            raise ValueError(f'expected model.kind = "distillation", got {value.model.kind!r}')
+        return value
+
+
+class ClassifierTrainingRecipe(BaseModel):
+    """`hemabridge train` of a classifier."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["classifier"]
+    name: RunName
+    seed: Seed = 0
+    classes: ClassNames = Field((), description="all classes of the site if not given")
+    size_px: int = Field(96, ge=16, le=2048)
+    site: SiteRecipe
+    parts: Parts = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    classifier: ClassifierConfig
+
+
+class StudyRecipe(BaseModel):
+    """`hemabridge study`: Blocks 1 and 2 of the paper on two sites."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["study"]
+    name: RunName
+    seed: Seed = 0
+    classes: ClassNames = Field(
+        (), description="classes to tell apart; if not given, all that both sites have enough of"
+    )
+    mode: Literal["strict", "transductive"] = Field(
+        "strict", description="whether the translator is kept from the scored source images, or sees them unlabelled"
+    )
+    target: SiteRecipe
+    source: SiteRecipe
+    truth: SiteRecipe | None = Field(
+        None, description="the source's cells as the target would show them; simulations only"
+    )
+    target_parts: Parts = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    source_parts: Parts = {"train": 0.5, "test": 0.5}
+    translator: TranslatorConfig = TranslatorConfig()
+    normalizers: tuple[str, ...] = Field(
+        ("white-point", "reinhard-image", "histogram", "macenko"), description="re-stainings without a GAN, to compare"
+    )
+    translators: tuple[str, ...] = Field(
+        (), description="presets of more translators to compare; of each the last snapshot is tested"
+    )
+    tested_epochs: tuple[int, ...] = Field((10, 15, 20, 25, 200), min_length=1, description="the snapshots to test")
+    classifiers: tuple[ClassifierRecipe, ...] = Field(min_length=1)
+    again: AgainRecipe | None = Field(
+        AgainRecipe(), description="the second fine-tuning; leave it out with again = false"
+    )
+
+    batch_norm_anew: bool = Field(
+        False, description="test each classifier also with batch norm measured anew on the source's unlabelled cells"
+    )
+    more_seeds: tuple[Seed, ...] = Field(
+        (), description="do all again with these seeds on the same split, for mean and spread"
+    )
+    audit: bool = Field(True, description="whether to look through the images of both sites first")
+    guard: bool = Field(True, description="whether to judge each re-stained test cell by what became of its morphology")
+    agreement: AgreementRecipe | None = Field(
+        None, description="one more answer, on which all classifiers and several re-stainings agree"
+    )
+
+    @field_validator("again", mode="before")
+    @classmethod
+    def _read_again(cls, value: Any) -> Any:
+        return None if value is False else value
+
+    @field_serializer("again")
+    def _write_again(self, value: AgainRecipe | None) -> dict[str, Any] | Literal[False]:
+        return False if value is None else value.model_dump()  # TOML knows no None
+
+    @model_validator(mode="after")
+    def _check_tested_epochs(self) -> Self:
+        tested, translator = self.tested_epochs, self.translator
+        if len(set(tested)) != len(tested):
+            raise ValueError(f"expected each of tested_epochs once, got {list(tested)}")
+        last, every = translator.constant_epochs + translator.decay_epochs, translator.snapshot_every_epochs
+        epochs = [*range(every, last, every), last]
+        missing = [epoch for epoch in tested if epoch not in epochs]
+        # Whether snapshots at given numbers of images make whole epochs, only the number of cells tells.
+        if missing and not translator.snapshot_images:
+            raise ValueError(
+                f"expected tested_epochs among the snapshots' epochs {epochs}, got {missing}; "
+                "change tested_epochs, or snapshot_every_epochs of the translator"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> Self:
+        seeds = (self.seed, *self.more_seeds)
+        if len(set(seeds)) != len(seeds):
+            raise ValueError(f"expected more_seeds that differ from each other and from seed, got {list(seeds)}")
+        return self
+
+    @property
+    def trainings(self) -> tuple[ClassifierConfig, ...]:
+        """How the study's classifiers are trained, those of its agreement too; without those that come as a file."""
+        own = tuple(wish.train for wish in self.classifiers if wish.train is not None)
+        return own if self.agreement is None else (*own, *self.agreement.trainings)
+
+    @property
+    def size_px(self) -> int:
+        """Side of the cells that are re-stained and classified: the size at which the translator learned."""
+        return self.translator.crop_px
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        check_names(self.normalizers)
+        check_presets(self.translators)
+        classifiers = tuple(wish.name for wish in self.classifiers)
+        for kind, names in (("sites", (self.source.site, self.target.site)), ("classifiers", classifiers)):
+            folders = [folder_name(name) for name in names]
+            if len(set(folders)) < len(folders) or "" in folders:
+                raise ValueError(
+                    f"expected names of {kind} that differ in letters or digits (each gets a folder), got {list(names)}"
+                )
+        return self

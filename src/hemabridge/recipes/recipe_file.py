@@ -1,0 +1,96 @@
+"""Reading a recipe: TOML, changes from the command line, a translator's preset, and errors that name the place."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from hemabridge.errors import RecipeError
+from hemabridge.recipes.recipe import ClassifierTrainingRecipe, DistillationRecipe, StudyRecipe, TranslatorRecipe
+from hemabridge.recipes.synthesis import SynthesisRecipe
+from hemabridge.storage.settings_file import explain, nearest, read_toml
+from hemabridge.translators.config import PRESETS
+
+Recipe = TranslatorRecipe | DistillationRecipe | ClassifierTrainingRecipe | StudyRecipe | SynthesisRecipe
+KINDS: dict[str, type[Recipe]] = {
+    "translator": TranslatorRecipe,
+    "distillation": DistillationRecipe,
+    "classifier": ClassifierTrainingRecipe,
+    "study": StudyRecipe,
+    "synthesis": SynthesisRecipe,
+}
+Kind = TypeVar("Kind", TranslatorRecipe, DistillationRecipe, ClassifierTrainingRecipe, StudyRecipe, SynthesisRecipe)
+
+
+def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, apply `section.key=value` changes, fill in the translator's preset, and check all of it.
+
+    Raises:
+        RecipeError: the file is missing or no TOML, a key is unknown (the nearest is named), or a value is wrong.
+    """
+    data = read_toml(path)
+    for change in changes:
+        _apply(change, data)
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise RecipeError(f"expected kind = one of {', '.join(map(repr, KINDS))}, got {kind!r} in {path}")
+    if isinstance(data.get("translator"), dict):
+        data["translator"] = _with_preset(data["translator"])
+    try:
+        return KINDS[kind].model_validate(data, context={"folder": path.parent})
+    except ValidationError as error:
+        raise RecipeError(f"{path} cannot be used:\n{explain(error, KINDS[kind])}") from error
+
+
+def expect_kind(recipe: Recipe, kind: type[Kind]) -> Kind:
+    """Return the recipe if it is of that kind.
+
+    Raises:
+        RecipeError: it is of another.
+    """
+    if not isinstance(recipe, kind):
+        raise RecipeError(f"expected a recipe of another kind, got kind = {recipe.kind!r}; see `hemabridge --help`")
+    return recipe
+
+
+def _apply(change: str, data: dict[str, Any]) -> None:
+    keys, equals, value = change.partition("=")
+    if not equals:
+        raise RecipeError(f"expected --set section.key=value, got {change!r}")
+    *sections, key = [part.strip() for part in keys.split(".")]
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise RecipeError(f"expected a section, got a value at {section!r} in --set {change!r}")
+    data[key] = _value(value)
+
+
+def _value(text: str) -> Any:
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text.strip()
+    return found["value"] if len(found) == 1 else text.strip()
+
+
+def _with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
+    own = dict(section)
+    name = own.pop("preset", None)
+    if name is None:
+        return own
+    if not isinstance(name, str) or name not in PRESETS:
+        raise RecipeError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}{nearest(str(name), PRESETS)}")
+    return _merged(PRESETS[name].model_dump(mode="json"), own)
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the base with what is said anew; a section of another kind replaces the base's, whose keys it has not."""
+    if "kind" in own and own["kind"] != base.get("kind"):
+        return dict(own)
+    both = dict(base)
+    for key, value in own.items():
+        nested = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
+        both[key] = _merged(both[key], value) if nested else value
+    return both

@@ -1,0 +1,110 @@
+"""What a review is: which arms, which questions, how many cells, whose eyes. One TOML file."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from hemabridge.errors import RecipeError
+from hemabridge.recipes.types import RecipePath, RunName, Seed
+from hemabridge.review.records import Question
+from hemabridge.review.sampling import TaskPlan
+from hemabridge.storage.settings_file import explain, read_toml
+
+KIND = "review"
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"expected each name once, got {', '.join(twice)} more than once")
+    return names
+
+
+Names = Annotated[tuple[Text, ...], AfterValidator(_each_once)]
+
+
+class ArmFolder(BaseModel):
+    """A folder of images as one arm of a review."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Text = Field(description="the arm's name in the results; no reader sees it")
+    folder: RecipePath = Field(description="images with a manifest.csv; without one the folder is indexed")
+    manifest: RecipePath | None = Field(None, description="a manifest that lies elsewhere; its paths start at `folder`")
+    of: Text | None = Field(
+        None, description="the arm whose photographs were re-stained; files are matched by name without suffix"
+    )
+    crop_px: Annotated[int, Field(ge=8)] | Literal["whole"] | None = Field(
+        None, description="side of the square around a cell; that of the manifest, or all, if not given"
+    )
+
+
+class ReviewPlan(BaseModel):
+    """`hemabridge review create`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["review"]
+    name: RunName
+    title: Text = Field("Blood cells", description="heading of the readers' pages; it must not tell what is compared")
+    readers: Names = Field(min_length=1, max_length=200)
+    language: Literal["en", "es"] = Field("en", description="of the pages, until a reader changes it")
+    seed: Seed = 0
+    study: RecipePath | None = Field(None, description="folder of a finished study, to take arms from")
+    study_arms: Names = Field(
+        (),
+        description="which of it: original, target, normalizers, snapshots; the first two and the chosen snapshot, or "
+        "the last one, if not given",
+    )
+    arms: tuple[ArmFolder, ...] = ()
+    tasks: tuple[TaskPlan, ...] = Field(min_length=1, max_length=20)
+    home: Text | None = Field(None, description="name of the readers' own laboratory, for the buttons")
+    cell_types: Names = Field((), description="answers to cell_type; all types in the arms if not given")
+    apart: int = Field(10, ge=1, le=200, description="screens between two showings of one cell, if that is possible")
+    break_every: int = Field(50, ge=5, le=1000, description="screens after which a break is proposed")
+    size_px: int | None = Field(
+        None, ge=16, le=1024, description="side that all pictures are brought to; that of the smallest if not given"
+    )
+    address: str = Field(
+        "http://127.0.0.1:8321",
+        pattern=r"^https?://[\w.:\[\]-]+/?$",
+        max_length=200,
+        description="beginning of the readers' links",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.study is None and not self.arms:
+            raise ValueError("expected a study, or arms")
+        if self.study is None and self.study_arms:
+            raise ValueError("expected study_arms only beside study")
+        names = _each_once(tuple(arm.name for arm in self.arms))
+        strange = [arm.of for arm in self.arms if arm.of is not None and self.study is None and arm.of not in names]
+        if strange:
+            raise ValueError(f"expected `of` to name an arm ({', '.join(names)}), got {', '.join(strange)}")
+        if len(self.cell_types) == 1:
+            raise ValueError("expected at least two cell types")
+        return self
+
+    def asks(self, question: Question) -> bool:
+        """Tell whether any task asks this."""
+        return any(question in task.questions for task in self.tasks)
+
+
+def read_plan(path: Path) -> ReviewPlan:
+    """Read what a review shall be.
+
+    Raises:
+        RecipeError: the file is missing or no TOML, a key is unknown (the nearest is named), or a value is wrong.
+    """
+    data = read_toml(path)
+    if data.get("kind") != KIND:
+        raise RecipeError(f"expected kind = {KIND!r}, got {data.get('kind')!r} in {path}")
+    try:
+        return ReviewPlan.model_validate(data, context={"folder": path.parent})
+    except ValidationError as error:
+        raise RecipeError(f"{path} cannot be used:\n{explain(error, ReviewPlan)}") from error

@@ -1,0 +1,243 @@
+"""From a site of a recipe to its cells, split and scale-matched."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+from pydantic import ValidationError
+
+from hemabridge.data.audit import near_duplicates
+from hemabridge.data.cells import CellSet, CropPx, estimate_crop_px, load_cells
+from hemabridge.data.index import index_folder
+from hemabridge.data.manifest import Manifest, read_manifest, with_hashes, write_manifest
+from hemabridge.data.splits import check_split, split
+from hemabridge.data.synthetic import with_origins
+from hemabridge.errors import InputError, ManifestError, SplitError
+from hemabridge.progress import Progress, silent
+from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
+from hemabridge.storage.names import folder_name
+from hemabridge.storage.settings_file import explain
+from hemabridge.storage.stages import Stages
+
+SPLIT_NAME = "manifest.csv"
+FEWEST = 8
+"""A class with fewer cells than this at either site is left out when the recipe does not name the classes."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hospital's manifest with the column `split` filled, and its scale."""
+
+    name: str
+    manifest: Manifest
+    crop_px: CropPx
+
+    def cells(self, parts: tuple[str, ...], classes: tuple[str, ...], size_px: int, progress: Progress) -> CellSet:
+        """Load the cells of some parts as squares of `size_px`."""
+        wanted = self.manifest.select(pl.col("split").is_in(parts))
+        label = f"reading {self.name} ({', '.join(parts)}) at {size_px} px"
+        return load_cells(
+            wanted, classes=classes, size_px=size_px, crop_px=self.crop_px, progress=partial(progress, label)
+        )
+
+    def described(self) -> dict[str, object]:
+        """Return what identifies the site's cells: file hashes, classes, parts and scale; JSON."""
+        rows = zip(*(self.manifest.column(name) for name in ("sha256", "class", "split")), strict=True)
+        return {"site": self.name, "crop_px": self.crop_px, "cells": sorted(list(row) for row in rows)}
+
+    def listed(self) -> list[list[str]]:
+        """Return path and hash of each cell in their order, which is that of all arrays made of them; JSON."""
+        return [list(row) for row in zip(self.manifest.column("path"), self.manifest.column("sha256"), strict=True)]
+
+
+def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
+    """Read the manifest of a site, or index its folder; every image has its hash and, if it has one, its origin.
+
+    Raises:
+        ManifestError: nothing usable is there, or the manifest holds several sites.
+    """
+    if recipe.folder is not None:
+        indexed = index_folder(
+            recipe.folder,
+            recipe.site,
+            subclasses=recipe.subclasses,
+            progress=partial(progress, f"indexing {recipe.site}"),
+        )
+        if indexed.unreadable:
+            first = indexed.unreadable[0]
+            raise ManifestError(
+                f"expected readable images in {recipe.folder}, got {len(indexed.unreadable)} unreadable files, such as "
+                f"{first.path} ({first.reason}); remove them, or name a manifest (`hemabridge index` leaves them out)"
+            )
+        found = indexed.manifest
+    else:
+        assert recipe.manifest is not None  # the recipe's own check
+        found = with_origins(with_hashes(read_manifest(recipe.manifest, recipe.root)))
+    sites = sorted(set(found.column("site")))
+    if len(sites) != 1:
+        raise ManifestError(f"expected one site, got {sites} in {recipe.manifest or recipe.folder}; select one")
+    return found
+
+
+def shared_classes(source: Manifest, target: Manifest, wished: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes to tell apart: those wished, or all that both sites have at least `FEWEST` cells of.
+
+    Raises:
+        ManifestError: a wished class is missing at a site, or fewer than two are shared.
+    """
+    counts = {name: Counter(m.column("class")) for name, m in (("source", source), ("target", target))}
+    missing = [f"{wish!r} at the {name}" for wish in wished for name in counts if counts[name][wish] == 0]
+    if missing:
+        raise ManifestError(
+            f"expected every class of the recipe at both sites, got none of {', '.join(missing)}; change `classes`"
+        )
+    shared = wished or tuple(
+        sorted(c for c, n in counts["source"].items() if c and n >= FEWEST and counts["target"][c] >= FEWEST)
+    )
+    if len(shared) < 2:
+        raise ManifestError(
+            f"expected at least two classes with {FEWEST} or more cells at both sites, got {list(shared)}; "
+            f"source has {dict(counts['source'])}, target has {dict(counts['target'])}"
+        )
+    return shared
+
+
+def prepare_site(
+    recipe: SiteRecipe,
+    manifest: Manifest,
+    classes: tuple[str, ...],
+    parts: Mapping[str, float],
+    *,
+    seed: int,
+    stages: Stages,
+    progress: Progress = silent,
+) -> Site:
+    """Keep the given classes, split them unless the manifest already is, and settle the scale.
+
+    Copies and near duplicates stay in one part. What was settled is written to the stage `split/<site>`.
+
+    Raises:
+        SplitError: the manifest's own split leaks, or no split can be made.
+        ManifestError: the manifest's own split lacks the part `train` or `test`.
+    """
+    kept = manifest.select(pl.col("class").is_in(classes))
+    rows = zip(*(kept.column(name) for name in ("path", "sha256", "class", "split", "crop_px")), strict=True)
+    inputs = {"images": sorted(rows), "parts": dict(parts), "seed": seed, "crop_px": recipe.crop_px}
+
+    def settle(folder: Path) -> None:
+        done = _split_once(kept, parts, seed, partial(progress, f"looking for near duplicates in {recipe.site}"))
+        crop_px = _crop_px(recipe, done)
+        write_manifest(done if crop_px == "whole" else done.with_crop_px(crop_px), folder / SPLIT_NAME)
+
+    folder = stages.run(f"split/{folder_name(recipe.site)}", inputs, settle)
+    settled = read_manifest(folder / SPLIT_NAME, kept.root)
+    return Site(recipe.site, settled, "whole" if recipe.crop_px == "whole" else settled.column("crop_px")[0])
+
+
+def read_settled(recipe: SiteRecipe, folder: Path) -> Site:
+    """Read what `prepare_site` settled in the folder of a study: the cells with their parts, and their scale.
+
+    Raises:
+        ManifestError: nothing usable is there.
+    """
+    root = recipe.folder
+    if root is None:
+        assert recipe.manifest is not None  # the recipe's own check
+        root = recipe.root or recipe.manifest.parent
+    settled = read_manifest(folder / "split" / folder_name(recipe.site) / SPLIT_NAME, root)
+    return Site(recipe.site, settled, "whole" if recipe.crop_px == "whole" else settled.column("crop_px")[0])
+
+
+def _split_once(
+    manifest: Manifest, parts: Mapping[str, float], seed: int, progress: Callable[[int, int], None]
+) -> Manifest:
+    own = set(manifest.column("split"))
+    if own == {""}:
+        return split(manifest, parts, seed=seed, together=near_duplicates(manifest, progress=progress))
+    check_split(manifest)
+    if not {"train", "test"} <= own or "" in own:
+        raise ManifestError(
+            f"expected the column split to say train or test (or validation) for every image, got {sorted(own)}; "
+            "split again (`hemabridge split --replace`), or empty the column and the study splits"
+        )
+    return manifest
+
+
+def refuse_shared_files(source: Site, target: Site) -> None:
+    """Make sure that no file is at both sites: what one trains on, the other might be scored on.
+
+    Raises:
+        SplitError: some are.
+    """
+    shared = set(source.manifest.column("sha256")) & set(target.manifest.column("sha256"))
+    if shared:
+        rows = zip(source.manifest.column("path"), source.manifest.column("sha256"), strict=True)
+        paths = sorted(path for path, digest in rows if digest in shared)
+        raise SplitError(
+            f"expected different images at {source.name} and {target.name}, got {len(paths)} that are at both, such as "
+            f"{', '.join(paths[:3])}; take them out of one manifest"
+        )
+
+
+def cells_for_translation(recipe: SiteRecipe, size_px: int, progress: Progress = silent) -> CellSet:
+    """Load all cells of a site, labelled or not, but those that its manifest keeps for tests."""
+    manifest = read_site(recipe, progress)
+    kept = manifest.select(pl.col("split") != "test")
+    return load_cells(
+        kept,
+        classes=sorted(set(kept.column("class")) - {""}),
+        size_px=size_px,
+        crop_px=_crop_px(recipe, kept),
+        progress=partial(progress, f"reading {recipe.site} at {size_px} px"),
+    )
+
+
+def _crop_px(recipe: SiteRecipe, manifest: Manifest) -> CropPx:
+    if recipe.crop_px is not None:
+        return recipe.crop_px
+    stated = set(manifest.column("crop_px"))
+    if len(stated) > 1:
+        raise ManifestError(
+            f"expected one crop_px for all images of {recipe.site}, got {sorted(map(str, stated))}; "
+            "split the site by scale, or state crop_px in the recipe"
+        )
+    return stated.pop() or estimate_crop_px(manifest)
+
+
+def with_manifests(
+    recipe: StudyRecipe,
+    *,
+    source: Path | None = None,
+    target: Path | None = None,
+    source_root: Path | None = None,
+    target_root: Path | None = None,
+) -> StudyRecipe:
+    """Return the recipe for two other sites: their manifests take the place of those that the recipe names.
+
+    A ground truth that the recipe names belongs to its own source, so it goes with that.
+
+    Raises:
+        ManifestError: a manifest holds several sites.
+        InputError: a root is given without its manifest.
+    """
+    if (source_root and not source) or (target_root and not target):
+        raise InputError("expected --source-root with --source, and --target-root with --target; got a root alone")
+    changes: dict[str, SiteRecipe | None] = {}
+    try:
+        if source is not None:
+            changes |= {"source": _site_of(source, source_root), "truth": None}
+        if target is not None:
+            changes["target"] = _site_of(target, target_root)
+        return StudyRecipe.model_validate({**dict(recipe), **changes})
+    except ValidationError as error:
+        raise ManifestError(f"these two sites cannot be studied together:\n{explain(error, StudyRecipe)}") from error
+
+
+def _site_of(path: Path, root: Path | None) -> SiteRecipe:
+    sites = sorted(set(read_manifest(path, root).column("site")))
+    if len(sites) != 1:
+        raise ManifestError(f"expected the images of one site in {path}, got {sites}; split the file by site")
+    return SiteRecipe(site=sites[0], manifest=path.resolve(), root=root and root.resolve())

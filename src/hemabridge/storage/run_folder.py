@@ -1,0 +1,77 @@
+"""Folders that are written to: what a run folder says of itself, and that none holds originals."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel
+
+from hemabridge.errors import InputError
+from hemabridge.storage.files import atomic_write
+
+RECIPE = "recipe.toml"
+"""Every run begins by writing it."""
+SIMULATED = "simulated"
+"""What a demo makes there before its study begins."""
+PACKAGES = ("hemabridge", "torch", "timm", "lightning-fabric", "numpy", "scikit-image", "pillow")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def check_run_folder(folder: Path) -> None:
+    """Check that a folder is new, empty or that of an earlier run: images shall not come to lie beside ours.
+
+    Raises:
+        InputError: it holds files of something else.
+    """
+    if folder.is_file():
+        raise InputError(f"expected a folder for the run, got a file: {folder}")
+    if not folder.is_dir() or (folder / RECIPE).is_file():
+        return
+    found = sorted(path.name for path in folder.glob("[!.]*") if path.name != SIMULATED)
+    if found:
+        raise InputError(
+            f"expected a new or empty folder, or that of an earlier run, got {folder}, which holds "
+            f"{found[0]!r} and no {RECIPE}; name another folder (--out)"
+        )
+
+
+def check_apart(out: Path, *originals: Path) -> None:
+    """Make sure that a folder to write to is none of some others, within none of them, and holds none of them.
+
+    Raises:
+        InputError: it is a file, or it is not apart.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"expected an output folder, got a file: {out}")
+    inside = out.resolve()
+    for folder in originals:
+        around = folder.resolve()
+        if inside.is_relative_to(around) or around.is_relative_to(inside):
+            raise InputError(
+                f"expected folders of which none is in the other, got {folder} and {out}; originals are never touched, "
+                "name another output folder"
+            )
+
+
+def describe_run(folder: Path, recipe: BaseModel, device: str) -> None:
+    """Write `recipe.toml`, complete and resolved, and `run.json`, the versions and the device."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / RECIPE) as temporary:
+        temporary.write_text(tomli_w.dumps(_without_none(recipe.model_dump(mode="json"))), encoding="utf-8")
+    with atomic_write(folder / "run.json") as temporary:
+        temporary.write_text(json.dumps({"versions": versions(), "device": device}, indent=2), encoding="utf-8")
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list):
+        return [_without_none(entry) for entry in value]
+    return value

@@ -1,0 +1,232 @@
+"""What synthetic cells of a rare class are worth as training data: scores of trainings, side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemabridge.metrics.resampling import Resampling, percentile_interval, score_draws
+from hemabridge.storage.results_file import STRICT, ResultsFile
+
+FILE: Final = "worth.json"
+
+
+Interval: TypeAlias = tuple[float, float]
+Effect: TypeAlias = Literal["helps", "harms", "not shown"]
+
+ARMS: Final[Mapping[str, str]] = {
+    "nothing": "the real cells, and nothing else",
+    "augmented": "turned, mirrored, moved and colour-jittered",
+    "oversampled": "each class drawn equally often",
+    "synthetic": "synthetic cells added",
+    "real": "as many real cells added",
+    "usual": "augmented and oversampled",
+    "usual and synthetic": "augmented, oversampled, synthetic cells added",
+}
+"""What is done beside the few real cells of the rare class, and what it means."""
+
+AGAINST: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("augmented", "oversampled", "synthetic", "real", "usual"), "nothing"),
+    "usual and synthetic": "usual",
+}
+"""With which other arm each is compared: synthetic cells also with what costs no generator."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean over seeds, with its 95% interval: bootstrap of the seeds, and of the cells within their class."""
+
+    __pydantic_config__ = STRICT
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class WorthRow:
+    """Classifiers that learned from so many real cells of the rare class in one way.
+
+    Attributes:
+        real: real cells of the rare class.
+        arm: one of `ARMS`.
+        added: synthetic or further real cells.
+        balanced_accuracy: mean recall of all classes, 0..1.
+        recall: of the rare class, 0..1.
+        against: the arm that the gains are over; None for the first.
+        balanced_gain: difference of the balanced accuracies on the same cells with the same seeds, -1..1.
+        recall_gain: the same of the rare class's recall.
+        by_seed: balanced accuracy and recall with each seed.
+    """
+
+    __pydantic_config__ = STRICT
+
+    real: int
+    arm: str
+    added: int
+    balanced_accuracy: Score
+    recall: Score
+    against: str | None
+    balanced_gain: Score | None
+    recall_gain: Score | None
+    by_seed: tuple[tuple[float, float], ...]
+
+    def effect(self, measure: Literal["balanced", "recall"]) -> Effect | None:
+        """Return whether the interval of a gain leaves out 0; None where nothing is compared."""
+        gain = self.balanced_gain if measure == "balanced" else self.recall_gain
+        if gain is None:
+            return None
+        low, high = gain.interval
+        return "helps" if low > 0 else "harms" if high < 0 else "not shown"
+
+
+@dataclass(frozen=True)
+class Worth(ResultsFile):
+    """The rare-class curve.
+
+    Attributes:
+        rare: the class of which few cells are known.
+        source: the class that synthetic cells were drawn from.
+        classes: all, in the order of the labels.
+        common_cells: training cells of each other class.
+        test_cells: real held-out cells of each class.
+        images: that each classifier saw in training.
+        generator_images: that each generator saw in training.
+        seeds: of which cells are known, of generators and of classifiers.
+        rows: by number of real cells, then in the order of `ARMS`.
+    """
+
+    __pydantic_config__ = STRICT
+    WHAT: ClassVar[str] = FILE
+    FORMAT: ClassVar[int] = 1
+    AGAIN: ClassVar[str] = "measure again"
+
+    rare: str
+    source: str
+    classes: tuple[str, ...]
+    common_cells: dict[str, int]
+    test_cells: dict[str, int]
+    images: int
+    generator_images: int
+    seeds: tuple[int, ...]
+    rows: tuple[WorthRow, ...]
+
+    def row(self, real: int, arm: str) -> WorthRow | None:
+        """Return one row; None if that was not tried."""
+        return next((row for row in self.rows if (row.real, row.arm) == (real, arm)), None)
+
+    @property
+    def reals(self) -> tuple[int, ...]:
+        """The numbers of real cells that were tried, ascending."""
+        return tuple(sorted({row.real for row in self.rows}))
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that were tried, in the order of `ARMS`."""
+        found = {row.arm for row in self.rows}
+        return tuple(arm for arm in ARMS if arm in found)
+
+
+def score_arms(
+    truth: NDArray[np.int64],
+    right: Mapping[str, NDArray[np.bool_]],
+    rare: int,
+    *,
+    real: int,
+    added: Mapping[str, int],
+    seed: int = 0,
+) -> list[WorthRow]:
+    """Score the arms of one number of real cells on the same test cells, with the same seeds.
+
+    A draw of the bootstrap takes seeds with replacement, the same for all arms, and cells with replacement within their
+    class, the same for all arms and seeds: so differences are paired. With one seed, only cells are drawn, and the
+    intervals say nothing of other seeds; with few, they are too narrow rather than too wide (Davison and Hinkley 1997,
+    section 3.8, doi:10.1017/CBO9780511802843).
+
+    Args:
+        truth: int64[N], class of each test cell.
+        right: bool[S, N] of each arm: whether its classifier of each seed named each cell correctly.
+        rare: label of the rare class.
+        real: real cells of the rare class.
+        added: synthetic or further real cells of each arm.
+        seed: of the draws.
+    """
+    arms = [arm for arm in ARMS if arm in right]
+    seeds = len(right[arms[0]])
+    runs = np.concatenate([right[arm] for arm in arms]).T
+    _, balanced = score_draws(runs, Resampling(truth, seed=seed))
+    own = truth == rare
+    recall, _ = score_draws(runs[own], Resampling(truth[own], seed=seed + 1))
+    weights = np.random.default_rng((seed, 2)).multinomial(seeds, np.full(seeds, 1 / seeds), len(balanced)) / seeds
+    drawn = [
+        dict(zip(arms, np.einsum("das,ds->ad", draws.reshape(len(draws), len(arms), seeds), weights), strict=True))
+        for draws in (balanced, recall)
+    ]
+    by_seed = {arm: [_scores(truth, hits, rare) for hits in right[arm]] for arm in arms}
+    means = [{arm: float(np.mean([pair[which] for pair in by_seed[arm]])) for arm in arms} for which in (0, 1)]
+    return [_row(arm, arms, means, drawn, real, added.get(arm, 0), by_seed[arm]) for arm in arms]
+
+
+def _row(
+    arm: str,
+    arms: Sequence[str],
+    means: Sequence[Mapping[str, float]],
+    drawn: Sequence[Mapping[str, NDArray[np.float64]]],
+    real: int,
+    added: int,
+    by_seed: Sequence[tuple[float, float]],
+) -> WorthRow:
+    other = AGAINST.get(arm, "")
+    balanced, recall = (
+        Score(mean[arm], percentile_interval(draws[arm])) for mean, draws in zip(means, drawn, strict=True)
+    )
+    gains: list[Score | None] = [None, None]
+    if other in arms:
+        gains = [
+            Score(mean[arm] - mean[other], percentile_interval(draws[arm] - draws[other]))
+            for mean, draws in zip(means, drawn, strict=True)
+        ]
+    return WorthRow(
+        real=real,
+        arm=arm,
+        added=added,
+        balanced_accuracy=balanced,
+        recall=recall,
+        against=other if other in arms else None,
+        balanced_gain=gains[0],
+        recall_gain=gains[1],
+        by_seed=tuple(by_seed),
+    )
+
+
+def _scores(truth: NDArray[np.int64], right: NDArray[np.bool_], rare: int) -> tuple[float, float]:
+    recalls = {int(label): float(np.mean(right[truth == label])) for label in np.unique(truth)}
+    return float(np.mean(list(recalls.values()))), recalls[rare]
+
+
+def in_words(worth: Worth) -> list[str]:
+    """Say in plain sentences where synthetic cells helped, where they harmed and where nothing was shown."""
+    sentences = []
+    for arm, over in (("synthetic", "the real cells alone"), ("usual and synthetic", "augmentation and oversampling")):
+        rows = [row for real in worth.reals if (row := worth.row(real, arm)) is not None and row.against is not None]
+        for measure, name in (("balanced", "balanced accuracy"), ("recall", f"recall of {worth.rare}")):
+            told = [f"{text} {_numbers(found)}" for text, found in _by_effect(rows, measure) if found]
+            if told:
+                sentences.append(f"Beside {over}, by {name}, synthetic cells {'; they '.join(told)} real cells.")
+    return sentences
+
+
+def _by_effect(rows: Sequence[WorthRow], measure: str) -> list[tuple[str, list[int]]]:
+    texts: Mapping[Effect, str] = {
+        "helps": "helped at",
+        "harms": "harmed at",
+        "not shown": "made no difference that is shown at",
+    }
+    which: Literal["balanced", "recall"] = "balanced" if measure == "balanced" else "recall"
+    return [(text, [row.real for row in rows if row.effect(which) == effect]) for effect, text in texts.items()]
+
+
+def _numbers(values: Sequence[int]) -> str:
+    *most, last = map(str, values)
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,1 @@
+"""`hemabridge review`: blinded reading by experts."""

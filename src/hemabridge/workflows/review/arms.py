@@ -1,0 +1,177 @@
+"""The arms of a review from a finished study, or from folders of images."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, TypeAlias
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hemabridge.data.index import index_folder
+from hemabridge.data.manifest import Manifest, read_manifest, with_hashes
+from hemabridge.errors import ManifestError, RecipeError, RunError
+from hemabridge.models.selection_file import FILE, Selection
+from hemabridge.progress import Progress, silent
+from hemabridge.recipes.review import ArmFolder, ReviewPlan
+from hemabridge.review.arms import ORIGINAL, TARGET, Arm, ArmCell, Picture
+from hemabridge.storage.names import folder_name, picture_names
+from hemabridge.storage.run_folder import RECIPE
+from hemabridge.storage.settings_file import explain, read_toml
+from hemabridge.storage.stages import DONE
+
+MANIFEST = "manifest.csv"
+RESTAINED = "restained"
+TO_TARGET = "to_target"
+Crop: TypeAlias = int | Literal["whole"] | None
+
+
+class _Site(BaseModel):
+    """What a study's recipe says of a site, as far as its test cells are to be found."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    site: str
+    folder: Path | None = None
+    manifest: Path | None = None
+    root: Path | None = None
+    crop_px: Annotated[int, Field(ge=8)] | Literal["whole"] | None = None
+
+
+class _Study(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: Literal["study"]
+    source: _Site
+    target: _Site
+
+
+def arms_of(plan: ReviewPlan, progress: Progress = silent) -> dict[str, Arm]:
+    """Return all arms of a review by name: those of its study, then its folders.
+
+    Raises:
+        RecipeError: two arms have the same name, or one is of an arm that is not there.
+        ManifestError: a folder cannot be used, or a re-stained image has no photograph.
+        RunError: the study is not finished.
+    """
+    arms = {} if plan.study is None else _arms_of_study(plan.study, plan.study_arms)
+    for wish in sorted(plan.arms, key=lambda arm: arm.of is not None):  # photographs first
+        if wish.name in arms:
+            raise RecipeError(f"expected arms with different names, got {wish.name!r} twice; rename one")
+        if wish.of is not None and (wish.of not in arms or arms[wish.of].of is not None):
+            raise RecipeError(f"expected {wish.name!r} to be of an arm of photographs, got of = {wish.of!r}")
+        arms[wish.name] = _arm_of_folder(wish, arms, progress)
+    return arms
+
+
+def _arms_of_study(folder: Path, wished: tuple[str, ...]) -> dict[str, Arm]:
+    study = _read_study(folder)
+    made = {path.parent.name for path in (folder / RESTAINED).glob(f"*/{DONE}")}
+    names = wished or (ORIGINAL, TARGET, _usual(folder, made))
+    unknown = [name for name in names if name not in {ORIGINAL, TARGET, *made}]
+    if unknown:
+        raise RecipeError(
+            f"expected study_arms among {ORIGINAL}, {TARGET}, {', '.join(sorted(made))}, got {', '.join(unknown)}"
+        )
+    source, target = (_tests(site, folder) for site in (study.source, study.target))
+    arms = {
+        ORIGINAL: Arm(ORIGINAL, _photographs(source, _whole_or_none(study.source))),
+        TARGET: Arm(TARGET, _photographs(target, _whole_or_none(study.target))),
+    }
+    arms |= {name: Arm(name, _restained(source, folder, name), ORIGINAL) for name in names if name in made}
+    return {name: arm for name, arm in arms.items() if name in names or (name == ORIGINAL and made & set(names))}
+
+
+def _read_study(folder: Path) -> _Study:
+    path = folder / RECIPE
+    if not path.is_file():
+        raise RunError(
+            f"expected the folder of a finished study, got no recipe.toml in {folder}; see `hemabridge study`"
+        )
+    try:
+        return _Study.model_validate(read_toml(path))
+    except ValidationError as error:
+        raise RunError(f"expected the recipe of a study at {path}, got another:\n{explain(error, _Study)}") from error
+
+
+def _usual(folder: Path, made: set[str]) -> str:
+    """Return the chosen snapshot, else the last one, else any normalizer."""
+    chosen = Selection.read(folder / FILE).chosen if (folder / FILE).is_file() else None
+    snapshots = sorted(name for name in made if name.startswith(("epoch-", "images-")))
+    found = [name for name in (chosen, *snapshots[::-1], *sorted(made)) if name in made]
+    if not found:
+        raise RunError(
+            f"expected re-stained cells in {folder / RESTAINED}, got none; run `hemabridge study` to its end"
+        )
+    return str(found[0])
+
+
+def _tests(site: _Site, folder: Path) -> Manifest:
+    """Return the test cells of a site as the study settled them."""
+    settled = folder / "split" / folder_name(site.site) / MANIFEST
+    root = site.folder or site.root or (site.manifest.parent if site.manifest is not None else None)
+    tests = read_manifest(settled, root).select(pl.col("split") == "test")
+    if len(tests) == 0:
+        raise RunError(f"expected test cells in {settled}, got none; the study is not finished")
+    return with_hashes(tests)
+
+
+def _whole_or_none(site: _Site) -> Literal["whole"] | None:
+    return "whole" if site.crop_px == "whole" else None
+
+
+def _photographs(manifest: Manifest, crop: Crop) -> dict[str, ArmCell]:
+    """Return the cells of a manifest by the hash of their file, of equal files the first one."""
+    found: dict[str, ArmCell] = {}
+    for path, row in zip(manifest.paths(), manifest.table.iter_rows(named=True), strict=True):
+        picture = Picture(path, crop or row["crop_px"])
+        found.setdefault(row["sha256"], ArmCell(row["sha256"], row["class"], row["site"], picture, row["path"]))
+    return found
+
+
+def _restained(source: Manifest, folder: Path, name: str) -> dict[str, ArmCell]:
+    """Return the source's cells as one re-staining of a study shows them; all of each file is the cell."""
+    pictures = folder / RESTAINED / name / TO_TARGET
+    found: dict[str, ArmCell] = {}
+    names = picture_names(source.column("path"))
+    for file, row in zip(names, source.table.iter_rows(named=True), strict=True):
+        if not (pictures / file).is_file():
+            raise RunError(f"expected the re-stained cell {pictures / file}, got no file; run `hemabridge study` again")
+        found.setdefault(row["sha256"], ArmCell(row["sha256"], row["class"], row["site"], Picture(pictures / file)))
+    return found
+
+
+def _arm_of_folder(wish: ArmFolder, arms: Mapping[str, Arm], progress: Progress) -> Arm:
+    manifest = _manifest_of(wish, progress)
+    if wish.of is None:
+        return Arm(wish.name, _photographs(with_hashes(manifest), wish.crop_px))
+    by_name = {_stem(cell.name): cell for cell in arms[wish.of].cells.values()}
+    found: dict[str, ArmCell] = {}
+    for path, row in zip(manifest.paths(), manifest.table.iter_rows(named=True), strict=True):
+        cell = by_name.get(_stem(row["path"]))
+        if cell is None:
+            raise ManifestError(
+                f"expected a photograph in the arm {wish.of!r} for each image of {wish.name!r}, got none for "
+                f"{row['path']}; keep names and tree, as `hemabridge standardize` does"
+            )
+        picture = Picture(path, wish.crop_px or row["crop_px"], like=cell.picture)
+        found.setdefault(cell.cell, ArmCell(cell.cell, cell.cell_type, cell.site, picture))
+    return Arm(wish.name, found, wish.of)
+
+
+def _manifest_of(wish: ArmFolder, progress: Progress) -> Manifest:
+    path = wish.manifest or wish.folder / MANIFEST
+    if wish.manifest is not None or path.is_file():
+        return read_manifest(path, wish.folder)
+    indexed = index_folder(wish.folder, wish.name, progress=partial(progress, f"indexing {wish.name}"))
+    if indexed.unreadable:
+        first = indexed.unreadable[0]
+        raise ManifestError(
+            f"expected readable images in {wish.folder}, got {len(indexed.unreadable)} unreadable files, such as "
+            f"{first.path} ({first.reason}); remove them, or name a manifest"
+        )
+    return indexed.manifest
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()

@@ -1,0 +1,111 @@
+"""`hemabridge review serve`: the readers' pages on a socket."""
+
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from hemabridge.errors import InputError, RunError
+from hemabridge.review.app import make_app
+from hemabridge.review.store import STORE, Store
+from hemabridge.storage.locks import hold_folder
+
+PICTURES: Final = "pictures"
+LINKS: Final = "links.txt"
+
+LONGEST_HEADERS: Final = 16_384
+"""Bytes of a request's line and headers."""
+
+MOST_CONNECTIONS: Final = 1_000
+
+
+def review_serve(folder: Path, *, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve the pages of a review until SIGINT or SIGTERM.
+
+    The key is not read, and need not be there. Nothing is written but the store; requests are not logged.
+
+    Args:
+        folder: that `review create` made.
+        host: name or address to listen on.
+        port: 0 takes a free one.
+        ready: called with the server's address once it listens.
+
+    Raises:
+        RunError: no such folder, or another process serves it.
+        InputError: that address cannot be listened on.
+    """
+    if not (folder / PICTURES).is_dir() or not (folder / STORE).is_file():
+        raise RunError(f"expected a folder of `hemabridge review create` with {STORE} and {PICTURES}, got {folder}")
+    with hold_folder(folder), Store.open(folder / STORE) as store, _listening(host, port) as listener:
+        config = uvicorn.Config(
+            make_app(store, folder / PICTURES),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=LONGEST_HEADERS,
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=5,
+        )
+        name = f"[{host}]" if ":" in host else host
+        ready(f"http://{name}:{listener.getsockname()[1]}")
+        _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Ends on SIGINT and SIGTERM as on a wish; uvicorn's own would raise the signal once more after that."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take both signals for a wish to stop while the block runs."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def risk_of(host: str) -> str:
+    """Return what whoever listens on an address should know; empty for addresses that this computer alone reaches."""
+    if host == "localhost":
+        return ""
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return ""
+    except ValueError:
+        pass  # a name; whom it reaches is not known
+    return (
+        f"{host} can be reached from other computers. Pages and links travel unencrypted: whoever reads along on the "
+        "network can answer in a reader's name, and see the pictures. Use it in a network that you trust, or behind a "
+        "proxy with TLS; links must begin with the address that readers reach (`address` in the plan)."
+    )
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"expected an address to listen on, got {host} port {port}: {error}; choose another"
+        ) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(MOST_CONNECTIONS)
+    except OSError as error:
+        listener.close()
+        raise InputError(
+            f"expected an address to listen on, got {host} port {port}: {error}; choose another"
+        ) from error
+    return listener

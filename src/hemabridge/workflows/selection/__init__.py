@@ -1,0 +1,1 @@
+"""`hemabridge select`."""

@@ -1,0 +1,311 @@
+"""`hemabridge select`: every snapshot of a run measured on cells that are not scored, and one chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+
+from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
+from hemabridge.classifiers.external import load_external
+from hemabridge.classifiers.protocol import Classifier, align_classes
+from hemabridge.data.cells import CellSet, CropPx, load_cells, sampled
+from hemabridge.data.manifest import Manifest
+from hemabridge.ensemble.saved import TEAM, KeptAgreement
+from hemabridge.errors import InputError, ModelError, RecipeError
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models.selection_file import FILE, Selection
+from hemabridge.progress import Progress, silent
+from hemabridge.recipes.recipe import StudyRecipe, TranslatorRecipe
+from hemabridge.recipes.recipe_file import read_recipe
+from hemabridge.recipes.sites import read_settled, read_site
+from hemabridge.selection.descriptor import describe
+from hemabridge.selection.measure import Ruler
+from hemabridge.selection.morphology_floor import MEASURE
+from hemabridge.selection.picture import pareto_png
+from hemabridge.selection.readers import read_reader_scores
+from hemabridge.selection.rule import RuleConfig
+from hemabridge.selection.select import Measured, select_snapshot
+from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.names import folder_name
+from hemabridge.storage.run_folder import RECIPE
+from hemabridge.storage.stages import Stages
+from hemabridge.training.snapshots import Snapshot, list_snapshots
+from hemabridge.training.tensorfile import read_header
+from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.workflows.selection.guard_limits import SnapshotLimits
+from hemabridge.workflows.study.ensemble_stage import STAGE
+
+PICTURE = "selection.png"
+CELLS = 200
+"""At most so many cells of each site are measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What selection takes from a run folder.
+
+    Attributes:
+        name: the recipe's.
+        snapshots: oldest first.
+        source: cells of the source that are not scored.
+        part: which part of the source they are.
+        target: cells of the target that are not scored.
+        classifiers: of a study, by name: those that see colour.
+        judges: of a study, by name: those that see shape alone.
+        labelled: whether the source's cells have classes that the classifiers know.
+    """
+
+    name: str
+    snapshots: list[Snapshot]
+    source: CellSet
+    part: str
+    target: CellSet
+    classifiers: dict[str, Classifier]
+    judges: dict[str, Classifier]
+    labelled: bool
+
+
+def select(
+    folder: Path,
+    *,
+    rule: RuleConfig | None = None,
+    cells: int = CELLS,
+    labels: bool = False,
+    readers: Path | None = None,
+    progress: Progress = silent,
+) -> Selection:
+    """Measure every snapshot of a translator, choose one, and write `selection.json` and `selection.png`.
+
+    The cells are those of the source's part `validation` if it has one, else of its training part, never of the part
+    that is scored; the results say how many of them the translator was trained on.
+
+    Args:
+        folder: the folder of a study, or of `hemabridge train` of a translator.
+        rule: the rule's constants.
+        cells: at most so many cells of each site are measured.
+        labels: choose by the error of the study's classifiers on the source's labels, in place of the stain.
+        readers: CSV with the columns snapshot and accepted, the share of cells that readers accepted.
+        progress: told of each snapshot.
+
+    Raises:
+        InputError: no such run, too few cells, or no labels or classifiers to use.
+        RunError: another process works in the folder.
+    """
+    config = rule or RuleConfig()
+    with hold_folder(_existing(folder)):
+        scores = {} if readers is None else read_reader_scores(readers, _names(folder))
+        run = read_run(folder, cells, progress)
+        if labels and not (run.labelled and run.classifiers):
+            raise InputError(
+                f"expected labelled cells and classifiers to choose by labels, got a run without them: {folder}; "
+                "leave --labels out, or select on the folder of a study"
+            )
+        features, named = _features(run)
+        ruler = Ruler(
+            run.source.images,
+            run.target.images,
+            features=features,
+            classifiers=tuple(run.classifiers.values()),
+            judges=tuple(run.judges.values()),
+            labels=run.source.labels if labels else None,
+        )
+        limits = SnapshotLimits(folder, run.target, _seen(run))
+        measured = _measure(folder, run, ruler, limits, scores, progress)
+        facts = _facts(run, ruler, limits, named, labels)
+        found = select_snapshot(run.name, ruler, measured, config, facts)
+        _write(found, config, folder)
+    return found
+
+
+def read_run(folder: Path, cells: int = CELLS, progress: Progress = silent) -> Run:
+    """Read what selection needs of a run folder.
+
+    Raises:
+        InputError: it is not the folder of a translator between two sites, or its images are gone.
+    """
+    recipe = read_recipe(folder / RECIPE)
+    if isinstance(recipe, StudyRecipe):
+        return _read_study(recipe, folder, cells, progress)
+    if isinstance(recipe, TranslatorRecipe):
+        return _read_training(recipe, folder, cells, progress)
+    raise RecipeError(
+        f"expected the run of a translator between two sites, or a study, got kind = {recipe.kind!r}: {folder}"
+    )
+
+
+def _existing(folder: Path) -> Path:
+    if not (folder / RECIPE).is_file():
+        raise InputError(
+            f"expected the folder of a study or of a translator's training, with recipe.toml, got "
+            f"{'another folder' if folder.is_dir() else 'none'}: {folder}"
+        )
+    return folder
+
+
+def _read_study(recipe: StudyRecipe, folder: Path, cells: int, progress: Progress) -> Run:
+    snapshots = _snapshots(folder / "translator")
+    source, target = (read_settled(site, folder) for site in (recipe.source, recipe.target))
+    classes = recipe.classes or tuple(sorted(set(source.manifest.column("class"))))
+    part = "validation" if "validation" in source.manifest.column("split") else "train"
+    load = partial(_load, classes=classes, size_px=recipe.size_px, count=cells, progress=progress)
+    classifiers, judges = _classifiers(recipe, folder, classes)
+    return Run(
+        name=recipe.name,
+        snapshots=snapshots,
+        source=load(source.name, source.manifest.select(pl.col("split") == part), crop_px=source.crop_px),
+        part=part,
+        target=load(
+            target.name,
+            target.manifest.select(pl.col("split").is_in(("train", "validation"))),
+            crop_px=target.crop_px,
+        ),
+        classifiers=classifiers,
+        judges=judges,
+        labelled=True,
+    )
+
+
+def _read_training(recipe: TranslatorRecipe, folder: Path, cells: int, progress: Progress) -> Run:
+    snapshots = _snapshots(folder)
+    header = read_header(snapshots[-1].path)
+    manifests = [read_site(site, progress) for site in (recipe.source, recipe.target)]
+    unscored = [manifest.select(pl.col("split") != "test") for manifest in manifests]
+    part = "validation" if "validation" in unscored[0].column("split") else "all but test"
+    if part == "validation":
+        unscored[0] = unscored[0].select(pl.col("split") == "validation")
+    found = [
+        _load(
+            site.site,
+            manifest,
+            classes=tuple(sorted(set(manifest.column("class")) - {""})),
+            size_px=recipe.translator.crop_px,
+            count=cells,
+            crop_px=_crop_px(header, f"{side}_crop_px", snapshots[-1]),
+            progress=progress,
+        )
+        for site, manifest, side in zip((recipe.source, recipe.target), unscored, ("source", "target"), strict=True)
+    ]
+    return Run(recipe.name, snapshots, found[0], part, found[1], {}, {}, labelled=False)
+
+
+def _crop_px(header: dict[str, Any], key: str, snapshot: Snapshot) -> CropPx:
+    value = header.get(key)
+    if value == "whole" or (isinstance(value, int) and value > 0):
+        return cast(CropPx, value)
+    raise ModelError(f"expected the whole snapshot of a translator, got one without {key}: {snapshot.path}")
+
+
+def _snapshots(folder: Path) -> list[Snapshot]:
+    found = list_snapshots(folder)
+    if not found:
+        raise ModelError(f"expected the snapshots of a translator, got none in {folder}; train first")
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    own = folder / "translator"  # of a study
+    return [snapshot.name for snapshot in _snapshots(own if own.is_dir() else folder)]
+
+
+def _load(
+    site: str,
+    manifest: Manifest,
+    *,
+    classes: Sequence[str],
+    size_px: int,
+    count: int,
+    crop_px: CropPx,
+    progress: Progress,
+) -> CellSet:
+    label = partial(progress, f"reading {site} at {size_px} px")
+    return load_cells(sampled(manifest, count), classes=classes, size_px=size_px, crop_px=crop_px, progress=label)
+
+
+def _classifiers(
+    recipe: StudyRecipe, folder: Path, classes: tuple[str, ...]
+) -> tuple[dict[str, Classifier], dict[str, Classifier]]:
+    """Return the study's classifiers that see colour, and those that see shape alone; an agreement holds all of these.
+
+    One that is not trained yet is left out.
+    """
+    found: dict[str, Classifier] = {}
+    judges: dict[str, Classifier] = {}
+    for wish in recipe.classifiers:
+        if wish.external is not None:
+            found[wish.name] = align_classes(load_external(wish.external), classes)
+        elif own := list_snapshots(folder / "classifiers" / folder_name(wish.name)):
+            kind = judges if wish.train is not None and wish.train.view == "shape" else found
+            kind[wish.name] = align_classes(SnapshotClassifier.from_snapshot(own[-1].path), classes)
+    if (kept := folder / STAGE / TEAM).is_file():
+        members = KeptAgreement.read(kept).agreement(folder, found).direct
+        judges = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)} or judges
+    return found, judges
+
+
+def _features(run: Run) -> tuple[Any, str]:
+    """Return where laboratories are compared: in the study's first network, else by colour and texture."""
+    for name, classifier in run.classifiers.items():
+        if isinstance(classifier, NetworkClassifier):
+            return classifier.features, f"the classifier {name}"
+    return describe, "colour and texture"
+
+
+def _seen(run: Run) -> set[str]:
+    """Return the hashes of the files that the translator was trained on."""
+    return set(read_header(run.snapshots[-1].path).get("seen", []))
+
+
+def _measure(
+    folder: Path, run: Run, ruler: Ruler, limits: SnapshotLimits, scores: dict[str, float], progress: Progress
+) -> list[Measured]:
+    measured = []
+    for number, snapshot in enumerate(run.snapshots, 1):
+        digest = sha256_of(snapshot.path)
+        images = _restained(folder, snapshot, digest, run.source)
+        readings = ruler.read(images, limits.of(snapshot, digest))
+        measured.append(Measured(snapshot.name, digest, snapshot.images, readings, scores.get(snapshot.name)))
+        progress("measuring snapshots", number, len(run.snapshots))
+    return measured
+
+
+def _restained(folder: Path, snapshot: Snapshot, digest: str, cells: CellSet) -> UInt8Images:
+    """Re-stain the cells, or read what an earlier call re-stained."""
+
+    def work(out: Path) -> None:
+        images = NeuralStandardizer.from_snapshot(snapshot.path).standardize(cells.images)
+        np.save(out / "restained.npy", images, allow_pickle=False)
+
+    inputs = {"snapshot": digest, "cells": cells.hashes, "crop_px": cells.crop_px, "size_px": cells.images.shape[1]}
+    done = Stages(folder).run(f"selection/{snapshot.name}", inputs, work)
+    images: UInt8Images = np.load(done / "restained.npy", allow_pickle=False)
+    return images
+
+
+def _facts(run: Run, ruler: Ruler, limits: SnapshotLimits, features: str, labels: bool) -> dict[str, Any]:
+    seen = _seen(run)
+    return {
+        "part of the source": run.part,
+        "cells of the source": len(run.source),
+        "of which the translator was trained on": sum(digest in seen for digest in run.source.hashes),
+        "cells of the target": len(run.target),
+        "compartments": list(ruler.measured),
+        "features": features,
+        "structure": MEASURE,
+        "limits of the guard from": limits.learned_from,
+        "classifiers": list(run.classifiers),
+        "judges": list(run.judges),
+        "labels of the source used": labels,
+    }
+
+
+def _write(found: Selection, config: RuleConfig, folder: Path) -> None:
+    picture = pareto_png(found, config.most_refused)
+    with atomic_write(folder / PICTURE) as temporary:
+        temporary.write_bytes(picture)
+    with atomic_write(folder / FILE) as temporary:
+        temporary.write_text(found.to_json(), encoding="utf-8")

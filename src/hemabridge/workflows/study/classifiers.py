@@ -1,0 +1,138 @@
+"""Block 2 of the paper in a study: classifiers of the target, tested on the source, before and after learning there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hemabridge.classifiers.adabn import measured_anew
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.external import load_external
+from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.classifiers.network import load_start, new_network
+from hemabridge.classifiers.protocol import Classifier, align_classes
+from hemabridge.data.cells import CellSet
+from hemabridge.evaluation.predictions import Predictions
+from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.progress import prefixed
+from hemabridge.recipes.recipe import ClassifierRecipe
+from hemabridge.storage.names import folder_name
+from hemabridge.training.loop import drop_checkpoints
+from hemabridge.training.snapshots import list_snapshots
+from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
+from hemabridge.workflows.study.restained import Restained
+
+
+class StudyClassifiers:
+    """Trains, or opens, the classifiers of a study, and asks them about cells."""
+
+    def __init__(self, inputs: StudyInputs) -> None:
+        self.inputs, self.recipe, self.stages = inputs, inputs.recipe, inputs.stages
+
+    def check(self) -> None:
+        """Find out before hours of training, not after, that a classifier cannot be had."""
+        for wish in self.recipe.classifiers:
+            if wish.external is not None:
+                self.get(wish)
+        for config in self.recipe.trainings:
+            network = new_network(config.architecture, config.size_px, len(self.inputs.classes), config.norm)
+            if config.weights is not None:
+                load_start(network, config.architecture, config.weights)
+
+    def get(self, wish: ClassifierRecipe) -> Classifier:
+        """Return a classifier of the target site: fine-tuned there, or opened from its file."""
+        if wish.external is not None:
+            return align_classes(load_external(wish.external), self.inputs.classes)
+        assert wish.train is not None  # the recipe's own check
+        config = wish.train
+        inputs = {
+            "config": config.described(),
+            "cells": self.inputs.target.described(),
+            "classes": self.inputs.classes,
+            "size_px": self.recipe.size_px,
+            "seed": self.recipe.seed,
+        }
+        folder = self.stages.run(
+            f"classifiers/{folder_name(wish.name)}",
+            inputs,
+            lambda f: self._train(wish.name, config, f),
+            drop_checkpoints,
+        )
+        return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
+
+    def _train(self, name: str, config: ClassifierConfig, folder: Path) -> None:
+        fine_tune(
+            config,
+            self.inputs.cells(TARGET, "train"),
+            folder,
+            self.inputs.fabric,
+            seed=self.recipe.seed,
+            progress=prefixed(self.inputs.progress, name),
+        )
+        drop_checkpoints(folder)
+
+    def test(self, name: str, classifier: Classifier, restained: Sequence[Restained]) -> list[Predictions]:
+        """Return what a classifier says of the target's test part, and of the source's, original and re-stained."""
+        source, target = self.inputs.source.name, self.inputs.target.name
+        home = predict(name, classifier, self.inputs.cells(TARGET, "test"), site=target)
+        tests = [predict(name, classifier, self.inputs.cells(SOURCE, "test"), site=source)]
+        tests += [
+            predict(name, classifier, r.test, site=source, images=r.method, snapshot=r.snapshot_name) for r in restained
+        ]
+        self.inputs.progress(f"testing {name}", 1, 1)
+        return [home, *tests]
+
+    def validate(self, name: str, classifier: Classifier) -> list[Predictions]:
+        """Return what a classifier says of the target's validation part; nothing without one."""
+        if not self.inputs.has_validation():
+            return []
+        cells = self.inputs.cells(TARGET, "validation")
+        return [predict(name, classifier, cells, site=self.inputs.target.name, part="validation")]
+
+    def with_batch_norm_anew(
+        self, name: str, classifier: Classifier, restained: Sequence[Restained]
+    ) -> list[Predictions]:
+        """Return what a classifier says after its batch norm was measured on the source's unlabelled training cells.
+
+        On original and on re-stained cells, each time measured on such cells. Nothing for one without batch norm.
+        """
+        train, test = (self.inputs.cells(SOURCE, part) for part in ("train", "test"))
+        sets = [(ORIGINAL, None, train, test), *((r.method, r.snapshot_name, r.train, r.test) for r in restained)]
+        found = []
+        for images, snapshot, own, scored in sets:
+            anew = measured_anew(classifier, own.images)
+            if anew is not None:
+                called = variant_name(name)
+                found.append(
+                    predict(called, anew, scored, site=self.inputs.source.name, images=images, snapshot=snapshot)
+                )
+        return found
+
+
+def variant_name(classifier: str) -> str:
+    """Return what a classifier is called once its batch norm was measured anew."""
+    return f"{classifier}, batch norm anew"
+
+
+def predict(
+    name: str,
+    classifier: Classifier,
+    cells: CellSet,
+    *,
+    site: str,
+    part: str = "test",
+    images: str = ORIGINAL,
+    snapshot: str | None = None,
+    labels_used: int = 0,
+) -> Predictions:
+    """Ask a classifier about cells; `images` and `snapshot` say what was done to them."""
+    return Predictions(
+        site=site,
+        part=part,
+        classifier=name,
+        images=images,
+        snapshot=snapshot,
+        labels_used=labels_used,
+        ids=cells.ids,
+        truth=cells.labels,
+        probabilities=classifier.probabilities(cells.images),
+    )

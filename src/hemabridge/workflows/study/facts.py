@@ -1,0 +1,55 @@
+"""What a report states beside its tables: who, how many, how long, how much structure was kept."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hemabridge.data.cells import CellSet
+from hemabridge.metrics.closeness import gradient_correlation, luminance_ssim
+from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.recipes.sites import Site
+from hemabridge.workflows.study.restained import Restained
+
+
+def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequence[Restained]) -> dict[str, Any]:
+    """Return what the report states beside the tables: who, how many, how long."""
+    facts: dict[str, Any] = {
+        "source site": source.name,
+        "target site": target.name,
+        "source crop": _crop_text(source),
+        "target crop": _crop_text(target),
+        "cells as classified": f"{recipe.size_px} x {recipe.size_px} px",
+        "mode asked for": recipe.mode,
+        "seed": recipe.seed,
+    }
+    for role, site in (("source", source), ("target", target)):
+        counts = Counter(zip(site.manifest.column("split"), site.manifest.column("class"), strict=True))
+        for part in sorted({part for part, _ in counts}):
+            listed = ", ".join(f"{name} {n}" for (p, name), n in sorted(counts.items()) if p == part)
+            facts[f"{role} cells, {part}"] = f"{sum(n for (p, _), n in counts.items() if p == part)} ({listed})"
+    for r in restained:
+        if r.snapshot is not None:
+            facts[f"snapshot {r.name}"] = f"epoch {r.snapshot.epoch:g}, {r.snapshot.images} images seen per site"
+    return facts
+
+
+def _crop_text(site: Site) -> str:
+    return "whole images, squeezed" if site.crop_px == "whole" else f"{site.crop_px} px"
+
+
+def structure_facts(test: CellSet, restained: Sequence[Restained]) -> dict[str, str]:
+    """Say how much of each cell's structure re-staining kept: medians and 5th percentiles over the test cells.
+
+    SSIM of the luminance and correlation of the gradients, input against output; 1 is all of it.
+    """
+    facts = {}
+    for r in restained:
+        ssim = luminance_ssim(r.test.images, test.images)
+        gradients = gradient_correlation(r.test.images, test.images)
+        facts[f"structure kept, {r.name}"] = (
+            f"luminance SSIM {np.median(ssim):.3f} (5th percentile {np.percentile(ssim, 5):.3f}), "
+            f"gradient correlation {np.median(gradients):.3f} ({np.percentile(gradients, 5):.3f}), n = {len(test)}"
+        )
+    return facts

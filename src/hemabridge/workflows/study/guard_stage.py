@@ -1,0 +1,130 @@
+"""The morphology guard in a study: what each re-staining did to the shapes of the source's test cells."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from hemabridge.data.cells import CellSet, spread_places
+from hemabridge.errors import RunError
+from hemabridge.evaluation.morphology_checks import CellVerdict, MorphologyCheck
+from hemabridge.guard.cell_sets import guard_cells
+from hemabridge.guard.thresholds import FEWEST, Thresholds, floors, learn_thresholds
+from hemabridge.imaging.standardizer import Standardizer
+from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.workflows.guard import FALLBACK, Guard, guard_of, guard_path
+from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
+from hemabridge.workflows.study.restained import Restained
+
+LEARNED_FROM: Final = 100
+"""So many held-out cells of the target are enough for limits; each takes part of a second for each method."""
+
+FITTED_ON: Final = 200
+"""Training cells of the target on which a normalizer to itself, and the fallback, are fitted; at most."""
+
+_CHECK: Final = TypeAdapter(MorphologyCheck)
+
+
+class StudyGuard:
+    """Learns the limits of each re-staining of a study, and judges the source's test cells by them."""
+
+    def __init__(self, inputs: StudyInputs) -> None:
+        self.inputs, self.stages = inputs, inputs.stages
+
+    def run(self, restained: Sequence[Restained]) -> tuple[MorphologyCheck, ...]:
+        """Return what the guard says of each re-staining.
+
+        Each gets a folder with its `guard.json` and its verdicts. The guard of a snapshot is written beside it too,
+        where `hemabridge standardize` finds it, if its limits were learned and none is there.
+        """
+        found = []
+        for number, method in enumerate(restained, 1):
+            found.append(self._checked(method))
+            self.inputs.progress("judging morphology", number, len(restained))
+        return tuple(found)
+
+    def _checked(self, method: Restained) -> MorphologyCheck:
+        model = method.model
+        inputs = {
+            "restained": self.stages.key(f"restained/{method.name}"),
+            "model": sha256_of(model),
+            "target": self.inputs.target.described(),
+            "order": self.inputs.target.listed(),
+            "size_px": self.inputs.recipe.size_px,
+            "learned_from": LEARNED_FROM,
+        }
+        folder = self.stages.run(f"guard/{method.name}", inputs, lambda out: self._judge(method, model, out))
+        guard = Guard.read(folder / "guard.json")
+        beside = guard_path(model)
+        if method.snapshot is not None and guard.thresholds.cells and not beside.exists():
+            guard.write(beside)
+        return replace(_read(folder / "verdicts.json"), images=method.method)  # named less well by an earlier version
+
+    def _judge(self, method: Restained, model: Path, folder: Path) -> None:
+        train = _spread(self.inputs.cells(TARGET, "train"), FITTED_ON)
+        thresholds = self._thresholds(method, train)
+        guard_of(model, thresholds, train.images, FALLBACK).write(folder / "guard.json")
+        checked = check(self.inputs.cells(SOURCE, "test"), method, thresholds)
+        with atomic_write(folder / "verdicts.json") as temporary:
+            temporary.write_bytes(_CHECK.dump_json(checked))
+
+    def _thresholds(self, method: Restained, train: CellSet) -> Thresholds:
+        """Learn from the target's held-out cells; a normalizer is fitted from its training cells to themselves.
+
+        With too few of them the strictest limits are taken, and say that they rest on 0 cells.
+        """
+        held = self._held_out()
+        if len(held) < FEWEST:
+            return floors()
+        own: Standardizer
+        if method.method in self.inputs.recipe.normalizers:
+            own = fit_normalizer(method.method, train.images, train.images)
+        else:
+            own = NeuralStandardizer.from_snapshot(method.model)
+        return learn_thresholds(own, held.images)
+
+    def _held_out(self) -> CellSet:
+        """Return the target's validation part; with its test part if there is none, or one of too few cells."""
+        if self.inputs.has_validation():
+            held = self.inputs.cells(TARGET, "validation")
+            if len(held) >= FEWEST:
+                return _spread(held, LEARNED_FROM)
+        return _spread(self.inputs.cells(TARGET, "validation", "test"), LEARNED_FROM)
+
+
+def check(test: CellSet, method: Restained, thresholds: Thresholds) -> MorphologyCheck:
+    """Judge the source's test cells as one method re-stains them."""
+    found = guard_cells(test, method.test, thresholds)
+    verdicts = found.verdicts
+    return MorphologyCheck(
+        images=method.method,
+        snapshot=method.snapshot_name,
+        n=len(test),
+        passed=verdicts.count("pass"),
+        doubted=verdicts.count("warn"),
+        refused=verdicts.count("refuse"),
+        reasons=found.reasons(),
+        limits_from=thresholds.cells,
+        cells=tuple(
+            CellVerdict(cell, verdict, reasons, float(severity))
+            for cell, verdict, reasons, severity in zip(
+                found.ids, verdicts.verdicts, verdicts.reasons, verdicts.severity, strict=True
+            )
+        ),
+    )
+
+
+def _spread(cells: CellSet, count: int) -> CellSet:
+    """Return at most `count` cells, evenly spread over all."""
+    return cells.subset(spread_places(len(cells), count))
+
+
+def _read(path: Path) -> MorphologyCheck:
+    try:
+        return _CHECK.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RunError(f"expected the verdicts of a finished stage at {path}; remove its folder: {error}") from error

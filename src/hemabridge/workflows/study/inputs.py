@@ -1,0 +1,108 @@
+"""What all stages of a study share: the recipe, both sites split and scale-matched, their cells, the run folder."""
+
+import copy
+import json
+from collections import Counter
+from functools import cache, partial
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import polars as pl
+from lightning_fabric import Fabric
+
+from hemabridge.data.audit import audit
+from hemabridge.data.cells import CellSet, load_cells
+from hemabridge.evaluation.results import AuditFinding
+from hemabridge.progress import Progress
+from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.recipes.sites import prepare_site, read_site, refuse_shared_files, shared_classes
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.stages import Stages
+
+Which: TypeAlias = Literal["source", "target"]
+SOURCE: Final = "source"
+TARGET: Final = "target"
+
+
+class StudyInputs:
+    """Both sites of one study. Cells are loaded when a stage first needs them, and kept.
+
+    Raises:
+        HemabridgeError: a site cannot be used; the message says why.
+    """
+
+    def __init__(self, recipe: StudyRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:
+        self.recipe, self.out, self.fabric, self.progress = recipe, out, fabric, progress
+        self.stages = Stages(out)
+        source, target = (read_site(site, progress) for site in (recipe.source, recipe.target))
+        self.classes = shared_classes(source, target, recipe.classes)
+        settle = partial(
+            prepare_site, classes=self.classes, seed=recipe.seed, stages=self.stages, progress=self.progress
+        )
+        self.source = settle(recipe.source, source, parts=recipe.source_parts)
+        self.target = settle(recipe.target, target, parts=recipe.target_parts)
+        refuse_shared_files(self.source, self.target)
+        self._load = cache(self._cells)
+
+    def cells(self, which: Which, *parts: str, size_px: int | None = None) -> CellSet:
+        """Return the cells of some parts of a site; at the size that is classified unless another is stated."""
+        return self._load(which, parts, size_px or self.recipe.size_px)
+
+    def with_seed(self, seed: int) -> "StudyInputs":
+        """Return the same sites, parts and cells for a study with another seed, in a folder of its own."""
+        other = copy.copy(self)
+        other.recipe = self.recipe.model_copy(update={"seed": seed, "more_seeds": ()})
+        other.out = self.out / "seeds" / str(seed)
+        other.stages = Stages(other.out)
+        return other
+
+    def patients(self) -> dict[str, str] | None:
+        """Return the patient of each of the source's test cells, by its id; None where not all are known."""
+        tests = self.source.manifest.select(pl.col("split") == "test")
+        found = dict(zip(tests.column("path"), tests.column("patient"), strict=True))
+        return found if all(found.values()) else None
+
+    def has_validation(self) -> bool:
+        """Tell whether the target has a validation part."""
+        return "validation" in self.target.manifest.column("split")
+
+    def majority(self) -> str | None:
+        """Return the commonest class of the target's training part; None where several are equally common."""
+        counts = Counter(self.target.manifest.select(pl.col("split") == "train").column("class")).most_common(2)
+        return None if len(counts) > 1 and counts[0][1] == counts[1][1] else str(counts[0][0])
+
+    def audit(self) -> tuple[AuditFinding, ...]:
+        """Look through the images of both sites, or read what was found before; nothing if the recipe forbids it."""
+        if not self.recipe.audit:
+            return ()
+
+        def work(folder: Path) -> None:
+            progress = partial(self.progress, "auditing both sites")
+            found = audit(self.source.manifest, other=self.target.manifest, progress=progress)
+            with atomic_write(folder / "audit.json") as temporary:
+                temporary.write_text(found.to_json(), encoding="utf-8")
+
+        inputs = {
+            "source": [self.source.described(), self.source.listed()],
+            "target": [self.target.described(), self.target.listed()],
+        }
+        written = (self.stages.run("audit", inputs, work) / "audit.json").read_text(encoding="utf-8")
+        return tuple(AuditFinding(found["severity"], found["text"]) for found in json.loads(written)["findings"])
+
+    @property
+    def seen_parts(self) -> tuple[str, ...]:
+        """The parts of the source that a method may be fitted on, unlabelled; a validation part is to choose by."""
+        scored = ("test",) if self.recipe.mode == "strict" else ()
+        return tuple(part for part in self.recipe.source_parts if part not in ("validation", *scored))
+
+    def truth(self) -> CellSet | None:
+        """Return the source's test cells as the target would show them; simulations only."""
+        if self.recipe.truth is None:
+            return None
+        manifest = read_site(self.recipe.truth, self.progress)
+        wanted = manifest.select(pl.col("path").is_in(self.cells(SOURCE, "test").ids))
+        return load_cells(wanted, classes=self.classes, size_px=self.recipe.size_px, crop_px=self.source.crop_px)
+
+    def _cells(self, which: Which, parts: tuple[str, ...], size_px: int) -> CellSet:
+        site = self.source if which == SOURCE else self.target
+        return site.cells(parts, self.classes, size_px, self.progress)

@@ -1,0 +1,84 @@
+"""Re-stained cells of a study, on disk and in memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from hemabridge.data.cells import CellSet
+from hemabridge.imaging.files import write_image
+from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.storage.names import picture_names as picture_names
+from hemabridge.training.snapshots import Snapshot
+from hemabridge.translators.neural import NeuralStandardizer, directions_of
+
+TO_TARGET: Final = "to_target"
+TO_SOURCE: Final = "to_source"
+
+
+@dataclass(frozen=True)
+class Restained:
+    """The source's training and test cells as one translator or normalizer re-stains them.
+
+    Attributes:
+        method: the normalizer, the preset of a translator that is compared, or what the study's own translator is.
+        snapshot: the tested one of the study's own translator; None for all others.
+        model: the file that re-stains: a snapshot, or the JSON of a normalizer.
+        train, test: the re-stained cells.
+        seen: hashes of all files that it was trained or fitted on.
+    """
+
+    method: str
+    snapshot: Snapshot | None
+    model: Path
+    train: CellSet
+    test: CellSet
+    seen: frozenset[str]
+
+    @property
+    def snapshot_name(self) -> str | None:
+        """The snapshot's name; None if it is not one of the study's own translator."""
+        return None if self.snapshot is None else self.snapshot.name
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others of a study."""
+        return self.snapshot_name or self.method
+
+    @property
+    def label(self) -> str:
+        """What a figure calls it."""
+        return self.method if self.snapshot is None else f"epoch {self.snapshot.epoch:g}"
+
+
+def restain(to_target: Standardizer, source: Mapping[str, CellSet], folder: Path) -> None:
+    """Write the source's parts in the target's look: one array per part, the test part also as PNG files."""
+    for part, cells in source.items():
+        images = to_target.standardize(cells.images)
+        np.save(folder / f"{part}.npy", images, allow_pickle=False)
+        if part == "test":
+            _write_pictures(images, cells, folder / TO_TARGET)
+
+
+def restain_back(snapshot: Snapshot, target_test: CellSet, folder: Path) -> None:
+    """Write the target's test part in the source's look, as PNG files, if the translator knows that direction."""
+    if TO_SOURCE not in directions_of(snapshot.path):
+        return
+    back = NeuralStandardizer.from_snapshot(snapshot.path, TO_SOURCE)
+    _write_pictures(back.standardize(target_test.images), target_test, folder / TO_SOURCE)
+
+
+def read_restained(source: Mapping[str, CellSet], folder: Path) -> dict[str, CellSet]:
+    """Read what `restain` wrote for the same cells, part by part."""
+    return {
+        part: replace(cells, images=np.load(folder / f"{part}.npy", allow_pickle=False))
+        for part, cells in source.items()
+    }
+
+
+def _write_pictures(images: UInt8Images, cells: CellSet, folder: Path) -> None:
+    names = picture_names(cells.ids)
+    for image, name in zip(images, names, strict=True):
+        write_image(folder / name, image)

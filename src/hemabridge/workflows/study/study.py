@@ -1,0 +1,225 @@
+"""`hemabridge study`: Blocks 1 and 2 of the paper on two sites, as one run that can be killed and resumed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from hemabridge.classifiers.network import pretrained_cfg
+from hemabridge.classifiers.protocol import Classifier
+from hemabridge.ensemble.config import AgreementRecipe
+from hemabridge.ensemble.members import Learner
+from hemabridge.ensemble.saved import FILE as AGREEMENT
+from hemabridge.ensemble.saved import KeptAgreement
+from hemabridge.evaluation.morphology_checks import MorphologyCheck
+from hemabridge.evaluation.paired_bootstrap import RunKey
+from hemabridge.evaluation.predictions import Predictions, write_predictions
+from hemabridge.evaluation.results import AuditFinding, StudyResults
+from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.evaluation.tables import write_leaderboard
+from hemabridge.imaging.files import write_image
+from hemabridge.progress import Progress, silent
+from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.report.report import write_study_report
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.names import folder_name
+from hemabridge.storage.run_folder import check_run_folder, describe_run, versions
+from hemabridge.training.devices import one_process
+from hemabridge.training.snapshots import list_snapshots
+from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.workflows.study.classifiers import StudyClassifiers, variant_name
+from hemabridge.workflows.study.ensemble_stage import STAGE, Agreeing, AgreementStudy
+from hemabridge.workflows.study.facts import structure_facts, study_facts
+from hemabridge.workflows.study.guard_stage import StudyGuard
+from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
+from hemabridge.workflows.study.labels import StudyLabels
+from hemabridge.workflows.study.pictures import draw_figure_4, loss_curves, refused_cells, study_pictures
+from hemabridge.workflows.study.restained import Restained
+from hemabridge.workflows.study.results import Findings, collect
+from hemabridge.workflows.study.selected import read_chosen
+from hemabridge.workflows.study.translation import StudyTranslation
+
+
+def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progress: Progress = silent) -> StudyResults:
+    """Run, or resume, a study; write results, tables and the report to `out`.
+
+    Split both sites, fine-tune the classifiers on the target, train the translator, re-stain the source at each tested
+    epoch, test on the source's test part, original and re-stained; fine-tune again on the source's training part,
+    original and re-stained, and test again. Judge what became of the cells' morphology. `results.json`,
+    `predictions.csv`, `tables/`, `figure-4.png` and `report.html` are written at the end. A stage whose inputs are
+    unchanged is not done again.
+
+    Raises:
+        Interrupted: a signal stopped it; the same call goes on from there.
+        HemabridgeError: something else that the message explains.
+    """
+    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    one_process(fabric, "a study")
+    check_run_folder(out)
+    with hold_folder(out):
+        describe_run(out, recipe, str(fabric.device))
+        return Study(recipe, out, fabric, progress).run()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What all classifiers of a study said with one seed.
+
+    Attributes:
+        restained: the source's cells as each method re-stains them.
+        tests: on the test parts of both sites.
+        validation: on the target's validation part.
+        seen: hashes of the files that a method of such a test was fitted on; none for a test on plain originals.
+        variants: the classifier that a variant was made from, by the variant's name.
+    """
+
+    restained: Sequence[Restained]
+    tests: Sequence[Predictions]
+    validation: Sequence[Predictions]
+    seen: Mapping[RunKey, frozenset[str]]
+    variants: Mapping[str, str]
+
+
+class Study:
+    """The stages of one study, in their order."""
+
+    def __init__(self, recipe: StudyRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:
+        self.recipe, self.out = recipe, out
+        for config in recipe.trainings:
+            pretrained_cfg(config.architecture)  # a name that timm does not know, before images are compared
+        self.inputs = StudyInputs(recipe, out, fabric, progress)
+
+    def run(self) -> StudyResults:
+        """Do all stages that are not done, and write what was found."""
+        self._check()
+        audit = self.inputs.audit()
+        judged = judge(self.inputs)
+        guard = StudyGuard(self.inputs).run(judged.restained) if self.recipe.guard else ()
+        others = {seed: judge(self.inputs.with_seed(seed)).tests for seed in self.recipe.more_seeds}
+        results = self._collect(judged, audit, guard, others)
+        self._report(results, judged)
+        return results
+
+    def _check(self) -> None:
+        StudyClassifiers(self.inputs).check()
+        if self.recipe.again is not None:
+            StudyLabels(self.inputs, self.recipe.again).check()
+
+    def _collect(
+        self,
+        judged: Judged,
+        audit: Sequence[AuditFinding],
+        guard: Sequence[MorphologyCheck],
+        others: Mapping[int, Sequence[Predictions]],
+    ) -> StudyResults:
+        inputs, restained = self.inputs, judged.restained
+        test = inputs.cells(SOURCE, "test")
+        facts = study_facts(self.recipe, inputs.source, inputs.target, restained)
+        facts |= structure_facts(test, restained)
+        if self.recipe.agreement is not None:
+            facts |= KeptAgreement.read(self.out / STAGE / AGREEMENT).in_words()
+        facts |= {f"seconds, {name}": seconds for name, seconds in inputs.stages.seconds().items()}
+        findings = Findings(
+            recipe=self.recipe,
+            classes=inputs.classes,
+            tests=judged.tests,
+            validation=judged.validation,
+            seen=judged.seen,
+            variants=judged.variants,
+            source=inputs.source.name,
+            majority=inputs.majority(),
+            patients=inputs.patients(),
+            other_seeds=others,
+            guard=guard,
+        )
+        return collect(findings, test, restained, inputs.truth(), facts | versions(), audit)
+
+    def _report(self, results: StudyResults, judged: Judged) -> None:
+        inputs, restained = self.inputs, judged.restained
+        test, home, truth = inputs.cells(SOURCE, "test"), inputs.cells(TARGET, "test"), inputs.truth()
+        write_predictions([*judged.tests, *judged.validation], inputs.classes, self.out / "predictions.csv")
+        with atomic_write(self.out / "results.json") as temporary:
+            temporary.write_text(results.to_json(), encoding="utf-8")
+        write_leaderboard(results, self.out / "tables")
+        write_image(self.out / "figure-4.png", draw_figure_4(inputs.classes, test, restained, home, truth))
+        losses = loss_curves(self.out / "translator" / "events.jsonl")
+        shown = study_pictures(inputs.classes, test, restained, home, truth, losses, judged.tests)
+        shown = replace(shown, refused=refused_cells(test, restained, results.guard))
+        write_study_report(results, shown, self.out / "report.html", read_chosen(self.out))
+
+
+def judge(inputs: StudyInputs) -> Judged:
+    """Train what is to be trained with the recipe's seed, re-stain, and ask every classifier about every image."""
+    recipe, own = inputs.recipe, StudyClassifiers(inputs)
+    classifiers = {wish.name: own.get(wish) for wish in recipe.classifiers}
+    validation = [p for name, classifier in classifiers.items() for p in own.validate(name, classifier)]
+    restained = StudyTranslation(inputs).run()
+    tests = [p for name, classifier in classifiers.items() for p in own.test(name, classifier, restained)]
+    if recipe.again is not None:
+        labels = StudyLabels(inputs, recipe.again)
+        tests += [p for wish in recipe.classifiers for p in labels.run(wish, restained)]
+    fitted = {(r.method, r.snapshot_name): r.seen for r in restained}
+    seen = {p.run: fitted[p.images, p.snapshot] for p in tests if p.images != ORIGINAL}
+    variants: dict[str, str] = {}
+    if recipe.batch_norm_anew:
+        measured = frozenset(inputs.cells(SOURCE, "train").hashes)
+        for name, classifier in classifiers.items():
+            anew = own.with_batch_norm_anew(name, classifier, restained)
+            seen |= {p.run: fitted.get((p.images, p.snapshot), frozenset()) | measured for p in anew}
+            variants[variant_name(name)] = name
+            tests += anew
+    if recipe.agreement is not None:
+        agreement = agreement_study(inputs, recipe.agreement, classifiers, restained)
+        agreed = agreement.run(inputs.stages)
+        seen |= {p.run: agreement.files_seen for p in agreed if p.images != ORIGINAL}
+        tests += agreed
+    return Judged(restained, tests, validation, seen, variants)
+
+
+def agreement_study(
+    inputs: StudyInputs,
+    wish: AgreementRecipe,
+    classifiers: Mapping[str, Classifier],
+    restained: Sequence[Restained],
+) -> AgreementStudy:
+    """Return the part of a study in which its classifiers and re-stainings agree on one answer."""
+    recipe, last = inputs.recipe, restained[-1].snapshot
+    trained = {w.name: w.train for w in recipe.classifiers if w.train is not None}
+    folders = {name: f"classifiers/{folder_name(name)}" for name in trained}
+    target = inputs.cells(TARGET, "train")
+    steps = Agreeing(
+        recipe=wish,
+        target=target,
+        seen=inputs.cells(SOURCE, *inputs.seen_parts),
+        labelled=inputs.cells(SOURCE, "train"),
+        translator=NeuralStandardizer.from_snapshot(last.path) if last is not None and wish.translator else None,
+        seed=recipe.seed,
+        fabric=inputs.fabric,
+        progress=inputs.progress,
+    )
+    return AgreementStudy(
+        steps=steps,
+        learners=tuple(
+            Learner(list_snapshots(inputs.out / folders[name])[-1].path, config.view == "shape", target)
+            for name, config in trained.items()
+        ),
+        others=tuple(found for name, found in classifiers.items() if name not in trained),
+        named=classifiers,
+        sites=(inputs.source.name, inputs.target.name),
+        home=inputs.cells(TARGET, "test"),
+        test=inputs.cells(SOURCE, "test"),
+        translator_file=None if last is None else last.path,
+        inputs={
+            "classifiers": [w.model_dump(mode="json") for w in recipe.classifiers],
+            "trained": [inputs.stages.key(folder) for folder in folders.values()],
+            "translator": inputs.stages.key("translator"),
+            "tested_epochs": recipe.tested_epochs,
+            "source": inputs.source.described(),
+            "order": inputs.source.listed(),
+            "mode": recipe.mode,
+            "size_px": recipe.size_px,
+            "seed": recipe.seed,
+        },
+    )

@@ -1,0 +1,1 @@
+"""`hemabridge synthesize`: Block 3 of the paper."""

@@ -1,0 +1,64 @@
+"""The two classifiers of a synthesis: the judge of each pair, which scores, and the second one, which chooses."""
+
+from pathlib import Path
+
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.classifiers.network import load_start, new_network
+from hemabridge.data.cells import CellSet
+from hemabridge.progress import prefixed
+from hemabridge.recipes.synthesis import PairRecipe, SynthesisRecipe
+from hemabridge.training.loop import drop_checkpoints
+from hemabridge.training.snapshots import list_snapshots
+from hemabridge.workflows.synthesis.inputs import SynthesisInputs
+
+SECOND = "second"
+"""Stage of the classifier of all classes."""
+
+
+def check_classifiers(recipe: SynthesisRecipe) -> None:
+    """Find out before hours of training, not after, that a classifier cannot be had.
+
+    Raises:
+        ModelError: its architecture or its weights cannot be used.
+    """
+    for config, classes in ((recipe.judge, 2), (recipe.second, len(recipe.classes))):
+        network = new_network(config.architecture, config.size_px, classes, config.norm)
+        if config.weights is not None:
+            load_start(network, config.architecture, config.weights)
+
+
+def second_classifier(inputs: SynthesisInputs) -> SnapshotClassifier:
+    """Return the classifier that knows all classes of the recipe; it saw real training cells only."""
+    return _trained(inputs, SECOND, inputs.recipe.second, inputs.cells("train"), inputs.recipe.seed)
+
+
+def judge_stage(pair: PairRecipe) -> str:
+    """Return the stage of a pair's judge."""
+    return f"{pair.name}/judge"
+
+
+def judge_of(inputs: SynthesisInputs, pair: PairRecipe) -> SnapshotClassifier:
+    """Return the classifier that knows the two classes of a pair; it saw real training cells of both only."""
+    # Another seed than the second classifier's: with one architecture for both they must not be one network.
+    cells = inputs.cells("train", pair.source, pair.target)
+    return _trained(inputs, judge_stage(pair), inputs.recipe.judge, cells, inputs.recipe.seed + 1)
+
+
+def _trained(
+    inputs: SynthesisInputs, stage: str, config: ClassifierConfig, cells: CellSet, seed: int
+) -> SnapshotClassifier:
+    def work(folder: Path) -> None:
+        fine_tune(config, cells, folder, inputs.fabric, seed=seed, progress=prefixed(inputs.progress, stage))
+
+    described = {
+        "config": config.described(),
+        "classes": cells.classes,
+        "site": inputs.site.described(),
+        "order": inputs.site.listed(),
+        "size_px": inputs.recipe.size_px,
+        "seed": seed,
+    }
+    folder = inputs.stages.run(stage, described, work, drop_checkpoints)
+    return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)

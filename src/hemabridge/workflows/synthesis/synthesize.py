@@ -1,0 +1,105 @@
+"""`hemabridge synthesize`: Block 3 of the paper, and whether its cells are any good; can be killed and resumed."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from hemabridge.progress import Progress, prefixed, silent
+from hemabridge.recipes.synthesis import SynthesisRecipe
+from hemabridge.report.synthesis import write_synthesis_report
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.run_folder import check_run_folder, describe_run, versions
+from hemabridge.synthesis.learning_curve import Worth
+from hemabridge.synthesis.results import FILE, SynthesisResults
+from hemabridge.training.devices import one_process
+from hemabridge.translators.train import loop_config
+from hemabridge.workflows.synthesis.classifiers import check_classifiers, second_classifier
+from hemabridge.workflows.synthesis.inputs import SynthesisInputs
+from hemabridge.workflows.synthesis.learning_curve_stage import measure_worth
+from hemabridge.workflows.synthesis.pair import PairSynthesis
+from hemabridge.workflows.synthesis.pictures import pair_pictures
+
+REPORT = "report.html"
+WORTH = "worth"
+
+
+def synthesize(
+    recipe: SynthesisRecipe, out: Path, *, fabric: Fabric | None = None, progress: Progress = silent
+) -> SynthesisResults:
+    """Run, or resume, a synthesis; write results, cells and the report to `out`.
+
+    For each pair of classes: train a CycleGAN on real training cells, choose a snapshot of each direction on validation
+    cells, translate held-out cells, and measure what came out beside real held-out cells. The cells lie in
+    `PAIR/to_target` and `PAIR/to_source`, with a manifest. If the recipe has a section `[worth]`, classifiers are
+    trained in `worth` that learn from few real cells of a class, without and with synthetic ones. `results.json` and
+    `report.html` are written at the end. A stage whose inputs are unchanged is not done again.
+
+    Raises:
+        Interrupted: a signal stopped it; the same call goes on from there.
+        HemabridgeError: something else that the message explains.
+    """
+    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    one_process(fabric, "a synthesis")
+    check_run_folder(out)
+    with hold_folder(out):
+        describe_run(out, recipe, str(fabric.device))
+        check_classifiers(recipe)
+        inputs = SynthesisInputs(recipe, out, fabric, progress)
+        second = second_classifier(inputs)
+        pairs = [PairSynthesis(inputs, pair, second) for pair in recipe.pairs]
+        results = SynthesisResults(
+            name=recipe.name,
+            site=inputs.site.name,
+            pairs=tuple(pair.run() for pair in pairs),
+            facts=_facts(inputs, pairs),
+            worth=_worth(inputs),
+        )
+        with atomic_write(out / FILE) as temporary:
+            temporary.write_text(results.to_json(), encoding="utf-8")
+        write_synthesis_report(results, {pair.pair.name: pair_pictures(pair) for pair in pairs}, out / REPORT)
+    return results
+
+
+def _worth(inputs: SynthesisInputs) -> Worth | None:
+    """Measure what synthetic cells of the recipe's rare class are worth, among all classes of the pairs."""
+    recipe = inputs.recipe
+    if recipe.worth is None:
+        return None
+    return measure_worth(
+        recipe.worth,
+        lambda part, size_px: inputs.cells(part, size_px=size_px),
+        inputs.out / WORTH,
+        inputs.fabric,
+        name=recipe.name,
+        site=inputs.site.name,
+        progress=prefixed(inputs.progress, "worth"),
+    )
+
+
+def _facts(inputs: SynthesisInputs, pairs: list[PairSynthesis]) -> dict[str, Any]:
+    recipe = inputs.recipe
+    config = recipe.translator
+    facts: dict[str, Any] = {
+        "site": inputs.site.name,
+        "crop": "whole images, squeezed" if inputs.site.crop_px == "whole" else f"{inputs.site.crop_px} px",
+        "cells as translated and judged": f"{recipe.size_px} x {recipe.size_px} px",
+        "judge": _told(recipe.judge.architecture, recipe.judge.weights),
+        "second classifier": _told(recipe.second.architecture, recipe.second.weights),
+        "seed": recipe.seed,
+    }
+    for pair in pairs:
+        counts = inputs.counts(pair.pair.source, pair.pair.target)
+        source, target = (counts[name]["train"] for name in (pair.pair.source, pair.pair.target))
+        loop = loop_config(config, source, target, recipe.seed)
+        facts[f"training, {pair.pair.name}"] = (
+            f"{loop.total_images} images of each class, {loop.total_images / loop.epoch_images:g} epochs"
+        )
+    stages = inputs.stages.seconds().items()
+    seconds = {name: found for name, found in stages if "/choice/" not in name and not name.startswith(f"{WORTH}/")}
+    return facts | {f"seconds, {name}": found for name, found in seconds.items()} | versions()
+
+
+def _told(architecture: str, weights: object) -> str:
+    return f"{architecture}, {'random weights' if weights is None else 'pretrained weights'} at the start"

@@ -1,0 +1,81 @@
+"""Synthetic cells on disk: pictures that carry their origin, and a manifest of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from hemabridge.data.cells import CellSet
+from hemabridge.data.manifest import make_manifest, write_manifest
+from hemabridge.imaging.provenance import SyntheticOrigin, write_synthetic
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.recipes.sites import Site
+from hemabridge.storage.files import sha256_of
+from hemabridge.synthesis.results import Direction
+from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.workflows.study.restained import picture_names
+
+MANIFEST: Final = "manifest.csv"
+_BACK: Final[dict[Direction, Direction]] = {"to_target": "to_source", "to_source": "to_target"}
+_SYNTHETIC, _RECONSTRUCTED = "synthetic.npy", "reconstructed.npy"
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticCells:
+    """Real held-out cells, what a generator made of them, and what the other generator makes of that.
+
+    Attributes:
+        sources: the real cells.
+        synthetic: uint8[N, S, S, 3], in the order of the sources.
+        reconstructed: uint8[N, S, S, 3], of the class of the sources again.
+    """
+
+    sources: CellSet
+    synthetic: UInt8Images
+    reconstructed: UInt8Images
+
+
+def there_and_back(snapshot: Path, direction: Direction, images: UInt8Images) -> tuple[UInt8Images, UInt8Images]:
+    """Translate cells, and translate the result back."""
+    synthetic = NeuralStandardizer.from_snapshot(snapshot, direction).standardize(images)
+    return synthetic, NeuralStandardizer.from_snapshot(snapshot, _BACK[direction]).standardize(synthetic)
+
+
+def make_cells(
+    snapshot: Path, direction: Direction, sources: CellSet, intended: str, site: Site, recipe: str, folder: Path
+) -> None:
+    """Write the synthetic cells of one direction as PNG files and `manifest.csv` into a folder.
+
+    Each file carries the hashes of the model and of its source; the manifest's patient and slide are the source's.
+    """
+    synthetic, reconstructed = there_and_back(snapshot, direction, sources.images)
+    np.save(folder / _SYNTHETIC, synthetic, allow_pickle=False)
+    np.save(folder / _RECONSTRUCTED, reconstructed, allow_pickle=False)
+    model = sha256_of(snapshot)
+    origins = [SyntheticOrigin(model, source, recipe) for source in sources.hashes]
+    names = [name.replace("/", "__") for name in picture_names(sources.ids)]
+    for name, image, origin in zip(names, synthetic, origins, strict=True):
+        write_synthetic(folder / name, image, origin)
+    rows = {row["path"]: row for row in site.manifest.select(pl.col("path").is_in(sources.ids)).table.to_dicts()}
+    size = [synthetic.shape[1]] * len(names)
+    columns = {
+        "path": names,
+        "site": [site.name] * len(names),
+        "class": [intended] * len(names),
+        "patient": [rows[name]["patient"] for name in sources.ids],
+        "slide": [rows[name]["slide"] for name in sources.ids],
+        "sha256": [sha256_of(folder / name) for name in names],
+        "width": size,
+        "height": size,
+        "crop_px": size,
+        "origin": [origin.as_text() for origin in origins],
+    }
+    write_manifest(make_manifest(columns, folder), folder / MANIFEST)
+
+
+def read_cells(folder: Path, sources: CellSet) -> SyntheticCells:
+    """Read what `make_cells` wrote for the same sources."""
+    found = (np.load(folder / name, allow_pickle=False) for name in (_SYNTHETIC, _RECONSTRUCTED))
+    return SyntheticCells(sources, *found)

@@ -1,0 +1,81 @@
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from hemabridge.classifiers.batches import LabelledBatches
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.classifiers.preprocessing import Preprocessing
+from hemabridge.classifiers.semi_supervised import BothSitesBatches, BothSitesConfig, LikelyCells, fine_tune_on_both
+from hemabridge.data.cells import CellSet
+from hemabridge.data.stain_augmentation import LooksConfig
+from hemabridge.errors import InputError
+
+SMALL = ClassifierConfig(architecture="resnet10t", size_px=32, epochs=4, learning_rate=3e-3, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def start(easy_cells: Callable[..., CellSet], cpu: Fabric, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fine_tune(SMALL, easy_cells(), tmp_path_factory.mktemp("start"), cpu, seed=0)
+
+
+def inverted(cells: CellSet) -> LikelyCells:
+    """Return the cells as another site's, whose bright cells are the target's dark ones."""
+    views = np.stack([255 - cells.images, 250 - cells.images])
+    shares = np.eye(2, dtype=np.float32)[cells.labels]
+    return LikelyCells(views, shares, np.ones(len(cells)), cells.hashes)
+
+
+def test_the_classes_of_the_source_are_learned_and_all_is_repeatable(
+    easy_cells: Callable[..., CellSet], start: Path, cpu: Fabric, tmp_path: Path
+) -> None:
+    target, theirs = easy_cells(), easy_cells(seed=1)
+    source = inverted(theirs)
+    before = SnapshotClassifier.from_snapshot(start).probabilities(source.views[0]).argmax(axis=1)
+    config = BothSitesConfig(images=480, batch_size=24, learning_rate=3e-3)
+    found = [
+        SnapshotClassifier.from_snapshot(
+            fine_tune_on_both(config, start, target, source, tmp_path / name, cpu, seed=0)
+        ).probabilities(source.views[0])
+        for name in ("one", "two")
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    right_before = (before == theirs.labels).mean()
+    assert (found[0].argmax(axis=1) == theirs.labels).mean() > max(0.7, right_before + 0.2)
+
+
+def test_cells_without_weight_are_never_shown(easy_cells: Callable[..., CellSet]) -> None:
+    cells = easy_cells(12)
+    preprocessing = Preprocessing(size_px=32)
+    own = LabelledBatches(cells.images, cells.labels, preprocessing, 4, True, 0, 0)
+    shares = np.tile(np.array([[0.25, 0.75]], np.float32), (12, 1))
+    shares[3] = [1.0, 0.0]
+    weights = np.zeros(12)
+    weights[3] = 2.0
+    source = LikelyCells(cells.images[None], shares, weights, cells.hashes)
+    batches = BothSitesBatches(own, source, LooksConfig(), 0)
+    for batch in islice(batches(0), 3):
+        assert batch["images"].shape == (8, 3, 32, 32)
+        assert batch["labels"][4:].tolist() == [[1.0, 0.0]] * 4
+        assert set(batch["labels"][:4].flatten().tolist()) == {0.0, 1.0}
+    later = next(batches(8))
+    second = list(islice(batches(0), 2))[1]
+    assert torch.equal(later["images"], second["images"])
+
+
+def test_nothing_to_draw_and_other_classes_are_refused(
+    easy_cells: Callable[..., CellSet], start: Path, cpu: Fabric, tmp_path: Path
+) -> None:
+    cells = easy_cells()
+    nothing = LikelyCells(cells.images[None], np.eye(2, dtype=np.float32)[cells.labels], np.zeros(48), cells.hashes)
+    with pytest.raises(InputError, match="at least one cell of the source"):
+        fine_tune_on_both(BothSitesConfig(), start, cells, nothing, tmp_path, cpu, seed=0)
+    narrow = LikelyCells(cells.images[None], np.ones((48, 3), np.float32) / 3, np.ones(48), cells.hashes)
+    with pytest.raises(InputError, match="expected cells of the classes"):
+        fine_tune_on_both(BothSitesConfig(), start, cells, narrow, tmp_path, cpu, seed=0)

@@ -1,0 +1,159 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hemabridge.data.cells import CellSet
+from hemabridge.data.index import index_folder
+from hemabridge.data.manifest import write_manifest
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.domain.site_profile import FEWEST_CELLS
+from hemabridge.errors import InputError, ModelError
+from hemabridge.imaging.files import write_image
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models.site_answer import ANSWER_FILE, answer_for, read_known
+from hemabridge.networks.pixel_network import PixelNetworkConfig
+from hemabridge.normalizers import fit_normalizer
+from hemabridge.training.devices import start_fabric
+from hemabridge.training.tensorfile import read_tensors, write_tensors
+from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.cyclegan import CycleGanConfig
+from hemabridge.translators.train import train_translator
+from hemabridge.workflows.audit import audit_manifest
+from hemabridge.workflows.standardize import standardize
+
+KINDS = "neutrophil", "lymphocyte"
+
+
+def cells(hospital: str, seed: int, per_class: int = 12) -> UInt8Images:
+    return simulate_cells(KINDS, per_class, HOSPITALS[hospital], seed, 64)[0]
+
+
+def cell_set(hospital: str, seed: int) -> CellSet:
+    images = cells(hospital, seed)
+    names = tuple(f"{hospital}{number}" for number in range(len(images)))
+    return CellSet(images, np.full(len(images), -1), (), names, names, 64)
+
+
+def folder_of(images: UInt8Images, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images):
+        write_image(folder / f"{number}.png", image)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("folders")
+    for name in ("yellow-field", "clinic-like", "overstained"):
+        folder_of(cells(name, 9, per_class=10), root / name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def normalizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("normalizer") / "white-point.json"
+    path.write_text(fit_normalizer("white-point", cells("yellow-field", 1), cells("clinic-like", 2)).to_json())
+    return path
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = CycleGanConfig(generator=PixelNetworkConfig(width=4), adversarial_weight=0.0, transport_weight=1.0)
+    config = TranslatorConfig(
+        model=model, load_px=64, crop_px=64, epoch_images=2, constant_epochs=1, decay_epochs=0, stepping="corrected"
+    )
+    sites = cell_set("yellow-field", 1), cell_set("clinic-like", 2)
+    return train_translator(config, *sites, tmp_path_factory.mktemp("run"), start_fabric("cpu"), seed=0)[-1].path
+
+
+@pytest.mark.parametrize("kind", ["normalizer", "snapshot"])
+def test_every_kind_of_model_knows_its_site_and_no_other(
+    kind: str, folders: Path, request: pytest.FixtureRequest
+) -> None:
+    known = read_known(request.getfixturevalue(kind))
+    answers = {}
+    for name in ("yellow-field", "clinic-like", "overstained"):
+        found = answer_for(known, sorted((folders / name).iterdir()))
+        assert found is not None
+        assert found.images == 20
+        answers[name] = (found.answer, found.target.answer)
+    assert answers["yellow-field"] == ("known", "unknown")
+    assert answers["clinic-like"] == ("unknown", "known")
+    assert answers["overstained"] == ("unknown", "unknown")
+
+
+def test_images_of_another_size_are_known_by_their_nuclei_or_a_stated_scale(
+    normalizer: Path, snapshot: Path, folders: Path, tmp_path: Path
+) -> None:
+    larger = np.repeat(np.repeat(cells("yellow-field", 9, per_class=10), 2, axis=1), 2, axis=2)
+    files = sorted(folder_of(larger, tmp_path / "larger").iterdir())
+    of_normalizer, stated = answer_for(read_known(normalizer), files), answer_for(read_known(snapshot), files, 128)
+    misled = answer_for(read_known(snapshot), files)
+    assert of_normalizer is not None
+    assert stated is not None
+    assert misled is not None
+    assert (of_normalizer.answer, stated.answer) == ("known", "known")
+    assert misled.source.value > 2 * stated.source.value
+
+
+def test_standardize_writes_the_answer_and_never_refuses(normalizer: Path, folders: Path, tmp_path: Path) -> None:
+    done = standardize(normalizer, folders / "overstained", tmp_path / "out")
+    assert done.count("restained") == 20
+    assert done.site is not None
+    written = json.loads((tmp_path / "out" / ANSWER_FILE).read_text(encoding="utf-8"))
+    assert written["answer"] == done.site.answer == "unknown"
+    assert written["source"]["value"] == pytest.approx(done.site.source.value)
+    assert "do not trust" in written["text"]
+    assert not any(name in json.dumps(written) for name in ("0.png", "overstained"))
+
+
+def test_a_model_without_a_profile_says_nothing(small_snapshot: Path, folders: Path, tmp_path: Path) -> None:
+    assert answer_for(read_known(small_snapshot), sorted((folders / "overstained").iterdir())) is None
+    done = standardize(small_snapshot, folders / "overstained", tmp_path / "out")
+    assert done.site is None
+    assert not (tmp_path / "out" / ANSWER_FILE).exists()
+
+
+def test_a_run_folder_means_its_last_snapshot(snapshot: Path) -> None:
+    assert read_known(snapshot.parent.parent).profiles == read_known(snapshot).profiles
+
+
+def test_profiles_hold_no_name_and_few_images_make_none(snapshot: Path, normalizer: Path) -> None:
+    text = normalizer.read_text(encoding="utf-8")
+    assert "yellow" not in text
+    few = cells("pale", 0)[: FEWEST_CELLS - 1]
+    assert fit_normalizer("white-point", few, few).sites is None
+    profiles = read_known(snapshot).profiles
+    assert profiles is not None
+    assert (profiles.source.crop_px, profiles.source.side_px) == (64, 64)
+
+
+def test_unreadable_files_are_left_out_and_nothing_readable_is_told(normalizer: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    write_image(tmp_path / "good.png", cells("yellow-field", 3)[0])
+    found = answer_for(read_known(normalizer), sorted(tmp_path.iterdir()))
+    assert found is not None
+    assert found.images == 1
+    with pytest.raises(InputError, match="expected readable images"):
+        answer_for(read_known(normalizer), [tmp_path / "bad.png"])
+
+
+def test_a_damaged_profile_is_refused(snapshot: Path, tmp_path: Path) -> None:
+    tensors, header = read_tensors(snapshot)
+    header["sites"]["source"]["cells"] = [["x"]]
+    write_tensors(tmp_path / "broken.safetensors", tensors, header)
+    with pytest.raises(ModelError, match=r"expected the profiles of two sites .* in source\.cells"):
+        read_known(tmp_path / "broken.safetensors")
+
+
+def test_an_audit_says_of_each_site_whether_the_model_knows_it(
+    normalizer: Path, small_snapshot: Path, folders: Path, tmp_path: Path
+) -> None:
+    found = index_folder(folders / "overstained", "new")
+    write_manifest(found.manifest, tmp_path / "manifest.csv")
+    audited = audit_manifest(tmp_path / "manifest.csv", root=folders / "overstained", model=normalizer)
+    assert [f.severity for f in audited.findings if "new to the model: unknown" in f.text] == ["warning"]
+    silent = audit_manifest(tmp_path / "manifest.csv", root=folders / "overstained", model=small_snapshot)
+    assert any("holds no site profile" in f.text for f in silent.findings)

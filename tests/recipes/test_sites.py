@@ -1,0 +1,294 @@
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from hemabridge.data.manifest import Manifest, make_manifest, read_manifest, write_manifest
+from hemabridge.errors import HemabridgeError, InputError, ManifestError, SplitError
+from hemabridge.imaging.files import read_image, write_image
+from hemabridge.imaging.provenance import SyntheticOrigin, write_synthetic
+from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.sites import (
+    Site,
+    cells_for_translation,
+    prepare_site,
+    read_settled,
+    read_site,
+    shared_classes,
+    with_manifests,
+)
+from hemabridge.storage.stages import Stages
+from hemabridge.workflows.index import index
+
+HALVES = {"train": 0.5, "test": 0.5}
+CLASSES = ("neutrophil", "lymphocyte")
+
+
+def listed(classes: dict[str, int], root: Path, site: str = "here") -> Manifest:
+    """A manifest of so many images of each class, which need not exist."""
+    names = [name for name, count in classes.items() for _ in range(count)]
+    paths = [f"{place}.png" for place in range(len(names))]
+    return make_manifest({"path": paths, "site": [site] * len(names), "class": names}, root)
+
+
+@pytest.fixture
+def clinic(hospitals: Path) -> SiteRecipe:
+    return SiteRecipe(site="clinic-like", manifest=hospitals / "clinic-like" / "manifest.csv")
+
+
+def prepared(recipe: SiteRecipe, out: Path, *, seed: int = 0, manifest: Manifest | None = None) -> Site:
+    return prepare_site(recipe, manifest or read_site(recipe), CLASSES, HALVES, seed=seed, stages=Stages(out))
+
+
+# Reading.
+
+
+def test_a_folder_and_its_manifest_are_the_same_site(hospitals: Path, clinic: SiteRecipe, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(hospitals / "clinic-like", tmp_path / "copy"))
+    indexed = read_site(SiteRecipe(site="clinic-like", folder=folder)).table.sort("path")
+    read = read_site(clinic).table.sort("path")
+    columns = ["path", "site", "class", "sha256", "width", "height"]
+    assert indexed.select(columns).equals(read.select(columns))
+
+
+def test_every_image_gets_its_hash(hospitals: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(hospitals / "truth" / "manifest.csv")
+    without = Manifest(manifest.table.with_columns(pl.lit("").alias("sha256")), manifest.root)
+    write_manifest(without, tmp_path / "m.csv")
+    recipe = SiteRecipe(site="truth", manifest=tmp_path / "m.csv", root=hospitals / "truth")
+    assert read_site(recipe).column("sha256") == manifest.column("sha256")
+
+
+def test_a_manifest_of_two_sites_is_refused(hospitals: Path, tmp_path: Path) -> None:
+    tables = [read_manifest(hospitals / name / "manifest.csv").table for name in ("truth", "clinic-like")]
+    both = pl.concat(
+        [
+            t.with_columns((pl.lit(f"{n}/") + pl.col("path")).alias("path"))
+            for t, n in zip(tables, ("truth", "clinic-like"), strict=True)
+        ]
+    )
+    write_manifest(Manifest(both, hospitals), tmp_path / "both.csv")
+    recipe = SiteRecipe(site="truth", manifest=tmp_path / "both.csv", root=hospitals)
+    with pytest.raises(ManifestError, match=r"expected one site, got \['clinic-like', 'truth'\]"):
+        read_site(recipe)
+
+
+def test_a_folder_with_files_that_cannot_be_read_is_refused_by_name(hospitals: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(hospitals / "clinic-like", tmp_path / "copy"))
+    (folder / "neutrophil" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(ManifestError, match=r"1 unreadable files, such as neutrophil/cut\.png"):
+        read_site(SiteRecipe(site="x", folder=folder))
+
+
+def test_several_stated_scales_are_refused(hospitals: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(hospitals / "clinic-like", tmp_path / "copy"))
+    manifest = read_manifest(folder / "manifest.csv")
+    crops = pl.Series("crop_px", [32] * (len(manifest) - 1) + [64], dtype=pl.Int64)
+    write_manifest(Manifest(manifest.table.with_columns(crops), manifest.root), folder / "manifest.csv")
+    site = SiteRecipe(site="clinic-like", manifest=folder / "manifest.csv")
+    with pytest.raises(ManifestError, match=r"expected one crop_px for all images of clinic-like, got \['32', '64'\]"):
+        cells_for_translation(site, 32)
+
+
+# Classes.
+
+
+def test_all_classes_with_enough_cells_at_both_sites_are_told_apart(tmp_path: Path) -> None:
+    source = listed({"a": 8, "b": 7, "c": 30, "d": 9, "": 50}, tmp_path)
+    target = listed({"a": 9, "b": 40, "c": 8, "e": 9, "": 50}, tmp_path)
+    assert shared_classes(source, target, ()) == ("a", "c")
+
+
+def test_wished_classes_are_taken_in_their_order(tmp_path: Path) -> None:
+    site = listed({"a": 2, "b": 2, "c": 9}, tmp_path)
+    assert shared_classes(site, site, ("c", "a")) == ("c", "a")
+
+
+@pytest.mark.parametrize(
+    ("wished", "told"),
+    [
+        ((), "expected at least two classes with 8 or more cells at both sites, got ['a']"),
+        (("a",), "expected at least two classes"),
+        (("a", "x"), "got none of 'x' at the source, 'x' at the target"),
+        (("a", "c"), "got none of 'c' at the target"),
+    ],
+)
+def test_too_few_or_missing_classes_are_told(tmp_path: Path, wished: tuple[str, ...], told: str) -> None:
+    source, target = listed({"a": 20, "c": 20}, tmp_path), listed({"a": 20, "b": 20}, tmp_path)
+    with pytest.raises(ManifestError) as error:
+        shared_classes(source, target, wished)
+    assert told in str(error.value)
+
+
+# Splitting and scale.
+
+
+def test_a_site_is_split_once_with_every_class_in_every_part(clinic: SiteRecipe, tmp_path: Path) -> None:
+    site = prepared(clinic, tmp_path)
+    counts = Counter(zip(site.manifest.column("split"), site.manifest.column("class"), strict=True))
+    assert counts == {(part, name): 6 for part in HALVES for name in CLASSES}
+    written = tmp_path / "split" / "clinic-like" / "manifest.csv"
+    before = written.stat().st_mtime_ns
+    assert prepared(clinic, tmp_path).manifest.table.equals(site.manifest.table)
+    assert written.stat().st_mtime_ns == before
+    assert not prepared(clinic, tmp_path, seed=1).manifest.table.equals(site.manifest.table)
+
+
+def test_photographs_of_one_cell_stay_in_one_part(hospitals: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(hospitals / "clinic-like", tmp_path / "copy"))
+    for path in sorted((folder / "neutrophil").iterdir())[:6]:
+        Image.open(path).save(path.with_name(f"again-{path.stem}.jpg"), quality=95)
+    recipe = SiteRecipe(site="x", folder=folder, crop_px=32)
+    site = prepared(recipe, tmp_path)
+    part = dict(zip(site.manifest.column("path"), site.manifest.column("split"), strict=True))
+    pairs = [(name.replace("again-", "").replace(".jpg", ".png"), name) for name in part if "again-" in name]
+    assert len(pairs) == 6
+    assert [pair for pair in pairs if part[pair[0]] != part[pair[1]]] == []
+
+
+def split_as(manifest: Manifest, parts: list[str]) -> Manifest:
+    column = [parts[place % len(parts)] for place in range(len(manifest))]
+    return Manifest(manifest.table.with_columns(pl.Series("split", column)), manifest.root)
+
+
+def test_a_split_of_the_manifest_is_kept(clinic: SiteRecipe, tmp_path: Path) -> None:
+    own = split_as(read_site(clinic), ["train", "test", "validation", "train"])
+    assert prepared(clinic, tmp_path, manifest=own).manifest.column("split") == own.column("split")
+
+
+@pytest.mark.parametrize("parts", [["train", "test", ""], ["train", "validation"], ["fold-1", "fold-2"], ["test"]])
+def test_half_a_split_is_refused_not_replaced(clinic: SiteRecipe, tmp_path: Path, parts: list[str]) -> None:
+    own = split_as(read_site(clinic), parts)
+    with pytest.raises(ManifestError, match="expected the column split to say train or test"):
+        prepared(clinic, tmp_path, manifest=own)
+
+
+def test_a_split_that_leaks_is_refused(clinic: SiteRecipe, tmp_path: Path) -> None:
+    own = split_as(read_site(clinic), ["train", "test"])
+    patients = pl.Series("patient", [f"p{place // 2}" for place in range(len(own))])
+    leaking = Manifest(own.table.with_columns(patients), own.root)
+    with pytest.raises(SplitError, match=r"patient 'p0' in test and train"):
+        prepared(clinic, tmp_path, manifest=leaking)
+
+
+def test_the_recipes_crop_wins_over_the_manifests_and_that_over_an_estimate(hospitals: Path, tmp_path: Path) -> None:
+    path = hospitals / "clinic-like" / "manifest.csv"
+    stated = SiteRecipe(site="clinic-like", manifest=path)
+    assert prepared(stated, tmp_path / "a").crop_px == 32
+    assert prepared(stated.model_copy(update={"crop_px": 20}), tmp_path / "b").crop_px == 20
+    manifest = read_site(stated)
+    silent = Manifest(manifest.table.with_columns(pl.lit(None, dtype=pl.Int64).alias("crop_px")), manifest.root)
+    assert 8 < prepared(stated, tmp_path / "c", manifest=silent).crop_px < 64
+
+
+def test_cells_are_those_of_the_asked_parts_at_the_asked_size(clinic: SiteRecipe, tmp_path: Path) -> None:
+    site = prepared(clinic, tmp_path)
+    calls: list[tuple[str, int, int]] = []
+    cells = site.cells(("test",), CLASSES, 24, lambda *call: calls.append(call))
+    tests = [
+        p for p, part in zip(site.manifest.column("path"), site.manifest.column("split"), strict=True) if part == "test"
+    ]
+    assert cells.ids == tuple(tests)
+    assert cells.images.shape == (12, 24, 24, 3)
+    assert [CLASSES[label] for label in cells.labels] == [Path(name).parent.name for name in cells.ids]
+    assert calls[-1] == ("reading clinic-like (test) at 24 px", 12, 12)
+
+
+def test_what_identifies_a_site_does_not_depend_on_names_but_its_list_does(
+    clinic: SiteRecipe, hospitals: Path, tmp_path: Path
+) -> None:
+    renamed = tmp_path / "renamed"
+    for number, path in enumerate(sorted((hospitals / "clinic-like").rglob("*/*.png"), reverse=True)):
+        (renamed / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, renamed / path.parent.name / f"{number:02d}.png")
+    index(renamed, "clinic-like", crop_px=32)
+    one = prepared(clinic, tmp_path / "one")
+    other = prepared(SiteRecipe(site="clinic-like", manifest=renamed / "manifest.csv"), tmp_path / "other")
+    assert one.described() == other.described()
+    assert sorted(digest for _, digest in one.listed()) == sorted(digest for _, digest in other.listed())
+    assert [digest for _, digest in one.listed()] != [digest for _, digest in other.listed()]
+
+
+# The cells of a translator that is trained alone.
+
+
+def test_a_translator_sees_unlabelled_cells_but_none_that_are_kept_for_tests(hospitals: Path, tmp_path: Path) -> None:
+    manifest = split_as(read_manifest(hospitals / "clinic-like" / "manifest.csv"), ["train", "test", ""])
+    classes = pl.Series("class", ["", *manifest.column("class")[1:]])
+    write_manifest(Manifest(manifest.table.with_columns(classes), manifest.root), tmp_path / "m.csv")
+    recipe = SiteRecipe(site="clinic-like", manifest=tmp_path / "m.csv", root=manifest.root)
+    cells = cells_for_translation(recipe, 36)
+    kept = [p for p, part in zip(manifest.column("path"), manifest.column("split"), strict=True) if part != "test"]
+    assert cells.ids == tuple(kept)
+    assert (cells.labels[0], cells.images.shape) == (-1, (16, 36, 36, 3))
+
+
+# The recipe for two other sites.
+
+
+def test_manifests_take_the_place_of_the_recipes_sites(
+    small_study: Path, hospitals: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = expect_kind(read_recipe(small_study), StudyRecipe)
+    monkeypatch.chdir(hospitals)
+    changed = with_manifests(recipe, source=Path("truth/manifest.csv"), source_root=Path("truth"))
+    assert changed.source == SiteRecipe(
+        site="truth", manifest=hospitals.resolve() / "truth" / "manifest.csv", root=hospitals.resolve() / "truth"
+    )
+    assert changed.truth is None
+    assert changed.target == recipe.target
+    assert changed.model_copy(update={"source": recipe.source, "truth": recipe.truth}) == recipe
+
+
+def test_the_truth_belongs_to_the_source_and_stays_with_it(small_study: Path, hospitals: Path) -> None:
+    recipe = expect_kind(read_recipe(small_study), StudyRecipe)
+    changed = with_manifests(recipe, target=hospitals / "truth" / "manifest.csv")
+    assert (changed.target.site, changed.truth) == ("truth", recipe.truth)
+    assert with_manifests(recipe) == recipe
+
+
+def test_wrong_manifests_are_refused(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
+    recipe = expect_kind(read_recipe(small_study), StudyRecipe)
+    with pytest.raises(ManifestError, match="expected names of sites that differ"):
+        with_manifests(recipe, source=hospitals / "clinic-like" / "manifest.csv")
+    with pytest.raises(ManifestError, match="got no such file"):
+        with_manifests(recipe, source=tmp_path / "nowhere.csv")
+    with pytest.raises(InputError, match="got a root alone"):
+        with_manifests(recipe, source_root=hospitals)
+    long_name = "x" * 300
+    write_image(tmp_path / "a.png", read_image(next((hospitals / "truth").rglob("*.png"))))
+    write_manifest(make_manifest({"path": ["a.png"], "site": [long_name]}, tmp_path), tmp_path / "long.csv")
+    with pytest.raises(HemabridgeError, match="at most 80 characters"):
+        with_manifests(recipe, source=tmp_path / "long.csv")
+
+
+@pytest.mark.parametrize("kind", ["folder", "manifest"])
+def test_what_was_settled_is_read_again(hospitals: Path, tmp_path: Path, kind: str) -> None:
+    place = hospitals / "truth" / ("manifest.csv" if kind == "manifest" else "")
+    recipe = SiteRecipe.model_validate({"site": "The Truth", kind: place, "crop_px": 32})
+    settled = prepared(recipe, tmp_path, manifest=read_manifest(hospitals / "truth" / "manifest.csv"))
+    again = read_settled(recipe, tmp_path)
+    assert again.described() == settled.described()
+    assert again.manifest.paths() == settled.manifest.paths()
+    with pytest.raises(ManifestError, match="got no such file"):
+        read_settled(recipe, tmp_path / "elsewhere")
+
+
+def test_synthetic_cells_come_into_the_training_part_and_are_refused_in_another(
+    hospitals: Path, clinic: SiteRecipe, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(hospitals / "clinic-like", tmp_path / "copy"))
+    first = read_site(clinic).column("path")[0]
+    write_synthetic(folder / first, read_image(folder / first), SyntheticOrigin())
+    recipe = SiteRecipe(site="clinic-like", folder=folder)
+    manifest = read_site(recipe)
+    settled = prepared(recipe, tmp_path / "out", manifest=manifest).manifest
+    drawn = settled.select(pl.col("origin") != "")
+    assert (drawn.column("path"), drawn.column("split")) == ([first], ["train"])
+    wrong = split_as(manifest, ["test" if path == first else "train" for path in manifest.column("path")])
+    with pytest.raises(SplitError, match="got 1 synthetic in test"):
+        prepared(recipe, tmp_path / "other", manifest=wrong)

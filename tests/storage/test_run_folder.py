@@ -1,0 +1,40 @@
+"""The folder of a run: its own, never one of images."""
+
+from pathlib import Path
+
+import pytest
+
+from hemabridge.errors import InputError
+from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.storage.run_folder import check_run_folder
+from hemabridge.workflows.demo import demo
+from hemabridge.workflows.study.study import study
+
+
+def test_a_new_an_empty_and_an_earlier_runs_folder_are_taken(tmp_path: Path) -> None:
+    check_run_folder(tmp_path / "new")
+    check_run_folder(tmp_path)
+    (tmp_path / ".lock").touch()
+    check_run_folder(tmp_path)
+    (tmp_path / "simulated").mkdir()  # by a demo that was stopped
+    check_run_folder(tmp_path)
+    (tmp_path / "recipe.toml").touch()
+    (tmp_path / "results.json").touch()
+    check_run_folder(tmp_path)
+
+
+def test_a_folder_of_something_else_is_not_written_into(small_study: Path, tmp_path: Path) -> None:
+    images = tmp_path / "ours"
+    (images / "neutrophil").mkdir(parents=True)
+    recipe = expect_kind(read_recipe(small_study), StudyRecipe)
+    for begin in (lambda: study(recipe, images), lambda: demo(images)):
+        with pytest.raises(InputError, match="which holds 'neutrophil' and no recipe"):
+            begin()
+    assert [path.name for path in images.iterdir()] == ["neutrophil"]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(InputError, match="got a file"):
+        check_run_folder(tmp_path / "out")
