@@ -4,9 +4,9 @@
     python benchmarks/against_cyclegan.py --study runs/clinic-from-tecom
 
 The study's own record says how many CPU seconds its translator took; all its snapshots are scored. The best one stands
-for CycleGAN, though it is picked with the labels: in its favour. The others are fitted or trained here, on the cells
-that the translator saw, and scored on the same test part with the same classifiers. Last, teams of classifiers as in
-`recipes/recommended.toml`, trained here on the target alone, and the colour table that they teach one of the study's.
+for CycleGAN, though it is picked with the labels: in its favor. The others are fitted or trained here, on the cells
+that the translator saw, and scored on the same test part with the same classifiers. Last, ensembles of classifiers as
+in `recipes/recommended.toml`, trained here on the target alone, and the color table that they teach one of the study's.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.data.manifest import read_manifest
-from hemabridge.ensemble.fit import AgreementConfig, agree
-from hemabridge.ensemble.lut_learning import TaughtTableConfig, teach
-from hemabridge.ensemble.members import Team
+from hemabridge.ensemble.fit import EnsembleConfig, agree
+from hemabridge.ensemble.lut_learning import LearnedLutConfig, teach
+from hemabridge.ensemble.members import Members
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import gradient_correlation
 from hemabridge.normalizers.catalog import fit_normalizer
-from hemabridge.normalizers.learned_lut import TaughtTable
+from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import SPLIT_NAME, Site
@@ -41,7 +41,7 @@ from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.study.ensemble_stage import Agreeing
+from hemabridge.workflows.study.ensemble_stage import EnsembleSteps
 
 T = TypeVar("T")
 ROW = "{:34s} {:>8s} {:>9s} {:>9s} {:>9s} {:>10s} {:>9s}"
@@ -52,18 +52,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, default=Path("runs/clinic-from-tecom"))
     parser.add_argument("--translators", default="pixel,film,lut,bilateral", help="presets to train, for seed 0")
-    parser.add_argument("--teams", default="1,2,all", help="teams of so many classifiers of each kind")
+    parser.add_argument("--ensembles", default="1,2,all", help="ensembles of so many classifiers of each kind")
     parser.add_argument("--recommended", type=Path, default=Path("recipes/recommended.toml"))
     parser.add_argument("--plain", default="mobilenetv2", help="part of the name of the classifier that stays as it is")
-    wish = parser.parse_args()
-    recipe = expect_kind(read_recipe(wish.study / "recipe.toml"), StudyRecipe)
+    spec = parser.parse_args()
+    recipe = expect_kind(read_recipe(spec.study / "recipe.toml"), StudyRecipe)
     classes, size_px = recipe.classes, recipe.size_px
-    source, target = (_site(wish.study, site) for site in (recipe.source, recipe.target))
+    source, target = (_site(spec.study, site) for site in (recipe.source, recipe.target))
     seen, test = (source.cells((part,), classes, size_px, lambda *_: None) for part in ("train", "test"))
     known = target.cells(("train",), classes, size_px, lambda *_: None)
     classifiers = [
         SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path, folder.name)
-        for folder in (wish.study / "classifiers" / folder_name(name) for name in plain_names(recipe))
+        for folder in (spec.study / "classifiers" / folder_name(name) for name in plain_names(recipe))
     ]
 
     def scored(standardizer: Standardizer) -> tuple[list[float], float]:
@@ -71,70 +71,68 @@ def main() -> None:
         kept = float(np.median(gradient_correlation(images, test.images)))
         return [_balanced(test, one.probabilities(images)) for one in classifiers], kept
 
-    seconds, values, kept = _cyclegan(wish.study, scored)
+    seconds, values, kept = _cyclegan(spec.study, scored)
     print(f"n = {len(test)}, {len(classifiers)} classifiers that saw no label of {source.name}; balanced accuracy")
     print(ROW.format("", "CPU s", "share", "mean", "lowest", "highest", "gradients"))
     _print("CycleGAN, best of all snapshots", seconds, seconds, values, kept)
     for name in ("macenko", "vahadane", "linear-ot", "sliced-ot"):
         spent, normalizer = _timed(lambda name=name: fit_normalizer(name, seen.images, known.images))
         _print(name, spent, seconds, *scored(normalizer))
-    agreeing, agreed = _timed(lambda: agree(AgreementConfig(), classifiers, seen.images, known, seed=0))
-    _print(
-        "agreement of all classifiers", agreeing, seconds, [_balanced(test, agreed.probabilities(test.images))], None
-    )
-    answer = agreed.probabilities(seen.images)
+    steps, fitted = _timed(lambda: agree(EnsembleConfig(), classifiers, seen.images, known, seed=0))
+    _print("ensemble of all classifiers", steps, seconds, [_balanced(test, fitted.probabilities(test.images))], None)
+    answer = fitted.probabilities(seen.images)
     spent, tables = _timed(lambda: [_table(one, seen, answer, known) for one in classifiers])
     restained = [table.standardize(test.images) for table in tables]
     values = [_balanced(test, one.probabilities(images)) for one, images in zip(classifiers, restained, strict=True)]
     kept = min(float(np.median(gradient_correlation(images, test.images))) for images in restained)
-    _print("a taught table for each classifier", agreeing + spent, seconds, values, kept)
-    for preset in filter(None, wish.translators.split(",")):
+    _print("a learned color LUT for each classifier", steps + spent, seconds, values, kept)
+    for preset in filter(None, spec.translators.split(",")):
         spent, translator = _timed(lambda preset=preset: _trained(preset, source, target, recipe))
         _print(f"translator {preset}", spent, seconds, *scored(translator))
-    plain = next(one for one in classifiers if wish.plain in one.name)
+    plain = next(one for one in classifiers if spec.plain in one.name)
     classifiers[:] = [plain]
-    print(f"\nof {plain.name} alone; CPU seconds of teams include the training of their classifiers")
-    _print("CycleGAN, best of all snapshots", seconds, seconds, *_cyclegan(wish.study, scored)[1:])
-    for most in wish.teams.split(","):
-        _with_team(wish.recommended, None if most == "all" else int(most), plain, (seen, test, known), seconds)
+    print(f"\nof {plain.name} alone; CPU seconds of ensembles include the training of their classifiers")
+    _print("CycleGAN, best of all snapshots", seconds, seconds, *_cyclegan(spec.study, scored)[1:])
+    for most in spec.ensembles.split(","):
+        _with_members(spec.recommended, None if most == "all" else int(most), plain, (seen, test, known), seconds)
 
 
-def _with_team(
+def _with_members(
     path: Path, most: int | None, plain: SnapshotClassifier, cells: tuple[CellSet, CellSet, CellSet], cyclegan: float
 ) -> None:
-    """Print what a team's agreement, and the table that it teaches one more classifier, reach and cost."""
+    """Print what a members's ensemble, and the table that it teaches one more classifier, reach and cost."""
     seen, test, known = cells
-    wish = expect_kind(read_recipe(path), StudyRecipe).agreement
-    assert wish is not None
-    members = [one.model_copy(update={"count": min(one.count, most or one.count)}) for one in wish.members]
-    wish = wish.model_copy(update={"members": members})
-    steps = Agreeing(wish, known, seen, seen, None, 0, start_fabric("cpu"), lambda *_: None)
+    spec = expect_kind(read_recipe(path), StudyRecipe).ensemble
+    assert spec is not None
+    members = [one.model_copy(update={"count": min(one.count, most or one.count)}) for one in spec.members]
+    spec = spec.model_copy(update={"members": members})
+    steps = EnsembleSteps(spec, known, seen, seen, None, 0, start_fabric("cpu"), lambda *_: None)
     with TemporaryDirectory() as place:
         folder = Path(place)
-        learning, team = _timed(lambda: steps.with_members(Team(()), folder / "members"))
-        agreeing, (team, agreed) = _timed(lambda: steps.agree(team))
-        teaching, table = _timed(lambda: steps.table_for(plain, agreed, folder / "table"))
-        answer = agreed.probabilities(test.images)
+        learning, members = _timed(lambda: steps.with_members(Members(()), folder / "members"))
+        steps, (members, fitted) = _timed(lambda: steps.agree(members))
+        teaching, table = _timed(lambda: steps.table_for(plain, fitted, folder / "table"))
+        answer = fitted.probabilities(test.images)
     assert table is not None
     restained = table.standardize(test.images)
     kept = float(np.median(gradient_correlation(restained, test.images)))
-    name = f"{len(team.learners)} classifiers"
-    _print(f"agreement of {name}", learning + agreeing, cyclegan, [_balanced(test, answer)], None)
+    name = f"{len(members.learners)} classifiers"
+    _print(f"ensemble of {name}", learning + steps, cyclegan, [_balanced(test, answer)], None)
     values = [_balanced(test, plain.probabilities(restained))]
-    _print(f"table taught by {name}", learning + agreeing + teaching, cyclegan, values, kept)
-    _print("  of which for each further site", agreeing + teaching, cyclegan, values, kept)
+    _print(f"table taught by {name}", learning + steps + teaching, cyclegan, values, kept)
+    _print("  of which for each further site", steps + teaching, cyclegan, values, kept)
 
 
 def plain_names(recipe: StudyRecipe) -> list[str]:
-    """Return the classifiers that know their own hospital's colours and batch norm statistics alone."""
+    """Return the classifiers that know their own hospital's colors and batch norm statistics alone."""
     trained = [(each.name, each.train) for each in recipe.classifiers if each.train is not None]
-    return [name for name, train in trained if train.looks is None and train.norm == "batch"]
+    return [name for name, train in trained if train.stain_augmentation is None and train.norm == "batch"]
 
 
-def _site(study: Path, wish: SiteRecipe) -> Site:
-    assert wish.folder is not None
-    manifest = read_manifest(study / "split" / folder_name(wish.site) / SPLIT_NAME, wish.folder)
-    return Site(wish.site, manifest, manifest.column("crop_px")[0])
+def _site(study: Path, spec: SiteRecipe) -> Site:
+    assert spec.folder is not None
+    manifest = read_manifest(study / "split" / folder_name(spec.site) / SPLIT_NAME, spec.folder)
+    return Site(spec.site, manifest, manifest.column("crop_px")[0])
 
 
 def _cyclegan(
@@ -156,10 +154,10 @@ def _trained(preset: str, source: Site, target: Site, recipe: StudyRecipe) -> Ne
         return NeuralStandardizer.from_snapshot(snapshots[-1].path)
 
 
-def _table(classifier: SnapshotClassifier, seen: CellSet, answer: Probabilities, known: CellSet) -> TaughtTable:
+def _table(classifier: SnapshotClassifier, seen: CellSet, answer: Probabilities, known: CellSet) -> LearnedLut:
     with TemporaryDirectory() as folder:
         fabric = start_fabric("cpu")
-        return teach(TaughtTableConfig(), classifier, seen, answer, known.images, Path(folder), fabric, seed=0)
+        return teach(LearnedLutConfig(), classifier, seen, answer, known.images, Path(folder), fabric, seed=0)
 
 
 def _timed(work: Callable[[], T]) -> tuple[float, T]:

@@ -1,10 +1,10 @@
 """Does it help a translator to see each class equally often? `film` between real hospitals, drawn three ways.
 
-    python benchmarks/class_mix.py [--sources tecom,raabin] [--seeds 0,1,2] [--out runs/recommended]
+    python benchmarks/class_prior.py [--sources tecom,raabin] [--seeds 0,1,2] [--out runs/recommended]
 
 Hospitals hold other mixes of cells, and a judge can tell them apart by that. `balance = "target"` shows the target's
 classes equally often, `"both"` also the kinds of cells that are found in the source without labels. Scored with one
-classifier that saw its own site's colours alone, and with those that learned random looks, as
+classifier that saw its own site's colors alone, and with those that learned stain augmentation, as
 benchmarks/recommended.py trains and keeps them.
 """
 
@@ -35,17 +35,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/recommended"))
     parser.add_argument("--sources", default="tecom,raabin")
     parser.add_argument("--seeds", default="0,1,2", help="of the translator; the classifiers are those of start 0")
-    wish = parser.parse_args()
-    recipe = expect_kind(read_recipe(wish.recipe), StudyRecipe)
-    seeds = [int(seed) for seed in wish.seeds.split(",")]
-    bench = new_bench(recipe, wish.out, wish.data)
+    spec = parser.parse_args()
+    recipe = expect_kind(read_recipe(spec.recipe), StudyRecipe)
+    seeds = [int(seed) for seed in spec.seeds.split(",")]
+    bench = new_bench(recipe, spec.out, spec.data)
     with_looks, plain = bench.team(0)[0].asked_about_restainings(), [bench.plain(0)]
     print(
-        f"{len(seeds)} seeds of `film`; balanced accuracy of the plain classifier, then of {len(with_looks)} with looks"
+        f"{len(seeds)} seeds of `film`; balanced accuracy of the plain classifier, then of {len(with_looks)} with "
+        "stain augmentation"
     )
     print(ROW.format("", "balance", *("mean", "lowest", "highest") * 2, f"recalls of these: {', '.join(CLASSES)}"))
-    for name in wish.sources.split(","):
-        source = real_source(bench, name, wish.data)
+    for name in spec.sources.split(","):
+        source = real_source(bench, name, spec.data)
         for balance in BALANCES:
             translator = recipe.translator.model_copy(update={"balance": balance})
             drawn = replace(bench, recipe=recipe.model_copy(update={"translator": translator}))

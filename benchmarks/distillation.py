@@ -1,4 +1,4 @@
-"""What a distilled colour model keeps of its teacher: colours, accuracy and speed, as a Markdown table.
+"""What a distilled color model keeps of its teacher: colors, accuracy and speed, as a Markdown table.
 
     python benchmarks/distillation.py
     python benchmarks/distillation.py --teacher TEACHER --train FOLDER --test FOLDER --classifier SNAPSHOT --crop-px 90

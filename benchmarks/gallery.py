@@ -2,10 +2,10 @@
 
     python benchmarks/gallery.py --picture docs/all-methods.png
 
-Normalizers are fitted and the small translators trained, each once, on 60 unlabelled cells of each of four classes; the
+Normalizers are fitted and the small translators trained, each once, on 60 unlabeled cells of each of four classes; the
 cells that are measured are others. What was trained is kept in --out: a second call only draws. One random start. The
-row `best table` is no method: a smooth colour table fitted on the true target rendering of the source's cells says how
-near any map of colours alone can come.
+row `best table` is no method: a smooth color table fitted on the true target rendering of the source's cells says how
+near any map of colors alone can come.
 """
 
 import argparse
@@ -50,7 +50,7 @@ TRANSLATORS = (
     "cyclegan-resize",
     "cut-cpu",
     "colorization-cpu",
-    "gray-then-colour",
+    "gray-then-color",
 )
 TEACHER = "sliced-ot"
 BEST_TABLE_PIXELS = 100_000
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/gallery"))
     parser.add_argument("--picture", type=Path, default=Path("runs/gallery/all-methods.png"))
     parser.add_argument("--translators", default=",".join(TRANSLATORS))
-    wish = parser.parse_args()
+    spec = parser.parse_args()
     source, target = _cells(SOURCE, 1), _cells(TARGET, 2)
     test, truth = _cells(SOURCE, 3, CELLS_PER_CLASS // 4), _cells(TARGET, 3, CELLS_PER_CLASS // 4, noise=False)
     shown = [0, 15, 30, 31, 45, 46]
@@ -79,15 +79,15 @@ def main() -> None:
         rows[name], speed = _restained(normalizer, test.images)
         _print(name, seconds, speed, rows[name], test, truth)
     _print("best table", 0.0, 0.0, _best_table(source, target).standardize(test.images), test, truth)
-    for name in wish.translators.split(","):
-        translator, seconds = _translator(name, source, target, Stages(wish.out))
+    for name in spec.translators.split(","):
+        translator, seconds = _translator(name, source, target, Stages(spec.out))
         rows[name], speed = _restained(translator, test.images)
         _print(name, seconds, speed, rows[name], test, truth)
     rows["truth"] = truth.images
     columns = [CLASSES[test.labels[place]] for place in shown]
     names = [name.replace("-", "-_", 1) if len(name) > 18 else name for name in rows]  # "_" begins a new line
     picture = draw_sheet([[images[place] for place in shown] for images in rows.values()], names, columns)
-    write_image(wish.picture, picture)
+    write_image(spec.picture, picture)
 
 
 def _cells(hospital: str, seed: int, per_class: int = CELLS_PER_CLASS, *, noise: bool = True) -> CellSet:

@@ -4,8 +4,8 @@
     python benchmarks/leaderboard.py [--study runs/clinic-from-tecom]
 
 Each line is one re-staining, or the originals, with so many labels of the source; classifiers with batch norm measured
-anew are lines of their own. Below: whether neighbouring snapshots differ, by the exact McNemar test with Holm's
-correction, and how many labelled originals the last snapshot is worth to each classifier.
+anew are lines of their own. Below: whether neighboring snapshots differ, by the exact McNemar test with Holm's
+correction, and how many labeled originals the last snapshot is worth to each classifier.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 from hemabridge.evaluation.results import Row, StudyResults
 
 LEVEL = 0.05
-ANEW = "batch norm anew"
+ANEW = "AdaBN"
 LINE = "{:>6s}  {:38s} {:>6s} {:>7s} {:>8s} {:>12s}"
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, default=Path("runs/clinic-from-tecom"))
     results = StudyResults.read(parser.parse_args().study / "results.json")
-    scored = {standing.site for standing in results.leaderboard}
+    scored = {entry.site for entry in results.leaderboard}
     groups: dict[tuple[int, str], list[Row]] = defaultdict(list)
     for row in results.rows:
         if row.site in scored:
@@ -39,14 +39,14 @@ def main() -> None:
         values = [row.balanced_accuracy for row in found]
         figures = (f"{np.mean(values):.3f}", f"{min(values):.3f}", f"{max(values):.3f}", str(len(values)))
         print(LINE.format(str(labels), shown, *figures))
-    _print_neighbours(results)
-    for worth in results.labels_worth:
-        if worth.snapshot == results.labels_worth[-1].snapshot:
+    _print_neighbors(results)
+    for worth in results.labels_saved:
+        if worth.snapshot == results.labels_saved[-1].snapshot:
             labels = "more than were tried" if worth.labels is None else f"{worth.labels:.0f}"
             print(f"{worth.images} {worth.snapshot} is worth, to {worth.classifier}, labels: {labels}")
 
 
-def _print_neighbours(results: StudyResults) -> None:
+def _print_neighbors(results: StudyResults) -> None:
     pairs: dict[tuple[str, str], list[tuple[bool, float]]] = defaultdict(list)
     for contrast in results.contrasts:
         if contrast.labels_used == 0 and ANEW not in contrast.classifier:

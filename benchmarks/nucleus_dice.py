@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hemabridge.imaging.compartments import segment
 from hemabridge.imaging.files import read_image
 
-NUCLEUS_GREY, CYTOPLASM_GREY = 255, 128
+NUCLEUS_GRAY, CYTOPLASM_GRAY = 255, 128
 
 
 def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
@@ -32,7 +32,7 @@ def measure(tecom: Path) -> dict[str, NDArray[np.float64]]:
     for path in sorted(tecom.glob("[!_]*/*.bmp")):
         truth = read_image(tecom / "_masks" / f"{path.stem}.png")[..., 0]
         found = segment(read_image(path))
-        pair = (dice(found.nucleus, truth == NUCLEUS_GREY), dice(found.cell, truth >= CYTOPLASM_GREY))
+        pair = (dice(found.nucleus, truth == NUCLEUS_GRAY), dice(found.cell, truth >= CYTOPLASM_GRAY))
         measured.setdefault(path.parent.name, []).append(pair)
     return {name: np.array(pairs) for name, pairs in measured.items()}
 

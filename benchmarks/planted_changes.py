@@ -71,11 +71,11 @@ def main() -> None:
     )
     parser.add_argument("--cells", type=int, default=300, help="at most so many cells of each site")
     parser.add_argument("--run", type=Path, help="run folder of a translator: print its refusals by snapshot instead")
-    wish = parser.parse_args()
-    if wish.run is not None:
-        over_snapshots(wish.run)
+    spec = parser.parse_args()
+    if spec.run is not None:
+        over_snapshots(spec.run)
         return
-    cells = {site: read_cells(wish.data / site, crop_px, wish.cells) for site, crop_px in SITES.items()}
+    cells = {site: read_cells(spec.data / site, crop_px, spec.cells) for site, crop_px in SITES.items()}
     target = cells["clinic"][0::3]
     print("unchanged cells, tecom -> clinic: the second and third part")
     print(f"{'normalizer':22s} {'refused':>8s} {'warned':>8s} {'cells/s':>8s}  reasons")

@@ -49,7 +49,7 @@ def scaled_nucleus(
     outside = ndimage.distance_transform_edt(~masks.nucleus)
     weight = ndimage.gaussian_filter(np.exp(-0.5 * (outside / (FALL_SHARE * side)) ** 2), SEAM_SHARE * side)
     pull = weight * (1 / factor - 1)
-    places = [axis + pull * (axis - centre) for axis, centre in zip((rows, columns), middle, strict=True)]
+    places = [axis + pull * (axis - center) for axis, center in zip((rows, columns), middle, strict=True)]
     bands = [
         ndimage.map_coordinates(image[..., b].astype(np.float64), places, order=3, mode="nearest") for b in (0, 1, 2)
     ]
@@ -79,8 +79,8 @@ def vacuole(
     if len(places) == 0 or not masks.background.any():
         return None
     disc = _disc(image.shape[:2], places[rng.integers(len(places))], radius)
-    colour = np.median(image[masks.background], axis=0)
-    return _mixed(image, np.broadcast_to(colour, image.shape), 0.8 * disc)
+    color = np.median(image[masks.background], axis=0)
+    return _mixed(image, np.broadcast_to(color, image.shape), 0.8 * disc)
 
 
 def granules(image: UInt8Image, masks: Compartments, rng: np.random.Generator, *, count: int) -> UInt8Image | None:
@@ -89,15 +89,15 @@ def granules(image: UInt8Image, masks: Compartments, rng: np.random.Generator, *
     places = np.argwhere(inner)
     if len(places) < 12 * count or not masks.nucleus.any():
         return None
-    colour = np.median(image[masks.nucleus], axis=0)
+    color = np.median(image[masks.nucleus], axis=0)
     weight = np.zeros(image.shape[:2])
     for place in places[rng.choice(len(places), count, replace=False)]:
         weight = np.maximum(weight, _disc(image.shape[:2], place, 0.0125 * image.shape[0]))
-    return _mixed(image, np.broadcast_to(colour, image.shape), weight)
+    return _mixed(image, np.broadcast_to(color, image.shape), weight)
 
 
 def inverted(image: UInt8Image, masks: Compartments, rng: np.random.Generator) -> UInt8Image | None:
-    """Swap the colours of nucleus and background, and all between them: one global colour map."""
+    """Swap the colors of nucleus and background, and all between them: one global color map."""
     if not masks.nucleus.any() or not masks.background.any():
         return None
     dark, pale = (np.median(image[mask], axis=0) for mask in (masks.nucleus, masks.background))
@@ -138,16 +138,16 @@ def changes(others: UInt8Images) -> list[Change]:
             for share in (0.02, 0.03, 0.04, 0.06)
         ),
         *(Change("granules", f"{count}", partial(granules, count=count), count >= 8) for count in (3, 8, 16)),
-        Change("colours swapped", "full", inverted, True),
+        Change("colors swapped", "full", inverted, True),
         Change("other cell", "cell", partial(pasted, others=others, whole=False), True),
         Change("other cell", "whole picture", partial(pasted, others=others, whole=True), True),
     ]
 
 
-def _disc(shape: tuple[int, ...], centre: NDArray[np.int64], radius: float) -> Float:
+def _disc(shape: tuple[int, ...], center: NDArray[np.int64], radius: float) -> Float:
     """Return 1 inside of a disc, 0 outside, with a soft edge of about a pixel."""
     rows, columns = np.indices(shape, np.float64)
-    distance = np.hypot(rows - centre[0], columns - centre[1])
+    distance = np.hypot(rows - center[0], columns - center[1])
     return np.asarray(1 / (1 + np.exp(np.clip((distance - radius) / 0.35, -50, 50))))
 
 

@@ -22,15 +22,15 @@ from hemabridge.data.cells import CellSet
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest
 from hemabridge.progress import silent
-from hemabridge.recipes.learning_curve import WorthRecipe
+from hemabridge.recipes.learning_curve import LearningCurveRecipe
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import prepare_site
-from hemabridge.report.learning_curve import worth_svg
+from hemabridge.report.learning_curve import learning_curve_svg
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.stages import Stages
-from hemabridge.synthesis.learning_curve import Score, Worth, WorthRow, in_words
+from hemabridge.synthesis.learning_curve import LearningCurve, LearningCurveRow, Score, in_words
 from hemabridge.training.devices import start_fabric
-from hemabridge.workflows.synthesis.learning_curve_stage import LoadCells, measure_worth
+from hemabridge.workflows.synthesis.learning_curve_stage import LoadCells, measure_learning_curve
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 RARE, SOURCE = "promyelocyte", "monocyte"
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--real", type=_numbers, default=(5, 10, 20, 50, 100))
     parser.add_argument("--images", type=int, default=2000)
     arguments = parser.parse_args()
-    recipe = WorthRecipe(
+    recipe = LearningCurveRecipe(
         rare=RARE,
         source=SOURCE,
         real=arguments.real,
@@ -64,7 +64,7 @@ def main() -> None:
             learning_rate=1e-3,
         ),
     )
-    worth = measure_worth(
+    worth = measure_learning_curve(
         recipe,
         _clinic(arguments.out),
         arguments.out,
@@ -74,7 +74,7 @@ def main() -> None:
         progress=_Told(),
     )
     with atomic_write(arguments.out / "worth.svg") as temporary:
-        temporary.write_bytes(worth_svg(worth))
+        temporary.write_bytes(learning_curve_svg(worth))
     print(_table(worth))
     for sentence in in_words(worth):
         print(sentence)
@@ -108,7 +108,7 @@ class _Told:
             print(label, flush=True)
 
 
-def _table(worth: Worth) -> str:
+def _table(worth: LearningCurve) -> str:
     lines = [
         f"| real {worth.rare}s | arm | balanced accuracy | over {'/'.join(('nothing', 'usual'))} | recall of "
         f"{worth.rare} | over the same |",
@@ -117,7 +117,7 @@ def _table(worth: Worth) -> str:
     return "\n".join([*lines, *(_line(row) for row in worth.rows)])
 
 
-def _line(row: WorthRow) -> str:
+def _line(row: LearningCurveRow) -> str:
     cells = (
         str(row.real),
         row.arm if not row.added else f"{row.arm} (+{row.added})",

@@ -3,13 +3,13 @@
     python benchmarks/recommended.py --out runs/recommended [--sources tecom,yellow-field,...] [--data ../shared/data]
 
 The classifiers learn on the training part of Hospital Clínic's cells. A source is `tecom`; `raabin`, cells that the
-authors named by eye (benchmarks/raabin_by_eye.csv: they are no haematologists, and left out what they were not sure
+authors named by eye (benchmarks/raabin_by_eye.csv: they are no hematologists, and left out what they were not sure
 of); or one of the hospitals of `hemabridge simulate`: then the Clínic's validation part, photographed again by that
 hospital, is what may be seen without labels, and its test part, photographed again, is scored. Neither was trained on.
-`yellow-field+pale` photographs every other cell by the one and the others by the other: one site with two looks.
-Each row is one answer: of all, of one family of classifiers or one re-staining alone, of one classifier of each family.
-For `--labels` pairs of equal seeds on a real site it also measures what a few labels add. Each answer is kept in --out:
-a second call goes on where the first was stopped.
+`yellow-field+pale` photographs every other cell by the one and the others by the other: one site with two
+stain_augmentation. Each row is one answer: of all, of one family of classifiers or one re-staining alone, of one
+classifier of each family. For `--labels` pairs of equal seeds on a real site it also measures what a few labels add.
+Each answer is kept in --out: a second call goes on where the first was stopped.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.data.simulate import HOSPITALS, measured_reference, photograph
-from hemabridge.ensemble.fit import Agreement, mean_answer
-from hemabridge.ensemble.members import Learner, Team
-from hemabridge.ensemble.saved import MEASURED_ANEW
+from hemabridge.ensemble.fit import FittedEnsemble, mean_answer
+from hemabridge.ensemble.members import Learner, Members
+from hemabridge.ensemble.saved import ADABN
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Images
@@ -46,7 +46,7 @@ from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.study.ensemble_stage import Agreeing
+from hemabridge.workflows.study.ensemble_stage import EnsembleSteps
 from recommended_tables import CLASSES, print_table, still_wrong
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ REAL_SITES = (REAL, BY_EYE)
 NATIVE_PX = 180
 """Cells are photographed again at about the size that the camera saw."""
 BEFORE = ", before self-training"
-PLAIN_TAUGHT = "plain classifier, taught table"
+PLAIN_LEARNED_LUT = "plain classifier, learned color LUT"
 STARTS_APART = 100
 """Seeds of two starts differ by more than one start uses."""
 FABRIC = start_fabric("cpu")
@@ -84,39 +84,39 @@ class Bench:
         """Return one part of a site."""
         return site.cells((part,), CLASSES, size_px, lambda *_: None)
 
-    def team(self, start: int) -> tuple[Team, float]:
+    def members(self, start: int) -> tuple[Members, float]:
         """Return the classifiers of the target that agree, trained once, and the CPU seconds that they took."""
-        wish, seed = self.recipe.agreement, STARTS_APART * start
-        assert wish is not None
+        spec, seed = self.recipe.ensemble, STARTS_APART * start
+        assert spec is not None
         target = self.cells(self.target, "train", self.recipe.size_px)
         learners, seconds = [], 0.0
         for each in self.recipe.classifiers:
             snapshot, spent = self._classifier(folder_name(each.name), _trained(each), seed)
             learners.append(Learner(snapshot, _trained(each).view == "shape", target))
             seconds += spent
-        inputs = {"members": [m.model_dump(mode="json") for m in wish.members], "target": self.target.described()}
+        inputs = {"members": [m.model_dump(mode="json") for m in spec.members], "target": self.target.described()}
         folder = self.stages.run(
             f"classifiers/members-{start}",
             inputs | {"seed": seed},
-            lambda folder: _no_result(self.steps(target, seed).with_members(Team(()), folder)),
+            lambda folder: _no_result(self.steps(target, seed).with_members(Members(()), folder)),
             drop_checkpoints,
         )
         learners += [
             Learner(list_snapshots(folder / f"{number}/{place}")[-1].path, each.train.view == "shape", target)
-            for number, each in enumerate(wish.members)
+            for number, each in enumerate(spec.members)
             for place in range(each.count)
         ]
-        return Team(tuple(learners)), seconds + _cpu_seconds(folder)
+        return Members(tuple(learners)), seconds + _cpu_seconds(folder)
 
-    def steps(self, seen: CellSet, seed: int) -> Agreeing:
-        """Return the recipe's steps towards an agreement about the cells `seen`."""
-        assert self.recipe.agreement is not None
+    def steps(self, seen: CellSet, seed: int) -> EnsembleSteps:
+        """Return the recipe's steps towards an ensemble about the cells `seen`."""
+        assert self.recipe.ensemble is not None
         target = self.cells(self.target, "train", self.recipe.size_px)
-        return Agreeing(self.recipe.agreement, target, seen, seen, None, seed, FABRIC, lambda *_: None)
+        return EnsembleSteps(self.recipe.ensemble, target, seen, seen, None, seed, FABRIC, lambda *_: None)
 
     def plain(self, start: int) -> SnapshotClassifier:
-        """Return the recipe's first classifier, trained on its own site's colours alone."""
-        config = _trained(self.recipe.classifiers[0]).model_copy(update={"looks": None})
+        """Return the recipe's first classifier, trained on its own site's colors alone."""
+        config = _trained(self.recipe.classifiers[0]).model_copy(update={"stain_augmentation": None})
         return SnapshotClassifier.from_snapshot(self._classifier("plain", config, STARTS_APART * start)[0])
 
     def _classifier(self, name: str, config: ClassifierConfig, seed: int) -> tuple[Path, float]:
@@ -166,19 +166,19 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0, help="both starts for the photographed hospitals")
     parser.add_argument("--picture", type=Path, help="draw the real cells that every pair of starts gets wrong")
     parser.add_argument("--labels", type=int, default=3, help="so many equal pairs also show what labels are worth")
-    wish = parser.parse_args()
-    recipe = expect_kind(read_recipe(wish.recipe, wish.set), StudyRecipe)
-    bench = new_bench(recipe, wish.out, wish.data)
-    pairs = [(int(start), int(again)) for start, again in (pair.split(":") for pair in wish.pairs.split(","))]
-    for name in wish.sources.split(","):
-        source = real_source(bench, name, wish.data) if name in REAL_SITES else _photographed(bench, name)
+    spec = parser.parse_args()
+    recipe = expect_kind(read_recipe(spec.recipe, spec.set), StudyRecipe)
+    bench = new_bench(recipe, spec.out, spec.data)
+    pairs = [(int(start), int(again)) for start, again in (pair.split(":") for pair in spec.pairs.split(","))]
+    for name in spec.sources.split(","):
+        source = real_source(bench, name, spec.data) if name in REAL_SITES else _photographed(bench, name)
         answers = [
-            _kept(bench, name, source, *pair, labels=name in REAL_SITES and pair[0] == pair[1] < wish.labels)
-            for pair in (pairs if name in REAL_SITES else [(wish.start, wish.start)])
+            _kept(bench, name, source, *pair, labels=name in REAL_SITES and pair[0] == pair[1] < spec.labels)
+            for pair in (pairs if name in REAL_SITES else [(spec.start, spec.start)])
         ]
         print_table(name, source.test, len(source.seen), answers)
-        if name == REAL and wish.picture is not None:
-            write_image(wish.picture, still_wrong(source.larger_test, answers))
+        if name == REAL and spec.picture is not None:
+            write_image(spec.picture, still_wrong(source.larger_test, answers))
 
 
 def new_bench(recipe: StudyRecipe, out: Path, data: Path) -> Bench:
@@ -188,19 +188,19 @@ def new_bench(recipe: StudyRecipe, out: Path, data: Path) -> Bench:
     return Bench(recipe, stages, target)
 
 
-def _site(recipe: StudyRecipe, stages: Stages, wish: SiteRecipe, *, clinic: bool) -> Site:
+def _site(recipe: StudyRecipe, stages: Stages, spec: SiteRecipe, *, clinic: bool) -> Site:
     parts = recipe.target_parts if clinic else recipe.source_parts
-    return prepare_site(wish, read_site(wish), CLASSES, parts, seed=recipe.seed, stages=stages)
+    return prepare_site(spec, read_site(spec), CLASSES, parts, seed=recipe.seed, stages=stages)
 
 
 def real_source(bench: Bench, name: str, data: Path) -> Source:
     """Return a real hospital's cells, by the names of `REAL_SITES`."""
-    wish = SiteRecipe(site=name, folder=data / name)
+    spec = SiteRecipe(site=name, folder=data / name)
     if name == BY_EYE:
         named = Path(__file__).with_name(f"{BY_EYE}_by_eye.csv")
         root = data / BY_EYE / "unlabelled"
-        wish = SiteRecipe(site=name, manifest=named, root=root, crop_px=BY_EYE_CROP_PX)
-    site = _site(bench.recipe, bench.stages, wish, clinic=False)
+        spec = SiteRecipe(site=name, manifest=named, root=root, crop_px=BY_EYE_CROP_PX)
+    site = _site(bench.recipe, bench.stages, spec, clinic=False)
     size_px, load_px = bench.recipe.size_px, bench.recipe.translator.load_px
     return Source(
         bench.cells(site, "train", size_px),
@@ -268,87 +268,85 @@ def _answers(
     labels: bool,
 ) -> dict[str, Any]:
     """Return what the recipe's steps say of the scored cells, one after the other, and what leaving parts out costs."""
-    wish = bench.recipe.agreement
-    assert wish is not None
+    spec = bench.recipe.ensemble
+    assert spec is not None
     home = bench.cells(bench.target, "test", bench.recipe.size_px)
-    (own, spent), plain = bench.team(classifier_seed), bench.plain(classifier_seed)
+    (own, spent), plain = bench.members(classifier_seed), bench.plain(classifier_seed)
     seconds = {"classifiers": spent}
     translator = None
     if name in REAL_SITES:
         translator, seconds["translator"] = _timed(lambda: bench.translator(name, source, source_seed))
     test = source.test.images
     steps = bench.steps(source.seen, STARTS_APART * classifier_seed + source_seed)
-    (own, agreed), seconds["agreement"] = _timed(lambda: steps.agree(own))
-    own = own.kept(agreed, folder / MEASURED_ANEW)  # those who learn labels go on from there, as in a study
-    taught, learned = own, agreed
-    if wish.self_training_rounds:
-        taught, seconds["self-training"] = _timed(lambda: steps.self_trained(own, agreed, folder / "self-training"))
-        learned = taught.answering(agreed)
-    states = {"": agreed} if taught is own else {BEFORE: agreed, ", after self-training": learned}
+    (own, fitted), seconds["ensemble"] = _timed(lambda: steps.agree(own))
+    own = own.kept(fitted, folder / ADABN)  # those who learn labels go on from there, as in a study
+    taught, learned = own, fitted
+    if spec.self_training_rounds:
+        taught, seconds["self-training"] = _timed(lambda: steps.self_trained(own, fitted, folder / "self-training"))
+        learned = taught.answering(fitted)
+    states = {"": fitted} if taught is own else {BEFORE: fitted, ", after self-training": learned}
     said: dict[str, Any] = {}
     for when, state in states.items():
         said |= _parts(when, state, test) if name in REAL_SITES else {f"all{when}": state.probabilities(test)}
     answers = {
         "recommended": said[f"all{list(states)[-1]}"],
         "plain classifier, original": mean_answer([plain], test),
-        "classifiers with looks, original": mean_answer(agreed.classifiers, test),
+        "classifiers with stain augmentation, original": mean_answer(fitted.classifiers, test),
     }
-    table, seconds["taught table"] = _timed(lambda: steps.table_for(plain, learned, folder / "taught-table"))
+    table, seconds["learned color LUT"] = _timed(lambda: steps.table_for(plain, learned, folder / "learned-lut"))
     assert table is not None
     restained = table.standardize(test)
-    answers[PLAIN_TAUGHT] = mean_answer([plain], restained)
-    kept = {PLAIN_TAUGHT: float(np.median(gradient_correlation(restained, test)))}
+    answers[PLAIN_LEARNED_LUT] = mean_answer([plain], restained)
+    kept = {PLAIN_LEARNED_LUT: float(np.median(gradient_correlation(restained, test)))}
     if translator is not None:
         restained = translator.standardize(test)
         answers["plain classifier, translator"] = mean_answer([plain], restained)
-        answers["classifiers with looks, translator"] = mean_answer(agreed.classifiers, restained)
+        answers["classifiers with stain_augmentation, translator"] = mean_answer(fitted.classifiers, restained)
         kept["plain classifier, translator"] = float(np.median(gradient_correlation(restained, test)))
-    for restaining, standardizer in agreed.standardizers.items():
+    for restaining, standardizer in fitted.standardizers.items():
         restained = standardizer.standardize(test)
         answers[f"plain classifier, {restaining}"] = mean_answer([plain], restained)
     answers |= said
     if labels:
-        for count in wish.few_labels:
-            found = steps.taught(taught, learned, count, folder / f"labels-{count}").answering(agreed)
+        for count in spec.few_labels:
+            found = steps.taught(taught, learned, count, folder / f"labels-{count}").answering(fitted)
             answers[f"with {count} labels"] = found.probabilities(test)
     scores = {arm: _scores(source.test, answer) for arm, answer in answers.items()}
-    scores["recommended, on the cells seen unlabelled"] = _scores(
-        source.seen, learned.probabilities(source.seen.images)
-    )
+    scores["recommended, on the cells seen unlabeled"] = _scores(source.seen, learned.probabilities(source.seen.images))
     scores["home, plain classifier"] = _scores(home, plain.probabilities(home.images))
     scores |= {f"home, all{when}": _scores(home, state.at_home(home.images)) for when, state in states.items()}
     return {
         "scores": scores,
-        "sureness": dict(agreed.sureness),
-        "accord": dict(agreed.accord),
-        "kept": list(agreed.standardizers),
-        "shape": _heard(agreed),
+        "confidence": dict(fitted.confidence),
+        "soft_agreement": dict(fitted.soft_agreement),
+        "kept": list(fitted.standardizers),
+        "shape": _heard(fitted),
         "gradient correlation": kept,
         "cpu seconds": seconds,
     }
 
 
-def _heard(agreed: Agreement) -> str:
+def _heard(fitted: FittedEnsemble) -> str:
     """Return how those who see shape take part."""
-    if not agreed.direct:
+    if not fitted.direct:
         return "left out"
-    return "batch norm measured anew" if agreed.measured_anew else "batch norm of home"
+    return "batch norm measured again" if fitted.adabn else "batch norm of home"
 
 
-def _parts(when: str, agreed: Agreement, test: UInt8Images) -> dict[str, Any]:
+def _parts(when: str, fitted: FittedEnsemble, test: UInt8Images) -> dict[str, Any]:
     """Return the answers of each family and each re-staining alone, and of one of each; names end with `when`."""
     found = {}
     aided = []
-    for name, standardizer in agreed.standardizers.items():
+    for name, standardizer in fitted.standardizers.items():
         restained = standardizer.standardize(test)
-        aided.append(mean_answer(agreed.classifiers, restained))
+        aided.append(mean_answer(fitted.classifiers, restained))
         found[f"only {name}{when}"] = aided[-1]
     found[f"only re-stained{when}"] = np.mean(aided, axis=0)
-    direct = mean_answer(agreed.direct, test) if agreed.direct else None
+    direct = mean_answer(fitted.direct, test) if fitted.direct else None
     if direct is not None:
         found[f"only shape{when}"] = direct
-    found[f"all{when}"] = agreed.joined(aided, direct)
-    one = replace(agreed, classifiers=agreed.classifiers[:1], direct=agreed.direct[:1])
+    found[f"all{when}"] = fitted.joined(aided, direct)
+    one = replace(fitted, classifiers=fitted.classifiers[:1], direct=fitted.direct[:1])
     found[f"one of each family{when}"] = one.probabilities(test)
     return found
 
@@ -361,9 +359,9 @@ def _cpu_seconds(folder: Path) -> float:
     return float(json.loads((folder / DONE).read_text(encoding="utf-8"))["cpu_seconds"])
 
 
-def _trained(wish: ClassifierRecipe) -> ClassifierConfig:
-    assert wish.train is not None
-    return wish.train
+def _trained(spec: ClassifierRecipe) -> ClassifierConfig:
+    assert spec.train is not None
+    return spec.train
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

@@ -21,7 +21,7 @@ Answers = Mapping[str, Any]
 
 def print_table(name: str, test: CellSet, seen: int, answers: Sequence[Answers]) -> None:
     """Print each arm's balanced accuracy over the pairs of starts, the confusion matrix, and what it cost."""
-    print(f"\n{name}: n = {len(test)} scored, {seen} seen unlabelled, {len(answers)} pairs of seeds")
+    print(f"\n{name}: n = {len(test)} scored, {seen} seen unlabeled, {len(answers)} pairs of seeds")
     print(f"{'':44s} {'mean':>6s} {'lowest':>7s} {'highest':>8s} {'pairs':>5s}   mean recall of {', '.join(CLASSES)}")
     for arm in dict.fromkeys(arm for found in answers for arm in found["scores"]):
         runs = [found["scores"][arm] for found in answers if arm in found["scores"]]
@@ -30,8 +30,10 @@ def print_table(name: str, test: CellSet, seen: int, answers: Sequence[Answers])
         shown = " ".join(f"{recall:.2f}" for recall in recalls)
         print(f"{arm:44s} {np.mean(values):6.3f} {min(values):7.3f} {max(values):8.3f} {len(runs):5d}   {shown}")
     print("re-stainings kept:", "; ".join(sorted({", ".join(found["kept"]) for found in answers})))
-    looks = sorted({tried.rpartition(" on ")[2] for found in answers for tried in found["accord"] if " on " in tried})
-    print("looks of the source, by the colour of the empty field:", ", ".join(looks) or "one")
+    stain_augmentation = sorted(
+        {tried.rpartition(" on ")[2] for found in answers for tried in found["soft_agreement"] if " on " in tried}
+    )
+    print("stain_augmentation of the source, by the color of the empty field:", ", ".join(stain_augmentation) or "one")
     heard = Counter(found["shape"] for found in answers)
     print("those who see shape:", "; ".join(f"{how} ({count})" for how, count in sorted(heard.items())))
     for arm in answers[0]["gradient correlation"]:
@@ -46,7 +48,7 @@ def print_table(name: str, test: CellSet, seen: int, answers: Sequence[Answers])
 
 
 def wrong_always(test: CellSet, answers: Sequence[Answers]) -> list[tuple[int, str]]:
-    """Return the cells that no pair of starts names as labelled: their place, and what they are called most often."""
+    """Return the cells that no pair of starts names as labeled: their place, and what they are called most often."""
     predicted = _predicted(answers)
     places = np.flatnonzero((predicted != test.labels).all(axis=0))
     most = [Counter(predicted[:, place].tolist()).most_common(1)[0][0] for place in places]

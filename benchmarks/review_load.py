@@ -44,13 +44,13 @@ def main() -> None:
     parser.add_argument("--readers", type=int, default=50)
     parser.add_argument("--screens", type=int, default=20)
     parser.add_argument("--look-seconds", type=float, default=1.0, help="mean time for which a picture is looked at")
-    wish = parser.parse_args()
+    spec = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        links = make_review(Path(folder), wish.readers, wish.screens)
+        links = make_review(Path(folder), spec.readers, spec.screens)
         server = start(Path(folder, "review"))
         try:
             began = time.perf_counter()
-            timings = asyncio.run(read_all(links, wish.screens, wish.look_seconds))
+            timings = asyncio.run(read_all(links, spec.screens, spec.look_seconds))
             took = time.perf_counter() - began
         finally:
             server.send_signal(signal.SIGTERM)
@@ -61,7 +61,7 @@ def main() -> None:
         f"fastapi {version('fastapi')}, uvicorn {version('uvicorn')}\n"
     )
     print(
-        f"{wish.readers} readers, {wish.screens} screens each, a picture looked at for {wish.look_seconds:g} s on "
+        f"{spec.readers} readers, {spec.screens} screens each, a picture looked at for {spec.look_seconds:g} s on "
         f"average; {len(timings.answers) / took:.0f} answers a second; verdicts lost: {lost} of {len(timings.sent)}\n"
     )
     print("| request | n | median | 95th percentile | slowest |\n| --- | ---: | ---: | ---: | ---: |")

@@ -4,7 +4,7 @@
 
 A pair is a source: `tecom`, real cells whose target is Hospital Clínic, or a hospital of `hemabridge simulate`, whose
 target is `clinic-like`. A translator of 64 px is trained for each pair and seed, with ten snapshots. Selection sees the
-cells that the translator saw, without labels, and the target's, and asks two classifiers of the target that see colour
+cells that the translator saw, without labels, and the target's, and asks two classifiers of the target that see color
 and six that see shape alone. Only then the labels of other cells of the source say how many of them the two name
 correctly after each snapshot: their mean is a snapshot's accuracy. Regret is the best snapshot's accuracy minus the
 selected one's. `labels of seen` is what a choice by the labels of the cells that the selection sees would lose: no rule
@@ -27,7 +27,7 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
-from hemabridge.data.stain_augmentation import LooksConfig
+from hemabridge.data.stain_augmentation import StainAugmentationConfig
 from hemabridge.imaging.scale import resize_square
 from hemabridge.models.selection_file import Selection
 from hemabridge.recipes.recipe import SiteRecipe
@@ -86,13 +86,13 @@ class Pair:
 
     @cached_property
     def classifiers(self) -> list[SnapshotClassifier]:
-        """The target's classifiers, trained once; they learn no colours but the target's."""
+        """The target's classifiers, trained once; they learn no colors but the target's."""
         return [self._trained("classifier", seed, {"epochs": 3}) for seed in CLASSIFIER_SEEDS]
 
     @cached_property
     def judges(self) -> list[SnapshotClassifier]:
         """Those that see shape alone, as in `recipes/recommended.toml`, trained once."""
-        shape = {"epochs": 2, "view": "shape", "looks": LooksConfig(stain=0.0, contrast=0.5)}
+        shape = {"epochs": 2, "view": "shape", "stain_augmentation": StainAugmentationConfig(stain=0.0, contrast=0.5)}
         return [self._trained("judge", seed, shape) for seed in JUDGE_SEEDS]
 
     def _trained(self, name: str, seed: int, settings: dict[str, Any]) -> SnapshotClassifier:
@@ -131,14 +131,14 @@ def read_pair(name: str, stages: Stages, data: Path, weights: Path) -> Pair:
         target, source = (_real(site, stages, data) for site in ("clinic", REAL))
         return Pair(name, target["train"], source["train"], source["test"], stages, weights)
     counts = {"target": (TARGET, 150, 1), "seen": (name, 60, 2), "scored": (name, 100, 3)}
-    cells = {part: _simulated(*wish) for part, wish in counts.items()}
+    cells = {part: _simulated(*spec) for part, spec in counts.items()}
     return Pair(name, cells["target"], cells["seen"], cells["scored"], stages, weights)
 
 
 def _real(site: str, stages: Stages, data: Path) -> dict[str, CellSet]:
-    wish = SiteRecipe(site=site, folder=data / site, crop_px=CROP_PX[site])
+    spec = SiteRecipe(site=site, folder=data / site, crop_px=CROP_PX[site])
     parts = {"train": 0.5, "test": 0.5}
-    done = prepare_site(wish, read_site(wish), REAL_CLASSES, parts, seed=0, stages=stages)
+    done = prepare_site(spec, read_site(spec), REAL_CLASSES, parts, seed=0, stages=stages)
     return {part: done.cells((part,), REAL_CLASSES, TRANSLATOR.load_px, lambda *_: None) for part in parts}
 
 
@@ -224,13 +224,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--weights", type=Path, default=Path("../shared/weights/mobilenetv2_100_imagenet.safetensors"))
     parser.add_argument("--most-refused", type=float, default=RuleConfig().most_refused, help="floor of the rule")
-    wish = parser.parse_args()
-    rule = RuleConfig(most_refused=wish.most_refused)
-    stages = Stages(wish.out)
-    pairs = {name: read_pair(name, stages, wish.data, wish.weights) for name in wish.pairs.split(",")}
+    spec = parser.parse_args()
+    rule = RuleConfig(most_refused=spec.most_refused)
+    stages = Stages(spec.out)
+    pairs = {name: read_pair(name, stages, spec.data, spec.weights) for name in spec.pairs.split(",")}
     found = []
     print(f"{'run':24s} {'best':>6s}" + "".join(f"{way:>17s}" for way in WAYS) + "   selected (won), regret in points")
-    for seed in map(int, wish.seeds.split(",")):
+    for seed in map(int, spec.seeds.split(",")):
         for pair in pairs.values():
             chosen, scores = selection(pair, seed, rule), accuracies(pair, seed)
             lost = regrets(chosen, scores, accuracies(pair, seed, "seen"))

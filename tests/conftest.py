@@ -59,7 +59,8 @@ def small_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig
 
     model = CycleGanConfig(
-        generator=ResnetGeneratorConfig(channels=4, blocks=1), judge=PatchDiscriminatorConfig(channels=4, layers=1)
+        generator=ResnetGeneratorConfig(channels=4, blocks=1),
+        discriminator=PatchDiscriminatorConfig(channels=4, layers=1),
     )
     config = TranslatorConfig(model=model, load_px=36, crop_px=32)
     torch.manual_seed(2)
@@ -101,7 +102,7 @@ epoch_images = 5
 constant_epochs = 1
 decay_epochs = 1
 snapshot_every_epochs = 1
-model = {{ generator = {{ channels = 4, blocks = 1 }}, judge = {{ channels = 4, layers = 1 }} }}
+model = {{ generator = {{ channels = 4, blocks = 1 }}, discriminator = {{ channels = 4, layers = 1 }} }}
 
 [[classifiers]]
 name = "Small net"
@@ -116,7 +117,7 @@ architecture = "test_resnet"
 classes = ["lymphocyte", "blast", "neutrophil"]
 preprocessing = {{ size_px = 32 }}
 
-[again]
+[source_fine_tuning]
 epochs = 1
 """
 

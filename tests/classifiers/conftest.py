@@ -25,5 +25,5 @@ def _easy_cells(count: int = 48, *, seed: int = 0, shares: tuple[int, ...] = (1,
 
 @pytest.fixture(scope="session")
 def easy_cells() -> Callable[..., CellSet]:
-    """Make noise in two classes, one 70 grey levels brighter; `shares` says how often each occurs."""
+    """Make noise in two classes, one 70 gray levels brighter; `shares` says how often each occurs."""
     return _easy_cells

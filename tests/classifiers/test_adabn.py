@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hemabridge.classifiers.adabn import measured_anew, with_statistics_of
+from hemabridge.classifiers.adabn import adabn, with_statistics_of
 from hemabridge.classifiers.classifier import NetworkClassifier
 from hemabridge.classifiers.network import new_network
 from hemabridge.classifiers.preprocessing import Preprocessing
@@ -48,12 +48,12 @@ def test_a_single_image_has_no_statistics(classifier: NetworkClassifier, easy_ce
         with_statistics_of(classifier, easy_cells(1).images)
 
 
-def test_any_classifier_with_batch_norm_can_be_measured_anew(
+def test_any_classifier_with_batch_norm_can_be_adabn(
     classifier: NetworkClassifier, easy_cells: Callable[..., CellSet]
 ) -> None:
     images = easy_cells(40).images
     expected = with_statistics_of(classifier, images).probabilities(images)
-    turned = measured_anew(align_classes(classifier, ("bright", "dark")), images)
+    turned = adabn(align_classes(classifier, ("bright", "dark")), images)
     assert isinstance(turned, AlignedClassifier)
     assert turned.classes == ("bright", "dark")
     np.testing.assert_allclose(turned.probabilities(images), expected[:, ::-1], atol=1e-6)
@@ -63,7 +63,7 @@ def test_group_norm_has_nothing_to_measure(easy_cells: Callable[..., CellSet]) -
     network = new_network("resnet18", 32, 2, "group")
     images = easy_cells(4).images
     classifier = NetworkClassifier(network, Preprocessing(size_px=32), ("dark", "bright"), "net")
-    assert measured_anew(classifier, images) is None
+    assert adabn(classifier, images) is None
     together = classifier.probabilities(images)
     alone = np.concatenate([classifier.probabilities(images[i : i + 1]) for i in range(4)])
     np.testing.assert_allclose(alone, together, atol=1e-5)

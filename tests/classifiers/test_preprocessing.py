@@ -66,6 +66,6 @@ def test_a_classifier_of_shape_sees_the_view_found_at_full_size() -> None:
     np.testing.assert_array_equal(found[1], expected)
 
 
-def test_settings_of_colour_are_written_as_before_there_was_a_view() -> None:
+def test_settings_of_color_are_written_as_before_there_was_a_view() -> None:
     assert "view" not in Preprocessing(size_px=32).model_dump()
     assert Preprocessing(size_px=32, view="shape").model_dump()["view"] == "shape"

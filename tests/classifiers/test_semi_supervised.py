@@ -7,14 +7,19 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from hemabridge.classifiers.batches import LabelledBatches
+from hemabridge.classifiers.batches import LabeledBatches
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.preprocessing import Preprocessing
-from hemabridge.classifiers.semi_supervised import BothSitesBatches, BothSitesConfig, LikelyCells, fine_tune_on_both
+from hemabridge.classifiers.semi_supervised import (
+    PseudoLabeledCells,
+    SemiSupervisedBatches,
+    SemiSupervisedConfig,
+    fine_tune_semi_supervised,
+)
 from hemabridge.data.cells import CellSet
-from hemabridge.data.stain_augmentation import LooksConfig
+from hemabridge.data.stain_augmentation import StainAugmentationConfig
 from hemabridge.errors import InputError
 
 SMALL = ClassifierConfig(architecture="resnet10t", size_px=32, epochs=4, learning_rate=3e-3, batch_size=8)
@@ -25,11 +30,11 @@ def start(easy_cells: Callable[..., CellSet], cpu: Fabric, tmp_path_factory: pyt
     return fine_tune(SMALL, easy_cells(), tmp_path_factory.mktemp("start"), cpu, seed=0)
 
 
-def inverted(cells: CellSet) -> LikelyCells:
+def inverted(cells: CellSet) -> PseudoLabeledCells:
     """Return the cells as another site's, whose bright cells are the target's dark ones."""
     views = np.stack([255 - cells.images, 250 - cells.images])
     shares = np.eye(2, dtype=np.float32)[cells.labels]
-    return LikelyCells(views, shares, np.ones(len(cells)), cells.hashes)
+    return PseudoLabeledCells(views, shares, np.ones(len(cells)), cells.hashes)
 
 
 def test_the_classes_of_the_source_are_learned_and_all_is_repeatable(
@@ -38,10 +43,10 @@ def test_the_classes_of_the_source_are_learned_and_all_is_repeatable(
     target, theirs = easy_cells(), easy_cells(seed=1)
     source = inverted(theirs)
     before = SnapshotClassifier.from_snapshot(start).probabilities(source.views[0]).argmax(axis=1)
-    config = BothSitesConfig(images=480, batch_size=24, learning_rate=3e-3)
+    config = SemiSupervisedConfig(images=480, batch_size=24, learning_rate=3e-3)
     found = [
         SnapshotClassifier.from_snapshot(
-            fine_tune_on_both(config, start, target, source, tmp_path / name, cpu, seed=0)
+            fine_tune_semi_supervised(config, start, target, source, tmp_path / name, cpu, seed=0)
         ).probabilities(source.views[0])
         for name in ("one", "two")
     ]
@@ -53,13 +58,13 @@ def test_the_classes_of_the_source_are_learned_and_all_is_repeatable(
 def test_cells_without_weight_are_never_shown(easy_cells: Callable[..., CellSet]) -> None:
     cells = easy_cells(12)
     preprocessing = Preprocessing(size_px=32)
-    own = LabelledBatches(cells.images, cells.labels, preprocessing, 4, True, 0, 0)
+    own = LabeledBatches(cells.images, cells.labels, preprocessing, 4, True, 0, 0)
     shares = np.tile(np.array([[0.25, 0.75]], np.float32), (12, 1))
     shares[3] = [1.0, 0.0]
     weights = np.zeros(12)
     weights[3] = 2.0
-    source = LikelyCells(cells.images[None], shares, weights, cells.hashes)
-    batches = BothSitesBatches(own, source, LooksConfig(), 0)
+    source = PseudoLabeledCells(cells.images[None], shares, weights, cells.hashes)
+    batches = SemiSupervisedBatches(own, source, StainAugmentationConfig(), 0)
     for batch in islice(batches(0), 3):
         assert batch["images"].shape == (8, 3, 32, 32)
         assert batch["labels"][4:].tolist() == [[1.0, 0.0]] * 4
@@ -73,9 +78,11 @@ def test_nothing_to_draw_and_other_classes_are_refused(
     easy_cells: Callable[..., CellSet], start: Path, cpu: Fabric, tmp_path: Path
 ) -> None:
     cells = easy_cells()
-    nothing = LikelyCells(cells.images[None], np.eye(2, dtype=np.float32)[cells.labels], np.zeros(48), cells.hashes)
+    nothing = PseudoLabeledCells(
+        cells.images[None], np.eye(2, dtype=np.float32)[cells.labels], np.zeros(48), cells.hashes
+    )
     with pytest.raises(InputError, match="at least one cell of the source"):
-        fine_tune_on_both(BothSitesConfig(), start, cells, nothing, tmp_path, cpu, seed=0)
-    narrow = LikelyCells(cells.images[None], np.ones((48, 3), np.float32) / 3, np.ones(48), cells.hashes)
+        fine_tune_semi_supervised(SemiSupervisedConfig(), start, cells, nothing, tmp_path, cpu, seed=0)
+    narrow = PseudoLabeledCells(cells.images[None], np.ones((48, 3), np.float32) / 3, np.ones(48), cells.hashes)
     with pytest.raises(InputError, match="expected cells of the classes"):
-        fine_tune_on_both(BothSitesConfig(), start, cells, narrow, tmp_path, cpu, seed=0)
+        fine_tune_semi_supervised(SemiSupervisedConfig(), start, cells, narrow, tmp_path, cpu, seed=0)

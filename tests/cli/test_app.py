@@ -35,7 +35,7 @@ COMMANDS = [
     "evaluate",
     "simulate",
     "sheet",
-    "retake",
+    "restyle",
     "select",
     "index",
     "audit",
@@ -61,7 +61,7 @@ def in_a_process(*arguments: str, program: str = PROGRAM) -> subprocess.Complete
 
 
 def plain(text: str) -> str:
-    """Return text without colours, frames and line breaks."""
+    """Return text without colors, frames and line breaks."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
 
 
@@ -137,7 +137,7 @@ def test_the_commands_on_images_work_without_pytorch(hospitals: Path, tmp_path: 
     assert in_a_process("split", str(out), "--root", folder, program=blocked).returncode == 0
     assert in_a_process("simulate", str(tmp_path / "s"), "--n-per-class", "1", program=blocked).returncode == 0
     few = ("--hospital", "pale", "--n-per-class", "1", "--size-px", "24")
-    assert in_a_process("retake", folder, str(tmp_path / "r"), *few, program=blocked).returncode == 0
+    assert in_a_process("restyle", folder, str(tmp_path / "r"), *few, program=blocked).returncode == 0
 
 
 def test_the_catalog_lists_every_method_with_its_use_without_pytorch() -> None:
@@ -164,20 +164,20 @@ def test_a_normalizer_re_stains_and_is_guarded_without_pytorch(hospitals: Path, 
 
 @pytest.mark.parametrize(
     ("more", "told"),
-    [((), "fitted as one; --each-look fits each for itself."), (("--each-look",), "each fitted for itself.")],
+    [((), "fitted as one; --each-subdomain fits each for itself."), (("--each-subdomain",), "each fitted for itself.")],
 )
-def test_fit_tells_of_several_looks(
+def test_fit_tells_of_several_subdomains(
     run: Callable, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], told: str
 ) -> None:
     asked = []
 
-    def fit(*_: object, each_look: bool, **__: object) -> Fitted:
-        asked.append(each_look)
+    def fit(*_: object, each_subdomain: bool, **__: object) -> Fitted:
+        asked.append(each_subdomain)
         return Fitted(WhitePoint(target_white=(255.0, 255.0, 255.0)), {"#ffffff": 40, "#fffc9b": 60})
 
     monkeypatch.setattr("hemabridge.workflows.fit.fit", fit)
     ended = run("fit", "white-point", "new", "ours", "out.json", *more)
-    assert ended.out.splitlines()[-1] == f"new holds 2 looks (40 images on #ffffff, 60 images on #fffc9b): {told}"
+    assert ended.out.splitlines()[-1] == f"new holds 2 subdomains (40 images on #ffffff, 60 images on #fffc9b): {told}"
     assert asked == [bool(more)]
 
 

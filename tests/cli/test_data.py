@@ -54,13 +54,13 @@ def test_simulate_refuses_what_it_does_not_know(run: Callable, tmp_path: Path, a
     assert not (tmp_path / "s").exists()
 
 
-def test_retake_photographs_real_cells_under_named_and_random_hospitals(
+def test_restyle_photographs_real_cells_under_named_and_random_hospitals(
     run: Callable, tmp_path: Path, hospitals: Path
 ) -> None:
     out = tmp_path / "out"
     manifest = hospitals / "clinic-like" / "manifest.csv"
     chosen = ["--hospital", "pale", "--random", 1, "--strength", 0.5, "--n-per-class", 1, "--size-px", 24]
-    ended = run("retake", manifest, out, *chosen)
+    ended = run("restyle", manifest, out, *chosen)
     assert ended.code == 0
     n_classes = len(set(read_manifest(manifest).column("class")))
     assert ended.out == f"{n_classes} images under 2 hospitals in {out}; sheet.png shows them.\n"
@@ -68,13 +68,13 @@ def test_retake_photographs_real_cells_under_named_and_random_hospitals(
     assert len(read_manifest(out / "pale" / "manifest.csv")) == n_classes
 
 
-def test_retake_refuses_what_it_does_not_know(run: Callable, tmp_path: Path, hospitals: Path) -> None:
+def test_restyle_refuses_what_it_does_not_know(run: Callable, tmp_path: Path, hospitals: Path) -> None:
     manifest = hospitals / "clinic-like" / "manifest.csv"
     for wrong, told in ((["--hospital", "atlantis"], "different hospitals"), (["--class", "platypus"], "platypus")):
-        ended = run("retake", manifest, tmp_path / "out", *wrong)
+        ended = run("restyle", manifest, tmp_path / "out", *wrong)
         assert ended.code == 2
         assert told in ended.err
-    ended = run("retake", manifest, tmp_path / "out", "--random", 1, "--strength", 0.0)
+    ended = run("restyle", manifest, tmp_path / "out", "--random", 1, "--strength", 0.0)
     assert "expected a strength above 0" in ended.err
 
 

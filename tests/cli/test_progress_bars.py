@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from hemabridge.cli import progress as module
+from hemabridge.cli import progress_bars as module
 from hemabridge.cli.progress_bars import shown_progress
 
 

@@ -26,7 +26,7 @@ crop_px = 32
 epoch_images = 4
 constant_epochs = 1
 decay_epochs = 0
-model = {{ generator = {{ channels = 4, blocks = 1 }}, judge = {{ channels = 4, layers = 1 }} }}
+model = {{ generator = {{ channels = 4, blocks = 1 }}, discriminator = {{ channels = 4, layers = 1 }} }}
 """
 
 
@@ -110,7 +110,7 @@ def test_select_then_standardize_takes_the_choice(run: Callable, recipe: Path, h
 @pytest.mark.slow
 def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    changes = ["--set", "again=false", "--set", "tested_epochs=[2]", "--set", "normalizers=[]"]
+    changes = ["--set", "source_fine_tuning=false", "--set", "tested_epochs=[2]", "--set", "normalizers=[]"]
     ended = run("study", small_study, "--out", out, "--device", "cpu", *changes)
     assert ended.code == 0
     assert f"The report is {out / 'report.html'}" in ended.out
@@ -147,7 +147,7 @@ def test_a_study_of_any_two_manifests(run: Callable, small_study: Path, hospital
     sites = ["--source", tmp_path / "theirs.csv", "--source-root", tmp_path / "theirs"]
     sites += ["--target", tmp_path / "ours.csv", "--target-root", tmp_path / "ours"]
     out = tmp_path / "out"
-    changes = ["--set", "again=false", "--set", "tested_epochs=[2]", "--set", "normalizers=[]"]
+    changes = ["--set", "source_fine_tuning=false", "--set", "tested_epochs=[2]", "--set", "normalizers=[]"]
     ended = run("study", small_study, *sites, "--out", out, "--device", "cpu", *changes)
     assert (ended.code, "Traceback" in ended.err) == (0, False)
     results = StudyResults.read(out / "results.json")
@@ -216,7 +216,7 @@ def test_the_table_of_a_study_fits_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    names = ("ResNet34 focal, batch norm anew", "sliced-ot", "Hospital Universitari Germans Trias")
+    names = ("ResNet34 focal, AdaBN", "sliced-ot", "Hospital Universitari Germans Trias")
     row = Row(names[2], "test", names[0], names[1], None, 92, 149, 0.7, 0.65, {"a": 0.7}, (0.62, 0.77), "strict", 0)
     _print_study(StudyResults("paper", ("a",), (row,)), tmp_path)
     table = capsys.readouterr().out.split("The report is")[0]
@@ -230,7 +230,7 @@ def test_the_table_of_a_study_breaks_no_word(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    names = ("MobileNetV3-large focal, batch norm anew", "white-point", "agreement, self-training 1", "epoch-0002")
+    names = ("MobileNetV3-large focal, AdaBN", "white-point", "ensemble, self-training 1", "epoch-0002")
     rows = tuple(
         Row(site, "test", names[0], images, None, labels, 149, 0.7, 0.65, {"a": 0.7}, (0.62, 0.77), "strict", 0)
         for site, labels in (("our clinic", 0), ("Hospital Universitari Germans Trias", 92))

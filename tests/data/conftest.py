@@ -52,7 +52,7 @@ def make_site() -> Callable[..., Manifest]:
         for number, name in enumerate(names):
             write_image(root / name, cell(first_seed + number, nucleus_px=nucleus_px))
         folders = [Path(name).parent.name for name in names]
-        classes = ["" if folder == "unlabelled" else folder for folder in folders]
+        classes = ["" if folder == "unlabeled" else folder for folder in folders]
         return make_manifest({"path": list(names), "site": [site] * len(names), "class": classes}, root)
 
     return make

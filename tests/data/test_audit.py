@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
 from hemabridge.data.audit import Audit, audit
-from hemabridge.data.audit.appearance import Appearance, colour_profiles, site_scale
+from hemabridge.data.audit.appearance import Appearance, color_profiles, site_scale
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest, with_hashes
 from hemabridge.imaging.files import write_image
@@ -33,7 +33,7 @@ def test_a_clean_site_has_no_error(tmp_path: Path, make_site: MakeSite) -> None:
     found = audit(make_site(tmp_path, NAMES), progress=lambda done, total: seen.append((done, total)))
     assert found.n_images == 6
     assert texts(found, "error") == ""
-    assert [(count.class_name, count.n) for count in found.class_mix] == [("lymphocyte", 3), ("neutrophil", 3)]
+    assert [(count.class_name, count.n) for count in found.class_prior] == [("lymphocyte", 3), ("neutrophil", 3)]
     assert "fewer than 20 cells of lymphocyte (3), neutrophil (3)" in texts(found, "warning")
     assert "Neither patients nor slides of here are known" in texts(found, "note")
     assert "states no crop_px for here; proposed:" in texts(found, "note")
@@ -139,9 +139,9 @@ def test_one_class_in_two_ways_of_writing_is_an_error(tmp_path: Path, make_site:
     assert "No class is known for 1 image of here" in texts(found, "note")
 
 
-def test_colours_are_medians_over_images_in_lab() -> None:
-    rgb = [np.array(colour, dtype=np.float64) for colour in ((250, 240, 230), (200, 190, 210), (180, 180, 180))]
-    profiles = colour_profiles(1, "x", [Appearance({"background": colour}, None, 9) for colour in rgb])
+def test_colors_are_medians_over_images_in_lab() -> None:
+    rgb = [np.array(color, dtype=np.float64) for color in ((250, 240, 230), (200, 190, 210), (180, 180, 180))]
+    profiles = color_profiles(1, "x", [Appearance({"background": color}, None, 9) for color in rgb])
     lab = rgb2lab(np.array(rgb)[None] / 255)[0]
     assert [(profile.compartment, profile.n) for profile in profiles] == [("background", 3)]
     np.testing.assert_allclose(profiles[0].lab, np.median(lab, axis=0), atol=2e-3)
@@ -164,7 +164,7 @@ def test_json_holds_everything(tmp_path: Path, make_site: MakeSite) -> None:
     assert data["format"] == 1
     assert data["n_images"] == 6
     assert [finding["text"] for finding in data["findings"]] == [finding.text for finding in found.findings]
-    assert {profile["compartment"] for profile in data["colours"]} >= {"nucleus", "background"}
+    assert {profile["compartment"] for profile in data["colors"]} >= {"nucleus", "background"}
 
 
 @pytest.mark.shared
@@ -176,7 +176,7 @@ def test_the_real_sites_tell_their_known_faults(shared_data: Path) -> None:
     assert "2 images in 1 group, for example lymphocyte/112.bmp, lymphocyte/139.bmp" in texts(found, "warning")
     assert "tecom has fewer than 20 cells of basophil (1)" in texts(found, "warning")
     assert "The background of tecom varies widely" in texts(found, "warning")
-    assert "The background colour of clinic and tecom differs" in texts(found, "note")
+    assert "The background color of clinic and tecom differs" in texts(found, "note")
     crops = {scale.site: scale.proposed_crop_px for scale in found.scales}
     assert crops["tecom"] == pytest.approx(90, rel=0.1)
     assert crops["clinic"] == pytest.approx(180, rel=0.15)

@@ -13,11 +13,11 @@ from hemabridge.imaging.scale import squeezed
 from hemabridge.storage.files import sha256_of
 
 MakeSite = Callable[..., Manifest]
-NAMES = ["lymphocyte/1.png", "neutrophil/2.png", "unlabelled/3.png", "basophil/4.png"]
+NAMES = ["lymphocyte/1.png", "neutrophil/2.png", "unlabeled/3.png", "basophil/4.png"]
 CLASSES = ["neutrophil", "lymphocyte"]
 
 
-def test_loads_the_classes_asked_for_and_the_unlabelled(tmp_path: Path, make_site: MakeSite) -> None:
+def test_loads_the_classes_asked_for_and_the_unlabeled(tmp_path: Path, make_site: MakeSite) -> None:
     seen: list[tuple[int, int]] = []
     cells = load_cells(
         make_site(tmp_path, NAMES),

@@ -25,7 +25,7 @@ def classes_of(root: Path, *, subclasses: bool = False) -> dict[str, str]:
 
 
 def test_a_folder_per_class(tmp_path: Path) -> None:
-    put(tmp_path, "neutrophil/1.png", "Blast cell/day 1/2.jpg", "3.bmp", "unlabelled/4.png", "_masks/1.png", ".x/5.png")
+    put(tmp_path, "neutrophil/1.png", "Blast cell/day 1/2.jpg", "3.bmp", "unlabeled/4.png", "_masks/1.png", ".x/5.png")
     put(tmp_path, "neutrophil/_overlay.png", "neutrophil/.hidden.png")
     (tmp_path / "README.txt").write_text("about")
     seen: list[tuple[int, int]] = []
@@ -35,7 +35,7 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
         ("3.bmp", ""),
         ("Blast cell/day 1/2.jpg", "Blast cell"),
         ("neutrophil/1.png", "neutrophil"),
-        ("unlabelled/4.png", ""),
+        ("unlabeled/4.png", ""),
     ]
     assert set(manifest.column("site")) == {"clinic"}
     assert set(manifest.column("width")) == {5}

@@ -210,7 +210,7 @@ def test_the_two_copies_in_the_tecom_images_stay_together(shared_data: Path) -> 
         assert done["lymphocyte/112.bmp"] == done["lymphocyte/139.bmp"]
 
 
-def test_a_few_unlabelled_images_need_not_be_in_every_part() -> None:
+def test_a_few_unlabeled_images_need_not_be_in_every_part() -> None:
     classes = ["a"] * 20 + ["b"] * 20 + [""]
     table = make_manifest(
         {

@@ -3,15 +3,15 @@ import pytest
 from skimage.restoration import estimate_sigma
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
-from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_look, noise_levels
+from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_descriptor, noise_levels
 from hemabridge.imaging.color import rgb_to_lab
 
 
 def named(image: np.ndarray) -> dict[str, float]:
-    return dict(zip(NAMES, cell_look(image), strict=True))
+    return dict(zip(NAMES, cell_descriptor(image), strict=True))
 
 
-def test_a_drawn_cell_is_told_by_its_colours_and_size() -> None:
+def test_a_drawn_cell_is_told_by_its_colors_and_size() -> None:
     """A purple nucleus, 26 of 64 px wide, in a pale cell on a bright field."""
     rows, columns = np.indices((64, 64)) - 31.5
     distance = np.hypot(rows, columns)

@@ -13,7 +13,7 @@ from hemabridge.domain.site_profile import (
     SiteProfile,
     SiteProfiles,
     cell_side_px,
-    looks_of,
+    descriptors_of,
     profiles_of,
 )
 from hemabridge.imaging.standardizer import UInt8Images
@@ -33,7 +33,7 @@ def profile() -> SiteProfile:
 
 
 def drawn(rng: np.random.Generator, count: int, shift: float = 0.0) -> np.ndarray:
-    """Looks of two kinds of cells, all numbers spread by five of their steps, shifted by some steps."""
+    """Descriptors of two kinds of cells, all numbers spread by five of their steps, shifted by some steps."""
     kinds = rng.integers(2, size=(count, 1)) * 20.0
     return (rng.normal(0, 5, (count, len(NAMES))) + kinds + shift) * STEPS
 
@@ -43,9 +43,9 @@ def drawn_profile(rng: np.random.Generator, count: int = 150) -> SiteProfile:
 
 
 def test_other_cells_of_the_same_site_are_known_and_other_sites_are_not(profile: SiteProfile) -> None:
-    assert profile.distance(looks_of(list(cells("yellow-field", 10, 7)))).answer == "known"
+    assert profile.distance(descriptors_of(list(cells("yellow-field", 10, 7)))).answer == "known"
     for hospital in ("clinic-like", "pale", "overstained"):
-        found = profile.distance(looks_of(list(cells(hospital, 10, 7))))
+        found = profile.distance(descriptors_of(list(cells(hospital, 10, 7))))
         assert (found.answer, found.quantile) == ("unknown", 1.0)
 
 
@@ -68,7 +68,7 @@ def test_the_farther_the_more_unknown() -> None:
 def test_the_quantile_is_the_share_of_usual_folders_that_are_nearer(profile: SiteProfile) -> None:
     usual = profile.usual(30)
     assert (np.diff(usual) >= 0).all()
-    found = profile.distance(looks_of(list(cells("yellow-field", 15, 3))))
+    found = profile.distance(descriptors_of(list(cells("yellow-field", 15, 3))))
     assert found.quantile == pytest.approx((usual < found.value).mean())
     assert found.near == pytest.approx(np.quantile(usual, 0.95))
     assert found.far == pytest.approx(1.75 * np.quantile(usual, 0.99))
@@ -77,7 +77,7 @@ def test_the_quantile_is_the_share_of_usual_folders_that_are_nearer(profile: Sit
 
 def test_images_without_cells_are_unknown(profile: SiteProfile) -> None:
     blank = np.full((25, 64, 64, 3), cells("yellow-field", 1, 0)[0, 0, 0], np.uint8)
-    assert profile.distance(looks_of(list(blank))).answer == "unknown"
+    assert profile.distance(descriptors_of(list(blank))).answer == "unknown"
 
 
 def test_a_profile_of_blank_images_works_too() -> None:
@@ -85,8 +85,8 @@ def test_a_profile_of_blank_images_works_too() -> None:
     profile = SiteProfile.of(blank)
     assert profile is not None
     assert profile.side_px == 32
-    assert profile.distance(looks_of(list(blank))).answer == "known"
-    assert profile.distance(looks_of(list(blank - 80))).answer == "unknown"
+    assert profile.distance(descriptors_of(list(blank))).answer == "known"
+    assert profile.distance(descriptors_of(list(blank - 80))).answer == "unknown"
 
 
 def test_it_is_numbers_alone_in_and_out_of_json(profile: SiteProfile) -> None:
@@ -95,8 +95,8 @@ def test_it_is_numbers_alone_in_and_out_of_json(profile: SiteProfile) -> None:
     assert again.source == profile
     assert len(text) < 2 * 60 * MOST_CELLS * len(NAMES)
     assert set(json.loads(text)["source"]) == {"side_px", "crop_px", "cells"}
-    looks = looks_of(list(cells("yellow-field", 5, 3)))
-    assert again.source.distance(looks) == profile.distance(looks)
+    descriptors = descriptors_of(list(cells("yellow-field", 5, 3)))
+    assert again.source.distance(descriptors) == profile.distance(descriptors)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from hemabridge.classifiers.adabn import measured_anew
+from hemabridge.classifiers.adabn import adabn
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.network import new_network, preprocessing_of
 from hemabridge.data.cells import CellSet
@@ -14,15 +14,15 @@ from hemabridge.ensemble.fit import (
     CANDIDATES,
     MOST_RESTAININGS,
     UNJUDGED,
-    Agreement,
-    AgreementConfig,
+    EnsembleConfig,
+    FittedEnsemble,
     agree,
     mean_answer,
     most,
 )
-from hemabridge.ensemble.members import Learner, Team
+from hemabridge.ensemble.members import Learner, Members
 from hemabridge.errors import InputError
-from hemabridge.normalizers.by_subdomain import ByLook
+from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import fit_normalizer
 from hemabridge.training.snapshots import write_snapshot
 
@@ -66,36 +66,38 @@ def test_the_answer_is_the_mean_over_classifiers_restainings_and_mirror_images()
     image = np.zeros((1, 4, 4, 3), dtype=np.uint8)
     image[0, :2, :2] = 255  # white upper left quarter: each mirror image moves it, the transpose does not
     np.testing.assert_allclose(mean_answer([ByBrightness()], image), [[0.5, 0.5]])
-    agreed = Agreement("both", (ByBrightness(),), {"as is": Gray(), "inverted": Inverted()})
-    np.testing.assert_allclose(agreed.probabilities(np.zeros((2, 4, 4, 3), np.uint8)), [[0.249, 0.751]] * 2, atol=1e-3)
-    assert agreed.views(image).shape == (2, 1, 4, 4, 3)
-    assert agreed.classes == ("dark", "bright")
+    fitted = FittedEnsemble("both", (ByBrightness(),), {"as is": Gray(), "inverted": Inverted()})
+    np.testing.assert_allclose(fitted.probabilities(np.zeros((2, 4, 4, 3), np.uint8)), [[0.249, 0.751]] * 2, atol=1e-3)
+    assert fitted.views(image).shape == (2, 1, 4, 4, 3)
+    assert fitted.classes == ("dark", "bright")
 
 
 def test_direct_classifiers_see_the_images_as_they_are_and_weigh_as_much_as_the_others() -> None:
     black = np.zeros((1, 4, 4, 3), np.uint8)
-    agreed = Agreement("three", (ByBrightness(), ByBrightness()), {"inverted": Inverted()}, direct=(ByBrightness(),))
+    fitted = FittedEnsemble(
+        "three", (ByBrightness(), ByBrightness()), {"inverted": Inverted()}, direct=(ByBrightness(),)
+    )
     # Two classifiers see white and are sure of class 1, one sees black and is sure of class 0. By hand, with the least
     # probability 1/1000: class 0 gets 1000^(-2/3) = 1/100, class 1 gets 1000^(-1/3) = 1/10.
-    np.testing.assert_allclose(agreed.probabilities(black), [[1 / 11, 10 / 11]], rtol=1e-5)
-    np.testing.assert_allclose(agreed.at_home(black), [[1000 / 1001, 1 / 1001]], rtol=1e-5)  # here all see black
+    np.testing.assert_allclose(fitted.probabilities(black), [[1 / 11, 10 / 11]], rtol=1e-5)
+    np.testing.assert_allclose(fitted.at_home(black), [[1000 / 1001, 1 / 1001]], rtol=1e-5)  # here all see black
     target, source = cells(20, 20), cells(20, 20, seed=1)
-    config = AgreementConfig(restainings=("white-point",))
+    config = EnsembleConfig(restainings=("white-point",))
     found = agree(config, [ByBrightness()], source.images, target, direct=[ByBrightness()], seed=0)
     assert found.direct == (ByBrightness(),)
-    assert found.class_mix is not None
+    assert found.class_prior is not None
     with pytest.raises(InputError, match="all of the same classes"):
         agree(config, [ByBrightness()], source.images, target, direct=[ByBrightness(classes=("a", "b"))], seed=0)
 
 
 def test_a_class_that_one_family_all_but_rules_out_is_not_named() -> None:
-    agreed = Agreement("two", (ByBrightness(),), {}, direct=(ByBrightness(),))
+    fitted = FittedEnsemble("two", (ByBrightness(),), {}, direct=(ByBrightness(),))
     aided = np.array([[0.55, 0.44, 0.01]], np.float32)
     direct = np.array([[0.01, 0.44, 0.55]], np.float32)
-    found = agreed.joined([aided, aided], direct)
+    found = fitted.joined([aided, aided], direct)
     assert found.argmax() == 1
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
-    np.testing.assert_array_equal(agreed.joined([aided], None), aided)
+    np.testing.assert_array_equal(fitted.joined([aided], None), aided)
 
 
 @dataclass(frozen=True)
@@ -106,21 +108,23 @@ class Unsure(ByBrightness):
         return np.float32(0.25) + super().probabilities(images) / np.float32(2)
 
 
-@pytest.mark.parametrize(("doubt", "heard"), [(0.05, False), (0.5, True), (None, True)])
-def test_direct_classifiers_that_are_much_less_sure_take_no_part(doubt: float | None, *, heard: bool) -> None:
+@pytest.mark.parametrize(("max_confidence_gap", "heard"), [(0.05, False), (0.5, True), (None, True)])
+def test_direct_classifiers_that_are_much_less_sure_take_no_part(
+    max_confidence_gap: float | None, *, heard: bool
+) -> None:
     target, source = cells(20, 20), cells(20, 20, seed=1)
-    config = AgreementConfig(restainings=("reinhard-site",), doubt=doubt)
+    config = EnsembleConfig(restainings=("reinhard-site",), max_confidence_gap=max_confidence_gap)
     found = agree(config, [ByBrightness()], source.images, target, direct=[Unsure()], seed=0)
     assert bool(found.direct) is heard
-    team = Team((Learner(Path("colours"), False, target), Learner(Path("shape"), True, target)), (ByBrightness(),))
-    learners = team.heard(found).learners
-    assert [one.snapshot.name for one in learners] == (["colours", "shape"] if heard else ["colours"])
-    assert team.heard(found).others == (ByBrightness(),)
+    members = Members((Learner(Path("colors"), False, target), Learner(Path("shape"), True, target)), (ByBrightness(),))
+    learners = members.heard(found).learners
+    assert [one.snapshot.name for one in learners] == (["colors", "shape"] if heard else ["colors"])
+    assert members.heard(found).others == (ByBrightness(),)
 
 
 @dataclass(frozen=True)
 class Reversed(ByBrightness):
-    """Takes bright for dark, until it is measured anew."""
+    """Takes bright for dark, until it is measured again."""
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return super().probabilities(images)[:, ::-1]
@@ -134,7 +138,7 @@ class UnsureReversed(Unsure):
 
 
 @pytest.mark.parametrize(
-    ("direct", "anew", "least", "kept_anew"),
+    ("direct", "adabn_min_gain", "least", "kept_anew"),
     [
         (Reversed(), ByBrightness(), 0.05, True),
         (Reversed(), ByBrightness(), None, False),
@@ -143,10 +147,10 @@ class UnsureReversed(Unsure):
         (ByBrightness(), Unsure(), 0.0, False),  # names the same
     ],
 )
-def test_direct_classifiers_are_measured_anew_where_they_then_name_more_as_the_others_do(
+def test_direct_classifiers_are_adabn_where_they_then_name_more_as_the_others_do(
     monkeypatch: pytest.MonkeyPatch,
     direct: ByBrightness,
-    anew: ByBrightness | None,
+    adabn_min_gain: ByBrightness | None,
     least: float | None,
     *,
     kept_anew: bool,
@@ -156,31 +160,31 @@ def test_direct_classifiers_are_measured_anew_where_they_then_name_more_as_the_o
     def measure(classifier: ByBrightness, images: NDArray[np.uint8]) -> ByBrightness | None:
         assert classifier is direct
         shown.append(images)
-        return anew
+        return adabn_min_gain
 
-    monkeypatch.setattr("hemabridge.ensemble.fit.measured_anew", measure)
+    monkeypatch.setattr("hemabridge.ensemble.fit.adabn", measure)
     target, source = cells(20, 20), cells(30, 10, seed=1)
-    config = AgreementConfig(restainings=("reinhard-site",), anew=least, doubt=None)
+    config = EnsembleConfig(restainings=("reinhard-site",), adabn_min_gain=least, max_confidence_gap=None)
     found = agree(config, [ByBrightness()], source.images, target, direct=[direct], seed=0)
-    assert found.measured_anew is kept_anew
-    assert found.direct == ((anew if kept_anew else direct),)
+    assert found.adabn is kept_anew
+    assert found.direct == ((adabn_min_gain if kept_anew else direct),)
     if not isinstance(direct, Reversed):  # a quarter of the source is bright; so is more of what is measured
         assert 0.3 < np.mean(shown[0].mean(axis=(1, 2, 3)) > 120) < 0.6
 
 
-def test_nothing_is_measured_anew_for_those_that_are_much_less_sure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_adabn_for_those_that_are_much_less_sure(monkeypatch: pytest.MonkeyPatch) -> None:
     """On blurred images they name more as the others do, and yet too little: they are not asked."""
-    monkeypatch.setattr("hemabridge.ensemble.fit.measured_anew", lambda *_: ByBrightness())
+    monkeypatch.setattr("hemabridge.ensemble.fit.adabn", lambda *_: ByBrightness())
     target, source = cells(20, 20), cells(20, 20, seed=1)
-    config = AgreementConfig(restainings=("reinhard-site",), anew=0.0, doubt=0.05)
+    config = EnsembleConfig(restainings=("reinhard-site",), adabn_min_gain=0.0, max_confidence_gap=0.05)
     found = agree(config, [ByBrightness()], source.images, target, direct=[UnsureReversed()], seed=0)
     assert found.direct == ()
-    assert not found.measured_anew
-    everyone = config.model_copy(update={"doubt": None})
-    assert agree(everyone, [ByBrightness()], source.images, target, direct=[UnsureReversed()], seed=0).measured_anew
+    assert not found.adabn
+    everyone = config.model_copy(update={"max_confidence_gap": None})
+    assert agree(everyone, [ByBrightness()], source.images, target, direct=[UnsureReversed()], seed=0).adabn
 
 
-def test_a_team_keeps_those_that_were_measured_anew(tmp_path: Path) -> None:
+def test_a_team_keeps_those_that_were_adabn(tmp_path: Path) -> None:
     config = ClassifierConfig(architecture="test_resnet", size_px=32)
     networks = [new_network("test_resnet", 32, 2) for _ in range(2)]
     about = {
@@ -189,33 +193,33 @@ def test_a_team_keeps_those_that_were_measured_anew(tmp_path: Path) -> None:
         "preprocessing": preprocessing_of(config).model_dump(mode="json"),
         "classes": ["dark", "bright"],
     }
-    for name, network in zip(("colours", "shape"), networks, strict=True):
+    for name, network in zip(("colors", "shape"), networks, strict=True):
         raw = {key.replace(".", "/", 1): value for key, value in network.state_dict().items()}
         write_snapshot(tmp_path / name, 8, 1.0, raw, None, about)
     target = cells(2, 2)
     images = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3)).astype(np.uint8)
-    own = [tmp_path / name / "epoch-0001.safetensors" for name in ("colours", "shape")]
-    team = Team((Learner(own[0], False, target), Learner(own[1], True, target)))
-    (shape,) = team.direct()
-    anew = measured_anew(shape, images)
-    assert anew is not None
-    agreed = Agreement("both", team.asked_about_restainings(), {}, direct=(anew,))
-    assert team.kept(agreed, tmp_path / "anew") is team
-    kept = team.kept(replace(agreed, measured_anew=True), tmp_path / "anew")
-    assert [one.snapshot for one in kept.learners] == [own[0], tmp_path / "anew" / "1.safetensors"]
+    own = [tmp_path / name / "epoch-0001.safetensors" for name in ("colors", "shape")]
+    members = Members((Learner(own[0], False, target), Learner(own[1], True, target)))
+    (shape,) = members.direct()
+    adabn_min_gain = adabn(shape, images)
+    assert adabn_min_gain is not None
+    fitted = FittedEnsemble("both", members.asked_about_restainings(), {}, direct=(adabn_min_gain,))
+    assert members.kept(fitted, tmp_path / "adabn_min_gain") is members
+    kept = members.kept(replace(fitted, adabn=True), tmp_path / "adabn_min_gain")
+    assert [one.snapshot for one in kept.learners] == [own[0], tmp_path / "adabn_min_gain" / "1.safetensors"]
     (read,) = kept.direct()
-    np.testing.assert_allclose(read.probabilities(images), anew.probabilities(images), atol=1e-6)
+    np.testing.assert_allclose(read.probabilities(images), adabn_min_gain.probabilities(images), atol=1e-6)
     assert np.abs(read.probabilities(images) - shape.probabilities(images)).max() > 1e-3
 
 
 def test_a_restaining_that_leaves_the_classifiers_unsure_takes_no_part() -> None:
     target, source = cells(20, 20), cells(20, 20, seed=1)
-    config = AgreementConfig(restainings=("white-point",), doubt=0.1, mixing_rounds=0)
-    agreed = agree(config, [ByBrightness()], source.images, target, trained={"gray": Gray()}, seed=0)
-    assert list(agreed.standardizers) == ["white-point"]
-    assert agreed.sureness["gray"] == pytest.approx(0.502, abs=1e-3)
-    assert agreed.sureness["white-point"] > 0.6
-    everyone = config.model_copy(update={"doubt": None})
+    config = EnsembleConfig(restainings=("white-point",), max_confidence_gap=0.1, prior_rounds=0)
+    fitted = agree(config, [ByBrightness()], source.images, target, trained={"gray": Gray()}, seed=0)
+    assert list(fitted.standardizers) == ["white-point"]
+    assert fitted.confidence["gray"] == pytest.approx(0.502, abs=1e-3)
+    assert fitted.confidence["white-point"] > 0.6
+    everyone = config.model_copy(update={"max_confidence_gap": None})
     both = agree(everyone, [ByBrightness()], source.images, target, trained={"gray": Gray()}, seed=0)
     assert list(both.standardizers) == ["white-point", "gray"]
 
@@ -229,42 +233,42 @@ def test_most_keeps_the_order_and_those_within_the_bound() -> None:
 
 def test_of_restainings_that_classifiers_are_as_sure_of_those_in_accord_with_shape_take_part() -> None:
     target, source = cells(20, 20), cells(20, 20, seed=1)
-    config = AgreementConfig(restainings=("white-point",), mixing_rounds=0)
+    config = EnsembleConfig(restainings=("white-point",), prior_rounds=0)
     inverted = {"inverted": Inverted()}
     judged = agree(config, [ByBrightness()], source.images, target, trained=inverted, direct=[ByBrightness()], seed=0)
     assert list(judged.standardizers) == ["white-point"]
-    assert judged.accord["inverted"] < 0.5 < judged.accord["white-point"]
-    assert list(judged.sureness) == ["white-point"]
+    assert judged.soft_agreement["inverted"] < 0.5 < judged.soft_agreement["white-point"]
+    assert list(judged.confidence) == ["white-point"]
     alone = agree(config, [ByBrightness()], source.images, target, trained=inverted, seed=0)
     assert "inverted" in alone.standardizers
-    assert alone.accord == {}
-    everyone = config.model_copy(update={"discord": None})
+    assert alone.soft_agreement == {}
+    everyone = config.model_copy(update={"max_agreement_gap": None})
     both = agree(everyone, [ByBrightness()], source.images, target, trained=inverted, direct=[ByBrightness()], seed=0)
     assert list(both.standardizers) == ["white-point", "inverted"]
 
 
 def test_more_restainings_are_tried_where_somebody_can_judge_them() -> None:
     target, source = cells(12, 12), cells(12, 12, seed=1)
-    config = AgreementConfig(mixing_rounds=0)
+    config = EnsembleConfig(prior_rounds=0)
     judged = agree(config, [ByBrightness()], source.images, target, direct=[ByBrightness()], seed=0)
-    assert tuple(judged.accord) == CANDIDATES
+    assert tuple(judged.soft_agreement) == CANDIDATES
     everyone = agree(
-        config.model_copy(update={"discord": None}),
+        config.model_copy(update={"max_agreement_gap": None}),
         [ByBrightness()],
         source.images,
         target,
         direct=[ByBrightness()],
         seed=0,
     )
-    best = sorted(everyone.accord, key=everyone.accord.__getitem__, reverse=True)[:MOST_RESTAININGS]
+    best = sorted(everyone.soft_agreement, key=everyone.soft_agreement.__getitem__, reverse=True)[:MOST_RESTAININGS]
     assert set(everyone.standardizers) == set(best)
     alone = agree(config, [ByBrightness()], source.images, target, seed=0)
-    assert tuple(alone.sureness) == UNJUDGED
+    assert tuple(alone.confidence) == UNJUDGED
 
 
 @dataclass(frozen=True)
-class ByCentre(ByBrightness):
-    """Sure of class 1 in proportion to the brightness of an image's centre."""
+class ByCenter(ByBrightness):
+    """Sure of class 1 in proportion to the brightness of an image's center."""
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         bright = images[:, 6:10, 6:10].mean(axis=(1, 2, 3)) / 255.0
@@ -272,7 +276,7 @@ class ByCentre(ByBrightness):
 
 
 def smears(glass: tuple[int, int, int], dark: int, bright: int, seed: int = 0) -> CellSet:
-    """Return dark and bright cells on glass of one colour."""
+    """Return dark and bright cells on glass of one color."""
     rng = np.random.default_rng(seed)
     labels = np.repeat([0, 1], [dark, bright])
     images = np.ones((dark + bright, 16, 16, 3)) * np.array(glass)
@@ -286,66 +290,68 @@ TARGET = smears((225, 215, 210), 40, 40)
 WHITE, YELLOW = smears((250, 250, 250), 20, 20, seed=1).images, smears((250, 240, 130), 30, 20, seed=2).images
 
 
-def test_each_look_of_a_source_has_restainings_of_its_own() -> None:
+def test_each_subdomain_of_a_source_has_restainings_of_its_own() -> None:
     source = np.concatenate([WHITE, YELLOW])
-    config = AgreementConfig(restainings=("white-point", "linear-ot"), discord=None, mixing_rounds=1)
-    found = agree(config, [ByCentre()], source, TARGET, direct=[ByCentre()], seed=0)
-    assert len(found.looks) == 2
-    assert all(set(names) == {"white-point", "linear-ot"} for names in found.looks.values())
-    assert set(found.accord) == {f"{name} on {look}" for name in config.restainings or () for look in found.looks}
+    config = EnsembleConfig(restainings=("white-point", "linear-ot"), max_agreement_gap=None, prior_rounds=1)
+    found = agree(config, [ByCenter()], source, TARGET, direct=[ByCenter()], seed=0)
+    assert len(found.subdomains) == 2
+    assert all(set(names) == {"white-point", "linear-ot"} for names in found.subdomains.values())
+    assert set(found.soft_agreement) == {
+        f"{name} on {subdomain}" for name in config.restainings or () for subdomain in found.subdomains
+    }
     for restaining in found.standardizers.values():
-        assert isinstance(restaining, ByLook)
+        assert isinstance(restaining, BySubdomain)
         fields = np.median(restaining.standardize(source)[:, :4], axis=(1, 2))
         np.testing.assert_allclose(fields, np.broadcast_to((225, 215, 210), fields.shape), atol=8)
-    one = agree(config.model_copy(update={"looks": 1}), [ByCentre()], source, TARGET, direct=[ByCentre()], seed=0)
-    assert one.looks == {}
-    assert set(one.accord) == {"white-point", "linear-ot"}
+    one = agree(config.model_copy(update={"subdomains": 1}), [ByCenter()], source, TARGET, direct=[ByCenter()], seed=0)
+    assert one.subdomains == {}
+    assert set(one.soft_agreement) == {"white-point", "linear-ot"}
 
 
 def test_a_look_with_fewer_restainings_uses_its_best_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def accord(unaided: NDArray[np.float32], answer: NDArray[np.float32]) -> float:
+    def soft_agreement(unaided: NDArray[np.float32], answer: NDArray[np.float32]) -> float:
         tried.append(len(unaided))
         return {40: (0.2, 0.9), 50: (0.7, 0.7)}[len(unaided)][tried.count(len(unaided)) - 1]
 
     tried: list[int] = []
-    monkeypatch.setattr("hemabridge.ensemble.fit.accord_of", accord)
-    config = AgreementConfig(restainings=("white-point", "linear-ot"), mixing_rounds=0)
-    found = agree(config, [ByCentre()], np.concatenate([WHITE, YELLOW]), TARGET, direct=[ByCentre()], seed=0)
-    assert sorted(found.looks.values(), key=len) == [("linear-ot",), ("white-point", "linear-ot")]
+    monkeypatch.setattr("hemabridge.ensemble.fit.soft_agreement", soft_agreement)
+    config = EnsembleConfig(restainings=("white-point", "linear-ot"), prior_rounds=0)
+    found = agree(config, [ByCenter()], np.concatenate([WHITE, YELLOW]), TARGET, direct=[ByCenter()], seed=0)
+    assert sorted(found.subdomains.values(), key=len) == [("linear-ot",), ("white-point", "linear-ot")]
     assert list(found.standardizers) == ["white-point", "linear-ot"]
     methods = [
         sorted(own.method for own in each.normalizers)
         for each in found.standardizers.values()
-        if isinstance(each, ByLook)
+        if isinstance(each, BySubdomain)
     ]
     assert methods == [["linear-ot", "white-point"], ["linear-ot", "linear-ot"]]
 
 
 def test_looks_that_show_other_classes_are_no_looks() -> None:
-    source = cells(40, 40, seed=1).images  # cells fill the image, so that their own colour seems to be the field's
-    found = agree(AgreementConfig(), [ByBrightness()], source, cells(40, 40), direct=[ByBrightness()], seed=0)
-    assert found.looks == {}
-    assert set(found.accord) == set(CANDIDATES)
+    source = cells(40, 40, seed=1).images  # cells fill the image, so that their own color seems to be the field's
+    found = agree(EnsembleConfig(), [ByBrightness()], source, cells(40, 40), direct=[ByBrightness()], seed=0)
+    assert found.subdomains == {}
+    assert set(found.soft_agreement) == set(CANDIDATES)
 
 
 def test_without_judges_or_with_a_translator_a_site_is_not_parted() -> None:
     source = np.concatenate([WHITE, YELLOW])
-    assert agree(AgreementConfig(), [ByCentre()], source, TARGET, seed=0).looks == {}
-    config = AgreementConfig(restainings=("white-point",))
+    assert agree(EnsembleConfig(), [ByCenter()], source, TARGET, seed=0).subdomains == {}
+    config = EnsembleConfig(restainings=("white-point",))
     gray = {"gray": Gray()}
-    assert agree(config, [ByCentre()], source, TARGET, trained=gray, direct=[ByCentre()], seed=0).looks == {}
+    assert agree(config, [ByCenter()], source, TARGET, trained=gray, direct=[ByCenter()], seed=0).subdomains == {}
 
 
 def test_drawing_the_target_in_the_sources_mix_keeps_rare_classes_rare() -> None:
     # Both sites look alike, so the right re-staining changes nothing; matching to equal shares brightens dark cells.
     target, source = cells(60, 60), cells(90, 10, seed=1)
     balanced = fit_normalizer("histogram", source.images, target.images).standardize(source.images)
-    config = AgreementConfig(restainings=("histogram",), mixing_rounds=3)
-    agreed = agree(config, [ByBrightness()], source.images, target, seed=0)
-    assert agreed.class_mix is not None
-    assert agreed.class_mix[0] > 0.6
+    config = EnsembleConfig(restainings=("histogram",), prior_rounds=3)
+    fitted = agree(config, [ByBrightness()], source.images, target, seed=0)
+    assert fitted.class_prior is not None
+    assert fitted.class_prior[0] > 0.6
     change, naive = (
-        np.abs(restained.astype(int) - source.images).mean() for restained in (agreed.views(source.images)[0], balanced)
+        np.abs(restained.astype(int) - source.images).mean() for restained in (fitted.views(source.images)[0], balanced)
     )
     assert change < 0.7 * naive
 
@@ -353,7 +359,7 @@ def test_drawing_the_target_in_the_sources_mix_keeps_rare_classes_rare() -> None
 def test_the_same_seed_gives_the_same_agreement() -> None:
     target, source = cells(30, 30), cells(20, 10, seed=1)
     first, again = (
-        agree(AgreementConfig(), [ByBrightness()], source.images, target, seed=3).probabilities(source.images)
+        agree(EnsembleConfig(), [ByBrightness()], source.images, target, seed=3).probabilities(source.images)
         for _ in range(2)
     )
     np.testing.assert_array_equal(first, again)
@@ -362,6 +368,6 @@ def test_the_same_seed_gives_the_same_agreement() -> None:
 def test_classifiers_of_other_classes_and_unknown_names_are_refused() -> None:
     target = cells(4, 4)
     with pytest.raises(InputError, match="all of the same classes"):
-        agree(AgreementConfig(), [ByBrightness(), ByBrightness(classes=("a", "b"))], target.images, target, seed=0)
+        agree(EnsembleConfig(), [ByBrightness(), ByBrightness(classes=("a", "b"))], target.images, target, seed=0)
     with pytest.raises(ValidationError, match="expected different normalizers out of"):
-        AgreementConfig(restainings=("linear-oat",))
+        EnsembleConfig(restainings=("linear-oat",))

@@ -10,31 +10,31 @@ from hemabridge.classifiers.classifier import NetworkClassifier
 from hemabridge.classifiers.network import ClassifierNetwork
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import CellSet
-from hemabridge.ensemble.lut_learning import Shifts, TaughtTableConfig, can_be_taught, teach
+from hemabridge.ensemble.lut_learning import LearnedLutConfig, Shifts, can_learn_lut, teach
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.catalog import normalizer_from_json
-from hemabridge.normalizers.learned_lut import TaughtTable
+from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.sliced_transport import NODES, as_table
 from hemabridge.training.devices import start_fabric
 
 SIZE = 16
-CONFIG = TaughtTableConfig(images=2400, learning_rate=0.01, nearness=0.1, smoothness=0.1)
+CONFIG = LearnedLutConfig(images=2400, learning_rate=0.01, nearness=0.1, smoothness=0.1)
 
 
 def reddish_or_bluish() -> NetworkClassifier:
-    """A network that looks at mean colour alone: class 0 is redder than blue."""
+    """A network that looks at mean color alone: class 0 is redder than blue."""
     head = nn.Linear(3, 2)
     with torch.no_grad():
         head.weight[:] = torch.tensor([[8.0, 0.0, -8.0], [-8.0, 0.0, 8.0]])
         head.bias[:] = 0
     body = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     plain = Preprocessing(size_px=SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-    return NetworkClassifier(ClassifierNetwork(body, head), plain, ("a", "b"), "mean colour")
+    return NetworkClassifier(ClassifierNetwork(body, head), plain, ("a", "b"), "mean color")
 
 
 def cells(colors: NDArray[np.int64], labels: NDArray[np.int64], seed: int) -> CellSet:
-    """Discs of one colour each on white glass."""
+    """Discs of one color each on white glass."""
     rng = np.random.default_rng(seed)
     images = np.full((len(colors), SIZE, SIZE, 3), 245, np.int64)
     images[:, 2:14, 2:14] = colors[:, None, None, :]
@@ -53,23 +53,23 @@ def accuracy(classifier: NetworkClassifier, images: UInt8Images, labels: NDArray
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> TaughtTable:
+def taught(tmp_path_factory: pytest.TempPathFactory) -> LearnedLut:
     return teach_one(tmp_path_factory.mktemp("taught"))
 
 
 TARGET_SHADES = ((190, 120, 130), (130, 120, 190))
 SWAPPED_SHADES = ((100, 140, 170), (170, 140, 100))
-"""At the source class a is the bluer one: no method that matches colours alone can know."""
+"""At the source class a is the bluer one: no method that matches colors alone can know."""
 
 
-def teach_one(folder: Path) -> TaughtTable:
+def teach_one(folder: Path) -> LearnedLut:
     source = site(SWAPPED_SHADES, 40, seed=1)
     answer = np.eye(2, dtype=np.float32)[source.labels] * 0.8 + 0.1
     target = site(TARGET_SHADES, 40, seed=2).images
     return teach(CONFIG, reddish_or_bluish(), source, answer, target, folder, start_fabric("cpu"), seed=0)
 
 
-def test_classifier_says_what_it_should_of_cells_that_were_not_seen(taught: TaughtTable) -> None:
+def test_classifier_says_what_it_should_of_cells_that_were_not_seen(taught: LearnedLut) -> None:
     held_out, classifier = site(SWAPPED_SHADES, 40, seed=3), reddish_or_bluish()
     assert accuracy(classifier, held_out.images, held_out.labels) == 0.0
     assert accuracy(classifier, taught.standardize(held_out.images), held_out.labels) == 1.0
@@ -85,35 +85,35 @@ def test_classifier_itself_stays_as_it_is(tmp_path: Path) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_same_seed_gives_the_same_table(taught: TaughtTable, tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_table(taught: LearnedLut, tmp_path: Path) -> None:
     assert teach_one(tmp_path) == taught
 
 
-def test_table_is_read_back_from_its_file(taught: TaughtTable) -> None:
+def test_table_is_read_back_from_its_file(taught: LearnedLut) -> None:
     assert normalizer_from_json(taught.to_json()) == taught
-    with pytest.raises(ModelError, match="taught_for"):
-        normalizer_from_json(taught.model_copy(update={"taught_for": "me"}).to_json())
+    with pytest.raises(ModelError, match="learned_for"):
+        normalizer_from_json(taught.model_copy(update={"learned_for": "me"}).to_json())
 
 
-def test_network_looks_colours_up_as_the_normalizer_does() -> None:
+def test_network_looks_colors_up_as_the_normalizer_does() -> None:
     rng = np.random.default_rng(0)
     nodes = rng.uniform(40, 215, (NODES**3, 3))
     start = nodes.reshape(NODES, NODES, NODES, 3).transpose(3, 2, 1, 0) / 255
     shifts = Shifts(torch.from_numpy(np.ascontiguousarray(start, np.float32)), 3)
     images = rng.integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
     images[:, :2] = 255  # the field is white, so that the white point changes nothing
-    table = TaughtTable(target_white=(255.0, 255.0, 255.0), table=as_table(nodes), taught_for="0" * 64)
+    table = LearnedLut(target_white=(255.0, 255.0, 255.0), table=as_table(nodes), learned_for="0" * 64)
     with torch.no_grad():
         found = shifts(torch.from_numpy(images.transpose(0, 3, 1, 2) / np.float32(255)))
     assert np.abs(found.numpy().transpose(0, 2, 3, 1) * 255 - table.standardize(images)).max() < 0.51
 
 
-def test_only_a_network_that_sees_colour_is_taught(tmp_path: Path) -> None:
+def test_only_a_network_that_sees_color_is_taught(tmp_path: Path) -> None:
     shape = reddish_or_bluish()
     shape.preprocessing = shape.preprocessing.model_copy(update={"view": "shape"})
     source, fabric = site(SWAPPED_SHADES, 8, seed=1), start_fabric("cpu")
-    assert not can_be_taught(shape)
-    with pytest.raises(InputError, match="sees colour"):
+    assert not can_learn_lut(shape)
+    with pytest.raises(InputError, match="sees color"):
         teach(CONFIG, shape, source, np.full((8, 2), 0.5, np.float32), source.images, tmp_path, fabric, seed=0)
     with pytest.raises(InputError, match=r"answers \[8, 2\]"):
         teach(
@@ -130,5 +130,5 @@ def test_only_a_network_that_sees_colour_is_taught(tmp_path: Path) -> None:
 
 def test_two_sites_alone_teach_nothing() -> None:
     images = site(TARGET_SHADES, 4, seed=0).images
-    with pytest.raises(InputError, match="taught_table"):
-        TaughtTable.fit(images, images)
+    with pytest.raises(InputError, match="learned_lut"):
+        LearnedLut.fit(images, images)

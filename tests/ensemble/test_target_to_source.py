@@ -4,14 +4,14 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from hemabridge.data.cells import CellSet
-from hemabridge.ensemble.target_to_source import SourceLooksConfig, in_source_looks
+from hemabridge.ensemble.target_to_source import TargetToSourceConfig, target_to_source
 from hemabridge.errors import InputError
 
-CONFIG = SourceLooksConfig(restainings=("linear-ot", "histogram"), looks=2, copies=3)
+CONFIG = TargetToSourceConfig(restainings=("linear-ot", "histogram"), subdomains=2, copies=3)
 
 
 def fields(*colors: tuple[int, int, int], count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Return `count` images of each colour of the empty field, each with a dark square in its middle."""
+    """Return `count` images of each color of the empty field, each with a dark square in its middle."""
     rng = np.random.default_rng(seed)
     images = np.repeat(np.array(colors, np.int64), count, axis=0)[:, None, None, :] * np.ones((1, 16, 16, 1), np.int64)
     images[:, 5:11, 5:11] = images[:, 5:11, 5:11] // 2
@@ -28,7 +28,7 @@ def test_copies_have_the_looks_of_the_source_and_keep_labels() -> None:
     known = target()
     source = fields((250, 245, 150), (150, 245, 250), count=20)
     answer = np.full((40, 2), 0.5, np.float32)
-    found = in_source_looks(CONFIG, known, source, answer, seed=0)
+    found = target_to_source(CONFIG, known, source, answer, seed=0)
     assert len(found) == 4 * len(known)
     np.testing.assert_array_equal(found.images[: len(known)], known.images)
     np.testing.assert_array_equal(found.labels, np.tile(known.labels, 4))
@@ -37,7 +37,7 @@ def test_copies_have_the_looks_of_the_source_and_keep_labels() -> None:
     assert ((np.abs(blues - 150) < 25) | (np.abs(blues - 250) < 25)).mean() > 0.9
     assert (blues < 200).any()
     assert (blues > 200).any()
-    again = in_source_looks(CONFIG, known, source, answer, seed=0)
+    again = target_to_source(CONFIG, known, source, answer, seed=0)
     np.testing.assert_array_equal(found.images, again.images)
 
 
@@ -45,6 +45,6 @@ def test_an_answer_about_other_images_or_classes_is_refused() -> None:
     source = fields((250, 245, 150), count=12)
     for shape in ((11, 2), (12, 3)):
         with pytest.raises(InputError, match="one answer for each of the source's images"):
-            in_source_looks(CONFIG, target(), source, np.ones(shape, np.float32), seed=0)
+            target_to_source(CONFIG, target(), source, np.ones(shape, np.float32), seed=0)
     with pytest.raises(ValidationError, match="expected different normalizers out of"):
-        SourceLooksConfig(restainings=("linear-oat",))
+        TargetToSourceConfig(restainings=("linear-oat",))

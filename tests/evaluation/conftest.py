@@ -46,7 +46,7 @@ def runs(make_run: MakeRun) -> list[Predictions]:
         return np.where(rng.random(len(TRUTH)) < skill, TRUTH, (TRUTH + 1) % 3)
 
     found = []
-    for name, skill in (("net", 0.4), ("other", 0.5), ("net, batch norm anew", 0.6)):
+    for name, skill in (("net", 0.4), ("other", 0.5), ("net, AdaBN", 0.6)):
         found.append(make_run(predicted(skill), classifier=name))
         for snapshot, gain in (("epoch-0015", 0.2), ("epoch-0020", 0.3)):
             found.append(make_run(predicted(skill + gain), classifier=name, images="cyclegan", snapshot=snapshot))

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hemabridge.evaluation.labels_saved import labels_to_reach, labels_worth
+from hemabridge.evaluation.labels_saved import labels_saved, labels_to_reach
 from hemabridge.evaluation.paired_bootstrap import draw_scores
 from hemabridge.evaluation.predictions import Predictions
 
@@ -47,7 +47,7 @@ def study(make_run: MakeRun, counts: dict[int, int], restained: int) -> list[Pre
 
 def test_a_restaining_is_worth_the_labels_that_reach_its_accuracy(make_run: MakeRun) -> None:
     runs = study(make_run, {0: 40, 8: 60, 32: 80}, 70)
-    (found,) = labels_worth(runs, draw_scores(runs, None, 0))
+    (found,) = labels_saved(runs, draw_scores(runs, None, 0))
     assert (found.classifier, found.images, found.snapshot) == ("net", "cyclegan", "epoch-0020")
     assert found.curve == ((0, 0.4), (8, 0.6), (32, 0.8))
     assert (found.accuracy, found.labels) == (0.7, pytest.approx(20))
@@ -59,10 +59,10 @@ def test_a_restaining_is_worth_the_labels_that_reach_its_accuracy(make_run: Make
 
 def test_more_labels_than_were_tried_have_no_number(make_run: MakeRun) -> None:
     runs = study(make_run, {0: 10, 8: 20, 32: 30}, 95)
-    (found,) = labels_worth(runs, draw_scores(runs, None, 0))
+    (found,) = labels_saved(runs, draw_scores(runs, None, 0))
     assert (found.labels, found.interval) == (None, (None, None))
     runs = study(make_run, {0: 70, 8: 80, 32: 90}, 20)
-    (found,) = labels_worth(runs, draw_scores(runs, None, 0))
+    (found,) = labels_saved(runs, draw_scores(runs, None, 0))
     assert (found.labels, found.interval) == (0.0, (0.0, 0.0))
 
 
@@ -71,7 +71,7 @@ def test_an_end_of_the_interval_may_lie_beyond_what_was_tried(make_run: MakeRun)
     runs = study(make_run, {0: 40, 8: 60}, 0)
     runs[-1] = make_run([1] * 42 + [0] * 58, TRUTH, images="cyclegan", snapshot="epoch-0020")
     runs.insert(2, make_run(right(62), TRUTH, labels_used=16))
-    (found,) = labels_worth(runs, draw_scores(runs, None, 0))
+    (found,) = labels_saved(runs, draw_scores(runs, None, 0))
     assert found.labels == pytest.approx(8 * 0.9)
     assert found.interval[0] is not None
     assert found.interval[1] is None
@@ -79,4 +79,4 @@ def test_an_end_of_the_interval_may_lie_beyond_what_was_tried(make_run: MakeRun)
 
 def test_two_points_make_no_curve(make_run: MakeRun) -> None:
     runs = study(make_run, {0: 40, 92: 60}, 50)
-    assert labels_worth(runs, draw_scores(runs, None, 0)) == ()
+    assert labels_saved(runs, draw_scores(runs, None, 0)) == ()

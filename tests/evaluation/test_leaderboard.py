@@ -11,13 +11,13 @@ from statsmodels.stats.proportion import proportion_confint
 
 from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done, pairs_with_originals
 from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, count_flips, make_leaderboard
-from hemabridge.evaluation.leaderboard_entries import Standing
+from hemabridge.evaluation.leaderboard_entries import LeaderboardEntry
 from hemabridge.evaluation.paired_bootstrap import draw_scores
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.seeds import spread_over_seeds
 
 CLASSES = ("a", "b", "c")
-VARIANTS = {"net, batch norm anew": "net"}
+VARIANTS = {"net, AdaBN": "net"}
 MakeRun = Callable[..., Predictions]
 
 
@@ -26,7 +26,7 @@ def settings(**changes: Any) -> LeaderboardSettings:
     return LeaderboardSettings(**{**fields, **changes})
 
 
-def stand(runs: list[Predictions], patients: dict[str, str] | None = None, **changes: Any) -> list[Standing]:
+def stand(runs: list[Predictions], patients: dict[str, str] | None = None, **changes: Any) -> list[LeaderboardEntry]:
     compared = compare(pairs_with_nothing_done(runs, VARIANTS))
     return list(make_leaderboard(runs, compared, draw_scores(runs, patients, 0), settings(**changes)))
 
@@ -56,7 +56,7 @@ def test_originals_with_the_same_labels_are_another_comparison(runs: list[Predic
     taught = make_run(runs[0].truth, images="cyclegan", snapshot="epoch-0020", labels_used=8)
     pairs = {run.run[2:]: other.run[2:] for run, other in pairs_with_originals([*runs, taught])}
     assert pairs["net", "cyclegan", "epoch-0020", 8] == ("net", "original", None, 8)
-    assert pairs["net, batch norm anew", "cyclegan", "epoch-0015", 0] == ("net, batch norm anew", "original", None, 0)
+    assert pairs["net, AdaBN", "cyclegan", "epoch-0015", 0] == ("net, AdaBN", "original", None, 0)
 
 
 def test_differences_and_their_intervals_are_paired(runs: list[Predictions]) -> None:
@@ -108,25 +108,25 @@ def test_known_patients_are_drawn_whole(runs: list[Predictions]) -> None:
 
 def test_calibration_is_that_of_the_run_and_the_temperature_only_of_label_free_ones(runs: list[Predictions]) -> None:
     board = stand(runs, temperatures={"net": 2.0})
-    for run, standing in zip(runs, board, strict=True):
+    for run, entry in zip(runs, board, strict=True):
         exact = run.probabilities.astype(float) / run.probabilities.sum(axis=1, keepdims=True)
         expected = brier_score_loss(run.truth, exact, labels=[0, 1, 2], scale_by_half=False)
-        assert standing.calibration.brier == pytest.approx(expected, abs=1e-5)
-        assert sum(b.n for b in standing.calibration.bins) == 40
-        assert (standing.calibration.temperature is None) == (run.classifier != "net" or run.labels_used > 0)
-        assert (standing.calibration.ece_scaled is None) == (standing.calibration.temperature is None)
+        assert entry.calibration.brier == pytest.approx(expected, abs=1e-5)
+        assert sum(b.n for b in entry.calibration.bins) == 40
+        assert (entry.calibration.temperature is None) == (run.classifier != "net" or run.labels_used > 0)
+        assert (entry.calibration.ece_scaled is None) == (entry.calibration.temperature is None)
     # Confidence runs evenly from 0.5 to 0.9: upper ends 0.5 to 0.9.
     assert [b.upper for b in board[0].calibration.bins] == [0.5, 0.6, 0.7, 0.8, 0.9]
 
 
 def test_the_risk_curve_ends_with_the_error_of_all_cells(runs: list[Predictions]) -> None:
-    for run, standing in zip(runs, stand(runs), strict=True):
-        coverages = [coverage for coverage, _ in standing.risk_curve]
+    for run, entry in zip(runs, stand(runs), strict=True):
+        coverages = [coverage for coverage, _ in entry.risk_curve]
         assert coverages == pytest.approx(np.arange(1, 21) / 20)
         surest = np.argsort(-run.probabilities.max(axis=1))
-        for coverage, risk in standing.risk_curve:
+        for coverage, risk in entry.risk_curve:
             assert risk == pytest.approx(np.mean(~rightness(run)[surest[: round(40 * coverage)]]))
-        assert standing.risk_curve[-1][1] == pytest.approx(1 - rightness(run).mean())
+        assert entry.risk_curve[-1][1] == pytest.approx(1 - rightness(run).mean())
 
 
 def test_flips_towards_the_majority_are_counted_and_tested(make_run: MakeRun) -> None:
@@ -170,10 +170,10 @@ def test_no_flip_at_all_has_no_share(make_run: MakeRun) -> None:
     assert (found.towards, found.away, found.share, found.share_interval, found.p) == (0, 0, None, None, 1.0)
 
 
-def test_neighbouring_snapshots_are_told_apart_or_not(runs: list[Predictions]) -> None:
+def test_neighboring_snapshots_are_domain_auc_or_not(runs: list[Predictions]) -> None:
     found = contrast_snapshots(runs, draw_scores(runs, None, 0))
     assert [(c.classifier, c.labels_used, c.first, c.second) for c in found] == [
-        (name, 0, "epoch-0015", "epoch-0020") for name in ("net", "other", "net, batch norm anew")
+        (name, 0, "epoch-0015", "epoch-0020") for name in ("net", "other", "net, AdaBN")
     ]
     for contrast, first, second in zip(found, runs[1::3], runs[2::3], strict=False):
         before, after = rightness(first), rightness(second)

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from hemabridge.errors import InputError
 from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done
-from hemabridge.evaluation.labels_saved import labels_worth
+from hemabridge.evaluation.labels_saved import labels_saved
 from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
 from hemabridge.evaluation.leaderboard_entries import SeedSpread
 from hemabridge.evaluation.paired_bootstrap import draw_scores
@@ -43,17 +43,17 @@ def test_the_whole_keeps_the_published_schema_and_reads_back(results: StudyResul
     whole = replace(
         results,
         contrasts=contrast_snapshots(runs, draws),
-        labels_worth=labels_worth(runs, draws),
+        labels_saved=labels_saved(runs, draws),
         audit=(AuditFinding("warning", "Look at it."),),
     )
     assert whole.contrasts
-    assert whole.labels_worth
+    assert whole.labels_saved
     schema = json.loads((files("hemabridge.evaluation") / "results.schema.json").read_text(encoding="utf-8"))
     assert [error.message for error in Draft202012Validator(schema).iter_errors(json.loads(whole.to_json()))] == []
     assert StudyResults.from_json(whole.to_json()) == whole
 
 
-@pytest.mark.parametrize("part", ["leaderboard", "contrasts", "labels_worth", "audit"])
+@pytest.mark.parametrize("part", ["leaderboard", "contrasts", "labels_saved", "audit"])
 def test_results_of_before_lack_what_is_newer_and_still_read(part: str, results: StudyResults) -> None:
     data = json.loads(results.to_json())
     del data[part]
@@ -77,19 +77,19 @@ def test_few_labels_and_high_balanced_accuracy_come_first(results: StudyResults)
 def test_the_csv_holds_every_number_of_every_line(results: StudyResults) -> None:
     lines = list(csv.DictReader(io.StringIO(leaderboard_csv(results))))
     assert len(lines) == len(results.rows)
-    for line, (row, standing) in zip(lines, ranked(results), strict=True):
+    for line, (row, entry) in zip(lines, ranked(results), strict=True):
         assert line["classifier"].removeprefix("'") == row.classifier
         assert float(line["accuracy"]) == row.accuracy
         assert (float(line["accuracy_wilson_low"]), float(line["accuracy_wilson_high"])) == row.interval
-        assert float(line["balanced_accuracy_low"]) == standing.balanced_interval[0]
-        assert float(line["ece"]) == standing.calibration.ece
-        assert float(line["risk_coverage_area"]) == standing.risk
+        assert float(line["balanced_accuracy_low"]) == entry.balanced_interval[0]
+        assert float(line["ece"]) == entry.calibration.ece
+        assert float(line["risk_coverage_area"]) == entry.risk
         assert {name: float(line[f"recall {name}"]) for name in CLASSES} == row.recall
-        against = standing.against
+        against = entry.against
         assert line["rescued"] == ("" if against is None else str(against.rescued))
         assert line["accuracy_difference_low"] == ("" if against is None else str(against.accuracy_interval[0]))
-        assert line["flips_towards"] == ("" if standing.flips is None else str(standing.flips.towards))
-        assert line["seeds"] == ("" if standing.spread is None else "0 1")
+        assert line["flips_towards"] == ("" if entry.flips is None else str(entry.flips.towards))
+        assert line["seeds"] == ("" if entry.spread is None else "0 1")
         assert (line["n"], line["mode"], line["seed"], line["bootstrap_unit"]) == ("40", "strict", "7", "cell")
 
 
@@ -111,8 +111,8 @@ def test_the_latex_is_a_table_of_all_lines_with_names_as_they_stand(results: Stu
     )
     assert text.count(r"\begin{") == text.count(r"\end{") == 2
     assert "\\usepackage{booktabs}" in text
-    row, standing = ranked(results)[3]
-    assert f"{100 * row.balanced_accuracy:.1f} [{100 * standing.balanced_interval[0]:.1f}, " in text
+    row, entry = ranked(results)[3]
+    assert f"{100 * row.balanced_accuracy:.1f} [{100 * entry.balanced_interval[0]:.1f}, " in text
 
 
 def test_line_breaks_cannot_leave_a_latex_comment_or_row() -> None:

@@ -30,10 +30,10 @@ def odd_pairs() -> dict[str, tuple[UInt8Images, UInt8Images]]:
     pixel = np.full((1, 1, 1, 3), 9, np.uint8)
     return {
         "black": (flat[0], flat[0]),
-        "one colour to another": (flat[120], flat[255]),
-        "two colours": (two, 255 - two),
-        "noise to one colour": (noise, flat[120]),
-        "one colour to noise": (flat[120], noise),
+        "one color to another": (flat[120], flat[255]),
+        "two colors": (two, 255 - two),
+        "noise to one color": (noise, flat[120]),
+        "one color to noise": (flat[120], noise),
         "noise": (noise, noise[:, ::-1]),
         "one pixel": (pixel, pixel + 1),
         "a line": (noise[:, :1], noise[:, 1:2]),

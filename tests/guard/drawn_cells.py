@@ -15,13 +15,13 @@ def disc(row: float, column: float, radius: float, side: int = SIDE) -> NDArray[
 
 
 def cell(
-    nucleus: float = 18, centre: tuple[float, float] = (48, 48), spots: list[tuple[int, int]] | None = None
+    nucleus: float = 18, center: tuple[float, float] = (48, 48), spots: list[tuple[int, int]] | None = None
 ) -> UInt8Image:
     """Draw a round cell of radius 34 with a round nucleus, and granules of radius 1.5 px."""
     image = np.empty((SIDE, SIDE, 3), np.uint8)
     image[:] = FIELD
     image[disc(48, 48, 34)] = CYTOPLASM
-    image[disc(*centre, nucleus)] = NUCLEUS
+    image[disc(*center, nucleus)] = NUCLEUS
     for row, column in spots or []:
         image[disc(row, column, 1.5)] = GRANULE
     return image

@@ -22,7 +22,7 @@ def test_every_measure_is_there_with_its_direction(target: UInt8Images) -> None:
 
 
 @pytest.mark.parametrize("power", [0.6, 1.5])
-def test_a_monotone_colour_map_passes(target: UInt8Images, power: float) -> None:
+def test_a_monotone_color_map_passes(target: UInt8Images, power: float) -> None:
     mixing = np.array([[0.8, 0.1, 0.1], [0.05, 0.9, 0.05], [0.1, 0.1, 0.8]])
     some = target[::5]
     mixed = np.rint(curved(some, power) @ mixing.T).astype(np.uint8)
@@ -30,7 +30,7 @@ def test_a_monotone_colour_map_passes(target: UInt8Images, power: float) -> None
     assert found.verdicts == ("pass",) * len(some)
 
 
-# The compartments' own Reinhard maps send one colour to several, by place: it is judged on real cells only.
+# The compartments' own Reinhard maps send one color to several, by place: it is judged on real cells only.
 @pytest.mark.parametrize("name", sorted(NORMALIZERS.keys() - {"reinhard-compartment"}))
 def test_what_cannot_move_anything_is_not_refused(name: str, source: UInt8Images, target: UInt8Images) -> None:
     restained = fit_normalizer(name, source, target).standardize(source[::2])
@@ -52,7 +52,7 @@ def test_a_larger_nucleus_is_refused_for_what_it_is() -> None:
     )
 
 
-def test_swapped_colours_are_refused_though_a_colour_map_explains_them() -> None:
+def test_swapped_colors_are_refused_though_a_color_map_explains_them() -> None:
     swapped = 255 - cell()
     found = judge(compare(cell()[None], swapped[None]), floors())
     assert found.verdicts == ("refuse",)
@@ -85,8 +85,8 @@ def test_a_large_picture_says_what_a_small_one_does() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_odd_pictures_get_finite_measures_and_a_verdict(odd_pairs: dict[str, tuple[UInt8Images, UInt8Images]]) -> None:
-    expected = {"black": "pass", "one colour to another": "pass", "noise to one colour": "refuse", "noise": "refuse"}
-    expected |= {"one colour to noise": "refuse", "one pixel": "pass", "two colours": "refuse"}
+    expected = {"black": "pass", "one color to another": "pass", "noise to one color": "refuse", "noise": "refuse"}
+    expected |= {"one color to noise": "refuse", "one pixel": "pass", "two colors": "refuse"}
     for what, (before, after) in odd_pairs.items():
         found = compare(before, after)
         for name, (values, _) in found.measures().items():

@@ -23,7 +23,7 @@ def test_the_dice_and_the_area_of_discs_of_known_size(radius: int) -> None:
 
 def test_a_nucleus_that_moves_keeps_its_area() -> None:
     old, new = disc(48, 48, 18), disc(48, 58, 18)
-    found = shape_change(cell(), cell(centre=(48, 58)), EVERYWHERE)
+    found = shape_change(cell(), cell(center=(48, 58)), EVERYWHERE)
     assert found.dice == pytest.approx((old & new).sum() / old.sum(), abs=0.02)
     assert found.area == pytest.approx(0, abs=0.03)
 
@@ -34,7 +34,7 @@ def test_a_nucleus_that_is_gone() -> None:
     assert abs(found.area) > 0.5
 
 
-def test_a_mask_changes_only_where_more_than_colour_did() -> None:
+def test_a_mask_changes_only_where_more_than_color_did() -> None:
     found = shape_change(cell(nucleus=18), cell(nucleus=23), ~EVERYWHERE)
     assert (found.dice, found.area, found.share, found.lobes) == (1, 0, 0, 0)
 

@@ -37,8 +37,8 @@ def test_the_tone_curve_is_the_isotonic_regression_of_scipy() -> None:
 @pytest.mark.parametrize("power", [0.5, 0.8, 1.6, 2.2])
 def test_a_rising_tone_curve_changes_nothing(target: UInt8Images, power: float) -> None:
     for image in target[:4]:
-        grey = np.repeat(image[..., 1:2], 3, axis=2)
-        assert structure_ssim(grey, curved(grey, power)) > 0.98
+        gray = np.repeat(image[..., 1:2], 3, axis=2)
+        assert structure_ssim(gray, curved(gray, power)) > 0.98
 
 
 def test_inverted_tones_and_lost_structure_are_told_in_either_direction(target: UInt8Images) -> None:
@@ -60,7 +60,7 @@ def test_edges_moved_by_a_known_distance(moved: int) -> None:
     assert found * SIDE == pytest.approx(moved, abs=0.8)
 
 
-def test_edges_did_not_move_where_only_colour_changed() -> None:
+def test_edges_did_not_move_where_only_color_changed() -> None:
     assert edge_displacement(cell(nucleus=15), cell(nucleus=20), ~EVERYWHERE) == 0
     assert edge_displacement(cell(), curved(cell(), 1.4), EVERYWHERE) * SIDE < 0.5
 

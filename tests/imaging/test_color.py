@@ -4,7 +4,7 @@ from skimage import color
 
 from hemabridge.imaging.color import delta_e_2000, lab_to_rgb, optical_density, rgb_to_lab
 
-# Sharma, Wu and Dalal (2005), Table 1: pair, L a b of both colours, CIEDE2000 to four decimals.
+# Sharma, Wu and Dalal (2005), Table 1: pair, L a b of both colors, CIEDE2000 to four decimals.
 SHARMA = np.array(
     [
         [50.0000, 2.6772, -79.7751, 50.0000, 0.0000, -82.7485, 2.0425],
@@ -64,20 +64,20 @@ def test_ciede2000_keeps_the_image_shape() -> None:
         ((119, 119, 119), (50.03, 0.0, 0.0)),
     ],
 )
-def test_lab_of_known_colours(rgb: tuple[int, ...], lab: tuple[float, ...]) -> None:
+def test_lab_of_known_colors(rgb: tuple[int, ...], lab: tuple[float, ...]) -> None:
     found = rgb_to_lab(np.array(rgb, np.uint8))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, lab, atol=0.03)
 
 
-def test_every_eighth_colour_survives_the_round_trip() -> None:
+def test_every_eighth_color_survives_the_round_trip() -> None:
     levels = np.r_[0:256:8, 255].astype(np.uint8)
-    colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
-    np.testing.assert_array_equal(lab_to_rgb(rgb_to_lab(colours)), colours)
-    np.testing.assert_allclose(rgb_to_lab(colours), color.rgb2lab(colours), atol=1e-2)
+    colors = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
+    np.testing.assert_array_equal(lab_to_rgb(rgb_to_lab(colors)), colors)
+    np.testing.assert_allclose(rgb_to_lab(colors), color.rgb2lab(colors), atol=1e-2)
 
 
-def test_colours_outside_srgb_are_clipped_in_silence() -> None:
+def test_colors_outside_srgb_are_clipped_in_silence() -> None:
     lab = np.array([[50, 200, 0], [10, 0, 120], [120, 0, 0], [-5, 0, 0], [20, -100, -100]], np.float32)
     found = lab_to_rgb(lab)
     assert found.dtype == np.uint8

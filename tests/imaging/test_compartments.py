@@ -15,20 +15,20 @@ CREAM_FIELD = ((250, 232, 200), (200, 170, 185), (75, 45, 125), (200, 165, 155))
 FIELDS = {"white": WHITE_FIELD, "yellow": YELLOW_FIELD, "dark": DARK_FIELD, "cream": CREAM_FIELD}
 
 
-def smear(colours: tuple[tuple[int, int, int], ...], side: int = 160, noise: float = 2.0) -> tuple[np.ndarray, dict]:
+def smear(colors: tuple[tuple[int, int, int], ...], side: int = 160, noise: float = 2.0) -> tuple[np.ndarray, dict]:
     """Draw a two-lobed cell with red cells beside it, one touching; return the image and the true masks."""
-    field, cytoplasm, nucleus, red = colours
+    field, cytoplasm, nucleus, red = colors
     unit = side / 160
     cell, lobes, reds = (np.zeros((side, side), bool) for _ in range(3))
     cell[disk((80 * unit, 80 * unit), 32 * unit)] = True
-    for centre in ((70, 68), (92, 92)):
-        lobes[disk((centre[0] * unit, centre[1] * unit), 13 * unit)] = True
-    for centre in ((80, 131), (25, 30), (135, 40), (130, 125), (22, 110)):
-        reds[disk((centre[0] * unit, centre[1] * unit), 19 * unit)] = True
+    for center in ((70, 68), (92, 92)):
+        lobes[disk((center[0] * unit, center[1] * unit), 13 * unit)] = True
+    for center in ((80, 131), (25, 30), (135, 40), (130, 125), (22, 110)):
+        reds[disk((center[0] * unit, center[1] * unit), 19 * unit)] = True
     reds &= ~cell
     image = np.empty((side, side, 3), np.float64)
-    for mask, colour in ((np.ones_like(cell), field), (reds, red), (cell, cytoplasm), (lobes, nucleus)):
-        image[mask] = colour
+    for mask, color in ((np.ones_like(cell), field), (reds, red), (cell, cytoplasm), (lobes, nucleus)):
+        image[mask] = color
     image = ndimage.gaussian_filter(image, (unit, unit, 0))
     image += np.random.default_rng(0).normal(0, noise, image.shape)
     truth = {"nucleus": lobes, "cell": cell, "red_cells": reds, "background": ~(cell | reds)}
@@ -70,7 +70,7 @@ def test_both_lobes_belong_to_the_nucleus() -> None:
     assert ndimage.label(segment(image).nucleus)[1] == 2
 
 
-def test_nucleus_of_a_neighbour_is_left_out() -> None:
+def test_nucleus_of_a_neighbor_is_left_out() -> None:
     image, truth = smear(CREAM_FIELD)
     image[disk((25, 30), 14)] = CREAM_FIELD[2]
     found = segment(image)
@@ -110,7 +110,7 @@ def test_input_is_untouched_and_the_answer_repeats() -> None:
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_background_colour_is_the_field(field: str) -> None:
+def test_background_color_is_the_field(field: str) -> None:
     image, _ = smear(FIELDS[field])
     np.testing.assert_allclose(background_color(image), FIELDS[field][0], atol=2)
 

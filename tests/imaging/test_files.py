@@ -79,7 +79,7 @@ def test_half_transparent_black_is_middle_gray(tmp_path: Path) -> None:
     assert read_image(tmp_path / "alpha.png").tolist() == [[[204, 204, 204]]]
 
 
-def test_cmyk_jpeg_keeps_its_colour(tmp_path: Path) -> None:
+def test_cmyk_jpeg_keeps_its_color(tmp_path: Path) -> None:
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=95)
     np.testing.assert_allclose(read_image(tmp_path / "cmyk.jpg")[8, 8], [255, 0, 0], atol=6)
 

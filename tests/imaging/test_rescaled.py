@@ -18,7 +18,7 @@ class Same:
 
 
 class Blurred(Same):
-    """Paints every image in its own mean colour, 30 grey levels darker: all detail is gone."""
+    """Paints every image in its own mean color, 30 gray levels darker: all detail is gone."""
 
     def standardize(self, images: UInt8Images) -> UInt8Images:
         self.seen.append(images.shape)
@@ -61,7 +61,7 @@ def test_the_inner_sees_the_images_at_its_own_scale(scale: float, seen: tuple[in
 
 
 @pytest.mark.parametrize("scale", [0.2, 0.5, 1.5])
-def test_a_change_of_colour_arrives_in_full(scale: float) -> None:
+def test_a_change_of_color_arrives_in_full(scale: float) -> None:
     images = np.full((2, 50, 30, 3), (100, 120, 140), dtype=np.uint8)
     out = RescaledStandardizer(Redder(), scale).standardize(images)
     assert np.unique(out.reshape(-1, 3), axis=0).tolist() == [[120, 110, 140]]

@@ -67,9 +67,9 @@ def test_wrong_sizes_are_refused(picture: np.ndarray) -> None:
 @pytest.mark.parametrize("enlarged", [1, 3])
 def test_diameter_of_a_drawn_nucleus(diameter: int, enlarged: int) -> None:
     image = np.full((150 * enlarged, 150 * enlarged, 3), (250, 240, 200), np.uint8)
-    centre = (75 * enlarged, 75 * enlarged)
-    image[disk(centre, diameter * enlarged * 0.75)] = (220, 190, 180)
-    image[disk(centre, diameter * enlarged / 2)] = (90, 40, 120)
+    center = (75 * enlarged, 75 * enlarged)
+    image[disk(center, diameter * enlarged * 0.75)] = (220, 190, 180)
+    image[disk(center, diameter * enlarged / 2)] = (90, 40, 120)
     assert nucleus_diameter_px(image) == pytest.approx(diameter * enlarged, rel=0.05)
 
 

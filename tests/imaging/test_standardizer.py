@@ -11,7 +11,7 @@ from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardiz
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.models.open import load_standardizer
 from hemabridge.networks.bilateral_grid import BilateralGridConfig
-from hemabridge.networks.color_lut import ColourTableConfig
+from hemabridge.networks.color_lut import ColorTableConfig
 from hemabridge.networks.generators import GeneratorConfig, new_generator
 from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
@@ -20,7 +20,7 @@ from hemabridge.translators.neural import NeuralStandardizer
 GENERATORS: dict[str, GeneratorConfig] = {
     "pixel network": PixelNetworkConfig(),
     "pixel network, conditioned": PixelNetworkConfig(conditioned=True),
-    "colour table": ColourTableConfig(points=5),
+    "color table": ColorTableConfig(points=5),
     "bilateral grid": BilateralGridConfig(),
     "resize-convolution": ResnetGeneratorConfig(channels=4, blocks=1, upsampling="nearest"),
 }

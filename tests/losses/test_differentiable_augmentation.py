@@ -37,7 +37,7 @@ def test_images_that_are_not_square_are_only_mirrored() -> None:
     assert len({tuple(image.flatten().tolist()) for image in found}) == 4
 
 
-def test_translation_moves_by_whole_pixels_and_fills_with_grey() -> None:
+def test_translation_moves_by_whole_pixels_and_fills_with_gray() -> None:
     torch.manual_seed(0)
     picture = numbered(1, 8, 8)[0].numpy()
     moves = set()
@@ -70,12 +70,12 @@ def test_cutout_covers_one_square_anywhere() -> None:
     assert covered.sum(axis=(1, 2, 3)).max() == 3 * 16
 
 
-def test_colours_stay_unless_asked_for() -> None:
+def test_colors_stay_unless_asked_for() -> None:
     torch.manual_seed(0)
     images = numbered(16)
     found = augment(images, AugmentationConfig())
-    known = {tuple(colour) for colour in images[0].permute(1, 2, 0).reshape(-1, 3).tolist()}
-    seen = {tuple(colour) for colour in found.permute(0, 2, 3, 1).reshape(-1, 3).tolist()}
+    known = {tuple(color) for color in images[0].permute(1, 2, 0).reshape(-1, 3).tolist()}
+    seen = {tuple(color) for color in found.permute(0, 2, 3, 1).reshape(-1, 3).tolist()}
     assert seen <= known | {(0.0, 0.0, 0.0)}
     brighter = augment(images, AugmentationConfig(symmetries=False, translation=0, brightness=0.2))
     steps = (brighter - images).flatten(1)
@@ -110,7 +110,7 @@ def test_gradients_come_back_to_the_pixels_that_are_shown() -> None:
     assert all(int(grad.sum()) >= 3 for grad in images.grad)
 
 
-@pytest.mark.parametrize("wrong", [{"translation": 0.6}, {"cutout": 1.0}, {"brightness": -1}, {"colour": True}])
+@pytest.mark.parametrize("wrong", [{"translation": 0.6}, {"cutout": 1.0}, {"brightness": -1}, {"color": True}])
 def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         AugmentationConfig.model_validate(wrong)

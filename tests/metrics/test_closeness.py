@@ -38,7 +38,7 @@ def test_psnr_agrees_with_scikit_image(pair: tuple[NDArray[np.uint8], NDArray[np
 
 
 def test_psnr_by_hand() -> None:
-    # All grey values 5 apart: MSE 25; equal images: MSE of rounding, 1/12.
+    # All gray values 5 apart: MSE 25; equal images: MSE of rounding, 1/12.
     assert psnr_db(gray(100), gray(105)) == pytest.approx([10 * np.log10(65025 / 25)])
     assert psnr_db(gray(100), gray(100)) == pytest.approx([10 * np.log10(65025 * 12)])
 

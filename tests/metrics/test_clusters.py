@@ -15,7 +15,7 @@ def labels_of(clusters: list[np.ndarray], count: int) -> np.ndarray:
 
 def test_clear_clusters_are_those_that_scikit_learn_finds() -> None:
     rng = np.random.default_rng(0)
-    points = np.concatenate([rng.normal(centre, 0.3, (20, 3)) for centre in (0, 3, 6, 9)])
+    points = np.concatenate([rng.normal(center, 0.3, (20, 3)) for center in (0, 3, 6, 9)])
     own = labels_of(clusters_of(points, 4), 80)
     other = KMeans(4, n_init=5, random_state=0).fit_predict(points)
     assert adjusted_rand_score(own, other) == 1

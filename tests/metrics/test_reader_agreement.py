@@ -118,7 +118,7 @@ def test_without_any_difference_kappa_is_not_defined_and_ac1_is_1() -> None:
     assert float(gwet_ac1(observed, shares)) == 1.0
 
 
-def test_a_worst_disagreement_on_a_scale_weighs_more_than_a_neighbours() -> None:
+def test_a_worst_disagreement_on_a_scale_weighs_more_than_a_neighbors() -> None:
     near, far = np.diag([5.0, 5, 5, 5, 5]), np.diag([5.0, 5, 5, 5, 5])
     near[0, 1] = near[1, 0] = far[0, 4] = far[4, 0] = 2
     assert float(cohen_kappa(near)) == pytest.approx(float(cohen_kappa(far)))

@@ -79,7 +79,7 @@ def test_a_look_with_a_broken_way_back_hides_information() -> None:
 
 
 @pytest.mark.parametrize("levels", [1, 3, 10])
-def test_the_amplitude_of_a_grid_is_told_in_grey_levels(levels: int) -> None:
+def test_the_amplitude_of_a_grid_is_told_in_gray_levels(levels: int) -> None:
     flat = np.full((2, 64, 64, 3), 120, np.uint8)
     rows, columns = np.indices((64, 64))
     checkered = (flat + np.where((rows + columns) % 2, levels, -levels)[None, :, :, None]).astype(np.uint8)

@@ -32,8 +32,8 @@ def test_distances_worked_out_by_hand(one: np.ndarray, other: np.ndarray, expect
 def test_on_a_line_it_is_that_of_scipy() -> None:
     generator = np.random.default_rng(0)
     on_nodes = generator.integers(0, 11, 40), generator.integers(0, 11, 70)
-    wished = wasserstein_distance(*on_nodes)
-    assert distance(LINE, *(x[:, None].astype(float) for x in on_nodes)) == pytest.approx(wished, abs=1e-12)
+    wanted = wasserstein_distance(*on_nodes)
+    assert distance(LINE, *(x[:, None].astype(float) for x in on_nodes)) == pytest.approx(wanted, abs=1e-12)
     fine = Slices.through([0.0], [10.0], nodes=201)
     anywhere = generator.uniform(0, 10, 500), generator.uniform(2, 8, 300)
     found = distance(fine, *(x[:, None] for x in anywhere))
@@ -45,8 +45,8 @@ def test_in_space_it_is_the_mean_over_directions_of_scipys() -> None:
     one, other = generator.normal(0, 1, (400, 3)), generator.normal(0.5, 1.5, (300, 3))
     slices = Slices.through([-6] * 3, [6] * 3, count=20, nodes=400)
     np.testing.assert_allclose(np.linalg.norm(slices.vectors, axis=1), 1)
-    wished = np.mean([wasserstein_distance(one @ v, other @ v) for v in slices.vectors])
-    assert distance(slices, one, other) == pytest.approx(wished, rel=0.01)
+    wanted = np.mean([wasserstein_distance(one @ v, other @ v) for v in slices.vectors])
+    assert distance(slices, one, other) == pytest.approx(wanted, rel=0.01)
 
 
 def test_shares_can_be_averaged_cell_by_cell() -> None:

@@ -7,7 +7,7 @@ from hemabridge.networks.lab import lab_to_rgb, outside_gamut, rgb_to_lab
 
 
 def cube(step: int = 17) -> np.ndarray:
-    """All colours of a grid over sRGB, uint8[1, N, N * N, 3]."""
+    """All colors of a grid over sRGB, uint8[1, N, N * N, 3]."""
     levels = np.arange(0, 256, step, dtype=np.uint8)
     grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
     return grid.reshape(1, len(levels), -1, 3)
@@ -30,7 +30,7 @@ def test_way_back_is_that_of_scikit_image_which_clips() -> None:
     assert np.abs(ours.permute(0, 2, 3, 1).numpy() - color.lab2rgb(lab)).max() < 1e-7
 
 
-def test_every_colour_comes_back_and_lies_inside_the_gamut() -> None:
+def test_every_color_comes_back_and_lies_inside_the_gamut() -> None:
     rgb = (tensor(cube()) / 127.5 - 1).float()
     back = lab_to_rgb(rgb_to_lab(rgb))
     assert (back - rgb).abs().max().item() < 1e-4
@@ -38,7 +38,7 @@ def test_every_colour_comes_back_and_lies_inside_the_gamut() -> None:
 
 
 def test_gamut_by_hand() -> None:
-    """White, a grey, a red that sRGB has (L 53.24, a 80.09, b 67.20), and three colours that it has not."""
+    """White, a gray, a red that sRGB has (L 53.24, a 80.09, b 67.20), and three colors that it has not."""
     lab = [(100, 0, 0), (50, 0, 0), (53.24, 80.09, 67.20), (50, 110, 0), (97, -60, 0), (20, 0, -110)]
     pixels = torch.tensor(lab).T.reshape(1, 3, 2, 3)
     assert outside_gamut(lab_to_rgb(pixels)).flatten().tolist() == [False, False, False, True, True, True]

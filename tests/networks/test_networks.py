@@ -19,14 +19,14 @@ def test_reference_sizes_have_the_published_parameter_counts() -> None:
 
 
 def test_judge_of_256_px_gives_a_map_of_30_by_30_whose_pixels_see_70_px() -> None:
-    judge = PatchDiscriminator(PatchDiscriminatorConfig(channels=2))
-    for (
-        module
-    ) in judge.modules():  # the norm looks at the whole picture: without it the field of view is what layers see
+    discriminator = PatchDiscriminator(PatchDiscriminatorConfig(channels=2))
+    for module in (
+        discriminator.modules()
+    ):  # the norm looks at the whole picture: without it the field of view is what layers see
         if isinstance(module, torch.nn.InstanceNorm2d):
             module.forward = lambda x: x  # type: ignore[method-assign]
     picture = torch.rand(1, 3, 256, 256, requires_grad=True)
-    scores = judge(picture)
+    scores = discriminator(picture)
     assert scores.shape == (1, 1, 30, 30)
     scores[0, 0, 15, 15].backward()
     assert picture.grad is not None
@@ -69,11 +69,11 @@ def test_the_blur_is_a_binomial_filter_at_every_other_pixel(size: tuple[int, int
 def test_blurred_nets_have_the_weights_of_the_others_and_the_layers_of_cut() -> None:
     with torch.device("meta"):
         generator = ResnetGenerator(ResnetGeneratorConfig(downsampling="blurred"))
-        judge = PatchDiscriminator(PatchDiscriminatorConfig(downsampling="blurred"))
-        assert judge(torch.empty(1, 3, 256, 256)).shape == (1, 1, 30, 30)
+        discriminator = PatchDiscriminator(PatchDiscriminatorConfig(downsampling="blurred"))
+        assert discriminator(torch.empty(1, 3, 256, 256)).shape == (1, 1, 30, 30)
         assert generator(torch.empty(1, 3, 256, 256)).shape == (1, 3, 256, 256)
-    assert (count(generator), count(judge)) == (11_378_179, 2_764_737)
-    assert {layer.stride for layer in judge.layers if isinstance(layer, torch.nn.Conv2d)} == {(1, 1)}
+    assert (count(generator), count(discriminator)) == (11_378_179, 2_764_737)
+    assert {layer.stride for layer in discriminator.layers if isinstance(layer, torch.nn.Conv2d)} == {(1, 1)}
     names = ("pixels", "down-1", "down-2", "block-1", "block-5")
     assert [layer.place for layer in feature_layers(generator, names)] == [0, 4, 8, 12, 16]
 

@@ -21,7 +21,7 @@ def test_unet_256_has_the_weights_of_its_layers_by_hand() -> None:
 
 
 def test_encoder_is_resnet_34_but_for_its_head() -> None:
-    """ResNet-34 has 21,797,672 weights: 513,000 in its head, and 2 x 64 x 49 in the two colours left out here."""
+    """ResNet-34 has 21,797,672 weights: 513,000 in its head, and 2 x 64 x 49 in the two colors left out here."""
     with torch.device("meta"):
         net = ResnetUnet(ResnetUnetConfig(), 1, 2)
     assert count(net.stem) + count(net.stages) == 21_797_672 - 513_000 - 2 * 64 * 49

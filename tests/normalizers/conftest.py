@@ -54,6 +54,6 @@ def odd_images() -> dict[str, UInt8Images]:
         "one stain": one_stain[None],
         "one pixel": np.full((1, 1, 1, 3), (120, 60, 140), np.uint8),
         "one row": noise.integers(0, 256, (1, 1, 40, 3)).astype(np.uint8),
-        "one colour channel": noise.integers(0, 256, (1, 20, 20, 3)).astype(np.uint8) * np.array([1, 0, 0], np.uint8),
+        "one color channel": noise.integers(0, 256, (1, 20, 20, 3)).astype(np.uint8) * np.array([1, 0, 0], np.uint8),
         "noise": noise.integers(0, 256, (1, 33, 21, 3)).astype(np.uint8),
     }

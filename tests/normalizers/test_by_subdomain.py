@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hemabridge.errors import InputError, ModelError
-from hemabridge.normalizers.by_subdomain import MOST_LOOKS, ByLook, OfOneLook
+from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS, BySubdomain, OfOneSubdomain
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer, normalizer_from_json
 from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS
 
@@ -14,17 +14,17 @@ WHITE, YELLOW, TARGET = (250, 250, 250), (250, 240, 140), (230, 215, 210)
 
 
 def smears(color: tuple[int, int, int], count: int = 20, seed: int = 0) -> NDArray[np.uint8]:
-    """Return cells of several darknesses on glass of one colour, uint8[count, 24, 24, 3]."""
+    """Return cells of several darknesses on glass of one color, uint8[count, 24, 24, 3]."""
     rng = np.random.default_rng(seed)
     images = np.ones((count, 24, 24, 3)) * np.array(color)
     images[:, 7:17, 7:17] *= rng.uniform(0.2, 0.7, (count, 1, 1, 3))
     return np.clip(images + rng.normal(0, 2, images.shape), 0, 255).astype(np.uint8)
 
 
-def joined() -> ByLook:
+def joined() -> BySubdomain:
     target = smears(TARGET, seed=2)
     white, yellow = smears(WHITE), smears(YELLOW, seed=1)
-    return ByLook.of(
+    return BySubdomain.of(
         [(white, fit_normalizer("linear-ot", white, target)), (yellow, fit_normalizer("sliced-ot", yellow, target))],
         target,
     )
@@ -54,14 +54,14 @@ def test_it_is_kept_as_json() -> None:
     found = joined()
     images = np.concatenate([smears(WHITE, 2), smears(YELLOW, 2)])
     read = normalizer_from_json(found.to_json())
-    assert isinstance(read, ByLook)
+    assert isinstance(read, BySubdomain)
     np.testing.assert_array_equal(read.standardize(images), found.standardize(images))
 
 
 def test_as_many_looks_as_there_may_be_can_be_read_again() -> None:
     target = smears(TARGET, 30)
-    looks = [smears((250, 250 - 20 * place, 250), 30, seed=place) for place in range(MOST_LOOKS)]
-    found = ByLook.of([(images, fit_normalizer("sliced-ot", images, target)) for images in looks], target)
+    subdomains = [smears((250, 250 - 20 * place, 250), 30, seed=place) for place in range(MOST_SUBDOMAINS)]
+    found = BySubdomain.of([(images, fit_normalizer("sliced-ot", images, target)) for images in subdomains], target)
     text = found.to_json()
     assert len(text) < MAX_JSON_CHARACTERS
     assert len(text) > MAX_JSON_CHARACTERS / 4
@@ -77,19 +77,19 @@ def test_a_file_that_it_did_not_write_is_refused(change: str) -> None:
         said["normalizers"][0] = json.loads(joined().to_json())
     else:
         said["normalizers"][0]["method"] = "by-magic"
-    with pytest.raises(ModelError, match="expected the numbers of ByLook"):
+    with pytest.raises(ModelError, match="expected the numbers of BySubdomain"):
         normalizer_from_json(json.dumps(said))
 
 
 def test_two_sets_of_images_do_not_make_one() -> None:
-    with pytest.raises(InputError, match="chose for each look"):
-        ByLook.fit(smears(WHITE), smears(TARGET))
+    with pytest.raises(InputError, match="chose for each subdomain"):
+        BySubdomain.fit(smears(WHITE), smears(TARGET))
 
 
 def test_every_normalizer_of_the_catalog_can_be_that_of_a_look() -> None:
-    assert set(get_args(OfOneLook)) == {entry.kind for entry in NORMALIZERS.values()}
+    assert set(get_args(OfOneSubdomain)) == {entry.kind for entry in NORMALIZERS.values()}
 
 
 def test_looks_hold_no_looks() -> None:
-    with pytest.raises(InputError, match="one normalizer of the catalog for each look"):
-        ByLook.of([(smears(WHITE), joined())], smears(TARGET))
+    with pytest.raises(InputError, match="one normalizer of the catalog for each subdomain"):
+        BySubdomain.of([(smears(WHITE), joined())], smears(TARGET))

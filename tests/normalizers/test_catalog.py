@@ -154,6 +154,6 @@ def test_what_is_no_set_of_images_is_refused(
         fit_normalizer(name, source, target[:0])
 
 
-def test_a_misspelt_name_is_answered_with_the_nearest(name: str, source: UInt8Images) -> None:
+def test_a_misspelled_name_is_answered_with_the_nearest(name: str, source: UInt8Images) -> None:
     with pytest.raises(InputError, match=f"did you mean '{name}'"):
         fit_normalizer(f"{name}s", source, source)

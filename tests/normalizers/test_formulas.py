@@ -26,7 +26,7 @@ DYES = np.stack([AZURE / np.linalg.norm(AZURE), EOSIN / np.linalg.norm(EOSIN)])
 
 
 def field(color: tuple[int, int, int], middle: tuple[int, int, int]) -> UInt8Images:
-    """An empty field 20 x 20 with a square of another colour, one image."""
+    """An empty field 20 x 20 with a square of another color, one image."""
     images = np.full((1, 20, 20, 3), color, np.uint8)
     images[0, 8:12, 8:12] = middle
     return images
@@ -65,7 +65,7 @@ def test_reinhard_site_gives_all_pixels_the_mean_and_deviation_of_the_target(
 ) -> None:
     restained = rgb_to_lab(ReinhardSite.fit(source, target).standardize(source)).reshape(-1, 3)
     wanted = rgb_to_lab(target).reshape(-1, 3)
-    # Out-of-gamut colours are clipped, so not exactly.
+    # Out-of-gamut colors are clipped, so not exactly.
     np.testing.assert_allclose(restained.mean(axis=0), wanted.mean(axis=0), atol=0.7)
     np.testing.assert_allclose(restained.std(axis=0), wanted.std(axis=0), rtol=0.08)
 
@@ -114,14 +114,14 @@ def test_distribution_transfer_brings_each_projection_onto_the_target() -> None:
         assert after < 0.1 * before
 
 
-def test_the_table_reproduces_an_affine_map_also_beyond_the_colours_it_has_seen() -> None:
+def test_the_table_reproduces_an_affine_map_also_beyond_the_colors_it_has_seen() -> None:
     colors = np.random.default_rng(7).uniform(80, 180, (500, 3))
     matrix, shift = np.array([[0.9, 0.1, 0], [0, 1.1, 0], [-0.1, 0, 0.8]]), np.array([5.0, -20, 30])
     nodes = np.indices((NODES,) * 3).reshape(3, -1).T * (255 / (NODES - 1))
     np.testing.assert_allclose(fit_table(colors, colors @ matrix + shift), nodes @ matrix + shift, atol=0.4)
 
 
-def test_sliced_transport_sends_a_colour_to_one_colour_and_neighbours_to_neighbours(
+def test_sliced_transport_sends_a_color_to_one_color_and_neighbors_to_neighbors(
     source: UInt8Images, target: UInt8Images
 ) -> None:
     normalizer = SlicedTransport.fit(source, target)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hemabridge.errors import RecipeError
-from hemabridge.networks.color_lut import ColourTableConfig
+from hemabridge.networks.color_lut import ColorTableConfig
 from hemabridge.recipes.recipe import ClassifierTrainingRecipe, StudyRecipe, TranslatorRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.storage.run_folder import describe_run
@@ -62,7 +62,7 @@ def test_the_real_study_is_what_the_readme_says_of_it() -> None:
     recipe = expect_kind(read_recipe(RECIPES / "clinic-from-tecom.toml"), StudyRecipe)
     assert (recipe.target.site, recipe.source.site, recipe.mode) == ("clinic", "tecom", "strict")
     assert recipe.classes == ("neutrophil", "lymphocyte", "monocyte", "eosinophil")
-    trained = [(wish.train.architecture, wish.train.loss) for wish in recipe.classifiers if wish.train]
+    trained = [(spec.train.architecture, spec.train.loss) for spec in recipe.classifiers if spec.train]
     assert trained[:4] == [(net, loss) for net in ("resnet18", "resnet34") for loss in ("cross_entropy", "focal")]
     assert recipe.target.folder == (RECIPES.parent.parent / "shared" / "data" / "clinic").resolve()
     assert len(recipe.tested_epochs) >= 3
@@ -75,7 +75,7 @@ def test_the_real_study_is_what_the_readme_says_of_it() -> None:
         ({"translator": {"crop": 96}}, "translator.crop", "crop_px"),
         ({"translator": {"model": {"generator": {"block": 3}}}}, "translator.model.generator.block", "blocks"),
         ({"source": {"site": "there", "mannifest": "m.csv"}}, "source.mannifest", "manifest"),
-        ({"again": {"epoch": 3}}, "again.epoch", "epochs"),
+        ({"source_fine_tuning": {"epoch": 3}}, "source_fine_tuning.epoch", "epochs"),
         (
             {"classifiers": [{"name": "a", "train": {"architecture": "resnet18", "learn_rate": 0.1}}]},
             "classifiers.0.train.learn_rate",
@@ -116,7 +116,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ({"tested_epochs": []}, "tested_epochs"),
         ({"tested_epochs": [5, 5]}, "expected each of tested_epochs once"),
         ({"classifiers": []}, "classifiers"),
-        ({"again": {"learning_rate": float("nan")}}, "again.learning_rate"),
+        ({"source_fine_tuning": {"learning_rate": float("nan")}}, "source_fine_tuning.learning_rate"),
         ({"source": {"site": "there"}}, "expected either folder or manifest"),
         ({"source": {"site": "there", "folder": "f", "manifest": "m"}}, "expected either folder or manifest"),
         ({"source": {"site": "there", "folder": "f", "crop_px": 0}}, "source.crop_px"),
@@ -189,7 +189,7 @@ def test_a_preset_is_filled_in_below_what_the_recipe_says_at_every_depth(tmp_pat
     preset = PRESETS["cyclegan-cpu"]
     assert (translator.epoch_images, translator.model.generator.blocks) == (10, 2)
     assert translator.model.generator.channels == preset.model.generator.channels == 24
-    assert translator.model.judge == preset.model.judge
+    assert translator.model.discriminator == preset.model.discriminator
     assert translator.model_copy(update={"epoch_images": 250, "model": preset.model}) == preset
 
 
@@ -197,8 +197,8 @@ def test_a_section_of_another_kind_takes_the_place_of_the_presets(tmp_path: Path
     own = {"preset": "cyclegan-cpu", "model": {"generator": {"kind": "lut"}, "cycle_weight": 3.0}}
     translator = study(tmp_path, translator=own, tested_epochs=[2]).translator
     preset = PRESETS["cyclegan-cpu"]
-    assert translator.model.generator == ColourTableConfig()
-    assert (translator.model.cycle_weight, translator.model.judge) == (3.0, preset.model.judge)
+    assert translator.model.generator == ColorTableConfig()
+    assert (translator.model.cycle_weight, translator.model.discriminator) == (3.0, preset.model.discriminator)
     own = {"preset": "cyclegan-cpu", "model": {"kind": "contrastive"}}
     translator = study(tmp_path, translator=own, tested_epochs=[2]).translator
     assert (translator.model, translator.load_px) == (ContrastiveConfig(), 108)
@@ -248,8 +248,8 @@ def test_a_change_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_fine_tuning_again_can_be_left_out(tmp_path: Path) -> None:
-    assert study(tmp_path).again is not None
-    assert study(tmp_path, "again=false").again is None
+    assert study(tmp_path).source_fine_tuning is not None
+    assert study(tmp_path, "source_fine_tuning=false").source_fine_tuning is None
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_other_kinds_of_recipes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NO_REVIEWS, ids=lambda path: path.name)
-@pytest.mark.parametrize("changes", [[], ["again=false"]], ids=["as it is", "without again"])
+@pytest.mark.parametrize("changes", [[], ["source_fine_tuning=false"]], ids=["as it is", "without source fine-tuning"])
 def test_a_run_folder_holds_the_recipe_in_full(path: Path, changes: list[str], tmp_path: Path) -> None:
     if "study" not in path.read_text():
         changes = []
@@ -375,7 +375,10 @@ toml_values = st.recursive(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(key=st.sampled_from([*STUDY, "classes", "translator", "again", "target_parts", "truth"]), value=toml_values)
+@given(
+    key=st.sampled_from([*STUDY, "classes", "translator", "source_fine_tuning", "target_parts", "truth"]),
+    value=toml_values,
+)
 def test_any_value_in_any_place_is_used_or_refused_but_never_a_crash(tmp_path: Path, key: str, value: Any) -> None:
     try:
         text = tomli_w.dumps({**STUDY, key: value})

@@ -97,7 +97,7 @@ def test_several_stated_scales_are_refused(hospitals: Path, tmp_path: Path) -> N
 # Classes.
 
 
-def test_all_classes_with_enough_cells_at_both_sites_are_told_apart(tmp_path: Path) -> None:
+def test_all_classes_with_enough_cells_at_semi_supervised_are_domain_auc(tmp_path: Path) -> None:
     source = listed({"a": 8, "b": 7, "c": 30, "d": 9, "": 50}, tmp_path)
     target = listed({"a": 9, "b": 40, "c": 8, "e": 9, "": 50}, tmp_path)
     assert shared_classes(source, target, ()) == ("a", "c")
@@ -109,7 +109,7 @@ def test_wished_classes_are_taken_in_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wished", "told"),
+    ("wanted", "told"),
     [
         ((), "expected at least two classes with 8 or more cells at both sites, got ['a']"),
         (("a",), "expected at least two classes"),
@@ -117,10 +117,10 @@ def test_wished_classes_are_taken_in_their_order(tmp_path: Path) -> None:
         (("a", "c"), "got none of 'c' at the target"),
     ],
 )
-def test_too_few_or_missing_classes_are_told(tmp_path: Path, wished: tuple[str, ...], told: str) -> None:
+def test_too_few_or_missing_classes_are_told(tmp_path: Path, wanted: tuple[str, ...], told: str) -> None:
     source, target = listed({"a": 20, "c": 20}, tmp_path), listed({"a": 20, "b": 20}, tmp_path)
     with pytest.raises(ManifestError) as error:
-        shared_classes(source, target, wished)
+        shared_classes(source, target, wanted)
     assert told in str(error.value)
 
 
@@ -216,7 +216,7 @@ def test_what_identifies_a_site_does_not_depend_on_names_but_its_list_does(
 # The cells of a translator that is trained alone.
 
 
-def test_a_translator_sees_unlabelled_cells_but_none_that_are_kept_for_tests(hospitals: Path, tmp_path: Path) -> None:
+def test_a_translator_sees_unlabeled_cells_but_none_that_are_kept_for_tests(hospitals: Path, tmp_path: Path) -> None:
     manifest = split_as(read_manifest(hospitals / "clinic-like" / "manifest.csv"), ["train", "test", ""])
     classes = pl.Series("class", ["", *manifest.column("class")[1:]])
     write_manifest(Manifest(manifest.table.with_columns(classes), manifest.root), tmp_path / "m.csv")

@@ -9,7 +9,7 @@ import pytest
 
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
 from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done
-from hemabridge.evaluation.labels_saved import labels_worth
+from hemabridge.evaluation.labels_saved import labels_saved
 from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
 from hemabridge.evaluation.leaderboard_entries import SeedSpread
 from hemabridge.evaluation.morphology_checks import CellVerdict, MorphologyCheck
@@ -112,31 +112,31 @@ def predict_more(source: str, classes: Sequence[str], classifiers: Sequence[str]
                 names = {"images": "cyclegan" if snapshot else "original", "snapshot": snapshot}
                 skill = 0.5 + labels / 100
                 found.append(predict(rng, skill, classes, site=source, classifier=name, labels_used=labels, **names))
-    return [*found, predict(rng, 0.5, classes, site=source, classifier=f"{classifiers[0]}, batch norm anew")]
+    return [*found, predict(rng, 0.5, classes, site=source, classifier=f"{classifiers[0]}, AdaBN")]
 
 
 def with_board(results: StudyResults, predictions: Sequence[Predictions], source: str) -> StudyResults:
     own = [p for p in predictions if p.site == source]
     names = {p.classifier for p in own}
-    variants = {name: name.removesuffix(", batch norm anew") for name in names if name.endswith("batch norm anew")}
+    variants = {name: name.removesuffix(", AdaBN") for name in names if name.endswith("AdaBN")}
     draws = draw_scores(own, None, 0)
     settings = LeaderboardSettings(results.classes, variants, {results.rows[0].classifier: 1.4}, results.classes[0])
-    standings = make_leaderboard(own, compare(pairs_with_nothing_done(own, variants)), draws, settings)
-    spread = SeedSpread((3, 4), standings[0].calibration.ece, 0.02, 0.5, 0.03)
+    entries = make_leaderboard(own, compare(pairs_with_nothing_done(own, variants)), draws, settings)
+    spread = SeedSpread((3, 4), entries[0].calibration.ece, 0.02, 0.5, 0.03)
     return replace(
         results,
-        leaderboard=(replace(standings[0], spread=spread), *standings[1:]),
+        leaderboard=(replace(entries[0], spread=spread), *entries[1:]),
         contrasts=contrast_snapshots(own, draws),
-        labels_worth=labels_worth(own, draws),
+        labels_saved=labels_saved(own, draws),
         audit=(
-            AuditFinding("warning", f"{source} and the other site differ in colour: nucleus by 14 units."),
+            AuditFinding("warning", f"{source} and the other site differ in color: nucleus by 14 units."),
             AuditFinding("note", "No patients are stated."),
         ),
     )
 
 
 def facts(source: str, target: str) -> dict[str, Any]:
-    seconds = {f"seconds, again/resnet{i}/{name}": 61.25 * i for i in (18, 34, 50) for name in SNAPSHOTS}
+    seconds = {f"seconds, source-fine-tuning/resnet{i}/{name}": 61.25 * i for i in (18, 34, 50) for name in SNAPSHOTS}
     return {
         "source site": source,
         "target site": target,

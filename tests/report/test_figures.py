@@ -46,7 +46,7 @@ def test_each_restaining_has_a_style_of_its_own(make_study: MakeStudy) -> None:
     assert len(set(styles)) == len(styles)
 
 
-def test_colours_and_markers_do_not_repeat_together_for_dozens_of_columns() -> None:
+def test_colors_and_markers_do_not_repeat_together_for_dozens_of_columns() -> None:
     styles = [(PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i in range(50)]
     assert len(set(styles)) == 50
 

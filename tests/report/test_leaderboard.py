@@ -22,7 +22,7 @@ MakePictures = Callable[..., StudyPictures]
 
 SECTIONS = {
     "Leaderboard": "leaderboard",
-    "Do neighbouring snapshots differ?": "contrasts",
+    "Do neighboring snapshots differ?": "contrasts",
     "How many labels a translator is worth": "labels",
     "How sure, how right": "leaderboard",
     "Leaving doubtful cells to a person": "leaderboard",
@@ -79,7 +79,7 @@ def test_a_section_is_absent_without_its_data(
     if "labels" in missing:
         kept = tuple(r for r in full.rows if r.labels_used in (0, 92))
         board = tuple(s for s in full.leaderboard if s.labels_used in (0, 92))
-        results = replace(results, rows=kept, leaderboard=board, labels_worth=())
+        results = replace(results, rows=kept, leaderboard=board, labels_saved=())
     if "leaderboard" in missing:  # variants stand only there
         results = replace(results, rows=tuple(r for r in full.rows if "anew" not in r.classifier))
     found = set(Headings(written(tmp_path, results, make_pictures(changed="changed" not in missing))).found)
@@ -100,10 +100,10 @@ def test_the_leaderboard_shows_each_label_free_line_once_best_first(html: str, f
     free = [r for r in full.rows if r.site == "Can Ruti" and r.labels_used == 0]
     shown = [float(found) for found in re.findall(r"<td><b>([\d.]+)%</b>", board)]
     assert shown == sorted((round(100 * r.balanced_accuracy, 1) for r in free), reverse=True)
-    assert board.count("batch norm anew") == 1
+    assert board.count("AdaBN") == 1
     lines = findings.board(lay_out(full), labels=False)
     assert [line.place for line in lines] == list(range(1, len(free) + 1))
-    against = lines[0].standing.against
+    against = lines[0].entry.against
     assert against is not None
     assert f"<td>{against.rescued}, {against.broken}</td>" in board
     assert (
@@ -123,7 +123,7 @@ def test_the_best_without_restaining_is_said_beside_the_best_with(full: StudyRes
 
 def test_variants_stand_on_the_leaderboard_only(full: StudyResults) -> None:
     layout = lay_out(full)
-    assert "ResNet18, batch norm anew" not in layout.classifiers
+    assert "ResNet18, AdaBN" not in layout.classifiers
     assert len(layout.classifiers) == 5
 
 
@@ -152,7 +152,7 @@ def test_whether_epochs_differ_is_said_with_its_interval(make_study: MakeStudy) 
     layout = lay_out(replace(make_study(), contrasts=(contrast(0.054, 0.4), contrast(-0.02, 0.9))))
     assert findings.contrast_sentences(layout) == [
         "cyclegan, epoch 15 and cyclegan, epoch 20 are not told apart by any of 2 classifiers (exact McNemar test, "
-        "Holm-corrected over all 2 comparisons of neighbours, 5% level): \u22122.0 to +5.4 percentage points of "
+        "Holm-corrected over all 2 comparisons of neighbors, 5% level): \u22122.0 to +5.4 percentage points of "
         "accuracy. The 95% bootstrap intervals of the single comparisons, not corrected for their number, lie within "
         "\u221210.0 to +20.0 (n = 92, paired; one comparison alone would show about 10 points)."
     ]
@@ -173,15 +173,15 @@ def test_an_interval_beside_a_corrected_test_is_said_to_be_uncorrected(make_stud
 
 
 def test_what_labels_are_worth_is_said_for_the_last_snapshot(full: StudyResults) -> None:
-    sentences = findings.worth_sentences(lay_out(full))
+    sentences = findings.labels_saved_sentences(lay_out(full))
     assert len(sentences) == 5
     assert all(" cyclegan 0020 without a label names " in sentence for sentence in sentences)
-    worth = replace(full.labels_worth[2], labels=None, interval=(40.2, None))
-    (said,) = findings.worth_sentences(lay_out(replace(full, labels_worth=(worth,))))
-    assert said.endswith("on more than 92 labelled originals (95% interval: 40 to more than 92).")
+    worth = replace(full.labels_saved[2], labels=None, interval=(40.2, None))
+    (said,) = findings.labels_saved_sentences(lay_out(replace(full, labels_saved=(worth,))))
+    assert said.endswith("on more than 92 labeled originals (95% interval: 40 to more than 92).")
     worth = replace(worth, labels=0.0, interval=(0.0, 0.2))
-    (said,) = findings.worth_sentences(lay_out(replace(full, labels_worth=(worth,))))
-    assert said.endswith("on fewer than 1 labelled originals (95% interval: fewer than 1).")
+    (said,) = findings.labels_saved_sentences(lay_out(replace(full, labels_saved=(worth,))))
+    assert said.endswith("on fewer than 1 labeled originals (95% interval: fewer than 1).")
 
 
 def test_flips_are_said_with_a_test() -> None:

@@ -3,22 +3,22 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from hemabridge.report.learning_curve import STYLES, worth_svg
-from hemabridge.synthesis.learning_curve import ARMS, Worth, score_arms
+from hemabridge.report.learning_curve import STYLES, learning_curve_svg
+from hemabridge.synthesis.learning_curve import ARMS, LearningCurve, score_arms
 
 SVG = "{http://www.w3.org/2000/svg}"
 TRUTH = np.repeat([0, 1], [10, 10])
 
 
 @pytest.fixture
-def worth() -> Worth:
+def worth() -> LearningCurve:
     rng = np.random.default_rng(0)
     rows = [
         row
         for real in (5, 20)
         for row in score_arms(TRUTH, {arm: rng.random((2, 20)) < 0.7 for arm in ARMS}, 1, real=real, added={})
     ]
-    return Worth("<b>rare $x", "a", ("a", "<b>rare $x"), {"a": 10}, {"a": 10}, 100, 50, (0, 1), tuple(rows))
+    return LearningCurve("<b>rare $x", "a", ("a", "<b>rare $x"), {"a": 10}, {"a": 10}, 100, 50, (0, 1), tuple(rows))
 
 
 def test_every_arm_has_a_style_of_its_own() -> None:
@@ -26,19 +26,19 @@ def test_every_arm_has_a_style_of_its_own() -> None:
     assert len(set(STYLES.values())) == len(ARMS)
 
 
-def test_the_curve_names_arms_numbers_and_the_class_as_text(worth: Worth) -> None:
-    svg = worth_svg(worth)
+def test_the_curve_names_arms_numbers_and_the_class_as_text(worth: LearningCurve) -> None:
+    svg = learning_curve_svg(worth)
     shown = ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
     for arm, text in ARMS.items():
         assert f"{arm}: {text}" in shown
     assert shown.count("real cells of <b>rare $x") == 2
     assert "recall of <b>rare $x" in shown
     assert (shown.count("5"), shown.count("20")) == (2, 2)
-    assert worth_svg(worth) == svg
+    assert learning_curve_svg(worth) == svg
 
 
-def test_arms_that_were_not_tried_are_not_named(worth: Worth) -> None:
+def test_arms_that_were_not_tried_are_not_named(worth: LearningCurve) -> None:
     few = tuple(row for row in worth.rows if row.arm in ("nothing", "synthetic"))
-    svg = worth_svg(Worth(**{**vars(worth), "rows": few})).decode()
+    svg = learning_curve_svg(LearningCurve(**{**vars(worth), "rows": few})).decode()
     assert "synthetic: synthetic cells added" in svg
     assert "oversampled" not in svg

@@ -11,7 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.guard.morphology import BAD
-from hemabridge.report import guarded
+from hemabridge.report import morphology_section
 from hemabridge.report.chosen import ChosenSnapshot
 from hemabridge.report.curves import refusals_svg
 from hemabridge.report.layout import lay_out
@@ -36,9 +36,9 @@ def first_page_of(html: str) -> str:
 
 
 def test_every_measure_has_words() -> None:
-    assert set(guarded.WORDS) == set(BAD)
-    assert len(set(guarded.WORDS.values())) == len(BAD)
-    assert guarded.in_words("a measure of tomorrow") == "a measure of tomorrow"
+    assert set(morphology_section.WORDS) == set(BAD)
+    assert len(set(morphology_section.WORDS.values())) == len(BAD)
+    assert morphology_section.in_words("a measure of tomorrow") == "a measure of tomorrow"
 
 
 def test_the_section_has_a_line_for_each_restaining(
@@ -50,12 +50,12 @@ def test_the_section_has_a_line_for_each_restaining(
     assert "<td>58</td><td>4</td>" in section
     low, high = proportion_confint(30, 92, method="wilson")
     assert f"<b>30</b><small>{3000 / 92:.1f}% [{100 * low:.1f}%, {100 * high:.1f}%]</small>" in section
-    assert "more than a change of colour (30), lobes of the nucleus (1)" in section
+    assert "more than a change of color (30), lobes of the nucleus (1)" in section
     assert "In 3 of 4 re-stainings, cells were refused" in section
     assert "The most by cyclegan 0010: 30 of 92 cells." in section
     assert "60 held-out cells of the target" in section
     assert section.count('alt="change"') == 8
-    assert "more than a change of colour; outline of the nucleus" in section
+    assert "more than a change of color; outline of the nucleus" in section
     assert section.count('class="refusals"') == 1
 
 
@@ -83,17 +83,17 @@ def test_the_first_page_tells_of_refusals_of_the_best_restaining_only(
     assert f"refuses {REFUSED[best]} of the 92 cells that the best re-staining made (cyclegan {best}, by" in page
     assert page.count("<li>") == 4
     others = make_study(refused={**REFUSED, best: 0})
-    assert guarded.first_page(lay_out(others)) is None
+    assert morphology_section.first_page(lay_out(others)) is None
     assert first_page_of(written(tmp_path, others, make_pictures())).count("<li>") == 3
 
 
 def test_limits_that_rest_on_no_cell_condemn_none(make_study: MakeStudy) -> None:
     results = make_study(refused=REFUSED)
-    told = guarded.first_page(lay_out(results))
+    told = morphology_section.first_page(lay_out(results))
     assert told is not None
     assert told.endswith("Do not trust those cells.")
     unlearned = tuple(replace(check, limits_from=0) for check in results.guard)
-    told = guarded.first_page(lay_out(replace(results, guard=unlearned)))
+    told = morphology_section.first_page(lay_out(replace(results, guard=unlearned)))
     assert told is not None
     assert told.endswith(
         "by the strictest limits, which even harmless blur exceeds: the target has too few held-out "
@@ -105,11 +105,11 @@ def test_limits_that_rest_on_no_cell_condemn_none(make_study: MakeStudy) -> None
 def test_what_the_limits_rest_on_is_said(limits: int, told: str, make_study: MakeStudy) -> None:
     results = make_study(refused=REFUSED)
     checks = tuple(replace(check, limits_from=limits) for check in results.guard)
-    assert told in guarded.limits_sentence(lay_out(replace(results, guard=checks)))
+    assert told in morphology_section.limits_sentence(lay_out(replace(results, guard=checks)))
 
 
 def test_the_curve_names_every_tested_snapshot(make_study: MakeStudy) -> None:
-    checks = guarded.tested_snapshots(lay_out(make_study(refused=REFUSED)))
+    checks = morphology_section.tested_snapshots(lay_out(make_study(refused=REFUSED)))
     assert [check.snapshot for check in checks] == ["0010", "0015", "0020"]
     drawn = refusals_svg(checks)
     assert drawn == refusals_svg(checks)

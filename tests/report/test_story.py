@@ -55,7 +55,7 @@ def test_the_answer_is_three_sentences_with_the_numbers_of_the_rows(make_study: 
     )
     assert second == (
         "Shown the same cells re-stained, without using a single label of Can Ruti, they named "
-        f"{span(0, original=False)} correctly; after fine-tuning on 92 labelled original cells instead, "
+        f"{span(0, original=False)} correctly; after fine-tuning on 92 labeled original cells instead, "
         f"{span(92, original=True)}."
     )
     tests = [t for t in results.paired if t.labels_used == 0]
@@ -145,7 +145,7 @@ def test_p_values_as_readers_expect_them() -> None:
     assert [story.p_text(p) for p in (0.0004, 0.001, 0.0499, 1.0)] == ["< 0.001", "0.001", "0.050", "1.000"]
 
 
-def test_normalizers_are_told_apart_from_the_translator(make_study: MakeStudy) -> None:
+def test_normalizers_are_domain_auc_from_the_translator(make_study: MakeStudy) -> None:
     results = make_study()
     restained = [row for row in results.rows if row.snapshot == "0015" and row.labels_used == 0]
     normalized = tuple(replace(row, images="macenko", snapshot=None, accuracy=0.125) for row in restained)
@@ -164,7 +164,7 @@ def test_a_table_shows_only_the_columns_that_were_measured(make_study: MakeStudy
 
 def test_whether_labels_did_better_is_said_beside_the_headline(make_study: MakeStudy) -> None:
     assert story.labels_beside(lay_out(make_study())) == (
-        "Fine-tuned on 92 labelled cells of Can Ruti instead, 5 of 5 classifiers named more cells correctly than with "
+        "Fine-tuned on 92 labeled cells of Can Ruti instead, 5 of 5 classifiers named more cells correctly than with "
         "the best re-staining without a label."
     )
     study = make_study(classifiers=["ResNet18"])

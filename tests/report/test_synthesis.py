@@ -63,7 +63,10 @@ def written(results: SynthesisResults, folder: Path) -> tuple[_Page, str]:
 
 def test_the_page_says_the_numbers_and_the_warning(tmp_path: Path) -> None:
     page, text = written(synthesis_of(), tmp_path)
-    assert "In 0 of 2 directions the judge gives at least 90% of the synthetic cells the intended class" in text
+    assert (
+        "In 0 of 2 directions the scoring classifier gives at least 90% of the synthetic cells the intended class"
+        in text
+    )
     assert "95.0% [76.4%, 99.1%]" in text
     assert "1 of 20 is a copy of training cells" in text
     assert "from a/1.png" in text

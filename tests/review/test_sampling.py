@@ -138,7 +138,7 @@ def test_the_sample_follows_from_the_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("spec", "message"),
     [
         (task("laboratory", cells=25), "at least 25 cells in each of the arms original"),
         (task("laboratory", arms=("macenko",)), "got macenko"),
@@ -146,13 +146,13 @@ def test_the_sample_follows_from_the_seed() -> None:
         (task("preference", arms=("reinhard",)), r"at least 2 arm\(s\)"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(wish: TaskPlan, message: str) -> None:
+def test_what_cannot_be_drawn_is_refused(spec: TaskPlan, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        draw([wish], ARMS, seed=0)
+        draw([spec], ARMS, seed=0)
 
 
 @pytest.mark.parametrize(
-    "questions", [(), ("stain", "stain"), ("morphology", "stain"), ("cell_type", "preference"), ("colour",)]
+    "questions", [(), ("stain", "stain"), ("morphology", "stain"), ("cell_type", "preference"), ("color",)]
 )
 def test_questions_that_cannot_stand_on_one_screen_are_refused(questions: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError):

@@ -25,7 +25,7 @@ def make_row() -> MakeRow:
             "optical_density": {"nucleus": 0.1},
             "kid": -0.01,
             "kid_interval": (-0.1, 0.2),
-            "told_apart": 0.8,
+            "domain_auc": 0.8,
             "refused": refused,
             "refused_interval": (max(0.0, refused - 0.02), refused + 0.02),
             "kept": kept,

@@ -117,8 +117,8 @@ def test_compartments_and_spaces_weigh_equally(source: np.ndarray, target: np.nd
     ruler = Ruler(far, goal, features=describe, resamples=2)
     assert ruler.measured == ("background",)  # flat images show no nucleus
     shares = []
-    for space, colours in (("lab", rgb_to_lab), ("od", optical_density)):
-        one, start, end = (colours(x[0, :1, :1]).reshape(1, 3).astype(float) for x in (near, far, goal))
+    for space, colors in (("lab", rgb_to_lab), ("od", optical_density)):
+        one, start, end = (colors(x[0, :1, :1]).reshape(1, 3).astype(float) for x in (near, far, goal))
         slices = SLICES[space]
         shares.append(np.abs((one - end) @ slices.vectors.T).mean() / np.abs((start - end) @ slices.vectors.T).mean())
     assert ruler.read(near, floors()).stain == pytest.approx(np.mean(shares), rel=1e-4)
@@ -252,7 +252,7 @@ def test_too_few_cells_are_refused(source: np.ndarray, target: np.ndarray) -> No
         Ruler(source[:9], target, features=describe)
 
 
-def test_describing_tells_colour_and_texture(source: np.ndarray) -> None:
+def test_describing_tells_color_and_texture(source: np.ndarray) -> None:
     features = describe(source)
     assert features.shape == (len(source), 33)
     np.testing.assert_allclose(features[:, 0], [rgb_to_lab(image)[..., 0].mean() for image in source], rtol=1e-4)
@@ -268,10 +268,10 @@ def test_intervals_are_percentiles() -> None:
     assert interval_of(np.arange(1001.0)) == (25.0, 975.0)
 
 
-def test_slices_hold_all_colours_of_a_blood_film(source: np.ndarray) -> None:
-    for space, colours in (("lab", rgb_to_lab), ("od", optical_density)):
+def test_slices_hold_all_colors_of_a_blood_film(source: np.ndarray) -> None:
+    for space, colors in (("lab", rgb_to_lab), ("od", optical_density)):
         slices: Slices = SLICES[space]
-        places = (colours(source).reshape(-1, 3) @ slices.vectors.T - slices.low) / slices.step
+        places = (colors(source).reshape(-1, 3) @ slices.vectors.T - slices.low) / slices.step
         assert places.min() >= 0
         assert places.max() <= slices.nodes - 1
 

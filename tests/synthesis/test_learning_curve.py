@@ -6,7 +6,15 @@ import pytest
 from scipy.stats import bootstrap
 
 from hemabridge.errors import InputError
-from hemabridge.synthesis.learning_curve import AGAINST, ARMS, Score, Worth, WorthRow, in_words, score_arms
+from hemabridge.synthesis.learning_curve import (
+    AGAINST,
+    ARMS,
+    LearningCurve,
+    LearningCurveRow,
+    Score,
+    in_words,
+    score_arms,
+)
 
 RARE = 2
 TRUTH = np.repeat([0, 1, 2], [40, 40, 20])
@@ -18,7 +26,7 @@ def hits(rates: tuple[float, float, float], seeds: int = 2, *, seed: int = 0) ->
     return rng.random((seeds, len(TRUTH))) < np.array(rates)[TRUTH]
 
 
-def scored(right: dict[str, np.ndarray], **changes: int) -> dict[str, WorthRow]:
+def scored(right: dict[str, np.ndarray], **changes: int) -> dict[str, LearningCurveRow]:
     rows = score_arms(TRUTH, right, RARE, real=5, added={"synthetic": 7, "real": 7}, **changes)
     return {row.arm: row for row in rows}
 
@@ -88,7 +96,7 @@ def test_each_arm_is_compared_with_what_it_is_built_upon() -> None:
 
 
 @pytest.fixture
-def worth() -> Worth:
+def worth() -> LearningCurve:
     """Two numbers of real cells: synthetic ones helped at 5, and at 50 they did nothing beside the usual."""
     few = score_arms(
         TRUTH,
@@ -104,11 +112,11 @@ def worth() -> Worth:
     )
     many = [replace(row, real=50) for row in few]
     counts = {"a": 40, "b": 40}
-    return Worth("c", "a", ("a", "b", "c"), counts, {**counts, "c": 20}, 100, 50, (0, 1), (*few, *many))
+    return LearningCurve("c", "a", ("a", "b", "c"), counts, {**counts, "c": 20}, 100, 50, (0, 1), (*few, *many))
 
 
-def test_json_there_and_back(worth: Worth, tmp_path: object) -> None:
-    assert Worth.from_json(worth.to_json()) == worth
+def test_json_there_and_back(worth: LearningCurve, tmp_path: object) -> None:
+    assert LearningCurve.from_json(worth.to_json()) == worth
     assert (worth.reals, worth.arms) == ((5, 50), ("nothing", "synthetic", "usual", "usual and synthetic"))
     assert worth.row(50, "real") is None
 
@@ -118,18 +126,18 @@ def test_json_there_and_back(worth: Worth, tmp_path: object) -> None:
     [{"format": 2}, {"rows": "none"}, {"seeds": ["0"]}, {"more": 1}],
     ids=["another version", "no rows", "text for a number", "an unknown key"],
 )
-def test_other_json_is_refused(worth: Worth, change: dict[str, object]) -> None:
+def test_other_json_is_refused(worth: LearningCurve, change: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"expected worth\.json"):
-        Worth.from_json(json.dumps({**json.loads(worth.to_json()), **change}))
+        LearningCurve.from_json(json.dumps({**json.loads(worth.to_json()), **change}))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, '{"format": 1}'])
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"expected worth\.json"):
-        Worth.from_json(text)
+        LearningCurve.from_json(text)
 
 
-def test_the_sentences_say_where_nothing_was_shown(worth: Worth) -> None:
+def test_the_sentences_say_where_nothing_was_shown(worth: LearningCurve) -> None:
     assert in_words(worth) == [
         "Beside the real cells alone, by balanced accuracy, synthetic cells helped at 5 and 50 real cells.",
         "Beside the real cells alone, by recall of c, synthetic cells helped at 5 and 50 real cells.",
@@ -140,7 +148,7 @@ def test_the_sentences_say_where_nothing_was_shown(worth: Worth) -> None:
     ]
 
 
-def test_the_sentences_part_the_numbers_by_what_was_shown(worth: Worth) -> None:
+def test_the_sentences_part_the_numbers_by_what_was_shown(worth: LearningCurve) -> None:
     harmed = score_arms(TRUTH, {"nothing": hits((1, 1, 1)), "synthetic": hits((1, 1, 0))}, RARE, real=9, added={})
     mixed = replace(worth, rows=(*worth.rows[:2], *harmed))
     assert in_words(mixed)[0] == (

@@ -9,13 +9,13 @@ from hemabridge.networks.unet_resnet import ResnetUnetConfig
 from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
 
 UNET = UnetConfig(channels=2, levels=2)
-JUDGE = PatchDiscriminatorConfig(channels=2, layers=1)
+DISCRIMINATOR = PatchDiscriminatorConfig(channels=2, layers=1)
 MODELS = {
-    "ab": ColorizationConfig(backbone=UNET, judge=JUDGE),
-    "ab-hint": ColorizationConfig(backbone=UNET, judge=JUDGE, hint_px=4),
-    "rgb": ColorizationConfig(backbone=UNET, judge=JUDGE, output="rgb"),
-    "gray-then-colour": GrayThenColorConfig(
-        fading=ResnetUnetConfig(channels=2, blocks=(1,)), coloring=UNET, judge=JUDGE
+    "ab": ColorizationConfig(backbone=UNET, discriminator=DISCRIMINATOR),
+    "ab-hint": ColorizationConfig(backbone=UNET, discriminator=DISCRIMINATOR, hint_px=4),
+    "rgb": ColorizationConfig(backbone=UNET, discriminator=DISCRIMINATOR, output="rgb"),
+    "gray-then-color": GrayThenColorConfig(
+        fading=ResnetUnetConfig(channels=2, blocks=(1,)), coloring=UNET, discriminator=DISCRIMINATOR
     ),
 }
 

@@ -58,7 +58,7 @@ def test_a_cut_run_that_is_resumed_equals_an_uncut_one_to_the_bit(tmp_path: Path
     fit(toy_training()[1], tmp_path / "cut", cpu())
 
     whole, cut = final_state(tmp_path / "whole"), final_state(tmp_path / "cut")
-    assert any(name.startswith("engine/optimizers/judge/") for name in whole)
+    assert any(name.startswith("engine/optimizers/discriminator/") for name in whole)
     assert "objective/images" in whole
     assert any(name.startswith("average/maker/") for name in whole)
     assert_equal_to_the_bit(whole, cut)
@@ -164,7 +164,7 @@ def test_snapshots_come_at_their_image_counts_and_at_the_end_and_hold_averages(t
     raw, header = read_snapshot(snapshots[-1].path, "raw")
     average, _ = read_snapshot(snapshots[-1].path)
     assert header["kind"] == "toy"
-    assert torch.equal(raw["judge/weight"], objective.judge.weight)
+    assert torch.equal(raw["discriminator/weight"], objective.discriminator.weight)
     assert set(average) == {name for name in raw if name.startswith("maker/")}
     assert not torch.equal(raw["maker/0.weight"], average["maker/0.weight"])
 
@@ -197,12 +197,12 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path) -> No
 
 def test_only_the_nets_of_a_phase_move_in_it(tmp_path: Path) -> None:
     objective, training = toy_training(total_images=BATCH)
-    judge = objective.judge.weight.detach().clone()
+    discriminator = objective.discriminator.weight.detach().clone()
     one_phase = dataclasses.replace(training, objective=objective)
     objective.phases = (objective.phases[0],)
     fit(one_phase, tmp_path, cpu())
-    assert torch.equal(objective.judge.weight, judge)
-    assert objective.judge.weight.grad is None
+    assert torch.equal(objective.discriminator.weight, discriminator)
+    assert objective.discriminator.weight.grad is None
 
 
 def _run_as_a_process(folder: Path) -> subprocess.Popen[bytes]:

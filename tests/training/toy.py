@@ -22,9 +22,9 @@ def cpu() -> Fabric:
 class ToyObjective:
     def __init__(self) -> None:
         self.maker = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Dropout(0.5), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1))
-        self.judge = nn.Conv2d(3, 1, 3)
-        self.nets = {"maker": self.maker, "judge": self.judge}
-        self.phases = (Phase("make", ("maker",), self.make), Phase("judge", ("judge",), self.tell))
+        self.discriminator = nn.Conv2d(3, 1, 3)
+        self.nets = {"maker": self.maker, "discriminator": self.discriminator}
+        self.phases = (Phase("make", ("maker",), self.make), Phase("discriminator", ("discriminator",), self.tell))
         self.pool = ReplayPool(4)
         self.seen: list[Tensor] = []
 
@@ -33,12 +33,12 @@ class ToyObjective:
         return batch["x"], self.maker(batch["x"])
 
     def make(self, images: tuple[Tensor, Tensor]) -> Terms:
-        return {"fool": ((self.judge(images[1]) - 1) ** 2).mean(), "stay": (images[1] - images[0]).abs().mean()}
+        return {"fool": ((self.discriminator(images[1]) - 1) ** 2).mean(), "stay": (images[1] - images[0]).abs().mean()}
 
     def tell(self, images: tuple[Tensor, Tensor]) -> Terms:
         real, fake = images
         fake = self.pool.query(fake.detach())
-        return {"judge": ((self.judge(real) - 1) ** 2).mean() + (self.judge(fake) ** 2).mean()}
+        return {"discriminator": ((self.discriminator(real) - 1) ** 2).mean() + (self.discriminator(fake) ** 2).mean()}
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.pool.state_dict()

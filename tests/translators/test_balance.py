@@ -9,7 +9,7 @@ from toy import cpu
 from hemabridge.data.cells import UNKNOWN, CellSet
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, RunError
-from hemabridge.networks.discriminators import PixelJudgeConfig
+from hemabridge.networks.discriminators import PixelDiscriminatorConfig
 from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.translators.balance import chances_of
 from hemabridge.translators.batches import UnpairedBatches, from_network
@@ -75,7 +75,7 @@ def test_batches_are_drawn_by_chance_and_depend_on_their_place_alone() -> None:
 
 def test_a_balanced_training_is_another_one_and_goes_on_only_with_the_same_classes(tmp_path: Path) -> None:
     source, target = cells("yellow-field", (6, 2), 20), cells("clinic-like", (2, 6), 20)
-    model = CycleGanConfig(generator=PixelNetworkConfig(width=4), judge=PixelJudgeConfig(channels=4))
+    model = CycleGanConfig(generator=PixelNetworkConfig(width=4), discriminator=PixelDiscriminatorConfig(channels=4))
     plain = TranslatorConfig(model=model, load_px=20, crop_px=16, epoch_images=4, constant_epochs=1, decay_epochs=0)
     balanced = plain.model_copy(update={"balance": "both"})
     assert "balance" not in plain.model_dump()  # earlier runs of it go on

@@ -28,22 +28,26 @@ def test_a_preset_survives_json_and_its_restainer_takes_the_weights_of_its_objec
         assert all(tensor.dtype == torch.float32 for tensor in restainer.state_dict().values())
 
 
-def test_a_colour_model_is_not_called_by_the_objective_that_trains_it() -> None:
+def test_a_color_model_is_not_called_by_the_objective_that_trains_it() -> None:
     called = {preset: method_name(config.model) for preset, config in PRESETS.items()}
-    colours = ("pixel", "film", "lut", "bilateral")
-    assert {preset: name for preset, name in called.items() if preset in colours} == {name: name for name in colours}
+    colors = ("pixel", "film", "lut", "bilateral")
+    assert {preset: name for preset, name in called.items() if preset in colors} == {name: name for name in colors}
     assert {name for preset, name in called.items() if "cyclegan" in preset} == {"cyclegan"}
     assert {called["paper-cut"], called["cut-cpu"]} == {"contrastive"}
-    assert {name: called[name] for name in ("distillation", "target-only", "gray-then-colour")} == {
-        name: name for name in ("distillation", "target-only", "gray-then-colour")
+    assert {name: called[name] for name in ("distillation", "target-only", "gray-then-color")} == {
+        name: name for name in ("distillation", "target-only", "gray-then-color")
     }
     odd = TranslatorConfig.model_validate({"model": {"kind": "distillation", "generator": {"kind": "bilateral"}}})
     assert method_name(odd.model) == "distillation bilateral"
 
 
 def test_a_section_without_kinds_is_a_cyclegan_of_a_resnet_and_patch_judges() -> None:
-    config = TranslatorConfig.model_validate({"model": {"generator": {"channels": 8}, "judge": {"layers": 2}}})
-    assert (config.model.kind, config.model.generator.kind, config.model.judge.kind) == ("cyclegan", "resnet", "patch")
+    config = TranslatorConfig.model_validate({"model": {"generator": {"channels": 8}, "discriminator": {"layers": 2}}})
+    assert (config.model.kind, config.model.generator.kind, config.model.discriminator.kind) == (
+        "cyclegan",
+        "resnet",
+        "patch",
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,7 @@ def test_a_section_without_kinds_is_a_cyclegan_of_a_resnet_and_patch_judges() ->
         ({"kind": ["cyclegan"]}, ("model",), r"got \['cyclegan'\]"),
         ({"generator": {"kind": "oracle"}}, ("model", "generator"), "expected kind = one of"),
         ({"generator": {"block": 3}}, ("model", "generator", "block"), "Extra inputs"),
-        ({"judge": {"layers": 9}}, ("model", "judge", "layers"), "less than or equal"),
+        ({"discriminator": {"layers": 9}}, ("model", "discriminator", "layers"), "less than or equal"),
         (5, ("model",), "valid dictionary"),
         ({"generator": "resnet"}, ("model", "generator"), "valid dictionary"),
     ],

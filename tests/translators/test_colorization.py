@@ -14,14 +14,14 @@ from hemabridge.training.engine import Engine, OptimizerConfig
 from hemabridge.training.schedules import Constant
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.catalog import new_objective
-from hemabridge.translators.colorization import Colorization, GrayThenColor, recoloured
+from hemabridge.translators.colorization import Colorization, GrayThenColor, recolored
 from hemabridge.translators.colorization_nets import AB_RANGE, Colorizer
 from hemabridge.translators.conditional_discriminator import Painted
 from hemabridge.translators.neural import NeuralStandardizer
 
 
 class Answer(nn.Module):
-    """Stands for a backbone that always gives the same channels, or a judge that scores every pixel alike."""
+    """Stands for a backbone that always gives the same channels, or a discriminator that scores every pixel alike."""
 
     def __init__(self, *values: float) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Answer(nn.Module):
 def test_scaling_and_losses_by_hand() -> None:
     model = Colorization(MODELS["ab"])
     model.to_target.backbone = Answer(0.25, -0.5)
-    model.judge_target.layers = nn.Sequential(Answer(0.3))
+    model.discriminator_target.layers = nn.Sequential(Answer(0.3))
     target = to_network(np.full((1, 8, 8, 3), (200, 120, 150), np.uint8))
     painted = model.forward({"source": target * 0, "target": target})
     lab = rgb_to_lab(np.full((1, 1, 3), (200, 120, 150), np.uint8))[0, 0]
@@ -44,16 +44,16 @@ def test_scaling_and_losses_by_hand() -> None:
     terms = {name: term.item() for name, term in model.generator_losses(painted).items()}
     far = (abs(0.25 - lab[1] / 110) + abs(-0.5 - lab[2] / 110)) / 2
     assert terms == pytest.approx({"adversarial_target": -math.log(p), "l1_target": 100 * far}, rel=1e-4)
-    judged = model.judge_losses(painted)["judge_target"].item()
+    judged = model.discriminator_losses(painted)["discriminator_target"].item()
     assert judged == pytest.approx(0.5 * (-math.log(p) - math.log(1 - p)), rel=1e-5)
 
 
-def test_the_judge_sees_what_was_given_beside_the_colour() -> None:
+def test_the_judge_sees_what_was_given_beside_the_color() -> None:
     model = Colorization(MODELS["ab"])
     seen: list[Tensor] = []
-    model.judge_target.layers.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    model.discriminator_target.layers.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     painted = Painted(torch.full((1, 1, 16, 16), 0.1), torch.full((1, 2, 16, 16), 0.2), torch.full((1, 2, 16, 16), 0.3))
-    model.judge_losses(painted)
+    model.discriminator_losses(painted)
     assert [image[0, :, 0, 0].tolist() for image in seen] == [pytest.approx([0.1, v, v]) for v in (0.3, 0.2)]
 
 
@@ -61,25 +61,25 @@ def test_the_judge_sees_what_was_given_beside_the_colour() -> None:
 def test_judges_step_first_and_the_generator_then_faces_the_judge_after_its_step(name: str) -> None:
     torch.manual_seed(0)
     model = new_objective(MODELS[name])
-    assert [phase.trains[-1] for phase in model.phases] == ["judge_target", "to_target"]
+    assert [phase.trains[-1] for phase in model.phases] == ["discriminator_target", "to_target"]
     order: list[str] = []
-    judge = dict(model.nets["judge_target"].named_parameters())["layers.0.weight"]
-    before, after = judge.detach().clone(), []
+    discriminator = dict(model.nets["discriminator_target"].named_parameters())["layers.0.weight"]
+    before, after = discriminator.detach().clone(), []
     first, second = model.phases
     model.phases = (  # type: ignore[misc]
-        dataclasses.replace(first, losses=lambda shared: (order.append("judge"), first.losses(shared))[1]),
+        dataclasses.replace(first, losses=lambda shared: (order.append("discriminator"), first.losses(shared))[1]),
         dataclasses.replace(
             second,
             losses=lambda shared: (
                 order.append("generator"),
-                after.append(judge.detach().clone()),
+                after.append(discriminator.detach().clone()),
                 second.losses(shared),
             )[2],
         ),
     )
     engine = Engine(cpu(), model, OptimizerConfig(beta1=0.5), dict.fromkeys(model.nets, Constant(1e-2)))
     engine.step({"source": to_network(noise(0, 2)), "target": to_network(noise(1, 2))}, 0)
-    assert order == ["judge", "generator"]
+    assert order == ["discriminator", "generator"]
     assert not torch.equal(after[0], before)
 
 
@@ -165,23 +165,23 @@ def test_restaining_is_deterministic_alone_or_in_a_batch_at_any_size(name: str) 
     assert np.abs(alone.astype(int) - once).max() <= 1
 
 
-def test_recolouring_changes_channels_by_no_more_than_it_may_and_nothing_without_strength() -> None:
+def test_recoloring_changes_channels_by_no_more_than_it_may_and_nothing_without_strength() -> None:
     torch.manual_seed(0)
     images = to_network(noise(0, 8))
     assert (
-        torch.allclose(recoloured(images, 0.0), images, atol=2.1e-3) is True
+        torch.allclose(recolored(images, 0.0), images, atol=2.1e-3) is True
     )  # black becomes a thousandth of the light
-    light = (recoloured(torch.zeros(400, 3, 1, 1), 0.5) + 1) / 2  # from 0.5
+    light = (recolored(torch.zeros(400, 3, 1, 1), 0.5) + 1) / 2  # from 0.5
     low, high = math.exp(-0.5) * 0.5 ** math.exp(0.5), 0.5 ** math.exp(-0.5)
     assert low < light.min().item() < light.max().item() < high
     assert light.max().item() - light.min().item() > 0.6 * (high - low)
 
 
-def test_the_second_step_of_gray_then_colour_teaches_the_first_nothing() -> None:
-    model = GrayThenColor(MODELS["gray-then-colour"])
+def test_the_second_step_of_gray_then_color_teaches_the_first_nothing() -> None:
+    model = GrayThenColor(MODELS["gray-then-color"])
     faded = model.forward({"source": to_network(noise(0, 2)), "target": to_network(noise(1, 2))})
     model.generator_losses(faded)["l1_target"].backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is None for p in model.to_target.fading.parameters())
     assert any(p.grad is not None for p in model.to_target.coloring.parameters())
     wanted = rgb_to_lab(noise(1, 2))[..., 0] / 50 - 1
-    assert np.abs(faded.grey.real[:, 0].numpy() - wanted).max() < 1e-4
+    assert np.abs(faded.gray.real[:, 0].numpy() - wanted).max() < 1e-4

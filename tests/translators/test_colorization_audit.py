@@ -20,12 +20,12 @@ class Always(nn.Module):
 
 
 def test_chroma_error_of_each_class_by_hand() -> None:
-    """Grey cells coloured a = 6, b = 8 are wrong by 10; cells that have that colour are right, to rounding."""
+    """Gray cells colored a = 6, b = 8 are wrong by 10; cells that have that color are right, to rounding."""
     net = Colorizer(ColorizationConfig(backbone=UnetConfig(channels=1, levels=2)))
     net.backbone = Always()
-    grey = np.full((2, 8, 8, 3), 128, np.uint8)
+    gray = np.full((2, 8, 8, 3), 128, np.uint8)
     tinted = lab_to_rgb(np.broadcast_to(np.array([60.0, 6.0, 8.0]), (1, 8, 8, 3)))
-    images, labels = np.concatenate([grey, tinted, grey[:1]]), np.array([2, 2, 0, -1])
+    images, labels = np.concatenate([gray, tinted, gray[:1]]), np.array([2, 2, 0, -1])
     errors = chroma_error(net, images, labels, ("monocyte", "blast", "lymphocyte"))
     assert set(errors) == {"monocyte", "lymphocyte"}
     assert errors["lymphocyte"] == pytest.approx(10, abs=0.4)
@@ -38,13 +38,13 @@ def cells() -> np.ndarray:
     return np.stack([render(cell, HOSPITALS["clinic-like"], 48) for cell in chosen])
 
 
-def test_images_agree_with_themselves_and_grey_ones_have_no_order(cells: np.ndarray) -> None:
+def test_images_agree_with_themselves_and_gray_ones_have_no_order(cells: np.ndarray) -> None:
     same = chroma_agreement(cells, cells)
     assert same.within_cells == pytest.approx(1)
     assert same.between_cells == pytest.approx(1)
     assert same.n_cells >= LEAST_RANKED
-    grey = chroma_agreement(cells, np.full_like(cells, 128))
-    assert (grey.within_cells, grey.between_cells, grey.n_cells) == (None, None, same.n_cells)
+    gray = chroma_agreement(cells, np.full_like(cells, 128))
+    assert (gray.within_cells, gray.between_cells, gray.n_cells) == (None, None, same.n_cells)
 
 
 def test_less_chroma_keeps_the_order_but_invented_chroma_does_not(cells: np.ndarray) -> None:

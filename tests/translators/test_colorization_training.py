@@ -95,10 +95,10 @@ def test_what_was_done_to_chroma_lies_beside_each_snapshot(tmp_path: Path) -> No
         noise(0, 3),
         dataclasses.replace(cells(noise(1, 4), "t"), labels=np.array([0, 1, 1, -1]), classes=("blast", "monocyte")),
     )
-    for kind in ("ab-hint", "gray-then-colour"):
+    for kind in ("ab-hint", "gray-then-color"):
         train.train_translator(small(MODELS[kind]), cells(source, "s"), named, tmp_path / kind, cpu(), seed=0)
     last = list_snapshots(tmp_path / "ab-hint")[-1]
-    told = json.loads((tmp_path / "ab-hint" / "samples" / f"{last.name}.colours.json").read_text(encoding="utf-8"))
+    told = json.loads((tmp_path / "ab-hint" / "samples" / f"{last.name}.colors.json").read_text(encoding="utf-8"))
     net = NeuralStandardizer.from_snapshot(last.path).generator
     assert isinstance(net, Colorizer)
     shares = [net.color(to_network(image[None])).clipped_fraction.item() for image in source]
@@ -106,7 +106,7 @@ def test_what_was_done_to_chroma_lies_beside_each_snapshot(tmp_path: Path) -> No
     assert told["cells"] == {"source": 3, "target": 4}
     assert set(told["chroma_error"]) == {"blast", "monocyte"}
     assert told["chroma_error"] == pytest.approx(chroma_error(net, named.images, named.labels, named.classes))
-    assert list((tmp_path / "gray-then-colour").rglob("*.colours.json")) == []
+    assert list((tmp_path / "gray-then-color").rglob("*.colors.json")) == []
 
 
 def test_the_paper_s_preset_is_the_reference_colorization() -> None:
@@ -114,19 +114,19 @@ def test_the_paper_s_preset_is_the_reference_colorization() -> None:
     assert isinstance(paper.model, ColorizationConfig)
     assert paper.model.backbone == UnetConfig(channels=64, levels=8, norm="batch", dropout=True)
     assert (paper.model.output, paper.model.l1_weight, paper.model.hint_px) == ("ab", 100.0, None)
-    assert (paper.model.judge.channels, paper.model.judge.layers) == (64, 3)
+    assert (paper.model.discriminator.channels, paper.model.discriminator.layers) == (64, 3)
     assert (paper.load_px, paper.crop_px, paper.batch_size, paper.learning_rate) == (286, 256, 1, 2e-4)
     assert (paper.constant_epochs, paper.decay_epochs, paper.optimizer.beta1) == (100, 100, 0.5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "epochs", "bar"), [("ab", 4, 1 / 3), ("gray-then-colour", 5, 1 / 2)])
-def test_colour_learnt_from_target_images_alone_brings_another_hospital_nearer(
+@pytest.mark.parametrize(("name", "epochs", "bar"), [("ab", 4, 1 / 3), ("gray-then-color", 5, 1 / 2)])
+def test_color_learned_from_target_images_alone_brings_another_hospital_nearer(
     name: str, epochs: int, bar: float, tmp_path: Path
 ) -> None:
-    """After some 3000 images the colour difference to the truth is a share of what it was.
+    """After some 3000 images the color difference to the truth is a share of what it was.
 
-    The grey must be learnt too, so gray-then-colour is given more images and a lower bar.
+    The gray must be learned too, so gray-then-color is given more images and a lower bar.
     """
     classes = ("neutrophil", "eosinophil", "lymphocyte")
     shown, held = list_cells(classes, 20, 1), list_cells(classes, 8, 0)
@@ -136,11 +136,11 @@ def test_colour_learnt_from_target_images_alone_brings_another_hospital_nearer(
     )
     truth = rgb_to_lab(np.stack([render(cell, HOSPITALS["clinic-like"], 40, noise=False) for cell in held]))
     backbone = ResnetUnetConfig(channels=8, blocks=(1, 1))
-    judge = PatchDiscriminatorConfig(channels=8, layers=1)
+    discriminator = PatchDiscriminatorConfig(channels=8, layers=1)
     config = TranslatorConfig(
-        model=ColorizationConfig(backbone=backbone, judge=judge)
+        model=ColorizationConfig(backbone=backbone, discriminator=discriminator)
         if name == "ab"
-        else GrayThenColorConfig(fading=backbone, coloring=backbone, judge=judge),
+        else GrayThenColorConfig(fading=backbone, coloring=backbone, discriminator=discriminator),
         load_px=40,
         crop_px=32,
         batch_size=8,

@@ -18,7 +18,7 @@ from hemabridge.translators.contrastive import Contrasted, Contrastive, Contrast
 
 SMALL = ContrastiveConfig(
     generator=ResnetGeneratorConfig(channels=4, blocks=1),
-    judge=PatchDiscriminatorConfig(channels=4, layers=1),
+    discriminator=PatchDiscriminatorConfig(channels=4, layers=1),
     layers=("pixels", "down-1", "block-1"),
     projection_width=32,
     patches=16,
@@ -64,7 +64,7 @@ def test_generator_losses_against_numpy(weight: float, identity: bool) -> None:
     images = model.forward(batch())
     terms = {name: term.item() for name, term in model.generator_losses(images).items()}
     expected = {
-        "adversarial_target": ((model.judge_target(images.fake_target) - 1) ** 2).mean().item(),
+        "adversarial_target": ((model.discriminator_target(images.fake_target) - 1) ** 2).mean().item(),
         "contrast_source": weight
         * (0.5 if identity else 1.0)
         * contrast_in_numpy(model, images.source, images.fake_target),
@@ -75,12 +75,12 @@ def test_generator_losses_against_numpy(weight: float, identity: bool) -> None:
     assert terms == pytest.approx(expected, rel=1e-4)
 
 
-def test_judge_losses_by_hand() -> None:
+def test_discriminator_losses_by_hand() -> None:
     model = small()
-    model.judge_target = torch.nn.Identity()  # type: ignore[assignment]
+    model.discriminator_target = torch.nn.Identity()  # type: ignore[assignment]
     flat = {name: torch.full((1, 3, 4, 4), number) for name, number in {"real": 0.2, "fake": 0.6}.items()}
     images = Contrasted(flat["fake"], flat["real"], flat["fake"], None, mirrored=False)
-    assert model.judge_losses(images)["judge_target"].item() == pytest.approx(0.5 * (0.8**2 + 0.6**2))
+    assert model.discriminator_losses(images)["discriminator_target"].item() == pytest.approx(0.5 * (0.8**2 + 0.6**2))
 
 
 def test_the_judge_steps_first_and_sees_the_fake_that_the_generator_then_answers_for() -> None:
@@ -89,14 +89,14 @@ def test_the_judge_steps_first_and_sees_the_fake_that_the_generator_then_answers
     with torch.no_grad():
         fake = model.to_target(images["source"])
         first = 0.5 * (
-            least_squares(model.judge_target(images["target"]), real=True)
-            + least_squares(model.judge_target(fake), real=False)
+            least_squares(model.discriminator_target(images["target"]), real=True)
+            + least_squares(model.discriminator_target(fake), real=False)
         )
     numbers = engine.step(images, 0)
-    assert next(iter(numbers)) == "judge_target"
-    assert numbers["judge_target"] == pytest.approx(first.item(), rel=1e-5)
+    assert next(iter(numbers)) == "discriminator_target"
+    assert numbers["discriminator_target"] == pytest.approx(first.item(), rel=1e-5)
     with torch.no_grad():
-        told = least_squares(model.judge_target(fake), real=True).item()
+        told = least_squares(model.discriminator_target(fake), real=True).item()
         moved = (model.to_target(images["source"]) - fake).abs().max().item()
     assert numbers["adversarial_target"] == pytest.approx(told, rel=1e-5)
     assert moved > 1e-4
@@ -107,7 +107,7 @@ def test_generator_and_projection_learn_together_and_the_judge_stays_out() -> No
     engine = engine_of(model)
     model.phases = model.phases[1:]
     engine.step(batch(), 0)
-    assert all(p.grad is None for p in model.judge_target.parameters())
+    assert all(p.grad is None for p in model.discriminator_target.parameters())
     for net in (model.to_target, model.projection):
         assert all(p.grad is not None for p in net.parameters())
 
@@ -195,7 +195,11 @@ def test_the_papers_presets_are_the_reference_recipe(name: str) -> None:
     assert (paper.stepping, paper.average_half_life_images, paper.epoch_images) == ("corrected", None, None)
     assert (model.generator.channels, model.generator.blocks) == (64, 9)
     assert (model.generator.downsampling, model.generator.upsampling) == ("blurred", "bilinear")
-    assert (model.judge.channels, model.judge.layers, model.judge.downsampling) == (64, 3, "blurred")
+    assert (model.discriminator.channels, model.discriminator.layers, model.discriminator.downsampling) == (
+        64,
+        3,
+        "blurred",
+    )
     assert model.layers == ("pixels", "down-1", "down-2", "block-1", "block-5")
     assert (model.projection_width, model.patches, model.temperature) == (256, 256, 0.07)
     special = (model.contrast_weight, model.identity, model.flip_equivariance)

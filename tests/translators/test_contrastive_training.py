@@ -25,7 +25,7 @@ from hemabridge.translators.neural import NeuralStandardizer
 
 CUT = ContrastiveConfig(
     generator=ResnetGeneratorConfig(channels=2, blocks=1, downsampling="blurred", upsampling="bilinear"),
-    judge=PatchDiscriminatorConfig(channels=2, layers=1, downsampling="blurred"),
+    discriminator=PatchDiscriminatorConfig(channels=2, layers=1, downsampling="blurred"),
     layers=("pixels", "down-2", "block-1"),
     projection_width=8,
     patches=12,
@@ -116,14 +116,14 @@ def test_a_snapshot_re_stains_to_the_target_and_says_that_it_knows_no_way_back(t
 def test_simulated_cells_come_nearer_to_their_truth_and_keep_their_edges(
     name: str, hospitals: Path, tmp_path: Path
 ) -> None:
-    """The same cells as the target hospital would have shown them: the colour difference falls by a third or more."""
+    """The same cells as the target hospital would have shown them: the color difference falls by a third or more."""
     source, target, truth = (
         load_cells(read_manifest(hospitals / folder / "manifest.csv"), classes=CLASSES, size_px=40, crop_px=32)
         for folder in ("yellow-field", "clinic-like", "truth")
     )
     model = ContrastiveConfig(
         generator=ResnetGeneratorConfig(channels=8, blocks=1, upsampling="bilinear"),
-        judge=PatchDiscriminatorConfig(channels=16, layers=1, norm="none"),
+        discriminator=PatchDiscriminatorConfig(channels=16, layers=1, norm="none"),
         layers=("pixels", "down-1", "block-1"),
         projection_width=32,
         patches=64,

@@ -7,7 +7,7 @@ from torch import nn
 from toy import cpu
 
 from hemabridge.losses.differentiable_augmentation import AugmentationConfig
-from hemabridge.networks.color_lut import ColourTable, ColourTableConfig
+from hemabridge.networks.color_lut import ColorTable, ColorTableConfig
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
 from hemabridge.training.engine import Engine, OptimizerConfig
@@ -17,12 +17,12 @@ from hemabridge.translators.config import PRESETS
 from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig, Translated
 
 SMALL = CycleGanConfig(
-    generator=ResnetGeneratorConfig(channels=4, blocks=1), judge=PatchDiscriminatorConfig(channels=4, layers=1)
+    generator=ResnetGeneratorConfig(channels=4, blocks=1), discriminator=PatchDiscriminatorConfig(channels=4, layers=1)
 )
 
 
 class Same(nn.Module):
-    """Stands for a judge that scores every pixel with what it is shown, and for a generator that adds a number."""
+    """Stands for a discriminator that scores each pixel with its value, and for a generator that adds a number."""
 
     def __init__(self, add: float = 0.0) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Same(nn.Module):
 def by_hand() -> CycleGan:
     model = CycleGan(SMALL)
     model.to_target, model.to_source = Same(0.5), Same(-0.25)  # type: ignore[assignment]
-    model.judge_target = model.judge_source = Same()  # type: ignore[assignment]
+    model.discriminator_target = model.discriminator_source = Same()  # type: ignore[assignment]
     return model
 
 
@@ -54,17 +54,20 @@ def test_losses_by_hand() -> None:
             "identity_source": 5 * 0.25,
         }
     )
-    judged = {name: term.item() for name, term in model.judge_losses(images).items()}
+    judged = {name: term.item() for name, term in model.discriminator_losses(images).items()}
     assert judged == pytest.approx(
-        {"judge_target": 0.5 * ((0.2 - 1) ** 2 + 0.6**2), "judge_source": 0.5 * ((0.1 - 1) ** 2 + 0.05**2)}
+        {
+            "discriminator_target": 0.5 * ((0.2 - 1) ** 2 + 0.6**2),
+            "discriminator_source": 0.5 * ((0.1 - 1) ** 2 + 0.05**2),
+        }
     )
 
 
-def test_the_roughness_of_a_colour_map_is_a_term_where_there_is_one() -> None:
+def test_the_roughness_of_a_color_map_is_a_term_where_there_is_one() -> None:
     torch.manual_seed(0)
-    config = SMALL.model_copy(update={"generator": ColourTableConfig(points=3), "penalty_weight": 7.0})
+    config = SMALL.model_copy(update={"generator": ColorTableConfig(points=3), "penalty_weight": 7.0})
     model = CycleGan(config)
-    assert isinstance(model.to_target, ColourTable)
+    assert isinstance(model.to_target, ColorTable)
     with torch.no_grad():
         model.to_target.shifts.normal_()
     batch = {name: torch.rand(1, 3, 16, 16) * 2 - 1 for name in ("source", "target")}
@@ -79,7 +82,7 @@ def test_the_roughness_of_a_colour_map_is_a_term_where_there_is_one() -> None:
 
 
 class Recorder(nn.Module):
-    """A judge that keeps what it was shown."""
+    """A discriminator that keeps what it was shown."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,16 +97,16 @@ def test_judges_are_shown_real_and_fake_through_the_augmentation_alike_and_the_g
     torch.manual_seed(0)
     model = CycleGan(SMALL.model_copy(update={"augmentation": AugmentationConfig(symmetries=False, cutout=0.5)}))
     model.to_target, model.to_source = Same(0.5), Same(0.25)  # type: ignore[assignment]
-    model.judge_target = model.judge_source = recorder = Recorder()  # type: ignore[assignment]
+    model.discriminator_target = model.discriminator_source = recorder = Recorder()  # type: ignore[assignment]
     images = model.forward({"source": torch.full((2, 3, 8, 8), 0.1), "target": torch.full((2, 3, 8, 8), 0.2)})
     assert images.cycled_source.unique().tolist() == pytest.approx([0.85])
     model.generator_losses(images)
-    model.judge_losses(images)
+    model.discriminator_losses(images)
     assert len(recorder.shown) == 6
     assert all(set(shown.unique().tolist()) > {0.0} and len(shown.unique()) == 2 for shown in recorder.shown)
 
 
-def test_colours_may_be_pulled_together_without_judges() -> None:
+def test_colors_may_be_pulled_together_without_judges() -> None:
     torch.manual_seed(0)
     config = SMALL.model_copy(update={"adversarial_weight": 0.0, "transport_weight": 3.0})
     model = CycleGan(config)
@@ -152,7 +155,7 @@ def test_the_generator_phase_sends_no_gradient_into_the_judges() -> None:
     engine = Engine(cpu(), model, OptimizerConfig(), dict.fromkeys(model.nets, Constant(1e-3)))
     model.phases = model.phases[:1]
     engine.step({name: torch.rand(1, 3, 16, 16) for name in ("source", "target")}, 0)
-    assert all(p.grad is None for p in model.judge_target.parameters())
+    assert all(p.grad is None for p in model.discriminator_target.parameters())
     assert all(p.grad is not None for p in model.to_target.parameters())
 
 
@@ -182,7 +185,7 @@ def test_the_papers_preset_is_the_reference_recipe() -> None:
     assert (paper.optimizer.beta1, paper.optimizer.beta2, paper.optimizer.weight_decay) == (0.5, 0.999, 0.0)
     assert (paper.model.cycle_weight, paper.model.identity_weight, paper.model.pool_size) == (10.0, 0.5, 50)
     assert (paper.model.generator.channels, paper.model.generator.blocks) == (64, 9)
-    assert (paper.model.judge.channels, paper.model.judge.layers) == (64, 3)
+    assert (paper.model.discriminator.channels, paper.model.discriminator.layers) == (64, 3)
     assert paper.epoch_length(184, 3000) == 3000
 
 
@@ -208,7 +211,7 @@ def test_batches_depend_on_their_place_alone() -> None:
     assert not torch.equal(from_start[0]["source"], from_start[1]["source"])
 
 
-def test_every_grey_level_survives_the_way_into_the_network_and_back() -> None:
+def test_every_gray_level_survives_the_way_into_the_network_and_back() -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
     tensor = to_network(levels)
     assert (tensor.min().item(), tensor.max().item()) == (-1.0, 1.0)

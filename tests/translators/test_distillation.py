@@ -110,10 +110,10 @@ def test_the_loss_is_the_mean_absolute_difference_by_hand() -> None:
 
 
 def test_fidelity_by_hand() -> None:
-    black, grey = np.zeros((2, 4, 4, 3), np.uint8), np.full((2, 4, 4, 3), 51, np.uint8)
-    found = compared(grey, black, black)
+    black, gray = np.zeros((2, 4, 4, 3), np.uint8), np.full((2, 4, 4, 3), 51, np.uint8)
+    found = compared(gray, black, black)
     assert found.psnr_db == pytest.approx(20 * np.log10(5))
-    assert compared(grey, grey, black) == Fidelity(
+    assert compared(gray, gray, black) == Fidelity(
         2, pytest.approx(58.92, abs=0.01), 0.0, pytest.approx(found.delta_e_2000)
     )
 

@@ -16,7 +16,7 @@ from hemabridge.translators.neural import NeuralStandardizer, directions_of
 
 
 class Negative(nn.Module):
-    """Turns every colour into its opposite, and keeps the sizes that it saw."""
+    """Turns every color into its opposite, and keeps the sizes that it saw."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def test_a_direction_that_the_snapshot_has_not_is_refused(small_snapshot: Path, 
 def test_a_header_from_before_there_were_kinds_is_read(small_snapshot: Path, tmp_path: Path) -> None:
     tensors, header = read_tensors(small_snapshot)
     header["config"]["model"]["generator"] = {"channels": 4, "blocks": 1}
-    header["config"]["model"]["judge"] = {"channels": 4, "layers": 1}
+    header["config"]["model"]["discriminator"] = {"channels": 4, "layers": 1}
     del header["config"]["model"]["kind"]
     write_tensors(tmp_path / "old.safetensors", tensors, header)
     images = noise(1, 16, 16)

@@ -13,19 +13,19 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.translators.appearance import (
-    LOOK,
+    DESCRIPTOR_SIZE,
     QUANTILES,
+    descriptors_of,
     distances_of,
-    looks_of,
     moments_of,
     monge_matrices,
     principal_axes,
 )
 from hemabridge.translators.batches import to_network
 from hemabridge.translators.config import PRESETS, TranslatorConfig
-from hemabridge.translators.target_only import TargetOnly, retake, visible_difference
+from hemabridge.translators.target_only import TargetOnly, restyle, visible_difference
 from hemabridge.translators.target_only_config import TargetOnlyConfig
-from hemabridge.translators.target_only_net import SiteRestainer, site_look
+from hemabridge.translators.target_only_net import SiteRestainer, site_descriptor
 from hemabridge.translators.train import train_translator
 from hemabridge.translators.unseen_site import distance_of, standardizer_for
 
@@ -78,7 +78,7 @@ def test_a_site_never_seen_comes_nearer_to_the_truth(name: str, hospital: Hospit
 def test_the_snapshot_restains_the_source_of_its_recipe(hospital: Hospital, snapshot: Path) -> None:
     images = hospital("pale", 2)
     kept = read_snapshot(snapshot)[0]
-    torch.testing.assert_close(kept["to_target/site_look"], site_look(images))
+    torch.testing.assert_close(kept["to_target/site_descriptor"], site_descriptor(images))
     assert kept["to_target/settled"].item() == 1.0
 
 
@@ -92,7 +92,7 @@ def test_the_answer_lies_between_thresholds(value: float, answer: str) -> None:
     assert Distance(value, near=1.2, far=2.0).answer == answer
 
 
-def test_each_image_for_itself_does_not_depend_on_its_neighbours(hospital: Hospital, snapshot: Path) -> None:
+def test_each_image_for_itself_does_not_depend_on_its_neighbors(hospital: Hospital, snapshot: Path) -> None:
     images = hospital("yellow-field", 5)
     alone = standardizer_for(snapshot, None)
     assert np.array_equal(alone.standardize(images)[3:4], alone.standardize(images[3:4]))
@@ -100,7 +100,7 @@ def test_each_image_for_itself_does_not_depend_on_its_neighbours(hospital: Hospi
     assert not np.array_equal(alone.standardize(images[3:4]), settled.standardize(images[3:4]))
 
 
-def test_a_settled_site_gives_each_colour_one_colour_wherever_it_stands(hospital: Hospital, snapshot: Path) -> None:
+def test_a_settled_site_gives_each_color_one_color_wherever_it_stands(hospital: Hospital, snapshot: Path) -> None:
     images = hospital("yellow-field", 5)
     standardizer = standardizer_for(snapshot, images)
     order = np.random.default_rng(0).permutation(SIZE_PX * SIZE_PX)
@@ -120,7 +120,10 @@ def test_a_snapshot_of_another_model_is_refused(hospital: Hospital, tmp_path: Pa
     config = PRESETS["cyclegan-demo"].model_dump(mode="json")
     nets = {"channels": 4, "layers": 1}
     config |= {"load_px": 32, "crop_px": 32, "epoch_images": 1, "constant_epochs": 1, "decay_epochs": 0}
-    config["model"] |= {"generator": {"kind": "resnet", "channels": 4, "blocks": 1}, "judge": {"kind": "patch", **nets}}
+    config["model"] |= {
+        "generator": {"kind": "resnet", "channels": 4, "blocks": 1},
+        "discriminator": {"kind": "patch", **nets},
+    }
     site = cell_set(hospital(TARGET, 1)[:2])
     other = train_translator(TranslatorConfig.model_validate(config), site, site, tmp_path, cpu(), seed=0)[-1]
     with pytest.raises(ModelError, match="target-only translator, got that of another"):
@@ -129,17 +132,17 @@ def test_a_snapshot_of_another_model_is_refused(hospital: Hospital, tmp_path: Pa
 
 def test_looks_against_numpy() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)  # thumbnails are as large
-    looks = looks_of(to_network(images)).double().numpy()
-    assert looks.shape == (2, LOOK)
-    for look, image in zip(looks, images, strict=True):
-        colours = image.reshape(-1, 3) / 127.5 - 1.0
-        brightness = np.quantile(colours.sum(axis=1) / np.sqrt(3.0), QUANTILES)
-        assert look[:3] == pytest.approx(colours.mean(axis=0), abs=1e-5)
-        assert look[3:12] == pytest.approx((colours.T @ colours / 1024).ravel(), abs=1e-5)
-        assert look[-len(QUANTILES) :] == pytest.approx(brightness, abs=5e-3)
-    mean, covariance = moments_of(torch.from_numpy(looks))
+    descriptors = descriptors_of(to_network(images)).double().numpy()
+    assert descriptors.shape == (2, DESCRIPTOR_SIZE)
+    for descriptor, image in zip(descriptors, images, strict=True):
+        colors = image.reshape(-1, 3) / 127.5 - 1.0
+        brightness = np.quantile(colors.sum(axis=1) / np.sqrt(3.0), QUANTILES)
+        assert descriptor[:3] == pytest.approx(colors.mean(axis=0), abs=1e-5)
+        assert descriptor[3:12] == pytest.approx((colors.T @ colors / 1024).ravel(), abs=1e-5)
+        assert descriptor[-len(QUANTILES) :] == pytest.approx(brightness, abs=5e-3)
+    mean, covariance = moments_of(torch.from_numpy(descriptors))
     assert covariance[1].numpy() == pytest.approx(np.cov(images[1].reshape(-1, 3).T / 127.5, bias=True), abs=1e-5)
-    assert mean[1].numpy() == pytest.approx(looks[1, :3])
+    assert mean[1].numpy() == pytest.approx(descriptors[1, :3])
 
 
 def test_monge_matrices_make_one_covariance_the_other_and_are_symmetric() -> None:
@@ -150,29 +153,29 @@ def test_monge_matrices_make_one_covariance_the_other_and_are_symmetric() -> Non
     assert matrix @ source @ matrix.T == pytest.approx(target, abs=2e-3)
 
 
-def test_distances_are_one_on_average_over_what_was_learnt_and_grow_off_the_axes() -> None:
+def test_distances_are_one_on_average_over_what_was_learned_and_grow_off_the_axes() -> None:
     generator = torch.Generator().manual_seed(0)
-    seen = torch.randn(200, 3, generator=generator) @ torch.randn(3, LOOK, generator=generator)
-    seen = seen + 0.1 * torch.randn(200, LOOK, generator=generator)
-    learnt = principal_axes(seen)
-    assert distances_of(seen, *learnt).square().mean().item() == pytest.approx(1.0, abs=0.01)
-    assert distances_of(learnt[0][None], *learnt).item() == pytest.approx(0.0, abs=1e-5)
-    axes = learnt[1]
-    off = torch.randn(LOOK, generator=generator)
+    seen = torch.randn(200, 3, generator=generator) @ torch.randn(3, DESCRIPTOR_SIZE, generator=generator)
+    seen = seen + 0.1 * torch.randn(200, DESCRIPTOR_SIZE, generator=generator)
+    learned = principal_axes(seen)
+    assert distances_of(seen, *learned).square().mean().item() == pytest.approx(1.0, abs=0.01)
+    assert distances_of(learned[0][None], *learned).item() == pytest.approx(0.0, abs=1e-5)
+    axes = learned[1]
+    off = torch.randn(DESCRIPTOR_SIZE, generator=generator)
     off = off - axes @ (axes.T @ off)
-    assert distances_of((learnt[0] + off)[None], *learnt).item() > 2.0
+    assert distances_of((learned[0] + off)[None], *learned).item() > 2.0
 
 
 def test_two_looks_give_finite_distances() -> None:
-    learnt = principal_axes(torch.stack([torch.zeros(LOOK), torch.ones(LOOK)]))
-    assert distances_of(torch.ones(1, LOOK), *learnt).isfinite().all()
+    learned = principal_axes(torch.stack([torch.zeros(DESCRIPTOR_SIZE), torch.ones(DESCRIPTOR_SIZE)]))
+    assert distances_of(torch.ones(1, DESCRIPTOR_SIZE), *learned).isfinite().all()
 
 
-def test_visible_difference_of_greys_is_that_of_lightness() -> None:
-    grey, darker = torch.full((1, 3, 1, 1), 0.2), torch.full((1, 3, 1, 1), 0.1)
+def test_visible_difference_of_grays_is_that_of_lightness() -> None:
+    gray, darker = torch.full((1, 3, 1, 1), 0.2), torch.full((1, 3, 1, 1), 0.1)
     steps = rgb_to_lab(np.array([[[153, 153, 153], [140, 140, 140]]], np.uint8))[0, :, 0]
-    assert visible_difference(grey, darker).item() == pytest.approx((steps[0] - steps[1]) / 10, rel=0.03)
-    assert visible_difference(grey, grey).item() == pytest.approx(0.1**0.5 / 10, rel=1e-4)
+    assert visible_difference(gray, darker).item() == pytest.approx((steps[0] - steps[1]) / 10, rel=0.03)
+    assert visible_difference(gray, gray).item() == pytest.approx(0.1**0.5 / 10, rel=1e-4)
 
 
 def test_a_new_model_is_the_linear_transport(hospital: Hospital) -> None:
@@ -181,13 +184,13 @@ def test_a_new_model_is_the_linear_transport(hospital: Hospital) -> None:
     net.learn_target(target)
     net.settle(source)
     with torch.no_grad():
-        out = looks_of(net(to_network(source))).mean(dim=0)
-    assert out[:3].numpy() == pytest.approx(site_look(target)[:3].numpy(), abs=0.03)  # clipping moves it a little
+        out = descriptors_of(net(to_network(source))).mean(dim=0)
+    assert out[:3].numpy() == pytest.approx(site_descriptor(target)[:3].numpy(), abs=0.03)  # clipping moves it a little
 
 
-def test_images_are_retaken_the_same_each_time_and_some_unchanged(hospital: Hospital) -> None:
+def test_images_are_restyled_the_same_each_time_and_some_unchanged(hospital: Hospital) -> None:
     target = hospital(TARGET, 1)
-    first, second = (retake(target, SMALL.model_copy(update={"hospitals": 18})) for _ in range(2))
+    first, second = (restyle(target, SMALL.model_copy(update={"hospitals": 18})) for _ in range(2))
     assert np.array_equal(first.images, second.images)
     unchanged = [
         np.array_equal(images, target[chosen]) for images, chosen in zip(first.images, first.originals, strict=True)
@@ -197,18 +200,18 @@ def test_images_are_retaken_the_same_each_time_and_some_unchanged(hospital: Hosp
 
 def test_pixels_come_with_their_own_truth_and_held_out_hospitals_stay_out(hospital: Hospital) -> None:
     target = hospital(TARGET, 1)
-    unchanged = retake(target, SMALL.model_copy(update={"hospitals": 10}))
+    unchanged = restyle(target, SMALL.model_copy(update={"hospitals": 10}))
     model = TargetOnly(SMALL.model_copy(update={"hospitals": 10}))
     model.measure_sites(target, target)
     pool = model._pool
     assert pool is not None
-    assert len(pool.colours) == 9
+    assert len(pool.colors) == 9
     held_out = {unchanged.images[number].tobytes() for number in (9,)}
-    assert not held_out & {bytes(one.numpy().tobytes()) for one in pool.colours}
-    colours, truth, looks = pool.draw(64, 16)
-    assert (colours.shape, truth.shape, looks.shape) == ((64, 3, 16, 1), (64, 3, 16, 1), (64, LOOK))
-    # Each truth is a colour of the target: brightness orders pixels alike before and after the retake.
-    a, b = (t.mean(dim=1).flatten(1) for t in (colours, truth))
+    assert not held_out & {bytes(one.numpy().tobytes()) for one in pool.colors}
+    colors, truth, descriptors = pool.draw(64, 16)
+    assert (colors.shape, truth.shape, descriptors.shape) == ((64, 3, 16, 1), (64, 3, 16, 1), (64, DESCRIPTOR_SIZE))
+    # Each truth is a color of the target: brightness orders pixels alike before and after the restyle.
+    a, b = (t.mean(dim=1).flatten(1) for t in (colors, truth))
     together = torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(a, b, strict=True)])
     assert together.nanmedian() > 0.8
 

@@ -14,8 +14,8 @@ from hemabridge.imaging.files import read_image
 from hemabridge.losses.differentiable_augmentation import AugmentationConfig
 from hemabridge.metrics.closeness import gradient_correlation, mean_delta_e_2000
 from hemabridge.networks.bilateral_grid import BilateralGridConfig
-from hemabridge.networks.color_lut import ColourTableConfig
-from hemabridge.networks.discriminators import MultiScaleJudgeConfig, PixelJudgeConfig
+from hemabridge.networks.color_lut import ColorTableConfig
+from hemabridge.networks.discriminators import MultiScaleDiscriminatorConfig, PixelDiscriminatorConfig
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.pixel_network import PixelNetworkConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
@@ -31,7 +31,7 @@ from hemabridge.translators.cyclegan import CycleGanConfig
 TINY = TranslatorConfig(
     model=CycleGanConfig(
         generator=ResnetGeneratorConfig(channels=2, blocks=1),
-        judge=PatchDiscriminatorConfig(channels=2, layers=1),
+        discriminator=PatchDiscriminatorConfig(channels=2, layers=1),
         pool_size=3,
     ),
     load_px=20,
@@ -80,21 +80,21 @@ CYCLEGANS: dict[str, TranslatorConfig] = {
     "resnet": TINY,
     "resize, spectral norm": tiny(
         generator=ResnetGeneratorConfig(channels=2, blocks=1, upsampling="nearest"),
-        judge=PatchDiscriminatorConfig(channels=2, layers=1, norm="spectral"),
+        discriminator=PatchDiscriminatorConfig(channels=2, layers=1, norm="spectral"),
     ),
-    "pixel": tiny(generator=PixelNetworkConfig(width=4), judge=PixelJudgeConfig(channels=4)),
+    "pixel": tiny(generator=PixelNetworkConfig(width=4), discriminator=PixelDiscriminatorConfig(channels=4)),
     "film, augmented": tiny(
         generator=PixelNetworkConfig(width=4, conditioned=True),
-        judge=PixelJudgeConfig(channels=4, norm="spectral"),
+        discriminator=PixelDiscriminatorConfig(channels=4, norm="spectral"),
         augmentation=AugmentationConfig(cutout=0.25),
     ),
-    "no judges": tiny(generator=PixelNetworkConfig(width=4), adversarial_weight=0.0, transport_weight=1.0).model_copy(
-        update={"stride": 2}
-    ),
-    "lut": tiny(generator=ColourTableConfig(points=3), judge=PixelJudgeConfig(channels=4)),
+    "no discriminators": tiny(
+        generator=PixelNetworkConfig(width=4), adversarial_weight=0.0, transport_weight=1.0
+    ).model_copy(update={"stride": 2}),
+    "lut": tiny(generator=ColorTableConfig(points=3), discriminator=PixelDiscriminatorConfig(channels=4)),
     "bilateral": tiny(
         generator=BilateralGridConfig(depth=2, channels=4),
-        judge=MultiScaleJudgeConfig(channels=2, layers=1, scales=2, colours=True),
+        discriminator=MultiScaleDiscriminatorConfig(channels=2, layers=1, scales=2, colors=True),
     ),
 }
 
@@ -116,7 +116,7 @@ def test_cyclegan_that_was_cut_and_resumed_equals_an_uncut_one_to_the_bit(
 
     whole, cut_then_resumed = state(tmp_path / "whole"), state(tmp_path / "cut")
     pools = {"objective/target/images", "objective/source/images"}
-    assert pools <= whole.keys() or not any("judge" in name for name in whole)
+    assert pools <= whole.keys() or not any("discriminator" in name for name in whole)
     assert [name for name in whole if not torch.equal(whole[name], cut_then_resumed[name])] == []
 
 
@@ -152,8 +152,8 @@ def test_cells_of_another_size_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_cyclegan_brings_colours_nearer_than_leaving_them_alone(tmp_path: Path) -> None:
-    """The mean colour of re-stained source images is nearer to the target's than that of the originals, by half."""
+def test_cyclegan_brings_colors_nearer_than_leaving_them_alone(tmp_path: Path) -> None:
+    """The mean color of re-stained source images is nearer to the target's than that of the originals, by half."""
     rng = np.random.default_rng(0)
 
     def tinted(count: int, tint: tuple[int, int, int], name: str) -> CellSet:
@@ -167,7 +167,7 @@ def test_cyclegan_brings_colours_nearer_than_leaving_them_alone(tmp_path: Path) 
         update={
             "model": CycleGanConfig(
                 generator=ResnetGeneratorConfig(channels=8, blocks=1),
-                judge=PatchDiscriminatorConfig(channels=8, layers=1),
+                discriminator=PatchDiscriminatorConfig(channels=8, layers=1),
             ),
             "epoch_images": 100,
             "snapshot_images": (),
@@ -185,7 +185,7 @@ def test_cyclegan_brings_colours_nearer_than_leaving_them_alone(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["pixel", "film", "lut", "bilateral"])
-def test_a_colour_translator_halves_the_distance_to_the_truth_and_keeps_the_structure(
+def test_a_color_translator_halves_the_distance_to_the_truth_and_keeps_the_structure(
     preset: str, tmp_path: Path
 ) -> None:
     """On cells that it did not see, against what the target would show; the other site's cells are other ones."""

@@ -225,10 +225,13 @@ def test_an_idle_beginning_is_no_fault_and_an_idle_run_is() -> None:
 
 def test_a_judge_that_knows_every_fake_is_told_after_ten_steps() -> None:
     watchdog = dog(Fixed(0.8, 0.1), Fixed(1 / 0.8, -0.1 / 0.8))
-    steps = [{"kind": "step", "images": n, "losses": {"judge_source": 0.2, "judge_target": 0.001}} for n in range(10)]
-    assert watchdog.look(100, steps)["faults"] == ["silent judge"]
+    steps = [
+        {"kind": "step", "images": n, "losses": {"discriminator_source": 0.2, "discriminator_target": 0.001}}
+        for n in range(10)
+    ]
+    assert watchdog.look(100, steps)["faults"] == ["silent discriminator"]
     assert watchdog.look(100, steps[1:])["faults"] == []
-    assert watchdog.look(100, [*steps[1:], {**steps[0], "losses": {"judge_target": 0.3}}])["faults"] == []
+    assert watchdog.look(100, [*steps[1:], {**steps[0], "losses": {"discriminator_target": 0.3}}])["faults"] == []
 
 
 def test_a_fault_counts_once_it_was_seen_so_often_in_a_row() -> None:

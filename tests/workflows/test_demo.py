@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {
     "decay_epochs": 1,
     "snapshot_every_epochs": 1,
     "average_half_life_images": None,
-    "model": {"generator": {"channels": 4, "blocks": 1}, "judge": {"channels": 4, "layers": 1}},
+    "model": {"generator": {"channels": 4, "blocks": 1}, "discriminator": {"channels": 4, "layers": 1}},
 }
 
 
@@ -40,7 +40,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
             "translator": SMALL,
             "tested_epochs": (2,),
             "classifiers": (ClassifierRecipe(name="Small", train=net),),
-            "again": None,
+            "source_fine_tuning": None,
             "normalizers": (),
         }
         return StudyRecipe.model_validate({**dict(full), **changes})
@@ -56,7 +56,7 @@ def test_the_demo_tells_of_two_hospitals_whose_truth_is_known(tmp_path: Path) ->
     assert recipe.truth is not None
     assert recipe.truth.manifest == tmp_path / "source" / TRUTH / "manifest.csv"
     assert len(recipe.tested_epochs) >= 3
-    assert [wish.train.loss for wish in recipe.classifiers if wish.train] == ["cross_entropy", "focal"]
+    assert [spec.train.loss for spec in recipe.classifiers if spec.train] == ["cross_entropy", "focal"]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
-from hemabridge.ensemble import agreement
+from hemabridge.ensemble import fit as ensemble_fit
 from hemabridge.errors import InputError, SplitError
 from hemabridge.evaluation.predictions import read_predictions
 from hemabridge.evaluation.results import StudyResults
@@ -27,25 +27,25 @@ from hemabridge.workflows.study.study import study
 
 TRAIN = '{architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}'
 CHANGES = (
-    "again=false",
+    "source_fine_tuning=false",
     'normalizers=["white-point"]',
     'translators=["pixel"]',
     "tested_epochs=[2]",
     f'classifiers=[{{name = "Learner", train = {TRAIN}}}]',
-    'agreement={restainings = ["linear-ot"], mixing_rounds = 0, self_training_rounds = 1, sure = 0.0, '
-    "few_labels = [6], taught_table = {images = 24}, both_sites = {images = 16, batch_size = 8}, "
+    'ensemble={restainings = ["linear-ot"], prior_rounds = 0, self_training_rounds = 1, sure = 0.0, '
+    "few_labels = [6], learned_lut = {images = 24}, semi_supervised = {images = 16, batch_size = 8}, "
     "members = [{count = 1, train = " + TRAIN.replace("epochs = 1", 'epochs = 1, view = "shape"') + "}]}",
 )
 
 
 @pytest.fixture(scope="module")
 def finished(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResults]:
-    """Of a study in which batch norm was measured anew, whether it helped or not."""
+    """Of a study in which batch norm was measured again, whether it helped or not."""
     out = tmp_path_factory.mktemp("finished") / "study"
     recipe = expect_kind(read_recipe(small_study, CHANGES), StudyRecipe)
-    measure = agreement._measured_anew
+    measure = ensemble_fit._adabn
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agreement, "_measured_anew", lambda _, *rest: measure(-2.0, *rest))
+        patch.setattr(ensemble_fit, "_adabn", lambda _, *rest: measure(-2.0, *rest))
         return out, study(recipe, out, fabric=start_fabric("cpu"))
 
 
@@ -59,10 +59,10 @@ def source(finished: tuple[Path, StudyResults]) -> Manifest:
     )
 
 
-def test_those_that_were_measured_anew_are_kept(finished: tuple[Path, StudyResults]) -> None:
+def test_those_that_were_adabn_are_kept(finished: tuple[Path, StudyResults]) -> None:
     folder, results = finished
-    assert [path.name for path in (folder / "agreement" / "measured-anew").iterdir()] == ["1.safetensors"]
-    assert results.facts["agreement: classifiers asked about cells as they came"] == "1"
+    assert [path.name for path in (folder / "ensemble" / "adabn").iterdir()] == ["1.safetensors"]
+    assert results.facts["ensemble: classifiers asked about cells as they came"] == "1"
 
 
 def written(manifest: Manifest, path: Path) -> Path:
@@ -83,17 +83,17 @@ def test_the_studys_own_cells_are_named_as_the_study_named_them(
     site = str(results.facts["source site"])
     then = {p.run[2:]: p for p in read_predictions(folder / "predictions.csv")[0] if p.site == site}
     now = {p.run[2:]: p for p in read_predictions(out / "predictions.csv")[0]}
-    # What learned from itself is the study's agreement from then on; of originals the study asked it before.
-    then["agreement", "agreement", None, 0] = then.pop(("agreement", "agreement, self-training 1", None, 0))
+    # What learned from itself is the study's ensemble from then on; of originals the study asked it before.
+    then["ensemble", "ensemble", None, 0] = then.pop(("ensemble", "ensemble, self-training 1", None, 0))
     assert now.keys() == then.keys()
     for key, answers in now.items():
         assert answers.ids == then[key].ids
-        if key == ("agreement", "original", None, 0):
+        if key == ("ensemble", "original", None, 0):
             continue
         np.testing.assert_allclose(answers.probabilities, then[key].probabilities, atol=1e-5, err_msg=str(key))
     rows = {(r.classifier, r.images, r.snapshot, r.labels_used): r for r in done.rows}
     for row in results.rows:
-        if row.site == site and row.classifier != "agreement":
+        if row.site == site and row.classifier != "ensemble":
             found = rows[row.classifier, row.images, row.snapshot, row.labels_used]
             assert (found.accuracy, found.recall, found.n, found.mode) == (
                 row.accuracy,
@@ -102,11 +102,11 @@ def test_the_studys_own_cells_are_named_as_the_study_named_them(
                 row.mode,
             )
     assert len(done.tests) == len([row for row in done.rows if row.images != "original"])
-    assert (done.by, done.mode) == ("agreement, 6 labels", "strict")
+    assert (done.by, done.mode) == ("ensemble, 6 labels", "strict")
     table = named(out)
     assert table["path"].to_list() == source.column("path")
     assert table["class"].to_list() == source.column("class")
-    best = now["agreement", "agreement", None, 6]
+    best = now["ensemble", "ensemble", None, 6]
     assert table["answer"].to_list() == [results.classes[place] for place in best.predicted]
     np.testing.assert_allclose(table["probability"].to_numpy(), best.probabilities.max(axis=1), atol=1e-4)
     assert (done.named, done.failed, done.unscored) == (len(source), {}, 0)
@@ -224,7 +224,14 @@ def test_the_folder_of_an_earlier_call_is_written_again(
 def test_without_an_agreement_the_selected_snapshot_names_the_cells(
     small_study: Path, source: Manifest, tmp_path: Path
 ) -> None:
-    changes = ("again=false", "normalizers=[]", "tested_epochs=[1, 2]", "guard=false", "audit=false", CHANGES[4])
+    changes = (
+        "source_fine_tuning=false",
+        "normalizers=[]",
+        "tested_epochs=[1, 2]",
+        "guard=false",
+        "audit=false",
+        CHANGES[4],
+    )
     recipe, folder = expect_kind(read_recipe(small_study, changes), StudyRecipe), tmp_path / "study"
     study(recipe, folder, fabric=start_fabric("cpu"))
     cells = written(source, tmp_path / "cells.csv")
@@ -269,7 +276,7 @@ def test_an_agreement_names_no_file_outside_of_its_study(
 ) -> None:
     folder = tmp_path / "study"
     shutil.copytree(finished[0], folder)
-    kept = folder / "agreement" / "agreement.json"
+    kept = folder / "ensemble" / "ensemble.json"
     said = json.loads(kept.read_text())
     shutil.copy(folder / said["restainings"]["linear-ot"], tmp_path / "elsewhere.json")
     kept.write_text(json.dumps({**said, "restainings": {"linear-ot": "../elsewhere.json"}}))
@@ -280,12 +287,12 @@ def test_an_agreement_names_no_file_outside_of_its_study(
 def test_another_hospital_is_fitted_without_a_label(
     finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
 ) -> None:
-    unlabelled = Manifest(source.table.with_columns(pl.lit("").alias("class")), source.root)
+    unlabeled = Manifest(source.table.with_columns(pl.lit("").alias("class")), source.root)
     answers = []
-    for name, cells in (("labelled", source), ("unlabelled", unlabelled)):
+    for name, cells in (("labeled", source), ("unlabeled", unlabeled)):
         out = tmp_path / name
         done = evaluate(finished[0], written(cells, tmp_path / f"{name}.csv"), out, root=source.root, fit=True)
-        assert (done.by, done.named, done.site) == ("agreement", len(source), None)
+        assert (done.by, done.named, done.site) == ("ensemble", len(source), None)
         assert read_normalizer(out / "linear-ot.json").standardize(np.zeros((1, 8, 8, 3), np.uint8)).shape == (
             1,
             8,
@@ -293,12 +300,12 @@ def test_another_hospital_is_fitted_without_a_label(
             3,
         )
         answers.append(named(out).select("path", "answer", "probability"))
-        if name == "labelled":
+        if name == "labeled":
             assert done.mode == "transductive"
             assert {(row.classifier, row.images, row.mode) for row in done.rows} == {
                 ("Learner", "original", "none"),
-                ("agreement", "original", "none"),
-                ("agreement", "agreement", "transductive"),
+                ("ensemble", "original", "none"),
+                ("ensemble", "ensemble", "transductive"),
             }
         else:
             assert done.rows == ()

@@ -7,7 +7,7 @@ from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import HemabridgeError, InputError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.normalizers.by_subdomain import ByLook
+from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.workflows.fit import CELL_PX, Fitted, fit
@@ -35,28 +35,34 @@ def test_it_fits_what_the_catalog_would_on_the_same_cells(tmp_path: Path, cells:
     images = cells["yellow-field"]
     np.testing.assert_array_equal(read_normalizer(out).standardize(images), wanted.standardize(images))
     assert fitted.normalizer == read_normalizer(out)
-    assert list(fitted.looks.values()) == [12]
+    assert list(fitted.subdomains.values()) == [12]
 
 
-def test_each_look_of_a_folder_is_fitted_for_itself_if_asked(tmp_path: Path) -> None:
+def test_each_subdomain_of_a_folder_is_fitted_for_itself_if_asked(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "target").mkdir()
     for name, folder, count in (("yellow-field", "source", 16), ("blue-shifted", "source", 15), ("pale", "target", 5)):
         for number, cell in enumerate(simulate_cells(("neutrophil", "monocyte"), count, HOSPITALS[name], 0, 48)[0]):
             write_image(tmp_path / folder / f"{name}-{number:02d}.png", cell)
 
-    def run(out: str, *, each_look: bool) -> Fitted:
+    def run(out: str, *, each_subdomain: bool) -> Fitted:
         source, target = tmp_path / "source", tmp_path / "target"
         return fit(
-            "white-point", source, target, tmp_path / out, source_crop_px=48, target_crop_px=48, each_look=each_look
+            "white-point",
+            source,
+            target,
+            tmp_path / out,
+            source_crop_px=48,
+            target_crop_px=48,
+            each_subdomain=each_subdomain,
         )
 
-    one, each = run("one.json", each_look=False), run("each.json", each_look=True)
+    one, each = run("one.json", each_subdomain=False), run("each.json", each_subdomain=True)
     assert isinstance(one.normalizer, WhitePoint)
-    assert isinstance(each.normalizer, ByLook)
+    assert isinstance(each.normalizer, BySubdomain)
     assert [own.method for own in each.normalizer.normalizers] == ["white-point"] * 2
-    assert one.looks == each.looks
-    assert sorted(one.looks.values()) == [30, 32]
+    assert one.subdomains == each.subdomains
+    assert sorted(one.subdomains.values()) == [30, 32]
     assert read_normalizer(tmp_path / "each.json") == each.normalizer
 
 

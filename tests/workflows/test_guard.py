@@ -11,9 +11,9 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.standardizer import UInt8Image
-from hemabridge.normalizers.by_subdomain import ByLook
+from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
-from hemabridge.normalizers.learned_lut import TaughtTable
+from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.normalizers.sliced_transport import as_table, node_colors
 from hemabridge.normalizers.white_point import WhitePoint
@@ -63,17 +63,17 @@ def log_of(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def taught_table() -> Normalizer:
-    return TaughtTable(target_white=(255.0, 255.0, 255.0), table=as_table(node_colors()), taught_for="0" * 64)
+def learned_lut() -> Normalizer:
+    return LearnedLut(target_white=(255.0, 255.0, 255.0), table=as_table(node_colors()), learned_for="0" * 64)
 
 
 def of_two_looks() -> Normalizer:
     looks = [simulate_cells(CLASSES, 4, HOSPITALS[name], 0, 48)[0] for name in ("yellow-field", "blue-shifted")]
     fitted = [(images, WhitePoint.fit(images, looks[1])) for images in looks]
-    return ByLook.of(fitted, looks[1])
+    return BySubdomain.of(fitted, looks[1])
 
 
-@pytest.mark.parametrize("make", [taught_table, of_two_looks])
+@pytest.mark.parametrize("make", [learned_lut, of_two_looks])
 def test_what_no_two_sites_can_fit_gets_limits_from_what_it_does_to_the_target(
     make: Callable[[], Normalizer], images: Path, target: Path, tmp_path: Path
 ) -> None:

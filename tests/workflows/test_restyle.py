@@ -12,7 +12,7 @@ from hemabridge.imaging.provenance import SyntheticOrigin, read_origin, write_sy
 from hemabridge.imaging.scale import scale_matched
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.locks import hold_folder
-from hemabridge.workflows.restyle import ORIGIN, find_or_draw, retake
+from hemabridge.workflows.restyle import ORIGIN, find_or_draw, restyle
 
 NAMES = ("monocyte/one.jpg", "monocyte/two.png", "blast/one.png")
 PALE = HOSPITALS["pale"]
@@ -45,7 +45,7 @@ def site(tmp_path, drawn):
 
 def test_each_hospital_has_the_same_images_with_all_that_is_known_of_them(site, tmp_path):
     calls = []
-    done = retake(site, tmp_path / "out", [PALE, HOSPITALS["near"]], progress=lambda *told: calls.append(told))
+    done = restyle(site, tmp_path / "out", [PALE, HOSPITALS["near"]], progress=lambda *told: calls.append(told))
     assert done.n_images == 3
     assert list(done.manifests) == ["pale", "near"]
     before, after = read_manifest(site), read_manifest(done.manifests["pale"])
@@ -59,7 +59,7 @@ def test_each_hospital_has_the_same_images_with_all_that_is_known_of_them(site, 
 
 
 def test_an_image_is_what_photograph_makes_of_it_at_its_scale(site, tmp_path):
-    done = retake(site, tmp_path / "out", [PALE], seed=3)
+    done = restyle(site, tmp_path / "out", [PALE], seed=3)
     originals = [read_image(path) for path in read_manifest(site).paths()]
     reference = measured_reference(originals)
     expected = photograph(originals[1][None], PALE, reference=reference, um_per_px=0.5, seed=3)[0]
@@ -67,7 +67,7 @@ def test_an_image_is_what_photograph_makes_of_it_at_its_scale(site, tmp_path):
 
 
 def test_with_a_size_the_central_square_is_photographed_alone(site, tmp_path):
-    done = retake(site, tmp_path / "out", [PALE], size_px=24)
+    done = restyle(site, tmp_path / "out", [PALE], size_px=24)
     manifest = read_manifest(done.manifests["pale"])
     assert set(manifest.column("crop_px")) == set(manifest.column("width")) == {24}
     originals = [read_image(path) for path in read_manifest(site).paths()]
@@ -78,12 +78,12 @@ def test_with_a_size_the_central_square_is_photographed_alone(site, tmp_path):
 
 def test_the_same_call_goes_on_and_makes_only_what_is_missing(site, tmp_path):
     out = tmp_path / "out"
-    done = retake(site, out, [PALE])
+    done = restyle(site, out, [PALE])
     first, second, _ = read_manifest(done.manifests["pale"]).paths()
     whole, stamp = second.read_bytes(), first.stat().st_mtime_ns
     second.unlink()
     done.manifests["pale"].unlink()
-    again = retake(site, out, [PALE, HOSPITALS["near"]])
+    again = restyle(site, out, [PALE, HOSPITALS["near"]])
     assert second.read_bytes() == whole
     assert first.stat().st_mtime_ns == stamp
     assert len(read_manifest(again.manifests["pale"])) == len(read_manifest(again.manifests["near"])) == 3
@@ -92,34 +92,34 @@ def test_the_same_call_goes_on_and_makes_only_what_is_missing(site, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "named"), [({"seed": 1}, "seed"), ({"size_px": 24}, "size_px"), ({"crop_px": 30}, "images")]
 )
-def test_another_retake_is_not_mixed_in(site, tmp_path, changes, named):
-    retake(site, tmp_path / "out", [PALE])
+def test_another_restyle_is_not_mixed_in(site, tmp_path, changes, named):
+    restyle(site, tmp_path / "out", [PALE])
     with pytest.raises(InputError, match=f"expected the same {named} as before"):
-        retake(site, tmp_path / "out", [PALE], **changes)
+        restyle(site, tmp_path / "out", [PALE], **changes)
 
 
 def test_a_damaged_record_and_other_files_are_refused(site, tmp_path):
     out = tmp_path / "out"
-    retake(site, out, [PALE])
+    restyle(site, out, [PALE])
     (out / "pale" / ORIGIN).write_text("[]")
     with pytest.raises(InputError, match="got a damaged file"):
-        retake(site, out, [PALE])
+        restyle(site, out, [PALE])
     (out / "mine").mkdir()
     with pytest.raises(InputError, match="got mine in"):
-        retake(site, out, [PALE])
+        restyle(site, out, [PALE])
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="got a file"):
-        retake(site, tmp_path / "file", [PALE])
+        restyle(site, tmp_path / "file", [PALE])
 
 
 def test_two_processes_do_not_share_a_folder(site, tmp_path):
     with hold_folder(tmp_path / "out"), pytest.raises(RunError, match="no other process"):
-        retake(site, tmp_path / "out", [PALE])
+        restyle(site, tmp_path / "out", [PALE])
 
 
 def test_a_folder_is_a_site_of_its_name(site, tmp_path):
     site.unlink()
-    done = retake(site.parent, tmp_path / "out", [PALE], crop_px=36, n_per_class=1)
+    done = restyle(site.parent, tmp_path / "out", [PALE], crop_px=36, n_per_class=1)
     manifest = read_manifest(done.manifests["pale"])
     assert sorted(manifest.column("class")) == ["blast", "monocyte"]
     assert set(manifest.column("site")) == {"clinic-pale"}
@@ -129,21 +129,21 @@ def test_a_folder_is_a_site_of_its_name(site, tmp_path):
 def test_a_folder_keeps_its_originals_and_must_be_readable(site, tmp_path):
     site.unlink()
     with pytest.raises(InputError, match="originals are never touched"):
-        retake(site.parent, site.parent / "out", [PALE])
+        restyle(site.parent, site.parent / "out", [PALE])
     with pytest.raises(InputError, match="root only with a manifest"):
-        retake(site.parent, tmp_path / "out", [PALE], root=tmp_path)
+        restyle(site.parent, tmp_path / "out", [PALE], root=tmp_path)
     (site.parent / "blast" / "broken.png").write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"blast/broken\.png"):
-        retake(site.parent, tmp_path / "out", [PALE])
+        restyle(site.parent, tmp_path / "out", [PALE])
 
 
 def test_classes_are_chosen_by_name(site, tmp_path):
-    done = retake(site, tmp_path / "out", [PALE], classes=["blast"])
+    done = restyle(site, tmp_path / "out", [PALE], classes=["blast"])
     assert read_manifest(done.manifests["pale"]).column("path") == ["blast/one.png"]
     with pytest.raises(ManifestError, match="expected classes out of blast, monocyte; got platypus"):
-        retake(site, tmp_path / "other", [PALE], classes=["platypus"])
+        restyle(site, tmp_path / "other", [PALE], classes=["platypus"])
     with pytest.raises(InputError, match="n_per_class of at least 1"):
-        retake(site, tmp_path / "other", [PALE], n_per_class=0)
+        restyle(site, tmp_path / "other", [PALE], n_per_class=0)
 
 
 def test_two_images_never_become_one(site, tmp_path):
@@ -151,19 +151,19 @@ def test_two_images_never_become_one(site, tmp_path):
     columns = {"path": ["monocyte/two.jpg", "monocyte/two.png"], "site": ["clinic"] * 2, "crop_px": [36, 36]}
     write_manifest(make_manifest(columns, site.parent), site)
     with pytest.raises(ManifestError, match=r"got two for monocyte/two\.png"):
-        retake(site, tmp_path / "out", [PALE])
+        restyle(site, tmp_path / "out", [PALE])
 
 
 def test_a_scale_for_some_images_only_is_refused(site, tmp_path):
     columns = {"path": NAMES, "site": ["clinic"] * 3, "crop_px": [36, "", 36]}
     write_manifest(make_manifest(columns, site.parent), site)
     with pytest.raises(ManifestError, match="got it for 2 of 3"):
-        retake(site, tmp_path / "out", [PALE])
+        restyle(site, tmp_path / "out", [PALE])
 
 
 def test_the_record_says_what_the_hospital_was(site, tmp_path):
     random = find_or_draw(None, 1, 0.7, 5)[0]
-    retake(site, tmp_path / "out", [random])
+    restyle(site, tmp_path / "out", [random])
     record = json.loads((tmp_path / "out" / random.name / ORIGIN).read_text())
     assert record["hospital"] == random.model_dump(mode="json")
 
@@ -180,12 +180,12 @@ def test_hospitals_are_found_by_name_or_drawn():
 @pytest.mark.parametrize("hospitals", [[], [PALE, PALE]])
 def test_hospitals_must_differ(site, tmp_path, hospitals):
     with pytest.raises(InputError, match="expected hospitals with different names"):
-        retake(site, tmp_path / "out", hospitals)
+        restyle(site, tmp_path / "out", hospitals)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_synthetic_cell_stays_one(site, tmp_path):
     origin = SyntheticOrigin("a1" * 32, "b2" * 32, "x")
     write_synthetic(site.parent / NAMES[1], read_image(site.parent / NAMES[1]), origin)
-    done = retake(site, tmp_path / "out", [PALE])
+    done = restyle(site, tmp_path / "out", [PALE])
     assert [read_origin(path) for path in read_manifest(done.manifests["pale"]).paths()] == [None, origin, None]

@@ -64,7 +64,7 @@ def test_reads_and_writes_elsewhere_with_root(manifest: Path, tmp_path: Path) ->
     assert not any(read_manifest(away, manifest.parent).column("split"))
 
 
-def test_a_misspelt_part_is_refused_before_any_image_is_read(manifest: Path) -> None:
+def test_a_misspelled_part_is_refused_before_any_image_is_read(manifest: Path) -> None:
     calls: list[tuple[int, int]] = []
     with pytest.raises(SplitError, match="got 'tset'; did you mean 'test'"):
         split_manifest(

@@ -33,7 +33,7 @@ epoch_images = 4
 constant_epochs = 1
 decay_epochs = 1
 snapshot_every_epochs = 1
-model = {{ generator = {{ channels = 4, blocks = 1 }}, judge = {{ channels = 4, layers = 1 }} }}
+model = {{ generator = {{ channels = 4, blocks = 1 }}, discriminator = {{ channels = 4, layers = 1 }} }}
 """
 
 CLASSIFIER = """

@@ -34,7 +34,7 @@ snapshot_every_epochs = 10
 @pytest.fixture
 def recipe(hospitals: Path, tmp_path: Path) -> Path:
     """A recipe beside its teacher, a normalizer."""
-    yellow, white = (np.full((2, 8, 8, 3), colour, np.uint8) for colour in ((240, 225, 150), (245, 240, 235)))
+    yellow, white = (np.full((2, 8, 8, 3), color, np.uint8) for color in ((240, 225, 150), (245, 240, 235)))
     (tmp_path / "teacher.json").write_text(WhitePoint.fit(yellow, white).to_json(), encoding="utf-8")
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE.format(hospitals=hospitals), encoding="utf-8")

@@ -12,14 +12,14 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Images
 
 
-def measured_anew(classifier: Classifier, images: UInt8Images) -> Classifier | None:
+def adabn(classifier: Classifier, images: UInt8Images) -> Classifier | None:
     """Return `with_statistics_of` for any classifier, or None for one that has no batch norm to measure.
 
     Raises:
         InputError: fewer than two images.
     """
     if isinstance(classifier, AlignedClassifier):
-        inner = measured_anew(classifier.inner, images)
+        inner = adabn(classifier.inner, images)
         return None if inner is None else AlignedClassifier(inner, classifier.classes)
     if not isinstance(classifier, NetworkClassifier) or not has_batch_norm(classifier.network):
         return None

@@ -1,4 +1,4 @@
-"""Labelled batches, as a pure function of the seed and the place in the run."""
+"""Labeled batches, as a pure function of the seed and the place in the run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.augmentation import dihedral, shift
-from hemabridge.data.stain_augmentation import LooksConfig, random_looks
+from hemabridge.data.stain_augmentation import StainAugmentationConfig, stain_augmented
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.training.objective import Batch
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledBatches:
+class LabeledBatches:
     """Batches of `images` float32[B, 3, S, S] and `labels` int64[B], augmented, from a place in the run on.
 
     Attributes:
@@ -23,7 +23,7 @@ class LabelledBatches:
         labels: int64[N], 0 .. classes - 1.
         balanced: whether each epoch of N images holds each class equally often.
         shift_px: augmentation moves an image by up to so many pixels, beside turning and mirroring it.
-        looks: if given, augmentation is a random look and place instead.
+        stain_augmentation: if given, augmentation is a random look and place instead.
         augment: whether images are augmented at all.
     """
 
@@ -34,7 +34,7 @@ class LabelledBatches:
     balanced: bool
     shift_px: int
     seed: int
-    looks: LooksConfig | None = None
+    stain_augmentation: StainAugmentationConfig | None = None
     augment: bool = True
 
     def __call__(self, images: int) -> Iterator[Batch]:
@@ -50,8 +50,8 @@ class LabelledBatches:
             images += self.batch_size
 
     def _augmented(self, images: UInt8Images, rng: np.random.Generator) -> UInt8Images:
-        if self.looks is not None:
-            return random_looks(images, self.looks, rng)
+        if self.stain_augmentation is not None:
+            return stain_augmented(images, self.stain_augmentation, rng)
         if not self.augment:
             return images
         return dihedral(shift(images, self.shift_px, rng), rng)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from hemabridge.classifiers.preprocessing import Channels, View
-from hemabridge.data.stain_augmentation import LooksConfig
+from hemabridge.data.stain_augmentation import StainAugmentationConfig
 
 
 def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
@@ -38,7 +38,7 @@ def _lengths(so_far: dict[str, Any]) -> dict[str, int]:
 class ClassifierConfig(BaseModel):
     """A classifier and its training: any timm model, 1cycle, Adam with decoupled weight decay.
 
-    As in the paper, augmentation changes no colour unless `looks` asks for it.
+    As in the paper, augmentation changes no color unless `stain_augmentation` asks for it.
 
     `epochs` and `frozen_epochs` have one default for random and one for pretrained weights.
     """
@@ -72,7 +72,7 @@ class ClassifierConfig(BaseModel):
     augment: bool = Field(
         True,
         exclude_if=lambda augment: augment,
-        description="turn, mirror and shift; if not, and without looks, cells are seen as they are",
+        description="turn, mirror and shift; if not, and without stain_augmentation, cells are seen as they are",
     )
     epoch_images: int | None = Field(
         None,
@@ -83,9 +83,9 @@ class ClassifierConfig(BaseModel):
     )
 
     view: View = Field(
-        "colour",
-        exclude_if=lambda view: view == "colour",  # so that what older versions trained is still known as trained
-        description="what it sees: the image's colours, or only the cell's shape and relative darkness",
+        "color",
+        exclude_if=lambda view: view == "color",  # so that what older versions trained is still known as trained
+        description="what it sees: the image's colors, or only the cell's shape and relative darkness",
     )
     norm: Literal["batch", "group"] = Field(
         "batch",
@@ -96,8 +96,9 @@ class ClassifierConfig(BaseModel):
         False, description="keep the batch norm's statistics as they are at the start, and train all the rest"
     )
 
-    looks: LooksConfig | None = Field(
-        None, description="train on random looks of the cells, for a classifier that depends less on one hospital's"
+    stain_augmentation: StainAugmentationConfig | None = Field(
+        None,
+        description="train with stain augmentation, for a classifier that depends less on one hospital's",
     )
 
     @model_validator(mode="after")

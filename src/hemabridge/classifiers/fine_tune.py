@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from hemabridge.classifiers.batches import LabelledBatches
+from hemabridge.classifiers.batches import LabeledBatches
 from hemabridge.classifiers.classifier import KIND, SnapshotClassifier, read_network
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.network import ClassifierNetwork, load_start, new_network, preprocessing_of
@@ -53,12 +53,12 @@ def fine_tune(
 ) -> Path:
     """Train, or go on training, a classifier of `cells.classes`; return its last snapshot.
 
-    Augmentation turns, mirrors and shifts; it changes no colour, as in the paper, unless `config.looks` asks.
-    `folder/lr_range_test.json` keeps what the learning-rate range test saw.
+    Augmentation turns, mirrors and shifts; it changes no color, as in the paper, unless `config.stain_augmentation`
+    asks. `folder/lr_range_test.json` keeps what the learning-rate range test saw.
 
     Args:
         config: what to train, and how.
-        cells: labelled cells of one site.
+        cells: labeled cells of one site.
         folder: run folder.
         fabric: device, precision and processes.
         seed: of initial weights, batches and augmentation.
@@ -95,8 +95,8 @@ def fine_tune(
     return fit(training, folder, fabric, progress)[-1].path
 
 
-def _batches(config: ClassifierConfig, cells: CellSet, preprocessing: Preprocessing, seed: int) -> LabelledBatches:
-    return LabelledBatches(
+def _batches(config: ClassifierConfig, cells: CellSet, preprocessing: Preprocessing, seed: int) -> LabeledBatches:
+    return LabeledBatches(
         images=preprocessing.prepare(cells.images),
         labels=cells.labels,
         preprocessing=preprocessing,
@@ -104,7 +104,7 @@ def _batches(config: ClassifierConfig, cells: CellSet, preprocessing: Preprocess
         balanced=config.balanced,
         shift_px=config.shift_px,
         seed=seed,
-        looks=config.looks,
+        stain_augmentation=config.stain_augmentation,
         augment=config.augment,
     )
 
@@ -139,9 +139,9 @@ def _facts(cells: CellSet, preprocessing: Preprocessing, rate: float) -> dict[st
 
 
 def _check_labels(cells: CellSet) -> None:
-    unlabelled = int(np.count_nonzero(cells.labels == UNKNOWN))
-    if unlabelled:
-        raise InputError(f"expected a class for every cell to train on, got {unlabelled} cells without; leave them out")
+    unlabeled = int(np.count_nonzero(cells.labels == UNKNOWN))
+    if unlabeled:
+        raise InputError(f"expected a class for every cell to train on, got {unlabeled} cells without; leave them out")
     counts = np.bincount(cells.labels, minlength=len(cells.classes))
     found = dict(zip(cells.classes, counts.tolist(), strict=True))
     if len(found) < 2 or 0 in found.values():
@@ -181,7 +181,7 @@ def _identity(config: ClassifierConfig, cells: CellSet, beginning: _Beginning, s
 
 def _find_rate(
     objective: ClassifierObjective,
-    batches: LabelledBatches,
+    batches: LabeledBatches,
     identity: dict[str, Any],
     config: ClassifierConfig,
     folder: Path,

@@ -13,7 +13,7 @@ from hemabridge.imaging.standardizer import UInt8Images
 
 Channels = tuple[float, float, float]
 
-View = Literal["colour", "shape"]
+View = Literal["color", "shape"]
 """What of an image a classifier sees: the image, or `hemabridge.imaging.shape_view` of it."""
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
@@ -33,7 +33,7 @@ class Preprocessing(BaseModel):
         IMAGENET_STD, description="red, green, blue, as a share of 255; above 0"
     )
 
-    view: View = Field("colour", exclude_if=lambda view: view == "colour", description="what of an image is seen")
+    view: View = Field("color", exclude_if=lambda view: view == "color", description="what of an image is seen")
 
     def prepare(self, images: UInt8Images) -> UInt8Images:
         """Return the view of each image, uint8[N, size_px, size_px, 3]; what is right already comes back as it is.

@@ -1,4 +1,4 @@
-"""Going on training a classifier on both sites: labelled cells of the target, and the source's with likely classes."""
+"""Going on training a classifier on both sites: labeled cells of the target, and the source's with likely classes."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from hemabridge.classifiers.batches import LabelledBatches
+from hemabridge.classifiers.batches import LabeledBatches
 from hemabridge.classifiers.classifier import KIND, read_network
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.objective import ClassifierObjective
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import CellSet
-from hemabridge.data.stain_augmentation import LooksConfig, random_looks
+from hemabridge.data.stain_augmentation import StainAugmentationConfig, stain_augmented
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import Progress, silent
@@ -28,7 +28,7 @@ from hemabridge.training.objective import Batch
 from hemabridge.training.schedules import OneCycle
 
 
-class BothSitesConfig(BaseModel):
+class SemiSupervisedConfig(BaseModel):
     """How long and how fast."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,8 +39,8 @@ class BothSitesConfig(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class LikelyCells:
-    """Cells of the source, and what is known or believed of their classes.
+class PseudoLabeledCells:
+    """Cells of the source, and what is known or pseudo_labels of their classes.
 
     Attributes:
         views: the same cells in one or several re-stainings, uint8[V, N, S, S, 3].
@@ -56,12 +56,12 @@ class LikelyCells:
 
 
 @dataclass(frozen=True, eq=False)
-class BothSitesBatches:
+class SemiSupervisedBatches:
     """Batches of which the first half is the target's; `labels` are class shares, float32[B, C]."""
 
-    target: LabelledBatches
-    source: LikelyCells
-    looks: LooksConfig
+    target: LabeledBatches
+    source: PseudoLabeledCells
+    stain_augmentation: StainAugmentationConfig
     seed: int
 
     def __call__(self, images: int) -> Iterator[Batch]:
@@ -74,7 +74,7 @@ class BothSitesBatches:
             batch, rng = next(own), np.random.default_rng((self.seed, images, 1))
             cells = rng.choice(len(chances), half, p=chances)
             views = rng.integers(len(self.source.views), size=half)
-            seen = random_looks(self.source.views[views, cells], self.looks, rng)
+            seen = stain_augmented(self.source.views[views, cells], self.stain_augmentation, rng)
             theirs = torch.from_numpy(np.ascontiguousarray(self.target.preprocessing.normalize(seen)))
             shares = torch.nn.functional.one_hot(batch["labels"], classes).float()
             yield {
@@ -84,11 +84,11 @@ class BothSitesBatches:
             images += 2 * half
 
 
-def fine_tune_on_both(
-    config: BothSitesConfig,
+def fine_tune_semi_supervised(
+    config: SemiSupervisedConfig,
     start: Path,
     target: CellSet,
-    source: LikelyCells,
+    source: PseudoLabeledCells,
     folder: Path,
     fabric: Fabric,
     *,
@@ -97,7 +97,7 @@ def fine_tune_on_both(
 ) -> Path:
     """Go on from the snapshot `start` of `fine_tune`, with cross-entropy; return the last snapshot.
 
-    The source's cells are varied in colour, size and place as the target's are, but not blurred: they have the blur
+    The source's cells are varied in color, size and place as the target's are, but not blurred: they have the blur
     of their own lens.
 
     Raises:
@@ -116,7 +116,7 @@ def fine_tune_on_both(
     digest = hashlib.sha256(source.views.tobytes())
     for array in (source.shares, source.weights, target.images, target.labels):
         digest.update(np.ascontiguousarray(array).tobytes())
-    identity = {"config": described, "both_sites": config.model_dump(), "seed": seed, "start": sha256_of(start)}
+    identity = {"config": described, "semi_supervised": config.model_dump(), "seed": seed, "start": sha256_of(start)}
     about = {
         "kind": KIND,
         "learning_rate": config.learning_rate,
@@ -143,14 +143,14 @@ def fine_tune_on_both(
 
 
 def _batches(
-    config: BothSitesConfig,
+    config: SemiSupervisedConfig,
     classifier: ClassifierConfig,
     target: CellSet,
-    source: LikelyCells,
+    source: PseudoLabeledCells,
     preprocessing: Preprocessing,
     seed: int,
-) -> BothSitesBatches:
-    own = LabelledBatches(
+) -> SemiSupervisedBatches:
+    own = LabeledBatches(
         images=preprocessing.prepare(target.images),
         labels=target.labels,
         preprocessing=preprocessing,
@@ -158,9 +158,9 @@ def _batches(
         balanced=True,
         shift_px=classifier.shift_px,
         seed=seed,
-        looks=classifier.looks,
+        stain_augmentation=classifier.stain_augmentation,
     )
     views = np.stack([preprocessing.prepare(view) for view in source.views])
-    looks = classifier.looks or LooksConfig(stain=0.0, blur=0.0, noise=0.0)
-    unblurred = looks.model_copy(update={"blurred": 0.0})
-    return BothSitesBatches(own, replace(source, views=views), unblurred, seed)
+    stain_augmentation = classifier.stain_augmentation or StainAugmentationConfig(stain=0.0, blur=0.0, noise=0.0)
+    unblurred = stain_augmentation.model_copy(update={"blurred": 0.0})
+    return SemiSupervisedBatches(own, replace(source, views=views), unblurred, seed)

@@ -1,4 +1,4 @@
-"""The commands that look at images and need no PyTorch: simulate, retake, index, audit, split."""
+"""The commands that look at images and need no PyTorch: simulate, restyle, index, audit, split."""
 
 import sys
 from functools import partial
@@ -60,7 +60,7 @@ def sheet(
     cells_per_class: Annotated[int, typer.Option(min=1, help="Rows per class.")] = 1,
     seed: CellSeed = 0,
 ) -> None:
-    """Draw one sheet of simulated cells, a row per class and a column per hospital, real cells beside if wished."""
+    """Draw one sheet of simulated cells, a row per class and a column per hospital, real cells beside if wanted."""
     from hemabridge.workflows.simulate import simulate_sheet
 
     simulate_sheet(
@@ -70,7 +70,7 @@ def sheet(
 
 
 @app.command()
-def retake(
+def restyle(
     source: Annotated[
         Path, typer.Argument(help="Manifest, or folder with one folder of images per class: real cells of your site.")
     ],
@@ -95,7 +95,7 @@ def retake(
 ) -> None:
     """Photograph real cells again as other hospitals would stain and show them: the same cells, another look."""
     from hemabridge.workflows.restyle import find_or_draw
-    from hemabridge.workflows.restyle import retake as run
+    from hemabridge.workflows.restyle import restyle as run
 
     with shown_progress() as progress:
         done = run(
@@ -165,7 +165,7 @@ def audit(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write all findings and figures to this JSON file.")] = None,
 ) -> None:
-    """Look before you train: unreadable files, duplicates, class mix, colours and cell scale of each site."""
+    """Look before you train: unreadable files, duplicates, class mix, colors and cell scale of each site."""
     from hemabridge.workflows.audit import audit_manifest
 
     with shown_progress() as progress:

@@ -31,7 +31,7 @@ def catalog() -> None:
 def fit(
     method: Annotated[str, typer.Argument(help="A normalizer, by the name that `hemabridge catalog` lists.")],
     source: Annotated[Path, typer.Argument(help="Folder of images to re-stain, with or without classes.")],
-    target: Annotated[Path, typer.Argument(help="Folder of images whose look is wanted.")],
+    target: Annotated[Path, typer.Argument(help="Folder of images of the site whose look is wanted.")],
     out: Annotated[Path, typer.Argument(help="New JSON file, which `hemabridge standardize` takes.")],
     source_crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell of SOURCE [default: estimated from the nuclei].")
@@ -39,12 +39,12 @@ def fit(
     target_crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell of TARGET [default: estimated from the nuclei].")
     ] = None,
-    each_look: Annotated[
+    each_subdomain: Annotated[
         bool,
         typer.Option(
-            "--each-look",
-            help="If SOURCE holds several looks, such as smears on white and on yellow glass, fit each for itself. "
-            "They should show the same classes.",
+            "--each-subdomain",
+            help="If SOURCE holds several subdomains, such as smears on white and on yellow glass, fit each for "
+            "itself. They should show the same classes.",
         ),
     ] = False,
 ) -> None:
@@ -60,14 +60,14 @@ def fit(
             out,
             source_crop_px=source_crop_px,
             target_crop_px=target_crop_px,
-            each_look=each_look,
+            each_subdomain=each_subdomain,
             progress=progress,
         )
     print(f"Fitted {method} from {source} to {target}; written to {out}.")
-    if len(done.looks) > 1:
-        looks = ", ".join(f"{count} images on {color}" for color, count in done.looks.items())
-        advice = "each fitted for itself" if each_look else "fitted as one; --each-look fits each for itself"
-        print(f"{source} holds {len(done.looks)} looks ({looks}): {advice}.")
+    if len(done.subdomains) > 1:
+        subdomains = ", ".join(f"{count} images on {color}" for color, count in done.subdomains.items())
+        advice = "each fitted for itself" if each_subdomain else "fitted as one; --each-subdomain fits each for itself"
+        print(f"{source} holds {len(done.subdomains)} subdomains ({subdomains}): {advice}.")
 
 
 @app.command()
@@ -87,7 +87,9 @@ def standardize(
     ] = None,
     site: Annotated[
         Path | None,
-        typer.Option(help="Target-only models: re-stain by the look of this folder's images, and say how far it is."),
+        typer.Option(
+            help="Target-only models: re-stain by the appearance of this folder's images, and say how far it is."
+        ),
     ] = None,
     fallback: Annotated[
         str | None,
@@ -170,13 +172,13 @@ def _needs_pytorch_for(model: Path) -> None:
 
 
 def _say_before(model: Path, snapshot: str | None, site: Path | None, crop_px: int | None) -> None:
-    from hemabridge.models.open import look_distance, read_selection
+    from hemabridge.models.open import descriptor_distance, read_selection
 
     selection = None if snapshot is not None else read_selection(model)
     if selection is not None and selection.chosen is not None:
         print(f"Re-staining with {selection.chosen}, the selected snapshot: see {model / 'selection.json'}.")
     if site is not None:
-        found = look_distance(model, site, snapshot=snapshot, crop_px=crop_px)
+        found = descriptor_distance(model, site, snapshot=snapshot, crop_px=crop_px)
         print(
             f"{site}: {found.answer} to this model; its distance is {found.value:.2f}, of hospitals like those of "
             f"training 90 % are below {found.near:.2f} and 99 % below {found.far:.2f}"

@@ -111,15 +111,15 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="ANSWERS",
-            help="Whose answers named.csv holds, such as 'agreement' or 'ResNet18 on macenko' [default: the "
-            "agreement; without one the first classifier on the selected or last tested snapshot].",
+            help="Whose answers named.csv holds, such as 'ensemble' or 'ResNet18 on macenko' [default: the "
+            "ensemble; without one the first classifier on the selected or last tested snapshot].",
         ),
     ] = None,
     fit: Annotated[
         bool,
         typer.Option(
             "--fit",
-            help="For another hospital: let the study's classifiers agree anew about these images. Needs no label.",
+            help="For another hospital: let the study's classifiers be fitted to these images. Needs no label.",
         ),
     ] = False,
 ) -> None:
@@ -188,7 +188,7 @@ def select(
     print(found.reasons)
     print(f"See {run / PICTURE}.")
     if (run / "report.html").is_file():
-        print("To show the choice in report.html, run `hemabridge study` again as before; nothing is trained anew.")
+        print("To show the choice in report.html, run `hemabridge study` again as before; nothing is trained again.")
     if found.chosen is None:
         raise typer.Exit(1)
 
@@ -251,7 +251,7 @@ def _print_selection(found: "Selection") -> None:
                 f"{row.refused:.0%}",
                 f"{row.kept:.2f}",
                 f"{row.kid:.3f}",
-                f"{row.told_apart:.2f}",
+                f"{row.domain_auc:.2f}",
                 "" if row is found.original else f"{row.won:.0%}",
             )
             for row in rows

@@ -1,7 +1,7 @@
-"""Augmentation that moves pixels and never changes a colour: pure functions of images and a random generator.
+"""Augmentation that moves pixels and never changes a color: pure functions of images and a random generator.
 
-Every function takes uint8[N, H, W, 3], draws independently for each image, and returns new uint8 arrays. Colour stays
-as it is: the paper trains its classifiers without colour augmentation, and colour is what a stain shift is about.
+Every function takes uint8[N, H, W, 3], draws independently for each image, and returns new uint8 arrays. Color stays
+as it is: the paper trains its classifiers without color augmentation, and color is what a stain shift is about.
 """
 
 import numpy as np

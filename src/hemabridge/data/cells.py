@@ -38,7 +38,7 @@ class CellSet:
         classes: class names.
         ids: path of each cell's file, relative to its manifest's root.
         hashes: SHA-256 of each cell's file, hexadecimal.
-        crop_px: side of the square that was cut from the centre of each file's image, in pixels; `whole` if the whole
+        crop_px: side of the square that was cut from the center of each file's image, in pixels; `whole` if the whole
             image was squeezed to a square.
     """
 
@@ -93,7 +93,7 @@ def load_cells(
     crop_px: CropPx | None = None,
     progress: FileProgress | None = None,
 ) -> CellSet:
-    """Read the cells of the given classes and the unlabelled ones; cells of other classes are left out.
+    """Read the cells of the given classes and the unlabeled ones; cells of other classes are left out.
 
     Args:
         manifest: images of one scale.
@@ -175,7 +175,7 @@ def _of_classes(manifest: Manifest, classes: Sequence[str]) -> Manifest:
     wanted = manifest.select([name == "" or name in classes for name in names])
     if len(wanted) == 0:
         found = sorted(set(names))
-        near = [name for wish in classes for name in difflib.get_close_matches(wish, found, n=1)]
+        near = [name for spec in classes for name in difflib.get_close_matches(spec, found, n=1)]
         hint = f"; did you mean {', '.join(map(repr, near))}?" if near else "; state classes of this manifest"
         raise ManifestError(f"expected cells of the classes {list(classes)}, got only {found or 'no cells'}{hint}")
     return wanted

@@ -59,7 +59,7 @@ def index_folder(
     """Read every image of a folder and list it with its class, size and SHA-256.
 
     A folder per class (at any depth below), all in one folder (no class), and below `train`, `test`, ... (that becomes
-    the split). Files and folders that begin with `_` or `.` are left out; images in `unlabelled` have no class. The
+    the split). Files and folders that begin with `_` or `.` are left out; images in `unlabeled` have no class. The
     layouts of PBC_dataset_normal_DIB, Raabin-WBC and Tecom (`Class Labels of Dataset 1.csv`) are known, and the usual
     names of blood cells become lower case (`Neutrophil` -> `neutrophil`, `ig` -> `immature_granulocyte`). Synthetic
     images are known by the mark in their files.

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from hemabridge.errors import ManifestError
 
-UNLABELLED = frozenset({"unlabelled", "unlabeled"})
+UNLABELED = frozenset({"unlabeled", "unlabelled"})
 """Folders whose images have no class."""
 
 _CLASS_OF_FOLDER = {
@@ -73,7 +73,7 @@ class Layout:
         split = ""
         if folders and folders[0].lower() in _SPLIT_OF_FOLDER:
             split = _SPLIT_OF_FOLDER[folders.pop(0).lower()]
-        if not folders or folders[0].lower() in UNLABELLED:
+        if not folders or folders[0].lower() in UNLABELED:
             return Place("", split)
         class_name = _CLASS_OF_FOLDER.get(folders[0].lower(), folders[0])
         if self.subclasses:

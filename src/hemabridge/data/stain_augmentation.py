@@ -1,6 +1,6 @@
-"""Random looks: the same cells as some other hospital's stain, lamp, lens and camera might have shown them.
+"""Stain augmentation: the same cells as some other hospital's stain, lamp, lens and camera might have shown them.
 
-A classifier that is trained on many looks of its own site's cells depends less on any one of them (domain
+A classifier that is trained with stain augmentation of its own site's cells depends less on any one of them (domain
 randomization, Tobin et al. 2017, doi:10.1109/IROS.2017.8202133; stain augmentation, Tellez et al. 2019,
 doi:10.1016/j.media.2019.101544). Nothing is measured at the other hospital: the ranges are the same for every site.
 """
@@ -22,11 +22,11 @@ _NEW_GLASS = 0.25
 _MOVED_SHARE = 0.05
 
 
-class LooksConfig(BaseModel):
-    """How far looks differ from the original.
+class StainAugmentationConfig(BaseModel):
+    """How far augmented cells differ from the original.
 
     At `stain` = 1 the densities of the dyes differ by about a quarter, one camera channel sees 15 % of another, and the
-    empty glass may have any tint from white to a deep colour. 0 leaves colours as they are, and little changes little.
+    empty glass may have any tint from white to a deep color. 0 leaves colors as they are, and little changes little.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,7 +53,7 @@ class LooksConfig(BaseModel):
     )
 
 
-def random_looks(images: UInt8Images, config: LooksConfig, rng: np.random.Generator) -> UInt8Images:
+def stain_augmented(images: UInt8Images, config: StainAugmentationConfig, rng: np.random.Generator) -> UInt8Images:
     """Return each image in a random look and size, turned at random: uint8[N, S, S, 3] for uint8[N, S, S, 3]."""
     light = images.astype(np.float32) / np.float32(255.0)
     if config.stain > 0:
@@ -89,23 +89,23 @@ def _restained(light: Float, strength: float, rng: np.random.Generator) -> Float
     seen = np.exp(-density) * glass
     flare = rng.uniform(0.0, 0.08 * strength, (count, 1, 1, 1)).astype(np.float32)
     seen = seen * (1.0 - flare) + flare * glass
-    grey = seen.mean(axis=3, keepdims=True)
+    gray = seen.mean(axis=3, keepdims=True)
     saturation = np.exp(_drawn(rng, 0.25 * strength, count, 1)).astype(np.float32)[:, None, None, :]
-    developed: Float = grey + (seen - grey) * saturation
+    developed: Float = gray + (seen - gray) * saturation
     return developed
 
 
 def _glass(strength: float, count: int, rng: np.random.Generator) -> Float:
-    """Return the colour of empty glass, float32[N, 1, 1, 3]: mostly a slight tint, at times one channel much darker."""
+    """Return the color of empty glass, float32[N, 1, 1, 3]: mostly a slight tint, at times one channel much darker."""
     dark = rng.uniform(0.0, 0.35 * strength, (count, 1))
     tint = rng.uniform(0.0, 0.25 * strength, (count, 3)) * (rng.random((count, 1)) < 0.7)
     deep = np.eye(3)[rng.integers(3, size=count)] * rng.uniform(0.0, 0.6 * strength, (count, 1))
     deep *= rng.random((count, 1)) < 0.3
-    colour: Float = np.exp(-(dark + tint + deep)).astype(np.float32)[:, None, None, :]
-    return colour
+    color: Float = np.exp(-(dark + tint + deep)).astype(np.float32)[:, None, None, :]
+    return color
 
 
-def _photographed(light: Float, config: LooksConfig, rng: np.random.Generator) -> Float:
+def _photographed(light: Float, config: StainAugmentationConfig, rng: np.random.Generator) -> Float:
     """Shade, blur and add noise; values are cut to 0..1."""
     count, side = light.shape[:2]
     ramp = np.linspace(-0.5, 0.5, side, dtype=np.float32)
@@ -122,18 +122,18 @@ def _photographed(light: Float, config: LooksConfig, rng: np.random.Generator) -
 
 
 def _placed(light: Float, zoom: float, rng: np.random.Generator) -> Float:
-    """Turn, mirror, resize and move each image a little about its centre; what comes from outside is mirrored in."""
+    """Turn, mirror, resize and move each image a little about its center; what comes from outside is mirrored in."""
     count, side = light.shape[:2]
     angles = rng.uniform(0.0, 2.0 * np.pi, (count,))
     sizes: NDArray[np.float64] = np.exp(zoom * np.clip(rng.standard_normal((count,)), -2.0, 2.0))
     mirrored = 1.0 - 2.0 * (rng.random((count,)) < 0.5)
     moves = 0.025 * side * rng.standard_normal((count, 2))
     out = np.empty_like(light)
-    centre = np.full(2, (side - 1) / 2.0)
+    center = np.full(2, (side - 1) / 2.0)
     for index in range(count):
         cosine, sine = np.cos(angles[index]), np.sin(angles[index])
         turn = sizes[index] * np.array([[cosine * mirrored[index], -sine], [sine * mirrored[index], cosine]])
-        offset = centre + moves[index] - turn @ centre
+        offset = center + moves[index] - turn @ center
         for channel in range(3):
             affine_transform(
                 light[index, :, :, channel], turn, offset, output=out[index, :, :, channel], order=1, mode="mirror"

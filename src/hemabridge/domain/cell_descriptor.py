@@ -1,4 +1,4 @@
-"""The look of one cell's image in two dozen numbers: colours of its compartments, noise, sharpness, scale."""
+"""The look of one cell's image in two dozen numbers: colors of its compartments, noise, sharpness, scale."""
 
 from typing import Final
 
@@ -11,19 +11,19 @@ from hemabridge.imaging.compartments import Mask, background_color, segment
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Image
 
-LOOK_PX: Final = 64
+DESCRIPTOR_PX: Final = 64
 """Cells are measured at this side; what a camera adds shows there as well, and it is quick."""
 
 LAB_STEP, DENSITY_STEP = 1.0, 0.015
 """A difference that is just visible in L, a or b, and about as much in optical density."""
 
 COMPARTMENTS: Final = ("nucleus", "cytoplasm", "red_cells")
-COLOURS: Final = ("l", "a", "b", "density_red", "density_green", "density_blue")
+COLORS: Final = ("l", "a", "b", "density_red", "density_green", "density_blue")
 NAMES: Final = (
     "background_l",
     "background_a",
     "background_b",
-    *(f"{compartment}_{colour}" for compartment in COMPARTMENTS for colour in COLOURS),
+    *(f"{compartment}_{color}" for compartment in COMPARTMENTS for color in COLORS),
     "log_noise",
     "log_sharpness",
     "log_nucleus_share",
@@ -37,26 +37,26 @@ _FEWEST_PIXELS: Final = 20
 _LAPLACIAN: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
 
 
-def cell_look(cell: UInt8Image) -> NDArray[np.float64]:
+def cell_descriptor(cell: UInt8Image) -> NDArray[np.float64]:
     """Measure a square image of a cell, RGB uint8[S, S, 3]: float64[24] by `NAMES`, NaN for what was not found.
 
-    Colours are medians over a compartment, in Lab and in optical density against the image's own background. Noise is
-    that of Immerkaer (1996, doi:10.1006/cviu.1996.0060) on the smoother half of the image, in grey levels; sharpness
+    Colors are medians over a compartment, in Lab and in optical density against the image's own background. Noise is
+    that of Immerkaer (1996, doi:10.1006/cviu.1996.0060) on the smoother half of the image, in gray levels; sharpness
     the steepest edges per pixel as a share of the contrast; the nucleus's diameter is a share of the side.
     """
-    image = resize_square(cell, LOOK_PX)
+    image = resize_square(cell, DESCRIPTOR_PX)
     found, empty = segment(image), np.maximum(background_color(image), 1)
     lab, density = rgb_to_lab(image), optical_density(image, empty)
     masks = (found.nucleus, found.cytoplasm, found.red_cells)
-    colours = [_colours(mask, lab, density) for mask in masks]
+    colors = [_colors(mask, lab, density) for mask in masks]
     background = rgb_to_lab(np.rint(empty).astype(np.uint8)[None])[0]
     area = np.count_nonzero(found.nucleus)
-    share = np.log(np.sqrt(4 * area / np.pi) / LOOK_PX) if area else np.nan
-    return np.concatenate([background, *colours, _camera(image), [share]]).astype(np.float64)
+    share = np.log(np.sqrt(4 * area / np.pi) / DESCRIPTOR_PX) if area else np.nan
+    return np.concatenate([background, *colors, _camera(image), [share]]).astype(np.float64)
 
 
 def noise_levels(luma: NDArray[np.float64]) -> float:
-    """Return the standard deviation of the noise of a grey image float64[H, W], on its smoother half.
+    """Return the standard deviation of the noise of a gray image float64[H, W], on its smoother half.
 
     Immerkaer (1996), eq. 3: sqrt(pi / 2) / 6 times the mean absolute response of a mask that ignores planes.
     """
@@ -65,9 +65,9 @@ def noise_levels(luma: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.pi / 2) / 6 * response[edges <= np.median(edges)].mean())
 
 
-def _colours(mask: Mask, lab: NDArray[np.floating], density: NDArray[np.floating]) -> NDArray[np.float64]:
+def _colors(mask: Mask, lab: NDArray[np.floating], density: NDArray[np.floating]) -> NDArray[np.float64]:
     if np.count_nonzero(mask) < _FEWEST_PIXELS:
-        return np.full(len(COLOURS), np.nan)
+        return np.full(len(COLORS), np.nan)
     return np.concatenate([np.median(lab[mask], axis=0), np.median(density[mask], axis=0)]).astype(np.float64)
 
 

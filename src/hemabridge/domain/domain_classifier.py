@@ -43,7 +43,7 @@ def logistic_weights(features: Floats, labels: NDArray[np.bool_], strength: floa
     return np.asarray(found[:d]), float(found[d])
 
 
-def told_apart(one: Floats, other: Floats, *, folds: int = 5, seed: int = 0) -> float:
+def domain_auc(one: Floats, other: Floats, *, folds: int = 5, seed: int = 0) -> float:
     """Return how well a logistic regression tells two sets apart on cells that it was not fitted on: an AUC, 0..1.
 
     0.5: it cannot; 1: always (Lopez-Paz and Oquab 2017, Revisiting classifier two-sample tests, arXiv:1610.06545).

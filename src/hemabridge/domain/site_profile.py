@@ -1,4 +1,4 @@
-"""A site's profile: the looks of some of its cells in numbers, and how far a folder of images is from them."""
+"""A site's profile: the descriptors of some of its cells in numbers, and how far a folder of images is from them."""
 
 import hashlib
 from collections import OrderedDict
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_look
+from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_descriptor
 from hemabridge.imaging.scale import crop_center, nucleus_diameter_px, propose_crop_px
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.metrics.clusters import clusters_of
 
-Looks: TypeAlias = NDArray[np.float64]
+Descriptors: TypeAlias = NDArray[np.float64]
 """One row for each cell, float64[N, 24], by `hemabridge.domain.cell_descriptor.NAMES`; NaN where nothing was found."""
 
 FEWEST_CELLS: Final = 20
@@ -73,7 +73,7 @@ class Distance:
 
 
 class SiteProfile(BaseModel):
-    """The looks of some cells of a site: numbers only, no image and no name of a file.
+    """The descriptors of some cells of a site: numbers only, no image and no name of a file.
 
     Attributes:
         side_px: side of the square that holds a cell, in pixels of the images that were measured.
@@ -99,21 +99,21 @@ class SiteProfile(BaseModel):
             return None
         chosen = images[np.linspace(0, len(images) - 1, min(MOST_CELLS, len(images))).round().astype(np.intp)]
         side = min(images.shape[1:3]) if crop_px is not None else cell_side_px(list(chosen))
-        looks = looks_of([crop_center(image, side) for image in chosen])
-        rows = tuple(tuple(None if np.isnan(x) else round(float(x), 4) for x in row) for row in looks)
+        descriptors = descriptors_of([crop_center(image, side) for image in chosen])
+        rows = tuple(tuple(None if np.isnan(x) else round(float(x), 4) for x in row) for row in descriptors)
         return cls(side_px=side, crop_px=crop_px, cells=rows)
 
-    def distance(self, looks: Looks) -> Distance:
-        """Tell how far a folder is, of which these are the looks of some cells, float64[N, 24], N at least 1.
+    def distance(self, descriptors: Descriptors) -> Distance:
+        """Tell how far a folder is, of which these are the descriptors of some cells, float64[N, 24], N at least 1.
 
         The root mean square difference of medians, each in units of how it usually differs: between simulated folders
         of this site with other mixes of cells, and at least by a step that is too small to matter. `near` and `far`
         come from simulated folders of as many images.
         """
-        own, medians = self._medians, _medians(looks)
+        own, medians = self._medians, _medians(descriptors)
         lost = np.isnan(medians) & ~np.isnan(own)
         value = float(self._lengths(np.where(lost, LOST * self._scale, medians - own)[None])[0])
-        usual = self.usual(len(looks))
+        usual = self.usual(len(descriptors))
         far = BEYOND * float(np.quantile(usual, FAR))
         return Distance(value, float(np.quantile(usual, NEAR)), far, float((usual < value).mean()))
 
@@ -133,16 +133,16 @@ class SiteProfile(BaseModel):
         return {}
 
     @cached_property
-    def _looks(self) -> Looks:
+    def _descriptors(self) -> Descriptors:
         return np.array(self.cells, np.float64)
 
     @cached_property
     def _medians(self) -> NDArray[np.float64]:
-        return _medians(self._looks, COMMON)
+        return _medians(self._descriptors, COMMON)
 
     @cached_property
     def _kinds(self) -> list[NDArray[np.intp]]:
-        return kinds_of(self._looks, CLUSTERS)
+        return kinds_of(self._descriptors, CLUSTERS)
 
     @cached_property
     def _scale(self) -> NDArray[np.float64]:
@@ -160,21 +160,21 @@ class SiteProfile(BaseModel):
 
     def _simulated(self, count: int) -> NDArray[np.float64]:
         rng = np.random.default_rng((len(self.cells), count))
-        looks, own = self._looks, len(self.cells)
+        descriptors, own = self._descriptors, len(self.cells)
         alpha = CONCENTRATION * np.array([len(kind) for kind in self._kinds]) / own
         differences = []
         for _ in range(SIMULATED):
             drawn = rng.multinomial(count, rng.dirichlet(alpha))
             rows = np.concatenate([rng.choice(kind, n) for kind, n in zip(self._kinds, drawn, strict=True)])
-            differences.append(_medians(looks[rows]) - _medians(looks[rng.integers(own, size=own)], COMMON))
+            differences.append(_medians(descriptors[rows]) - _medians(descriptors[rng.integers(own, size=own)], COMMON))
         return np.array(differences)
 
 
-def kinds_of(looks: Looks, count: int) -> list[NDArray[np.intp]]:
+def kinds_of(descriptors: Descriptors, count: int) -> list[NDArray[np.intp]]:
     """Part the cells of a site, float64[N, 24], into at most `count` kinds, by k-means on what is found; their rows."""
-    middle = _medians(looks, 0.0)
-    spread = 1.4826 * _medians(np.abs(looks - middle), 0.0)
-    scaled = (looks - middle) / np.fmax(spread, STEPS)
+    middle = _medians(descriptors, 0.0)
+    spread = 1.4826 * _medians(np.abs(descriptors - middle), 0.0)
+    scaled = (descriptors - middle) / np.fmax(spread, STEPS)
     return clusters_of(np.clip(np.nan_to_num(scaled), -4, 4), count)
 
 
@@ -204,9 +204,9 @@ def profiles_of(
     return None if one is None or other is None else SiteProfiles(source=one, target=other)
 
 
-def looks_of(cells: Sequence[UInt8Image]) -> Looks:
+def descriptors_of(cells: Sequence[UInt8Image]) -> Descriptors:
     """Measure cells, square images uint8[S, S, 3]."""
-    return np.array([cell_look(cell) for cell in cells])
+    return np.array([cell_descriptor(cell) for cell in cells])
 
 
 def cell_side_px(images: Sequence[UInt8Image]) -> int:
@@ -226,10 +226,10 @@ def _measured(images: UInt8Images, crop_px: int | Literal["whole"] | None) -> Si
     return _MEASURED[key]
 
 
-def _medians(looks: Looks, least: float = SHOWN) -> NDArray[np.float64]:
+def _medians(descriptors: Descriptors, least: float = SHOWN) -> NDArray[np.float64]:
     """Return the median of each column over the rows that have it; NaN where less than a share `least` have it."""
-    count = np.count_nonzero(~np.isnan(looks), axis=0)
-    ordered = np.sort(looks, axis=0)  # NaN last
+    count = np.count_nonzero(~np.isnan(descriptors), axis=0)
+    ordered = np.sort(descriptors, axis=0)  # NaN last
     places = np.stack([np.maximum(count - 1, 0) // 2, count // 2.0]).astype(np.intp)
-    middle = np.take_along_axis(ordered, np.minimum(places, len(looks) - 1), axis=0).mean(axis=0)
-    return np.where(count >= max(1.0, least * len(looks)), middle, np.nan)
+    middle = np.take_along_axis(ordered, np.minimum(places, len(descriptors) - 1), axis=0).mean(axis=0)
+    return np.where(count >= max(1.0, least * len(descriptors)), middle, np.nan)

@@ -7,14 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from hemabridge.classifiers.adabn import measured_anew
+from hemabridge.classifiers.adabn import adabn
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
-from hemabridge.ensemble.subdomain_fits import Look, accord_by_look, for_all_looks, names_by_look, parted
+from hemabridge.ensemble.subdomain_fits import (
+    Subdomain,
+    agreement_by_subdomain,
+    for_all_subdomains,
+    names_by_subdomain,
+    parted,
+)
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
-from hemabridge.metrics.soft_agreement import accord_of
-from hemabridge.normalizers.by_subdomain import MOST_LOOKS
+from hemabridge.metrics.soft_agreement import soft_agreement
+from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS
 from hemabridge.normalizers.catalog import check_names, fit_normalizer
 
 LARGEST_FIT = 300
@@ -39,7 +45,7 @@ CANDIDATES = ("white-point", "reinhard-image", "reinhard-site", "histogram", *UN
 """Tried where classifiers that need no re-staining judge them."""
 
 
-class AgreementConfig(BaseModel):
+class EnsembleConfig(BaseModel):
     """Which re-stainings take part, and how they are fitted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,36 +56,36 @@ class AgreementConfig(BaseModel):
         description="normalizers of the catalog, of which those take part that suit the source; if not given, eight "
         "where classifiers are asked about the images as they are and can judge, else four",
     )
-    discord: float | None = Field(
+    max_agreement_gap: float | None = Field(
         0.02,
         ge=0,
-        description="a re-staining takes part if its answers are in accord with those of classifiers that are asked "
-        "about the images as they are, at most so much less than those of the one that is most in accord; without a "
+        description="a re-staining takes part if its answers are in agreement with those of classifiers that are asked "
+        "about the images as they are, at most so much less than those of the one that is most in agreement; without a "
         "bound all take part",
     )
-    doubt: float | None = Field(
+    max_confidence_gap: float | None = Field(
         0.1,
         ge=0,
         description="classifiers that are asked about the images as they are take part if they are, in the mean over "
         "cells, at most so much less sure than the others are of the re-staining that they are surest of; where there "
         "are no such classifiers the same holds for re-stainings; without a bound all take part",
     )
-    anew: float | None = Field(
+    adabn_min_gain: float | None = Field(
         0.05,
         ge=0,
-        description="classifiers that are asked about the images as they are have their batch norm measured anew on "
+        description="classifiers that are asked about the images as they are have their batch norm measured again on "
         "these if they then name a share of the cells that is larger by more than this as the others do; never without "
         "a bound",
     )
-    looks: int = Field(
+    subdomains: int = Field(
         3,
         ge=1,
-        le=MOST_LOOKS,
+        le=MOST_SUBDOMAINS,
         description="where classifiers are asked about the images as they are, the source's images are parted into at "
-        "most so many looks by the colour of their empty field, if those are clearly apart; each look has re-stainings "
-        "of its own",
+        "most so many subdomains by the color of their empty field, if those are clearly apart; each subdomain has "
+        "re-stainings of its own",
     )
-    mixing_rounds: int = Field(
+    prior_rounds: int = Field(
         2, ge=0, description="times that the target's images are drawn in the class mix that the source seems to have"
     )
 
@@ -90,36 +96,36 @@ class AgreementConfig(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Agreement:
+class FittedEnsemble:
     """The common answer of all classifiers: itself a classifier of the source.
 
     Some answer on every re-staining that takes part. The direct ones answer on the source's images as they are, because
-    they see no colour or learned the source's own looks. Those who are asked the same way err alike, and are averaged;
-    the two families err on different cells, and their means are multiplied: a class that either all but rules out is
-    not named (logarithmic opinion pool, Genest & Zidek 1986, doi:10.1214/ss/1177013825). Each family weighs as many as
-    it has classifiers.
+    they see no color or learned the source's own subdomains. Those who are asked the same way err alike, and are
+    averaged; the two families err on different cells, and their means are multiplied: a class that either all but
+    rules out is not named (logarithmic opinion pool, Genest & Zidek 1986, doi:10.1214/ss/1177013825). Each family
+    weighs as many as it has classifiers.
 
     Attributes:
         classifiers: those that are asked about re-stained images.
         direct: those that are not.
-        measured_anew: whether the batch norm of `direct` was measured anew on the source.
-        accord: of each re-staining that was tried with the direct classifiers (`hemabridge.metrics.soft_agreement`), look
-            by look; empty without those.
-        looks: the re-stainings that suit each look of the source, by the colour of its empty field; empty if there is
-            one look.
-        sureness: for each re-staining that was judged by it, the classifiers' mean largest probability, 0..1.
-        class_mix: float64[C], the share of each class that the source seems to have.
+        adabn: whether the batch norm of `direct` was measured again on the source.
+        soft_agreement: of each re-staining that was tried with the direct classifiers
+            (`hemabridge.metrics.soft_agreement`), subdomain by subdomain; empty without those.
+        subdomains: the re-stainings that suit each subdomain of the source, by the color of its empty field; empty if
+            there is one subdomain.
+        confidence: for each re-staining that was judged by it, the classifiers' mean largest probability, 0..1.
+        class_prior: float64[C], the share of each class that the source seems to have.
     """
 
     name: str
     classifiers: tuple[Classifier, ...]
     standardizers: Mapping[str, Standardizer]
-    sureness: Mapping[str, float] = field(default_factory=dict)
-    class_mix: NDArray[np.float64] | None = None
+    confidence: Mapping[str, float] = field(default_factory=dict)
+    class_prior: NDArray[np.float64] | None = None
     direct: tuple[Classifier, ...] = ()
-    accord: Mapping[str, float] = field(default_factory=dict)
-    measured_anew: bool = False
-    looks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    soft_agreement: Mapping[str, float] = field(default_factory=dict)
+    adabn: bool = False
+    subdomains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -171,7 +177,7 @@ def mean_answer(classifiers: Sequence[Classifier], images: UInt8Images) -> Proba
 
 
 def agree(
-    config: AgreementConfig,
+    config: EnsembleConfig,
     classifiers: Sequence[Classifier],
     source: UInt8Images,
     target: CellSet,
@@ -179,31 +185,32 @@ def agree(
     trained: Mapping[str, Standardizer] | None = None,
     direct: Sequence[Classifier] = (),
     seed: int,
-    name: str = "agreement",
-) -> Agreement:
+    name: str = "ensemble",
+) -> FittedEnsemble:
     """Fit the re-stainings, leave out what does not suit the source, and draw the target in the source's class mix.
 
-    A re-staining may turn the cells of one class into another's colours, and leave classifiers as sure as ever. Those
+    A re-staining may turn the cells of one class into another's colors, and leave classifiers as sure as ever. Those
     that see shape alone err on other cells and depend on no re-staining: so those re-stainings take part that are most
-    in accord with them (two views that agree, Blum & Mitchell 1998, doi:10.1145/279943.279962).
+    in agreement with them (two views that agree, Blum & Mitchell 1998, doi:10.1145/279943.279962).
 
-    A source may hold several looks, such as smears on white and on yellow glass (`hemabridge.domain.subdomains`).
+    A source may hold several subdomains, such as smears on white and on yellow glass (`hemabridge.domain.subdomains`).
     What suits one may harm another, so each is judged and fitted for itself if there are judges and no translator.
 
     A normalizer that matches distributions turns cells into those of the target's commonest class if the sites have
-    different mixes of classes. So the target's images are drawn in the mix that the agreeing classifiers see in the
+    different mixes of classes. So the target's images are drawn in the mix that the steps classifiers see in the
     source, and the normalizers are fitted again.
 
     Args:
         config: see there.
         classifiers: of the target site, which are asked about re-stained images; with the same classes.
-        source: unlabelled images, uint8[N, S, S, 3].
-        target: labelled cells that the classifiers were trained on.
+        source: unlabeled images, uint8[N, S, S, 3].
+        target: labeled cells that the classifiers were trained on.
         trained: translators, which take part as normalizers do.
         direct: with the same classes, which are asked about the source's images as they are. They judge the
-            re-stainings, and answer too unless they are less sure than the others by more than `config.doubt`: on
-            blurred images outlines say little. Other optics change what they see of an outline: then batch norm that
-            is measured anew on the source may suit them better (Li et al. 2018, doi:10.1016/j.patcog.2018.03.005).
+            re-stainings, and answer too unless they are less sure than the others by more than
+            `config.max_confidence_gap`: on blurred images outlines say little. Other optics change what they see of an
+            outline: then batch norm that is measured again on the source may suit them better (Li et al.
+                2018, doi:10.1016/j.patcog.2018.03.005).
         seed: of the draws of target images.
         name: its name in tables.
 
@@ -216,17 +223,17 @@ def agree(
     source = source[rng.permutation(len(source))[:LARGEST_FIT]]
     fit = _Fit(target, dict(trained or {}), rng)
     unaided = mean_answer(direct, source) if direct else None
-    looks = _suited(config, classifiers, source, unaided, fit)
-    agreed = Agreement(
+    subdomains = _suited(config, classifiers, source, unaided, fit)
+    fitted = FittedEnsemble(
         name,
         tuple(classifiers),
-        for_all_looks(looks, target.images),
+        for_all_subdomains(subdomains, target.images),
         direct=tuple(direct),
-        accord=accord_by_look(looks),
-        looks=names_by_look(looks),
+        soft_agreement=agreement_by_subdomain(subdomains),
+        subdomains=names_by_subdomain(subdomains),
     )
-    agreed, answers, unaided = _heard(config, agreed, source, unaided, rng)
-    return _in_the_sources_mix(config.mixing_rounds, agreed, looks, fit, source, answers, unaided)
+    fitted, answers, unaided = _heard(config, fitted, source, unaided, rng)
+    return _in_the_sources_mix(config.prior_rounds, fitted, subdomains, fit, source, answers, unaided)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,105 +254,111 @@ class _Fit:
 
 
 def _suited(
-    config: AgreementConfig,
+    config: EnsembleConfig,
     classifiers: Sequence[Classifier],
     source: UInt8Images,
     unaided: Probabilities | None,
     fit: _Fit,
-) -> list[Look]:
-    """Return the looks of the source with what suits each; without judges one look with all that is tried."""
+) -> list[Subdomain]:
+    """Return the subdomains of the source with what suits each; without judges one subdomain with all that is tried."""
     if unaided is None:
         rows = np.arange(len(source))
-        return [Look(rows, source, fit.maps(source, (*(config.restainings or UNJUDGED), *fit.trained), None))]
+        return [Subdomain(rows, source, fit.maps(source, (*(config.restainings or UNJUDGED), *fit.trained), None))]
     tried = (*(config.restainings or CANDIDATES), *fit.trained)
-    parts = parted(source, unaided, 1 if fit.trained else config.looks)
-    looks = [Look(rows, source[rows], fit.maps(source[rows], tried, None)) for rows in parts]
-    return [_judged(config, look, classifiers, unaided[look.rows]) for look in looks]
+    parts = parted(source, unaided, 1 if fit.trained else config.subdomains)
+    subdomains = [Subdomain(rows, source[rows], fit.maps(source[rows], tried, None)) for rows in parts]
+    return [_judged(config, subdomain, classifiers, unaided[subdomain.rows]) for subdomain in subdomains]
 
 
-def _judged(config: AgreementConfig, look: Look, classifiers: Sequence[Classifier], unaided: Probabilities) -> Look:
-    """Leave out the re-stainings that do not suit a look; the best comes first."""
-    accord = {}
-    for name, standardizer in look.maps.items():
-        restained = standardizer.standardize(look.images[:JUDGED])
+def _judged(
+    config: EnsembleConfig, subdomain: Subdomain, classifiers: Sequence[Classifier], unaided: Probabilities
+) -> Subdomain:
+    """Leave out the re-stainings that do not suit a subdomain; the best comes first."""
+    found = {}
+    for name, standardizer in subdomain.maps.items():
+        restained = standardizer.standardize(subdomain.images[:JUDGED])
         answer = _mean([classifier.probabilities(restained) for classifier in classifiers])
-        accord[name] = accord_of(unaided[:JUDGED], answer)
-    kept = sorted(most(accord, config.discord, MOST_RESTAININGS), key=lambda name: -accord[name])
-    return replace(look, maps={name: look.maps[name] for name in kept}, accord=accord)
+        found[name] = soft_agreement(unaided[:JUDGED], answer)
+    kept = sorted(most(found, config.max_agreement_gap, MOST_RESTAININGS), key=lambda name: -found[name])
+    return replace(subdomain, maps={name: subdomain.maps[name] for name in kept}, soft_agreement=found)
 
 
 def _in_the_sources_mix(
     rounds: int,
-    agreed: Agreement,
-    looks: Sequence[Look],
+    fitted: FittedEnsemble,
+    subdomains: Sequence[Subdomain],
     fit: _Fit,
     source: UInt8Images,
     answers: Sequence[Probabilities],
     unaided: Probabilities | None,
-) -> Agreement:
+) -> FittedEnsemble:
     """Fit the re-stainings again, `rounds` times, to target images in the mix that all agree on; note that mix."""
     for _ in range(rounds):
-        shares = agreed.joined(answers, unaided)
-        looks = [
+        shares = fitted.joined(answers, unaided)
+        subdomains = [
             replace(
-                look,
-                maps=fit.maps(look.images, look.maps if look.accord else agreed.standardizers, _mix(shares[look.rows])),
+                subdomain,
+                maps=fit.maps(
+                    subdomain.images,
+                    subdomain.maps if subdomain.soft_agreement else fitted.standardizers,
+                    _mix(shares[subdomain.rows]),
+                ),
             )
-            for look in looks
+            for subdomain in subdomains
         ]
-        agreed = replace(agreed, standardizers=for_all_looks(looks, fit.target.images))
-        answers = [mean_answer(agreed.classifiers, each.standardize(source)) for each in agreed.standardizers.values()]
-    return replace(agreed, class_mix=_mix(agreed.joined(answers, unaided)))
+        fitted = replace(fitted, standardizers=for_all_subdomains(subdomains, fit.target.images))
+        answers = [mean_answer(fitted.classifiers, each.standardize(source)) for each in fitted.standardizers.values()]
+    return replace(fitted, class_prior=_mix(fitted.joined(answers, unaided)))
 
 
 def _heard(
-    config: AgreementConfig,
-    agreed: Agreement,
+    config: EnsembleConfig,
+    fitted: FittedEnsemble,
     source: UInt8Images,
     unaided: Probabilities | None,
     rng: np.random.Generator,
-) -> tuple[Agreement, list[Probabilities], Probabilities | None]:
+) -> tuple[FittedEnsemble, list[Probabilities], Probabilities | None]:
     """Leave out whom or what is not sure: the direct classifiers, or without judges a re-staining.
 
     Returns:
         What is left, its answers on each re-staining, and those of its direct classifiers.
     """
-    restained = {name: each.standardize(source) for name, each in agreed.standardizers.items()}
-    answers = {name: mean_answer(agreed.classifiers, images) for name, images in restained.items()}
-    sureness = {name: float(answer.max(axis=1).mean()) for name, answer in answers.items()}
-    kept = tuple(answers) if agreed.accord else most(sureness, config.doubt)
-    left = replace(agreed, standardizers={n: agreed.standardizers[n] for n in kept}, sureness=sureness)
-    if unaided is not None and not _as_sure(unaided, sureness, config.doubt):
+    restained = {name: each.standardize(source) for name, each in fitted.standardizers.items()}
+    answers = {name: mean_answer(fitted.classifiers, images) for name, images in restained.items()}
+    confidence = {name: float(answer.max(axis=1).mean()) for name, answer in answers.items()}
+    kept = tuple(answers) if fitted.soft_agreement else most(confidence, config.max_confidence_gap)
+    left = replace(fitted, standardizers={n: fitted.standardizers[n] for n in kept}, confidence=confidence)
+    if unaided is not None and not _as_sure(unaided, confidence, config.max_confidence_gap):
         left, unaided = replace(left, direct=()), None
-    elif unaided is not None and config.anew is not None:
-        left, unaided = _measured_anew(config.anew, left, [answers[n] for n in kept], unaided, source, rng)
+    elif unaided is not None and config.adabn_min_gain is not None:
+        left, unaided = _adabn(config.adabn_min_gain, left, [answers[n] for n in kept], unaided, source, rng)
     return left, [answers[n] for n in kept], unaided
 
 
-def _measured_anew(
+def _adabn(
     least: float,
-    agreed: Agreement,
+    fitted: FittedEnsemble,
     answers: Sequence[Probabilities],
     unaided: Probabilities,
     source: UInt8Images,
     rng: np.random.Generator,
-) -> tuple[Agreement, Probabilities]:
-    """Measure the direct classifiers' batch norm anew if they then name more of the cells as the others do.
+) -> tuple[FittedEnsemble, Probabilities]:
+    """Measure the direct classifiers' AdaBN if they then name more of the cells as the others do.
 
     On cells drawn so that each class comes about equally often, as in training: the mix of classes is no optics.
 
     Returns:
-        The agreement, and what its direct classifiers say.
+        The ensemble, and what its direct classifiers say.
     """
-    shares = agreed.joined(answers, unaided).astype(np.float64)
+    shares = fitted.joined(answers, unaided).astype(np.float64)
     weights = (shares / shares.sum(axis=0)).sum(axis=1)
     drawn = source[rng.choice(len(source), MEASURED, p=weights / weights.sum())]
-    direct = tuple(measured_anew(one, drawn) or one for one in agreed.direct)
-    anew, aided = mean_answer(direct, source), _mean(answers).argmax(axis=1)
-    before, after = (float((one.argmax(axis=1) == aided).mean()) for one in (unaided, anew))
+    direct = tuple(adabn(one, drawn) or one for one in fitted.direct)
+    adabn_min_gain, aided = mean_answer(direct, source), _mean(answers).argmax(axis=1)
+    before, after = (float((one.argmax(axis=1) == aided).mean()) for one in (unaided, adabn_min_gain))
     if after <= before + least:
-        return agreed, unaided
-    return replace(agreed, direct=direct, measured_anew=True), anew
+        return fitted, unaided
+    return replace(fitted, direct=direct, adabn=True), adabn_min_gain
 
 
 def most(values: Mapping[str, float], below: float | None, count: int | None = None) -> tuple[str, ...]:
@@ -355,10 +368,10 @@ def most(values: Mapping[str, float], below: float | None, count: int | None = N
     return tuple(name for name, value in values.items() if value >= max(least, largest[-1]))
 
 
-def _as_sure(answer: Probabilities, sureness: Mapping[str, float], doubt: float | None) -> bool:
-    """Tell whether an answer is at most `doubt` less sure than the surest of others."""
+def _as_sure(answer: Probabilities, confidence: Mapping[str, float], max_confidence_gap: float | None) -> bool:
+    """Tell whether an answer is at most `max_confidence_gap` less sure than the surest of others."""
     sure = float(answer.max(axis=1).mean())
-    return "unaided" in most({**sureness, "unaided": sure}, doubt)
+    return "unaided" in most({**confidence, "unaided": sure}, max_confidence_gap)
 
 
 def _mix(answer: Probabilities) -> NDArray[np.float64]:

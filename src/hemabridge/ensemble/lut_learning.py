@@ -1,7 +1,7 @@
-"""Teaching a colour table for one classifier: it should say of re-stained cells what many agree on.
+"""Teaching a color table for one classifier: it should say of re-stained cells what many agree on.
 
 The classifier learns nothing, and no label of the source is used. The table starts as the linear optimal transport
-and moves a little, so that the classifier's answers come near to those of classifiers that agree. It can change colours
+and moves a little, so that the classifier's answers come near to those of classifiers that agree. It can change colors
 alone; every cell keeps its structure. The idea of changing the input of a frozen network instead of its weights is
 that of model reprogramming (Elsayed, Goodfellow & Sohl-Dickstein 2019, arXiv:1806.11146).
 """
@@ -24,11 +24,11 @@ from hemabridge.classifiers.classifier import NetworkClassifier
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.augmentation import dihedral
 from hemabridge.data.cells import CellSet
-from hemabridge.ensemble.pseudo_labels import likely_classes
+from hemabridge.ensemble.pseudo_labels import pseudo_labels
 from hemabridge.errors import InputError
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.normalizers.learned_lut import TaughtTable
+from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.linear_transport import LinearTransport
 from hemabridge.normalizers.measures import whitened
 from hemabridge.normalizers.sliced_transport import NODES, as_table, node_colors
@@ -38,10 +38,10 @@ from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.training.schedules import OneCycle
 from hemabridge.training.snapshots import read_snapshot
 
-NAME = "taught-table"
+NAME = "learned-lut"
 
 
-class TaughtTableConfig(BaseModel):
+class LearnedLutConfig(BaseModel):
     """How long and how far a table is moved."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,15 +50,15 @@ class TaughtTableConfig(BaseModel):
     batch_size: int = Field(24, ge=1)
     learning_rate: float = Field(0.004, gt=0, description="about the share of 0..255 that a node moves in a step")
     points: int = Field(5, ge=2, le=NODES, description="nodes along each of red, green and blue that move freely")
-    smoothness: float = Field(64.0, ge=0, description="weight of squared steps of the shift between neighbours")
+    smoothness: float = Field(64.0, ge=0, description="weight of squared steps of the shift between neighbors")
     nearness: float = Field(3.0, ge=0, description="weight of the squared shift, as a share of 0..255")
 
 
 class Shifts(nn.Module):
-    """What is added to the nodes of a colour table, as shares of 0..255; it starts at nothing.
+    """What is added to the nodes of a color table, as shares of 0..255; it starts at nothing.
 
     Args:
-        start: the table's colours, float[3, NODES, NODES, NODES] in 0..1: channel, then blue, green, red.
+        start: the table's colors, float[3, NODES, NODES, NODES] in 0..1: channel, then blue, green, red.
         points: nodes along each axis of the shift, which is trilinear between them.
     """
 
@@ -73,7 +73,7 @@ class Shifts(nn.Module):
         return self.get_buffer("start") + moved
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return float[B, 3, H, W] in 0..1 with every colour of float[B, 3, H, W] in 0..1 looked up."""
+        """Return float[B, 3, H, W] in 0..1 with every color of float[B, 3, H, W] in 0..1 looked up."""
         places = (images * 2 - 1).permute(0, 2, 3, 1).unsqueeze(1)
         table = self.table()[None].expand(len(images), -1, -1, -1, -1)
         return grid_sample(table, places, padding_mode="border", align_corners=True).squeeze(2).clamp(0, 1)
@@ -85,7 +85,7 @@ class TableObjective:
     Batches hold `images`, float[B, 3, S, S] in 0..1 with the target's white point, and `shares`, float[B, C].
     """
 
-    def __init__(self, config: TaughtTableConfig, start: Tensor, classifier: NetworkClassifier) -> None:
+    def __init__(self, config: LearnedLutConfig, start: Tensor, classifier: NetworkClassifier) -> None:
         self.config, self.shifts = config, Shifts(start, config.points)
         self.network = classifier.network
         mean, std = classifier.preprocessing.mean, classifier.preprocessing.std
@@ -140,7 +140,7 @@ class _Batches:
 
 
 def teach(
-    config: TaughtTableConfig,
+    config: LearnedLutConfig,
     classifier: NetworkClassifier,
     source: CellSet,
     answer: Probabilities,
@@ -150,12 +150,12 @@ def teach(
     *,
     seed: int,
     progress: Progress = silent,
-) -> TaughtTable:
+) -> LearnedLut:
     """Teach, or go on teaching, a table for one classifier.
 
     Args:
         config: see there.
-        classifier: of the target, which sees colour; it stays as it is.
+        classifier: of the target, which sees color; it stays as it is.
         source: cells; their labels are not read.
         answer: what it should say of them, float32[N, C], in the classifier's order of classes.
         target: images of the target, uint8[M, S, S, 3].
@@ -165,20 +165,20 @@ def teach(
         progress: called after each step.
 
     Raises:
-        InputError: the classifier sees no colour, or the answers are not those of these cells and classes.
+        InputError: the classifier sees no color, or the answers are not those of these cells and classes.
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
     """
-    if not can_be_taught(classifier):
-        raise InputError(f"expected a classifier that sees colour, got {classifier.name}, which sees shape alone")
+    if not can_learn_lut(classifier):
+        raise InputError(f"expected a classifier that sees color, got {classifier.name}, which sees shape alone")
     if answer.shape != (len(source), len(classifier.classes)):
         raise InputError(f"expected answers [{len(source)}, {len(classifier.classes)}], got {list(answer.shape)}")
     start = LinearTransport.fit(source.images, target)
     objective = TableObjective(config, _start(start), classifier)
-    shares, weights = likely_classes(answer, sure=0.0)
+    shares, weights = pseudo_labels(answer, sure=0.0)
     size_px = classifier.preprocessing.size_px
     images = np.stack([resize_square(whitened(image, start.target_white), size_px) for image in source.images])
-    taught_for = _fingerprint(classifier)
-    described = {"config": config.model_dump(mode="json"), "seed": seed, "taught_for": taught_for}
+    learned_for = _fingerprint(classifier)
+    described = {"config": config.model_dump(mode="json"), "seed": seed, "learned_for": learned_for}
     training = Training(
         objective=objective,
         batches=_Batches(images, shares, weights, config.batch_size, seed),
@@ -195,12 +195,12 @@ def teach(
     with torch.no_grad():
         colors = objective.shifts.cpu().table().numpy().astype(np.float64)
     nodes = colors.transpose(3, 2, 1, 0).reshape(-1, 3) * 255
-    return TaughtTable(target_white=start.target_white, table=as_table(nodes), taught_for=taught_for)
+    return LearnedLut(target_white=start.target_white, table=as_table(nodes), learned_for=learned_for)
 
 
-def can_be_taught(classifier: Classifier) -> TypeGuard[NetworkClassifier]:
-    """Return whether it is a network that sees colour, and so has gradients to follow."""
-    return isinstance(classifier, NetworkClassifier) and classifier.preprocessing.view == "colour"
+def can_learn_lut(classifier: Classifier) -> TypeGuard[NetworkClassifier]:
+    """Return whether it is a network that sees color, and so has gradients to follow."""
+    return isinstance(classifier, NetworkClassifier) and classifier.preprocessing.view == "color"
 
 
 def _fingerprint(classifier: NetworkClassifier) -> str:

@@ -9,10 +9,10 @@ from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassif
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.protocol import Classifier
-from hemabridge.classifiers.semi_supervised import BothSitesConfig, LikelyCells, fine_tune_on_both
+from hemabridge.classifiers.semi_supervised import PseudoLabeledCells, SemiSupervisedConfig, fine_tune_semi_supervised
 from hemabridge.data.cells import CellSet
-from hemabridge.ensemble.fit import Agreement
-from hemabridge.ensemble.pseudo_labels import Believed
+from hemabridge.ensemble.fit import FittedEnsemble
+from hemabridge.ensemble.pseudo_labels import PseudoLabels
 from hemabridge.progress import Progress, prefixed, silent
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.training.tensorfile import write_tensors
@@ -23,9 +23,9 @@ class Learner:
     """A classifier that can go on learning.
 
     Attributes:
-        snapshot: of `fine_tune` or `fine_tune_on_both`.
+        snapshot: of `fine_tune` or `fine_tune_semi_supervised`.
         direct: whether it is asked about the source's images as they are; otherwise about their re-stainings.
-        target: labelled cells that it learns beside the source's.
+        target: labeled cells that it learns beside the source's.
     """
 
     snapshot: Path
@@ -34,7 +34,7 @@ class Learner:
 
 
 @dataclass(frozen=True, eq=False)
-class Team:
+class Members:
     """All classifiers that agree.
 
     Attributes:
@@ -53,19 +53,19 @@ class Team:
         """Return the classifiers that are asked about the images as they are."""
         return tuple(_read(learner) for learner in self.learners if learner.direct)
 
-    def heard(self, agreed: Agreement) -> "Team":
-        """Return the team without its direct classifiers if the agreement left them out."""
-        return self if agreed.direct else Team(tuple(one for one in self.learners if not one.direct), self.others)
+    def heard(self, fitted: FittedEnsemble) -> "Members":
+        """Return the members without its direct classifiers if the ensemble left them out."""
+        return self if fitted.direct else Members(tuple(one for one in self.learners if not one.direct), self.others)
 
-    def kept(self, agreed: Agreement, folder: Path) -> "Team":
-        """Return the team that agreed; those whose batch norm was measured anew are written to `folder`.
+    def kept(self, fitted: FittedEnsemble, folder: Path) -> "Members":
+        """Return the members that fitted; those whose batch norm was measured again are written to `folder`.
 
         Raises:
             ModelError: a snapshot is damaged.
         """
-        if not agreed.measured_anew:
+        if not fitted.adabn:
             return self
-        new = iter(agreed.direct)
+        new = iter(fitted.direct)
         return replace(
             self,
             learners=tuple(
@@ -76,9 +76,9 @@ class Team:
             ),
         )
 
-    def answering(self, agreed: Agreement) -> Agreement:
-        """Return the agreement of these classifiers over the same re-stainings."""
-        return replace(agreed, classifiers=self.asked_about_restainings(), direct=self.direct())
+    def answering(self, fitted: FittedEnsemble) -> FittedEnsemble:
+        """Return the ensemble of these classifiers over the same re-stainings."""
+        return replace(fitted, classifiers=self.asked_about_restainings(), direct=self.direct())
 
 
 def new_learners(
@@ -100,7 +100,7 @@ def new_learners(
 
     Args:
         config: of each.
-        cells: labelled cells of the target.
+        cells: labeled cells of the target.
         folder: gets a run folder each.
         fabric: device, precision and processes.
         direct: see `Learner`.
@@ -120,24 +120,24 @@ def new_learners(
 
 
 def go_on(
-    team: Team,
-    agreed: Agreement,
+    members: Members,
+    fitted: FittedEnsemble,
     cells: CellSet,
-    believed: Believed,
-    config: BothSitesConfig,
+    pseudo_labels: PseudoLabels,
+    config: SemiSupervisedConfig,
     folder: Path,
     fabric: Fabric,
     *,
     seed: int,
     progress: Progress = silent,
-) -> Team:
+) -> Members:
     """Let every learner go on with the target's cells and the source's; resumes what was begun in `folder`.
 
     Args:
-        team: which starts from its snapshots.
-        agreed: whose re-stainings the source's cells are shown in.
+        members: which starts from its snapshots.
+        fitted: whose re-stainings the source's cells are shown in.
         cells: the source's; their labels are not read.
-        believed: of each of `cells`.
+        pseudo_labels: of each of `cells`.
         config: how long and how fast.
         folder: gets a run folder for each learner.
         fabric: device, precision and processes.
@@ -145,14 +145,14 @@ def go_on(
         progress: called after each step.
 
     Raises:
-        See `hemabridge.classifiers.semi_supervised.fine_tune_on_both`.
+        See `hemabridge.classifiers.semi_supervised.fine_tune_semi_supervised`.
     """
-    restained = LikelyCells(agreed.views(cells.images), *believed, cells.hashes)
-    as_they_are = LikelyCells(cells.images[None], *believed, cells.hashes)
+    restained = PseudoLabeledCells(fitted.views(cells.images), *pseudo_labels, cells.hashes)
+    as_they_are = PseudoLabeledCells(cells.images[None], *pseudo_labels, cells.hashes)
     taught = []
-    for place, learner in enumerate(team.learners):
+    for place, learner in enumerate(members.learners):
         own = folder / str(place)
-        end = fine_tune_on_both(
+        end = fine_tune_semi_supervised(
             config,
             learner.snapshot,
             learner.target,
@@ -160,14 +160,14 @@ def go_on(
             own,
             fabric,
             seed=seed,
-            progress=prefixed(progress, f"going on, {place + 1} of {len(team.learners)}"),
+            progress=prefixed(progress, f"going on, {place + 1} of {len(members.learners)}"),
         )
         taught.append(replace(learner, snapshot=end))
-    return replace(team, learners=tuple(taught))
+    return replace(members, learners=tuple(taught))
 
 
 def _with_weights_of(classifier: Classifier, snapshot: Path, path: Path) -> Path:
-    """Write a snapshot anew with another's weights; return its path."""
+    """Write a snapshot again with another's weights; return its path."""
     assert isinstance(classifier, NetworkClassifier)  # each learner is one
     weights, header = read_snapshot(snapshot)
     state = classifier.network.state_dict()

@@ -1,4 +1,4 @@
-"""What a site's cells are believed to be, for training on them: from agreeing classifiers, or from a few labels."""
+"""What a site's cells are pseudo_labels to be, for training on them: from steps classifiers, or from a few labels."""
 
 from typing import TypeAlias
 
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.errors import InputError
 
-Believed: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float64]]
+PseudoLabels: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float64]]
 """Class shares, float32[N, C], rows sum to 1; and how often each cell is drawn, float64[N], 0 for never."""
 
 LABEL_WEIGHT = 3.0
-"""A cell whose class a person stated is drawn so many times as often as one whose class is only believed."""
+"""A cell whose class a person stated is drawn so many times as often as one whose class is only pseudo_labels."""
 
 
-def likely_classes(probabilities: Probabilities, sure: float, known: NDArray[np.int64] | None = None) -> Believed:
-    """Turn agreeing answers, and labels if there are any, into class shares and weights to train on.
+def pseudo_labels(probabilities: Probabilities, sure: float, known: NDArray[np.int64] | None = None) -> PseudoLabels:
+    """Turn steps answers, and labels if there are any, into class shares and weights to train on.
 
     Shares are sharpened: p^2, made to sum to 1 (Xie, Girshick & Farhadi 2016, arXiv:1511.06335, Eq. 3 without the
     division by the class's size). Cells whose largest probability is not above `sure` are never drawn; each class is

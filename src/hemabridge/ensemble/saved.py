@@ -1,4 +1,4 @@
-"""What agreed in a study, on disk: with it new cells are named as the study named its own."""
+"""What fitted in a study, on disk: with it new cells are named as the study named its own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from typing import ClassVar, Final
 
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.protocol import Classifier
-from hemabridge.ensemble.fit import Agreement
-from hemabridge.ensemble.members import Team
+from hemabridge.ensemble.fit import FittedEnsemble
+from hemabridge.ensemble.members import Members
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.normalizers.catalog import read_normalizer
@@ -17,30 +17,32 @@ from hemabridge.storage.files import atomic_write
 from hemabridge.storage.results_file import STRICT, ResultsFile
 from hemabridge.translators.neural import NeuralStandardizer
 
-FILE: Final = "agreement.json"
+FILE: Final = "ensemble.json"
 
-TEAM: Final = "team.json"
-"""All classifiers of an agreement before any re-staining is fitted: those that can agree about another hospital."""
+MEMBERS: Final = "members.json"
+"""All classifiers of an ensemble before any re-staining is fitted: those that can agree about another hospital."""
 
-MEASURED_ANEW: Final = "measured-anew"
-"""Folder of the classifiers whose batch norm was measured anew on the source."""
+ADABN: Final = "adabn"
+"""Folder of the classifiers whose batch norm was measured again on the source."""
 
 
 @dataclass(frozen=True)
-class KeptAgreement(ResultsFile):
-    """Which files agreed; paths are relative to the folder of the study.
+class SavedEnsemble(ResultsFile):
+    """Which files fitted; paths are relative to the folder of the study.
 
     Attributes:
         restainings: by name, the JSON of a normalizer or the snapshot of a translator.
         restained: snapshots of the classifiers that are asked about re-stained images.
         direct: snapshots of those that are asked about the images as they are.
         others: classifiers of the recipe that came as a file, by name; they are asked about re-stained images.
-        accord: of each re-staining that was tried with what those say who see shape alone; empty if nobody judged.
-        looks: the re-stainings of each look of the source, by the colour of its empty field; empty if there is one.
+        soft_agreement: of each re-staining that was tried with what those say who see shape alone; empty if nobody
+            judged.
+        subdomains: the re-stainings of each subdomain of the source, by the color of its empty field; empty if there
+            is one.
     """
 
     __pydantic_config__ = STRICT
-    WHAT: ClassVar[str] = "the agreement of a study"
+    WHAT: ClassVar[str] = "the ensemble of a study"
     FORMAT: ClassVar[int] = 1
     AGAIN: ClassVar[str] = "run the study again"
 
@@ -48,30 +50,30 @@ class KeptAgreement(ResultsFile):
     restained: tuple[str, ...]
     direct: tuple[str, ...]
     others: tuple[str, ...]
-    accord: dict[str, float]
-    looks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    soft_agreement: dict[str, float]
+    subdomains: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
-        team: Team,
+        members: Members,
         restainings: Mapping[str, Path],
         named: Mapping[str, Classifier],
         study: Path,
-        agreed: Agreement | None = None,
-    ) -> "KeptAgreement":
-        """Describe a team and the files of its re-stainings, all within the folder of the study.
+        fitted: FittedEnsemble | None = None,
+    ) -> "SavedEnsemble":
+        """Describe a members and the files of its re-stainings, all within the folder of the study.
 
-        `agreed` is what it came to; None if it has not been asked.
+        `fitted` is what it came to; None if it has not been asked.
         """
-        snapshots = [(one.snapshot.relative_to(study).as_posix(), one.direct) for one in team.learners]
+        snapshots = [(one.snapshot.relative_to(study).as_posix(), one.direct) for one in members.learners]
         return cls(
             restainings={name: path.relative_to(study).as_posix() for name, path in restainings.items()},
             restained=tuple(path for path, direct in snapshots if not direct),
             direct=tuple(path for path, direct in snapshots if direct),
-            others=tuple(name for name, one in named.items() if any(one is other for other in team.others)),
-            accord={} if agreed is None else dict(agreed.accord),
-            looks={} if agreed is None else dict(agreed.looks),
+            others=tuple(name for name, one in named.items() if any(one is other for other in members.others)),
+            soft_agreement={} if fitted is None else dict(fitted.soft_agreement),
+            subdomains={} if fitted is None else dict(fitted.subdomains),
         )
 
     def write(self, folder: Path, name: str = FILE) -> None:
@@ -81,22 +83,24 @@ class KeptAgreement(ResultsFile):
 
     def in_words(self) -> dict[str, str]:
         """Return what a report states of it."""
-        tried = ", ".join(f"{name} {value:.3f}" for name, value in sorted(self.accord.items(), key=lambda x: -x[1]))
+        tried = ", ".join(
+            f"{name} {value:.3f}" for name, value in sorted(self.soft_agreement.items(), key=lambda x: -x[1])
+        )
         facts = {
-            "agreement: re-stainings that take part": ", ".join(self.restainings),
-            "agreement: classifiers asked about re-stained cells": str(len(self.others) + len(self.restained)),
-            "agreement: classifiers asked about cells as they came": str(len(self.direct)),
+            "ensemble: re-stainings that take part": ", ".join(self.restainings),
+            "ensemble: classifiers asked about re-stained cells": str(len(self.others) + len(self.restained)),
+            "ensemble: classifiers asked about cells as they came": str(len(self.direct)),
         }
-        if self.looks:
-            facts["agreement: looks of the source"] = "; ".join(
-                f"empty field {color}: {', '.join(names)}" for color, names in self.looks.items()
+        if self.subdomains:
+            facts["ensemble: subdomains of the source"] = "; ".join(
+                f"empty field {color}: {', '.join(names)}" for color, names in self.subdomains.items()
             )
-        if any(MEASURED_ANEW in Path(path).parts for path in self.direct):
-            facts["agreement: batch norm of those"] = "measured anew on the source's unlabelled cells"
-        return facts | ({"agreement: accord of re-stainings with shape": tried} if tried else {})
+        if any(ADABN in Path(path).parts for path in self.direct):
+            facts["ensemble: batch norm of those"] = "measured again on the source's unlabeled cells"
+        return facts | ({"ensemble: soft agreement of re-stainings with shape": tried} if tried else {})
 
-    def agreement(self, study: Path, named: Mapping[str, Classifier]) -> Agreement:
-        """Return the agreement, itself a classifier of the source.
+    def ensemble(self, study: Path, named: Mapping[str, Classifier]) -> FittedEnsemble:
+        """Return the ensemble, itself a classifier of the source.
 
         Args:
             study: the folder.
@@ -114,15 +118,15 @@ class KeptAgreement(ResultsFile):
             for paths in (self.restained, self.direct)
         )
         standardizers = {name: _standardizer(_inside(study, path)) for name, path in self.restainings.items()}
-        return Agreement(
-            "agreement", (*(named[name] for name in self.others), *restained), standardizers, direct=direct
+        return FittedEnsemble(
+            "ensemble", (*(named[name] for name in self.others), *restained), standardizers, direct=direct
         )
 
 
-def write_normalizers(agreed: Agreement, folder: Path) -> dict[str, Path]:
-    """Write the normalizers that agreed as JSON; return their files by name."""
+def write_normalizers(fitted: FittedEnsemble, folder: Path) -> dict[str, Path]:
+    """Write the normalizers that fitted as JSON; return their files by name."""
     files = {}
-    for name, standardizer in agreed.standardizers.items():
+    for name, standardizer in fitted.standardizers.items():
         if isinstance(standardizer, Normalizer):
             files[name] = folder / f"{name}.json"
             with atomic_write(files[name]) as temporary:

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.evaluation.comparisons import ORIGINAL, right
-from hemabridge.evaluation.leaderboard_entries import LabelsWorth
+from hemabridge.evaluation.leaderboard_entries import LabelsSaved
 from hemabridge.evaluation.paired_bootstrap import Draws
 from hemabridge.evaluation.predictions import Predictions
 
 
-def labels_worth(runs: Sequence[Predictions], draws: Draws) -> tuple[LabelsWorth, ...]:
+def labels_saved(runs: Sequence[Predictions], draws: Draws) -> tuple[LabelsSaved, ...]:
     """Tell, for each classifier that was taught with two or more numbers of labels, what each snapshot is worth.
 
     Args:
@@ -53,14 +53,14 @@ def labels_to_reach(labels: Sequence[int], accuracies: Sequence[float], wanted: 
     return None
 
 
-def _worth(free: Predictions, taught: Sequence[Predictions], draws: Draws) -> LabelsWorth:
+def _worth(free: Predictions, taught: Sequence[Predictions], draws: Draws) -> LabelsSaved:
     labels = [run.labels_used for run in taught]
     curves = np.stack([draws.accuracy[run.run] for run in taught], axis=1)
     wanted = draws.accuracy[free.run]
     drawn = [labels_to_reach(labels, curve, goal) for curve, goal in zip(curves.tolist(), wanted.tolist(), strict=True)]
     means = [float(right(run).mean()) for run in taught]
     accuracy = float(right(free).mean())
-    return LabelsWorth(
+    return LabelsSaved(
         classifier=free.classifier,
         images=free.images,
         snapshot=free.snapshot,

@@ -6,7 +6,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from hemabridge.evaluation.comparisons import Comparison, places_of, right
-from hemabridge.evaluation.leaderboard_entries import Against, Bin, Calibration, Flips, SnapshotContrast, Standing
+from hemabridge.evaluation.leaderboard_entries import (
+    Against,
+    Bin,
+    Calibration,
+    Flips,
+    LeaderboardEntry,
+    SnapshotContrast,
+)
 from hemabridge.evaluation.paired_bootstrap import Draws, RunKey
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.metrics.calibration import (
@@ -44,7 +51,7 @@ class LeaderboardSettings:
 
 def make_leaderboard(
     runs: Sequence[Predictions], comparisons: Sequence[Comparison], draws: Draws, settings: LeaderboardSettings
-) -> tuple[Standing, ...]:
+) -> tuple[LeaderboardEntry, ...]:
     """Say where each run stands.
 
     Args:
@@ -58,7 +65,7 @@ def make_leaderboard(
     """
     against = {found.run.run: found for found in comparisons}
     flips = _all_flips([found for found in comparisons if found.run.labels_used == 0], settings)
-    return tuple(_standing(run, against.get(run.run), flips.get(run.run), draws, settings) for run in runs)
+    return tuple(_entry(run, against.get(run.run), flips.get(run.run), draws, settings) for run in runs)
 
 
 def contrast_snapshots(runs: Sequence[Predictions], draws: Draws) -> tuple[SnapshotContrast, ...]:
@@ -124,14 +131,14 @@ def count_flips(original: Predictions, restained: Predictions, majority: int) ->
     )
 
 
-def _standing(
+def _entry(
     run: Predictions, found: Comparison | None, flips: Flips | None, draws: Draws, settings: LeaderboardSettings
-) -> Standing:
+) -> LeaderboardEntry:
     is_right, confidence = right(run), run.probabilities.max(axis=1)
     risks = risk_coverage(confidence, is_right)
     n = len(run.ids)
     steps = sorted({max(1, round(n * step / CURVE_POINTS)) for step in range(1, CURVE_POINTS + 1)})
-    return Standing(
+    return LeaderboardEntry(
         site=run.site,
         classifier=run.classifier,
         images=run.images,

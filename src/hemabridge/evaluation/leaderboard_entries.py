@@ -108,7 +108,7 @@ class SeedSpread:
 
 
 @dataclass(frozen=True)
-class Standing:
+class LeaderboardEntry:
     """A line of the leaderboard: what is known of the row with the same site, classifier, images, snapshot and labels.
 
     Attributes:
@@ -144,7 +144,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class SnapshotContrast:
-    """Two neighbouring snapshots of a translator, judged by one classifier on the same cells.
+    """Two neighboring snapshots of a translator, judged by one classifier on the same cells.
 
     Attributes:
         first_only, second_only: cells that are named correctly with that snapshot only.
@@ -171,8 +171,8 @@ class SnapshotContrast:
 
 
 @dataclass(frozen=True)
-class LabelsWorth:
-    """How many labelled originals bring a classifier as far as a re-staining does without a label.
+class LabelsSaved:
+    """How many labeled originals bring a classifier as far as a re-staining does without a label.
 
     Attributes:
         accuracy: of the label-free re-staining.

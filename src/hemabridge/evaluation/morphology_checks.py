@@ -12,7 +12,7 @@ class CellVerdict:
 
     Attributes:
         id: its path in the manifest.
-        verdict: `refuse`: more than its colours changed; `warn`: in doubt; `pass`.
+        verdict: `refuse`: more than its colors changed; `warn`: in doubt; `pass`.
         reasons: measures beyond the limit of the verdict, worst first; none if it passed.
         severity: the worst measure's distance from "unchanged", as a share of that at which a cell is refused.
     """

@@ -37,7 +37,7 @@ class Predictions:
         classifier: its name in the recipe.
         images: `original`, or the name of the method that re-stained them.
         snapshot: the translator's snapshot, by name; None where there is none.
-        labels_used: how many labelled images of the source site the classifier was fine-tuned on.
+        labels_used: how many labeled images of the source site the classifier was fine-tuned on.
         ids: one id per cell, unique.
         truth: int64[N], index of the true class.
         probabilities: float32[N, C], 0..1, rows sum to 1.
@@ -67,7 +67,7 @@ class Predictions:
             raise ValueError(f"expected every cell once in {self.run}, got {n - len(set(self.ids))} repeated ids")
         if n and (self.truth.min() < 0 or self.truth.max() >= self.probabilities.shape[1]):
             raise ValueError(
-                f"expected labelled cells of {self.probabilities.shape[1]} classes, got others in {self.run}"
+                f"expected labeled cells of {self.probabilities.shape[1]} classes, got others in {self.run}"
             )
         if not np.allclose(self.probabilities.sum(axis=1), 1.0, atol=1e-3) or (self.probabilities < 0).any():
             raise ValueError(f"expected probabilities that are 0 or more and sum to 1 per cell in {self.run}")

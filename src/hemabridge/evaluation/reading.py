@@ -251,7 +251,7 @@ class Reading(ResultsFile):
     agreement: tuple[Agreement, ...]
     repeats: tuple[Repeats, ...]
     scores: tuple[ArmScore, ...]
-    told_apart: tuple[TellingApart, ...]
+    domain_auc: tuple[TellingApart, ...]
     preferred: tuple[Preferred, ...]
     stretches: tuple[Stretch, ...]
     trends: tuple[Trend, ...]

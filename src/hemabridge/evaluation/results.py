@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from hemabridge.evaluation.leaderboard_entries import LabelsWorth, SnapshotContrast, Standing
+from hemabridge.evaluation.leaderboard_entries import LabelsSaved, LeaderboardEntry, SnapshotContrast
 from hemabridge.evaluation.morphology_checks import MorphologyCheck
 from hemabridge.storage.results_file import STRICT, ResultsFile
 
@@ -21,14 +21,14 @@ class Row:
         classifier: its name in the recipe.
         images: `original`, or the name of the method that re-stained them.
         snapshot: the translator's snapshot, by name; None for originals.
-        labels_used: how many labelled images of the source site the classifier was fine-tuned on.
+        labels_used: how many labeled images of the source site the classifier was fine-tuned on.
         n: number of cells.
         accuracy: fraction of cells classified correctly, 0..1.
         balanced_accuracy: mean of the recalls of the classes that occur, 0..1.
         recall: per class, 0..1; None for a class without cells.
         interval: 95% Wilson score interval of the accuracy.
         mode: `strict` (nothing that was fitted on the source without labels saw the scored images), `transductive` (it
-            saw them, unlabelled) or `none` (nothing was fitted so); worked out from file hashes.
+            saw them, unlabeled) or `none` (nothing was fitted so); worked out from file hashes.
         seed: the study's seed.
     """
 
@@ -89,7 +89,7 @@ class Confusion:
 class Closeness:
     """How near images are to the ground-truth re-staining (simulated sites only): means over cells.
 
-    `psnr_db` in decibels (higher is nearer), `delta_e_2000` is the mean CIEDE2000 colour difference (lower is nearer).
+    `psnr_db` in decibels (higher is nearer), `delta_e_2000` is the mean CIEDE2000 color difference (lower is nearer).
     """
 
     __pydantic_config__ = STRICT
@@ -130,8 +130,8 @@ class StudyResults(ResultsFile):
     confusions: tuple[Confusion, ...] = ()
     closeness: tuple[Closeness, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
-    leaderboard: tuple[Standing, ...] = ()
+    leaderboard: tuple[LeaderboardEntry, ...] = ()
     contrasts: tuple[SnapshotContrast, ...] = ()
-    labels_worth: tuple[LabelsWorth, ...] = ()
+    labels_saved: tuple[LabelsSaved, ...] = ()
     audit: tuple[AuditFinding, ...] = ()
     guard: tuple[MorphologyCheck, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hemabridge.evaluation.leaderboard_entries import Standing
+from hemabridge.evaluation.leaderboard_entries import LeaderboardEntry
 from hemabridge.evaluation.results import Row, StudyResults
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.spreadsheets import as_cell
@@ -39,8 +39,8 @@ def write_leaderboard(results: StudyResults, folder: Path) -> None:
             temporary.write_text(text, encoding="utf-8", errors="replace", newline="")
 
 
-def ranked(results: StudyResults) -> list[tuple[Row, Standing]]:
-    """Return rows with their standings: few labels first, then by balanced accuracy, then in the order of the rows."""
+def ranked(results: StudyResults) -> list[tuple[Row, LeaderboardEntry]]:
+    """Return rows with their entries: few labels first, then by balanced accuracy, then in the order of the rows."""
     rows = {(r.site, r.classifier, r.images, r.snapshot, r.labels_used): r for r in results.rows if r.part == "test"}
     found = [(rows[s.site, s.classifier, s.images, s.snapshot, s.labels_used], s) for s in results.leaderboard]
     return sorted(found, key=lambda pair: (pair[0].labels_used, -pair[0].balanced_accuracy))
@@ -48,7 +48,7 @@ def ranked(results: StudyResults) -> list[tuple[Row, Standing]]:
 
 def leaderboard_csv(results: StudyResults) -> str:
     """Return the leaderboard as CSV; no cell can be taken for a formula."""
-    lines = [_flat(row, standing) for row, standing in ranked(results)]
+    lines = [_flat(row, entry) for row, entry in ranked(results)]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
     writer.writeheader()
@@ -74,7 +74,7 @@ def leaderboard_latex(results: StudyResults) -> str:
         r"\toprule",
         r"Classifier & Images & Labels & Balanced accuracy & Accuracy & Rescued & Broken & $p$ \\",
         r"\midrule",
-        *(_latex_line(row, standing) for row, standing in rows),
+        *(_latex_line(row, entry) for row, entry in rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -87,15 +87,15 @@ def escaped(text: str) -> str:
     return " ".join(text.split()).translate(_LATEX)
 
 
-def _latex_line(row: Row, standing: Standing) -> str:
-    against = standing.against
+def _latex_line(row: Row, entry: LeaderboardEntry) -> str:
+    against = entry.against
     images = row.images if row.snapshot is None else f"{row.images} {row.snapshot}"
     tested = ("--", "--", "--") if against is None else (against.rescued, against.broken, _p(against.p_holm))
     cells: Sequence[object] = (
         escaped(row.classifier),
         escaped(images),
         row.labels_used,
-        _with_interval(row.balanced_accuracy, standing.balanced_interval),
+        _with_interval(row.balanced_accuracy, entry.balanced_interval),
         _with_interval(row.accuracy, row.interval),
         *tested,
     )
@@ -110,43 +110,43 @@ def _with_interval(value: float, interval: tuple[float, float]) -> str:
     return f"{100 * value:.1f} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
 
 
-def _flat(row: Row, standing: Standing) -> dict[str, Any]:
+def _flat(row: Row, entry: LeaderboardEntry) -> dict[str, Any]:
     """Return one line of the CSV: names, then numbers; empty where there is none."""
     line: dict[str, Any] = {
         "site": row.site,
         "classifier": row.classifier,
-        "variant_of": standing.variant_of,
+        "variant_of": entry.variant_of,
         "images": row.images,
         "snapshot": row.snapshot,
         "labels_used": row.labels_used,
         "mode": row.mode,
         "seed": row.seed,
         "n": row.n,
-        "bootstrap_unit": standing.unit,
-        "bootstrap_units": standing.units,
+        "bootstrap_unit": entry.unit,
+        "bootstrap_units": entry.units,
         "accuracy": row.accuracy,
         **_ends("accuracy_wilson", row.interval),
-        **_ends("accuracy_bootstrap", standing.accuracy_interval),
+        **_ends("accuracy_bootstrap", entry.accuracy_interval),
         "balanced_accuracy": row.balanced_accuracy,
-        **_ends("balanced_accuracy", standing.balanced_interval),
-        "ece": standing.calibration.ece,
-        "brier": standing.calibration.brier,
-        "temperature": standing.calibration.temperature,
-        "ece_scaled": standing.calibration.ece_scaled,
-        "brier_scaled": standing.calibration.brier_scaled,
-        "risk_coverage_area": standing.risk,
+        **_ends("balanced_accuracy", entry.balanced_interval),
+        "ece": entry.calibration.ece,
+        "brier": entry.calibration.brier,
+        "temperature": entry.calibration.temperature,
+        "ece_scaled": entry.calibration.ece_scaled,
+        "brier_scaled": entry.calibration.brier_scaled,
+        "risk_coverage_area": entry.risk,
     }
     return (
         line
-        | _against_cells(standing)
-        | _flip_cells(standing)
-        | _spread_cells(standing)
+        | _against_cells(entry)
+        | _flip_cells(entry)
+        | _spread_cells(entry)
         | {f"recall {name}": value for name, value in row.recall.items()}
     )
 
 
-def _against_cells(standing: Standing) -> dict[str, Any]:
-    found = standing.against
+def _against_cells(entry: LeaderboardEntry) -> dict[str, Any]:
+    found = entry.against
     return {
         "rescued": found and found.rescued,
         "broken": found and found.broken,
@@ -160,8 +160,8 @@ def _against_cells(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _flip_cells(standing: Standing) -> dict[str, Any]:
-    found = standing.flips
+def _flip_cells(entry: LeaderboardEntry) -> dict[str, Any]:
+    found = entry.flips
     return {
         "majority": found and found.majority,
         "flips_towards": found and found.towards,
@@ -172,8 +172,8 @@ def _flip_cells(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _spread_cells(standing: Standing) -> dict[str, Any]:
-    found = standing.spread
+def _spread_cells(entry: LeaderboardEntry) -> dict[str, Any]:
+    found = entry.spread
     return {
         "seeds": None if found is None else " ".join(map(str, found.seeds)),
         "accuracy_mean": found and found.accuracy,

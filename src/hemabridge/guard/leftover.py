@@ -1,4 +1,4 @@
-"""One cell before and after re-staining with colour taken out of the comparison, and what is left then."""
+"""One cell before and after re-staining with color taken out of the comparison, and what is left then."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -29,15 +29,15 @@ WORST_SHARE: Final = 0.005
 
 @dataclass(frozen=True)
 class Leftover:
-    """What no global colour map explains of one cell.
+    """What no global color map explains of one cell.
 
     Attributes:
         before: the input, uint8[h, w, 3] RGB, shrunk to at most `WORK_PX`.
         after: the output, likewise.
-        forward: distance of the output from the input under the best global colour map, in units of the output's
+        forward: distance of the output from the input under the best global color map, in units of the output's
             contrast, float64[h, w].
         backward: the same from output to input, in units of the input's contrast. It shows what was lost: a picture
-            without any structure is explained by a map that sends all colours to one.
+            without any structure is explained by a map that sends all colors to one.
     """
 
     before: UInt8Image
@@ -57,7 +57,7 @@ class Leftover:
 
 
 def leftover(before: UInt8Image, after: UInt8Image) -> Leftover:
-    """Take the best global colour map out of the difference of two pictures of one cell.
+    """Take the best global color map out of the difference of two pictures of one cell.
 
     Args:
         before: uint8[H, W, 3] RGB.
@@ -90,9 +90,9 @@ def _distance(difference: NDArray[np.float32]) -> Map:
     return np.asarray(np.sqrt(np.sum(smooth.astype(np.float64) ** 2, axis=2)))
 
 
-def _contrast(colours: NDArray[np.float32]) -> float:
-    """Return the standard deviation of colours [P, 3] about their mean, in levels, at least `FAINTEST`."""
-    return max(FAINTEST, float(np.sqrt(np.sum(np.var(colours, axis=0, dtype=np.float64)))))
+def _contrast(colors: NDArray[np.float32]) -> float:
+    """Return the standard deviation of colors [P, 3] about their mean, in levels, at least `FAINTEST`."""
+    return max(FAINTEST, float(np.sqrt(np.sum(np.var(colors, axis=0, dtype=np.float64)))))
 
 
 def _worst(values: Map) -> float:

@@ -1,4 +1,4 @@
-"""Morphology of each cell before against after re-staining: eight measures that colour alone does not move."""
+"""Morphology of each cell before against after re-staining: eight measures that color alone does not move."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,8 +17,8 @@ from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 Values: TypeAlias = NDArray[np.float64]
 Bad: TypeAlias = Literal["low", "high", "either"]
 
-COLOUR_ALONE: Final = 0.10
-"""Where less than this is left of a pixel, in units of the contrast, only its colour changed."""
+COLOR_ALONE: Final = 0.10
+"""Where less than this is left of a pixel, in units of the contrast, only its color changed."""
 
 
 class Measure(NamedTuple):
@@ -47,7 +47,7 @@ BAD: Final[Mapping[str, Bad]] = MappingProxyType(
 class Morphology:
     """What re-staining did to the morphology of N cells; each attribute float64[N], finite.
 
-    Masks and edges count as changed only where the best global colour map leaves more than `COLOUR_ALONE`.
+    Masks and edges count as changed only where the best global color map leaves more than `COLOR_ALONE`.
 
     Attributes:
         nucleus_dice: Dice of the nucleus masks, 0..1; 1 unchanged.
@@ -56,7 +56,7 @@ class Morphology:
         lobe_change: lobes of the nucleus, after minus before.
         edge_displacement: how far edges moved, as a share of the picture's longer side.
         structure_ssim: SSIM of the luminance at equal tones, -1..1; 1 unchanged.
-        residual: what the best global colour map leaves in the worst places, in units of the contrast; 0 nothing.
+        residual: what the best global color map leaves in the worst places, in units of the contrast; 0 nothing.
         granule_change: spots that are new or gone.
     """
 
@@ -96,7 +96,7 @@ def compare(before: UInt8Images, after: UInt8Images) -> Morphology:
 def _compare_one(before: UInt8Image, after: UInt8Image) -> tuple[float, ...]:
     """Return the measures in the order of `BAD`."""
     left = leftover(before, after)
-    changed = left.residual > COLOUR_ALONE
+    changed = left.residual > COLOR_ALONE
     shape = shape_change(left.before, left.after, changed)
     moved = edge_displacement(left.before, left.after, changed)
     kept = structure_ssim(left.before, left.after)

@@ -1,4 +1,4 @@
-"""The picture of a refused cell: original, re-stained, and where more than colour changed."""
+"""The picture of a refused cell: original, re-stained, and where more than color changed."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ _HEAT: Final = np.array([[0, 0, 0], [120, 0, 60], [225, 60, 20], [255, 190, 40],
 def draw_change(before: UInt8Image, after: UInt8Image) -> tuple[UInt8Image, UInt8Image, UInt8Image]:
     """Return original, re-stained and residual map of one cell, each uint8[H, W, 3] RGB.
 
-    The map is black where a global colour map explains everything, then dark red, orange, yellow, and white where
+    The map is black where a global color map explains everything, then dark red, orange, yellow, and white where
     as much is left as the contrast of the picture.
 
     Args:

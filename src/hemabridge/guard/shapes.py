@@ -19,7 +19,7 @@ LOBE_SHARE: Final = 0.03
 """A lobe has at least this share of what is left."""
 
 FEWEST_CHANGED: Final = 0.002
-"""Masks are looked at only if more than colour changed in this share of the pixels, a hundredth of a nucleus."""
+"""Masks are looked at only if more than color changed in this share of the pixels, a hundredth of a nucleus."""
 
 LEAST_CHANGE: Final = 0.03
 """Lobes are counted again only if this share of the nucleus changed."""
@@ -57,13 +57,13 @@ class ShapeChange:
 def shape_change(before: UInt8Image, after: UInt8Image, changed: Mask) -> ShapeChange:
     """Compare the masks before and after.
 
-    Masks are found by colour, and turn on small differences of it. So a pixel leaves or joins a mask only where more
-    than colour changed.
+    Masks are found by color, and turn on small differences of it. So a pixel leaves or joins a mask only where more
+    than color changed.
 
     Args:
         before: uint8[H, W, 3] RGB.
         after: of the same size.
-        changed: where anything but colour changed, bool[H, W].
+        changed: where anything but color changed, bool[H, W].
     """
     if changed.mean() < FEWEST_CHANGED:
         return ShapeChange()

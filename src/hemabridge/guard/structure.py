@@ -90,7 +90,7 @@ def edge_displacement(before: UInt8Image, after: UInt8Image, changed: NDArray[np
     Args:
         before: uint8[H, W, 3] RGB.
         after: the same cell re-stained, of the same size.
-        changed: where anything but colour changed, bool[H, W]; elsewhere an edge has not moved.
+        changed: where anything but color changed, bool[H, W]; elsewhere an edge has not moved.
     """
     (clear_1, any_1), (clear_2, any_2) = _edges(lightness(before)), _edges(lightness(after))
     moved = max(_distance(clear_1, any_2, changed), _distance(clear_2, any_1, changed))

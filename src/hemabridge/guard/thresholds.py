@@ -45,9 +45,9 @@ FLOORS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
 )
 """Limits (warn, refuse) are never stricter than these, however little a re-stainer does to the target.
 
-They lie beyond what closed-form colour maps, which can move nothing, reach on real cells through rounding, clipping and
+They lie beyond what closed-form color maps, which can move nothing, reach on real cells through rounding, clipping and
 masks that turn on a shade: two and three pixels of 96 for edges; a tenth and a fifth of the nucleus's area. That of
-the structure leaves room for maps of colour under which two tones change places.
+the structure leaves room for maps of color under which two tones change places.
 """
 
 Finite = Annotated[float, Field(ge=-10_000, le=10_000)]
@@ -152,7 +152,7 @@ def learn_normalizer_thresholds(name: str, target: UInt8Images) -> Thresholds:
 
 
 def floors() -> Thresholds:
-    """Return the strictest limits that there are: those of a re-stainer that changes nothing but colour."""
+    """Return the strictest limits that there are: those of a re-stainer that changes nothing but color."""
     limits = {name: Limit(warn=warn, refuse=refuse) for name, (warn, refuse) in FLOORS.items()}
     return Thresholds(cells=0, limits=limits)
 

@@ -1,1 +1,1 @@
-"""Files, colour spaces, compartments of a cell, scale; the Standardizer protocol."""
+"""Files, color spaces, compartments of a cell, scale; the Standardizer protocol."""

@@ -1,4 +1,4 @@
-"""Colour spaces: sRGB, CIE Lab (D65), optical density, and the CIEDE2000 difference."""
+"""Color spaces: sRGB, CIE Lab (D65), optical density, and the CIEDE2000 difference."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,7 @@ def rgb_to_lab(images: UInt8Image) -> FloatImage:
 
 
 def lab_to_rgb(lab: NDArray[np.floating]) -> UInt8Image:
-    """Convert CIE Lab [..., 3] (D65, L 0..100) to sRGB uint8[..., 3]; colours outside sRGB are clipped."""
+    """Convert CIE Lab [..., 3] (D65, L 0..100) to sRGB uint8[..., 3]; colors outside sRGB are clipped."""
     bounded = np.array(lab, np.float64)
     # Above this b, Z would be negative; scikit-image clips it to 0 as well, but with a warning.
     bounded[..., 2] = np.minimum(bounded[..., 2], 200 * (bounded[..., 0] + 16) / 116 - 1e-9)
@@ -42,7 +42,7 @@ def optical_density(images: UInt8Image, white: ArrayLike = 255.0) -> FloatImage:
 
 
 def delta_e_2000(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the CIEDE2000 colour difference of two Lab arrays [..., 3], float32[...], about 0..100.
+    """Return the CIEDE2000 color difference of two Lab arrays [..., 3], float32[...], about 0..100.
 
     Sharma, Wu and Dalal (2005), Color Research & Application 30(1), eq. 2-22, doi:10.1002/col.20070.
     """

@@ -1,9 +1,9 @@
 """Compartments of a leukocyte image: nucleus, cytoplasm, red cells, background.
 
-All is measured against the image's own background colour, so that no constant belongs to one hospital's lamp, camera
+All is measured against the image's own background color, so that no constant belongs to one hospital's lamp, camera
 or stain. What is assumed: a Romanowsky stain (May-Grünwald-Giemsa, Giemsa, Wright), in which azure B bound to
-chromatin with eosin absorbs much green and little blue, while haemoglobin and eosinophil granules absorb blue as
-well; and a leukocyte near the centre of the image.
+chromatin with eosin absorbs much green and little blue, while hemoglobin and eosinophil granules absorb blue as
+well; and a leukocyte near the center of the image.
 """
 
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ BLUE_SHARE = 0.5
 LEAST_CONTRAST = 0.2
 """Where the chromatin index spans less than this share of the background's light, there is no nucleus."""
 
-CENTRE_SPREAD = 0.15
-"""Standard deviation of the weight that prefers pieces near the centre, as a share of the longer side."""
+CENTER_SPREAD = 0.15
+"""Standard deviation of the weight that prefers pieces near the center, as a share of the longer side."""
 
 FOREGROUND_SHARE = 0.7
 """What loses more than this share of Otsu's lower green threshold is not background; pale cytoplasm lies below 1."""
@@ -55,7 +55,7 @@ class Compartments:
 
 
 def segment(image: UInt8Image) -> Compartments:
-    """Find the compartments of an MGG or Giemsa image centred on a leukocyte.
+    """Find the compartments of an MGG or Giemsa image centered on a leukocyte.
 
     Three-class thresholds (Otsu 1979, IEEE Trans. SMC 9(1), doi:10.1109/TSMC.1979.4310076) on the light lost against
     the background give nuclei and what is not background; a watershed on the depth inside that foreground (Meyer 1994,
@@ -75,9 +75,9 @@ def segment(image: UInt8Image) -> Compartments:
 
 
 def background_color(image: UInt8Image) -> FloatMap:
-    """Return the colour of the empty field, float32[3], 0..255.
+    """Return the color of the empty field, float32[3], 0..255.
 
-    The median colour of the brightest population of green values that is at least a fifth as frequent as the most
+    The median color of the brightest population of green values that is at least a fifth as frequent as the most
     frequent one: cells only take light away, but glints and dead pixels are few.
 
     Args:
@@ -136,10 +136,10 @@ def _thresholds(values: FloatMap) -> tuple[float, float]:
 
 
 def _main_piece(nuclei: Mask) -> Mask:
-    """The piece of chromatin that is large and near the centre."""
+    """The piece of chromatin that is large and near the center."""
     labels, count = ndimage.label(nuclei)
     rows, columns = (np.arange(side) - (side - 1) / 2 for side in nuclei.shape)
-    nearness = np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * (CENTRE_SPREAD * max(nuclei.shape)) ** 2))
+    nearness = np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * (CENTER_SPREAD * max(nuclei.shape)) ** 2))
     weights = np.bincount(labels.ravel(), weights=nearness.ravel(), minlength=count + 1)
     weights[0] = 0
     best = int(np.argmax(weights))

@@ -53,7 +53,7 @@ def read_image(path: Path) -> UInt8Image:
     """Read one image as RGB, whatever its name says it is.
 
     JPEG, PNG, BMP, GIF and TIFF of one page; gray, palette and CMYK become RGB; transparency is laid over white;
-    16-bit samples are divided by 257; EXIF orientation is applied; colour profiles are not.
+    16-bit samples are divided by 257; EXIF orientation is applied; color profiles are not.
 
     Args:
         path: A regular file.

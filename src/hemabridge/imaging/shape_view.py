@@ -2,7 +2,7 @@
 
 What a hospital's dyes, lamp and camera change is mostly gone; lobes, cell size, nucleus-to-cytoplasm ratio and granules
 are still there. A classifier that sees only this needs no re-staining, and errs on other cells than one that sees
-colours.
+colors.
 """
 
 from functools import lru_cache

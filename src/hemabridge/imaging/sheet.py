@@ -1,4 +1,4 @@
-"""A contact sheet: pictures in a labelled grid."""
+"""A contact sheet: pictures in a labeled grid."""
 
 from collections.abc import Sequence
 

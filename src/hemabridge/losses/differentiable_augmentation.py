@@ -1,8 +1,9 @@
-"""Differentiable augmentation of what a judge sees (DiffAug: Zhao et al. 2020, doi:10.48550/arXiv.2006.10738).
+"""Differentiable augmentation of what a discriminator sees (DiffAug: Zhao et al. 2020, doi:10.48550/arXiv.2006.10738).
 
 Each function takes float[B, C, H, W] in [-1, 1] and returns the same shape, differentiably; random numbers come from
 torch's global generator, and each image gets its own. Real and fake images pass through it alike, in the steps of
-generators and judges both, so a judge of few images cannot learn them by heart, and no augmentation shows in the fakes.
+generators and discriminators both, so a discriminator of few images cannot learn them by heart, and no augmentation
+shows in the fakes.
 """
 
 import torch
@@ -12,13 +13,13 @@ from torch.nn.functional import pad
 
 
 class AugmentationConfig(BaseModel):
-    """What is varied. Colour is not, unless asked for: it is what the judge of a stain must see."""
+    """What is varied. Color is not, unless asked for: it is what the discriminator of a stain must see."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     symmetries: bool = Field(True, description="the eight turns and mirrorings of a square; a smear has no upper side")
     translation: float = Field(0.125, ge=0, le=0.5, description="largest move, as a share of the image's side")
-    cutout: float = Field(0.0, ge=0, lt=1, description="side of the grey square, as a share of the image's side")
+    cutout: float = Field(0.0, ge=0, lt=1, description="side of the gray square, as a share of the image's side")
     brightness: float = Field(0.0, ge=0, le=1, description="largest change of brightness, as a share of half the range")
 
 
@@ -48,7 +49,7 @@ def symmetries(images: Tensor) -> Tensor:
 
 
 def translate(images: Tensor, share: float) -> Tensor:
-    """Move each image by up to `share` of its sides, by whole pixels; 0 (grey) moves in, as in the paper."""
+    """Move each image by up to `share` of its sides, by whole pixels; 0 (gray) moves in, as in the paper."""
     count, _, height, width = images.shape
     down, right = int(height * share + 0.5), int(width * share + 0.5)
     rows = torch.randint(2 * down + 1, (count, 1), device=images.device) + torch.arange(height, device=images.device)
@@ -59,7 +60,7 @@ def translate(images: Tensor, share: float) -> Tensor:
 
 
 def cut_out(images: Tensor, share: float) -> Tensor:
-    """Cover a square of `share` of each image's sides with 0 (grey), wherever in the image its centre falls."""
+    """Cover a square of `share` of each image's sides with 0 (gray), wherever in the image its center falls."""
     count, _, height, width = images.shape
     tall, wide = int(height * share + 0.5), int(width * share + 0.5)
     tops = torch.randint(height + (1 - tall % 2), (count, 1), device=images.device) - tall // 2

@@ -1,4 +1,4 @@
-"""Distance of two distributions, without a judge."""
+"""Distance of two distributions, without a discriminator."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,8 @@ def sliced_wasserstein(one: Tensor, other: Tensor, directions: int = 16) -> Tens
     """Return the sliced 1-Wasserstein distance of two clouds of points, float[N, D] and float[N, D]: a scalar.
 
     The mean, over random directions, of the mean distance of the sorted projections (Bonneel et al. 2015,
-    doi:10.1007/s10851-014-0506-3, with p = 1); unlike an adversarial loss it has no judge to run away from or to run
-    after, so it falls steadily. Directions come from torch's global generator.
+    doi:10.1007/s10851-014-0506-3, with p = 1); unlike an adversarial loss it has no discriminator to run away from or
+    to run after, so it falls steadily. Directions come from torch's global generator.
 
     Raises:
         ValueError: the clouds differ in shape.

@@ -1,4 +1,4 @@
-"""How near two stacks of images of the same cells are: in colour (to a known truth) and in structure (to the input).
+"""How near two stacks of images of the same cells are: in color (to a known truth) and in structure (to the input).
 
 All functions take two stacks uint8[N, H, W, 3] (RGB, 0..255) in the same order and return float64[N], one value per
 image; means over cells are the caller's.
@@ -13,7 +13,7 @@ from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Images
 
 ROUNDING_MSE = 1.0 / 12.0
-"""Variance of rounding to whole grey values: no 8-bit image shows a smaller squared error than this."""
+"""Variance of rounding to whole gray values: no 8-bit image shows a smaller squared error than this."""
 
 _SSIM_SIGMA_PX = 1.5
 _SSIM_SMALLEST_PX = 11
@@ -36,7 +36,7 @@ def psnr_db(images: UInt8Images, reference: UInt8Images) -> NDArray[np.float64]:
 
 
 def mean_delta_e_2000(images: UInt8Images, reference: UInt8Images) -> NDArray[np.float64]:
-    """Return the mean CIEDE2000 colour difference over the pixels of each image; 0 is equal, about 1 just visible.
+    """Return the mean CIEDE2000 color difference over the pixels of each image; 0 is equal, about 1 just visible.
 
     Raises:
         ValueError: the stacks differ in shape or are not uint8[N, H, W, 3].
@@ -104,7 +104,7 @@ def _edges(image: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    # Rounding in the colour conversion leaves gradients of about 1e-6 in a flat image; those are no edges.
+    # Rounding in the color conversion leaves gradients of about 1e-6 in a flat image; those are no edges.
     a_flat, b_flat = bool(a.std() < 1e-4), bool(b.std() < 1e-4)
     if a_flat or b_flat:
         return 1.0 if a_flat and b_flat else 0.0

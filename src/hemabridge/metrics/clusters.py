@@ -12,15 +12,15 @@ def clusters_of(points: NDArray[np.float64], count: int) -> list[NDArray[np.intp
     Lloyd (1982, doi:10.1109/TIT.1982.1056489), begun at points that are each the farthest from those before (Gonzalez
     1985, doi:10.1016/0304-3975(85)90224-5), the first the farthest from the mean. Returns the rows of each cluster.
     """
-    centres = _spread_out(points, count)
+    centers = _spread_out(points, count)
     labels = np.zeros(len(points), np.intp)
     for _ in range(_ROUNDS):
-        nearest = np.argmin(((points[:, None] - centres) ** 2).sum(axis=2), axis=1)
+        nearest = np.argmin(((points[:, None] - centers) ** 2).sum(axis=2), axis=1)
         if (nearest == labels).all():
             break
         labels = nearest
         kept = np.unique(labels)
-        centres[kept] = [points[labels == label].mean(axis=0) for label in kept]
+        centers[kept] = [points[labels == label].mean(axis=0) for label in kept]
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 

@@ -24,7 +24,7 @@ VISIBLE_CHANGE: Final = 4.0
 """Sites that need less change than this (CIE76) look alike, so that doing nothing is right."""
 
 GRID_LEVELS: Final = 5.0
-"""A grid of this amplitude, in grey levels beyond that of the originals, is seen as a texture."""
+"""A grid of this amplitude, in gray levels beyond that of the originals, is seen as a texture."""
 
 HIDDEN_ABOVE: Final = 3.0
 """A reconstruction that saving makes so many times worse was not made from what is visible."""
@@ -42,9 +42,9 @@ class Measures:
         luminance_correlation: of images with their originals, -1..1.
         kept_contrast: spread within images as a share of the originals'.
         kept_differences: distance between images as a share of the originals'.
-        change: mean colour difference to the originals as a share of `least_change`; 1 or more where the target is
+        change: mean color difference to the originals as a share of `least_change`; 1 or more where the target is
             reached, None where the sites look alike.
-        grid: largest amplitude of a regular grid beyond the originals', in grey levels.
+        grid: largest amplitude of a regular grid beyond the originals', in gray levels.
         hidden: `hidden_information`; None without a way back.
     """
 
@@ -96,7 +96,7 @@ def faults_in(found: Measures) -> list[str]:
 def luminance_correlation(restained: UInt8Images, originals: UInt8Images) -> float:
     """Return the mean Pearson correlation of each image's luminance with its original's, -1..1.
 
-    Below 0 the image is inverted: what was dark is bright. An image, or an original, of one grey has none and is left
+    Below 0 the image is inverted: what was dark is bright. An image, or an original, of one gray has none and is left
     out; 1 where all are left out, since nothing is turned round then.
     """
     found = [
@@ -110,7 +110,7 @@ def luminance_correlation(restained: UInt8Images, originals: UInt8Images) -> flo
 def kept_contrast(restained: UInt8Images, originals: UInt8Images) -> float:
     """Return the spread of luminance within images as a share of that within their originals; 0 is a constant output.
 
-    The median over images of the ratio of standard deviations; 1 where all originals are of one grey.
+    The median over images of the ratio of standard deviations; 1 where all originals are of one gray.
     """
     within = [
         a.std() / b.std() for a, b in zip(_luma(restained), _luma(originals), strict=True) if b.std() >= _FLAT_LEVELS
@@ -131,7 +131,7 @@ def kept_differences(restained: UInt8Images, originals: UInt8Images) -> float:
 
 
 def least_change(source: UInt8Images, target: UInt8Images) -> float:
-    """Return the least mean colour difference (CIE76) by which any map must move the source's pixels into the target's.
+    """Return the least mean color difference (CIE76) by which any map must move the source's pixels into the target's.
 
     No map of pixels whose outcome is distributed as the target can move them less on average than the root of the sum
     of squares of the Wasserstein-1 distances of L, a and b: the mean of a norm is at least the norm of the means, and
@@ -143,13 +143,13 @@ def least_change(source: UInt8Images, target: UInt8Images) -> float:
 
 
 def mean_change(restained: UInt8Images, originals: UInt8Images) -> float:
-    """Return the mean colour difference (CIE76, Euclidean in Lab) between images and their originals; 0 is idle."""
+    """Return the mean color difference (CIE76, Euclidean in Lab) between images and their originals; 0 is idle."""
     steps = rgb_to_lab(restained).astype(np.float64) - rgb_to_lab(originals)
     return float(np.linalg.norm(steps, axis=-1).mean())
 
 
 def grid_amplitudes(images: UInt8Images) -> NDArray[np.float64]:
-    """Return the amplitude of a regular grid of each of `GRID_PERIODS_PX` in the images, in grey levels, float64[2].
+    """Return the amplitude of a regular grid of each of `GRID_PERIODS_PX` in the images, in gray levels, float64[2].
 
     The power of luminance at the frequencies of the grid (Odena, Dumoulin & Olah 2016, doi:10.23915/distill.00003),
     over all images and with a Hann window against leakage, less what the frequencies around it have: a photograph's
@@ -180,7 +180,7 @@ def hidden_information(
         saved: the originals themselves, saved as JPEG: what saving costs an honest way back too.
 
     Returns:
-        The mean absolute error of `cycled_again` over the largest of that of `cycled`, that of `saved`, and one grey
+        The mean absolute error of `cycled_again` over the largest of that of `cycled`, that of `saved`, and one gray
         level.
     """
     straight, again, cost = (
@@ -208,11 +208,11 @@ def _grid(side: int, period_px: int) -> Sequence[tuple[int, int]]:
 
 
 def _excess(power: NDArray[np.float64], place: tuple[int, int]) -> float:
-    """Power of a wave at a frequency above that of its neighbours, in squared amplitudes."""
+    """Power of a wave at a frequency above that of its neighbors, in squared amplitudes."""
     rows, columns = (np.arange(at - 4, at + 5) % len(power) for at in place)
     around = power[np.ix_(rows, columns)]
     ring = np.ones(around.shape, bool)
-    ring[3:6, 3:6] = False  # the window spreads a wave over its next neighbours
+    ring[3:6, 3:6] = False  # the window spreads a wave over its next neighbors
     at_nyquist = all(2 * at % len(power) == 0 for at in place)
     # A real wave has half its amplitude at its frequency and half at the opposite one, but at Nyquist all of it.
     share = 1.0 if at_nyquist else 2.0

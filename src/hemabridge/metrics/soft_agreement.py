@@ -7,21 +7,21 @@ Answer = NDArray[np.floating]
 """Class probabilities [N, C], rows sum to 1, N at least 1."""
 
 
-def accord_of(judge: Answer, answer: Answer) -> float:
+def soft_agreement(judge: Answer, answer: Answer) -> float:
     """Return how far two answers name the same classes, 0..1: the mean over classes, each of which weighs the same.
 
     Of a class it is the mean probability that `answer` gives it, over cells weighted by the probability that `judge`
     gives it.
     """
-    return float(accord_drawn(judge, answer, np.ones((1, len(judge))))[0])
+    return float(soft_agreement_drawn(judge, answer, np.ones((1, len(judge))))[0])
 
 
-def accord_drawn(judge: Answer, answer: Answer, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the accord in each of B resamples of the cells, float64[B].
+def soft_agreement_drawn(judge: Answer, answer: Answer, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the soft agreement in each of B resamples of the cells, float64[B].
 
     Args:
-        judge: see `accord_of`.
-        answer: see `accord_of`.
+        judge: see `soft_agreement`.
+        answer: see `soft_agreement`.
         drawn: how often each cell is drawn, float64[B, N].
     """
     weights = judge.astype(np.float64)

@@ -24,7 +24,7 @@ from hemabridge.storage.files import sha256_of
 if TYPE_CHECKING:
     from hemabridge.training.snapshots import Snapshot
 
-LOOK_IMAGES: Final = 100
+DESCRIPTOR_IMAGES: Final = 100
 """So many cells tell a site's look."""
 
 View: TypeAlias = Callable[[UInt8Images], UInt8Images]
@@ -88,7 +88,7 @@ def load_standardizer(path: Path, crop_px: int | None = None, look: UInt8Images 
     Args:
         path: the snapshot of a translator, or the JSON file of a normalizer.
         crop_px: as in `standardize`; normalizers know no scale.
-        look: cells of a site, as `read_look` reads them, for a target-only model; as it was trained if not given.
+        look: cells of a site, as `read_appearance` reads them, for a target-only model; as it was trained if not given.
 
     Raises:
         ModelError: the file is neither, or damaged; or a translator got a `look` and is not target-only.
@@ -144,8 +144,8 @@ def _scale_of(path: Path, crop_px: int | None, site: Literal["source", "target"]
         raise ModelError(f"expected the whole snapshot of a translator, got a damaged one: {path} ({error})") from error
 
 
-def read_look(path: Path, site: Path, crop_px: int | None = None) -> UInt8Images:
-    """Read up to `LOOK_IMAGES` cells of a folder, spread over all of it, as large as the model saw cells.
+def read_appearance(path: Path, site: Path, crop_px: int | None = None) -> UInt8Images:
+    """Read up to `DESCRIPTOR_IMAGES` cells of a folder, spread over all of it, as large as the model saw cells.
 
     Raises:
         InputError: the folder holds no readable image.
@@ -158,7 +158,7 @@ def read_look(path: Path, site: Path, crop_px: int | None = None) -> UInt8Images
 
 
 def read_cells(path: Path, files: Sequence[Path], crop_px: int | None = None) -> UInt8Images:
-    """Read up to `LOOK_IMAGES` of some files, spread over all of them, as large as a snapshot's model saw cells.
+    """Read up to `DESCRIPTOR_IMAGES` of some files, spread over all of them, as large as a snapshot's model saw cells.
 
     Raises:
         InputError: none is a readable image.
@@ -166,7 +166,7 @@ def read_cells(path: Path, files: Sequence[Path], crop_px: int | None = None) ->
     """
     seen_px, square = _scale_of(path, crop_px)
     wanted = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    some = wanted[:: max(1, len(wanted) // LOOK_IMAGES)][:LOOK_IMAGES]
+    some = wanted[:: max(1, len(wanted) // DESCRIPTOR_IMAGES)][:DESCRIPTOR_IMAGES]
     cells = []
     for file in some:
         try:
@@ -179,14 +179,16 @@ def read_cells(path: Path, files: Sequence[Path], crop_px: int | None = None) ->
     return np.stack(cells)
 
 
-def look_distance(model: Path, site: Path, *, snapshot: str | None = None, crop_px: int | None = None) -> Distance:
-    """Tell how far a site's look is from all that a target-only model has learnt from.
+def descriptor_distance(
+    model: Path, site: Path, *, snapshot: str | None = None, crop_px: int | None = None
+) -> Distance:
+    """Tell how far a site's look is from all that a target-only model has learned from.
 
     Raises:
-        InputError, ModelError: as `read_look` does, or the model is not target-only.
+        InputError, ModelError: as `read_appearance` does, or the model is not target-only.
     """
     path = find_snapshot(model, snapshot)
-    look = read_look(path, site, crop_px)
+    look = read_appearance(path, site, crop_px)
     from hemabridge.translators.unseen_site import distance_of
 
     return distance_of(path, look)

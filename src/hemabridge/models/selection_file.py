@@ -20,11 +20,11 @@ class SnapshotRow:
         sha256: of its file; empty for the originals.
         images: images seen in training.
         stain: distance to the target as a share of the originals'; `stain_interval` is its 95% bootstrap interval.
-        smoothed: the distance that the rule compared: averaged over neighbouring snapshots. None for the originals.
+        smoothed: the distance that the rule compared: averaged over neighboring snapshots. None for the originals.
         lab: distance of each compartment in CIELAB; about 1 is just visible.
         optical_density: distance of each compartment in optical density.
         kid: kernel distance to the target, with its 95% bootstrap interval; may be negative.
-        told_apart: AUC of a model that tells these images from the target's, 0.5 (it cannot) to 1.
+        domain_auc: AUC of a model that tells these images from the target's, 0.5 (it cannot) to 1.
         refused: share of cells that the morphology guard refuses, with its 95% bootstrap interval.
         kept: structure kept, mean over cells, with its 95% bootstrap interval.
         fit: whether the rule may choose it: the guard and readers do not refuse it, and it keeps enough structure.
@@ -49,7 +49,7 @@ class SnapshotRow:
     optical_density: dict[str, float]
     kid: float
     kid_interval: Interval
-    told_apart: float
+    domain_auc: float
     refused: float
     refused_interval: Interval
     kept: float

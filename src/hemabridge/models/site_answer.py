@@ -10,7 +10,15 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from hemabridge.domain.site_profile import Answer, Distance, Looks, SiteProfile, SiteProfiles, cell_side_px, looks_of
+from hemabridge.domain.site_profile import (
+    Answer,
+    Descriptors,
+    Distance,
+    SiteProfile,
+    SiteProfiles,
+    cell_side_px,
+    descriptors_of,
+)
 from hemabridge.errors import ImageError, InputError, MissingExtraError, ModelError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
 from hemabridge.imaging.scale import scale_matched, squeezed
@@ -35,7 +43,7 @@ class SiteAnswer:
     Attributes:
         images: how many were measured.
         source: how far the folder is from the site that the model re-stains; of a model for any hospital, from all
-            that it has learnt from.
+            that it has learned from.
         target: how far it is from the site into whose look the model re-stains.
     """
 
@@ -59,7 +67,7 @@ class SiteAnswer:
         meaning = {
             "known": "like what the model was trained on",
             "near": "at the rim of what the model was trained on; look at some results",
-            "unknown": "unlike what the model was trained on, in colour or in scale; do not trust the results, or "
+            "unknown": "unlike what the model was trained on, in color or in scale; do not trust the results, or "
             "state the crop if cells have another size in these images (--crop-px; `hemabridge audit` proposes one)",
         }[self.answer]
         return (
@@ -116,9 +124,9 @@ def read_known(model: Path) -> Known:
         ) from error
 
 
-def read_looks(
+def read_descriptors(
     files: Sequence[Path], profile: SiteProfile, crop_px: int | None = None, progress: Progress = silent
-) -> Looks:
+) -> Descriptors:
     """Measure up to `MEASURED_IMAGES` of some files as the profile's cells were measured, float64[N, 24].
 
     Args:
@@ -134,16 +142,16 @@ def read_looks(
     places = np.linspace(0, len(wanted) - 1, min(MEASURED_IMAGES, len(wanted))).round().astype(int)
     chosen = [wanted[place] for place in places]
     side = crop_px or profile.crop_px or _nuclei_say(chosen)
-    looks: list[Looks] = []
+    descriptors: list[Descriptors] = []
     for number, path in enumerate(chosen, 1):
         image = _read(path)
         if image is not None:
             cell = squeezed(image, profile.side_px) if side == "whole" else scale_matched(image, side, profile.side_px)
-            looks.append(looks_of([cell]))
+            descriptors.append(descriptors_of([cell]))
         progress("measuring the look", number, len(chosen))
-    if not looks:
+    if not descriptors:
         raise InputError(f"expected readable images to measure a site's look, got none among {len(files)} files")
-    return np.concatenate(looks)
+    return np.concatenate(descriptors)
 
 
 def answer_for(
@@ -156,14 +164,14 @@ def answer_for(
     """
     if known.profiles is None:
         return None
-    looks = read_looks(files, known.profiles.source, crop_px, progress)
-    source, target = known.profiles.source.distance(looks), known.profiles.target.distance(looks)
+    descriptors = read_descriptors(files, known.profiles.source, crop_px, progress)
+    source, target = known.profiles.source.distance(descriptors), known.profiles.target.distance(descriptors)
     if known.snapshot is not None:
         from hemabridge.models.open import read_cells
         from hemabridge.translators.unseen_site import distance_of
 
         source = distance_of(known.snapshot, read_cells(known.snapshot, files, crop_px))
-    return SiteAnswer(len(looks), source, target)
+    return SiteAnswer(len(descriptors), source, target)
 
 
 def write_answer(

@@ -1,4 +1,4 @@
-"""A bilateral grid of colour maps (HDRNet: Gharbi et al. 2017, doi:10.1145/3072959.3073592)."""
+"""A bilateral grid of color maps (HDRNet: Gharbi et al. 2017, doi:10.1145/3072959.3073592)."""
 
 from itertools import pairwise
 from typing import Literal
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, leaky_relu
 
-from hemabridge.networks.color_generator import ColourGenerator, shift_colours, thumbnail
+from hemabridge.networks.color_generator import ColorGenerator, shift_colors, thumbnail
 
 THUMBNAIL_PX = 32
 HALVINGS = 3
@@ -26,16 +26,16 @@ class BilateralGridConfig(BaseModel):
     channels: int = Field(16, ge=1, le=256, description="filters of the last layers that look at the thumbnail")
 
 
-class BilateralGrid(ColourGenerator):
-    """Affine colour maps in a grid over place and brightness, filled from a thumbnail and read at every pixel.
+class BilateralGrid(ColorGenerator):
+    """Affine color maps in a grid over place and brightness, filled from a thumbnail and read at every pixel.
 
-    It can: give each image, and each quarter of its height and width, a colour map of its own, so it follows light and
+    It can: give each image, and each quarter of its height and width, a color map of its own, so it follows light and
     thickness that vary across the image; treat dark and bright pixels differently. It cannot: move, blur or sharpen
-    anything; change colours from one pixel to the next faster than the grid's cells, unless their guide differs. Where
-    neighbouring cells learn to differ much, haloes appear around dark things; the penalty is on such differences.
+    anything; change colors from one pixel to the next faster than the grid's cells, unless their guide differs. Where
+    neighboring cells learn to differ much, haloes appear around dark things; the penalty is on such differences.
 
-    The guide is a learned grey value (Gharbi et al. 2017, section 3.3, here a small perceptron), and slicing is
-    trilinear (Eq. 3). The maps give shifts: see `shift_colours`.
+    The guide is a learned gray value (Gharbi et al. 2017, section 3.3, here a small perceptron), and slicing is
+    trilinear (Eq. 3). The maps give shifts: see `shift_colors`.
     """
 
     def __init__(self, config: BilateralGridConfig) -> None:
@@ -58,12 +58,12 @@ class BilateralGrid(ColourGenerator):
         matrices: Tensor = self.fill(x)
         return matrices.reshape(len(images), 12, self.config.depth, CELLS, CELLS)
 
-    def recolour(self, images: Tensor, summary: Tensor) -> Tensor:
+    def recolor(self, images: Tensor, summary: Tensor) -> Tensor:
         """Read the grid at every pixel's place and guide, and apply the matrix found there."""
         maps = slice_grid(summary, self.guided(images))
         maps = maps.reshape(len(images), 3, 4, *images.shape[2:])
         shift = (maps[:, :, :3] * images.unsqueeze(1)).sum(dim=2) + maps[:, :, 3]
-        return shift_colours(images, shift)
+        return shift_colors(images, shift)
 
     def guided(self, images: Tensor) -> Tensor:
         """Return float[B, H, W] in [-1, 1] for float[B, 3, H, W]: the mean of the channels plus what was learned."""
@@ -71,7 +71,7 @@ class BilateralGrid(ColourGenerator):
         return torch.tanh(images.mean(dim=1) + learned.squeeze(1))
 
     def penalty(self, summary: Tensor) -> Tensor:
-        """Return the mean squared step between neighbouring cells, summed over the grid's three axes."""
+        """Return the mean squared step between neighboring cells, summed over the grid's three axes."""
         steps = [summary.diff(dim=axis).square().mean() for axis in (2, 3, 4) if summary.shape[axis] > 1]
         return torch.stack(steps).sum()
 
@@ -80,7 +80,7 @@ def slice_grid(grid: Tensor, guide: Tensor) -> Tensor:
     """Read float[B, C, D, Gh, Gw] at each pixel's place and guide, trilinearly: float[B, C, H, W].
 
     Args:
-        grid: its cells' centres lie at (i + 1/2) / n of each side; beyond the outermost centres it is constant.
+        grid: its cells' centers lie at (i + 1/2) / n of each side; beyond the outermost centers it is constant.
         guide: float[B, H, W] in [-1, 1], the third coordinate.
     """
     _, height, width = guide.shape

@@ -14,7 +14,7 @@ class BlurredHalf(nn.Module):
     """Blur with [1, 2, 1] / 4 in both directions, reflected at the edge, and keep every other pixel.
 
     float[B, C, H, W] to float[B, C, ceil(H / 2), ceil(W / 2)]; arXiv:1904.11486, section 3.2, "Triangle-3". Two means
-    of neighbours are that blur: it needs no weights, and so nothing of it is stored.
+    of neighbors are that blur: it needs no weights, and so nothing of it is stored.
     """
 
     def forward(self, x: Tensor) -> Tensor:

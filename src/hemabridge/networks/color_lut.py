@@ -7,12 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, leaky_relu, relu
 
-from hemabridge.networks.color_generator import ColourGenerator, shift_colours, thumbnail
+from hemabridge.networks.color_generator import ColorGenerator, shift_colors, thumbnail
 
 THUMBNAIL_PX = 32
 
 
-class ColourTableConfig(BaseModel):
+class ColorTableConfig(BaseModel):
     """Number and size of the tables; the defaults are the paper's three tables, at 17 instead of 33 points a side."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -20,22 +20,22 @@ class ColourTableConfig(BaseModel):
     kind: Literal["lut"] = "lut"
     tables: int = Field(3, ge=1, le=16, description="tables that each image mixes; 1 is the same map for all images")
     points: int = Field(17, ge=2, le=65, description="points along each of red, green and blue")
-    smoothness: float = Field(1.0, ge=0, description="weight, within the penalty, of squared steps between neighbours")
+    smoothness: float = Field(1.0, ge=0, description="weight, within the penalty, of squared steps between neighbors")
     monotonicity: float = Field(10.0, ge=0, description="weight, within the penalty, of a channel falling as it rises")
 
 
-class ColourTable(ColourGenerator):
-    """One colour table per image: a mix of learned tables with weights read off a thumbnail, applied trilinearly.
+class ColorTable(ColorGenerator):
+    """One color table per image: a mix of learned tables with weights read off a thumbnail, applied trilinearly.
 
-    It can: map any colour to any other, each region of the colour cube for itself; mix differently from image to image.
-    It cannot: move, blur or sharpen anything; tell apart two things of one colour in one image; follow light that
-    varies across the image. Points that no training pixel came near move with their neighbours only through the
-    penalty: without it, contours appear where colours flow smoothly.
+    It can: map any color to any other, each region of the color cube for itself; mix differently from image to image.
+    It cannot: move, blur or sharpen anything; tell apart two things of one color in one image; follow light that
+    varies across the image. Points that no training pixel came near move with their neighbors only through the
+    penalty: without it, contours appear where colors flow smoothly.
 
     As in the paper the mix starts as the identity. The tables hold shifts, so that a mixed table stays within [-1, 1].
     """
 
-    def __init__(self, config: ColourTableConfig) -> None:
+    def __init__(self, config: ColorTableConfig) -> None:
         super().__init__()
         self.config = config
         self.shifts = nn.Parameter(torch.zeros(config.tables, 3, *[config.points] * 3))
@@ -49,7 +49,7 @@ class ColourTable(ColourGenerator):
         for layer in self.mixer:
             x = leaky_relu(layer(x), 0.2)
         weights = self.mix(x.mean(dim=(2, 3)))
-        return shift_colours(self.identity(), torch.einsum("bt,tcxyz->bcxyz", weights, self.shifts))
+        return shift_colors(self.identity(), torch.einsum("bt,tcxyz->bcxyz", weights, self.shifts))
 
     def identity(self) -> Tensor:
         """Return the table that changes nothing, float[3, P, P, P]."""
@@ -57,7 +57,7 @@ class ColourTable(ColourGenerator):
         blue, green, red = torch.meshgrid(levels, levels, levels, indexing="ij")
         return torch.stack([red, green, blue])
 
-    def recolour(self, images: Tensor, summary: Tensor) -> Tensor:
+    def recolor(self, images: Tensor, summary: Tensor) -> Tensor:
         """Look each pixel up, with trilinear interpolation between the eight points around it."""
         places = images.permute(0, 2, 3, 1).unsqueeze(1)
         # Only the difference to the identity is looked up: the rounding of its own interpolation then cancels.

@@ -7,19 +7,19 @@ from typing import Annotated, Any, Final, TypeAlias
 from torch import nn
 
 from hemabridge.networks.bilateral_grid import BilateralGrid, BilateralGridConfig
-from hemabridge.networks.color_lut import ColourTable, ColourTableConfig
+from hemabridge.networks.color_lut import ColorTable, ColorTableConfig
 from hemabridge.networks.kinds import by_kind
 from hemabridge.networks.pixel_network import PixelNetwork, PixelNetworkConfig
 from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig
 
 GeneratorConfig: TypeAlias = Annotated[
-    ResnetGeneratorConfig | PixelNetworkConfig | ColourTableConfig | BilateralGridConfig,
-    by_kind("resnet", ResnetGeneratorConfig, PixelNetworkConfig, ColourTableConfig, BilateralGridConfig),
+    ResnetGeneratorConfig | PixelNetworkConfig | ColorTableConfig | BilateralGridConfig,
+    by_kind("resnet", ResnetGeneratorConfig, PixelNetworkConfig, ColorTableConfig, BilateralGridConfig),
 ]
 """The configuration of a generator; `resnet` where a section has no `kind`."""
 
 GENERATORS: Final[Mapping[str, Callable[[Any], nn.Module]]] = MappingProxyType(
-    {"resnet": ResnetGenerator, "pixel": PixelNetwork, "lut": ColourTable, "bilateral": BilateralGrid}
+    {"resnet": ResnetGenerator, "pixel": PixelNetwork, "lut": ColorTable, "bilateral": BilateralGrid}
 )
 """Every generator by its `kind`."""
 

@@ -37,7 +37,7 @@ def rgb_to_lab(images: Tensor) -> Tensor:
 def lab_to_rgb(lab: Tensor) -> Tensor:
     """Convert Lab float[B, 3, H, W] (D65, L 0..100) to sRGB float[B, 3, H, W], where [-1, 1] is the gamut.
 
-    Nothing is clipped, so that a colour outside of sRGB can be told (`outside_gamut`), except that Z is at least 0, as
+    Nothing is clipped, so that a color outside of sRGB can be told (`outside_gamut`), except that Z is at least 0, as
     in scikit-image.
     """
     lightness, a, b = lab.unbind(1)

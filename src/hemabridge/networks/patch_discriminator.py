@@ -11,13 +11,13 @@ from hemabridge.networks.initialization import initialize_normal
 
 NormName = Literal["instance", "spectral", "none"]
 NORM_USE = (
-    "instance is the reference's, and takes the image's own colour statistics out of what the judge sees; "
-    "spectral (Miyato et al. 2018) and none leave them in, as a judge of stain needs them"
+    "instance is the reference's, and takes the image's own color statistics out of what the discriminator sees; "
+    "spectral (Miyato et al. 2018) and none leave them in, as a discriminator of stain needs them"
 )
 
 
 class PatchDiscriminatorConfig(BaseModel):
-    """Size of the judge; the defaults are the reference's `basic` one, whose output pixels each see 70x70 pixels."""
+    """Size of the discriminator; the defaults are the reference's `basic` one, whose outputs each see 70x70 pixels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,7 +29,7 @@ class PatchDiscriminatorConfig(BaseModel):
 
 
 class PatchDiscriminator(nn.Module):
-    """Judge each patch of float[B, 3, H, W] in [-1, 1]: unbounded scores float[B, 1, H', W'] (256 px gives 30x30)."""
+    """Score each patch of float[B, 3, H, W] in [-1, 1]: unbounded scores float[B, 1, H', W'] (256 px gives 30x30)."""
 
     def __init__(self, config: PatchDiscriminatorConfig) -> None:
         super().__init__()

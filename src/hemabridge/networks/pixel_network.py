@@ -1,4 +1,4 @@
-"""A colour network: each pixel through one small perceptron, which an image's statistics may tune."""
+"""A color network: each pixel through one small perceptron, which an image's statistics may tune."""
 
 from itertools import pairwise
 from typing import Literal
@@ -7,7 +7,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from hemabridge.networks.color_generator import ColourGenerator, shift_colours, thumbnail
+from hemabridge.networks.color_generator import ColorGenerator, shift_colors, thumbnail
 
 THUMBNAIL_PX = 16
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -22,14 +22,14 @@ class PixelNetworkConfig(BaseModel):
     kind: Literal["pixel"] = "pixel"
     width: int = Field(32, ge=1, le=256, description="units of each hidden layer")
     layers: int = Field(2, ge=1, le=8, description="hidden layers")
-    conditioned: bool = Field(False, description="whether an image's colour statistics tune the hidden layers (FiLM)")
+    conditioned: bool = Field(False, description="whether an image's color statistics tune the hidden layers (FiLM)")
 
 
-class PixelNetwork(ColourGenerator):
+class PixelNetwork(ColorGenerator):
     """Perceptron of 1x1 convolutions on RGB, added to its input; StainNet's idea (Kang et al. 2021).
 
-    It can: map any colour to any other, smoothly; if conditioned, map the same colour differently in a dark and in a
-    pale image. It cannot: move, blur or sharpen anything; tell apart two things of one colour in one image; follow
+    It can: map any color to any other, smoothly; if conditioned, map the same color differently in a dark and in a
+    pale image. It cannot: move, blur or sharpen anything; tell apart two things of one color in one image; follow
     light that varies across the image.
 
     The statistics are mean, standard deviation and five quantiles of each channel of a thumbnail; they scale and shift
@@ -50,14 +50,14 @@ class PixelNetwork(ColourGenerator):
         """Measure the thumbnails: float[B, 21] of means, standard deviations and quantiles; float[B, 0] if not used."""
         if self.tuner is None:
             return images.new_zeros(len(images), 0)
-        colours = thumbnail(images, THUMBNAIL_PX).flatten(2)
+        colors = thumbnail(images, THUMBNAIL_PX).flatten(2)
         # torch.quantile would do the same with more work: positions are whole numbers here.
-        ordered = colours.sort(dim=2).values
-        places = [round(q * (colours.shape[2] - 1)) for q in QUANTILES]
-        spread = colours.var(dim=2, correction=0).add(1e-8).sqrt()
-        return torch.cat([colours.mean(dim=2), spread, ordered[:, :, places].flatten(1)], dim=1)
+        ordered = colors.sort(dim=2).values
+        places = [round(q * (colors.shape[2] - 1)) for q in QUANTILES]
+        spread = colors.var(dim=2, correction=0).add(1e-8).sqrt()
+        return torch.cat([colors.mean(dim=2), spread, ordered[:, :, places].flatten(1)], dim=1)
 
-    def recolour(self, images: Tensor, summary: Tensor) -> Tensor:
+    def recolor(self, images: Tensor, summary: Tensor) -> Tensor:
         """Send each pixel through the perceptron."""
         tuning = None if self.tuner is None else self.tuner(summary).unflatten(1, (len(self.hidden), 2, -1, 1, 1))
         x = images
@@ -66,7 +66,7 @@ class PixelNetwork(ColourGenerator):
             if tuning is not None:
                 x = x * (1 + tuning[:, place, 0]) + tuning[:, place, 1]
             x = nn.functional.silu(x)
-        return shift_colours(images, self.last(x))
+        return shift_colors(images, self.last(x))
 
 
 def _zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Module:

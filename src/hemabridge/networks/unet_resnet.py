@@ -66,7 +66,7 @@ class ResnetUnet(nn.Module):
 
     The decoder enlarges by repeating pixels and joins what the encoder saw at that size, the input itself at last. It
     differs from fast.ai's in that (pixel shuffle there), in having no self-attention, and in its weights, which are
-    not those of ImageNet: one grey channel and no photographs.
+    not those of ImageNet: one gray channel and no photographs.
     """
 
     def __init__(self, config: ResnetUnetConfig, in_channels: int, out_channels: int) -> None:

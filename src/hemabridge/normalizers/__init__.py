@@ -1,4 +1,4 @@
-"""Classical re-staining without networks: closed-form colour maps fitted on sets of images, saved as JSON."""
+"""Classical re-staining without networks: closed-form color maps fitted on sets of images, saved as JSON."""
 
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer, normalizer_from_json
 from hemabridge.normalizers.normalizer import Normalizer

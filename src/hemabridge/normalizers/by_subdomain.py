@@ -1,4 +1,4 @@
-"""One normalizer for each look of a site: each image is re-stained by that of the nearest empty field."""
+"""One normalizer for each subdomain of a site: each image is re-stained by that of the nearest empty field."""
 
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal, Self, TypeAlias
@@ -22,7 +22,7 @@ from hemabridge.normalizers.sliced_transport import SlicedTransport
 from hemabridge.normalizers.stain_separation import Macenko, Vahadane
 from hemabridge.normalizers.white_point import WhitePoint
 
-OfOneLook: TypeAlias = (
+OfOneSubdomain: TypeAlias = (
     WhitePoint
     | DensityScaling
     | ReinhardImage
@@ -37,63 +37,65 @@ OfOneLook: TypeAlias = (
 """Those that are fitted on two sets of images alone: the catalog's."""
 
 
-MOST_LOOKS: Final = 6
+MOST_SUBDOMAINS: Final = 6
 """So many of the largest normalizers are still JSON that can be read again."""
 
 
-class ByLook(Normalizer):
-    """What an agreement fits to a site that holds several looks (`hemabridge.domain.subdomains`).
+class BySubdomain(Normalizer):
+    """What an agreement fits to a site that holds several subdomains (`hemabridge.domain.subdomains`).
 
     Attributes:
-        fields: colour of the empty field of each look, sRGB 0..255.
-        normalizers: as many, each fitted on the images of its look.
+        fields: color of the empty field of each subdomain, sRGB 0..255.
+        normalizers: as many, each fitted on the images of its subdomain.
     """
 
-    method: Literal["by-look"] = "by-look"
-    fields: tuple[Rgb, ...] = Field(min_length=1, max_length=MOST_LOOKS)
-    normalizers: tuple[Annotated[OfOneLook, Field(discriminator="method")], ...]
+    method: Literal["by-subdomain"] = "by-subdomain"
+    fields: tuple[Rgb, ...] = Field(min_length=1, max_length=MOST_SUBDOMAINS)
+    normalizers: tuple[Annotated[OfOneSubdomain, Field(discriminator="method")], ...]
 
     @model_validator(mode="after")
     def _check_counts(self) -> Self:
         if len(self.fields) != len(self.normalizers):
-            raise ValueError(f"expected a normalizer for each of {len(self.fields)} looks, got {len(self.normalizers)}")
+            raise ValueError(
+                f"expected a normalizer for each of {len(self.fields)} subdomains, got {len(self.normalizers)}"
+            )
         return self
 
     @classmethod
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
-        """Refuse: two sets of images do not say which normalizer suits which look.
+        """Refuse: two sets of images do not say which normalizer suits which subdomain.
 
         Raises:
             InputError: always.
         """
         raise InputError(
-            "expected normalizers that a study chose for each look of a site, got two sets of images; "
-            "add [agreement] to the recipe of a study, or use hemabridge fit --each-look"
+            "expected normalizers that a study chose for each subdomain of a site, got two sets of images; "
+            "add [agreement] to the recipe of a study, or use hemabridge fit --each-subdomain"
         )
 
     @classmethod
-    def of(cls, looks: Sequence[tuple[UInt8Images, Normalizer]], target: UInt8Images) -> Self:
-        """Join normalizers that were fitted on one look each.
+    def of(cls, subdomains: Sequence[tuple[UInt8Images, Normalizer]], target: UInt8Images) -> Self:
+        """Join normalizers that were fitted on one subdomain each.
 
         Args:
-            looks: the images of each look, uint8[N, H, W, 3], and its normalizer, one of the catalog.
+            subdomains: the images of each subdomain, uint8[N, H, W, 3], and its normalizer, one of the catalog.
             target: what they were fitted to; for the profiles of the sites.
 
         Raises:
             InputError: one of them is not of the catalog.
         """
-        own = [one.model_copy(update={"sites": None}) for _, one in looks if isinstance(one, OfOneLook)]
-        if len(own) < len(looks):
-            raise InputError("expected one normalizer of the catalog for each look, got another one")
-        fields = [lab_to_rgb(fields_of(images).mean(axis=0)) for images, _ in looks]
+        own = [one.model_copy(update={"sites": None}) for _, one in subdomains if isinstance(one, OfOneSubdomain)]
+        if len(own) < len(subdomains):
+            raise InputError("expected one normalizer of the catalog for each subdomain, got another one")
+        fields = [lab_to_rgb(fields_of(images).mean(axis=0)) for images, _ in subdomains]
         return cls(
             fields=tuple(as_rgb(field) for field in fields),
             normalizers=tuple(own),
-            sites=profiles_of(np.concatenate([images for images, _ in looks]), target),
+            sites=profiles_of(np.concatenate([images for images, _ in subdomains]), target),
         )
 
     def restain(self, image: UInt8Image) -> UInt8Image:
-        """Return the image as the normalizer of its look re-stains it."""
+        """Return the image as the normalizer of its subdomain re-stains it."""
         fields = rgb_to_lab(np.array(self.fields)[:, None].round().astype(np.uint8))[:, 0]
         nearest = nearest_field(fields_of(image[None]), fields.astype(np.float64))[0]
         own: Normalizer = self.normalizers[nearest]

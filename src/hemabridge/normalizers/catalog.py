@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hemabridge.domain.site_profile import profiles_of
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.normalizers.by_subdomain import ByLook
+from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.density_scaling import DensityScaling
 from hemabridge.normalizers.histogram import HistogramMatching
-from hemabridge.normalizers.learned_lut import TaughtTable
+from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.linear_transport import LinearTransport
 from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS, Normalizer
 from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
@@ -45,7 +45,7 @@ NORMALIZERS: Final[Mapping[str, Entry]] = MappingProxyType(
             DensityScaling, "the stain is paler or stronger as well; six numbers, hard to break; try it first"
         ),
         "reinhard-image": Entry(
-            ReinhardImage, "colours drift from image to image and every image holds the same mix of things"
+            ReinhardImage, "colors drift from image to image and every image holds the same mix of things"
         ),
         "reinhard-site": Entry(ReinhardSite, "one drift for the whole site; differences between its images must stay"),
         "reinhard-compartment": Entry(
@@ -62,10 +62,10 @@ NORMALIZERS: Final[Mapping[str, Entry]] = MappingProxyType(
 )
 """Every normalizer that is fitted on two sites, by the name under which recipes and files know it."""
 
-TAUGHT: Final = "taught-table"
-BY_LOOK: Final = "by-look"
+LEARNED_LUT: Final = "learned-lut"
+BY_SUBDOMAIN: Final = "by-subdomain"
 _METHODS: Final[Mapping[str, type[Normalizer]]] = MappingProxyType(
-    {name: entry.kind for name, entry in NORMALIZERS.items()} | {TAUGHT: TaughtTable, BY_LOOK: ByLook}
+    {name: entry.kind for name, entry in NORMALIZERS.items()} | {LEARNED_LUT: LearnedLut, BY_SUBDOMAIN: BySubdomain}
 )
 
 

@@ -19,7 +19,7 @@ class DensityScaling(Normalizer):
     is that of `measures.nearest_scale` on all pixels of both sites.
 
     Attributes:
-        target_white: colour of the target's empty field, sRGB 0..255.
+        target_white: color of the target's empty field, sRGB 0..255.
         scale: factor on the OD of red, green and blue.
     """
 

@@ -17,13 +17,13 @@ Curve: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=256, max_length
 class HistogramMatching(Normalizer):
     """Map each channel by the target's inverse CDF after the source's CDF, over all pixels of both sites.
 
-    First each image gets the target's white point, so that the curves need not bridge fields of several colours.
+    First each image gets the target's white point, so that the curves need not bridge fields of several colors.
 
     Gonzalez and Woods, Digital Image Processing (4th ed., 2018), section 3.3: s = G^-1(F(r)), with G^-1 linear between
     the values that occur.
 
     Attributes:
-        target_white: colour of the target's empty field, sRGB 0..255.
+        target_white: color of the target's empty field, sRGB 0..255.
         curves: for red, green and blue, what each value 0..255 becomes.
     """
 

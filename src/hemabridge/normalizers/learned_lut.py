@@ -1,4 +1,4 @@
-"""A colour table that was taught so that one classifier says what many agree on; using it needs no PyTorch."""
+"""A color table that was taught so that one classifier says what many agree on; using it needs no PyTorch."""
 
 from typing import Annotated, Literal, Self
 
@@ -9,15 +9,15 @@ from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.sliced_transport import TableNormalizer
 
 
-class TaughtTable(TableNormalizer):
+class LearnedLut(TableNormalizer):
     """What `hemabridge.ensemble.lut_learning.teach` found.
 
     Attributes:
-        taught_for: SHA-256 of the classifier's file; the table is for this classifier alone.
+        learned_for: SHA-256 of the classifier's file; the table is for this classifier alone.
     """
 
-    method: Literal["taught-table"] = "taught-table"
-    taught_for: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    method: Literal["learned-lut"] = "learned-lut"
+    learned_for: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
     @classmethod
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
@@ -28,5 +28,5 @@ class TaughtTable(TableNormalizer):
         """
         raise InputError(
             "expected a table that a study taught, got two sets of images; "
-            "add [agreement.taught_table] to the recipe of a study"
+            "add [agreement.learned_lut] to the recipe of a study"
         )

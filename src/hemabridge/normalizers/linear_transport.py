@@ -1,4 +1,4 @@
-"""Linear optimal transport: the Monge map between the Gaussians of two sites' colours."""
+"""Linear optimal transport: the Monge map between the Gaussians of two sites' colors."""
 
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -11,7 +11,7 @@ from hemabridge.normalizers.measures import as_rgb, site_pixels, site_white, to_
 from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
 
 LARGEST_GAIN = 4.0
-"""No direction of colour is stretched more than this or shrunk below 1 / this."""
+"""No direction of color is stretched more than this or shrunk below 1 / this."""
 
 NOISE_VARIANCE = 1.0
 """Added to the variance of every direction (levels squared): where a site has less, it has nothing but rounding."""
@@ -21,16 +21,16 @@ Row: TypeAlias = tuple[Entry, Entry, Entry]
 
 
 class LinearTransport(Normalizer):
-    """Move all colours by one affine map of least mean squared shift that makes mean and covariance the target's.
+    """Move all colors by one affine map of least mean squared shift that makes mean and covariance the target's.
 
     Pitie and Kokaram (2007), CVMP, eq. 12-13, doi:10.1049/cp:20070055, on sRGB values 0..255.
     First each image gets the target's white point.
 
     Attributes:
-        target_white: colour of the target's empty field, sRGB 0..255.
+        target_white: color of the target's empty field, sRGB 0..255.
         matrix: symmetric, positive definite.
-        source_mean: mean colour of the source.
-        target_mean: mean colour of the target.
+        source_mean: mean color of the source.
+        target_mean: mean color of the target.
     """
 
     method: Literal["linear-ot"] = "linear-ot"
@@ -54,13 +54,13 @@ class LinearTransport(Normalizer):
         )
 
     def restain(self, image: UInt8Image) -> UInt8Image:
-        """Return the image with all colours moved by the map."""
+        """Return the image with all colors moved by the map."""
         return to_levels(self.moved(whitened(image, self.target_white)))
 
     def moved(self, colors: NDArray[np.generic]) -> NDArray[np.float64]:
-        """Return where colours [..., 3] (0..255, under the target's white) go, neither rounded nor clipped."""
-        centred = np.asarray(colors, np.float64) - np.asarray(self.source_mean)
-        return np.asarray(centred @ np.asarray(self.matrix) + np.asarray(self.target_mean), np.float64)
+        """Return where colors [..., 3] (0..255, under the target's white) go, neither rounded nor clipped."""
+        centered = np.asarray(colors, np.float64) - np.asarray(self.source_mean)
+        return np.asarray(centered @ np.asarray(self.matrix) + np.asarray(self.target_mean), np.float64)
 
 
 def monge_matrix(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -78,8 +78,8 @@ def monge_matrix(source: NDArray[np.float64], target: NDArray[np.float64]) -> ND
 
 
 def _covariance(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    centred = pixels - pixels.mean(axis=0)
-    return np.asarray(centred.T @ centred / len(pixels), np.float64)
+    centered = pixels - pixels.mean(axis=0)
+    return np.asarray(centered.T @ centered / len(pixels), np.float64)
 
 
 def _power(matrix: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:

@@ -40,13 +40,13 @@ def sample_pixels(images: UInt8Images, count: int = SAMPLE_PIXELS) -> UInt8Image
 
 
 def site_white(images: UInt8Images) -> Rgb:
-    """Return the colour of a site's empty field, 0..255: the median over its images."""
+    """Return the color of a site's empty field, 0..255: the median over its images."""
     whites = [background_color(image) for image in spaced(images)]
     return as_rgb(np.median(whites, axis=0))
 
 
 def site_pixels(images: UInt8Images, white: ArrayLike, count: int = SAMPLE_PIXELS) -> UInt8Image:
-    """Return the colours uint8[P, 3] of a sample of a site's pixels, each image under the empty field `white`."""
+    """Return the colors uint8[P, 3] of a sample of a site's pixels, each image under the empty field `white`."""
     measured = spaced(images)
     per_image = max(1, count // len(measured))
     return np.concatenate([whitened(image, white).reshape(-1, 3)[_draw(image, per_image)] for image in measured])
@@ -82,7 +82,7 @@ def nearest_scale(source: NDArray[np.float64], target: NDArray[np.float64], larg
 
 
 def whitened(image: UInt8Image, target_white: ArrayLike) -> UInt8Image:
-    """Return uint8[H, W, 3] whose empty field has the colour `target_white` (sRGB 0..255)."""
+    """Return uint8[H, W, 3] whose empty field has the color `target_white` (sRGB 0..255)."""
     return to_levels(image * white_gain(image, target_white))
 
 
@@ -98,7 +98,7 @@ def own_density(image: UInt8Image) -> NDArray[np.float64]:
 
 
 def from_density(density: NDArray[np.float64], white: ArrayLike) -> UInt8Image:
-    """Return the colours uint8[..., 3] of optical densities [..., 3] under the empty field `white` (0..255)."""
+    """Return the colors uint8[..., 3] of optical densities [..., 3] under the empty field `white` (0..255)."""
     return to_levels(np.asarray(white) * 10.0 ** -np.clip(density, -10, 10))
 
 

@@ -11,13 +11,13 @@ from hemabridge.errors import ImageError, ModelError
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
 MAX_JSON_CHARACTERS = 1_000_000
-"""The longest JSON that is parsed; the largest normalizer, a colour table, has about an eighth of it."""
+"""The longest JSON that is parsed; the largest normalizer, a color table, has about an eighth of it."""
 
 Level: TypeAlias = Annotated[float, Field(ge=0, le=255)]
 """One sRGB value."""
 
 Rgb: TypeAlias = tuple[Level, Level, Level]
-"""One sRGB colour, 0..255."""
+"""One sRGB color, 0..255."""
 
 Gain: TypeAlias = Annotated[float, Field(gt=0, le=16)]
 """A factor by which something is multiplied."""

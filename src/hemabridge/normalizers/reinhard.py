@@ -1,4 +1,4 @@
-"""Reinhard's colour transfer: the mean and the spread of each Lab axis become the target's."""
+"""Reinhard's color transfer: the mean and the spread of each Lab axis become the target's."""
 
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -53,11 +53,11 @@ class ReinhardImage(Normalizer):
     """Give each image the mean and the spread that an image of the target has on average.
 
     An image that shows nothing but the empty field gets the target's white point instead, or it would take on the
-    colour of a cell.
+    color of a cell.
 
     Attributes:
         target: the mean over the target's images of their Lab means and deviations.
-        target_white: colour of the target's empty field, sRGB 0..255.
+        target_white: color of the target's empty field, sRGB 0..255.
     """
 
     method: Literal["reinhard-image"] = "reinhard-image"
@@ -87,7 +87,7 @@ class ReinhardImage(Normalizer):
 class ReinhardSite(Normalizer):
     """Move all images of a site by one map: the mean and the spread of all its pixels become the target's.
 
-    What differs between the images of a site, such as the colour of their granules, stays different.
+    What differs between the images of a site, such as the color of their granules, stays different.
 
     Attributes:
         source: statistics of all pixels of the source.

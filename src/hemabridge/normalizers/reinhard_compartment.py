@@ -1,4 +1,4 @@
-"""Reinhard's colour transfer with statistics of their own for nucleus, cytoplasm, red cells and the empty field."""
+"""Reinhard's color transfer with statistics of their own for nucleus, cytoplasm, red cells and the empty field."""
 
 from typing import Literal, Self
 
@@ -45,7 +45,7 @@ class ReinhardCompartment(Normalizer):
     does an image in which no nucleus is found; one that shows nothing but the empty field gets the white point alone.
 
     Attributes:
-        target_white: colour of the target's empty field, sRGB 0..255.
+        target_white: color of the target's empty field, sRGB 0..255.
         nucleus: statistics of the nuclei of the central leukocytes, as the following for their compartments.
         whole: statistics of all pixels.
     """

@@ -1,4 +1,4 @@
-"""Sliced optimal transport: the whole distribution of colours is moved, kept as a smooth 3D table."""
+"""Sliced optimal transport: the whole distribution of colors is moved, kept as a smooth 3D table."""
 
 from functools import cached_property, lru_cache
 from typing import Annotated, Literal, Self, TypeAlias
@@ -21,30 +21,30 @@ ROTATIONS = 30
 SLICED_PIXELS = 10_000
 
 SMOOTHNESS = 1e-3
-"""Weight of the table's squared second differences against the mean squared error in the transported colours."""
+"""Weight of the table's squared second differences against the mean squared error in the transported colors."""
 
 Table: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=3 * NODES**3, max_length=3 * NODES**3)]
-"""Colours of all nodes one after the other, red slowest, blue fastest."""
+"""Colors of all nodes one after the other, red slowest, blue fastest."""
 
 
 class TableNormalizer(Normalizer):
-    """Look every colour up in a table, the same colour always to the same colour.
+    """Look every color up in a table, the same color always to the same color.
 
     Attributes:
-        target_white: colour of the target's empty field, sRGB 0..255; each image gets it first.
-        table: colour of each node, sRGB 0..255; between the nodes it is trilinear.
+        target_white: color of the target's empty field, sRGB 0..255; each image gets it first.
+        table: color of each node, sRGB 0..255; between the nodes it is trilinear.
     """
 
     target_white: Rgb
     table: Table
 
     def restain(self, image: UInt8Image) -> UInt8Image:
-        """Return the image with every colour looked up."""
+        """Return the image with every color looked up."""
         white = whitened(image, self.target_white)
         return to_levels(interpolation(white.reshape(-1, 3)) @ self.colors()).reshape(image.shape)
 
     def colors(self) -> NDArray[np.float64]:
-        """Return the colours of the nodes, float64[NODES^3, 3], sRGB 0..255; red slowest, blue fastest."""
+        """Return the colors of the nodes, float64[NODES^3, 3], sRGB 0..255; red slowest, blue fastest."""
         return self._colors
 
     @cached_property
@@ -53,20 +53,20 @@ class TableNormalizer(Normalizer):
 
 
 class SlicedTransport(TableNormalizer):
-    """Move the distribution of colours onto the target's.
+    """Move the distribution of colors onto the target's.
 
     The iterative distribution transfer of Pitie, Kokaram and Dahyot (2007), CVIU 107, section 3,
     doi:10.1016/j.cviu.2006.11.011, that is a descent on the sliced Wasserstein distance of Rabin et al. (2011), SSVM,
     doi:10.1007/978-3-642-24785-9_37, moves a sample of the source's pixels. It starts from the linear transport. A
-    table of 17 x 17 x 17 colours is fitted to where they went, with a penalty on its curvature that also carries it
-    beyond the colours that occur.
+    table of 17 x 17 x 17 colors is fitted to where they went, with a penalty on its curvature that also carries it
+    beyond the colors that occur.
     """
 
     method: Literal["sliced-ot"] = "sliced-ot"
 
     @classmethod
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
-        """Move a sample of the source's colours and fit the table to it."""
+        """Move a sample of the source's colors and fit the table to it."""
         check_sites(source, target)
         linear = LinearTransport.fit(source, target)
         own, wanted = (_sample(images, linear.target_white) for images in (source, target))
@@ -77,7 +77,7 @@ class SlicedTransport(TableNormalizer):
 
 
 def as_table(colors: NDArray[np.float64]) -> Table:
-    """Return node colours [NODES^3, 3] as a normalizer keeps them; what leaves 0..255 is clipped."""
+    """Return node colors [NODES^3, 3] as a normalizer keeps them; what leaves 0..255 is clipped."""
     return tuple(np.round(np.clip(colors, 0, 255), 3).ravel().tolist())
 
 
@@ -96,7 +96,7 @@ def distribution_transfer(source: NDArray[np.float64], target: NDArray[np.float6
 
 
 def interpolation(colors: NDArray[np.generic]) -> sparse.csr_matrix:
-    """Return the trilinear weights of the table's nodes for colours [P, 3] (0..255), sparse [P, NODES^3]."""
+    """Return the trilinear weights of the table's nodes for colors [P, 3] (0..255), sparse [P, NODES^3]."""
     position = np.asarray(colors, np.float64) * ((NODES - 1) / 255)
     low = np.minimum(position.astype(np.intp), NODES - 2)
     part = position - low
@@ -129,11 +129,11 @@ def _curvature() -> sparse.csr_matrix:
 
 
 def node_colors() -> NDArray[np.float64]:
-    """Return the colours that the table is asked for at its nodes, float64[NODES^3, 3] in 0..255."""
+    """Return the colors that the table is asked for at its nodes, float64[NODES^3, 3] in 0..255."""
     return np.asarray(np.indices((NODES, NODES, NODES)).reshape(3, -1).T * (255 / (NODES - 1)), np.float64)
 
 
 def _sample(images: UInt8Images, white: Rgb) -> NDArray[np.float64]:
-    """Return SLICED_PIXELS colours [P, 3]; those of small sets occur several times."""
+    """Return SLICED_PIXELS colors [P, 3]; those of small sets occur several times."""
     pixels = site_pixels(images, white, SLICED_PIXELS)
     return np.resize(pixels, (SLICED_PIXELS, 3)).astype(np.float64)

@@ -42,7 +42,7 @@ class StainSeparation(Normalizer):
     those of `measures.nearest_scale`.
 
     Attributes:
-        target_white: colour of the target's empty field, sRGB 0..255.
+        target_white: color of the target's empty field, sRGB 0..255.
         source_vectors: directions of azure and eosin at the source, unit vectors in OD of red, green, blue.
         target_vectors: the same at the target.
         scale: factor on the amounts of azure, of eosin, and of the rest.
@@ -70,7 +70,7 @@ class StainSeparation(Normalizer):
         """Find the dyes of both sites.
 
         Where one site does not show two dyes, both get the vectors of the other, or of azure and eosin in solution:
-        amounts are scaled then, and no colour is turned.
+        amounts are scaled then, and no color is turned.
         """
         check_sites(source, target)
         own, wanted = stained(site_density(source)), stained(site_density(target))

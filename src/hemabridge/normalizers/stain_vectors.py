@@ -80,8 +80,8 @@ def by_dye(vectors: NDArray[np.float64]) -> StainVectors | None:
     """Return non-negative unit vectors [2, 3], azure first; None if they are not two different directions.
 
     Azure B has its maximum near 650 nm and absorbs red light; eosin Y has it near 520 nm and hardly absorbs red, as
-    does haemoglobin. So azure is the vector whose share of red in all that it absorbs is larger, whatever its hue in
-    green and blue: no reference colours of haematoxylin and eosin come in.
+    does hemoglobin. So azure is the vector whose share of red in all that it absorbs is larger, whatever its hue in
+    green and blue: no reference colors of hematoxylin and eosin come in.
     """
     positive = np.clip(vectors, 0, None)
     lengths = np.linalg.norm(positive, axis=1, keepdims=True)

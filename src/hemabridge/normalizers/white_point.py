@@ -1,4 +1,4 @@
-"""White point: the colour of the empty field becomes the target's."""
+"""White point: the color of the empty field becomes the target's."""
 
 from typing import Literal, Self
 
@@ -8,14 +8,14 @@ from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
 
 
 class WhitePoint(Normalizer):
-    """Multiply each channel so that the image's own empty field gets the target's colour.
+    """Multiply each channel so that the image's own empty field gets the target's color.
 
     The gains act on sRGB values, not on linear light. Where the tone curve is a power, both are the same (a gain g of
     the light is a gain g^(1/gamma) of the value), and dark values are not amplified by the toe of the sRGB curve.
     It is von Kries' rule (1902) with the empty field as the white.
 
     Attributes:
-        target_white: colour of the target's empty field, sRGB 0..255.
+        target_white: color of the target's empty field, sRGB 0..255.
     """
 
     method: Literal["white-point"] = "white-point"

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from hemabridge.classifiers.config import ClassifierConfig
-from hemabridge.data.stain_augmentation import LooksConfig
+from hemabridge.data.stain_augmentation import StainAugmentationConfig
 from hemabridge.losses.differentiable_augmentation import AugmentationConfig
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
@@ -31,7 +31,7 @@ def _known(arms: tuple[str, ...]) -> tuple[str, ...]:
 SMALL_GENERATOR = TranslatorConfig(
     model=CycleGanConfig(
         generator=ResnetGeneratorConfig(channels=16, blocks=4, upsampling="nearest"),
-        judge=PatchDiscriminatorConfig(channels=16, layers=3, norm="none"),
+        discriminator=PatchDiscriminatorConfig(channels=16, layers=3, norm="none"),
         cycle_weight=5.0,
         identity_weight=0.0,
         augmentation=AugmentationConfig(),
@@ -49,14 +49,14 @@ SMALL_GENERATOR = TranslatorConfig(
 )
 """1,500 images, about a minute and a half of one core: fifteen of them are trained."""
 
-MILD = LooksConfig(stain=0.1, blur=0.0, blurred=0.0, noise=0.0, zoom=0.0)
-"""What `augmented` means: turned by right angles, mirrored, moved, and colours jittered by a few percent.
+MILD = StainAugmentationConfig(stain=0.1, blur=0.0, blurred=0.0, noise=0.0, zoom=0.0)
+"""What `augmented` means: turned by right angles, mirrored, moved, and colors jittered by a few percent.
 
 Nothing is interpolated: a network that saw smoothed cells alone takes the sharp ones of the test for granular ones.
 """
 
 
-class WorthRecipe(BaseModel):
+class LearningCurveRecipe(BaseModel):
     """The rare-class curve: few real cells of one class, all of the others, and one thing more in each arm.
 
     Every classifier sees equally many images, and every arm of a seed the same real cells; those of a smaller number
@@ -81,7 +81,7 @@ class WorthRecipe(BaseModel):
     classifier: ClassifierConfig = Field(
         ClassifierConfig(size_px=64), description="its augmentation and balance are those of the arms"
     )
-    augmentation: LooksConfig = Field(MILD, description="of the augmented arms")
+    augmentation: StainAugmentationConfig = Field(MILD, description="of the augmented arms")
     generator: TranslatorConfig = Field(SMALL_GENERATOR, description="learns from the source and the few real cells")
 
     @model_validator(mode="after")

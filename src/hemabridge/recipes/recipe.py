@@ -14,7 +14,7 @@ from pydantic import (
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import ExternalConfig
-from hemabridge.ensemble.config import AgreementRecipe
+from hemabridge.ensemble.config import EnsembleRecipe
 from hemabridge.normalizers.catalog import check_names
 from hemabridge.recipes.types import RecipePath, RunName, Seed
 from hemabridge.storage.names import folder_name
@@ -88,8 +88,8 @@ class ClassifierRecipe(BaseModel):
         return self
 
 
-class AgainRecipe(BaseModel):
-    """The second fine-tuning, on the labelled training part of the source site."""
+class SourceFineTuningRecipe(BaseModel):
+    """The second fine-tuning, on the labeled training part of the source site."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -168,7 +168,7 @@ class StudyRecipe(BaseModel):
         (), description="classes to tell apart; if not given, all that both sites have enough of"
     )
     mode: Literal["strict", "transductive"] = Field(
-        "strict", description="whether the translator is kept from the scored source images, or sees them unlabelled"
+        "strict", description="whether the translator is kept from the scored source images, or sees them unlabeled"
     )
     target: SiteRecipe
     source: SiteRecipe
@@ -186,29 +186,30 @@ class StudyRecipe(BaseModel):
     )
     tested_epochs: tuple[int, ...] = Field((10, 15, 20, 25, 200), min_length=1, description="the snapshots to test")
     classifiers: tuple[ClassifierRecipe, ...] = Field(min_length=1)
-    again: AgainRecipe | None = Field(
-        AgainRecipe(), description="the second fine-tuning; leave it out with again = false"
+    source_fine_tuning: SourceFineTuningRecipe | None = Field(
+        SourceFineTuningRecipe(), description="the second fine-tuning; leave it out with source_fine_tuning=false"
     )
 
-    batch_norm_anew: bool = Field(
-        False, description="test each classifier also with batch norm measured anew on the source's unlabelled cells"
+    adabn: bool = Field(
+        False,
+        description="test each classifier also with batch norm measured again on the source's unlabeled cells",
     )
     more_seeds: tuple[Seed, ...] = Field(
         (), description="do all again with these seeds on the same split, for mean and spread"
     )
     audit: bool = Field(True, description="whether to look through the images of both sites first")
     guard: bool = Field(True, description="whether to judge each re-stained test cell by what became of its morphology")
-    agreement: AgreementRecipe | None = Field(
+    ensemble: EnsembleRecipe | None = Field(
         None, description="one more answer, on which all classifiers and several re-stainings agree"
     )
 
-    @field_validator("again", mode="before")
+    @field_validator("source_fine_tuning", mode="before")
     @classmethod
-    def _read_again(cls, value: Any) -> Any:
+    def _read_fine_tuning(cls, value: Any) -> Any:
         return None if value is False else value
 
-    @field_serializer("again")
-    def _write_again(self, value: AgainRecipe | None) -> dict[str, Any] | Literal[False]:
+    @field_serializer("source_fine_tuning")
+    def _write_fine_tuning(self, value: SourceFineTuningRecipe | None) -> dict[str, Any] | Literal[False]:
         return False if value is None else value.model_dump()  # TOML knows no None
 
     @model_validator(mode="after")
@@ -236,9 +237,9 @@ class StudyRecipe(BaseModel):
 
     @property
     def trainings(self) -> tuple[ClassifierConfig, ...]:
-        """How the study's classifiers are trained, those of its agreement too; without those that come as a file."""
-        own = tuple(wish.train for wish in self.classifiers if wish.train is not None)
-        return own if self.agreement is None else (*own, *self.agreement.trainings)
+        """How the study's classifiers are trained, those of its ensemble too; without those that come as a file."""
+        own = tuple(spec.train for spec in self.classifiers if spec.train is not None)
+        return own if self.ensemble is None else (*own, *self.ensemble.trainings)
 
     @property
     def size_px(self) -> int:
@@ -249,7 +250,7 @@ class StudyRecipe(BaseModel):
     def _check_together(self) -> Self:
         check_names(self.normalizers)
         check_presets(self.translators)
-        classifiers = tuple(wish.name for wish in self.classifiers)
+        classifiers = tuple(spec.name for spec in self.classifiers)
         for kind, names in (("sites", (self.source.site, self.target.site)), ("classifiers", classifiers)):
             folders = [folder_name(name) for name in names]
             if len(set(folders)) < len(folders) or "" in folders:

@@ -86,7 +86,7 @@ def _with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the base with what is said anew; a section of another kind replaces the base's, whose keys it has not."""
+    """Return the base with what is said again; a section of another kind replaces the base's, whose keys it has not."""
     if "kind" in own and own["kind"] != base.get("kind"):
         return dict(own)
     both = dict(base)

@@ -82,19 +82,19 @@ def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
     return found
 
 
-def shared_classes(source: Manifest, target: Manifest, wished: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the classes to tell apart: those wished, or all that both sites have at least `FEWEST` cells of.
+def shared_classes(source: Manifest, target: Manifest, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes to tell apart: those wanted, or all that both sites have at least `FEWEST` cells of.
 
     Raises:
-        ManifestError: a wished class is missing at a site, or fewer than two are shared.
+        ManifestError: a wanted class is missing at a site, or fewer than two are shared.
     """
     counts = {name: Counter(m.column("class")) for name, m in (("source", source), ("target", target))}
-    missing = [f"{wish!r} at the {name}" for wish in wished for name in counts if counts[name][wish] == 0]
+    missing = [f"{spec!r} at the {name}" for spec in wanted for name in counts if counts[name][spec] == 0]
     if missing:
         raise ManifestError(
             f"expected every class of the recipe at both sites, got none of {', '.join(missing)}; change `classes`"
         )
-    shared = wished or tuple(
+    shared = wanted or tuple(
         sorted(c for c, n in counts["source"].items() if c and n >= FEWEST and counts["target"][c] >= FEWEST)
     )
     if len(shared) < 2:
@@ -183,7 +183,7 @@ def refuse_shared_files(source: Site, target: Site) -> None:
 
 
 def cells_for_translation(recipe: SiteRecipe, size_px: int, progress: Progress = silent) -> CellSet:
-    """Load all cells of a site, labelled or not, but those that its manifest keeps for tests."""
+    """Load all cells of a site, labeled or not, but those that its manifest keeps for tests."""
     manifest = read_site(recipe, progress)
     kept = manifest.select(pl.col("split") != "test")
     return load_cells(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hemabridge.classifiers.config import ClassifierConfig
-from hemabridge.recipes.learning_curve import WorthRecipe
+from hemabridge.recipes.learning_curve import LearningCurveRecipe
 from hemabridge.recipes.recipe import ClassNames, Parts, SiteRecipe
 from hemabridge.recipes.types import RunName, Seed
 from hemabridge.storage.names import folder_name
@@ -59,13 +59,13 @@ class SynthesisRecipe(BaseModel):
     parts: Parts = {"train": 0.7, "validation": 0.1, "test": 0.2}
     pairs: Annotated[tuple[PairRecipe, ...], Field(min_length=1)]
     translator: TranslatorConfig = PRESETS["synthesis-cpu"]
-    judge: ClassifierConfig = Field(
+    scorer: ClassifierConfig = Field(
         ClassifierConfig(), description="learns the two classes of a pair, and scores what the pair makes of them"
     )
     second: ClassifierConfig = Field(
         ClassifierConfig(), description="learns all classes of the recipe, and chooses the snapshot; it does not score"
     )
-    worth: WorthRecipe | None = Field(
+    worth: LearningCurveRecipe | None = Field(
         None, description="what synthetic cells of a rare class are worth as training data; not measured if not given"
     )
     shown_cells: int = Field(8, ge=1, le=50, description="cells of each direction in the report")
@@ -108,7 +108,7 @@ class SynthesisRecipe(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _check_worth(self) -> Self:
+    def _check_learning_curve(self) -> Self:
         wanted = () if self.worth is None else (self.worth.rare, self.worth.source)
         missing = [name for name in wanted if name not in self.classes]
         if missing:

@@ -21,10 +21,10 @@ def reliability_svgs(layout: Layout) -> dict[str, bytes]:
     def draw(axes: Axes, classifier: str) -> None:
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
         for column in compared(layout):
-            standing = layout.standing(classifier, column)
-            if standing is not None:
+            entry = layout.entry(classifier, column)
+            if entry is not None:
                 color, marker = column_style(layout, column)
-                bins = standing.calibration.bins
+                bins = entry.calibration.bins
                 axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], color=color, linewidth=1.2)
                 sizes = [12 + 160 * b.n / sum(b.n for b in bins) for b in bins]
                 axes.scatter(
@@ -42,10 +42,10 @@ def risk_svgs(layout: Layout) -> dict[str, bytes]:
 
     def draw(axes: Axes, classifier: str) -> None:
         for column in compared(layout):
-            standing = layout.standing(classifier, column)
-            if standing is not None:
+            entry = layout.entry(classifier, column)
+            if entry is not None:
                 color, marker = column_style(layout, column)
-                coverage, risk = zip(*standing.risk_curve, strict=True)
+                coverage, risk = zip(*entry.risk_curve, strict=True)
                 axes.plot(coverage, risk, color=color, marker=marker, markersize=3.5, linewidth=1.4)
         axes.set(xlim=(0, 1.02), ylim=(0, None))
         _percents(axes, "x")
@@ -55,7 +55,7 @@ def risk_svgs(layout: Layout) -> dict[str, bytes]:
 
 
 def labels_svgs(layout: Layout) -> dict[str, bytes]:
-    """Draw accuracy against the number of labelled cells that a classifier was fine-tuned on."""
+    """Draw accuracy against the number of labeled cells that a classifier was fine-tuned on."""
     columns = compared(layout)
 
     def draw(axes: Axes, classifier: str) -> None:
@@ -75,7 +75,7 @@ def labels_svgs(layout: Layout) -> dict[str, bytes]:
         axes.set_xticks([0, *layout.labels])
         _percents(axes, "y")
 
-    return _panels(layout, draw, "labelled cells", "named correctly", columns)
+    return _panels(layout, draw, "labeled cells", "named correctly", columns)
 
 
 def refusals_svg(checks: Sequence[MorphologyCheck]) -> bytes:

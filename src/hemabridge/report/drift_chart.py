@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from hemabridge.domain.control_chart import SHEWHART
 from hemabridge.storage.files import atomic_write
 
-_BLUE, _ORANGE, _RED, _GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"  # Okabe & Ito (2008)
+_BLUE, _ORANGE, _RED, _GRAY = "#0072B2", "#E69F00", "#D55E00", "#777777"  # Okabe & Ito (2008)
 _MOST_LABELS: Final = 24
 
 
@@ -30,10 +30,10 @@ def write_chart(
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(10, 4.5), layout="constrained")
         axes = figure.add_subplot()
-        axes.axhline(0, color=_GREY, linewidth=0.8)
-        axes.axhline(SHEWHART, color=_GREY, linestyle=":", label=f"limit of one folder ({SHEWHART:g})")
+        axes.axhline(0, color=_GRAY, linewidth=0.8)
+        axes.axhline(SHEWHART, color=_GRAY, linestyle=":", label=f"limit of one folder ({SHEWHART:g})")
         axes.plot(places, limits, color=_ORANGE, linestyle="--", label="limit of the moving average")
-        axes.plot(places, scores, color=_GREY, marker="o", linewidth=0, markersize=4, label="distance of a folder")
+        axes.plot(places, scores, color=_GRAY, marker="o", linewidth=0, markersize=4, label="distance of a folder")
         axes.plot(places, averages, color=_BLUE, marker="s", markersize=4, label="moving average (EWMA)")
         wrong = [place for place in places if alarms[place]]
         highest = [max(scores[place], averages[place]) for place in wrong]

@@ -1,6 +1,6 @@
 """Figures of the report as SVG. Drawn without a display, the same bytes for the same results.
 
-Colours are those of Okabe and Ito (2008), which readers with any colour vision tell apart; markers differ too.
+Colors are those of Okabe and Ito (2008), which readers with any color vision tell apart; markers differ too.
 """
 
 import io
@@ -76,7 +76,7 @@ def loss_svg(curves: tuple[LossCurve, ...]) -> bytes:
 
 
 def column_style(layout: Layout, column: Column) -> tuple[str, str]:
-    """Return colour and marker of a column: circles in black for originals, a pair of its own for each re-staining."""
+    """Return color and marker of a column: circles in black for originals, a pair of its own for each re-staining."""
     if column == (ORIGINAL, None):
         return ORIGINAL_COLOR, "o"
     place = [c for c in layout.columns if c[0] != ORIGINAL].index(column)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hemabridge.evaluation.leaderboard_entries import Flips, LabelsWorth, SnapshotContrast, Standing
+from hemabridge.evaluation.leaderboard_entries import Flips, LabelsSaved, LeaderboardEntry, SnapshotContrast
 from hemabridge.evaluation.results import Row
 from hemabridge.evaluation.tables import ranked
 from hemabridge.report.layout import ORIGINAL, Column, Layout, column_name
@@ -19,13 +19,13 @@ class Line:
 
     place: int
     row: Row
-    standing: Standing
+    entry: LeaderboardEntry
 
 
 def board(layout: Layout, *, labels: bool) -> list[Line]:
     """Return the lines without labels, or those with, best balanced accuracy first."""
     found = [(row, s) for row, s in ranked(layout.results) if (row.labels_used > 0) == labels]
-    return [Line(place, row, standing) for place, (row, standing) in enumerate(found, start=1)]
+    return [Line(place, row, entry) for place, (row, entry) in enumerate(found, start=1)]
 
 
 def best_sentence(layout: Layout) -> str | None:
@@ -54,9 +54,9 @@ def flips_verdict(flips: Flips) -> str:
     return f"towards {flips.majority}" if flips.towards > flips.away else f"away from {flips.majority}"
 
 
-def flipped(layout: Layout) -> list[Standing]:
-    """Return the standings whose flips were counted."""
-    return [standing for standing in layout.results.leaderboard if standing.flips is not None]
+def flipped(layout: Layout) -> list[LeaderboardEntry]:
+    """Return the entries whose flips were counted."""
+    return [entry for entry in layout.results.leaderboard if entry.flips is not None]
 
 
 def flips_sentence(layout: Layout) -> str:
@@ -73,7 +73,7 @@ def flips_sentence(layout: Layout) -> str:
 
 
 def contrast_sentences(layout: Layout) -> list[str]:
-    """Return, for each pair of neighbouring snapshots, whether classifiers without labels tell them apart."""
+    """Return, for each pair of neighboring snapshots, whether classifiers without labels tell them apart."""
     pairs = dict.fromkeys((c.images, c.first, c.second) for c in layout.results.contrasts if c.labels_used == 0)
     return [
         _contrast_sentence(
@@ -84,12 +84,12 @@ def contrast_sentences(layout: Layout) -> list[str]:
     ]
 
 
-def worth_sentences(layout: Layout) -> list[str]:
-    """Return how many labelled originals the last snapshot is worth to each classifier."""
+def labels_saved_sentences(layout: Layout) -> list[str]:
+    """Return how many labeled originals the last snapshot is worth to each classifier."""
     last = layout.last_column()
     return [
-        _worth_sentence(worth)
-        for worth in layout.results.labels_worth
+        _labels_saved_sentence(worth)
+        for worth in layout.results.labels_saved
         if (worth.images, worth.snapshot) == last and worth.classifier in layout.classifiers
     ]
 
@@ -118,7 +118,7 @@ def _contrast_sentence(contrasts: Sequence[SnapshotContrast], tests: int) -> str
         span += f" to {points(differences[-1])}"
     shown = [c.smallest_difference for c in contrasts if c.smallest_difference is not None]
     needed = f"; one comparison alone would show about {100 * min(shown):.0f} points" if shown else ""
-    corrected = f", Holm-corrected over all {tests} comparisons of neighbours" if tests > 1 else ""
+    corrected = f", Holm-corrected over all {tests} comparisons of neighbors" if tests > 1 else ""
     alone = sum(c.p < LEVEL for c in contrasts)
     more = f" Taken alone, {alone} of {many} would differ." if alone > len(apart) else ""
     said = (
@@ -137,7 +137,7 @@ def _contrast_sentence(contrasts: Sequence[SnapshotContrast], tests: int) -> str
     )
 
 
-def _worth_sentence(worth: LabelsWorth) -> str:
+def _labels_saved_sentence(worth: LabelsSaved) -> str:
     most = worth.curve[-1][0]
     low, high = (_count(end, most) for end in worth.interval)
     labels = _count(worth.labels, most)
@@ -145,7 +145,7 @@ def _worth_sentence(worth: LabelsWorth) -> str:
     interval = low if low == high else f"{low} to {high}"
     return (
         f"{worth.classifier}: {column_name((worth.images, worth.snapshot))} without a label names "
-        f"{100 * worth.accuracy:.1f}% correctly, as much as fine-tuning on {labels} labelled originals "
+        f"{100 * worth.accuracy:.1f}% correctly, as much as fine-tuning on {labels} labeled originals "
         f"(95% interval: {interval})."
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from hemabridge.errors import InputError
-from hemabridge.evaluation.leaderboard_entries import Standing
+from hemabridge.evaluation.leaderboard_entries import LeaderboardEntry
 from hemabridge.evaluation.results import Confusion, PairedTest, Row, StudyResults
 
 ORIGINAL = "original"
@@ -57,7 +57,7 @@ class Layout:
         """The largest number of labels that a classifier was fine-tuned on; 0 for none."""
         return max(self.labels, default=0)
 
-    def standing(self, classifier: str, column: Column, labels: int = 0) -> Standing | None:
+    def entry(self, classifier: str, column: Column, labels: int = 0) -> LeaderboardEntry | None:
         """Return the leaderboard's line of that row, or None if there is none."""
         wanted = (self.source, classifier, *column, labels)
         return next((found for found in self.results.leaderboard if _key(found) == wanted), None)
@@ -154,7 +154,7 @@ def column_name(column: Column) -> str:
     return f"{images}, epoch {number}" if counted[1] == "epoch" else f"{images}, {number:,} images"
 
 
-def _key(found: Row | PairedTest | Confusion | Standing) -> tuple[str, str, str, str | None, int]:
+def _key(found: Row | PairedTest | Confusion | LeaderboardEntry) -> tuple[str, str, str, str | None, int]:
     return found.site, found.classifier, found.images, found.snapshot, found.labels_used
 
 

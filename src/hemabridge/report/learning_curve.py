@@ -7,18 +7,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hemabridge.report.figures import MARKERS, ORIGINAL_COLOR, PALETTE, drawing_style, plain, svg_bytes
-from hemabridge.synthesis.learning_curve import ARMS, Score, Worth, WorthRow
+from hemabridge.synthesis.learning_curve import ARMS, LearningCurve, LearningCurveRow, Score
 
 STYLES: Final = {
     arm: (ORIGINAL_COLOR, "o") if arm == "nothing" else (PALETTE[place - 1], MARKERS[place - 1])
     for place, arm in enumerate(ARMS)
 }
-"""Colour and marker of each arm; what uses synthetic cells is drawn thicker."""
+"""Color and marker of each arm; what uses synthetic cells is drawn thicker."""
 
 _SPREAD = 1.035
 
 
-def worth_svg(worth: Worth) -> bytes:
+def learning_curve_svg(worth: LearningCurve) -> bytes:
     """Draw balanced accuracy, and recall of the rare class, against the number of its real cells."""
     with drawing_style():
         figure = Figure(figsize=(10.8, 4.6), layout="constrained")
@@ -36,7 +36,7 @@ def worth_svg(worth: Worth) -> bytes:
         return svg_bytes(figure)
 
 
-def _draw(axes: Axes, worth: Worth, measure: Literal["balanced_accuracy", "recall"]) -> None:
+def _draw(axes: Axes, worth: LearningCurve, measure: Literal["balanced_accuracy", "recall"]) -> None:
     for place, arm in enumerate(worth.arms):
         color, marker = STYLES[arm]
         rows = [row for real in worth.reals if (row := worth.row(real, arm)) is not None]
@@ -56,7 +56,7 @@ def _draw(axes: Axes, worth: Worth, measure: Literal["balanced_accuracy", "recal
     axes.set(xlabel=plain(f"real cells of {worth.rare}"))
 
 
-def _score(row: WorthRow, measure: Literal["balanced_accuracy", "recall"]) -> Score:
+def _score(row: LearningCurveRow, measure: Literal["balanced_accuracy", "recall"]) -> Score:
     return row.balanced_accuracy if measure == "balanced_accuracy" else row.recall
 
 

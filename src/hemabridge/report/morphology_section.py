@@ -17,7 +17,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "lobe_change": "lobes of the nucleus",
         "edge_displacement": "edges moved",
         "structure_ssim": "pattern of light and dark",
-        "residual": "more than a change of colour",
+        "residual": "more than a change of color",
         "granule_change": "spots new or gone",
     }
 )
@@ -51,11 +51,11 @@ def sentence(layout: Layout) -> str:
     some = [check for check in checks if check.refused]
     many = "The one re-staining" if len(checks) == 1 else f"All {len(checks)} re-stainings"
     if not some:
-        return f"{many} passed: of no cell did more than colour change beyond the limits."
+        return f"{many} passed: of no cell did more than color change beyond the limits."
     worst = max(some, key=lambda check: check.refused / check.n)
     where = "the re-staining" if len(checks) == 1 else f"{len(some)} of {len(checks)} re-stainings"
     return (
-        f"In {where}, cells were refused: more than their colours changed. The most by "
+        f"In {where}, cells were refused: more than their colors changed. The most by "
         f"{column_name(column_of(worst))}: {worst.refused} of {worst.n} cells."
     )
 
@@ -96,4 +96,4 @@ def first_page(layout: Layout) -> str | None:
             f"{many}, by the strictest limits, which even harmless blur exceeds: the target has too few held-out cells "
             "to learn others from. Look at the cells."
         )
-    return f"{many}: there, more than colours changed. Do not trust those cells."
+    return f"{many}: there, more than colors changed. Do not trust those cells."

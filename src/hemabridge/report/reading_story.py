@@ -227,8 +227,8 @@ def _how_sure(reading: Reading) -> str:
     found = overall(reading)
     if not found:
         return "One reader alone answered each picture, so that nothing can be said of agreement between readers."
-    wished = {ACCEPTED: "stain", "taken for the target's": "laboratory", "taken for real": "artificial"}
-    aspect = wished.get(main_measure(reading) or "", "")
+    wanted = {ACCEPTED: "stain", "taken for the target's": "laboratory", "taken for real": "artificial"}
+    aspect = wanted.get(main_measure(reading) or "", "")
     chosen = next((one for one in found if one.aspect == aspect), found[0])
     again = next((one for one in reading.repeats if one.aspect == chosen.aspect and one.reader is None), None)
     kappa = chosen.weighted if chosen.weighted is not None else chosen.cohen

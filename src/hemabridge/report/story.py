@@ -15,7 +15,7 @@ T = TypeVar("T")
 Verdict: TypeAlias = Literal["helped", "harmed", "may be chance"]
 
 MODES = {
-    "strict": "Strict: the translator had never seen any of the scored images, labelled or not, so the numbers are "
+    "strict": "Strict: the translator had never seen any of the scored images, labeled or not, so the numbers are "
     "what new cells from the same hospital can expect.",
     "transductive": "Transductive: the translator had seen scored images, without their labels, before they were "
     "scored, as in the paper; on cells that it has never seen the numbers may be lower.",
@@ -58,7 +58,7 @@ def labels_beside(layout: Layout) -> str | None:
         return None
     better = sum(with_labels > without for with_labels, without in pairs)
     return (
-        f"Fine-tuned on {most} labelled cells of {layout.source} instead, {better} of {_classifiers_of(len(pairs))} "
+        f"Fine-tuned on {most} labeled cells of {layout.source} instead, {better} of {_classifiers_of(len(pairs))} "
         "named more cells correctly than with the best re-staining without a label."
     )
 
@@ -81,7 +81,7 @@ def answer(layout: Layout) -> tuple[str, str, str]:
     with_labels, _ = split_by_images(layout.rows(layout.most_labels)) if layout.labels else ([], [])
     if with_labels:
         most = layout.most_labels
-        second += f"; after fine-tuning on {most} labelled original cells instead, {accuracies(with_labels)}"
+        second += f"; after fine-tuning on {most} labeled original cells instead, {accuracies(with_labels)}"
     return first, f"{second}.", _paired_sentence(label_free_tests(layout))
 
 
@@ -188,7 +188,7 @@ def limits(layout: Layout) -> list[str]:
 
 
 def _independence(layout: Layout) -> str:
-    if any(standing.unit == "patient" for standing in layout.results.leaderboard):
+    if any(entry.unit == "patient" for entry in layout.results.leaderboard):
         return (
             "Wilson intervals and McNemar's test treat cells as independent, which cells of one patient are not; the "
             "leaderboard's other intervals draw whole patients."

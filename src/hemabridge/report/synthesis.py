@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hemabridge import __version__
 from hemabridge.report import synthesis_story
-from hemabridge.report.learning_curve import worth_svg
+from hemabridge.report.learning_curve import learning_curve_svg
 from hemabridge.report.pictures import data_uri
 from hemabridge.report.report import group_facts, report_environment
 from hemabridge.report.synthesis_figures import shapes_svg
@@ -45,8 +45,10 @@ def write_synthesis_report(
         views=pictures,
         drawn=drawn,
         worth=results.worth,
-        worth_words=[] if results.worth is None else in_words(results.worth),
-        drawn_worth=None if results.worth is None else data_uri(worth_svg(results.worth), "image/svg+xml"),
+        learning_curve_words=[] if results.worth is None else in_words(results.worth),
+        drawn_learning_curve=None
+        if results.worth is None
+        else data_uri(learning_curve_svg(results.worth), "image/svg+xml"),
         figures={},
         fact_groups=group_facts(dict(results.facts)),
         style="\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES),

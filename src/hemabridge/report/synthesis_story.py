@@ -6,7 +6,7 @@ from hemabridge.report.story import percent
 from hemabridge.synthesis.results import DirectionResults, Estimate, Share, SynthesisResults
 
 OF_THE_CLASS: Final = 0.9
-"""Share of synthetic cells that the judge must give the intended class."""
+"""Share of synthetic cells that the scoring classifier must give the intended class."""
 
 FEW_COPIES: Final = 0.01
 """Largest share of copies."""
@@ -44,15 +44,15 @@ def headline(results: SynthesisResults) -> str:
     found = [direction for pair in results.pairs for direction in pair.directions]
     good = sum(map(is_good, found))
     return (
-        f"In {good} of {len(found)} directions the judge gives at least {OF_THE_CLASS:.0%} of the synthetic cells the "
-        f"intended class, with at most {FEW_COPIES:.0%} copies."
+        f"In {good} of {len(found)} directions the scoring classifier gives at least {OF_THE_CLASS:.0%} of the "
+        f"synthetic cells the intended class, with at most {FEW_COPIES:.0%} copies."
     )
 
 
 def answer(found: DirectionResults) -> str:
     """Return what one direction came to."""
     of_class = (
-        f"The judge gives {share(found.judged)} of the {found.judged.n} synthetic cells the class "
+        f"The scoring classifier gives {share(found.judged)} of the {found.judged.n} synthetic cells the class "
         f"{found.intended_class}; of {found.judged_real.n} real ones {share(found.judged_real)}, and of the "
         f"untranslated {found.source_class} cells {share(found.judged_source)}."
     )

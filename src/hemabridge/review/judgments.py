@@ -27,7 +27,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgment:
     """One answer to one aspect of one item, with all that the reader was not told.
 
     Attributes:
@@ -57,8 +57,8 @@ class Judgement:
         return self.item.arms[-1]
 
 
-def join(items: Sequence[Item], verdicts: Iterable[Verdict], truth: Truth | None = None) -> list[Judgement]:
-    """Return all judgements, practice left out, in the order of the verdicts.
+def join(items: Sequence[Item], verdicts: Iterable[Verdict], truth: Truth | None = None) -> list[Judgment]:
+    """Return all judgments, practice left out, in the order of the verdicts.
 
     Args:
         items: of the key.
@@ -72,7 +72,7 @@ def join(items: Sequence[Item], verdicts: Iterable[Verdict], truth: Truth | None
     key = {item.item: item for item in items}
     truth = truth or Truth()
     seen: set[tuple[str, str]] = set()
-    found: list[Judgement] = []
+    found: list[Judgment] = []
     for verdict in verdicts:
         item = key.get(verdict.item)
         if item is None:
@@ -109,21 +109,21 @@ def check_together(items: Sequence[Item], stored: Iterable[tuple[str, str, str]]
         )
 
 
-def first_showings(judgements: Iterable[Judgement]) -> list[Judgement]:
+def first_showings(judgments: Iterable[Judgment]) -> list[Judgment]:
     """Leave out the repeats."""
-    return [j for j in judgements if j.item.repeat_of is None]
+    return [j for j in judgments if j.item.repeat_of is None]
 
 
-def readers_of(judgements: Iterable[Judgement]) -> tuple[str, ...]:
+def readers_of(judgments: Iterable[Judgment]) -> tuple[str, ...]:
     """Return the readers, sorted by name."""
-    return tuple(sorted({j.reader for j in judgements}))
+    return tuple(sorted({j.reader for j in judgments}))
 
 
-def by_aspect(judgements: Iterable[Judgement]) -> dict[str, list[Judgement]]:
+def by_aspect(judgments: Iterable[Judgment]) -> dict[str, list[Judgment]]:
     """Group by aspect, in the order of `Question` and of `FAULTS`."""
-    groups: dict[str, list[Judgement]] = {}
-    for judgement in judgements:
-        groups.setdefault(judgement.aspect, []).append(judgement)
+    groups: dict[str, list[Judgment]] = {}
+    for judgment in judgments:
+        groups.setdefault(judgment.aspect, []).append(judgment)
     order = [aspect for question in Question for aspect in aspects_of(question)]
     return {aspect: groups[aspect] for aspect in order if aspect in groups}
 
@@ -135,12 +135,12 @@ def aspects_of(question: Question) -> tuple[str, ...]:
     return (question.value,)
 
 
-def categories_of(aspect: str, judgements: Sequence[Judgement]) -> tuple[str, ...]:
+def categories_of(aspect: str, judgments: Sequence[Judgment]) -> tuple[str, ...]:
     """Return the answers that could be given to an aspect; a scale is in its order."""
     if aspect.startswith(Question.STAIN_FAULTS):
         return ("absent", "present")
     if aspect == Question.CELL_TYPE:
-        named = {j.item.cell_type for j in judgements} | {j.answer for j in judgements}
+        named = {j.item.cell_type for j in judgments} | {j.answer for j in judgments}
         return (*sorted(named - {"", UNSURE}), UNSURE)
     if aspect == Question.PREFERENCE:
         # An arm as an answer means little across pairs of arms: first or second of the pair by name does.
@@ -148,24 +148,24 @@ def categories_of(aspect: str, judgements: Sequence[Judgement]) -> tuple[str, ..
     return ANSWERS[Question(aspect)]
 
 
-def category(judgement: Judgement) -> str:
+def category(judgment: Judgment) -> str:
     """Return the answer as one of `categories_of`."""
-    if judgement.item.question is not Question.PREFERENCE or judgement.answer == EQUAL:
-        return judgement.answer
-    return "first" if judgement.answer == min(judgement.item.arms) else "second"
+    if judgment.item.question is not Question.PREFERENCE or judgment.answer == EQUAL:
+        return judgment.answer
+    return "first" if judgment.answer == min(judgment.item.arms) else "second"
 
 
-def _aspects(item: Item, verdict: Verdict) -> list[Judgement]:
+def _aspects(item: Item, verdict: Verdict) -> list[Judgment]:
     if item.question is Question.STAIN_FAULTS:
         named = set(verdict.answer.split(",")) if verdict.answer else set()
         return [
-            Judgement(aspect, "present" if fault in named else "absent", item, verdict)
+            Judgment(aspect, "present" if fault in named else "absent", item, verdict)
             for aspect, fault in zip(aspects_of(item.question), FAULTS, strict=True)
         ]
     answer = verdict.answer
     if item.question is Question.PREFERENCE and answer != EQUAL:
         answer = item.arms[0 if answer == "left" else 1]
-    return [Judgement(item.question.value, answer, item, verdict)]
+    return [Judgment(item.question.value, answer, item, verdict)]
 
 
 def _check(item: Item, verdict: Verdict) -> None:

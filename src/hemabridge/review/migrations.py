@@ -52,7 +52,7 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 PRIMARY KEY (reader, id)
             ) STRICT""",
             # What was undone stays; of what stands there is one for each reader and screen.
-            "CREATE UNIQUE INDEX standing ON submission (reader, screen) WHERE undone_at IS NULL",
+            "CREATE UNIQUE INDEX entry ON submission (reader, screen) WHERE undone_at IS NULL",
             """CREATE TABLE answer (
                 reader INTEGER NOT NULL,
                 submission TEXT NOT NULL,

@@ -23,7 +23,7 @@ def spaced_order(
         blocks: ids of screens; a block is shown whole before the next one begins.
         cell_of: the cell of each screen.
         first_of: the screen that a repeat repeats; a repeat comes after it.
-        apart: wished distance between two screens of one cell, in screens; lowered where there is no such order.
+        apart: wanted distance between two screens of one cell, in screens; lowered where there is no such order.
         rng: draws the order.
 
     Returns:

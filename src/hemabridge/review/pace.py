@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from hemabridge.evaluation.reading import Stretch, Trend
-from hemabridge.review.judgments import Judgement, readers_of
+from hemabridge.review.judgments import Judgment, readers_of
 from hemabridge.review.scores import accepts, is_right
 
 PARTS: Final = 4
@@ -18,11 +18,11 @@ FEWEST_FOR_PARTS: Final = 8
 """Screens; a shorter session is not cut."""
 
 
-def stretches(judgements: Sequence[Judgement]) -> tuple[Stretch, ...]:
+def stretches(judgments: Sequence[Judgment]) -> tuple[Stretch, ...]:
     """Return time and answers of each reader's whole session, and of its parts in order. Repeats count."""
     found = []
-    for reader in readers_of(judgements):
-        screens = _screens(j for j in judgements if j.reader == reader)
+    for reader in readers_of(judgments):
+        screens = _screens(j for j in judgments if j.reader == reader)
         found.append(_stretch(reader, 0, PARTS, screens))
         if len(screens) >= FEWEST_FOR_PARTS:
             parts = [[s for kind in _kinds(screens) for s in _part(kind, number)] for number in range(PARTS)]
@@ -30,7 +30,7 @@ def stretches(judgements: Sequence[Judgement]) -> tuple[Stretch, ...]:
     return tuple(found)
 
 
-def trends(judgements: Sequence[Judgement]) -> tuple[Trend, ...]:
+def trends(judgments: Sequence[Judgment]) -> tuple[Trend, ...]:
     """Return whether time, rightness and acceptance of each reader rise or fall over the session.
 
     The place of a screen is that among screens of its kind, 0..1; its time is a share of their median.
@@ -39,8 +39,8 @@ def trends(judgements: Sequence[Judgement]) -> tuple[Trend, ...]:
         Kendall (1945), The treatment of ties in ranking problems, doi:10.1093/biomet/33.3.239.
     """
     found = []
-    for reader in readers_of(judgements):
-        screens = _screens(j for j in judgements if j.reader == reader)
+    for reader in readers_of(judgments):
+        screens = _screens(j for j in judgments if j.reader == reader)
         timed, right, accepting = [], [], []
         for kind in _kinds(screens):
             usual = float(np.median([screen[0].verdict.seconds for screen in kind]))
@@ -55,28 +55,28 @@ def trends(judgements: Sequence[Judgement]) -> tuple[Trend, ...]:
     return tuple(found)
 
 
-def _kinds(screens: Sequence[list[Judgement]]) -> list[list[list[Judgement]]]:
+def _kinds(screens: Sequence[list[Judgment]]) -> list[list[list[Judgment]]]:
     """Return the screens in groups that ask the same questions."""
-    found: dict[frozenset[str], list[list[Judgement]]] = {}
+    found: dict[frozenset[str], list[list[Judgment]]] = {}
     for screen in screens:
         found.setdefault(frozenset(j.item.question for j in screen), []).append(screen)
     return list(found.values())
 
 
-def _part(screens: Sequence[list[Judgement]], number: int) -> Sequence[list[Judgement]]:
+def _part(screens: Sequence[list[Judgment]], number: int) -> Sequence[list[Judgment]]:
     first, last = (round(len(screens) * end / PARTS) for end in (number, number + 1))
     return screens[first:last]
 
 
-def _screens(judgements: Iterable[Judgement]) -> list[list[Judgement]]:
+def _screens(judgments: Iterable[Judgment]) -> list[list[Judgment]]:
     """Return the answers of each screen of one reader, in the order of the session."""
-    found: dict[int, list[Judgement]] = {}
-    for judgement in judgements:
-        found.setdefault(judgement.verdict.order, []).append(judgement)
+    found: dict[int, list[Judgment]] = {}
+    for judgment in judgments:
+        found.setdefault(judgment.verdict.order, []).append(judgment)
     return [found[order] for order in sorted(found)]
 
 
-def _stretch(reader: str, part: int, parts: int, screens: Sequence[Sequence[Judgement]]) -> Stretch:
+def _stretch(reader: str, part: int, parts: int, screens: Sequence[Sequence[Judgment]]) -> Stretch:
     low, middle, high = np.percentile([max(j.verdict.seconds for j in screen) for screen in screens], [25, 50, 75])
     right = [found for screen in screens for j in screen if (found := is_right(j)) is not None]
     accepting = [found for screen in screens for j in screen if (found := accepts(j)) is not None]

@@ -19,7 +19,7 @@ from hemabridge.metrics.reader_agreement import (
 from hemabridge.metrics.resampling import DRAWS
 from hemabridge.review.bootstrap import draw_sums, estimate, estimate_share, interval_of, ratio
 from hemabridge.review.judgments import (
-    Judgement,
+    Judgment,
     by_aspect,
     categories_of,
     category,
@@ -70,26 +70,26 @@ class Grid:
         )
 
 
-def lay_grid(aspect: str, judgements: Sequence[Judgement]) -> Grid:
+def lay_grid(aspect: str, judgments: Sequence[Judgment]) -> Grid:
     """Lay out the answers to one aspect, first showings only."""
-    first = first_showings(judgements)
-    categories, readers = categories_of(aspect, judgements), readers_of(first)
+    first = first_showings(judgments)
+    categories, readers = categories_of(aspect, judgments), readers_of(first)
     items = list(dict.fromkeys(j.item for j in sorted(first, key=lambda j: j.item.item)))
     rows = {item.item: row for row, item in enumerate(items)}
     answers = np.full((len(items), len(readers)), MISSING, dtype=np.int64)
-    for judgement in first:
-        place = rows[judgement.item.item], readers.index(judgement.reader)
-        answers[place] = categories.index(category(judgement))
+    for judgment in first:
+        place = rows[judgment.item.item], readers.index(judgment.reader)
+        answers[place] = categories.index(category(judgment))
     return Grid(aspect, categories, readers, tuple(i.item for i in items), tuple(i.cell for i in items), answers)
 
 
-def agreements(judgements: Sequence[Judgement], draws: int = DRAWS) -> tuple[Agreement, ...]:
+def agreements(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[Agreement, ...]:
     """Return agreement for each aspect: of each two readers, then of all where there are more.
 
     Readers who share no picture are left out.
     """
     found = []
-    for aspect, own in by_aspect(judgements).items():
+    for aspect, own in by_aspect(judgments).items():
         grid = lay_grid(aspect, own)
         groups: list[tuple[str, ...]] = list(combinations(grid.readers, 2))
         if len(grid.readers) > 2:
@@ -99,10 +99,10 @@ def agreements(judgements: Sequence[Judgement], draws: int = DRAWS) -> tuple[Agr
     return tuple(found)
 
 
-def repeats(judgements: Sequence[Judgement], draws: int = DRAWS) -> tuple[Repeats, ...]:
+def repeats(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[Repeats, ...]:
     """Return how each reader answered the second time, and all of them together, for each aspect with repeats."""
     found = []
-    for aspect, own in by_aspect(judgements).items():
+    for aspect, own in by_aspect(judgments).items():
         by_item = {(j.reader, j.item.item): j for j in own}
         pairs = [
             (by_item[j.reader, j.item.repeat_of], j)
@@ -117,14 +117,14 @@ def repeats(judgements: Sequence[Judgement], draws: int = DRAWS) -> tuple[Repeat
     return tuple(found)
 
 
-def disputes(judgements: Sequence[Judgement]) -> tuple[Dispute, ...]:
+def disputes(judgments: Sequence[Judgment]) -> tuple[Dispute, ...]:
     """Return the pictures on which at least two readers differ, the worst first, aspect by aspect."""
     found = []
-    for aspect, own in by_aspect(judgements).items():
+    for aspect, own in by_aspect(judgments).items():
         grid = lay_grid(aspect, own)
-        by_item: dict[str, list[Judgement]] = {}
-        for judgement in first_showings(own):
-            by_item.setdefault(judgement.item.item, []).append(judgement)
+        by_item: dict[str, list[Judgment]] = {}
+        for judgment in first_showings(own):
+            by_item.setdefault(judgment.item.item, []).append(judgment)
         apart = _disagreement(grid)
         for row in sorted(np.flatnonzero(apart > 0), key=lambda row: (-apart[row], grid.items[row])):
             said = sorted(by_item[grid.items[row]], key=lambda j: j.reader)
@@ -196,7 +196,7 @@ def _mean_of_defined(values: Floats) -> Floats:
 def _repeats(
     aspect: str,
     reader: str | None,
-    pairs: Sequence[tuple[Judgement, Judgement]],
+    pairs: Sequence[tuple[Judgment, Judgment]],
     categories: tuple[str, ...],
     draws: int,
 ) -> Repeats:

@@ -16,7 +16,7 @@ from hemabridge.review.bootstrap import draw_sums, estimate, estimate_share, int
 from hemabridge.review.judgments import (
     EQUAL,
     FAULTS,
-    Judgement,
+    Judgment,
     aspects_of,
     first_showings,
     readers_of,
@@ -43,44 +43,44 @@ class Score:
     value: float
 
 
-def accepts(judgement: Judgement) -> bool | None:
+def accepts(judgment: Judgment) -> bool | None:
     """Tell whether an answer on stain or morphology accepts the picture; None for all other questions."""
-    if judgement.aspect == Question.STAIN:
-        return int(judgement.answer) >= ACCEPTED_GRADE
-    return judgement.answer == "unchanged" if judgement.aspect == Question.MORPHOLOGY else None
+    if judgment.aspect == Question.STAIN:
+        return int(judgment.answer) >= ACCEPTED_GRADE
+    return judgment.answer == "unchanged" if judgment.aspect == Question.MORPHOLOGY else None
 
 
-def is_right(judgement: Judgement) -> bool | None:
+def is_right(judgment: Judgment) -> bool | None:
     """Tell whether an answer is true: which laboratory took the photograph, which made it, which cell type.
 
     None for questions of taste, and where the key does not know the cell type.
     """
-    if judgement.aspect == Question.LABORATORY:
-        return judgement.answer == ("target" if judgement.is_target else "other")
-    if judgement.aspect == Question.ARTIFICIAL:
-        return judgement.answer == ("real" if judgement.is_photograph else "artificial")
-    if judgement.aspect == Question.CELL_TYPE and judgement.item.cell_type:
-        return judgement.answer == judgement.item.cell_type
+    if judgment.aspect == Question.LABORATORY:
+        return judgment.answer == ("target" if judgment.is_target else "other")
+    if judgment.aspect == Question.ARTIFICIAL:
+        return judgment.answer == ("real" if judgment.is_photograph else "artificial")
+    if judgment.aspect == Question.CELL_TYPE and judgment.item.cell_type:
+        return judgment.answer == judgment.item.cell_type
     return None
 
 
-def _says(aspect: str, answer: str) -> Callable[[Judgement], float | None]:
+def _says(aspect: str, answer: str) -> Callable[[Judgment], float | None]:
     return lambda j: float(j.answer == answer) if j.aspect == aspect else None
 
 
-def _right(aspect: str) -> Callable[[Judgement], float | None]:
-    def score(judgement: Judgement) -> float | None:
-        right = is_right(judgement) if judgement.aspect == aspect else None
+def _right(aspect: str) -> Callable[[Judgment], float | None]:
+    def score(judgment: Judgment) -> float | None:
+        right = is_right(judgment) if judgment.aspect == aspect else None
         return None if right is None else float(right)
 
     return score
 
 
-def _accepting(aspect: str) -> Callable[[Judgement], float | None]:
+def _accepting(aspect: str) -> Callable[[Judgment], float | None]:
     return lambda j: float(bool(accepts(j))) if j.aspect == aspect else None
 
 
-MEASURES: Final[dict[str, Callable[[Judgement], float | None]]] = {
+MEASURES: Final[dict[str, Callable[[Judgment], float | None]]] = {
     "stain, 4 or 5": _accepting(Question.STAIN),
     MEAN: lambda j: float(j.answer) if j.aspect == Question.STAIN else None,
     "morphology unchanged": _accepting(Question.MORPHOLOGY),
@@ -98,13 +98,13 @@ MEASURES: Final[dict[str, Callable[[Judgement], float | None]]] = {
 """Each measure scores an answer, or leaves it out. `accepted` stands beside them: it joins answers to one picture."""
 
 
-def arm_scores(judgements: Sequence[Judgement], draws: int = DRAWS) -> tuple[ArmScore, ...]:
+def arm_scores(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[ArmScore, ...]:
     """Return every measure of every arm, of all readers and of each one; first showings only.
 
     `accepted` comes first: the share of (reader, cell) in which the reader, of whatever was asked of stain and
     morphology, refused nothing: no stain below `ACCEPTED_GRADE`, no changed morphology.
     """
-    first = first_showings(judgements)
+    first = first_showings(judgments)
     found = _scored(ACCEPTED, accepted(first), draws)
     for measure, score in MEASURES.items():
         valued = ((j, score(j)) for j in first)
@@ -113,22 +113,22 @@ def arm_scores(judgements: Sequence[Judgement], draws: int = DRAWS) -> tuple[Arm
     return tuple(found)
 
 
-def accepted(judgements: Iterable[Judgement]) -> list[Score]:
+def accepted(judgments: Iterable[Judgment]) -> list[Score]:
     """Return for each reader, cell and arm with an answer on stain or morphology whether nothing was refused."""
     found: dict[tuple[str, str, str], bool] = {}
-    for judgement in judgements:
-        verdict = accepts(judgement)
+    for judgment in judgments:
+        verdict = accepts(judgment)
         if verdict is not None:
-            place = judgement.reader, judgement.item.cell, judgement.arm
+            place = judgment.reader, judgment.item.cell, judgment.arm
             found[place] = found.get(place, True) and verdict
     return [Score(*place, float(verdict)) for place, verdict in found.items()]
 
 
-def told_apart(judgements: Sequence[Judgement], draws: int = DRAWS) -> tuple[TellingApart, ...]:
+def domain_auc(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[TellingApart, ...]:
     """Return d' of every arm against photographs, for `artificial`, and against the target's, for `laboratory`."""
     found = []
     for aspect, signal in ((Question.ARTIFICIAL, "artificial"), (Question.LABORATORY, "other")):
-        own = [j for j in first_showings(judgements) if j.aspect == aspect]
+        own = [j for j in first_showings(judgments) if j.aspect == aspect]
         is_noise = {id(j): j.is_photograph if aspect is Question.ARTIFICIAL else j.is_target for j in own}
         noises = [j for j in own if is_noise[id(j)]]
         for arm in _arms(j.arm for j in own if not is_noise[id(j)]):
@@ -136,16 +136,16 @@ def told_apart(judgements: Sequence[Judgement], draws: int = DRAWS) -> tuple[Tel
             for reader in (None, *readers_of(own)):
                 mine = [[j for j in side if reader in (None, j.reader)] for side in (signals, noises)]
                 if mine[0] and mine[1]:
-                    found.append(_told_apart(arm, reader, mine[0], mine[1], signal, draws))
+                    found.append(_domain_auc(arm, reader, mine[0], mine[1], signal, draws))
     return tuple(found)
 
 
-def preferences(judgements: Sequence[Judgement], draws: int = DRAWS) -> tuple[Preferred, ...]:
+def preferences(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[Preferred, ...]:
     """Return each pair of arms that readers compared; p values are corrected over the pairs."""
-    own = [j for j in first_showings(judgements) if j.aspect == Question.PREFERENCE]
-    pairs: dict[tuple[str, ...], list[Judgement]] = {}
-    for judgement in own:
-        pairs.setdefault(tuple(sorted(judgement.item.arms)), []).append(judgement)
+    own = [j for j in first_showings(judgments) if j.aspect == Question.PREFERENCE]
+    pairs: dict[tuple[str, ...], list[Judgment]] = {}
+    for judgment in own:
+        pairs.setdefault(tuple(sorted(judgment.item.arms)), []).append(judgment)
     p_values = [_sign_test(pair[0], answers) for pair, answers in pairs.items()]
     return tuple(
         _preferred(pair[0], pair[1], answers, p, p_holm, draws)
@@ -209,11 +209,11 @@ def _wilson(measure: str, scores: Sequence[Score]) -> Interval | None:
     return None if measure == MEAN else wilson_interval(round(sum(s.value for s in scores)), len(scores))
 
 
-def _told_apart(
+def _domain_auc(
     arm: str,
     reader: str | None,
-    signals: Sequence[Judgement],
-    noises: Sequence[Judgement],
+    signals: Sequence[Judgment],
+    noises: Sequence[Judgment],
     signal: str,
     draws: int,
 ) -> TellingApart:
@@ -236,16 +236,16 @@ def _told_apart(
     )
 
 
-def _sign_test(first: str, answers: Sequence[Judgement]) -> float:
+def _sign_test(first: str, answers: Sequence[Judgment]) -> float:
     """Return p of the exact sign test: each cell votes for the arm that most of its decided answers prefer."""
     votes: dict[str, int] = {}
-    for judgement in answers:
-        vote = 0 if judgement.answer == EQUAL else 1 if judgement.answer == first else -1
-        votes[judgement.item.cell] = votes.get(judgement.item.cell, 0) + vote
+    for judgment in answers:
+        vote = 0 if judgment.answer == EQUAL else 1 if judgment.answer == first else -1
+        votes[judgment.item.cell] = votes.get(judgment.item.cell, 0) + vote
     return mcnemar_exact(sum(v > 0 for v in votes.values()), sum(v < 0 for v in votes.values()))
 
 
-def _preferred(first: str, second: str, answers: Sequence[Judgement], p: float, p_holm: float, draws: int) -> Preferred:
+def _preferred(first: str, second: str, answers: Sequence[Judgment], p: float, p_holm: float, draws: int) -> Preferred:
     decided = [j for j in answers if j.answer != EQUAL]
     hits = [j.answer == first for j in decided]
     return Preferred(

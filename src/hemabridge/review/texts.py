@@ -1,4 +1,4 @@
-"""All that a reader reads, in one catalogue, `texts.json`: each text in English and in Spanish."""
+"""All that a reader reads, in one catalog, `texts.json`: each text in English and in Spanish."""
 
 import json
 from collections.abc import Mapping
@@ -7,16 +7,16 @@ from typing import Any, Final
 
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "es": "Español"}
 
-_CATALOGUE: Final[Mapping[str, Any]] = json.loads(files(__package__).joinpath("texts.json").read_text(encoding="utf-8"))
-TEXTS: Final[Mapping[str, Mapping[str, str]]] = _CATALOGUE["texts"]
+_CATALOG: Final[Mapping[str, Any]] = json.loads(files(__package__).joinpath("texts.json").read_text(encoding="utf-8"))
+TEXTS: Final[Mapping[str, Mapping[str, str]]] = _CATALOG["texts"]
 """By key, then by language; fields stand in braces."""
 
-CELL_TYPES: Final[Mapping[str, Mapping[str, str]]] = _CATALOGUE["cell_types"]
+CELL_TYPES: Final[Mapping[str, Mapping[str, str]]] = _CATALOG["cell_types"]
 """Names of the types that hemabridge knows, where they are not the English ones; others stand as a study names them."""
 
 
 def text(language: str, key: str, **fields: object) -> str:
-    """Return a text of the catalogue with its fields filled in.
+    """Return a text of the catalog with its fields filled in.
 
     >>> text("es", "progress", done=3, total=60)
     '3 de 60'

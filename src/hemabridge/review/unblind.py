@@ -8,11 +8,11 @@ from typing import Any, Final
 from hemabridge.errors import RunError
 from hemabridge.evaluation.reading import Acceptance, ArmScore, Reading
 from hemabridge.metrics.resampling import DRAWS
-from hemabridge.review.judgments import Judgement, Truth, join, readers_of
+from hemabridge.review.judgments import Judgment, Truth, join, readers_of
 from hemabridge.review.pace import stretches, trends
 from hemabridge.review.records import Item, Verdict
 from hemabridge.review.reliability import agreements, disputes, repeats
-from hemabridge.review.scores import ACCEPTED, ACCEPTED_GRADE, arm_scores, preferences, told_apart
+from hemabridge.review.scores import ACCEPTED, ACCEPTED_GRADE, arm_scores, domain_auc, preferences
 
 _SNAPSHOT: Final = re.compile(r"(?:epoch|images)-[0-9]+")
 """The name of an arm that is a translator's snapshot."""
@@ -65,9 +65,9 @@ def unblind(
     """
     when.refuse_while_open()
     truth = truth or Truth()
-    judgements = _joined(items, verdicts, truth)
+    judgments = _joined(items, verdicts, truth)
     arms = tuple(dict.fromkeys(arm for item in items for arm in item.arms))
-    heard, scores = readers_of(judgements), arm_scores(judgements, draws)
+    heard, scores = readers_of(judgments), arm_scores(judgments, draws)
     return Reading(
         name=name,
         readers=heard,
@@ -77,32 +77,32 @@ def unblind(
         earlier=when.earlier,
         arms=arms,
         photographs=tuple(arm for arm in arms if arm in (truth.target, *truth.photographs)),
-        agreement=agreements(judgements, draws),
-        repeats=repeats(judgements, draws),
+        agreement=agreements(judgments, draws),
+        repeats=repeats(judgments, draws),
         scores=scores,
-        told_apart=told_apart(judgements, draws),
-        preferred=preferences(judgements, draws),
-        stretches=stretches(judgements),
-        trends=trends(judgements),
-        disputes=disputes(judgements),
+        domain_auc=domain_auc(judgments, draws),
+        preferred=preferences(judgments, draws),
+        stretches=stretches(judgments),
+        trends=trends(judgments),
+        disputes=disputes(judgments),
         acceptance=snapshot_acceptance(scores),
-        facts={**(facts or {}), **_counts(items, judgements, draws)},
+        facts={**(facts or {}), **_counts(items, judgments, draws)},
     )
 
 
-def _joined(items: Sequence[Item], verdicts: Sequence[Verdict], truth: Truth) -> list[Judgement]:
-    judgements = join(items, verdicts, truth)
-    if not judgements:
+def _joined(items: Sequence[Item], verdicts: Sequence[Verdict], truth: Truth) -> list[Judgment]:
+    judgments = join(items, verdicts, truth)
+    if not judgments:
         raise RunError("expected verdicts to unblind, got none outside of the practice round; let somebody read first")
-    return judgements
+    return judgments
 
 
-def _counts(items: Sequence[Item], judgements: Sequence[Judgement], draws: int) -> dict[str, Any]:
+def _counts(items: Sequence[Item], judgments: Sequence[Judgment], draws: int) -> dict[str, Any]:
     return {
         "items that count": sum(not item.practice for item in items),
         "of which repeats": sum(item.repeat_of is not None for item in items),
-        "items with an answer": len({j.item.item for j in judgements}),
-        "verdicts that count": len({(j.reader, j.item.item) for j in judgements}),
+        "items with an answer": len({j.item.item for j in judgments}),
+        "verdicts that count": len({(j.reader, j.item.item) for j in judgments}),
         "bootstrap draws, of whole cells": draws,
         "accepted is a stain of at least": ACCEPTED_GRADE,
     }

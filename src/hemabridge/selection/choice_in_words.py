@@ -6,7 +6,7 @@ from hemabridge.models.selection_file import SnapshotRow
 from hemabridge.selection.rule import RuleConfig
 
 _ELSE = (
-    "Re-stain with a normalizer or a colour translator, which can move nothing, or train anew with earlier snapshots."
+    "Re-stain with a normalizer or a color translator, which can move nothing, or train anew with earlier snapshots."
 )
 
 
@@ -63,7 +63,7 @@ def _nearest(chosen: SnapshotRow, rule: RuleConfig, *, judged: bool) -> str:
             f"it keeps {chosen.kept:.2f} of the structure"
         )
     if chosen.error is not None:
-        stain = f"its classifiers name {chosen.error:.1%} of the labelled cells wrongly"
+        stain = f"its classifiers name {chosen.error:.1%} of the labeled cells wrongly"
     near = f"of those that are as near (within {rule.as_near:.2f})"
     return f"{stain}, and {near} it keeps the most structure, {chosen.kept:.2f}"
 

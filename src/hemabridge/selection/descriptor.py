@@ -1,4 +1,4 @@
-"""Features of colour and texture that need no network: what cells look like to someone who knows no cells."""
+"""Features of color and texture that need no network: what cells look like to someone who knows no cells."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SCALES_PX = (0.0, 1.0, 2.0, 4.0)
-"""Texture is the spread of what lies between two neighbouring scales, at cells of 64 px; it grows with the image."""
+"""Texture is the spread of what lies between two neighboring scales, at cells of 64 px; it grows with the image."""
 
 REFERENCE_PX = 64
 
@@ -28,7 +28,7 @@ def describe(images: UInt8Images) -> NDArray[np.float64]:
 def _of_one(image: UInt8Image) -> NDArray[np.float64]:
     lab = rgb_to_lab(image).astype(np.float64)
     points = lab.reshape(-1, 3)
-    colour = [points.mean(axis=0), points.std(axis=0), *np.quantile(points, QUANTILES, axis=0)]
+    color = [points.mean(axis=0), points.std(axis=0), *np.quantile(points, QUANTILES, axis=0)]
     scale = min(image.shape[:2]) / REFERENCE_PX
     blurred = [gaussian_filter(lab, (s * scale, s * scale, 0), mode="nearest") for s in SCALES_PX]
     bands = [(fine - coarse).reshape(-1, 3) for fine, coarse in pairwise(blurred)]
@@ -38,7 +38,7 @@ def _of_one(image: UInt8Image) -> NDArray[np.float64]:
     spread -= spread.mean(axis=0)
     norm = np.sqrt((spread**2).sum(axis=0)) + 1e-6
     between = ((spread.T @ spread) / np.outer(norm, norm))[pairs]
-    return np.concatenate([*colour, *texture, between])
+    return np.concatenate([*color, *texture, between])
 
 
 def standardized(features: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:

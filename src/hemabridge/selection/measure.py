@@ -7,12 +7,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.domain.domain_classifier import told_apart
+from hemabridge.domain.domain_classifier import domain_auc
 from hemabridge.errors import InputError
 from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.kernel_distance import KernelDistance
-from hemabridge.metrics.soft_agreement import accord_drawn, accord_of
+from hemabridge.metrics.soft_agreement import soft_agreement, soft_agreement_drawn
 from hemabridge.selection.descriptor import standardized
 from hemabridge.selection.morphology_floor import guarded_places, refused, structure_kept
 from hemabridge.selection.stain import COMPARTMENTS, SPACES, Places, StainProfile, measurable, stain_distances
@@ -97,7 +97,7 @@ class Ruler:
         target: cells of the target, uint8[M, S, S, 3].
         features: where laboratories are compared.
         classifiers: those whose answers are watched; may be none.
-        judges: those that see no colour, and are asked about the source's cells as they came; may be none.
+        judges: those that see no color, and are asked about the source's cells as they came; may be none.
         labels: int64[N], classes of the source's cells; only if they may be used.
         resamples: how many.
         seed: another seed draws other resamples.
@@ -147,7 +147,7 @@ class Ruler:
 
     @property
     def judged(self) -> bool:
-        """Whether classifiers that see no colour say what is right."""
+        """Whether classifiers that see no color say what is right."""
         return self._unaided is not None
 
     def kid_floor(self) -> tuple[float, tuple[float, float]]:
@@ -189,7 +189,7 @@ class Ruler:
             stain_drawn=self._share(drawn, self._start_drawn),
             kid=kernel.value(),
             kid_drawn=kernel.resampled(self._drawn, self._drawn_target),
-            auc=max(0.5, told_apart(vectors, self._target)),
+            auc=max(0.5, domain_auc(vectors, self._target)),
             refused=lost,
             refused_drawn=lost_drawn,
             kept=float(kept.mean()),
@@ -213,18 +213,22 @@ class Ruler:
         trained, or trained too long, would draw the common answer to their side.
 
         Judges make that needless: they depend on no re-staining and err on other cells. Dissent is then 1 minus the
-        accord of the classes that the classifiers name with what the judges say (`hemabridge.metrics.soft_agreement`): how
-        sure classifiers are of a class grows with training, right or wrong, and says nothing of the snapshot.
+        soft_agreement of the classes that the classifiers name with what the judges say
+        (`hemabridge.metrics.soft_agreement`): how sure classifiers are of a class grows with training, right or wrong,
+        and says nothing of the snapshot.
         """
         known = [reading.answers for reading in snapshots if reading.answers is not None]
         names = [reading.names for reading in snapshots if reading.names is not None]
         if min(len(known), len(names)) < len(snapshots) or not known:
             return list(snapshots)
         if self._unaided is not None:
-            accords = [(accord_of(self._unaided, one), accord_drawn(self._unaided, one, self._drawn)) for one in names]
+            accords = [
+                (soft_agreement(self._unaided, one), soft_agreement_drawn(self._unaided, one, self._drawn))
+                for one in names
+            ]
             return [
-                replace(reading, dissent=1 - accord, dissent_drawn=1 - drawn)
-                for reading, (accord, drawn) in zip(snapshots, accords, strict=True)
+                replace(reading, dissent=1 - soft_agreement, dissent_drawn=1 - drawn)
+                for reading, (soft_agreement, drawn) in zip(snapshots, accords, strict=True)
             ]
         said = np.stack(known)
         lost = _lost(said, np.arange(len(said)))

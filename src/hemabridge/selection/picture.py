@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from hemabridge.models.selection_file import Selection, SnapshotRow
 
 CHOSEN, FIT, UNFIT, LINE = "#D55E00", "#0072B2", "#999999", "#BBBBBB"
-"""Colours of Okabe and Ito (2008), which readers with any colour vision tell apart; markers differ too."""
+"""Colors of Okabe and Ito (2008), which readers with any color vision tell apart; markers differ too."""
 
 
 def pareto_png(selection: Selection, most_refused: float) -> bytes:

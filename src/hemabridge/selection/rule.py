@@ -1,4 +1,4 @@
-"""The rule: nearest stain subject to a morphology floor, smoothed over neighbouring snapshots; and how sure it is.
+"""The rule: nearest stain subject to a morphology floor, smoothed over neighboring snapshots; and how sure it is.
 
 Where classifiers are asked, those snapshots are nearest of which they say what classifiers that see shape alone say,
 or, without such, what they themselves say of the best half together. This is not smoothed: all are compared on the same
@@ -98,8 +98,8 @@ class Choice:
 def choose(table: Table, config: RuleConfig) -> Choice:
     """Choose the nearest snapshot above the floor; of those that are as near, the one that keeps most structure.
 
-    A single snapshot is easily lucky; its neighbours saw nearly the same training. So distance and structure are
-    averaged over neighbours before they are compared. The floor holds for each snapshot by itself. Of equals the
+    A single snapshot is easily lucky; its neighbors saw nearly the same training. So distance and structure are
+    averaged over neighbors before they are compared. The floor holds for each snapshot by itself. Of equals the
     earliest is chosen.
 
     Raises:
@@ -136,7 +136,7 @@ def smoothing_weights(images: tuple[int, ...], octaves: float) -> Floats:
     """Return for each snapshot the weights of all, float64[S, S]; rows sum to 1.
 
     exp(-d^2 / 2 octaves^2) with d the distance in doublings of the images seen, because training changes a translator
-    fast at first and slowly later: epochs 200 and 205 are neighbours, epochs 5 and 10 are not.
+    fast at first and slowly later: epochs 200 and 205 are neighbors, epochs 5 and 10 are not.
 
     Raises:
         ValueError: there is no snapshot, or one did not see more images than the one before.

@@ -130,7 +130,7 @@ def _described(
         optical_density={name: values["od"] for name, values in readings.compartments.items()},
         kid=readings.kid,
         kid_interval=interval_of(readings.kid_drawn),
-        told_apart=readings.auc,
+        domain_auc=readings.auc,
         refused=readings.refused,
         refused_interval=interval_of(readings.refused_drawn),
         kept=readings.kept,

@@ -21,7 +21,7 @@ PIXELS = 400
 RAREST_SHARE = 0.1
 """A compartment that fewer of either side's cells show than this is not measured."""
 
-# What leaves these boxes is no colour of a blood film, and counts at the border.
+# What leaves these boxes is no color of a blood film, and counts at the border.
 SLICES = {
     "lab": Slices.through((0, -40, -100), (100, 80, 60), nodes=96),
     "od": Slices.through((0, 0, 0), (2, 2, 2), nodes=96),
@@ -32,7 +32,7 @@ SLICES = {
 class Places:
     """Which pixels of each cell belong to which compartment, found once on the cells as they came.
 
-    A translator that moves a nucleus puts its colours in another compartment's places: that counts as distance.
+    A translator that moves a nucleus puts its colors in another compartment's places: that counts as distance.
 
     Attributes:
         pixels: for each cell and compartment, places in the flattened image.
@@ -54,7 +54,7 @@ class Places:
 
 @dataclass(frozen=True, eq=False)
 class StainProfile:
-    """The colours of cells, each cell for itself.
+    """The colors of cells, each cell for itself.
 
     Attributes:
         shares: for each of `SPACES`, of each cell and compartment the share of its pixels at each node of
@@ -72,9 +72,9 @@ class StainProfile:
         size = {space: (len(slices.vectors), slices.nodes) for space, slices in SLICES.items()}
         shares = {space: np.zeros((*present.shape, *size[space]), np.float32) for space in SPACES}
         for row, (image, cell) in enumerate(zip(images, places.pixels, strict=True)):
-            colours = image.reshape(-1, 3)
+            colors = image.reshape(-1, 3)
             for column in np.flatnonzero(present[row]):
-                points = colours[cell[column]]
+                points = colors[cell[column]]
                 shares["lab"][row, column] = SLICES["lab"].shares(rgb_to_lab(points).astype(np.float64))
                 shares["od"][row, column] = SLICES["od"].shares(optical_density(points).astype(np.float64))
         return cls(shares, present)

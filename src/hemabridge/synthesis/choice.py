@@ -1,4 +1,4 @@
-"""Which snapshot makes the synthetic cells: chosen on validation cells, never by the judge that scores."""
+"""Which snapshot makes the synthetic cells: chosen on validation cells, never by the classifier that scores."""
 
 from collections.abc import Sequence
 

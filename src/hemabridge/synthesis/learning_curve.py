@@ -18,7 +18,7 @@ Effect: TypeAlias = Literal["helps", "harms", "not shown"]
 
 ARMS: Final[Mapping[str, str]] = {
     "nothing": "the real cells, and nothing else",
-    "augmented": "turned, mirrored, moved and colour-jittered",
+    "augmented": "turned, mirrored, moved and color-jittered",
     "oversampled": "each class drawn equally often",
     "synthetic": "synthetic cells added",
     "real": "as many real cells added",
@@ -45,7 +45,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class WorthRow:
+class LearningCurveRow:
     """Classifiers that learned from so many real cells of the rare class in one way.
 
     Attributes:
@@ -82,7 +82,7 @@ class WorthRow:
 
 
 @dataclass(frozen=True)
-class Worth(ResultsFile):
+class LearningCurve(ResultsFile):
     """The rare-class curve.
 
     Attributes:
@@ -110,9 +110,9 @@ class Worth(ResultsFile):
     images: int
     generator_images: int
     seeds: tuple[int, ...]
-    rows: tuple[WorthRow, ...]
+    rows: tuple[LearningCurveRow, ...]
 
-    def row(self, real: int, arm: str) -> WorthRow | None:
+    def row(self, real: int, arm: str) -> LearningCurveRow | None:
         """Return one row; None if that was not tried."""
         return next((row for row in self.rows if (row.real, row.arm) == (real, arm)), None)
 
@@ -136,7 +136,7 @@ def score_arms(
     real: int,
     added: Mapping[str, int],
     seed: int = 0,
-) -> list[WorthRow]:
+) -> list[LearningCurveRow]:
     """Score the arms of one number of real cells on the same test cells, with the same seeds.
 
     A draw of the bootstrap takes seeds with replacement, the same for all arms, and cells with replacement within their
@@ -176,7 +176,7 @@ def _row(
     real: int,
     added: int,
     by_seed: Sequence[tuple[float, float]],
-) -> WorthRow:
+) -> LearningCurveRow:
     other = AGAINST.get(arm, "")
     balanced, recall = (
         Score(mean[arm], percentile_interval(draws[arm])) for mean, draws in zip(means, drawn, strict=True)
@@ -187,7 +187,7 @@ def _row(
             Score(mean[arm] - mean[other], percentile_interval(draws[arm] - draws[other]))
             for mean, draws in zip(means, drawn, strict=True)
         ]
-    return WorthRow(
+    return LearningCurveRow(
         real=real,
         arm=arm,
         added=added,
@@ -205,7 +205,7 @@ def _scores(truth: NDArray[np.int64], right: NDArray[np.bool_], rare: int) -> tu
     return float(np.mean(list(recalls.values()))), recalls[rare]
 
 
-def in_words(worth: Worth) -> list[str]:
+def in_words(worth: LearningCurve) -> list[str]:
     """Say in plain sentences where synthetic cells helped, where they harmed and where nothing was shown."""
     sentences = []
     for arm, over in (("synthetic", "the real cells alone"), ("usual and synthetic", "augmentation and oversampling")):
@@ -217,7 +217,7 @@ def in_words(worth: Worth) -> list[str]:
     return sentences
 
 
-def _by_effect(rows: Sequence[WorthRow], measure: str) -> list[tuple[str, list[int]]]:
+def _by_effect(rows: Sequence[LearningCurveRow], measure: str) -> list[tuple[str, list[int]]]:
     texts: Mapping[Effect, str] = {
         "helps": "helped at",
         "harms": "harmed at",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from hemabridge.storage.results_file import STRICT, ResultsFile
-from hemabridge.synthesis.learning_curve import Worth
+from hemabridge.synthesis.learning_curve import LearningCurve
 
 FILE = "results.json"
 
@@ -88,7 +88,8 @@ class Copy:
         training_id: of the training cell.
         bits: places of the 64 in which their perceptual hashes differ.
         correlation: of their fine detail after the best small shift, -1..1.
-        feature_distance: distance of the synthetic cell to its nearest training cell in the judge's features.
+        feature_distance: distance of the synthetic cell to its nearest training cell in the scoring classifier's
+            features.
         rule: `same field` (what `hemabridge audit` calls a near duplicate) or `nearer than real` (nearer to training
             cells, in features and by hash, than any real held-out cell is); None if it is no copy.
     """
@@ -113,7 +114,8 @@ class CopyCheck:
         real: share of the real held-out cells of the intended class that the same rule calls copies.
         copies: the synthetic ones, the nearest first.
         nearest: the synthetic cells that are most like a training cell, copies or not, to be looked at.
-        features: distance to the nearest training cell in the judge's features, of synthetic and of real cells.
+        features: distance to the nearest training cell in the scoring classifier's features, of synthetic and of
+            real cells.
         bits: distance to the nearest training cell by perceptual hash, of synthetic and of real cells.
         limit_features: smallest such distance of real cells that are not scored.
         limit_bits: the same by hash.
@@ -166,13 +168,14 @@ class DirectionResults:
         snapshot: the chosen snapshot.
         model_sha256: hash of its file.
         checks: all snapshots on the validation part, oldest first.
-        judged: share of synthetic cells that the judge gives the intended class.
+        judged: share of synthetic cells that the scoring classifier gives the intended class.
         judged_real: the same share of real held-out cells of the intended class.
-        judged_source: the same share of the untranslated sources: the judge's false answers.
+        judged_source: the same share of the untranslated sources: the scoring classifier's false answers.
         second: share of synthetic cells to which the second classifier, which knows all classes of the recipe, gives
             the intended class.
         second_real: the same share of real held-out cells of the intended class.
-        kid: kernel distance of synthetic to real held-out cells of the intended class, in the judge's features.
+        kid: kernel distance of synthetic to real held-out cells of the intended class, in the scoring classifier's
+            features.
         kid_floor: the same distance of two sets of real held-out cells of the intended class.
         kid_source: the same distance of the untranslated sources to the intended class.
         shapes: one row for each measure of the nucleus.
@@ -231,4 +234,4 @@ class SynthesisResults(ResultsFile):
     site: str
     pairs: tuple[PairResults, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    worth: Worth | None = None
+    worth: LearningCurve | None = None

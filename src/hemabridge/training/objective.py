@@ -29,8 +29,8 @@ class Phase:
 class Objective(Protocol):
     """A model to train, as the loop sees it.
 
-    `phases` are run in their order: CycleGAN is generators then judges, colorization judges then generator, a
-    classifier has one phase.
+    `phases` are run in their order: CycleGAN is generators then discriminators, colorization discriminators then
+    generator, a classifier has one phase.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""The look of a site: colour statistics of its images, and how far it is from the looks that a model has learnt."""
+"""The appearance descriptor of a site: color statistics of its images, and how far it is from those learned."""
 
 from typing import Final
 
@@ -14,36 +14,36 @@ DIRECTIONS: Final = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, -1, 0), (0, 1, -1), (1
 """Along these directions of RGB, made of length 1, quantiles are taken: three channels, three contrasts, brightness."""
 
 MOMENTS: Final = 12
-"""The first entries of a look: mean, float[3], and second moments, float[3, 3]."""
+"""The first entries of a descriptor: mean, float[3], and second moments, float[3, 3]."""
 
-LOOK: Final = MOMENTS + len(DIRECTIONS) * len(QUANTILES)
-"""Entries of a look."""
+DESCRIPTOR_SIZE: Final = MOMENTS + len(DIRECTIONS) * len(QUANTILES)
+"""Entries of a descriptor."""
 
 COMPONENTS: Final = 8
-"""Looks vary along a few directions (dyes, lamp, camera); distances are measured along so many."""
+"""Descriptors vary along a few directions (dyes, lamp, camera); distances are measured along so many."""
 
 SMALLEST_VARIANCE: Final = 1e-4
-"""Of colours in [-1, 1], as added to every direction: rounding and noise have about as much."""
+"""Of colors in [-1, 1], as added to every direction: rounding and noise have about as much."""
 
 
-def looks_of(images: Tensor) -> Tensor:
-    """Measure float[B, 3, H, W] in [-1, 1]: float[B, LOOK], taken from thumbnails; a site's look is the mean of these.
+def descriptors_of(images: Tensor) -> Tensor:
+    """Measure float[B, 3, H, W] in [-1, 1]: float[B, DESCRIPTOR_SIZE], taken from thumbnails; a site's is their mean.
 
     A mean of quantiles over images is not the quantile of all pixels, but as steady, and it needs no image twice.
     """
-    colours = thumbnail(images, THUMBNAIL_PX).flatten(2)
-    count = colours.shape[2]
-    moments = torch.einsum("bcn,bdn->bcd", colours, colours) / count
+    colors = thumbnail(images, THUMBNAIL_PX).flatten(2)
+    count = colors.shape[2]
+    moments = torch.einsum("bcn,bdn->bcd", colors, colors) / count
     axes = normalize(images.new_tensor(DIRECTIONS), dim=1)
-    ordered = torch.einsum("dc,bcn->bdn", axes, colours).sort(dim=2).values
+    ordered = torch.einsum("dc,bcn->bdn", axes, colors).sort(dim=2).values
     places = [round(q * (count - 1)) for q in QUANTILES]
-    return torch.cat([colours.mean(dim=2), moments.flatten(1), ordered[:, :, places].flatten(1)], dim=1)
+    return torch.cat([colors.mean(dim=2), moments.flatten(1), ordered[:, :, places].flatten(1)], dim=1)
 
 
-def moments_of(looks: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean float[B, 3] and covariance float[B, 3, 3] of the colours of float[B, LOOK]."""
-    mean = looks[:, :3]
-    return mean, looks[:, 3:MOMENTS].reshape(-1, 3, 3) - mean.unsqueeze(2) * mean.unsqueeze(1)
+def moments_of(descriptors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean float[B, 3] and covariance float[B, 3, 3] of the colors of float[B, DESCRIPTOR_SIZE]."""
+    mean = descriptors[:, :3]
+    return mean, descriptors[:, 3:MOMENTS].reshape(-1, 3, 3) - mean.unsqueeze(2) * mean.unsqueeze(1)
 
 
 def monge_matrices(source: Tensor, target: Tensor) -> Tensor:
@@ -57,33 +57,33 @@ def monge_matrices(source: Tensor, target: Tensor) -> Tensor:
     return inverse @ _power(root @ (target + noise) @ root, 0.5) @ inverse
 
 
-def principal_axes(looks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what `distances_of` needs of float[N, LOOK]: mean, axes and standard deviations.
+def principal_axes(descriptors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `distances_of` needs of float[N, DESCRIPTOR_SIZE]: mean, axes and standard deviations.
 
-    Mean float[LOOK]; orthonormal axes float[LOOK, COMPONENTS], zeros beyond the N - 1 that N looks have; the standard
-    deviation along each and, last, of what the axes leave over, float[COMPONENTS + 1].
+    Mean float[DESCRIPTOR_SIZE]; orthonormal axes float[DESCRIPTOR_SIZE, COMPONENTS], zeros beyond the N - 1 that N
+    descriptors have; the standard deviation along each and, last, of what the axes leave over, float[COMPONENTS + 1].
     """
-    mean = looks.mean(dim=0)
-    _, _, found = torch.linalg.svd(looks - mean, full_matrices=False)
-    axes = looks.new_zeros(looks.shape[1], COMPONENTS)
+    mean = descriptors.mean(dim=0)
+    _, _, found = torch.linalg.svd(descriptors - mean, full_matrices=False)
+    axes = descriptors.new_zeros(descriptors.shape[1], COMPONENTS)
     kept = found[:COMPONENTS].T
     axes[:, : kept.shape[1]] = kept
-    deviations = _components(looks - mean, axes).square().mean(dim=0).sqrt()
+    deviations = _components(descriptors - mean, axes).square().mean(dim=0).sqrt()
     return mean, axes, deviations.clamp(min=SMALLEST_VARIANCE**0.5)
 
 
-def distances_of(looks: Tensor, mean: Tensor, axes: Tensor, deviations: Tensor) -> Tensor:
-    """Return how far float[N, LOOK] lies from the looks of `principal_axes`: float[N], about 1 for the usual.
+def distances_of(descriptors: Tensor, mean: Tensor, axes: Tensor, deviations: Tensor) -> Tensor:
+    """Return how far float[N, DESCRIPTOR_SIZE] lies from those of `principal_axes`: float[N], about 1 for the usual.
 
     The root mean square of the components in standard deviations (Mahalanobis 1936), with the length of what the axes
     leave over as one more component.
     """
-    return (_components(looks - mean, axes) / deviations).square().mean(dim=1).sqrt()
+    return (_components(descriptors - mean, axes) / deviations).square().mean(dim=1).sqrt()
 
 
-def _components(centred: Tensor, axes: Tensor) -> Tensor:
-    along = centred @ axes
-    left = (centred - along @ axes.T).norm(dim=1, keepdim=True)
+def _components(centered: Tensor, axes: Tensor) -> Tensor:
+    along = centered @ axes
+    left = (centered - along @ axes.T).norm(dim=1, keepdim=True)
     return torch.cat([along, left], dim=1)
 
 

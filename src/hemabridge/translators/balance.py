@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.data.cells import UNKNOWN, CellSet
-from hemabridge.domain.site_profile import kinds_of, looks_of
+from hemabridge.domain.site_profile import descriptors_of, kinds_of
 from hemabridge.errors import InputError
 
 Balance = Literal["none", "target", "both"]
@@ -27,13 +27,13 @@ def chances_of(balance: Balance, source: CellSet, target: CellSet) -> tuple[Chan
     """
     if balance == "none":
         return None, None
-    labelled = [np.flatnonzero(target.labels == label) for label in np.unique(target.labels) if label != UNKNOWN]
-    if not labelled:
+    labeled = [np.flatnonzero(target.labels == label) for label in np.unique(target.labels) if label != UNKNOWN]
+    if not labeled:
         raise InputError("balance: expected cells of the target with classes, got none; name them, or do not balance")
-    own = _evenly(labelled, len(target))
+    own = _evenly(labeled, len(target))
     if balance == "target":
         return None, own
-    return _evenly(kinds_of(looks_of(list(source.images)), len(labelled)), len(source)), own
+    return _evenly(kinds_of(descriptors_of(list(source.images)), len(labeled)), len(source)), own
 
 
 def _evenly(groups: Sequence[NDArray[np.intp]], count: int) -> Chances:

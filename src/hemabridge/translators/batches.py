@@ -33,7 +33,7 @@ class UnpairedBatches:
     As in the reference implementation: an epoch is as long as the larger site and runs through a fresh permutation of
     0 .. length - 1; number i takes source image i mod |source| and a target image at random. Each image is cropped at
     random and mirrored with probability 1/2, each for itself. With a `stride` every stride-th row and column of the
-    crop is taken, from a random one on: colours enough, unblurred, for a generator that looks at no neighbours.
+    crop is taken, from a random one on: colors enough, unblurred, for a generator that looks at no neighbors.
 
     Images of a site with chances, float64[N], sum 1, are drawn at random by these instead.
     """

@@ -66,19 +66,19 @@ MODELS: Final[Mapping[str, Entry]] = MappingProxyType(
             CycleGanConfig,
             CycleGan,
             lambda config: new_generator(config.generator),
-            "two sites without pairs; its generator decides what may change: colours alone, or anything",
+            "two sites without pairs; its generator decides what may change: colors alone, or anything",
         ),
         "colorization": Entry(
             ColorizationConfig,
             Colorization,
             Colorizer,
-            "the paper's ColorizationGAN: learns from the target alone, keeps luminance, guesses colour anew",
+            "the paper's ColorizationGAN: learns from the target alone, keeps luminance, guesses color anew",
         ),
-        "gray-then-colour": Entry(
+        "gray-then-color": Entry(
             GrayThenColorConfig,
             GrayThenColor,
             GrayColorizer,
-            "one model for sites never seen: learns from the target alone, by way of a learnt grey",
+            "one model for sites never seen: learns from the target alone, by way of a learned gray",
         ),
         "contrastive": Entry(
             ContrastiveConfig,
@@ -90,13 +90,13 @@ MODELS: Final[Mapping[str, Entry]] = MappingProxyType(
             TargetOnlyConfig,
             TargetOnly,
             SiteRestainer,
-            "one model for every hospital, learnt from the target alone; says when a site is too far out",
+            "one model for every hospital, learned from the target alone; says when a site is too far out",
         ),
         "distillation": Entry(
             DistillationConfig,
             Distillation,
             lambda config: new_generator(config.generator),
-            "the copy of any other re-stainer as a colour model: hundreds of images per second",
+            "the copy of any other re-stainer as a color model: hundreds of images per second",
         ),
     }
 )
@@ -104,9 +104,9 @@ MODELS: Final[Mapping[str, Entry]] = MappingProxyType(
 
 
 def method_name(config: ModelConfig) -> str:
-    """Return what results and reports call a translator: its objective, or its colour model where it has one.
+    """Return what results and reports call a translator: its objective, or its color model where it has one.
 
-    A CycleGAN that may only change colours is another method than one that may redraw the cell, so it is called by its
+    A CycleGAN that may only change colors is another method than one that may redraw the cell, so it is called by its
     generator, as its preset is: `pixel`, `film`, `lut`, `bilateral`. Other objectives with another generator than
     their usual one name both, as in `distillation bilateral`.
     """

@@ -1,6 +1,6 @@
-"""Colorization (Isola et al. 2017, doi:10.1109/CVPR.2017.632): colour learnt from target images alone.
+"""Colorization (Isola et al. 2017, doi:10.1109/CVPR.2017.632): color learned from target images alone.
 
-The paper names "ColorizationGAN" and does not describe it. Two readings are here: pix2pix from luminance to colour, as
+The paper names "ColorizationGAN" and does not describe it. Two readings are here: pix2pix from luminance to color, as
 in the reference implementation of its group's CycleGAN, and the two-step model of the group's later paper.
 """
 
@@ -17,15 +17,15 @@ from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
 from hemabridge.translators.colorization_luminance import jittered
 from hemabridge.translators.colorization_nets import AB_RANGE, Colorizer, GrayColorizer
-from hemabridge.translators.conditional_discriminator import ConditionalJudge, Painted
+from hemabridge.translators.conditional_discriminator import ConditionalDiscriminator, Painted
 
 
 class Colorization:
-    """One generator and one conditional judge; of the batch only `target` is used, float[B, 3, H, W] in [-1, 1].
+    """A generator and a conditional discriminator; of the batch only `target` is used, float[B, 3, H, W] in [-1, 1].
 
-    Isola et al. 2017, Eq. 4: cross-entropy for both, plus L1. The judge sees the luminance beside the colour and steps
-    first, as in the reference implementation. It differs in that the generator sees luminance that was made brighter or
-    darker at random, because that of another site, though matched, is never quite the target's.
+    Isola et al. 2017, Eq. 4: cross-entropy for both, plus L1. The discriminator sees the luminance beside the color
+    and steps first, as in the reference implementation. It differs in that the generator sees luminance that was made
+    brighter or darker at random, because that of another site, though matched, is never quite the target's.
     """
 
     averaged = ("to_target",)
@@ -33,10 +33,10 @@ class Colorization:
     def __init__(self, config: ColorizationConfig) -> None:
         self.config = config
         self.to_target = Colorizer(config)
-        self.judge_target = ConditionalJudge(config.judge, 3 if config.output == "ab" else 4)
-        self.nets = {"to_target": self.to_target, "judge_target": self.judge_target}
+        self.discriminator_target = ConditionalDiscriminator(config.discriminator, 3 if config.output == "ab" else 4)
+        self.nets = {"to_target": self.to_target, "discriminator_target": self.discriminator_target}
         self.phases = (
-            Phase("judge", ("judge_target",), self.judge_losses),
+            Phase("discriminator", ("discriminator_target",), self.discriminator_losses),
             Phase("generator", ("to_target",), self.generator_losses),
         )
 
@@ -45,7 +45,7 @@ class Colorization:
         self.to_target.measure(source, target)
 
     def forward(self, batch: Batch) -> Painted:
-        """Predict the colour of the target images from their luminance, made brighter or darker."""
+        """Predict the color of the target images from their luminance, made brighter or darker."""
         target, net = batch["target"], self.to_target
         lab = rgb_to_lab(target)
         luminance, chroma = lab[:, :1], lab[:, 1:]
@@ -55,14 +55,14 @@ class Colorization:
         fake = net.predict(jittered(luminance, self.config.jitter), hint)
         return Painted(luminance / 50.0 - 1.0, fake, chroma / AB_RANGE if self.config.output == "ab" else target)
 
-    def judge_losses(self, painted: Painted) -> Terms:
-        """Tell the true colours from the predicted ones."""
-        return {"judge_target": self.judge_target.told_apart(painted)}
+    def discriminator_losses(self, painted: Painted) -> Terms:
+        """Tell the true colors from the predicted ones."""
+        return {"discriminator_target": self.discriminator_target.domain_auc(painted)}
 
     def generator_losses(self, painted: Painted) -> Terms:
-        """Fool the judge, and hit the true colours."""
+        """Fool the discriminator, and hit the true colors."""
         return {
-            "adversarial_target": self.judge_target.fooled(painted),
+            "adversarial_target": self.discriminator_target.fooled(painted),
             "l1_target": self.config.l1_weight * l1_loss(painted.fake, painted.real),
         }
 
@@ -78,14 +78,14 @@ class Colorization:
 class Faded:
     """The two pictures of one step of `GrayThenColor`."""
 
-    grey: Painted
+    gray: Painted
     color: Painted
 
 
 class GrayThenColor:
-    """Two pix2pix models in a row, each with its judge; of the batch only `target` is used.
+    """Two pix2pix models in a row, each with its discriminator; of the batch only `target` is used.
 
-    The first learns to give images whose colours were changed the grey of the unchanged image; the second colours what
+    The first learns to give images whose colors were changed the gray of the unchanged image; the second colors what
     the first gave, and teaches it nothing.
     """
 
@@ -94,39 +94,43 @@ class GrayThenColor:
     def __init__(self, config: GrayThenColorConfig) -> None:
         self.config = config
         self.to_target = GrayColorizer(config)
-        self.judge_grey = ConditionalJudge(config.judge, 4)
-        self.judge_target = ConditionalJudge(config.judge, 4)
-        self.nets = {"to_target": self.to_target, "judge_grey": self.judge_grey, "judge_target": self.judge_target}
+        self.discriminator_gray = ConditionalDiscriminator(config.discriminator, 4)
+        self.discriminator_target = ConditionalDiscriminator(config.discriminator, 4)
+        self.nets = {
+            "to_target": self.to_target,
+            "discriminator_gray": self.discriminator_gray,
+            "discriminator_target": self.discriminator_target,
+        }
         self.phases = (
-            Phase("judges", ("judge_grey", "judge_target"), self.judge_losses),
+            Phase("discriminators", ("discriminator_gray", "discriminator_target"), self.discriminator_losses),
             Phase("generators", ("to_target",), self.generator_losses),
         )
 
     def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
-        """Need nothing of the sites: the grey is learnt."""
+        """Need nothing of the sites: the gray is learned."""
 
     def forward(self, batch: Batch) -> Faded:
-        """Change the colours of the target images; fade them; colour the grey."""
+        """Change the colors of the target images; fade them; color the gray."""
         target = batch["target"]
-        changed = recoloured(target, self.config.jitter)
-        true_grey = rgb_to_lab(target)[:, :1] / 50.0 - 1.0
-        grey = self.to_target.fade(changed)
-        color = self.to_target.color(grey.detach())
-        return Faded(Painted(changed, grey, true_grey), Painted(grey.detach(), color, target))
+        changed = recolored(target, self.config.jitter)
+        true_gray = rgb_to_lab(target)[:, :1] / 50.0 - 1.0
+        gray = self.to_target.fade(changed)
+        color = self.to_target.color(gray.detach())
+        return Faded(Painted(changed, gray, true_gray), Painted(gray.detach(), color, target))
 
-    def judge_losses(self, faded: Faded) -> Terms:
-        """Tell true greys and colours from made ones."""
+    def discriminator_losses(self, faded: Faded) -> Terms:
+        """Tell true grays and colors from made ones."""
         return {
-            "judge_grey": self.judge_grey.told_apart(faded.grey),
-            "judge_target": self.judge_target.told_apart(faded.color),
+            "discriminator_gray": self.discriminator_gray.domain_auc(faded.gray),
+            "discriminator_target": self.discriminator_target.domain_auc(faded.color),
         }
 
     def generator_losses(self, faded: Faded) -> Terms:
-        """Fool both judges, and hit the true grey and the true colours."""
+        """Fool both discriminators, and hit the true gray and the true colors."""
         return {
-            "adversarial_grey": self.judge_grey.fooled(faded.grey),
-            "adversarial_target": self.judge_target.fooled(faded.color),
-            "l1_grey": self.config.l1_weight * l1_loss(faded.grey.fake, faded.grey.real),
+            "adversarial_gray": self.discriminator_gray.fooled(faded.gray),
+            "adversarial_target": self.discriminator_target.fooled(faded.color),
+            "l1_gray": self.config.l1_weight * l1_loss(faded.gray.fake, faded.gray.real),
             "l1_target": self.config.l1_weight * l1_loss(faded.color.fake, faded.color.real),
         }
 
@@ -138,8 +142,8 @@ class GrayThenColor:
         """Restore nothing."""
 
 
-def recoloured(images: Tensor, strength: float) -> Tensor:
-    """Change the colours of each image of float[B, 3, H, W] in [-1, 1] as another stain and lamp would.
+def recolored(images: Tensor, strength: float) -> Tensor:
+    """Change the colors of each image of float[B, 3, H, W] in [-1, 1] as another stain and lamp would.
 
     Each channel's light becomes white * light^gamma: a gamma is more or less dye (Beer-Lambert), a white is the lamp.
     The logarithms of the gammas are drawn from -strength..strength, those of the whites from -strength..0; torch's

@@ -46,7 +46,7 @@ class ChromaAgreement:
 def chroma_error(
     colorizer: Colorizer, images: UInt8Images, labels: NDArray[np.int64], classes: Sequence[str]
 ) -> Mapping[str, float]:
-    """Take the colour from target images that training did not see, predict it, and measure the error of each class.
+    """Take the color from target images that training did not see, predict it, and measure the error of each class.
 
     Args:
         colorizer: as trained; it is set to evaluation.
@@ -67,7 +67,7 @@ def chroma_error(
 def chroma_agreement(before: UInt8Images, after: UInt8Images) -> ChromaAgreement:
     """Compare the cytoplasm's chroma in source images and in the same images re-stained, uint8[N, H, W, 3].
 
-    Chroma is the distance in a and b to the image's own background, so that the colour of the lamp is left out. The
+    Chroma is the distance in a and b to the image's own background, so that the color of the lamp is left out. The
     cytoplasm is that of the image before. Basophilia and granules are such differences; a translator that invents them
     from luminance has no correlation.
 
@@ -84,7 +84,7 @@ def chroma_agreement(before: UInt8Images, after: UInt8Images) -> ChromaAgreement
 
 
 @torch.inference_mode()
-def write_colour_audit(snapshot: Path, source: CellSet, target: CellSet, path: Path) -> None:
+def write_color_audit(snapshot: Path, source: CellSet, target: CellSet, path: Path) -> None:
     """Write what a snapshot of `colorization` did to chroma, as JSON; nothing if it is of another translator.
 
     `chroma_error`: of each class of the target's cells (those of the training, where it is at its best); `agreement`:
@@ -120,7 +120,7 @@ def _chroma(image: UInt8Image, background: NDArray[np.bool_]) -> NDArray[np.floa
 
 
 def _own_error(colorizer: Colorizer, image: UInt8Image) -> float:
-    """Mean distance in a and b of one target image to its colours as predicted from itself."""
+    """Mean distance in a and b of one target image to its colors as predicted from itself."""
     predicted = from_network(colorizer.recolor(to_network(image[None])).images)[0]
     return float(np.linalg.norm((rgb_to_lab(image) - rgb_to_lab(predicted))[..., 1:], axis=-1).mean())
 

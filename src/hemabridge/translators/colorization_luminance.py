@@ -1,4 +1,4 @@
-"""Luminance of one site in the range of another's: the table that colorization needs before it may predict colour."""
+"""Luminance of one site in the range of another's: the table that colorization needs before it may predict color."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""The nets that colour, whole: RGB of any size in, RGB of the same size out."""
+"""The nets that color, whole: RGB of any size in, RGB of the same size out."""
 
 from dataclasses import dataclass
 
@@ -20,12 +20,12 @@ AB_RANGE = 110.0
 
 @dataclass(frozen=True)
 class Colored:
-    """Coloured images.
+    """Colored images.
 
     Attributes:
         images: sRGB float[B, 3, H, W], clipped to [-1, 1].
-        luminance: what was coloured, L 0..100, float[B, 1, H, W].
-        outside: whether the predicted colour lies outside of sRGB, so that clipping moved it, bool[B, H, W].
+        luminance: what was colored, L 0..100, float[B, 1, H, W].
+        outside: whether the predicted color lies outside of sRGB, so that clipping moved it, bool[B, H, W].
     """
 
     images: Tensor
@@ -39,7 +39,7 @@ class Colored:
 
 
 class Colorizer(nn.Module):
-    """Colour an image of the source from its luminance, and a hint if there is one; float[B, 3, H, W] in [-1, 1].
+    """Color an image of the source from its luminance, and a hint if there is one; float[B, 3, H, W] in [-1, 1].
 
     What `measure` found of the two sites is kept in buffers: the curve that brings the source's luminance into the
     target's range, and mean and standard deviation of a and b at both. Any size; the backbone's stride is padded.
@@ -64,7 +64,7 @@ class Colorizer(nn.Module):
         if self.config.match_luminance:
             self.curve.copy_(torch.from_numpy(luminance_curve(own[:, 0], wanted[:, 0])))
         for buffer, lab in ((self.source_chroma, own), (self.target_chroma, wanted)):
-            spread = np.maximum(lab[:, 1:].std(axis=0), 1e-3)  # a site without any colour
+            spread = np.maximum(lab[:, 1:].std(axis=0), 1e-3)  # a site without any color
             buffer.copy_(torch.from_numpy(np.stack((lab[:, 1:].mean(axis=0), spread))))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class Colorizer(nn.Module):
         return self._colored(through_curve(lab[:, :1], self.curve), self.hint(lab[:, 1:], self.source_chroma))
 
     def recolor(self, images: Tensor) -> Colored:
-        """Take the colour from target images and predict it anew; their luminance needs no matching."""
+        """Take the color from target images and predict it anew; their luminance needs no matching."""
         lab = rgb_to_lab(images)
         return self._colored(lab[:, :1], self.hint(lab[:, 1:], self.target_chroma))
 
@@ -103,8 +103,8 @@ class Colorizer(nn.Module):
         Returns:
             a and b divided by 110, float[B, 2, H, W], or sRGB float[B, 3, H, W]; both in [-1, 1].
         """
-        grey = luminance / 50.0 - 1.0
-        return _run(self.backbone, self.config.backbone, grey if hint is None else torch.cat((grey, hint), dim=1))
+        gray = luminance / 50.0 - 1.0
+        return _run(self.backbone, self.config.backbone, gray if hint is None else torch.cat((gray, hint), dim=1))
 
     def _colored(self, luminance: Tensor, hint: Tensor | None) -> Colored:
         out = self.predict(luminance, hint)
@@ -113,7 +113,7 @@ class Colorizer(nn.Module):
 
 
 class GrayColorizer(nn.Module):
-    """Fade the colours of any site to the target's grey, and colour that; float[B, 3, H, W] in [-1, 1]; any size."""
+    """Fade the colors of any site to the target's gray, and color that; float[B, 3, H, W] in [-1, 1]; any size."""
 
     def __init__(self, config: GrayThenColorConfig) -> None:
         super().__init__()
@@ -122,12 +122,12 @@ class GrayColorizer(nn.Module):
         self.coloring = new_backbone(config.coloring, 1, 3)
 
     def fade(self, images: Tensor) -> Tensor:
-        """Return the adaptive grey, L / 50 - 1 of the target, float[B, 1, H, W]."""
+        """Return the adaptive gray, L / 50 - 1 of the target, float[B, 1, H, W]."""
         return _run(self.fading, self.config.fading, images)
 
-    def color(self, grey: Tensor) -> Tensor:
-        """Colour float[B, 1, H, W] in [-1, 1]."""
-        return _run(self.coloring, self.config.coloring, grey)
+    def color(self, gray: Tensor) -> Tensor:
+        """Color float[B, 1, H, W] in [-1, 1]."""
+        return _run(self.coloring, self.config.coloring, gray)
 
     def forward(self, images: Tensor) -> Tensor:
         """Re-stain images of any site."""

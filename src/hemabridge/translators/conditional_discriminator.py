@@ -1,4 +1,4 @@
-"""The conditional judge: it sees what was given beside what was made of it (Isola et al. 2017, Eq. 1)."""
+"""The conditional discriminator: it sees what was given beside what was made of it (Isola et al. 2017, Eq. 1)."""
 
 from dataclasses import dataclass
 
@@ -23,11 +23,11 @@ class Painted:
     real: Tensor
 
 
-class ConditionalJudge(PatchDiscriminator):
-    """Judge the patches of `given` and a picture, of `in_channels` channels together, in [-1, 1].
+class ConditionalDiscriminator(PatchDiscriminator):
+    """Discriminator the patches of `given` and a picture, of `in_channels` channels together, in [-1, 1].
 
-    By default it has instance norm, as CycleGAN's judge. Pix2pix's has batch norm, which is the same at its batch of 1
-    but for two weights per channel.
+    By default it has instance norm, as CycleGAN's discriminator. Pix2pix's has batch norm, which is the same at its
+    batch of 1 but for two weights per channel.
     """
 
     def __init__(self, config: PatchDiscriminatorConfig, in_channels: int) -> None:
@@ -38,8 +38,8 @@ class ConditionalJudge(PatchDiscriminator):
             bound_steepness(first)
         self.layers[0] = first
 
-    def told_apart(self, painted: Painted) -> Tensor:
-        """Return the judge's own loss, half for the truth and half for the fake, which gets no gradient."""
+    def domain_auc(self, painted: Painted) -> Tensor:
+        """Return the discriminator's own loss, half for the truth and half for the fake, which gets no gradient."""
         real = self(torch.cat((painted.given, painted.real), dim=1))
         fake = self(torch.cat((painted.given, painted.fake.detach()), dim=1))
         return 0.5 * (logistic(real, real=True) + logistic(fake, real=False))

@@ -5,8 +5,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hemabridge.networks.bilateral_grid import BilateralGridConfig
-from hemabridge.networks.color_lut import ColourTableConfig
-from hemabridge.networks.discriminators import PixelJudgeConfig
+from hemabridge.networks.color_lut import ColorTableConfig
+from hemabridge.networks.discriminators import PixelDiscriminatorConfig
 from hemabridge.networks.generators import GeneratorConfig
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.pixel_network import PixelNetworkConfig
@@ -45,7 +45,7 @@ class TranslatorConfig(BaseModel):
         1,
         ge=1,
         description="training sees every so many-th row and column of the crop: much faster, and enough for generators "
-        "and judges that look at single pixels",
+        "and discriminators that look at single pixels",
     )
     batch_size: int = Field(1, ge=1)
     balance: Balance = Field(
@@ -100,16 +100,16 @@ SMALL_TRAINING = TranslatorConfig(
 """How the small models of colorization are trained: 10,000 images."""
 
 
-def _colour_training(generator: GeneratorConfig, epochs: int) -> TranslatorConfig:
-    """Train a generator of colours: 25 steps an epoch, each of 64 whole cells at every eighth row and column.
+def _color_training(generator: GeneratorConfig, epochs: int) -> TranslatorConfig:
+    """Train a generator of colors: 25 steps an epoch, each of 64 whole cells at every eighth row and column.
 
-    Many cells a step matter more than many pixels, because few cells hold another mix of colours than their site does.
+    Many cells a step matter more than many pixels, because few cells hold another mix of colors than their site does.
     Generators that see the whole image train for half as long: later they learn which cell a site shows more often.
     """
     return TranslatorConfig(
         model=CycleGanConfig(
             generator=generator,
-            judge=PixelJudgeConfig(),
+            discriminator=PixelDiscriminatorConfig(),
             transport_weight=2.0,
             cycle_weight=0.1,
             identity_weight=0.1,
@@ -129,15 +129,15 @@ def _colour_training(generator: GeneratorConfig, epochs: int) -> TranslatorConfi
 
 
 PRESETS: dict[str, TranslatorConfig] = {
-    "pixel": _colour_training(PixelNetworkConfig(), epochs=20),
-    "film": _colour_training(PixelNetworkConfig(conditioned=True), epochs=10),
-    "lut": _colour_training(ColourTableConfig(), epochs=10),
-    "bilateral": _colour_training(BilateralGridConfig(), epochs=10),
+    "pixel": _color_training(PixelNetworkConfig(), epochs=20),
+    "film": _color_training(PixelNetworkConfig(conditioned=True), epochs=10),
+    "lut": _color_training(ColorTableConfig(), epochs=10),
+    "bilateral": _color_training(BilateralGridConfig(), epochs=10),
     "paper-cyclegan": TranslatorConfig(),
     "cyclegan-cpu": TranslatorConfig(
         model=CycleGanConfig(
             generator=ResnetGeneratorConfig(channels=24, blocks=6),
-            judge=PatchDiscriminatorConfig(channels=32, layers=3),
+            discriminator=PatchDiscriminatorConfig(channels=32, layers=3),
         ),
         load_px=108,
         crop_px=96,
@@ -151,7 +151,7 @@ PRESETS: dict[str, TranslatorConfig] = {
     "cyclegan-demo": TranslatorConfig(
         model=CycleGanConfig(
             generator=ResnetGeneratorConfig(channels=16, blocks=4),
-            judge=PatchDiscriminatorConfig(channels=16, layers=2),
+            discriminator=PatchDiscriminatorConfig(channels=16, layers=2),
         ),
         load_px=72,
         crop_px=64,
@@ -165,7 +165,7 @@ PRESETS: dict[str, TranslatorConfig] = {
     "cyclegan-resize": TranslatorConfig(
         model=CycleGanConfig(
             generator=ResnetGeneratorConfig(channels=16, blocks=4, upsampling="nearest"),
-            judge=PatchDiscriminatorConfig(channels=16, layers=2, norm="none"),
+            discriminator=PatchDiscriminatorConfig(channels=16, layers=2, norm="none"),
         ),
         load_px=72,
         crop_px=64,
@@ -179,7 +179,7 @@ PRESETS: dict[str, TranslatorConfig] = {
     "synthesis-cpu": TranslatorConfig(
         model=CycleGanConfig(
             generator=ResnetGeneratorConfig(channels=16, blocks=4, upsampling="nearest"),
-            judge=PatchDiscriminatorConfig(channels=16, layers=3, norm="none"),
+            discriminator=PatchDiscriminatorConfig(channels=16, layers=3, norm="none"),
             cycle_weight=5.0,
             identity_weight=0.0,
         ),
@@ -211,7 +211,7 @@ PRESETS: dict[str, TranslatorConfig] = {
     ),
     "paper-colorization": TranslatorConfig(model=ColorizationConfig()),
     "colorization-cpu": SMALL_TRAINING.model_copy(update={"model": SMALL_COLORIZATION}),
-    "gray-then-colour": SMALL_TRAINING.model_copy(update={"model": SMALL_GRAY_THEN_COLOR}),
+    "gray-then-color": SMALL_TRAINING.model_copy(update={"model": SMALL_GRAY_THEN_COLOR}),
     "target-only": TranslatorConfig(
         model=TargetOnlyConfig(),
         load_px=96,

@@ -23,15 +23,15 @@ LayerName = Annotated[str, Field(pattern=r"^(pixels|down-1|down-2|block-[1-9][0-
 class ContrastiveConfig(BaseModel):
     """Networks and losses; the defaults are those of CUT in its reference implementation.
 
-    FastCUT is `contrast_weight` 10, `identity` false and `flip_equivariance` true. A section `generator` or `judge`
-    that is given replaces the default's as a whole, its `downsampling` and `upsampling` too.
+    FastCUT is `contrast_weight` 10, `identity` false and `flip_equivariance` true. A section `generator` or
+    `discriminator` that is given replaces the default's as a whole, its `downsampling` and `upsampling` too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["contrastive"] = "contrastive"
     generator: ResnetGeneratorConfig = ResnetGeneratorConfig(downsampling="blurred", upsampling="bilinear")
-    judge: PatchDiscriminatorConfig = PatchDiscriminatorConfig(downsampling="blurred")
+    discriminator: PatchDiscriminatorConfig = PatchDiscriminatorConfig(downsampling="blurred")
     layers: tuple[LayerName, ...] = Field(
         ("pixels", "down-1", "down-2", "block-1", "block-5"),
         min_length=1,
@@ -66,7 +66,7 @@ FASTCUT = ContrastiveConfig(contrast_weight=10.0, identity=False, flip_equivaria
 
 SMALL_CUT = ContrastiveConfig(
     generator=ResnetGeneratorConfig(channels=16, blocks=4, downsampling="blurred", upsampling="bilinear"),
-    judge=PatchDiscriminatorConfig(channels=16, layers=1),
+    discriminator=PatchDiscriminatorConfig(channels=16, layers=1),
     layers=("pixels", "down-1", "down-2", "block-1", "block-4"),
     projection_width=64,
     patches=128,
@@ -87,11 +87,11 @@ class Contrasted:
 
 
 class Contrastive:
-    """A generator, a judge and a projection; the batch holds `source` and `target`, float[B, 3, H, W] in [-1, 1].
+    """Generator, discriminator and projection; the batch holds `source` and `target`, float[B, 3, H, W] in [-1, 1].
 
     Park et al. 2020, Eq. 5 with least-squares adversarial terms. A place of the translated image must look, to the
-    generator's own first half, more like the same place of the source image than like any other place of it. The judge
-    steps first; generator and projection step together.
+    generator's own first half, more like the same place of the source image than like any other place of it. The
+    discriminator steps first; generator and projection step together.
     """
 
     averaged = ("to_target",)
@@ -99,14 +99,18 @@ class Contrastive:
     def __init__(self, config: ContrastiveConfig) -> None:
         self.config = config
         self.to_target = ResnetGenerator(config.generator)
-        self.judge_target = PatchDiscriminator(config.judge)
+        self.discriminator_target = PatchDiscriminator(config.discriminator)
         self.layers = feature_layers(self.to_target, config.layers)
         self.projection = PatchProjection(self.layers, config.projection_width)
-        self.nets = {"to_target": self.to_target, "judge_target": self.judge_target, "projection": self.projection}
+        self.nets = {
+            "to_target": self.to_target,
+            "discriminator_target": self.discriminator_target,
+            "projection": self.projection,
+        }
         for net in self.nets.values():
             initialize_xavier(net)
         self.phases = (
-            Phase("judge", ("judge_target",), self.judge_losses),
+            Phase("discriminator", ("discriminator_target",), self.discriminator_losses),
             Phase("generator", ("to_target", "projection"), self.generator_losses),
         )
 
@@ -121,15 +125,15 @@ class Contrastive:
         same = self.to_target(target.flip(3) if mirrored else target) if self.config.identity else None
         return Contrasted(source, target, self.to_target(shown), same, mirrored)
 
-    def judge_losses(self, images: Contrasted) -> Terms:
+    def discriminator_losses(self, images: Contrasted) -> Terms:
         """Tell real from fake, both with half the weight."""
-        real = least_squares(self.judge_target(images.target), real=True)
-        fake = least_squares(self.judge_target(images.fake_target.detach()), real=False)
-        return {"judge_target": 0.5 * (real + fake)}
+        real = least_squares(self.discriminator_target(images.target), real=True)
+        fake = least_squares(self.discriminator_target(images.fake_target.detach()), real=False)
+        return {"discriminator_target": 0.5 * (real + fake)}
 
     def generator_losses(self, images: Contrasted) -> Terms:
-        """Fool the judge, and keep each place recognizable."""
-        terms = {"adversarial_target": least_squares(self.judge_target(images.fake_target), real=True)}
+        """Fool the discriminator, and keep each place recognizable."""
+        terms = {"adversarial_target": least_squares(self.discriminator_target(images.fake_target), real=True)}
         weight = self.config.contrast_weight * (1.0 if images.same_target is None else 0.5)
         terms["contrast_source"] = weight * self._contrast(images.source, images.fake_target, images.mirrored)
         if images.same_target is not None:

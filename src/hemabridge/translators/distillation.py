@@ -40,7 +40,7 @@ class Copied:
 
 
 class Distillation:
-    """One generator and no judge; `target` is what the teacher made of `source`, float[B, 3, H, W] in [-1, 1].
+    """One generator and no discriminator; `target` is what the teacher made of `source`, float[B, 3, H, W] in [-1, 1].
 
     Kang et al. 2021, section 2.3: the L1 distance alone. It differs in the optimizer, which is the loop's.
     """

@@ -18,7 +18,7 @@ Direction = Literal["to_target", "to_source"]
 KIND = "translator"
 
 BATCH_IMAGES = 4
-"""What a colour network computes for many cells at once leaves the processor's cache (`benchmarks/speed.py`)."""
+"""What a color network computes for many cells at once leaves the processor's cache (`benchmarks/speed.py`)."""
 
 
 class NeuralStandardizer:

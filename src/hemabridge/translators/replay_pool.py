@@ -1,4 +1,4 @@
-"""The pool of earlier fakes that the judges are shown (Shrivastava et al. 2017, doi:10.1109/CVPR.2017.241)."""
+"""The pool of earlier fakes that the discriminators are shown (Shrivastava et al. 2017, doi:10.1109/CVPR.2017.241)."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ class ReplayPool:
         self.images: list[Tensor] = []
 
     def query(self, fakes: Tensor) -> Tensor:
-        """Return float[B, 3, H, W] to judge, for the new float[B, 3, H, W] without gradient."""
+        """Return float[B, 3, H, W] to discriminator, for the new float[B, 3, H, W] without gradient."""
         if self.size == 0:
             return fakes
         return torch.stack([self._exchange(fake) for fake in fakes.detach()])

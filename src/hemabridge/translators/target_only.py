@@ -17,7 +17,7 @@ from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.networks.lab import rgb_to_lab
 from hemabridge.training.objective import Batch, Phase, Terms
-from hemabridge.translators.appearance import looks_of
+from hemabridge.translators.appearance import descriptors_of
 from hemabridge.translators.batches import to_network
 from hemabridge.translators.target_only_config import TargetOnlyConfig
 from hemabridge.translators.target_only_net import SiteRestainer
@@ -28,7 +28,7 @@ REFERENCE_IMAGES = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Retaken:
+class Restyled:
     """Target images as random hospitals show them.
 
     Attributes:
@@ -49,7 +49,7 @@ class Undone:
 
 
 class TargetOnly:
-    """One net and no judge; the batch is not looked at, since all images come from what `measure_sites` was given."""
+    """One net and no discriminator; the batch is ignored, since all images come from what `measure_sites` was given."""
 
     averaged = ("to_target",)
 
@@ -61,18 +61,18 @@ class TargetOnly:
         self._pool: _Pool | None = None
 
     def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
-        """Photograph the target again; of the source only the look is kept, and nothing is learnt from it."""
+        """Photograph the target again; of the source only the descriptor is kept, and nothing is learned from it."""
         self.to_target.learn_target(target)
-        retaken = retake(target, self.config)
-        looks = torch.stack([looks_of(to_network(images)) for images in retaken.images])
-        held_out = np.arange(len(looks)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-        self.to_target.learn_known(looks[~held_out].mean(dim=1), looks[held_out].mean(dim=1))
-        self._pool = _Pool.of(retaken, looks, target, ~held_out)
+        restyled = restyle(target, self.config)
+        descriptors = torch.stack([descriptors_of(to_network(images)) for images in restyled.images])
+        held_out = np.arange(len(descriptors)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        self.to_target.learn_known(descriptors[~held_out].mean(dim=1), descriptors[held_out].mean(dim=1))
+        self._pool = _Pool.of(restyled, descriptors, target, ~held_out)
         if self.config.site == "source":
             self.to_target.settle(source)
 
     def forward(self, batch: Batch) -> Undone:
-        """Re-stain random pixels of random hospitals, by looks pooled over one to all images of each.
+        """Re-stain random pixels of random hospitals, by descriptors pooled over one to all images of each.
 
         Raises:
             ModelError: `measure_sites` was not called.
@@ -80,13 +80,13 @@ class TargetOnly:
         if self._pool is None:
             raise ModelError("expected measure_sites before training, which photographs the target again; call it")
         device = batch["target"].device
-        colours, truth, looks = (
+        colors, truth, descriptors = (
             tensor.to(device) for tensor in self._pool.draw(self.config.step_hospitals, self.config.pixels)
         )
-        return Undone(self.to_target.recolour(colours, looks), truth)
+        return Undone(self.to_target.recolor(colors, descriptors), truth)
 
     def losses(self, undone: Undone) -> Terms:
-        """Come near to the target's own colours."""
+        """Come near to the target's own colors."""
         return {"color_target": visible_difference(undone.restained, undone.truth)}
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -97,10 +97,10 @@ class TargetOnly:
         """Restore nothing."""
 
 
-def retake(target: UInt8Images, config: TargetOnlyConfig) -> Retaken:
+def restyle(target: UInt8Images, config: TargetOnlyConfig) -> Restyled:
     """Photograph the target's images, uint8[N, H, W, 3], as `config.hospitals` random hospitals would.
 
-    Every sixteenth shows them unchanged, so that the target's own look is known too.
+    Every sixteenth shows them unchanged, so that the target's own descriptor is known too.
     """
     rng = np.random.default_rng(config.seed)
     few = target[:: -(-len(target) // REFERENCE_IMAGES)]
@@ -111,14 +111,14 @@ def retake(target: UInt8Images, config: TargetOnlyConfig) -> Retaken:
         hospital = random_hospital(rng, config.strength)
         unchanged = number % UNCHANGED_EVERY == 0
         images[number] = target[chosen] if unchanged else photograph(target[chosen], hospital, reference=reference)
-    return Retaken(images, originals)
+    return Restyled(images, originals)
 
 
 def visible_difference(images: Tensor, truth: Tensor) -> Tensor:
-    """Return the mean colour difference of float[B, 3, H, W] in [-1, 1], about 0.1 where it is just visible: a scalar.
+    """Return the mean color difference of float[B, 3, H, W] in [-1, 1], about 0.1 where it is just visible: a scalar.
 
     sqrt(dL^2 + (da^2 + db^2) / S_C^2 + 0.1) / 10 in CIE Lab with S_C = 1 + 0.045 C of the truth: the chroma weight of
-    CIE 116:1995, which keeps strong colours from ruling; its hue term is left out, and 0.1 keeps the gradient finite.
+    CIE 116:1995, which keeps strong colors from ruling; its hue term is left out, and 0.1 keeps the gradient finite.
     """
     wanted = rgb_to_lab(truth)
     steps = (rgb_to_lab(images) - wanted).square()
@@ -128,22 +128,22 @@ def visible_difference(images: Tensor, truth: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Pool:
-    """Pixels to draw from: uint8[K, M * S, 3] with their true colours uint8[N * S, 3]; looks float[K, M, LOOK]."""
+    """Pixels uint8[K, M * S, 3], true colors uint8[N * S, 3] and descriptors float[K, M, D] to draw from."""
 
-    colours: Tensor
+    colors: Tensor
     truth: Tensor
     originals: Tensor
-    looks: Tensor
+    descriptors: Tensor
 
     @classmethod
-    def of(cls, retaken: Retaken, looks: Tensor, target: UInt8Images, kept: NDArray[np.bool_]) -> "_Pool":
-        images = np.ascontiguousarray(retaken.images[kept])
-        colours = torch.from_numpy(images).reshape(len(images), -1, 3)
+    def of(cls, restyled: Restyled, descriptors: Tensor, target: UInt8Images, kept: NDArray[np.bool_]) -> "_Pool":
+        images = np.ascontiguousarray(restyled.images[kept])
+        colors = torch.from_numpy(images).reshape(len(images), -1, 3)
         truth = torch.from_numpy(np.array(target)).reshape(len(target), -1, 3)
-        return cls(colours, truth, torch.from_numpy(retaken.originals[kept]), looks[torch.from_numpy(kept)])
+        return cls(colors, truth, torch.from_numpy(restyled.originals[kept]), descriptors[torch.from_numpy(kept)])
 
     def draw(self, hospitals: int, pixels: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return colours and truth, float[B, 3, P, 1], and looks, float[B, LOOK]; torch's global generator."""
+        """Draw colors and truth, float[B, 3, P, 1], and descriptors, float[B, D], by torch's generator."""
         count, images = self.originals.shape
         size = self.truth.shape[1]
         chosen = torch.randint(count, (hospitals, 1))
@@ -152,8 +152,10 @@ class _Pool:
         # Now and then a single image, now and then all: a model for one image and for a site.
         pooled = (torch.rand(hospitals, images) < torch.rand(hospitals, 1)).float()
         pooled[torch.arange(hospitals), torch.randint(images, (hospitals,))] = 1.0
-        looks = (self.looks[chosen[:, 0]] * pooled.unsqueeze(2)).sum(dim=1) / pooled.sum(dim=1, keepdim=True)
-        return _scaled(self.colours[chosen, places]), _scaled(truth), looks
+        descriptors = (self.descriptors[chosen[:, 0]] * pooled.unsqueeze(2)).sum(dim=1) / pooled.sum(
+            dim=1, keepdim=True
+        )
+        return _scaled(self.colors[chosen, places]), _scaled(truth), descriptors
 
 
 def _scaled(levels: Tensor) -> Tensor:

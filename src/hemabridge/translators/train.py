@@ -20,7 +20,7 @@ from hemabridge.translators.attempts import Attempts
 from hemabridge.translators.balance import chances_of
 from hemabridge.translators.batches import UnpairedBatches
 from hemabridge.translators.catalog import new_objective
-from hemabridge.translators.colorization_audit import write_colour_audit
+from hemabridge.translators.colorization_audit import write_color_audit
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.neural import KIND, NeuralStandardizer, directions_of
 from hemabridge.translators.watchdog import watchdog_for
@@ -144,7 +144,7 @@ def _profiles(source: CellSet, target: CellSet) -> dict[str, Any] | None:
 def _show(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     _write_samples(snapshot, source, target, crop_px, folder)
-    write_colour_audit(snapshot.path, source, target, folder / f"{snapshot.name}.colours.json")
+    write_color_audit(snapshot.path, source, target, folder / f"{snapshot.name}.colors.json")
 
 
 def _write_samples(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A target-only model on a site that it never saw: re-stain by that site's look, and say how unusual it is."""
+"""A target-only model on a site that it never saw: re-stain by that site's descriptor, and say how unusual it is."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from hemabridge.domain.site_profile import Distance
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.translators.neural import NeuralStandardizer
-from hemabridge.translators.target_only_net import SiteRestainer, site_look
+from hemabridge.translators.target_only_net import SiteRestainer, site_descriptor
 
 
 def standardizer_for(snapshot: Path, images: UInt8Images | None) -> NeuralStandardizer:
@@ -17,7 +17,7 @@ def standardizer_for(snapshot: Path, images: UInt8Images | None) -> NeuralStanda
     Args:
         snapshot: of a target-only model.
         images: some of the site's, uint8[N, H, W, 3], any mix of classes, the more the steadier; None to re-stain each
-            image by its own look.
+            image by its own descriptor.
 
     Raises:
         ModelError: the snapshot is of another model.
@@ -35,11 +35,11 @@ def standardizer_for(snapshot: Path, images: UInt8Images | None) -> NeuralStanda
 
 @torch.no_grad()
 def distance_of(snapshot: Path, images: UInt8Images) -> Distance:
-    """Measure how far a site is from all that a target-only model has learnt from.
+    """Measure how far a site is from all that a target-only model has learned from.
 
     90 % of the random hospitals that were held out are within `near`, 99 % within `far`.
 
-    The thresholds are those of sites of as many images as the model's `hospital_images`; fewer make a site look
+    The thresholds are those of sites of as many images as the model's `hospital_images`; fewer make a site descriptor
     farther than it is.
 
     Raises:
@@ -49,7 +49,7 @@ def distance_of(snapshot: Path, images: UInt8Images) -> Distance:
     _check(images)
     net = _net_of(NeuralStandardizer.from_snapshot(snapshot), snapshot)
     near, far = net.thresholds.tolist()
-    return Distance(float(net.distances(site_look(images).unsqueeze(0))[0]), near, far)
+    return Distance(float(net.distances(site_descriptor(images).unsqueeze(0))[0]), near, far)
 
 
 def _net_of(standardizer: NeuralStandardizer, snapshot: Path) -> SiteRestainer:

@@ -36,7 +36,7 @@ GROWN_OUT_OF: Final = frozenset({"idle", "checkered"})
 
 SILENT_LOSS: Final = 0.005
 SILENT_STEPS: Final = 10
-"""A judge whose logged loss stays below this for so many steps in a row knows every fake; nobody learns from it."""
+"""A discriminator whose logged loss stays below this for so many steps knows every fake; nobody learns from it."""
 
 JPEG_QUALITY: Final = 90
 
@@ -47,7 +47,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "idle": "images are left as they are, although the sites differ",
     "checkered": "a regular grid of 2 or 4 pixels lies over the images",
     "hidden information": "the way back works only on what the eye does not see: rounding and JPEG destroy it",
-    "silent judge": "a judge tells every fake apart, so that the generator learns nothing from it",
+    "silent discriminator": "a discriminator tells every fake apart, so that the generator learns nothing from it",
 }
 
 
@@ -81,7 +81,7 @@ class Watchdog:
         """Measure; name the faults of this look and those that persist. Warns when one begins to persist."""
         measures = self._measure()
         faults = [name for name in faults_in(measures) if name not in GROWN_OUT_OF or self._settled(images)]
-        faults += ["silent judge"] * _silent(events)
+        faults += ["silent discriminator"] * _silent(events)
         before = [event for event in events if event["kind"] == "watch"]
         looks = [set(event["faults"]) for event in before[len(before) - self.config.patience + 1 :]]
         persisting = [
@@ -178,12 +178,12 @@ def _saved(images: UInt8Images) -> UInt8Images:
 
 
 def _silent(events: Sequence[Event]) -> bool:
-    """Tell whether a judge's logged loss has been about 0 for long."""
+    """Tell whether a discriminator's logged loss has been about 0 for long."""
     steps = [event["losses"] for event in events if event["kind"] == "step"][-SILENT_STEPS:]
     if len(steps) < SILENT_STEPS:
         return False
-    judges = {name for name in steps[-1] if name.startswith("judge")}
-    return any(all(losses.get(name, 1.0) < SILENT_LOSS for losses in steps) for name in judges)
+    discriminators = {name for name in steps[-1] if name.startswith("discriminator")}
+    return any(all(losses.get(name, 1.0) < SILENT_LOSS for losses in steps) for name in discriminators)
 
 
 def _told(faults: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.progress import Progress, silent
-from hemabridge.recipes.recipe import AgainRecipe, ClassifierRecipe, SiteRecipe, StudyRecipe
+from hemabridge.recipes.recipe import ClassifierRecipe, SiteRecipe, SourceFineTuningRecipe, StudyRecipe
 from hemabridge.storage.run_folder import check_run_folder
 from hemabridge.storage.stages import Stages
 from hemabridge.translators.config import PRESETS
@@ -58,5 +58,5 @@ def demo_recipe(target: Path, source: Path) -> StudyRecipe:
             ClassifierRecipe(name="ResNet18", train=_RESNET18),
             ClassifierRecipe(name="ResNet18 focal", train=_RESNET18.model_copy(update={"loss": "focal"})),
         ),
-        again=AgainRecipe(epochs=5),
+        source_fine_tuning=SourceFineTuningRecipe(epochs=5),
     )

@@ -11,7 +11,7 @@ from typing import Final
 from hemabridge.domain.control_chart import SHEWHART, ewma, ewma_limits, normal_scores
 from hemabridge.domain.site_profile import Answer, SiteProfile
 from hemabridge.errors import InputError, ModelError
-from hemabridge.models.site_answer import read_known, read_looks
+from hemabridge.models.site_answer import read_descriptors, read_known
 from hemabridge.progress import Progress, silent
 from hemabridge.report.drift_chart import write_chart
 from hemabridge.storage.files import atomic_write
@@ -104,10 +104,12 @@ def drift(
 def _points(profile: SiteProfile, folders: Sequence[Path], crop_px: int | None, progress: Progress) -> Drift:
     distances, scores, counts = [], [], []
     for folder in folders:
-        looks = read_looks([path for path in folder.rglob("*") if path.is_file()], profile, crop_px, progress)
-        distances.append(profile.distance(looks))
-        scores.append(float(normal_scores(distances[-1].value, profile.usual(len(looks)))))
-        counts.append(len(looks))
+        descriptors = read_descriptors(
+            [path for path in folder.rglob("*") if path.is_file()], profile, crop_px, progress
+        )
+        distances.append(profile.distance(descriptors))
+        scores.append(float(normal_scores(distances[-1].value, profile.usual(len(descriptors)))))
+        counts.append(len(descriptors))
     averages, limits = ewma(scores, floor=0.0), ewma_limits(len(scores))
     rows = zip(folders, counts, distances, scores, averages, limits, strict=True)
     return Drift(

@@ -16,9 +16,9 @@ from hemabridge.classifiers.protocol import Classifier, Probabilities, align_cla
 from hemabridge.data.cells import UNKNOWN
 from hemabridge.data.manifest import Manifest
 from hemabridge.data.new_cells import NewCells, crop_px_of, list_new_cells, read_new_cells
-from hemabridge.ensemble.fit import Agreement, agree, mean_answer
-from hemabridge.ensemble.lut_learning import NAME as TAUGHT_TABLE
-from hemabridge.ensemble.saved import FILE, TEAM, KeptAgreement, write_normalizers
+from hemabridge.ensemble.fit import FittedEnsemble, agree, mean_answer
+from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
+from hemabridge.ensemble.saved import FILE, MEMBERS, SavedEnsemble, write_normalizers
 from hemabridge.errors import InputError
 from hemabridge.evaluation.predictions import Predictions, write_predictions
 from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
@@ -36,7 +36,7 @@ from hemabridge.storage.names import folder_name
 from hemabridge.storage.run_folder import RECIPE, check_apart
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.workflows.study.ensemble_stage import NAME as AGREEMENT
+from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
 from hemabridge.workflows.study.ensemble_stage import STAGE
 from hemabridge.workflows.study.translation import fitted_restainings
 
@@ -50,7 +50,7 @@ class Answers:
     """What one classifier says of all cells.
 
     Attributes:
-        classifier: its name, or `agreement`.
+        classifier: its name, or `ensemble`.
         images: `original`, or what re-stained them.
         snapshot: of the study's own translator; None for all others.
         labels_used: how many of the source's labels it learned from.
@@ -108,7 +108,7 @@ def evaluate(
     """Name the cells of images that need not have been part of a study, by all that the study made.
 
     Each of its classifiers is asked about the cells as they came and as each of the study's re-stainings shows them;
-    where classifiers agreed, so do they here. Nothing is fitted or trained, unless the images are of another hospital
+    where classifiers fitted, so do they here. Nothing is fitted or trained, unless the images are of another hospital
     and `fit` is asked for. Writes `named.csv`, one row per file, and `predictions.csv`, from which every number can be
     counted again: cells of a known class alone.
 
@@ -119,10 +119,10 @@ def evaluate(
         root: what the manifest's paths are relative to; its folder if not given.
         crop_px: the square, in pixels of these images, that shows a cell as large as the study saw the source's; if not
             given, as in the study, and with `fit` estimated.
-        by: whose answers `named.csv` holds; the agreement that learned from most labels, and without one the first
+        by: whose answers `named.csv` holds; the ensemble that learned from most labels, and without one the first
             classifier on the snapshot that `hemabridge select` chose if it was tested, else on the last tested one.
-        fit: let the study's classifiers agree anew about these images, as in a study of this hospital, without a label.
-            The normalizers that suit it are written to `out` as JSON.
+        fit: let the study's classifiers be fitted to these images, as in a study of this hospital,
+            without a label. The normalizers that suit it are written to `out` as JSON.
         progress: told of each step.
 
     Raises:
@@ -133,7 +133,7 @@ def evaluate(
     """
     recipe = expect_kind(read_recipe(_finished(study) / RECIPE), StudyRecipe)
     classes = StudyResults.read(study / "results.json").classes
-    if by is not None and not (fit and recipe.agreement is None):  # which is told below
+    if by is not None and not (fit and recipe.ensemble is None):  # which is told below
         _expect_one_of(_names(study, recipe, fit=fit), by)
     own = read_settled(recipe.source, study)
     listed = list_new_cells(source, root, own.name)
@@ -143,9 +143,9 @@ def evaluate(
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
     cells = read_new_cells(listed, classes, scale, recipe.size_px, progress)
     if fit:
-        agreed, answers = _fitted_answers(study, recipe, classes, cells.images, progress)
+        fitted, answers = _fitted_answers(study, recipe, classes, cells.images, progress)
         done = _written(answers, by, manifest, cells, classes, set(cells.hashes), recipe.seed, out)
-        write_normalizers(agreed, out)
+        write_normalizers(fitted, out)
         return done
     answers = list(_answers(study, recipe, classes, cells.images, progress))
     by = by or _on_the_selected(study, recipe)
@@ -214,7 +214,7 @@ def _is_named(path: Path) -> bool:
 def _answers(
     study: Path, recipe: StudyRecipe, classes: tuple[str, ...], images: UInt8Images, progress: Progress
 ) -> Iterator[Answers]:
-    classifiers = {wish.name: _classifier(study, wish, classes) for wish in recipe.classifiers}
+    classifiers = {spec.name: _classifier(study, spec, classes) for spec in recipe.classifiers}
     for name, classifier in classifiers.items():
         yield Answers(name, ORIGINAL, None, 0, classifier.probabilities(images))
     restainings = fitted_restainings(recipe, study)
@@ -224,78 +224,76 @@ def _answers(
             yield Answers(name, fitted.method, fitted.snapshot, 0, classifier.probabilities(restained))
         progress("re-staining and asking", number, len(restainings))
     for name, classifier in classifiers.items():
-        table = _taught_table(study, name)
+        table = _learned_lut(study, name)
         if table.is_file():
             restained = read_normalizer(table).standardize(images)
-            yield Answers(name, TAUGHT_TABLE, None, 0, mean_answer([classifier], restained))
-    agreements = _agreements(study, recipe)
-    for number, (labels, kept) in enumerate(agreements.items(), 1):
-        agreed = kept.agreement(study, classifiers)
-        yield Answers(AGREEMENT, ORIGINAL, None, labels, agreed.at_home(images))
-        yield Answers(AGREEMENT, AGREEMENT, None, labels, agreed.probabilities(images))
-        progress("agreeing", number, len(agreements))
+            yield Answers(name, LEARNED_LUT, None, 0, mean_answer([classifier], restained))
+    ensembles = _ensembles(study, recipe)
+    for number, (labels, kept) in enumerate(ensembles.items(), 1):
+        ensemble = kept.ensemble(study, classifiers)
+        yield Answers(ENSEMBLE, ORIGINAL, None, labels, ensemble.at_home(images))
+        yield Answers(ENSEMBLE, ENSEMBLE, None, labels, ensemble.probabilities(images))
+        progress("asking the ensemble", number, len(ensembles))
 
 
 def _fitted_answers(
     study: Path, recipe: StudyRecipe, classes: tuple[str, ...], images: UInt8Images, progress: Progress
-) -> tuple[Agreement, list[Answers]]:
-    """Let the team agree about other images: re-stainings are fitted and judged on them, no label is looked at."""
-    if recipe.agreement is None:
-        raise InputError(f"expected a study whose classifiers agree ([agreement] in its recipe), to fit: {study}")
-    classifiers = {wish.name: _classifier(study, wish, classes) for wish in recipe.classifiers}
+) -> tuple[FittedEnsemble, list[Answers]]:
+    """Let the members agree about other images: re-stainings are fitted and judged on them, no label is looked at."""
+    if recipe.ensemble is None:
+        raise InputError(f"expected a study whose classifiers agree ([ensemble] in its recipe), to fit: {study}")
+    classifiers = {spec.name: _classifier(study, spec, classes) for spec in recipe.classifiers}
     answers = [Answers(name, ORIGINAL, None, 0, one.probabilities(images)) for name, one in classifiers.items()]
-    team = KeptAgreement.read(study / STAGE / TEAM).agreement(study, classifiers)
+    members = SavedEnsemble.read(study / STAGE / MEMBERS).ensemble(study, classifiers)
     target = read_settled(recipe.target, study).cells(("train",), classes, recipe.size_px, progress)
     progress("fitting re-stainings that agree", 0, 1)
-    agreed = agree(
-        recipe.agreement, team.classifiers, images, target, direct=team.direct, seed=recipe.seed, name=AGREEMENT
+    fitted = agree(
+        recipe.ensemble, members.classifiers, images, target, direct=members.direct, seed=recipe.seed, name=ENSEMBLE
     )
-    answers.append(Answers(AGREEMENT, ORIGINAL, None, 0, agreed.at_home(images)))
-    answers.append(Answers(AGREEMENT, AGREEMENT, None, 0, agreed.probabilities(images)))
+    answers.append(Answers(ENSEMBLE, ORIGINAL, None, 0, fitted.at_home(images)))
+    answers.append(Answers(ENSEMBLE, ENSEMBLE, None, 0, fitted.probabilities(images)))
     progress("fitting re-stainings that agree", 1, 1)
-    return agreed, answers
+    return fitted, answers
 
 
-def _agreements(study: Path, recipe: StudyRecipe) -> dict[int, KeptAgreement]:
-    """Return what agreed in the study, by the number of the source's labels that it learned from."""
-    if recipe.agreement is None:
+def _ensembles(study: Path, recipe: StudyRecipe) -> dict[int, SavedEnsemble]:
+    """Return what fitted in the study, by the number of the source's labels that it learned from."""
+    if recipe.ensemble is None:
         return {}
-    folders = {0: study / STAGE} | {count: study / STAGE / f"labels-{count}" for count in recipe.agreement.few_labels}
-    return {count: KeptAgreement.read(folder / FILE) for count, folder in folders.items()}
+    folders = {0: study / STAGE} | {count: study / STAGE / f"labels-{count}" for count in recipe.ensemble.few_labels}
+    return {count: SavedEnsemble.read(folder / FILE) for count, folder in folders.items()}
 
 
-def _classifier(study: Path, wish: ClassifierRecipe, classes: tuple[str, ...]) -> Classifier:
-    if wish.external is not None:
-        return align_classes(load_external(wish.external), classes)
-    snapshots = list_snapshots(study / "classifiers" / folder_name(wish.name))
+def _classifier(study: Path, spec: ClassifierRecipe, classes: tuple[str, ...]) -> Classifier:
+    if spec.external is not None:
+        return align_classes(load_external(spec.external), classes)
+    snapshots = list_snapshots(study / "classifiers" / folder_name(spec.name))
     if not snapshots:
-        raise InputError(f"expected the classifier {wish.name} in {study}, got none; run the study again")
+        raise InputError(f"expected the classifier {spec.name} in {study}, got none; run the study again")
     return align_classes(SnapshotClassifier.from_snapshot(snapshots[-1].path), classes)
 
 
 def _chosen(answers: Sequence[Answers], by: str | None) -> Answers:
     if by is None:
         first, last = answers[0].classifier, answers[-1]
-        return (
-            last if last.classifier == AGREEMENT else [a for a in answers if a.snapshot and a.classifier == first][-1]
-        )
+        return last if last.classifier == ENSEMBLE else [a for a in answers if a.snapshot and a.classifier == first][-1]
     return next(each for each in answers if each.name == by)
 
 
 def _names(study: Path, recipe: StudyRecipe, *, fit: bool) -> list[str]:
     """Return the names of all answers that there will be, before any is asked for."""
-    classifiers = [wish.name for wish in recipe.classifiers]
+    classifiers = [spec.name for spec in recipe.classifiers]
     shown = [ORIGINAL] if fit else [ORIGINAL, *(f.snapshot or f.method for f in fitted_restainings(recipe, study))]
     names = [_name(classifier, each, 0) for each in shown for classifier in classifiers]
     if not fit:
-        names += [_name(one, TAUGHT_TABLE, 0) for one in classifiers if _taught_table(study, one).is_file()]
-    labels = () if recipe.agreement is None else (0,) if fit else (0, *recipe.agreement.few_labels)
-    return names + [_name(AGREEMENT, each, count) for count in labels for each in (ORIGINAL, AGREEMENT)]
+        names += [_name(one, LEARNED_LUT, 0) for one in classifiers if _learned_lut(study, one).is_file()]
+    labels = () if recipe.ensemble is None else (0,) if fit else (0, *recipe.ensemble.few_labels)
+    return names + [_name(ENSEMBLE, each, count) for count in labels for each in (ORIGINAL, ENSEMBLE)]
 
 
 def _on_the_selected(study: Path, recipe: StudyRecipe) -> str | None:
-    """Return the first classifier's answer on the selected snapshot; None with an agreement, or if untested."""
-    selection = None if recipe.agreement is not None else read_selection(study)
+    """Return the first classifier's answer on the selected snapshot; None with an ensemble, or if untested."""
+    selection = None if recipe.ensemble is not None else read_selection(study)
     if selection is None or selection.chosen is None:
         return None
     name = _name(recipe.classifiers[0].name, selection.chosen, 0)
@@ -307,8 +305,8 @@ def _name(classifier: str, shown: str, labels_used: int) -> str:
     return f"{name}, {labels_used} labels" if labels_used else name
 
 
-def _taught_table(study: Path, classifier: str) -> Path:
-    return study / STAGE / f"{TAUGHT_TABLE}-{folder_name(classifier)}.json"
+def _learned_lut(study: Path, classifier: str) -> Path:
+    return study / STAGE / f"{LEARNED_LUT}-{folder_name(classifier)}.json"
 
 
 def _expect_one_of(names: Sequence[str], by: str) -> None:

@@ -8,10 +8,10 @@ from typing import Final
 
 from hemabridge.data.cells import load_cells
 from hemabridge.data.index import index_folder
-from hemabridge.domain.subdomains import FEWEST_IMAGES, fields_of, looks_of, name_of
+from hemabridge.domain.subdomains import FEWEST_IMAGES, fields_of, name_of, subdomains_of
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.normalizers.by_subdomain import MOST_LOOKS, ByLook
+from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS, BySubdomain
 from hemabridge.normalizers.catalog import check_method, fit_normalizer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
@@ -26,11 +26,12 @@ class Fitted:
     """What was fitted.
 
     Attributes:
-        looks: how many of the source's images show each of its looks, by the colour of the empty field, #rrggbb.
+        subdomains: how many of the source's images show each of its subdomains, by the color of the empty field,
+            #rrggbb.
     """
 
     normalizer: Normalizer
-    looks: Mapping[str, int]
+    subdomains: Mapping[str, int]
 
 
 def fit(
@@ -41,7 +42,7 @@ def fit(
     *,
     source_crop_px: int | None = None,
     target_crop_px: int | None = None,
-    each_look: bool = False,
+    each_subdomain: bool = False,
     progress: Progress = silent,
 ) -> Fitted:
     """Fit a normalizer on all readable images of two folders, and write it to `out`.
@@ -49,11 +50,11 @@ def fit(
     Args:
         method: a key of `hemabridge.normalizers.NORMALIZERS`.
         source: folder of the site to re-stain.
-        target: folder of the site whose look is wanted.
+        target: folder of the site whose subdomain is wanted.
         out: the JSON file; it must not be there yet.
         source_crop_px: square around a cell in the source's images, estimated from the nuclei if not given.
         target_crop_px: the same of the target.
-        each_look: fit each look of the source for itself; they should show the same classes.
+        each_subdomain: fit each subdomain of the source for itself; they should show the same classes.
         progress: told of each file.
 
     Raises:
@@ -67,17 +68,17 @@ def fit(
     own = _cells(source, "source", source_crop_px, progress)
     wanted = _cells(target, "target", target_crop_px, progress)
     fields = fields_of(own)
-    of_image = looks_of(fields, MOST_LOOKS, FEWEST_IMAGES)
-    looks = [of_image == look for look in range(of_image.max() + 1)]
-    if each_look and len(looks) > 1:
-        fitted: Normalizer = ByLook.of(
-            [(own[look], fit_normalizer(method, own[look], wanted)) for look in looks], wanted
+    of_image = subdomains_of(fields, MOST_SUBDOMAINS, FEWEST_IMAGES)
+    subdomains = [of_image == subdomain for subdomain in range(of_image.max() + 1)]
+    if each_subdomain and len(subdomains) > 1:
+        fitted: Normalizer = BySubdomain.of(
+            [(own[subdomain], fit_normalizer(method, own[subdomain], wanted)) for subdomain in subdomains], wanted
         )
     else:
         fitted = fit_normalizer(method, own, wanted)
     with atomic_write(out) as temporary:
         temporary.write_text(fitted.to_json(), encoding="utf-8")
-    return Fitted(fitted, {name_of(fields[look]): int(look.sum()) for look in looks})
+    return Fitted(fitted, {name_of(fields[subdomain]): int(subdomain.sum()) for subdomain in subdomains})
 
 
 def _cells(folder: Path, site: str, crop_px: int | None, progress: Progress) -> UInt8Images:

@@ -1,4 +1,4 @@
-"""`hemabridge retake`: the same real cells as several hospitals would have stained and photographed them."""
+"""`hemabridge restyle`: the same real cells as several hospitals would have stained and photographed them."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ from hemabridge.storage.locks import hold_folder
 from hemabridge.workflows.simulate import find_hospitals
 
 MANIFEST = "manifest.csv"
-ORIGIN = "retake.json"
+ORIGIN = "restyle.json"
 """What the images of a folder were made from and how: a later call goes on only where it is the same."""
 
 SHEET = "sheet.png"
@@ -38,8 +38,8 @@ _REFERENCE_SAMPLE: Final = 60
 
 
 @dataclass(frozen=True)
-class Retakes:
-    """What `retake` wrote.
+class Restyles:
+    """What `restyle` wrote.
 
     Attributes:
         manifests: the manifest of each hospital by name.
@@ -52,7 +52,7 @@ class Retakes:
     n_images: int
 
 
-def retake(
+def restyle(
     source: Path,
     out: Path,
     hospitals: Sequence[Hospital],
@@ -64,7 +64,7 @@ def retake(
     size_px: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> Retakes:
+) -> Restyles:
     """Write `OUT/<hospital>/<path of the image>.png`, a manifest per hospital, and `OUT/sheet.png`.
 
     Class, patient, slide and split of every image are kept; its site becomes `<site>-<hospital>`. The reference is the
@@ -85,7 +85,7 @@ def retake(
         progress: told of each image.
 
     Raises:
-        InputError: no hospital, one twice, `out` is within the source or holds other files or another retake.
+        InputError: no hospital, one twice, `out` is within the source or holds other files or another restyle.
         ManifestError: the source cannot be used, or two images would get one name.
         ImageError: an image cannot be read.
         RunError: another process works in `out`.
@@ -102,7 +102,7 @@ def retake(
         _photograph_all(chosen, names, hospitals, reference, out, size_px, seed, progress)
         manifests = {h.name: _write_site(out / h.name, chosen, names, h, size_px) for h in hospitals}
         sheet = _write_sheet(out, chosen, names, hospitals, size_px)
-    return Retakes(manifests, sheet, len(names))
+    return Restyles(manifests, sheet, len(names))
 
 
 def _photograph_all(
@@ -124,8 +124,8 @@ def _photograph_all(
         target = out / hospital.name / name
         if not target.is_file():
             image, um_per_px = _view(path, side, size_px)
-            retaken = photograph(image[None], hospital, reference=reference, um_per_px=um_per_px, seed=seed)
-            write_image(target, retaken[0], description=mark_of(path))
+            restyled = photograph(image[None], hospital, reference=reference, um_per_px=um_per_px, seed=seed)
+            write_image(target, restyled[0], description=mark_of(path))
         progress("photographing", done, len(jobs))
 
 
@@ -236,7 +236,7 @@ def _claim(folder: Path, origin: dict[str, Any]) -> None:
         before = json.loads(path.read_text(encoding="utf-8"))
         differing = [name for name, value in origin.items() if before[name] != value]
     except (ValueError, LookupError, TypeError) as error:
-        raise InputError(f"expected what `retake` wrote in {path}, got a damaged file; remove {folder}") from error
+        raise InputError(f"expected what `restyle` wrote in {path}, got a damaged file; remove {folder}") from error
     if differing:
         raise InputError(
             f"expected the same {' and '.join(differing)} as before to go on in {folder}, got another; "
@@ -272,8 +272,8 @@ def _write_sheet(
         images.column("class"), images.paths(), images.column("crop_px"), names, strict=True
     ):
         if class_name not in rows:
-            retaken = [read_image(out / hospital.name / name) for hospital in hospitals]
-            shown = [scale_matched(image, size_px or side, _SHEET_CELL_PX) for image in retaken]
+            restyled = [read_image(out / hospital.name / name) for hospital in hospitals]
+            shown = [scale_matched(image, size_px or side, _SHEET_CELL_PX) for image in restyled]
             rows[class_name] = [scale_matched(read_image(path), side, _SHEET_CELL_PX), *shown]
     sheet = out / SHEET
     columns = ["original", *(hospital.name.replace("-", "_", 1) for hospital in hospitals)]

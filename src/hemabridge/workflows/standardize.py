@@ -15,7 +15,7 @@ from hemabridge.imaging.files import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, read_imag
 from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
-from hemabridge.models.open import cell_view, find_snapshot, load_standardizer, read_look
+from hemabridge.models.open import cell_view, find_snapshot, load_standardizer, read_appearance
 from hemabridge.models.site_answer import SiteAnswer, write_answer
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.progress import Progress, silent
@@ -121,7 +121,7 @@ def standardize(
     files = sorted(files_below(source))
     if not files:
         raise InputError(f"expected images in {source}, got an empty folder; name the folder that holds them")
-    look = None if site is None else read_look(path, site, crop_px)
+    look = None if site is None else read_appearance(path, site, crop_px)
     standardizer: Standardizer = load_standardizer(path, crop_px, look)
     made_by = sha256_of(path) + (f" at {crop_px} px" if crop_px else "")
     if look is not None:

@@ -13,12 +13,12 @@ def light(level, side=32):
 
 
 @pytest.mark.parametrize("kelvin", [2800.0, 6500.0])
-def test_empty_glass_has_the_clear_field_colour_under_any_lamp(kelvin):
+def test_empty_glass_has_the_clear_field_color_under_any_lamp(kelvin):
     camera = Camera(lamp_kelvin=kelvin, clear_field_rgb=(250.0, 230.0, 200.0), **FLAT)
     np.testing.assert_allclose(expose(light(1.0), camera, 16), np.broadcast_to((250, 230, 200), (16, 16, 3)), rtol=1e-4)
 
 
-def test_grey_filter_follows_gamma_and_flare():
+def test_gray_filter_follows_gamma_and_flare():
     camera = Camera(gamma=2.0, flare=0.1, clear_field_rgb=(200.0, 200.0, 200.0), **FLAT)
     assert expose(light(0.25), camera, 16)[0, 0] == pytest.approx(200.0 * (0.35 / 1.1) ** 0.5, rel=1e-4)
 
@@ -44,17 +44,17 @@ def test_shading_darkens_the_lower_right_corner():
     assert picture[-1, -1, 0] == pytest.approx(0.8 * picture[0, 0, 0], rel=0.01)
 
 
-def test_noise_has_the_stated_deviation_in_mid_grey():
-    grey = np.full((64, 64, 3), 127.5, dtype=np.float32)
-    image = record(grey, Camera(noise=4.0, jpeg_quality=None), np.random.default_rng(0))
+def test_noise_has_the_stated_deviation_in_mid_gray():
+    gray = np.full((64, 64, 3), 127.5, dtype=np.float32)
+    image = record(gray, Camera(noise=4.0, jpeg_quality=None), np.random.default_rng(0))
     assert image.std() == pytest.approx(4.0, rel=0.05)
 
 
 def test_record_is_deterministic_and_jpeg_changes_it():
-    grey = np.random.default_rng(1).uniform(60, 200, (32, 32, 3)).astype(np.float32)
-    first, again = (record(grey, Camera(jpeg_quality=60), np.random.default_rng(5)) for _ in range(2))
+    gray = np.random.default_rng(1).uniform(60, 200, (32, 32, 3)).astype(np.float32)
+    first, again = (record(gray, Camera(jpeg_quality=60), np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    assert np.any(first != record(grey, Camera(jpeg_quality=None), np.random.default_rng(5)))
+    assert np.any(first != record(gray, Camera(jpeg_quality=None), np.random.default_rng(5)))
 
 
 def test_digitize_rounds_and_clips():
@@ -68,7 +68,7 @@ def test_light_can_be_told_from_the_picture():
 
 
 @pytest.mark.parametrize("change", [{"saturation": 0.0}, {"clear_field_rgb": (240.0, 0.0, 240.0)}])
-def test_no_light_can_be_told_without_colour_or_exposure(change):
+def test_no_light_can_be_told_without_color_or_exposure(change):
     with pytest.raises(InputError, match="above 0 to tell light"):
         undeveloped(np.zeros((3, 4, 4), np.float32), Camera(**change))
 

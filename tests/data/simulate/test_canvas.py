@@ -4,7 +4,7 @@ import pytest
 from hemabridge.data.simulate.canvas import FIELD_UM, Canvas
 
 
-def test_axis_holds_pixel_centres_in_micrometres():
+def test_axis_holds_pixel_centers_in_micrometers():
     canvas = Canvas(36)
     assert canvas.px_per_um == pytest.approx(2.0)
     assert canvas.x[0, 0] == pytest.approx(-FIELD_UM / 2 + 0.25)

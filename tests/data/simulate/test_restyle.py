@@ -41,13 +41,13 @@ def test_the_hospital_of_the_images_gives_them_back(cells):
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_retake_is_nearly_what_that_hospital_would_have_taken(cells, name):
+def test_a_restyle_is_nearly_what_that_hospital_would_have_taken(cells, name):
     truth = simulate_cells(CLASSES, 1, HOSPITALS[name], 3, 64, noise=False)[0]
-    retaken = photograph(cells, HOSPITALS[name], noise=False)
-    assert difference(retaken, truth) < min(1.5, 0.2 * difference(cells, truth))
+    restyled = photograph(cells, HOSPITALS[name], noise=False)
+    assert difference(restyled, truth) < min(1.5, 0.2 * difference(cells, truth))
 
 
-def test_an_image_is_retaken_alone_and_always_the_same(cells):
+def test_an_image_is_restyled_alone_and_always_the_same(cells):
     before = cells.copy()
     together = photograph(cells, HOSPITALS["dark-blurred"])
     alone = photograph(cells[2:3], HOSPITALS["dark-blurred"])
@@ -56,18 +56,18 @@ def test_an_image_is_retaken_alone_and_always_the_same(cells):
 
 
 def test_noise_follows_the_seed_and_is_what_the_hospital_has_more():
-    grey = np.full((1, 64, 64, 3), (150, 140, 130), dtype=np.uint8)
+    gray = np.full((1, 64, 64, 3), (150, 140, 130), dtype=np.uint8)
     noisy = camera(noise=5.0, jpeg_quality=None)
-    first, again, other = (photograph(grey, noisy, seed=seed).astype(int) for seed in (1, 1, 2))
+    first, again, other = (photograph(gray, noisy, seed=seed).astype(int) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).mean() > 1.0
     brightness = np.array([150, 140, 130]) / 127.5
     expected = np.sqrt((5.0**2 - 1.5**2) * (0.3 + 0.7 * brightness) + 1 / 12)
     np.testing.assert_allclose(first[0].std(axis=(0, 1)), expected, rtol=0.05)
-    assert photograph(grey, camera(noise=1.0, jpeg_quality=None)).std(axis=(0, 1, 2)).max() == 0.0
+    assert photograph(gray, camera(noise=1.0, jpeg_quality=None)).std(axis=(0, 1, 2)).max() == 0.0
 
 
-def test_blur_is_measured_in_micrometres():
+def test_blur_is_measured_in_micrometers():
     edge = np.full((1, 64, 64, 3), 200, dtype=np.uint8)
     edge[:, :, 32:] = 120
     flat = Camera(gamma=1.0, flare=0.0, sharpening=0.0, shading=0.0, blur_um=0.0, noise=0.0, jpeg_quality=None)
@@ -94,9 +94,9 @@ def test_a_sharper_lens_brings_nothing_back(cells):
 @pytest.mark.parametrize("level", [0, 255])
 def test_black_and_burnt_out_images_stay_pictures(level):
     image = np.full((1, 24, 30, 3), level, dtype=np.uint8)
-    retaken = photograph(image, HOSPITALS["yellow-field"], noise=False)
-    assert retaken.shape == image.shape
-    assert (retaken.mean() > 200) == (level == 255)
+    restyled = photograph(image, HOSPITALS["yellow-field"], noise=False)
+    assert restyled.shape == image.shape
+    assert (restyled.mean() > 200) == (level == 255)
 
 
 def test_more_dye_is_darker_and_less_is_lighter(cells):

@@ -54,8 +54,8 @@ def test_hospitals_move_no_nucleus():
     dark = {}
     for name in ("clinic-like", "yellow-field", "blue-shifted", "overstained"):
         images = np.stack([render(Cell("lymphocyte", 2, i), HOSPITALS[name], 64, noise=False) for i in range(6)])
-        grey = images.astype(float).mean(axis=-1)
-        dark[name] = grey < np.quantile(grey, 0.15, axis=(1, 2), keepdims=True)
+        gray = images.astype(float).mean(axis=-1)
+        dark[name] = gray < np.quantile(gray, 0.15, axis=(1, 2), keepdims=True)
     target = dark.pop("clinic-like")
     for other in dark.values():
         overlap = 2 * (target & other).sum() / (target.sum() + other.sum())
@@ -73,7 +73,7 @@ def test_near_is_nearer_to_the_target_than_every_other_hospital():
     assert min(value for name, value in distance.items() if name != "near") > 2 * distance["near"]
 
 
-def test_granules_have_the_colours_of_their_names():
+def test_granules_have_the_colors_of_their_names():
     def lab_of(class_name, structure):
         cell = Cell(class_name, 0, 1)
         where = cell.thickness(Canvas(96))[structure] > 0.6

@@ -47,7 +47,7 @@ def test_absorbance_is_the_hand_worked_sum_over_dyes():
     np.testing.assert_allclose(got, expected, rtol=1e-4)
 
 
-def test_acid_water_favours_eosin_and_alkaline_water_azure():
+def test_acid_water_favors_eosin_and_alkaline_water_azure():
     acid, alkaline = dye_uptake(StainBath(ph=6.2)), dye_uptake(StainBath(ph=7.4))
     assert acid[Structure.RED_CELL, Dye.EOSIN] > 1.5 * alkaline[Structure.RED_CELL, Dye.EOSIN]
     assert alkaline[Structure.RNA, Dye.AZURE_BOUND] > 1.5 * acid[Structure.RNA, Dye.AZURE_BOUND]

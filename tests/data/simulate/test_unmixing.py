@@ -27,7 +27,7 @@ def test_density_is_that_of_the_light_which_the_stain_lets_through():
 
 
 @pytest.mark.parametrize("name", ["clinic-like", "dark-blurred", "yellow-field"])
-def test_amounts_explain_the_colours_they_were_found_in(name):
+def test_amounts_explain_the_colors_they_were_found_in(name):
     hospital = HOSPITALS[name]
     seen = density(mixtures(), hospital.bath, hospital.camera)
     amounts = unmixed(seen, hospital)

@@ -1,4 +1,4 @@
-"""Readers that are made up, with known behaviour."""
+"""Readers that are made up, with known behavior."""
 
 import hashlib
 from collections.abc import Callable, Sequence

@@ -15,8 +15,8 @@ Read = Callable[..., list[Verdict]]
 DRAWS = 400
 
 
-def grade(centre: int, spread: int) -> Callable[[Item, np.random.Generator], str]:
-    return lambda _, rng: str(int(np.clip(centre + rng.integers(-spread, spread + 1), 1, 5)))
+def grade(center: int, spread: int) -> Callable[[Item, np.random.Generator], str]:
+    return lambda _, rng: str(int(np.clip(center + rng.integers(-spread, spread + 1), 1, 5)))
 
 
 def same_until(number: int, answer: str, then: str) -> Callable[[Item, np.random.Generator], str]:

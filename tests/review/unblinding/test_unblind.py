@@ -43,7 +43,7 @@ def test_everything_that_was_asked_is_in_the_results(reading: Reading) -> None:
     assert (reading.name, reading.readers, reading.silent) == ("lab", ("Ana", "Ben", "Cem"), ("Dee",))
     assert reading.arms == ("original", "epoch-0010", "epoch-0020", "target")
     assert {found.aspect.partition(":")[0] for found in reading.agreement} == {q.value for q in Question}
-    assert {found.arm for found in reading.told_apart} == {"original", "epoch-0010", "epoch-0020"}
+    assert {found.arm for found in reading.domain_auc} == {"original", "epoch-0010", "epoch-0020"}
     assert {found.reader for found in reading.repeats} == {"Ana", "Ben", "Cem", None}
     assert len(reading.preferred) == 4
     assert len(reading.stretches) == 3 * 5

@@ -34,7 +34,7 @@ MakeRun = Callable[..., Path]
 
 @pytest.fixture
 def make_run(hospitals: Path, tmp_path: Path) -> MakeRun:
-    """A function that makes the run folder of a colour translator: at first the identity, then ever darker."""
+    """A function that makes the run folder of a color translator: at first the identity, then ever darker."""
 
     def make(darker: tuple[float, ...] = (0.0, 0.5, 3.0), parts: tuple[str, ...] = ("",)) -> Path:
         manifest = read_manifest(hospitals / "yellow-field" / "manifest.csv")
@@ -83,7 +83,7 @@ def test_snapshots_are_measured_and_the_choice_is_written(make_run: MakeRun) -> 
     assert found.facts["part of the source"] == "all but test"
     assert found.facts["cells of the source"] == 24
     assert found.facts["of which the translator was trained on"] == 6
-    assert found.facts["features"] == "colour and texture"
+    assert found.facts["features"] == "color and texture"
     assert found.facts["limits of the guard from"] == 24
     assert (same.refused, black.fit) == (0, False)
     limits = run / "selection" / "epoch-0002" / "limits" / "limits.json"
@@ -214,7 +214,7 @@ def test_what_is_no_run_of_a_translator_is_refused(make_run: MakeRun, tmp_path: 
 
 @pytest.mark.slow
 def test_a_trained_run_from_end_to_end(hospitals: Path, tmp_path: Path) -> None:
-    """A colour translator learns the simulated target's stain; the choice is nearer than the originals."""
+    """A color translator learns the simulated target's stain; the choice is nearer than the originals."""
     config = (
         PRESETS["film"]
         .model_copy(
@@ -252,7 +252,7 @@ def test_a_trained_run_from_end_to_end(hospitals: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_study_is_selected_with_its_classifiers(small_study: Path, tmp_path: Path) -> None:
     recipe = read_recipe(
-        small_study, ["again=false", "normalizers=[]", "source_parts={train=0.4,validation=0.1,test=0.5}"]
+        small_study, ["source_fine_tuning=false", "normalizers=[]", "source_parts={train=0.4,validation=0.1,test=0.5}"]
     )
     study(recipe, tmp_path / "run")
     run = read_run(tmp_path / "run")
@@ -261,7 +261,7 @@ def test_a_study_is_selected_with_its_classifiers(small_study: Path, tmp_path: P
     assert run.judges == {}
     with pytest.raises(InputError, match="at least 10 cells"):
         select(tmp_path / "run")
-    recipe = read_recipe(small_study, ["again=false", "normalizers=[]"])
+    recipe = read_recipe(small_study, ["source_fine_tuning=false", "normalizers=[]"])
     study(recipe, tmp_path / "run")
     found = select(tmp_path / "run", rule=RuleConfig(most_refused=1.0, least_kept=-1.0), labels=True)
     assert found.facts["features"] == "the classifier Small net"
@@ -282,14 +282,14 @@ def test_those_that_see_shape_alone_judge_the_snapshots_of_a_study(small_study: 
     train = '{architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}'
     shape = train.replace("epochs", 'view = "shape", epochs')
     changes = [
-        "again=false",
+        "source_fine_tuning=false",
         "normalizers=[]",
-        f'classifiers=[{{name = "Colour", train = {train}}}, {{name = "Shape", train = {shape}}}]',
+        f'classifiers=[{{name = "Color", train = {train}}}, {{name = "Shape", train = {shape}}}]',
         f'agreement={{restainings = ["white-point"], doubt = 1.0, members = [{{count = 2, train = {shape}}}]}}',
     ]
     study(read_recipe(small_study, changes), tmp_path / "run")
     run = read_run(tmp_path / "run")
-    assert set(run.classifiers) == {"Colour"}
+    assert set(run.classifiers) == {"Color"}
     assert list(run.judges) == ["shape 1", "shape 2", "shape 3"]  # that of the tables and two members
     found = select(tmp_path / "run", rule=RuleConfig(most_refused=1.0, least_kept=-1.0))
     assert found.facts["judges"] == list(run.judges)

@@ -32,7 +32,12 @@ GIVEN = (
     '{name = "Given", external = {file = "given.safetensors", architecture = "test_resnet", '
     'classes = ["lymphocyte", "blast", "neutrophil"], preprocessing = {size_px = 32}}}'
 )
-LEAN = ("again=false", f"classifiers=[{GIVEN}]", "audit=false", "target_parts={train=0.15, validation=0.35, test=0.5}")
+LEAN = (
+    "source_fine_tuning=false",
+    f"classifiers=[{GIVEN}]",
+    "audit=false",
+    "target_parts={train=0.15, validation=0.35, test=0.5}",
+)
 """Nothing is trained but the translator; the target keeps 20 cells in two parts: together they make limits."""
 HEADING, CHOICE = "<h2>Morphology guard</h2>", "<h2>Which snapshot to use</h2>"
 
@@ -103,11 +108,11 @@ def test_the_report_shows_the_guard_and_without_it_does_not(
     assert (out / "guard" / "epoch-0002" / "verdicts.json").stat().st_mtime_ns == before
 
 
-def test_a_colour_model_is_called_by_its_name_and_so_is_what_an_earlier_version_kept(
+def test_a_color_model_is_called_by_its_name_and_so_is_what_an_earlier_version_kept(
     small_study: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    model = "{generator={kind='pixel', conditioned=true, width=4}, judge={kind='pixel', channels=8}}"
+    model = "{generator={kind='pixel', conditioned=true, width=4}, discriminator={kind='pixel', channels=8}}"
     changes = (f"translator.model={model}", "tested_epochs=[2]", "normalizers=[]", "audit=false")
     net = '{name="Small net", train={architecture="test_resnet", size_px=32, epochs=1, learning_rate=1e-3}}'
     recipe = expect_kind(read_recipe(small_study, [*changes, f"classifiers=[{net}]"]), StudyRecipe)
@@ -115,7 +120,10 @@ def test_a_colour_model_is_called_by_its_name_and_so_is_what_an_earlier_version_
     assert {(row.images, row.labels_used) for row in first.rows if row.snapshot} == {("film", 0), ("film", 12)}
     assert {c.images for c in first.guard} == {"film"}
     assert "film, epoch 2" in page_of(out)
-    for kept in (out / "guard" / "epoch-0002" / "verdicts.json", *out.glob("again/*/epoch-0002/predictions.csv")):
+    for kept in (
+        out / "guard" / "epoch-0002" / "verdicts.json",
+        *out.glob("source-fine-tuning/*/epoch-0002/predictions.csv"),
+    ):
         kept.write_text(kept.read_text().replace("film", "cyclegan"))
     assert study(recipe, out, fabric=start_fabric("cpu")) == first
 

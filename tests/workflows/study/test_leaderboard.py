@@ -23,7 +23,7 @@ from hemabridge.workflows.study.study import study
 
 Call = tuple[str, int, int]
 CYCLE = "cyclegan"
-LEAN = ("again=false", "normalizers=[]", "tested_epochs=[2]", "audit=false")
+LEAN = ("source_fine_tuning=false", "normalizers=[]", "tested_epochs=[2]", "audit=false")
 """Changes that leave of a study its classifiers, the translator and one snapshot."""
 
 
@@ -66,7 +66,7 @@ def test_the_leaderboard_has_a_line_for_every_row_of_the_source(
     ]
 
 
-def test_the_images_of_both_sites_are_audited_once(finished: tuple[Path, StudyResults]) -> None:
+def test_the_images_of_semi_supervised_are_audited_once(finished: tuple[Path, StudyResults]) -> None:
     out, results = finished
     written = json.loads((out / "audit" / "audit.json").read_text())
     assert written["n_images"] == 48
@@ -105,9 +105,9 @@ WIDE = (
     "tested_epochs=[2]",
     "normalizers=[]",
     "target_parts={train = 0.5, validation = 0.25, test = 0.25}",
-    "again.k_labels=[2, 4]",
-    "again.frozen_batch_norm=true",
-    "batch_norm_anew=true",
+    "source_fine_tuning.k_labels=[2, 4]",
+    "source_fine_tuning.frozen_batch_norm=true",
+    "adabn=true",
     "more_seeds=[5]",
     "audit=false",
 )
@@ -115,17 +115,17 @@ WIDE = (
 
 
 @pytest.mark.slow
-def test_fewer_labels_batch_norm_anew_and_more_seeds_join_the_leaderboard(small_study: Path, tmp_path: Path) -> None:
+def test_fewer_labels_adabn_and_more_seeds_join_the_leaderboard(small_study: Path, tmp_path: Path) -> None:
     results, trained = run(small_study, tmp_path / "out", *WIDE)
     board = {(s.classifier, s.images, s.labels_used): s for s in results.leaderboard}
-    variants = ("Small net, batch norm anew", "Given (external), batch norm anew")
+    variants = ("Small net, AdaBN", "Given (external), AdaBN")
     assert set(board) == {
         *((name, images, 0) for name in ("Small net", "Given (external)", *variants) for images in ("original", CYCLE)),
         *(("Small net", images, k) for images in ("original", CYCLE) for k in (2, 4, 12)),
     }
     assert [board[name, "original", 0].variant_of for name in variants] == ["Small net", "Given (external)"]
     modes = {(r.classifier, r.images, r.labels_used): r.mode for r in results.rows if r.site == "yellow-field"}
-    assert modes[variants[0], "original", 0] == "strict"  # it was measured on unlabelled cells that are not scored
+    assert modes[variants[0], "original", 0] == "strict"  # it was measured on unlabeled cells that are not scored
     assert modes["Small net", "original", 0] == "none"
     # A seed trains everything anew, on the same cells.
     assert trained >= {"Small net", "translator", "Small net again on original with 2 labels"}
@@ -135,7 +135,7 @@ def test_fewer_labels_batch_norm_anew_and_more_seeds_join_the_leaderboard(small_
     assert (tmp_path / "out" / "seeds" / "5" / "translator" / DONE).is_file()
     assert not (tmp_path / "out" / "seeds" / "5" / "split").exists()
     # What labels are worth, and a temperature from the validation part.
-    assert [(w.classifier, w.snapshot, [k for k, _ in w.curve]) for w in results.labels_worth] == [
+    assert [(w.classifier, w.snapshot, [k for k, _ in w.curve]) for w in results.labels_saved] == [
         ("Small net", "epoch-0002", [0, 2, 4, 12])
     ]
     assert board["Small net", "original", 0].calibration.temperature is not None
@@ -153,7 +153,7 @@ def test_labels_that_cannot_be_drawn_are_refused_before_any_training(small_study
     calls: list[Call] = []
     with pytest.raises(RecipeError, match=r"k_labels of 2 .* to 12 .*, got \[13\]"):
         study(
-            recipe_of(small_study, "again.k_labels=[4, 13]"),
+            recipe_of(small_study, "source_fine_tuning.k_labels=[4, 13]"),
             tmp_path / "out",
             fabric=start_fabric("cpu"),
             progress=lambda *call: calls.append(call),

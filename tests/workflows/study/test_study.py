@@ -42,7 +42,7 @@ GIVEN = (
     '{name = "Given", external = {file = "given.safetensors", architecture = "test_resnet", '
     'classes = ["lymphocyte", "blast", "neutrophil"], preprocessing = {size_px = 32}}}'
 )
-LEAN = ("again=false", "normalizers=[]", f"classifiers=[{GIVEN}]", "tested_epochs=[2]")
+LEAN = ("source_fine_tuning=false", "normalizers=[]", f"classifiers=[{GIVEN}]", "tested_epochs=[2]")
 """Changes that leave of a study the translator, one snapshot and a classifier that is not trained."""
 
 
@@ -107,7 +107,7 @@ def test_every_row_of_the_papers_table_is_there_once(finished: tuple[Path, Study
         expected.append((name, "yellow-field", "original", None, 0, 12, "none", "test", 0))
         expected.append((name, "yellow-field", "white-point", None, 0, 12, "strict", "test", 0))
         expected += [(name, "yellow-field", "cyclegan", epoch, 0, 12, "strict", "test", 0) for epoch in epochs]
-    # Fine-tuned again on the source's 12 labelled training cells; what comes as a file is used as it came.
+    # Fine-tuned again on the source's 12 labeled training cells; what comes as a file is used as it came.
     expected.append(("Small net", "yellow-field", "original", None, 12, 12, "none", "test", 0))
     expected += [("Small net", "yellow-field", "cyclegan", epoch, 12, 12, "strict", "test", 0) for epoch in epochs]
     assert rows == expected
@@ -265,8 +265,11 @@ def test_a_second_call_does_nothing_again(
 @pytest.mark.parametrize(
     ("changes", "done_again"),
     [
-        (["tested_epochs=[2]", "again=false", "name=other"], set()),
-        (["again.epochs=2"], {f"Small net again on {name}" for name in ("original", "epoch-0001", "epoch-0002")}),
+        (["tested_epochs=[2]", "source_fine_tuning=false", "name=other"], set()),
+        (
+            ["source_fine_tuning.epochs=2"],
+            {f"Small net again on {name}" for name in ("original", "epoch-0001", "epoch-0002")},
+        ),
         (
             ["translator.learning_rate=1e-4"],
             {"translator", "Small net again on epoch-0001", "Small net again on epoch-0002"},
@@ -331,7 +334,7 @@ def test_a_translator_that_saw_the_scored_cells_is_called_transductive(small_stu
     ]
 
 
-def test_a_file_at_both_sites_is_refused(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
+def test_a_file_at_semi_supervised_is_refused(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
     """What the classifiers learn on must not be what they are scored on."""
     copies = Path(shutil.copytree(hospitals / "yellow-field", tmp_path / "copies"))
     table = (copies / "manifest.csv").read_text().replace(",yellow-field,", ",copies,")
@@ -457,9 +460,9 @@ def after_a_sound_one(classifier: str) -> str:
             ModelError,
             "expected a classifier that knows neutrophil, lymphocyte",
         ),
-        ('agreement={members = [{train = {architecture = "resnet81"}}]}', ModelError, "did you mean resnet"),
+        ('ensemble={members = [{train = {architecture = "resnet81"}}]}', ModelError, "did you mean resnet"),
         (
-            'agreement={members = [{train = {architecture = "test_resnet", weights = "none.safetensors"}}]}',
+            'ensemble={members = [{train = {architecture = "test_resnet", weights = "none.safetensors"}}]}',
             ModelError,
             "does not exist",
         ),
@@ -521,8 +524,8 @@ def test_a_snapshot_one_image_later_is_not_that_of_the_epoch() -> None:
 
 def test_a_review_takes_its_arms_from_the_finished_study(finished: tuple[Path, StudyResults, list[Call]]) -> None:
     out, results, _ = finished
-    wish = {"kind": "review", "name": "r", "readers": ["Ana"], "tasks": [{"questions": ["stain"], "cells": 2}]}
-    arms = arms_of(ReviewPlan.model_validate({**wish, "study": out}))
+    spec = {"kind": "review", "name": "r", "readers": ["Ana"], "tasks": [{"questions": ["stain"], "cells": 2}]}
+    arms = arms_of(ReviewPlan.model_validate({**spec, "study": out}))
     assert list(arms) == ["original", "target", "epoch-0002"]
     images = np.load(out / "restained" / "epoch-0002" / "test.npy")
     shown = [read_image(cell.picture.path) for cell in arms["epoch-0002"].cells.values()]

@@ -19,20 +19,21 @@ from hemabridge.imaging.provenance import read_origin
 from hemabridge.imaging.scale import resize_square
 from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
 from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
-from hemabridge.recipes.learning_curve import WorthRecipe
+from hemabridge.recipes.learning_curve import LearningCurveRecipe
 from hemabridge.storage.files import sha256_of
-from hemabridge.synthesis.learning_curve import ARMS, Worth
+from hemabridge.synthesis.learning_curve import ARMS, LearningCurve
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.cyclegan import CycleGanConfig
 from hemabridge.translators.watchdog_config import WatchdogConfig
 from hemabridge.workflows.synthesis.learning_curve_cells import balanced, draw_cells, joined, label_of
-from hemabridge.workflows.synthesis.learning_curve_stage import measure_worth
+from hemabridge.workflows.synthesis.learning_curve_stage import measure_learning_curve
 
 CLASSES = ("neutrophil", "monocyte", "blast")
 GENERATOR = TranslatorConfig(
     model=CycleGanConfig(
-        generator=ResnetGeneratorConfig(channels=4, blocks=1), judge=PatchDiscriminatorConfig(channels=4, layers=1)
+        generator=ResnetGeneratorConfig(channels=4, blocks=1),
+        discriminator=PatchDiscriminatorConfig(channels=4, layers=1),
     ),
     load_px=36,
     crop_px=32,
@@ -41,7 +42,7 @@ GENERATOR = TranslatorConfig(
     decay_epochs=0,
     watchdog=WatchdogConfig(on_fault="ignore"),
 )
-RECIPE = WorthRecipe(
+RECIPE = LearningCurveRecipe(
     rare="blast",
     source="monocyte",
     real=(2, 4),
@@ -78,12 +79,14 @@ def cells(drawn: np.ndarray):
 
 
 @pytest.fixture(scope="module")
-def measured(cells, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Worth]:
+def measured(cells, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LearningCurve]:
     folder = tmp_path_factory.mktemp("worth")
-    return folder, measure_worth(RECIPE, cells, folder, Fabric(accelerator="cpu", devices=1), name="small", site="here")
+    return folder, measure_learning_curve(
+        RECIPE, cells, folder, Fabric(accelerator="cpu", devices=1), name="small", site="here"
+    )
 
 
-def test_every_arm_of_every_number_is_scored_on_the_same_real_cells(measured: tuple[Path, Worth]) -> None:
+def test_every_arm_of_every_number_is_scored_on_the_same_real_cells(measured: tuple[Path, LearningCurve]) -> None:
     folder, worth = measured
     assert [(row.real, row.arm, row.added) for row in worth.rows] == [
         (real, arm, 3 if arm in ("synthetic", "real", "usual and synthetic") else 0)
@@ -96,10 +99,10 @@ def test_every_arm_of_every_number_is_scored_on_the_same_real_cells(measured: tu
     asked = [json.loads(path.read_text())["ids"] for path in sorted(folder.rglob("predicted.json"))]
     assert len(asked) == 10
     assert asked == [asked[0]] * 10
-    assert Worth.read(folder / "worth.json") == worth
+    assert LearningCurve.read(folder / "worth.json") == worth
 
 
-def test_the_scores_are_those_of_what_was_predicted(measured: tuple[Path, Worth], cells) -> None:
+def test_the_scores_are_those_of_what_was_predicted(measured: tuple[Path, LearningCurve], cells) -> None:
     folder, worth = measured
     truth = {name: label for name, label in zip(cells("test", 32).ids, cells("test", 32).labels, strict=True)}
     said = json.loads((folder / "seed-0/real-4/usual-and-synthetic/predicted.json").read_text())
@@ -111,7 +114,7 @@ def test_the_scores_are_those_of_what_was_predicted(measured: tuple[Path, Worth]
     assert row.balanced_accuracy.value == pytest.approx(np.mean([truth[name] == said for name, said in pairs]))
 
 
-def test_the_generator_saw_only_the_real_cells_of_its_number(measured: tuple[Path, Worth], cells) -> None:
+def test_the_generator_saw_only_the_real_cells_of_its_number(measured: tuple[Path, LearningCurve], cells) -> None:
     folder, _ = measured
     train = cells("train", 32)
     seen = {}
@@ -124,7 +127,9 @@ def test_the_generator_saw_only_the_real_cells_of_its_number(measured: tuple[Pat
     assert seen[2] < seen[4]
 
 
-def test_synthetic_cells_carry_their_origin_and_come_from_training_cells(measured: tuple[Path, Worth], cells) -> None:
+def test_synthetic_cells_carry_their_origin_and_come_from_training_cells(
+    measured: tuple[Path, LearningCurve], cells
+) -> None:
     folder, _ = measured
     manifest = read_manifest(folder / "seed-0/real-2/cells/manifest.csv")
     (snapshot,) = (folder / "seed-0/real-2/generator/snapshots").glob("*.safetensors")
@@ -139,7 +144,7 @@ def test_synthetic_cells_carry_their_origin_and_come_from_training_cells(measure
 
 
 def test_no_classifier_is_kept_and_a_second_call_trains_nothing(
-    measured: tuple[Path, Worth], cells, monkeypatch: pytest.MonkeyPatch
+    measured: tuple[Path, LearningCurve], cells, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, worth = measured
     assert [path for path in folder.rglob("*.safetensors") if "generator" not in path.parts] == []
@@ -150,10 +155,12 @@ def test_no_classifier_is_kept_and_a_second_call_trains_nothing(
     for name in ("fine_tune", "train_translator"):
         monkeypatch.setattr(f"hemabridge.workflows.synthesis.learning_curve_stage.{name}", refuse)
     fabric = Fabric(accelerator="cpu", devices=1)
-    assert measure_worth(RECIPE, cells, folder, fabric, name="small", site="here") == worth
+    assert measure_learning_curve(RECIPE, cells, folder, fabric, name="small", site="here") == worth
     fewer = RECIPE.model_copy(update={"real": (4,)})
     with pytest.raises(AssertionError, match="trained again"):
-        measure_worth(fewer.model_copy(update={"seeds": (1,)}), cells, folder, fabric, name="small", site="here")
+        measure_learning_curve(
+            fewer.model_copy(update={"seeds": (1,)}), cells, folder, fabric, name="small", site="here"
+        )
 
 
 def test_a_draw_knows_nested_cells_of_the_rare_class_and_some_of_each_other() -> None:
@@ -196,11 +203,11 @@ def test_a_balanced_part_has_as_many_cells_of_each_class(cells) -> None:
 )
 def test_a_wrong_recipe_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        WorthRecipe.model_validate({**dict(RECIPE), **changes})
+        LearningCurveRecipe.model_validate({**dict(RECIPE), **changes})
 
 
 def test_the_default_recipe_tries_every_arm_at_the_numbers_of_the_question() -> None:
-    recipe = WorthRecipe(rare="a", source="b")
+    recipe = LearningCurveRecipe(rare="a", source="b")
     assert recipe.arms == tuple(ARMS)
     assert (recipe.real, len(recipe.seeds)) == ((5, 10, 20, 50, 100), 3)
     assert recipe.generator_images == 1500

@@ -51,9 +51,9 @@ epoch_images = 4
 constant_epochs = 2
 decay_epochs = 1
 snapshot_every_epochs = 1
-model = { generator = { channels = 4, blocks = 1 }, judge = { channels = 4, layers = 1 } }
+model = { generator = { channels = 4, blocks = 1 }, discriminator = { channels = 4, layers = 1 } }
 
-[judge]
+[scorer]
 architecture = "test_resnet"
 size_px = 32
 epochs = 1
@@ -171,7 +171,7 @@ def test_neither_generators_nor_classifiers_saw_a_cell_that_is_scored(finished: 
     out, _ = finished
     site = read_manifest(out / "split" / "clinic-like" / "manifest.csv", cells_of(out))
     train = set(site.select(pl.col("split") == "train").column("sha256"))
-    for run_folder in ("lymphocyte-blast/translator", "lymphocyte-blast/judge", "second"):
+    for run_folder in ("lymphocyte-blast/translator", "lymphocyte-blast/scorer", "second"):
         assert set(read_header(list_snapshots(out / run_folder)[-1].path)["seen"]) == train
 
 
@@ -187,7 +187,7 @@ def test_a_second_call_does_nothing_again(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cut_at", ["simulating", "second", "lymphocyte-blast/judge", "lymphocyte-blast: training"])
+@pytest.mark.parametrize("cut_at", ["simulating", "second", "lymphocyte-blast/scorer", "lymphocyte-blast: training"])
 def test_a_cut_run_goes_on_to_the_same_results(
     finished: tuple[Path, SynthesisResults], recipe_file: Path, tmp_path: Path, cut_at: str
 ) -> None:
@@ -283,7 +283,7 @@ def test_a_finished_run_tells_hashes_of_what_it_scored(finished: tuple[Path, Syn
     assert manifest.column("sha256") == digests
 
 
-WITH_WORTH = (
+WITH_LEARNING_CURVE = (
     SMALL
     + """
 [worth]
@@ -304,7 +304,7 @@ crop_px = 32
 epoch_images = 4
 constant_epochs = 1
 decay_epochs = 0
-model = { generator = { channels = 4, blocks = 1 }, judge = { channels = 4, layers = 1 } }
+model = { generator = { channels = 4, blocks = 1 }, discriminator = { channels = 4, layers = 1 } }
 watchdog = { on_fault = "ignore" }
 """
 )
@@ -316,7 +316,7 @@ def test_a_rare_class_curve_is_measured_and_shown_if_the_recipe_asks(
     out = tmp_path / "out"
     shutil.copytree(finished[0], out)
     before = done_times(out)
-    (tmp_path / "worth.toml").write_text(WITH_WORTH, encoding="utf-8")
+    (tmp_path / "worth.toml").write_text(WITH_LEARNING_CURVE, encoding="utf-8")
     results, labels = run(tmp_path / "worth.toml", out)
     assert results.worth is not None
     assert [(row.real, row.arm) for row in results.worth.rows] == [
@@ -335,6 +335,6 @@ def test_a_rare_class_curve_is_measured_and_shown_if_the_recipe_asks(
 
 @pytest.mark.parametrize("name", ["rare", "source"])
 def test_a_curve_of_a_class_that_no_pair_has_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "worth.toml").write_text(WITH_WORTH, encoding="utf-8")
+    (tmp_path / "worth.toml").write_text(WITH_LEARNING_CURVE, encoding="utf-8")
     with pytest.raises(RecipeError, match="among the classes of the pairs"):
         recipe_of(tmp_path / "worth.toml", f'worth.{name}="eosinophil"')

@@ -1,4 +1,4 @@
-"""Colour and scale of a site, measured on a sample of its images."""
+"""Color and scale of a site, measured on a sample of its images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.data.audit.results import ColourProfile, CompartmentName, SiteScale, Triple
+from hemabridge.data.audit.results import ColorProfile, CompartmentName, SiteScale, Triple
 from hemabridge.imaging.color import optical_density, rgb_to_lab
 from hemabridge.imaging.compartments import segment
 from hemabridge.imaging.scale import propose_crop_px
@@ -21,12 +21,12 @@ class Appearance:
     """Measures of one image.
 
     Attributes:
-        colours: median RGB, float64[3], 0..255, of each compartment that was found.
+        colors: median RGB, float64[3], 0..255, of each compartment that was found.
         nucleus_px: equivalent diameter of the nucleus in pixels; None without a nucleus.
         smallest_side_px: the shorter side of the image.
     """
 
-    colours: dict[CompartmentName, NDArray[np.float64]]
+    colors: dict[CompartmentName, NDArray[np.float64]]
     nucleus_px: float | None
     smallest_side_px: int
 
@@ -35,16 +35,16 @@ def measure(image: UInt8Image) -> Appearance:
     """Measure one RGB image uint8[H, W, 3]."""
     found = segment(image)
     masks = {name: getattr(found, name) for name in COMPARTMENTS}
-    colours = {name: np.median(image[mask], axis=0) for name, mask in masks.items() if mask.any()}
+    colors = {name: np.median(image[mask], axis=0) for name, mask in masks.items() if mask.any()}
     area = int(found.nucleus.sum())
-    return Appearance(colours, float(np.sqrt(4 * area / np.pi)) if area else None, min(image.shape[:2]))
+    return Appearance(colors, float(np.sqrt(4 * area / np.pi)) if area else None, min(image.shape[:2]))
 
 
-def colour_profiles(manifest: int, site: str, sample: Sequence[Appearance]) -> list[ColourProfile]:
+def color_profiles(manifest: int, site: str, sample: Sequence[Appearance]) -> list[ColorProfile]:
     """Return the profile of each compartment that was found in any image of the sample."""
     profiles = []
     for compartment in COMPARTMENTS:
-        medians = [seen.colours[compartment] for seen in sample if compartment in seen.colours]
+        medians = [seen.colors[compartment] for seen in sample if compartment in seen.colors]
         if medians:
             rgb = np.rint(medians).astype(np.uint8)
             lab = rgb_to_lab(rgb)
@@ -52,7 +52,7 @@ def colour_profiles(manifest: int, site: str, sample: Sequence[Appearance]) -> l
             density = np.median(optical_density(rgb), axis=0)
             lab_median = _triple(np.median(lab, axis=0))
             profiles.append(
-                ColourProfile(manifest, site, compartment, len(medians), lab_median, _triple(spread), _triple(density))
+                ColorProfile(manifest, site, compartment, len(medians), lab_median, _triple(spread), _triple(density))
             )
     return profiles
 

@@ -9,7 +9,7 @@ from hemabridge.data.audit.results import (
     Audit,
     Border,
     ClassCount,
-    ColourProfile,
+    ColorProfile,
     DuplicateGroup,
     Finding,
     Severity,
@@ -54,10 +54,10 @@ def find_all(
         *_leaks(leaks),
         *synthetic_findings(audit.synthetic, audit.duplicates, audit.n_images),
         *_duplicates(audit.duplicates),
-        *_classes(audit.class_mix),
+        *_classes(audit.class_prior),
         *_groups(ungrouped_sites),
         *_scales(audit.scales),
-        *_colours(audit.colours),
+        *_colors(audit.colors),
     ]
     return sorted(found, key=lambda finding: _ORDER[finding.severity])
 
@@ -119,10 +119,10 @@ def _duplicates(groups: Sequence[DuplicateGroup]) -> Iterator[Finding]:
                 yield Finding(severity, f"{what} ({_groups_of(crossing)}) {text}.")
 
 
-def _classes(class_mix: Sequence[ClassCount]) -> Iterator[Finding]:
+def _classes(class_prior: Sequence[ClassCount]) -> Iterator[Finding]:
     totals: dict[tuple[int, str], dict[str, int]] = {}
     parts: dict[tuple[int, str], dict[str, set[str]]] = {}
-    for count in class_mix:
+    for count in class_prior:
         key = (count.manifest, count.site)
         classes = totals.setdefault(key, {})
         classes[count.class_name] = classes.get(count.class_name, 0) + count.n
@@ -164,8 +164,8 @@ def _classes_of_site(site: str, classes: dict[str, int], parts: dict[str, set[st
 
 
 def _classes_between_sites(classes: dict[tuple[int, str], set[str]]) -> Iterator[Finding]:
-    labelled = {key: names for key, names in classes.items() if names}
-    for (first, its), (second, others) in combinations(labelled.items(), 2):
+    labeled = {key: names for key, names in classes.items() if names}
+    for (first, its), (second, others) in combinations(labeled.items(), 2):
         for (one, has), (lacking, lacks) in (((first, its), (second, others)), ((second, others), (first, its))):
             extra = sorted(has - lacks)
             if extra and one[1] != lacking[1]:
@@ -222,7 +222,7 @@ def _scale_of_site(scale: SiteScale) -> Iterator[Finding]:
         yield Finding(
             "warning" if without * 10 > scale.n else "note",
             f"No nucleus was found in {without} of {scale.n} measured images of {scale.site}: are they single cells in "
-            "the centre of the image?",
+            "the center of the image?",
         )
     if scale.proposed_crop_px is None:
         return
@@ -246,7 +246,7 @@ def _scale_of_site(scale: SiteScale) -> Iterator[Finding]:
         )
 
 
-def _colours(profiles: Sequence[ColourProfile]) -> Iterator[Finding]:
+def _colors(profiles: Sequence[ColorProfile]) -> Iterator[Finding]:
     for profile in profiles:
         if profile.compartment == "background" and max(profile.lab_iqr) > WIDE_IQR:
             yield Finding(
@@ -261,7 +261,7 @@ def _colours(profiles: Sequence[ColourProfile]) -> Iterator[Finding]:
             if difference > VISIBLE_DELTA_E:
                 yield Finding(
                     "note",
-                    f"The {first.compartment.replace('_', ' ')} colour of {second.site} and {first.site} differs "
+                    f"The {first.compartment.replace('_', ' ')} color of {second.site} and {first.site} differs "
                     f"by {difference:.0f} CIEDE2000 units, which anyone sees: this is the gap to bridge.",
                 )
 

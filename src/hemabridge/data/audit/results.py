@@ -61,7 +61,7 @@ class SyntheticFile:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Number of images of one class of one site in one part; empty strings for unlabelled and for no split."""
+    """Number of images of one class of one site in one part; empty strings for unlabeled and for no split."""
 
     manifest: int
     site: str
@@ -71,8 +71,8 @@ class ClassCount:
 
 
 @dataclass(frozen=True)
-class ColourProfile:
-    """Colour of one compartment at one site, over images: median and spread of each image's median pixel.
+class ColorProfile:
+    """Color of one compartment at one site, over images: median and spread of each image's median pixel.
 
     Attributes:
         n: images in which the compartment was found.
@@ -129,8 +129,8 @@ class Audit:
     unreadable: tuple[UnreadableFile, ...]
     blank: tuple[str, ...]
     duplicates: tuple[DuplicateGroup, ...]
-    class_mix: tuple[ClassCount, ...]
-    colours: tuple[ColourProfile, ...]
+    class_prior: tuple[ClassCount, ...]
+    colors: tuple[ColorProfile, ...]
     scales: tuple[SiteScale, ...]
     findings: tuple[Finding, ...]
     synthetic: tuple[SyntheticFile, ...] = ()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from hemabridge.data.audit.appearance import Appearance, colour_profiles, measure, site_scale
+from hemabridge.data.audit.appearance import Appearance, color_profiles, measure, site_scale
 from hemabridge.data.audit.duplicates import Fingerprint, exact_copies, fingerprint, first_of_each, same_fields
 from hemabridge.data.audit.findings import find_all
 from hemabridge.data.audit.results import Audit, Border, ClassCount, DuplicateGroup, Member, SyntheticFile
@@ -37,7 +37,7 @@ class _Survey:
 def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FileProgress | None = None) -> Audit:
     """Look at every image before any training.
 
-    Every image is read once. Colour and scale are measured on at most 200 images per site, always the same ones.
+    Every image is read once. Color and scale are measured on at most 200 images per site, always the same ones.
 
     Args:
         manifest: the images of one or several sites.
@@ -56,9 +56,9 @@ def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FilePr
     blank = tuple(
         member.path for member, seen in zip(survey.members, survey.fingerprints, strict=True) if seen.is_blank
     )
-    class_mix = tuple(count for number, one in enumerate(manifests, start=1) for count in _class_mix(number, one))
-    colours = [
-        profile for (number, site), seen in survey.samples.items() for profile in colour_profiles(number, site, seen)
+    class_prior = tuple(count for number, one in enumerate(manifests, start=1) for count in _class_prior(number, one))
+    colors = [
+        profile for (number, site), seen in survey.samples.items() for profile in color_profiles(number, site, seen)
     ]
     scales = [
         site_scale(number, site, seen, _stated_crops(manifests[number - 1], site))
@@ -71,8 +71,8 @@ def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FilePr
         unreadable=tuple(survey.unreadable),
         blank=blank,
         duplicates=duplicates,
-        class_mix=class_mix,
-        colours=tuple(colours),
+        class_prior=class_prior,
+        colors=tuple(colors),
         scales=tuple(scales),
         findings=(),
         synthetic=tuple(survey.synthetic),
@@ -140,7 +140,7 @@ def _group(kind: Literal["exact", "near"], members: Iterable[Member], correlatio
     return DuplicateGroup(kind, together, crosses, round(correlation, 3))
 
 
-def _class_mix(number: int, manifest: Manifest) -> list[ClassCount]:
+def _class_prior(number: int, manifest: Manifest) -> list[ClassCount]:
     rows = zip(manifest.column("site"), manifest.column("split"), manifest.column("class"), strict=True)
     return [ClassCount(number, *key, n) for key, n in sorted(Counter(rows).items())]
 

@@ -1,4 +1,4 @@
-"""Simulated hospitals: cells made of geometry, coloured by physics, the same cells under each hospital."""
+"""Simulated hospitals: cells made of geometry, colored by physics, the same cells under each hospital."""
 
 from hemabridge.data.simulate.hospitals import HOSPITALS, TARGET, Hospital, random_hospital
 from hemabridge.data.simulate.restyle import measured_reference, photograph

@@ -25,16 +25,16 @@ class Camera(BaseModel):
     """A microscope's lamp, focus and camera.
 
     Attributes:
-        lamp_kelvin: colour temperature of the lamp (black body).
+        lamp_kelvin: color temperature of the lamp (black body).
         sensor_nm: wavelengths at which the red, green and blue pixels see best.
         clear_field_rgb: what empty glass looks like, 0..255: exposure and white balance in one.
-        saturation: colour matrix of the camera; 1 leaves colours as the sensor saw them.
+        saturation: color matrix of the camera; 1 leaves colors as the sensor saw them.
         gamma: exponent of the tone curve; larger is lighter mid-tones.
         flare: stray light as a fraction of the full light; it lifts the darkest tones.
         blur_um: standard deviation of the optical blur.
         sharpening: weight of the camera's unsharp mask.
         shading: loss of light from the upper left to the lower right corner, as a fraction.
-        noise: standard deviation of the sensor noise in mid-grey, in 8-bit steps.
+        noise: standard deviation of the sensor noise in mid-gray, in 8-bit steps.
         jpeg_quality: 1..95 (Pillow's scale), or None for files without loss.
     """
 
@@ -74,7 +74,7 @@ def expose(transmitted: NDArray[np.float32], camera: Camera, size_px: int) -> ND
 
 
 def response(camera: Camera) -> NDArray[np.float32]:
-    """Return how much each colour of light counts in each channel, float32[3, wavelengths].
+    """Return how much each color of light counts in each channel, float32[3, wavelengths].
 
     Rows sum to 1, so that clear glass is white before the white balance, whatever the lamp.
     """
@@ -103,8 +103,8 @@ def developed(linear: NDArray[np.float32], camera: Camera) -> NDArray[np.float32
         float32[3, H, W], 0 to about 255; light brighter than clear glass may exceed it.
     """
     lifted = (linear + camera.flare) / (1.0 + camera.flare)
-    grey = lifted.mean(axis=0, keepdims=True)
-    lifted = np.clip(grey + camera.saturation * (lifted - grey), _DARKEST, None)
+    gray = lifted.mean(axis=0, keepdims=True)
+    lifted = np.clip(gray + camera.saturation * (lifted - gray), _DARKEST, None)
     picture: NDArray[np.float32] = lifted ** (1.0 / camera.gamma)
     picture *= np.asarray(camera.clear_field_rgb, dtype=np.float32)[:, None, None]
     return picture
@@ -114,7 +114,7 @@ def undeveloped(picture: NDArray[np.float32], camera: Camera) -> NDArray[np.floa
     """Return the light that `developed` made a picture of, float32[3, H, W]; at least 0.0001.
 
     Raises:
-        InputError: the camera takes pictures without colour, from which no light can be told.
+        InputError: the camera takes pictures without color, from which no light can be told.
     """
     if camera.saturation == 0 or min(camera.clear_field_rgb) <= 0:
         raise InputError(
@@ -123,8 +123,8 @@ def undeveloped(picture: NDArray[np.float32], camera: Camera) -> NDArray[np.floa
         )
     clear = np.asarray(camera.clear_field_rgb, dtype=np.float32)[:, None, None]
     lifted = (np.clip(picture, 0.0, None) / clear) ** camera.gamma
-    grey = lifted.mean(axis=0, keepdims=True)
-    lifted = grey + (lifted - grey) / camera.saturation
+    gray = lifted.mean(axis=0, keepdims=True)
+    lifted = gray + (lifted - gray) / camera.saturation
     light: NDArray[np.float32] = np.clip(lifted * (1.0 + camera.flare) - camera.flare, _DARKEST, None)
     return light
 

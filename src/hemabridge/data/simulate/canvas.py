@@ -1,6 +1,6 @@
-"""The field of view in micrometres, and the band-limited random fields that everything on it is made of.
+"""The field of view in micrometers, and the band-limited random fields that everything on it is made of.
 
-All random numbers are drawn on lattices whose size depends on micrometres only, never on pixels. The same cell can
+All random numbers are drawn on lattices whose size depends on micrometers only, never on pixels. The same cell can
 therefore be rendered at 64 or at 512 pixels and stays the same cell.
 """
 
@@ -24,7 +24,7 @@ _SPLINE_DEVIATION = math.sqrt(151.0 / 315.0)
 
 @dataclass(frozen=True)
 class Canvas:
-    """The pixel grid on which one cell is painted, in micrometres from its centre.
+    """The pixel grid on which one cell is painted, in micrometers from its center.
 
     Attributes:
         size_px: number of pixels along a side.
@@ -34,17 +34,17 @@ class Canvas:
 
     @property
     def px_per_um(self) -> float:
-        """Pixels per micrometre."""
+        """Pixels per micrometer."""
         return self.size_px / FIELD_UM
 
     @property
     def x(self) -> Field:
-        """Pixel centres along a row, float32[1, P], µm, increasing to the right."""
+        """Pixel centers along a row, float32[1, P], µm, increasing to the right."""
         return _axis(self.size_px)[None, :]
 
     @property
     def y(self) -> Field:
-        """Pixel centres along a column, float32[P, 1], µm, increasing downwards."""
+        """Pixel centers along a column, float32[P, 1], µm, increasing downwards."""
         return _axis(self.size_px)[:, None]
 
     def zeros(self) -> Field:
@@ -62,7 +62,7 @@ class Canvas:
         return (weights @ lattice) @ weights.T
 
     def grains(self, rng: np.random.Generator, spacing_um: float) -> tuple[Field, Field]:
-        """Return packed grains: distance to the nearest grain centre (µm) and a random number 0..1 of that grain.
+        """Return packed grains: distance to the nearest grain center (µm) and a random number 0..1 of that grain.
 
         One jittered point per square of side `spacing_um` (Worley 1996, A cellular texture basis function,
         SIGGRAPH 96, doi 10.1145/237170.237267).

@@ -13,7 +13,7 @@ _FAR_OUTSIDE_UM = -100.0
 
 
 class Disc(NamedTuple):
-    """A disc: centre and radius in µm."""
+    """A disc: center and radius in µm."""
 
     x: float
     y: float
@@ -77,7 +77,7 @@ def fringe(canvas: Canvas, rng: np.random.Generator, *, length_um: float, hairs:
 
 
 def chain(discs: list[Disc], *, waist: float, steps: int) -> list[Disc]:
-    """Join discs in a row by `steps` smaller discs between neighbours, narrowest (`waist`, a fraction) half-way."""
+    """Join discs in a row by `steps` smaller discs between neighbors, narrowest (`waist`, a fraction) half-way."""
     joined = discs[:1]
     for start, end in pairwise(discs):
         for step in range(1, steps + 1):

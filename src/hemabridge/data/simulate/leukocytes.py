@@ -41,7 +41,7 @@ def _outline(canvas: Canvas, rng: np.random.Generator, radius: float, *, uneven:
     return roughen(roughen(depth, canvas, rng, uneven, 4.5), canvas, rng, fine, 0.5)
 
 
-def _moulded(canvas: Canvas, depth: Field, red_cells: list[Disc]) -> Field:
+def _molded(canvas: Canvas, depth: Field, red_cells: list[Disc]) -> Field:
     for cell in red_cells:
         depth = intersect(depth, -ellipse(canvas, Disc(cell.x, cell.y, cell.radius + 0.05)), 0.5)
     return depth
@@ -115,7 +115,7 @@ def _basophil(canvas: Canvas, rng: np.random.Generator, radius: float, _: list[D
 
 
 def _monocyte(canvas: Canvas, rng: np.random.Generator, radius: float, red_cells: list[Disc]) -> Leukocyte:
-    depth = _moulded(canvas, _outline(canvas, rng, radius, uneven=0.84, fine=0.10), red_cells)
+    depth = _molded(canvas, _outline(canvas, rng, radius, uneven=0.84, fine=0.10), red_cells)
     shape = intersect(kidney(canvas, rng, radius * rng.uniform(0.64, 0.74)), depth - 0.3, 0.4)
     nucleus = paint_nucleus(
         canvas, rng, shape, Chromatin(rng.uniform(0.62, 0.82), contrast=0.18, gaps=0.5, open=0.19, rim=0.3)
@@ -142,10 +142,10 @@ def _vacuoles(canvas: Canvas, rng: np.random.Generator, radius: float) -> Field:
     return holes
 
 
-def _basophilic(canvas: Canvas, rng: np.random.Generator, depth: Field, centre: float, rim: float) -> Field:
-    """Cytoplasm rich in RNA: `centre` thick inside, `rim` thick at the edge."""
+def _basophilic(canvas: Canvas, rng: np.random.Generator, depth: Field, center: float, rim: float) -> Field:
+    """Cytoplasm rich in RNA: `center` thick inside, `rim` thick at the edge."""
     towards: Field = np.exp(-np.clip(depth, 0.0, None) / 0.9)
-    return (centre + (rim - centre) * towards) * _grainy(canvas, rng, 0.10)
+    return (center + (rim - center) * towards) * _grainy(canvas, rng, 0.10)
 
 
 def _lymphocyte(canvas: Canvas, rng: np.random.Generator, radius: float, _: list[Disc]) -> Leukocyte:
@@ -161,7 +161,7 @@ def _lymphocyte(canvas: Canvas, rng: np.random.Generator, radius: float, _: list
 
 
 def _reactive(canvas: Canvas, rng: np.random.Generator, radius: float, red_cells: list[Disc]) -> Leukocyte:
-    depth = _moulded(canvas, _outline(canvas, rng, radius, uneven=1.04), red_cells)
+    depth = _molded(canvas, _outline(canvas, rng, radius, uneven=1.04), red_cells)
     x, y = _away(rng, radius * rng.uniform(0.08, 0.28))
     disc = Disc(x, y, radius * rng.uniform(0.5, 0.6))
     shape = oval(canvas, rng, disc, aspect=rng.uniform(1.05, 1.35), uneven_um=0.52)
@@ -189,7 +189,7 @@ def _abnormal(canvas: Canvas, rng: np.random.Generator, radius: float, _: list[D
 
 
 def _blast(canvas: Canvas, rng: np.random.Generator, radius: float, red_cells: list[Disc]) -> Leukocyte:
-    depth = _moulded(canvas, _outline(canvas, rng, radius, uneven=0.63), red_cells)
+    depth = _molded(canvas, _outline(canvas, rng, radius, uneven=0.63), red_cells)
     x, y = _away(rng, radius * rng.uniform(0.02, 0.12))
     disc = Disc(x, y, radius * rng.uniform(0.78, 0.87))
     shape = intersect(oval(canvas, rng, disc, aspect=rng.uniform(1.0, 1.2), uneven_um=0.46), depth - 0.25, 0.4)

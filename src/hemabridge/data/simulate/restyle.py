@@ -40,9 +40,9 @@ def photograph(
 ) -> UInt8Images:
     """Return real images as `hospital` would have stained and photographed the same cells.
 
-    The camera of `reference` is undone (unsharp mask, tone curve, white balance, flare), every colour is unmixed into
+    The camera of `reference` is undone (unsharp mask, tone curve, white balance, flare), every color is unmixed into
     stained structures, these are stained as `hospital` does and seen by its camera. What the stain model does not
-    explain of a colour is kept, so that the reference itself gives the images back. Structure can only be lost, by
+    explain of a color is kept, so that the reference itself gives the images back. Structure can only be lost, by
     blur and noise: a lens sharper than the reference's changes nothing.
 
     Args:
@@ -65,7 +65,7 @@ def photograph(
     if um_per_px is not None and not um_per_px > 0:
         raise InputError(f"expected a side of a pixel above 0 µm, got {um_per_px}")
     px_per_um = min(images.shape[1:3]) / FIELD_UM if um_per_px is None else 1.0 / um_per_px
-    return np.stack([_retaken(image, hospital, reference, px_per_um, seed, noise) for image in images])
+    return np.stack([_restyled(image, hospital, reference, px_per_um, seed, noise) for image in images])
 
 
 def measured_reference(images: Sequence[UInt8Image]) -> Hospital:
@@ -78,7 +78,7 @@ def measured_reference(images: Sequence[UInt8Image]) -> Hospital:
         InputError: there is none.
     """
     if not images:
-        raise InputError("expected at least one image to measure the colour of empty glass in, got none")
+        raise InputError("expected at least one image to measure the color of empty glass in, got none")
     red, green, blue = np.median([background_color(image) for image in images], axis=0).tolist()
     target = HOSPITALS[TARGET]
     return target.model_copy(
@@ -86,7 +86,7 @@ def measured_reference(images: Sequence[UInt8Image]) -> Hospital:
     )
 
 
-def _retaken(
+def _restyled(
     image: UInt8Image, hospital: Hospital, reference: Hospital, px_per_um: float, seed: int, noise: bool
 ) -> UInt8Image:
     before, after = reference.camera, hospital.camera
@@ -114,16 +114,16 @@ def _density_change(planes: NDArray[np.float32], reference: Hospital, hospital: 
 @lru_cache(maxsize=32)
 def _change_table(reference: Hospital, hospital: Hospital) -> NDArray[np.float32]:
     """Return how the optical density changes, float32[3, nodes, nodes, nodes], by the camera's red, green and blue."""
-    amounts = _amounts_of_colours(reference)
+    amounts = _amounts_of_colors(reference)
     change = density(amounts, hospital.bath, hospital.camera) - density(amounts, reference.bath, reference.camera)
     return np.ascontiguousarray(change.T).reshape(3, _NODES, _NODES, _NODES)
 
 
 @lru_cache(maxsize=4)
-def _amounts_of_colours(reference: Hospital) -> NDArray[np.float32]:
+def _amounts_of_colors(reference: Hospital) -> NDArray[np.float32]:
     steps = np.linspace(0.0, 255.0, _NODES, dtype=np.float32)
-    colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij")).reshape(3, -1, 1)
-    light = undeveloped(colours, reference.camera)[:, :, 0].T
+    colors = np.stack(np.meshgrid(steps, steps, steps, indexing="ij")).reshape(3, -1, 1)
+    light = undeveloped(colors, reference.camera)[:, :, 0].T
     return unmixed(-np.log10(light), reference)
 
 

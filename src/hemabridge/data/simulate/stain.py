@@ -7,14 +7,14 @@ and dyes. Peaks of the dyes:
   10.1007/BF00517141);
 - azure B, dimers and higher aggregates, as it is bound to nucleic acids: at shorter wavelengths than the monomer (the
   same paper); 590 nm with a shoulder at 560 nm is chosen here;
-- eosin Y: about 517 nm in water, some nanometres longer when bound to protein; 525 nm with a shoulder at 492 nm here;
+- eosin Y: about 517 nm in water, some nanometers longer when bound to protein; 525 nm with a shoulder at 492 nm here;
 - the azure B-eosin Y complex, which alone makes nuclei purple: the Romanowsky band at 552 nm (Friedrich, Seiffert &
   Zimmermann 1990, Histochemistry 93:247-256);
-- haemoglobin, a pigment and no dye: Soret band at 415 nm, 541 and 576 nm.
+- hemoglobin, a pigment and no dye: Soret band at 415 nm, 541 and 576 nm.
 
 Which structure takes what follows Horobin & Walter (1987, Histochemistry 86:331-336) and Wittekind (1979, Clin Lab
 Haematol 1:247-262, doi 10.1111/j.1365-2257.1979.tb01090.x). The amounts were fitted once so that `clinic-like` has the
-colours of Hospital Clínic's smears; their ratios, not their third digit, carry meaning.
+colors of Hospital Clínic's smears; their ratios, not their third digit, carry meaning.
 """
 
 from enum import IntEnum
@@ -84,7 +84,7 @@ class StainBath(BaseModel):
         eosin_y: amount of eosin Y taken up at the reference acidity, relative to the reference.
         complex_formed: fraction of the purple azure B-eosin Y complex that has formed; it comes last, so a short
             stain leaves nuclei blue (Horobin & Walter 1987).
-        ph: acidity of the buffer. More acid water (below 6.8) favours eosin, less acid water favours azure B.
+        ph: acidity of the buffer. More acid water (below 6.8) favors eosin, less acid water favors azure B.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

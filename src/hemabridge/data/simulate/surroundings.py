@@ -30,7 +30,7 @@ def place_red_cells(rng: np.random.Generator, leukocyte_um: float, crowding: flo
 
 
 def paint_red_cells(canvas: Canvas, rng: np.random.Generator, cells: list[Disc]) -> Field:
-    """Return the thickness of all red cells: a dark ring around a paler centre, 1.0 in the ring.
+    """Return the thickness of all red cells: a dark ring around a paler center, 1.0 in the ring.
 
     A dried red cell is a plateau with a slightly thicker rim and a dimple; how deep the dimple is varies from cell to
     cell, and more from place to place on the film.
@@ -43,9 +43,9 @@ def paint_red_cells(canvas: Canvas, rng: np.random.Generator, cells: list[Disc])
         aspect, angle = 1.0 + abs(rng.normal(0.0, 0.12)), rng.uniform(0, math.pi)
         pallor, reach = min(max(rng.normal(slide_pallor, 0.15), 0.05), 0.9), rng.uniform(0.32, 0.6)
         depth = ellipse(canvas, cell, aspect=aspect, angle=angle) + warp
-        centre = edge(depth - cell.radius * (1.0 - reach), cell.radius * reach * 0.5)
+        center = edge(depth - cell.radius * (1.0 - reach), cell.radius * reach * 0.5)
         rim = np.exp(-(((depth - 0.35) / 0.45) ** 2))
-        total += rng.normal(0.97, 0.06) * (1.0 - pallor * centre + 0.10 * rim) * edge(depth, 0.16)
+        total += rng.normal(0.97, 0.06) * (1.0 - pallor * center + 0.10 * rim) * edge(depth, 0.16)
     return total * cloud
 
 

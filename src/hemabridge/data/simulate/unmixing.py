@@ -1,6 +1,6 @@
-"""From the colour of a real pixel to what lies there: amounts of the stained structures, under a known hospital.
+"""From the color of a real pixel to what lies there: amounts of the stained structures, under a known hospital.
 
-A camera tells three numbers, a cell is made of seven structures: of all amounts that give the colour, the smallest are
+A camera tells three numbers, a cell is made of seven structures: of all amounts that give the color, the smallest are
 taken (a ridge; amounts are in units of the usual thickness, so that they can be compared). What no amount explains
 stays a residual for the caller to keep.
 """

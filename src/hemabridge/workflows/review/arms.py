@@ -55,19 +55,19 @@ def arms_of(plan: ReviewPlan, progress: Progress = silent) -> dict[str, Arm]:
         RunError: the study is not finished.
     """
     arms = {} if plan.study is None else _arms_of_study(plan.study, plan.study_arms)
-    for wish in sorted(plan.arms, key=lambda arm: arm.of is not None):  # photographs first
-        if wish.name in arms:
-            raise RecipeError(f"expected arms with different names, got {wish.name!r} twice; rename one")
-        if wish.of is not None and (wish.of not in arms or arms[wish.of].of is not None):
-            raise RecipeError(f"expected {wish.name!r} to be of an arm of photographs, got of = {wish.of!r}")
-        arms[wish.name] = _arm_of_folder(wish, arms, progress)
+    for spec in sorted(plan.arms, key=lambda arm: arm.of is not None):  # photographs first
+        if spec.name in arms:
+            raise RecipeError(f"expected arms with different names, got {spec.name!r} twice; rename one")
+        if spec.of is not None and (spec.of not in arms or arms[spec.of].of is not None):
+            raise RecipeError(f"expected {spec.name!r} to be of an arm of photographs, got of = {spec.of!r}")
+        arms[spec.name] = _arm_of_folder(spec, arms, progress)
     return arms
 
 
-def _arms_of_study(folder: Path, wished: tuple[str, ...]) -> dict[str, Arm]:
+def _arms_of_study(folder: Path, wanted: tuple[str, ...]) -> dict[str, Arm]:
     study = _read_study(folder)
     made = {path.parent.name for path in (folder / RESTAINED).glob(f"*/{DONE}")}
-    names = wished or (ORIGINAL, TARGET, _usual(folder, made))
+    names = wanted or (ORIGINAL, TARGET, _usual(folder, made))
     unknown = [name for name in names if name not in {ORIGINAL, TARGET, *made}]
     if unknown:
         raise RecipeError(
@@ -141,33 +141,33 @@ def _restained(source: Manifest, folder: Path, name: str) -> dict[str, ArmCell]:
     return found
 
 
-def _arm_of_folder(wish: ArmFolder, arms: Mapping[str, Arm], progress: Progress) -> Arm:
-    manifest = _manifest_of(wish, progress)
-    if wish.of is None:
-        return Arm(wish.name, _photographs(with_hashes(manifest), wish.crop_px))
-    by_name = {_stem(cell.name): cell for cell in arms[wish.of].cells.values()}
+def _arm_of_folder(spec: ArmFolder, arms: Mapping[str, Arm], progress: Progress) -> Arm:
+    manifest = _manifest_of(spec, progress)
+    if spec.of is None:
+        return Arm(spec.name, _photographs(with_hashes(manifest), spec.crop_px))
+    by_name = {_stem(cell.name): cell for cell in arms[spec.of].cells.values()}
     found: dict[str, ArmCell] = {}
     for path, row in zip(manifest.paths(), manifest.table.iter_rows(named=True), strict=True):
         cell = by_name.get(_stem(row["path"]))
         if cell is None:
             raise ManifestError(
-                f"expected a photograph in the arm {wish.of!r} for each image of {wish.name!r}, got none for "
+                f"expected a photograph in the arm {spec.of!r} for each image of {spec.name!r}, got none for "
                 f"{row['path']}; keep names and tree, as `hemabridge standardize` does"
             )
-        picture = Picture(path, wish.crop_px or row["crop_px"], like=cell.picture)
+        picture = Picture(path, spec.crop_px or row["crop_px"], like=cell.picture)
         found.setdefault(cell.cell, ArmCell(cell.cell, cell.cell_type, cell.site, picture))
-    return Arm(wish.name, found, wish.of)
+    return Arm(spec.name, found, spec.of)
 
 
-def _manifest_of(wish: ArmFolder, progress: Progress) -> Manifest:
-    path = wish.manifest or wish.folder / MANIFEST
-    if wish.manifest is not None or path.is_file():
-        return read_manifest(path, wish.folder)
-    indexed = index_folder(wish.folder, wish.name, progress=partial(progress, f"indexing {wish.name}"))
+def _manifest_of(spec: ArmFolder, progress: Progress) -> Manifest:
+    path = spec.manifest or spec.folder / MANIFEST
+    if spec.manifest is not None or path.is_file():
+        return read_manifest(path, spec.folder)
+    indexed = index_folder(spec.folder, spec.name, progress=partial(progress, f"indexing {spec.name}"))
     if indexed.unreadable:
         first = indexed.unreadable[0]
         raise ManifestError(
-            f"expected readable images in {wish.folder}, got {len(indexed.unreadable)} unreadable files, such as "
+            f"expected readable images in {spec.folder}, got {len(indexed.unreadable)} unreadable files, such as "
             f"{first.path} ({first.reason}); remove them, or name a manifest"
         )
     return indexed.manifest

@@ -62,11 +62,11 @@ def review_serve(folder: Path, *, host: str, port: int, ready: Callable[[str], N
 
 
 class _Server(uvicorn.Server):
-    """Ends on SIGINT and SIGTERM as on a wish; uvicorn's own would raise the signal once more after that."""
+    """Ends on SIGINT and SIGTERM as on a request; uvicorn's own would raise the signal once more after that."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Take both signals for a wish to stop while the block runs."""
+        """Take both signals for a request to stop while the block runs."""
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield

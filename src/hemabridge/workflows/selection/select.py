@@ -14,7 +14,7 @@ from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.protocol import Classifier, align_classes
 from hemabridge.data.cells import CellSet, CropPx, load_cells, sampled
 from hemabridge.data.manifest import Manifest
-from hemabridge.ensemble.saved import TEAM, KeptAgreement
+from hemabridge.ensemble.saved import MEMBERS, SavedEnsemble
 from hemabridge.errors import InputError, ModelError, RecipeError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models.selection_file import FILE, Selection
@@ -55,9 +55,9 @@ class Run:
         source: cells of the source that are not scored.
         part: which part of the source they are.
         target: cells of the target that are not scored.
-        classifiers: of a study, by name: those that see colour.
+        classifiers: of a study, by name: those that see color.
         judges: of a study, by name: those that see shape alone.
-        labelled: whether the source's cells have classes that the classifiers know.
+        labeled: whether the source's cells have classes that the classifiers know.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Run:
     target: CellSet
     classifiers: dict[str, Classifier]
     judges: dict[str, Classifier]
-    labelled: bool
+    labeled: bool
 
 
 def select(
@@ -100,9 +100,9 @@ def select(
     with hold_folder(_existing(folder)):
         scores = {} if readers is None else read_reader_scores(readers, _names(folder))
         run = read_run(folder, cells, progress)
-        if labels and not (run.labelled and run.classifiers):
+        if labels and not (run.labeled and run.classifiers):
             raise InputError(
-                f"expected labelled cells and classifiers to choose by labels, got a run without them: {folder}; "
+                f"expected labeled cells and classifiers to choose by labels, got a run without them: {folder}; "
                 "leave --labels out, or select on the folder of a study"
             )
         features, named = _features(run)
@@ -166,7 +166,7 @@ def _read_study(recipe: StudyRecipe, folder: Path, cells: int, progress: Progres
         ),
         classifiers=classifiers,
         judges=judges,
-        labelled=True,
+        labeled=True,
     )
 
 
@@ -190,7 +190,7 @@ def _read_training(recipe: TranslatorRecipe, folder: Path, cells: int, progress:
         )
         for site, manifest, side in zip((recipe.source, recipe.target), unscored, ("source", "target"), strict=True)
     ]
-    return Run(recipe.name, snapshots, found[0], part, found[1], {}, {}, labelled=False)
+    return Run(recipe.name, snapshots, found[0], part, found[1], {}, {}, labeled=False)
 
 
 def _crop_px(header: dict[str, Any], key: str, snapshot: Snapshot) -> CropPx:
@@ -229,30 +229,30 @@ def _load(
 def _classifiers(
     recipe: StudyRecipe, folder: Path, classes: tuple[str, ...]
 ) -> tuple[dict[str, Classifier], dict[str, Classifier]]:
-    """Return the study's classifiers that see colour, and those that see shape alone; an agreement holds all of these.
+    """Return the study's classifiers that see color, and those that see shape alone; an ensemble holds all of these.
 
     One that is not trained yet is left out.
     """
     found: dict[str, Classifier] = {}
     judges: dict[str, Classifier] = {}
-    for wish in recipe.classifiers:
-        if wish.external is not None:
-            found[wish.name] = align_classes(load_external(wish.external), classes)
-        elif own := list_snapshots(folder / "classifiers" / folder_name(wish.name)):
-            kind = judges if wish.train is not None and wish.train.view == "shape" else found
-            kind[wish.name] = align_classes(SnapshotClassifier.from_snapshot(own[-1].path), classes)
-    if (kept := folder / STAGE / TEAM).is_file():
-        members = KeptAgreement.read(kept).agreement(folder, found).direct
+    for spec in recipe.classifiers:
+        if spec.external is not None:
+            found[spec.name] = align_classes(load_external(spec.external), classes)
+        elif own := list_snapshots(folder / "classifiers" / folder_name(spec.name)):
+            kind = judges if spec.train is not None and spec.train.view == "shape" else found
+            kind[spec.name] = align_classes(SnapshotClassifier.from_snapshot(own[-1].path), classes)
+    if (kept := folder / STAGE / MEMBERS).is_file():
+        members = SavedEnsemble.read(kept).ensemble(folder, found).direct
         judges = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)} or judges
     return found, judges
 
 
 def _features(run: Run) -> tuple[Any, str]:
-    """Return where laboratories are compared: in the study's first network, else by colour and texture."""
+    """Return where laboratories are compared: in the study's first network, else by color and texture."""
     for name, classifier in run.classifiers.items():
         if isinstance(classifier, NetworkClassifier):
             return classifier.features, f"the classifier {name}"
-    return describe, "colour and texture"
+    return describe, "color and texture"
 
 
 def _seen(run: Run) -> set[str]:

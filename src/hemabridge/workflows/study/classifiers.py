@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hemabridge.classifiers.adabn import measured_anew
+from hemabridge.classifiers.adabn import adabn
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import load_external
@@ -30,20 +30,20 @@ class StudyClassifiers:
 
     def check(self) -> None:
         """Find out before hours of training, not after, that a classifier cannot be had."""
-        for wish in self.recipe.classifiers:
-            if wish.external is not None:
-                self.get(wish)
+        for spec in self.recipe.classifiers:
+            if spec.external is not None:
+                self.get(spec)
         for config in self.recipe.trainings:
             network = new_network(config.architecture, config.size_px, len(self.inputs.classes), config.norm)
             if config.weights is not None:
                 load_start(network, config.architecture, config.weights)
 
-    def get(self, wish: ClassifierRecipe) -> Classifier:
+    def get(self, spec: ClassifierRecipe) -> Classifier:
         """Return a classifier of the target site: fine-tuned there, or opened from its file."""
-        if wish.external is not None:
-            return align_classes(load_external(wish.external), self.inputs.classes)
-        assert wish.train is not None  # the recipe's own check
-        config = wish.train
+        if spec.external is not None:
+            return align_classes(load_external(spec.external), self.inputs.classes)
+        assert spec.train is not None  # the recipe's own check
+        config = spec.train
         inputs = {
             "config": config.described(),
             "cells": self.inputs.target.described(),
@@ -52,9 +52,9 @@ class StudyClassifiers:
             "seed": self.recipe.seed,
         }
         folder = self.stages.run(
-            f"classifiers/{folder_name(wish.name)}",
+            f"classifiers/{folder_name(spec.name)}",
             inputs,
-            lambda f: self._train(wish.name, config, f),
+            lambda f: self._train(spec.name, config, f),
             drop_checkpoints,
         )
         return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
@@ -88,10 +88,8 @@ class StudyClassifiers:
         cells = self.inputs.cells(TARGET, "validation")
         return [predict(name, classifier, cells, site=self.inputs.target.name, part="validation")]
 
-    def with_batch_norm_anew(
-        self, name: str, classifier: Classifier, restained: Sequence[Restained]
-    ) -> list[Predictions]:
-        """Return what a classifier says after its batch norm was measured on the source's unlabelled training cells.
+    def with_adabn(self, name: str, classifier: Classifier, restained: Sequence[Restained]) -> list[Predictions]:
+        """Return what a classifier says after its batch norm was measured on the source's unlabeled training cells.
 
         On original and on re-stained cells, each time measured on such cells. Nothing for one without batch norm.
         """
@@ -99,7 +97,7 @@ class StudyClassifiers:
         sets = [(ORIGINAL, None, train, test), *((r.method, r.snapshot_name, r.train, r.test) for r in restained)]
         found = []
         for images, snapshot, own, scored in sets:
-            anew = measured_anew(classifier, own.images)
+            anew = adabn(classifier, own.images)
             if anew is not None:
                 called = variant_name(name)
                 found.append(
@@ -110,7 +108,7 @@ class StudyClassifiers:
 
 def variant_name(classifier: str) -> str:
     """Return what a classifier is called once its batch norm was measured anew."""
-    return f"{classifier}, batch norm anew"
+    return f"{classifier}, AdaBN"
 
 
 def predict(

@@ -8,130 +8,130 @@ from lightning_fabric import Fabric
 
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
-from hemabridge.ensemble.config import AgreementRecipe
-from hemabridge.ensemble.fit import Agreement, agree, mean_answer
-from hemabridge.ensemble.lut_learning import NAME as TAUGHT_TABLE
-from hemabridge.ensemble.lut_learning import can_be_taught, teach
-from hemabridge.ensemble.members import Learner, Team, go_on, new_learners
-from hemabridge.ensemble.pseudo_labels import Believed, few_labels, likely_classes
-from hemabridge.ensemble.saved import MEASURED_ANEW, TEAM, KeptAgreement, write_normalizers
-from hemabridge.ensemble.target_to_source import in_source_looks
+from hemabridge.ensemble.config import EnsembleRecipe
+from hemabridge.ensemble.fit import FittedEnsemble, agree, mean_answer
+from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
+from hemabridge.ensemble.lut_learning import can_learn_lut, teach
+from hemabridge.ensemble.members import Learner, Members, go_on, new_learners
+from hemabridge.ensemble.pseudo_labels import PseudoLabels, few_labels, pseudo_labels
+from hemabridge.ensemble.saved import ADABN, MEMBERS, SavedEnsemble, write_normalizers
+from hemabridge.ensemble.target_to_source import target_to_source
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.standardizer import Standardizer
-from hemabridge.normalizers.learned_lut import TaughtTable
+from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.progress import Progress, prefixed
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.names import folder_name
 from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import drop_checkpoints
 
-NAME = "agreement"
-STAGE = "agreement"
+NAME = "ensemble"
+STAGE = "ensemble"
 
 
 @dataclass(frozen=True, eq=False)
-class Agreeing:
-    """How a team comes to agree about a source, step by step; each step resumes what it began in its folder.
+class EnsembleSteps:
+    """How a members comes to agree about a source, step by step; each step resumes what it began in its folder.
 
     Attributes:
         recipe: which steps, and how.
-        target: labelled cells that the classifiers were trained on.
+        target: labeled cells that the classifiers were trained on.
         seen: the source's cells that may be fitted on; their labels are not read.
-        labelled: the source's cells of which `taught` reads some labels.
+        labeled: the source's cells of which `taught` reads some labels.
         translator: takes part as a re-staining; None if none does.
         seed: of all draws.
         fabric: device, precision and processes.
         progress: called after each step of a training.
     """
 
-    recipe: AgreementRecipe
+    recipe: EnsembleRecipe
     target: CellSet
     seen: CellSet
-    labelled: CellSet
+    labeled: CellSet
     translator: Standardizer | None
     seed: int
     fabric: Fabric
     progress: Progress
 
-    def with_members(self, team: Team, folder: Path) -> Team:
-        """Return the team with the classifiers of the target that are trained for the agreement alone."""
-        learners = list(team.learners)
-        for number, wish in enumerate(self.recipe.members):
+    def with_members(self, members: Members, folder: Path) -> Members:
+        """Return the members with the classifiers of the target that are trained for the ensemble alone."""
+        learners = list(members.learners)
+        for number, spec in enumerate(self.recipe.members):
             learners += new_learners(
-                wish.train,
+                spec.train,
                 self.target,
                 folder / str(number),
                 self.fabric,
-                direct=wish.train.view == "shape",
-                count=wish.count,
+                direct=spec.train.view == "shape",
+                count=spec.count,
                 seed=self.seed + 1,  # the study's own classifiers have its seed
                 progress=prefixed(self.progress, f"members {number + 1}"),
             )
-        return Team(tuple(learners), team.others)
+        return Members(tuple(learners), members.others)
 
-    def agree(self, team: Team) -> tuple[Team, Agreement]:
-        """Fit the re-stainings on which the team agrees; return also the team without those who are not sure."""
+    def agree(self, members: Members) -> tuple[Members, FittedEnsemble]:
+        """Fit the re-stainings on which the members agrees; return also the members without those who are not sure."""
         self.progress("fitting re-stainings that agree", 0, 1)
-        agreed = agree(
+        fitted = agree(
             self.recipe,
-            team.asked_about_restainings(),
+            members.asked_about_restainings(),
             self.seen.images,
             self.target,
             trained={} if self.translator is None else {"translator": self.translator},
-            direct=team.direct(),
+            direct=members.direct(),
             seed=self.seed,
             name=NAME,
         )
-        return team.heard(agreed), agreed
+        return members.heard(fitted), fitted
 
-    def with_source_looks(self, team: Team, agreed: Agreement, folder: Path) -> Team:
-        """Return the team with those who learn the target's cells in the source's looks."""
-        wish = self.recipe.source_looks
-        if wish is None:
-            return team
-        answer = agreed.probabilities(self.seen.images)
-        cells = in_source_looks(wish, self.target, self.seen.images, answer, self.seed)
+    def with_target_to_source(self, members: Members, fitted: FittedEnsemble, folder: Path) -> Members:
+        """Return the members with those who learn the target's cells in the source's looks."""
+        spec = self.recipe.target_to_source
+        if spec is None:
+            return members
+        answer = fitted.probabilities(self.seen.images)
+        cells = target_to_source(spec, self.target, self.seen.images, answer, self.seed)
         new = new_learners(
-            wish.train,
+            spec.train,
             cells,
             folder,
             self.fabric,
             direct=True,
-            count=wish.classifiers,
+            count=spec.classifiers,
             seed=self.seed,
             progress=prefixed(self.progress, "in the source's looks"),
         )
-        return Team((*team.learners, *new), team.others)
+        return Members((*members.learners, *new), members.others)
 
-    def self_trained(self, team: Team, agreed: Agreement, folder: Path) -> Team:
-        """Return the team after each has learned from what all agree on; no label of the source is used."""
-        believed = likely_classes(agreed.probabilities(self.seen.images), self.recipe.sure)
-        return self._gone_on(team, agreed, self.seen, believed, folder)
+    def self_trained(self, members: Members, fitted: FittedEnsemble, folder: Path) -> Members:
+        """Return the members after each has learned from what all agree on; no label of the source is used."""
+        labels_for_all = pseudo_labels(fitted.probabilities(self.seen.images), self.recipe.sure)
+        return self._gone_on(members, fitted, self.seen, labels_for_all, folder)
 
-    def taught(self, team: Team, agreed: Agreement, count: int, folder: Path) -> Team:
-        """Return the team after each has learned `count` labels, and what all agree on about the other cells.
+    def taught(self, members: Members, fitted: FittedEnsemble, count: int, folder: Path) -> Members:
+        """Return the members after each has learned `count` labels, and what all agree on about the other cells.
 
         Raises:
-            InputError: there are not so many labelled cells.
+            InputError: there are not so many labeled cells.
         """
-        labels = few_labels(self.labelled.labels, count, self.seed)
-        believed = likely_classes(agreed.probabilities(self.labelled.images), self.recipe.sure, labels)
-        return self._gone_on(team, agreed, self.labelled, believed, folder)
+        labels = few_labels(self.labeled.labels, count, self.seed)
+        labels_for_all = pseudo_labels(fitted.probabilities(self.labeled.images), self.recipe.sure, labels)
+        return self._gone_on(members, fitted, self.labeled, labels_for_all, folder)
 
-    def table_for(self, classifier: Classifier, agreed: Agreement, folder: Path) -> TaughtTable | None:
-        """Return the colour table with which a classifier of the target says what all agree on; None if it has none.
+    def table_for(self, classifier: Classifier, fitted: FittedEnsemble, folder: Path) -> LearnedLut | None:
+        """Return the color table with which a classifier of the target says what all agree on; None if it has none.
 
-        Only a network that sees colour can be taught one: an ONNX file gives no gradients.
+        Only a network that sees color can be taught one: an ONNX file gives no gradients.
         """
-        wish = self.recipe.taught_table
-        if wish is None or not can_be_taught(classifier):
+        spec = self.recipe.learned_lut
+        if spec is None or not can_learn_lut(classifier):
             return None
         return teach(
-            wish,
+            spec,
             classifier,
             self.seen,
-            agreed.probabilities(self.seen.images),
+            fitted.probabilities(self.seen.images),
             self.target.images,
             folder,
             self.fabric,
@@ -139,14 +139,18 @@ class Agreeing:
             progress=prefixed(self.progress, f"table for {classifier.name}"),
         )
 
-    def _gone_on(self, team: Team, agreed: Agreement, cells: CellSet, believed: Believed, folder: Path) -> Team:
-        wish, seed = self.recipe.both_sites, self.seed
-        return go_on(team, agreed, cells, believed, wish, folder, self.fabric, seed=seed, progress=self.progress)
+    def _gone_on(
+        self, members: Members, fitted: FittedEnsemble, cells: CellSet, pseudo_labels: PseudoLabels, folder: Path
+    ) -> Members:
+        spec, seed = self.recipe.semi_supervised, self.seed
+        return go_on(
+            members, fitted, cells, pseudo_labels, spec, folder, self.fabric, seed=seed, progress=self.progress
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class AgreementStudy:
-    """The steps of a study's agreement, and what is written of them.
+class EnsembleStage:
+    """The steps of a study's ensemble, and what is written of them.
 
     Attributes:
         learners: classifiers that the study trained.
@@ -157,7 +161,7 @@ class AgreementStudy:
         inputs: what identifies all of it; JSON.
     """
 
-    steps: Agreeing
+    steps: EnsembleSteps
     learners: tuple[Learner, ...]
     others: tuple[Classifier, ...]
     named: Mapping[str, Classifier]
@@ -173,62 +177,62 @@ class AgreementStudy:
         return frozenset((*self.steps.seen.hashes, *self.steps.target.hashes))
 
     def run(self, stages: Stages) -> list[Predictions]:
-        """Return, or read from an earlier call, what the agreeing classifiers say of both sites' test parts."""
+        """Return, or read from an earlier call, what the steps classifiers say of both sites' test parts."""
         inputs = {"recipe": self.steps.recipe.model_dump(mode="json"), **self.inputs}
         folder = stages.run(STAGE, inputs, lambda folder: self._work(folder, stages.folder), drop_checkpoints)
         return list(read_predictions(folder / "predictions.csv")[0])
 
     def _work(self, folder: Path, study: Path) -> None:
         steps, recipe = self.steps, self.steps.recipe
-        team = steps.with_members(Team(self.learners, self.others), folder / "members")
-        KeptAgreement.of(team, {}, self.named, study).write(folder, TEAM)
-        team, agreed = steps.agree(team)
-        team = team.kept(agreed, folder / MEASURED_ANEW)
-        restainings = write_normalizers(agreed, folder)
-        if self.translator_file is not None and "translator" in agreed.standardizers:
+        members = steps.with_members(Members(self.learners, self.others), folder / "members")
+        SavedEnsemble.of(members, {}, self.named, study).write(folder, MEMBERS)
+        members, fitted = steps.agree(members)
+        members = members.kept(fitted, folder / ADABN)
+        restainings = write_normalizers(fitted, folder)
+        if self.translator_file is not None and "translator" in fitted.standardizers:
             restainings["translator"] = self.translator_file
-        if recipe.source_looks is not None:
-            team = steps.with_source_looks(team, agreed, folder / "source-looks")
-            agreed = team.answering(agreed)
+        if recipe.target_to_source is not None:
+            members = steps.with_target_to_source(members, fitted, folder / "target-to-source")
+            fitted = members.answering(fitted)
         found = [
-            self._predictions(self.sites[1], self.home, agreed.at_home(self.home.images), ORIGINAL, 0),
-            self._original(agreed, 0),
-            self._agreed(agreed, 0, NAME),
+            self._predictions(self.sites[1], self.home, fitted.at_home(self.home.images), ORIGINAL, 0),
+            self._original(fitted, 0),
+            self._fitted(fitted, 0, NAME),
         ]
         for number in range(1, recipe.self_training_rounds + 1):
-            team = steps.self_trained(team, agreed, folder / f"self-training-{number}")
-            agreed = team.answering(agreed)
-            found.append(self._agreed(agreed, 0, f"{NAME}, self-training {number}"))
-        KeptAgreement.of(team, restainings, self.named, study, agreed).write(folder)
-        found += self._with_tables(agreed, folder)
+            members = steps.self_trained(members, fitted, folder / f"self-training-{number}")
+            fitted = members.answering(fitted)
+            found.append(self._fitted(fitted, 0, f"{NAME}, self-training {number}"))
+        SavedEnsemble.of(members, restainings, self.named, study, fitted).write(folder)
+        found += self._with_tables(fitted, folder)
         for count in recipe.few_labels:
             own = folder / f"labels-{count}"
-            learned = steps.taught(team, agreed, count, own)
-            KeptAgreement.of(learned, restainings, self.named, study, agreed).write(own)
-            taught = learned.answering(agreed)
-            found += [self._original(taught, count), self._agreed(taught, count, NAME)]
+            learned = steps.taught(members, fitted, count, own)
+            SavedEnsemble.of(learned, restainings, self.named, study, fitted).write(own)
+            taught = learned.answering(fitted)
+            found += [self._original(taught, count), self._fitted(taught, count, NAME)]
         write_predictions(found, self.test.classes, folder / "predictions.csv")
         steps.progress("fitting re-stainings that agree", 1, 1)
 
-    def _with_tables(self, agreed: Agreement, folder: Path) -> list[Predictions]:
+    def _with_tables(self, fitted: FittedEnsemble, folder: Path) -> list[Predictions]:
         found = []
         for name, classifier in self.named.items():
-            table = self.steps.table_for(classifier, agreed, folder / f"{TAUGHT_TABLE}-{folder_name(name)}")
+            table = self.steps.table_for(classifier, fitted, folder / f"{LEARNED_LUT}-{folder_name(name)}")
             if table is None:
                 continue
-            with atomic_write(folder / f"{TAUGHT_TABLE}-{folder_name(name)}.json") as temporary:
+            with atomic_write(folder / f"{LEARNED_LUT}-{folder_name(name)}.json") as temporary:
                 temporary.write_text(table.to_json(), encoding="utf-8")
             answer = mean_answer([classifier], table.standardize(self.test.images))
-            said = self._predictions(self.sites[0], self.test, answer, TAUGHT_TABLE, 0)
+            said = self._predictions(self.sites[0], self.test, answer, LEARNED_LUT, 0)
             found.append(replace(said, classifier=name))
         return found
 
-    def _original(self, agreed: Agreement, labels_used: int) -> Predictions:
-        answer = agreed.at_home(self.test.images)
+    def _original(self, fitted: FittedEnsemble, labels_used: int) -> Predictions:
+        answer = fitted.at_home(self.test.images)
         return self._predictions(self.sites[0], self.test, answer, ORIGINAL, labels_used)
 
-    def _agreed(self, agreed: Agreement, labels_used: int, images: str) -> Predictions:
-        answer = agreed.probabilities(self.test.images)
+    def _fitted(self, fitted: FittedEnsemble, labels_used: int, images: str) -> Predictions:
+        answer = fitted.probabilities(self.test.images)
         return self._predictions(self.sites[0], self.test, answer, images, labels_used)
 
     @staticmethod

@@ -91,7 +91,7 @@ class StudyInputs:
 
     @property
     def seen_parts(self) -> tuple[str, ...]:
-        """The parts of the source that a method may be fitted on, unlabelled; a validation part is to choose by."""
+        """The parts of the source that a method may be fitted on, unlabeled; a validation part is to choose by."""
         scored = ("test",) if self.recipe.mode == "strict" else ()
         return tuple(part for part in self.recipe.source_parts if part not in ("validation", *scored))
 

@@ -15,7 +15,7 @@ from hemabridge.errors import RecipeError
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.progress import prefixed
-from hemabridge.recipes.recipe import AgainRecipe, ClassifierRecipe
+from hemabridge.recipes.recipe import ClassifierRecipe, SourceFineTuningRecipe
 from hemabridge.storage.names import folder_name
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
@@ -38,8 +38,8 @@ class _Images:
 class StudyLabels:
     """The second fine-tuning, with all labels of the source's training part and with fewer."""
 
-    def __init__(self, inputs: StudyInputs, again: AgainRecipe) -> None:
-        self.inputs, self.recipe, self.stages, self.wish = inputs, inputs.recipe, inputs.stages, again
+    def __init__(self, inputs: StudyInputs, again: SourceFineTuningRecipe) -> None:
+        self.inputs, self.recipe, self.stages, self.spec = inputs, inputs.recipe, inputs.stages, again
 
     def check(self) -> None:
         """Find out before hours of training that so few labels cannot be drawn.
@@ -49,57 +49,57 @@ class StudyLabels:
         """
         counts = self.inputs.source.manifest.column("split").count("train")
         fewest = len(self.inputs.classes)
-        wrong = [k for k in self.wish.k_labels if not fewest <= k <= counts]
+        wrong = [k for k in self.spec.k_labels if not fewest <= k <= counts]
         if wrong:
             raise RecipeError(
-                f"expected again.k_labels of {fewest} (one of each class) to {counts} (all training cells of "
-                f"{self.inputs.source.name}), got {wrong}; change again.k_labels"
+                f"expected source_fine_tuning.k_labels of {fewest} (one of each class) to {counts} (all training cells "
+                f"of {self.inputs.source.name}), got {wrong}; change source_fine_tuning.k_labels"
             )
 
-    def run(self, wish: ClassifierRecipe, restained: Sequence[Restained]) -> list[Predictions]:
+    def run(self, spec: ClassifierRecipe, restained: Sequence[Restained]) -> list[Predictions]:
         """Fine-tune again on the source's training part, original and as each snapshot re-stains it, and test.
 
         With fewer labels only originals and the last tested snapshot are tried. The labels are nested: those of the
         smaller number are among those of the larger. Each training is as long, in images, as that on all labels.
         """
-        if wish.train is None:
+        if spec.train is None:
             return []  # a classifier that came as a file is used as it came
         train, test = (self.inputs.cells(SOURCE, part) for part in ("train", "test"))
         original = _Images(ORIGINAL, None, train, test)
         translated = [_Images(r.method, r.name, r.train, r.test) for r in restained if r.snapshot is not None]
-        found = [self._on_all(wish, images) for images in (original, *translated)]
-        for count in sorted(set(self.wish.k_labels) - {len(train)}):
-            found += [self._on_few(wish, images, count) for images in (original, *translated[-1:])]
+        found = [self._on_all(spec, images) for images in (original, *translated)]
+        for count in sorted(set(self.spec.k_labels) - {len(train)}):
+            found += [self._on_few(spec, images, count) for images in (original, *translated[-1:])]
         return found
 
-    def _on_all(self, wish: ClassifierRecipe, images: _Images) -> Predictions:
-        name = f"again/{folder_name(wish.name)}/{images.snapshot or images.images}"
-        return self._taught(wish, images, self.wish.epochs, name, {"again": self.wish.described()})
+    def _on_all(self, spec: ClassifierRecipe, images: _Images) -> Predictions:
+        name = f"source-fine-tuning/{folder_name(spec.name)}/{images.snapshot or images.images}"
+        return self._taught(spec, images, self.spec.epochs, name, {"source_fine_tuning": self.spec.described()})
 
-    def _on_few(self, wish: ClassifierRecipe, images: _Images, count: int) -> Predictions:
+    def _on_few(self, spec: ClassifierRecipe, images: _Images, count: int) -> Predictions:
         known = np.flatnonzero(few_labels(images.train.labels, count, self.recipe.seed) >= 0)
         few = _Images(images.images, images.snapshot, images.train.subset(known), images.test)
-        epochs = -(-self.wish.epochs * len(images.train) // count)
-        name = f"again/{folder_name(wish.name)}/labels-{count}/{images.snapshot or images.images}"
-        inputs = {"again": self.wish.described(), "labels": count, "seed": self.recipe.seed}
-        return self._taught(wish, few, epochs, name, inputs)
+        epochs = -(-self.spec.epochs * len(images.train) // count)
+        name = f"source-fine-tuning/{folder_name(spec.name)}/labels-{count}/{images.snapshot or images.images}"
+        inputs = {"source_fine_tuning": self.spec.described(), "labels": count, "seed": self.recipe.seed}
+        return self._taught(spec, few, epochs, name, inputs)
 
     def _taught(
-        self, wish: ClassifierRecipe, images: _Images, epochs: int, stage: str, inputs: dict[str, object]
+        self, spec: ClassifierRecipe, images: _Images, epochs: int, stage: str, inputs: dict[str, object]
     ) -> Predictions:
-        first = f"classifiers/{folder_name(wish.name)}"
+        first = f"classifiers/{folder_name(spec.name)}"
         start = list_snapshots(self.inputs.out / first)[-1].path
 
         def work(folder: Path) -> None:
-            config = self._config(wish, epochs, start)
+            config = self._config(spec, epochs, start)
             shown = images.snapshot or images.images
             few = f" with {len(images.train)} labels" if "labels" in inputs else ""
-            progress = prefixed(self.inputs.progress, f"{wish.name} again on {shown}{few}")
+            progress = prefixed(self.inputs.progress, f"{spec.name} again on {shown}{few}")
             fine_tune(
                 config, images.train, folder, self.inputs.fabric, seed=self.recipe.seed, progress=progress, start=start
             )
             found = predict(
-                wish.name,
+                spec.name,
                 SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path),
                 images.test,
                 site=self.inputs.source.name,
@@ -121,10 +121,10 @@ class StudyLabels:
             kept, images=images.images, snapshot=images.snapshot
         )  # an earlier version named methods less well
 
-    def _config(self, wish: ClassifierRecipe, epochs: int, start: Path) -> ClassifierConfig:
-        assert wish.train is not None  # the caller's check
-        rate = self.wish.rate_share * read_header(start)["learning_rate"]
+    def _config(self, spec: ClassifierRecipe, epochs: int, start: Path) -> ClassifierConfig:
+        assert spec.train is not None  # the caller's check
+        rate = self.spec.rate_share * read_header(start)["learning_rate"]
         changes = {"epochs": epochs, "learning_rate": rate, "frozen_epochs": 0}
-        if self.wish.frozen_batch_norm:
+        if self.spec.frozen_batch_norm:
             changes["frozen_batch_norm"] = True
-        return wish.train.model_copy(update=changes)
+        return spec.train.model_copy(update=changes)

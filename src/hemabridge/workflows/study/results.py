@@ -9,7 +9,7 @@ import numpy as np
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import ManifestError
 from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done, pairs_with_originals
-from hemabridge.evaluation.labels_saved import labels_worth
+from hemabridge.evaluation.labels_saved import labels_saved
 from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
 from hemabridge.evaluation.morphology_checks import MorphologyCheck
 from hemabridge.evaluation.paired_bootstrap import RunKey, draw_scores
@@ -84,7 +84,7 @@ def collect(
         facts=dict(facts),
         leaderboard=tuple(replace(s, spread=spreads.get(p.run)) for s, p in zip(board, own, strict=True)),
         contrasts=contrast_snapshots(own, draws),
-        labels_worth=labels_worth(own, draws),
+        labels_saved=labels_saved(own, draws),
         audit=tuple(audit),
         guard=tuple(findings.guard),
     )

@@ -8,10 +8,10 @@ from lightning_fabric import Fabric
 
 from hemabridge.classifiers.network import pretrained_cfg
 from hemabridge.classifiers.protocol import Classifier
-from hemabridge.ensemble.config import AgreementRecipe
+from hemabridge.ensemble.config import EnsembleRecipe
 from hemabridge.ensemble.members import Learner
-from hemabridge.ensemble.saved import FILE as AGREEMENT
-from hemabridge.ensemble.saved import KeptAgreement
+from hemabridge.ensemble.saved import FILE as ENSEMBLE
+from hemabridge.ensemble.saved import SavedEnsemble
 from hemabridge.evaluation.morphology_checks import MorphologyCheck
 from hemabridge.evaluation.paired_bootstrap import RunKey
 from hemabridge.evaluation.predictions import Predictions, write_predictions
@@ -30,7 +30,7 @@ from hemabridge.training.devices import one_process
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.study.classifiers import StudyClassifiers, variant_name
-from hemabridge.workflows.study.ensemble_stage import STAGE, Agreeing, AgreementStudy
+from hemabridge.workflows.study.ensemble_stage import STAGE, EnsembleStage, EnsembleSteps
 from hemabridge.workflows.study.facts import structure_facts, study_facts
 from hemabridge.workflows.study.guard_stage import StudyGuard
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
@@ -104,8 +104,8 @@ class Study:
 
     def _check(self) -> None:
         StudyClassifiers(self.inputs).check()
-        if self.recipe.again is not None:
-            StudyLabels(self.inputs, self.recipe.again).check()
+        if self.recipe.source_fine_tuning is not None:
+            StudyLabels(self.inputs, self.recipe.source_fine_tuning).check()
 
     def _collect(
         self,
@@ -118,8 +118,8 @@ class Study:
         test = inputs.cells(SOURCE, "test")
         facts = study_facts(self.recipe, inputs.source, inputs.target, restained)
         facts |= structure_facts(test, restained)
-        if self.recipe.agreement is not None:
-            facts |= KeptAgreement.read(self.out / STAGE / AGREEMENT).in_words()
+        if self.recipe.ensemble is not None:
+            facts |= SavedEnsemble.read(self.out / STAGE / ENSEMBLE).in_words()
         facts |= {f"seconds, {name}": seconds for name, seconds in inputs.stages.seconds().items()}
         findings = Findings(
             recipe=self.recipe,
@@ -153,53 +153,53 @@ class Study:
 def judge(inputs: StudyInputs) -> Judged:
     """Train what is to be trained with the recipe's seed, re-stain, and ask every classifier about every image."""
     recipe, own = inputs.recipe, StudyClassifiers(inputs)
-    classifiers = {wish.name: own.get(wish) for wish in recipe.classifiers}
+    classifiers = {spec.name: own.get(spec) for spec in recipe.classifiers}
     validation = [p for name, classifier in classifiers.items() for p in own.validate(name, classifier)]
     restained = StudyTranslation(inputs).run()
     tests = [p for name, classifier in classifiers.items() for p in own.test(name, classifier, restained)]
-    if recipe.again is not None:
-        labels = StudyLabels(inputs, recipe.again)
-        tests += [p for wish in recipe.classifiers for p in labels.run(wish, restained)]
-    fitted = {(r.method, r.snapshot_name): r.seen for r in restained}
-    seen = {p.run: fitted[p.images, p.snapshot] for p in tests if p.images != ORIGINAL}
+    if recipe.source_fine_tuning is not None:
+        labels = StudyLabels(inputs, recipe.source_fine_tuning)
+        tests += [p for spec in recipe.classifiers for p in labels.run(spec, restained)]
+    seen_by = {(r.method, r.snapshot_name): r.seen for r in restained}
+    seen = {p.run: seen_by[p.images, p.snapshot] for p in tests if p.images != ORIGINAL}
     variants: dict[str, str] = {}
-    if recipe.batch_norm_anew:
+    if recipe.adabn:
         measured = frozenset(inputs.cells(SOURCE, "train").hashes)
         for name, classifier in classifiers.items():
-            anew = own.with_batch_norm_anew(name, classifier, restained)
-            seen |= {p.run: fitted.get((p.images, p.snapshot), frozenset()) | measured for p in anew}
+            remeasured = own.with_adabn(name, classifier, restained)
+            seen |= {p.run: seen_by.get((p.images, p.snapshot), frozenset()) | measured for p in remeasured}
             variants[variant_name(name)] = name
-            tests += anew
-    if recipe.agreement is not None:
-        agreement = agreement_study(inputs, recipe.agreement, classifiers, restained)
-        agreed = agreement.run(inputs.stages)
-        seen |= {p.run: agreement.files_seen for p in agreed if p.images != ORIGINAL}
-        tests += agreed
+            tests += remeasured
+    if recipe.ensemble is not None:
+        ensemble = ensemble_stage(inputs, recipe.ensemble, classifiers, restained)
+        pooled = ensemble.run(inputs.stages)
+        seen |= {p.run: ensemble.files_seen for p in pooled if p.images != ORIGINAL}
+        tests += pooled
     return Judged(restained, tests, validation, seen, variants)
 
 
-def agreement_study(
+def ensemble_stage(
     inputs: StudyInputs,
-    wish: AgreementRecipe,
+    spec: EnsembleRecipe,
     classifiers: Mapping[str, Classifier],
     restained: Sequence[Restained],
-) -> AgreementStudy:
+) -> EnsembleStage:
     """Return the part of a study in which its classifiers and re-stainings agree on one answer."""
     recipe, last = inputs.recipe, restained[-1].snapshot
     trained = {w.name: w.train for w in recipe.classifiers if w.train is not None}
     folders = {name: f"classifiers/{folder_name(name)}" for name in trained}
     target = inputs.cells(TARGET, "train")
-    steps = Agreeing(
-        recipe=wish,
+    steps = EnsembleSteps(
+        recipe=spec,
         target=target,
         seen=inputs.cells(SOURCE, *inputs.seen_parts),
-        labelled=inputs.cells(SOURCE, "train"),
-        translator=NeuralStandardizer.from_snapshot(last.path) if last is not None and wish.translator else None,
+        labeled=inputs.cells(SOURCE, "train"),
+        translator=NeuralStandardizer.from_snapshot(last.path) if last is not None and spec.translator else None,
         seed=recipe.seed,
         fabric=inputs.fabric,
         progress=inputs.progress,
     )
-    return AgreementStudy(
+    return EnsembleStage(
         steps=steps,
         learners=tuple(
             Learner(list_snapshots(inputs.out / folders[name])[-1].path, config.view == "shape", target)

@@ -1,4 +1,4 @@
-"""The two classifiers of a synthesis: the judge of each pair, which scores, and the second one, which chooses."""
+"""The two classifiers of a synthesis: the scorer of each pair, which scores, and the second one, which chooses."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def check_classifiers(recipe: SynthesisRecipe) -> None:
     Raises:
         ModelError: its architecture or its weights cannot be used.
     """
-    for config, classes in ((recipe.judge, 2), (recipe.second, len(recipe.classes))):
+    for config, classes in ((recipe.scorer, 2), (recipe.second, len(recipe.classes))):
         network = new_network(config.architecture, config.size_px, classes, config.norm)
         if config.weights is not None:
             load_start(network, config.architecture, config.weights)
@@ -34,16 +34,16 @@ def second_classifier(inputs: SynthesisInputs) -> SnapshotClassifier:
     return _trained(inputs, SECOND, inputs.recipe.second, inputs.cells("train"), inputs.recipe.seed)
 
 
-def judge_stage(pair: PairRecipe) -> str:
-    """Return the stage of a pair's judge."""
-    return f"{pair.name}/judge"
+def scorer_stage(pair: PairRecipe) -> str:
+    """Return the stage of a pair's scorer."""
+    return f"{pair.name}/scorer"
 
 
-def judge_of(inputs: SynthesisInputs, pair: PairRecipe) -> SnapshotClassifier:
+def scorer_of(inputs: SynthesisInputs, pair: PairRecipe) -> SnapshotClassifier:
     """Return the classifier that knows the two classes of a pair; it saw real training cells of both only."""
     # Another seed than the second classifier's: with one architecture for both they must not be one network.
     cells = inputs.cells("train", pair.source, pair.target)
-    return _trained(inputs, judge_stage(pair), inputs.recipe.judge, cells, inputs.recipe.seed + 1)
+    return _trained(inputs, scorer_stage(pair), inputs.recipe.scorer, cells, inputs.recipe.seed + 1)
 
 
 def _trained(

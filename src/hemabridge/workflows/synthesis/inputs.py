@@ -45,7 +45,7 @@ class SynthesisInputs:
         self._load = cache(self._cells)
 
     def cells(self, part: str, *classes: str, size_px: int | None = None) -> CellSet:
-        """Return the cells of some classes of a part, labelled in that order; at the size that is judged if not stated.
+        """Return the cells of some classes of a part, labeled in that order; at the size that is judged if not stated.
 
         All classes of the recipe if none is stated.
         """
@@ -61,19 +61,19 @@ class SynthesisInputs:
         return self.site.cells((part,), self.recipe.classes, size_px, self.progress)
 
     def _simulated(self) -> SiteRecipe:
-        wish = self.recipe.simulate
-        assert wish is not None  # the recipe's own check
+        spec = self.recipe.simulate
+        assert spec is not None  # the recipe's own check
         folder = simulate_stage(
             self.stages,
-            wish.hospital,
-            n_per_class=wish.n_per_class,
+            spec.hospital,
+            n_per_class=spec.n_per_class,
             classes=self.recipe.classes,
-            seed=wish.seed,
-            size_px=wish.size_px,
+            seed=spec.seed,
+            size_px=spec.size_px,
             progress=self.progress,
         )
-        manifest = folder / wish.hospital / "manifest.csv"
-        return SiteRecipe(site=wish.hospital, manifest=manifest, crop_px=wish.size_px)
+        manifest = folder / spec.hospital / "manifest.csv"
+        return SiteRecipe(site=spec.hospital, manifest=manifest, crop_px=spec.size_px)
 
     def _check_counts(self) -> None:
         few = [
@@ -105,7 +105,7 @@ def with_merged(manifest: Manifest, recipe: SynthesisRecipe) -> Manifest:
 
 
 def of_classes(cells: CellSet, classes: Sequence[str]) -> CellSet:
-    """Return the cells of some classes, labelled by their order."""
+    """Return the cells of some classes, labeled by their order."""
     known = [cells.classes.index(name) for name in classes]
     chosen = cells.subset(np.flatnonzero(np.isin(cells.labels, known)))
     labels = np.array([known.index(label) for label in chosen.labels.tolist()], np.int64)

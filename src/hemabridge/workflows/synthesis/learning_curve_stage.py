@@ -21,10 +21,10 @@ from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet
 from hemabridge.imaging.provenance import SyntheticOrigin
 from hemabridge.progress import Progress, prefixed, silent
-from hemabridge.recipes.learning_curve import WorthRecipe
+from hemabridge.recipes.learning_curve import LearningCurveRecipe
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.stages import Stages
-from hemabridge.synthesis.learning_curve import FILE, Worth, WorthRow, score_arms
+from hemabridge.synthesis.learning_curve import FILE, LearningCurve, LearningCurveRow, score_arms
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
@@ -40,7 +40,7 @@ from hemabridge.workflows.synthesis.learning_curve_cells import (
 )
 
 LoadCells: TypeAlias = Callable[[str, int], CellSet]
-"""Given a part (`train`, `test`) and a side in pixels, returns its labelled cells; the same ones at every size."""
+"""Given a part (`train`, `test`) and a side in pixels, returns its labeled cells; the same ones at every size."""
 
 _PREDICTED: Final = "predicted.json"
 _SYNTHETIC: Final = ("synthetic", "usual and synthetic")
@@ -50,7 +50,7 @@ _AUGMENTED: Final = ("augmented", "usual", "usual and synthetic")
 
 @dataclass(frozen=True)
 class _Surroundings:
-    """Where it is done, on what, and under which names; see `measure_worth`."""
+    """Where it is done, on what, and under which names; see `measure_learning_curve`."""
 
     folder: Path
     fabric: Fabric
@@ -59,8 +59,8 @@ class _Surroundings:
     progress: Progress
 
 
-def measure_worth(
-    recipe: WorthRecipe,
+def measure_learning_curve(
+    recipe: LearningCurveRecipe,
     load: LoadCells,
     folder: Path,
     fabric: Fabric,
@@ -68,7 +68,7 @@ def measure_worth(
     name: str,
     site: str,
     progress: Progress = silent,
-) -> Worth:
+) -> LearningCurve:
     """Train a classifier in each arm, for each number of real cells and seed, and score all on the same real cells.
 
     The generators see the real cells of their own number and seed only, and the source's training cells. The same call
@@ -101,7 +101,7 @@ def measure_worth(
     return worth
 
 
-def _rows(curve: "_Curve", right: dict[tuple[int, str], list[NDArray[np.bool_]]], real: int) -> list[WorthRow]:
+def _rows(curve: "_Curve", right: dict[tuple[int, str], list[NDArray[np.bool_]]], real: int) -> list[LearningCurveRow]:
     recipe = curve.recipe
     added = {arm: recipe.added for arm in recipe.arms if arm in (*_SYNTHETIC, "real")}
     stacked = {arm: np.stack(right[real, arm]) for arm in recipe.arms}
@@ -111,7 +111,7 @@ def _rows(curve: "_Curve", right: dict[tuple[int, str], list[NDArray[np.bool_]]]
 class _Curve:
     """The stages below one folder: of each seed and number of real cells, a generator, its cells, and the arms."""
 
-    def __init__(self, recipe: WorthRecipe, load: LoadCells, around: _Surroundings) -> None:
+    def __init__(self, recipe: LearningCurveRecipe, load: LoadCells, around: _Surroundings) -> None:
         self.recipe, self.around = recipe, around
         self.fabric, self.progress = around.fabric, around.progress
         self.stages = Stages(around.folder)
@@ -138,12 +138,12 @@ class _Curve:
         found: NDArray[np.bool_] = np.array(json.loads(written)["predicted"]) == self.test.labels
         return found
 
-    def described(self, rows: list[WorthRow]) -> Worth:
+    def described(self, rows: list[LearningCurveRow]) -> LearningCurve:
         """Return the rows with what they were made of."""
         classes = self.train.classes
         common = np.bincount(self.train.labels[self._draw(self.recipe.seeds[0]).common], minlength=len(classes))
         tested = np.bincount(self.test.labels, minlength=len(classes))
-        return Worth(
+        return LearningCurve(
             rare=self.recipe.rare,
             source=self.recipe.source,
             classes=classes,
@@ -177,7 +177,7 @@ class _Curve:
         config = self.recipe.classifier
         changes = {
             "augment": False,
-            "looks": self.recipe.augmentation if arm in _AUGMENTED else None,
+            "stain_augmentation": self.recipe.augmentation if arm in _AUGMENTED else None,
             "balanced": arm in _BALANCED,
             "epoch_images": max(1, self.recipe.images // config.epochs),
         }

@@ -21,10 +21,10 @@ SHAPE_CELLS = 200
 
 
 @dataclass(frozen=True)
-class Judges:
-    """The judge of a pair, which scores its cells, and the second classifier, which chose their snapshot."""
+class Classifiers:
+    """The scorer of a pair, which scores its cells, and the second classifier, which chose their snapshot."""
 
-    judge: SnapshotClassifier
+    scorer: SnapshotClassifier
     second: SnapshotClassifier
 
 
@@ -35,16 +35,16 @@ def measure_direction(
     checks: Sequence[SnapshotCheck],
     snapshot: Snapshot,
     made: SyntheticCells,
-    judges: Judges,
+    classifiers: Classifiers,
     inputs: SynthesisInputs,
 ) -> DirectionResults:
     """Measure synthetic cells of held-out sources of `classes[0]` against real cells of `classes[1]`."""
     source, intended = classes
     real, unscored = (inputs.cells(part, intended).images for part in ("test", "validation"))
-    judge, second = judges.judge, judges.second
-    label, label_of_all = judge.classes.index(intended), second.classes.index(intended)
+    scorer, second = classifiers.scorer, classifiers.second
+    label, label_of_all = scorer.classes.index(intended), second.classes.index(intended)
     features = {
-        name: judge.features(images)
+        name: scorer.features(images)
         for name, images in (("synthetic", made.synthetic), ("real", real), ("unscored", unscored))
     }
     differences = made.reconstructed.astype(np.float64) - made.sources.images
@@ -55,16 +55,16 @@ def measure_direction(
         snapshot=choose(checks).snapshot,
         model_sha256=sha256_of(snapshot.path),
         checks=tuple(checks),
-        judged=called(judge.probabilities(made.synthetic), label),
-        judged_real=called(judge.probabilities(real), label),
-        judged_source=called(judge.probabilities(made.sources.images), label),
+        judged=called(scorer.probabilities(made.synthetic), label),
+        judged_real=called(scorer.probabilities(real), label),
+        judged_source=called(scorer.probabilities(made.sources.images), label),
         second=called(second.probabilities(made.synthetic), label_of_all),
         second_real=called(second.probabilities(real), label_of_all),
         kid=kernel_distance(features["synthetic"], features["real"]),
         kid_floor=kernel_distance(features["unscored"], features["real"]),
-        kid_source=kernel_distance(judge.features(made.sources.images), features["real"]),
+        kid_source=kernel_distance(scorer.features(made.sources.images), features["real"]),
         shapes=_shapes(made, intended, inputs),
-        copies=_copies(made, classes, judge, inputs),
+        copies=_copies(made, classes, scorer, inputs),
         way_back=float(np.abs(differences).mean()),
     )
 
@@ -82,10 +82,10 @@ def _shapes(made: SyntheticCells, intended: str, inputs: SynthesisInputs) -> tup
 
 
 def _copies(
-    made: SyntheticCells, classes: tuple[str, str], judge: SnapshotClassifier, inputs: SynthesisInputs
+    made: SyntheticCells, classes: tuple[str, str], scorer: SnapshotClassifier, inputs: SynthesisInputs
 ) -> CopyCheck:
     known = inputs.cells("train", *classes)
-    training = training_cells(known.ids, known.images, judge.features(known.images))
+    training = training_cells(known.ids, known.images, scorer.features(known.images))
     sets = (made.synthetic, *(inputs.cells(part, classes[1]).images for part in ("test", "validation")))
-    synthetic, real, unscored = (nearest_training(images, judge.features(images), training) for images in sets)
+    synthetic, real, unscored = (nearest_training(images, scorer.features(images), training) for images in sets)
     return check_copies(made.sources.ids, synthetic, real, unscored, training)

@@ -23,9 +23,9 @@ from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.synthesis.classifiers import SECOND, judge_of, judge_stage
+from hemabridge.workflows.synthesis.classifiers import SECOND, scorer_of, scorer_stage
 from hemabridge.workflows.synthesis.inputs import SynthesisInputs
-from hemabridge.workflows.synthesis.measures import Judges, measure_direction
+from hemabridge.workflows.synthesis.measures import Classifiers, measure_direction
 from hemabridge.workflows.synthesis.synthetic_cells import SyntheticCells, make_cells, read_cells
 
 DIRECTIONS: Final[tuple[Direction, ...]] = ("to_target", "to_source")
@@ -38,7 +38,7 @@ class PairSynthesis:
 
     def __init__(self, inputs: SynthesisInputs, pair: PairRecipe, second: SnapshotClassifier) -> None:
         self.inputs, self.pair, self.recipe, self.stages = inputs, pair, inputs.recipe, inputs.stages
-        self.judges = Judges(judge_of(inputs, pair), second)
+        self.classifiers = Classifiers(scorer_of(inputs, pair), second)
         self.snapshots = self._train()
 
     def run(self) -> PairResults:
@@ -112,7 +112,7 @@ class PairSynthesis:
 
     def _check(self, snapshot: Snapshot, direction: Direction) -> SnapshotCheck:
         source, intended = self.classes(direction)
-        second = self.judges.second
+        second = self.classifiers.second
         made = translated(snapshot.path, direction, self.inputs.cells("validation", source))
         real = self.inputs.cells("validation", intended)
         return SnapshotCheck(
@@ -133,13 +133,13 @@ class PairSynthesis:
                 checks=checks,
                 snapshot=snapshot,
                 made=made,
-                judges=self.judges,
+                classifiers=self.classifiers,
                 inputs=self.inputs,
             )
             _write_json(folder / MEASURED, asdict(found))
 
         described = self._described() | {
-            "judge": self.stages.key(judge_stage(self.pair)),
+            "scorer": self.stages.key(scorer_stage(self.pair)),
             "second": self.stages.key(SECOND),
             "snapshot": sha256_of(snapshot.path),
             "checks": [asdict(check) for check in checks],

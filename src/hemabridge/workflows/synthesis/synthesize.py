@@ -11,18 +11,18 @@ from hemabridge.report.synthesis import write_synthesis_report
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.locks import hold_folder
 from hemabridge.storage.run_folder import check_run_folder, describe_run, versions
-from hemabridge.synthesis.learning_curve import Worth
+from hemabridge.synthesis.learning_curve import LearningCurve
 from hemabridge.synthesis.results import FILE, SynthesisResults
 from hemabridge.training.devices import one_process
 from hemabridge.translators.train import loop_config
 from hemabridge.workflows.synthesis.classifiers import check_classifiers, second_classifier
 from hemabridge.workflows.synthesis.inputs import SynthesisInputs
-from hemabridge.workflows.synthesis.learning_curve_stage import measure_worth
+from hemabridge.workflows.synthesis.learning_curve_stage import measure_learning_curve
 from hemabridge.workflows.synthesis.pair import PairSynthesis
 from hemabridge.workflows.synthesis.pictures import pair_pictures
 
 REPORT = "report.html"
-WORTH = "worth"
+LEARNING_CURVE = "worth"
 
 
 def synthesize(
@@ -62,15 +62,15 @@ def synthesize(
     return results
 
 
-def _worth(inputs: SynthesisInputs) -> Worth | None:
+def _worth(inputs: SynthesisInputs) -> LearningCurve | None:
     """Measure what synthetic cells of the recipe's rare class are worth, among all classes of the pairs."""
     recipe = inputs.recipe
     if recipe.worth is None:
         return None
-    return measure_worth(
+    return measure_learning_curve(
         recipe.worth,
         lambda part, size_px: inputs.cells(part, size_px=size_px),
-        inputs.out / WORTH,
+        inputs.out / LEARNING_CURVE,
         inputs.fabric,
         name=recipe.name,
         site=inputs.site.name,
@@ -85,7 +85,7 @@ def _facts(inputs: SynthesisInputs, pairs: list[PairSynthesis]) -> dict[str, Any
         "site": inputs.site.name,
         "crop": "whole images, squeezed" if inputs.site.crop_px == "whole" else f"{inputs.site.crop_px} px",
         "cells as translated and judged": f"{recipe.size_px} x {recipe.size_px} px",
-        "judge": _told(recipe.judge.architecture, recipe.judge.weights),
+        "scorer": _told(recipe.scorer.architecture, recipe.scorer.weights),
         "second classifier": _told(recipe.second.architecture, recipe.second.weights),
         "seed": recipe.seed,
     }
@@ -97,7 +97,9 @@ def _facts(inputs: SynthesisInputs, pairs: list[PairSynthesis]) -> dict[str, Any
             f"{loop.total_images} images of each class, {loop.total_images / loop.epoch_images:g} epochs"
         )
     stages = inputs.stages.seconds().items()
-    seconds = {name: found for name, found in stages if "/choice/" not in name and not name.startswith(f"{WORTH}/")}
+    seconds = {
+        name: found for name, found in stages if "/choice/" not in name and not name.startswith(f"{LEARNING_CURVE}/")
+    }
     return facts | {f"seconds, {name}": found for name, found in seconds.items()} | versions()
 
 

@@ -1,4 +1,4 @@
-"""What every generator of colours keeps: it starts as the identity, moves nothing, and stays within its range."""
+"""What every generator of colors keeps: it starts as the identity, moves nothing, and stays within its range."""
 
 import numpy as np
 import pytest
@@ -6,29 +6,29 @@ import torch
 from scipy.interpolate import RegularGridInterpolator
 
 from hemabridge.networks.bilateral_grid import CELLS, BilateralGrid, BilateralGridConfig, slice_grid
-from hemabridge.networks.color_generator import INNER, ColourGenerator, shift_colours, thumbnail
-from hemabridge.networks.color_lut import ColourTable, ColourTableConfig
+from hemabridge.networks.color_generator import INNER, ColorGenerator, shift_colors, thumbnail
+from hemabridge.networks.color_lut import ColorTable, ColorTableConfig
 from hemabridge.networks.generators import GENERATORS, GeneratorConfig, new_generator
 from hemabridge.networks.pixel_network import QUANTILES, PixelNetwork, PixelNetworkConfig
 
 CONFIGS: dict[str, GeneratorConfig] = {
     "pixel": PixelNetworkConfig(),
     "film": PixelNetworkConfig(conditioned=True),
-    "lut": ColourTableConfig(points=5),
+    "lut": ColorTableConfig(points=5),
     "bilateral": BilateralGridConfig(),
 }
 
 
 @pytest.fixture(params=CONFIGS)
-def generator(request: pytest.FixtureRequest) -> ColourGenerator:
+def generator(request: pytest.FixtureRequest) -> ColorGenerator:
     torch.manual_seed(0)
     made = new_generator(CONFIGS[request.param])
-    assert isinstance(made, ColourGenerator)
+    assert isinstance(made, ColorGenerator)
     return made.eval()
 
 
 @pytest.fixture
-def trained(generator: ColourGenerator) -> ColourGenerator:
+def trained(generator: ColorGenerator) -> ColorGenerator:
     """Every weight moved by chance, as training might leave it."""
     with torch.no_grad():
         for weight in generator.parameters():
@@ -51,13 +51,13 @@ def test_sizes_are_those_of_the_documents() -> None:
     assert set(GENERATORS) == {"resnet", "pixel", "lut", "bilateral"}
 
 
-def test_starts_as_the_identity_to_the_bit(generator: ColourGenerator) -> None:
+def test_starts_as_the_identity_to_the_bit(generator: ColorGenerator) -> None:
     images = torch.cat([noise(2, 40, 24), torch.ones(1, 3, 40, 24), -torch.ones(1, 3, 40, 24)])
     assert torch.equal(generator(images), images)
     assert generator.penalty(generator.summarize(images)).item() == 0.0
 
 
-def test_gradients_reach_every_weight_after_one_step(generator: ColourGenerator) -> None:
+def test_gradients_reach_every_weight_after_one_step(generator: ColorGenerator) -> None:
     """Layers that start at zero hold back those before them for one step only."""
     optimizer = torch.optim.SGD(generator.parameters(), 0.1)
     images = noise(2, 20, 20)
@@ -69,7 +69,7 @@ def test_gradients_reach_every_weight_after_one_step(generator: ColourGenerator)
 
 
 @pytest.mark.parametrize("size", [(40, 40), (33, 21), (5, 90), (1, 1)])
-def test_keeps_any_size_and_its_range(trained: ColourGenerator, size: tuple[int, int]) -> None:
+def test_keeps_any_size_and_its_range(trained: ColorGenerator, size: tuple[int, int]) -> None:
     images = noise(2, *size)
     out = trained(images)
     assert out.shape == images.shape
@@ -77,17 +77,17 @@ def test_keeps_any_size_and_its_range(trained: ColourGenerator, size: tuple[int,
     assert float((out - images).abs().mean()) > 0.02
 
 
-def test_with_the_summary_kept_a_changed_pixel_changes_itself_alone(trained: ColourGenerator) -> None:
+def test_with_the_summary_kept_a_changed_pixel_changes_itself_alone(trained: ColorGenerator) -> None:
     before = noise(2, 24, 36)
     after = before.clone()
     after[1, :, 7, 11] = torch.tensor([0.9, -0.3, 0.1])
     summary = trained.summarize(before)
-    changed = (trained.recolour(before, summary) != trained.recolour(after, summary)).any(dim=1)
+    changed = (trained.recolor(before, summary) != trained.recolor(after, summary)).any(dim=1)
     assert changed.nonzero().tolist() == [[1, 7, 11]]
 
 
 def test_pixels_that_change_places_within_a_cell_of_the_thumbnail_leave_all_others_alone(
-    trained: ColourGenerator,
+    trained: ColorGenerator,
 ) -> None:
     """The proof through the whole generator: a 64 px image has 2 x 2 pixels or more for each of the thumbnail."""
     before = noise(1, 64, 64).mul(128).round().div(128)  # sums of four are exact, in any order
@@ -99,7 +99,7 @@ def test_pixels_that_change_places_within_a_cell_of_the_thumbnail_leave_all_othe
 
 
 @pytest.mark.parametrize("kind", ["pixel", "film", "lut"])
-def test_without_a_grid_equal_colours_stay_equal_wherever_they_lie(kind: str) -> None:
+def test_without_a_grid_equal_colors_stay_equal_wherever_they_lie(kind: str) -> None:
     torch.manual_seed(0)
     generator = new_generator(CONFIGS[kind])
     with torch.no_grad():
@@ -128,10 +128,10 @@ def test_only_the_conditioned_network_sees_what_else_is_in_the_image() -> None:
 def test_the_summary_of_a_pixel_network_is_numpys_statistics_of_the_thumbnail() -> None:
     images = noise(2, 64, 96)
     summary = PixelNetwork(PixelNetworkConfig(conditioned=True)).summarize(images).numpy()
-    colours = images.numpy().reshape(2, 3, 16, 4, 16, 6).mean(axis=(3, 5)).reshape(2, 3, -1)
-    np.testing.assert_allclose(summary[:, :3], colours.mean(axis=2), atol=1e-6)
-    np.testing.assert_allclose(summary[:, 3:6], colours.std(axis=2), atol=1e-6)
-    quantiles = np.quantile(colours, QUANTILES, axis=2, method="nearest").transpose(1, 2, 0).reshape(2, -1)
+    colors = images.numpy().reshape(2, 3, 16, 4, 16, 6).mean(axis=(3, 5)).reshape(2, 3, -1)
+    np.testing.assert_allclose(summary[:, :3], colors.mean(axis=2), atol=1e-6)
+    np.testing.assert_allclose(summary[:, 3:6], colors.std(axis=2), atol=1e-6)
+    quantiles = np.quantile(colors, QUANTILES, axis=2, method="nearest").transpose(1, 2, 0).reshape(2, -1)
     np.testing.assert_allclose(summary[:, 6:], quantiles, atol=1e-6)
 
 
@@ -143,27 +143,27 @@ def test_the_summary_hardly_depends_on_the_size_of_the_picture() -> None:
     torch.testing.assert_close(generator.summarize(large), generator.summarize(small), rtol=0, atol=1e-5)
 
 
-def test_shift_colours_is_a_shift_behind_a_hyperbolic_tangent() -> None:
+def test_shift_colors_is_a_shift_behind_a_hyperbolic_tangent() -> None:
     x, shift = torch.linspace(-1, 1, 41, dtype=torch.float64), torch.linspace(-3, 3, 41, dtype=torch.float64).flip(0)
     expected = (torch.tanh(torch.atanh(INNER * x) + shift) / INNER).clamp(-1, 1)
-    torch.testing.assert_close(shift_colours(x, shift), expected, rtol=0, atol=1e-12)
-    assert torch.equal(shift_colours(x, torch.zeros_like(x)), x)
+    torch.testing.assert_close(shift_colors(x, shift), expected, rtol=0, atol=1e-12)
+    assert torch.equal(shift_colors(x, torch.zeros_like(x)), x)
 
 
-def test_white_can_become_any_grey() -> None:
+def test_white_can_become_any_gray() -> None:
     white = torch.ones(200)
-    reached = shift_colours(white, torch.linspace(-5, 0, 200))
+    reached = shift_colors(white, torch.linspace(-5, 0, 200))
     assert float(reached.min()) == -1.0
     assert float(reached.diff().max()) < 0.1
 
 
 def test_a_table_is_read_as_scipy_reads_it() -> None:
-    table = ColourTable(ColourTableConfig(tables=2, points=6))
+    table = ColorTable(ColorTableConfig(tables=2, points=6))
     with torch.no_grad():
         table.shifts.copy_(torch.randn(2, 3, 6, 6, 6, generator=torch.Generator().manual_seed(1)) * 0.4)
         images = noise(2, 9, 14)
         summary = table.summarize(images)
-        out = table.recolour(images, summary).numpy()
+        out = table.recolor(images, summary).numpy()
     levels = np.linspace(-1, 1, 6)
     for number, image in enumerate(images.numpy()):
         bgr = image[::-1].reshape(3, -1).T
@@ -174,11 +174,11 @@ def test_a_table_is_read_as_scipy_reads_it() -> None:
 
 def test_each_image_mixes_the_tables_for_itself() -> None:
     torch.manual_seed(0)
-    table = ColourTable(ColourTableConfig(points=4))
+    table = ColorTable(ColorTableConfig(points=4))
     with torch.no_grad():
         table.shifts.normal_(0, 0.3)
         one, other = table.summarize(torch.cat([noise(1, 32, 32), torch.full((1, 3, 32, 32), 0.8)]))
-        alone = ColourTable(ColourTableConfig(points=4, tables=1))
+        alone = ColorTable(ColorTableConfig(points=4, tables=1))
         alone.shifts.normal_(0, 0.3)
         alone.mix.weight.zero_()
         equal = alone.summarize(torch.cat([noise(1, 32, 32), torch.full((1, 3, 32, 32), 0.8)]))
@@ -188,7 +188,7 @@ def test_each_image_mixes_the_tables_for_itself() -> None:
 
 def test_penalty_of_a_table_by_hand() -> None:
     """Two points a side; red falls from -1 to -1.5 along red in one of four lines; the rest is the identity."""
-    table = ColourTable(ColourTableConfig(points=2, smoothness=1.0, monotonicity=10.0))
+    table = ColorTable(ColorTableConfig(points=2, smoothness=1.0, monotonicity=10.0))
     summary = table.identity().unsqueeze(0).clone()
     summary[0, 0, 0, 0, 1] -= 2.5
     # Each of three axes has 12 steps (3 channels x 4 lines); the moved point ends one on each.
@@ -207,35 +207,35 @@ def test_penalty_of_a_grid_by_hand() -> None:
 
 
 def test_a_grid_is_sliced_as_scipy_does() -> None:
-    """Cells' centres at (i + 1/2) / n of each side; beyond the outermost the nearest value."""
+    """Cells' centers at (i + 1/2) / n of each side; beyond the outermost the nearest value."""
     rng = np.random.default_rng(0)
     grid, guide = rng.normal(size=(2, 5, 8, 4, 6)), rng.uniform(-1, 1, (2, 11, 13))
-    centres = [(np.arange(n) + 0.5) / n for n in (8, 4, 6)]
+    centers = [(np.arange(n) + 0.5) / n for n in (8, 4, 6)]
     rows, columns = (np.arange(11) + 0.5) / 11, (np.arange(13) + 0.5) / 13
     for number in range(2):
         places = np.stack([(guide[number] + 1) / 2, *np.meshgrid(rows, columns, indexing="ij")], axis=-1)
-        inside = np.clip(places, [c[0] for c in centres], [c[-1] for c in centres])
-        expected = RegularGridInterpolator(centres, grid[number].transpose(1, 2, 3, 0))(inside).transpose(2, 0, 1)
+        inside = np.clip(places, [c[0] for c in centers], [c[-1] for c in centers])
+        expected = RegularGridInterpolator(centers, grid[number].transpose(1, 2, 3, 0))(inside).transpose(2, 0, 1)
         found = slice_grid(torch.from_numpy(grid), torch.from_numpy(guide))[number].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
-def test_a_grid_recolours_by_the_matrix_of_each_pixel() -> None:
+def test_a_grid_recolors_by_the_matrix_of_each_pixel() -> None:
     """A grid of one matrix everywhere is that matrix for every pixel, whatever its guide and place."""
     network = BilateralGrid(BilateralGridConfig())
     matrix = torch.randn(3, 4, generator=torch.Generator().manual_seed(2)) * 0.2
     grid = matrix.reshape(1, 12, 1, 1, 1).expand(1, 12, 8, CELLS, CELLS)
     images = noise(1, 10, 12)
     with torch.no_grad():
-        out = network.recolour(images, grid)
+        out = network.recolor(images, grid)
     shift = torch.einsum("ij,bjhw->bihw", matrix[:, :3], images) + matrix[:, 3].reshape(1, 3, 1, 1)
-    torch.testing.assert_close(out, shift_colours(images, shift), rtol=0, atol=1e-6)
+    torch.testing.assert_close(out, shift_colors(images, shift), rtol=0, atol=1e-6)
 
 
 def test_a_grid_can_follow_light_that_varies_across_the_image() -> None:
     grid = torch.zeros(1, 12, 8, CELLS, CELLS)
     grid[:, 3::4, :, :, CELLS // 2 :] = 0.5  # brighter in the right half
     with torch.no_grad():
-        out = BilateralGrid(BilateralGridConfig()).recolour(torch.zeros(1, 3, 16, 64), grid)
+        out = BilateralGrid(BilateralGridConfig()).recolor(torch.zeros(1, 3, 16, 64), grid)
     assert torch.equal(out[..., :16], torch.zeros(1, 3, 16, 16))
     assert bool((out[..., 48:] > 0.4).all())

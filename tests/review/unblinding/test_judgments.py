@@ -70,7 +70,7 @@ def test_aspects_come_in_the_order_of_the_questions(items_of: MakeItems, read: R
         (Question.STAIN, "4.0"),
         (Question.STAIN_FAULTS, "background,nucleus"),
         (Question.STAIN_FAULTS, "nucleus,nucleus"),
-        (Question.STAIN_FAULTS, "colour"),
+        (Question.STAIN_FAULTS, "color"),
         (Question.MORPHOLOGY, "Changed"),
         (Question.PREFERENCE, "original"),
         (Question.CELL_TYPE, ""),
