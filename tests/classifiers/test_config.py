@@ -35,7 +35,7 @@ def test_weights_are_sought_beside_the_recipe(tmp_path: Path) -> None:
     data = {"weights": "../w.safetensors"}
     config = ClassifierConfig.model_validate(data, context={"folder": tmp_path / "recipes"})
     assert config.weights == (tmp_path / "w.safetensors").resolve()
-    assert ClassifierConfig.model_validate(data).weights == Path("../w.safetensors")
+    assert ClassifierConfig.model_validate(data).weights == Path("../w.safetensors").resolve()
     assert ClassifierConfig.model_validate({"weights": "download"}, context={"folder": tmp_path}).weights == "download"
 
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from hemabridge.classifiers.classifier import Classifier
-from hemabridge.classifiers.external import ExternalConfig, load_external
+from hemabridge.classifiers.config import ExternalConfig
+from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.errors import ModelError
 
@@ -151,7 +152,8 @@ def test_files_that_are_missing_or_no_onnx_are_refused(tmp_path: Path) -> None:
 def test_an_onnx_file_is_used_without_pytorch(tmp_path: Path) -> None:
     code = """
 import sys, pathlib, numpy as np
-from hemabridge.classifiers.external import ExternalConfig, load_external
+from hemabridge.classifiers.config import ExternalConfig
+from hemabridge.classifiers.external import load_external
 file, preprocessing = pathlib.Path(sys.argv[1]), {"size_px": 32}
 classifier = load_external(ExternalConfig(file=file, classes=("a", "b", "c"), preprocessing=preprocessing))
 assert classifier.probabilities(np.zeros((1, 32, 32, 3), np.uint8)).shape == (1, 3)
@@ -168,7 +170,7 @@ print(sorted({"torch", "timm"} & sys.modules.keys()))
     [
         ({"file": "a.onnx", "architecture": "resnet18"}, "expected no architecture for an ONNX file"),
         ({"file": "a.safetensors"}, "or the architecture of a safetensors file"),
-        ({"file": "a.onnx", "classes": ("a", "a")}, "expected each class once"),
+        ({"file": "a.onnx", "classes": ("a", "a")}, "expected each once, got a more than once"),
         ({"file": "a.pt", "architecture": "resnet18", "outputs": "probabilities"}, "timm models give logits"),
     ],
 )

@@ -9,13 +9,12 @@ from lightning_fabric import Fabric
 
 from hemabridge.classifiers.batches import LabeledBatches
 from hemabridge.classifiers.classifier import SnapshotClassifier
-from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.classifiers.semi_supervised import (
     PseudoLabeledCells,
     SemiSupervisedBatches,
-    SemiSupervisedConfig,
     fine_tune_semi_supervised,
 )
 from hemabridge.data.cells import CellSet

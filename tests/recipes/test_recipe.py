@@ -112,7 +112,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ({"name": ""}, "name"),
         ({"name": 5}, "name"),
         ({"classes": "blast"}, "classes"),
-        ({"classes": ["blast", "blast"]}, "expected each class once"),
+        ({"classes": ["blast", "blast"]}, "classes: expected each once, got blast more than once"),
         ({"tested_epochs": []}, "tested_epochs"),
         ({"tested_epochs": [5, 5]}, "expected each of tested_epochs once"),
         ({"classifiers": []}, "classifiers"),

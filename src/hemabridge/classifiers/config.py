@@ -1,21 +1,14 @@
-"""How a classifier is trained."""
+"""Settings of classifiers: how one is trained, how it is fine-tuned on both sites, and one that comes as a file."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from hemabridge.classifiers.preprocessing import Channels, View
+from hemabridge.classifiers.preprocessing import Channels, Preprocessing, View
 from hemabridge.data.stain_augmentation import StainAugmentationConfig
+from hemabridge.storage.settings_file import RecipePath, each_once
 
-
-def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
-    folder = (info.context or {}).get("folder")
-    return path if folder is None else (Path(folder) / path).resolve()
-
-
-WeightsFile = Annotated[Path, AfterValidator(_beside_the_recipe)]
-"""A file. In a recipe its path is relative to the recipe's own folder (the validation context's `folder`)."""
+ONNX_SUFFIX = ".onnx"
 
 FROM_SCRATCH: dict[str, int] = {"epochs": 5, "frozen_epochs": 0}
 """Lengths for random initial weights: enough for a few thousand cells of four classes; give small sets more epochs."""
@@ -46,7 +39,7 @@ class ClassifierConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: str = Field("resnet18", description="a timm model, such as resnet18 or resnet18.tv_in1k")
-    weights: Literal["download"] | WeightsFile | None = Field(
+    weights: Literal["download"] | RecipePath | None = Field(
         None,
         description="where training starts: random weights if not given, a safetensors file with timm's keys, or "
         "'download', which asks the Hugging Face hub",
@@ -111,3 +104,42 @@ class ClassifierConfig(BaseModel):
         """Return what identifies a training; JSON. Newer settings are left out while they change nothing."""
         unchanged = {"norm": self.norm == "batch", "frozen_batch_norm": not self.frozen_batch_norm}
         return self.model_dump(mode="json", exclude={name for name, same in unchanged.items() if same})
+
+
+class SemiSupervisedConfig(BaseModel):
+    """Length and learning rate of semi-supervised fine-tuning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int = Field(6000, ge=2, description="images to train on, half of them of each site")
+    batch_size: int = Field(48, ge=2, multiple_of=2)
+    learning_rate: float = Field(5e-4, gt=0, description="peak of the 1cycle schedule")
+
+
+class ExternalConfig(BaseModel):
+    """A trained classifier in a file: `.onnx`, or safetensors with the keys of a timm model, head included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: RecipePath
+    architecture: str | None = Field(None, description="the timm model that a safetensors file belongs to")
+    classes: Annotated[tuple[str, ...], AfterValidator(each_once)] = Field(
+        min_length=2, description="all its classes, in the order of its outputs"
+    )
+    preprocessing: Preprocessing = Preprocessing()
+    outputs: Literal["logits", "probabilities"] = Field("logits", description="what an ONNX file's first output is")
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the file is named as ONNX."""
+        return self.file.suffix.lower() == ONNX_SUFFIX
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        if self.is_onnx and self.architecture is not None:
+            raise ValueError("expected no architecture for an ONNX file, which holds its own")
+        if not self.is_onnx and self.architecture is None:
+            raise ValueError("expected an .onnx file, or the architecture of a safetensors file")
+        if not self.is_onnx and self.outputs != "logits":
+            raise ValueError("expected outputs = 'logits' for a safetensors file: timm models give logits")
+        return self

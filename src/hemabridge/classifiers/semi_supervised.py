@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from hemabridge.classifiers.batches import LabeledBatches
 from hemabridge.classifiers.classifier import KIND, read_network
-from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.objective import ClassifierObjective
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import CellSet
@@ -26,16 +25,6 @@ from hemabridge.training.engine import OptimizerConfig
 from hemabridge.training.loop import LoopConfig, Training, fit
 from hemabridge.training.objective import Batch
 from hemabridge.training.schedules import OneCycle
-
-
-class SemiSupervisedConfig(BaseModel):
-    """How long and how fast."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    images: int = Field(6000, ge=2, description="images to train on, half of them of each site")
-    batch_size: int = Field(48, ge=2, multiple_of=2)
-    learning_rate: float = Field(5e-4, gt=0, description="peak of the 1cycle schedule")
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hemabridge.classifiers.config import ClassifierConfig
-from hemabridge.classifiers.semi_supervised import SemiSupervisedConfig
+from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.ensemble.fit import EnsembleConfig
 from hemabridge.ensemble.lut_learning import LearnedLutConfig
 from hemabridge.ensemble.target_to_source import TargetToSourceConfig

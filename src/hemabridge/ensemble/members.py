@@ -6,10 +6,10 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
-from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.protocol import Classifier
-from hemabridge.classifiers.semi_supervised import PseudoLabeledCells, SemiSupervisedConfig, fine_tune_semi_supervised
+from hemabridge.classifiers.semi_supervised import PseudoLabeledCells, fine_tune_semi_supervised
 from hemabridge.data.cells import CellSet
 from hemabridge.ensemble.fit import FittedEnsemble
 from hemabridge.ensemble.pseudo_labels import PseudoLabels

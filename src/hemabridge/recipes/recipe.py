@@ -12,12 +12,11 @@ from pydantic import (
     model_validator,
 )
 
-from hemabridge.classifiers.config import ClassifierConfig
-from hemabridge.classifiers.external import ExternalConfig
+from hemabridge.classifiers.config import ClassifierConfig, ExternalConfig
 from hemabridge.ensemble.config import EnsembleRecipe
 from hemabridge.normalizers.catalog import check_names
-from hemabridge.recipes.types import RecipePath, RunName, Seed
 from hemabridge.storage.names import folder_name
+from hemabridge.storage.settings_file import RecipePath, RunName, Seed, each_once
 from hemabridge.translators.config import PRESETS, TranslatorConfig, check_presets
 from hemabridge.translators.distillation import DistillationConfig
 
@@ -28,19 +27,7 @@ def _for_training_and_tests(parts: dict[str, float]) -> dict[str, float]:
     return parts
 
 
-def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) != len(names):
-        raise ValueError("expected each class once")
-    return names
-
-
-def _each_label_count_once(counts: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(counts)) != len(counts):
-        raise ValueError("expected each number of labels once")
-    return counts
-
-
-ClassNames = Annotated[tuple[str, ...], AfterValidator(_each_once)]
+ClassNames = Annotated[tuple[str, ...], AfterValidator(each_once)]
 Parts = Annotated[dict[str, float], AfterValidator(_for_training_and_tests)]
 """Which share of a site's cells goes to which part."""
 
@@ -97,7 +84,7 @@ class SourceFineTuningRecipe(BaseModel):
     rate_share: float = Field(
         0.3, gt=0, le=1, description="peak of its 1cycle schedule, as a share of the first fine-tuning's"
     )
-    k_labels: Annotated[tuple[Annotated[int, Field(ge=2)], ...], AfterValidator(_each_label_count_once)] = Field(
+    k_labels: Annotated[tuple[Annotated[int, Field(ge=2)], ...], AfterValidator(each_once)] = Field(
         (),
         description="fewer labels to try too, such as [8, 16, 32, 64]: on originals and on the last tested snapshot",
     )

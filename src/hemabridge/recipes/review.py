@@ -1,30 +1,21 @@
 """What a review is: which arms, which questions, how many cells, whose eyes. One TOML file."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from hemabridge.errors import RecipeError
-from hemabridge.recipes.types import RecipePath, RunName, Seed
 from hemabridge.review.records import Question
 from hemabridge.review.sampling import TaskPlan
-from hemabridge.storage.settings_file import explain, read_toml
+from hemabridge.storage.settings_file import RecipePath, RunName, Seed, each_once, explain, read_toml
 
 KIND = "review"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
-def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"expected each name once, got {', '.join(twice)} more than once")
-    return names
-
-
-Names = Annotated[tuple[Text, ...], AfterValidator(_each_once)]
+Names = Annotated[tuple[Text, ...], AfterValidator(each_once)]
 
 
 class ArmFolder(BaseModel):
@@ -82,7 +73,7 @@ class ReviewPlan(BaseModel):
             raise ValueError("expected a study, or arms")
         if self.study is None and self.study_arms:
             raise ValueError("expected study_arms only beside study")
-        names = _each_once(tuple(arm.name for arm in self.arms))
+        names = each_once(tuple(arm.name for arm in self.arms))
         strange = [arm.of for arm in self.arms if arm.of is not None and self.study is None and arm.of not in names]
         if strange:
             raise ValueError(f"expected `of` to name an arm ({', '.join(names)}), got {', '.join(strange)}")

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.recipes.learning_curve import LearningCurveRecipe
 from hemabridge.recipes.recipe import ClassNames, Parts, SiteRecipe
-from hemabridge.recipes.types import RunName, Seed
 from hemabridge.storage.names import folder_name
+from hemabridge.storage.settings_file import RunName, Seed
 from hemabridge.translators.config import PRESETS, TranslatorConfig
 
 

@@ -1,15 +1,18 @@
-"""Settings from outside: TOML files, and what is wrong with them in words. Nothing here needs PyTorch."""
+"""Settings from outside: kinds of values, TOML files, and what is wrong with them in words. Free of PyTorch."""
 
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo
 
 from hemabridge.errors import RecipeError
+
+Items = TypeVar("Items", bound=tuple[Hashable, ...])
 
 _SHOWN: Final = 60
 """Characters of a wrong value."""
@@ -34,6 +37,31 @@ _WORDS: Final = {
     "float_parsing": "a number",
     "finite_number": "a finite number",
 }
+
+
+def each_once(items: Items) -> Items:
+    """Return the items if they differ from each other; for the validators of settings.
+
+    Raises:
+        ValueError: some are there more than once.
+    """
+    twice = [str(item) for item, count in Counter(items).items() if count > 1]
+    if twice:
+        raise ValueError(f"expected each once, got {', '.join(twice)} more than once")
+    return items
+
+
+def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path())
+    return (folder / path).resolve()
+
+
+RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
+"""A path; in a recipe it is relative to the recipe's own folder, which is the validation context's `folder`."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""What both NumPy and PyTorch take for a seed."""
+RunName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+"""Letters, digits, hyphens and dots: it is a folder's name too."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
