@@ -88,7 +88,7 @@ def test_folders_without_an_image_are_told(tmp_path: Path) -> None:
     put(tmp_path, "train/a/1.png")
     for name in ("train/b", "c/d", "_e", "line\nbreak"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "train/b/1.webp").touch()
+    (tmp_path / "train/b/1.avif").touch()
     (tmp_path / "train/a/no_suffix").touch()
     (tmp_path / "link").symlink_to(tmp_path / "train")
     index = index_folder(tmp_path, "x")

@@ -10,10 +10,10 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from hemabridge.errors import ImageError
-from hemabridge.imaging.files import read_image
+from hemabridge.imaging.files import IMAGE_SUFFIXES, read_decoded, read_image
 
 
 @pytest.fixture
@@ -172,7 +172,8 @@ def test_hostile_content_is_refused(tmp_path: Path, name: str, content: bytes, m
 
 
 def test_an_image_below_the_limit_is_read_without_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "large.png").write_bytes(png_header(9_999, 10_000))  # the decoder warns from 89,478,486 pixels on
+    # The decoder warns from 89,478,486 pixels on; the zeros make the file large enough for what it declares.
+    (tmp_path / "large.png").write_bytes(png_header(9_999, 10_000) + bytes(20_000))
     with pytest.raises(ImageError, match="could not decode") as caught:
         read_image(tmp_path / "large.png")
     assert "bomb" not in str(caught.value)
@@ -236,7 +237,7 @@ def test_single_gif_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.uint32, np.int16])
 def test_other_sample_types_are_refused(tmp_path: Path, dtype: type) -> None:
     tifffile.imwrite(tmp_path / "odd.tif", np.ones((8, 8), dtype), photometric="minisblack")
-    with pytest.raises(ImageError, match="8 or 16 bits per pixel"):
+    with pytest.raises(ImageError, match="8 or 16 bits per sample"):
         read_image(tmp_path / "odd.tif")
 
 
@@ -268,3 +269,145 @@ def test_damaged_bytes_give_an_image_or_an_image_error(
     assert image.dtype == np.uint8
     assert image.ndim == 3
     assert image.shape[2] == 3
+
+
+@pytest.mark.shared
+def test_a_fourth_sample_that_nobody_filled_is_no_transparency(shared_dir: Path) -> None:
+    files = sorted((shared_dir / "cases" / "fourth-sample").iterdir())
+    pictures = [read_image(path).astype(int) for path in files]
+    assert len(files) == 4
+    for picture in pictures:
+        assert picture.min() < 50  # not white
+        np.testing.assert_allclose(picture, pictures[0], atol=1)
+
+
+@pytest.mark.parametrize("bits", [12, 14, 16])
+@pytest.mark.parametrize("kind", ["tiff", "png"])
+def test_samples_of_16_bits_are_scaled_by_the_depth_that_they_hold(
+    tmp_path: Path, rgb: np.ndarray, bits: int, kind: str
+) -> None:
+    values = np.rint(rgb / 255 * (2**bits - 1)).astype(np.uint16)
+    path = tmp_path / "deep"
+    if kind == "tiff":
+        tifffile.imwrite(path, values, photometric="rgb")
+    else:
+        path.write_bytes(imagecodecs.png_encode(values))
+    np.testing.assert_array_equal(read_image(path), rgb)
+    found = read_decoded(path)
+    assert (found.bits, found.stored_bits, found.stated) == (bits, 16, False)
+
+
+def test_a_stated_depth_decides(tmp_path: Path) -> None:
+    values = np.full((8, 8, 3), 512, np.uint16)
+    tifffile.imwrite(tmp_path / "stated.tif", values, photometric="rgb", extratags=[(281, "H", 1, 1023, True)])
+    assert read_image(tmp_path / "stated.tif")[0, 0].tolist() == [128] * 3
+    assert read_decoded(tmp_path / "stated.tif").stated
+
+
+def test_a_color_profile_is_applied(tmp_path: Path) -> None:
+    # A profile with the primaries of Display P3 (SMPTE EG 432-1).
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    Image.new("RGB", (4, 4), (200, 30, 60)).save(tmp_path / "srgb.png", icc_profile=profile.tobytes())
+    assert read_image(tmp_path / "srgb.png")[0, 0].tolist() == [200, 30, 60]
+    wide = _wide_profile()
+    Image.new("RGB", (4, 4), (200, 120, 60)).save(tmp_path / "wide.png", icc_profile=wide)
+    expected = ImageCms.profileToProfile(
+        Image.new("RGB", (4, 4), (200, 120, 60)), ImageCms.ImageCmsProfile(BytesIO(wide)), profile
+    )
+    assert expected is not None
+    found = read_image(tmp_path / "wide.png")[0, 0]
+    assert found.tolist() == list(expected.getpixel((0, 0)))
+    assert found.tolist() != [200, 120, 60]
+    Image.new("RGB", (4, 4), (200, 120, 60)).save(tmp_path / "lab.png", icc_profile=lab.tobytes())
+    assert read_image(tmp_path / "lab.png")[0, 0].tolist() == [200, 120, 60]  # no profile of RGB samples
+
+
+def test_a_thumbnail_is_left_out_and_two_pictures_are_refused(tmp_path: Path, rgb: np.ndarray) -> None:
+    with tifffile.TiffWriter(tmp_path / "thumbnail.tif") as tiff:
+        tiff.write(rgb[::4, ::4], photometric="rgb", subfiletype=1)
+        tiff.write(rgb, photometric="rgb")
+    np.testing.assert_array_equal(read_image(tmp_path / "thumbnail.tif"), rgb)
+    with tifffile.TiffWriter(tmp_path / "after.tif") as tiff:
+        tiff.write(rgb, photometric="rgb")
+        tiff.write(rgb[::4, ::4], photometric="rgb")
+    np.testing.assert_array_equal(read_image(tmp_path / "after.tif"), rgb)
+    tifffile.imwrite(tmp_path / "two.tif", np.stack([rgb, rgb]), photometric="rgb")
+    with pytest.raises(ImageError, match="found 2 frames or pages"):
+        read_image(tmp_path / "two.tif")
+
+
+def test_an_imagej_composite_is_one_picture(tmp_path: Path, rgb: np.ndarray) -> None:
+    planes = np.moveaxis(rgb, -1, 0)
+    tifffile.imwrite(tmp_path / "composite.tif", planes, imagej=True, metadata={"axes": "CYX", "mode": "composite"})
+    np.testing.assert_array_equal(read_image(tmp_path / "composite.tif"), rgb)
+
+
+def test_a_chain_of_pages_that_leads_back_ends(tmp_path: Path, rgb: np.ndarray) -> None:
+    tifffile.imwrite(tmp_path / "loop.tif", np.stack([rgb] * 3), photometric="rgb")
+    content = bytearray((tmp_path / "loop.tif").read_bytes())
+    first = struct.unpack("<I", content[4:8])[0]
+    entries = struct.unpack("<H", content[first : first + 2])[0]
+    place = first + 2 + 12 * entries
+    content[place : place + 4] = struct.pack("<I", first)
+    (tmp_path / "loop.tif").write_bytes(content)
+    with pytest.raises(ImageError, match="leads back"):
+        read_image(tmp_path / "loop.tif")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "message"),
+    [(1, 100_000_000, "sides of at most 32,768"), (9_999, 10_000, "which cannot hold them")],
+)
+def test_a_few_bytes_that_declare_many_pixels_are_refused_before_any_is_made(
+    tmp_path: Path, width: int, height: int, message: str
+) -> None:
+    (tmp_path / "small.png").write_bytes(png_header(width, height))
+    with pytest.raises(ImageError, match=message):
+        read_image(tmp_path / "small.png")
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".jp2", ".webp"])
+def test_rarer_formats_are_read(tmp_path: Path, rgb: np.ndarray, suffix: str) -> None:
+    image_format = {".jp2": "JPEG2000", ".webp": "WEBP"}.get(suffix, "JPEG")
+    options = {"lossless": True} if suffix == ".webp" else {} if suffix == ".jp2" else {"quality": 98, "subsampling": 0}
+    Image.fromarray(rgb).save(tmp_path / f"cell{suffix}", format=image_format, **options)
+    np.testing.assert_allclose(read_image(tmp_path / f"cell{suffix}").astype(int), rgb.astype(int), atol=6)
+    assert suffix in IMAGE_SUFFIXES
+
+
+def test_jpeg_2000_in_tiff_is_read(tmp_path: Path, rgb: np.ndarray) -> None:
+    large = np.tile(rgb, (3, 3, 1))
+    tifffile.imwrite(tmp_path / "wavelets.tif", large, photometric="rgb", compression="jpeg2000", tile=(48, 48))
+    np.testing.assert_array_equal(read_image(tmp_path / "wavelets.tif"), large)
+
+
+def _wide_profile() -> bytes:
+    """A matrix profile with the primaries of Display P3, put together by hand from the ICC specification (v2)."""
+
+    def s15(value: float) -> bytes:
+        return struct.pack(">i", round(value * 65536))
+
+    def xyz(values: tuple[float, float, float]) -> bytes:
+        return b"XYZ \0\0\0\0" + b"".join(map(s15, values))
+
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"wide\0" + bytes(78)
+    gamma = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.2 * 256)) + b"\0\0"
+    tags = {
+        b"desc": text + bytes(-len(text) % 4),
+        b"wtpt": xyz((0.9642, 1.0, 0.8249)),
+        b"rXYZ": xyz((0.5151, 0.2412, -0.0011)),
+        b"gXYZ": xyz((0.2920, 0.6922, 0.0419)),
+        b"bXYZ": xyz((0.1571, 0.0666, 0.7841)),
+        b"rTRC": gamma,
+        b"gTRC": gamma,
+        b"bTRC": gamma,
+    }
+    offset, table, data = 128 + 4 + 12 * len(tags), b"", b""
+    for name, content in tags.items():
+        table += name + struct.pack(">II", offset + len(data), len(content))
+        data += content
+    head = struct.pack(">I4sI4s4s4s", 0, b"none", 0x02400000, b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp"
+    head = (head + bytes(28) + s15(0.9642) + s15(1.0) + s15(0.8249)).ljust(128, b"\0")
+    whole = head + struct.pack(">I", len(tags)) + table + data
+    return struct.pack(">I", len(whole)) + whole[4:]

@@ -1,12 +1,15 @@
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hemabridge.errors import ImageError
+from hemabridge.errors import ImageError, RunError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, write_image
-from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.files import atomic_write, open_own, sha256_of
+from hemabridge.storage.locks import hold_folder
 
 
 @pytest.fixture
@@ -77,3 +80,54 @@ def test_temporary_is_beside_and_keeps_the_suffix(tmp_path: Path) -> None:
 def test_sha256_of_a_published_vector(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_hash_is_that_of_the_file(tmp_path: Path, rgb: np.ndarray) -> None:
+    assert write_image(tmp_path / "cell.jpg", rgb) == sha256_of(tmp_path / "cell.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".jp2"])
+def test_a_short_write_is_an_error_and_no_picture(
+    tmp_path: Path, suffix: str, write_limit: Callable[[int], None]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    write_limit(2_000)
+    with pytest.raises(OSError, match=r"File too large|expected .* bytes"):
+        write_image(tmp_path / f"cell{suffix}", noise)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def write_limit() -> Iterator[Callable[[int], None]]:
+    """Limit the size of files that this process writes, as `ulimit -f` does; the limit goes with the test."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path, rgb: np.ndarray) -> None:
+    name = "細" * 83 + ".png"  # 253 bytes in UTF-8, of 255
+    write_image(tmp_path / name, rgb)
+    np.testing.assert_array_equal(read_image(tmp_path / name), rgb)
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim.txt"
+    victim.write_text("precious")
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in (".lock", "events.jsonl", "dangling"):
+        (run / name).symlink_to(victim if name != "dangling" else tmp_path / "new.txt")
+    with pytest.raises(RunError, match="got a link"), hold_folder(run):
+        pass
+    for name in ("events.jsonl", "dangling"):
+        with pytest.raises(RunError, match="got a link"):
+            open_own(run / name, "a")
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "new.txt").exists()
+
+
+def test_a_lock_leaves_what_the_file_holds(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("kept")
+    with hold_folder(tmp_path):
+        assert (tmp_path / ".lock").read_text() == "kept"

@@ -140,7 +140,7 @@ def test_what_a_link_points_to_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_kill_while_the_inputs_are_written_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
-    (tmp_path / "one" / ".stage-inputs.0123456789ab.json").write_text("{")
+    (tmp_path / "one" / ".writing-0123456789ab.json").write_text("{")
     calls: list[str] = []
     Stages(tmp_path).run("one", {"a": 1}, writes("first", calls))
     assert calls == ["first"]

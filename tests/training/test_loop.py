@@ -110,8 +110,8 @@ def test_what_a_killed_write_left_does_no_harm(tmp_path: Path) -> None:
     with pytest.raises(CutError):
         fit(dataclasses.replace(training, batches=cut_after(40)), tmp_path, cpu())
     torn = (
-        tmp_path / "snapshots" / ".epoch-0003.0123456789ab.safetensors",
-        tmp_path / "state" / ".images-1.safetensors",
+        tmp_path / "snapshots" / ".writing-0123456789ab.safetensors",
+        tmp_path / "state" / ".writing-0123456789ab.safetensors",
     )
     for path in torn:
         path.write_bytes(b"torn")

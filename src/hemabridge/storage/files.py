@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and their hashes."""
+"""Files of ours: written whole or not at all, never through a link; and hashes of files."""
 
 import hashlib
 import os
@@ -6,16 +6,26 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final, Literal, TextIO
+
+from hemabridge.errors import RunError
+
+TEMPORARY: Final = ".writing-"
+"""What the name of a file begins with while it is written."""
+
+_LONGEST_SUFFIX = 16
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has no such flag, and makes links only for administrators
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it becomes `path`, on any exception it is removed.
 
-    Missing parent folders are made. The temporary name begins with a dot and keeps the suffix.
+    Missing parent folders are made. The temporary name is short, whatever the name of the file, and keeps its suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}{suffix}")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -25,7 +35,53 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: it cannot be written, such as on a full disk; `path` is then as it was before.
+    """
+    with atomic_write(path) as temporary:
+        written = temporary.write_bytes(content)
+        if written != len(content) or temporary.stat().st_size != len(content):
+            raise OSError(f"expected {len(content):,} bytes to be written, got {written:,}: {path}; free some space")
+
+
+def open_own(path: Path, mode: Literal["a", "w"], *, errors: str = "strict") -> TextIO:
+    """Open a text file that only this program writes; UTF-8, line ends as they are.
+
+    Raises:
+        RunError: it is a link: somebody else's file would be written through it.
+    """
+    try:
+        return open(
+            path, mode, newline="", encoding="utf-8", errors=errors, opener=lambda name, flags: _open(name, flags)
+        )
+    except OSError as error:
+        if path.is_symlink():
+            raise RunError(f"expected a file of ours, got a link: {path}; remove it") from error
+        raise
+
+
+def open_lock(path: Path) -> int:
+    """Open, or make, a file to lock; its content is left alone. Return its descriptor, which the caller closes.
+
+    Raises:
+        RunError: it is a link.
+    """
+    try:
+        return _open(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        if path.is_symlink():
+            raise RunError(f"expected a file of ours, got a link: {path}; remove it") from error
+        raise
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 lower-case hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open(path: str | Path, flags: int) -> int:
+    return os.open(path, flags | _NO_FOLLOW, 0o666)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hemabridge.errors import RunError
-from hemabridge.storage.files import atomic_write
+from hemabridge.storage.files import TEMPORARY, atomic_write
 
 INPUTS = "stage-inputs.json"
 DONE = "stage-done.json"
@@ -98,8 +98,7 @@ def _remove_own(folder: Path) -> None:
 
 def _strangers_in(folder: Path) -> bool:
     """Tell whether files lie here and no stage said that it would; a killed write of INPUTS leaves a hidden file."""
-    hidden = f".{Path(INPUTS).stem}."
-    return not (folder / INPUTS).is_file() and any(not path.name.startswith(hidden) for path in folder.iterdir())
+    return not (folder / INPUTS).is_file() and any(not path.name.startswith(TEMPORARY) for path in folder.iterdir())
 
 
 def _key_in(path: Path) -> str | None:

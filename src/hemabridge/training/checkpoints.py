@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from hemabridge.errors import ModelError, RunError
+from hemabridge.storage.files import TEMPORARY
 from hemabridge.training.tensorfile import read_tensors, write_tensors
 
 KEPT = 2
@@ -22,7 +23,7 @@ def write_checkpoint(folder: Path, images: int, tensors: Mapping[str, Tensor], h
     folder.mkdir(parents=True, exist_ok=True)
     path = checkpoint_path(folder, images)
     write_tensors(path, tensors, {**header, "images": images})
-    for old in [*_newest_first(folder)[KEPT:], *folder.glob(".images-*.safetensors")]:
+    for old in [*_newest_first(folder)[KEPT:], *folder.glob(f"{TEMPORARY}*.safetensors")]:
         old.unlink()
     return path
 

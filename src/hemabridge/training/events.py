@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hemabridge.storage.files import atomic_write
+from hemabridge.storage.files import atomic_write, open_own
 
 
 class EventLog:
@@ -15,7 +15,7 @@ class EventLog:
 
     def append(self, kind: str, images: int, **values: Any) -> None:
         """Append one event; it is on disk when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with open_own(self.path, "a") as file:
             file.write(json.dumps({"kind": kind, "images": images, **values}) + "\n")
 
     def rewind(self, images: int) -> None:

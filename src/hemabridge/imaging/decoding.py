@@ -1,0 +1,195 @@
+"""From the bytes of an image file to RGB uint8: formats, sample depth, transparency, orientation, color profiles."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, BinaryIO, Final
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
+
+from hemabridge.errors import ImageError
+from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.imaging.tiff import MAGIC as TIFF_MAGIC
+from hemabridge.imaging.tiff import read_tiff
+
+MAX_PIXELS: Final = 100_000_000
+"""The largest width x height that is read, so that a small file cannot fill the memory."""
+
+MAX_SIDE: Final = 32_768
+"""The largest width or height that is read, in pixels: no camera writes a line of pixels."""
+
+MAX_DEFLATE: Final = 1_100
+"""Bytes that one byte of a PNG can stand for: deflate reaches 1,032. A file that declares more holds no such image."""
+
+DEPTHS: Final = (12, 14)
+"""Bits that cameras write into samples of 16; 10 bits are not told from a dark image."""
+
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000")
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_BIT_DEPTH_OFFSET = 24
+_EXIF_ORIENTATION = 0x0112
+
+_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """An image as it came out of its file.
+
+    Attributes:
+        pixels: RGB uint8[H, W, 3].
+        bits: depth of the samples that the pixels were scaled from.
+        stored_bits: bits that the file has room for in each sample.
+        stated: whether the file itself states `bits`; otherwise they are the fewest that hold its largest value.
+        gray: whether the file holds one channel.
+    """
+
+    pixels: UInt8Image
+    bits: int = 8
+    stored_bits: int = 8
+    stated: bool = True
+    gray: bool = False
+
+
+def decode(file: BinaryIO, where: str) -> Decoded:
+    """Decode one image file.
+
+    Raises:
+        ImageError: it is empty, too large, or holds several images; decoders raise other errors too.
+    """
+    head = file.read(_PNG_BIT_DEPTH_OFFSET + 1)
+    file.seek(0)
+    if not head:
+        raise ImageError(f"{where}: expected an image, the file is empty; export it again, or leave it out")
+    if head.startswith(TIFF_MAGIC):
+        found = read_tiff(file, where, lambda width, height: check_size(width, height, where))
+        if found.samples is not None:
+            upright = _upright(found.samples, found.orientation)
+            return _deep(upright, found.white, found.icc_profile, has_alpha=found.has_alpha)
+    file.seek(0)
+    with Image.open(file, formats=_FORMATS) as image:
+        check_size(image.width, image.height, where)
+        _check_declared(image, file, where)
+        # A camera's JPEG may carry previews as further frames (MPO): the first is the picture by definition.
+        if image.format not in ("MPO", "TIFF") and getattr(image, "n_frames", 1) != 1:
+            raise ImageError(
+                f"{where}: expected a single image, found {getattr(image, 'n_frames', 1)} frames or pages; "
+                "save them one by one"
+            )
+        if head.startswith(_PNG_MAGIC) and head[_PNG_BIT_DEPTH_OFFSET] == 16:
+            file.seek(0)
+            samples = np.asarray(imagecodecs.png_decode(file.read()))
+            has_alpha = samples.ndim == 3 and samples.shape[2] in (2, 4)
+            upright = _upright(samples, image.getexif().get(_EXIF_ORIENTATION, 1))
+            return _deep(upright, None, image.info.get("icc_profile") or b"", has_alpha=has_alpha)
+        return _shallow(ImageOps.exif_transpose(image), where)
+
+
+def check_size(width: int, height: int, where: str) -> None:
+    """Make sure that an image of a declared size may be read.
+
+    Raises:
+        ImageError: it has no pixel, or more than `MAX_PIXELS`, or a side longer than `MAX_SIDE`.
+    """
+    if not 0 < width * height <= MAX_PIXELS:
+        raise ImageError(
+            f"{where}: expected 1 to {MAX_PIXELS:,} pixels, the header says {width} x {height}; crop or "
+            "shrink the image"
+        )
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(
+            f"{where}: expected sides of at most {MAX_SIDE:,} pixels, the header says {width} x {height}; crop "
+            "the image"
+        )
+
+
+def _check_declared(image: Image.Image, file: BinaryIO, where: str) -> None:
+    """Refuse a PNG whose few bytes cannot hold the pixels that it declares."""
+    if image.format != "PNG":
+        return
+    place = file.tell()
+    held = file.seek(0, 2)
+    file.seek(place)
+    if image.width * image.height > MAX_DEFLATE * 8 * held:  # one bit a pixel at the least
+        raise ImageError(
+            f"{where}: expected the data of {image.width} x {image.height} pixels, got a file of {held:,} bytes, "
+            "which cannot hold them; it is damaged or made to fill the memory, leave it out"
+        )
+
+
+def _shallow(image: Image.Image, where: str) -> Decoded:
+    if image.mode[0] in "IF":
+        raise ImageError(
+            f"{where}: expected 8 or 16 bits per sample, got Pillow mode {image.mode}; export as 8-bit RGB"
+        )
+    gray, profile = image.mode in ("1", "L", "LA"), image.info.get("icc_profile") or b""
+    if not image.has_transparency_data:
+        return Decoded(np.array(_in_srgb(image, profile)), gray=gray)
+    both = image.convert("RGBA")
+    opacity = np.asarray(both)[..., 3:]
+    colors = np.asarray(_in_srgb(both.convert("RGB"), profile))
+    if not opacity.any():  # a fourth byte that nobody filled is no transparency
+        return Decoded(np.array(colors), gray=gray)
+    return Decoded(_to_rgb8(np.concatenate([colors, opacity], axis=2), 255, has_alpha=True), gray=gray)
+
+
+def _deep(samples: NDArray[Any], white: int | None, profile: bytes, *, has_alpha: bool) -> Decoded:
+    """Turn samples of 8 or 16 bits into RGB uint8, scaled by the depth that they were taken with."""
+    full = int(np.iinfo(samples.dtype).max)
+    values = np.atleast_3d(samples)
+    if has_alpha and not values[..., -1].any():
+        values, has_alpha = values[..., :-1], False
+    largest = int(values[..., : values.shape[2] - has_alpha].max())
+    stated = full == 255 or (white is not None and largest <= white <= full)
+    if not stated or white is None:
+        white = full if full == 255 else next((2**bits - 1 for bits in DEPTHS if 0 < largest < 2**bits), full)
+    if has_alpha and white != full:  # opacity has the depth of the colors
+        values = np.minimum(values, white)
+    pixels = _to_rgb8(values, white, has_alpha=has_alpha)
+    if profile:
+        pixels = np.array(_in_srgb(Image.fromarray(pixels), profile))
+    return Decoded(pixels, int(white).bit_length(), full.bit_length(), stated, gray=values.shape[2] - has_alpha == 1)
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Return the image in sRGB, by its color profile if it has one that can be read and is not sRGB itself."""
+    if profile:
+        try:
+            own = ImageCms.ImageCmsProfile(BytesIO(profile))
+            if "srgb" in ImageCms.getProfileDescription(own).lower():
+                return image.convert("RGB")
+            plain = image.convert("RGB") if image.mode in ("1", "P", "PA") else image
+            with warnings.catch_warnings(action="ignore"):
+                done = ImageCms.profileToProfile(plain, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if done is not None:
+                return done
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a profile of another kind of image, or none at all: the samples speak for themselves
+    return image.convert("RGB")
+
+
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Apply the EXIF orientation 1..8 (JEITA CP-3451, tag 274) to [H, W, ...] samples."""
+    return _UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels
+
+
+def _to_rgb8(values: NDArray[Any], white: int, *, has_alpha: bool) -> UInt8Image:
+    """Turn gray or RGB samples 0..`white`, with or without opacity, into RGB uint8; transparency lies over white."""
+    samples = values.astype(np.float32) / white
+    if has_alpha:
+        alpha = samples[..., -1:]
+        samples = samples[..., :-1] * alpha + (1 - alpha)
+    rgb = np.broadcast_to(samples, (*samples.shape[:2], 3))
+    return np.rint(rgb * 255).astype(np.uint8)

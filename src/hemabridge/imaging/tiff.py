@@ -1,0 +1,156 @@
+"""TIFF files: which of their pages is the picture, and samples that Pillow does not read."""
+
+import struct
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from hemabridge.errors import ImageError
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+MAX_PAGES = 64
+"""A file of more pages is a stack; of a chain that never ends, no more are followed."""
+
+_JPEG_2000 = {33003, 33004, 33005, 34712}
+_PHOTOMETRIC = tifffile.PHOTOMETRIC
+_READ = (_PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.RGB, _PHOTOMETRIC.YCBCR)
+_MAX_SAMPLE_VALUE = 281
+_ICC_PROFILE = 34675
+_ORIENTATION = 274
+
+
+class TiffPicture:
+    """The samples of a TIFF file's picture.
+
+    Attributes:
+        samples: uint8 or uint16[H, W] or [H, W, C]; None where Pillow reads the file as well.
+        has_alpha: whether the last sample is opacity; other further samples are left out.
+        white: largest value that a sample of 16 bits may have, as the file states it; None where it does not.
+        orientation: EXIF orientation, 1..8.
+        icc_profile: color profile; empty if there is none.
+    """
+
+    def __init__(self, page: tifffile.TiffPage | None, channels: NDArray[Any] | None = None) -> None:
+        self.samples: NDArray[Any] | None = None
+        self.has_alpha, self.white, self.orientation, self.icc_profile = False, None, 1, b""
+        if page is None:
+            return
+        tags = page.tags
+        self.white = _integer(tags, _MAX_SAMPLE_VALUE)
+        self.orientation = _integer(tags, _ORIENTATION) or 1
+        profile = tags.get(_ICC_PROFILE)
+        self.icc_profile = b"" if profile is None else bytes(profile.value)
+        if channels is not None:
+            self.samples = channels
+            return
+        pixels = page.asarray()
+        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
+            pixels = np.moveaxis(pixels, 0, -1)
+        further = tuple(page.extrasamples)
+        if pixels.ndim == 3 and further:
+            # Opacity comes first among further samples if it is there; a sample of unspecified meaning is none.
+            self.has_alpha = further[0] != tifffile.EXTRASAMPLE.UNSPECIFIED
+            pixels = pixels[..., : pixels.shape[2] - len(further) + self.has_alpha]
+        self.samples = pixels
+
+
+def read_tiff(file: BinaryIO, where: str, check_size: Any) -> TiffPicture:
+    """Find the picture of a TIFF file; its samples are read where Pillow cannot.
+
+    A page that the file calls reduced, or that is at most half as wide and high as the largest one, is a thumbnail or a
+    pyramid's level. Three equal planes of one color image by ImageJ are its red, green and blue.
+
+    Args:
+        file: at its beginning.
+        where: the path, for messages.
+        check_size: called with width and height before any sample is read; raises if they are too large.
+
+    Raises:
+        ImageError: the file holds several pictures, or samples that no color image has.
+    """
+    count = count_pages(file, where)
+    with tifffile.TiffFile(file) as tiff:
+        pages = [tiff.pages[index].aspage() for index in range(count)]
+        composite = tiff.is_imagej and len(pages) == 3 and len({page.shape for page in pages}) == 1
+        index = 0 if composite else _picture_of(pages, where)
+        page = pages[index]
+        check_size(page.imagewidth, page.imagelength)
+        if composite and pages[0].samplesperpixel == 1:
+            return TiffPicture(page, np.stack([plane.asarray() for plane in pages], axis=-1))
+        if index == 0 and page.bitspersample <= 8 and int(page.compression) not in _JPEG_2000:
+            return TiffPicture(None)
+        _check_samples(page, where)
+        return TiffPicture(page)
+
+
+def count_pages(file: BinaryIO, where: str) -> int:
+    """Follow the chain of page directories, without trusting it; leaves the file at its beginning.
+
+    Raises:
+        ImageError: the chain leads back, or is longer than `MAX_PAGES`, or has no page.
+    """
+    head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = struct.unpack(f"{order}H", head[2:4])[0] == 43
+    offset_kind, count_kind, entry_bytes = ("Q", "Q", 20) if big else ("I", "H", 12)
+    start = 8 if big else 4
+    offset = struct.unpack(f"{order}{offset_kind}", head[start : start + struct.calcsize(offset_kind)])[0]
+    seen: set[int] = set()
+    while offset:
+        if offset in seen:
+            raise ImageError(f"{where}: expected a chain of pages that ends, got one that leads back; export it again")
+        if len(seen) == MAX_PAGES:
+            raise ImageError(f"{where}: expected a single image, found more than {MAX_PAGES} pages; save one by one")
+        following = _next_page(file, offset, f"{order}{count_kind}", f"{order}{offset_kind}", entry_bytes)
+        if following is None:  # a directory beyond the end of the file
+            break
+        seen.add(offset)
+        offset = following
+    file.seek(0)
+    if not seen:
+        raise ImageError(f"{where}: expected a single image, found none; the file is damaged, export it again")
+    return len(seen)
+
+
+def _next_page(file: BinaryIO, offset: int, count_kind: str, offset_kind: str, entry_bytes: int) -> int | None:
+    """Return where the next page directory begins, 0 after the last one; None if there is none at `offset`."""
+    file.seek(offset)
+    raw = file.read(struct.calcsize(count_kind))
+    if len(raw) < struct.calcsize(count_kind):
+        return None
+    file.seek(struct.unpack(count_kind, raw)[0] * entry_bytes, 1)
+    raw = file.read(struct.calcsize(offset_kind))
+    return 0 if len(raw) < struct.calcsize(offset_kind) else int(struct.unpack(offset_kind, raw)[0])
+
+
+def _picture_of(pages: list[tifffile.TiffPage], where: str) -> int:
+    """Return the place of the one page that is no smaller copy of another."""
+    whole = [place for place, page in enumerate(pages) if not page.is_reduced]
+    largest = max(whole or range(len(pages)), key=lambda place: pages[place].imagewidth * pages[place].imagelength)
+    width, height = pages[largest].imagewidth, pages[largest].imagelength
+    others = [pages[place] for place in whole if place != largest]
+    if any(2 * other.imagewidth > width or 2 * other.imagelength > height for other in others):
+        raise ImageError(f"{where}: expected a single image, found {len(pages)} frames or pages; save them one by one")
+    return largest
+
+
+def _check_samples(page: tifffile.TiffPage, where: str) -> None:
+    colors = page.samplesperpixel - len(page.extrasamples)
+    if page.dtype not in (np.uint8, np.uint16) or page.imagedepth != 1 or colors not in (1, 3):
+        raise ImageError(
+            f"{where}: expected gray or RGB of 8 or 16 bits per sample, got {page.samplesperpixel} samples of "
+            f"{page.dtype}; export the image as 8-bit RGB"
+        )
+    photometric = _PHOTOMETRIC(page.photometric)
+    if photometric not in _READ:
+        raise ImageError(f"{where}: expected gray or RGB samples, got {photometric.name}; export it as 8-bit RGB")
+
+
+def _integer(tags: Any, code: int) -> int | None:
+    tag = tags.get(code)
+    if tag is None:
+        return None
+    value = tag.value[0] if isinstance(tag.value, tuple) else tag.value
+    return int(value)
