@@ -38,8 +38,8 @@ from hemabridge.storage.names import folder_name
 from hemabridge.storage.stages import DONE
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.study.ensemble_stage import EnsembleSteps
 
@@ -147,7 +147,7 @@ def _cyclegan(
 
 
 def _trained(preset: str, source: Site, target: Site, recipe: StudyRecipe) -> NeuralStandardizer:
-    config = PRESETS[preset]
+    config = PRESETS[preset].config
     cells = [site.cells(("train",), recipe.classes, config.load_px, lambda *_: None) for site in (source, target)]
     with TemporaryDirectory() as folder:
         snapshots = train_translator(config, *cells, Path(folder), start_fabric("cpu"), seed=0)

@@ -36,8 +36,8 @@ from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import mean_delta_e_2000
 from hemabridge.normalizers.catalog import fit_normalizer
 from hemabridge.storage.files import sha256_of
-from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.student import distill
 from hemabridge.workflows.train import read_teacher
 
@@ -96,10 +96,10 @@ def print_case(case: Case, folder: Path) -> None:
     kept = accuracy(case, taught)
     print(f"| {case.name} | (teacher) | 0 | {teacher_rate:.0f} | 1 | {kept:.3f} | 0 |", flush=True)
     for name, generator in STUDENTS.items():
-        config = PRESETS["distillation"].model_dump(mode="json")
+        config = PRESETS["distillation"].config.model_dump(mode="json")
         config["model"]["generator"] = generator
         config["load_px"] = case.train.images.shape[1]
-        wanted = type(PRESETS["distillation"]).model_validate(config)
+        wanted = type(PRESETS["distillation"].config).model_validate(config)
         fabric = Fabric(accelerator="cpu", devices=1)
         last = distill(wanted, case.teacher, case.digest, case.train, folder / name, fabric, seed=0)[-1]
         copied, rate = timed(NeuralStandardizer.from_snapshot(last.path), case.test.images)

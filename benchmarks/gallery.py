@@ -30,8 +30,8 @@ from hemabridge.storage.stages import DONE, Stages
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.student import distill
 from hemabridge.translators.train import train_translator
 
@@ -107,7 +107,7 @@ def _best_table(source: CellSet, target: CellSet) -> SlicedTransport:
 
 def _translator(name: str, source: CellSet, target: CellSet, stages: Stages) -> tuple[Standardizer, float]:
     """Return a preset's translator, trained once with crops of at most the cells' size, and its CPU seconds."""
-    config = PRESETS[name]
+    config = PRESETS[name].config
     if config.crop_px > SIZE_PX:
         stride = max(1, config.stride * SIZE_PX // config.crop_px)
         config = config.model_copy(update={"load_px": SIZE_PX, "crop_px": SIZE_PX, "stride": stride})

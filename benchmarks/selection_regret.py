@@ -41,8 +41,8 @@ from hemabridge.storage.stages import Stages
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
-from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.selection.guard_limits import SnapshotLimits
 
@@ -50,7 +50,7 @@ REAL = "tecom"
 REAL_CLASSES = ("neutrophil", "lymphocyte", "monocyte", "eosinophil")
 SIMULATED_CLASSES = ("lymphocyte", "reactive_lymphocyte", "abnormal_lymphocyte", "blast")
 CROP_PX = {"clinic": 180, REAL: 90}
-TRANSLATOR = PRESETS["cyclegan-demo"].model_copy(
+TRANSLATOR = PRESETS["cyclegan-demo"].config.model_copy(
     update={
         "epoch_images": 60,
         "constant_epochs": 5,

@@ -110,10 +110,10 @@ def simulate() -> float:
 def restain(preset: str, count: int) -> float:
     """Seconds to re-stain an image of the preset's size, `count` at a time."""
     from hemabridge.translators.catalog import new_restainer
-    from hemabridge.translators.config import PRESETS
     from hemabridge.translators.neural import NeuralStandardizer
+    from hemabridge.translators.presets import PRESETS
 
-    config = PRESETS[preset]
+    config = PRESETS[preset].config
     standardizer = NeuralStandardizer(new_restainer(config.model))
     images = _simulated(config.crop_px, count)
     return seconds_each(lambda: standardizer.standardize(images), len(images))
@@ -157,10 +157,10 @@ def train_step(preset: str) -> float:
     from hemabridge.training.devices import start_fabric
     from hemabridge.training.engine import Engine
     from hemabridge.training.schedules import Constant
-    from hemabridge.translators.config import PRESETS
     from hemabridge.translators.cyclegan import CycleGan
+    from hemabridge.translators.presets import PRESETS
 
-    config = PRESETS[preset]
+    config = PRESETS[preset].config
     model = CycleGan(config.model)
     schedules = dict.fromkeys(model.nets, Constant(config.learning_rate))
     engine = Engine(start_fabric("cpu"), model, config.optimizer, schedules)

@@ -52,11 +52,11 @@ def small_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     import torch
 
-    from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
-    from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
+    from hemabridge.networks.config import PatchDiscriminatorConfig, ResnetGeneratorConfig
     from hemabridge.training.snapshots import write_snapshot
     from hemabridge.translators.config import TranslatorConfig
-    from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig
+    from hemabridge.translators.cyclegan import CycleGan
+    from hemabridge.translators.objective_config import CycleGanConfig
 
     model = CycleGanConfig(
         generator=ResnetGeneratorConfig(channels=4, blocks=1),

@@ -7,8 +7,9 @@ from torch.nn.functional import cross_entropy
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.network import new_network
 from hemabridge.classifiers.objective import ClassifierObjective
-from hemabridge.losses.focal import focal_loss
-from hemabridge.training.engine import Engine, OptimizerConfig
+from hemabridge.losses.formulas import focal_loss
+from hemabridge.training.config import OptimizerConfig
+from hemabridge.training.engine import Engine
 from hemabridge.training.schedules import OneCycle
 
 ARCHITECTURE, SIZE_PX = "test_efficientnet", 32

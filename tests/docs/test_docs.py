@@ -13,7 +13,7 @@ import typer
 from hemabridge.cli.app import app
 from hemabridge.recipes.recipe_file import read_recipe
 from hemabridge.recipes.review import KIND, read_plan
-from hemabridge.translators.config import PRESETS
+from hemabridge.translators.presets import PRESETS
 from hemabridge.workflows.catalog import catalog
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,17 +10,20 @@ import torch
 from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.models.open import load_standardizer
-from hemabridge.networks.bilateral_grid import BilateralGridConfig
-from hemabridge.networks.color_lut import ColorTableConfig
-from hemabridge.networks.generators import GeneratorConfig, new_generator
-from hemabridge.networks.pixel_network import PixelNetworkConfig
-from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
+from hemabridge.networks.catalog import new_generator
+from hemabridge.networks.config import (
+    BilateralGridConfig,
+    ColorLutConfig,
+    GeneratorConfig,
+    PixelNetworkConfig,
+    ResnetGeneratorConfig,
+)
 from hemabridge.translators.neural import NeuralStandardizer
 
 GENERATORS: dict[str, GeneratorConfig] = {
     "pixel network": PixelNetworkConfig(),
     "pixel network, conditioned": PixelNetworkConfig(conditioned=True),
-    "color table": ColorTableConfig(points=5),
+    "color table": ColorLutConfig(points=5),
     "bilateral grid": BilateralGridConfig(),
     "resize-convolution": ResnetGeneratorConfig(channels=4, blocks=1, upsampling="nearest"),
 }

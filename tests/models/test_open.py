@@ -9,8 +9,8 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.normalizers.catalog import fit_normalizer
 from hemabridge.training.devices import start_fabric
-from hemabridge.translators.config import PRESETS
-from hemabridge.translators.target_only_config import TargetOnlyConfig
+from hemabridge.translators.objective_config import TargetOnlyConfig
+from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.standardize import standardize
 
@@ -29,7 +29,7 @@ def small_target_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A target-only model of a few steps, trained on cells of 32 px."""
     model = TargetOnlyConfig(hospitals=40, hospital_images=4, step_hospitals=32, pixels=32, tuner_width=32)
     sizes = {"load_px": 32, "crop_px": 32, "epoch_images": 2, "snapshot_every_epochs": 25}
-    config = PRESETS["target-only"].model_copy(update={"model": model, **sizes})
+    config = PRESETS["target-only"].config.model_copy(update={"model": model, **sizes})
     sites = []
     for name in ("pale", "clinic-like"):
         cells, labels = simulate_cells(("neutrophil", "lymphocyte"), 4, HOSPITALS[name], 3, 32)

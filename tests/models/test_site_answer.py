@@ -13,12 +13,12 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models.site_answer import ANSWER_FILE, answer_for, read_known
-from hemabridge.networks.pixel_network import PixelNetworkConfig
+from hemabridge.networks.config import PixelNetworkConfig
 from hemabridge.normalizers import fit_normalizer
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.tensorfile import read_tensors, write_tensors
 from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.cyclegan import CycleGanConfig
+from hemabridge.translators.objective_config import CycleGanConfig
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.audit import audit_manifest
 from hemabridge.workflows.standardize import standardize

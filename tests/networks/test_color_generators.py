@@ -5,16 +5,17 @@ import pytest
 import torch
 from scipy.interpolate import RegularGridInterpolator
 
-from hemabridge.networks.bilateral_grid import CELLS, BilateralGrid, BilateralGridConfig, slice_grid
+from hemabridge.networks.bilateral_grid import CELLS, BilateralGrid, slice_grid
+from hemabridge.networks.catalog import GENERATORS, new_generator
 from hemabridge.networks.color_generator import INNER, ColorGenerator, shift_colors, thumbnail
-from hemabridge.networks.color_lut import ColorTable, ColorTableConfig
-from hemabridge.networks.generators import GENERATORS, GeneratorConfig, new_generator
-from hemabridge.networks.pixel_network import QUANTILES, PixelNetwork, PixelNetworkConfig
+from hemabridge.networks.color_lut import ColorLut
+from hemabridge.networks.config import BilateralGridConfig, ColorLutConfig, GeneratorConfig, PixelNetworkConfig
+from hemabridge.networks.pixel_network import QUANTILES, PixelNetwork
 
 CONFIGS: dict[str, GeneratorConfig] = {
     "pixel": PixelNetworkConfig(),
     "film": PixelNetworkConfig(conditioned=True),
-    "lut": ColorTableConfig(points=5),
+    "lut": ColorLutConfig(points=5),
     "bilateral": BilateralGridConfig(),
 }
 
@@ -158,7 +159,7 @@ def test_white_can_become_any_gray() -> None:
 
 
 def test_a_table_is_read_as_scipy_reads_it() -> None:
-    table = ColorTable(ColorTableConfig(tables=2, points=6))
+    table = ColorLut(ColorLutConfig(tables=2, points=6))
     with torch.no_grad():
         table.shifts.copy_(torch.randn(2, 3, 6, 6, 6, generator=torch.Generator().manual_seed(1)) * 0.4)
         images = noise(2, 9, 14)
@@ -174,11 +175,11 @@ def test_a_table_is_read_as_scipy_reads_it() -> None:
 
 def test_each_image_mixes_the_tables_for_itself() -> None:
     torch.manual_seed(0)
-    table = ColorTable(ColorTableConfig(points=4))
+    table = ColorLut(ColorLutConfig(points=4))
     with torch.no_grad():
         table.shifts.normal_(0, 0.3)
         one, other = table.summarize(torch.cat([noise(1, 32, 32), torch.full((1, 3, 32, 32), 0.8)]))
-        alone = ColorTable(ColorTableConfig(points=4, tables=1))
+        alone = ColorLut(ColorLutConfig(points=4, tables=1))
         alone.shifts.normal_(0, 0.3)
         alone.mix.weight.zero_()
         equal = alone.summarize(torch.cat([noise(1, 32, 32), torch.full((1, 3, 32, 32), 0.8)]))
@@ -188,7 +189,7 @@ def test_each_image_mixes_the_tables_for_itself() -> None:
 
 def test_penalty_of_a_table_by_hand() -> None:
     """Two points a side; red falls from -1 to -1.5 along red in one of four lines; the rest is the identity."""
-    table = ColorTable(ColorTableConfig(points=2, smoothness=1.0, monotonicity=10.0))
+    table = ColorLut(ColorLutConfig(points=2, smoothness=1.0, monotonicity=10.0))
     summary = table.identity().unsqueeze(0).clone()
     summary[0, 0, 0, 0, 1] -= 2.5
     # Each of three axes has 12 steps (3 channels x 4 lines); the moved point ends one on each.

@@ -3,17 +3,17 @@ import pytest
 import torch
 from torch import nn
 
-from hemabridge.networks.discriminators import (
-    DISCRIMINATORS,
+from hemabridge.networks.catalog import DISCRIMINATORS, new_discriminator
+from hemabridge.networks.config import (
     DiscriminatorConfig,
-    MultiScaleDiscriminator,
+    DiscriminatorNorm,
     MultiScaleDiscriminatorConfig,
-    PixelDiscriminator,
+    PatchDiscriminatorConfig,
     PixelDiscriminatorConfig,
-    new_discriminator,
+    ResnetGeneratorConfig,
 )
-from hemabridge.networks.patch_discriminator import NormName, PatchDiscriminator, PatchDiscriminatorConfig
-from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig
+from hemabridge.networks.discriminators import MultiScaleDiscriminator, PatchDiscriminator, PixelDiscriminator
+from hemabridge.networks.resnet_generator import ResnetGenerator
 
 CONFIGS: dict[str, DiscriminatorConfig] = {
     "patch": PatchDiscriminatorConfig(channels=4, layers=2),
@@ -66,7 +66,7 @@ def test_the_judge_of_colors_is_one_of_them_if_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("norm", "seen"), [("instance", False), ("none", True), ("spectral", True)])
-def test_only_a_judge_without_instance_norm_sees_how_strong_the_stain_is(norm: NormName, seen: bool) -> None:
+def test_only_a_judge_without_instance_norm_sees_how_strong_the_stain_is(norm: DiscriminatorNorm, seen: bool) -> None:
     """The same picture with half of the contrast: an instance norm gives the last layer the same numbers."""
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(PatchDiscriminatorConfig(channels=8, layers=2, norm=norm))

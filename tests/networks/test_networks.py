@@ -3,10 +3,11 @@ import pytest
 import torch
 from scipy import ndimage
 
-from hemabridge.networks.blur import BlurredHalf
-from hemabridge.networks.patch_discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from hemabridge.networks.config import PatchDiscriminatorConfig, ResnetGeneratorConfig
+from hemabridge.networks.discriminators import PatchDiscriminator
+from hemabridge.networks.layers import BlurredHalf
 from hemabridge.networks.patch_projection import feature_layers
-from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig, pad_to_stride
+from hemabridge.networks.resnet_generator import ResnetGenerator, pad_to_stride
 
 
 def count(net: torch.nn.Module) -> int:

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from hemabridge.networks.initialization import initialize_xavier
+from hemabridge.networks.config import ResnetGeneratorConfig
+from hemabridge.networks.layers import initialize_xavier
 from hemabridge.networks.patch_projection import FeatureLayer, PatchProjection, draw_places, feature_layers, features
-from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig
+from hemabridge.networks.resnet_generator import ResnetGenerator
 
 PAPER = ("pixels", "down-1", "down-2", "block-1", "block-5")
 

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from hemabridge.networks.unet import BatchNorm, Unet, UnetConfig, padded
-from hemabridge.networks.unet_resnet import ResnetUnet, ResnetUnetConfig
+from hemabridge.networks.config import ResnetUnetConfig, UnetConfig
+from hemabridge.networks.unet import BatchNorm, Unet, padded
+from hemabridge.networks.unet_resnet import ResnetUnet
 
 
 def count(net: nn.Module) -> int:

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hemabridge.errors import RecipeError
-from hemabridge.networks.color_lut import ColorTableConfig
+from hemabridge.networks.config import ColorLutConfig
 from hemabridge.recipes.recipe import ClassifierTrainingRecipe, StudyRecipe, TranslatorRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.storage.run_folder import describe_run
-from hemabridge.translators.config import PRESETS
-from hemabridge.translators.contrastive import ContrastiveConfig
+from hemabridge.translators.objective_config import ContrastiveConfig
+from hemabridge.translators.presets import PRESETS
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 NO_REVIEWS = sorted(path for path in RECIPES.glob("*.toml") if not path.name.startswith("review-"))
@@ -186,7 +186,7 @@ def test_names_may_be_of_any_script(tmp_path: Path) -> None:
 def test_a_preset_is_filled_in_below_what_the_recipe_says_at_every_depth(tmp_path: Path) -> None:
     own = {"preset": "cyclegan-cpu", "epoch_images": 10, "model": {"generator": {"blocks": 2}}}
     translator = study(tmp_path, translator=own, tested_epochs=[2]).translator
-    preset = PRESETS["cyclegan-cpu"]
+    preset = PRESETS["cyclegan-cpu"].config
     assert (translator.epoch_images, translator.model.generator.blocks) == (10, 2)
     assert translator.model.generator.channels == preset.model.generator.channels == 24
     assert translator.model.discriminator == preset.model.discriminator
@@ -196,8 +196,8 @@ def test_a_preset_is_filled_in_below_what_the_recipe_says_at_every_depth(tmp_pat
 def test_a_section_of_another_kind_takes_the_place_of_the_presets(tmp_path: Path) -> None:
     own = {"preset": "cyclegan-cpu", "model": {"generator": {"kind": "lut"}, "cycle_weight": 3.0}}
     translator = study(tmp_path, translator=own, tested_epochs=[2]).translator
-    preset = PRESETS["cyclegan-cpu"]
-    assert translator.model.generator == ColorTableConfig()
+    preset = PRESETS["cyclegan-cpu"].config
+    assert translator.model.generator == ColorLutConfig()
     assert (translator.model.cycle_weight, translator.model.discriminator) == (3.0, preset.model.discriminator)
     own = {"preset": "cyclegan-cpu", "model": {"kind": "contrastive"}}
     translator = study(tmp_path, translator=own, tested_epochs=[2]).translator
@@ -207,7 +207,7 @@ def test_a_section_of_another_kind_takes_the_place_of_the_presets(tmp_path: Path
 
 
 def test_without_a_preset_the_translator_is_the_papers(tmp_path: Path) -> None:
-    assert study(tmp_path).translator == PRESETS["paper-cyclegan"]
+    assert study(tmp_path).translator == PRESETS["paper-cyclegan"].config
     assert study(tmp_path).tested_epochs == (10, 15, 20, 25, 200)
 
 
@@ -312,7 +312,7 @@ def test_other_kinds_of_recipes(tmp_path: Path) -> None:
     section = {"preset": "cyclegan-demo"}
     translator = read_recipe(written(tmp_path, {"kind": "translator", "name": "t", **sites, "translator": section}))
     assert isinstance(translator, TranslatorRecipe)
-    assert translator.translator == PRESETS["cyclegan-demo"]
+    assert translator.translator == PRESETS["cyclegan-demo"].config
     data = {"kind": "classifier", "name": "c", "site": STUDY["target"], "classifier": {"architecture": "resnet34"}}
     classifier = read_recipe(written(tmp_path, data))
     assert isinstance(classifier, ClassifierTrainingRecipe)

@@ -3,10 +3,8 @@
 import numpy as np
 
 from hemabridge.data.cells import CellSet
-from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
-from hemabridge.networks.unet import UnetConfig
-from hemabridge.networks.unet_resnet import ResnetUnetConfig
-from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
+from hemabridge.networks.config import PatchDiscriminatorConfig, ResnetUnetConfig, UnetConfig
+from hemabridge.translators.objective_config import ColorizationConfig, GrayThenColorConfig
 
 UNET = UnetConfig(channels=2, levels=2)
 DISCRIMINATOR = PatchDiscriminatorConfig(channels=2, layers=1)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from toy import cpu
 
 from hemabridge.errors import NonFiniteLossError
-from hemabridge.training.engine import Engine, OptimizerConfig, only, under
+from hemabridge.training.config import OptimizerConfig
+from hemabridge.training.engine import Engine, only, under
 from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.training.schedules import Constant, OneCycle, Schedule
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from toy import cpu
 
 from hemabridge.errors import TrainingError
-from hemabridge.training.engine import Engine, OptimizerConfig
+from hemabridge.training.config import OptimizerConfig
+from hemabridge.training.engine import Engine
 from hemabridge.training.lr_range_test import BLOWN_UP, RangeTest, lr_range_test, suggest
 from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.training.schedules import Constant

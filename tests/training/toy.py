@@ -6,11 +6,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hemabridge.training.engine import OptimizerConfig
-from hemabridge.training.loop import LoopConfig, Training
+from hemabridge.training.config import LoopConfig, OptimizerConfig
+from hemabridge.training.loop import Training
 from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.training.schedules import ConstantThenLinear
-from hemabridge.translators.replay_pool import ReplayPool
+from hemabridge.translators.cyclegan import ReplayPool
 
 TOTAL, BATCH = 64, 2
 

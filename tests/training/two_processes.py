@@ -9,7 +9,7 @@ from toy import ToyObjective, toy_training
 
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import Training, fit
-from hemabridge.translators.replay_pool import ReplayPool
+from hemabridge.translators.cyclegan import ReplayPool
 
 
 class PlainObjective(ToyObjective):

@@ -9,12 +9,10 @@ from toy import cpu
 from hemabridge.data.cells import UNKNOWN, CellSet
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, RunError
-from hemabridge.networks.discriminators import PixelDiscriminatorConfig
-from hemabridge.networks.pixel_network import PixelNetworkConfig
-from hemabridge.translators.balance import chances_of
-from hemabridge.translators.batches import UnpairedBatches, from_network
+from hemabridge.networks.config import PixelDiscriminatorConfig, PixelNetworkConfig
+from hemabridge.translators.batches import UnpairedBatches, chances_of, from_network
 from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.cyclegan import CycleGanConfig
+from hemabridge.translators.objective_config import CycleGanConfig
 from hemabridge.translators.train import train_translator
 
 CLASSES = ("neutrophil", "lymphocyte")

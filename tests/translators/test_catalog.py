@@ -1,23 +1,33 @@
+from typing import get_args
+
 import pytest
 import torch
 from pydantic import ValidationError
 
-from hemabridge.translators.catalog import MODELS, method_name, new_objective, new_restainer
-from hemabridge.translators.config import PRESETS, TranslatorConfig
+from hemabridge.translators.catalog import MODELS, new_objective, new_restainer
+from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.objective_config import ModelConfig, method_name
+from hemabridge.translators.presets import PRESETS
+
+
+def test_each_kind_of_settings_has_its_model() -> None:
+    settings = get_args(get_args(ModelConfig)[0])
+    assert {config.model_fields["kind"].default for config in settings} == set(MODELS)
 
 
 @pytest.mark.parametrize("kind", sorted(MODELS))
-def test_each_model_is_known_by_the_kind_of_its_configuration(kind: str) -> None:
-    entry = MODELS[kind]
-    assert entry.config.model_fields["kind"].default == kind
-    config = TranslatorConfig.model_validate({"model": {"kind": kind}}).model
-    assert type(config) is entry.config
-    assert 20 < len(entry.use) < 120
+def test_a_section_is_read_by_its_kind(kind: str) -> None:
+    assert TranslatorConfig.model_validate({"model": {"kind": kind}}).model.kind == kind
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_when_to_use_a_preset_is_one_line(preset: str) -> None:
+    assert 20 < len(PRESETS[preset].use) < 120
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_a_preset_survives_json_and_its_restainer_takes_the_weights_of_its_objective(preset: str) -> None:
-    config = PRESETS[preset]
+    config = PRESETS[preset].config
     assert TranslatorConfig.model_validate(config.model_dump(mode="json")) == config
     with torch.device("meta"):
         objective, restainer = new_objective(config.model), new_restainer(config.model)
@@ -29,7 +39,7 @@ def test_a_preset_survives_json_and_its_restainer_takes_the_weights_of_its_objec
 
 
 def test_a_color_model_is_not_called_by_the_objective_that_trains_it() -> None:
-    called = {preset: method_name(config.model) for preset, config in PRESETS.items()}
+    called = {name: method_name(preset.config.model) for name, preset in PRESETS.items()}
     colors = ("pixel", "film", "lut", "bilateral")
     assert {preset: name for preset, name in called.items() if preset in colors} == {name: name for name in colors}
     assert {name for preset, name in called.items() if "cyclegan" in preset} == {"cyclegan"}

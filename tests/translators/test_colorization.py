@@ -10,13 +10,13 @@ from toy import cpu
 
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.networks.lab import rgb_to_lab as tensor_to_lab
-from hemabridge.training.engine import Engine, OptimizerConfig
+from hemabridge.training.config import OptimizerConfig
+from hemabridge.training.engine import Engine
 from hemabridge.training.schedules import Constant
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.catalog import new_objective
-from hemabridge.translators.colorization import Colorization, GrayThenColor, recolored
+from hemabridge.translators.colorization import Colorization, GrayThenColor, Painted, recolored
 from hemabridge.translators.colorization_nets import AB_RANGE, Colorizer
-from hemabridge.translators.conditional_discriminator import Painted
 from hemabridge.translators.neural import NeuralStandardizer
 
 

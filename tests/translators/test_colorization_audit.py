@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from hemabridge.data.simulate import HOSPITALS, list_cells, render
 from hemabridge.errors import InputError
 from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
-from hemabridge.networks.unet import UnetConfig
+from hemabridge.networks.config import UnetConfig
 from hemabridge.translators.colorization_audit import LEAST_RANKED, chroma_agreement, chroma_error
-from hemabridge.translators.colorization_config import ColorizationConfig
 from hemabridge.translators.colorization_nets import AB_RANGE, Colorizer
+from hemabridge.translators.objective_config import ColorizationConfig
 
 
 class Always(nn.Module):

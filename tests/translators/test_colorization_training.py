@@ -13,20 +13,19 @@ from toy import cpu
 from hemabridge.data.simulate import HOSPITALS, list_cells, render
 from hemabridge.errors import ModelError
 from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
-from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
-from hemabridge.networks.unet import UnetConfig
-from hemabridge.networks.unet_resnet import ResnetUnetConfig
+from hemabridge.networks.config import PatchDiscriminatorConfig, ResnetUnetConfig, UnetConfig
 from hemabridge.training.checkpoints import read_newest_checkpoint
-from hemabridge.training.loop import LoopConfig
+from hemabridge.training.config import LoopConfig
 from hemabridge.training.objective import Batch
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators import train
 from hemabridge.translators.batches import UnpairedBatches, to_network
 from hemabridge.translators.colorization_audit import chroma_error
-from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
 from hemabridge.translators.colorization_nets import Colorizer
-from hemabridge.translators.config import PRESETS, TranslatorConfig
+from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.objective_config import ColorizationConfig, GrayThenColorConfig
+from hemabridge.translators.presets import PRESETS
 
 
 def small(model: ColorizationConfig | GrayThenColorConfig) -> TranslatorConfig:
@@ -110,7 +109,7 @@ def test_what_was_done_to_chroma_lies_beside_each_snapshot(tmp_path: Path) -> No
 
 
 def test_the_paper_s_preset_is_the_reference_colorization() -> None:
-    paper = PRESETS["paper-colorization"]
+    paper = PRESETS["paper-colorization"].config
     assert isinstance(paper.model, ColorizationConfig)
     assert paper.model.backbone == UnetConfig(channels=64, levels=8, norm="batch", dropout=True)
     assert (paper.model.output, paper.model.l1_weight, paper.model.hint_px) == ("ab", 100.0, None)

@@ -6,15 +6,16 @@ import torch
 from pydantic import ValidationError
 from toy import cpu
 
-from hemabridge.losses.adversarial import least_squares
-from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
+from hemabridge.losses.formulas import least_squares
+from hemabridge.networks.config import PatchDiscriminatorConfig, ResnetGeneratorConfig
 from hemabridge.networks.patch_projection import features
-from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
-from hemabridge.training.engine import Engine, OptimizerConfig
+from hemabridge.training.config import OptimizerConfig
+from hemabridge.training.engine import Engine
 from hemabridge.training.schedules import Constant
 from hemabridge.translators.batches import UnpairedBatches
-from hemabridge.translators.config import PRESETS
-from hemabridge.translators.contrastive import Contrasted, Contrastive, ContrastiveConfig
+from hemabridge.translators.contrastive import Contrasted, Contrastive
+from hemabridge.translators.objective_config import ContrastiveConfig
+from hemabridge.translators.presets import PRESETS
 
 SMALL = ContrastiveConfig(
     generator=ResnetGeneratorConfig(channels=4, blocks=1),
@@ -158,7 +159,7 @@ def test_the_whole_projection_exists_before_the_first_step() -> None:
             {"layers": ("pixels", "block-2")},
             "expected layers up to block-1, the last block of the generator, got block-2",
         ),
-        ({"layers": ("pixels", "pixels")}, "expected each layer once"),
+        ({"layers": ("pixels", "pixels")}, "expected each once, got pixels more than once"),
         ({"layers": ("down-3",)}, "pattern"),
         ({"layers": ()}, "at least 1 item"),
         ({"temperature": 0}, "greater than 0"),
@@ -187,7 +188,7 @@ def test_three_seeded_steps_give_the_losses_that_they_always_gave(name: str) -> 
 
 @pytest.mark.parametrize("name", ["paper-cut", "paper-fastcut"])
 def test_the_papers_presets_are_the_reference_recipe(name: str) -> None:
-    paper = PRESETS[name]
+    paper = PRESETS[name].config
     model = paper.model
     assert isinstance(model, ContrastiveConfig)
     assert (paper.load_px, paper.crop_px, paper.batch_size, paper.learning_rate) == (286, 256, 1, 2e-4)

@@ -12,16 +12,16 @@ from hemabridge.data.manifest import read_manifest
 from hemabridge.errors import ModelError
 from hemabridge.imaging.files import read_image
 from hemabridge.metrics.closeness import gradient_correlation, mean_delta_e_2000
-from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
-from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig
+from hemabridge.networks.config import PatchDiscriminatorConfig, ResnetGeneratorConfig
+from hemabridge.networks.resnet_generator import ResnetGenerator
 from hemabridge.training.checkpoints import read_newest_checkpoint
-from hemabridge.training.loop import LoopConfig
+from hemabridge.training.config import LoopConfig
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.translators import train
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.contrastive import ContrastiveConfig
 from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.objective_config import ContrastiveConfig
 
 CUT = ContrastiveConfig(
     generator=ResnetGeneratorConfig(channels=2, blocks=1, downsampling="blurred", upsampling="bilinear"),

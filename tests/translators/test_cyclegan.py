@@ -6,15 +6,15 @@ import torch
 from torch import nn
 from toy import cpu
 
-from hemabridge.losses.differentiable_augmentation import AugmentationConfig
-from hemabridge.networks.color_lut import ColorTable, ColorTableConfig
-from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
-from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
-from hemabridge.training.engine import Engine, OptimizerConfig
+from hemabridge.networks.color_lut import ColorLut
+from hemabridge.networks.config import ColorLutConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
+from hemabridge.training.config import OptimizerConfig
+from hemabridge.training.engine import Engine
 from hemabridge.training.schedules import Constant
 from hemabridge.translators.batches import UnpairedBatches, from_network, to_network
-from hemabridge.translators.config import PRESETS
-from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig, Translated
+from hemabridge.translators.cyclegan import CycleGan, Translated
+from hemabridge.translators.objective_config import AugmentationConfig, CycleGanConfig
+from hemabridge.translators.presets import PRESETS
 
 SMALL = CycleGanConfig(
     generator=ResnetGeneratorConfig(channels=4, blocks=1), discriminator=PatchDiscriminatorConfig(channels=4, layers=1)
@@ -65,9 +65,9 @@ def test_losses_by_hand() -> None:
 
 def test_the_roughness_of_a_color_map_is_a_term_where_there_is_one() -> None:
     torch.manual_seed(0)
-    config = SMALL.model_copy(update={"generator": ColorTableConfig(points=3), "penalty_weight": 7.0})
+    config = SMALL.model_copy(update={"generator": ColorLutConfig(points=3), "penalty_weight": 7.0})
     model = CycleGan(config)
-    assert isinstance(model.to_target, ColorTable)
+    assert isinstance(model.to_target, ColorLut)
     with torch.no_grad():
         model.to_target.shifts.normal_()
     batch = {name: torch.rand(1, 3, 16, 16) * 2 - 1 for name in ("source", "target")}
@@ -178,7 +178,7 @@ GOLDEN = [19.16828, 18.97494, 18.95562]
 
 
 def test_the_papers_preset_is_the_reference_recipe() -> None:
-    paper = PRESETS["paper-cyclegan"]
+    paper = PRESETS["paper-cyclegan"].config
     assert (paper.load_px, paper.crop_px, paper.batch_size, paper.learning_rate) == (286, 256, 1, 2e-4)
     assert (paper.constant_epochs, paper.decay_epochs, paper.snapshot_every_epochs) == (100, 100, 5)
     assert (paper.stepping, paper.average_half_life_images, paper.epoch_images) == ("reference", None, None)

@@ -10,13 +10,14 @@ from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError, RunError
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.training.snapshots import read_snapshot
-from hemabridge.translators.config import PRESETS, TranslatorConfig
-from hemabridge.translators.cyclegan import CycleGanConfig
-from hemabridge.translators.distillation import Distillation, DistillationConfig, PairedBatches
+from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.distillation import Distillation, PairedBatches
 from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.objective_config import CycleGanConfig, DistillationConfig
+from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.student import Fidelity, compared, distill, read_fidelities
 
-QUICK = PRESETS["distillation"].model_copy(
+QUICK = PRESETS["distillation"].config.model_copy(
     update={"load_px": 16, "crop_px": 16, "epoch_images": 80, "constant_epochs": 4, "decay_epochs": 4}
 )
 

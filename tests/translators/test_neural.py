@@ -8,7 +8,8 @@ from torch import nn
 
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig
+from hemabridge.networks.config import ResnetGeneratorConfig
+from hemabridge.networks.resnet_generator import ResnetGenerator
 from hemabridge.training.snapshots import read_snapshot, write_snapshot
 from hemabridge.training.tensorfile import read_tensors, write_tensors
 from hemabridge.translators.batches import from_network, to_network

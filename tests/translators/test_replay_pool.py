@@ -1,6 +1,6 @@
 import torch
 
-from hemabridge.translators.replay_pool import ReplayPool
+from hemabridge.translators.cyclegan import ReplayPool
 
 
 def numbered(first: int, count: int) -> torch.Tensor:

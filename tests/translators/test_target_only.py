@@ -22,16 +22,17 @@ from hemabridge.translators.appearance import (
     principal_axes,
 )
 from hemabridge.translators.batches import to_network
-from hemabridge.translators.config import PRESETS, TranslatorConfig
+from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.objective_config import TargetOnlyConfig
+from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.target_only import TargetOnly, restyle, visible_difference
-from hemabridge.translators.target_only_config import TargetOnlyConfig
 from hemabridge.translators.target_only_net import SiteRestainer, site_descriptor
 from hemabridge.translators.train import train_translator
 from hemabridge.translators.unseen_site import distance_of, standardizer_for
 
 SIZE_PX = 32
 SMALL = TargetOnlyConfig(hospitals=40, hospital_images=4, step_hospitals=32, pixels=32, tuner_width=32)
-QUICK = PRESETS["target-only"].model_copy(
+QUICK = PRESETS["target-only"].config.model_copy(
     update={"model": SMALL, "load_px": SIZE_PX, "crop_px": SIZE_PX, "epoch_images": 10, "snapshot_every_epochs": 25}
 )
 Hospital = Callable[..., np.ndarray]
@@ -117,7 +118,7 @@ def test_what_no_site_is_is_refused(snapshot: Path) -> None:
 
 
 def test_a_snapshot_of_another_model_is_refused(hospital: Hospital, tmp_path: Path) -> None:
-    config = PRESETS["cyclegan-demo"].model_dump(mode="json")
+    config = PRESETS["cyclegan-demo"].config.model_dump(mode="json")
     nets = {"channels": 4, "layers": 1}
     config |= {"load_px": 32, "crop_px": 32, "epoch_images": 1, "constant_epochs": 1, "decay_epochs": 0}
     config["model"] |= {

@@ -11,22 +11,25 @@ from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, RunError
 from hemabridge.imaging.files import read_image
-from hemabridge.losses.differentiable_augmentation import AugmentationConfig
 from hemabridge.metrics.closeness import gradient_correlation, mean_delta_e_2000
-from hemabridge.networks.bilateral_grid import BilateralGridConfig
-from hemabridge.networks.color_lut import ColorTableConfig
-from hemabridge.networks.discriminators import MultiScaleDiscriminatorConfig, PixelDiscriminatorConfig
-from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
-from hemabridge.networks.pixel_network import PixelNetworkConfig
-from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
+from hemabridge.networks.config import (
+    BilateralGridConfig,
+    ColorLutConfig,
+    MultiScaleDiscriminatorConfig,
+    PatchDiscriminatorConfig,
+    PixelDiscriminatorConfig,
+    PixelNetworkConfig,
+    ResnetGeneratorConfig,
+)
 from hemabridge.training.checkpoints import read_newest_checkpoint
-from hemabridge.training.loop import LoopConfig
+from hemabridge.training.config import LoopConfig
 from hemabridge.training.objective import Batch
 from hemabridge.training.snapshots import list_snapshots, read_snapshot
 from hemabridge.translators import train
 from hemabridge.translators.batches import UnpairedBatches
-from hemabridge.translators.config import PRESETS, TranslatorConfig
-from hemabridge.translators.cyclegan import CycleGanConfig
+from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.objective_config import AugmentationConfig, CycleGanConfig
+from hemabridge.translators.presets import PRESETS
 
 TINY = TranslatorConfig(
     model=CycleGanConfig(
@@ -91,7 +94,7 @@ CYCLEGANS: dict[str, TranslatorConfig] = {
     "no discriminators": tiny(
         generator=PixelNetworkConfig(width=4), adversarial_weight=0.0, transport_weight=1.0
     ).model_copy(update={"stride": 2}),
-    "lut": tiny(generator=ColorTableConfig(points=3), discriminator=PixelDiscriminatorConfig(channels=4)),
+    "lut": tiny(generator=ColorLutConfig(points=3), discriminator=PixelDiscriminatorConfig(channels=4)),
     "bilateral": tiny(
         generator=BilateralGridConfig(depth=2, channels=4),
         discriminator=MultiScaleDiscriminatorConfig(channels=2, layers=1, scales=2, colors=True),
@@ -197,7 +200,7 @@ def test_a_color_translator_halves_the_distance_to_the_truth_and_keeps_the_struc
         return CellSet(images, labels, classes, names, names, 32)
 
     changes = {"load_px": 32, "crop_px": 32, "stride": 2, "batch_size": 16, "epoch_images": 160}
-    config = PRESETS[preset].model_copy(update={**changes, "constant_epochs": 2, "decay_epochs": 2})
+    config = PRESETS[preset].config.model_copy(update={**changes, "constant_epochs": 2, "decay_epochs": 2})
     source, target = rendered("yellow-field", 1), rendered("clinic-like", 2)
     train.train_translator(config, source, target, tmp_path, cpu(), seed=0)
     model = train.NeuralStandardizer.from_snapshot(list_snapshots(tmp_path)[-1].path)

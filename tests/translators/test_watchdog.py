@@ -15,19 +15,20 @@ from toy import cpu
 from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import RunError, TrainingFaultError, TrainingFaultWarning
-from hemabridge.networks.pixel_network import PixelNetworkConfig
+from hemabridge.networks.config import PixelNetworkConfig
 from hemabridge.training.checkpoints import read_newest_checkpoint
+from hemabridge.training.config import LoopConfig
 from hemabridge.training.events import read_events
-from hemabridge.training.loop import LoopConfig
 from hemabridge.training.objective import Batch, Terms
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators import train
 from hemabridge.translators.attempts import RECORD
 from hemabridge.translators.batches import UnpairedBatches, to_network
-from hemabridge.translators.config import PRESETS, TranslatorConfig
-from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig, Translated
+from hemabridge.translators.config import TranslatorConfig, WatchdogConfig
+from hemabridge.translators.cyclegan import CycleGan, Translated
+from hemabridge.translators.objective_config import CycleGanConfig
+from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.watchdog import Watchdog, watchdog_for
-from hemabridge.translators.watchdog_config import WatchdogConfig
 
 MODEL = CycleGanConfig(
     generator=PixelNetworkConfig(width=8),
@@ -279,7 +280,7 @@ def test_a_healthy_cyclegan_raises_no_alarm(tmp_path: Path) -> None:
 
     watchdog = WatchdogConfig(on_fault="stop", every_images=60)
     changes = {"epoch_images": 60, "watchdog": watchdog}
-    config = PRESETS["cyclegan-demo"].model_copy(update=changes)
+    config = PRESETS["cyclegan-demo"].config.model_copy(update=changes)
     train.train_translator(config, cells("yellow-field", 1), cells("clinic-like", 2), tmp_path, cpu(), seed=0)
     found = looks(tmp_path)
     assert len(found) == 6

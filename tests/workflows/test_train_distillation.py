@@ -10,8 +10,8 @@ from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.tensorfile import read_header
-from hemabridge.translators.config import PRESETS
 from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.student import read_fidelities
 from hemabridge.workflows.train import read_teacher, train
 
@@ -43,7 +43,7 @@ def recipe(hospitals: Path, tmp_path: Path) -> Path:
 
 def test_a_recipe_distils_a_normalizer_and_then_the_copy_itself(recipe: Path, tmp_path: Path) -> None:
     wanted = expect_kind(read_recipe(recipe), DistillationRecipe)
-    assert wanted.translator.batch_size == PRESETS["distillation"].batch_size
+    assert wanted.translator.batch_size == PRESETS["distillation"].config.batch_size
     last = train(wanted, tmp_path / "copy", fabric=start_fabric("cpu"))[-1]
     assert read_header(last.path)["teacher"] == sha256_of(tmp_path / "teacher.json")
     assert read_fidelities(tmp_path / "copy")[last.name].cells >= 1

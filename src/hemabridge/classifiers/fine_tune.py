@@ -21,9 +21,9 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write, sha256_of
-from hemabridge.training.engine import OptimizerConfig
+from hemabridge.training.config import LoopConfig, OptimizerConfig
 from hemabridge.training.events import EventLog
-from hemabridge.training.loop import LoopConfig, Training, fit
+from hemabridge.training.loop import Training, fit
 from hemabridge.training.lr_range_test import lr_range_test
 from hemabridge.training.schedules import OneCycle
 from hemabridge.training.snapshots import Snapshot

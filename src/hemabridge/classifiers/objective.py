@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.network import ClassifierNetwork
-from hemabridge.losses.focal import focal_loss
+from hemabridge.losses.formulas import focal_loss
 from hemabridge.training.objective import Batch, Phase, Terms
 
 

@@ -21,8 +21,8 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
-from hemabridge.training.engine import OptimizerConfig
-from hemabridge.training.loop import LoopConfig, Training, fit
+from hemabridge.training.config import LoopConfig, OptimizerConfig
+from hemabridge.training.loop import Training, fit
 from hemabridge.training.objective import Batch
 from hemabridge.training.schedules import OneCycle
 

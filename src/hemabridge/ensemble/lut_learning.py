@@ -33,7 +33,8 @@ from hemabridge.normalizers.linear_transport import LinearTransport
 from hemabridge.normalizers.measures import whitened
 from hemabridge.normalizers.sliced_transport import NODES, as_table, node_colors
 from hemabridge.progress import Progress, silent
-from hemabridge.training.loop import LoopConfig, Training, fit
+from hemabridge.training.config import LoopConfig
+from hemabridge.training.loop import Training, fit
 from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.training.schedules import OneCycle
 from hemabridge.training.snapshots import read_snapshot

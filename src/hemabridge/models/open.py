@@ -95,7 +95,7 @@ def load_standardizer(path: Path, crop_px: int | None = None, look: UInt8Images 
     """
     if path.suffix.lower() == ".json":
         return read_normalizer(path)
-    from hemabridge.networks.resnet_generator import STRIDE
+    from hemabridge.networks.config import STRIDE
     from hemabridge.translators.neural import NeuralStandardizer
     from hemabridge.translators.unseen_site import standardizer_for
 

@@ -1,29 +1,18 @@
 """A bilateral grid of color maps (HDRNet: Gharbi et al. 2017, doi:10.1145/3072959.3073592)."""
 
 from itertools import pairwise
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, leaky_relu
 
 from hemabridge.networks.color_generator import ColorGenerator, shift_colors, thumbnail
+from hemabridge.networks.config import BilateralGridConfig
 
 THUMBNAIL_PX = 32
 HALVINGS = 3
 CELLS = THUMBNAIL_PX // 2**HALVINGS
 """Cells of the grid along height and along width."""
-
-
-class BilateralGridConfig(BaseModel):
-    """Size of the grid and of the network that fills it; the defaults make 5,657 weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["bilateral"] = "bilateral"
-    depth: int = Field(8, ge=1, le=32, description="cells along the guide, which is about as bright as the pixel")
-    channels: int = Field(16, ge=1, le=256, description="filters of the last layers that look at the thumbnail")
 
 
 class BilateralGrid(ColorGenerator):

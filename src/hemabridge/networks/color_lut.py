@@ -1,30 +1,16 @@
 """A three-dimensional look-up table that adapts to the image (Zeng et al. 2020, doi:10.1109/TPAMI.2020.3026740)."""
 
-from typing import Literal
-
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, leaky_relu, relu
 
 from hemabridge.networks.color_generator import ColorGenerator, shift_colors, thumbnail
+from hemabridge.networks.config import ColorLutConfig
 
 THUMBNAIL_PX = 32
 
 
-class ColorTableConfig(BaseModel):
-    """Number and size of the tables; the defaults are the paper's three tables, at 17 instead of 33 points a side."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["lut"] = "lut"
-    tables: int = Field(3, ge=1, le=16, description="tables that each image mixes; 1 is the same map for all images")
-    points: int = Field(17, ge=2, le=65, description="points along each of red, green and blue")
-    smoothness: float = Field(1.0, ge=0, description="weight, within the penalty, of squared steps between neighbors")
-    monotonicity: float = Field(10.0, ge=0, description="weight, within the penalty, of a channel falling as it rises")
-
-
-class ColorTable(ColorGenerator):
+class ColorLut(ColorGenerator):
     """One color table per image: a mix of learned tables with weights read off a thumbnail, applied trilinearly.
 
     It can: map any color to any other, each region of the color cube for itself; mix differently from image to image.
@@ -35,7 +21,7 @@ class ColorTable(ColorGenerator):
     As in the paper the mix starts as the identity. The tables hold shifts, so that a mixed table stays within [-1, 1].
     """
 
-    def __init__(self, config: ColorTableConfig) -> None:
+    def __init__(self, config: ColorLutConfig) -> None:
         super().__init__()
         self.config = config
         self.shifts = nn.Parameter(torch.zeros(config.tables, 3, *[config.points] * 3))

@@ -1,37 +1,43 @@
-"""The discriminators that a translator may use, by their `kind`."""
-
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, TypeAlias
+"""Discriminators: of patches (Isola et al. 2017, doi:10.1109/CVPR.2017.632), of single pixels, of several scales."""
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.utils.parametrizations import spectral_norm
 
-from hemabridge.networks.kinds import by_kind
-from hemabridge.networks.patch_discriminator import (
-    NORM_USE,
-    NormName,
-    PatchDiscriminator,
-    PatchDiscriminatorConfig,
-    bound_steepness,
-)
+from hemabridge.networks.config import MultiScaleDiscriminatorConfig, PatchDiscriminatorConfig, PixelDiscriminatorConfig
+from hemabridge.networks.layers import BlurredHalf, initialize_normal
 
 
-class PixelDiscriminatorConfig(BaseModel):
-    """Size of the discriminator of colors."""
+class PatchDiscriminator(nn.Module):
+    """Score each patch of float[B, 3, H, W] in [-1, 1]: unbounded scores float[B, 1, H', W'] (256 px gives 30x30)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    def __init__(self, config: PatchDiscriminatorConfig) -> None:
+        super().__init__()
+        widths = [config.channels * min(2**i, 8) for i in range(config.layers + 1)]
+        blurs = config.downsampling == "blurred"
+        stride = 1 if blurs else 2
+        layers: list[nn.Module] = []
+        for i, (before, width) in enumerate(zip([3, *widths], widths, strict=False)):
+            halves = i < config.layers
+            layers += [nn.Conv2d(before, width, 4, stride=stride if halves else 1, padding=1)]
+            layers += [nn.InstanceNorm2d(width)] if i > 0 and config.norm == "instance" else []
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+            layers += [BlurredHalf()] if halves and blurs else []
+        layers += [nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1)]
+        self.layers = nn.Sequential(*layers)
+        initialize_normal(self)
+        if config.norm == "spectral":
+            bound_steepness(self)
 
-    kind: Literal["pixel"] = "pixel"
-    channels: int = Field(32, ge=1, description="units of each hidden layer")
-    layers: int = Field(2, ge=1, le=8, description="hidden layers")
-    norm: Literal["spectral", "none"] = Field("none", description="whether the discriminator's steepness is bounded")
+    def forward(self, x: Tensor) -> Tensor:
+        """Score the patches of float[B, 3, H, W]."""
+        out: Tensor = self.layers(x)
+        return out
 
 
 class PixelDiscriminator(nn.Module):
-    """Discriminator each pixel by its color alone: float[B, 3, H, W] in [-1, 1] to unbounded scores, float[B, 1, H, W].
+    """Score each pixel by its color alone: float[B, 3, H, W] in [-1, 1] to unbounded scores, float[B, 1, H, W].
 
     It sees the distribution of colors and nothing else (the PixelGAN of Isola et al. 2017, section 4.4): it cannot ask
     a generator to draw or to move anything, nor see that a nucleus took the color of a red cell.
@@ -50,19 +56,6 @@ class PixelDiscriminator(nn.Module):
         """Score the pixels of float[B, 3, H, W]."""
         out: Tensor = self.layers(x)
         return out
-
-
-class MultiScaleDiscriminatorConfig(BaseModel):
-    """One patch discriminator for each size of the image, and a discriminator of its colors if wanted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["multi-scale"] = "multi-scale"
-    channels: int = Field(16, ge=1, description="filters of the first layer of each patch discriminator")
-    layers: int = Field(2, ge=1, le=5, description="layers of each that halve the picture")
-    scales: int = Field(3, ge=1, le=5, description="sizes: the image itself, its half, its quarter, ...")
-    colors: bool = Field(False, description="whether a discriminator of single pixels joins them")
-    norm: NormName = Field("none", description=NORM_USE)
 
 
 class MultiScaleDiscriminator(nn.Module):
@@ -88,18 +81,8 @@ class MultiScaleDiscriminator(nn.Module):
         return torch.cat([interpolate(scores, size, mode="nearest") for scores in maps], dim=1)
 
 
-DiscriminatorConfig: TypeAlias = Annotated[
-    PatchDiscriminatorConfig | PixelDiscriminatorConfig | MultiScaleDiscriminatorConfig,
-    by_kind("patch", PatchDiscriminatorConfig, PixelDiscriminatorConfig, MultiScaleDiscriminatorConfig),
-]
-"""The configuration of a discriminator; `patch` where a section has no `kind`."""
-
-DISCRIMINATORS: Final[Mapping[str, Callable[[Any], nn.Module]]] = MappingProxyType(
-    {"patch": PatchDiscriminator, "pixel": PixelDiscriminator, "multi-scale": MultiScaleDiscriminator}
-)
-"""Every discriminator by its `kind`."""
-
-
-def new_discriminator(config: DiscriminatorConfig) -> nn.Module:
-    """Make a discriminator: float[B, 3, H, W] in [-1, 1] to unbounded scores, float[B, C, H', W']."""
-    return DISCRIMINATORS[config.kind](config)
+def bound_steepness(network: nn.Module) -> None:
+    """Divide each convolution's weights by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)."""
+    for module in list(network.modules()):
+        if isinstance(module, nn.Conv2d):
+            spectral_norm(module)

@@ -1,28 +1,16 @@
 """A color network: each pixel through one small perceptron, which an image's statistics may tune."""
 
 from itertools import pairwise
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from hemabridge.networks.color_generator import ColorGenerator, shift_colors, thumbnail
+from hemabridge.networks.config import PixelNetworkConfig
 
 THUMBNAIL_PX = 16
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STATISTICS = 3 * (2 + len(QUANTILES))
-
-
-class PixelNetworkConfig(BaseModel):
-    """Size of the perceptron; the defaults make 1,283 weights, and 3,811 if it is conditioned on the image."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["pixel"] = "pixel"
-    width: int = Field(32, ge=1, le=256, description="units of each hidden layer")
-    layers: int = Field(2, ge=1, le=8, description="hidden layers")
-    conditioned: bool = Field(False, description="whether an image's color statistics tune the hidden layers (FiLM)")
 
 
 class PixelNetwork(ColorGenerator):

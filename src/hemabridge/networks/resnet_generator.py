@@ -1,32 +1,10 @@
 """The ResNet generator of CycleGAN (Johnson et al. 2016; Zhu et al. 2017, doi:10.1109/ICCV.2017.244)."""
 
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from hemabridge.networks.blur import BlurredHalf, Downsampling
-from hemabridge.networks.initialization import initialize_normal
-
-STRIDE = 4
-"""Height and width of what the layers see are multiples of this: two layers halve them and two double them."""
-
-
-class ResnetGeneratorConfig(BaseModel):
-    """Size of the generator; the defaults are the reference's `resnet_9blocks` with 64 filters."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["resnet"] = "resnet"
-    channels: int = Field(64, ge=1, le=1024, description="filters of the first layer")
-    blocks: int = Field(9, ge=0, le=100, description="residual blocks")
-    upsampling: Literal["transposed", "nearest", "bilinear"] = Field(
-        "transposed",
-        description="how the picture is doubled: by the reference's transposed convolutions, which may leave a "
-        "checkerboard, or by resizing and a convolution (Odena et al. 2016), which leaves none",
-    )
-    downsampling: Downsampling = Field("strided", description="how the two halving layers halve; CUT blurs")
+from hemabridge.networks.config import STRIDE, ResnetGeneratorConfig
+from hemabridge.networks.layers import BlurredHalf, initialize_normal
 
 
 class ResidualBlock(nn.Module):

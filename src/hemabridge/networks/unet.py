@@ -1,47 +1,17 @@
 """The U-Net of pix2pix (Ronneberger et al. 2015; Isola et al. 2017, doi:10.1109/CVPR.2017.632)."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, pad
 
-from hemabridge.networks.initialization import initialize_normal
-
-NormName: TypeAlias = Annotated[
-    Literal["batch", "instance"],
-    Field(description="batch: the batch's statistics in training, frozen ones afterwards; instance: each image's own"),
-]
+from hemabridge.networks.config import UnetConfig, UnetNorm
+from hemabridge.networks.layers import initialize_normal
 
 DROPOUT = 0.5
 PLAIN_LEVELS = 5
 """Levels beyond these have a drop-out, as in the reference: three of the eight of `unet_256`."""
-
-
-class UnetConfig(BaseModel):
-    """Size of the U-Net; the defaults are the reference's `unet_256` with 64 filters, batch norm and drop-out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["unet"] = "unet"
-    channels: int = Field(64, ge=1, le=512, description="filters of the first level; they double up to eightfold")
-    levels: int = Field(8, ge=2, le=10, description="times that the picture is halved: 8 brings 256 px to 1 px")
-    norm: NormName = "batch"
-    dropout: bool = Field(True, description="drop-out of 0.5 in training, in the inner levels beyond five")
-    upsampling: Literal["transposed", "resize"] = Field(
-        "transposed", description="transposed convolutions, as the reference, or resize-convolutions: no checkerboard"
-    )
-
-    @property
-    def stride(self) -> int:
-        """Height and width must be multiples of this."""
-        return 1 << self.levels
-
-    @property
-    def least_px(self) -> int:
-        """Height and width must be at least this."""
-        return self.stride
 
 
 class BatchNorm(nn.Module):
@@ -102,7 +72,7 @@ class Unet(nn.Module):
         return out
 
 
-def norm_layer(norm: NormName, channels: int) -> nn.Module:
+def norm_layer(norm: UnetNorm, channels: int) -> nn.Module:
     """Return the norm of so many channels; instance norm has no weights, as in the reference."""
     return BatchNorm(channels) if norm == "batch" else nn.InstanceNorm2d(channels)
 
@@ -120,7 +90,7 @@ def padded(images: Tensor, stride: int, least_px: int) -> Tensor:
     return pad(images, (0, right, 0, below), mode="replicate")
 
 
-def _down(convolution: nn.Module, norm: NormName, *, first: bool, last: bool) -> nn.Sequential:
+def _down(convolution: nn.Module, norm: UnetNorm, *, first: bool, last: bool) -> nn.Sequential:
     layers: list[nn.Module] = [] if first else [nn.LeakyReLU(0.2)]
     layers.append(convolution)
     if isinstance(convolution, nn.Conv2d) and not (first or last):
@@ -134,7 +104,7 @@ def _doubling(before: int, after: int, upsampling: Literal["transposed", "resize
     return [nn.Upsample(scale_factor=2.0, mode="nearest"), nn.Conv2d(before, after, 3, padding=1, bias=bias)]
 
 
-def _closing(channels: int, norm: NormName, *, last: bool, dropped: bool) -> list[nn.Module]:
+def _closing(channels: int, norm: UnetNorm, *, last: bool, dropped: bool) -> list[nn.Module]:
     if last:
         return [nn.Tanh()]
     return [norm_layer(norm, channels), *([nn.Dropout(DROPOUT)] if dropped else [])]

@@ -1,46 +1,17 @@
 """A U-Net whose encoder is a ResNet, in the style of fast.ai's `unet_learner`; its weights start from nothing."""
 
-from typing import Literal, Self
-
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from hemabridge.networks.initialization import initialize_normal
-from hemabridge.networks.unet import NormName, norm_layer
-
-
-class ResnetUnetConfig(BaseModel):
-    """Size of the net; the defaults are the encoder of ResNet-34 (He et al. 2016, doi:10.1109/CVPR.2016.90)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["resnet-unet"] = "resnet-unet"
-    channels: int = Field(64, ge=1, le=512, description="filters of the first stage; each further stage doubles them")
-    blocks: tuple[int, ...] = Field((3, 4, 6, 3), min_length=1, max_length=5, description="residual blocks per stage")
-    norm: NormName = "batch"
-
-    @model_validator(mode="after")
-    def _check_blocks(self) -> Self:
-        if not all(1 <= count <= 36 for count in self.blocks):
-            raise ValueError(f"expected 1 to 36 blocks in each stage, got {self.blocks}")
-        return self
-
-    @property
-    def stride(self) -> int:
-        """Height and width must be multiples of this: the stem, a pool and each stage but the first halve them."""
-        return 1 << (len(self.blocks) + 1)
-
-    @property
-    def least_px(self) -> int:
-        """Height and width must be at least this: the innermost map needs more than one pixel for its norm."""
-        return 2 * self.stride
+from hemabridge.networks.config import ResnetUnetConfig, UnetNorm
+from hemabridge.networks.layers import initialize_normal
+from hemabridge.networks.unet import norm_layer
 
 
 class BasicBlock(nn.Module):
     """ReLU(shortcut + conv-norm-ReLU-conv-norm(x)), the block of ResNet-18 and ResNet-34."""
 
-    def __init__(self, before: int, after: int, stride: int, norm: NormName) -> None:
+    def __init__(self, before: int, after: int, stride: int, norm: UnetNorm) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
@@ -105,5 +76,5 @@ class ResnetUnet(nn.Module):
         return result
 
 
-def _joined(before: int, after: int, norm: NormName) -> nn.Sequential:
+def _joined(before: int, after: int, norm: UnetNorm) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), norm_layer(norm, after), nn.ReLU())

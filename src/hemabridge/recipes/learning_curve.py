@@ -6,13 +6,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.data.stain_augmentation import StainAugmentationConfig
-from hemabridge.losses.differentiable_augmentation import AugmentationConfig
-from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
-from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
+from hemabridge.networks.config import PatchDiscriminatorConfig, ResnetGeneratorConfig
 from hemabridge.synthesis.learning_curve import ARMS
-from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.cyclegan import CycleGanConfig
-from hemabridge.translators.watchdog_config import WatchdogConfig
+from hemabridge.translators.config import TranslatorConfig, WatchdogConfig
+from hemabridge.translators.objective_config import AugmentationConfig, CycleGanConfig
 
 
 def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:

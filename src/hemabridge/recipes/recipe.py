@@ -17,8 +17,9 @@ from hemabridge.ensemble.config import EnsembleRecipe
 from hemabridge.normalizers.catalog import check_names
 from hemabridge.storage.names import folder_name
 from hemabridge.storage.settings_file import RecipePath, RunName, Seed, each_once
-from hemabridge.translators.config import PRESETS, TranslatorConfig, check_presets
-from hemabridge.translators.distillation import DistillationConfig
+from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.objective_config import DistillationConfig
+from hemabridge.translators.presets import PRESETS, check_presets
 
 
 def _for_training_and_tests(parts: dict[str, float]) -> dict[str, float]:
@@ -118,7 +119,7 @@ class DistillationRecipe(BaseModel):
     seed: Seed = 0
     teacher: RecipePath = Field(description="snapshot of a translator, or the JSON of a normalizer")
     site: SiteRecipe = Field(description="the source site, which the teacher re-stains")
-    translator: TranslatorConfig = PRESETS["distillation"]
+    translator: TranslatorConfig = PRESETS["distillation"].config
 
     @field_validator("translator")
     @classmethod

@@ -11,7 +11,7 @@ from hemabridge.errors import RecipeError
 from hemabridge.recipes.recipe import ClassifierTrainingRecipe, DistillationRecipe, StudyRecipe, TranslatorRecipe
 from hemabridge.recipes.synthesis import SynthesisRecipe
 from hemabridge.storage.settings_file import explain, nearest, read_toml
-from hemabridge.translators.config import PRESETS
+from hemabridge.translators.presets import PRESETS
 
 Recipe = TranslatorRecipe | DistillationRecipe | ClassifierTrainingRecipe | StudyRecipe | SynthesisRecipe
 KINDS: dict[str, type[Recipe]] = {
@@ -82,7 +82,7 @@ def _with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
         return own
     if not isinstance(name, str) or name not in PRESETS:
         raise RecipeError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}{nearest(str(name), PRESETS)}")
-    return _merged(PRESETS[name].model_dump(mode="json"), own)
+    return _merged(PRESETS[name].config.model_dump(mode="json"), own)
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from hemabridge.recipes.learning_curve import LearningCurveRecipe
 from hemabridge.recipes.recipe import ClassNames, Parts, SiteRecipe
 from hemabridge.storage.names import folder_name
 from hemabridge.storage.settings_file import RunName, Seed
-from hemabridge.translators.config import PRESETS, TranslatorConfig
+from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.presets import PRESETS
 
 
 class SimulatedSite(BaseModel):
@@ -58,7 +59,7 @@ class SynthesisRecipe(BaseModel):
     )
     parts: Parts = {"train": 0.7, "validation": 0.1, "test": 0.2}
     pairs: Annotated[tuple[PairRecipe, ...], Field(min_length=1)]
-    translator: TranslatorConfig = PRESETS["synthesis-cpu"]
+    translator: TranslatorConfig = PRESETS["synthesis-cpu"].config
     scorer: ClassifierConfig = Field(
         ClassifierConfig(), description="learns the two classes of a pair, and scores what the pair makes of them"
     )

@@ -6,23 +6,13 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from hemabridge.errors import NonFiniteLossError
+from hemabridge.training.config import OptimizerConfig
 from hemabridge.training.objective import Batch, Objective, Phase, Terms
 from hemabridge.training.schedules import Schedule
-
-
-class OptimizerConfig(BaseModel):
-    """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019); 0 decay is plain Adam."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
 
 
 class Engine:

@@ -1,10 +1,15 @@
-"""`events.jsonl`: one JSON object a line, appended while a run goes on."""
+"""`events.jsonl`: one JSON object a line, appended while a run goes on; and what watches a run by its events."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hemabridge.storage.files import atomic_write, open_own
+
+Event: TypeAlias = Mapping[str, Any]
+"""One line of `events.jsonl`."""
 
 
 class EventLog:
@@ -37,3 +42,22 @@ def read_events(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
         if kind is None or event["kind"] == kind:
             events.append(event)
     return events
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is looked at, and when to stop.
+
+    Both functions are pure, so that a run that was cut and resumed sees and does the same: `look` depends on the
+    weights and on the events before, `verdict` on the events.
+
+    Attributes:
+        every_images: after each so many images there is a look.
+        look: called with the images seen and all events so far; what it returns, JSON, becomes an event `watch`. It
+            draws no random number and leaves the nets as they are.
+        verdict: called with all events so far, after each look and when a run is resumed; why to stop, or None.
+    """
+
+    every_images: int
+    look: Callable[[int, Sequence[Event]], Mapping[str, Any]]
+    verdict: Callable[[Sequence[Event]], str | None]

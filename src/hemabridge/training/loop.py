@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from hemabridge.errors import Interrupted, RunError, TrainingFaultError
@@ -19,37 +18,17 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.locks import hold_folder
 from hemabridge.training.averaging import WeightAverage
 from hemabridge.training.checkpoints import checkpoint_path, read_newest_checkpoint, write_checkpoint
-from hemabridge.training.engine import Engine, OptimizerConfig, under
-from hemabridge.training.events import EventLog, read_events
+from hemabridge.training.config import LoopConfig
+from hemabridge.training.engine import Engine, under
+from hemabridge.training.events import Event, EventLog, Watch, read_events
 from hemabridge.training.objective import Batch, Objective
 from hemabridge.training.schedules import Schedule
 from hemabridge.training.snapshots import Snapshot, list_snapshots, write_snapshot
 from hemabridge.training.stopping import StopRequest, listen_for_stop
 from hemabridge.training.tensorfile import read_tensors
-from hemabridge.training.watch import Event, Watch
 
 SNAPSHOT_FOLDER = "snapshots"
 CHECKPOINT_FOLDER = "state"
-
-
-class LoopConfig(BaseModel):
-    """How long to train and what to write on the way; everything is counted in images."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    total_images: int = Field(ge=1)
-    batch_size: int = Field(ge=1, description="images a step, over all processes")
-    epoch_images: int = Field(ge=1, description="images that make an epoch, for people and for schedules")
-    snapshot_images: tuple[int, ...] = Field(
-        (), description="snapshots are written after so many images, and at the end"
-    )
-    checkpoint_every_seconds: float = Field(60.0, gt=0, description="a killed run loses at most this")
-    average_half_life_images: float | None = Field(
-        None, gt=0, description="moving average of the weights; none without"
-    )
-    log_every_images: int = Field(50, ge=1)
-    seed: int = 0
-    optimizer: OptimizerConfig = OptimizerConfig()
 
 
 @dataclass(frozen=True)

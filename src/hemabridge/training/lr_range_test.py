@@ -10,7 +10,8 @@ from lightning_fabric import Fabric
 
 from hemabridge.errors import NonFiniteLossError, TrainingError
 from hemabridge.progress import Progress, silent
-from hemabridge.training.engine import Engine, OptimizerConfig
+from hemabridge.training.config import OptimizerConfig
+from hemabridge.training.engine import Engine
 from hemabridge.training.objective import Batch, Objective
 from hemabridge.training.schedules import Exponential
 

@@ -1,6 +1,6 @@
-"""Unpaired batches of two sites, as a pure function of the seed and the place in the run."""
+"""Unpaired batches of two sites: a pure function of the seed, the place in the run and how often each cell is drawn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hemabridge.data.augmentation import random_crop_flip
+from hemabridge.data.cells import UNKNOWN, CellSet
+from hemabridge.domain.site_profile import descriptors_of, kinds_of
+from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.training.objective import Batch
+from hemabridge.translators.config import Balance
+
+Chances = NDArray[np.float64]
 
 
 def to_network(images: UInt8Images) -> Tensor:
@@ -80,3 +86,33 @@ class UnpairedBatches:
 
     def _permutation(self, epoch: int, length: int) -> NDArray[np.int64]:
         return np.random.default_rng((self.seed, epoch, length)).permutation(length)
+
+
+def chances_of(balance: Balance, source: CellSet, target: CellSet) -> tuple[Chances | None, Chances | None]:
+    """Return the chance of each cell of both sites to be drawn, float64[N] and float64[M]; None: as they come.
+
+    Sites that hold other mixes of cells are told apart by their mix, and a translator that is judged by that turns
+    cells of one class into those of another. Each class of the target comes equally often by its labels, cells without
+    one do not come. The source has no labels: its cells are parted into as many kinds as the target has classes, by
+    what they look like.
+
+    Raises:
+        InputError: a target without labels cannot be balanced.
+    """
+    if balance == "none":
+        return None, None
+    labeled = [np.flatnonzero(target.labels == label) for label in np.unique(target.labels) if label != UNKNOWN]
+    if not labeled:
+        raise InputError("balance: expected cells of the target with classes, got none; name them, or do not balance")
+    own = _evenly(labeled, len(target))
+    if balance == "target":
+        return None, own
+    return _evenly(kinds_of(descriptors_of(list(source.images)), len(labeled)), len(source)), own
+
+
+def _evenly(groups: Sequence[NDArray[np.intp]], count: int) -> Chances:
+    """Return chances, float64[count], of which each group of rows has the same share."""
+    chances = np.zeros(count)
+    for rows in groups:
+        chances[rows] = 1 / (len(groups) * len(rows))
+    return chances

@@ -1,26 +1,36 @@
-"""The catalog of all translators, and when to use which."""
+"""The catalog of the translators that can be trained, by their `kind`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Any, Final, Protocol
 
-from pydantic import BaseModel
 from torch import nn
 
-from hemabridge.networks.generators import GeneratorConfig, new_generator
-from hemabridge.networks.kinds import by_kind
-from hemabridge.networks.pixel_network import PixelNetworkConfig
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.networks.catalog import new_generator
+from hemabridge.training.objective import Objective
 from hemabridge.translators.colorization import Colorization, GrayThenColor
-from hemabridge.translators.colorization_config import ColorizationConfig, GrayThenColorConfig
 from hemabridge.translators.colorization_nets import Colorizer, GrayColorizer
-from hemabridge.translators.contrastive import Contrastive, ContrastiveConfig
-from hemabridge.translators.cyclegan import CycleGan, CycleGanConfig
-from hemabridge.translators.distillation import Distillation, DistillationConfig
-from hemabridge.translators.objective import TranslatorObjective
+from hemabridge.translators.contrastive import Contrastive
+from hemabridge.translators.cyclegan import CycleGan
+from hemabridge.translators.distillation import Distillation
+from hemabridge.translators.objective_config import ModelConfig
 from hemabridge.translators.target_only import TargetOnly
-from hemabridge.translators.target_only_config import TargetOnlyConfig
 from hemabridge.translators.target_only_net import SiteRestainer
+
+
+class TranslatorObjective(Objective, Protocol):
+    """A translator to train. The net that re-stains is called `to_target`, and the other direction `to_source`."""
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """The nets that re-stain: their moving average is kept, and each is a direction that snapshots offer."""
+        ...
+
+    def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
+        """Take from the training cells, uint8[N, H, W, 3], once before training, what goes into buffers."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,98 +38,30 @@ class Entry:
     """One translator of the catalog.
 
     Attributes:
-        config: its settings.
-        objective: makes, from such settings, the model that is trained.
-        restainer: makes, from such settings, the net of one direction alone: float[B, 3, H, W] in [-1, 1] to the same,
+        objective: makes, from its settings, the model that is trained.
+        restainer: makes, from its settings, the net of one direction alone: float[B, 3, H, W] in [-1, 1] to the same,
             of any size from its own smallest on.
-        use: one line on when to use it.
     """
 
-    config: type[BaseModel]
     objective: Callable[[Any], TranslatorObjective]
     restainer: Callable[[Any], nn.Module]
-    use: str
 
 
-ModelConfig: TypeAlias = Annotated[
-    CycleGanConfig
-    | ColorizationConfig
-    | GrayThenColorConfig
-    | ContrastiveConfig
-    | TargetOnlyConfig
-    | DistillationConfig,
-    by_kind(
-        "cyclegan",
-        CycleGanConfig,
-        ColorizationConfig,
-        GrayThenColorConfig,
-        ContrastiveConfig,
-        TargetOnlyConfig,
-        DistillationConfig,
-    ),
-]
-"""The settings of any translator; `cyclegan` where a section has no `kind`."""
+def _generator_of(config: Any) -> nn.Module:
+    return new_generator(config.generator)
+
 
 MODELS: Final[Mapping[str, Entry]] = MappingProxyType(
     {
-        "cyclegan": Entry(
-            CycleGanConfig,
-            CycleGan,
-            lambda config: new_generator(config.generator),
-            "two sites without pairs; its generator decides what may change: colors alone, or anything",
-        ),
-        "colorization": Entry(
-            ColorizationConfig,
-            Colorization,
-            Colorizer,
-            "the paper's ColorizationGAN: learns from the target alone, keeps luminance, guesses color anew",
-        ),
-        "gray-then-color": Entry(
-            GrayThenColorConfig,
-            GrayThenColor,
-            GrayColorizer,
-            "one model for sites never seen: learns from the target alone, by way of a learned gray",
-        ),
-        "contrastive": Entry(
-            ContrastiveConfig,
-            Contrastive,
-            lambda config: new_generator(config.generator),
-            "two sites without pairs, one direction only: quicker than CycleGAN; it too may change anything",
-        ),
-        "target-only": Entry(
-            TargetOnlyConfig,
-            TargetOnly,
-            SiteRestainer,
-            "one model for every hospital, learned from the target alone; says when a site is too far out",
-        ),
-        "distillation": Entry(
-            DistillationConfig,
-            Distillation,
-            lambda config: new_generator(config.generator),
-            "the copy of any other re-stainer as a color model: hundreds of images per second",
-        ),
+        "cyclegan": Entry(CycleGan, _generator_of),
+        "colorization": Entry(Colorization, Colorizer),
+        "gray-then-color": Entry(GrayThenColor, GrayColorizer),
+        "contrastive": Entry(Contrastive, _generator_of),
+        "target-only": Entry(TargetOnly, SiteRestainer),
+        "distillation": Entry(Distillation, _generator_of),
     }
 )
-"""Every translator by its `kind`."""
-
-
-def method_name(config: ModelConfig) -> str:
-    """Return what results and reports call a translator: its objective, or its color model where it has one.
-
-    A CycleGAN that may only change colors is another method than one that may redraw the cell, so it is called by its
-    generator, as its preset is: `pixel`, `film`, `lut`, `bilateral`. Other objectives with another generator than
-    their usual one name both, as in `distillation bilateral`.
-    """
-    generator: GeneratorConfig | None = getattr(config, "generator", None)
-    usual: GeneratorConfig | None = getattr(type(config)(), "generator", None)
-    if generator is None or usual is None or _generator_name(generator) == _generator_name(usual):
-        return config.kind
-    name = _generator_name(generator)
-    return name if isinstance(config, CycleGanConfig) else f"{config.kind} {name}"
-
-
-def _generator_name(config: GeneratorConfig) -> str:
-    return "film" if isinstance(config, PixelNetworkConfig) and config.conditioned else config.kind
+"""Every translator by the `kind` of its settings."""
 
 
 def new_objective(config: ModelConfig) -> TranslatorObjective:

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.networks.config import BackboneConfig, UnetConfig
 from hemabridge.networks.lab import lab_to_rgb, outside_gamut, rgb_to_lab
-from hemabridge.networks.unet import Unet, UnetConfig, padded
+from hemabridge.networks.unet import Unet, padded
 from hemabridge.networks.unet_resnet import ResnetUnet
-from hemabridge.translators.colorization_config import BackboneConfig, ColorizationConfig, GrayThenColorConfig
 from hemabridge.translators.colorization_luminance import LEVELS, luminance_curve, sampled_lab, through_curve
+from hemabridge.translators.objective_config import ColorizationConfig, GrayThenColorConfig
 
 AB_RANGE = 110.0
 """a and b are divided by this, and L / 50 - 1 is taken, as in the reference implementation."""

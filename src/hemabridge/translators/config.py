@@ -1,32 +1,42 @@
-"""How a translator is trained; the presets."""
+"""Settings of a translator and its training. Free of PyTorch."""
 
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hemabridge.networks.bilateral_grid import BilateralGridConfig
-from hemabridge.networks.color_lut import ColorTableConfig
-from hemabridge.networks.discriminators import PixelDiscriminatorConfig
-from hemabridge.networks.generators import GeneratorConfig
-from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
-from hemabridge.networks.pixel_network import PixelNetworkConfig
-from hemabridge.networks.resnet_generator import STRIDE, ResnetGeneratorConfig
-from hemabridge.training.engine import OptimizerConfig
-from hemabridge.translators.balance import Balance
-from hemabridge.translators.catalog import ModelConfig
-from hemabridge.translators.colorization_config import (
-    SMALL_COLORIZATION,
-    SMALL_GRAY_THEN_COLOR,
-    ColorizationConfig,
-)
-from hemabridge.translators.contrastive import FASTCUT, SMALL_CUT, ContrastiveConfig
-from hemabridge.translators.cyclegan import CycleGanConfig
-from hemabridge.translators.distillation import DistillationConfig
-from hemabridge.translators.target_only_config import TargetOnlyConfig
-from hemabridge.translators.watchdog_config import WatchdogConfig
+from hemabridge.networks.config import STRIDE
+from hemabridge.training.config import OptimizerConfig
+from hemabridge.translators.objective_config import CycleGanConfig, ModelConfig
 
 SMALLEST_VIEW_PX = 8
 """Fewer rows and columns than this of a crop say too little of it."""
+
+Balance = Literal["none", "target", "both"]
+"""Of what each cell is shown equally often: of nothing, of the classes of the target, or of both sites' kinds."""
+
+
+class WatchdogConfig(BaseModel):
+    """What to do when a training fails in a way that can be seen: section `[translator.watchdog]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    on_fault: Literal["ignore", "warn", "stop"] = Field(
+        "warn", description="warn and go on; stop with an error, or with another seed if `restarts` says so"
+    )
+    restarts: int = Field(
+        0, ge=0, le=20, description="how many further seeds are tried, one after the other, before it stops"
+    )
+    every_images: int | None = Field(
+        None, ge=1, description="a look after each so many images; 20 looks, 100 to 1000 images apart, if not given"
+    )
+    cells: int = Field(16, ge=2, le=256, description="cells of the source that are re-stained at each look")
+    patience: int = Field(3, ge=1, le=20, description="a fault counts if so many looks in a row see it")
+
+    @model_validator(mode="after")
+    def _check_restarts(self) -> Self:
+        if self.restarts and self.on_fault != "stop":
+            raise ValueError(f'expected on_fault = "stop" with restarts, got {self.on_fault!r}')
+        return self
 
 
 class TranslatorConfig(BaseModel):
@@ -84,172 +94,3 @@ class TranslatorConfig(BaseModel):
     def epoch_length(self, source: int, target: int) -> int:
         """Return the images of an epoch for sites of so many images."""
         return self.epoch_images or max(source, target)
-
-
-SMALL_TRAINING = TranslatorConfig(
-    load_px=72,
-    crop_px=64,
-    batch_size=8,
-    learning_rate=4e-4,
-    epoch_images=500,
-    constant_epochs=10,
-    decay_epochs=10,
-    stepping="corrected",
-    average_half_life_images=400,
-)
-"""How the small models of colorization are trained: 10,000 images."""
-
-
-def _color_training(generator: GeneratorConfig, epochs: int) -> TranslatorConfig:
-    """Train a generator of colors: 25 steps an epoch, each of 64 whole cells at every eighth row and column.
-
-    Many cells a step matter more than many pixels, because few cells hold another mix of colors than their site does.
-    Generators that see the whole image train for half as long: later they learn which cell a site shows more often.
-    """
-    return TranslatorConfig(
-        model=CycleGanConfig(
-            generator=generator,
-            discriminator=PixelDiscriminatorConfig(),
-            transport_weight=2.0,
-            cycle_weight=0.1,
-            identity_weight=0.1,
-        ),
-        load_px=96,
-        crop_px=96,
-        stride=8,
-        batch_size=64,
-        learning_rate=1e-2,
-        epoch_images=1600,
-        constant_epochs=epochs // 2,
-        decay_epochs=epochs // 2,
-        stepping="corrected",
-        snapshot_every_epochs=5,
-        average_half_life_images=1500,
-    )
-
-
-PRESETS: dict[str, TranslatorConfig] = {
-    "pixel": _color_training(PixelNetworkConfig(), epochs=20),
-    "film": _color_training(PixelNetworkConfig(conditioned=True), epochs=10),
-    "lut": _color_training(ColorTableConfig(), epochs=10),
-    "bilateral": _color_training(BilateralGridConfig(), epochs=10),
-    "paper-cyclegan": TranslatorConfig(),
-    "cyclegan-cpu": TranslatorConfig(
-        model=CycleGanConfig(
-            generator=ResnetGeneratorConfig(channels=24, blocks=6),
-            discriminator=PatchDiscriminatorConfig(channels=32, layers=3),
-        ),
-        load_px=108,
-        crop_px=96,
-        epoch_images=250,
-        constant_epochs=12,
-        decay_epochs=12,
-        stepping="corrected",
-        snapshot_every_epochs=2,
-        average_half_life_images=200,
-    ),
-    "cyclegan-demo": TranslatorConfig(
-        model=CycleGanConfig(
-            generator=ResnetGeneratorConfig(channels=16, blocks=4),
-            discriminator=PatchDiscriminatorConfig(channels=16, layers=2),
-        ),
-        load_px=72,
-        crop_px=64,
-        epoch_images=200,
-        constant_epochs=3,
-        decay_epochs=3,
-        stepping="corrected",
-        snapshot_every_epochs=2,
-        average_half_life_images=100,
-    ),
-    "cyclegan-resize": TranslatorConfig(
-        model=CycleGanConfig(
-            generator=ResnetGeneratorConfig(channels=16, blocks=4, upsampling="nearest"),
-            discriminator=PatchDiscriminatorConfig(channels=16, layers=2, norm="none"),
-        ),
-        load_px=72,
-        crop_px=64,
-        epoch_images=200,
-        constant_epochs=2,
-        decay_epochs=1,
-        stepping="corrected",
-        snapshot_every_epochs=1,
-        average_half_life_images=100,
-    ),
-    "synthesis-cpu": TranslatorConfig(
-        model=CycleGanConfig(
-            generator=ResnetGeneratorConfig(channels=16, blocks=4, upsampling="nearest"),
-            discriminator=PatchDiscriminatorConfig(channels=16, layers=3, norm="none"),
-            cycle_weight=5.0,
-            identity_weight=0.0,
-        ),
-        load_px=72,
-        crop_px=64,
-        learning_rate=4e-4,
-        epoch_images=500,
-        constant_epochs=6,
-        decay_epochs=4,
-        stepping="corrected",
-        snapshot_every_epochs=2,
-        average_half_life_images=300,
-        watchdog=WatchdogConfig(on_fault="ignore"),
-    ),
-    "paper-cut": TranslatorConfig(
-        model=ContrastiveConfig(), constant_epochs=200, decay_epochs=200, stepping="corrected"
-    ),
-    "paper-fastcut": TranslatorConfig(model=FASTCUT, constant_epochs=150, decay_epochs=50, stepping="corrected"),
-    "cut-cpu": TranslatorConfig(
-        model=SMALL_CUT,
-        load_px=72,
-        crop_px=64,
-        epoch_images=100,
-        constant_epochs=3,
-        decay_epochs=3,
-        stepping="corrected",
-        snapshot_every_epochs=2,
-        average_half_life_images=100,
-    ),
-    "paper-colorization": TranslatorConfig(model=ColorizationConfig()),
-    "colorization-cpu": SMALL_TRAINING.model_copy(update={"model": SMALL_COLORIZATION}),
-    "gray-then-color": SMALL_TRAINING.model_copy(update={"model": SMALL_GRAY_THEN_COLOR}),
-    "target-only": TranslatorConfig(
-        model=TargetOnlyConfig(),
-        load_px=96,
-        crop_px=96,
-        learning_rate=3e-3,
-        epoch_images=100,
-        constant_epochs=4,
-        decay_epochs=16,
-        stepping="corrected",
-        snapshot_every_epochs=20,
-        average_half_life_images=50,
-        optimizer=OptimizerConfig(beta2=0.99, weight_decay=0.01),
-    ),
-    "distillation": TranslatorConfig(
-        model=DistillationConfig(),
-        load_px=96,
-        crop_px=48,
-        batch_size=8,
-        learning_rate=5e-3,
-        epoch_images=500,
-        constant_epochs=4,
-        decay_epochs=16,
-        stepping="corrected",
-        snapshot_every_epochs=10,
-        average_half_life_images=400,
-        optimizer=OptimizerConfig(),
-    ),
-}
-"""By name: the paper's own recipe; one that two cores finish in about half an hour; a small one for the demo."""
-
-
-def check_presets(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names if they are different presets that learn from two sites; for the validators of settings.
-
-    Raises:
-        ValueError: They are not.
-    """
-    known = [name for name, config in PRESETS.items() if not isinstance(config.model, DistillationConfig)]
-    if len(set(names)) < len(names) or not set(names) <= set(known):
-        raise ValueError(f"expected different presets out of {', '.join(known)}, got {', '.join(names)}")
-    return names

@@ -2,77 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.losses.adversarial import least_squares
-from hemabridge.losses.contrastive import patch_nce
-from hemabridge.networks.initialization import initialize_xavier
-from hemabridge.networks.patch_discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from hemabridge.losses.formulas import least_squares, patch_nce
+from hemabridge.networks.discriminators import PatchDiscriminator
+from hemabridge.networks.layers import initialize_xavier
 from hemabridge.networks.patch_projection import PatchProjection, draw_places, feature_layers, features
-from hemabridge.networks.resnet_generator import ResnetGenerator, ResnetGeneratorConfig
+from hemabridge.networks.resnet_generator import ResnetGenerator
 from hemabridge.training.objective import Batch, Phase, Terms
-
-LayerName = Annotated[str, Field(pattern=r"^(pixels|down-1|down-2|block-[1-9][0-9]*)$")]
-
-
-class ContrastiveConfig(BaseModel):
-    """Networks and losses; the defaults are those of CUT in its reference implementation.
-
-    FastCUT is `contrast_weight` 10, `identity` false and `flip_equivariance` true. A section `generator` or
-    `discriminator` that is given replaces the default's as a whole, its `downsampling` and `upsampling` too.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["contrastive"] = "contrastive"
-    generator: ResnetGeneratorConfig = ResnetGeneratorConfig(downsampling="blurred", upsampling="bilinear")
-    discriminator: PatchDiscriminatorConfig = PatchDiscriminatorConfig(downsampling="blurred")
-    layers: tuple[LayerName, ...] = Field(
-        ("pixels", "down-1", "down-2", "block-1", "block-5"),
-        min_length=1,
-        description="layers of the generator at which an image and its translation are compared",
-    )
-    projection_width: int = Field(256, ge=1, description="numbers of a patch's vector")
-    patches: int = Field(256, ge=2, description="places compared in each layer of each image")
-    temperature: float = Field(0.07, gt=0, description="of the contrastive loss")
-    contrast_weight: float = Field(1.0, gt=0, description="weight of the contrastive loss")
-    identity: bool = Field(
-        True,
-        description="whether target images, which should stay as they are, are compared too, at half of the weight",
-    )
-    flip_equivariance: bool = Field(
-        False, description="whether half of the steps translate the mirrored image and compare it with the image itself"
-    )
-
-    @model_validator(mode="after")
-    def _check_layers(self) -> Self:
-        blocks = [int(name.removeprefix("block-")) for name in self.layers if name.startswith("block-")]
-        if max(blocks, default=0) > self.generator.blocks:
-            raise ValueError(
-                f"expected layers up to block-{self.generator.blocks}, the last block of the generator, "
-                f"got block-{max(blocks)}"
-            )
-        if len(set(self.layers)) < len(self.layers):
-            raise ValueError(f"expected each layer once, got {', '.join(self.layers)}")
-        return self
-
-
-FASTCUT = ContrastiveConfig(contrast_weight=10.0, identity=False, flip_equivariance=True)
-
-SMALL_CUT = ContrastiveConfig(
-    generator=ResnetGeneratorConfig(channels=16, blocks=4, downsampling="blurred", upsampling="bilinear"),
-    discriminator=PatchDiscriminatorConfig(channels=16, layers=1),
-    layers=("pixels", "down-1", "down-2", "block-1", "block-4"),
-    projection_width=64,
-    patches=128,
-    contrast_weight=5.0,
-)
-"""CUT at a size that one core can train in minutes; a short training needs a heavier contrast to keep structure."""
+from hemabridge.translators.objective_config import ContrastiveConfig
 
 
 @dataclass(frozen=True)

@@ -2,57 +2,56 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.losses.adversarial import least_squares
-from hemabridge.losses.differentiable_augmentation import AugmentationConfig, augment
-from hemabridge.losses.sliced_wasserstein import sliced_wasserstein
+from hemabridge.losses.formulas import least_squares, sliced_wasserstein
+from hemabridge.networks.catalog import new_discriminator, new_generator
 from hemabridge.networks.color_generator import ColorGenerator
-from hemabridge.networks.discriminators import DiscriminatorConfig, new_discriminator
-from hemabridge.networks.generators import GeneratorConfig, new_generator
-from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
-from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
 from hemabridge.training.objective import Batch, Phase, Terms
-from hemabridge.translators.replay_pool import ReplayPool
+from hemabridge.translators.differentiable_augmentation import augment
+from hemabridge.translators.objective_config import CycleGanConfig
 
 
-class CycleGanConfig(BaseModel):
-    """Networks and loss weights; the defaults are the reference's."""
+class ReplayPool:
+    """Earlier fakes that the discriminators are shown (Shrivastava et al. 2017, doi:10.1109/CVPR.2017.241).
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Keeps up to `size` images, float[3, H, W]; random choices come from torch's global generator.
 
-    kind: Literal["cyclegan"] = "cyclegan"
-    generator: GeneratorConfig = ResnetGeneratorConfig()
-    discriminator: DiscriminatorConfig = PatchDiscriminatorConfig()
-    adversarial_weight: float = Field(
-        1.0, ge=0, description="weight of the discriminators' word; 0 trains without discriminators"
-    )
-    transport_weight: float = Field(
-        0.0,
-        ge=0,
-        description="weight of the sliced Wasserstein distance between the colors of re-stained and real images: "
-        "steadier than discriminators, but blind to what wears a color",
-    )
-    cycle_weight: float = Field(10.0, ge=0, description="weight of the L1 distance after both translations")
-    identity_weight: float = Field(
-        0.5,
-        ge=0,
-        description="weight of the L1 distance of a translated target image to itself, as a part of cycle_weight",
-    )
-    penalty_weight: float = Field(
-        1.0, ge=0, description="weight of the roughness of a color map; nothing without a generator that has one"
-    )
-    augmentation: AugmentationConfig | None = Field(
-        None, description="how what the discriminators see is varied, for sites of few images; not at all if not given"
-    )
-    pool_size: int = Field(
-        50, ge=0, description="earlier fakes kept per direction for the discriminators; 0 shows only new ones"
-    )
+    Until the pool is full each new image is stored and returned. Then, per image and with probability 1/2, a random
+    stored image is returned and the new one takes its place; otherwise the new one is returned. Size 0 returns all.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.images: list[Tensor] = []
+
+    def query(self, fakes: Tensor) -> Tensor:
+        """Return float[B, 3, H, W] for the discriminator, given the new float[B, 3, H, W] without gradient."""
+        if self.size == 0:
+            return fakes
+        return torch.stack([self._exchange(fake) for fake in fakes.detach()])
+
+    def _exchange(self, fake: Tensor) -> Tensor:
+        if len(self.images) < self.size:
+            self.images.append(fake.clone())
+            return fake
+        if torch.rand(()) < 0.5:
+            return fake
+        place = int(torch.randint(self.size, ()))
+        old, self.images[place] = self.images[place], fake.clone()
+        return old.to(fake.device)  # a restored pool is on the CPU
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the stored images as one tensor; nothing while there are none."""
+        return {"images": torch.stack(self.images)} if self.images else {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        self.images = list(state["images"].clone()) if state else []
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class CycleGan:
 
     The loss is that of Zhu et al. 2017, Eq. 3, with least-squares adversarial terms, plus the identity terms of their
     section 5.2. The generators step first; the discriminators then see the fakes from before that step, through the
-    pool. A color translator is this with a generator of `hemabridge.networks.generators` that moves nothing; the
+    pool. A color translator is this with a generator of `hemabridge.networks.catalog` that moves nothing; the
     distance of colors (`transport_weight`) may then join the discriminators or take their place.
     """
 

@@ -5,30 +5,18 @@ Kang, Luo, Feng, Zeng, Quan, Hu & Liu 2021, Frontiers in Medicine 8:746307, doi:
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import l1_loss
 
 from hemabridge.data.augmentation import random_crop_flip
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.networks.generators import GeneratorConfig, new_generator
-from hemabridge.networks.pixel_network import PixelNetworkConfig
+from hemabridge.networks.catalog import new_generator
 from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.translators.batches import to_network
-
-
-class DistillationConfig(BaseModel):
-    """The student. By default a network of 1x1 convolutions, as StainNet is; theirs has 1,283 weights too."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["distillation"] = "distillation"
-    generator: GeneratorConfig = PixelNetworkConfig()
-    l1_weight: float = Field(1.0, gt=0, description="weight of the L1 distance to what the teacher made")
+from hemabridge.translators.objective_config import DistillationConfig
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.translators.batches import from_network, to_network
-from hemabridge.translators.catalog import ModelConfig, new_restainer
+from hemabridge.translators.catalog import new_restainer
 from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.objective_config import ModelConfig
 
 Direction = Literal["to_target", "to_source"]
 KIND = "translator"

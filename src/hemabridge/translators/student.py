@@ -19,8 +19,9 @@ from hemabridge.training.loop import Training, fit
 from hemabridge.training.schedules import ConstantThenLinear
 from hemabridge.training.snapshots import Snapshot
 from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.distillation import Distillation, DistillationConfig, PairedBatches
+from hemabridge.translators.distillation import Distillation, PairedBatches
 from hemabridge.translators.neural import KIND, NeuralStandardizer
+from hemabridge.translators.objective_config import DistillationConfig
 from hemabridge.translators.train import loop_config
 
 FIDELITY = "fidelity.json"

@@ -18,7 +18,7 @@ from hemabridge.translators.appearance import (
     principal_axes,
 )
 from hemabridge.translators.batches import to_network
-from hemabridge.translators.target_only_config import TargetOnlyConfig
+from hemabridge.translators.objective_config import TargetOnlyConfig
 
 MEASURED_IMAGES = 400
 NEAR, FAR = 0.9, 0.99

@@ -13,12 +13,12 @@ from hemabridge.errors import InputError, TrainingFaultError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import Progress, silent
-from hemabridge.training.loop import LoopConfig, Training, fit
+from hemabridge.training.config import LoopConfig
+from hemabridge.training.loop import Training, fit
 from hemabridge.training.schedules import ConstantThenLinear
 from hemabridge.training.snapshots import Snapshot
 from hemabridge.translators.attempts import Attempts
-from hemabridge.translators.balance import chances_of
-from hemabridge.translators.batches import UnpairedBatches
+from hemabridge.translators.batches import UnpairedBatches, chances_of
 from hemabridge.translators.catalog import new_objective
 from hemabridge.translators.colorization_audit import write_color_audit
 from hemabridge.translators.config import TranslatorConfig

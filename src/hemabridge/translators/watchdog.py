@@ -21,10 +21,10 @@ from hemabridge.metrics.restaining_faults import (
     least_change,
     measure_restaining,
 )
-from hemabridge.training.watch import Event, Watch
+from hemabridge.training.events import Event, Watch
 from hemabridge.translators.batches import from_network, to_network
-from hemabridge.translators.objective import TranslatorObjective
-from hemabridge.translators.watchdog_config import WatchdogConfig
+from hemabridge.translators.catalog import TranslatorObjective
+from hemabridge.translators.config import WatchdogConfig
 
 LOOKS: Final = 20
 """Unless the recipe says otherwise there are so many looks, at least `SOONEST` and at most `LATEST` images apart."""

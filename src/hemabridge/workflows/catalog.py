@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hemabridge.normalizers.catalog import NORMALIZERS
-from hemabridge.translators.uses import PRESET_USES
+from hemabridge.translators.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -25,4 +25,4 @@ class Method:
 def catalog() -> tuple[Method, ...]:
     """Return all normalizers, then all presets of translators; needs no PyTorch."""
     closed = tuple(Method(name, "normalizer", entry.use) for name, entry in NORMALIZERS.items())
-    return closed + tuple(Method(name, "translator", use) for name, use in PRESET_USES.items())
+    return closed + tuple(Method(name, "translator", preset.use) for name, preset in PRESETS.items())

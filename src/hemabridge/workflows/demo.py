@@ -11,7 +11,7 @@ from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import ClassifierRecipe, SiteRecipe, SourceFineTuningRecipe, StudyRecipe
 from hemabridge.storage.run_folder import check_run_folder
 from hemabridge.storage.stages import Stages
-from hemabridge.translators.config import PRESETS
+from hemabridge.translators.presets import PRESETS
 from hemabridge.workflows.simulate import TRUTH, simulate_stage
 from hemabridge.workflows.study.study import study
 
@@ -52,7 +52,7 @@ def demo_recipe(target: Path, source: Path) -> StudyRecipe:
         target=SiteRecipe(site=TARGET, manifest=target / TARGET / "manifest.csv", crop_px=SIZE_PX),
         source=SiteRecipe(site=SOURCE, manifest=source / SOURCE / "manifest.csv", crop_px=SIZE_PX),
         truth=SiteRecipe(site=TRUTH, manifest=source / TRUTH / "manifest.csv", crop_px=SIZE_PX),
-        translator=PRESETS["cyclegan-demo"],
+        translator=PRESETS["cyclegan-demo"].config,
         tested_epochs=(2, 4, 6),
         classifiers=(
             ClassifierRecipe(name="ResNet18", train=_RESNET18),

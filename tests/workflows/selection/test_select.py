@@ -22,7 +22,7 @@ from hemabridge.storage.locks import hold_folder
 from hemabridge.storage.run_folder import describe_run
 from hemabridge.training.snapshots import write_snapshot
 from hemabridge.translators.catalog import new_objective
-from hemabridge.translators.config import PRESETS
+from hemabridge.translators.presets import PRESETS
 from hemabridge.workflows.selection.guard_limits import SnapshotLimits
 from hemabridge.workflows.selection.select import PICTURE, read_run, select
 from hemabridge.workflows.standardize import standardize
@@ -40,7 +40,7 @@ def make_run(hospitals: Path, tmp_path: Path) -> MakeRun:
         manifest = read_manifest(hospitals / "yellow-field" / "manifest.csv")
         column = pl.Series("split", [parts[row % len(parts)] for row in range(len(manifest))], dtype=pl.String)
         write_manifest(Manifest(manifest.table.with_columns(column), manifest.root), tmp_path / "source.csv")
-        config = PRESETS["pixel"].model_copy(update={"load_px": 32, "crop_px": 32, "stride": 1})
+        config = PRESETS["pixel"].config.model_copy(update={"load_px": 32, "crop_px": 32, "stride": 1})
         recipe = TranslatorRecipe(
             kind="translator",
             name="small",
@@ -217,7 +217,7 @@ def test_a_trained_run_from_end_to_end(hospitals: Path, tmp_path: Path) -> None:
     """A color translator learns the simulated target's stain; the choice is nearer than the originals."""
     config = (
         PRESETS["film"]
-        .model_copy(
+        .config.model_copy(
             update={
                 "load_px": 32,
                 "crop_px": 32,

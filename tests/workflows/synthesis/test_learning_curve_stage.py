@@ -17,15 +17,13 @@ from hemabridge.data.synthetic import sources
 from hemabridge.errors import ManifestError
 from hemabridge.imaging.provenance import read_origin
 from hemabridge.imaging.scale import resize_square
-from hemabridge.networks.patch_discriminator import PatchDiscriminatorConfig
-from hemabridge.networks.resnet_generator import ResnetGeneratorConfig
+from hemabridge.networks.config import PatchDiscriminatorConfig, ResnetGeneratorConfig
 from hemabridge.recipes.learning_curve import LearningCurveRecipe
 from hemabridge.storage.files import sha256_of
 from hemabridge.synthesis.learning_curve import ARMS, LearningCurve
 from hemabridge.training.snapshots import read_snapshot
-from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.cyclegan import CycleGanConfig
-from hemabridge.translators.watchdog_config import WatchdogConfig
+from hemabridge.translators.config import TranslatorConfig, WatchdogConfig
+from hemabridge.translators.objective_config import CycleGanConfig
 from hemabridge.workflows.synthesis.learning_curve_cells import balanced, draw_cells, joined, label_of
 from hemabridge.workflows.synthesis.learning_curve_stage import measure_learning_curve
 

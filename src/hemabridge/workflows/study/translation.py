@@ -14,9 +14,10 @@ from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.tensorfile import read_header
-from hemabridge.translators.catalog import method_name
-from hemabridge.translators.config import PRESETS, TranslatorConfig
+from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.objective_config import method_name
+from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
 from hemabridge.workflows.study.restained import Restained, read_restained, restain, restain_back
@@ -64,7 +65,7 @@ class StudyTranslation:
 
     def _compared(self, preset: str, parts: Mapping[str, CellSet]) -> Restained:
         stage = f"translators/{preset}"
-        last = self._trained(stage, PRESETS[preset])[-1]
+        last = self._trained(stage, PRESETS[preset].config)[-1]
         done = self._translated(preset, stage, last, parts)
         return Restained(preset, None, last.path, done["train"], done["test"], _seen(last))
 

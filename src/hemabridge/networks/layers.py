@@ -1,6 +1,19 @@
-"""Initial weights."""
+"""What several networks share: a layer that halves without aliasing, and initial weights."""
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pad
+
+
+class BlurredHalf(nn.Module):
+    """Halve without aliasing: blur with [1, 2, 1] / 4 in both directions, and keep every other pixel.
+
+    float[B, C, H, W] to float[B, C, ceil(H / 2), ceil(W / 2)]; reflected at the edge. Zhang 2019, arXiv:1904.11486,
+    section 3.2, "Triangle-3". Two means of neighbors are that blur: it has no weights, so nothing of it is stored.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Halve float[B, C, H, W]; H and W are at least 2."""
+        return avg_pool2d(avg_pool2d(pad(x, (1, 1, 1, 1), mode="reflect"), 2, stride=1), 2, stride=2)
 
 
 def initialize_normal(network: nn.Module, std: float = 0.02) -> None:

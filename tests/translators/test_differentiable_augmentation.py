@@ -2,13 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from hemabridge.losses.differentiable_augmentation import (
-    AugmentationConfig,
-    augment,
-    cut_out,
-    symmetries,
-    translate,
-)
+from hemabridge.translators.differentiable_augmentation import augment, cut_out, symmetries, translate
+from hemabridge.translators.objective_config import AugmentationConfig
 
 EVERYTHING = AugmentationConfig(cutout=0.5, brightness=0.3)
 

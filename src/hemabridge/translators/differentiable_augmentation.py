@@ -7,20 +7,10 @@ shows in the fakes.
 """
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import pad
 
-
-class AugmentationConfig(BaseModel):
-    """What is varied. Color is not, unless asked for: it is what the discriminator of a stain must see."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    symmetries: bool = Field(True, description="the eight turns and mirrorings of a square; a smear has no upper side")
-    translation: float = Field(0.125, ge=0, le=0.5, description="largest move, as a share of the image's side")
-    cutout: float = Field(0.0, ge=0, lt=1, description="side of the gray square, as a share of the image's side")
-    brightness: float = Field(0.0, ge=0, le=1, description="largest change of brightness, as a share of half the range")
+from hemabridge.translators.objective_config import AugmentationConfig
 
 
 def augment(images: Tensor, config: AugmentationConfig) -> Tensor:
