@@ -26,6 +26,7 @@ from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
 from hemabridge.data.stain_augmentation import StainAugmentationConfig
 from hemabridge.imaging.scale import resize_square
@@ -195,8 +196,7 @@ def selection(pair: Pair, seed: int, rule: RuleConfig) -> Selection:
 
 
 def _some(cells: CellSet) -> CellSet:
-    places = np.linspace(0, len(cells) - 1, min(len(cells), MEASURED_CELLS)).round().astype(int)
-    return cells.subset(places)
+    return cells.subset(evenly_spaced(len(cells), MEASURED_CELLS, ends=True))
 
 
 def regrets(found: Selection, scores: list[float], on_seen: list[float]) -> dict[str, float]:

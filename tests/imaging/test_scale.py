@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from skimage.draw import disk
 from hemabridge.errors import ImageError
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import (
+    CropSpec,
     check_shows_cell,
     crop_center,
     nucleus_diameter_px,
@@ -61,6 +63,37 @@ def test_wrong_sizes_are_refused(picture: np.ndarray) -> None:
         resize_square(picture[:, :9], 0)
     with pytest.raises(ImageError, match="crop_px of at least 1 pixel, got -3"):
         crop_center(picture, -3)
+
+
+def test_a_crop_spec_cuts_the_central_square_at_the_size_asked_for() -> None:
+    image = np.zeros((6, 8, 3), np.uint8)
+    image[1:5, 2:6] = 255  # the central square of 4 px, the only white
+    np.testing.assert_array_equal(CropSpec(4, 4).cut(image), np.full((4, 4, 3), 255, np.uint8))
+    np.testing.assert_array_equal(CropSpec(4, 2).cut(image), np.full((2, 2, 3), 255, np.uint8))
+    np.testing.assert_array_equal(CropSpec(6, 6).cut(image), image[:, 1:7])
+
+
+def test_a_crop_spec_of_whole_images_squeezes_them() -> None:
+    image = np.zeros((4, 8, 3), np.uint8)
+    image[:, 4:] = 200
+    cut = CropSpec("whole", 4).cut(image)
+    assert cut.shape == (4, 4, 3)
+    assert np.all(cut[:, 0] < 10)
+    assert np.all(cut[:, -1] > 190)  # nothing of the sides was cut off
+    np.testing.assert_array_equal(CropSpec("whole", 4).cut(image[:, :4]), image[:, :4])
+
+
+@pytest.mark.parametrize("crop_px", [5, 12, "whole"])
+def test_a_crop_spec_cuts_many_as_it_cuts_each(picture: np.ndarray, crop_px: int | Literal["whole"]) -> None:
+    spec, images = CropSpec(crop_px, 7), np.stack([picture, 255 - picture])
+    np.testing.assert_array_equal(spec.cut_all(images), [spec.cut(picture), spec.cut(255 - picture)])
+    assert spec.cut_all(images[:0]).shape == (0, 7, 7, 3)
+
+
+@pytest.mark.parametrize(("crop_px", "size_px", "named"), [(0, 4, "crop_px"), (4, 0, "size_px"), ("whole", -1, "size")])
+def test_a_crop_spec_refuses_a_side_below_one(crop_px: int | Literal["whole"], size_px: int, named: str) -> None:
+    with pytest.raises(ImageError, match=f"expected {named}"):
+        CropSpec(crop_px, size_px)
 
 
 @pytest.mark.parametrize("diameter", [40, 60])

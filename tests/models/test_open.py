@@ -7,6 +7,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.files import read_image, write_image
+from hemabridge.models.open import DESCRIPTOR_IMAGES, read_appearance
 from hemabridge.normalizers.catalog import fit_normalizer
 from hemabridge.training.devices import start_fabric
 from hemabridge.translators.objective_config import TargetOnlyConfig
@@ -46,6 +47,17 @@ def normalizer(images: Path, tmp_path: Path) -> Path:
     path = tmp_path / "linear-ot.json"
     path.write_text(fit_normalizer("linear-ot", source, target).to_json(), encoding="utf-8")
     return path
+
+
+def test_a_sites_appearance_is_read_from_all_of_a_folder_not_from_its_first_files(
+    small_snapshot: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    for number in range(2 * DESCRIPTOR_IMAGES - 1):
+        write_image(tmp_path / "site" / f"{number:03d}.png", np.full((8, 8, 3), number, np.uint8))
+    read = read_appearance(small_snapshot, tmp_path / "site", crop_px=8)[:, 0, 0, 0].astype(int)
+    assert len(read) == DESCRIPTOR_IMAGES
+    assert np.diff(read, prepend=-1, append=2 * DESCRIPTOR_IMAGES - 1).max() == 2
 
 
 def test_a_normalizers_file_restains_a_folder(images: Path, normalizer: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +12,10 @@ from hemabridge.data.manifest import Manifest
 from hemabridge.data.synthetic import refuse_held_out
 from hemabridge.errors import ManifestError
 from hemabridge.imaging.files import read_image
-from hemabridge.imaging.scale import nucleus_diameter_px, propose_crop_px, scale_matched, squeezed
+from hemabridge.imaging.scale import CropPx, CropSpec, nucleus_diameter_px, propose_crop_px
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import FileProgress
 from hemabridge.storage.files import sha256_of
-
-CropPx: TypeAlias = int | Literal["whole"]
-"""How much of an image is the cell: a central square of so many pixels, or all of it, squeezed to a square."""
 
 UNKNOWN = -1
 """The label of a cell whose class nobody has stated."""
@@ -116,6 +112,7 @@ def load_cells(
     refuse_held_out(wanted)
     side = crop_px if crop_px is not None else _crop_px_of(manifest, wanted)
     index = {name: label for label, name in enumerate(classes)}
+    spec = CropSpec(side, size_px)
     images = np.empty((len(wanted), size_px, size_px, 3), dtype=np.uint8)
     hashes = []
     rows = zip(wanted.paths(), wanted.column("sha256"), strict=True)
@@ -126,8 +123,7 @@ def load_cells(
                 f"expected the file that was indexed (sha256 {known_hash[:12]}...) at {path}, got another "
                 f"({found_hash[:12]}...); restore the file or index the folder again"
             )
-        image = read_image(path)
-        images[row] = squeezed(image, size_px) if side == "whole" else scale_matched(image, side, size_px)
+        images[row] = spec.cut(read_image(path))
         hashes.append(found_hash)
         if progress is not None:
             progress(row + 1, len(wanted))
@@ -155,12 +151,6 @@ def estimate_crop_px(manifest: Manifest, *, sample: int = SCALE_SAMPLE) -> int:
             f"{len(diameters)} images; state crop_px"
         )
     return propose_crop_px(found)
-
-
-def spread_places(total: int, count: int) -> NDArray[np.intp]:
-    """Return the places of at most `count` things, evenly spread over `total` of them."""
-    some = min(total, count)
-    return np.arange(some) * total // max(some, 1)
 
 
 def sampled(manifest: Manifest, count: int) -> Manifest:

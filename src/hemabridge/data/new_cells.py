@@ -8,14 +8,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, CropPx, estimate_crop_px, sampled
+from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, estimate_crop_px, sampled
 from hemabridge.data.index import check_listable, escaped
 from hemabridge.data.listing import files_below
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, SplitError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, reason_of
-from hemabridge.imaging.scale import check_shows_cell, scale_matched, squeezed
+from hemabridge.imaging.scale import CropSpec, check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import Progress
 from hemabridge.storage.files import sha256_of
@@ -107,10 +107,8 @@ def _can_be_read(path: Path) -> bool:
     return True
 
 
-def read_new_cells(
-    listed: Listed, classes: Sequence[str], crop_px: CropPx, size_px: int, progress: Progress
-) -> NewCells:
-    """Read the cells as squares of `size_px`; what was not listed has failed too.
+def read_new_cells(listed: Listed, classes: Sequence[str], spec: CropSpec, progress: Progress) -> NewCells:
+    """Read the cells as `spec` cuts them; what was not listed has failed too.
 
     Raises:
         SplitError: a synthetic cell has a class, and would be scored.
@@ -130,7 +128,7 @@ def read_new_cells(
         except (ImageError, OSError) as error:
             failed[paths[row]] = reason_of(error, file)
         else:
-            images.append(squeezed(image, size_px) if crop_px == "whole" else scale_matched(image, crop_px, size_px))
+            images.append(spec.cut(image))
             hashes.append(digest)
             rows.append(row)
         progress("reading images", row + 1, len(paths))

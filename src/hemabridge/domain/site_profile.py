@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_descriptor
 from hemabridge.imaging.scale import crop_center, nucleus_diameter_px, propose_crop_px
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
@@ -97,7 +98,7 @@ class SiteProfile(BaseModel):
         """
         if len(images) < FEWEST_CELLS:
             return None
-        chosen = images[np.linspace(0, len(images) - 1, min(MOST_CELLS, len(images))).round().astype(np.intp)]
+        chosen = images[evenly_spaced(len(images), MOST_CELLS, ends=True)]
         side = min(images.shape[1:3]) if crop_px is not None else cell_side_px(list(chosen))
         descriptors = descriptors_of([crop_center(image, side) for image in chosen])
         rows = tuple(tuple(None if np.isnan(x) else round(float(x), 4) for x in row) for row in descriptors)

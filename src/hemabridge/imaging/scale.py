@@ -1,6 +1,8 @@
 """Scale: square crops in which nuclei of every site are about the same size."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +10,10 @@ from PIL import Image
 
 from hemabridge.errors import ImageError
 from hemabridge.imaging.compartments import segment
-from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+
+CropPx: TypeAlias = int | Literal["whole"]
+"""How much of an image is the cell: a central square of so many pixels, or all of it, squeezed to a square."""
 
 NUCLEUS_FRACTION = 0.53
 """Diameter of the median nucleus as a share of the proposed crop's side.
@@ -81,6 +86,41 @@ def squeezed(image: UInt8Image, size_px: int) -> UInt8Image:
     """
     _check_side(size_px, "size_px")
     return np.array(Image.fromarray(np.ascontiguousarray(image)).resize((size_px, size_px), Image.Resampling.BICUBIC))
+
+
+@dataclass(frozen=True)
+class CropSpec:
+    """How a cell is cut out of the original image, and at which size.
+
+    Attributes:
+        crop_px: Side in pixels of the original's central square that is the cell (`scale_matched`), at least 1; or
+            `whole` for all of the image (`squeezed`).
+        size_px: Side S in pixels of the result, at least 1.
+
+    Raises:
+        ImageError: a side is below 1.
+    """
+
+    crop_px: CropPx
+    size_px: int
+
+    def __post_init__(self) -> None:
+        if self.crop_px != "whole":
+            _check_side(self.crop_px, "crop_px")
+        _check_side(self.size_px, "size_px")
+
+    def cut(self, image: UInt8Image) -> UInt8Image:
+        """Cut the cell out of uint8[H, W, 3]: uint8[S, S, 3], a copy."""
+        if self.crop_px == "whole":
+            return squeezed(image, self.size_px)
+        return scale_matched(image, self.crop_px, self.size_px)
+
+    def cut_all(self, images: UInt8Images) -> UInt8Images:
+        """Cut the cells out of uint8[N, H, W, 3]: uint8[N, S, S, 3], a copy."""
+        out: UInt8Images = np.empty((len(images), self.size_px, self.size_px, 3), np.uint8)
+        for place, image in enumerate(images):
+            out[place] = self.cut(image)
+        return out
 
 
 def nucleus_diameter_px(image: UInt8Image) -> float | None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
-from hemabridge.data.cells import CropPx
 from hemabridge.data.listing import files_below
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.domain.site_profile import Distance
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
 from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
-from hemabridge.imaging.scale import scale_matched, squeezed
+from hemabridge.imaging.scale import CropPx, CropSpec
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.normalizers.catalog import read_normalizer
@@ -118,9 +118,7 @@ def cell_view(path: Path, crop_px: int | None = None, site: Literal["source", "t
     if path.suffix.lower() == ".json":
         return None
     seen_px, square = _scale_of(path, crop_px, site)
-    if square == "whole":
-        return lambda images: np.stack([squeezed(image, seen_px) for image in images])
-    return lambda images: np.stack([scale_matched(image, square, seen_px) for image in images])
+    return CropSpec(square, seen_px).cut_all
 
 
 def _scale_of(path: Path, crop_px: int | None, site: Literal["source", "target"] = "source") -> tuple[int, CropPx]:
@@ -166,14 +164,14 @@ def read_cells(path: Path, files: Sequence[Path], crop_px: int | None = None) ->
     """
     seen_px, square = _scale_of(path, crop_px)
     wanted = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    some = wanted[:: max(1, len(wanted) // DESCRIPTOR_IMAGES)][:DESCRIPTOR_IMAGES]
-    cells = []
+    some = [wanted[place] for place in evenly_spaced(len(wanted), DESCRIPTOR_IMAGES)]
+    spec, cells = CropSpec(square, seen_px), []
     for file in some:
         try:
             image = read_image(file)
         except ImageError:
             continue  # each unreadable file gets its row when it is re-stained
-        cells.append(squeezed(image, seen_px) if square == "whole" else scale_matched(image, square, seen_px))
+        cells.append(spec.cut(image))
     if not cells:
         raise InputError(f"expected readable images to learn a site's look from, got none among {len(files)} files")
     return np.stack(cells)

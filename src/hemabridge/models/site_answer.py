@@ -10,6 +10,7 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import ValidationError
 
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.domain.site_profile import (
     Answer,
     Descriptors,
@@ -21,7 +22,7 @@ from hemabridge.domain.site_profile import (
 )
 from hemabridge.errors import ImageError, InputError, MissingExtraError, ModelError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
-from hemabridge.imaging.scale import scale_matched, squeezed
+from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.progress import Progress, silent
@@ -139,15 +140,13 @@ def read_descriptors(
         InputError: no file is a readable image.
     """
     wanted = [path for path in sorted(files) if path.suffix.lower() in IMAGE_SUFFIXES]
-    places = np.linspace(0, len(wanted) - 1, min(MEASURED_IMAGES, len(wanted))).round().astype(int)
-    chosen = [wanted[place] for place in places]
-    side = crop_px or profile.crop_px or _nuclei_say(chosen)
+    chosen = [wanted[place] for place in evenly_spaced(len(wanted), MEASURED_IMAGES, ends=True)]
+    spec = CropSpec(crop_px or profile.crop_px or _nuclei_say(chosen), profile.side_px)
     descriptors: list[Descriptors] = []
     for number, path in enumerate(chosen, 1):
         image = _read(path)
         if image is not None:
-            cell = squeezed(image, profile.side_px) if side == "whole" else scale_matched(image, side, profile.side_px)
-            descriptors.append(descriptors_of([cell]))
+            descriptors.append(descriptors_of([spec.cut(image)]))
         progress("measuring the look", number, len(chosen))
     if not descriptors:
         raise InputError(f"expected readable images to measure a site's look, got none among {len(files)} files")
@@ -195,7 +194,7 @@ def write_answer(
 
 
 def _nuclei_say(files: Sequence[Path]) -> int | Literal["whole"]:
-    some = files[:: max(1, len(files) // SCALE_IMAGES)][:SCALE_IMAGES]
+    some = [files[place] for place in evenly_spaced(len(files), SCALE_IMAGES)]
     images = [image for image in map(_read, some) if image is not None]
     return cell_side_px(images) if images else "whole"
 

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.imaging.color import optical_density
 from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
@@ -27,7 +28,7 @@ def spaced(images: UInt8Images) -> UInt8Images:
     """Return at most `FIT_IMAGES` images, evenly spaced through the set."""
     if len(images) <= FIT_IMAGES:
         return images
-    return images[np.linspace(0, len(images) - 1, FIT_IMAGES).round().astype(np.intp)]
+    return images[evenly_spaced(len(images), FIT_IMAGES, ends=True)]
 
 
 def sample_pixels(images: UInt8Images, count: int = SAMPLE_PIXELS) -> UInt8Image:

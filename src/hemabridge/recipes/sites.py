@@ -10,12 +10,13 @@ import polars as pl
 from pydantic import ValidationError
 
 from hemabridge.data.audit import near_duplicates
-from hemabridge.data.cells import CellSet, CropPx, estimate_crop_px, load_cells
+from hemabridge.data.cells import CellSet, estimate_crop_px, load_cells
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest, read_manifest, with_hashes, write_manifest
 from hemabridge.data.splits import check_split, split
 from hemabridge.data.synthetic import with_origins
 from hemabridge.errors import InputError, ManifestError, SplitError
+from hemabridge.imaging.scale import CropPx
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.storage.names import folder_name

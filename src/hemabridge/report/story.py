@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.results import PairedTest, Row
 from hemabridge.metrics.statistics import smallest_detectable_difference
 from hemabridge.report.layout import ORIGINAL, Layout
@@ -201,8 +202,7 @@ def _independence(layout: Layout) -> str:
 
 def spread(pictures: Sequence[T], count: int) -> list[T]:
     """Return `count` pictures (all, if there are fewer), evenly spread over a sequence."""
-    count = min(count, len(pictures))
-    return [pictures[index * len(pictures) // count] for index in range(count)]
+    return [pictures[place] for place in evenly_spaced(len(pictures), count)]
 
 
 def percent(value: float) -> str:

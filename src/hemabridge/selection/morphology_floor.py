@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.data.cells import spread_places
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.guard.morphology import compare
 from hemabridge.guard.thresholds import Thresholds
 from hemabridge.guard.verdict import judge
@@ -57,4 +57,4 @@ def refused(before: UInt8Images, after: UInt8Images, limits: Thresholds) -> NDAr
 
 def guarded_places(count: int) -> NDArray[np.intp]:
     """Return the places of at most `GUARDED` cells, evenly spread over so many."""
-    return spread_places(count, GUARDED)
+    return evenly_spaced(count, GUARDED)

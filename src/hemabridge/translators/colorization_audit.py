@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from hemabridge.data.cells import CellSet, spread_places
+from hemabridge.data.cells import CellSet
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import InputError
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.compartments import segment
@@ -94,7 +95,7 @@ def write_color_audit(snapshot: Path, source: CellSet, target: CellSet, path: Pa
     net = standardizer.generator
     if not isinstance(net, Colorizer):
         return
-    own, wanted = (cells.subset(spread_places(len(cells), AUDITED)) for cells in (source, target))
+    own, wanted = (cells.subset(evenly_spaced(len(cells), AUDITED)) for cells in (source, target))
     clipped = [float(net.color(to_network(image[None])).clipped_fraction) for image in own.images]
     found = {
         "chroma_error": chroma_error(net, wanted.images, wanted.labels, wanted.classes),

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Images
 
@@ -20,7 +21,7 @@ def sampled_lab(images: UInt8Images) -> NDArray[np.float32]:
 
     It is the same sample each time. M is about `SAMPLED_PIXELS`, or all pixels where there are fewer.
     """
-    chosen = np.unique(np.linspace(0, len(images) - 1, SAMPLED_IMAGES).round().astype(int))
+    chosen = evenly_spaced(len(images), SAMPLED_IMAGES, ends=True)
     pixels = images[chosen].reshape(-1, 3)
     return rgb_to_lab(pixels[:: max(1, len(pixels) // SAMPLED_PIXELS)])
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import TrainingFaultWarning
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.restaining_faults import (
@@ -137,7 +138,7 @@ def watchdog_for(
         crop_px: side of the central square that is re-stained.
         total_images: how long the run is.
     """
-    places = np.linspace(0, len(source) - 1, min(config.cells, len(source))).round().astype(int)
+    places = evenly_spaced(len(source), config.cells, ends=True)
     margin = (source.shape[1] - crop_px) // 2
     cells = source[places, margin : margin + crop_px, margin : margin + crop_px]
     apart = 0.0 if config.on_fault == "ignore" else _apart(source, target)

@@ -23,6 +23,7 @@ from hemabridge.errors import InputError
 from hemabridge.evaluation.predictions import Predictions, write_predictions
 from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
+from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models.open import read_selection
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
@@ -141,7 +142,7 @@ def evaluate(
     check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may lie all around
     _check_own(out)
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
-    cells = read_new_cells(listed, classes, scale, recipe.size_px, progress)
+    cells = read_new_cells(listed, classes, CropSpec(scale, recipe.size_px), progress)
     if fit:
         fitted, answers = _fitted_answers(study, recipe, classes, cells.images, progress)
         done = _written(answers, by, manifest, cells, classes, set(cells.hashes), recipe.seed, out)

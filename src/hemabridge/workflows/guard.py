@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hemabridge.data.listing import files_below
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.guard.thresholds import Thresholds, learn_normalizer_thresholds, learn_thresholds
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
@@ -171,7 +172,7 @@ def _read(folder: Path, view: View | None, progress: Progress) -> UInt8Images:
             f"expected a folder of target images, got {'a file' if folder.exists() else 'nothing'}: {folder}"
         )
     files = sorted(name for name in files_below(folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
-    some = files[:: max(1, len(files) // LEARNED_FROM)][:LEARNED_FROM]
+    some = [files[place] for place in evenly_spaced(len(files), LEARNED_FROM)]
     cells = []
     for number, name in enumerate(some, 1):
         try:

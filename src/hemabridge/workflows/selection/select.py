@@ -12,10 +12,11 @@ import polars as pl
 from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.protocol import Classifier, align_classes
-from hemabridge.data.cells import CellSet, CropPx, load_cells, sampled
+from hemabridge.data.cells import CellSet, load_cells, sampled
 from hemabridge.data.manifest import Manifest
 from hemabridge.ensemble.saved import MEMBERS, SavedEnsemble
 from hemabridge.errors import InputError, ModelError, RecipeError
+from hemabridge.imaging.scale import CropPx
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.progress import Progress, silent

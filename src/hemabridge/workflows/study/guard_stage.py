@@ -7,7 +7,8 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from hemabridge.data.cells import CellSet, spread_places
+from hemabridge.data.cells import CellSet
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import RunError
 from hemabridge.evaluation.morphology_checks import CellVerdict, MorphologyCheck
 from hemabridge.guard.cell_sets import guard_cells
@@ -120,7 +121,7 @@ def check(test: CellSet, method: Restained, thresholds: Thresholds) -> Morpholog
 
 def _spread(cells: CellSet, count: int) -> CellSet:
     """Return at most `count` cells, evenly spread over all."""
-    return cells.subset(spread_places(len(cells), count))
+    return cells.subset(evenly_spaced(len(cells), count))
 
 
 def _read(path: Path) -> MorphologyCheck:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hemabridge.data.cells import CellSet
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.report.synthesis_pictures import DirectionPictures, EpochCells, NearCell
 from hemabridge.synthesis.results import Direction
 from hemabridge.training.snapshots import Snapshot
@@ -41,7 +42,7 @@ def _direction_pictures(pair: PairSynthesis, direction: Direction) -> DirectionP
 
 def shown_snapshots(snapshots: Sequence[Snapshot], count: int, chosen: Snapshot) -> list[Snapshot]:
     """Return at most `count` snapshots, evenly from the first to the last one; the chosen one is among them."""
-    places = set(np.linspace(0, len(snapshots) - 1, min(count, len(snapshots))).round().astype(int).tolist())
+    places = set(evenly_spaced(len(snapshots), count, ends=True).tolist())
     own = list(snapshots).index(chosen)
     if own not in places:
         places.remove(min(places, key=lambda place: (abs(place - own), place)))
@@ -52,5 +53,4 @@ def shown_snapshots(snapshots: Sequence[Snapshot], count: int, chosen: Snapshot)
 def _spread_out(cells: CellSet, count: int) -> list[int]:
     """Return places of at most `count` cells, evenly over their paths: not picked by how they look."""
     order = np.argsort(np.asarray(cells.ids))
-    places = np.linspace(0, len(cells) - 1, min(count, len(cells))).round().astype(int)
-    return [int(order[place]) for place in places]
+    return [int(order[place]) for place in evenly_spaced(len(cells), count, ends=True)]

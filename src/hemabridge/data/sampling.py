@@ -1,0 +1,30 @@
+"""The one rule by which a few items stand for a whole list."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def evenly_spaced(n_items: int, count: int, *, ends: bool = False) -> NDArray[np.intp]:
+    """Return the places of at most `count` of `n_items` items, spread evenly over the whole list.
+
+    Nothing is random. All distances between neighbors differ by at most one item.
+
+    Args:
+        n_items: Length of the list, at least 0.
+        count: How many places, at least 0; all items are taken where there are no more.
+        ends: False cuts the list into `count` equal parts and takes the first item of each. True takes the first item,
+            the last one, and items evenly between them.
+
+    Returns:
+        intp[min(n_items, count)], strictly increasing, 0..n_items - 1.
+
+    Example:
+        >>> evenly_spaced(199, 4).tolist()
+        [0, 49, 99, 149]
+        >>> evenly_spaced(199, 4, ends=True).tolist()
+        [0, 66, 132, 198]
+    """
+    some = min(n_items, count)
+    if ends:
+        return np.linspace(0, n_items - 1, some).round().astype(np.intp)
+    return np.arange(some) * n_items // max(some, 1)
