@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check docs bench format clean
 
 demo: $(INSTALLED)  ## the whole story on two simulated hospitals, ending with runs/demo/report.html
 	$(BIN)/hemabridge demo
@@ -17,6 +17,9 @@ check: $(INSTALLED)  ## format, lint, types, import contract, fast tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "not slow" -n 2
+
+docs: $(INSTALLED)  ## the documents as a site that needs no network: site/index.html; a warning is an error
+	$(BIN)/zensical build --clean --strict
 
 bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real images need ../shared/data
 	$(BIN)/python benchmarks/speed.py --paper
@@ -39,10 +42,10 @@ format: $(INSTALLED)  ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:  ## remove the environment and all runs
-	rm -rf $(VENV) runs
+clean:  ## remove the environment, all runs and the site
+	rm -rf $(VENV) runs site .cache
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,review,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,review,docs,dev]'
 	touch $@

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 PROGRAM = typer.main.get_command(app)
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:
@@ -88,7 +88,7 @@ def test_every_preset_is_described(name: str) -> None:
 
 
 def test_the_methods_are_those_of_the_catalog_in_the_same_words() -> None:
-    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "which-method.md").read_text(encoding="utf-8")
     assert {m.name for m in catalog() if m.kind == "translator"} == set(PRESETS)
     assert [m.name for m in catalog() if f"| `{m.name}` | {m.use} |" not in text] == []
 
@@ -105,12 +105,34 @@ def test_no_document_says_a_section_twice(path: Path) -> None:
     assert [section for section, count in Counter(sections).items() if count > 1] == []
 
 
-def test_every_file_that_a_document_names_exists() -> None:
-    missing = []
-    for path in DOCUMENTS:
-        text = path.read_text(encoding="utf-8")
-        links = [link for link in LINK.findall(text) if "://" not in link]
-        missing += [f"{path.name}: {link}" for link in links if not (path.parent / link).exists()]
-        named = set(re.findall(r"`((?:src|docs|tests|benchmarks|recipes)/[\w./-]+)[`:]", text))
-        missing += [f"{path.name}: {name}" for name in named if not (ROOT / name).exists()]
-    assert missing == []
+def anchors(path: Path) -> set[str]:
+    """Return the anchors that the headings of a document get, as GitHub and the site make them."""
+    titles = re.findall(r"(?m)^#+ +(.+?) *$", BLOCK.sub("", path.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def broken(path: Path, file: str, anchor: str) -> bool:
+    target = path.parent / file if file else path
+    return not target.exists() or bool(anchor and anchor not in anchors(target))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_to_a_file_or_a_heading_leads_somewhere(path: Path) -> None:
+    links = [(file, anchor) for file, anchor in LINK.findall(path.read_text(encoding="utf-8")) if "://" not in file]
+    assert [f"{file}#{anchor}" for file, anchor in links if broken(path, file, anchor)] == []
+
+
+def test_a_broken_link_is_noticed() -> None:
+    methods = ROOT / "docs" / "methods.md"
+    assert not broken(methods, "", "morphology-guard")
+    assert broken(methods, "", "no-such-heading")
+    assert broken(methods, "no-such-page.md", "")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_a_document_names_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:src|docs|tests|benchmarks|recipes)/[\w./-]+)[`:]", text))
+    named |= set(re.findall(r"\bpython\s+(benchmarks/\w+\.py)", text))
+    named |= set(re.findall(r"\bhemabridge\s+\w+\s+(recipes/[\w-]+\.toml)", text))
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
