@@ -35,11 +35,10 @@ from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import mean_delta_e_2000
 from hemabridge.normalizers.catalog import fit_normalizer
-from hemabridge.storage.files import sha256_of
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.student import distill
-from hemabridge.workflows.train import read_teacher
+from hemabridge.workflows.train import open_teacher
 
 CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
 SOURCE = "yellow-field"
@@ -138,7 +137,8 @@ def given_case(teacher: Path, train: Path, test: Path, classifier: Path, crop_px
         manifest = index_folder(folder, "source").manifest
         classes = sorted(set(manifest.column("class")) - {""})
         sets.append(load_cells(manifest, classes=classes, size_px=SIZE_PX, crop_px=crop_px))
-    return Case(teacher.stem, read_teacher(teacher), sha256_of(teacher), *sets, judge)
+    opened = open_teacher(teacher)
+    return Case(teacher.stem, opened.cell_standardizer(), opened.sha256, *sets, judge)
 
 
 def simulated_cases(folder: Path) -> Iterator[Case]:

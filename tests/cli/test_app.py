@@ -183,7 +183,7 @@ def test_fit_tells_of_several_subdomains(
 
 def test_a_command_that_needs_pytorch_says_how_to_get_it(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    for arguments in (["demo"], ["train", "r.toml"], ["study", "r.toml"], ["standardize", "m", "i", "o"]):
+    for arguments in (["demo"], ["train", "r.toml"], ["study", "r.toml"]):
         ended = run(*arguments)
         assert (ended.code, ended.out) == (2, "")
         assert ended.err == "hemabridge: this command needs PyTorch: pip install 'hemabridge[train]'\n"

@@ -113,7 +113,7 @@ def test_index_tells_what_it_leaves_out(run: Callable, site: Path) -> None:
     assert run("index", site, "--site", "clinic").err.count("left out") == 0
     assert "left out" not in run("index", site, "--site", "clinic", "--replace").err
     (site / "basophil").mkdir()
-    (site / "basophil" / "1.webp").touch()
+    (site / "basophil" / "1.avif").touch()
     ended = run("index", site, "--site", "clinic", "--replace")
     assert ended.code == 0
     assert "left out: 1 files of other kinds (looked at: .bmp, .gif, " in ended.err

@@ -175,7 +175,7 @@ def test_a_study_of_any_two_manifests(run: Callable, small_study: Path, hospital
         (["train", "nowhere.toml"], "expected a recipe, got nothing: nowhere.toml"),
         (
             ["standardize", "nowhere", "in", "out"],
-            "expected a snapshot or a run folder with snapshots, got none at nowhere",
+            "expected a model's file or a run folder with snapshots, got none at nowhere",
         ),
         (["study", "{study}", "--set", "sede=1"], "unknown key sede; did you mean 'seed'?"),
         (["study", "{study}", "--source", "nowhere.csv"], "at nowhere.csv, got no such file"),

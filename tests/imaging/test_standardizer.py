@@ -9,7 +9,7 @@ import torch
 
 from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
-from hemabridge.models.open import load_standardizer
+from hemabridge.models import open_model
 from hemabridge.networks.catalog import new_generator
 from hemabridge.networks.config import (
     BilateralGridConfig,
@@ -45,7 +45,7 @@ STANDARDIZERS: dict[str, Callable[[Path], Standardizer]] = {
     "rescaled, shrunk": lambda path: RescaledStandardizer(NeuralStandardizer.from_snapshot(path), 0.6),
     "squeezed": lambda path: SqueezedStandardizer(NeuralStandardizer.from_snapshot(path), 24),
     "rescaled, grown": lambda path: RescaledStandardizer(NeuralStandardizer.from_snapshot(path), 1.3),
-    "as the command loads it": load_standardizer,
+    "as the command loads it": lambda path: open_model(path).standardizer(),
     **{name: lambda _, config=config: moved(config) for name, config in GENERATORS.items()},
 }
 """By name: makes the standardizer from the snapshot of a small translator."""

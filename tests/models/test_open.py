@@ -5,9 +5,10 @@ import pytest
 
 from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
-from hemabridge.errors import InputError, ModelError
+from hemabridge.errors import InputError, MissingExtraError, ModelError
 from hemabridge.imaging.files import read_image, write_image
-from hemabridge.models.open import DESCRIPTOR_IMAGES, read_appearance
+from hemabridge.models import open_model
+from hemabridge.models.open import APPEARANCE_IMAGES, read_cells
 from hemabridge.normalizers.catalog import fit_normalizer
 from hemabridge.training.devices import start_fabric
 from hemabridge.translators.objective_config import TargetOnlyConfig
@@ -53,11 +54,13 @@ def test_a_sites_appearance_is_read_from_all_of_a_folder_not_from_its_first_file
     small_snapshot: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "site").mkdir()
-    for number in range(2 * DESCRIPTOR_IMAGES - 1):
+    for number in range(2 * APPEARANCE_IMAGES - 1):
         write_image(tmp_path / "site" / f"{number:03d}.png", np.full((8, 8, 3), number, np.uint8))
-    read = read_appearance(small_snapshot, tmp_path / "site", crop_px=8)[:, 0, 0, 0].astype(int)
-    assert len(read) == DESCRIPTOR_IMAGES
-    assert np.diff(read, prepend=-1, append=2 * DESCRIPTOR_IMAGES - 1).max() == 2
+    crop = open_model(small_snapshot, crop_px=8).crop()
+    assert crop is not None
+    read = read_cells(crop, sorted((tmp_path / "site").iterdir()))[:, 0, 0, 0].astype(int)
+    assert len(read) == APPEARANCE_IMAGES
+    assert np.diff(read, prepend=-1, append=2 * APPEARANCE_IMAGES - 1).max() == 2
 
 
 def test_a_normalizers_file_restains_a_folder(images: Path, normalizer: Path, tmp_path: Path) -> None:
@@ -71,7 +74,7 @@ def test_a_normalizers_file_restains_a_folder(images: Path, normalizer: Path, tm
 
 
 def test_a_normalizer_has_no_site_to_look_at(images: Path, normalizer: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="re-stain by a site's look, got a normalizer"):
+    with pytest.raises(ModelError, match="re-stain by a site's appearance, got a normalizer"):
         standardize(normalizer, images, tmp_path / "out", site=images)
     assert not list((tmp_path / "out").glob("*.png"))
 
@@ -84,7 +87,7 @@ def test_a_damaged_file_is_refused(images: Path, tmp_path: Path) -> None:
 
 def test_a_site_without_images_is_refused(small_target_only: Path, images: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="readable images to learn a site's look from"):
+    with pytest.raises(InputError, match="readable images to learn a site's appearance from"):
         standardize(small_target_only, images, tmp_path / "out", site=tmp_path / "empty")
 
 
@@ -104,3 +107,13 @@ def test_a_target_only_model_restains_by_the_look_of_the_folder_that_it_is_shown
     again = standardize(small_target_only, images, tmp_path / "own", site=tmp_path / "look")
     assert again.count("restained") == 4
     np.testing.assert_array_equal(read_image(tmp_path / "own" / "0.png"), found["other"])
+
+
+def test_a_translator_without_pytorch_says_what_to_install(
+    small_target_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = open_model(small_target_only)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("hemabridge.models.restaining.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="pip install 'hemabridge"):
+        model.standardizer()

@@ -12,7 +12,8 @@ from hemabridge.domain.site_profile import FEWEST_CELLS
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.models.site_answer import ANSWER_FILE, answer_for, read_known
+from hemabridge.models import open_model
+from hemabridge.models.site_answer import ANSWER_FILE, answer_for
 from hemabridge.networks.config import PixelNetworkConfig
 from hemabridge.normalizers import fit_normalizer
 from hemabridge.training.devices import start_fabric
@@ -72,7 +73,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_kind_of_model_knows_its_site_and_no_other(
     kind: str, folders: Path, request: pytest.FixtureRequest
 ) -> None:
-    known = read_known(request.getfixturevalue(kind))
+    known = open_model(request.getfixturevalue(kind))
     answers = {}
     for name in ("yellow-field", "clinic-like", "overstained"):
         found = answer_for(known, sorted((folders / name).iterdir()))
@@ -89,8 +90,11 @@ def test_images_of_another_size_are_known_by_their_nuclei_or_a_stated_scale(
 ) -> None:
     larger = np.repeat(np.repeat(cells("yellow-field", 9, per_class=10), 2, axis=1), 2, axis=2)
     files = sorted(folder_of(larger, tmp_path / "larger").iterdir())
-    of_normalizer, stated = answer_for(read_known(normalizer), files), answer_for(read_known(snapshot), files, 128)
-    misled = answer_for(read_known(snapshot), files)
+    of_normalizer, stated = (
+        answer_for(open_model(normalizer), files),
+        answer_for(open_model(snapshot, crop_px=128), files),
+    )
+    misled = answer_for(open_model(snapshot), files)
     assert of_normalizer is not None
     assert stated is not None
     assert misled is not None
@@ -110,14 +114,14 @@ def test_standardize_writes_the_answer_and_never_refuses(normalizer: Path, folde
 
 
 def test_a_model_without_a_profile_says_nothing(small_snapshot: Path, folders: Path, tmp_path: Path) -> None:
-    assert answer_for(read_known(small_snapshot), sorted((folders / "overstained").iterdir())) is None
+    assert answer_for(open_model(small_snapshot), sorted((folders / "overstained").iterdir())) is None
     done = standardize(small_snapshot, folders / "overstained", tmp_path / "out")
     assert done.site is None
     assert not (tmp_path / "out" / ANSWER_FILE).exists()
 
 
 def test_a_run_folder_means_its_last_snapshot(snapshot: Path) -> None:
-    assert read_known(snapshot.parent.parent).profiles == read_known(snapshot).profiles
+    assert open_model(snapshot.parent.parent).profiles == open_model(snapshot).profiles
 
 
 def test_profiles_hold_no_name_and_few_images_make_none(snapshot: Path, normalizer: Path) -> None:
@@ -125,7 +129,7 @@ def test_profiles_hold_no_name_and_few_images_make_none(snapshot: Path, normaliz
     assert "yellow" not in text
     few = cells("pale", 0)[: FEWEST_CELLS - 1]
     assert fit_normalizer("white-point", few, few).sites is None
-    profiles = read_known(snapshot).profiles
+    profiles = open_model(snapshot).profiles
     assert profiles is not None
     assert (profiles.source.crop_px, profiles.source.side_px) == (64, 64)
 
@@ -133,19 +137,19 @@ def test_profiles_hold_no_name_and_few_images_make_none(snapshot: Path, normaliz
 def test_unreadable_files_are_left_out_and_nothing_readable_is_told(normalizer: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     write_image(tmp_path / "good.png", cells("yellow-field", 3)[0])
-    found = answer_for(read_known(normalizer), sorted(tmp_path.iterdir()))
+    found = answer_for(open_model(normalizer), sorted(tmp_path.iterdir()))
     assert found is not None
     assert found.images == 1
     with pytest.raises(InputError, match="expected readable images"):
-        answer_for(read_known(normalizer), [tmp_path / "bad.png"])
+        answer_for(open_model(normalizer), [tmp_path / "bad.png"])
 
 
 def test_a_damaged_profile_is_refused(snapshot: Path, tmp_path: Path) -> None:
     tensors, header = read_tensors(snapshot)
     header["sites"]["source"]["cells"] = [["x"]]
     write_tensors(tmp_path / "broken.safetensors", tensors, header)
-    with pytest.raises(ModelError, match=r"expected the profiles of two sites .* in source\.cells"):
-        read_known(tmp_path / "broken.safetensors")
+    with pytest.raises(ModelError, match=r"whole snapshot of a translator, .*in sites\.source\.cells"):
+        open_model(tmp_path / "broken.safetensors")
 
 
 def test_an_audit_says_of_each_site_whether_the_model_knows_it(

@@ -11,6 +11,7 @@ from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
 from hemabridge.domain.site_profile import Distance
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
+from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.translators.appearance import (
     DESCRIPTOR_SIZE,
@@ -23,12 +24,13 @@ from hemabridge.translators.appearance import (
 )
 from hemabridge.translators.batches import to_network
 from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.objective_config import TargetOnlyConfig
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.target_only import TargetOnly, restyle, visible_difference
 from hemabridge.translators.target_only_net import SiteRestainer, site_descriptor
 from hemabridge.translators.train import train_translator
-from hemabridge.translators.unseen_site import distance_of, standardizer_for
+from hemabridge.translators.unseen_site import distance_of, settle
 
 SIZE_PX = 32
 SMALL = TargetOnlyConfig(hospitals=40, hospital_images=4, step_hospitals=32, pixels=32, tuner_width=32)
@@ -62,6 +64,12 @@ def snapshot(hospital: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return train_translator(QUICK, *sites, folder, cpu(), seed=0)[-1].path
 
 
+def standardizer_for(snapshot: Path, images: UInt8Images | None) -> NeuralStandardizer:
+    standardizer = NeuralStandardizer.from_snapshot(snapshot)
+    settle(standardizer, images, snapshot)
+    return standardizer
+
+
 def small() -> TargetOnly:
     torch.manual_seed(0)
     return TargetOnly(SMALL)
@@ -84,8 +92,9 @@ def test_the_snapshot_restains_the_source_of_its_recipe(hospital: Hospital, snap
 
 
 def test_a_site_of_the_family_is_known_and_an_inverted_one_is_not(hospital: Hospital, snapshot: Path) -> None:
-    assert distance_of(snapshot, hospital(TARGET, 5)).answer == "known"
-    assert distance_of(snapshot, 255 - hospital("pale", 5)).answer == "unknown"
+    standardizer = NeuralStandardizer.from_snapshot(snapshot)
+    assert distance_of(standardizer, hospital(TARGET, 5), snapshot).answer == "known"
+    assert distance_of(standardizer, 255 - hospital("pale", 5), snapshot).answer == "unknown"
 
 
 @pytest.mark.parametrize(("value", "answer"), [(1.0, "known"), (1.5, "near"), (2.0, "near"), (2.1, "unknown")])

@@ -11,13 +11,15 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.models import open_model
+from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
 from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.normalizers.sliced_transport import as_table, node_colors
 from hemabridge.normalizers.white_point import WhitePoint
-from hemabridge.workflows.guard import Guard, find_guard, guard_path, learn_guard
+from hemabridge.workflows.guard import learn_guard
 from hemabridge.workflows.standardize import COLUMNS, LOG, UNGUARDED_COLUMNS, standardize
 
 CLASSES = ("neutrophil", "lymphocyte")
@@ -90,7 +92,7 @@ def test_the_guard_of_a_normalizer_lies_beside_it_and_lets_every_cell_pass(
 ) -> None:
     path, learned = learn_guard(normalizer, target)
     assert path == guard_path(normalizer) == tmp_path / "linear-ot.guard.json"
-    assert find_guard(normalizer) == learned
+    assert open_model(normalizer).guard == learned
     assert learned.thresholds.cells == 20
     done = standardize(normalizer, images, tmp_path / "out")
     assert done.count_verdict("pass") == 4
@@ -207,7 +209,7 @@ def test_a_target_without_images_or_with_few_is_refused(normalizer: Path, images
     ):
         with pytest.raises(InputError, match=message):
             learn_guard(normalizer, folder)
-    assert find_guard(normalizer) is None
+    assert open_model(normalizer).guard is None
 
 
 def test_the_log_of_a_call_before_there_were_verdicts_goes_on(normalizer: Path, images: Path, tmp_path: Path) -> None:

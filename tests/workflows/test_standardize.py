@@ -16,7 +16,8 @@ from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.provenance import SyntheticOrigin, read_origin
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.standardizer import UInt8Image
-from hemabridge.models.open import find_snapshot, load_standardizer
+from hemabridge.models import open_model
+from hemabridge.models.open import find_snapshot
 from hemabridge.storage.locks import hold_folder
 from hemabridge.training.snapshots import read_snapshot, write_snapshot
 from hemabridge.training.tensorfile import write_tensors
@@ -112,7 +113,7 @@ def test_a_crop_says_how_large_the_cells_are(small_snapshot: Path, images: Path,
     original = read_image(images / "a.png")[None]
     at_its_own_scale = NeuralStandardizer.from_snapshot(small_snapshot).standardize(original)[0]
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.png"), at_its_own_scale)
-    scaled = load_standardizer(small_snapshot, 128)
+    scaled = open_model(small_snapshot, crop_px=128).standardizer()
     assert isinstance(scaled, RescaledStandardizer)
     assert scaled.scale == 0.25
 
@@ -148,7 +149,7 @@ def test_bad_files_get_a_row_and_do_not_stop_the_job(small_snapshot: Path, image
     }
     assert "the file is empty" in failed["empty.jpg"]
     assert failed["still.gif"] == (
-        "expected .bmp, .jpeg, .jpg, .png, .tif, .tiff, got .gif, which is read but not written; "
+        "expected .bmp, .jfif, .jp2, .jpe, .jpeg, .jpg, .png, .tif, .tiff, .webp, got .gif, which is read but not written; "
         "convert the image to PNG"
     )
     assert "found nothing" in failed["dangling.png"]
@@ -429,7 +430,7 @@ def test_a_run_folder_means_its_last_snapshot_or_the_named_one(small_snapshot: P
 
 def test_what_is_no_translator_is_refused(images: Path, tmp_path: Path) -> None:
     write_tensors(tmp_path / "classifier.safetensors", {"raw/w": torch.zeros(1)}, {"kind": "classifier"})
-    for name, told in (("classifier.safetensors", "got that of a classifier"), ("in/a.png", "safetensors file")):
+    for name, told in (("classifier.safetensors", "whole snapshot of a classifier"), ("in/a.png", "got another file")):
         with pytest.raises(ModelError, match=told):
             standardize(tmp_path / name, images, tmp_path / "out")
     assert not (tmp_path / "out").exists()

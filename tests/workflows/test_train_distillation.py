@@ -13,7 +13,7 @@ from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.student import read_fidelities
-from hemabridge.workflows.train import read_teacher, train
+from hemabridge.workflows.train import open_teacher, train
 
 RECIPE = """
 kind = "distillation"
@@ -64,13 +64,13 @@ def test_a_student_of_another_kind_is_refused(recipe: Path) -> None:
     ("name", "content", "told"),
     [
         ("missing.json", None, "got nothing or a folder"),
-        ("long.json", " " * 1_000_001, "1,000,001 bytes"),
+        ("long.json", "{" + " " * 1_000_000, "1,000,001"),
         ("other.json", "{}", 'with the key "method"'),
-        ("other.safetensors", "{}", "other.safetensors"),
+        ("other.safetensors", "no model", "other.safetensors"),
     ],
 )
 def test_what_is_no_teacher_is_refused(name: str, content: str | None, told: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(ModelError, match=told):
-        read_teacher(tmp_path / name)
+        open_teacher(tmp_path / name)

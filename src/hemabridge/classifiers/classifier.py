@@ -1,6 +1,6 @@
 """Classifiers that run in PyTorch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +8,16 @@ import torch
 from numpy.typing import NDArray
 
 from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.header import KIND, ClassifierHeader
 from hemabridge.classifiers.network import ClassifierNetwork, new_network
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes
 from hemabridge.classifiers.weights import fill
-from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.training.snapshots import read_snapshot
 
 __all__ = ["KIND", "Classifier", "NetworkClassifier", "SnapshotClassifier", "align_classes"]
 
-KIND = "classifier"
 BATCH_SIZE = 64
 
 
@@ -68,8 +67,20 @@ class SnapshotClassifier(NetworkClassifier):
         Raises:
             ModelError: the file is not the snapshot of a classifier.
         """
-        network, preprocessing, classes, config = read_network(path)
-        return cls(network, preprocessing, classes, name or config.architecture)
+        tensors, header = read_snapshot(path)
+        return cls.from_tensors(tensors, ClassifierHeader.of(header, path), path, name)
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, torch.Tensor], header: ClassifierHeader, path: Path, name: str | None = None
+    ) -> "SnapshotClassifier":
+        """Rebuild the network from what `path` held: weights named `net/key`, as `weights_of` returns them.
+
+        Raises:
+            ModelError: the weights are not those of the header.
+        """
+        network = _rebuilt(tensors, header, path)
+        return cls(network, header.preprocessing, header.classes, name or header.config.architecture)
 
 
 def read_network(path: Path) -> tuple[ClassifierNetwork, Preprocessing, tuple[str, ...], ClassifierConfig]:
@@ -78,15 +89,13 @@ def read_network(path: Path) -> tuple[ClassifierNetwork, Preprocessing, tuple[st
     Raises:
         ModelError: the file is not the snapshot of a classifier.
     """
-    tensors, header = read_snapshot(path)
-    if header.get("kind") != KIND:
-        raise ModelError(f"expected the snapshot of a classifier, got that of a {header.get('kind')}: {path}")
-    try:
-        config = ClassifierConfig.model_validate(header["config"])
-        preprocessing = Preprocessing.model_validate(header["preprocessing"])
-        classes = tuple(str(name) for name in header["classes"])
-    except (LookupError, TypeError, ValueError) as error:
-        raise ModelError(f"expected the whole snapshot of a classifier, got a damaged one: {path} ({error})") from error
-    network = new_network(config.architecture, preprocessing.size_px, len(classes), config.norm)
+    tensors, table = read_snapshot(path)
+    header = ClassifierHeader.of(table, path)
+    return _rebuilt(tensors, header, path), header.preprocessing, header.classes, header.config
+
+
+def _rebuilt(tensors: Mapping[str, torch.Tensor], header: ClassifierHeader, path: Path) -> ClassifierNetwork:
+    config = header.config
+    network = new_network(config.architecture, header.preprocessing.size_px, len(header.classes), config.norm)
     fill(network, {key.replace("/", ".", 1): tensor for key, tensor in tensors.items()}, f"{path.name}")
-    return network, preprocessing, classes, config
+    return network

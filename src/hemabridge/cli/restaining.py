@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hemabridge.cli.app import app
-from hemabridge.cli.training import needs_training
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
+    from hemabridge.models import Model
     from hemabridge.workflows.standardize import Standardized
 
 
@@ -104,17 +104,17 @@ def standardize(
 
     If the model has a guard (see `guard`), each cell gets its verdict, and refused ones are re-stained by the fallback.
     """
-    _needs_pytorch_for(model)
     from hemabridge.cli.progress_bars import shown_progress
-    from hemabridge.workflows.standardize import LOG
-    from hemabridge.workflows.standardize import standardize as run
+    from hemabridge.models import open_model
+    from hemabridge.workflows.standardize import LOG, standardize_with
 
-    _say_before(model, snapshot, site, crop_px)
+    opened = open_model(model, snapshot=snapshot, crop_px=crop_px, site=site)
+    _say_before(opened, model, snapshot, site)
     safer: Path | Literal["none"] | None = None
     if fallback is not None:
         safer = "none" if fallback == "none" else Path(fallback)
     with shown_progress() as progress:
-        done = run(model, source, out, snapshot=snapshot, crop_px=crop_px, site=site, fallback=safer, progress=progress)
+        done = standardize_with(opened, source, out, fallback=safer, progress=progress)
     for row in done.rows:
         if row.status == "failed":
             print(f"failed: {row.path}: {row.reason}", file=sys.stderr)
@@ -152,7 +152,6 @@ def guard(
     The model re-stains target cells, which need none: what that does to them is what is allowed. Writes
     NAME.guard.json beside the model's file.
     """
-    _needs_pytorch_for(model)
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.guard import learn_guard
 
@@ -165,20 +164,15 @@ def guard(
     print(f"Learned from {learned.thresholds.cells} target cells; written to {path}.")
 
 
-def _needs_pytorch_for(model: Path) -> None:
-    """Say what to install if PyTorch is missing, unless the model is a normalizer, which does without."""
-    if model.suffix.lower() != ".json":
-        needs_training()
+def _say_before(model: "Model", given: Path, snapshot: str | None, site: Path | None) -> None:
+    from hemabridge.models.open import read_selection
+    from hemabridge.models.restaining import TranslatorModel
 
-
-def _say_before(model: Path, snapshot: str | None, site: Path | None, crop_px: int | None) -> None:
-    from hemabridge.models.open import descriptor_distance, read_selection
-
-    selection = None if snapshot is not None else read_selection(model)
+    selection = None if snapshot is not None else read_selection(given)
     if selection is not None and selection.chosen is not None:
-        print(f"Re-staining with {selection.chosen}, the selected snapshot: see {model / 'selection.json'}.")
-    if site is not None:
-        found = descriptor_distance(model, site, snapshot=snapshot, crop_px=crop_px)
+        print(f"Re-staining with {selection.chosen}, the selected snapshot: see {given / 'selection.json'}.")
+    if site is not None and isinstance(model, TranslatorModel) and model.appearance is not None:
+        found = model.distance(model.appearance)
         print(
             f"{site}: {found.answer} to this model; its distance is {found.value:.2f}, of hospitals like those of "
             f"training 90 % are below {found.near:.2f} and 99 % below {found.far:.2f}"

@@ -1,60 +1,83 @@
-"""What a model's file means to `hemabridge standardize`: which snapshot, at which scale, for which site.
+"""The only way from a path to something that re-stains or classifies: `open_model`."""
 
-What only snapshots need of PyTorch is imported where it is used: a normalizer's JSON works without it.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
+from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.listing import files_below
 from hemabridge.data.sampling import evenly_spaced
-from hemabridge.domain.site_profile import Distance
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
-from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
-from hemabridge.imaging.scale import CropPx, CropSpec
-from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.imaging.scale import CropSpec
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models.file import ModelFile
+from hemabridge.models.model import Model
+from hemabridge.models.restaining import NormalizerModel, TranslatorModel
 from hemabridge.models.selection_file import FILE, Selection
-from hemabridge.normalizers.catalog import read_normalizer
-from hemabridge.storage.files import sha256_of
+from hemabridge.normalizers.catalog import normalizer_from_json
+from hemabridge.training.snapshots import Snapshot, list_snapshots
+from hemabridge.training.tensorfile import HEADER, parse_header, parse_metadata
+from hemabridge.translators.header import TranslatorHeader
 
-if TYPE_CHECKING:
-    from hemabridge.training.snapshots import Snapshot
+APPEARANCE_IMAGES: Final = 100
+"""So many cells tell a site's appearance."""
 
-DESCRIPTOR_IMAGES: Final = 100
-"""So many cells tell a site's look."""
 
-View: TypeAlias = Callable[[UInt8Images], UInt8Images]
-"""Cuts cells out of images: uint8[N, H, W, 3] to uint8[N, S, S, 3]."""
+def open_model(
+    path: Path,
+    *,
+    snapshot: str | None = None,
+    crop_px: int | None = None,
+    site: Path | None = None,
+    classes: Sequence[str] | None = None,
+    architecture: str | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Model:
+    """Open a model: its file is read and its header checked; weights are loaded when they are needed.
+
+    Args:
+        path: the JSON file of a normalizer; the snapshot of a translator or of a classifier; a run folder, of which
+            the snapshot that `hemabridge select` chose is taken, the last one if it was not asked; a study's folder,
+            which means its translator; or the ONNX or timm safetensors file of a classifier of another program.
+        snapshot: the name of a snapshot of the run folder.
+        crop_px: side, in pixels, of the square around a cell in the images that come; the model's own if not given.
+        site: a folder of images by whose appearance a target-only model re-stains; as it was trained if not given.
+        classes: of another program's classifier, in the order of its outputs.
+        architecture: the timm model that another program's safetensors file belongs to.
+        preprocessing: of another program's classifier.
+
+    Raises:
+        ModelError: there is no model, it is damaged, or it is not of the kind that `site` or `classes` are for.
+        InputError: `selection.json` is damaged, or `site` holds no readable image.
+    """
+    found, selection = _find(path, snapshot)
+    file = ModelFile.read(found)
+    if selection is not None and selection.chosen == found.stem and file.sha256 != selection.row(found.stem).sha256:
+        raise _other_than_selected(selection, path, "another")
+    model = _opened(file, crop_px, classes, architecture, preprocessing)
+    if site is None:
+        return model
+    if not isinstance(model, TranslatorModel):
+        raise ModelError(
+            f"expected a target-only model to re-stain by a site's appearance, got a {model.kind}: {model.path}"
+        )
+    cells = read_cells(model.crop(), [site / name for name in sorted(files_below(site))] if site.is_dir() else [])
+    return TranslatorModel(file, model.header, crop_px, appearance=cells)
 
 
 def find_snapshot(model: Path, name: str | None = None) -> Path:
-    """Return the snapshot that a path means: itself, or of a run folder the named, the selected or the last one.
+    """Return the file that a path means: itself, or of a run folder the named, the selected or the last snapshot.
+
+    Whether a selected snapshot is still the one that was selected, `open_model` checks.
 
     Raises:
-        ModelError: there is none, or `hemabridge select` found that none can be used, or chose one that has changed.
+        ModelError: there is none, or `hemabridge select` found that none can be used, or chose one that is gone.
         InputError: `selection.json` is damaged.
     """
-    if model.is_file():
-        return model
-    from hemabridge.training.snapshots import list_snapshots
-
-    folder = next((f for f in (model, model / "translator") if (f / "snapshots").is_dir()), None)
-    snapshots = [] if folder is None else list_snapshots(folder)
-    if not snapshots:
-        raise ModelError(f"expected a snapshot or a run folder with snapshots, got none at {model}")
-    selection = None if name is not None else read_selection(model)
-    if selection is not None:
-        return _selected(selection, snapshots, model)
-    if name is None:
-        return snapshots[-1].path
-    named = [snapshot.path for snapshot in snapshots if snapshot.name == name]
-    if not named:
-        raise ModelError(f"expected one of the snapshots {', '.join(s.name for s in snapshots)}, got {name!r}")
-    return named[0]
+    return _find(model, name)[0]
 
 
 def read_selection(model: Path) -> Selection | None:
@@ -67,126 +90,127 @@ def read_selection(model: Path) -> Selection | None:
     return Selection.read(path) if path.is_file() else None
 
 
-def _selected(selection: Selection, snapshots: "Sequence[Snapshot]", model: Path) -> Path:
+def read_cells(crop: CropSpec, files: Sequence[Path]) -> UInt8Images:
+    """Read up to `APPEARANCE_IMAGES` of some files, spread over all of them, each cut to its cell.
+
+    Raises:
+        InputError: none is a readable image.
+    """
+    wanted = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    some = [wanted[place] for place in evenly_spaced(len(wanted), APPEARANCE_IMAGES)]
+    cells = []
+    for file in some:
+        try:
+            cells.append(crop.cut(read_image(file)))
+        except ImageError:
+            continue  # each unreadable file gets its row when it is re-stained
+    if not cells:
+        raise InputError(
+            f"expected readable images to learn a site's appearance from, got none among {len(files)} files"
+        )
+    return np.stack(cells)
+
+
+def _opened(
+    file: ModelFile,
+    crop_px: int | None,
+    classes: Sequence[str] | None,
+    architecture: str | None,
+    preprocessing: Preprocessing | None,
+) -> Model:
+    if file.format == "json":
+        return _normalizer(file, crop_px)
+    own = file.format == "safetensors" and HEADER in parse_metadata(file.content, file.path)
+    if not own:
+        return _external(file, crop_px, classes, architecture, preprocessing)
+    header = parse_header(file.content, file.path)
+    return _of_kind(file, header, crop_px)
+
+
+def _normalizer(file: ModelFile, crop_px: int | None) -> NormalizerModel:
+    try:
+        return NormalizerModel(file, normalizer_from_json(file.text), crop_px)
+    except ModelError as error:
+        raise ModelError(f"{error}: {file.path}") from error
+
+
+def _of_kind(file: ModelFile, header: dict[str, Any], crop_px: int | None) -> Model:
+    kind = header.get("kind")
+    if kind == "translator":
+        return TranslatorModel(file, TranslatorHeader.of(header, file.path), crop_px)
+    if kind == "classifier":
+        from hemabridge.classifiers.header import ClassifierHeader
+        from hemabridge.models.classifying import ClassifierModel
+
+        return ClassifierModel(file, ClassifierHeader.of(header, file.path), crop_px)
+    raise ModelError(
+        f"expected the snapshot of a translator or of a classifier, got that of a {kind}: {file.path}; of a learned "
+        "LUT use the JSON file that the study wrote"
+    )
+
+
+def _external(
+    file: ModelFile,
+    crop_px: int | None,
+    classes: Sequence[str] | None,
+    architecture: str | None,
+    preprocessing: Preprocessing | None,
+) -> Model:
+    if not classes:
+        raise ModelError(
+            f"expected a file that hemabridge wrote, or the classes of another program's classifier in the order of "
+            f"its outputs, got neither: {file.path}"
+        )
+    if (architecture is None) != (file.format == "onnx"):
+        raise ModelError(
+            f"expected the timm model that a safetensors file belongs to, and none for an ONNX file, got "
+            f"{architecture!r} for {file.path}, which is {file.format}"
+        )
+    from hemabridge.classifiers.config import ExternalConfig
+    from hemabridge.models.classifying import ClassifierModel
+
+    config = ExternalConfig(
+        file=file.path,
+        architecture=architecture,
+        classes=tuple(classes),
+        preprocessing=preprocessing or Preprocessing(),
+    )
+    return ClassifierModel(file, config, crop_px)
+
+
+def _find(model: Path, name: str | None) -> tuple[Path, Selection | None]:
+    """Return the file that a path means, and the selection by which it was found."""
+    if model.is_file():
+        return model, None
+    folder = next((f for f in (model, model / "translator") if (f / "snapshots").is_dir()), None)
+    snapshots = [] if folder is None else list_snapshots(folder)
+    if not snapshots:
+        raise ModelError(f"expected a model's file or a run folder with snapshots, got none at {model}")
+    selection = None if name is not None else read_selection(model)
+    if selection is not None:
+        return _selected(selection, snapshots, model), selection
+    if name is None:
+        return snapshots[-1].path, None
+    named = [snapshot.path for snapshot in snapshots if snapshot.name == name]
+    if not named:
+        raise ModelError(f"expected one of the snapshots {', '.join(s.name for s in snapshots)}, got {name!r}")
+    return named[0], None
+
+
+def _selected(selection: Selection, snapshots: Sequence[Snapshot], model: Path) -> Path:
     if selection.chosen is None:
         raise ModelError(
             f"expected a run of which a snapshot can be used; {model / FILE} says: {selection.reasons} "
             "To use one all the same, name it with --snapshot"
         )
     chosen = next((s.path for s in snapshots if s.name == selection.chosen), None)
-    if chosen is None or sha256_of(chosen) != selection.row(selection.chosen).sha256:
-        raise ModelError(
-            f"expected the snapshot {selection.chosen} that was selected, got {'another' if chosen else 'none'} in "
-            f"{model}: run `hemabridge select` again, or name a snapshot"
-        )
+    if chosen is None:
+        raise _other_than_selected(selection, model, "none")
     return chosen
 
 
-def load_standardizer(path: Path, crop_px: int | None = None, look: UInt8Images | None = None) -> Standardizer:
-    """Return the re-stainer of a file for images as large as they come.
-
-    Args:
-        path: the snapshot of a translator, or the JSON file of a normalizer.
-        crop_px: as in `standardize`; normalizers know no scale.
-        look: cells of a site, as `read_appearance` reads them, for a target-only model; as it was trained if not given.
-
-    Raises:
-        ModelError: the file is neither, or damaged; or a translator got a `look` and is not target-only.
-    """
-    if path.suffix.lower() == ".json":
-        return read_normalizer(path)
-    from hemabridge.networks.config import STRIDE
-    from hemabridge.translators.neural import NeuralStandardizer
-    from hemabridge.translators.unseen_site import standardizer_for
-
-    seen_px, square = _scale_of(path, crop_px)
-    translator = NeuralStandardizer.from_snapshot(path) if look is None else standardizer_for(path, look)
-    if square == "whole":
-        return SqueezedStandardizer(translator, seen_px)
-    # A generator halves the sides twice and then needs two pixels of each.
-    return RescaledStandardizer(translator, seen_px / square, STRIDE + 1)
-
-
-def cell_view(path: Path, crop_px: int | None = None, site: Literal["source", "target"] = "source") -> View | None:
-    """Return what cuts the cell out of an image, as large as the model of a snapshot sees cells.
-
-    None for a normalizer, which knows no scale.
-
-    Raises:
-        ModelError: the file is damaged, or no model's.
-    """
-    if path.suffix.lower() == ".json":
-        return None
-    seen_px, square = _scale_of(path, crop_px, site)
-    return CropSpec(square, seen_px).cut_all
-
-
-def _scale_of(path: Path, crop_px: int | None, site: Literal["source", "target"] = "source") -> tuple[int, CropPx]:
-    """Return a cell's side as a snapshot's model saw it, and the square of a site's images that holds it."""
-    from hemabridge.training.tensorfile import read_header
-    from hemabridge.translators.config import TranslatorConfig
-    from hemabridge.translators.neural import KIND
-
-    header = read_header(path)
-    if header.get("kind") != KIND:
-        raise ModelError(f"expected the snapshot of a translator, got that of a {header.get('kind')}: {path}")
-    try:
-        seen_px = TranslatorConfig.model_validate(header["config"]).crop_px
-        square = crop_px or header[f"{site}_crop_px"]
-        if square == "whole":
-            return seen_px, "whole"
-        if int(square) < 1:
-            raise ValueError(f"a square of {square} px")
-        return seen_px, int(square)
-    except (LookupError, TypeError, ValueError) as error:
-        raise ModelError(f"expected the whole snapshot of a translator, got a damaged one: {path} ({error})") from error
-
-
-def read_appearance(path: Path, site: Path, crop_px: int | None = None) -> UInt8Images:
-    """Read up to `DESCRIPTOR_IMAGES` cells of a folder, spread over all of it, as large as the model saw cells.
-
-    Raises:
-        InputError: the folder holds no readable image.
-        ModelError: `path` is a normalizer, or not the whole snapshot of a translator.
-    """
-    if path.suffix.lower() == ".json":
-        raise ModelError(f"expected a target-only model to re-stain by a site's look, got a normalizer: {path}")
-    files = sorted(files_below(site)) if site.is_dir() else []
-    return read_cells(path, [site / name for name in files], crop_px)
-
-
-def read_cells(path: Path, files: Sequence[Path], crop_px: int | None = None) -> UInt8Images:
-    """Read up to `DESCRIPTOR_IMAGES` of some files, spread over all of them, as large as a snapshot's model saw cells.
-
-    Raises:
-        InputError: none is a readable image.
-        ModelError: `path` is not the whole snapshot of a translator.
-    """
-    seen_px, square = _scale_of(path, crop_px)
-    wanted = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    some = [wanted[place] for place in evenly_spaced(len(wanted), DESCRIPTOR_IMAGES)]
-    spec, cells = CropSpec(square, seen_px), []
-    for file in some:
-        try:
-            image = read_image(file)
-        except ImageError:
-            continue  # each unreadable file gets its row when it is re-stained
-        cells.append(spec.cut(image))
-    if not cells:
-        raise InputError(f"expected readable images to learn a site's look from, got none among {len(files)} files")
-    return np.stack(cells)
-
-
-def descriptor_distance(
-    model: Path, site: Path, *, snapshot: str | None = None, crop_px: int | None = None
-) -> Distance:
-    """Tell how far a site's look is from all that a target-only model has learned from.
-
-    Raises:
-        InputError, ModelError: as `read_appearance` does, or the model is not target-only.
-    """
-    path = find_snapshot(model, snapshot)
-    look = read_appearance(path, site, crop_px)
-    from hemabridge.translators.unseen_site import distance_of
-
-    return distance_of(path, look)
+def _other_than_selected(selection: Selection, model: Path, got: str) -> ModelError:
+    return ModelError(
+        f"expected the snapshot {selection.chosen} that was selected, got {got} in {model}: run `hemabridge select` "
+        "again, or name a snapshot"
+    )

@@ -3,12 +3,10 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from pydantic import ValidationError
 
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.domain.site_profile import (
@@ -16,15 +14,16 @@ from hemabridge.domain.site_profile import (
     Descriptors,
     Distance,
     SiteProfile,
-    SiteProfiles,
     cell_side_px,
     descriptors_of,
 )
-from hemabridge.errors import ImageError, InputError, MissingExtraError, ModelError
+from hemabridge.errors import ImageError, InputError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import UInt8Image
-from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.models.model import Model
+from hemabridge.models.open import read_cells
+from hemabridge.models.restaining import TranslatorModel
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
 
@@ -32,9 +31,6 @@ MEASURED_IMAGES: Final = 200
 """So many images of a folder are measured, spread over all of it."""
 SCALE_IMAGES: Final = 40
 ANSWER_FILE: Final = "site.json"
-
-PROFILES_KEY: Final = "sites"
-"""Under this key, the header of a snapshot holds the profiles."""
 
 
 @dataclass(frozen=True)
@@ -81,50 +77,6 @@ class SiteAnswer:
         return json.dumps({"format": 1, "answer": self.answer, "text": self.text, **asdict(self)}, indent=2)
 
 
-@dataclass(frozen=True)
-class Known:
-    """What a model's file knows of sites.
-
-    Attributes:
-        profiles: of the two sites that it was fitted on; None in files that hold none.
-        snapshot: the file itself if its model was made for any hospital and measures distances by its own measure
-            (target-only); None otherwise.
-    """
-
-    profiles: SiteProfiles | None
-    snapshot: Path | None = None
-
-
-def read_known(model: Path) -> Known:
-    """Return what a normalizer's JSON, a translator's snapshot, or the last one of a run folder knows of sites.
-
-    Raises:
-        ModelError: the file is neither, or damaged.
-    """
-    if model.suffix.lower() == ".json":
-        return Known(read_normalizer(model).sites)
-    if find_spec("torch") is None:
-        raise MissingExtraError("a snapshot needs PyTorch to be read: pip install 'hemabridge[train]'")
-    from hemabridge.models.open import find_snapshot
-    from hemabridge.training.tensorfile import read_header  # not above: a normalizer needs no PyTorch
-
-    model = find_snapshot(model)
-    header = read_header(model)
-    found, config = header.get(PROFILES_KEY), header.get("config")
-    settings = config.get("model") if isinstance(config, dict) else None
-    for_any = isinstance(settings, dict) and settings.get("kind") == "target-only"
-    if found is None:
-        return Known(None, model if for_any else None)
-    try:
-        return Known(SiteProfiles.model_validate(found), model if for_any else None)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(
-            f"expected the profiles of two sites in {model}, got others, in {where}: {first['msg']}; train it again"
-        ) from error
-
-
 def read_descriptors(
     files: Sequence[Path], profile: SiteProfile, crop_px: int | None = None, progress: Progress = silent
 ) -> Descriptors:
@@ -153,38 +105,31 @@ def read_descriptors(
     return np.concatenate(descriptors)
 
 
-def answer_for(
-    known: Known, files: Sequence[Path], crop_px: int | None = None, progress: Progress = silent
-) -> SiteAnswer | None:
+def answer_for(model: Model, files: Sequence[Path], progress: Progress = silent) -> SiteAnswer | None:
     """Tell how far images are from the two sites of a model; None if the model's file cannot say.
 
     Raises:
         InputError: no file is a readable image.
     """
-    if known.profiles is None:
+    profiles = model.profiles
+    if profiles is None:
         return None
-    descriptors = read_descriptors(files, known.profiles.source, crop_px, progress)
-    source, target = known.profiles.source.distance(descriptors), known.profiles.target.distance(descriptors)
-    if known.snapshot is not None:
-        from hemabridge.models.open import read_cells
-        from hemabridge.translators.unseen_site import distance_of
-
-        source = distance_of(known.snapshot, read_cells(known.snapshot, files, crop_px))
+    descriptors = read_descriptors(files, profiles.source, model.crop_px, progress)
+    source, target = profiles.source.distance(descriptors), profiles.target.distance(descriptors)
+    if isinstance(model, TranslatorModel) and model.header.is_target_only:
+        source = model.distance(read_cells(model.crop(), files))
     return SiteAnswer(len(descriptors), source, target)
 
 
-def write_answer(
-    model: Path, files: Sequence[Path], out: Path, crop_px: int | None = None, progress: Progress = silent
-) -> SiteAnswer | None:
+def write_answer(model: Model, files: Sequence[Path], out: Path, progress: Progress = silent) -> SiteAnswer | None:
     """Write to `ANSWER_FILE` in `out` whether the model knows the site; None if its file or the images cannot say.
 
     Raises:
         ModelError: the model's file is damaged.
     """
-    known = read_known(model)
     (out / ANSWER_FILE).unlink(missing_ok=True)
     try:
-        found = answer_for(known, files, crop_px, progress)
+        found = answer_for(model, files, progress)
     except InputError:
         return None  # no image can be read, which the job says of each
     if found is not None:

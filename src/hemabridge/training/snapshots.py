@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hemabridge.errors import ModelError
 from hemabridge.training.tensorfile import read_header, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Weights: TypeAlias = Literal["average", "raw", "best"]
+"""Which weights of a snapshot; `best` are the averaged ones where the run averaged, the raw ones otherwise."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ def write_snapshot(
     folder: Path,
     images: int,
     epoch: float,
-    raw: Mapping[str, Tensor],
-    average: Mapping[str, Tensor] | None,
+    raw: "Mapping[str, Tensor]",
+    average: "Mapping[str, Tensor] | None",
     about: Mapping[str, Any],
 ) -> Snapshot:
     """Write raw weights, averaged weights if there are any, and `about`, which says how to rebuild the nets.
@@ -72,21 +76,26 @@ def _snapshot_at(path: Path) -> Snapshot:
     return Snapshot(path, images, epoch)
 
 
-def read_snapshot(
-    path: Path, weights: Literal["average", "raw", "best"] = "best"
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_snapshot(path: Path, weights: Weights = "best") -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read the weights of a snapshot, named `net/key`, and its header.
-
-    `best` takes the averaged weights where the run averaged, the raw ones otherwise.
 
     Raises:
         ModelError: the file is no snapshot, or has no averaged weights and they were asked for.
     """
     tensors, header = read_tensors(path)
+    return weights_of(tensors, path, weights), header
+
+
+def weights_of(tensors: "Mapping[str, Tensor]", path: Path, weights: Weights = "best") -> "dict[str, Tensor]":
+    """Return some weights among all tensors of a snapshot, named `net/key`; `path` is named in errors.
+
+    Raises:
+        ModelError: there are no such weights.
+    """
     kinds = {name.split("/", 1)[0] for name in tensors}
     if weights == "best":
         weights = "average" if "average" in kinds else "raw"
     if weights not in kinds:
         raise ModelError(f"expected {weights} weights in {path}, got only {sorted(kinds)}")
     prefix = f"{weights}/"
-    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}, header
+    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}

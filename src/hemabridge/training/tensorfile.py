@@ -1,22 +1,83 @@
-"""Tensors with JSON beside them in one safetensors file: one file is one atomic write."""
+"""Tensors with JSON beside them in one safetensors file: one file is one atomic write.
+
+Importing this module, and reading a header, needs no PyTorch.
+"""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hemabridge.errors import ModelError
 from hemabridge.storage.files import atomic_write
 
-HEADER = "hemabridge"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HEADER: Final = "hemabridge"
+"""The key of the JSON header in the metadata of the file."""
+
+FORMAT: Final = 1
+"""Version of the headers that are written. Headers of version 0 have no key `format`."""
+
+_LENGTH_BYTES: Final = 8
+_MOST_HEADER_BYTES: Final = 100_000_000
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+class Header(BaseModel):
+    """What every snapshot says of itself. Each kind of snapshot has a subclass beside the class that writes it.
+
+    Attributes:
+        format: version of the header.
+        kind: what the tensors are, such as `translator` or `classifier`.
+        images: images that the training had seen.
+        epoch: the same in epochs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal[1] = FORMAT
+    kind: str
+    images: int = 0
+    epoch: float = 0.0
+
+    @classmethod
+    def of(cls, header: Mapping[str, Any], path: Path) -> Self:
+        """Check a header that `read_header` or `parse_header` returned.
+
+        Raises:
+            ModelError: a newer hemabridge wrote it, it is of another kind, or something in it is missing or wrong.
+        """
+        version = header.get("format", 0)
+        if version not in (0, FORMAT):
+            raise ModelError(
+                f"expected a header of format {FORMAT} or older, got {version!r}: {path}; a newer hemabridge wrote the "
+                "file, update this one"
+            )
+        wanted = cls.model_fields["kind"].default
+        if isinstance(wanted, str) and header.get("kind") != wanted:
+            raise ModelError(f"expected the snapshot of a {wanted}, got that of a {header.get('kind')}: {path}")
+        try:
+            return cls.model_validate({**header, "format": FORMAT})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ModelError(
+                f"expected the whole snapshot of a {header.get('kind')}, got a damaged one: {path} (in {where}: "
+                f"{first['msg']}); if an older hemabridge wrote it, train it again"
+            ) from error
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the table that is written."""
+        return self.model_dump(mode="json")
+
+
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", header: Mapping[str, Any]) -> None:
     """Write tensors and a JSON header; the file appears whole or not at all."""
+    from safetensors.torch import save
+
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
         # Not save_file, whose files only their owner may read.
@@ -29,30 +90,80 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file does not exist, is no safetensors file, or was not written by hemabridge.
     """
-    return _read(path, with_tensors=False)[1]
+    if not path.is_file():
+        raise ModelError(f"expected a safetensors file, got nothing: {path} does not exist")
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LENGTH_BYTES)
+            length = int.from_bytes(start, "little")
+            text = file.read(length) if length <= _MOST_HEADER_BYTES else b""
+    except OSError as error:
+        raise ModelError(f"expected a whole safetensors file, got a damaged one: {path} ({error})") from error
+    return parse_header(start + text, path)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def parse_header(content: bytes, path: Path) -> dict[str, Any]:
+    """Return the JSON header of the beginning of a file, or of all of it; `path` is named in errors.
+
+    Raises:
+        ModelError: it is no safetensors file, or was not written by hemabridge.
+    """
+    header = parse_metadata(content, path).get(HEADER)
+    if header is None:
+        raise ModelError(f"expected a file that hemabridge wrote, got another safetensors file: {path}")
+    try:
+        about = json.loads(header)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"expected a whole safetensors file, got a damaged one: {path} ({error})") from error
+    if not isinstance(about, dict):
+        raise ModelError(f"expected a file that hemabridge wrote, got a header that is no table: {path}")
+    return about
+
+
+def parse_metadata(content: bytes, path: Path) -> dict[str, Any]:
+    """Return the metadata of a safetensors file of any origin, from the beginning of the file or all of it.
+
+    The format: 8 bytes, little-endian, are the length of a JSON object, whose key `__metadata__` holds strings.
+
+    Raises:
+        ModelError: it is no safetensors file.
+    """
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    text = content[_LENGTH_BYTES : _LENGTH_BYTES + length]
+    try:
+        if not length <= min(len(content) - _LENGTH_BYTES, _MOST_HEADER_BYTES):
+            raise ValueError(f"a header of {length} bytes in {len(content)}")
+        found = json.loads(text)["__metadata__"] if b"__metadata__" in text else {}
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"expected a whole safetensors file, got a damaged one: {path} ({error})") from error
+    return found if isinstance(found, dict) else {}
+
+
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read all tensors (on the CPU) and the JSON header.
 
     Raises:
         ModelError: the file does not exist, is no safetensors file, or was not written by hemabridge.
     """
-    return _read(path, with_tensors=True)
-
-
-def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise ModelError(f"expected a safetensors file, got nothing: {path} does not exist")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header = (file.metadata() or {}).get(HEADER)
-            if header is None:
-                raise ModelError(f"expected a file that hemabridge wrote, got another safetensors file: {path}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
-            about = json.loads(header)
-    except (SafetensorError, json.JSONDecodeError, RecursionError, OSError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise ModelError(f"expected a whole safetensors file, got a damaged one: {path} ({error})") from error
-    if not isinstance(about, dict):
-        raise ModelError(f"expected a file that hemabridge wrote, got a header that is no table: {path}")
-    return tensors, about
+    return parse_tensors(content, path), parse_header(content, path)
+
+
+def parse_tensors(content: bytes, path: Path) -> "dict[str, Tensor]":
+    """Return the tensors of a whole file that was read; `path` is named in errors.
+
+    Raises:
+        ModelError: it is no safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(content)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"expected a whole safetensors file, got a damaged one: {path} ({error})") from error

@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.training.snapshots import read_snapshot
+from hemabridge.training.snapshots import Weights, weights_of
+from hemabridge.training.tensorfile import read_tensors
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.catalog import new_restainer
-from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.header import KIND, Direction, TranslatorHeader
 from hemabridge.translators.objective_config import ModelConfig
 
-Direction = Literal["to_target", "to_source"]
-KIND = "translator"
+__all__ = ["KIND", "Direction", "NeuralStandardizer", "directions_of"]
 
 BATCH_IMAGES = 4
 """What a color network computes for many cells at once leaves the processor's cache (`benchmarks/speed.py`)."""
@@ -31,17 +31,28 @@ class NeuralStandardizer:
 
     @classmethod
     def from_snapshot(
-        cls, path: Path, direction: Direction = "to_target", weights: Literal["average", "raw", "best"] = "best"
+        cls, path: Path, direction: Direction = "to_target", weights: Weights = "best"
     ) -> "NeuralStandardizer":
-        """Rebuild a generator from a snapshot alone.
+        """Rebuild a generator from the file of a snapshot; see `from_tensors`."""
+        tensors, header = read_tensors(path)
+        return cls.from_tensors(weights_of(tensors, path, weights), TranslatorHeader.of(header, path), path, direction)
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], header: TranslatorHeader, path: Path, direction: Direction = "to_target"
+    ) -> "NeuralStandardizer":
+        """Rebuild a generator from what `path` held.
+
+        Args:
+            tensors: weights of one kind, named `net/key`, as `weights_of` returns them.
+            header: of the same file.
+            path: is named in errors.
+            direction: which generator.
 
         Raises:
-            ModelError: the file is not the whole snapshot of a translator, or of one that knows no such direction.
+            ModelError: the weights are not those of the header, or of a model that has no such direction.
         """
-        tensors, header = read_snapshot(path, weights)
-        if header.get("kind") != KIND:
-            raise ModelError(f"expected the snapshot of a translator, got that of a {header.get('kind')}: {path}")
-        known = _directions(tensors)
+        known = directions_of(tensors)
         if known and direction not in known:
             raise ModelError(
                 f"expected a translator that knows {direction}, got one that knows only {', '.join(known)}: {path}"
@@ -49,8 +60,7 @@ class NeuralStandardizer:
         prefix = f"{direction}/"
         own = {k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)}
         try:
-            config = TranslatorConfig.model_validate(header["config"])
-            return cls(_rebuilt(config.model, own))
+            return cls(_rebuilt(header.config.model, own))
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(
                 f"expected the whole snapshot of a translator, got a damaged one: {path} ({error})"
@@ -72,16 +82,8 @@ class NeuralStandardizer:
         return out
 
 
-def directions_of(path: Path) -> tuple[Direction, ...]:
-    """Return the directions that the snapshot of a translator offers: `to_target`, and `to_source` of some models.
-
-    Raises:
-        ModelError: the file is no snapshot.
-    """
-    return _directions(read_snapshot(path)[0])
-
-
-def _directions(tensors: Mapping[str, Tensor]) -> tuple[Direction, ...]:
+def directions_of(tensors: Mapping[str, Tensor]) -> tuple[Direction, ...]:
+    """Return the directions that weights named `net/key` offer: `to_target`, and `to_source` of some models."""
     nets = {name.split("/", 1)[0] for name in tensors}
     directions: tuple[Direction, ...] = get_args(Direction)
     return tuple(direction for direction in directions if direction in nets)

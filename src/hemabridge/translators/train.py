@@ -16,7 +16,7 @@ from hemabridge.progress import Progress, silent
 from hemabridge.training.config import LoopConfig
 from hemabridge.training.loop import Training, fit
 from hemabridge.training.schedules import ConstantThenLinear
-from hemabridge.training.snapshots import Snapshot
+from hemabridge.training.snapshots import Snapshot, read_snapshot
 from hemabridge.translators.attempts import Attempts
 from hemabridge.translators.batches import UnpairedBatches, chances_of
 from hemabridge.translators.catalog import new_objective
@@ -149,7 +149,7 @@ def _show(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, fo
 
 def _write_samples(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:
     rows: list[UInt8Images] = []
-    for direction in directions_of(snapshot.path):
+    for direction in directions_of(read_snapshot(snapshot.path)[0]):
         cells = source if direction == "to_target" else target
         places = np.linspace(0, len(cells) - 1, SAMPLES).astype(int)
         margin = (cells.images.shape[1] - crop_px) // 2

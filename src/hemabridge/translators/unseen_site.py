@@ -11,30 +11,29 @@ from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.target_only_net import SiteRestainer, site_descriptor
 
 
-def standardizer_for(snapshot: Path, images: UInt8Images | None) -> NeuralStandardizer:
-    """Return the re-stainer of a target-only snapshot for another site than its recipe's source.
+def settle(standardizer: NeuralStandardizer, images: UInt8Images | None, path: Path) -> None:
+    """Let a target-only model re-stain another site than its recipe's source.
 
     Args:
-        snapshot: of a target-only model.
+        standardizer: of a target-only model; it is changed.
         images: some of the site's, uint8[N, H, W, 3], any mix of classes, the more the steadier; None to re-stain each
             image by its own descriptor.
+        path: of the model's file, is named in errors.
 
     Raises:
-        ModelError: the snapshot is of another model.
+        ModelError: it is another model.
         InputError: there is no image.
     """
-    standardizer = NeuralStandardizer.from_snapshot(snapshot)
-    net = _net_of(standardizer, snapshot)
+    net = _net_of(standardizer, path)
     if images is None:
         net.settled.zero_()
     else:
         _check(images)
         net.settle(images)
-    return standardizer
 
 
 @torch.no_grad()
-def distance_of(snapshot: Path, images: UInt8Images) -> Distance:
+def distance_of(standardizer: NeuralStandardizer, images: UInt8Images, path: Path) -> Distance:
     """Measure how far a site is from all that a target-only model has learned from.
 
     90 % of the random hospitals that were held out are within `near`, 99 % within `far`.
@@ -43,19 +42,19 @@ def distance_of(snapshot: Path, images: UInt8Images) -> Distance:
     farther than it is.
 
     Raises:
-        ModelError: the snapshot is of another model.
+        ModelError: it is another model; `path` is named.
         InputError: there is no image.
     """
     _check(images)
-    net = _net_of(NeuralStandardizer.from_snapshot(snapshot), snapshot)
+    net = _net_of(standardizer, path)
     near, far = net.thresholds.tolist()
     return Distance(float(net.distances(site_descriptor(images).unsqueeze(0))[0]), near, far)
 
 
-def _net_of(standardizer: NeuralStandardizer, snapshot: Path) -> SiteRestainer:
+def _net_of(standardizer: NeuralStandardizer, path: Path) -> SiteRestainer:
     net = standardizer.generator
     if not isinstance(net, SiteRestainer):
-        raise ModelError(f"expected the snapshot of a target-only translator, got that of another: {snapshot}")
+        raise ModelError(f"expected the snapshot of a target-only translator, got that of another: {path}")
     return net
 
 

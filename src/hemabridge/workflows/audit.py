@@ -7,7 +7,8 @@ from pathlib import Path
 from hemabridge.data.audit import Audit, Finding, audit
 from hemabridge.data.manifest import Manifest, read_manifest
 from hemabridge.errors import InputError
-from hemabridge.models.site_answer import Known, answer_for, read_known
+from hemabridge.models import Model, open_model
+from hemabridge.models.site_answer import answer_for
 from hemabridge.progress import FileProgress
 from hemabridge.storage.files import atomic_write
 
@@ -39,13 +40,13 @@ def audit_manifest(
         ManifestError: a manifest cannot be used.
         ModelError: the model's file cannot be used.
     """
-    known = None if model is None else read_known(model)
+    opened = None if model is None else open_model(model, crop_px=crop_px)
     first = read_manifest(path, root)
     second = None if other is None else read_manifest(other, other_root)
     found = audit(first, other=second, progress=progress)
-    if known is not None:
+    if opened is not None:
         manifests = [first] if second is None else [first, second]
-        said = [finding for one in manifests for finding in _known_sites(known, one, crop_px)]
+        said = [finding for one in manifests for finding in _known_sites(opened, one)]
         found = replace(found, findings=(*found.findings, *said))
     if out is not None:
         with atomic_write(out) as temporary:
@@ -53,12 +54,12 @@ def audit_manifest(
     return found
 
 
-def _known_sites(known: Known, manifest: Manifest, crop_px: int | None) -> Iterator[Finding]:
+def _known_sites(model: Model, manifest: Manifest) -> Iterator[Finding]:
     sites = manifest.column("site")
     for site in sorted(set(sites)):
         files = manifest.select([name == site for name in sites]).paths()
         try:
-            found = answer_for(known, files, crop_px)
+            found = answer_for(model, files)
         except InputError as error:
             yield Finding("warning", f"{site}: whether the model knows it cannot be told: {error}")
             continue

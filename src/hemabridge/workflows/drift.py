@@ -11,7 +11,8 @@ from typing import Final
 from hemabridge.domain.control_chart import SHEWHART, ewma, ewma_limits, normal_scores
 from hemabridge.domain.site_profile import Answer, SiteProfile
 from hemabridge.errors import InputError, ModelError
-from hemabridge.models.site_answer import read_descriptors, read_known
+from hemabridge.models import open_model
+from hemabridge.models.site_answer import read_descriptors
 from hemabridge.progress import Progress, silent
 from hemabridge.report.drift_chart import write_chart
 from hemabridge.storage.files import atomic_write
@@ -80,7 +81,7 @@ def drift(
         InputError: a folder is missing, holds no readable image, or some have dates and some have not.
         ModelError: the model's file cannot be used, or holds no site profile.
     """
-    profiles = read_known(model).profiles
+    profiles = open_model(model).profiles
     if profiles is None:
         raise ModelError(
             f"expected a model that holds the profile of its source site, got one without: {model}; train or fit it "

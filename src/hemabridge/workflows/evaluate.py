@@ -25,9 +25,10 @@ from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models import open_model
 from hemabridge.models.open import read_selection
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
-from hemabridge.normalizers.catalog import NORMALIZERS, read_normalizer
+from hemabridge.normalizers.catalog import NORMALIZERS
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
@@ -152,7 +153,7 @@ def evaluate(
     by = by or _on_the_selected(study, recipe)
     done = _written(answers, by, manifest, cells, classes, _fitted_on(recipe, study, own), recipe.seed, out)
     last = fitted_restainings(recipe, study)[-1].path
-    return replace(done, site=write_answer(last, manifest.paths(), out, crop_px, progress))
+    return replace(done, site=write_answer(open_model(last, crop_px=crop_px), manifest.paths(), out, progress))
 
 
 def _written(
@@ -227,7 +228,7 @@ def _answers(
     for name, classifier in classifiers.items():
         table = _learned_lut(study, name)
         if table.is_file():
-            restained = read_normalizer(table).standardize(images)
+            restained = open_model(table).cell_standardizer().standardize(images)
             yield Answers(name, LEARNED_LUT, None, 0, mean_answer([classifier], restained))
     ensembles = _ensembles(study, recipe)
     for number, (labels, kept) in enumerate(ensembles.items(), 1):

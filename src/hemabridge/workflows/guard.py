@@ -1,23 +1,22 @@
 """`hemabridge guard`: learn from which change of morphology on a model's output is not kept, and write it beside it."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hemabridge.data.listing import files_below
 from hemabridge.data.sampling import evenly_spaced
-from hemabridge.errors import ImageError, InputError, ModelError
+from hemabridge.errors import ImageError, InputError
 from hemabridge.guard.thresholds import Thresholds, learn_normalizer_thresholds, learn_thresholds
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
-from hemabridge.imaging.scale import scale_matched
+from hemabridge.imaging.scale import CropSpec, scale_matched
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.models.open import View, cell_view, find_snapshot, load_standardizer
-from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer, normalizer_from_json, read_normalizer
-from hemabridge.normalizers.normalizer import Normalizer
+from hemabridge.models import Model, open_model
+from hemabridge.models.guard_file import Guard, guard_path
+from hemabridge.models.restaining import NormalizerModel
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer
 from hemabridge.progress import Progress, silent
-from hemabridge.storage.files import atomic_write, sha256_of
 
 LEARNED_FROM: Final = 200
 """So many cells of the target are enough for limits; each takes part of a second."""
@@ -27,80 +26,6 @@ NORMALIZER_PX: Final = 96
 
 FALLBACK: Final = "white-point"
 """Re-stains a refused cell if nothing else is asked for: the safest, and it needs no source images to be fitted."""
-
-MAX_JSON_CHARACTERS: Final = 2_000_000
-
-
-class Guard(BaseModel):
-    """What is kept beside a model.
-
-    Attributes:
-        version: of this file format.
-        model: SHA-256 of the model's file, hexadecimal.
-        thresholds: its limits.
-        fallback: a normalizer as its own `to_json` writes it, for refused cells.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    version: Literal[1] = 1
-    model: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    thresholds: Thresholds
-    fallback: str | None = None
-
-    def normalizer(self) -> Normalizer | None:
-        """Return the fallback.
-
-        Raises:
-            ModelError: it is no normalizer.
-        """
-        return None if self.fallback is None else normalizer_from_json(self.fallback)
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read what `write` wrote.
-
-        Raises:
-            ModelError: it is missing, too large, or holds anything else.
-        """
-        if not path.is_file() or path.stat().st_size > MAX_JSON_CHARACTERS:
-            raise ModelError(f"expected the guard of a model, got nothing, a folder or a very large file: {path}")
-        try:
-            guard = cls.model_validate_json(path.read_text(encoding="utf-8", errors="replace"))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])[:80] or "the text"
-            raise ModelError(
-                f"expected the guard of a model as `hemabridge guard` writes it, in {where}: {first['msg']}; "
-                f"learn it again: {path}"
-            ) from error
-        guard.normalizer()
-        return guard
-
-    def write(self, path: Path) -> None:
-        """Write it as JSON."""
-        with atomic_write(path) as temporary:
-            temporary.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-
-
-def guard_path(model: Path) -> Path:
-    """Return where the guard of a model's file lies: beside it, `NAME.guard.json`."""
-    return model.with_name(f"{model.stem}.guard.json")
-
-
-def find_guard(model: Path) -> Guard | None:
-    """Return the guard beside a model's file, `NAME.guard.json` or `guard.json`; None where there is none.
-
-    Raises:
-        ModelError: it is damaged, or belongs to another model.
-    """
-    path = next((p for p in (guard_path(model), model.with_name("guard.json")) if p.is_file()), None)
-    if path is None:
-        return None
-    guard = Guard.read(path)
-    if guard.model != sha256_of(model):
-        raise ModelError(f"expected the guard of {model}, got that of another model: {path}; learn it again")
-    return guard
 
 
 def learn_guard(
@@ -130,24 +55,25 @@ def learn_guard(
         InputError: too few readable images.
         ModelError: no model is there.
     """
-    path = find_snapshot(model, snapshot)
-    view = cell_view(path, crop_px, "target")
-    cells = _read(target, view, progress)
-    method = None if view is not None else _method(path)
+    opened = open_model(model, snapshot=snapshot, crop_px=crop_px)
+    cells = _read(target, opened.crop("target"), progress)
+    guard = guard_of(opened.sha256, _thresholds(opened, cells), cells, fallback)
+    guard.write(guard_path(opened.path))
+    return guard_path(opened.path), guard
+
+
+def _thresholds(model: Model, cells: UInt8Images) -> Thresholds:
+    method = _method(model)
     if method is not None:
-        thresholds = learn_normalizer_thresholds(method, cells)
-    else:
-        thresholds = learn_thresholds(load_standardizer(path, cells.shape[1]), cells)
-    guard = guard_of(path, thresholds, cells, fallback)
-    guard.write(guard_path(path))
-    return guard_path(path), guard
+        return learn_normalizer_thresholds(method, cells)
+    return learn_thresholds(model.cell_standardizer(), cells)
 
 
-def guard_of(model: Path, thresholds: Thresholds, target: UInt8Images, fallback: str = FALLBACK) -> Guard:
+def guard_of(sha256: str, thresholds: Thresholds, target: UInt8Images, fallback: str = FALLBACK) -> Guard:
     """Return the guard of a model's file, with a fallback that is fitted on the target alone.
 
     Args:
-        model: the file.
+        sha256: of the file.
         thresholds: its limits.
         target: cells of the target, uint8[N, H, W, 3].
         fallback: a key of `NORMALIZERS`.
@@ -156,16 +82,18 @@ def guard_of(model: Path, thresholds: Thresholds, target: UInt8Images, fallback:
         InputError: there is no such normalizer.
     """
     fitted = fit_normalizer(fallback, target, target)
-    return Guard(model=sha256_of(model), thresholds=thresholds, fallback=fitted.to_json())
+    return Guard(model=sha256, thresholds=thresholds, fallback=fitted.to_json())
 
 
-def _method(path: Path) -> str | None:
-    """Return the catalog's name of the normalizer in a file; None of one that is not fitted so."""
-    kind = type(read_normalizer(path))
+def _method(model: Model) -> str | None:
+    """Return the catalog's name of a normalizer; None of what is not fitted so."""
+    if not isinstance(model, NormalizerModel):
+        return None
+    kind = type(model.header)
     return next((name for name, entry in NORMALIZERS.items() if entry.kind is kind), None)
 
 
-def _read(folder: Path, view: View | None, progress: Progress) -> UInt8Images:
+def _read(folder: Path, crop: CropSpec | None, progress: Progress) -> UInt8Images:
     """Read up to `LEARNED_FROM` cells of a folder, spread over all of it."""
     if not folder.is_dir():
         raise InputError(
@@ -179,7 +107,7 @@ def _read(folder: Path, view: View | None, progress: Progress) -> UInt8Images:
             image = read_image(folder / name)
         except ImageError:
             continue  # the limits need some cells, not all
-        whole = scale_matched(image, min(image.shape[:2]), NORMALIZER_PX) if view is None else view(image[None])[0]
+        whole = scale_matched(image, min(image.shape[:2]), NORMALIZER_PX) if crop is None else crop.cut(image)
         cells.append(whole)
         progress("reading the target", number, len(some))
     if not cells:

@@ -1,7 +1,6 @@
 """`hemabridge standardize`: a folder of images re-stained, file by file, nothing lost."""
 
 import csv
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,15 +14,15 @@ from hemabridge.imaging.files import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, read_imag
 from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
-from hemabridge.models.open import cell_view, find_snapshot, load_standardizer, read_appearance
+from hemabridge.models import Model, open_model
+from hemabridge.models.restaining import NormalizerModel
 from hemabridge.models.site_answer import SiteAnswer, write_answer
-from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.locks import hold_folder
 from hemabridge.storage.run_folder import check_apart
 from hemabridge.storage.spreadsheets import as_cell, from_cell
-from hemabridge.workflows.guard import find_guard
 
 LOG = "standardized.csv"
 """Written into the output folder: one row per file found, appended as the job goes on.
@@ -116,21 +115,33 @@ def standardize(
         ModelError: no translator is there; the guard is damaged; there is none, and a fallback was asked for.
         RunError: another process works in `out`.
     """
-    path = find_snapshot(model, snapshot)
+    opened = open_model(model, snapshot=snapshot, crop_px=crop_px, site=site)
+    return standardize_with(opened, source, out, fallback=fallback, progress=progress)
+
+
+def standardize_with(
+    model: Model,
+    source: Path,
+    out: Path,
+    *,
+    fallback: Path | Literal["none"] | None = None,
+    progress: Progress = silent,
+) -> Standardized:
+    """Do what `standardize` does with a model that is open already.
+
+    Raises:
+        InputError, ModelError, RunError: as `standardize`.
+    """
     _check_folders(source, out)
     files = sorted(files_below(source))
     if not files:
         raise InputError(f"expected images in {source}, got an empty folder; name the folder that holds them")
-    look = None if site is None else read_appearance(path, site, crop_px)
-    standardizer: Standardizer = load_standardizer(path, crop_px, look)
-    made_by = sha256_of(path) + (f" at {crop_px} px" if crop_px else "")
-    if look is not None:
-        made_by += f" by the look {hashlib.sha256(look.tobytes()).hexdigest()[:12]}"
-    guarded, guarded_by = _guarded(path, standardizer, crop_px, fallback)
-    made_by += guarded_by
+    safer = _fallback(model, fallback)
+    standardizer = model.guarded(safer) or model.standardizer()
+    made_by = model.identity + model.guard_identity(safer)
     with hold_folder(out):
-        known = write_answer(path, [source / name for name in files], out, crop_px, progress)
-        rows = _standardize_files(guarded or standardizer, source, files, out, made_by, progress)
+        known = write_answer(model, [source / name for name in files], out, progress)
+        rows = _standardize_files(standardizer, source, files, out, made_by, progress)
     return Standardized(tuple(rows), known)
 
 
@@ -177,22 +188,19 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
         return FileRow(name, "failed", reason_of(error, original), "", model)
 
 
-def _guarded(
-    path: Path, inner: Standardizer, crop_px: int | None, fallback: Path | Literal["none"] | None
-) -> tuple[GuardedStandardizer | None, str]:
-    """Return the standardizer under its guard, None if it has none, and what the log says of guard and fallback."""
-    guard = find_guard(path)
-    if guard is None:
-        if fallback not in (None, "none"):
-            raise ModelError(
-                f"expected a model that has a guard, to use the fallback {fallback} for what it refuses; got {path} "
-                "without; learn one first: hemabridge guard MODEL TARGET"
-            )
-        return None, ""
-    safer = guard.normalizer() if fallback is None else None if fallback == "none" else read_normalizer(Path(fallback))
-    text = guard.thresholds.to_json() + ("" if safer is None else safer.to_json())
-    made_by = f" guarded by {hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    return GuardedStandardizer(inner, guard.thresholds, safer, cell_view(path, crop_px)), made_by
+def _fallback(model: Model, fallback: Path | Literal["none"] | None) -> Normalizer | Literal["none"] | None:
+    """Return what re-stains refused cells, as `Model.guarded` takes it."""
+    if fallback is None or fallback == "none":
+        return "none" if fallback == "none" else None
+    if model.guard is None:
+        raise ModelError(
+            f"expected a model that has a guard, to use the fallback {fallback} for what it refuses; got {model.path} "
+            "without; learn one first: hemabridge guard MODEL TARGET"
+        )
+    found = open_model(Path(fallback))
+    if not isinstance(found, NormalizerModel):
+        raise ModelError(f"expected the JSON file of a normalizer as the fallback, got a {found.kind}: {fallback}")
+    return found.header
 
 
 def _restained(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Image, str, str, str]:

@@ -6,18 +6,15 @@ from lightning_fabric import Fabric
 
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.errors import ModelError
-from hemabridge.imaging.standardizer import Standardizer
-from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.models import Model, open_model
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import ClassifierTrainingRecipe, DistillationRecipe, TranslatorRecipe
 from hemabridge.recipes.sites import cells_for_translation, prepare_site, read_site
-from hemabridge.storage.files import sha256_of
 from hemabridge.storage.run_folder import check_run_folder, describe_run
 from hemabridge.storage.stages import Stages
 from hemabridge.training.devices import one_process
 from hemabridge.training.loop import CHECKPOINT_FOLDER
 from hemabridge.training.snapshots import Snapshot, list_snapshots
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.student import distill
 from hemabridge.translators.train import train_translator
 
@@ -56,14 +53,16 @@ def _train_translator(recipe: TranslatorRecipe, out: Path, fabric: Fabric, progr
 
 
 def _distill(recipe: DistillationRecipe, out: Path, fabric: Fabric, progress: Progress) -> list[Snapshot]:
-    teacher = read_teacher(recipe.teacher)
+    teacher = open_teacher(recipe.teacher)
+    standardizer = teacher.cell_standardizer()
     cells = cells_for_translation(recipe.site, recipe.translator.load_px, progress)
-    digest = sha256_of(recipe.teacher)
-    return distill(recipe.translator, teacher, digest, cells, out, fabric, seed=recipe.seed, progress=progress)
+    return distill(
+        recipe.translator, standardizer, teacher.sha256, cells, out, fabric, seed=recipe.seed, progress=progress
+    )
 
 
-def read_teacher(path: Path) -> Standardizer:
-    """Return the re-stainer that a file holds: a normalizer in JSON, or the snapshot of a translator.
+def open_teacher(path: Path) -> Model:
+    """Open the file of a re-stainer: a normalizer in JSON, or the snapshot of a translator.
 
     Raises:
         ModelError: it holds neither.
@@ -72,7 +71,7 @@ def read_teacher(path: Path) -> Standardizer:
         raise ModelError(
             f"expected the snapshot of a translator, or the JSON of a normalizer, got nothing or a folder: {path}"
         )
-    return read_normalizer(path) if path.suffix.lower() == ".json" else NeuralStandardizer.from_snapshot(path)
+    return open_model(path)
 
 
 def _train_classifier(

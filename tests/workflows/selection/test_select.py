@@ -12,6 +12,7 @@ from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.errors import InputError, ModelError, RecipeError, RunError
 from hemabridge.guard.thresholds import floors, read_thresholds
 from hemabridge.imaging.files import read_image
+from hemabridge.models import open_model
 from hemabridge.models.open import find_snapshot, read_selection
 from hemabridge.models.selection_file import Selection
 from hemabridge.recipes.recipe import SiteRecipe, TranslatorRecipe
@@ -179,7 +180,7 @@ def test_a_selection_of_other_snapshots_is_refused(make_run: MakeRun) -> None:
     chosen = run / "snapshots" / "epoch-0001.safetensors"
     shutil.copy(run / "snapshots" / "epoch-0002.safetensors", chosen)
     with pytest.raises(ModelError, match=r"epoch-0001 that was selected, got another.*select` again"):
-        find_snapshot(run)
+        open_model(run)
     chosen.unlink()
     with pytest.raises(ModelError, match="got none"):
         find_snapshot(run)

@@ -14,6 +14,8 @@ from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.evaluation.morphology_checks import CellVerdict, MorphologyCheck
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.guard.thresholds import floors
+from hemabridge.models import open_model
+from hemabridge.models.guard_file import Guard
 from hemabridge.models.selection_file import Selection, SnapshotRow
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
@@ -21,7 +23,6 @@ from hemabridge.report.chosen import ChosenSnapshot
 from hemabridge.selection.picture import pareto_png
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.devices import start_fabric
-from hemabridge.workflows.guard import Guard, find_guard
 from hemabridge.workflows.study.guard_stage import check
 from hemabridge.workflows.study.pictures import REFUSED_SHOWN, refused_cells
 from hemabridge.workflows.study.restained import Restained
@@ -89,7 +90,7 @@ def test_each_method_has_its_guard_and_standardize_finds_that_of_a_snapshot(
         guard = Guard.read(out / "guard" / name / "guard.json")
         assert (guard.model, guard.thresholds.cells) == (sha256_of(model), 20)
         assert guard.normalizer() is not None
-        assert find_guard(model) == (None if name == "white-point" else guard)
+        assert open_model(model).guard == (None if name == "white-point" else guard)
 
 
 def test_the_report_shows_the_guard_and_without_it_does_not(

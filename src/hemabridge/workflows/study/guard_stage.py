@@ -14,10 +14,11 @@ from hemabridge.evaluation.morphology_checks import CellVerdict, MorphologyCheck
 from hemabridge.guard.cell_sets import guard_cells
 from hemabridge.guard.thresholds import FEWEST, Thresholds, floors, learn_thresholds
 from hemabridge.imaging.standardizer import Standardizer
+from hemabridge.models import open_model
+from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.normalizers.catalog import fit_normalizer
 from hemabridge.storage.files import atomic_write, sha256_of
-from hemabridge.translators.neural import NeuralStandardizer
-from hemabridge.workflows.guard import FALLBACK, Guard, guard_of, guard_path
+from hemabridge.workflows.guard import FALLBACK, guard_of
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
 from hemabridge.workflows.study.restained import Restained
 
@@ -68,7 +69,7 @@ class StudyGuard:
     def _judge(self, method: Restained, model: Path, folder: Path) -> None:
         train = _spread(self.inputs.cells(TARGET, "train"), FITTED_ON)
         thresholds = self._thresholds(method, train)
-        guard_of(model, thresholds, train.images, FALLBACK).write(folder / "guard.json")
+        guard_of(sha256_of(model), thresholds, train.images, FALLBACK).write(folder / "guard.json")
         checked = check(self.inputs.cells(SOURCE, "test"), method, thresholds)
         with atomic_write(folder / "verdicts.json") as temporary:
             temporary.write_bytes(_CHECK.dump_json(checked))
@@ -85,7 +86,7 @@ class StudyGuard:
         if method.method in self.inputs.recipe.normalizers:
             own = fit_normalizer(method.method, train.images, train.images)
         else:
-            own = NeuralStandardizer.from_snapshot(method.model)
+            own = open_model(method.model).cell_standardizer()
         return learn_thresholds(own, held.images)
 
     def _held_out(self) -> CellSet:

@@ -10,9 +10,9 @@ import numpy as np
 from hemabridge.data.cells import CellSet
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.models import open_model
 from hemabridge.storage.names import picture_names as picture_names
 from hemabridge.training.snapshots import Snapshot
-from hemabridge.translators.neural import NeuralStandardizer, directions_of
 
 TO_TARGET: Final = "to_target"
 TO_SOURCE: Final = "to_source"
@@ -64,9 +64,10 @@ def restain(to_target: Standardizer, source: Mapping[str, CellSet], folder: Path
 
 def restain_back(snapshot: Snapshot, target_test: CellSet, folder: Path) -> None:
     """Write the target's test part in the source's look, as PNG files, if the translator knows that direction."""
-    if TO_SOURCE not in directions_of(snapshot.path):
+    model = open_model(snapshot.path)
+    if TO_SOURCE not in model.directions:
         return
-    back = NeuralStandardizer.from_snapshot(snapshot.path, TO_SOURCE)
+    back = model.cell_standardizer(TO_SOURCE)
     _write_pictures(back.standardize(target_test.images), target_test, folder / TO_SOURCE)
 
 

@@ -1,0 +1,69 @@
+"""Models that classify: snapshots of `hemabridge train`, and files of other programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+
+from hemabridge.classifiers.config import ExternalConfig
+from hemabridge.classifiers.external import load_external
+from hemabridge.classifiers.header import ClassifierHeader
+from hemabridge.classifiers.protocol import Classifier
+from hemabridge.imaging.scale import CropSpec, crop_center
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.models.model import Classification, Kind, Model, Site
+from hemabridge.models.restaining import needs_torch
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierModel(Model):
+    """The snapshot of a classifier, or the file of another program with what `ExternalConfig` tells of it."""
+
+    header: ClassifierHeader | ExternalConfig
+
+    @property
+    def kind(self) -> Kind:
+        """`classifier`."""
+        return "classifier"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities."""
+        return self.header.classes
+
+    def crop(self, site: Site = "source") -> CropSpec | None:
+        """Return how a cell is cut out of an image: as in training; None where nobody knows."""
+        if isinstance(self.header, ExternalConfig):
+            return None if self.crop_px is None else CropSpec(self.crop_px, self.header.preprocessing.size_px)
+        square = self.crop_px or self.header.crop_px
+        return None if square is None else CropSpec(square, self.header.cell_px or self.header.preprocessing.size_px)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The classifier itself, for cells that were cut already."""
+        if isinstance(self.header, ExternalConfig):
+            if not self.header.is_onnx:
+                needs_torch()
+            return load_external(self.header)
+        needs_torch()
+        from hemabridge.classifiers.classifier import SnapshotClassifier
+        from hemabridge.training.snapshots import weights_of
+        from hemabridge.training.tensorfile import parse_tensors
+
+        weights = weights_of(parse_tensors(self.file.content, self.path), self.path)
+        return SnapshotClassifier.from_tensors(weights, self.header, self.path)
+
+    def classify(self, images: Sequence[UInt8Image] | UInt8Images) -> Classification:
+        """Tell the classes of single-cell images, uint8[H, W, 3] each, of any sizes.
+
+        Where no crop is known, the largest central square of each image is taken.
+        """
+        crop = self.crop()
+        cells = [crop_center(image, min(image.shape[:2])) if crop is None else crop.cut(image) for image in images]
+        parts = [
+            self.classifier.probabilities(np.stack(list(group))) for _, group in groupby(cells, lambda cell: cell.shape)
+        ]
+        none = np.empty((0, len(self.classes)), np.float32)
+        return Classification(self.classes, np.concatenate([none, *parts]))

@@ -1,0 +1,79 @@
+"""The bytes of a model's file, read once: what is hashed is what is used. The format is told by the content."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal, Self, TypeAlias
+
+from hemabridge.errors import ModelError
+
+Format: TypeAlias = Literal["json", "safetensors", "onnx"]
+
+_PICKLE_STARTS: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_ONNX_START: Final = b"\x08"
+"""The first field of an ONNX file is its version, `ir_version`: field 1, a number."""
+_SAFETENSORS_JSON: Final = 8
+"""A safetensors file begins with the length of a JSON object, in so many bytes, and then that object."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A file that was read.
+
+    Attributes:
+        path: where it lies.
+        content: all of its bytes.
+    """
+
+    path: Path
+    content: bytes
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        try:
+            return cls(path, path.read_bytes())
+        except OSError as error:
+            raise ModelError(
+                f"expected the file of a model, a normalizer's JSON, a snapshot or a classifier, got none that can be "
+                f"read: {path} ({error.strerror or error})"
+            ) from error
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes, 64 lower-case hexadecimal digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @cached_property
+    def format(self) -> Format:
+        """The format, by the content.
+
+        Raises:
+            ModelError: it is none that a model can have.
+        """
+        start = self.content[: _SAFETENSORS_JSON + 1]
+        if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
+            return "json"
+        if start[_SAFETENSORS_JSON:] == b"{":
+            return "safetensors"
+        if start.startswith(_PICKLE_STARTS):
+            raise ModelError(
+                f"expected the file of a model, got a pickle, which can run any code when it is opened: {self.path}; "
+                "convert it to safetensors or ONNX on a machine where you trust it"
+            )
+        if start.startswith(_ONNX_START):
+            return "onnx"
+        raise ModelError(
+            "expected a normalizer's JSON, a safetensors file of a translator or a classifier, or an ONNX file, "
+            f"got another file: {self.path}"
+        )
+
+    @property
+    def text(self) -> str:
+        """The content of a JSON file."""
+        return self.content.decode("utf-8-sig", errors="replace")

@@ -1,0 +1,90 @@
+"""The guard beside a model's file: limits for the change of morphology, and what re-stains refused cells."""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hemabridge.errors import ModelError
+from hemabridge.guard.thresholds import Thresholds
+from hemabridge.normalizers.catalog import normalizer_from_json
+from hemabridge.normalizers.normalizer import Normalizer
+from hemabridge.storage.files import atomic_write
+
+MAX_JSON_CHARACTERS: Final = 2_000_000
+
+
+class Guard(BaseModel):
+    """What is kept beside a model.
+
+    Attributes:
+        version: of this file format.
+        model: SHA-256 of the model's file, hexadecimal.
+        thresholds: its limits.
+        fallback: a normalizer as its own `to_json` writes it, for refused cells.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    version: Literal[1] = 1
+    model: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    thresholds: Thresholds
+    fallback: str | None = None
+
+    def normalizer(self) -> Normalizer | None:
+        """Return the fallback.
+
+        Raises:
+            ModelError: it is no normalizer.
+        """
+        return None if self.fallback is None else normalizer_from_json(self.fallback)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises:
+            ModelError: it is missing, too large, or holds anything else.
+        """
+        if not path.is_file() or path.stat().st_size > MAX_JSON_CHARACTERS:
+            raise ModelError(f"expected the guard of a model, got nothing, a folder or a very large file: {path}")
+        try:
+            guard = cls.model_validate_json(path.read_text(encoding="utf-8", errors="replace"))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])[:80] or "the text"
+            raise ModelError(
+                f"expected the guard of a model as `hemabridge guard` writes it, in {where}: {first['msg']}; "
+                f"learn it again: {path}"
+            ) from error
+        guard.normalizer()
+        return guard
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        with atomic_write(path) as temporary:
+            temporary.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+
+
+def guard_path(model: Path) -> Path:
+    """Return where the guard of a model's file lies: beside it, `NAME.guard.json`."""
+    return model.with_name(f"{model.stem}.guard.json")
+
+
+def find_guard(model: Path, sha256: str) -> Guard | None:
+    """Return the guard beside a model's file, `NAME.guard.json` or `guard.json`; None where there is none.
+
+    Args:
+        model: the file.
+        sha256: its SHA-256, 64 lower-case hexadecimal digits.
+
+    Raises:
+        ModelError: it is damaged, or belongs to another model.
+    """
+    path = next((p for p in (guard_path(model), model.with_name("guard.json")) if p.is_file()), None)
+    if path is None:
+        return None
+    guard = Guard.read(path)
+    if guard.model != sha256:
+        raise ModelError(f"expected the guard of {model}, got that of another model: {path}; learn it again")
+    return guard
