@@ -113,7 +113,6 @@ def test_a_translator_without_pytorch_says_what_to_install(
     small_target_only: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = open_model(small_target_only)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("hemabridge.models.restaining.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="pip install 'hemabridge"):
         model.standardizer()
