@@ -75,6 +75,14 @@ class ClassifierRecipe(BaseModel):
             raise ValueError("expected either train or external")
         return self
 
+    @property
+    def size_px(self) -> int:
+        """Side of the classifier's input in pixels."""
+        if self.train is not None:
+            return self.train.size_px
+        assert self.external is not None  # checked above
+        return self.external.preprocessing.size_px
+
 
 class SourceFineTuningRecipe(BaseModel):
     """The second fine-tuning, on the labeled training part of the source site."""
@@ -231,8 +239,23 @@ class StudyRecipe(BaseModel):
 
     @property
     def size_px(self) -> int:
-        """Side of the cells that are re-stained and classified: the size at which the translator learned."""
+        """Side of the cells that are re-stained, in pixels: the size at which the translator learned."""
         return self.translator.crop_px
+
+    def cells_px(self, classifier: ClassifierRecipe) -> int:
+        """Return the side, in pixels, at which cells are cut from the original images for a classifier.
+
+        It is the classifier's own input where that is larger than the translator's cells, so that it sees real detail.
+        Else it is the size of the translator's cells, which the classifier's preprocessing shrinks: a cell is then
+        resized in two steps, as are the re-stained cells that it is compared with.
+        """
+        return max(self.size_px, classifier.size_px)
+
+    @property
+    def ensemble_px(self) -> int:
+        """Side of the cells of the ensemble, in pixels: the largest that one of its members needs."""
+        inputs = (*(each.size_px for each in self.classifiers), *(each.size_px for each in self.trainings))
+        return max(self.size_px, *inputs)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

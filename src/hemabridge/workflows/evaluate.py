@@ -1,8 +1,9 @@
 """`hemabridge evaluate`: new cells named as a study names its own, and scored if somebody knows what they are."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -143,13 +144,14 @@ def evaluate(
     check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may lie all around
     _check_own(out)
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
-    cells = read_new_cells(listed, classes, CropSpec(scale, recipe.size_px), progress)
+    read = cache(lambda px: read_new_cells(listed, classes, CropSpec(scale, px), progress))
+    cells = read(recipe.ensemble_px if fit else recipe.size_px)
     if fit:
         fitted, answers = _fitted_answers(study, recipe, classes, cells.images, progress)
         done = _written(answers, by, manifest, cells, classes, set(cells.hashes), recipe.seed, out)
         write_normalizers(fitted, out)
         return done
-    answers = list(_answers(study, recipe, classes, cells.images, progress))
+    answers = list(_answers(study, recipe, classes, lambda px: read(px).images, progress))
     by = by or _on_the_selected(study, recipe)
     done = _written(answers, by, manifest, cells, classes, _fitted_on(recipe, study, own), recipe.seed, out)
     last = fitted_restainings(recipe, study)[-1].path
@@ -214,25 +216,34 @@ def _is_named(path: Path) -> bool:
 
 
 def _answers(
-    study: Path, recipe: StudyRecipe, classes: tuple[str, ...], images: UInt8Images, progress: Progress
+    study: Path,
+    recipe: StudyRecipe,
+    classes: tuple[str, ...],
+    images_at: Callable[[int], UInt8Images],
+    progress: Progress,
 ) -> Iterator[Answers]:
+    """Yield all predictions; `images_at` returns the cells, cut from the original images, at a size in pixels."""
     classifiers = {spec.name: _classifier(study, spec, classes) for spec in recipe.classifiers}
+    sizes = {spec.name: recipe.cells_px(spec) for spec in recipe.classifiers}
     for name, classifier in classifiers.items():
-        yield Answers(name, ORIGINAL, None, 0, classifier.probabilities(images))
+        yield Answers(name, ORIGINAL, None, 0, classifier.probabilities(images_at(sizes[name])))
     restainings = fitted_restainings(recipe, study)
     for number, fitted in enumerate(restainings, 1):
-        restained = fitted.standardizer().standardize(images)
+        restained = {
+            px: fitted.standardizer(recipe.size_px, px).standardize(images_at(px)) for px in set(sizes.values())
+        }
         for name, classifier in classifiers.items():
-            yield Answers(name, fitted.method, fitted.snapshot, 0, classifier.probabilities(restained))
+            yield Answers(name, fitted.method, fitted.snapshot, 0, classifier.probabilities(restained[sizes[name]]))
         progress("re-staining and asking", number, len(restainings))
     for name, classifier in classifiers.items():
         table = _learned_lut(study, name)
         if table.is_file():
-            restained = open_model(table).cell_standardizer().standardize(images)
-            yield Answers(name, LEARNED_LUT, None, 0, mean_answer([classifier], restained))
+            with_lut = open_model(table).cell_standardizer().standardize(images_at(recipe.ensemble_px))
+            yield Answers(name, LEARNED_LUT, None, 0, mean_answer([classifier], with_lut))
     ensembles = _ensembles(study, recipe)
     for number, (labels, kept) in enumerate(ensembles.items(), 1):
         ensemble = kept.ensemble(study, classifiers)
+        images = images_at(recipe.ensemble_px)
         yield Answers(ENSEMBLE, ORIGINAL, None, labels, ensemble.at_home(images))
         yield Answers(ENSEMBLE, ENSEMBLE, None, labels, ensemble.probabilities(images))
         progress("asking the ensemble", number, len(ensembles))
@@ -247,7 +258,7 @@ def _fitted_answers(
     classifiers = {spec.name: _classifier(study, spec, classes) for spec in recipe.classifiers}
     answers = [Answers(name, ORIGINAL, None, 0, one.probabilities(images)) for name, one in classifiers.items()]
     members = SavedEnsemble.read(study / STAGE / MEMBERS).ensemble(study, classifiers)
-    target = read_settled(recipe.target, study).cells(("train",), classes, recipe.size_px, progress)
+    target = read_settled(recipe.target, study).cells(("train",), classes, recipe.ensemble_px, progress)
     progress("fitting re-stainings that agree", 0, 1)
     fitted = agree(
         recipe.ensemble, members.classifiers, images, target, direct=members.direct, seed=recipe.seed, name=ENSEMBLE

@@ -44,25 +44,26 @@ class StudyClassifiers:
             return align_classes(load_external(spec.external), self.inputs.classes)
         assert spec.train is not None  # the recipe's own check
         config = spec.train
+        size_px = self.recipe.cells_px(spec)
         inputs = {
             "config": config.described(),
             "cells": self.inputs.target.described(),
             "classes": self.inputs.classes,
-            "size_px": self.recipe.size_px,
+            "size_px": size_px,
             "seed": self.recipe.seed,
         }
         folder = self.stages.run(
             f"classifiers/{folder_name(spec.name)}",
             inputs,
-            lambda f: self._train(spec.name, config, f),
+            lambda f: self._train(spec.name, config, size_px, f),
             drop_checkpoints,
         )
         return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
 
-    def _train(self, name: str, config: ClassifierConfig, folder: Path) -> None:
+    def _train(self, name: str, config: ClassifierConfig, size_px: int, folder: Path) -> None:
         fine_tune(
             config,
-            self.inputs.cells(TARGET, "train"),
+            self.inputs.cells(TARGET, "train", size_px=size_px),
             folder,
             self.inputs.fabric,
             seed=self.recipe.seed,
@@ -70,36 +71,44 @@ class StudyClassifiers:
         )
         drop_checkpoints(folder)
 
-    def test(self, name: str, classifier: Classifier, restained: Sequence[Restained]) -> list[Predictions]:
-        """Return what a classifier says of the target's test part, and of the source's, original and re-stained."""
+    def test(self, spec: ClassifierRecipe, classifier: Classifier, restained: Sequence[Restained]) -> list[Predictions]:
+        """Return the predictions for the target's test part, and for the source's, original and re-stained.
+
+        `restained` holds cells of the size that the recipe states for this classifier (`StudyRecipe.cells_px`).
+        """
         source, target = self.inputs.source.name, self.inputs.target.name
-        home = predict(name, classifier, self.inputs.cells(TARGET, "test"), site=target)
-        tests = [predict(name, classifier, self.inputs.cells(SOURCE, "test"), site=source)]
+        name, size_px = spec.name, self.recipe.cells_px(spec)
+        home = predict(name, classifier, self.inputs.cells(TARGET, "test", size_px=size_px), site=target)
+        tests = [predict(name, classifier, self.inputs.cells(SOURCE, "test", size_px=size_px), site=source)]
         tests += [
             predict(name, classifier, r.test, site=source, images=r.method, snapshot=r.snapshot_name) for r in restained
         ]
         self.inputs.progress(f"testing {name}", 1, 1)
         return [home, *tests]
 
-    def validate(self, name: str, classifier: Classifier) -> list[Predictions]:
-        """Return what a classifier says of the target's validation part; nothing without one."""
+    def validate(self, spec: ClassifierRecipe, classifier: Classifier) -> list[Predictions]:
+        """Return the predictions for the target's validation part; nothing without one."""
         if not self.inputs.has_validation():
             return []
-        cells = self.inputs.cells(TARGET, "validation")
-        return [predict(name, classifier, cells, site=self.inputs.target.name, part="validation")]
+        cells = self.inputs.cells(TARGET, "validation", size_px=self.recipe.cells_px(spec))
+        return [predict(spec.name, classifier, cells, site=self.inputs.target.name, part="validation")]
 
-    def with_adabn(self, name: str, classifier: Classifier, restained: Sequence[Restained]) -> list[Predictions]:
-        """Return what a classifier says after its batch norm was measured on the source's unlabeled training cells.
+    def with_adabn(
+        self, spec: ClassifierRecipe, classifier: Classifier, restained: Sequence[Restained]
+    ) -> list[Predictions]:
+        """Return the predictions after AdaBN on the source's unlabeled training cells.
 
-        On original and on re-stained cells, each time measured on such cells. Nothing for one without batch norm.
+        For original and for re-stained cells, with the statistics of such cells each time. `restained` is as in `test`.
+        Nothing for a classifier without batch norm.
         """
-        train, test = (self.inputs.cells(SOURCE, part) for part in ("train", "test"))
+        size_px = self.recipe.cells_px(spec)
+        train, test = (self.inputs.cells(SOURCE, part, size_px=size_px) for part in ("train", "test"))
         sets = [(ORIGINAL, None, train, test), *((r.method, r.snapshot_name, r.train, r.test) for r in restained)]
         found = []
         for images, snapshot, own, scored in sets:
             anew = adabn(classifier, own.images)
             if anew is not None:
-                called = variant_name(name)
+                called = variant_name(spec.name)
                 found.append(
                     predict(called, anew, scored, site=self.inputs.source.name, images=images, snapshot=snapshot)
                 )
@@ -107,7 +116,7 @@ class StudyClassifiers:
 
 
 def variant_name(classifier: str) -> str:
-    """Return what a classifier is called once its batch norm was measured anew."""
+    """Return the name of a classifier after AdaBN."""
     return f"{classifier}, AdaBN"
 
 

@@ -15,12 +15,13 @@ from hemabridge.workflows.study.restained import Restained
 
 def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequence[Restained]) -> dict[str, Any]:
     """Return what the report states beside the tables: who, how many, how long."""
+    sizes = sorted({recipe.cells_px(spec) for spec in recipe.classifiers})
     facts: dict[str, Any] = {
         "source site": source.name,
         "target site": target.name,
         "source crop": _crop_text(source),
         "target crop": _crop_text(target),
-        "cells as classified": f"{recipe.size_px} x {recipe.size_px} px",
+        "cells as classified": ", ".join(f"{px} x {px} px" for px in sizes),
         "mode asked for": recipe.mode,
         "seed": recipe.seed,
     }

@@ -45,7 +45,13 @@ class StudyInputs:
         self._load = cache(self._cells)
 
     def cells(self, which: Which, *parts: str, size_px: int | None = None) -> CellSet:
-        """Return the cells of some parts of a site; at the size that is classified unless another is stated."""
+        """Return the cells of some parts of a site, cut from the original images.
+
+        Args:
+            which: the site.
+            parts: of its split.
+            size_px: side of the cells that the consumer needs, in pixels; that of the translator if not given.
+        """
         return self._load(which, parts, size_px or self.recipe.size_px)
 
     def with_seed(self, seed: int) -> "StudyInputs":

@@ -61,10 +61,12 @@ class StudyLabels:
 
         With fewer labels only originals and the last tested snapshot are tried. The labels are nested: those of the
         smaller number are among those of the larger. Each training is as long, in images, as that on all labels.
+        `restained` holds cells of the size that the recipe states for this classifier (`StudyRecipe.cells_px`).
         """
         if spec.train is None:
             return []  # a classifier that came as a file is used as it came
-        train, test = (self.inputs.cells(SOURCE, part) for part in ("train", "test"))
+        size_px = self.recipe.cells_px(spec)
+        train, test = (self.inputs.cells(SOURCE, part, size_px=size_px) for part in ("train", "test"))
         original = _Images(ORIGINAL, None, train, test)
         translated = [_Images(r.method, r.name, r.train, r.test) for r in restained if r.snapshot is not None]
         found = [self._on_all(spec, images) for images in (original, *translated)]

@@ -28,7 +28,6 @@ from hemabridge.storage.names import folder_name
 from hemabridge.storage.run_folder import check_run_folder, describe_run, versions
 from hemabridge.training.devices import one_process
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.study.classifiers import StudyClassifiers, variant_name
 from hemabridge.workflows.study.ensemble_stage import STAGE, EnsembleStage, EnsembleSteps
 from hemabridge.workflows.study.facts import structure_facts, study_facts
@@ -39,7 +38,7 @@ from hemabridge.workflows.study.pictures import draw_figure_4, loss_curves, refu
 from hemabridge.workflows.study.restained import Restained
 from hemabridge.workflows.study.results import Findings, collect
 from hemabridge.workflows.study.selected import read_chosen
-from hemabridge.workflows.study.translation import StudyTranslation
+from hemabridge.workflows.study.translation import StudyTranslation, translator_at
 
 
 def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progress: Progress = silent) -> StudyResults:
@@ -154,21 +153,24 @@ def judge(inputs: StudyInputs) -> Judged:
     """Train what is to be trained with the recipe's seed, re-stain, and ask every classifier about every image."""
     recipe, own = inputs.recipe, StudyClassifiers(inputs)
     classifiers = {spec.name: own.get(spec) for spec in recipe.classifiers}
-    validation = [p for name, classifier in classifiers.items() for p in own.validate(name, classifier)]
-    restained = StudyTranslation(inputs).run()
-    tests = [p for name, classifier in classifiers.items() for p in own.test(name, classifier, restained)]
+    validation = [p for spec in recipe.classifiers for p in own.validate(spec, classifiers[spec.name])]
+    translation = StudyTranslation(inputs)
+    restained = translation.run()
+    by_px = {px: translation.at(restained, px) for px in sorted({recipe.cells_px(spec) for spec in recipe.classifiers})}
+    shown = {spec.name: by_px[recipe.cells_px(spec)] for spec in recipe.classifiers}
+    tests = [p for spec in recipe.classifiers for p in own.test(spec, classifiers[spec.name], shown[spec.name])]
     if recipe.source_fine_tuning is not None:
         labels = StudyLabels(inputs, recipe.source_fine_tuning)
-        tests += [p for spec in recipe.classifiers for p in labels.run(spec, restained)]
+        tests += [p for spec in recipe.classifiers for p in labels.run(spec, shown[spec.name])]
     seen_by = {(r.method, r.snapshot_name): r.seen for r in restained}
     seen = {p.run: seen_by[p.images, p.snapshot] for p in tests if p.images != ORIGINAL}
     variants: dict[str, str] = {}
     if recipe.adabn:
         measured = frozenset(inputs.cells(SOURCE, "train").hashes)
-        for name, classifier in classifiers.items():
-            remeasured = own.with_adabn(name, classifier, restained)
+        for spec in recipe.classifiers:
+            remeasured = own.with_adabn(spec, classifiers[spec.name], shown[spec.name])
             seen |= {p.run: seen_by.get((p.images, p.snapshot), frozenset()) | measured for p in remeasured}
-            variants[variant_name(name)] = name
+            variants[variant_name(spec.name)] = spec.name
             tests += remeasured
     if recipe.ensemble is not None:
         ensemble = ensemble_stage(inputs, recipe.ensemble, classifiers, restained)
@@ -188,13 +190,14 @@ def ensemble_stage(
     recipe, last = inputs.recipe, restained[-1].snapshot
     trained = {w.name: w.train for w in recipe.classifiers if w.train is not None}
     folders = {name: f"classifiers/{folder_name(name)}" for name in trained}
-    target = inputs.cells(TARGET, "train")
+    px = recipe.ensemble_px
+    target = inputs.cells(TARGET, "train", size_px=px)
     steps = EnsembleSteps(
         recipe=spec,
         target=target,
-        seen=inputs.cells(SOURCE, *inputs.seen_parts),
-        labeled=inputs.cells(SOURCE, "train"),
-        translator=NeuralStandardizer.from_snapshot(last.path) if last is not None and spec.translator else None,
+        seen=inputs.cells(SOURCE, *inputs.seen_parts, size_px=px),
+        labeled=inputs.cells(SOURCE, "train", size_px=px),
+        translator=translator_at(last.path, recipe.size_px, px) if last is not None and spec.translator else None,
         seed=recipe.seed,
         fabric=inputs.fabric,
         progress=inputs.progress,
@@ -208,8 +211,8 @@ def ensemble_stage(
         others=tuple(found for name, found in classifiers.items() if name not in trained),
         named=classifiers,
         sites=(inputs.source.name, inputs.target.name),
-        home=inputs.cells(TARGET, "test"),
-        test=inputs.cells(SOURCE, "test"),
+        home=inputs.cells(TARGET, "test", size_px=px),
+        test=inputs.cells(SOURCE, "test", size_px=px),
         translator_file=None if last is None else last.path,
         inputs={
             "classifiers": [w.model_dump(mode="json") for w in recipe.classifiers],
@@ -219,7 +222,7 @@ def ensemble_stage(
             "source": inputs.source.described(),
             "order": inputs.source.listed(),
             "mode": recipe.mode,
-            "size_px": recipe.size_px,
+            "size_px": px,
             "seed": recipe.seed,
         },
     )

@@ -1,12 +1,15 @@
 """Block 1 of the paper in a study: the translator, and what it and the normalizers make of the source."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError, RecipeError
+from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
 from hemabridge.progress import prefixed
@@ -40,6 +43,32 @@ class StudyTranslation:
         restained = [self._normalized(name, parts) for name in recipe.normalizers]
         restained += [self._compared(name, parts) for name in recipe.translators]
         return restained + [self._of_snapshot(snapshot, parts) for snapshot in tested]
+
+    def at(self, restained: Sequence[Restained], size_px: int) -> list[Restained]:
+        """Return the same re-stainings of cells that are cut from the original images at another size.
+
+        Normalizers are applied to the larger cells as they were fitted. A translator makes its change at its own scale,
+        and the detail comes from the original (`RescaledStandardizer`).
+        """
+        if size_px == self.recipe.size_px:
+            return list(restained)
+        parts = {part: self.inputs.cells(SOURCE, part, size_px=size_px) for part in ("train", "test")}
+        return [self._at(each, parts, size_px) for each in restained]
+
+    def _at(self, restained: Restained, parts: Mapping[str, CellSet], size_px: int) -> Restained:
+        def work(folder: Path) -> None:
+            fitted = FittedRestaining(restained.method, restained.snapshot_name, restained.model)
+            standardizer = fitted.standardizer(self.recipe.size_px, size_px)
+            for part, cells in parts.items():
+                np.save(folder / f"{part}.npy", standardizer.standardize(cells.images), allow_pickle=False)
+
+        inputs = {
+            "restained": self.stages.key(f"restained/{restained.name}"),
+            "cells": self.inputs.source.listed(),
+            "size_px": size_px,
+        }
+        done = read_restained(parts, self.stages.run(f"restained-{size_px}px/{restained.name}", inputs, work))
+        return replace(restained, train=done["train"], test=done["test"])
 
     def _trained(self, stage: str, config: TranslatorConfig) -> list[Snapshot]:
         inputs = {
@@ -118,15 +147,25 @@ class FittedRestaining:
     snapshot: str | None
     path: Path
 
-    def standardizer(self) -> Standardizer:
-        """Read it, for cells of the study's size.
+    def standardizer(self, study_px: int, size_px: int) -> Standardizer:
+        """Read it, for cells of `size_px` pixels in a study whose translator sees cells of `study_px`.
 
         Raises:
             ModelError: the file is missing or damaged.
         """
         if self.path.suffix == ".json":
             return read_normalizer(self.path)
-        return NeuralStandardizer.from_snapshot(self.path)
+        return translator_at(self.path, study_px, size_px)
+
+
+def translator_at(snapshot: Path, study_px: int, size_px: int) -> Standardizer:
+    """Return the translator of a study, which sees cells of `study_px` pixels, for the same cells at `size_px`.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    translator = NeuralStandardizer.from_snapshot(snapshot)
+    return translator if size_px == study_px else RescaledStandardizer(translator, study_px / size_px)
 
 
 def fitted_restainings(recipe: StudyRecipe, folder: Path) -> list[FittedRestaining]:

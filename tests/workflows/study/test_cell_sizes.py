@@ -1,0 +1,134 @@
+"""A classifier of a larger input than the translator's cells sees detail of the original images."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.data.cells import CellSet, load_cells
+from hemabridge.data.manifest import read_manifest, write_manifest
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.evaluation.predictions import Predictions, read_predictions
+from hemabridge.imaging.files import write_image
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.storage.names import folder_name
+from hemabridge.training.devices import start_fabric
+from hemabridge.training.snapshots import list_snapshots
+from hemabridge.workflows.evaluate import evaluate
+from hemabridge.workflows.study.study import study
+
+LARGE_PX, SMALL_PX = 64, 32
+CLASSES = ("lymphocyte", "neutrophil")
+CHECKS = np.where(np.indices((LARGE_PX, LARGE_PX)).sum(axis=0) % 2, 1, -1)[:, :, None]
+"""A pattern of one pixel, which no image of half the size can show."""
+TRAIN = '{{architecture = "test_resnet", size_px = {px}, epochs = 1, learning_rate = 1e-3, batch_size = 8}}'
+CHANGES = (
+    'classes=["lymphocyte", "neutrophil"]',
+    "source_fine_tuning=false",
+    "tested_epochs=[2]",
+    "audit=false",
+    "guard=false",
+    "adabn=true",
+    f'classifiers=[{{name = "Large", train = {TRAIN.format(px=LARGE_PX)}}}, '
+    f'{{name = "Small", train = {TRAIN.format(px=SMALL_PX)}}}]',
+)
+
+
+def contrast(images: UInt8Images) -> float:
+    """Return how much of `CHECKS` is in images, in gray levels; enlarged ones show none."""
+    size = images.shape[1]
+    return float((images.astype(float) * CHECKS[:size, :size]).mean())
+
+
+@pytest.fixture(scope="module")
+def finished(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("detail")
+    sites = []
+    for role, name in (("source", "yellow-field"), ("target", "clinic-like")):
+        cells, labels = simulate_cells(CLASSES, 10, HOSPITALS[name], 1, LARGE_PX)
+        for number, (cell, label) in enumerate(zip(cells, labels.tolist(), strict=True)):
+            shown = np.clip(cell.astype(int).clip(40, 215) + 30 * CHECKS, 0, 255).astype(np.uint8)
+            path = folder / role / CLASSES[label] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(path, shown)
+        sites.append(f'{role}={{site = "{name}", folder = "{folder / role}", crop_px = {LARGE_PX}}}')
+    plain = folder / "plain.toml"
+    text = small_study.read_text(encoding="utf-8")
+    plain.write_text(text[: text.index("[truth]")] + text[text.index("[translator]") :], encoding="utf-8")
+    recipe = expect_kind(read_recipe(plain, (*CHANGES, *sites)), StudyRecipe)
+    study(recipe, folder / "out", fabric=start_fabric("cpu"))
+    return folder / "out"
+
+
+def scored_cells(finished: Path, size_px: int) -> CellSet:
+    manifest = read_manifest(finished / "split" / "yellow-field" / "manifest.csv", finished.parent / "source")
+    tests = manifest.select(pl.col("split") == "test")
+    return load_cells(tests, classes=CLASSES, size_px=size_px, crop_px=LARGE_PX)
+
+
+def of(finished: Path, classifier: str, images: str) -> Predictions:
+    found = read_predictions(finished / "predictions.csv")[0]
+    return next(
+        p for p in found if (p.classifier, p.images, p.site, p.part) == (classifier, images, "yellow-field", "test")
+    )
+
+
+def classifier_of(finished: Path, name: str) -> SnapshotClassifier:
+    return SnapshotClassifier.from_snapshot(list_snapshots(finished / "classifiers" / folder_name(name))[-1].path)
+
+
+def test_only_the_larger_cells_show_the_pattern(finished: Path) -> None:
+    assert contrast(scored_cells(finished, LARGE_PX).images) > 25
+    assert abs(contrast(scored_cells(finished, SMALL_PX).images)) < 2
+
+
+@pytest.mark.parametrize(("name", "size_px"), [("Large", LARGE_PX), ("Small", SMALL_PX)])
+def test_each_classifier_sees_originals_cut_at_its_own_size(finished: Path, name: str, size_px: int) -> None:
+    cells = scored_cells(finished, size_px)
+    found, classifier = of(finished, name, "original"), classifier_of(finished, name)
+    assert found.ids == cells.ids
+    np.testing.assert_allclose(found.probabilities, classifier.probabilities(cells.images), atol=1e-5)
+
+
+def test_a_larger_classifier_does_not_see_enlarged_cells(finished: Path) -> None:
+    enlarged = classifier_of(finished, "Large").probabilities(scored_cells(finished, SMALL_PX).images)
+    assert np.abs(of(finished, "Large", "original").probabilities - enlarged).max() > 1e-4
+
+
+@pytest.mark.parametrize(("images", "folder"), [("white-point", "white-point"), ("cyclegan", "epoch-0002")])
+def test_restained_cells_of_a_larger_classifier_keep_the_originals_detail(
+    finished: Path, images: str, folder: str
+) -> None:
+    large = np.load(finished / f"restained-{LARGE_PX}px" / folder / "test.npy")
+    small = np.load(finished / "restained" / folder / "test.npy")
+    assert (large.shape[1:3], small.shape[1:3]) == ((LARGE_PX, LARGE_PX), (SMALL_PX, SMALL_PX))
+    assert contrast(large) > 15
+    assert contrast(small) < 5
+    cells = scored_cells(finished, LARGE_PX).images
+    if images == "white-point":
+        expected = read_normalizer(finished / "restained" / folder / "normalizer.json").standardize(cells)
+        np.testing.assert_array_equal(large, expected)
+    else:  # the change that the translator makes at its own size
+        change = large.astype(float) - cells
+        coarse = change.reshape(len(large), SMALL_PX, 2, SMALL_PX, 2, 3).mean(axis=(2, 4))
+        own = small.astype(float) - scored_cells(finished, SMALL_PX).images
+        assert np.abs(coarse - own).mean() < 0.3 * np.abs(own).mean()
+    for name, shown in (("Large", large), ("Small", small)):
+        expected = classifier_of(finished, name).probabilities(shown)
+        np.testing.assert_allclose(of(finished, name, images).probabilities, expected, atol=1e-5)
+
+
+def test_new_cells_are_cut_as_those_of_the_study(finished: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(finished / "split" / "yellow-field" / "manifest.csv", finished.parent / "source")
+    write_manifest(manifest.select(pl.col("split") == "test"), tmp_path / "cells.csv")
+    evaluate(finished, tmp_path / "cells.csv", tmp_path / "out", root=manifest.root)
+    now = {(p.classifier, p.images): p for p in read_predictions(tmp_path / "out" / "predictions.csv")[0]}
+    assert len(now) == 6
+    for (classifier, images), answers in now.items():
+        then = of(finished, classifier, images)
+        np.testing.assert_allclose(answers.probabilities, then.probabilities, atol=1e-5)
