@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from hemabridge.cli.app import app
+from hemabridge.imaging.files import IMAGE_SUFFIXES
 from hemabridge.recipes.recipe_file import read_recipe
 from hemabridge.recipes.review import KIND, read_plan
 from hemabridge.translators.presets import PRESETS
@@ -91,6 +92,11 @@ def test_the_methods_are_those_of_the_catalog_in_the_same_words() -> None:
     text = (ROOT / "docs" / "which-method.md").read_text(encoding="utf-8")
     assert {m.name for m in catalog() if m.kind == "translator"} == set(PRESETS)
     assert [m.name for m in catalog() if f"| `{m.name}` | {m.use} |" not in text] == []
+
+
+def test_every_kind_of_image_file_is_listed() -> None:
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    assert [suffix for suffix in sorted(IMAGE_SUFFIXES) if f"`{suffix}`" not in text] == []
 
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
