@@ -5,7 +5,8 @@
 Each arm adds one thing to n real promyelocytes and 250 cells of each common class: augmentation, oversampling,
 150 synthetic cells of a CycleGAN (monocyte to promyelocyte) that saw only those n, 150 further real ones. As many real
 cells of each class are held out for the test, without near duplicates of training cells. The table is printed;
-`worth.json` and `worth.svg` lie in --out. A second call goes on where the first was stopped, and one with more seeds
+`learning-curve.json` and `learning-curve.svg` lie in --out. A second call
+goes on where the first was stopped, and one with more seeds
 or numbers adds them: about 17 minutes of one core for each seed of five numbers.
 """
 
@@ -64,7 +65,7 @@ def main() -> None:
             learning_rate=1e-3,
         ),
     )
-    worth = measure_learning_curve(
+    learning_curve = measure_learning_curve(
         recipe,
         _clinic(arguments.out),
         arguments.out,
@@ -73,10 +74,10 @@ def main() -> None:
         site=SITE.site,
         progress=_Told(),
     )
-    with atomic_write(arguments.out / "worth.svg") as temporary:
-        temporary.write_bytes(learning_curve_svg(worth))
-    print(_table(worth))
-    for sentence in in_words(worth):
+    with atomic_write(arguments.out / "learning-curve.svg") as temporary:
+        temporary.write_bytes(learning_curve_svg(learning_curve))
+    print(_table(learning_curve))
+    for sentence in in_words(learning_curve):
         print(sentence)
 
 
@@ -108,13 +109,13 @@ class _Told:
             print(label, flush=True)
 
 
-def _table(worth: LearningCurve) -> str:
+def _table(learning_curve: LearningCurve) -> str:
     lines = [
-        f"| real {worth.rare}s | arm | balanced accuracy | over {'/'.join(('nothing', 'usual'))} | recall of "
-        f"{worth.rare} | over the same |",
+        f"| real {learning_curve.rare}s | arm | balanced accuracy | over {'/'.join(('nothing', 'usual'))} | recall of "
+        f"{learning_curve.rare} | over the same |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([*lines, *(_line(row) for row in worth.rows)])
+    return "\n".join([*lines, *(_line(row) for row in learning_curve.rows)])
 
 
 def _line(row: LearningCurveRow) -> str:

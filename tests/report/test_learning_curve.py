@@ -11,7 +11,7 @@ TRUTH = np.repeat([0, 1], [10, 10])
 
 
 @pytest.fixture
-def worth() -> LearningCurve:
+def learning_curve() -> LearningCurve:
     rng = np.random.default_rng(0)
     rows = [
         row
@@ -26,19 +26,19 @@ def test_every_arm_has_a_style_of_its_own() -> None:
     assert len(set(STYLES.values())) == len(ARMS)
 
 
-def test_the_curve_names_arms_numbers_and_the_class_as_text(worth: LearningCurve) -> None:
-    svg = learning_curve_svg(worth)
+def test_the_curve_names_arms_numbers_and_the_class_as_text(learning_curve: LearningCurve) -> None:
+    svg = learning_curve_svg(learning_curve)
     shown = ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
     for arm, text in ARMS.items():
         assert f"{arm}: {text}" in shown
     assert shown.count("real cells of <b>rare $x") == 2
     assert "recall of <b>rare $x" in shown
     assert (shown.count("5"), shown.count("20")) == (2, 2)
-    assert learning_curve_svg(worth) == svg
+    assert learning_curve_svg(learning_curve) == svg
 
 
-def test_arms_that_were_not_tried_are_not_named(worth: LearningCurve) -> None:
-    few = tuple(row for row in worth.rows if row.arm in ("nothing", "synthetic"))
-    svg = learning_curve_svg(LearningCurve(**{**vars(worth), "rows": few})).decode()
+def test_arms_that_were_not_tried_are_not_named(learning_curve: LearningCurve) -> None:
+    few = tuple(row for row in learning_curve.rows if row.arm in ("nothing", "synthetic"))
+    svg = learning_curve_svg(LearningCurve(**{**vars(learning_curve), "rows": few})).decode()
     assert "synthetic: synthetic cells added" in svg
     assert "oversampled" not in svg

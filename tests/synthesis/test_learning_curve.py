@@ -96,7 +96,7 @@ def test_each_arm_is_compared_with_what_it_is_built_upon() -> None:
 
 
 @pytest.fixture
-def worth() -> LearningCurve:
+def learning_curve() -> LearningCurve:
     """Two numbers of real cells: synthetic ones helped at 5, and at 50 they did nothing beside the usual."""
     few = score_arms(
         TRUTH,
@@ -115,10 +115,13 @@ def worth() -> LearningCurve:
     return LearningCurve("c", "a", ("a", "b", "c"), counts, {**counts, "c": 20}, 100, 50, (0, 1), (*few, *many))
 
 
-def test_json_there_and_back(worth: LearningCurve, tmp_path: object) -> None:
-    assert LearningCurve.from_json(worth.to_json()) == worth
-    assert (worth.reals, worth.arms) == ((5, 50), ("nothing", "synthetic", "usual", "usual and synthetic"))
-    assert worth.row(50, "real") is None
+def test_json_there_and_back(learning_curve: LearningCurve, tmp_path: object) -> None:
+    assert LearningCurve.from_json(learning_curve.to_json()) == learning_curve
+    assert (learning_curve.reals, learning_curve.arms) == (
+        (5, 50),
+        ("nothing", "synthetic", "usual", "usual and synthetic"),
+    )
+    assert learning_curve.row(50, "real") is None
 
 
 @pytest.mark.parametrize(
@@ -126,19 +129,19 @@ def test_json_there_and_back(worth: LearningCurve, tmp_path: object) -> None:
     [{"format": 2}, {"rows": "none"}, {"seeds": ["0"]}, {"more": 1}],
     ids=["another version", "no rows", "text for a number", "an unknown key"],
 )
-def test_other_json_is_refused(worth: LearningCurve, change: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=r"expected worth\.json"):
-        LearningCurve.from_json(json.dumps({**json.loads(worth.to_json()), **change}))
+def test_other_json_is_refused(learning_curve: LearningCurve, change: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"expected learning-curve\.json"):
+        LearningCurve.from_json(json.dumps({**json.loads(learning_curve.to_json()), **change}))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, '{"format": 1}'])
 def test_what_is_no_json_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match=r"expected worth\.json"):
+    with pytest.raises(InputError, match=r"expected learning-curve\.json"):
         LearningCurve.from_json(text)
 
 
-def test_the_sentences_say_where_nothing_was_shown(worth: LearningCurve) -> None:
-    assert in_words(worth) == [
+def test_the_sentences_say_where_nothing_was_shown(learning_curve: LearningCurve) -> None:
+    assert in_words(learning_curve) == [
         "Beside the real cells alone, by balanced accuracy, synthetic cells helped at 5 and 50 real cells.",
         "Beside the real cells alone, by recall of c, synthetic cells helped at 5 and 50 real cells.",
         "Beside augmentation and oversampling, by balanced accuracy, synthetic cells made no difference that is shown "
@@ -148,9 +151,9 @@ def test_the_sentences_say_where_nothing_was_shown(worth: LearningCurve) -> None
     ]
 
 
-def test_the_sentences_part_the_numbers_by_what_was_shown(worth: LearningCurve) -> None:
+def test_the_sentences_part_the_numbers_by_what_was_shown(learning_curve: LearningCurve) -> None:
     harmed = score_arms(TRUTH, {"nothing": hits((1, 1, 1)), "synthetic": hits((1, 1, 0))}, RARE, real=9, added={})
-    mixed = replace(worth, rows=(*worth.rows[:2], *harmed))
+    mixed = replace(learning_curve, rows=(*learning_curve.rows[:2], *harmed))
     assert in_words(mixed)[0] == (
         "Beside the real cells alone, by balanced accuracy, synthetic cells helped at 5; they harmed at 9 real cells."
     )

@@ -32,7 +32,7 @@ CHANGES = (
     'translators=["pixel"]',
     "tested_epochs=[2]",
     f'classifiers=[{{name = "Learner", train = {TRAIN}}}]',
-    'ensemble={restainings = ["linear-ot"], prior_rounds = 0, self_training_rounds = 1, sure = 0.0, '
+    'ensemble={restainings = ["linear-ot"], prior_rounds = 0, self_training_rounds = 1, min_confidence = 0.0, '
     "few_labels = [6], learned_lut = {images = 24}, semi_supervised = {images = 16, batch_size = 8}, "
     "members = [{count = 1, train = " + TRAIN.replace("epochs = 1", 'epochs = 1, view = "shape"') + "}]}",
 )

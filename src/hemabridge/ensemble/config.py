@@ -37,7 +37,9 @@ class EnsembleRecipe(EnsembleConfig):
         None, description="further classifiers, which learn the target's cells in the source's looks"
     )
     self_training_rounds: int = Field(0, ge=0, description="rounds of learning from the steps answers themselves")
-    sure: float = Field(0.5, ge=0, lt=1, description="self-training learns from answers above this probability")
+    min_confidence: float = Field(
+        0.5, ge=0, lt=1, description="self-training learns from answers above this probability"
+    )
     learned_lut: LearnedLutConfig | None = Field(
         None,
         description="teach a color table for each of the study's classifiers, which stays as it is, so that it says "

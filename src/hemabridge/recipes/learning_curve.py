@@ -1,4 +1,4 @@
-"""What is tried to learn what synthetic cells are worth: section `[worth]` of a synthesis."""
+"""What is tried to learn what synthetic cells are worth: section `[learning_curve]` of a synthesis."""
 
 from typing import Annotated, Self
 

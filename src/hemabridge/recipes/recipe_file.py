@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from hemabridge.errors import RecipeError
+from hemabridge.recipes.old_names import OLD_KEYS, OLD_VALUES
 from hemabridge.recipes.recipe import ClassifierTrainingRecipe, DistillationRecipe, StudyRecipe, TranslatorRecipe
 from hemabridge.recipes.synthesis import SynthesisRecipe
-from hemabridge.storage.settings_file import explain, nearest, read_toml
+from hemabridge.storage.settings_file import explain, nearest, read_toml, renamed
 from hemabridge.translators.presets import PRESETS
 
 Recipe = TranslatorRecipe | DistillationRecipe | ClassifierTrainingRecipe | StudyRecipe | SynthesisRecipe
@@ -41,7 +42,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     try:
         return KINDS[kind].model_validate(data, context={"folder": path.parent})
     except ValidationError as error:
-        raise RecipeError(f"{path} cannot be used:\n{explain(error, KINDS[kind])}") from error
+        raise RecipeError(f"{path} cannot be used:\n{explain(error, KINDS[kind], OLD_KEYS, OLD_VALUES)}") from error
 
 
 def expect_kind(recipe: Recipe, kind: type[Kind]) -> Kind:
@@ -81,7 +82,9 @@ def _with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
     if name is None:
         return own
     if not isinstance(name, str) or name not in PRESETS:
-        raise RecipeError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}{nearest(str(name), PRESETS)}")
+        told = f"expected a preset of {', '.join(PRESETS)}, got {name!r}"
+        new = renamed(told, OLD_VALUES)
+        raise RecipeError(new if new != told else told + nearest(str(name), PRESETS))
     return _merged(PRESETS[name].config.model_dump(mode="json"), own)
 
 

@@ -66,7 +66,7 @@ class SynthesisRecipe(BaseModel):
     second: ClassifierConfig = Field(
         ClassifierConfig(), description="learns all classes of the recipe, and chooses the snapshot; it does not score"
     )
-    worth: LearningCurveRecipe | None = Field(
+    learning_curve: LearningCurveRecipe | None = Field(
         None, description="what synthetic cells of a rare class are worth as training data; not measured if not given"
     )
     shown_cells: int = Field(8, ge=1, le=50, description="cells of each direction in the report")
@@ -110,12 +110,12 @@ class SynthesisRecipe(BaseModel):
 
     @model_validator(mode="after")
     def _check_learning_curve(self) -> Self:
-        wanted = () if self.worth is None else (self.worth.rare, self.worth.source)
+        wanted = () if self.learning_curve is None else (self.learning_curve.rare, self.learning_curve.source)
         missing = [name for name in wanted if name not in self.classes]
         if missing:
             raise ValueError(
-                f"expected worth.rare and worth.source among the classes of the pairs ({', '.join(self.classes)}), got "
-                f"{', '.join(missing)}"
+                f"expected learning_curve.rare and learning_curve.source among the classes of the pairs "
+                f"({', '.join(self.classes)}), got {', '.join(missing)}"
             )
         return self
 

@@ -18,42 +18,42 @@ STYLES: Final = {
 _SPREAD = 1.035
 
 
-def learning_curve_svg(worth: LearningCurve) -> bytes:
+def learning_curve_svg(learning_curve: LearningCurve) -> bytes:
     """Draw balanced accuracy, and recall of the rare class, against the number of its real cells."""
     with drawing_style():
         figure = Figure(figsize=(10.8, 4.6), layout="constrained")
         panels = figure.subplots(1, 2)
-        _draw(panels[0], worth, "balanced_accuracy")
-        _draw(panels[1], worth, "recall")
+        _draw(panels[0], learning_curve, "balanced_accuracy")
+        _draw(panels[1], learning_curve, "recall")
         panels[0].set(ylabel="balanced accuracy")
-        panels[1].set(ylabel=plain(f"recall of {worth.rare}"))
+        panels[1].set(ylabel=plain(f"recall of {learning_curve.rare}"))
         handles = [
             Line2D([], [], color=color, marker=marker, linewidth=_width(arm), label=plain(f"{arm}: {ARMS[arm]}"))
             for arm, (color, marker) in STYLES.items()
-            if arm in worth.arms
+            if arm in learning_curve.arms
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=9)
         return svg_bytes(figure)
 
 
-def _draw(axes: Axes, worth: LearningCurve, measure: Literal["balanced_accuracy", "recall"]) -> None:
-    for place, arm in enumerate(worth.arms):
+def _draw(axes: Axes, learning_curve: LearningCurve, measure: Literal["balanced_accuracy", "recall"]) -> None:
+    for place, arm in enumerate(learning_curve.arms):
         color, marker = STYLES[arm]
-        rows = [row for real in worth.reals if (row := worth.row(real, arm)) is not None]
+        rows = [row for real in learning_curve.reals if (row := learning_curve.row(real, arm)) is not None]
         # Side by side, so that no interval hides another.
-        shift = _SPREAD ** (place - (len(worth.arms) - 1) / 2)
+        shift = _SPREAD ** (place - (len(learning_curve.arms) - 1) / 2)
         xs = [row.real * shift for row in rows]
         scores = [_score(row, measure) for row in rows]
         for x, score in zip(xs, scores, strict=True):
             axes.plot([x, x], score.interval, color=color, linewidth=1.2, alpha=0.55)
         axes.plot(xs, [s.value for s in scores], color=color, marker=marker, markersize=5, linewidth=_width(arm))
     axes.set_xscale("log")
-    axes.set_xticks(worth.reals, [str(real) for real in worth.reals])
+    axes.set_xticks(learning_curve.reals, [str(real) for real in learning_curve.reals])
     axes.minorticks_off()
     axes.grid(color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
-    axes.set(xlabel=plain(f"real cells of {worth.rare}"))
+    axes.set(xlabel=plain(f"real cells of {learning_curve.rare}"))
 
 
 def _score(row: LearningCurveRow, measure: Literal["balanced_accuracy", "recall"]) -> Score:

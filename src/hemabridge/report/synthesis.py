@@ -44,11 +44,11 @@ def write_synthesis_report(
         results=results,
         views=pictures,
         drawn=drawn,
-        worth=results.worth,
-        learning_curve_words=[] if results.worth is None else in_words(results.worth),
+        learning_curve=results.learning_curve,
+        learning_curve_words=[] if results.learning_curve is None else in_words(results.learning_curve),
         drawn_learning_curve=None
-        if results.worth is None
-        else data_uri(learning_curve_svg(results.worth), "image/svg+xml"),
+        if results.learning_curve is None
+        else data_uri(learning_curve_svg(results.learning_curve), "image/svg+xml"),
         figures={},
         fact_groups=group_facts(dict(results.facts)),
         style="\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES),

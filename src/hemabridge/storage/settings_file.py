@@ -78,8 +78,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise RecipeError(f"expected TOML, got something else: {path}: {error}") from error
 
 
-def explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    """Say what is wrong with settings, a line for each problem; an unknown key is answered with the nearest one."""
+def explain(
+    error: ValidationError,
+    kind: type[BaseModel],
+    old_keys: Mapping[str, str | Mapping[str, str]] = {},
+    old_values: Mapping[str, str] = {},
+) -> str:
+    """Say what is wrong with settings, a line for each problem; an unknown key is answered with the nearest one.
+
+    Args:
+        error: what Pydantic found.
+        kind: the settings that were to be read.
+        old_keys: what earlier keys are called now: a new key, or one for each section that may hold the old one, ""
+            for any other section.
+        old_values: what earlier values are called now.
+    """
     keys = _all_keys(kind)
     problems: list[dict[str, Any]] = [dict(problem) for problem in error.errors()]
     lines = []
@@ -90,11 +103,28 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> str:
         place = ".".join(str(part) for part in parts)
         if problem["type"] == "extra_forbidden":
             name = str(problem["loc"][-1])
-            lines.append(f"  unknown key {place}{nearest(name, keys - {name})}")
+            now = _new_key(name, parts[:-1], old_keys)
+            lines.append(f"  unknown key {place}" + (f"; it is now {now!r}" if now else nearest(name, keys - {name})))
         elif not _follows(problem, problems):
             told.setdefault(place or "the recipe", []).append(_said(problem))
             given[place or "the recipe"] = problem["input"]
-    return "\n".join(lines + [f"  {place}: {_together(said, given[place])}" for place, said in told.items()])
+    lines += [renamed(f"  {place}: {_together(said, given[place])}", old_values) for place, said in told.items()]
+    return "\n".join(lines)
+
+
+def _new_key(old: str, sections: Sequence[Any], old_keys: Mapping[str, str | Mapping[str, str]]) -> str | None:
+    """Return what a key is called now in the section that holds it; items of lists are no sections."""
+    now = old_keys.get(old)
+    if now is None or isinstance(now, str):
+        return now
+    names = [section for section in sections if isinstance(section, str)]
+    return now.get(names[-1] if names else "the recipe", now[""])
+
+
+def renamed(told: str, old_values: Mapping[str, str]) -> str:
+    """Return a message that also says what the earlier names in it are called now."""
+    found = [old for old in old_values if re.search(rf"(?<![\w-]){re.escape(old)}(?![\w-])", told)]
+    return told + "".join(f"; {old!r} is now {old_values[old]!r}" for old in found)
 
 
 def _follows(problem: Mapping[str, Any], problems: Sequence[Mapping[str, Any]]) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hemabridge.metrics.resampling import Resampling, percentile_interval, score_draws
 from hemabridge.storage.results_file import STRICT, ResultsFile
 
-FILE: Final = "worth.json"
+FILE: Final = "learning-curve.json"
 
 
 Interval: TypeAlias = tuple[float, float]
@@ -205,12 +205,16 @@ def _scores(truth: NDArray[np.int64], right: NDArray[np.bool_], rare: int) -> tu
     return float(np.mean(list(recalls.values()))), recalls[rare]
 
 
-def in_words(worth: LearningCurve) -> list[str]:
+def in_words(learning_curve: LearningCurve) -> list[str]:
     """Say in plain sentences where synthetic cells helped, where they harmed and where nothing was shown."""
     sentences = []
     for arm, over in (("synthetic", "the real cells alone"), ("usual and synthetic", "augmentation and oversampling")):
-        rows = [row for real in worth.reals if (row := worth.row(real, arm)) is not None and row.against is not None]
-        for measure, name in (("balanced", "balanced accuracy"), ("recall", f"recall of {worth.rare}")):
+        rows = [
+            row
+            for real in learning_curve.reals
+            if (row := learning_curve.row(real, arm)) is not None and row.against is not None
+        ]
+        for measure, name in (("balanced", "balanced accuracy"), ("recall", f"recall of {learning_curve.rare}")):
             told = [f"{text} {_numbers(found)}" for text, found in _by_effect(rows, measure) if found]
             if told:
                 sentences.append(f"Beside {over}, by {name}, synthetic cells {'; they '.join(told)} real cells.")

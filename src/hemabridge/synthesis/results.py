@@ -221,7 +221,7 @@ class PairResults:
 class SynthesisResults(ResultsFile):
     """All that a synthesis found. `facts` holds what the report states beside the tables (seconds, versions).
 
-    `worth` is the rare-class curve, if the recipe asked for one.
+    `learning_curve` is the rare-class curve, if the recipe asked for one.
     """
 
     __pydantic_config__ = STRICT
@@ -234,4 +234,4 @@ class SynthesisResults(ResultsFile):
     site: str
     pairs: tuple[PairResults, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    worth: LearningCurve | None = None
+    learning_curve: LearningCurve | None = None

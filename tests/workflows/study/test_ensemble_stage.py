@@ -20,7 +20,7 @@ CHANGES = (
     "normalizers=[]",
     "tested_epochs=[2]",
     f"classifiers=[{LEARNER}, {SHAPE}]",
-    'ensemble={restainings = ["linear-ot"], prior_rounds = 1, self_training_rounds = 1, sure = 0.0, '
+    'ensemble={restainings = ["linear-ot"], prior_rounds = 1, self_training_rounds = 1, min_confidence = 0.0, '
     "few_labels = [6], learned_lut = {images = 24}, semi_supervised = {images = 16, batch_size = 8}, "
     f"members = [{{count = 1, train = {TRAIN}}}], "
     f"target_to_source = {{classifiers = 1, copies = 1, train = {TRAIN}}}}}",
@@ -69,7 +69,9 @@ def test_agreeing_answers_stand_beside_the_others_and_are_not_worked_out_again(
     assert "fitting re-stainings that agree" not in labels
 
 
-@pytest.mark.parametrize("bad", ["max_confidence_gap=-1", 'restainings=["linear-oat"]', "few_labels=[0]", "sure=1.0"])
+@pytest.mark.parametrize(
+    "bad", ["max_confidence_gap=-1", 'restainings=["linear-oat"]', "few_labels=[0]", "min_confidence=1.0"]
+)
 def test_what_makes_no_sense_is_refused(small_study: Path, bad: str) -> None:
     with pytest.raises(RecipeError, match=bad.partition("=")[0]):
         read_recipe(small_study, [f"ensemble.{bad}"])

@@ -78,35 +78,35 @@ def cells(drawn: np.ndarray):
 
 @pytest.fixture(scope="module")
 def measured(cells, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LearningCurve]:
-    folder = tmp_path_factory.mktemp("worth")
+    folder = tmp_path_factory.mktemp("learning-curve")
     return folder, measure_learning_curve(
         RECIPE, cells, folder, Fabric(accelerator="cpu", devices=1), name="small", site="here"
     )
 
 
 def test_every_arm_of_every_number_is_scored_on_the_same_real_cells(measured: tuple[Path, LearningCurve]) -> None:
-    folder, worth = measured
-    assert [(row.real, row.arm, row.added) for row in worth.rows] == [
+    folder, learning_curve = measured
+    assert [(row.real, row.arm, row.added) for row in learning_curve.rows] == [
         (real, arm, 3 if arm in ("synthetic", "real", "usual and synthetic") else 0)
         for real in (2, 4)
         for arm in RECIPE.arms
     ]
-    assert worth.test_cells == {"neutrophil": 5, "monocyte": 5, "blast": 5}
-    assert worth.common_cells == {"neutrophil": 6, "monocyte": 6}
-    assert (worth.images, worth.generator_images) == (32, 4)
+    assert learning_curve.test_cells == {"neutrophil": 5, "monocyte": 5, "blast": 5}
+    assert learning_curve.common_cells == {"neutrophil": 6, "monocyte": 6}
+    assert (learning_curve.images, learning_curve.generator_images) == (32, 4)
     asked = [json.loads(path.read_text())["ids"] for path in sorted(folder.rglob("predicted.json"))]
     assert len(asked) == 10
     assert asked == [asked[0]] * 10
-    assert LearningCurve.read(folder / "worth.json") == worth
+    assert LearningCurve.read(folder / "learning-curve.json") == learning_curve
 
 
 def test_the_scores_are_those_of_what_was_predicted(measured: tuple[Path, LearningCurve], cells) -> None:
-    folder, worth = measured
+    folder, learning_curve = measured
     truth = {name: label for name, label in zip(cells("test", 32).ids, cells("test", 32).labels, strict=True)}
     said = json.loads((folder / "seed-0/real-4/usual-and-synthetic/predicted.json").read_text())
     pairs = list(zip(said["ids"], said["predicted"], strict=True))
     blasts = [predicted == 2 for name, predicted in pairs if truth[name] == 2]
-    row = worth.row(4, "usual and synthetic")
+    row = learning_curve.row(4, "usual and synthetic")
     assert row is not None
     assert row.recall.value == pytest.approx(np.mean(blasts))
     assert row.balanced_accuracy.value == pytest.approx(np.mean([truth[name] == said for name, said in pairs]))
@@ -144,7 +144,7 @@ def test_synthetic_cells_carry_their_origin_and_come_from_training_cells(
 def test_no_classifier_is_kept_and_a_second_call_trains_nothing(
     measured: tuple[Path, LearningCurve], cells, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, worth = measured
+    folder, learning_curve = measured
     assert [path for path in folder.rglob("*.safetensors") if "generator" not in path.parts] == []
 
     def refuse(*_arguments: object, **_options: object) -> None:
@@ -153,7 +153,7 @@ def test_no_classifier_is_kept_and_a_second_call_trains_nothing(
     for name in ("fine_tune", "train_translator"):
         monkeypatch.setattr(f"hemabridge.workflows.synthesis.learning_curve_stage.{name}", refuse)
     fabric = Fabric(accelerator="cpu", devices=1)
-    assert measure_learning_curve(RECIPE, cells, folder, fabric, name="small", site="here") == worth
+    assert measure_learning_curve(RECIPE, cells, folder, fabric, name="small", site="here") == learning_curve
     fewer = RECIPE.model_copy(update={"real": (4,)})
     with pytest.raises(AssertionError, match="trained again"):
         measure_learning_curve(

@@ -286,7 +286,7 @@ def test_a_finished_run_tells_hashes_of_what_it_scored(finished: tuple[Path, Syn
 WITH_LEARNING_CURVE = (
     SMALL
     + """
-[worth]
+[learning_curve]
 rare = "blast"
 source = "lymphocyte"
 real = [2, 3]
@@ -298,7 +298,7 @@ test_cells = 5
 images = 16
 classifier = { architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3, batch_size = 8 }
 
-[worth.generator]
+[learning_curve.generator]
 load_px = 36
 crop_px = 32
 epoch_images = 4
@@ -316,25 +316,25 @@ def test_a_rare_class_curve_is_measured_and_shown_if_the_recipe_asks(
     out = tmp_path / "out"
     shutil.copytree(finished[0], out)
     before = done_times(out)
-    (tmp_path / "worth.toml").write_text(WITH_LEARNING_CURVE, encoding="utf-8")
-    results, labels = run(tmp_path / "worth.toml", out)
-    assert results.worth is not None
-    assert [(row.real, row.arm) for row in results.worth.rows] == [
+    (tmp_path / "learning-curve.toml").write_text(WITH_LEARNING_CURVE, encoding="utf-8")
+    results, labels = run(tmp_path / "learning-curve.toml", out)
+    assert results.learning_curve is not None
+    assert [(row.real, row.arm) for row in results.learning_curve.rows] == [
         (real, arm) for real in (2, 3) for arm in ("nothing", "oversampled", "synthetic", "real")
     ]
-    assert results.worth.test_cells == {"lymphocyte": 5, "blast": 5}
+    assert results.learning_curve.test_cells == {"lymphocyte": 5, "blast": 5}
     assert SynthesisResults.read(out / "results.json") == results
     assert {name: when for name, when in done_times(out).items() if name in before} == before
-    assert any(label.startswith("worth: 2 real cells, synthetic (seed 1)") for label in labels)
+    assert any(label.startswith("learning curve: 2 real cells, synthetic (seed 1)") for label in labels)
     html = (out / "report.html").read_text(encoding="utf-8")
     assert "What synthetic cells of blast are worth as training data" in html
-    assert "seconds, worth" not in html
+    assert "seconds, learning curve" not in html
     assert html.count('<th scope="row">2</th>') == 4
     assert "What synthetic cells of blast" not in (finished[0] / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["rare", "source"])
 def test_a_curve_of_a_class_that_no_pair_has_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "worth.toml").write_text(WITH_LEARNING_CURVE, encoding="utf-8")
+    (tmp_path / "learning-curve.toml").write_text(WITH_LEARNING_CURVE, encoding="utf-8")
     with pytest.raises(RecipeError, match="among the classes of the pairs"):
-        recipe_of(tmp_path / "worth.toml", f'worth.{name}="eosinophil"')
+        recipe_of(tmp_path / "learning-curve.toml", f'learning_curve.{name}="eosinophil"')

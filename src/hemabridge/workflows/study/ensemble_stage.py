@@ -106,7 +106,7 @@ class EnsembleSteps:
 
     def self_trained(self, members: Members, fitted: FittedEnsemble, folder: Path) -> Members:
         """Return the members after each has learned from what all agree on; no label of the source is used."""
-        labels_for_all = pseudo_labels(fitted.probabilities(self.seen.images), self.recipe.sure)
+        labels_for_all = pseudo_labels(fitted.probabilities(self.seen.images), self.recipe.min_confidence)
         return self._gone_on(members, fitted, self.seen, labels_for_all, folder)
 
     def taught(self, members: Members, fitted: FittedEnsemble, count: int, folder: Path) -> Members:
@@ -116,7 +116,7 @@ class EnsembleSteps:
             InputError: there are not so many labeled cells.
         """
         labels = few_labels(self.labeled.labels, count, self.seed)
-        labels_for_all = pseudo_labels(fitted.probabilities(self.labeled.images), self.recipe.sure, labels)
+        labels_for_all = pseudo_labels(fitted.probabilities(self.labeled.images), self.recipe.min_confidence, labels)
         return self._gone_on(members, fitted, self.labeled, labels_for_all, folder)
 
     def table_for(self, classifier: Classifier, fitted: FittedEnsemble, folder: Path) -> LearnedLut | None:

@@ -73,7 +73,7 @@ def measure_learning_curve(
 
     The generators see the real cells of their own number and seed only, and the source's training cells. The same call
     goes on where it was cut off; one with more seeds or numbers does only what is missing. Seeds come one after the
-    other, so that a call with fewer of them gives a whole result earlier. `worth.json` is written to the folder.
+    other, so that a call with fewer of them gives a whole result earlier. `FILE` is written to the folder.
 
     Args:
         recipe: what to try.
@@ -95,10 +95,10 @@ def measure_learning_curve(
             for arm in recipe.arms:
                 right.setdefault((real, arm), []).append(curve.right(seed, real, arm))
     rows = [row for real in recipe.real for row in _rows(curve, right, real)]
-    worth = curve.described(rows)
+    learning_curve = curve.described(rows)
     with atomic_write(folder / FILE) as temporary:
-        temporary.write_text(worth.to_json(), encoding="utf-8")
-    return worth
+        temporary.write_text(learning_curve.to_json(), encoding="utf-8")
+    return learning_curve
 
 
 def _rows(curve: "_Curve", right: dict[tuple[int, str], list[NDArray[np.bool_]]], real: int) -> list[LearningCurveRow]:

@@ -22,7 +22,7 @@ from hemabridge.workflows.synthesis.pair import PairSynthesis
 from hemabridge.workflows.synthesis.pictures import pair_pictures
 
 REPORT = "report.html"
-LEARNING_CURVE = "worth"
+LEARNING_CURVE = "learning-curve"
 
 
 def synthesize(
@@ -32,9 +32,10 @@ def synthesize(
 
     For each pair of classes: train a CycleGAN on real training cells, choose a snapshot of each direction on validation
     cells, translate held-out cells, and measure what came out beside real held-out cells. The cells lie in
-    `PAIR/to_target` and `PAIR/to_source`, with a manifest. If the recipe has a section `[worth]`, classifiers are
-    trained in `worth` that learn from few real cells of a class, without and with synthetic ones. `results.json` and
-    `report.html` are written at the end. A stage whose inputs are unchanged is not done again.
+    `PAIR/to_target` and `PAIR/to_source`, with a manifest. If the recipe has a section `[learning_curve]`,
+    classifiers that learn from few real cells of a class, without and with synthetic ones, are trained in
+    `learning-curve`. `results.json` and `report.html` are written at the end. A stage whose inputs are unchanged is not
+    done again.
 
     Raises:
         Interrupted: a signal stopped it; the same call goes on from there.
@@ -54,7 +55,7 @@ def synthesize(
             site=inputs.site.name,
             pairs=tuple(pair.run() for pair in pairs),
             facts=_facts(inputs, pairs),
-            worth=_worth(inputs),
+            learning_curve=_learning_curve(inputs),
         )
         with atomic_write(out / FILE) as temporary:
             temporary.write_text(results.to_json(), encoding="utf-8")
@@ -62,19 +63,19 @@ def synthesize(
     return results
 
 
-def _worth(inputs: SynthesisInputs) -> LearningCurve | None:
+def _learning_curve(inputs: SynthesisInputs) -> LearningCurve | None:
     """Measure what synthetic cells of the recipe's rare class are worth, among all classes of the pairs."""
     recipe = inputs.recipe
-    if recipe.worth is None:
+    if recipe.learning_curve is None:
         return None
     return measure_learning_curve(
-        recipe.worth,
+        recipe.learning_curve,
         lambda part, size_px: inputs.cells(part, size_px=size_px),
         inputs.out / LEARNING_CURVE,
         inputs.fabric,
         name=recipe.name,
         site=inputs.site.name,
-        progress=prefixed(inputs.progress, "worth"),
+        progress=prefixed(inputs.progress, "learning curve"),
     )
 
 

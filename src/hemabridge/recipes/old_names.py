@@ -1,0 +1,30 @@
+"""Keys and names of earlier recipes, and what they are called now: for error messages alone, none is read."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+OLD_KEYS: Final[Mapping[str, str | Mapping[str, str]]] = MappingProxyType(
+    {
+        "agreement": "ensemble",
+        "again": "source_fine_tuning",
+        "batch_norm_anew": "adabn",
+        "looks": {"": "stain_augmentation", "ensemble": "subdomains", "target_to_source": "subdomains"},
+        "judge": {"": "discriminator", "the recipe": "scorer"},
+        "mixing_rounds": "prior_rounds",
+        "discord": "max_agreement_gap",
+        "doubt": "max_confidence_gap",
+        "anew": "adabn_min_gain",
+        "taught_table": "learned_lut",
+        "both_sites": "semi_supervised",
+        "source_looks": "target_to_source",
+        "worth": "learning_curve",
+        "sure": "min_confidence",
+    }
+)
+"""New key by old key. Where it depends on the section that holds the key: by that section, "" for any other."""
+
+OLD_VALUES: Final[Mapping[str, str]] = MappingProxyType(
+    {"gray-then-colour": "gray-then-color", "by-look": "by-subdomain", "taught-table": "learned-lut"}
+)
+"""New name by old name of presets, kinds of translators and normalizers."""
