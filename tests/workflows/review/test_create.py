@@ -144,7 +144,8 @@ def test_a_restained_file_needs_its_photograph(folders: Callable, hospitals: Pat
 
 STUDY = """
 kind = "study"
-name = "by hand"
+name = "by-hand"
+classifiers = [{{name = "a", train = {{}}}}]
 [source]
 site = "yellow-field"
 manifest = "{hospitals}/yellow-field/manifest.csv"

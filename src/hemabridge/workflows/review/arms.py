@@ -3,47 +3,27 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest, read_manifest, with_hashes
 from hemabridge.errors import ManifestError, RecipeError, RunError
 from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.progress import Progress, silent
+from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.review import ArmFolder, ReviewPlan
 from hemabridge.review.arms import ORIGINAL, TARGET, Arm, ArmCell, Picture
 from hemabridge.storage.names import folder_name, picture_names
 from hemabridge.storage.run_folder import RECIPE
-from hemabridge.storage.settings_file import explain, read_toml
 from hemabridge.storage.stages import DONE
 
 MANIFEST = "manifest.csv"
 RESTAINED = "restained"
 TO_TARGET = "to_target"
 Crop: TypeAlias = int | Literal["whole"] | None
-
-
-class _Site(BaseModel):
-    """What a study's recipe says of a site, as far as its test cells are to be found."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    site: str
-    folder: Path | None = None
-    manifest: Path | None = None
-    root: Path | None = None
-    crop_px: Annotated[int, Field(ge=8)] | Literal["whole"] | None = None
-
-
-class _Study(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    kind: Literal["study"]
-    source: _Site
-    target: _Site
 
 
 def arms_of(plan: ReviewPlan, progress: Progress = silent) -> dict[str, Arm]:
@@ -82,16 +62,16 @@ def _arms_of_study(folder: Path, wanted: tuple[str, ...]) -> dict[str, Arm]:
     return {name: arm for name, arm in arms.items() if name in names or (name == ORIGINAL and made & set(names))}
 
 
-def _read_study(folder: Path) -> _Study:
+def _read_study(folder: Path) -> StudyRecipe:
     path = folder / RECIPE
     if not path.is_file():
         raise RunError(
             f"expected the folder of a finished study, got no recipe.toml in {folder}; see `hemabridge study`"
         )
     try:
-        return _Study.model_validate(read_toml(path))
-    except ValidationError as error:
-        raise RunError(f"expected the recipe of a study at {path}, got another:\n{explain(error, _Study)}") from error
+        return expect_kind(read_recipe(path), StudyRecipe)
+    except RecipeError as error:
+        raise RunError(f"expected the recipe of a study at {path}, got another: {error}") from error
 
 
 def _usual(folder: Path, made: set[str]) -> str:
@@ -106,7 +86,7 @@ def _usual(folder: Path, made: set[str]) -> str:
     return str(found[0])
 
 
-def _tests(site: _Site, folder: Path) -> Manifest:
+def _tests(site: SiteRecipe, folder: Path) -> Manifest:
     """Return the test cells of a site as the study settled them."""
     settled = folder / "split" / folder_name(site.site) / MANIFEST
     root = site.folder or site.root or (site.manifest.parent if site.manifest is not None else None)
@@ -116,7 +96,7 @@ def _tests(site: _Site, folder: Path) -> Manifest:
     return with_hashes(tests)
 
 
-def _whole_or_none(site: _Site) -> Literal["whole"] | None:
+def _whole_or_none(site: SiteRecipe) -> Literal["whole"] | None:
     return "whole" if site.crop_px == "whole" else None
 
 
