@@ -286,7 +286,8 @@ def test_those_that_see_shape_alone_judge_the_snapshots_of_a_study(small_study: 
         "source_fine_tuning=false",
         "normalizers=[]",
         f'classifiers=[{{name = "Color", train = {train}}}, {{name = "Shape", train = {shape}}}]',
-        f'ensemble={{restainings = ["white-point"], max_confidence_gap = 1.0, members = [{{count = 2, train = {shape}}}]}}',
+        'ensemble={restainings = ["white-point"], max_confidence_gap = 1.0, '
+        f"members = [{{count = 2, train = {shape}}}]}}",
     ]
     study(read_recipe(small_study, changes), tmp_path / "run")
     run = read_run(tmp_path / "run")

@@ -18,6 +18,7 @@ from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import with_manifests
 from hemabridge.storage.stages import DONE
 from hemabridge.training.devices import start_fabric
+from hemabridge.translators.presets import Preset
 from hemabridge.workflows.study import translation as study_translation
 from hemabridge.workflows.study.study import study
 
@@ -80,7 +81,8 @@ def test_more_translators_are_compared_under_the_names_of_their_presets(
     small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = (*LEAN, "translators=['film']")
-    monkeypatch.setattr(study_translation, "PRESETS", {"film": recipe_of(small_study).translator})
+    quick = Preset("a quick one", recipe_of(small_study).translator)
+    monkeypatch.setattr(study_translation, "PRESETS", {"film": quick})
     results, trained = run(small_study, tmp_path, *changes)
     assert trained == {"Small net", "translator", "translators film"}
     rows = [row for row in results.rows if row.site == "yellow-field" and row.classifier == "Small net"]
