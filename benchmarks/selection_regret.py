@@ -62,7 +62,7 @@ TRANSLATOR = PRESETS["cyclegan-demo"].config.model_copy(
 )
 """The demo's CycleGAN in fewer steps at a higher rate, with ten snapshots."""
 CLASSIFIER_SEEDS = (0, 1)
-JUDGE_SEEDS = (0, 1, 2, 3, 4, 5)
+SHAPE_SEEDS = (0, 1, 2, 3, 4, 5)
 MEASURED_CELLS = 150
 PAPERS_EPOCH, PAPERS_EPOCHS = 15, 200
 WAYS = ("selected", "last epoch", "epoch 15 of 200", "random", "labels of seen")
@@ -91,10 +91,10 @@ class Pair:
         return [self._trained("classifier", seed, {"epochs": 3}) for seed in CLASSIFIER_SEEDS]
 
     @cached_property
-    def judges(self) -> list[SnapshotClassifier]:
+    def shape_members(self) -> list[SnapshotClassifier]:
         """Those that see shape alone, as in `recipes/recommended.toml`, trained once."""
         shape = {"epochs": 2, "view": "shape", "stain_augmentation": StainAugmentationConfig(stain=0.0, contrast=0.5)}
-        return [self._trained("judge", seed, shape) for seed in JUDGE_SEEDS]
+        return [self._trained("judge", seed, shape) for seed in SHAPE_SEEDS]
 
     def _trained(self, name: str, seed: int, settings: dict[str, Any]) -> SnapshotClassifier:
         start = self.weights if self.weights.is_file() else None
@@ -176,7 +176,11 @@ def selection(pair: Pair, seed: int, rule: RuleConfig) -> Selection:
     source, target = _some(pair.cells("seen")), _some(pair.cells("target"))
     first = pair.classifiers[0]
     ruler = Ruler(
-        source.images, target.images, features=first.features, classifiers=pair.classifiers, judges=pair.judges
+        source.images,
+        target.images,
+        features=first.features,
+        classifiers=pair.classifiers,
+        shape_members=pair.shape_members,
     )
     snapshots = pair.snapshots(seed)
     limits = SnapshotLimits(snapshots[0].path.parent.parent, target, set(pair.target.hashes))

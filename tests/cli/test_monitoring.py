@@ -49,8 +49,8 @@ def test_standardize_says_whether_the_site_is_known(run: Callable, model: Path, 
     known = run("standardize", model, nights / "2026-03-01", tmp_path / "a")
     unknown = run("standardize", model, nights / "2026-03-02", tmp_path / "b")
     assert (known.code, unknown.code) == (0, 0)
-    assert "known: like what the model was trained on" in known.out
-    assert "unknown: unlike what the model was trained on" in unknown.err
+    assert "in-distribution: like what the model was trained on" in known.out
+    assert "out-of-distribution: unlike what the model was trained on" in unknown.err
 
 
 def test_a_training_that_looks_failed_is_told_in_one_line(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,8 +256,8 @@ def test_the_table_of_a_selection_shows_what_decides_and_fits_80_columns(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     rows = (
-        snapshot_row("epoch-0002", dissent=0.17, readers=0.9),
-        snapshot_row("epoch-0004", fit=False, dissent=0.29),
+        snapshot_row("epoch-0002", disagreement=0.17, readers=0.9),
+        snapshot_row("epoch-0004", fit=False, disagreement=0.29),
     )
     original = snapshot_row("original")
     facts = {"cells of the source": 60}
@@ -268,7 +268,7 @@ def test_the_table_of_a_selection_shows_what_decides_and_fits_80_columns(
     assert "…" not in "".join(lines)
     table = [line.split() for line in lines if line.strip().startswith(("snapshot", "epoch-", "original"))]
     assert table == [
-        ["snapshot", "dissent", "readers", "stain", "refused", "kept", "KID", "apart", "in"],
+        ["snapshot", "agree", "readers", "stain", "refused", "kept", "KID", "AUC", "in"],
         ["original", "0.51", "38%", "0.92", "-0.123", "0.81"],
         ["epoch-0002", "*", "0.17", "0.90", "0.51", "38%", "0.92", "-0.123", "0.81", "66%"],
         ["epoch-0004", "x", "0.29", "0.51", "38%", "0.92", "-0.123", "0.81", "66%"],
@@ -278,5 +278,5 @@ def test_the_table_of_a_selection_shows_what_decides_and_fits_80_columns(
     for row, shown in ((replace(rows[0], error=0.1), {"error", "readers"}), (snapshot_row("epoch-0001"), set())):
         _print_selection(Selection("run", None, (), "Because.", original, (row,), (0.0, (-0.1, 0.1)), facts))
         told = capsys.readouterr().out
-        assert {"error", "dissent", "readers"} & set(told.split()) == shown
+        assert {"error", "agree", "readers"} & set(told.split()) == shown
         assert "x: " not in told

@@ -43,10 +43,10 @@ def drawn_profile(rng: np.random.Generator, count: int = 150) -> SiteProfile:
 
 
 def test_other_cells_of_the_same_site_are_known_and_other_sites_are_not(profile: SiteProfile) -> None:
-    assert profile.distance(descriptors_of(list(cells("yellow-field", 10, 7)))).answer == "known"
+    assert profile.distance(descriptors_of(list(cells("yellow-field", 10, 7)))).answer == "in-distribution"
     for hospital in ("clinic-like", "pale", "overstained"):
         found = profile.distance(descriptors_of(list(cells(hospital, 10, 7))))
-        assert (found.answer, found.quantile) == ("unknown", 1.0)
+        assert (found.answer, found.quantile) == ("out-of-distribution", 1.0)
 
 
 @pytest.mark.parametrize("count", [20, 100, 3000])
@@ -54,8 +54,8 @@ def test_folders_of_any_size_of_the_same_site_are_known(count: int) -> None:
     rng = np.random.default_rng(0)
     profile = drawn_profile(rng)
     answers = [profile.distance(drawn(rng, count)).answer for _ in range(10)]
-    assert answers.count("known") >= 9
-    assert profile.distance(drawn(rng, count, shift=60)).answer == "unknown"
+    assert answers.count("in-distribution") >= 9
+    assert profile.distance(drawn(rng, count, shift=60)).answer == "out-of-distribution"
 
 
 def test_the_farther_the_more_unknown() -> None:
@@ -70,14 +70,14 @@ def test_the_quantile_is_the_share_of_usual_folders_that_are_nearer(profile: Sit
     assert (np.diff(usual) >= 0).all()
     found = profile.distance(descriptors_of(list(cells("yellow-field", 15, 3))))
     assert found.quantile == pytest.approx((usual < found.value).mean())
-    assert found.near == pytest.approx(np.quantile(usual, 0.95))
-    assert found.far == pytest.approx(1.75 * np.quantile(usual, 0.99))
+    assert found.in_distribution_max == pytest.approx(np.quantile(usual, 0.95))
+    assert found.borderline_max == pytest.approx(1.75 * np.quantile(usual, 0.99))
     np.testing.assert_array_equal(profile.usual(30), usual)
 
 
 def test_images_without_cells_are_unknown(profile: SiteProfile) -> None:
     blank = np.full((25, 64, 64, 3), cells("yellow-field", 1, 0)[0, 0, 0], np.uint8)
-    assert profile.distance(descriptors_of(list(blank))).answer == "unknown"
+    assert profile.distance(descriptors_of(list(blank))).answer == "out-of-distribution"
 
 
 def test_a_profile_of_blank_images_works_too() -> None:
@@ -85,8 +85,8 @@ def test_a_profile_of_blank_images_works_too() -> None:
     profile = SiteProfile.of(blank)
     assert profile is not None
     assert profile.side_px == 32
-    assert profile.distance(descriptors_of(list(blank))).answer == "known"
-    assert profile.distance(descriptors_of(list(blank - 80))).answer == "unknown"
+    assert profile.distance(descriptors_of(list(blank))).answer == "in-distribution"
+    assert profile.distance(descriptors_of(list(blank - 80))).answer == "out-of-distribution"
 
 
 def test_it_is_numbers_alone_in_and_out_of_json(profile: SiteProfile) -> None:
@@ -129,6 +129,9 @@ def test_without_a_known_scale_cells_are_found_by_their_nuclei() -> None:
     assert cell_side_px([np.full((30, 50, 3), 9, np.uint8)]) == 30
 
 
-@pytest.mark.parametrize(("value", "answer"), [(0.5, "known"), (1.0, "known"), (1.5, "near"), (2.1, "unknown")])
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [(0.5, "in-distribution"), (1.0, "in-distribution"), (1.5, "borderline"), (2.1, "out-of-distribution")],
+)
 def test_answers(value: float, answer: str) -> None:
-    assert Distance(value, near=1.0, far=2.0).answer == answer
+    assert Distance(value, in_distribution_max=1.0, borderline_max=2.0).answer == answer

@@ -80,9 +80,9 @@ def test_every_kind_of_model_knows_its_site_and_no_other(
         assert found is not None
         assert found.images == 20
         answers[name] = (found.answer, found.target.answer)
-    assert answers["yellow-field"] == ("known", "unknown")
-    assert answers["clinic-like"] == ("unknown", "known")
-    assert answers["overstained"] == ("unknown", "unknown")
+    assert answers["yellow-field"] == ("in-distribution", "out-of-distribution")
+    assert answers["clinic-like"] == ("out-of-distribution", "in-distribution")
+    assert answers["overstained"] == ("out-of-distribution", "out-of-distribution")
 
 
 def test_images_of_another_size_are_known_by_their_nuclei_or_a_stated_scale(
@@ -98,7 +98,7 @@ def test_images_of_another_size_are_known_by_their_nuclei_or_a_stated_scale(
     assert of_normalizer is not None
     assert stated is not None
     assert misled is not None
-    assert (of_normalizer.answer, stated.answer) == ("known", "known")
+    assert (of_normalizer.answer, stated.answer) == ("in-distribution", "in-distribution")
     assert misled.source.value > 2 * stated.source.value
 
 
@@ -107,7 +107,7 @@ def test_standardize_writes_the_answer_and_never_refuses(normalizer: Path, folde
     assert done.count("restained") == 20
     assert done.site is not None
     written = json.loads((tmp_path / "out" / ANSWER_FILE).read_text(encoding="utf-8"))
-    assert written["answer"] == done.site.answer == "unknown"
+    assert written["answer"] == done.site.answer == "out-of-distribution"
     assert written["source"]["value"] == pytest.approx(done.site.source.value)
     assert "do not trust" in written["text"]
     assert not any(name in json.dumps(written) for name in ("0.png", "overstained"))
@@ -158,6 +158,6 @@ def test_an_audit_says_of_each_site_whether_the_model_knows_it(
     found = index_folder(folders / "overstained", "new")
     write_manifest(found.manifest, tmp_path / "manifest.csv")
     audited = audit_manifest(tmp_path / "manifest.csv", root=folders / "overstained", model=normalizer)
-    assert [f.severity for f in audited.findings if "new to the model: unknown" in f.text] == ["warning"]
+    assert [f.severity for f in audited.findings if "new to the model: out-of-distribution" in f.text] == ["warning"]
     silent = audit_manifest(tmp_path / "manifest.csv", root=folders / "overstained", model=small_snapshot)
     assert any("holds no site profile" in f.text for f in silent.findings)

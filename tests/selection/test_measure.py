@@ -175,7 +175,7 @@ class Told:
         return self.answers.pop(0)
 
 
-def test_dissent_is_measured_from_what_is_said_of_the_best_half_together(
+def test_without_shape_members_disagreement_is_the_consensus_negative_log_likelihood(
     source: np.ndarray, target: np.ndarray
 ) -> None:
     count = len(source)
@@ -183,28 +183,27 @@ def test_dissent_is_measured_from_what_is_said_of_the_best_half_together(
     led_astray = sure.copy()
     led_astray[:4] = [0.0, 1.0]
     priors = np.full((len(target), 2), 0.5)
-    ruler = Ruler(source, target, features=describe, classifiers=[Told(priors, sure, led_astray, sure)], resamples=20)
+    told = Told(priors, sure, led_astray, sure)
+    ruler = Ruler(source, target, features=describe, classifiers=[told], resamples=20)
     read = [ruler.read(source, floors()) for _ in range(3)]
-    assert [reading.dissent for reading in read] == [None] * 3
+    assert [reading.disagreement for reading in read] == [None] * 3
     first, astray, last = ruler.compared(read)
     # Two of three say the first class of every cell; a probability of 0 counts as 1 in 1000.
-    assert first.dissent == last.dissent == pytest.approx(-np.log(0.8))
-    assert astray.dissent == pytest.approx((4 * -np.log(0.001) + (count - 4) * -np.log(0.8)) / count)
-    assert astray.dissent_drawn is not None
-    assert astray.dissent_drawn.std() > 0
+    assert first.disagreement == last.disagreement == pytest.approx(-np.log(0.8))
+    assert astray.disagreement == pytest.approx((4 * -np.log(0.001) + (count - 4) * -np.log(0.8)) / count)
+    assert astray.disagreement_drawn is not None
+    assert astray.disagreement_drawn.std() > 0
     measured = [
         Measured(name, "", 100 * 4**i, reading) for i, (name, reading) in enumerate(zip("abc", read, strict=True))
     ]
-    ruler._classifiers[0].answers += [sure]  # type: ignore[attr-defined]
+    told.answers += [sure]
     found = select_snapshot("run", ruler, measured, RuleConfig(smoothing_octaves=0), {})
     assert found.chosen == "a"
-    assert [row.dissent for row in found.snapshots] == [first.dissent, astray.dissent, last.dissent]
-    assert "of the best half together (dissent 0.22)" in found.reasons
+    assert [row.disagreement for row in found.snapshots] == [first.disagreement, astray.disagreement, last.disagreement]
+    assert "disagree least with the consensus of the best half of the snapshots (0.22)" in found.reasons
 
 
-def test_snapshots_that_are_hardly_trained_do_not_shape_the_common_answer(
-    source: np.ndarray, target: np.ndarray
-) -> None:
+def test_snapshots_that_are_hardly_trained_do_not_bias_the_consensus(source: np.ndarray, target: np.ndarray) -> None:
     count = len(source)
     wrong, right = (np.tile(np.array([shares]), (count, 1)) for shares in ([0.95, 0.05], [0.3, 0.7]))
     unsure = np.tile(np.array([[0.6, 0.4]]), (count, 1))
@@ -214,29 +213,32 @@ def test_snapshots_that_are_hardly_trained_do_not_shape_the_common_answer(
     ruler = Ruler(source, target, features=describe, classifiers=[told], resamples=5)
     found = ruler.compared([ruler.read(source, floors()) for _ in range(5)])
     # All five together say the second class by 0.5 and a little: the first two alone would say the first.
-    assert [reading.dissent for reading in found[2:]] == pytest.approx([-np.log(0.7)] * 3)
-    assert found[0].dissent == pytest.approx(-np.log(0.05))
+    assert [reading.disagreement for reading in found[2:]] == pytest.approx([-np.log(0.7)] * 3)
+    assert found[0].disagreement == pytest.approx(-np.log(0.05))
 
 
-def test_with_judges_dissent_is_what_is_missing_to_accord_with_them(source: np.ndarray, target: np.ndarray) -> None:
+def test_with_shape_members_disagreement_is_what_their_soft_agreement_lacks_to_1(
+    source: np.ndarray, target: np.ndarray
+) -> None:
     count = len(source)
     first = count // 4
     priors = np.full((len(target), 2), 0.5)
-    judge = np.tile(np.array([[0.0, 1.0]], np.float32), (count, 1))
-    judge[:first] = [1.0, 0.0]
+    by_shape = np.tile(np.array([[0.0, 1.0]], np.float32), (count, 1))
+    by_shape[:first] = [1.0, 0.0]
     wrong, half = (np.tile(np.array([[0.6, 0.4]]), (count, 1)) for _ in range(2))
-    half[first:] = [0.45, 0.55]  # names what the judge says, though it is hardly sure of it
+    half[first:] = [0.45, 0.55]  # the class of the shape member, with little confidence
     one, other = Told(priors, wrong, half, half), Told(priors, wrong, wrong, half)
-    ruler = Ruler(source, target, features=describe, classifiers=[one, other], judges=[Told(judge)], resamples=200)
+    members = [Told(by_shape)]
+    ruler = Ruler(source, target, features=describe, classifiers=[one, other], shape_members=members, resamples=200)
     found = ruler.compared([ruler.read(source, floors()) for _ in range(3)])
     # Each class weighs the same: all name the first rightly, and of the second none, one or both do.
-    assert [reading.dissent for reading in found] == pytest.approx([0.5, 0.25, 0.0])
-    assert found[1].dissent_drawn is not None
-    assert found[1].dissent_drawn.mean() == pytest.approx(0.25, abs=0.02)
-    assert ruler.judged
+    assert [reading.disagreement for reading in found] == pytest.approx([0.5, 0.25, 0.0])
+    assert found[1].disagreement_drawn is not None
+    assert found[1].disagreement_drawn.mean() == pytest.approx(0.25, abs=0.02)
+    assert ruler.has_shape_members
 
 
-def test_without_a_classifier_nothing_dissents(ruler: Ruler, truth: np.ndarray) -> None:
+def test_without_a_classifier_there_is_no_disagreement(ruler: Ruler, truth: np.ndarray) -> None:
     read = [ruler.read(truth, floors())] * 2
     assert ruler.compared(read) == read
 

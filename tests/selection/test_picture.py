@@ -77,7 +77,7 @@ def test_the_reasons_name_what_left_others_out(make_row: MakeRow) -> None:
     ("row", "told"),
     [
         ({"stain": 1.2}, "no nearer to the target than the originals"),
-        ({"error": 0.125}, "name 12.5% of the labeled cells wrongly"),
+        ({"error": 0.125}, "misclassify 12.5% of its labeled cells"),
         ({"readers": 0.5}, "Readers refused a"),
         ({"kept": 0.4}, "Less than 0.50 of the structure is kept by a."),
     ],

@@ -12,7 +12,7 @@ def test_json_gives_back_what_was_written(selection: Selection, tmp_path: Path) 
     path = tmp_path / "selection.json"
     path.write_text(selection.to_json(), encoding="utf-8")
     assert Selection.read(path) == selection
-    assert json.loads(path.read_text())["format"] == 3
+    assert json.loads(path.read_text())["format"] == 4
 
 
 def test_a_row_is_found_by_name(selection: Selection) -> None:
@@ -25,10 +25,10 @@ def test_a_row_is_found_by_name(selection: Selection) -> None:
     ("text", "told"),
     [
         ("", "something else"),
-        ("[1]", "format 3, got None"),
-        ("{}", "format 3, got None"),
-        ('{"format": 1}', "format 3, got 1; run `hemabridge select` again"),
-        ('{"format": 3}', "something else"),
+        ("[1]", "format 4, got None"),
+        ("{}", "format 4, got None"),
+        ('{"format": 1}', "format 4, got 1; run `hemabridge select` again"),
+        ('{"format": 4}', "something else"),
         ("[" * 100_000, "something else"),
     ],
 )

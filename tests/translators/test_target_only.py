@@ -93,13 +93,16 @@ def test_the_snapshot_restains_the_source_of_its_recipe(hospital: Hospital, snap
 
 def test_a_site_of_the_family_is_known_and_an_inverted_one_is_not(hospital: Hospital, snapshot: Path) -> None:
     standardizer = NeuralStandardizer.from_snapshot(snapshot)
-    assert distance_of(standardizer, hospital(TARGET, 5), snapshot).answer == "known"
-    assert distance_of(standardizer, 255 - hospital("pale", 5), snapshot).answer == "unknown"
+    assert distance_of(standardizer, hospital(TARGET, 5), snapshot).answer == "in-distribution"
+    assert distance_of(standardizer, 255 - hospital("pale", 5), snapshot).answer == "out-of-distribution"
 
 
-@pytest.mark.parametrize(("value", "answer"), [(1.0, "known"), (1.5, "near"), (2.0, "near"), (2.1, "unknown")])
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [(1.0, "in-distribution"), (1.5, "borderline"), (2.0, "borderline"), (2.1, "out-of-distribution")],
+)
 def test_the_answer_lies_between_thresholds(value: float, answer: str) -> None:
-    assert Distance(value, near=1.2, far=2.0).answer == answer
+    assert Distance(value, in_distribution_max=1.2, borderline_max=2.0).answer == answer
 
 
 def test_each_image_for_itself_does_not_depend_on_its_neighbors(hospital: Hospital, snapshot: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_dimming_lamp_alarms_and_the_nights_before_do_not(model: Path, days: P
     assert [bool(point.alarm) for point in found.points[:3]] == [False] * 3
     assert found.points[-1].alarm
     assert found.alarms[0].date in ("2026-03-04", "2026-03-05", "2026-03-06")
-    assert found.points[-1].answer == "unknown"
+    assert found.points[-1].answer == "out-of-distribution"
     with (tmp_path / "out" / TABLE).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["distance"]) for row in rows] == [point.distance for point in found.points]

@@ -123,7 +123,7 @@ def standardize(
         f"{done.count('skipped')} that are no images. See {out / LOG}."
     )
     if done.site is not None:
-        print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "known" else sys.stderr)
+        print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "in-distribution" else sys.stderr)
     _print_verdicts(done, model)
     if done.count("failed"):
         raise typer.Exit(1)
@@ -175,7 +175,7 @@ def _say_before(model: "Model", given: Path, snapshot: str | None, site: Path | 
         found = model.distance(model.appearance)
         print(
             f"{site}: {found.answer} to this model; its distance is {found.value:.2f}, of hospitals like those of "
-            f"training 90 % are below {found.near:.2f} and 99 % below {found.far:.2f}"
+            f"training 90 % are below {found.in_distribution_max:.2f} and 99 % below {found.borderline_max:.2f}"
         )
 
 

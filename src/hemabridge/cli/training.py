@@ -145,7 +145,7 @@ def evaluate(
             print(f"{done.unscored} more are of no class that the study tells apart.")
     print(f"{done.named} files named by {done.by}, {len(done.failed)} failed. See {out / NAMED}.")
     if done.site is not None:
-        print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "known" else sys.stderr)
+        print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "in-distribution" else sys.stderr)
     if done.failed:
         raise typer.Exit(1)
 
@@ -236,13 +236,22 @@ def _print_rows(title: str, rows: "Sequence[Row]") -> None:
 
 def _print_selection(found: "Selection") -> None:
     rows = (found.original, *found.snapshots)
-    optional = [name for name in ("error", "dissent", "readers") if any(getattr(row, name) is not None for row in rows)]
-    if "error" in optional and "dissent" in optional:
-        optional.remove("dissent")  # with labels it decides nothing
+    measured = ("error", "disagreement", "readers")
+    optional = [name for name in measured if any(getattr(row, name) is not None for row in rows)]
+    if "error" in optional and "disagreement" in optional:
+        optional.remove("disagreement")  # with labels it decides nothing
     print_table(
         f"{found.run}: measured on {found.facts['cells of the source']} cells that are not scored",
         ["snapshot"],
-        [*optional, "stain", "refused", "kept", "KID", "told\napart", "chosen\nin"],
+        [
+            *(name.replace("disagreement", "dis-\nagree") for name in optional),
+            "stain",
+            "refused",
+            "kept",
+            "KID",
+            "domain\nAUC",
+            "chosen\nin",
+        ],
         [
             (
                 row.snapshot + (" *" if row.snapshot == found.chosen else "" if row.fit else " x"),

@@ -1,1 +1,1 @@
-"""What a site looks like in numbers: appearance descriptors, profiles, subdomains, control charts."""
+"""The appearance of a site in numbers: appearance descriptors, profiles, subdomains, control charts."""

@@ -1,4 +1,4 @@
-"""The look of one cell's image in two dozen numbers: colors of its compartments, noise, sharpness, scale."""
+"""The appearance descriptor of one cell's image, 24 numbers: colors of its compartments, noise, sharpness, scale."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Image
 
 DESCRIPTOR_PX: Final = 64
-"""Cells are measured at this side; what a camera adds shows there as well, and it is quick."""
+"""Cells are measured at this side: enough to see noise and blur of a camera, and fast."""
 
 LAB_STEP, DENSITY_STEP = 1.0, 0.015
 """A difference that is just visible in L, a or b, and about as much in optical density."""
@@ -28,7 +28,7 @@ NAMES: Final = (
     "log_sharpness",
     "log_nucleus_share",
 )
-"""What the numbers of a look are, in their order."""
+"""Names of the 24 numbers of a descriptor, in their order."""
 
 STEPS: Final = np.array([LAB_STEP] * 3 + ([LAB_STEP] * 3 + [DENSITY_STEP] * 3) * 3 + [0.15, 0.07, 0.04])
 """For each, a difference that is too small to matter."""

@@ -1,4 +1,4 @@
-"""Control charts: is a series of numbers still what it was?"""
+"""Control charts: has the level of a series of numbers changed?"""
 
 from typing import Final
 

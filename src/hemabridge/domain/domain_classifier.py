@@ -1,4 +1,4 @@
-"""Can a model tell two laboratories apart? A classifier two-sample test in cross-validation."""
+"""The AUC of a domain classifier between two laboratories: a cross-validated classifier two-sample test."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def logistic_weights(features: Floats, labels: NDArray[np.bool_], strength: floa
 
 
 def domain_auc(one: Floats, other: Floats, *, folds: int = 5, seed: int = 0) -> float:
-    """Return how well a logistic regression tells two sets apart on cells that it was not fitted on: an AUC, 0..1.
+    """Return the AUC, 0..1, of a logistic regression that discriminates two sets, on held-out cells.
 
     0.5: it cannot; 1: always (Lopez-Paz and Oquab 2017, Revisiting classifier two-sample tests, arXiv:1610.06545).
     Features are standardized by the fitted cells; both sets weigh in each fold as they do in all. A value below 0.5 is

@@ -1,4 +1,4 @@
-"""A site's profile: the descriptors of some of its cells in numbers, and how far a folder of images is from them."""
+"""A site's profile: the appearance descriptors of some of its cells, and a folder's distance from them."""
 
 import hashlib
 from collections import OrderedDict
@@ -23,21 +23,22 @@ Descriptors: TypeAlias = NDArray[np.float64]
 FEWEST_CELLS: Final = 20
 """From fewer cells no profile is made."""
 MOST_CELLS: Final = 150
-"""So many evenly spaced cells of a site are measured; more would say no more."""
+"""At most so many evenly spaced cells of a site are measured; more add no precision."""
 
 LARGEST_FOLDER: Final = 200
-"""A folder of more images is compared with simulated folders of so many: beyond, only the mix of cells varies."""
+"""A folder of more images is compared with simulated folders of so many: beyond, only the class prior varies."""
 
 SIMULATED: Final = 200
 CLUSTERS: Final = 8
 CONCENTRATION: Final = 8.0
-"""Of the Dirichlet distribution of the mix of cells: a kind with a share of 1/4 then has 1/4 +- 0.14."""
+"""Of the Dirichlet distribution of the shares of kinds of cells: a kind with a share of 1/4 then has 1/4 +- 0.14."""
 
-NEAR, FAR, BEYOND = 0.95, 0.99, 1.75
-"""Known: no farther than 95 % of simulated folders of the same site. Near: within 1.75 times the distance of 99 %."""
+IN_QUANTILE, BORDERLINE_QUANTILE, BORDERLINE_FACTOR = 0.95, 0.99, 1.75
+"""In-distribution: not beyond the 95 % quantile of folders simulated from the site. Borderline: up to 1.75 times the
+99 % quantile."""
 
 USUAL_FOLDER: Final = 60
-"""The unit of each number of a look is how much it differs between simulated folders of so many images."""
+"""The unit of each descriptor is its standard deviation between simulated folders of so many images."""
 
 COMMON, SHOWN = 0.5, 0.2
 """A compartment belongs to a site if it is found in half of the cells, and a folder shows it if in a fifth."""
@@ -45,32 +46,32 @@ COMMON, SHOWN = 0.5, 0.2
 LOST: Final = 6.0
 """A compartment that belongs to the site, and that the folder does not show, counts as so many usual differences."""
 
-Answer: TypeAlias = Literal["known", "near", "unknown"]
+Answer: TypeAlias = Literal["in-distribution", "borderline", "out-of-distribution"]
 _Row: TypeAlias = Annotated[tuple[float | None, ...], Field(min_length=len(NAMES), max_length=len(NAMES))]
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a folder's look is from what a model was fitted on.
+    """How far a folder's appearance is from that of the images that a model was fitted on.
 
     Attributes:
-        value: about 1 is usual.
-        near: up to here the site is known.
-        far: up to here it is near, beyond it is unknown.
-        quantile: share of the folders of the same site and size that are nearer; None where it was not worked out.
+        value: about 1 is usual for a folder of the same site.
+        in_distribution_max: up to here the folder is in-distribution.
+        borderline_max: up to here it is borderline, beyond it is out-of-distribution.
+        quantile: share of simulated folders of the same site and size with a smaller distance; None if not computed.
     """
 
     value: float
-    near: float
-    far: float
+    in_distribution_max: float
+    borderline_max: float
     quantile: float | None = None
 
     @property
     def answer(self) -> Answer:
-        """Whether the site is like what the model was fitted on, at its rim, or beyond: then do not trust the model."""
-        if self.value <= self.near:
-            return "known"
-        return "near" if self.value <= self.far else "unknown"
+        """Whether the folder is like what the model was fitted on; out-of-distribution: do not trust the model."""
+        if self.value <= self.in_distribution_max:
+            return "in-distribution"
+        return "borderline" if self.value <= self.borderline_max else "out-of-distribution"
 
 
 class SiteProfile(BaseModel):
@@ -105,24 +106,24 @@ class SiteProfile(BaseModel):
         return cls(side_px=side, crop_px=crop_px, cells=rows)
 
     def distance(self, descriptors: Descriptors) -> Distance:
-        """Tell how far a folder is, of which these are the descriptors of some cells, float64[N, 24], N at least 1.
+        """Return the distance of a folder, given the descriptors of some of its cells, float64[N, 24], N at least 1.
 
         The root mean square difference of medians, each in units of how it usually differs: between simulated folders
-        of this site with other mixes of cells, and at least by a step that is too small to matter. `near` and `far`
-        come from simulated folders of as many images.
+        of this site with other class priors, and at least by a step that is too small to matter. Both limits come from
+        simulated folders of as many images.
         """
         own, medians = self._medians, _medians(descriptors)
         lost = np.isnan(medians) & ~np.isnan(own)
         value = float(self._lengths(np.where(lost, LOST * self._scale, medians - own)[None])[0])
         usual = self.usual(len(descriptors))
-        far = BEYOND * float(np.quantile(usual, FAR))
-        return Distance(value, float(np.quantile(usual, NEAR)), far, float((usual < value).mean()))
+        borderline = BORDERLINE_FACTOR * float(np.quantile(usual, BORDERLINE_QUANTILE))
+        return Distance(value, float(np.quantile(usual, IN_QUANTILE)), borderline, float((usual < value).mean()))
 
     def usual(self, count: int) -> NDArray[np.float64]:
         """Return the distances of `SIMULATED` folders of this site with `count` images, float64[SIMULATED], ascending.
 
         Bootstrap (Efron 1979, doi:10.1214/aos/1176344552) of the folder and of the profile itself, with kinds of cells
-        in shares that a Dirichlet distribution draws: another day shows another mix.
+        in shares that a Dirichlet distribution draws: another day has another class prior.
         """
         held = min(count, LARGEST_FOLDER)
         if held not in self._usual:
@@ -155,7 +156,7 @@ class SiteProfile(BaseModel):
         return np.asarray(np.sqrt(spread**2 + STEPS**2))
 
     def _lengths(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the root mean square of float64[B, 24] in usual differences; what is NaN does not count."""
+        """Return the root mean square of float64[B, 24] in units of usual differences; NaN is left out."""
         squares = (differences / self._scale) ** 2
         return np.asarray(np.sqrt(np.mean(squares, axis=1, where=~np.isnan(squares))))
 
@@ -172,7 +173,7 @@ class SiteProfile(BaseModel):
 
 
 def kinds_of(descriptors: Descriptors, count: int) -> list[NDArray[np.intp]]:
-    """Part the cells of a site, float64[N, 24], into at most `count` kinds, by k-means on what is found; their rows."""
+    """Cluster the cells of a site, float64[N, 24], into at most `count` kinds by k-means; return the rows of each."""
     middle = _medians(descriptors, 0.0)
     spread = 1.4826 * _medians(np.abs(descriptors - middle), 0.0)
     scaled = (descriptors - middle) / np.fmax(spread, STEPS)

@@ -1,4 +1,4 @@
-"""The subdomains that a site holds: batches of smears, or lamps, whose empty fields differ in color at a glance."""
+"""Subdomains of a site: batches of smears, or lamps, whose empty fields differ clearly in color."""
 
 from typing import Final
 
@@ -27,10 +27,10 @@ def fields_of(images: UInt8Images) -> NDArray[np.float64]:
 
 
 def subdomains_of(fields: NDArray[np.float64], most: int, fewest: int) -> NDArray[np.intp]:
-    """Part images into subdomains that are clearly apart; return each one's, intp[N], 0 .. at most `most` - 1.
+    """Cluster images into clearly separate subdomains; return the number of each image's, intp[N], 0 .. `most` - 1.
 
     k-means in CIE Lab. A cluster of fewer than `fewest` images is no subdomain: these go to the nearest one. There are
-    as many subdomains as can be told apart: by `LEAST_APART`, and by a mean simplified silhouette (distance to the own
+    as many subdomains as are separable: by `LEAST_APART`, and by a mean simplified silhouette (distance to the own
     center and to the nearest other one; Hruschka, de Castro & Campello 2004, doi:10.1109/ICDM.2004.10073) of
     `LEAST_SILHOUETTE`.
 

@@ -31,9 +31,9 @@ class SnapshotRow:
         won: share of resamples in which the rule chose it.
         confidence: mean largest probability of the classifiers; None without a classifier.
         prior_shift: total variation between the classes' mean probabilities here and on the target, 0..1.
-        dissent: how little the classifiers' answers agree with those about the best half of the snapshots, in nats;
-            None without a classifier.
-        error: share of cells that the classifiers name wrongly; only if labels were used.
+        disagreement: with shape members 1 - the soft agreement of the classifiers' votes with them, 0..1; without them
+            the consensus negative log-likelihood in nats; None without a classifier.
+        error: share of cells that the classifiers misclassify; only if labels were used.
         readers: share of cells that readers accepted; None if nobody read.
     """
 
@@ -58,7 +58,7 @@ class SnapshotRow:
     won: float
     confidence: float | None = None
     prior_shift: float | None = None
-    dissent: float | None = None
+    disagreement: float | None = None
     error: float | None = None
     readers: float | None = None
 
@@ -80,7 +80,7 @@ class Selection(ResultsFile):
 
     __pydantic_config__ = STRICT
     WHAT: ClassVar[str] = FILE
-    FORMAT: ClassVar[int] = 3
+    FORMAT: ClassVar[int] = 4
     AGAIN: ClassVar[str] = "run `hemabridge select` again, or name a snapshot"
 
     run: str

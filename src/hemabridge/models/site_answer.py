@@ -35,13 +35,13 @@ ANSWER_FILE: Final = "site.json"
 
 @dataclass(frozen=True)
 class SiteAnswer:
-    """Whether a model knows a folder's site.
+    """Whether a folder is within the distribution that a model was fitted on.
 
     Attributes:
         images: how many were measured.
         source: how far the folder is from the site that the model re-stains; of a model for any hospital, from all
             that it has learned from.
-        target: how far it is from the site into whose look the model re-stains.
+        target: how far it is from the site into whose stain the model re-stains.
     """
 
     images: int
@@ -56,25 +56,26 @@ class SiteAnswer:
     @property
     def text(self) -> str:
         """The answer in one plain sentence."""
-        if self.target.answer == "known" and self.source.answer != "known":
+        if self.target.answer == "in-distribution" and self.source.answer != "in-distribution":
             return (
-                f"these images look like the model's target already (distance {self.target.value:.2f}, known up to "
-                f"{self.target.near:.2f}); they may not need to be re-stained"
+                f"these images look like the model's target already (distance {self.target.value:.2f}, in-distribution "
+                f"up to {self.target.in_distribution_max:.2f}); they may not need to be re-stained"
             )
         meaning = {
-            "known": "like what the model was trained on",
-            "near": "at the rim of what the model was trained on; look at some results",
-            "unknown": "unlike what the model was trained on, in color or in scale; do not trust the results, or "
-            "state the crop if cells have another size in these images (--crop-px; `hemabridge audit` proposes one)",
+            "in-distribution": "like what the model was trained on",
+            "borderline": "at the edge of what the model was trained on; check some results by eye",
+            "out-of-distribution": "unlike what the model was trained on, in color or in scale; do not trust the "
+            "results, or state the crop if cells have another size in these images (--crop-px; `hemabridge audit` "
+            "proposes one)",
         }[self.answer]
         return (
-            f"{self.answer}: {meaning} (distance {self.source.value:.2f} over {self.images} images; known up to "
-            f"{self.source.near:.2f}, near up to {self.source.far:.2f})"
+            f"{self.answer}: {meaning} (distance {self.source.value:.2f} over {self.images} images; in-distribution up "
+            f"to {self.source.in_distribution_max:.2f}, borderline up to {self.source.borderline_max:.2f})"
         )
 
     def to_json(self) -> str:
         """Return answer and distances as JSON."""
-        return json.dumps({"format": 1, "answer": self.answer, "text": self.text, **asdict(self)}, indent=2)
+        return json.dumps({"format": 2, "answer": self.answer, "text": self.text, **asdict(self)}, indent=2)
 
 
 def read_descriptors(
@@ -99,7 +100,7 @@ def read_descriptors(
         image = _read(path)
         if image is not None:
             descriptors.append(descriptors_of([spec.cut(image)]))
-        progress("measuring the look", number, len(chosen))
+        progress("measuring the appearance", number, len(chosen))
     if not descriptors:
         raise InputError(f"expected readable images to measure a site's look, got none among {len(files)} files")
     return np.concatenate(descriptors)

@@ -1,4 +1,4 @@
-"""The choice in plain sentences."""
+"""Explains the choice of a snapshot in plain sentences."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,8 @@ from hemabridge.models.selection_file import SnapshotRow
 from hemabridge.selection.rule import RuleConfig
 
 _ELSE = (
-    "Re-stain with a normalizer or a color translator, which can move nothing, or train anew with earlier snapshots."
+    "Re-stain with a normalizer or a color translator, which can move nothing, or train again and keep earlier "
+    "snapshots."
 )
 
 
@@ -16,11 +17,16 @@ def why(
     rows: Sequence[SnapshotRow],
     rule: RuleConfig,
     *,
-    judged: bool = False,
+    by_shape: bool = False,
 ) -> str:
-    """Say which snapshot was chosen, why, and how sure that is; or that none can be used, and what to do.
+    """Say which snapshot was chosen, why, and with which confidence; or that none can be used, and what to do.
 
-    `judged` says whether dissent is that from classifiers that see shape alone.
+    Args:
+        chosen: the snapshot; None where the rule found none.
+        alike: names of the others that the cells cannot tell from it.
+        rows: all snapshots.
+        rule: the constants of the choice.
+        by_shape: whether disagreement is that with shape members, else that with the consensus of the snapshots.
     """
     if chosen is None:
         return _none(rows, rule)
@@ -29,7 +35,7 @@ def why(
     sentences = [
         f"{chosen.snapshot} is the best of {_among(rows, rule, lost=bool(lost), unread=bool(unread))} of which the "
         f"morphology guard refuses at most {rule.most_refused:.0%} of the cells (of this one {chosen.refused:.0%}): "
-        f"{_nearest(chosen, rule, judged=judged)}.",
+        f"{_nearest(chosen, rule, by_shape=by_shape)}.",
         f"It was chosen in {chosen.won:.0%} of the resamples.",
     ]
     if alike:
@@ -44,7 +50,7 @@ def why(
 
 
 def _among(rows: Sequence[SnapshotRow], rule: RuleConfig, *, lost: bool, unread: bool) -> str:
-    """Count those that could be chosen, and name what left others out beside the guard."""
+    """Count the snapshots that could be chosen, and list what excluded others beside the guard."""
     fit = sum(row.fit for row in rows)
     told = f"the {fit} of {len(rows)} snapshots" if fit < len(rows) else f"all {fit} snapshots"
     if lost:
@@ -54,16 +60,16 @@ def _among(rows: Sequence[SnapshotRow], rule: RuleConfig, *, lost: bool, unread:
     return f"{told} and" if lost or unread else told
 
 
-def _nearest(chosen: SnapshotRow, rule: RuleConfig, *, judged: bool) -> str:
+def _nearest(chosen: SnapshotRow, rule: RuleConfig, *, by_shape: bool) -> str:
     stain = f"its stain is {chosen.stain:.2f} times as far from the target's as the originals' is"
-    if chosen.error is None and chosen.dissent is not None:
-        others = "those say that see shape alone" if judged else "they say of the best half together"
+    if chosen.error is None and chosen.disagreement is not None:
+        what = "shape members" if by_shape else "consensus of the best half of the snapshots"
         return (
-            f"of its cells the classifiers say most nearly what {others} (dissent {chosen.dissent:.2f}); {stain}, and "
-            f"it keeps {chosen.kept:.2f} of the structure"
+            f"its predictions disagree least with the {what} ({chosen.disagreement:.2f}); {stain}, and it keeps "
+            f"{chosen.kept:.2f} of the structure"
         )
     if chosen.error is not None:
-        stain = f"its classifiers name {chosen.error:.1%} of the labeled cells wrongly"
+        stain = f"the classifiers misclassify {chosen.error:.1%} of its labeled cells"
     near = f"of those that are as near (within {rule.as_near:.2f})"
     return f"{stain}, and {near} it keeps the most structure, {chosen.kept:.2f}"
 

@@ -1,4 +1,4 @@
-"""Every snapshot measured on the same cells, with the same resamples of them. No labels, no PyTorch."""
+"""Measures every snapshot on the same cells, with the same bootstrap resamples. No labels, no PyTorch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +23,9 @@ FEWEST_CELLS = 10
 """Fewer cells than this of a site tell too little about its stain."""
 
 LEAST_PROBABILITY = 1e-3
-"""No single cell counts for more dissent than this probability does."""
-HEARINGS = 3
-"""How often the half of the snapshots that dissents least is heard anew."""
+"""Probabilities are clipped to at least this value, so that no single cell dominates the consensus likelihood."""
+CONSENSUS_ROUNDS = 3
+"""How often the consensus is formed again from the half of the snapshots that disagrees least with it."""
 
 Features = Callable[[UInt8Images], NDArray[np.floating]]
 """Maps uint8[N, H, W, 3] to features [N, D] in which two laboratories are compared."""
@@ -57,13 +57,13 @@ class Readings:
         confidence: mean over cells and classifiers of the largest probability; None without a classifier.
         prior_shift: half the sum of absolute differences between the classes' mean probabilities on these images and
             on the target's, mean over classifiers; None without a classifier.
-        error: share of cells named wrongly, mean over classifiers; None unless labels were given.
+        error: share of cells classified wrongly, mean over classifiers; None unless labels were given.
         error_drawn: the same of each resample, float64[B].
-        answers: what the classifiers say of each cell, mean over them, float64[N, C]; None without a classifier.
-        names: the share of classifiers that name each class, float64[N, C]; None without a classifier.
-        dissent: how little the answers agree with what the judges say, or without any with what the classifiers say of
-            the best half together; see `Ruler.compared`. None before that, and without a classifier.
-        dissent_drawn: the same of each resample, float64[B].
+        answers: mean of the classifiers' probabilities, float64[N, C]; None without a classifier.
+        votes: share of classifiers that predict each class, float64[N, C]; None without a classifier.
+        disagreement: with shape members 1 - their soft agreement with the votes, 0..1; without them the consensus
+            negative log-likelihood in nats. See `Ruler.compared`. None before that, and without a classifier.
+        disagreement_drawn: the same of each resample, float64[B].
     """
 
     compartments: dict[str, dict[str, float]]
@@ -81,9 +81,9 @@ class Readings:
     error: float | None
     error_drawn: Floats | None
     answers: Floats | None
-    names: Floats | None
-    dissent: float | None = None
-    dissent_drawn: Floats | None = None
+    votes: Floats | None
+    disagreement: float | None = None
+    disagreement_drawn: Floats | None = None
 
 
 class Ruler:
@@ -96,8 +96,8 @@ class Ruler:
         source: cells of the source as they came, uint8[N, S, S, 3].
         target: cells of the target, uint8[M, S, S, 3].
         features: where laboratories are compared.
-        classifiers: those whose answers are watched; may be none.
-        judges: those that see no color, and are asked about the source's cells as they came; may be none.
+        classifiers: their predictions on the re-stained cells are compared; may be none.
+        shape_members: classifiers that see no color; they classify the source's original cells; may be none.
         labels: int64[N], classes of the source's cells; only if they may be used.
         resamples: how many.
         seed: another seed draws other resamples.
@@ -113,7 +113,7 @@ class Ruler:
         *,
         features: Features,
         classifiers: Sequence[Answers] = (),
-        judges: Sequence[Answers] = (),
+        shape_members: Sequence[Answers] = (),
         labels: NDArray[np.int64] | None = None,
         resamples: int = 300,
         seed: int = 0,
@@ -135,8 +135,8 @@ class Ruler:
         # By both sites: features that hardly vary at the target would drown all others.
         self._scale = np.concatenate([raw, np.asarray(features(source), np.float64)])
         self._target = standardized(raw, self._scale)
-        unaided = [judge.probabilities(source) for judge in judges]
-        self._unaided = np.asarray(np.mean(unaided, axis=0), np.float64) if unaided else None
+        by_shape = [member.probabilities(source) for member in shape_members]
+        self._by_shape = np.asarray(np.mean(by_shape, axis=0), np.float64) if by_shape else None
         self._priors = [one.probabilities(target).mean(axis=0) for one in classifiers]
         self._halves = generator.permutation(len(target))
 
@@ -146,12 +146,12 @@ class Ruler:
         return tuple(name for name, use in zip(COMPARTMENTS, self._kinds, strict=True) if use)
 
     @property
-    def judged(self) -> bool:
-        """Whether classifiers that see no color say what is right."""
-        return self._unaided is not None
+    def has_shape_members(self) -> bool:
+        """Whether disagreement is that with shape members."""
+        return self._by_shape is not None
 
     def kid_floor(self) -> tuple[float, tuple[float, float]]:
-        """Return the distance of one half of the target's cells to the other, and its 95% interval: no distance."""
+        """Return KID between the two halves of the target's cells, and its 95% interval: what equal stains measure."""
         middle = len(self._halves) // 2
         one, other = self._target[self._halves[:middle]], self._target[self._halves[middle:]]
         generator = np.random.default_rng(1)
@@ -172,7 +172,7 @@ class Ruler:
         """
         profile = StainProfile.of(images, self._places)
         now, drawn = self._distances(profile, None), self._distances(profile, self._drawn)
-        named = {
+        compartments = {
             name: {space: float(now[space][0, column]) for space in SPACES}
             for column, name in enumerate(COMPARTMENTS)
             if self._kinds[column]
@@ -182,9 +182,9 @@ class Ruler:
         kept = structure_kept(self.source, images)
         lost, lost_drawn = self._refused(images, limits)
         answers = [one.probabilities(images) for one in self._classifiers]
-        confidence, shift, wrong = self._told(answers)
+        confidence, shift, wrong = self._of_answers(answers)
         return Readings(
-            compartments=named,
+            compartments=compartments,
             stain=float(self._share(now, self._start)[0]),
             stain_drawn=self._share(drawn, self._start_drawn),
             kid=kernel.value(),
@@ -199,45 +199,43 @@ class Ruler:
             error=None if wrong is None else float(wrong.mean()),
             error_drawn=None if wrong is None else self._mean(wrong),
             answers=np.asarray(np.mean(answers, axis=0), np.float64) if answers else None,
-            names=_named(answers) if answers else None,
+            votes=_votes(answers) if answers else None,
         )
 
     def compared(self, snapshots: Sequence[Readings]) -> list[Readings]:
-        """Return the readings of all snapshots of a run with their dissent, where there are classifiers.
+        """Return the readings of all snapshots of a run with their disagreement, where there are classifiers.
 
-        A cell has one class, whatever the snapshot. What the classifiers say of it over many snapshots is right more
-        often than what they say of most of them (ensembles, Lakshminarayanan, Pritzel & Blundell 2017,
-        arXiv:1612.01474), so a snapshot that leads them away from it is a worse one. Dissent is the mean over cells of
-        -ln p, with p the probability of the class that has the largest mean over the snapshots, at least
-        `LEAST_PROBABILITY`. First all snapshots are heard, then the half that dissents least: those that are hardly
-        trained, or trained too long, would draw the common answer to their side.
+        Without shape members it is the consensus negative log-likelihood: the mean over cells of -ln p, where p is the
+        snapshot's probability, at least `LEAST_PROBABILITY`, of the class with the largest mean probability over
+        snapshots. A cell has one class whatever the snapshot, and an ensemble errs less than most of its members
+        (Lakshminarayanan, Pritzel & Blundell 2017, arXiv:1612.01474), so a snapshot that departs from the consensus is
+        probably worse. The consensus is first that of all snapshots, then that of the half that disagrees least:
+        snapshots that are hardly trained, or trained too long, would bias it.
 
-        Judges make that needless: they depend on no re-staining and err on other cells. Dissent is then 1 minus the
-        soft_agreement of the classes that the classifiers name with what the judges say
-        (`hemabridge.metrics.soft_agreement`): how sure classifiers are of a class grows with training, right or wrong,
-        and says nothing of the snapshot.
+        With shape members it is 1 - the soft agreement of the classifiers' votes with the shape members' probabilities
+        (`hemabridge.metrics.soft_agreement`): shape members depend on no re-staining and err on other cells. Votes and
+        not probabilities are compared, because confidence grows with training whether a prediction is right or wrong.
         """
-        known = [reading.answers for reading in snapshots if reading.answers is not None]
-        names = [reading.names for reading in snapshots if reading.names is not None]
-        if min(len(known), len(names)) < len(snapshots) or not known:
+        answers = [reading.answers for reading in snapshots if reading.answers is not None]
+        votes = [reading.votes for reading in snapshots if reading.votes is not None]
+        if min(len(answers), len(votes)) < len(snapshots) or not answers:
             return list(snapshots)
-        if self._unaided is not None:
-            accords = [
-                (soft_agreement(self._unaided, one), soft_agreement_drawn(self._unaided, one, self._drawn))
-                for one in names
-            ]
-            return [
-                replace(reading, dissent=1 - soft_agreement, dissent_drawn=1 - drawn)
-                for reading, (soft_agreement, drawn) in zip(snapshots, accords, strict=True)
-            ]
-        said = np.stack(known)
-        lost = _lost(said, np.arange(len(said)))
-        for _ in range(HEARINGS):
-            lost = _lost(said, np.argsort(lost.mean(axis=1), kind="stable")[: max(2, (len(said) + 1) // 2)])
+        if self._by_shape is not None:
+            pairs = zip(snapshots, votes, strict=True)
+            return [self._compared_with(self._by_shape, reading, one) for reading, one in pairs]
+        stacked = np.stack(answers)
+        loss = _consensus_nll(stacked, np.arange(len(stacked)))
+        for _ in range(CONSENSUS_ROUNDS):
+            best = np.argsort(loss.mean(axis=1), kind="stable")[: max(2, (len(stacked) + 1) // 2)]
+            loss = _consensus_nll(stacked, best)
         return [
-            replace(reading, dissent=float(one.mean()), dissent_drawn=self._mean(one))
-            for reading, one in zip(snapshots, lost, strict=True)
+            replace(reading, disagreement=float(one.mean()), disagreement_drawn=self._mean(one))
+            for reading, one in zip(snapshots, loss, strict=True)
         ]
+
+    def _compared_with(self, by_shape: Floats, reading: Readings, votes: Floats) -> Readings:
+        drawn = soft_agreement_drawn(by_shape, votes, self._drawn)
+        return replace(reading, disagreement=1 - soft_agreement(by_shape, votes), disagreement_drawn=1 - drawn)
 
     def _distances(self, profile: StainProfile, drawn: Floats | None) -> dict[str, Floats]:
         if drawn is None:
@@ -267,7 +265,7 @@ class Ruler:
         drawn = self._drawn[:, places]
         return float(found.mean()), np.asarray(drawn @ found / np.maximum(drawn.sum(axis=1), 1))
 
-    def _told(self, answers: list[NDArray[np.float32]]) -> tuple[float | None, float | None, Floats | None]:
+    def _of_answers(self, answers: list[NDArray[np.float32]]) -> tuple[float | None, float | None, Floats | None]:
         """Return confidence, prior shift and, where labels may be used, the share of classifiers that err, [N]."""
         if not answers:
             return None, None, None
@@ -290,17 +288,18 @@ def _draws(generator: np.random.Generator, n: int, resamples: int) -> Floats:
     return generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
 
-def _named(answers: list[NDArray[np.float32]]) -> Floats:
-    """Return the share of answers that give each class the most, float64[N, C]."""
+def _votes(answers: list[NDArray[np.float32]]) -> Floats:
+    """Return the share of classifiers that predict each class, float64[N, C]."""
     return np.asarray(np.mean([np.eye(one.shape[1])[one.argmax(axis=1)] for one in answers], axis=0), np.float64)
 
 
-def _lost(said: Floats, heard: NDArray[np.int64]) -> Floats:
-    """Return -ln of the probability of what the heard snapshots say together, float64[S, N].
+def _consensus_nll(probabilities: Floats, members: NDArray[np.int64]) -> Floats:
+    """Return -ln of each snapshot's probability of the consensus class of some snapshots, float64[S, N].
 
     Args:
-        said: class probabilities of each snapshot and cell, [S, N, C].
-        heard: places of snapshots.
+        probabilities: of each snapshot, cell and class, [S, N, C].
+        members: places of the snapshots that form the consensus.
     """
-    common = said[heard].mean(axis=0).argmax(axis=1)
-    return np.asarray(-np.log(np.maximum(said[:, np.arange(said.shape[1]), common], LEAST_PROBABILITY)))
+    consensus = probabilities[members].mean(axis=0).argmax(axis=1)
+    own = probabilities[:, np.arange(probabilities.shape[1]), consensus]
+    return np.asarray(-np.log(np.maximum(own, LEAST_PROBABILITY)))

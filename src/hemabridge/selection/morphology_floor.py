@@ -1,4 +1,4 @@
-"""What a re-staining did to the cells' morphology: whom the guard refuses, and how much structure is kept."""
+"""Measures what a re-staining did to morphology: which cells the guard refuses, how much structure is kept."""
 
 from typing import Final
 
@@ -17,19 +17,20 @@ MEASURE: Final = "correlation of edge strength with the original's, mean over ce
 MOST_REFUSED: Final = 0.25
 """A snapshot of which the guard refuses a larger share is not chosen.
 
-`hemabridge standardize` re-stains a refused cell by the fallback. Where that is more than one in four, a quarter of the
-folder would look as another method left it, and what was measured of the snapshot no longer speaks of the result.
+`hemabridge standardize` re-stains a refused cell by the fallback. Above one in four
+refused cells, more than a quarter of the result would come from another method, and the measures of the snapshot would
+no longer describe the result.
 """
 
 LEAST_KEPT: Final = 0.5
 """A snapshot that keeps less structure on average is not chosen, whatever the guard says.
 
-The guard's limits come from what a snapshot does to the target's own cells. One that destroys those too, by a blank
-output, would be measured by itself. Pictures of other cells keep 0.2 to 0.3.
+The guard's limits come from what a snapshot does to the target's own cells. A snapshot that destroys
+those as well, by a blank output, would set its own limits. Images of other cells keep 0.2 to 0.3.
 """
 
 GUARDED: Final = 100
-"""At most so many cells are judged: each takes part of a second, and their share is then known within 10 points."""
+"""At most so many cells are compared: each takes a fraction of a second; the share is then known within 10 points."""
 
 
 def structure_kept(before: UInt8Images, after: UInt8Images) -> NDArray[np.float64]:
@@ -56,5 +57,5 @@ def refused(before: UInt8Images, after: UInt8Images, limits: Thresholds) -> NDAr
 
 
 def guarded_places(count: int) -> NDArray[np.intp]:
-    """Return the places of at most `GUARDED` cells, evenly spread over so many."""
+    """Return at most `GUARDED` positions, evenly spread over `count`."""
     return evenly_spaced(count, GUARDED)

@@ -1,4 +1,4 @@
-"""The choice as a picture: stain against morphology, every snapshot a point."""
+"""Draws the choice: distance of the stain against morphology, one point for each snapshot."""
 
 import io
 import warnings
@@ -16,7 +16,7 @@ CHOSEN, FIT, UNFIT, LINE = "#D55E00", "#0072B2", "#999999", "#BBBBBB"
 def pareto_png(selection: Selection, most_refused: float) -> bytes:
     """Draw distance to the target's stain against the share of cells that the guard keeps, with 95% intervals, as PNG.
 
-    The line follows the training. Snapshots on the Pareto front, which no other beats in both, have a black rim.
+    The line follows the training. Snapshots on the Pareto front, which no other dominates, have a black rim.
     """
     rows, floor = selection.snapshots, 1 - most_refused
     front = pareto_front(rows)
@@ -49,7 +49,7 @@ def pareto_png(selection: Selection, most_refused: float) -> bytes:
 
 
 def pareto_front(rows: tuple[SnapshotRow, ...]) -> frozenset[str]:
-    """Return the names of the snapshots than which none is nearer with as few refused cells, or has fewer as near."""
+    """Return the names of the snapshots that no other dominates in both stain distance and refused cells."""
 
     def beaten(row: SnapshotRow) -> bool:
         return any(

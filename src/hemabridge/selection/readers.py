@@ -1,4 +1,4 @@
-"""What readers said of the snapshots: an optional file that selection obeys."""
+"""Reads how many cells of each snapshot human readers accepted: an optional file that constrains the choice."""
 
 import csv
 import math

@@ -19,7 +19,7 @@ from hemabridge.selection.morphology_floor import LEAST_KEPT, MOST_REFUSED
 Floats = NDArray[np.float64]
 
 CHANCE = 0.025
-"""Share of resamples that is no evidence: the lower end of a 95% interval."""
+"""A share of resamples up to this is no evidence: the tail of a 95% interval."""
 
 
 class RuleConfig(BaseModel):
@@ -40,7 +40,7 @@ class RuleConfig(BaseModel):
         0.05, ge=0, description="snapshots within this of the smallest distance count as equally near"
     )
     as_agreed: float = Field(
-        0.0, ge=0, description="the same for dissent, where classifiers are asked: nats that count as no difference"
+        0.0, ge=0, description="the same for the disagreement of classifiers, where there are any; in its unit"
     )
     smoothing_octaves: float = Field(
         0.25, ge=0, description="width of the smoothing of stain, in doublings of the images seen; 0: none"
@@ -50,7 +50,7 @@ class RuleConfig(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What the rule looks at: S snapshots in the order of training, B resamples of the cells.
+    """The measures that the rule compares: S snapshots in the order of training, B resamples of the cells.
 
     Attributes:
         images: images seen in training, rising, [S].
@@ -122,12 +122,12 @@ def choose(table: Table, config: RuleConfig) -> Choice:
 
 
 def above_floor(refused: Floats, kept: Floats, config: RuleConfig) -> NDArray[np.bool_]:
-    """Return who may be chosen by its morphology, bool of the shape of both arrays."""
+    """Return which snapshots their morphology allows to choose, bool of the shape of both arrays."""
     return np.asarray((refused <= config.most_refused) & (kept >= config.least_kept))
 
 
 def _as_near(distance: Floats, fit: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
-    """Return who is within the margin of the nearest of those that are fit, bool[..., S]."""
+    """Return which fit snapshots are within the margin of the nearest fit one, bool[..., S]."""
     among = np.where(fit, distance, np.inf)
     return np.asarray(fit & (among <= among.min(axis=-1, keepdims=True) + margin))
 

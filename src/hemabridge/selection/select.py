@@ -1,4 +1,4 @@
-"""From readings to a choice that can be written down."""
+"""Applies the rule to the measured snapshots and writes the choice down."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,8 +32,7 @@ def select_snapshot(
 ) -> Selection:
     """Apply the rule to snapshots in the order of training, and say why.
 
-    Where there are classifiers, their dissent takes the place of the stain's distance; where labels were given, their
-    error does.
+    The rule minimizes the distance of the stain; with classifiers their disagreement, and with labels their error.
     """
     compared = ruler.compared([one.readings for one in snapshots])
     snapshots = [replace(one, readings=readings) for one, readings in zip(snapshots, compared, strict=True)]
@@ -46,7 +45,7 @@ def select_snapshot(
         run=run,
         chosen=None if chosen is None else chosen.snapshot,
         alike=alike,
-        reasons=why(chosen, alike, rows, config, judged=ruler.judged),
+        reasons=why(chosen, alike, rows, config, by_shape=ruler.has_shape_members),
         original=_original(ruler.originals(), config),
         snapshots=rows,
         kid_floor=ruler.kid_floor(),
@@ -55,15 +54,19 @@ def select_snapshot(
 
 
 def table_of(snapshots: Sequence[Measured], config: RuleConfig) -> Table:
-    """Return what the rule looks at."""
+    """Return the measures that the rule compares."""
     readings = [one.readings for one in snapshots]
     errors = [(r.error, r.error_drawn) for r in readings if r.error is not None and r.error_drawn is not None]
-    dissents = [(r.dissent, r.dissent_drawn) for r in readings if r.dissent is not None and r.dissent_drawn is not None]
+    disagreements = [
+        (r.disagreement, r.disagreement_drawn)
+        for r in readings
+        if r.disagreement is not None and r.disagreement_drawn is not None
+    ]
     distances, margin, octaves = [(r.stain, r.stain_drawn) for r in readings], config.as_near, config.smoothing_octaves
     if len(errors) == len(readings):
         distances = errors
-    elif len(dissents) == len(readings):
-        distances, margin, octaves = dissents, config.as_agreed, 0.0
+    elif len(disagreements) == len(readings):
+        distances, margin, octaves = disagreements, config.as_agreed, 0.0
     return Table(
         images=tuple(one.images for one in snapshots),
         distance=np.array([value for value, _ in distances]),
@@ -140,7 +143,7 @@ def _described(
         won=won,
         confidence=readings.confidence,
         prior_shift=readings.prior_shift,
-        dissent=readings.dissent,
+        disagreement=readings.disagreement,
         error=readings.error,
         readers=readers,
     )

@@ -36,7 +36,7 @@ def settle(standardizer: NeuralStandardizer, images: UInt8Images | None, path: P
 def distance_of(standardizer: NeuralStandardizer, images: UInt8Images, path: Path) -> Distance:
     """Measure how far a site is from all that a target-only model has learned from.
 
-    90 % of the random hospitals that were held out are within `near`, 99 % within `far`.
+    90 % of the random hospitals that were held out are within `in_distribution_max`, 99 % within `borderline_max`.
 
     The thresholds are those of sites of as many images as the model's `hospital_images`; fewer make a site descriptor
     farther than it is.

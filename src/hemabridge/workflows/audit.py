@@ -61,13 +61,15 @@ def _known_sites(model: Model, manifest: Manifest) -> Iterator[Finding]:
         try:
             found = answer_for(model, files)
         except InputError as error:
-            yield Finding("warning", f"{site}: whether the model knows it cannot be told: {error}")
+            yield Finding("warning", f"{site}: not compared with the model's sites: {error}")
             continue
         if found is None:
             yield Finding(
                 "warning",
-                f"{site}: the model's file holds no site profile, so whether it knows the site "
-                "cannot be told; train or fit it again with 20 or more images of each site",
+                f"{site}: the model's file holds no site profile, so this site cannot be "
+                "compared with those it was fitted on; train or fit it again with 20 or more images of each site",
             )
         else:
-            yield Finding("note" if found.answer == "known" else "warning", f"{site} to the model: {found.text}")
+            yield Finding(
+                "note" if found.answer == "in-distribution" else "warning", f"{site} to the model: {found.text}"
+            )

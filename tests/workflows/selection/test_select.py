@@ -259,7 +259,7 @@ def test_a_study_is_selected_with_its_classifiers(small_study: Path, tmp_path: P
     run = read_run(tmp_path / "run")
     assert run.part == "validation"
     assert set(run.classifiers) == {"Small net", "Given (external)"}
-    assert run.judges == {}
+    assert run.shape_members == {}
     with pytest.raises(InputError, match="at least 10 cells"):
         select(tmp_path / "run")
     recipe = read_recipe(small_study, ["source_fine_tuning=false", "normalizers=[]"])
@@ -271,7 +271,7 @@ def test_a_study_is_selected_with_its_classifiers(small_study: Path, tmp_path: P
     errors = {row.snapshot: row.error for row in found.snapshots}
     assert set(errors) == {"epoch-0001", "epoch-0002"}
     assert all(error is not None and 0 <= error <= 1 for error in errors.values())
-    assert "wrongly" in found.reasons
+    assert "misclassify" in found.reasons
     scored = json.loads((tmp_path / "run" / "results.json").read_text())
     assert scored["rows"]
     images = np.load(tmp_path / "run" / "selection" / "epoch-0001" / "restained.npy", allow_pickle=False)
@@ -279,7 +279,7 @@ def test_a_study_is_selected_with_its_classifiers(small_study: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_those_that_see_shape_alone_judge_the_snapshots_of_a_study(small_study: Path, tmp_path: Path) -> None:
+def test_shape_members_rank_the_snapshots_of_a_study(small_study: Path, tmp_path: Path) -> None:
     train = '{architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}'
     shape = train.replace("epochs", 'view = "shape", epochs')
     changes = [
@@ -292,6 +292,6 @@ def test_those_that_see_shape_alone_judge_the_snapshots_of_a_study(small_study: 
     study(read_recipe(small_study, changes), tmp_path / "run")
     run = read_run(tmp_path / "run")
     assert set(run.classifiers) == {"Color"}
-    assert list(run.judges) == ["shape 1", "shape 2", "shape 3"]  # that of the tables and two members
+    assert list(run.shape_members) == ["shape 1", "shape 2", "shape 3"]  # that of the tables and two members
     found = select(tmp_path / "run", rule=RuleConfig(most_refused=1.0, least_kept=-1.0))
-    assert found.facts["judges"] == list(run.judges)
+    assert found.facts["shape members"] == list(run.shape_members)

@@ -1,4 +1,4 @@
-"""`hemabridge select`: every snapshot of a run measured on cells that are not scored, and one chosen."""
+"""`hemabridge select`: measure every snapshot of a run on cells that are not scored, and choose one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Run:
         part: which part of the source they are.
         target: cells of the target that are not scored.
         classifiers: of a study, by name: those that see color.
-        judges: of a study, by name: those that see shape alone.
+        shape_members: of a study, by name: those that see shape only.
         labeled: whether the source's cells have classes that the classifiers know.
     """
 
@@ -67,7 +67,7 @@ class Run:
     part: str
     target: CellSet
     classifiers: dict[str, Classifier]
-    judges: dict[str, Classifier]
+    shape_members: dict[str, Classifier]
     labeled: bool
 
 
@@ -106,18 +106,18 @@ def select(
                 f"expected labeled cells and classifiers to choose by labels, got a run without them: {folder}; "
                 "leave --labels out, or select on the folder of a study"
             )
-        features, named = _features(run)
+        features, features_name = _features(run)
         ruler = Ruler(
             run.source.images,
             run.target.images,
             features=features,
             classifiers=tuple(run.classifiers.values()),
-            judges=tuple(run.judges.values()),
+            shape_members=tuple(run.shape_members.values()),
             labels=run.source.labels if labels else None,
         )
         limits = SnapshotLimits(folder, run.target, _seen(run))
         measured = _measure(folder, run, ruler, limits, scores, progress)
-        facts = _facts(run, ruler, limits, named, labels)
+        facts = _facts(run, ruler, limits, features_name, labels)
         found = select_snapshot(run.name, ruler, measured, config, facts)
         _write(found, config, folder)
     return found
@@ -154,7 +154,7 @@ def _read_study(recipe: StudyRecipe, folder: Path, cells: int, progress: Progres
     classes = recipe.classes or tuple(sorted(set(source.manifest.column("class"))))
     part = "validation" if "validation" in source.manifest.column("split") else "train"
     load = partial(_load, classes=classes, size_px=recipe.size_px, count=cells, progress=progress)
-    classifiers, judges = _classifiers(recipe, folder, classes)
+    classifiers, shape_members = _classifiers(recipe, folder, classes)
     return Run(
         name=recipe.name,
         snapshots=snapshots,
@@ -166,7 +166,7 @@ def _read_study(recipe: StudyRecipe, folder: Path, cells: int, progress: Progres
             crop_px=target.crop_px,
         ),
         classifiers=classifiers,
-        judges=judges,
+        shape_members=shape_members,
         labeled=True,
     )
 
@@ -230,26 +230,27 @@ def _load(
 def _classifiers(
     recipe: StudyRecipe, folder: Path, classes: tuple[str, ...]
 ) -> tuple[dict[str, Classifier], dict[str, Classifier]]:
-    """Return the study's classifiers that see color, and those that see shape alone; an ensemble holds all of these.
+    """Return the study's classifiers that see color, and its shape members; an ensemble holds all of these.
 
     One that is not trained yet is left out.
     """
     found: dict[str, Classifier] = {}
-    judges: dict[str, Classifier] = {}
+    shape_members: dict[str, Classifier] = {}
     for spec in recipe.classifiers:
         if spec.external is not None:
             found[spec.name] = align_classes(load_external(spec.external), classes)
         elif own := list_snapshots(folder / "classifiers" / folder_name(spec.name)):
-            kind = judges if spec.train is not None and spec.train.view == "shape" else found
+            kind = shape_members if spec.train is not None and spec.train.view == "shape" else found
             kind[spec.name] = align_classes(SnapshotClassifier.from_snapshot(own[-1].path), classes)
     if (kept := folder / STAGE / MEMBERS).is_file():
         members = SavedEnsemble.read(kept).ensemble(folder, found).direct
-        judges = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)} or judges
-    return found, judges
+        of_ensemble = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)}
+        shape_members = of_ensemble or shape_members
+    return found, shape_members
 
 
 def _features(run: Run) -> tuple[Any, str]:
-    """Return where laboratories are compared: in the study's first network, else by color and texture."""
+    """Return the features for KID and AUC, and their name: the first network's, else color and texture."""
     for name, classifier in run.classifiers.items():
         if isinstance(classifier, NetworkClassifier):
             return classifier.features, f"the classifier {name}"
@@ -299,7 +300,7 @@ def _facts(run: Run, ruler: Ruler, limits: SnapshotLimits, features: str, labels
         "structure": MEASURE,
         "limits of the guard from": limits.learned_from,
         "classifiers": list(run.classifiers),
-        "judges": list(run.judges),
+        "shape members": list(run.shape_members),
         "labels of the source used": labels,
     }
 
