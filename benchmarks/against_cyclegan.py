@@ -5,8 +5,9 @@
 
 The study's own record says how many CPU seconds its translator took; all its snapshots are scored. The best one stands
 for CycleGAN, though it is picked with the labels: in its favor. The others are fitted or trained here, on the cells
-that the translator saw, and scored on the same test part with the same classifiers. Last, ensembles of classifiers as
-in `recipes/recommended.toml`, trained here on the target alone, and the color table that they teach one of the study's.
+that the translator saw, and scored on the same test part with the same classifiers. Last, ensembles with members as in
+`recipes/recommended.toml`, trained here on the target alone, and the color table learned for one of the study's
+classifiers.
 """
 
 import argparse
@@ -20,12 +21,13 @@ from typing import TypeVar
 import numpy as np
 
 from hemabridge.classifiers.classifier import SnapshotClassifier
-from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.data.manifest import read_manifest
-from hemabridge.ensemble.fit import EnsembleConfig, agree
-from hemabridge.ensemble.lut_learning import LearnedLutConfig, teach
-from hemabridge.ensemble.members import Members
+from hemabridge.ensemble.config import EnsembleConfig, LearnedLutConfig
+from hemabridge.ensemble.fit import fit_ensemble
+from hemabridge.ensemble.fitted import FittedEnsemble
+from hemabridge.ensemble.lut_learning import learn_lut
+from hemabridge.ensemble.members import Member, Members, train_members
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import gradient_correlation
@@ -37,11 +39,11 @@ from hemabridge.recipes.sites import SPLIT_NAME, Site
 from hemabridge.storage.names import folder_name
 from hemabridge.storage.stages import DONE
 from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import RunContext
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.study.ensemble_stage import EnsembleSteps
 
 T = TypeVar("T")
 ROW = "{:34s} {:>8s} {:>9s} {:>9s} {:>9s} {:>10s} {:>9s}"
@@ -72,20 +74,19 @@ def main() -> None:
         return [_balanced(test, one.probabilities(images)) for one in classifiers], kept
 
     seconds, values, kept = _cyclegan(spec.study, scored)
-    print(f"n = {len(test)}, {len(classifiers)} classifiers that saw no label of {source.name}; balanced accuracy")
+    print(f"n = {len(test)}, {len(classifiers)} classifiers trained without labels of {source.name}; balanced accuracy")
     print(ROW.format("", "CPU s", "share", "mean", "lowest", "highest", "gradients"))
     _print("CycleGAN, best of all snapshots", seconds, seconds, values, kept)
     for name in ("macenko", "vahadane", "linear-ot", "sliced-ot"):
         spent, normalizer = _timed(lambda name=name: fit_normalizer(name, seen.images, known.images))
         _print(name, spent, seconds, *scored(normalizer))
-    steps, fitted = _timed(lambda: agree(EnsembleConfig(), classifiers, seen.images, known, seed=0))
-    _print("ensemble of all classifiers", steps, seconds, [_balanced(test, fitted.probabilities(test.images))], None)
-    answer = fitted.probabilities(seen.images)
-    spent, tables = _timed(lambda: [_table(one, seen, answer, known) for one in classifiers])
+    fitting, fitted = _timed(lambda: _fitted(classifiers, seen, known))
+    _print("ensemble of all classifiers", fitting, seconds, [_balanced(test, fitted.predict(test.images))], None)
+    spent, tables = _timed(lambda: [_table(one, fitted, seen, known) for one in classifiers])
     restained = [table.standardize(test.images) for table in tables]
     values = [_balanced(test, one.probabilities(images)) for one, images in zip(classifiers, restained, strict=True)]
     kept = min(float(np.median(gradient_correlation(images, test.images))) for images in restained)
-    _print("a learned color LUT for each classifier", steps + spent, seconds, values, kept)
+    _print("a learned color LUT for each classifier", fitting + spent, seconds, values, kept)
     for preset in filter(None, spec.translators.split(",")):
         spent, translator = _timed(lambda preset=preset: _trained(preset, source, target, recipe))
         _print(f"translator {preset}", spent, seconds, *scored(translator))
@@ -100,31 +101,30 @@ def main() -> None:
 def _with_members(
     path: Path, most: int | None, plain: SnapshotClassifier, cells: tuple[CellSet, CellSet, CellSet], cyclegan: float
 ) -> None:
-    """Print what a members's ensemble, and the table that it teaches one more classifier, reach and cost."""
+    """Print what an ensemble, and the color table that is learned from it for one more classifier, reach and cost."""
     seen, test, known = cells
     spec = expect_kind(read_recipe(path), StudyRecipe).ensemble
     assert spec is not None
-    members = [one.model_copy(update={"count": min(one.count, most or one.count)}) for one in spec.members]
-    spec = spec.model_copy(update={"members": members})
-    steps = EnsembleSteps(spec, known, seen, seen, None, 0, start_fabric("cpu"), lambda *_: None)
+    config, lut = spec.model_copy(update={"self_training_rounds": 0, "target_to_source": None}), spec.learned_lut
+    assert lut is not None
+    kinds = [one.model_copy(update={"count": min(one.count, most or one.count)}) for one in spec.members]
     with TemporaryDirectory() as place:
-        folder = Path(place)
-        learning, members = _timed(lambda: steps.with_members(Members(()), folder / "members"))
-        steps, (members, fitted) = _timed(lambda: steps.agree(members))
-        teaching, table = _timed(lambda: steps.table_for(plain, fitted, folder / "table"))
-        answer = fitted.probabilities(test.images)
-    assert table is not None
+        context = RunContext(Path(place), start_fabric("cpu"), seed=0)
+        training, members = _timed(lambda: train_members(Members(()), kinds, known, context.within("members")))
+        fitting, fitted = _timed(lambda: fit_ensemble(members, seen, known, config, context))
+        learning, table = _timed(lambda: learn_lut(lut, plain, fitted, seen, known.images, context.within("table")))
+        prediction = fitted.predict(test.images)
     restained = table.standardize(test.images)
     kept = float(np.median(gradient_correlation(restained, test.images)))
-    name = f"{len(members.learners)} classifiers"
-    _print(f"ensemble of {name}", learning + steps, cyclegan, [_balanced(test, answer)], None)
+    name = f"{len(fitted.color_members) + len(fitted.shape_members)} classifiers"
+    _print(f"ensemble of {name}", training + fitting, cyclegan, [_balanced(test, prediction)], None)
     values = [_balanced(test, plain.probabilities(restained))]
-    _print(f"table taught by {name}", learning + steps + teaching, cyclegan, values, kept)
-    _print("  of which for each further site", steps + teaching, cyclegan, values, kept)
+    _print(f"learned color LUT, {name}", training + fitting + learning, cyclegan, values, kept)
+    _print("  of which for each further site", fitting + learning, cyclegan, values, kept)
 
 
 def plain_names(recipe: StudyRecipe) -> list[str]:
-    """Return the classifiers that know their own hospital's colors and batch norm statistics alone."""
+    """Return the classifiers that were trained without stain augmentation and use batch norm."""
     trained = [(each.name, each.train) for each in recipe.classifiers if each.train is not None]
     return [name for name, train in trained if train.stain_augmentation is None and train.norm == "batch"]
 
@@ -154,10 +154,16 @@ def _trained(preset: str, source: Site, target: Site, recipe: StudyRecipe) -> Ne
         return NeuralStandardizer.from_snapshot(snapshots[-1].path)
 
 
-def _table(classifier: SnapshotClassifier, seen: CellSet, answer: Probabilities, known: CellSet) -> LearnedLut:
+def _fitted(classifiers: list[SnapshotClassifier], seen: CellSet, known: CellSet) -> FittedEnsemble:
     with TemporaryDirectory() as folder:
-        fabric = start_fabric("cpu")
-        return teach(LearnedLutConfig(), classifier, seen, answer, known.images, Path(folder), fabric, seed=0)
+        context = RunContext(Path(folder), start_fabric("cpu"), seed=0)
+        return fit_ensemble(Members(tuple(map(Member, classifiers))), seen, known, EnsembleConfig(), context)
+
+
+def _table(classifier: SnapshotClassifier, fitted: FittedEnsemble, seen: CellSet, known: CellSet) -> LearnedLut:
+    with TemporaryDirectory() as folder:
+        context = RunContext(Path(folder), start_fabric("cpu"), seed=0)
+        return learn_lut(LearnedLutConfig(), classifier, fitted, seen, known.images, context)
 
 
 def _timed(work: Callable[[], T]) -> tuple[float, T]:

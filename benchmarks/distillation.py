@@ -131,14 +131,14 @@ def accuracy(case: Case, images: UInt8Images) -> float:
 
 def given_case(teacher: Path, train: Path, test: Path, classifier: Path, crop_px: int) -> Case:
     """Read the files of the command line."""
-    judge = SnapshotClassifier.from_snapshot(classifier)
+    scorer = SnapshotClassifier.from_snapshot(classifier)
     sets = []
     for folder in (train, test):
         manifest = index_folder(folder, "source").manifest
         classes = sorted(set(manifest.column("class")) - {""})
         sets.append(load_cells(manifest, classes=classes, size_px=SIZE_PX, crop_px=crop_px))
     opened = open_teacher(teacher)
-    return Case(teacher.stem, opened.cell_standardizer(), opened.sha256, *sets, judge)
+    return Case(teacher.stem, opened.cell_standardizer(), opened.sha256, *sets, scorer)
 
 
 def simulated_cases(folder: Path) -> Iterator[Case]:

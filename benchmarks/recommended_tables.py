@@ -1,4 +1,4 @@
-"""What `benchmarks/recommended.py` prints and draws of its answers."""
+"""What `benchmarks/recommended.py` prints and draws of its results."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,12 +30,12 @@ def print_table(name: str, test: CellSet, seen: int, answers: Sequence[Answers])
         shown = " ".join(f"{recall:.2f}" for recall in recalls)
         print(f"{arm:44s} {np.mean(values):6.3f} {min(values):7.3f} {max(values):8.3f} {len(runs):5d}   {shown}")
     print("re-stainings kept:", "; ".join(sorted({", ".join(found["kept"]) for found in answers})))
-    stain_augmentation = sorted(
+    subdomains = sorted(
         {tried.rpartition(" on ")[2] for found in answers for tried in found["soft_agreement"] if " on " in tried}
     )
-    print("stain_augmentation of the source, by the color of the empty field:", ", ".join(stain_augmentation) or "one")
-    heard = Counter(found["shape"] for found in answers)
-    print("those who see shape:", "; ".join(f"{how} ({count})" for how, count in sorted(heard.items())))
+    print("subdomains of the source, by the color of the empty field:", ", ".join(subdomains) or "one")
+    shape = Counter(found["shape"] for found in answers)
+    print("shape members:", "; ".join(f"{how} ({count})" for how, count in sorted(shape.items())))
     for arm in answers[0]["gradient correlation"]:
         kept = [found["gradient correlation"][arm] for found in answers]
         print(f"gradient correlation to the input, median over cells, {arm}: {min(kept):.3f} to {max(kept):.3f}")
@@ -43,20 +43,20 @@ def print_table(name: str, test: CellSet, seen: int, answers: Sequence[Answers])
         print(f"CPU seconds, {part}: {max(found['cpu seconds'][part] for found in answers):.0f} at most")
     _print_confusion(test, answers)
     always = wrong_always(test, answers)
-    said = ", ".join(f"{test.ids[place]} ({called})" for place, called in always)
-    print(f"wrong with every pair of seeds ({len(always)}): {said}", flush=True)
+    listed = ", ".join(f"{test.ids[place]} ({predicted})" for place, predicted in always)
+    print(f"wrong with every pair of seeds ({len(always)}): {listed}", flush=True)
 
 
 def wrong_always(test: CellSet, answers: Sequence[Answers]) -> list[tuple[int, str]]:
-    """Return the cells that no pair of starts names as labeled: their place, and what they are called most often."""
+    """Return the cells that no pair of starts classifies as labeled: their place, and the commonest predicted class."""
     predicted = _predicted(answers)
     places = np.flatnonzero((predicted != test.labels).all(axis=0))
     most = [Counter(predicted[:, place].tolist()).most_common(1)[0][0] for place in places]
-    return [(int(place), CLASSES[called]) for place, called in zip(places, most, strict=True)]
+    return [(int(place), CLASSES[label]) for place, label in zip(places, most, strict=True)]
 
 
 def still_wrong(test: CellSet, answers: Sequence[Answers]) -> UInt8Image:
-    """Return a picture of the cells that are always wrong: the label above, what they are called below.
+    """Return a picture of the cells that are always wrong: the label above, the predicted class below.
 
     Args:
         test: the scored cells, uint8[N, S, S, 3] large enough to look at.
@@ -69,8 +69,8 @@ def still_wrong(test: CellSet, answers: Sequence[Answers]) -> UInt8Image:
     for line in sheets:
         cells = [test.images[place] for place, _ in line] + [empty] * (COLUMNS - len(line))
         names = [
-            f"{CLASSES[test.labels[place]]}_{test.ids[place].rsplit('/', 1)[-1]}_called {called}"
-            for place, called in line
+            f"{CLASSES[test.labels[place]]}_{test.ids[place].rsplit('/', 1)[-1]}_predicted {predicted}"
+            for place, predicted in line
         ]
         pictures.append(draw_sheet([cells], [""], names + [""] * (COLUMNS - len(line))))
     return np.concatenate(pictures) if pictures else empty

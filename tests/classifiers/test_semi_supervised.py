@@ -32,8 +32,8 @@ def start(easy_cells: Callable[..., CellSet], cpu: Fabric, tmp_path_factory: pyt
 def inverted(cells: CellSet) -> PseudoLabeledCells:
     """Return the cells as another site's, whose bright cells are the target's dark ones."""
     views = np.stack([255 - cells.images, 250 - cells.images])
-    shares = np.eye(2, dtype=np.float32)[cells.labels]
-    return PseudoLabeledCells(views, shares, np.ones(len(cells)), cells.hashes)
+    probabilities = np.eye(2, dtype=np.float32)[cells.labels]
+    return PseudoLabeledCells(views, probabilities, np.ones(len(cells)), cells.hashes)
 
 
 def test_the_classes_of_the_source_are_learned_and_all_is_repeatable(
@@ -58,11 +58,11 @@ def test_cells_without_weight_are_never_shown(easy_cells: Callable[..., CellSet]
     cells = easy_cells(12)
     preprocessing = Preprocessing(size_px=32)
     own = LabeledBatches(cells.images, cells.labels, preprocessing, 4, True, 0, 0)
-    shares = np.tile(np.array([[0.25, 0.75]], np.float32), (12, 1))
-    shares[3] = [1.0, 0.0]
+    probabilities = np.tile(np.array([[0.25, 0.75]], np.float32), (12, 1))
+    probabilities[3] = [1.0, 0.0]
     weights = np.zeros(12)
     weights[3] = 2.0
-    source = PseudoLabeledCells(cells.images[None], shares, weights, cells.hashes)
+    source = PseudoLabeledCells(cells.images[None], probabilities, weights, cells.hashes)
     batches = SemiSupervisedBatches(own, source, StainAugmentationConfig(), 0)
     for batch in islice(batches(0), 3):
         assert batch["images"].shape == (8, 3, 32, 32)

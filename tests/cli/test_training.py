@@ -134,7 +134,7 @@ def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path
     assert "1 files named by Small net on epoch-0002, 1 failed." in ended.out
     ended = run("evaluate", out, source, tmp_path / "named", "--fit")
     assert ended.code == 2
-    assert "expected a study whose classifiers agree" in ended.err
+    assert "expected a study with an ensemble" in ended.err
 
 
 def test_a_study_of_any_two_manifests(run: Callable, small_study: Path, hospitals: Path, tmp_path: Path) -> None:

@@ -10,13 +10,17 @@ from hemabridge.classifiers.classifier import NetworkClassifier
 from hemabridge.classifiers.network import ClassifierNetwork
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import CellSet
-from hemabridge.ensemble.lut_learning import LearnedLutConfig, Shifts, can_learn_lut, teach
+from hemabridge.ensemble.config import LearnedLutConfig
+from hemabridge.ensemble.fitted import FittedEnsemble
+from hemabridge.ensemble.lut_learning import Shifts, can_learn_lut, learn_lut, learn_lut_from
+from hemabridge.ensemble.members import Member
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.sliced_transport import NODES, as_table
 from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import RunContext
 
 SIZE = 16
 CONFIG = LearnedLutConfig(images=2400, learning_rate=0.01, nearness=0.1, smoothness=0.1)
@@ -53,8 +57,8 @@ def accuracy(classifier: NetworkClassifier, images: UInt8Images, labels: NDArray
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> LearnedLut:
-    return teach_one(tmp_path_factory.mktemp("taught"))
+def learned(tmp_path_factory: pytest.TempPathFactory) -> LearnedLut:
+    return learn_one(tmp_path_factory.mktemp("learned"))
 
 
 TARGET_SHADES = ((190, 120, 130), (130, 120, 190))
@@ -62,37 +66,41 @@ SWAPPED_SHADES = ((100, 140, 170), (170, 140, 100))
 """At the source class a is the bluer one: no method that matches colors alone can know."""
 
 
-def teach_one(folder: Path) -> LearnedLut:
+def context(folder: Path) -> RunContext:
+    return RunContext(folder, start_fabric("cpu"), seed=0)
+
+
+def learn_one(folder: Path) -> LearnedLut:
     source = site(SWAPPED_SHADES, 40, seed=1)
-    answer = np.eye(2, dtype=np.float32)[source.labels] * 0.8 + 0.1
+    prediction = np.eye(2, dtype=np.float32)[source.labels] * 0.8 + 0.1
     target = site(TARGET_SHADES, 40, seed=2).images
-    return teach(CONFIG, reddish_or_bluish(), source, answer, target, folder, start_fabric("cpu"), seed=0)
+    return learn_lut_from(CONFIG, reddish_or_bluish(), source, prediction, target, context(folder))
 
 
-def test_classifier_says_what_it_should_of_cells_that_were_not_seen(taught: LearnedLut) -> None:
+def test_classifier_predicts_what_it_should_of_cells_that_were_not_seen(learned: LearnedLut) -> None:
     held_out, classifier = site(SWAPPED_SHADES, 40, seed=3), reddish_or_bluish()
     assert accuracy(classifier, held_out.images, held_out.labels) == 0.0
-    assert accuracy(classifier, taught.standardize(held_out.images), held_out.labels) == 1.0
+    assert accuracy(classifier, learned.standardize(held_out.images), held_out.labels) == 1.0
 
 
 def test_classifier_itself_stays_as_it_is(tmp_path: Path) -> None:
     classifier, source = reddish_or_bluish(), site(SWAPPED_SHADES, 8, seed=1)
     before = {name: tensor.clone() for name, tensor in classifier.network.state_dict().items()}
-    answer = np.full((8, 2), 0.5, np.float32)
+    prediction = np.full((8, 2), 0.5, np.float32)
     short = CONFIG.model_copy(update={"images": 24})
-    teach(short, classifier, source, answer, source.images, tmp_path, start_fabric("cpu"), seed=0)
+    learn_lut_from(short, classifier, source, prediction, source.images, context(tmp_path))
     after = classifier.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_same_seed_gives_the_same_table(taught: LearnedLut, tmp_path: Path) -> None:
-    assert teach_one(tmp_path) == taught
+def test_same_seed_gives_the_same_table(learned: LearnedLut, tmp_path: Path) -> None:
+    assert learn_one(tmp_path) == learned
 
 
-def test_table_is_read_back_from_its_file(taught: LearnedLut) -> None:
-    assert normalizer_from_json(taught.to_json()) == taught
+def test_table_is_read_back_from_its_file(learned: LearnedLut) -> None:
+    assert normalizer_from_json(learned.to_json()) == learned
     with pytest.raises(ModelError, match="learned_for"):
-        normalizer_from_json(taught.model_copy(update={"learned_for": "me"}).to_json())
+        normalizer_from_json(learned.model_copy(update={"learned_for": "me"}).to_json())
 
 
 def test_network_looks_colors_up_as_the_normalizer_does() -> None:
@@ -108,27 +116,30 @@ def test_network_looks_colors_up_as_the_normalizer_does() -> None:
     assert np.abs(found.numpy().transpose(0, 2, 3, 1) * 255 - table.standardize(images)).max() < 0.51
 
 
-def test_only_a_network_that_sees_color_is_taught(tmp_path: Path) -> None:
+def test_only_a_network_that_sees_color_has_a_table(tmp_path: Path) -> None:
     shape = reddish_or_bluish()
     shape.preprocessing = shape.preprocessing.model_copy(update={"view": "shape"})
-    source, fabric = site(SWAPPED_SHADES, 8, seed=1), start_fabric("cpu")
+    source, half = site(SWAPPED_SHADES, 8, seed=1), np.full((8, 2), 0.5, np.float32)
     assert not can_learn_lut(shape)
     with pytest.raises(InputError, match="sees color"):
-        teach(CONFIG, shape, source, np.full((8, 2), 0.5, np.float32), source.images, tmp_path, fabric, seed=0)
-    with pytest.raises(InputError, match=r"answers \[8, 2\]"):
-        teach(
-            CONFIG,
-            reddish_or_bluish(),
-            source,
-            np.full((7, 2), 0.5, np.float32),
-            source.images,
-            tmp_path,
-            fabric,
-            seed=0,
-        )
+        learn_lut_from(CONFIG, shape, source, half, source.images, context(tmp_path))
+    with pytest.raises(InputError, match=r"a prediction \[8, 2\]"):
+        learn_lut_from(CONFIG, reddish_or_bluish(), source, half[:7], source.images, context(tmp_path))
 
 
-def test_two_sites_alone_teach_nothing() -> None:
+def test_table_follows_the_ensemble(tmp_path: Path) -> None:
+    source, short = site(SWAPPED_SHADES, 8, seed=1), CONFIG.model_copy(update={"images": 24})
+    classifier, table = reddish_or_bluish(), learn_one(tmp_path / "table")
+    fitted = FittedEnsemble((Member(reddish_or_bluish()),), (), {"learned": table})
+    found = learn_lut(short, classifier, fitted, source, source.images, context(tmp_path / "one"))
+    prediction = fitted.predict(source.images)
+    assert found == learn_lut_from(short, classifier, source, prediction, source.images, context(tmp_path / "other"))
+    classifier.classes = ("b", "a")
+    with pytest.raises(InputError, match="expected a classifier of a, b"):
+        learn_lut(short, classifier, fitted, source, source.images, context(tmp_path))
+
+
+def test_two_sets_of_images_alone_make_no_table() -> None:
     images = site(TARGET_SHADES, 4, seed=0).images
     with pytest.raises(InputError, match="learned_lut"):
         LearnedLut.fit(images, images)

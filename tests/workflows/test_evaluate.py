@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
-from hemabridge.ensemble import fit as ensemble_fit
+from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.errors import InputError, SplitError
 from hemabridge.evaluation.predictions import read_predictions
 from hemabridge.evaluation.results import StudyResults
@@ -20,8 +20,12 @@ from hemabridge.models.selection_file import FILE as SELECTION
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.sites import read_settled
+from hemabridge.storage.stages import Stages
 from hemabridge.training.devices import start_fabric
-from hemabridge.workflows.evaluate import Answers, evaluate
+from hemabridge.training.run_context import RunContext
+from hemabridge.workflows.evaluate.answers import Answers
+from hemabridge.workflows.evaluate.evaluate import FITTING, evaluate
 from hemabridge.workflows.selection.select import select
 from hemabridge.workflows.study.study import study
 
@@ -32,21 +36,20 @@ CHANGES = (
     'translators=["pixel"]',
     "tested_epochs=[2]",
     f'classifiers=[{{name = "Learner", train = {TRAIN}}}]',
-    'ensemble={restainings = ["linear-ot"], prior_rounds = 0, self_training_rounds = 1, min_confidence = 0.0, '
+    'ensemble={translator = false, restainings = ["linear-ot"], prior_rounds = 1, self_training_rounds = 1, '
+    "min_confidence = 0.0, adabn_min_gain = -1, max_confidence_gap = 1, "
     "few_labels = [6], learned_lut = {images = 24}, semi_supervised = {images = 16, batch_size = 8}, "
-    "members = [{count = 1, train = " + TRAIN.replace("epochs = 1", 'epochs = 1, view = "shape"') + "}]}",
+    "members = [{count = 1, train = " + TRAIN.replace("epochs = 1", 'epochs = 1, view = "shape"') + "}], "
+    f"target_to_source = {{classifiers = 1, copies = 1, train = {TRAIN}}}}}",
 )
 
 
 @pytest.fixture(scope="module")
 def finished(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResults]:
-    """Of a study in which batch norm was measured again, whether it helped or not."""
+    """Of a study whose shape members use AdaBN, whether it helped or not."""
     out = tmp_path_factory.mktemp("finished") / "study"
     recipe = expect_kind(read_recipe(small_study, CHANGES), StudyRecipe)
-    measure = ensemble_fit._adabn
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ensemble_fit, "_adabn", lambda _, *rest: measure(-2.0, *rest))
-        return out, study(recipe, out, fabric=start_fabric("cpu"))
+    return out, study(recipe, out, fabric=start_fabric("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +62,11 @@ def source(finished: tuple[Path, StudyResults]) -> Manifest:
     )
 
 
-def test_those_that_were_adabn_are_kept(finished: tuple[Path, StudyResults]) -> None:
+def test_shape_members_with_adabn_are_kept(finished: tuple[Path, StudyResults]) -> None:
     folder, results = finished
-    assert [path.name for path in (folder / "ensemble" / "adabn").iterdir()] == ["1.safetensors"]
-    assert results.facts["ensemble: classifiers asked about cells as they came"] == "1"
+    assert [path.name for path in (folder / "ensemble" / "adabn").iterdir()] == ["0.safetensors"]
+    assert results.facts["ensemble: shape members"] == "1"
+    assert results.facts["ensemble: batch norm of the shape members"].endswith("(AdaBN)")
 
 
 def written(manifest: Manifest, path: Path) -> Path:
@@ -260,7 +264,7 @@ def test_an_unknown_name_is_refused_before_any_image_is_read(
     names = {
         Answers(r.classifier, r.images, r.snapshot, r.labels_used, np.zeros((0, 2), np.float32)).name for r in rows
     }
-    monkeypatch.setattr("hemabridge.workflows.evaluate.read_new_cells", None)
+    monkeypatch.setattr("hemabridge.workflows.evaluate.evaluate.read_new_cells", None)
     with pytest.raises(InputError) as error:
         evaluate(finished[0], cells, out, root=source.root, by="nobody", fit=fit)
     for name in names:
@@ -299,17 +303,51 @@ def test_another_hospital_is_fitted_without_a_label(
             8,
             3,
         )
+        assert read_normalizer(out / "learned-lut-learner.json").method == "learned-lut"
+        assert not (out / FITTING).exists()
         answers.append(named(out).select("path", "answer", "probability"))
         if name == "labeled":
             assert done.mode == "transductive"
             assert {(row.classifier, row.images, row.mode) for row in done.rows} == {
                 ("Learner", "original", "none"),
+                ("Learner", "learned-lut", "transductive"),
                 ("ensemble", "original", "none"),
                 ("ensemble", "ensemble", "transductive"),
             }
         else:
             assert done.rows == ()
     assert answers[0].equals(answers[1])
+
+
+def test_study_evaluate_and_benchmark_fit_the_same_ensemble_to_the_bit(
+    finished: tuple[Path, StudyResults], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    from recommended_bench import Bench
+
+    folder, results = finished
+    recipe = expect_kind(read_recipe(folder / "recipe.toml"), StudyRecipe)
+    own = read_settled(recipe.source, folder)
+    manifest = own.manifest.select(pl.col("split") == "train")
+    seen = own.cells(("train",), results.classes, recipe.size_px, lambda *_: None)
+    loaded = FittedEnsemble.load(folder / "ensemble", folder, {})
+    in_study = loaded.predict(seen.images)
+
+    evaluate(folder, written(manifest, tmp_path / "cells.csv"), tmp_path / "out", root=manifest.root, fit=True)
+    found = {p.run[2:]: p for p in read_predictions(tmp_path / "out" / "predictions.csv")[0]}
+    evaluated = found["ensemble", "ensemble", None, 0]
+    assert evaluated.ids == seen.ids
+    np.testing.assert_array_equal(evaluated.probabilities, in_study)
+
+    bench = Bench(recipe, Stages(tmp_path / "bench"), read_settled(recipe.target, folder))
+    context = RunContext(tmp_path / "fit", start_fabric("cpu"), recipe.seed)
+    fitted = bench.fitted(bench.members(0)[0], seen, context)
+    assert fitted.adabn
+    assert len(fitted.target_to_source_members) == 1
+    np.testing.assert_array_equal(fitted.predict(seen.images), in_study)
+    assert list(fitted.restainings) == list(loaded.restainings)
+    for name, table in loaded.restainings.items():
+        assert table == fitted.restainings[name] == read_normalizer(tmp_path / "out" / f"{name}.json")
 
 
 def test_a_bad_file_of_another_hospital_is_told_and_stops_nothing(

@@ -1,4 +1,4 @@
-"""Batch normalization measured anew: the classifier's own statistics on the images that it is to judge."""
+"""AdaBN: batch norm statistics of the images that a classifier is to classify (Li et al. 2018)."""
 
 import copy
 
@@ -13,7 +13,7 @@ from hemabridge.imaging.standardizer import UInt8Images
 
 
 def adabn(classifier: Classifier, images: UInt8Images) -> Classifier | None:
-    """Return `with_statistics_of` for any classifier, or None for one that has no batch norm to measure.
+    """Return `with_statistics_of` for any classifier, or None for one without batch norm.
 
     Raises:
         InputError: fewer than two images.
@@ -30,8 +30,8 @@ def adabn(classifier: Classifier, images: UInt8Images) -> Classifier | None:
 def with_statistics_of(classifier: NetworkClassifier, images: UInt8Images) -> NetworkClassifier:
     """Return a copy whose batch norm has mean and variance of these images, uint8[N, S, S, 3]; no label is used.
 
-    AdaBN (Li et al. 2018, doi:10.1016/j.patcog.2018.03.005): all batches weigh alike. Helps where nothing else was done
-    against a change of look; may harm images that are re-stained well.
+    AdaBN (Li et al. 2018, doi:10.1016/j.patcog.2018.03.005); each batch has the same weight. It helps where nothing
+    else was done against a domain shift, and may harm images that are re-stained well.
 
     Raises:
         InputError: fewer than two images, or a network without batch norm.

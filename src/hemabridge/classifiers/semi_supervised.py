@@ -1,4 +1,4 @@
-"""Going on training a classifier on both sites: labeled cells of the target, and the source's with likely classes."""
+"""Semi-supervised fine-tuning of a classifier: labeled cells of the target, and the source's with pseudo-labels."""
 
 import hashlib
 from collections.abc import Iterator
@@ -29,24 +29,24 @@ from hemabridge.training.schedules import OneCycle
 
 @dataclass(frozen=True, eq=False)
 class PseudoLabeledCells:
-    """Cells of the source, and what is known or pseudo_labels of their classes.
+    """Cells of the source, and their labels or pseudo-labels.
 
     Attributes:
-        views: the same cells in one or several re-stainings, uint8[V, N, S, S, 3].
-        shares: float32[N, C], how likely each class is; rows sum to 1. A label is a row of one 1.
+        views: the same cells in one or several re-stainings, uint8[V, N, S, S, 3], RGB.
+        probabilities: float32[N, C], of each class; rows sum to 1. Of a labeled cell its class has probability 1.
         weights: float64[N], how often a cell is drawn, relative to the others; 0 for never.
         hashes: SHA-256 of each cell's file.
     """
 
     views: UInt8Images
-    shares: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
     weights: NDArray[np.float64]
     hashes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class SemiSupervisedBatches:
-    """Batches of which the first half is the target's; `labels` are class shares, float32[B, C]."""
+    """Batches of which the first half is the target's; `labels` are class probabilities, float32[B, C]."""
 
     target: LabeledBatches
     source: PseudoLabeledCells
@@ -58,17 +58,17 @@ class SemiSupervisedBatches:
         half = self.target.batch_size
         own = self.target(images // 2)
         chances = self.source.weights / self.source.weights.sum()
-        classes = self.source.shares.shape[1]
+        classes = self.source.probabilities.shape[1]
         while True:
             batch, rng = next(own), np.random.default_rng((self.seed, images, 1))
             cells = rng.choice(len(chances), half, p=chances)
             views = rng.integers(len(self.source.views), size=half)
             seen = stain_augmented(self.source.views[views, cells], self.stain_augmentation, rng)
-            theirs = torch.from_numpy(np.ascontiguousarray(self.target.preprocessing.normalize(seen)))
-            shares = torch.nn.functional.one_hot(batch["labels"], classes).float()
+            of_source = torch.from_numpy(np.ascontiguousarray(self.target.preprocessing.normalize(seen)))
+            labels = torch.nn.functional.one_hot(batch["labels"], classes).float()
             yield {
-                "images": torch.cat([batch["images"], theirs]),
-                "labels": torch.cat([shares, torch.from_numpy(self.source.shares[cells])]),
+                "images": torch.cat([batch["images"], of_source]),
+                "labels": torch.cat([labels, torch.from_numpy(self.source.probabilities[cells])]),
             }
             images += 2 * half
 
@@ -84,10 +84,20 @@ def fine_tune_semi_supervised(
     seed: int,
     progress: Progress = silent,
 ) -> Path:
-    """Go on from the snapshot `start` of `fine_tune`, with cross-entropy; return the last snapshot.
+    """Train the classifier of the snapshot `start` further, with cross-entropy; return the last snapshot.
 
-    The source's cells are varied in color, size and place as the target's are, but not blurred: they have the blur
-    of their own lens.
+    The source's cells get the same augmentation of color, size and place as the target's. They are not blurred: they
+    have the blur of their own lens.
+
+    Args:
+        config: how long and how fast.
+        start: a snapshot of `fine_tune`, or of this function.
+        target: labeled cells, half of each batch.
+        source: the other half.
+        folder: run folder.
+        fabric: device, precision and processes.
+        seed: of draws and augmentation.
+        progress: called after each step.
 
     Raises:
         InputError: no cell of the source may be drawn, or the classes differ.
@@ -95,15 +105,17 @@ def fine_tune_semi_supervised(
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
     """
     network, preprocessing, classes, before = read_network(start)
-    if classes != target.classes or source.shares.shape != (source.views.shape[1], len(classes)):
-        raise InputError(f"expected cells of the classes {classes}, got {target.classes} and {source.shares.shape}")
+    if classes != target.classes or source.probabilities.shape != (source.views.shape[1], len(classes)):
+        raise InputError(
+            f"expected cells of the classes {classes}, got {target.classes} and {source.probabilities.shape}"
+        )
     if not source.weights.sum() > 0:
         raise InputError("expected at least one cell of the source to train on, got none that may be drawn")
     torch.manual_seed(seed)
     config_now = before.model_copy(update={"loss": "cross_entropy"})
     described = config_now.model_dump(mode="json")
     digest = hashlib.sha256(source.views.tobytes())
-    for array in (source.shares, source.weights, target.images, target.labels):
+    for array in (source.probabilities, source.weights, target.images, target.labels):
         digest.update(np.ascontiguousarray(array).tobytes())
     identity = {"config": described, "semi_supervised": config.model_dump(), "seed": seed, "start": sha256_of(start)}
     about = {

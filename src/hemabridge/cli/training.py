@@ -119,19 +119,19 @@ def evaluate(
         bool,
         typer.Option(
             "--fit",
-            help="For another hospital: let the study's classifiers be fitted to these images. Needs no label.",
+            help="For another hospital: fit the study's ensemble to these images. Needs no label.",
         ),
     ] = False,
 ) -> None:
-    """Name new cells by a study's classifiers, as they came and re-stained; score them if their classes are known.
+    """Classify new cells with a study's classifiers, original and re-stained; score them if their classes are known.
 
-    Nothing is trained: this is for the images of the day after, or with --fit for those of one more hospital. named.csv
+    Without --fit nothing is fitted or trained: this is for new images of the study's source. named.csv
     has a row for each file.
     """
     needs_training()
     from hemabridge.cli.progress_bars import shown_progress
-    from hemabridge.workflows.evaluate import NAMED
-    from hemabridge.workflows.evaluate import evaluate as run
+    from hemabridge.workflows.evaluate.evaluate import NAMED
+    from hemabridge.workflows.evaluate.evaluate import evaluate as run
 
     with shown_progress() as progress:
         done = run(study, source, out, root=root, crop_px=crop_px, by=by, fit=fit, progress=progress)

@@ -1,17 +1,17 @@
-"""The section `[ensemble]` of a study's recipe."""
+"""The section `[ensemble]` of a study's recipe. Imports no PyTorch."""
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
-from hemabridge.ensemble.fit import EnsembleConfig
-from hemabridge.ensemble.lut_learning import LearnedLutConfig
-from hemabridge.ensemble.target_to_source import TargetToSourceConfig
+from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS
+from hemabridge.normalizers.catalog import check_names
+from hemabridge.normalizers.sliced_transport import NODES
 
 
-class MembersRecipe(BaseModel):
-    """Classifiers of one kind that are trained for an ensemble alone."""
+class MembersConfig(BaseModel):
+    """Classifiers of one kind that are trained for the ensemble alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,39 +19,123 @@ class MembersRecipe(BaseModel):
     train: ClassifierConfig
 
 
-class TargetToSourceRecipe(TargetToSourceConfig):
-    """Classifiers that learn the target's cells in the source's looks."""
+class TargetToSourceConfig(BaseModel):
+    """Target-to-source stain augmentation: members that learn the target's cells in the source's colors."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    restainings: tuple[str, ...] = Field(
+        ("linear-ot", "sliced-ot", "macenko", "vahadane"), min_length=1, description="normalizers of the catalog"
+    )
+    subdomains: int = Field(
+        3, ge=1, le=20, description="the source's images are divided into at most so many subdomains"
+    )
+    copies: int = Field(3, ge=1, le=20, description="re-stained copies of each target cell, beside the original")
     classifiers: int = Field(2, ge=1, description="how many, each from another random start")
     train: ClassifierConfig
 
+    @field_validator("restainings")
+    @classmethod
+    def _check_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return check_names(names)
 
-class EnsembleRecipe(EnsembleConfig):
-    """Classifiers and re-stainings that agree on one answer; what labels of the source would add to it."""
 
-    translator: bool = Field(True, description="whether the study's translator takes part, with its last tested epoch")
-    members: tuple[MembersRecipe, ...] = Field(
-        (), description="further classifiers of the target beside the study's; many short trainings beat a long one"
+class LearnedLutConfig(BaseModel):
+    """How long a color table is trained, and how far it may move from linear optimal transport."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int = Field(3840, ge=24, description="images to learn from")
+    batch_size: int = Field(24, ge=1)
+    learning_rate: float = Field(0.004, gt=0, description="about the share of 0..255 that a node moves in a step")
+    points: int = Field(5, ge=2, le=NODES, description="nodes along each of red, green and blue that move freely")
+    smoothness: float = Field(
+        64.0, ge=0, description="weight of the squared differences between the shifts of neighboring nodes"
     )
-    target_to_source: TargetToSourceRecipe | None = Field(
-        None, description="further classifiers, which learn the target's cells in the source's looks"
+    nearness: float = Field(3.0, ge=0, description="weight of the squared shift, as a share of 0..255")
+
+
+class EnsembleConfig(BaseModel):
+    """Classifiers and re-stainings whose predictions are pooled; no label of the source is used."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    restainings: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="normalizers of the catalog to try; if not given, eight where shape members can rank them, else "
+        "four",
     )
-    self_training_rounds: int = Field(0, ge=0, description="rounds of learning from the steps answers themselves")
+    max_agreement_gap: float | None = Field(
+        0.02,
+        ge=0,
+        description="a re-staining takes part if its soft agreement with the shape members is at most so much below "
+        "that of the best one; all take part without a bound",
+    )
+    max_confidence_gap: float | None = Field(
+        0.1,
+        ge=0,
+        description="the shape members take part if their confidence, the mean over cells of the largest probability, "
+        "is at most so much below that of the color members on their most confident re-staining; without shape members "
+        "the same holds for each re-staining; all take part without a bound",
+    )
+    adabn_min_gain: float | None = Field(
+        0.05,
+        ge=-1,
+        le=1,
+        description="the shape members use batch norm statistics of the source (AdaBN) if the share of cells of which "
+        "they then predict the same class as the color members grows by more than this; -1 for always, never without "
+        "a bound",
+    )
+    subdomains: int = Field(
+        3,
+        ge=1,
+        le=MOST_SUBDOMAINS,
+        description="where there are shape members, the source's images are divided into at most so many subdomains by "
+        "the color of their empty field, if those are clearly apart; each subdomain has re-stainings of its own",
+    )
+    prior_rounds: int = Field(
+        2,
+        ge=0,
+        description="times that re-stainings are fitted again to target images drawn in the source's class prior",
+    )
+    translator: bool = Field(
+        True, description="whether the study's translator is one of the re-stainings, with its last tested epoch"
+    )
+    members: tuple[MembersConfig, ...] = Field(
+        (),
+        description="further classifiers of the target beside the study's; many short trainings are better than a "
+        "long one",
+    )
+    target_to_source: TargetToSourceConfig | None = Field(
+        None, description="further members, trained on the target's cells in the source's colors"
+    )
+    self_training_rounds: int = Field(
+        0, ge=0, description="rounds of fine-tuning every member on the ensemble's own pseudo-labels"
+    )
     min_confidence: float = Field(
-        0.5, ge=0, lt=1, description="self-training learns from answers above this probability"
+        0.5,
+        ge=0,
+        lt=1,
+        description="fine-tuning uses the pseudo-labels of cells whose largest probability is above this",
     )
     learned_lut: LearnedLutConfig | None = Field(
         None,
-        description="teach a color table for each of the study's classifiers, which stays as it is, so that it says "
-        "what all agree on",
+        description="learn a color table for each of the study's classifiers, which stays frozen, so that it predicts "
+        "what the ensemble predicts",
     )
     few_labels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (), description="how many labeled cells of the source to learn from, in runs of their own"
+        (), description="how many labeled cells of the source to fine-tune on, in runs of their own"
     )
     semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
 
+    @field_validator("restainings")
+    @classmethod
+    def _check_names(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return names and check_names(names)
+
     @property
     def trainings(self) -> tuple[ClassifierConfig, ...]:
-        """How its own classifiers are trained."""
-        looks = () if self.target_to_source is None else (self.target_to_source.train,)
-        return (*(kind.train for kind in self.members), *looks)
+        """How the members that are trained for the ensemble alone are trained."""
+        augmented = () if self.target_to_source is None else (self.target_to_source.train,)
+        return (*(spec.train for spec in self.members), *augmented)

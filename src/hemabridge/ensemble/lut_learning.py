@@ -1,9 +1,9 @@
-"""Teaching a color table for one classifier: it should say of re-stained cells what many agree on.
+"""Learning a color table (LUT) for one frozen classifier, so that it predicts what an ensemble predicts.
 
-The classifier learns nothing, and no label of the source is used. The table starts as the linear optimal transport
-and moves a little, so that the classifier's answers come near to those of classifiers that agree. It can change colors
-alone; every cell keeps its structure. The idea of changing the input of a frozen network instead of its weights is
-that of model reprogramming (Elsayed, Goodfellow & Sohl-Dickstein 2019, arXiv:1806.11146).
+The classifier's weights stay as they are, and no label of the source is used. The table starts as linear optimal
+transport and moves a little, so that the classifier's predictions come near to the ensemble's. It changes colors alone;
+every cell keeps its structure. The idea of changing the input of a frozen network instead of its weights is that of
+model reprogramming (Elsayed, Goodfellow & Sohl-Dickstein 2019, arXiv:1806.11146).
 """
 
 import hashlib
@@ -14,9 +14,7 @@ from typing import TypeGuard
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, grid_sample, interpolate
 
@@ -24,6 +22,8 @@ from hemabridge.classifiers.classifier import NetworkClassifier
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.augmentation import dihedral
 from hemabridge.data.cells import CellSet
+from hemabridge.ensemble.config import LearnedLutConfig
+from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.pseudo_labels import pseudo_labels
 from hemabridge.errors import InputError
 from hemabridge.imaging.scale import resize_square
@@ -32,31 +32,21 @@ from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.linear_transport import LinearTransport
 from hemabridge.normalizers.measures import whitened
 from hemabridge.normalizers.sliced_transport import NODES, as_table, node_colors
-from hemabridge.progress import Progress, silent
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.names import folder_name
 from hemabridge.training.config import LoopConfig
 from hemabridge.training.loop import Training, fit
 from hemabridge.training.objective import Batch, Phase, Terms
+from hemabridge.training.run_context import RunContext
 from hemabridge.training.schedules import OneCycle
 from hemabridge.training.snapshots import read_snapshot
 
 NAME = "learned-lut"
-
-
-class LearnedLutConfig(BaseModel):
-    """How long and how far a table is moved."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    images: int = Field(3840, ge=24, description="images to learn from")
-    batch_size: int = Field(24, ge=1)
-    learning_rate: float = Field(0.004, gt=0, description="about the share of 0..255 that a node moves in a step")
-    points: int = Field(5, ge=2, le=NODES, description="nodes along each of red, green and blue that move freely")
-    smoothness: float = Field(64.0, ge=0, description="weight of squared steps of the shift between neighbors")
-    nearness: float = Field(3.0, ge=0, description="weight of the squared shift, as a share of 0..255")
+"""What tables call images that a learned LUT re-stained."""
 
 
 class Shifts(nn.Module):
-    """What is added to the nodes of a color table, as shares of 0..255; it starts at nothing.
+    """What is added to the nodes of a color table, as shares of 0..255; zero at the start.
 
     Args:
         start: the table's colors, float[3, NODES, NODES, NODES] in 0..1: channel, then blue, green, red.
@@ -80,33 +70,33 @@ class Shifts(nn.Module):
         return grid_sample(table, places, padding_mode="border", align_corners=True).squeeze(2).clamp(0, 1)
 
 
-class TableObjective:
-    """One phase that trains the shifts; the classifier is frozen and no net of the training.
+class LutObjective:
+    """One phase that trains the shifts; the classifier is frozen and is none of the trained nets.
 
-    Batches hold `images`, float[B, 3, S, S] in 0..1 with the target's white point, and `shares`, float[B, C].
+    Batches hold `images`, float[B, 3, S, S] in 0..1 with the target's white point, and `probabilities`, float[B, C].
     """
 
     def __init__(self, config: LearnedLutConfig, start: Tensor, classifier: NetworkClassifier) -> None:
         self.config, self.shifts = config, Shifts(start, config.points)
-        self.network = classifier.network
+        self.network, self.size_px = classifier.network, classifier.preprocessing.size_px
         mean, std = classifier.preprocessing.mean, classifier.preprocessing.std
         self.mean, self.std = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
         self.nets: dict[str, nn.Module] = {"shifts": self.shifts}
-        self.phases = (Phase("teach", ("shifts",), self._losses),)
+        self.phases = (Phase("table", ("shifts",), self._losses),)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return what the classifier says, logits float[B, C], and what it should say."""
+        """Return the classifier's logits, float[B, C], and the probabilities that it should predict, float[B, C]."""
         images = batch["images"]
         self.network.to(images.device)
         restained = self.shifts(images)
         logits: Tensor = self.network((restained - self.mean.to(images)) / self.std.to(images))
-        return logits, batch["shares"]
+        return logits, batch["probabilities"]
 
-    def _losses(self, answers: tuple[Tensor, Tensor]) -> Terms:
+    def _losses(self, predictions: tuple[Tensor, Tensor]) -> Terms:
         shift = self.shifts.shift
         rough = torch.stack([shift.diff(dim=axis).square().mean() for axis in (1, 2, 3)]).sum()
         return {
-            "answers": cross_entropy(*answers),
+            "predictions": cross_entropy(*predictions),
             "smoothness": self.config.smoothness * rough,
             "nearness": self.config.nearness * shift.square().mean(),
         }
@@ -124,7 +114,7 @@ class _Batches:
     """Cells of the source, each class drawn equally often, turned and mirrored."""
 
     images: UInt8Images
-    shares: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
     weights: NDArray[np.float64]
     batch_size: int
     seed: int
@@ -136,67 +126,145 @@ class _Batches:
             rng = np.random.default_rng((self.seed, images))
             cells = rng.choice(len(chances), self.batch_size, p=chances)
             turned = dihedral(self.images[cells], rng).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-            yield {"images": torch.from_numpy(turned), "shares": torch.from_numpy(self.shares[cells])}
+            yield {"images": torch.from_numpy(turned), "probabilities": torch.from_numpy(self.probabilities[cells])}
             images += self.batch_size
 
 
-def teach(
+def learn_lut(
     config: LearnedLutConfig,
     classifier: NetworkClassifier,
+    fitted: FittedEnsemble,
     source: CellSet,
-    answer: Probabilities,
     target: UInt8Images,
-    folder: Path,
-    fabric: Fabric,
-    *,
-    seed: int,
-    progress: Progress = silent,
+    context: RunContext,
 ) -> LearnedLut:
-    """Teach, or go on teaching, a table for one classifier.
+    """Learn, or go on learning, a table with which one classifier predicts what an ensemble predicts.
 
     Args:
         config: see there.
-        classifier: of the target, which sees color; it stays as it is.
-        source: cells; their labels are not read.
-        answer: what it should say of them, float32[N, C], in the classifier's order of classes.
+        classifier: of the target, which sees color; it stays as it is. Its classes are those of the ensemble.
+        fitted: the ensemble.
+        source: cells to learn from; their labels are not read.
         target: images of the target, uint8[M, S, S, 3].
-        folder: the run folder.
-        fabric: device, precision and processes.
-        seed: of the draws.
-        progress: called after each step.
+        context: the run folder, device, seed of the draws, and progress.
 
     Raises:
-        InputError: the classifier sees no color, or the answers are not those of these cells and classes.
+        InputError: the classifier sees no color, or has other classes than the ensemble.
+        Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
+    """
+    if fitted.classes != classifier.classes:
+        raise InputError(
+            f"expected a classifier of {', '.join(fitted.classes)}, got {classifier.name}, which predicts "
+            f"{', '.join(classifier.classes)}; align it first"
+        )
+    return learn_lut_from(config, classifier, source, fitted.predict(source.images), target, context)
+
+
+def learn_lut_from(
+    config: LearnedLutConfig,
+    classifier: NetworkClassifier,
+    source: CellSet,
+    prediction: Probabilities,
+    target: UInt8Images,
+    context: RunContext,
+) -> LearnedLut:
+    """Learn a table as `learn_lut` does, from any prediction of the source's cells.
+
+    Args:
+        config: see there.
+        classifier: of the target, which sees color.
+        source: cells to learn from; their labels are not read.
+        prediction: what the classifier should predict, float32[N, C], in its order of classes.
+        target: images of the target, uint8[M, S, S, 3].
+        context: the run folder, device, seed of the draws, and progress.
+
+    Raises:
+        InputError: the classifier sees no color, or the prediction is not of these cells and classes.
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
     """
     if not can_learn_lut(classifier):
         raise InputError(f"expected a classifier that sees color, got {classifier.name}, which sees shape alone")
-    if answer.shape != (len(source), len(classifier.classes)):
-        raise InputError(f"expected answers [{len(source)}, {len(classifier.classes)}], got {list(answer.shape)}")
+    if prediction.shape != (len(source), len(classifier.classes)):
+        raise InputError(
+            f"expected a prediction [{len(source)}, {len(classifier.classes)}], got {list(prediction.shape)}"
+        )
     start = LinearTransport.fit(source.images, target)
-    objective = TableObjective(config, _start(start), classifier)
-    shares, weights = pseudo_labels(answer, sure=0.0)
-    size_px = classifier.preprocessing.size_px
-    images = np.stack([resize_square(whitened(image, start.target_white), size_px) for image in source.images])
+    objective = LutObjective(config, _start(start), classifier)
     learned_for = _fingerprint(classifier)
-    described = {"config": config.model_dump(mode="json"), "seed": seed, "learned_for": learned_for}
-    training = Training(
-        objective=objective,
-        batches=_Batches(images, shares, weights, config.batch_size, seed),
-        schedules={"shifts": OneCycle(config.learning_rate, config.images)},
-        loop=LoopConfig(
-            total_images=config.images, batch_size=config.batch_size, epoch_images=config.images, seed=seed
-        ),
-        identity={**described, "cells": list(source.hashes), "answer": answer.round(4).tolist()},
-        about={"kind": NAME, **described, "seen": sorted({*source.hashes})},
-    )
-    end = fit(training, folder, fabric, progress)[-1]
+    training = _training(config, objective, source, prediction, start, learned_for, context.seed)
+    end = fit(training, context.folder, context.fabric, context.progress)[-1]
     tensors, _ = read_snapshot(end.path)
     objective.shifts.load_state_dict({"shift": tensors["shifts/shift"]})
     with torch.no_grad():
         colors = objective.shifts.cpu().table().numpy().astype(np.float64)
     nodes = colors.transpose(3, 2, 1, 0).reshape(-1, 3) * 255
     return LearnedLut(target_white=start.target_white, table=as_table(nodes), learned_for=learned_for)
+
+
+def learn_luts(
+    config: LearnedLutConfig | None,
+    classifiers: Mapping[str, Classifier],
+    fitted: FittedEnsemble,
+    source: CellSet,
+    target: UInt8Images,
+    context: RunContext,
+) -> list[str]:
+    """Learn a table for each classifier that can have one, and write it as JSON; return the classifiers' names.
+
+    It is `learned-lut-NAME.json` in the context's folder, beside the run folder `learned-lut-NAME`.
+
+    Args:
+        config: see there; None for no table at all.
+        classifiers: of the target, by name.
+        fitted: the ensemble.
+        source: cells to learn from; their labels are not read.
+        target: images of the target, uint8[M, S, S, 3].
+        context: the folder of the ensemble, device, seed of the draws, and progress.
+
+    Raises:
+        See `learn_lut`.
+    """
+    able = {name: each for name, each in classifiers.items() if can_learn_lut(each)}
+    if config is None or not able:
+        return []
+    prediction = fitted.predict(source.images)
+    for name, classifier in able.items():
+        path = lut_file(context.folder, name)
+        own = context.within(path.stem, f"color table for {name}")
+        table = learn_lut_from(config, classifier, source, prediction, target, own)
+        with atomic_write(path) as temporary:
+            temporary.write_text(table.to_json(), encoding="utf-8")
+    return list(able)
+
+
+def lut_file(folder: Path, classifier: str) -> Path:
+    """Return where the table for a classifier is written."""
+    return folder / f"{NAME}-{folder_name(classifier)}.json"
+
+
+def _training(
+    config: LearnedLutConfig,
+    objective: LutObjective,
+    source: CellSet,
+    prediction: Probabilities,
+    start: LinearTransport,
+    learned_for: str,
+    seed: int,
+) -> Training:
+    probabilities, weights = pseudo_labels(prediction, min_confidence=0.0)
+    size_px = objective.size_px
+    images = np.stack([resize_square(whitened(image, start.target_white), size_px) for image in source.images])
+    described = {"config": config.model_dump(mode="json"), "seed": seed, "learned_for": learned_for}
+    return Training(
+        objective=objective,
+        batches=_Batches(images, probabilities, weights, config.batch_size, seed),
+        schedules={"shifts": OneCycle(config.learning_rate, config.images)},
+        loop=LoopConfig(
+            total_images=config.images, batch_size=config.batch_size, epoch_images=config.images, seed=seed
+        ),
+        identity={**described, "cells": list(source.hashes), "prediction": prediction.round(4).tolist()},
+        about={"kind": NAME, **described, "seen": sorted({*source.hashes})},
+    )
 
 
 def can_learn_lut(classifier: Classifier) -> TypeGuard[NetworkClassifier]:

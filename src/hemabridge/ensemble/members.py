@@ -1,180 +1,209 @@
-"""Classifiers that agree, and what they need to go on learning: in the source's looks, from each other, from labels."""
+"""The classifiers of an ensemble: those that see color, those that see shape alone, and the training of more."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from lightning_fabric import Fabric
+from typing import Final
 
 from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
-from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
+from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.protocol import Classifier
-from hemabridge.classifiers.semi_supervised import PseudoLabeledCells, fine_tune_semi_supervised
 from hemabridge.data.cells import CellSet
-from hemabridge.ensemble.fit import FittedEnsemble
-from hemabridge.ensemble.pseudo_labels import PseudoLabels
-from hemabridge.progress import Progress, prefixed, silent
+from hemabridge.ensemble.config import MembersConfig
+from hemabridge.ensemble.saved import SavedMembers
+from hemabridge.errors import InputError
+from hemabridge.storage.files import atomic_write
+from hemabridge.training.run_context import RunContext
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.training.tensorfile import write_tensors
 
+MEMBERS_FILE: Final = "members.json"
+"""All members before any re-staining is fitted: from these an ensemble for another hospital is fitted."""
+
 
 @dataclass(frozen=True, eq=False)
-class Learner:
-    """A classifier that can go on learning.
+class Member:
+    """One classifier of an ensemble.
 
     Attributes:
-        snapshot: of `fine_tune` or `fine_tune_semi_supervised`.
-        direct: whether it is asked about the source's images as they are; otherwise about their re-stainings.
-        target: labeled cells that it learns beside the source's.
+        classifier: what predicts.
+        snapshot: its file, from which training can go on; None for a classifier that was not trained here.
+        cells: the labeled cells that it was trained on, which fine-tuning shows again; None if they are not at hand.
+        external: what the recipe calls a classifier that was not trained here; None for others.
     """
 
-    snapshot: Path
-    direct: bool
-    target: CellSet
+    classifier: Classifier
+    snapshot: Path | None = None
+    cells: CellSet | None = None
+    external: str | None = None
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Path, cells: CellSet | None = None) -> "Member":
+        """Open a member that was trained here.
+
+        Raises:
+            ModelError: the file is not the snapshot of a classifier.
+        """
+        return cls(SnapshotClassifier.from_snapshot(snapshot), snapshot, cells)
+
+    def rewritten(self, path: Path) -> "Member":
+        """Write a snapshot with the present weights to `path`; return the member that training goes on from there.
+
+        Raises:
+            ModelError: its snapshot is damaged.
+        """
+        if self.snapshot is None:
+            return self
+        assert isinstance(self.classifier, NetworkClassifier)  # every member with a snapshot is one
+        weights, header = read_snapshot(self.snapshot)
+        state = self.classifier.network.state_dict()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_tensors(path, {f"raw/{key}": state[key.replace("/", ".", 1)] for key in weights}, header)
+        return replace(self, snapshot=path)
 
 
 @dataclass(frozen=True, eq=False)
 class Members:
-    """All classifiers that agree.
+    """Classifiers of the target from which an ensemble is fitted.
 
     Attributes:
-        learners: those that can go on learning.
-        others: those that came as a file; they are asked about re-stainings.
+        color: those that see color, and predict from re-stained images.
+        shape: those that see shape alone (`view = "shape"`), and predict from the original images.
     """
 
-    learners: tuple[Learner, ...]
-    others: tuple[Classifier, ...] = ()
+    color: tuple[Member, ...]
+    shape: tuple[Member, ...] = ()
 
-    def asked_about_restainings(self) -> tuple[Classifier, ...]:
-        """Return the classifiers that are asked about re-stained images."""
-        return (*self.others, *(_read(learner) for learner in self.learners if not learner.direct))
-
-    def direct(self) -> tuple[Classifier, ...]:
-        """Return the classifiers that are asked about the images as they are."""
-        return tuple(_read(learner) for learner in self.learners if learner.direct)
-
-    def heard(self, fitted: FittedEnsemble) -> "Members":
-        """Return the members without its direct classifiers if the ensemble left them out."""
-        return self if fitted.direct else Members(tuple(one for one in self.learners if not one.direct), self.others)
-
-    def kept(self, fitted: FittedEnsemble, folder: Path) -> "Members":
-        """Return the members that fitted; those whose batch norm was measured again are written to `folder`.
+    def save(self, folder: Path, root: Path) -> None:
+        """Write `members.json`; snapshots are named relative to `root`, the folder of the study.
 
         Raises:
+            InputError: a snapshot is not below `root`.
+        """
+        saved = SavedMembers(
+            color_members=snapshot_names(self.color, root),
+            shape_members=snapshot_names(self.shape, root),
+            external_members=external_names(self.color),
+        )
+        with atomic_write(folder / MEMBERS_FILE) as temporary:
+            temporary.write_text(saved.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(
+        cls, folder: Path, root: Path, external: Mapping[str, Classifier], cells: CellSet | None = None
+    ) -> "Members":
+        """Read what `save` wrote.
+
+        Args:
+            folder: which holds `members.json`.
+            root: the folder of the study.
+            external: classifiers of the recipe that were not trained here, by name; others may be among them.
+            cells: what the members were trained on, if they are to be trained further.
+
+        Raises:
+            InputError: a file is missing or outside of `root`, or a classifier is not in the recipe.
             ModelError: a snapshot is damaged.
         """
-        if not fitted.adabn:
-            return self
-        new = iter(fitted.direct)
-        return replace(
-            self,
-            learners=tuple(
-                replace(one, snapshot=_with_weights_of(next(new), one.snapshot, folder / f"{place}.safetensors"))
-                if one.direct
-                else one
-                for place, one in enumerate(self.learners)
-            ),
+        saved = SavedMembers.read(folder / MEMBERS_FILE)
+        own = open_members(saved.color_files(root), cells)
+        return cls(
+            (*find_external(saved.external_members, external), *own), open_members(saved.shape_files(root), cells)
         )
 
-    def answering(self, fitted: FittedEnsemble) -> FittedEnsemble:
-        """Return the ensemble of these classifiers over the same re-stainings."""
-        return replace(fitted, classifiers=self.asked_about_restainings(), direct=self.direct())
+
+def train_members(members: Members, specs: Sequence[MembersConfig], target: CellSet, context: RunContext) -> Members:
+    """Return the members, followed by those that are trained for the ensemble alone; resumes what was begun.
+
+    Args:
+        members: that there are, trained with `context.seed`; the new ones are trained with the seeds after it.
+        specs: which kinds to train, and how many of each.
+        target: labeled cells.
+        context: the folder gets a folder for each kind.
+
+    Raises:
+        See `hemabridge.classifiers.fine_tune.fine_tune`.
+    """
+    color, shape = members.color, members.shape
+    for number, spec in enumerate(specs):
+        own = context.within(str(number), f"members {number + 1}").with_seed(context.seed + 1)
+        trained = train_kind(spec.train, spec.count, target, own)
+        if spec.train.view == "shape":
+            shape += trained
+        else:
+            color += trained
+    return Members(color, shape)
 
 
-def new_learners(
-    config: ClassifierConfig,
-    cells: CellSet,
-    folder: Path,
-    fabric: Fabric,
-    *,
-    direct: bool,
-    count: int,
-    seed: int,
-    progress: Progress = silent,
-) -> tuple[Learner, ...]:
-    """Train `count` classifiers of one kind; resumes what was begun in `folder`.
+def train_kind(config: ClassifierConfig, count: int, cells: CellSet, context: RunContext) -> tuple[Member, ...]:
+    """Train `count` classifiers of one kind; resumes what was begun.
 
-    They differ in their random start and in what they are shown when. Their mean errs less than each of them, the more
-    so the further the source is from what they learned (deep ensembles, Lakshminarayanan, Pritzel & Blundell 2017,
-    arXiv:1612.01474).
+    They differ in their random start and in the order of what they are shown. Their mean errs less than each of them,
+    the more so the further the source is from what they learned (deep ensembles, Lakshminarayanan, Pritzel & Blundell
+    2017, arXiv:1612.01474).
 
     Args:
         config: of each.
-        cells: labeled cells of the target.
-        folder: gets a run folder each.
-        fabric: device, precision and processes.
-        direct: see `Learner`.
         count: how many.
-        seed: of the first; the others' follow.
-        progress: called after each step.
+        cells: labeled cells of the target.
+        context: the folder gets a run folder for each; the seed is that of the first, the others' follow.
 
     Raises:
         See `hemabridge.classifiers.fine_tune.fine_tune`.
     """
     found = []
     for place in range(count):
-        own, told = folder / str(place), prefixed(progress, f"{place + 1} of {count}")
-        end = fine_tune(config, cells, own, fabric, seed=seed + place, progress=told)
-        found.append(Learner(end, direct, cells))
+        own = context.within(str(place), f"{place + 1} of {count}").with_seed(context.seed + place)
+        end = fine_tune(config, cells, own.folder, own.fabric, seed=own.seed, progress=own.progress)
+        found.append(Member.from_snapshot(end, cells))
     return tuple(found)
 
 
-def go_on(
-    members: Members,
-    fitted: FittedEnsemble,
-    cells: CellSet,
-    pseudo_labels: PseudoLabels,
-    config: SemiSupervisedConfig,
-    folder: Path,
-    fabric: Fabric,
-    *,
-    seed: int,
-    progress: Progress = silent,
-) -> Members:
-    """Let every learner go on with the target's cells and the source's; resumes what was begun in `folder`.
+def classifiers_of(members: Sequence[Member]) -> tuple[Classifier, ...]:
+    """Return the members' classifiers."""
+    return tuple(member.classifier for member in members)
 
-    Args:
-        members: which starts from its snapshots.
-        fitted: whose re-stainings the source's cells are shown in.
-        cells: the source's; their labels are not read.
-        pseudo_labels: of each of `cells`.
-        config: how long and how fast.
-        folder: gets a run folder for each learner.
-        fabric: device, precision and processes.
-        seed: of draws and looks.
-        progress: called after each step.
+
+def open_members(snapshots: Sequence[Path], cells: CellSet | None) -> tuple[Member, ...]:
+    """Open members by their snapshots."""
+    return tuple(Member.from_snapshot(path, cells) for path in snapshots)
+
+
+def snapshot_names(members: Sequence[Member], root: Path) -> tuple[str, ...]:
+    """Return the paths of the members' snapshots relative to `root`, without members that have none.
 
     Raises:
-        See `hemabridge.classifiers.semi_supervised.fine_tune_semi_supervised`.
+        InputError: a snapshot is not below `root`.
     """
-    restained = PseudoLabeledCells(fitted.views(cells.images), *pseudo_labels, cells.hashes)
-    as_they_are = PseudoLabeledCells(cells.images[None], *pseudo_labels, cells.hashes)
-    taught = []
-    for place, learner in enumerate(members.learners):
-        own = folder / str(place)
-        end = fine_tune_semi_supervised(
-            config,
-            learner.snapshot,
-            learner.target,
-            as_they_are if learner.direct else restained,
-            own,
-            fabric,
-            seed=seed,
-            progress=prefixed(progress, f"going on, {place + 1} of {len(members.learners)}"),
+    return tuple(name_below(root, member.snapshot) for member in members if member.snapshot is not None)
+
+
+def name_below(root: Path, path: Path) -> str:
+    """Return the path of a file relative to a folder above it, with `/`.
+
+    Raises:
+        InputError: the file is not below the folder.
+    """
+    if not path.is_relative_to(root):
+        raise InputError(f"expected a file below {root}, so that the folder can be moved as a whole, got {path}")
+    return path.relative_to(root).as_posix()
+
+
+def external_names(members: Sequence[Member]) -> tuple[str, ...]:
+    """Return what the recipe calls those members that were not trained here."""
+    return tuple(member.external for member in members if member.external is not None)
+
+
+def find_external(names: Sequence[str], known: Mapping[str, Classifier]) -> tuple[Member, ...]:
+    """Return the members that were not trained here, by what the recipe calls them.
+
+    Raises:
+        InputError: a name is not in the recipe.
+    """
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(
+            f"expected classifiers of the recipe, {', '.join(known) or 'which has none'}, got {', '.join(unknown)} "
+            "in the file of its ensemble; run the study again"
         )
-        taught.append(replace(learner, snapshot=end))
-    return replace(members, learners=tuple(taught))
-
-
-def _with_weights_of(classifier: Classifier, snapshot: Path, path: Path) -> Path:
-    """Write a snapshot again with another's weights; return its path."""
-    assert isinstance(classifier, NetworkClassifier)  # each learner is one
-    weights, header = read_snapshot(snapshot)
-    state = classifier.network.state_dict()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(path, {f"raw/{key}": state[key.replace("/", ".", 1)] for key in weights}, header)
-    return path
-
-
-def _read(learner: Learner) -> Classifier:
-    return SnapshotClassifier.from_snapshot(learner.snapshot)
+    return tuple(Member(known[name], external=name) for name in names)

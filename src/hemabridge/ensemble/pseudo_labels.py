@@ -1,4 +1,4 @@
-"""What a site's cells are pseudo_labels to be, for training on them: from steps classifiers, or from a few labels."""
+"""Pseudo-labels: an ensemble's predictions, and a few labels if there are any, as targets for fine-tuning."""
 
 from typing import TypeAlias
 
@@ -9,49 +9,56 @@ from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.errors import InputError
 
 PseudoLabels: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float64]]
-"""Class shares, float32[N, C], rows sum to 1; and how often each cell is drawn, float64[N], 0 for never."""
+"""Class probabilities, float32[N, C], rows sum to 1; and how often each cell is drawn, float64[N], 0 for never."""
 
 LABEL_WEIGHT = 3.0
-"""A cell whose class a person stated is drawn so many times as often as one whose class is only pseudo_labels."""
+"""A labeled cell is drawn so many times as often as one with a pseudo-label."""
 
 
-def pseudo_labels(probabilities: Probabilities, sure: float, known: NDArray[np.int64] | None = None) -> PseudoLabels:
-    """Turn steps answers, and labels if there are any, into class shares and weights to train on.
+def pseudo_labels(
+    prediction: Probabilities, min_confidence: float, labels: NDArray[np.int64] | None = None
+) -> PseudoLabels:
+    """Turn predictions, and labels if there are any, into class probabilities and weights to train on.
 
-    Shares are sharpened: p^2, made to sum to 1 (Xie, Girshick & Farhadi 2016, arXiv:1511.06335, Eq. 3 without the
-    division by the class's size). Cells whose largest probability is not above `sure` are never drawn; each class is
-    drawn equally often. A known label takes the place of the answer.
+    Predictions are sharpened: p^2, made to sum to 1 (Xie, Girshick & Farhadi 2016, arXiv:1511.06335, Eq. 3 without the
+    division by the class's size). Cells whose largest probability is not above `min_confidence` are never drawn; each
+    class is drawn equally often. A label replaces the prediction.
 
     Args:
-        probabilities: float32[N, C].
-        sure: 0..1.
-        known: int64[N], -1 for unknown; None if no label is used (self-training).
+        prediction: float32[N, C].
+        min_confidence: 0..1.
+        labels: int64[N], -1 for unknown; None if no label is used (self-training).
 
     Returns:
         float32[N, C] of rows that sum to 1, and float64[N].
 
     Raises:
-        InputError: no cell is sure or known.
+        InputError: no cell is confident enough or labeled.
     """
-    shares = probabilities.astype(np.float64) ** 2
-    shares /= shares.sum(axis=1, keepdims=True)
-    stated = np.zeros(len(shares), dtype=bool) if known is None else known >= 0
-    if known is not None:
-        shares[stated] = np.eye(shares.shape[1])[known[stated]]
-    weights = np.where(stated, LABEL_WEIGHT, (probabilities.max(axis=1) > sure) & ~stated)
+    targets = prediction.astype(np.float64) ** 2
+    targets /= targets.sum(axis=1, keepdims=True)
+    labeled = np.zeros(len(targets), dtype=bool) if labels is None else labels >= 0
+    if labels is not None:
+        targets[labeled] = np.eye(targets.shape[1])[labels[labeled]]
+    weights = np.where(labeled, LABEL_WEIGHT, (prediction.max(axis=1) > min_confidence) & ~labeled)
     if not weights.any():
-        raise InputError(f"expected cells that the classifiers are more than {sure} sure of, got none of {len(shares)}")
-    labels = shares.argmax(axis=1)
-    totals = np.bincount(labels, weights, minlength=shares.shape[1])
-    return shares.astype(np.float32), weights / np.maximum(totals, 1e-12)[labels]
+        raise InputError(
+            f"expected cells that are predicted with a probability above {min_confidence}, got none of {len(targets)}; "
+            "lower ensemble.min_confidence"
+        )
+    classes = targets.argmax(axis=1)
+    totals = np.bincount(classes, weights, minlength=targets.shape[1])
+    return targets.astype(np.float32), weights / np.maximum(totals, 1e-12)[classes]
 
 
 def few_labels(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Return the labels with all but `count` made unknown: as many of each class as there are, the rest in turn.
+    """Return the labels with all but `count` made unknown (-1).
+
+    Classes take turns, so that each has about as many labels as the others, as far as it has cells.
 
     Args:
         labels: int64[N], each 0 or above.
-        count: how many a person would have to give; at most N.
+        count: how many are kept; at most N.
         seed: which ones.
 
     Raises:

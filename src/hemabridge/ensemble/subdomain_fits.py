@@ -1,6 +1,9 @@
-"""A source may hold several subdomains, such as smears on white and yellow glass: each has re-stainings of its own."""
+"""Re-stainings of a source that holds several subdomains, such as smears on white and on yellow glass.
 
-from collections.abc import Mapping, Sequence
+Each subdomain has re-stainings of its own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -8,29 +11,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.classifiers.protocol import Probabilities
+from hemabridge.data.cells import CellSet
 from hemabridge.domain.subdomains import FEWEST_IMAGES, fields_of, name_of, subdomains_of
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.normalizers.by_subdomain import BySubdomain
+from hemabridge.normalizers.catalog import fit_normalizer
 from hemabridge.normalizers.normalizer import Normalizer
 
-OTHER_CELLS = 0.5
-"""Looks whose class mixes differ by more than this, in total variation, show other cells and not another glass."""
+LARGEST_FIT = 300
+"""Re-stainings are fitted on at most so many images of a site: more change nothing but the time."""
+
+OTHER_CLASSES = 0.5
+"""Clusters whose class priors differ by more than this, in total variation, show other classes, not another glass."""
+
+
+@dataclass(frozen=True, eq=False)
+class RestainingFitter:
+    """Fits re-stainings to images of the target, which are drawn with some class prior.
+
+    Attributes:
+        target: labeled cells.
+        translators: re-stainings that are trained already, by name.
+        rng: of the draws.
+    """
+
+    target: CellSet
+    translators: Mapping[str, Standardizer]
+    rng: np.random.Generator
+
+    def fit(
+        self, images: UInt8Images, names: Iterable[str], class_prior: NDArray[np.float64] | None = None
+    ) -> dict[str, Standardizer]:
+        """Return re-stainings by name: normalizers that are fitted to the images, and translators.
+
+        Args:
+            images: of the source, uint8[N, S, S, 3].
+            names: of normalizers of the catalog, or of translators.
+            class_prior: of the target's images, float64[C]; each class is drawn equally often if not given.
+        """
+        classes = len(self.target.classes)
+        prior = np.full(classes, 1.0 / classes) if class_prior is None else class_prior
+        drawn = self.target.images[self.target.drawn(prior, LARGEST_FIT, self.rng)]
+        return {
+            name: self.translators[name] if name in self.translators else fit_normalizer(name, images, drawn)
+            for name in names
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class Subdomain:
-    """Some of a source's images, and what is fitted on them.
+    """Images of one subdomain of a source, and its re-stainings.
 
     Attributes:
-        rows: intp[N], which images they are.
+        rows: intp[N], which of the source's images they are.
         images: uint8[N, S, S, 3].
-        maps: re-stainings by name.
-        soft_agreement: of each re-staining that was tried with those who see no color; empty if nobody judged.
+        restainings: by name.
+        soft_agreement: with the shape members, of each re-staining that was tried; empty without shape members.
     """
 
     rows: NDArray[np.intp]
     images: UInt8Images
-    maps: Mapping[str, Standardizer]
+    restainings: Mapping[str, Standardizer]
     soft_agreement: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
@@ -39,60 +80,56 @@ class Subdomain:
         return name_of(fields_of(self.images))
 
 
-def parted(source: UInt8Images, answer: Probabilities, most: int) -> list[NDArray[np.intp]]:
+def rows_by_subdomain(source: UInt8Images, prediction: Probabilities, most: int) -> list[NDArray[np.intp]]:
     """Return the rows of each subdomain of a source.
 
-    Where cells fill the image, what seems to be the empty field is their cytoplasm, and tells classes apart. So
-    subdomains must hold about the same classes; otherwise there is one.
+    Where cells fill the image, what seems to be the empty field is their cytoplasm, whose color differs between
+    classes. So subdomains must have similar class priors; otherwise the source is one subdomain.
 
     Args:
         source: uint8[N, S, S, 3], N at least 1.
-        answer: what those say who see no color, float32[N, C].
-        most: subdomains.
+        prediction: of the shape members, float32[N, C].
+        most: at most so many subdomains.
     """
     found = subdomains_of(fields_of(source), most, FEWEST_IMAGES)
     rows = [np.flatnonzero(found == subdomain) for subdomain in np.unique(found)]
-    mixes = np.array([answer[own].mean(axis=0, dtype=np.float64) for own in rows])
-    apart = np.abs(mixes[:, None] - mixes).sum(axis=2) / 2
-    return rows if apart.max() <= OTHER_CELLS else [np.arange(len(source))]
+    priors = np.array([prediction[own].mean(axis=0, dtype=np.float64) for own in rows])
+    total_variation = np.abs(priors[:, None] - priors).sum(axis=2) / 2
+    return rows if total_variation.max() <= OTHER_CLASSES else [np.arange(len(source))]
 
 
 def for_all_subdomains(subdomains: Sequence[Subdomain], target: UInt8Images) -> dict[str, Standardizer]:
     """Return re-stainings for images of any of the subdomains.
 
-    Of several subdomains, the one with the most re-stainings gives them their names; a subdomain with fewer uses its
-    first again.
+    Of several subdomains, the one with the most re-stainings gives them their names. A subdomain with fewer uses its
+    first ones again.
 
     Args:
-        subdomains: at least one; of several, with normalizers of the catalog alone.
+        subdomains: at least one; several have normalizers of the catalog alone.
         target: images that these were fitted to, uint8[M, S, S, 3].
     """
     if len(subdomains) == 1:
-        return dict(subdomains[0].maps)
-    names: tuple[str, ...] = max((tuple(subdomain.maps) for subdomain in subdomains), key=len)
+        return dict(subdomains[0].restainings)
+    names: tuple[str, ...] = max((tuple(subdomain.restainings) for subdomain in subdomains), key=len)
     return {
-        name: BySubdomain.of([(subdomain.images, _in_turn(subdomain.maps, place)) for subdomain in subdomains], target)
+        name: BySubdomain.of([(each.images, _in_turn(each.restainings, place)) for each in subdomains], target)
         for place, name in enumerate(names)
     }
 
 
 def agreement_by_subdomain(subdomains: Sequence[Subdomain]) -> dict[str, float]:
-    """Return the soft agreement of all re-stainings that were tried; of several subdomains, each subdomain's."""
+    """Return the soft agreement of all re-stainings that were tried; of several subdomains, that of each."""
     if len(subdomains) == 1:
         return dict(subdomains[0].soft_agreement)
-    return {
-        f"{name} on {subdomain.name}": value
-        for subdomain in subdomains
-        for name, value in subdomain.soft_agreement.items()
-    }
+    return {f"{name} on {each.name}": value for each in subdomains for name, value in each.soft_agreement.items()}
 
 
-def names_by_subdomain(subdomains: Sequence[Subdomain]) -> dict[str, tuple[str, ...]]:
-    """Return which re-stainings each of several subdomains has; nothing of one subdomain."""
-    return {subdomain.name: tuple(subdomain.maps) for subdomain in subdomains} if len(subdomains) > 1 else {}
+def restainings_by_subdomain(subdomains: Sequence[Subdomain]) -> dict[str, tuple[str, ...]]:
+    """Return the names of each subdomain's re-stainings; nothing if there is one subdomain."""
+    return {each.name: tuple(each.restainings) for each in subdomains} if len(subdomains) > 1 else {}
 
 
-def _in_turn(maps: Mapping[str, Standardizer], place: int) -> Normalizer:
-    found = list(maps.values())[place % len(maps)]
-    assert isinstance(found, Normalizer)  # translators belong to the whole site: with one it is not parted
+def _in_turn(restainings: Mapping[str, Standardizer], place: int) -> Normalizer:
+    found = list(restainings.values())[place % len(restainings)]
+    assert isinstance(found, Normalizer)  # a source is not divided where a translator takes part
     return found

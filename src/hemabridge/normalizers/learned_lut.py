@@ -1,4 +1,4 @@
-"""A color table that was taught so that one classifier says what many agree on; using it needs no PyTorch."""
+"""A color table that was learned for one frozen classifier; using it needs no PyTorch."""
 
 from typing import Annotated, Literal, Self
 
@@ -10,10 +10,12 @@ from hemabridge.normalizers.sliced_transport import TableNormalizer
 
 
 class LearnedLut(TableNormalizer):
-    """What `hemabridge.ensemble.lut_learning.teach` found.
+    """A learned color table: with it one classifier predicts what an ensemble predicts.
+
+    `hemabridge.ensemble.lut_learning` learns it.
 
     Attributes:
-        learned_for: SHA-256 of the classifier's file; the table is for this classifier alone.
+        learned_for: SHA-256 of the classifier's weights; the table is for this classifier alone.
     """
 
     method: Literal["learned-lut"] = "learned-lut"
@@ -21,12 +23,12 @@ class LearnedLut(TableNormalizer):
 
     @classmethod
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
-        """Refuse: two sets of images do not say what a classifier should answer.
+        """Refuse: two sets of images do not say what a classifier should predict.
 
         Raises:
             InputError: always.
         """
         raise InputError(
-            "expected a table that a study taught, got two sets of images; "
-            "add [agreement.learned_lut] to the recipe of a study"
+            "expected a table that a study learned, got two sets of images; "
+            "add [ensemble.learned_lut] to the recipe of a study"
         )

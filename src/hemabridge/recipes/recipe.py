@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from hemabridge.classifiers.config import ClassifierConfig, ExternalConfig
-from hemabridge.ensemble.config import EnsembleRecipe
+from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.normalizers.catalog import check_names
 from hemabridge.storage.names import folder_name
 from hemabridge.storage.settings_file import RecipePath, RunName, Seed, each_once
@@ -195,8 +195,8 @@ class StudyRecipe(BaseModel):
     )
     audit: bool = Field(True, description="whether to look through the images of both sites first")
     guard: bool = Field(True, description="whether to judge each re-stained test cell by what became of its morphology")
-    ensemble: EnsembleRecipe | None = Field(
-        None, description="one more answer, on which all classifiers and several re-stainings agree"
+    ensemble: EnsembleConfig | None = Field(
+        None, description="the pooled prediction of all classifiers and several re-stainings, as one more row"
     )
 
     @field_validator("source_fine_tuning", mode="before")

@@ -34,9 +34,7 @@ def run(recipe: Path, out: Path, *changes: str) -> tuple[StudyResults, list[str]
     return results, labels
 
 
-def test_agreeing_answers_stand_beside_the_others_and_are_not_worked_out_again(
-    small_study: Path, tmp_path: Path
-) -> None:
+def test_the_ensemble_stands_beside_the_classifiers_and_is_not_fitted_again(small_study: Path, tmp_path: Path) -> None:
     first, _ = run(small_study, tmp_path / "out", *CHANGES)
     rows = [(r.site, r.images, r.labels_used, r.mode) for r in first.rows if r.classifier == "ensemble"]
     source, target = str(first.facts["source site"]), str(first.facts["target site"])
@@ -52,26 +50,33 @@ def test_agreeing_answers_stand_beside_the_others_and_are_not_worked_out_again(
     assert paired == [("ensemble", 0), ("ensemble, self-training 1", 0), ("ensemble", 6)]
     ensemble = tmp_path / "out" / "ensemble"
     assert (ensemble / "linear-ot.json").is_file()
-    tried = first.facts["ensemble: soft agreement of re-stainings with shape"]
+    tried = first.facts["ensemble: soft agreement with the shape members"]
     assert {word.rpartition(" ")[0] for word in tried.split(", ")} == {"linear-ot", "translator"}
-    assert set(first.facts["ensemble: re-stainings that take part"].split(", ")) <= {"linear-ot", "translator"}
-    # Colors say nothing to the classifier that sees shape alone.
-    taught = [(r.classifier, r.mode) for r in first.rows if r.images == "learned-lut"]
-    assert taught == [("Learner", "strict")]
+    assert set(first.facts["ensemble: re-stainings"].split(", ")) <= {"linear-ot", "translator"}
+    # A classifier that sees shape alone has no color table.
+    with_luts = [(r.classifier, r.mode) for r in first.rows if r.images == "learned-lut"]
+    assert with_luts == [("Learner", "strict")]
     assert read_normalizer(ensemble / "learned-lut-learner.json").standardize(np.zeros((1, 8, 8, 3), np.uint8)).any()
     assert list_snapshots(ensemble / "target-to-source" / "0")
-    # Two of the study (of re-stainings and of shape), one trained for the ensemble, one of the source's looks.
+    # A color and a shape member of the study, one that is trained for the ensemble, one target-to-source member.
     assert list_snapshots(ensemble / "members" / "0" / "0")
     assert all(list_snapshots(ensemble / "labels-6" / str(place)) for place in range(4))
     assert list(ensemble.rglob("state")) == []
     again, labels = run(small_study, tmp_path / "out", *CHANGES)
     assert again.rows == first.rows
-    assert "fitting re-stainings that agree" not in labels
+    assert "fitting re-stainings" not in labels
 
 
 @pytest.mark.parametrize(
-    "bad", ["max_confidence_gap=-1", 'restainings=["linear-oat"]', "few_labels=[0]", "min_confidence=1.0"]
+    "bad",
+    [
+        "max_confidence_gap=-1",
+        'restainings=["linear-oat"]',
+        "few_labels=[0]",
+        "min_confidence=1.0",
+        "adabn_min_gain=-2",
+    ],
 )
-def test_what_makes_no_sense_is_refused(small_study: Path, bad: str) -> None:
+def test_settings_out_of_range_are_refused(small_study: Path, bad: str) -> None:
     with pytest.raises(RecipeError, match=bad.partition("=")[0]):
         read_recipe(small_study, [f"ensemble.{bad}"])

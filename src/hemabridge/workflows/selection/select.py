@@ -14,7 +14,7 @@ from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.protocol import Classifier, align_classes
 from hemabridge.data.cells import CellSet, load_cells, sampled
 from hemabridge.data.manifest import Manifest
-from hemabridge.ensemble.saved import MEMBERS, SavedEnsemble
+from hemabridge.ensemble.members import MEMBERS_FILE, Members, classifiers_of
 from hemabridge.errors import InputError, ModelError, RecipeError
 from hemabridge.imaging.scale import CropPx
 from hemabridge.imaging.standardizer import UInt8Images
@@ -242,8 +242,8 @@ def _classifiers(
         elif own := list_snapshots(folder / "classifiers" / folder_name(spec.name)):
             kind = shape_members if spec.train is not None and spec.train.view == "shape" else found
             kind[spec.name] = align_classes(SnapshotClassifier.from_snapshot(own[-1].path), classes)
-    if (kept := folder / STAGE / MEMBERS).is_file():
-        members = SavedEnsemble.read(kept).ensemble(folder, found).direct
+    if (folder / STAGE / MEMBERS_FILE).is_file():
+        members = classifiers_of(Members.load(folder / STAGE, folder, found).shape)
         of_ensemble = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)}
         shape_members = of_ensemble or shape_members
     return found, shape_members

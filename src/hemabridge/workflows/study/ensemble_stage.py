@@ -1,242 +1,133 @@
-"""The part of a study in which its classifiers and re-stainings agree on one answer."""
+"""The ensemble of a study: what it is fitted from, and what it predicts of both sites' test parts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from lightning_fabric import Fabric
+from typing import Final
 
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
-from hemabridge.ensemble.config import EnsembleRecipe
-from hemabridge.ensemble.fit import FittedEnsemble, agree, mean_answer
+from hemabridge.ensemble.config import EnsembleConfig
+from hemabridge.ensemble.fit import fit_ensemble
+from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
-from hemabridge.ensemble.lut_learning import can_learn_lut, teach
-from hemabridge.ensemble.members import Learner, Members, go_on, new_learners
-from hemabridge.ensemble.pseudo_labels import PseudoLabels, few_labels, pseudo_labels
-from hemabridge.ensemble.saved import ADABN, MEMBERS, SavedEnsemble, write_normalizers
-from hemabridge.ensemble.target_to_source import target_to_source
+from hemabridge.ensemble.lut_learning import learn_luts, lut_file
+from hemabridge.ensemble.members import Members, train_members
+from hemabridge.ensemble.pooling import mean_prediction
+from hemabridge.ensemble.pseudo_labels import few_labels
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.rows import ORIGINAL
-from hemabridge.imaging.standardizer import Standardizer
-from hemabridge.normalizers.learned_lut import LearnedLut
-from hemabridge.progress import Progress, prefixed
-from hemabridge.storage.files import atomic_write
-from hemabridge.storage.names import folder_name
+from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import drop_checkpoints
+from hemabridge.training.run_context import RunContext
+from hemabridge.workflows.study.translation import translator_at
 
-NAME = "ensemble"
-STAGE = "ensemble"
-
-
-@dataclass(frozen=True, eq=False)
-class EnsembleSteps:
-    """How a members comes to agree about a source, step by step; each step resumes what it began in its folder.
-
-    Attributes:
-        recipe: which steps, and how.
-        target: labeled cells that the classifiers were trained on.
-        seen: the source's cells that may be fitted on; their labels are not read.
-        labeled: the source's cells of which `taught` reads some labels.
-        translator: takes part as a re-staining; None if none does.
-        seed: of all draws.
-        fabric: device, precision and processes.
-        progress: called after each step of a training.
-    """
-
-    recipe: EnsembleRecipe
-    target: CellSet
-    seen: CellSet
-    labeled: CellSet
-    translator: Standardizer | None
-    seed: int
-    fabric: Fabric
-    progress: Progress
-
-    def with_members(self, members: Members, folder: Path) -> Members:
-        """Return the members with the classifiers of the target that are trained for the ensemble alone."""
-        learners = list(members.learners)
-        for number, spec in enumerate(self.recipe.members):
-            learners += new_learners(
-                spec.train,
-                self.target,
-                folder / str(number),
-                self.fabric,
-                direct=spec.train.view == "shape",
-                count=spec.count,
-                seed=self.seed + 1,  # the study's own classifiers have its seed
-                progress=prefixed(self.progress, f"members {number + 1}"),
-            )
-        return Members(tuple(learners), members.others)
-
-    def agree(self, members: Members) -> tuple[Members, FittedEnsemble]:
-        """Fit the re-stainings on which the members agrees; return also the members without those who are not sure."""
-        self.progress("fitting re-stainings that agree", 0, 1)
-        fitted = agree(
-            self.recipe,
-            members.asked_about_restainings(),
-            self.seen.images,
-            self.target,
-            trained={} if self.translator is None else {"translator": self.translator},
-            direct=members.direct(),
-            seed=self.seed,
-            name=NAME,
-        )
-        return members.heard(fitted), fitted
-
-    def with_target_to_source(self, members: Members, fitted: FittedEnsemble, folder: Path) -> Members:
-        """Return the members with those who learn the target's cells in the source's looks."""
-        spec = self.recipe.target_to_source
-        if spec is None:
-            return members
-        answer = fitted.probabilities(self.seen.images)
-        cells = target_to_source(spec, self.target, self.seen.images, answer, self.seed)
-        new = new_learners(
-            spec.train,
-            cells,
-            folder,
-            self.fabric,
-            direct=True,
-            count=spec.classifiers,
-            seed=self.seed,
-            progress=prefixed(self.progress, "in the source's looks"),
-        )
-        return Members((*members.learners, *new), members.others)
-
-    def self_trained(self, members: Members, fitted: FittedEnsemble, folder: Path) -> Members:
-        """Return the members after each has learned from what all agree on; no label of the source is used."""
-        labels_for_all = pseudo_labels(fitted.probabilities(self.seen.images), self.recipe.min_confidence)
-        return self._gone_on(members, fitted, self.seen, labels_for_all, folder)
-
-    def taught(self, members: Members, fitted: FittedEnsemble, count: int, folder: Path) -> Members:
-        """Return the members after each has learned `count` labels, and what all agree on about the other cells.
-
-        Raises:
-            InputError: there are not so many labeled cells.
-        """
-        labels = few_labels(self.labeled.labels, count, self.seed)
-        labels_for_all = pseudo_labels(fitted.probabilities(self.labeled.images), self.recipe.min_confidence, labels)
-        return self._gone_on(members, fitted, self.labeled, labels_for_all, folder)
-
-    def table_for(self, classifier: Classifier, fitted: FittedEnsemble, folder: Path) -> LearnedLut | None:
-        """Return the color table with which a classifier of the target says what all agree on; None if it has none.
-
-        Only a network that sees color can be taught one: an ONNX file gives no gradients.
-        """
-        spec = self.recipe.learned_lut
-        if spec is None or not can_learn_lut(classifier):
-            return None
-        return teach(
-            spec,
-            classifier,
-            self.seen,
-            fitted.probabilities(self.seen.images),
-            self.target.images,
-            folder,
-            self.fabric,
-            seed=self.seed,
-            progress=prefixed(self.progress, f"table for {classifier.name}"),
-        )
-
-    def _gone_on(
-        self, members: Members, fitted: FittedEnsemble, cells: CellSet, pseudo_labels: PseudoLabels, folder: Path
-    ) -> Members:
-        spec, seed = self.recipe.semi_supervised, self.seed
-        return go_on(
-            members, fitted, cells, pseudo_labels, spec, folder, self.fabric, seed=seed, progress=self.progress
-        )
+NAME: Final = "ensemble"
+STAGE: Final = "ensemble"
 
 
 @dataclass(frozen=True, eq=False)
 class EnsembleStage:
-    """The steps of a study's ensemble, and what is written of them.
+    """What the ensemble of a study is fitted from, and what it is tested on.
 
     Attributes:
-        learners: classifiers that the study trained.
-        others: its other classifiers.
-        named: all of them, by the names of the recipe.
-        home, test: the scored parts of target and source.
-        translator_file: the snapshot of `steps.translator`; None without one.
+        config: see there.
+        members: the study's own classifiers.
+        classifiers: the same, by the names of the recipe.
+        source: the source's cells that may be fitted on; their labels are not read.
+        labeled: the source's training cells, of which fine-tuning on few labels reads some.
+        target: labeled cells that the members were trained on.
+        source_test, target_test: the scored parts.
+        sites: names of source and target.
+        translator: the snapshot of the study's translator; None without one.
+        translator_px: side of the cells that the translator was trained for.
         inputs: what identifies all of it; JSON.
+        context: of the study; its folder is the study's.
     """
 
-    steps: EnsembleSteps
-    learners: tuple[Learner, ...]
-    others: tuple[Classifier, ...]
-    named: Mapping[str, Classifier]
+    config: EnsembleConfig
+    members: Members
+    classifiers: Mapping[str, Classifier]
+    source: CellSet
+    labeled: CellSet
+    target: CellSet
+    source_test: CellSet
+    target_test: CellSet
     sites: tuple[str, str]
-    home: CellSet
-    test: CellSet
-    translator_file: Path | None
+    translator: Path | None
+    translator_px: int
     inputs: Mapping[str, object]
+    context: RunContext
 
     @property
     def files_seen(self) -> frozenset[str]:
-        """Hashes of all files that the re-stainings are fitted on."""
-        return frozenset((*self.steps.seen.hashes, *self.steps.target.hashes))
+        """Hashes of all files that the ensemble is fitted on."""
+        return frozenset((*self.source.hashes, *self.target.hashes))
 
     def run(self, stages: Stages) -> list[Predictions]:
-        """Return, or read from an earlier call, what the steps classifiers say of both sites' test parts."""
-        inputs = {"recipe": self.steps.recipe.model_dump(mode="json"), **self.inputs}
-        folder = stages.run(STAGE, inputs, lambda folder: self._work(folder, stages.folder), drop_checkpoints)
+        """Return, or read from an earlier call, what the ensemble predicts of both sites' test parts."""
+        inputs = {"recipe": self.config.model_dump(mode="json"), **self.inputs}
+        folder = stages.run(STAGE, inputs, self._work, drop_checkpoints)
         return list(read_predictions(folder / "predictions.csv")[0])
 
-    def _work(self, folder: Path, study: Path) -> None:
-        steps, recipe = self.steps, self.steps.recipe
-        members = steps.with_members(Members(self.learners, self.others), folder / "members")
-        SavedEnsemble.of(members, {}, self.named, study).write(folder, MEMBERS)
-        members, fitted = steps.agree(members)
-        members = members.kept(fitted, folder / ADABN)
-        restainings = write_normalizers(fitted, folder)
-        if self.translator_file is not None and "translator" in fitted.standardizers:
-            restainings["translator"] = self.translator_file
-        if recipe.target_to_source is not None:
-            members = steps.with_target_to_source(members, fitted, folder / "target-to-source")
-            fitted = members.answering(fitted)
-        found = [
-            self._predictions(self.sites[1], self.home, fitted.at_home(self.home.images), ORIGINAL, 0),
-            self._original(fitted, 0),
-            self._fitted(fitted, 0, NAME),
-        ]
-        for number in range(1, recipe.self_training_rounds + 1):
-            members = steps.self_trained(members, fitted, folder / f"self-training-{number}")
-            fitted = members.answering(fitted)
-            found.append(self._fitted(fitted, 0, f"{NAME}, self-training {number}"))
-        SavedEnsemble.of(members, restainings, self.named, study, fitted).write(folder)
-        found += self._with_tables(fitted, folder)
-        for count in recipe.few_labels:
-            own = folder / f"labels-{count}"
-            learned = steps.taught(members, fitted, count, own)
-            SavedEnsemble.of(learned, restainings, self.named, study, fitted).write(own)
-            taught = learned.answering(fitted)
-            found += [self._original(taught, count), self._fitted(taught, count, NAME)]
-        write_predictions(found, self.test.classes, folder / "predictions.csv")
-        steps.progress("fitting re-stainings that agree", 1, 1)
+    def _work(self, folder: Path) -> None:
+        config, context = self.config, replace(self.context, folder=folder)
+        members = train_members(self.members, config.members, self.target, context.within("members"))
+        members.save(folder, self.context.folder)
+        found: list[Predictions] = []
 
-    def _with_tables(self, fitted: FittedEnsemble, folder: Path) -> list[Predictions]:
+        def test_round(number: int, fitted: FittedEnsemble) -> None:
+            found.extend(self._tests_of_round(number, fitted))
+
+        translator = None
+        if self.translator is not None and config.translator:
+            translator = translator_at(self.translator, self.translator_px, self.source.images.shape[1])
+        fitted = fit_ensemble(
+            members, self.source, self.target, config, context, translator=translator, on_round=test_round
+        )
+        fitted.save(folder, self.context.folder, self.translator)
+        found += self._tests_of_luts(fitted, context)
+        for count in config.few_labels:
+            own = context.within(f"labels-{count}", f"{count} labels")
+            labels = few_labels(self.labeled.labels, count, context.seed)
+            tuned = fitted.fine_tuned(self.labeled, labels, config, own)
+            tuned.save(own.folder, self.context.folder, self.translator)
+            found += [
+                self._originals(tuned, count),
+                self._of_source(tuned.predict(self.source_test.images), NAME, count),
+            ]
+        write_predictions(found, self.source_test.classes, folder / "predictions.csv")
+
+    def _tests_of_round(self, number: int, fitted: FittedEnsemble) -> list[Predictions]:
+        """Return what the ensemble predicts before self-training (0), or after one of its rounds."""
+        of_source = fitted.predict(self.source_test.images)
+        if number:
+            return [self._of_source(of_source, f"{NAME}, self-training {number}")]
+        of_target = fitted.predict_target(self.target_test.images)
+        home = self._predictions(self.sites[1], self.target_test, of_target, ORIGINAL, 0)
+        return [home, self._originals(fitted), self._of_source(of_source, NAME)]
+
+    def _tests_of_luts(self, fitted: FittedEnsemble, context: RunContext) -> list[Predictions]:
+        names = learn_luts(self.config.learned_lut, self.classifiers, fitted, self.source, self.target.images, context)
         found = []
-        for name, classifier in self.named.items():
-            table = self.steps.table_for(classifier, fitted, folder / f"{LEARNED_LUT}-{folder_name(name)}")
-            if table is None:
-                continue
-            with atomic_write(folder / f"{LEARNED_LUT}-{folder_name(name)}.json") as temporary:
-                temporary.write_text(table.to_json(), encoding="utf-8")
-            answer = mean_answer([classifier], table.standardize(self.test.images))
-            said = self._predictions(self.sites[0], self.test, answer, LEARNED_LUT, 0)
-            found.append(replace(said, classifier=name))
+        for name in names:
+            table = read_normalizer(lut_file(context.folder, name))
+            restained = table.standardize(self.source_test.images)
+            predicted = self._of_source(mean_prediction([self.classifiers[name]], restained), LEARNED_LUT)
+            found.append(replace(predicted, classifier=name))
         return found
 
-    def _original(self, fitted: FittedEnsemble, labels_used: int) -> Predictions:
-        answer = fitted.at_home(self.test.images)
-        return self._predictions(self.sites[0], self.test, answer, ORIGINAL, labels_used)
+    def _originals(self, fitted: FittedEnsemble, labels_used: int = 0) -> Predictions:
+        return self._of_source(fitted.predict_target(self.source_test.images), ORIGINAL, labels_used)
 
-    def _fitted(self, fitted: FittedEnsemble, labels_used: int, images: str) -> Predictions:
-        answer = fitted.probabilities(self.test.images)
-        return self._predictions(self.sites[0], self.test, answer, images, labels_used)
+    def _of_source(self, prediction: Probabilities, images: str, labels_used: int = 0) -> Predictions:
+        return self._predictions(self.sites[0], self.source_test, prediction, images, labels_used)
 
     @staticmethod
-    def _predictions(site: str, cells: CellSet, answer: Probabilities, images: str, labels_used: int) -> Predictions:
+    def _predictions(
+        site: str, cells: CellSet, prediction: Probabilities, images: str, labels_used: int
+    ) -> Predictions:
         return Predictions(
             site=site,
             part="test",
@@ -246,5 +137,5 @@ class EnsembleStage:
             labels_used=labels_used,
             ids=cells.ids,
             truth=cells.labels,
-            probabilities=answer,
+            probabilities=prediction,
         )

@@ -8,9 +8,10 @@ from lightning_fabric import Fabric
 
 from hemabridge.classifiers.network import pretrained_cfg
 from hemabridge.classifiers.protocol import Classifier
-from hemabridge.ensemble.config import EnsembleRecipe
-from hemabridge.ensemble.members import Learner
-from hemabridge.ensemble.saved import FILE as ENSEMBLE
+from hemabridge.data.cells import CellSet
+from hemabridge.ensemble.config import EnsembleConfig
+from hemabridge.ensemble.fitted import ENSEMBLE_FILE
+from hemabridge.ensemble.members import Member, Members
 from hemabridge.ensemble.saved import SavedEnsemble
 from hemabridge.evaluation.morphology_checks import MorphologyCheck
 from hemabridge.evaluation.paired_bootstrap import RunKey
@@ -27,9 +28,10 @@ from hemabridge.storage.locks import hold_folder
 from hemabridge.storage.names import folder_name
 from hemabridge.storage.run_folder import check_run_folder, describe_run, versions
 from hemabridge.training.devices import one_process
+from hemabridge.training.run_context import RunContext
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.study.classifiers import StudyClassifiers, variant_name
-from hemabridge.workflows.study.ensemble_stage import STAGE, EnsembleStage, EnsembleSteps
+from hemabridge.workflows.study.ensemble_stage import STAGE, EnsembleStage
 from hemabridge.workflows.study.facts import structure_facts, study_facts
 from hemabridge.workflows.study.guard_stage import StudyGuard
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
@@ -38,7 +40,7 @@ from hemabridge.workflows.study.pictures import draw_figure_4, loss_curves, refu
 from hemabridge.workflows.study.restained import Restained
 from hemabridge.workflows.study.results import Findings, collect
 from hemabridge.workflows.study.selected import read_chosen
-from hemabridge.workflows.study.translation import StudyTranslation, translator_at
+from hemabridge.workflows.study.translation import StudyTranslation
 
 
 def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progress: Progress = silent) -> StudyResults:
@@ -118,7 +120,7 @@ class Study:
         facts = study_facts(self.recipe, inputs.source, inputs.target, restained)
         facts |= structure_facts(test, restained)
         if self.recipe.ensemble is not None:
-            facts |= SavedEnsemble.read(self.out / STAGE / ENSEMBLE).in_words()
+            facts |= SavedEnsemble.read(self.out / STAGE / ENSEMBLE_FILE).facts()
         facts |= {f"seconds, {name}": seconds for name, seconds in inputs.stages.seconds().items()}
         findings = Findings(
             recipe=self.recipe,
@@ -181,39 +183,25 @@ def judge(inputs: StudyInputs) -> Judged:
 
 
 def ensemble_stage(
-    inputs: StudyInputs,
-    spec: EnsembleRecipe,
-    classifiers: Mapping[str, Classifier],
-    restained: Sequence[Restained],
+    inputs: StudyInputs, config: EnsembleConfig, classifiers: Mapping[str, Classifier], restained: Sequence[Restained]
 ) -> EnsembleStage:
-    """Return the part of a study in which its classifiers and re-stainings agree on one answer."""
+    """Return the part of a study that fits an ensemble of its classifiers and re-stainings."""
     recipe, last = inputs.recipe, restained[-1].snapshot
-    trained = {w.name: w.train for w in recipe.classifiers if w.train is not None}
-    folders = {name: f"classifiers/{folder_name(name)}" for name in trained}
+    folders = {w.name: f"classifiers/{folder_name(w.name)}" for w in recipe.classifiers if w.train is not None}
     px = recipe.ensemble_px
     target = inputs.cells(TARGET, "train", size_px=px)
-    steps = EnsembleSteps(
-        recipe=spec,
-        target=target,
-        seen=inputs.cells(SOURCE, *inputs.seen_parts, size_px=px),
-        labeled=inputs.cells(SOURCE, "train", size_px=px),
-        translator=translator_at(last.path, recipe.size_px, px) if last is not None and spec.translator else None,
-        seed=recipe.seed,
-        fabric=inputs.fabric,
-        progress=inputs.progress,
-    )
     return EnsembleStage(
-        steps=steps,
-        learners=tuple(
-            Learner(list_snapshots(inputs.out / folders[name])[-1].path, config.view == "shape", target)
-            for name, config in trained.items()
-        ),
-        others=tuple(found for name, found in classifiers.items() if name not in trained),
-        named=classifiers,
+        config=config,
+        members=study_members(inputs, classifiers, target),
+        classifiers=classifiers,
+        source=inputs.cells(SOURCE, *inputs.seen_parts, size_px=px),
+        labeled=inputs.cells(SOURCE, "train", size_px=px),
+        target=target,
+        source_test=inputs.cells(SOURCE, "test", size_px=px),
+        target_test=inputs.cells(TARGET, "test", size_px=px),
         sites=(inputs.source.name, inputs.target.name),
-        home=inputs.cells(TARGET, "test", size_px=px),
-        test=inputs.cells(SOURCE, "test", size_px=px),
-        translator_file=None if last is None else last.path,
+        translator=None if last is None else last.path,
+        translator_px=recipe.size_px,
         inputs={
             "classifiers": [w.model_dump(mode="json") for w in recipe.classifiers],
             "trained": [inputs.stages.key(folder) for folder in folders.values()],
@@ -225,4 +213,19 @@ def ensemble_stage(
             "size_px": px,
             "seed": recipe.seed,
         },
+        context=RunContext(inputs.out, inputs.fabric, recipe.seed, inputs.progress),
     )
+
+
+def study_members(inputs: StudyInputs, classifiers: Mapping[str, Classifier], target: CellSet) -> Members:
+    """Return a study's own classifiers as members of an ensemble; first those that it did not train."""
+    external: list[Member] = []
+    color: list[Member] = []
+    shape: list[Member] = []
+    for spec in inputs.recipe.classifiers:
+        if spec.train is None:
+            external.append(Member(classifiers[spec.name], external=spec.name))
+            continue
+        snapshot = list_snapshots(inputs.out / "classifiers" / folder_name(spec.name))[-1].path
+        (shape if spec.train.view == "shape" else color).append(Member(classifiers[spec.name], snapshot, target))
+    return Members((*external, *color), tuple(shape))

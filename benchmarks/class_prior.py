@@ -2,9 +2,9 @@
 
     python benchmarks/class_prior.py [--sources tecom,raabin] [--seeds 0,1,2] [--out runs/recommended]
 
-Hospitals hold other mixes of cells, and a judge can tell them apart by that. `balance = "target"` shows the target's
-classes equally often, `"both"` also the kinds of cells that are found in the source without labels. Scored with one
-classifier that saw its own site's colors alone, and with those that learned stain augmentation, as
+Hospitals have different class priors, by which a discriminator can tell them apart. `balance = "target"` shows the
+target's classes equally often, `"both"` also the clusters of cells that are found in the source without labels. Scored
+with one classifier that was trained without stain augmentation, and with those that were trained with it, as
 benchmarks/recommended.py trains and keeps them.
 """
 
@@ -16,11 +16,12 @@ import numpy as np
 
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
-from hemabridge.ensemble.fit import mean_answer
+from hemabridge.ensemble.members import classifiers_of
+from hemabridge.ensemble.pooling import mean_prediction
 from hemabridge.metrics.classification import balanced_accuracy, recall_per_class
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from recommended import new_bench, real_source
+from recommended_bench import new_bench, real_source
 from recommended_tables import CLASSES
 
 BALANCES = ("none", "target", "both")
@@ -39,9 +40,9 @@ def main() -> None:
     recipe = expect_kind(read_recipe(spec.recipe), StudyRecipe)
     seeds = [int(seed) for seed in spec.seeds.split(",")]
     bench = new_bench(recipe, spec.out, spec.data)
-    with_looks, plain = bench.team(0)[0].asked_about_restainings(), [bench.plain(0)]
+    augmented, plain = classifiers_of(bench.members(0)[0].color), [bench.plain(0)]
     print(
-        f"{len(seeds)} seeds of `film`; balanced accuracy of the plain classifier, then of {len(with_looks)} with "
+        f"{len(seeds)} seeds of `film`; balanced accuracy of the plain classifier, then of {len(augmented)} with "
         "stain augmentation"
     )
     print(ROW.format("", "balance", *("mean", "lowest", "highest") * 2, f"recalls of these: {', '.join(CLASSES)}"))
@@ -52,11 +53,11 @@ def main() -> None:
             drawn = replace(bench, recipe=recipe.model_copy(update={"translator": translator}))
             kept = name if balance == "none" else f"{name}-{balance}"
             restained = [drawn.translator(kept, source, seed).standardize(source.test.images) for seed in seeds]
-            answers = [[mean_answer(asked, images) for images in restained] for asked in (plain, with_looks)]
+            answers = [[mean_prediction(group, images) for images in restained] for group in (plain, augmented)]
             accuracies = [[_balanced(source.test, answer) for answer in of] for of in answers]
             figures = [f"{figure:.3f}" for of in accuracies for figure in (np.mean(of), min(of), max(of))]
-            named = [recall_per_class(source.test.labels, one.argmax(axis=1), CLASSES) for one in answers[1]]
-            recalls = " ".join(f"{np.mean([one[kind] for one in named]):.2f}" for kind in CLASSES)
+            found = [recall_per_class(source.test.labels, one.argmax(axis=1), CLASSES) for one in answers[1]]
+            recalls = " ".join(f"{np.mean([one[kind] for one in found]):.2f}" for kind in CLASSES)
             print(ROW.format(name, balance, *figures, recalls), flush=True)
 
 

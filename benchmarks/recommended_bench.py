@@ -1,0 +1,206 @@
+"""The sites, members and translators of `benchmarks/recommended.py`; whatever is trained is kept on disk."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.data.cells import CellSet, load_cells
+from hemabridge.data.simulate import HOSPITALS, measured_reference, photograph
+from hemabridge.ensemble.config import EnsembleConfig
+from hemabridge.ensemble.fit import OnRound, fit_ensemble
+from hemabridge.ensemble.fitted import FittedEnsemble
+from hemabridge.ensemble.members import Member, Members, train_members
+from hemabridge.imaging.scale import resize_square
+from hemabridge.recipes.recipe import ClassifierRecipe, SiteRecipe, StudyRecipe
+from hemabridge.recipes.sites import Site, prepare_site, read_site
+from hemabridge.storage.names import folder_name
+from hemabridge.storage.stages import DONE, Stages
+from hemabridge.training.devices import start_fabric
+from hemabridge.training.loop import drop_checkpoints
+from hemabridge.training.run_context import RunContext
+from hemabridge.training.snapshots import list_snapshots
+from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.train import train_translator
+from recommended_tables import CLASSES
+
+REAL = "tecom"
+BY_EYE, BY_EYE_CROP_PX = "raabin", 330
+REAL_SITES = (REAL, BY_EYE)
+NATIVE_PX = 180
+"""Cells are restyled at about the size that the camera saw."""
+STARTS_APART = 100
+"""Seeds of two starts differ by more than one start uses."""
+FABRIC = start_fabric("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A hospital's cells: those that may be seen, and those that are scored; both also at a larger size."""
+
+    seen: CellSet
+    test: CellSet
+    larger: CellSet
+    larger_test: CellSet
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Settings, folder and the target's cells."""
+
+    recipe: StudyRecipe
+    stages: Stages
+    target: Site
+
+    def cells(self, site: Site, part: str, size_px: int) -> CellSet:
+        """Return one part of a site."""
+        return site.cells((part,), self.recipe.classes or CLASSES, size_px, lambda *_: None)
+
+    @property
+    def config(self) -> EnsembleConfig:
+        """The recipe's ensemble."""
+        assert self.recipe.ensemble is not None
+        return self.recipe.ensemble
+
+    def target_cells(self) -> CellSet:
+        """Return the labeled cells that the members are trained on."""
+        return self.cells(self.target, "train", self.recipe.ensemble_px)
+
+    def members(self, start: int) -> tuple[Members, float]:
+        """Return the members, trained once for each start, and the CPU seconds that they took."""
+        seed, target, seconds = STARTS_APART * start, self.target_cells(), 0.0
+        color: list[Member] = []
+        shape: list[Member] = []
+        for spec in self.recipe.classifiers:
+            config = _trained(spec)
+            snapshot, spent = self._classifier(folder_name(spec.name), config, seed)
+            (shape if config.view == "shape" else color).append(Member.from_snapshot(snapshot, target))
+            seconds += spent
+        specs = self.config.members
+        inputs = {"members": [spec.model_dump(mode="json") for spec in specs], "target": self.target.described()}
+        folder = self.stages.run(
+            f"classifiers/members-{start}",
+            inputs | {"seed": seed},
+            lambda own: _no_result(train_members(Members(()), specs, target, RunContext(own, FABRIC, seed))),
+            drop_checkpoints,
+        )
+        for number, kind in enumerate(specs):
+            for place in range(kind.count):
+                snapshot = list_snapshots(folder / f"{number}/{place}")[-1].path
+                (shape if kind.train.view == "shape" else color).append(Member.from_snapshot(snapshot, target))
+        return Members(tuple(color), tuple(shape)), seconds + _cpu_seconds(folder)
+
+    def fitted(
+        self, members: Members, seen: CellSet, context: RunContext, on_round: OnRound = lambda *_: None
+    ) -> FittedEnsemble:
+        """Return the recipe's ensemble, fitted to the cells `seen` without their labels; no translator takes part."""
+        return fit_ensemble(members, seen, self.target_cells(), self.config, context, on_round=on_round)
+
+    def plain(self, start: int) -> SnapshotClassifier:
+        """Return the recipe's first classifier, trained on its own site's colors alone."""
+        config = _trained(self.recipe.classifiers[0]).model_copy(update={"stain_augmentation": None})
+        return SnapshotClassifier.from_snapshot(self._classifier("plain", config, STARTS_APART * start)[0])
+
+    def _classifier(self, name: str, config: ClassifierConfig, seed: int) -> tuple[Path, float]:
+        target = self.cells(self.target, "train", max(self.recipe.size_px, config.size_px))
+        inputs: dict[str, Any] = {
+            "config": config.model_dump(mode="json"),
+            "target": self.target.described(),
+            "seed": seed,
+            "size_px": target.images.shape[1],
+        }
+        folder = self.stages.run(
+            f"classifiers/{name}-{seed}",
+            inputs,
+            lambda folder: _no_result(fine_tune(config, target, folder, FABRIC, seed=seed)),
+            drop_checkpoints,
+        )
+        return list_snapshots(folder)[-1].path, _cpu_seconds(folder)
+
+    def translator(self, name: str, source: Source, seed: int) -> NeuralStandardizer:
+        """Return the recipe's translator from that source to the target, trained once."""
+        config = self.recipe.translator
+        target = self.cells(self.target, "train", config.load_px)
+        folder = self.stages.run(
+            f"translators/{name}-{seed}",
+            {"config": config.model_dump(mode="json"), "source": list(source.larger.hashes), "seed": seed},
+            lambda folder: _no_result(train_translator(config, source.larger, target, folder, FABRIC, seed=seed)),
+            drop_checkpoints,
+        )
+        return NeuralStandardizer.from_snapshot(list_snapshots(folder)[-1].path)
+
+
+def new_bench(recipe: StudyRecipe, out: Path, data: Path) -> Bench:
+    """Return the recipe's steps between Hospital Clínic's cells and others, which are kept in `out`."""
+    stages = Stages(out)
+    target = _site(recipe, stages, SiteRecipe(site="clinic", folder=data / "clinic", crop_px=180), clinic=True)
+    return Bench(recipe, stages, target)
+
+
+def _site(recipe: StudyRecipe, stages: Stages, spec: SiteRecipe, *, clinic: bool) -> Site:
+    parts = recipe.target_parts if clinic else recipe.source_parts
+    return prepare_site(spec, read_site(spec), CLASSES, parts, seed=recipe.seed, stages=stages)
+
+
+def real_source(bench: Bench, name: str, data: Path) -> Source:
+    """Return a real hospital's cells, by the names of `REAL_SITES`."""
+    spec = SiteRecipe(site=name, folder=data / name)
+    if name == BY_EYE:
+        named = Path(__file__).with_name(f"{BY_EYE}_by_eye.csv")
+        root = data / BY_EYE / "unlabelled"
+        spec = SiteRecipe(site=name, manifest=named, root=root, crop_px=BY_EYE_CROP_PX)
+    site = _site(bench.recipe, bench.stages, spec, clinic=False)
+    size_px, load_px = bench.recipe.ensemble_px, bench.recipe.translator.load_px
+    return Source(
+        bench.cells(site, "train", size_px),
+        bench.cells(site, "test", size_px),
+        bench.cells(site, "train", load_px),
+        bench.cells(site, "test", load_px),
+    )
+
+
+def restyled_source(bench: Bench, hospitals: str) -> Source:
+    """Return the target's validation and test cells, restyled as one hospital, or as several in turn (`a+b`)."""
+    manifest = bench.target.manifest
+    reference = None
+    found = {}
+    for part in ("validation", "test"):
+        wanted = manifest.select(pl.col("split") == part)
+        cells = load_cells(wanted, classes=CLASSES, size_px=NATIVE_PX, crop_px=bench.target.crop_px)
+        reference = reference or measured_reference(list(cells.images[::10]))
+        images = cells.images.copy()
+        names = hospitals.split("+")
+        for place, name in enumerate(names):
+            own = slice(place, None, len(names))
+            images[own] = photograph(cells.images[own], HOSPITALS[name], reference=reference)
+        found[part] = replace(cells, images=images)
+    size_px, load_px = bench.recipe.ensemble_px, bench.recipe.translator.load_px
+    return Source(
+        _resized(found["validation"], size_px),
+        _resized(found["test"], size_px),
+        _resized(found["validation"], load_px),
+        _resized(found["test"], load_px),
+    )
+
+
+def _resized(cells: CellSet, size_px: int) -> CellSet:
+    return replace(cells, images=np.stack([resize_square(image, size_px) for image in cells.images]))
+
+
+def _no_result(_: object) -> None:
+    """Turn work that returns something into work of a stage."""
+
+
+def _cpu_seconds(folder: Path) -> float:
+    return float(json.loads((folder / DONE).read_text(encoding="utf-8"))["cpu_seconds"])
+
+
+def _trained(spec: ClassifierRecipe) -> ClassifierConfig:
+    assert spec.train is not None
+    return spec.train

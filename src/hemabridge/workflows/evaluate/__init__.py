@@ -1,0 +1,1 @@
+"""`hemabridge evaluate`: new cells classified as a study classifies its own."""

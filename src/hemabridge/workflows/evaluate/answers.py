@@ -1,0 +1,239 @@
+"""All predictions that a study can make of new cells: by each classifier on each re-staining, and by its ensemble."""
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.external import load_external
+from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes
+from hemabridge.data.cells import UNKNOWN, CellSet
+from hemabridge.data.new_cells import NewCells
+from hemabridge.ensemble.config import EnsembleConfig
+from hemabridge.ensemble.fit import fit_ensemble
+from hemabridge.ensemble.fitted import FittedEnsemble
+from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
+from hemabridge.ensemble.lut_learning import learn_luts, lut_file
+from hemabridge.ensemble.members import Members
+from hemabridge.ensemble.pooling import mean_prediction
+from hemabridge.errors import InputError
+from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.imaging.scale import CropPx
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models import open_model
+from hemabridge.models.open import read_selection
+from hemabridge.progress import Progress
+from hemabridge.recipes.recipe import ClassifierRecipe, StudyRecipe
+from hemabridge.recipes.sites import read_settled
+from hemabridge.storage.names import folder_name
+from hemabridge.training.run_context import RunContext
+from hemabridge.training.snapshots import list_snapshots
+from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
+from hemabridge.workflows.study.ensemble_stage import STAGE
+from hemabridge.workflows.study.translation import fitted_restainings
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one classifier, or the ensemble, predicts of all cells.
+
+    Attributes:
+        classifier: its name, or `ensemble`.
+        images: `original`, or what re-stained them.
+        snapshot: of the study's own translator; None for all others.
+        labels_used: how many of the source's labels it was trained on.
+        probabilities: float32[N, C].
+    """
+
+    classifier: str
+    images: str
+    snapshot: str | None
+    labels_used: int
+    probabilities: Probabilities
+
+    @property
+    def name(self) -> str:
+        """What `--by` calls it."""
+        return name_of(self.classifier, self.snapshot or self.images, self.labels_used)
+
+
+@dataclass(frozen=True)
+class FinishedStudy:
+    """A finished study, as new cells need it.
+
+    Attributes:
+        folder: of the study.
+        recipe: its recipe.
+        classes: its class names, in the order of the labels.
+        progress: told of each step.
+    """
+
+    folder: Path
+    recipe: StudyRecipe
+    classes: tuple[str, ...]
+    progress: Progress = field(compare=False)
+
+    @cached_property
+    def classifiers(self) -> dict[str, Classifier]:
+        """The classifiers of the recipe, by name.
+
+        Raises:
+            InputError: one was not trained.
+            ModelError: a file is damaged.
+        """
+        return {spec.name: self._classifier(spec) for spec in self.recipe.classifiers}
+
+    def answers(self, images_at: Callable[[int], UInt8Images]) -> Iterator[Answers]:
+        """Yield what each classifier, and the study's ensemble, predicts; nothing is fitted.
+
+        Args:
+            images_at: returns the cells, cut from the original images, at a size in pixels, uint8[N, S, S, 3].
+        """
+        yield from self._original(images_at)
+        sizes = self._sizes()
+        restainings = fitted_restainings(self.recipe, self.folder)
+        for number, fitted in enumerate(restainings, 1):
+            restained = {
+                px: fitted.standardizer(self.recipe.size_px, px).standardize(images_at(px))
+                for px in set(sizes.values())
+            }
+            for name, classifier in self.classifiers.items():
+                predicted = classifier.probabilities(restained[sizes[name]])
+                yield Answers(name, fitted.method, fitted.snapshot, 0, predicted)
+            self.progress("re-staining and classifying", number, len(restainings))
+        images = images_at(self.recipe.ensemble_px)
+        yield from self._with_luts(self.folder / STAGE, self._with_lut(), images)
+        counts = () if self.recipe.ensemble is None else (0, *self.recipe.ensemble.few_labels)
+        for number, count in enumerate(counts, 1):
+            folder = self.folder / STAGE / (f"labels-{count}" if count else "")
+            fitted_then = FittedEnsemble.load(folder, self.folder, self.classifiers)
+            yield from _of_ensemble(fitted_then, images, count)
+            self.progress("predicting with the ensemble", number, len(counts))
+
+    def refitted(
+        self, read: Callable[[int], NewCells], crop_px: CropPx, folder: Path, fabric: Fabric
+    ) -> tuple[FittedEnsemble, list[Answers]]:
+        """Fit the study's members to the cells of another hospital, without its labels; return what they predict.
+
+        The steps are those of the study (`hemabridge.ensemble.fit.fit_ensemble`). The study's translator takes no
+        part: it was trained for another hospital. Color tables are written to `folder`.
+
+        Args:
+            read: returns the cells of the other hospital, cut from the original images, at a size in pixels.
+            crop_px: the square around a cell in the original images.
+            folder: gets all that is trained; the same call goes on with what was begun there.
+            fabric: device and precision.
+
+        Raises:
+            InputError: the study has no ensemble.
+            Interrupted: a signal stopped it.
+        """
+        config = self.check_ensemble()
+        answers = list(self._original(lambda px: read(px).images))
+        cells = read(self.recipe.ensemble_px)
+        known = read_settled(self.recipe.target, self.folder)
+        target = known.cells(("train",), self.classes, self.recipe.ensemble_px, self.progress)
+        members = Members.load(self.folder / STAGE, self.folder, self.classifiers, target)
+        unlabeled = np.full(len(cells.paths), UNKNOWN, np.int64)
+        source = CellSet(cells.images, unlabeled, self.classes, cells.paths, cells.hashes, crop_px)
+        context = RunContext(folder, fabric, self.recipe.seed, self.progress)
+        fitted = fit_ensemble(members, source, target, config, context)
+        names = learn_luts(config.learned_lut, self.classifiers, fitted, source, target.images, context)
+        answers += self._with_luts(folder, names, cells.images)
+        answers += _of_ensemble(fitted, cells.images, 0)
+        return fitted, answers
+
+    def check_ensemble(self) -> EnsembleConfig:
+        """Return the recipe's ensemble.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.recipe.ensemble is None:
+            raise InputError(f"expected a study with an ensemble ([ensemble] in its recipe) to fit, got {self.folder}")
+        return self.recipe.ensemble
+
+    def names(self, *, fit: bool) -> list[str]:
+        """Return the names of all answers that there will be, before any is worked out."""
+        recipe, classifiers = self.recipe, [spec.name for spec in self.recipe.classifiers]
+        restainings = [] if fit else fitted_restainings(recipe, self.folder)
+        shown = [ORIGINAL, *(each.snapshot or each.method for each in restainings)]
+        names = [name_of(classifier, each, 0) for each in shown for classifier in classifiers]
+        names += [name_of(classifier, LEARNED_LUT, 0) for classifier in self._with_lut()]
+        labels = () if recipe.ensemble is None else (0,) if fit else (0, *recipe.ensemble.few_labels)
+        return names + [name_of(ENSEMBLE, each, count) for count in labels for each in (ORIGINAL, ENSEMBLE)]
+
+    def check_name(self, by: str, *, fit: bool) -> None:
+        """Check that there will be an answer of that name.
+
+        Raises:
+            InputError: there will be none.
+        """
+        names = self.names(fit=fit)
+        if by not in names:
+            near = difflib.get_close_matches(by, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"expected one of {', '.join(names)}, got {by!r}{hint}")
+
+    def on_selected(self) -> str | None:
+        """Return the first classifier's answer on the selected snapshot; None with an ensemble, or if untested."""
+        selection = None if self.recipe.ensemble is not None else read_selection(self.folder)
+        if selection is None or selection.chosen is None:
+            return None
+        name = name_of(self.recipe.classifiers[0].name, selection.chosen, 0)
+        return name if name in self.names(fit=False) else None
+
+    def _original(self, images_at: Callable[[int], UInt8Images]) -> Iterator[Answers]:
+        sizes = self._sizes()
+        for name, classifier in self.classifiers.items():
+            yield Answers(name, ORIGINAL, None, 0, classifier.probabilities(images_at(sizes[name])))
+
+    def _sizes(self) -> dict[str, int]:
+        return {spec.name: self.recipe.cells_px(spec) for spec in self.recipe.classifiers}
+
+    def _with_luts(self, folder: Path, names: Sequence[str], images: UInt8Images) -> Iterator[Answers]:
+        for name in names:
+            restained = open_model(lut_file(folder, name)).cell_standardizer().standardize(images)
+            yield Answers(name, LEARNED_LUT, None, 0, mean_prediction([self.classifiers[name]], restained))
+
+    def _with_lut(self) -> list[str]:
+        """Return the classifiers for which the study learned a color table: those that can have one."""
+        names = [spec.name for spec in self.recipe.classifiers]
+        return [name for name in names if lut_file(self.folder / STAGE, name).is_file()]
+
+    def _classifier(self, spec: ClassifierRecipe) -> Classifier:
+        if spec.external is not None:
+            return align_classes(load_external(spec.external), self.classes)
+        snapshots = list_snapshots(self.folder / "classifiers" / folder_name(spec.name))
+        if not snapshots:
+            raise InputError(f"expected the classifier {spec.name} in {self.folder}, got none; run the study again")
+        return align_classes(SnapshotClassifier.from_snapshot(snapshots[-1].path), self.classes)
+
+
+def choose(answers: Sequence[Answers], by: str | None) -> Answers:
+    """Return the answers of that name.
+
+    Without a name the last answers of the ensemble, else those of the first classifier on the last snapshot.
+    """
+    if by is None:
+        first, last = answers[0].classifier, answers[-1]
+        return last if last.classifier == ENSEMBLE else [a for a in answers if a.snapshot and a.classifier == first][-1]
+    return next(each for each in answers if each.name == by)
+
+
+def _of_ensemble(fitted: FittedEnsemble, images: UInt8Images, labels_used: int) -> list[Answers]:
+    return [
+        Answers(ENSEMBLE, ORIGINAL, None, labels_used, fitted.predict_target(images)),
+        Answers(ENSEMBLE, ENSEMBLE, None, labels_used, fitted.predict(images)),
+    ]
+
+
+def name_of(classifier: str, shown: str, labels_used: int) -> str:
+    """Return what `--by` calls the answers of a classifier on some images."""
+    name = classifier if classifier == shown else f"{classifier} on {shown}"
+    return f"{name}, {labels_used} labels" if labels_used else name

@@ -1,0 +1,260 @@
+"""`hemabridge evaluate`: new cells classified as a study classifies its own, and scored where classes are known."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from hemabridge.data.cells import UNKNOWN
+from hemabridge.data.manifest import Manifest
+from hemabridge.data.new_cells import NewCells, crop_px_of, list_new_cells, read_new_cells
+from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
+from hemabridge.ensemble.members import MEMBERS_FILE
+from hemabridge.errors import InputError
+from hemabridge.evaluation.predictions import Predictions, write_predictions
+from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
+from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
+from hemabridge.imaging.scale import CropPx, CropSpec
+from hemabridge.models import open_model
+from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
+from hemabridge.normalizers.catalog import NORMALIZERS
+from hemabridge.progress import Progress, silent
+from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.sites import Site, read_settled
+from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.run_folder import RECIPE, check_apart
+from hemabridge.storage.spreadsheets import as_cells
+from hemabridge.storage.stages import Stages
+from hemabridge.workflows.evaluate.answers import Answers, FinishedStudy, choose
+from hemabridge.workflows.study.ensemble_stage import STAGE
+from hemabridge.workflows.study.translation import fitted_restainings
+
+FITTING: Final = ".fitting"
+"""Folder of a fit that goes on where it was stopped; removed at the end."""
+
+NAMED: Final = "named.csv"
+PREDICTIONS: Final = "predictions.csv"
+COLUMNS: Final = ("path", "class", "answer", "probability", "by", "reason")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What became of all files.
+
+    Attributes:
+        by: the name of the answers in `named.csv`.
+        named: files that got an answer.
+        failed: files that did not, with the reason.
+        rows: of every classifier on every re-staining, if at least one cell's class is known; as in a study.
+        tests: each row on re-stained cells against the same classifier on the originals.
+        mode: `strict` if the study was fitted on none of the scored files, `transductive` if on some.
+        unscored: cells with a class that the study does not tell apart, or with none.
+        site: whether the translator knows the site; None if its file cannot say.
+    """
+
+    by: str
+    named: int
+    failed: dict[str, str]
+    rows: tuple[Row, ...]
+    tests: tuple[PairedTest, ...]
+    mode: Mode
+    unscored: int
+    site: SiteAnswer | None
+
+
+def evaluate(
+    study: Path,
+    source: Path,
+    out: Path,
+    *,
+    root: Path | None = None,
+    crop_px: int | None = None,
+    by: str | None = None,
+    fit: bool = False,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Classify the cells of images that need not have been part of a study, by all that the study made.
+
+    Each of its classifiers predicts from the original cells and from each of the study's re-stainings; so does the
+    study's ensemble, if it has one. Nothing is fitted or trained, unless `fit` is given, for images of another
+    hospital. Writes `named.csv`, one row per file, and `predictions.csv`, from which every number can be
+    counted again: cells of a known class alone.
+
+    Args:
+        study: the folder of a finished study.
+        source: a folder of images, or a manifest, whose column `class` is used where it is filled.
+        out: folder for the two files: new, empty or that of an earlier call; apart from the study and the images.
+        root: what the manifest's paths are relative to; its folder if not given.
+        crop_px: the square, in pixels of these images, that shows a cell as large as the study saw the source's; if not
+            given, as in the study, and with `fit` estimated.
+        by: whose answers `named.csv` holds; the ensemble that was fine-tuned on most labels, and without one the first
+            classifier on the snapshot that `hemabridge select` chose if it was tested, else on the last tested one.
+        fit: fit the study's ensemble to these images without labels, by the steps of a study of this hospital. The
+            normalizers and color tables are written to `out` as JSON.
+        progress: told of each step.
+
+    Raises:
+        InputError: the study is not finished, no image can be read, `by` is none of the answers, `fit` needs an
+            ensemble, or `out` is not apart from the study and the images or holds other files.
+        SplitError: a synthetic cell has a class, which would be scored.
+        HemabridgeError: a file of the study is damaged.
+    """
+    recipe = expect_kind(read_recipe(_finished(study) / RECIPE), StudyRecipe)
+    classes = StudyResults.read(study / "results.json").classes
+    finished = FinishedStudy(study, recipe, classes, progress)
+    if by is not None and not (fit and recipe.ensemble is None):  # which is told below
+        finished.check_name(by, fit=fit)
+    own = read_settled(recipe.source, study)
+    listed = list_new_cells(source, root, own.name)
+    manifest = listed.manifest
+    check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may lie all around
+    _check_own(out)
+    scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
+    read = cache(lambda px: read_new_cells(listed, classes, CropSpec(scale, px), progress))
+    cells = read(recipe.ensemble_px if fit else recipe.size_px)
+    if fit:
+        answers = _refitted(finished, read, scale, out)
+        return _written(answers, by, manifest, cells, classes, set(cells.hashes), recipe.seed, out)
+    answers = list(finished.answers(lambda px: read(px).images))
+    by = by or finished.on_selected()
+    done = _written(answers, by, manifest, cells, classes, _fitted_on(recipe, study, own), recipe.seed, out)
+    last = fitted_restainings(recipe, study)[-1].path
+    return replace(done, site=write_answer(open_model(last, crop_px=crop_px), manifest.paths(), out, progress))
+
+
+def _written(
+    answers: Sequence[Answers],
+    by: str | None,
+    manifest: Manifest,
+    cells: NewCells,
+    classes: tuple[str, ...],
+    fitted_on: set[str],
+    seed: int,
+    out: Path,
+) -> Evaluation:
+    chosen = choose(answers, by)
+    given = dict(zip(manifest.column("path"), manifest.column("class"), strict=True))
+    given |= {name: given.get(name, "") for name in cells.failed}
+    known = np.flatnonzero(cells.labels != UNKNOWN)
+    scored = [_predictions(each, cells, known, manifest.column("site")[0]) for each in answers] if len(known) else []
+    mode = work_out_mode([cells.hashes[place] for place in known], fitted_on)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_named(chosen, cells, classes, given, out / NAMED)
+    write_predictions(scored, classes, out / PREDICTIONS)
+    return Evaluation(
+        by=chosen.name,
+        named=len(cells.paths),
+        failed=cells.failed,
+        rows=tuple(make_row(p, classes, mode="none" if p.images == ORIGINAL else mode, seed=seed) for p in scored),
+        tests=paired_tests(scored),
+        mode=mode,
+        unscored=len(cells.paths) - len(known),
+        site=None,
+    )
+
+
+def _refitted(finished: FinishedStudy, read: Callable[[int], NewCells], crop_px: CropPx, out: Path) -> list[Answers]:
+    """Fit the study's ensemble to other cells; write the normalizers and color tables, and drop what was trained.
+
+    A call that was stopped goes on from the hidden folder `FITTING` if the study and the cells are the same.
+    """
+    kept: list[Answers] = []
+
+    def work(folder: Path) -> None:
+        fitted, answers = finished.refitted(read, crop_px, folder, Fabric(accelerator="auto", devices=1))
+        fitted.save_normalizers(out)
+        for table in folder.glob("*.json"):
+            if _is_table(table.name):
+                shutil.copyfile(table, out / table.name)
+        kept.extend(answers)
+
+    finished.check_ensemble()
+    inputs = {
+        "recipe": finished.recipe.model_dump(mode="json"),
+        "cells": read(finished.recipe.ensemble_px).hashes,
+        "crop_px": crop_px,
+        "members": sha256_of(finished.folder / STAGE / MEMBERS_FILE),
+    }
+    shutil.rmtree(Stages(out).run(FITTING, inputs, work))
+    if not kept:  # an earlier call was stopped after the work and before its folder was removed
+        shutil.rmtree(Stages(out).run(FITTING, inputs, work))
+    return kept
+
+
+def _finished(study: Path) -> Path:
+    if not (study / "results.json").is_file():
+        raise InputError(f"expected the folder of a finished study, got {study} without results.json; run the study")
+    return study
+
+
+def _check_own(out: Path) -> None:
+    """Make sure that a folder is new or empty, or holds nothing but what an earlier call wrote."""
+    names = {path.name for path in out.glob("[!.]*")}
+    written = {NAMED, PREDICTIONS, ANSWER_FILE, *(f"{name}.json" for name in NORMALIZERS)}
+    others = sorted(name for name in names - written if not _is_table(name))
+    if names and not others and not _is_named(out / NAMED):
+        others = sorted(names)
+    if others:
+        raise InputError(
+            f"expected a new or empty folder, or one of an earlier call, got {others[0]} in {out}; name another"
+        )
+
+
+def _is_table(name: str) -> bool:
+    return name.startswith(f"{LEARNED_LUT}-") and name.endswith(".json")
+
+
+def _is_named(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.readline().strip() == ",".join(COLUMNS).encode()
+
+
+def _write_named(
+    chosen: Answers, cells: NewCells, classes: tuple[str, ...], given: Mapping[str, str], path: Path
+) -> None:
+    """Write a row for each file, in the order of the manifest, then those that it may not hold.
+
+    No cell can be taken for a formula.
+    """
+    places = {name: place for place, name in enumerate(cells.paths)}
+    rows = []
+    for name, known in given.items():
+        place = places.get(name)
+        said = None if place is None else chosen.probabilities[place]
+        answer = ("", None) if said is None else (classes[int(said.argmax())], float(said.max()))
+        rows.append((name, known, *answer, chosen.name, cells.failed.get(name, "")))
+    schema = {name: pl.Float64 if name == "probability" else pl.String for name in COLUMNS}
+    with atomic_write(path) as temporary:
+        as_cells(pl.DataFrame(rows, schema=schema, orient="row")).write_csv(temporary, float_precision=4)
+
+
+def _predictions(answers: Answers, cells: NewCells, known: NDArray[np.intp], site: str) -> Predictions:
+    return Predictions(
+        site=site,
+        part="new",
+        classifier=answers.classifier,
+        images=answers.images,
+        snapshot=answers.snapshot,
+        labels_used=answers.labels_used,
+        ids=tuple(cells.paths[place] for place in known),
+        truth=cells.labels[known],
+        probabilities=answers.probabilities[known],
+    )
+
+
+def _fitted_on(recipe: StudyRecipe, study: Path, source: Site) -> set[str]:
+    """Return the hashes of all cells that the study trained or fitted anything on."""
+    target = read_settled(recipe.target, study)
+    unseen = ["test"] if recipe.mode == "strict" else []
+    parts = ((source, unseen), (target, ["validation", "test"]))
+    return {h for site, left in parts for h in site.manifest.select(~pl.col("split").is_in(left)).column("sha256")}
