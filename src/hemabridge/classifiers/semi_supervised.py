@@ -114,9 +114,6 @@ def fine_tune_semi_supervised(
     torch.manual_seed(seed)
     config_now = before.model_copy(update={"loss": "cross_entropy"})
     described = config_now.model_dump(mode="json")
-    digest = hashlib.sha256(source.views.tobytes())
-    for array in (source.probabilities, source.weights, target.images, target.labels):
-        digest.update(np.ascontiguousarray(array).tobytes())
     identity = {"config": described, "semi_supervised": config.model_dump(), "seed": seed, "start": sha256_of(start)}
     about = {
         "kind": KIND,
@@ -137,10 +134,18 @@ def fine_tune_semi_supervised(
             seed=seed,
             optimizer=OptimizerConfig(weight_decay=before.weight_decay),
         ),
-        identity=identity | {"cells_sha256": digest.hexdigest()},
+        identity=identity | {"cells_sha256": _digest(target, source)},
         about=identity | about,
     )
     return fit(training, folder, fabric, progress)[-1].path
+
+
+def _digest(target: CellSet, source: PseudoLabeledCells) -> str:
+    """Return the SHA-256 of all that is trained on."""
+    digest = hashlib.sha256(source.views.tobytes())
+    for array in (source.probabilities, source.weights, target.images, target.labels):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _batches(

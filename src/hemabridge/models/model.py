@@ -1,6 +1,7 @@
 """A model that was opened: what it is, and what it can do. Headers are read at once, weights when they are needed."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,7 +46,7 @@ class Classification:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(ABC):
     """Something that re-stains or classifies, from one file that was read once.
 
     What a kind of model cannot do raises ModelError, which says what was expected.
@@ -62,9 +63,9 @@ class Model:
     crop_px: int | None
 
     @property
+    @abstractmethod
     def kind(self) -> Kind:
         """What it is."""
-        raise NotImplementedError
 
     @property
     def path(self) -> Path:
