@@ -105,12 +105,7 @@ def fine_tune_semi_supervised(
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
     """
     network, preprocessing, classes, before = read_network(start)
-    if classes != target.classes or source.probabilities.shape != (source.views.shape[1], len(classes)):
-        raise InputError(
-            f"expected cells of the classes {classes}, got {target.classes} and {source.probabilities.shape}"
-        )
-    if not source.weights.sum() > 0:
-        raise InputError("expected at least one cell of the source to train on, got none that may be drawn")
+    _check(classes, target, source)
     torch.manual_seed(seed)
     config_now = before.model_copy(update={"loss": "cross_entropy"})
     described = config_now.model_dump(mode="json")
@@ -138,6 +133,15 @@ def fine_tune_semi_supervised(
         about=identity | about,
     )
     return fit(training, folder, fabric, progress)[-1].path
+
+
+def _check(classes: tuple[str, ...], target: CellSet, source: PseudoLabeledCells) -> None:
+    if classes != target.classes or source.probabilities.shape != (source.views.shape[1], len(classes)):
+        raise InputError(
+            f"expected cells of the classes {classes}, got {target.classes} and {source.probabilities.shape}"
+        )
+    if not source.weights.sum() > 0:
+        raise InputError("expected at least one cell of the source to train on, got none that may be drawn")
 
 
 def _digest(target: CellSet, source: PseudoLabeledCells) -> str:
