@@ -19,7 +19,7 @@ from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.storage.names import folder_name
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.workflows.evaluate import evaluate
+from hemabridge.workflows.evaluate.evaluate import evaluate
 from hemabridge.workflows.study.study import study
 
 LARGE_PX, SMALL_PX = 64, 32
