@@ -34,7 +34,7 @@ def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always", TrainingFaultWarning)
             warnings.showwarning = _shown(warnings.showwarning)
-            app()
+            app(prog_name="hemabridge")  # whatever started it: Python, pytest or the installed script
     except SystemExit as end:
         if end.code == INTERRUPTED:  # Typer ends so after Ctrl-C, without a word
             print(
