@@ -6,6 +6,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # nets in tests are too small to share between cores; before torch
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("hemabridge", deadline=None)  # a busy machine makes no test fail
+settings.load_profile("hemabridge")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hemabridge.data.sampling import evenly_spaced
@@ -11,7 +11,6 @@ LENGTHS, COUNTS = st.integers(0, 3000), st.integers(0, 400)
 @given(LENGTHS, COUNTS, st.booleans())
 @example(199, 100, False)  # a stride of 199 // 100 = 1 took the first 100
 @example(199, 100, True)
-@settings(deadline=None)
 def test_as_many_as_asked_for_in_order_and_each_once(n_items: int, count: int, ends: bool) -> None:
     places = evenly_spaced(n_items, count, ends=ends)
     assert len(places) == min(n_items, count)
@@ -21,7 +20,6 @@ def test_as_many_as_asked_for_in_order_and_each_once(n_items: int, count: int, e
 
 @given(st.integers(1, 3000), st.integers(1, 400))
 @example(199, 100)
-@settings(deadline=None)
 def test_each_equal_part_of_a_list_is_represented_by_one(n_items: int, count: int) -> None:
     some = min(n_items, count)
     parts = (evenly_spaced(n_items, count) * some + some - 1) // n_items
@@ -30,7 +28,6 @@ def test_each_equal_part_of_a_list_is_represented_by_one(n_items: int, count: in
 
 @given(st.integers(1, 3000), st.integers(1, 400))
 @example(199, 100)
-@settings(deadline=None)
 def test_every_stretch_as_long_as_a_part_holds_one(n_items: int, count: int) -> None:
     longest = -(-n_items // min(n_items, count))
     around = np.diff(evenly_spaced(n_items, count), prepend=-1, append=n_items)
@@ -38,7 +35,6 @@ def test_every_stretch_as_long_as_a_part_holds_one(n_items: int, count: int) -> 
 
 
 @given(st.integers(2, 3000), st.integers(2, 400))
-@settings(deadline=None)
 def test_ends_takes_first_and_last_and_equal_steps_between_them(n_items: int, count: int) -> None:
     places = evenly_spaced(n_items, count, ends=True)
     assert (places[0], places[-1]) == (0, n_items - 1)

@@ -59,7 +59,7 @@ def grouped(draw: st.DrawFn) -> Manifest:
     return manifest_of(contents, classes, patients)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(manifest=grouped(), seed=st.integers(0, 100), order=st.randoms(use_true_random=False))
 def test_no_patient_and_no_copy_is_on_two_sides_and_row_order_does_not_matter(
     manifest: Manifest, seed: int, order: random.Random
@@ -74,7 +74,7 @@ def test_no_patient_and_no_copy_is_on_two_sides_and_row_order_does_not_matter(
     assert parts_by_path(split(shuffled, PARTS, seed=seed)) == parts_by_path(done)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     counts=st.lists(st.integers(5, 60), min_size=1, max_size=3),
     share=st.floats(0.1, 0.8),

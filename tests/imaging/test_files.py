@@ -251,7 +251,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "pipe.png")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(["JPEG", "PNG", "BMP", "GIF", "TIFF"]), data=st.data())
 def test_damaged_bytes_give_an_image_or_an_image_error(
     tmp_path: Path, rgb: np.ndarray, kind: str, data: st.DataObject

@@ -28,7 +28,7 @@ def closest(order: list[str], cell_of: dict[str, str]) -> float:
     seed=st.integers(0, 1000),
 )
 @example(sizes=[[1]], apart=2, seed=0)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_screen_comes_once_block_by_block_repeats_last_at_the_distance_told(
     sizes: list[list[int]], apart: int, seed: int
 ) -> None:
