@@ -131,6 +131,35 @@ def work_that_is_left_over(tree: ast.AST) -> Found:
             yield node.lineno, f"{node.name} does nothing"
 
 
+def patches_of_private_parts(tree: ast.AST) -> Found:
+    """A private name may change at any time, and a part that is set to None fails in words of its own."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and named(node.func).rpartition(".")[2] in PATCHES:
+            values = [*node.args, *(word.value for word in node.keywords)]
+            texts = [value.value for value in values[:2] if is_text(value)]
+            if any(is_private(text.rpartition(".")[2]) for text in texts):
+                yield node.lineno, "patch of a private name"
+            elif len(values) > 1 and any(isinstance(v, ast.Constant) and v.value is None for v in values[1:]):
+                yield node.lineno, "patch with None"
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Attribute) and is_private(target.attr) and named(target.value) != "self":
+                    yield node.lineno, "patch of a private name"
+
+
+PATCHES = {"setattr", "delattr", "patch", "object", "setitem"}
+"""Functions that replace a part of the program: of pytest's monkeypatch, of unittest.mock, and Python's own."""
+
+
+def is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
 IN_TESTS: list[Callable[[ast.AST], Found]] = [
     empty_tests,
     assertions_that_are_always_true,
@@ -140,6 +169,7 @@ IN_TESTS: list[Callable[[ast.AST], Found]] = [
     expectations_of_any_failure,
     failures_that_are_swallowed,
     code_that_runs_what_it_reads,
+    patches_of_private_parts,
 ]
 IN_SOURCES: list[Callable[[ast.AST], Found]] = [
     assertions_that_are_always_true,
@@ -200,6 +230,11 @@ DISHONEST = {
         *("eval('1')", "torch.load(f)", "import pickle", "from joblib import load", "np.load(f, allow_pickle=True)"),
         "subprocess.run(x, shell=True)",
     ],
+    patches_of_private_parts: [
+        *('monkeypatch.setattr("a.b._c", f)', 'patch.setattr(module, "_c", f)', 'monkeypatch.delattr(a, "_c")'),
+        *('monkeypatch.setattr("a.b.c", None)', 'monkeypatch.setattr(a, name="c", value=None)', "module._c = f"),
+        *('mock.patch("a._c")', 'mock.patch.object(a, "_c")', 'patch.setitem(sys.modules, "torch", None)'),
+    ],
     work_that_is_left_over: ["def f():\n    raise NotImplementedError", "def f():\n    pass"],
 }
 HONEST = """
@@ -218,6 +253,11 @@ try:
 except Exception as error:
     raise KeyError from error
 np.load(f, allow_pickle=False)
+class A:
+    def __init__(self):
+        self._own = None
+monkeypatch.setattr("a.b.c", lambda _: None)
+monkeypatch.setattr(module, "__version__", "1")
 """
 
 

@@ -24,9 +24,11 @@ from hemabridge.recipes.sites import read_settled
 from hemabridge.storage.stages import Stages
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.run_context import RunContext
+from hemabridge.translators.presets import PRESETS, Preset
 from hemabridge.workflows.evaluate.answers import Answers
 from hemabridge.workflows.evaluate.evaluate import FITTING, evaluate
 from hemabridge.workflows.selection.select import select
+from hemabridge.workflows.study import translation
 from hemabridge.workflows.study.study import study
 
 TRAIN = '{architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}'
@@ -42,14 +44,27 @@ CHANGES = (
     "members = [{count = 1, train = " + TRAIN.replace("epochs = 1", 'epochs = 1, view = "shape"') + "}], "
     f"target_to_source = {{classifiers = 1, copies = 1, train = {TRAIN}}}}}",
 )
+QUICK = {
+    "load_px": 32,
+    "crop_px": 32,
+    "stride": 1,
+    "batch_size": 8,
+    "epoch_images": 32,
+    "constant_epochs": 1,
+    "decay_epochs": 1,
+    "snapshot_every_epochs": 2,
+}
 
 
 @pytest.fixture(scope="module")
 def finished(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResults]:
-    """Of a study whose shape members use AdaBN, whether it helped or not."""
+    """Of a study whose shape members use AdaBN, whether it helped or not; its color translator trains for seconds."""
     out = tmp_path_factory.mktemp("finished") / "study"
     recipe = expect_kind(read_recipe(small_study, CHANGES), StudyRecipe)
-    return out, study(recipe, out, fabric=start_fabric("cpu"))
+    quick = PRESETS["pixel"].config.model_copy(update=QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(translation, "PRESETS", {"pixel": Preset("a quick one", quick)})
+        return out, study(recipe, out, fabric=start_fabric("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -257,20 +272,20 @@ def test_without_an_agreement_the_selected_snapshot_names_the_cells(
 
 @pytest.mark.parametrize("fit", [False, True])
 def test_an_unknown_name_is_refused_before_any_image_is_read(
-    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: bool
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path, fit: bool
 ) -> None:
     cells, out = written(source, tmp_path / "cells.csv"), tmp_path / "out"
     rows = evaluate(finished[0], cells, out, root=source.root, fit=fit).rows
     names = {
         Answers(r.classifier, r.images, r.snapshot, r.labels_used, np.zeros((0, 2), np.float32)).name for r in rows
     }
-    monkeypatch.setattr("hemabridge.workflows.evaluate.evaluate.read_new_cells", None)
+    gone = tmp_path / "gone"
     with pytest.raises(InputError) as error:
-        evaluate(finished[0], cells, out, root=source.root, by="nobody", fit=fit)
+        evaluate(finished[0], gone, out, by="nobody", fit=fit)
     for name in names:
         assert name in str(error.value)
-        with pytest.raises(TypeError, match="not callable"):  # the name is known, so that images would be read
-            evaluate(finished[0], cells, out, root=source.root, by=name, fit=fit)
+        with pytest.raises(InputError, match=r"got nothing.*gone"):  # the name is known, so that images are looked for
+            evaluate(finished[0], gone, out, by=name, fit=fit)
     # A name may hold a comma.
     assert str(error.value).count(", ") == sum(name.count(", ") + 1 for name in names)
 

@@ -137,13 +137,6 @@ def read(items: list[Item], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures take most of the time; only some tests look at them."""
-    monkeypatch.setattr("hemabridge.report.reading._figures", lambda _: {})
-
-
-@pytest.mark.usefixtures("undrawn")
 def test_readers_of_known_behavior_are_unblinded_to_it(folder: Path) -> None:
     done = review_unblind(folder)
     reading = done.reading
@@ -196,7 +189,6 @@ def test_everything_is_written_and_nothing_is_left_over(folder: Path) -> None:
     assert done.headline in html
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_selection_takes_the_scores(folder: Path) -> None:
     done = review_unblind(folder)
     assert read_reader_scores(done.tables["reader-scores.csv"], ["epoch-0001", "epoch-0002"]) == {
@@ -204,7 +196,6 @@ def test_selection_takes_the_scores(folder: Path) -> None:
     }
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_an_open_session_stops_it_before_the_key_is_read(folder: Path, items: list[Item]) -> None:
     with Store.open(folder / "review.sqlite") as store:
         read_all(store, "Cem", items, says, screens=4)
@@ -219,7 +210,6 @@ def test_an_open_session_stops_it_before_the_key_is_read(folder: Path, items: li
     assert "Cem has left the hospital" in (folder / "review-report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_that_it_was_unblinded_early_stays_in_the_record(folder: Path, items: list[Item]) -> None:
     with Store.open(folder / "review.sqlite") as store:
         read_all(store, "Cem", items, says, screens=4)
@@ -249,7 +239,6 @@ def test_a_key_of_another_review_is_refused(folder: Path, items: list[Item]) -> 
     assert {path.suffix for path in folder.iterdir()} & {".html", ".csv"} == set()
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_key_may_be_kept_elsewhere(folder: Path, tmp_path: Path) -> None:
     (folder / "key.json").rename(tmp_path / "safe.json")
     with pytest.raises(RunError, match="expected the key of a review"):
@@ -298,14 +287,12 @@ def test_a_folder_that_is_no_review_is_told(tmp_path: Path) -> None:
         review_unblind(tmp_path / "nothing")
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_pictures_that_are_gone_are_said_to_be(folder: Path) -> None:
     shutil.rmtree(folder / "pictures")
     html = review_unblind(folder).report.read_text(encoding="utf-8")
     assert html.count("picture not found") == 2 + 2 * 3
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_what_arms_are_is_not_guessed(folder: Path, items: list[Item]) -> None:
     renamed = [replace(i, arms=tuple(arm.replace("target", "ours") for arm in i.arms)) for i in items]
     write_key(folder / "key.json", renamed)
@@ -319,7 +306,6 @@ def test_what_arms_are_is_not_guessed(folder: Path, items: list[Item]) -> None:
     assert review_unblind(folder, target="ours", photographs=["epoch-0001"]).reading.photographs == reading.arms
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_second_call_removes_tables_that_no_longer_hold(folder: Path, items: list[Item]) -> None:
     assert "reader-scores.csv" in review_unblind(folder).tables
     renamed = [replace(i, arms=tuple(arm.replace("epoch-0001", "reinhard") for arm in i.arms)) for i in items]
@@ -329,7 +315,6 @@ def test_a_second_call_removes_tables_that_no_longer_hold(folder: Path, items: l
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("undrawn")
 def test_select_is_told_what_readers_accepted(folder: Path, hospitals: Path, tmp_path: Path) -> None:
     """A translator of two epochs, chosen with the scores that unblinding wrote."""
     (tmp_path / "recipe.toml").write_text(TRANSLATOR.format(hospitals=hospitals), encoding="utf-8")

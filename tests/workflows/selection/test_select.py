@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
-from hemabridge.errors import InputError, ModelError, RecipeError, RunError
+from hemabridge.errors import InputError, ManifestError, ModelError, RecipeError, RunError
 from hemabridge.guard.thresholds import floors, read_thresholds
 from hemabridge.imaging.files import read_image
 from hemabridge.models import open_model
@@ -111,13 +111,17 @@ def test_many_cells_are_sampled_always_the_same(make_run: MakeRun) -> None:
     assert some.source.ids == read_run(run, cells=10).source.ids
 
 
-def test_a_second_call_finds_the_same_without_restaining_again(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = make_run()
-    first = select(run)
-    monkeypatch.setattr("hemabridge.translators.neural.NeuralStandardizer.standardize", None)
+def test_a_second_call_finds_the_same_without_restaining_again(make_run: MakeRun) -> None:
+    run = make_run(darker=(0.0, 0.5))
+
+    def written() -> dict[str, tuple[int, int]]:
+        files = sorted((run / "selection").rglob("*.*"))
+        return {path.relative_to(run).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+
+    first, before = select(run), written()
+    assert {f"selection/epoch-000{number}/restained.npy" for number in (1, 2)} <= before.keys()
     assert select(run) == first
+    assert written() == before
 
 
 def test_limits_are_learned_on_target_cells_that_no_training_saw_where_that_are_enough(
@@ -143,11 +147,12 @@ def test_readers_can_refuse_what_is_nearest(make_run: MakeRun, tmp_path: Path) -
     assert "Readers refused epoch-0001" in found.reasons
 
 
-def test_what_readers_said_is_checked_before_any_image_is_read(
-    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_readers_said_is_checked_before_any_image_is_read(make_run: MakeRun, tmp_path: Path) -> None:
+    """The source's manifest is gone: a selection that reads images first says that instead."""
     run, said = make_run(), tmp_path / "readers.csv"
-    monkeypatch.setattr("hemabridge.workflows.selection.select.load_cells", None)
+    (tmp_path / "source.csv").unlink()
+    with pytest.raises(ManifestError, match=r"source\.csv"):
+        select(run)
     for text, told in (("name,share\n", "expected the columns"), ("snapshot,accepted\nepoch-0009,1\n", "epoch-0003")):
         said.write_text(text)
         with pytest.raises(InputError, match=told):

@@ -534,10 +534,15 @@ def test_a_review_takes_its_arms_from_the_finished_study(finished: tuple[Path, S
     assert len(arms["original"].cells) == len(images) == tested
 
 
-def test_an_unknown_architecture_is_refused_before_any_image_is_read(
-    small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hemabridge.workflows.study.study.StudyInputs", None)
-    recipe = read_recipe(small_study, ['classifiers=[{name = "a", train = {architecture = "resnet81"}}]'])
+def test_an_unknown_architecture_is_refused_before_any_image_is_read(small_study: Path, tmp_path: Path) -> None:
+    """The source's manifest does not exist: a study that reads images first says that instead."""
+    unreadable = "source.manifest=nowhere.csv"
     with pytest.raises(ModelError, match="expected the name of a timm model, got 'resnet81'"):
-        study(expect_kind(recipe, StudyRecipe), tmp_path / "out")
+        run(
+            small_study,
+            tmp_path / "out",
+            unreadable,
+            'classifiers=[{name = "a", train = {architecture = "resnet81"}}]',
+        )
+    with pytest.raises(ManifestError, match=r"nowhere\.csv"):
+        run(small_study, tmp_path / "out", unreadable)
