@@ -9,14 +9,14 @@ demo: $(INSTALLED)  ## the whole story on two simulated hospitals, ending with r
 	$(BIN)/hemabridge demo
 
 test: check  ## all tests, slow ones included
-	$(BIN)/pytest -m slow -n 2
+	$(BIN)/pytest -m slow -n 2 --dist loadfile --durations=10
 
 check: $(INSTALLED)  ## format, lint, types, import contract, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow" -n 2
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile --durations=10
 
 docs: $(INSTALLED)  ## the documents as a site that needs no network: site/index.html; a warning is an error
 	$(BIN)/zensical build --clean --strict
