@@ -282,3 +282,13 @@ def test_what_scrolls_sideways_can_be_reached_by_keyboard() -> None:
         ]
     assert len(parts) > 20
     assert [tag for tag in parts if 'tabindex="0"' not in tag] == []
+
+
+def test_the_first_page_shows_cells_from_the_whole_list_of_classes(
+    write: Callable[..., str], make_study: MakeStudy, make_pictures: MakePictures
+) -> None:
+    pictures = make_pictures(per_class=2)
+    cells = tuple(replace(cell, true_class=f"class {place}") for place, cell in enumerate(pictures.cells))
+    page = write(make_study(), replace(pictures, cells=cells))
+    figure = page[page.index('class="hero"') : page.index("One cell per class")]
+    assert re.findall('alt="original (.*?)"', figure) == ["class 0", "class 2", "class 4", "class 6"]

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS
-from hemabridge.normalizers.catalog import check_names
+from hemabridge.normalizers.catalog import NormalizerNames
 from hemabridge.normalizers.sliced_transport import NODES
 
 
@@ -24,7 +24,7 @@ class TargetToSourceConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    restainings: tuple[str, ...] = Field(
+    restainings: NormalizerNames = Field(
         ("linear-ot", "sliced-ot", "macenko", "vahadane"), min_length=1, description="normalizers of the catalog"
     )
     subdomains: int = Field(
@@ -33,11 +33,6 @@ class TargetToSourceConfig(BaseModel):
     copies: int = Field(3, ge=1, le=20, description="re-stained copies of each target cell, beside the original")
     classifiers: int = Field(2, ge=1, description="how many, each from another random start")
     train: ClassifierConfig
-
-    @field_validator("restainings")
-    @classmethod
-    def _check_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return check_names(names)
 
 
 class LearnedLutConfig(BaseModel):
@@ -60,7 +55,7 @@ class EnsembleConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    restainings: tuple[str, ...] | None = Field(
+    restainings: NormalizerNames | None = Field(
         None,
         min_length=1,
         description="normalizers of the catalog to try; if not given, eight where shape members can rank them, else "
@@ -128,11 +123,6 @@ class EnsembleConfig(BaseModel):
         (), description="how many labeled cells of the source to fine-tune on, in runs of their own"
     )
     semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
-
-    @field_validator("restainings")
-    @classmethod
-    def _check_names(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return names and check_names(names)
 
     @property
     def trainings(self) -> tuple[ClassifierConfig, ...]:

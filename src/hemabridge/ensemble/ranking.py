@@ -12,6 +12,7 @@ import numpy as np
 
 from hemabridge.classifiers.adabn import adabn
 from hemabridge.classifiers.protocol import Probabilities
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import Members, classifiers_of
@@ -21,7 +22,7 @@ from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.soft_agreement import soft_agreement
 
 RANKED_IMAGES = 150
-"""Re-stainings are ranked on so many images of a subdomain, without their mirror images."""
+"""Re-stainings are ranked on so many images of a subdomain, spread evenly over it, without their mirror images."""
 
 ADABN_DRAWS = 400
 """Batch norm statistics are computed on so many draws of the source's images."""
@@ -85,10 +86,12 @@ def suitable_restainings(
 def _ranked(config: EnsembleConfig, subdomain: Subdomain, members: Members, shape: Probabilities) -> Subdomain:
     """Keep the re-stainings of a subdomain that agree best with the shape members, the best first."""
     found = {}
+    some = evenly_spaced(len(subdomain.images), RANKED_IMAGES)
+    images, expected = subdomain.images[some], shape[some]
     for name, standardizer in subdomain.restainings.items():
-        restained = standardizer.standardize(subdomain.images[:RANKED_IMAGES])
+        restained = standardizer.standardize(images)
         color = mean_of([classifier.probabilities(restained) for classifier in classifiers_of(members.color)])
-        found[name] = soft_agreement(shape[:RANKED_IMAGES], color)
+        found[name] = soft_agreement(expected, color)
     kept = sorted(within_gap(found, config.max_agreement_gap, MOST_RESTAININGS), key=lambda name: -found[name])
     return replace(subdomain, restainings={name: subdomain.restainings[name] for name in kept}, soft_agreement=found)
 

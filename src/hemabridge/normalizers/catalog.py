@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from hemabridge.domain.site_profile import profiles_of
 from hemabridge.errors import InputError, ModelError
@@ -92,15 +92,14 @@ def check_method(name: str) -> None:
         raise InputError(f"normalizer: expected one of {', '.join(NORMALIZERS)}; got {name!r}{_nearest(name)}")
 
 
-def check_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names if they are different keys of `NORMALIZERS`; for the validators of settings.
-
-    Raises:
-        ValueError: They are not.
-    """
+def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) < len(names) or not set(names) <= NORMALIZERS.keys():
         raise ValueError(f"expected different normalizers out of {', '.join(NORMALIZERS)}, got {', '.join(names)}")
     return names
+
+
+NormalizerNames = Annotated[tuple[str, ...], AfterValidator(_check_names)]
+"""Different keys of `NORMALIZERS`, in settings."""
 
 
 def normalizer_from_json(text: str) -> Normalizer:

@@ -14,12 +14,12 @@ from pydantic import (
 
 from hemabridge.classifiers.config import ClassifierConfig, ExternalConfig
 from hemabridge.ensemble.config import EnsembleConfig
-from hemabridge.normalizers.catalog import check_names
+from hemabridge.normalizers.catalog import NormalizerNames
 from hemabridge.storage.names import folder_name
 from hemabridge.storage.settings_file import RecipePath, RunName, Seed, each_once
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.objective_config import DistillationConfig
-from hemabridge.translators.presets import PRESETS, check_presets
+from hemabridge.translators.presets import PRESETS, PresetNames
 
 
 def _for_training_and_tests(parts: dict[str, float]) -> dict[str, float]:
@@ -33,6 +33,10 @@ Parts = Annotated[dict[str, float], AfterValidator(_for_training_and_tests)]
 """Which share of a site's cells goes to which part."""
 
 
+StatedCropPx = Annotated[int, Field(ge=8)] | Literal["whole"]
+"""How much of an image is the cell (`hemabridge.imaging.scale.CropPx`); squares below 8 pixels show none."""
+
+
 class SiteRecipe(BaseModel):
     """The images of one hospital: a folder with a folder per class, or a manifest."""
 
@@ -44,7 +48,7 @@ class SiteRecipe(BaseModel):
     root: RecipePath | None = Field(
         None, description="what the manifest's paths are relative to; its folder if not given"
     )
-    crop_px: Annotated[int, Field(ge=8)] | Literal["whole"] | None = Field(
+    crop_px: StatedCropPx | None = Field(
         None,
         description="side of the square around a cell; 'whole' squeezes whole images, as the paper does; estimated if "
         "not given",
@@ -174,10 +178,10 @@ class StudyRecipe(BaseModel):
     target_parts: Parts = {"train": 0.8, "validation": 0.1, "test": 0.1}
     source_parts: Parts = {"train": 0.5, "test": 0.5}
     translator: TranslatorConfig = TranslatorConfig()
-    normalizers: tuple[str, ...] = Field(
+    normalizers: NormalizerNames = Field(
         ("white-point", "reinhard-image", "histogram", "macenko"), description="re-stainings without a GAN, to compare"
     )
-    translators: tuple[str, ...] = Field(
+    translators: PresetNames = Field(
         (), description="presets of more translators to compare; of each the last snapshot is tested"
     )
     tested_epochs: tuple[int, ...] = Field((10, 15, 20, 25, 200), min_length=1, description="the snapshots to test")
@@ -259,8 +263,6 @@ class StudyRecipe(BaseModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        check_names(self.normalizers)
-        check_presets(self.translators)
         classifiers = tuple(spec.name for spec in self.classifiers)
         for kind, names in (("sites", (self.source.site, self.target.site)), ("classifiers", classifiers)):
             folders = [folder_name(name) for name in names]

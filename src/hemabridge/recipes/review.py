@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from hemabridge.errors import RecipeError
+from hemabridge.recipes.recipe import StatedCropPx
 from hemabridge.review.records import Question
 from hemabridge.review.sampling import TaskPlan
 from hemabridge.storage.settings_file import RecipePath, RunName, Seed, each_once, explain, read_toml
@@ -13,8 +14,6 @@ from hemabridge.storage.settings_file import RecipePath, RunName, Seed, each_onc
 KIND = "review"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-
 Names = Annotated[tuple[Text, ...], AfterValidator(each_once)]
 
 
@@ -29,7 +28,7 @@ class ArmFolder(BaseModel):
     of: Text | None = Field(
         None, description="the arm whose photographs were re-stained; files are matched by name without suffix"
     )
-    crop_px: Annotated[int, Field(ge=8)] | Literal["whole"] | None = Field(
+    crop_px: StatedCropPx | None = Field(
         None, description="side of the square around a cell; that of the manifest, or all, if not given"
     )
 

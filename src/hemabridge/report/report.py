@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hemabridge import __version__
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.report import findings, morphology_section, story
 from hemabridge.report.chosen import ChosenSnapshot
@@ -15,6 +16,9 @@ from hemabridge.report.figures import accuracy_svg, loss_svg
 from hemabridge.report.layout import Layout, column_name, lay_out
 from hemabridge.report.pictures import CellStrip, StudyPictures, data_uri, image_uri
 from hemabridge.storage.files import atomic_write
+
+HEADLINE_CLASSES = 4
+"""Classes of which the beginning of a report shows a cell, at most."""
 
 FEW_FACTS = 4
 """Facts with a common beginning ("seconds, ...") are folded together when there are more of them than this."""
@@ -126,7 +130,9 @@ def report_environment() -> Environment:
 
 
 def _one_per_class(cells: tuple[CellStrip, ...]) -> list[CellStrip]:
-    return list({cell.true_class: cell for cell in reversed(cells)}.values())[::-1][:4]
+    """Return a cell of each class; of many classes four, spread evenly over them."""
+    found = list({cell.true_class: cell for cell in reversed(cells)}.values())[::-1]
+    return [found[place] for place in evenly_spaced(len(found), HEADLINE_CLASSES)]
 
 
 def _shown_names(layout: Layout, pictures: StudyPictures) -> dict[str, str]:

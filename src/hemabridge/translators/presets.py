@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
 
 from hemabridge.networks.config import (
     BilateralGridConfig,
@@ -270,13 +272,12 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
 """By name, the safest first. `hemabridge catalog` prints the names and when to use which."""
 
 
-def check_presets(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names if they are different presets that learn from two sites; for the validators of settings.
-
-    Raises:
-        ValueError: They are not.
-    """
+def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
     known = [name for name, preset in PRESETS.items() if not isinstance(preset.config.model, DistillationConfig)]
     if len(set(names)) < len(names) or not set(names) <= set(known):
         raise ValueError(f"expected different presets out of {', '.join(known)}, got {', '.join(names)}")
     return names
+
+
+PresetNames = Annotated[tuple[str, ...], AfterValidator(_check_names)]
+"""Different keys of `PRESETS`, of translators that learn from two sites, in settings."""

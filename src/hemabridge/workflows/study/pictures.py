@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hemabridge.data.cells import CellSet
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.morphology_checks import MorphologyCheck
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.rows import ORIGINAL
@@ -47,8 +48,8 @@ def study_pictures(
     losses: tuple[LossCurve, ...] = (),
     tests: Sequence[Predictions] = (),
 ) -> StudyPictures:
-    """Choose the cells that the report shows: the same number of each class, the first ones by path, at both sites."""
-    places = _first_of_each_class(test, STRIPS_PER_CLASS)
+    """Choose the cells that the report shows at both sites: equally many of each class, spread over its paths."""
+    places = _some_of_each_class(test, STRIPS_PER_CLASS)
     strips = tuple(
         CellStrip(
             id=test.ids[i],
@@ -59,7 +60,7 @@ def study_pictures(
         )
         for i in places
     )
-    shown = _first_of_each_class(target, STRIPS_PER_CLASS)
+    shown = _some_of_each_class(target, STRIPS_PER_CLASS)
     last = restained[-1] if restained else None
     return StudyPictures(
         cells=strips,
@@ -158,17 +159,18 @@ def draw_figure_4(
 
 
 def _column_cells(cells: CellSet, labels: Sequence[int]) -> list[UInt8Image]:
-    """Return one cell per label, the first ones by path; white where there are no more."""
-    chosen = {label: iter(_first_of_class(cells, label, len(labels))) for label in set(labels)}
+    """Return one cell per label, spread evenly over the paths of its class; white where there are no more."""
+    chosen = {label: iter(_some_of_class(cells, label, len(labels))) for label in set(labels)}
     white = np.full(cells.images.shape[1:], 255, dtype=np.uint8)
     places = [next(chosen[label], None) for label in labels]
     return [white if place is None else cells.images[place] for place in places]
 
 
-def _first_of_class(cells: CellSet, label: int, count: int) -> list[int]:
+def _some_of_class(cells: CellSet, label: int, count: int) -> list[int]:
     order = np.argsort(np.asarray(cells.ids))
-    return [int(i) for i in order[cells.labels[order] == label][:count]]
+    own = order[cells.labels[order] == label]
+    return [int(place) for place in own[evenly_spaced(len(own), count)]]
 
 
-def _first_of_each_class(cells: CellSet, count: int) -> list[int]:
-    return [i for label in range(len(cells.classes)) for i in _first_of_class(cells, label, count)]
+def _some_of_each_class(cells: CellSet, count: int) -> list[int]:
+    return [i for label in range(len(cells.classes)) for i in _some_of_class(cells, label, count)]
