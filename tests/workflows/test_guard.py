@@ -19,8 +19,9 @@ from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.normalizers.sliced_transport import as_table, node_colors
 from hemabridge.normalizers.white_point import WhitePoint
+from hemabridge.storage.files import sha256_of
 from hemabridge.workflows.guard import learn_guard
-from hemabridge.workflows.standardize import COLUMNS, LOG, UNGUARDED_COLUMNS, standardize
+from hemabridge.workflows.standardize import COLUMNS, EARLIER_COLUMNS, LOG, standardize
 
 CLASSES = ("neutrophil", "lymphocyte")
 
@@ -98,7 +99,7 @@ def test_the_guard_of_a_normalizer_lies_beside_it_and_lets_every_cell_pass(
     assert done.count_verdict("pass") == 4
     rows = log_of(tmp_path / "out")
     assert tuple(rows[0]) == COLUMNS
-    assert COLUMNS[5:] == ("verdict", "verdict_reasons", "restained_by")
+    assert COLUMNS[5:] == ("verdict", "verdict_reasons", "restained_by", "output_sha256")
     assert {(row["verdict"], row["verdict_reasons"], row["restained_by"]) for row in rows} == {("pass", "", "model")}
 
 
@@ -212,15 +213,19 @@ def test_a_target_without_images_or_with_few_is_refused(normalizer: Path, images
     assert open_model(normalizer).guard is None
 
 
-def test_the_log_of_a_call_before_there_were_verdicts_goes_on(normalizer: Path, images: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", EARLIER_COLUMNS)
+def test_a_log_without_verdicts_or_hashes_is_taken_and_its_images_are_made_again(
+    normalizer: Path, images: Path, tmp_path: Path, columns: tuple[str, ...]
+) -> None:
     standardize(normalizer, images, tmp_path / "out")
     rows = log_of(tmp_path / "out")
     with (tmp_path / "out" / LOG).open("w", newline="", encoding="utf-8") as file:
-        log = csv.DictWriter(file, UNGUARDED_COLUMNS, extrasaction="ignore")
+        log = csv.DictWriter(file, columns, extrasaction="ignore")
         log.writeheader()
         log.writerows(rows)
-    before = (tmp_path / "out" / "00.png").stat().st_mtime_ns
+    (tmp_path / "out" / "00.png").write_bytes(b"cut")
     done = standardize(normalizer, images, tmp_path / "out")
     assert done.count("restained") == 4
-    assert (tmp_path / "out" / "00.png").stat().st_mtime_ns == before
     assert tuple(log_of(tmp_path / "out")[0]) == COLUMNS
+    assert log_of(tmp_path / "out") == rows
+    assert sha256_of(tmp_path / "out" / "00.png") == rows[0]["output_sha256"]

@@ -18,6 +18,7 @@ from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models import open_model
 from hemabridge.models.open import find_snapshot
+from hemabridge.models.site_answer import ANSWER_FILE
 from hemabridge.storage.locks import hold_folder
 from hemabridge.training.snapshots import read_snapshot, write_snapshot
 from hemabridge.training.tensorfile import write_tensors
@@ -323,6 +324,40 @@ def test_what_changed_is_done_again_and_nothing_else(small_snapshot: Path, image
     assert after["a.png"] != before["a.png"]
     assert after["b/c.png"] == before["b/c.png"]
     assert (out / "b/c.jpg").stat().st_mtime_ns == kept
+
+
+def test_the_log_states_the_hash_of_each_output_and_a_damaged_output_is_made_again(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    standardize(small_snapshot, images, out)
+    before = hashes(out)
+    assert {row["path"]: row["output_sha256"] for row in log_of(out) if row["status"] == "restained"} == {
+        name: before[name] for name in outputs(out)
+    }
+    (out / "b/c.jpg").write_bytes((out / "b/c.jpg").read_bytes()[:200])  # what a full disk leaves
+    standardize(small_snapshot, images, out)
+    assert {name: hashes(out)[name] for name in outputs(out)} == {name: before[name] for name in outputs(out)}
+
+
+def test_a_call_stopped_before_the_first_image_goes_on(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def cut(_label: str, _done: int, _total: int) -> None:
+        raise CutError
+
+    with pytest.raises(CutError):
+        standardize(small_snapshot, images, out, progress=cut)
+    (out / ANSWER_FILE).write_text("{}")
+    assert standardize(small_snapshot, images, out).count("restained") == len(outputs(out)) > 0
+
+
+def test_a_folder_that_holds_nothing_but_the_answer_of_a_stopped_call_is_our_own(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ANSWER_FILE).write_text("{}")
+    assert standardize(small_snapshot, images, tmp_path / "out").count("restained") > 0
 
 
 def test_another_model_does_all_again(small_snapshot: Path, images: Path, tmp_path: Path) -> None:

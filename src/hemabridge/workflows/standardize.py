@@ -16,7 +16,7 @@ from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.models import Model, open_model
 from hemabridge.models.restaining import NormalizerModel
-from hemabridge.models.site_answer import SiteAnswer, write_answer
+from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write, sha256_of
@@ -47,6 +47,7 @@ class FileRow:
         verdict: of the guard on what the model made of the cell: `pass`, `warn` or `refuse`; empty without a guard.
         verdict_reasons: names of the measures beyond their limits, worst first, a blank between them.
         restained_by: `model`, or `fallback` in the place of what was refused; empty if there is no output.
+        output_sha256: of the output file; empty if there is none. An output that does not fit is made again.
     """
 
     path: str
@@ -57,11 +58,12 @@ class FileRow:
     verdict: str = ""
     verdict_reasons: str = ""
     restained_by: str = ""
+    output_sha256: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(FileRow))
-UNGUARDED_COLUMNS = COLUMNS[:5]
-"""Those of a log from before there were verdicts."""
+EARLIER_COLUMNS = (COLUMNS[:5], COLUMNS[:8])
+"""Those of logs from before there were verdicts, and before there were hashes of the outputs."""
 
 
 @dataclass(frozen=True)
@@ -140,16 +142,23 @@ def standardize_with(
     standardizer = model.guarded(safer) or model.standardizer()
     made_by = model.identity + model.guard_identity(safer)
     with hold_folder(out):
+        earlier = _read_log(out)
+        _write_log(out / LOG, earlier.values())  # before all else: by its log a later call knows the folder
         known = write_answer(model, [source / name for name in files], out, progress)
-        rows = _standardize_files(standardizer, source, files, out, made_by, progress)
+        rows = _standardize_files(standardizer, source, files, out, earlier, made_by, progress)
     return Standardized(tuple(rows), known)
 
 
 def _standardize_files(
-    standardizer: Standardizer, source: Path, files: list[str], out: Path, made_by: str, progress: Progress
+    standardizer: Standardizer,
+    source: Path,
+    files: list[str],
+    out: Path,
+    earlier: Mapping[str, FileRow],
+    made_by: str,
+    progress: Progress,
 ) -> list[FileRow]:
     rows = []
-    earlier = _read_log(out)
     done = _finished(files, source, earlier, made_by)
     others = [earlier[name] for name in sorted(earlier.keys() - set(files))]
     _write_log(out / LOG, [*others, *done.values()])
@@ -179,8 +188,8 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
         image = read_image(original)
         check_shows_cell(image)
         made, verdict, reasons, maker = _restained(standardizer, image)
-        write_image(restained, made, description=mark_of(original))
-        return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker)
+        written = write_image(restained, made, description=mark_of(original))
+        return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker, written)
     # PyTorch tells of an image that is too large for the memory by a RuntimeError.
     except (ImageError, OSError, RuntimeError, MemoryError) as error:
         if not restained.is_dir():
@@ -230,7 +239,7 @@ def _cells(row: FileRow) -> dict[str, str]:
 
 
 def _read_log(out: Path) -> dict[str, FileRow]:
-    """Return the rows of earlier calls whose output is in its place, by path."""
+    """Return the rows of earlier calls whose output is in its place and as it was written, by path."""
     if not (out / LOG).is_file():
         return {}
     with _open_log(out / LOG, "r") as file:
@@ -240,17 +249,23 @@ def _read_log(out: Path) -> dict[str, FileRow]:
     return {
         row["path"]: FileRow(status="restained", **{name: text for name, text in row.items() if name != "status"})
         for row in rows
-        if row["status"] == "restained" and (out / row["path"]).is_file() and _is_inside(out / row["path"], out)
+        if row["status"] == "restained" and _is_as_written(out, row["path"], row.get("output_sha256", ""))
     }
+
+
+def _is_as_written(out: Path, name: str, sha256: str) -> bool:
+    """Tell whether an output is in its place, and has that hash; logs from before there were hashes state none."""
+    path = out / name
+    return path.is_file() and _is_inside(path, out) and (not sha256 or sha256_of(path) == sha256)
 
 
 def _finished(files: Sequence[str], source: Path, earlier: Mapping[str, FileRow], model: str) -> dict[str, FileRow]:
     """Return the rows of earlier calls that need not be made again: same model, same input."""
-    return {
-        name: earlier[name]
-        for name in files
-        if name in earlier and earlier[name].model == model and sha256_of(source / name) == earlier[name].sha256
-    }
+    return {name: earlier[name] for name in files if name in earlier and _is_same(earlier[name], source / name, model)}
+
+
+def _is_same(row: FileRow, original: Path, model: str) -> bool:
+    return bool(row.output_sha256) and row.model == model and sha256_of(original) == row.sha256
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
@@ -266,7 +281,7 @@ def _check_folders(source: Path, out: Path) -> None:
 
 
 def _is_header(names: Iterable[str]) -> bool:
-    return tuple(names) in (COLUMNS, UNGUARDED_COLUMNS)
+    return tuple(names) in (COLUMNS, *EARLIER_COLUMNS)
 
 
 def _check_own(out: Path) -> None:
@@ -275,6 +290,7 @@ def _check_own(out: Path) -> None:
         with _open_log(log, "r") as file:
             own = _is_header(file.readline().strip().split(","))
     else:
-        own = not out.exists() or all(path.name.startswith(".") for path in out.iterdir())
+        others = [path.name for path in out.iterdir()] if out.exists() else []
+        own = all(name.startswith(".") or name == ANSWER_FILE for name in others)  # an earlier program's stopped call
     if not own:
         raise InputError(f"expected a new or empty folder, or one of an earlier call, got other files in {out}")
