@@ -31,7 +31,7 @@ from hemabridge.ensemble.members import Member, Members, train_members
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import gradient_correlation
-from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
@@ -78,7 +78,7 @@ def main() -> None:
     print(ROW.format("", "CPU s", "share", "mean", "lowest", "highest", "gradients"))
     _print("CycleGAN, best of all snapshots", seconds, seconds, values, kept)
     for name in ("macenko", "vahadane", "linear-ot", "sliced-ot"):
-        spent, normalizer = _timed(lambda name=name: fit_normalizer(name, seen.images, known.images))
+        spent, normalizer = _timed(lambda name=name: fit_on_cells(name, seen.images, known.images))
         _print(name, spent, seconds, *scored(normalizer))
     fitting, fitted = _timed(lambda: _fitted(classifiers, seen, known))
     _print("ensemble of all classifiers", fitting, seconds, [_balanced(test, fitted.predict(test.images))], None)

@@ -34,7 +34,7 @@ from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import mean_delta_e_2000
-from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.student import distill
@@ -150,7 +150,7 @@ def simulated_cases(folder: Path) -> Iterator[Case]:
     snapshot = fine_tune(config, target, folder / "classifier", Fabric(accelerator="cpu", devices=1), seed=0)
     classifier = SnapshotClassifier.from_snapshot(snapshot)
     for name in TEACHERS:
-        yield Case(name, fit_normalizer(name, train.images, target.images), name, train, test, classifier)
+        yield Case(name, fit_on_cells(name, train.images, target.images), name, train, test, classifier)
 
 
 def cells(hospital: str, n_per_class: int, seed: int) -> CellSet:

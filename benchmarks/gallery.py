@@ -23,7 +23,7 @@ from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.closeness import gradient_correlation, mean_delta_e_2000
-from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.normalizers.measures import site_white, whitened
 from hemabridge.normalizers.sliced_transport import SlicedTransport, fit_table
 from hemabridge.storage.stages import DONE, Stages
@@ -74,7 +74,7 @@ def main() -> None:
     _print("original", 0.0, 0.0, test.images, test, truth)
     for name in NORMALIZERS:
         started = time.process_time()
-        normalizer = fit_normalizer(name, source.images, target.images)
+        normalizer = fit_on_cells(name, source.images, target.images)
         seconds = time.process_time() - started
         rows[name], speed = _restained(normalizer, test.images)
         _print(name, seconds, speed, rows[name], test, truth)
@@ -115,7 +115,7 @@ def _translator(name: str, source: CellSet, target: CellSet, stages: Stages) -> 
 
     def work(folder: Path) -> None:
         if name == "distillation":
-            teacher = fit_normalizer(TEACHER, source.images, target.images)
+            teacher = fit_on_cells(TEACHER, source.images, target.images)
             distill(config, teacher, TEACHER, sites[0], folder, FABRIC, seed=0)
         else:
             train_translator(config, *sites, folder, FABRIC, seed=0)

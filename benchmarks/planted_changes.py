@@ -32,7 +32,7 @@ from hemabridge.imaging.compartments import Compartments, segment
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.progress import silent
 from hemabridge.recipes.recipe import TranslatorRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
@@ -125,7 +125,7 @@ def planted(images: UInt8Images, target: UInt8Images, others: UInt8Images) -> No
 
 def case(name: str, images: UInt8Images, target: UInt8Images) -> Case:
     """Fit and learn on the first part, re-stain the two others."""
-    normalizer = fit_normalizer(name, images[0::3], target)
+    normalizer = fit_on_cells(name, images[0::3], target)
     thresholds = learn_normalizer_thresholds(name, target)
     restained = [normalizer.standardize(images[part::3]) for part in (1, 2)]
     calm, unchanged = (
@@ -150,7 +150,7 @@ def false_refusals(name: str, images: UInt8Images, target: UInt8Images) -> None:
     """Print how many cells a normalizer has refused, though it can move nothing."""
     thresholds = learn_normalizer_thresholds(name, target)
     rest = np.concatenate([images[1::3], images[2::3]])
-    after = fit_normalizer(name, images[0::3], target).standardize(rest)
+    after = fit_on_cells(name, images[0::3], target).standardize(rest)
     started = time.process_time()
     found = judge(compare(rest, after), thresholds)
     speed = len(rest) / (time.process_time() - started)

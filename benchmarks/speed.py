@@ -121,10 +121,10 @@ def restain(preset: str, count: int) -> float:
 
 def normalize(name: str) -> float:
     """Seconds to re-stain an image of 96 px by a closed form."""
-    from hemabridge.normalizers.catalog import fit_normalizer
+    from hemabridge.normalizers.catalog import fit_on_cells
 
     images = _simulated(96, 32)
-    normalizer = fit_normalizer(name, images, images[::-1])
+    normalizer = fit_on_cells(name, images, images[::-1])
     return seconds_each(lambda: normalizer.standardize(images), len(images))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import TrainingFaultWarning
 from hemabridge.imaging.files import write_image
-from hemabridge.normalizers import fit_normalizer
+from hemabridge.normalizers import fit_on_cells
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         simulate_cells(("neutrophil",), 20, HOSPITALS[name], 1, 48)[0] for name in ("yellow-field", "clinic-like")
     )
     path = tmp_path_factory.mktemp("model") / "white-point.json"
-    path.write_text(fit_normalizer("white-point", one, other).to_json())
+    path.write_text(fit_on_cells("white-point", one, other).to_json())
     return path
 
 

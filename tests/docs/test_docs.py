@@ -138,7 +138,7 @@ def test_a_broken_link_is_noticed() -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_file_that_a_document_names_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:src|docs|tests|benchmarks|recipes)/[\w./-]+)[`:]", text))
+    named = set(re.findall(r"`((?:src|docs|tests|benchmarks|recipes|examples)/[\w./-]+)[`:]", text))
     named |= set(re.findall(r"\bpython\s+(benchmarks/\w+\.py)", text))
     named |= set(re.findall(r"\bhemabridge\s+\w+\s+(recipes/[\w-]+\.toml)", text))
     assert sorted(name for name in named if not (ROOT / name).exists()) == []

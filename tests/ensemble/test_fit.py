@@ -20,7 +20,7 @@ from hemabridge.ensemble.ranking import CANDIDATES, MOST_RESTAININGS, UNRANKED, 
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.normalizers.by_subdomain import BySubdomain
-from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.run_context import RunContext
 from hemabridge.training.snapshots import write_snapshot
@@ -361,7 +361,7 @@ def test_without_shape_members_or_with_a_translator_there_is_one_subdomain() -> 
 def test_drawing_the_target_with_the_sources_class_prior_keeps_rare_classes_rare() -> None:
     # Both sites look alike, so the right re-staining changes nothing; matching to equal shares brightens dark cells.
     target, source = cells(60, 60), cells(90, 10, seed=1)
-    balanced = fit_normalizer("histogram", source.images, target.images).standardize(source.images)
+    balanced = fit_on_cells("histogram", source.images, target.images).standardize(source.images)
     config = EnsembleConfig(restainings=("histogram",), prior_rounds=3)
     fitted = fitted_to(config, source.images, target, color=[ByBrightness()], seed=0)
     assert fitted.class_prior is not None

@@ -14,7 +14,7 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.models import open_model
 from hemabridge.normalizers.by_subdomain import BySubdomain
-from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.training.snapshots import write_snapshot
 
 CLASSES = ("dark", "bright")
@@ -45,12 +45,12 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fitted(study: Path) -> FittedEnsemble:
     """An ensemble with all that a file can hold."""
-    own = [(images, fit_normalizer("white-point", images, images)) for images in GLASSES]
+    own = [(images, fit_on_cells("white-point", images, images)) for images in GLASSES]
     given = member(study / "given").classifier
     return FittedEnsemble(
         (Member(given, external="given"), member(study / "color")),
         (member(study / "shape"),),
-        {"white-point": BySubdomain.of(own, GLASSES[0]), "linear-ot": fit_normalizer("linear-ot", IMAGES, GLASSES[0])},
+        {"white-point": BySubdomain.of(own, GLASSES[0]), "linear-ot": fit_on_cells("linear-ot", IMAGES, GLASSES[0])},
         target_to_source_members=(member(study / "augmented"),),
         soft_agreement={f"white-point on {field}": value for field, value in zip(SUBDOMAINS, (0.9, 0.8), strict=True)},
         confidence={"white-point": 0.7, "linear-ot": 0.6},

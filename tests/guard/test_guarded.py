@@ -9,7 +9,7 @@ from hemabridge.guard.cell_sets import guard_cells, with_fallback
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.thresholds import floors
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
-from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells
 
 
 class Blots:
@@ -30,7 +30,7 @@ def cells(source: UInt8Images) -> UInt8Images:
 
 @pytest.fixture
 def guarded(source: UInt8Images, target: UInt8Images) -> GuardedStandardizer:
-    return GuardedStandardizer(Blots(), floors(), fit_normalizer("white-point", source, target))
+    return GuardedStandardizer(Blots(), floors(), fit_on_cells("white-point", source, target))
 
 
 def test_keeps_the_contract_of_a_standardizer(guarded: GuardedStandardizer, cells: UInt8Images) -> None:
@@ -84,7 +84,7 @@ def test_a_set_of_cells_under_guard(cells: UInt8Images, target: UInt8Images) -> 
     assert len(worst) == 2
     assert found.verdicts.severity[worst[0]] == found.verdicts.severity.max()
     assert len(found.worst(100)) == 4
-    safer = cell_set(fit_normalizer("white-point", cells, target).standardize(cells))
+    safer = cell_set(fit_on_cells("white-point", cells, target).standardize(cells))
     kept = with_fallback(after, safer, found.verdicts)
     np.testing.assert_array_equal(kept.images[::2], safer.images[::2])
     np.testing.assert_array_equal(kept.images[1::2], after.images[1::2])

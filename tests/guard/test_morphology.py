@@ -9,7 +9,7 @@ from hemabridge.guard.picture import draw_change
 from hemabridge.guard.thresholds import floors
 from hemabridge.guard.verdict import judge
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 
 
 def test_every_measure_is_there_with_its_direction(target: UInt8Images) -> None:
@@ -33,7 +33,7 @@ def test_a_monotone_color_map_passes(target: UInt8Images, power: float) -> None:
 # The compartments' own Reinhard maps send one color to several, by place: it is judged on real cells only.
 @pytest.mark.parametrize("name", sorted(NORMALIZERS.keys() - {"reinhard-compartment"}))
 def test_what_cannot_move_anything_is_not_refused(name: str, source: UInt8Images, target: UInt8Images) -> None:
-    restained = fit_normalizer(name, source, target).standardize(source[::2])
+    restained = fit_on_cells(name, source, target).standardize(source[::2])
     found = judge(compare(source[::2], restained), floors())
     assert found.count("refuse") == 0, found.reasons
 

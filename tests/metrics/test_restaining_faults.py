@@ -21,7 +21,7 @@ from hemabridge.metrics.restaining_faults import (
     mean_change,
     measure_restaining,
 )
-from hemabridge.normalizers import NORMALIZERS, fit_normalizer
+from hemabridge.normalizers import NORMALIZERS, fit_on_cells
 
 
 def cells(hospital: str, seed: int = 0) -> UInt8Images:
@@ -145,4 +145,4 @@ def test_no_normalizer_between_real_sites_raises_an_alarm(
     tecom, clinic = real_sites
     least = least_change(tecom, clinic)
     assert least > 4
-    assert faults(fit_normalizer(name, tecom, clinic).standardize(tecom), tecom, least) == []
+    assert faults(fit_on_cells(name, tecom, clinic).standardize(tecom), tecom, least) == []

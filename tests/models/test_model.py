@@ -12,7 +12,7 @@ from hemabridge.errors import ModelError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import open_model
-from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.workflows.guard import learn_guard
 from hemabridge.workflows.standardize import standardize
 
@@ -62,7 +62,7 @@ def stack(folder: Path) -> UInt8Images:
 @pytest.mark.parametrize("method", NORMALIZERS)
 def test_every_normalizer_restains_in_python_as_on_the_command_line(method: str, images: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.json"
-    path.write_text(fit_normalizer(method, stack(images), cells("clinic-like", 1)).to_json(), encoding="utf-8")
+    path.write_text(fit_on_cells(method, stack(images), cells("clinic-like", 1)).to_json(), encoding="utf-8")
     standardize(path, images, tmp_path / "out")
     np.testing.assert_array_equal(open_model(path).standardize(stack(images)), stack(tmp_path / "out"))
 
@@ -82,7 +82,7 @@ def test_python_replaces_what_the_guard_refuses_as_the_command_line_does(
     images: Path, target: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.json"
-    path.write_text(fit_normalizer("histogram", stack(images), cells("clinic-like", 1)).to_json(), encoding="utf-8")
+    path.write_text(fit_on_cells("histogram", stack(images), cells("clinic-like", 1)).to_json(), encoding="utf-8")
     guard, _ = learn_guard(path, target)
     told = json.loads(guard.read_text(encoding="utf-8"))
     told["thresholds"]["limits"]["residual"] = {"warn": 1e-9, "refuse": 1e-9}

@@ -9,7 +9,7 @@ from hemabridge.errors import InputError, MissingExtraError, ModelError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.models import open_model
 from hemabridge.models.open import APPEARANCE_IMAGES, read_cells
-from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.training.devices import start_fabric
 from hemabridge.translators.objective_config import TargetOnlyConfig
 from hemabridge.translators.presets import PRESETS
@@ -46,7 +46,7 @@ def normalizer(images: Path, tmp_path: Path) -> Path:
     target, _ = simulate_cells(("neutrophil", "lymphocyte"), 2, HOSPITALS["clinic-like"], 1, 32)
     source = np.stack([read_image(path) for path in sorted(images.iterdir())])
     path = tmp_path / "linear-ot.json"
-    path.write_text(fit_normalizer("linear-ot", source, target).to_json(), encoding="utf-8")
+    path.write_text(fit_on_cells("linear-ot", source, target).to_json(), encoding="utf-8")
     return path
 
 
@@ -69,7 +69,7 @@ def test_a_normalizers_file_restains_a_folder(images: Path, normalizer: Path, tm
     before = np.stack([read_image(path) for path in sorted(images.iterdir())])
     after = np.stack([read_image(path) for path in sorted((tmp_path / "out").glob("*.png"))])
     target, _ = simulate_cells(("neutrophil", "lymphocyte"), 2, HOSPITALS["clinic-like"], 1, 32)
-    expected = fit_normalizer("linear-ot", before, target).standardize(before)
+    expected = fit_on_cells("linear-ot", before, target).standardize(before)
     np.testing.assert_array_equal(after, expected)
 
 

@@ -15,7 +15,7 @@ from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import open_model
 from hemabridge.models.site_answer import ANSWER_FILE, answer_for
 from hemabridge.networks.config import PixelNetworkConfig
-from hemabridge.normalizers import fit_normalizer
+from hemabridge.normalizers import fit_on_cells
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.tensorfile import read_tensors, write_tensors
 from hemabridge.translators.config import TranslatorConfig
@@ -55,7 +55,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def normalizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("normalizer") / "white-point.json"
-    path.write_text(fit_normalizer("white-point", cells("yellow-field", 1), cells("clinic-like", 2)).to_json())
+    path.write_text(fit_on_cells("white-point", cells("yellow-field", 1), cells("clinic-like", 2)).to_json())
     return path
 
 
@@ -128,7 +128,7 @@ def test_profiles_hold_no_name_and_few_images_make_none(snapshot: Path, normaliz
     text = normalizer.read_text(encoding="utf-8")
     assert "yellow" not in text
     few = cells("pale", 0)[: FEWEST_CELLS - 1]
-    assert fit_normalizer("white-point", few, few).sites is None
+    assert fit_on_cells("white-point", few, few).sites is None
     profiles = open_model(snapshot).profiles
     assert profiles is not None
     assert (profiles.source.crop_px, profiles.source.side_px) == (64, 64)

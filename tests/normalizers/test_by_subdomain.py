@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hemabridge.errors import InputError, ModelError
 from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS, BySubdomain, OfOneSubdomain
-from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer, normalizer_from_json
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells, normalizer_from_json
 from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS
 
 WHITE, YELLOW, TARGET = (250, 250, 250), (250, 240, 140), (230, 215, 210)
@@ -25,7 +25,7 @@ def joined() -> BySubdomain:
     target = smears(TARGET, seed=2)
     white, yellow = smears(WHITE), smears(YELLOW, seed=1)
     return BySubdomain.of(
-        [(white, fit_normalizer("linear-ot", white, target)), (yellow, fit_normalizer("sliced-ot", yellow, target))],
+        [(white, fit_on_cells("linear-ot", white, target)), (yellow, fit_on_cells("sliced-ot", yellow, target))],
         target,
     )
 
@@ -61,7 +61,7 @@ def test_it_is_kept_as_json() -> None:
 def test_as_many_looks_as_there_may_be_can_be_read_again() -> None:
     target = smears(TARGET, 30)
     subdomains = [smears((250, 250 - 20 * place, 250), 30, seed=place) for place in range(MOST_SUBDOMAINS)]
-    found = BySubdomain.of([(images, fit_normalizer("sliced-ot", images, target)) for images in subdomains], target)
+    found = BySubdomain.of([(images, fit_on_cells("sliced-ot", images, target)) for images in subdomains], target)
     text = found.to_json()
     assert len(text) < MAX_JSON_CHARACTERS
     assert len(text) > MAX_JSON_CHARACTERS / 4

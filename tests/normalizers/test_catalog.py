@@ -13,7 +13,7 @@ from hemabridge.data.simulate import HOSPITALS, TARGET
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
-from hemabridge.normalizers import NORMALIZERS, Normalizer, fit_normalizer, normalizer_from_json
+from hemabridge.normalizers import NORMALIZERS, Normalizer, fit_on_cells, normalizer_from_json
 
 SELF_BOUND = {"reinhard-image": 5.0}
 """Mean CIEDE2000 by which a site fitted on itself may change; elsewhere 1. Its images are made alike."""
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.parametrize("name", list(NORMALIZERS))
 
 @pytest.fixture(scope="module")
 def fitted(source: UInt8Images, target: UInt8Images) -> dict[str, Normalizer]:
-    return {name: fit_normalizer(name, source, target) for name in NORMALIZERS}
+    return {name: fit_on_cells(name, source, target) for name in NORMALIZERS}
 
 
 def mean_delta_e(a: UInt8Images, b: UInt8Images) -> float:
@@ -51,13 +51,13 @@ def test_the_same_numbers_each_time_and_beside_any_other_image(
     name: str, fitted: dict[str, Normalizer], source: UInt8Images, target: UInt8Images
 ) -> None:
     together = fitted[name].standardize(source)
-    again = fit_normalizer(name, source, target)
+    again = fit_on_cells(name, source, target)
     np.testing.assert_array_equal(again.standardize(source[5:6])[0], together[5])
     np.testing.assert_array_equal(again.standardize(source[::-1])[::-1], together)
 
 
 def test_a_site_fitted_on_itself_hardly_changes(name: str, target: UInt8Images) -> None:
-    restained = fit_normalizer(name, target, target).standardize(target)
+    restained = fit_on_cells(name, target, target).standardize(target)
     assert mean_delta_e(restained, target) < SELF_BOUND.get(name, 1.0)
 
 
@@ -83,7 +83,7 @@ def test_odd_sets_can_be_fitted_on_either_side(
     for what in ("black", "empty field", "one stain", "one pixel", "noise"):
         images = odd_images[what]
         for own, wanted in ((images, source), (source, images), (images, images)):
-            normalizer = fit_normalizer(name, own, wanted)
+            normalizer = fit_on_cells(name, own, wanted)
             assert normalizer.standardize(own).shape == own.shape, what
             assert normalizer_from_json(normalizer.to_json()) == normalizer, what
 
@@ -149,11 +149,11 @@ def test_what_is_no_set_of_images_is_refused(
         with pytest.raises(ImageError, match=r"images to re-stain: expected RGB uint8\[N, H, W, 3\]"):
             fitted[name].standardize(wrong)
         with pytest.raises(ImageError, match="source images: expected RGB"):
-            fit_normalizer(name, wrong, target)
+            fit_on_cells(name, wrong, target)
     with pytest.raises(ImageError, match="target images: expected at least one image"):
-        fit_normalizer(name, source, target[:0])
+        fit_on_cells(name, source, target[:0])
 
 
 def test_a_misspelled_name_is_answered_with_the_nearest(name: str, source: UInt8Images) -> None:
     with pytest.raises(InputError, match=f"did you mean '{name}'"):
-        fit_normalizer(f"{name}s", source, source)
+        fit_on_cells(f"{name}s", source, source)

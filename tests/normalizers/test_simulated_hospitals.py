@@ -4,7 +4,7 @@ import pytest
 
 from hemabridge.data.simulate import TARGET
 from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
-from hemabridge.normalizers import NORMALIZERS, fit_normalizer
+from hemabridge.normalizers import NORMALIZERS, fit_on_cells
 
 from .conftest import Simulated
 
@@ -21,7 +21,7 @@ LEFT = {
 def test_restained_cells_are_nearer_to_the_truth(name: str, hospital: str, simulated: Simulated) -> None:
     truth = rgb_to_lab(simulated(TARGET, 9, noise=False))
     originals = simulated(hospital, 9)
-    normalizer = fit_normalizer(name, simulated(hospital, 2), simulated(TARGET, 1))
+    normalizer = fit_on_cells(name, simulated(hospital, 2), simulated(TARGET, 1))
     before = delta_e_2000(rgb_to_lab(originals), truth).mean()
     after = delta_e_2000(rgb_to_lab(normalizer.standardize(originals)), truth).mean()
     assert after < LEFT.get(name, 0.4) * before

@@ -8,7 +8,7 @@ from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.normalizers import fit_normalizer
+from hemabridge.normalizers import fit_on_cells
 from hemabridge.workflows.drift import CHART, TABLE, drift
 
 KINDS = "neutrophil", "lymphocyte"
@@ -21,7 +21,7 @@ def cells(hospital: str, seed: int, per_class: int = 12) -> UInt8Images:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "white-point.json"
-    path.write_text(fit_normalizer("white-point", cells("yellow-field", 1), cells("clinic-like", 2)).to_json())
+    path.write_text(fit_on_cells("white-point", cells("yellow-field", 1), cells("clinic-like", 2)).to_json())
     return path
 
 
@@ -71,7 +71,7 @@ def test_what_cannot_be_watched_is_told(model: Path, days: Path, tmp_path: Path)
     with pytest.raises(InputError, match="expected readable images"):
         drift(model, [tmp_path / "2026-13-45"], tmp_path / "out")
     few = cells("pale", 0, 2)
-    (tmp_path / "few.json").write_text(fit_normalizer("white-point", few, few).to_json())
+    (tmp_path / "few.json").write_text(fit_on_cells("white-point", few, few).to_json())
     with pytest.raises(ModelError, match="profile of its source site"):
         drift(tmp_path / "few.json", [days], tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -15,7 +15,9 @@ from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.errors import InputError, SplitError
 from hemabridge.evaluation.predictions import read_predictions
 from hemabridge.evaluation.results import StudyResults
+from hemabridge.imaging.files import read_image
 from hemabridge.imaging.provenance import SyntheticOrigin
+from hemabridge.models import open_model
 from hemabridge.models.selection_file import FILE as SELECTION
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.recipes.recipe import StudyRecipe
@@ -129,6 +131,24 @@ def test_the_studys_own_cells_are_named_as_the_study_named_them(
     assert table["answer"].to_list() == [results.classes[place] for place in best.predicted]
     np.testing.assert_allclose(table["probability"].to_numpy(), best.probabilities.max(axis=1), atol=1e-4)
     assert (done.named, done.failed, done.unscored) == (len(source), {}, 0)
+
+
+def test_python_classifies_original_cells_as_the_command_does(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    folder, results = finished
+    evaluate(folder, written(source, tmp_path / "cells.csv"), tmp_path / "out", root=source.root)
+    by_command = next(
+        run
+        for run in read_predictions(tmp_path / "out" / "predictions.csv")[0]
+        if (run.classifier, run.images) == ("Learner", "original")
+    )
+    crop_px = read_settled(expect_kind(read_recipe(folder / "recipe.toml"), StudyRecipe).source, folder).crop_px
+    assert isinstance(crop_px, int)
+    found = open_model(folder / "classifiers" / "learner", crop_px=crop_px).classify(map(read_image, source.paths()))
+    assert found.classes == results.classes
+    assert by_command.ids == tuple(source.column("path"))
+    np.testing.assert_array_equal(found.probabilities, by_command.probabilities)
 
 
 def test_cells_of_which_nobody_knows_the_class_are_named_and_bad_files_are_told(

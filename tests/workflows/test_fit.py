@@ -8,9 +8,10 @@ from hemabridge.errors import HemabridgeError, InputError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.by_subdomain import BySubdomain
-from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells, read_normalizer
+from hemabridge.normalizers.images import CELL_PX
 from hemabridge.normalizers.white_point import WhitePoint
-from hemabridge.workflows.fit import CELL_PX, Fitted, fit
+from hemabridge.workflows.fit import Fitted, fit
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_it_fits_what_the_catalog_would_on_the_same_cells(tmp_path: Path, cells:
     out = tmp_path / "linear-ot.json"
     source, target = tmp_path / "yellow-field", tmp_path / "clinic-like"
     fitted = fit("linear-ot", source, target, out, source_crop_px=CELL_PX, target_crop_px=CELL_PX)
-    wanted = fit_normalizer("linear-ot", cells["yellow-field"], cells["clinic-like"])
+    wanted = fit_on_cells("linear-ot", cells["yellow-field"], cells["clinic-like"])
     images = cells["yellow-field"]
     np.testing.assert_array_equal(read_normalizer(out).standardize(images), wanted.standardize(images))
     assert fitted.normalizer == read_normalizer(out)

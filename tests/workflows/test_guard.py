@@ -14,7 +14,7 @@ from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.normalizers.by_subdomain import BySubdomain
-from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells, read_normalizer
 from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.normalizers.sliced_transport import as_table, node_colors
@@ -50,7 +50,7 @@ def target(tmp_path: Path) -> Path:
 def normalizer(images: Path, target: Path, tmp_path: Path) -> Path:
     stacks = (np.stack([read_image(path) for path in sorted(folder.iterdir())]) for folder in (images, target))
     path = tmp_path / "linear-ot.json"
-    path.write_text(fit_normalizer("linear-ot", *stacks).to_json(), encoding="utf-8")
+    path.write_text(fit_on_cells("linear-ot", *stacks).to_json(), encoding="utf-8")
     return path
 
 
@@ -137,7 +137,7 @@ def test_a_fallback_of_ones_own_and_what_was_made_by_another_is_made_again(
     standardize(normalizer, images, tmp_path / "out")
     own = tmp_path / "own.json"
     cells = np.stack([read_image(file) for file in sorted(target.iterdir())])
-    own.write_text(fit_normalizer("reinhard-image", cells, cells).to_json(), encoding="utf-8")
+    own.write_text(fit_on_cells("reinhard-image", cells, cells).to_json(), encoding="utf-8")
     standardize(normalizer, images, tmp_path / "out", fallback=own)
     original = read_image(images / "00.png")[None]
     expected = read_normalizer(own).standardize(original)[0]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hemabridge import __version__
+from hemabridge._version import __version__
 from hemabridge.errors import HemabridgeError, TrainingFaultWarning
 
 INTERRUPTED = 130

@@ -39,11 +39,19 @@ MAX_BYTES = 200_000_000
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """Images of one or several sites.
+    """Images of one or several sites. `read_manifest` reads one; `Manifest.from_polars` makes one.
 
     Attributes:
         table: one row per image with the columns of `SCHEMA`.
         root: the folder that `path` is relative to.
+
+    Example:
+        >>> import polars as pl
+        >>> import hemabridge as hb
+        >>> table = pl.DataFrame({"path": ["a.png", "b.png"], "site": "ours", "class": ["monocyte", "basophil"]})
+        >>> manifest = hb.Manifest.from_polars(table, "images")
+        >>> manifest.select(pl.col("class") == "basophil").column("path")
+        ['b.png']
     """
 
     table: pl.DataFrame
@@ -55,6 +63,24 @@ class Manifest:
 
     def __len__(self) -> int:
         return self.table.height
+
+    @classmethod
+    def from_polars(cls, table: pl.DataFrame, root: Path | str) -> "Manifest":
+        """Make a manifest from a table; the columns that it lacks are unknown. The images are not looked for.
+
+        Args:
+            table: one row per image, at least with the text columns `path` (relative to `root`, with `/`) and `site`;
+                of the other columns of `SCHEMA` those that are known. Null or an empty text: unknown.
+            root: the folder that `path` is relative to.
+
+        Raises:
+            ManifestError: no rows, an unknown or a missing column, a value that is not allowed, the same path twice.
+        """
+        if not isinstance(table, pl.DataFrame):
+            raise ManifestError(
+                f"expected a polars DataFrame, got {type(table).__name__}; read a file with hemabridge.read_manifest"
+            )
+        return make_manifest(table.to_dict(as_series=False), Path(root), where="the table")
 
     def select(self, rows: pl.Expr | pl.Series | Sequence[bool] | NDArray[np.bool_]) -> "Manifest":
         """Return the manifest of the rows for which the polars expression or the mask holds, in the same order."""
@@ -118,7 +144,7 @@ def make_manifest(columns: Mapping[str, Sequence[Any]], root: Path, *, where: st
     return Manifest(table.select(list(SCHEMA)), Path(root).resolve())
 
 
-def read_manifest(path: Path, root: Path | None = None) -> Manifest:
+def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
     """Read a manifest and check that all its images exist.
 
     The file is UTF-8 (with or without a byte order mark), with one header row. Cells are separated by what separates
@@ -131,11 +157,25 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
 
     Raises:
         ManifestError: not such a file, a value that is not allowed, a missing image, a path that leaves the root.
+
+    Example:
+        >>> import tempfile
+        >>> import polars as pl
+        >>> from PIL import Image
+        >>> import hemabridge as hb
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (40, 30)).save(f"{folder}/cell.png")
+        ...     table = pl.DataFrame({"path": ["cell.png"], "site": ["ours"], "class": ["lymphocyte"]})
+        ...     table.write_csv(f"{folder}/manifest.csv")
+        ...     manifest = hb.read_manifest(f"{folder}/manifest.csv")
+        >>> manifest.table.select("path", "site", "class").rows()
+        [('cell.png', 'ours', 'lymphocyte')]
     """
+    path = Path(path)
     header, rows = _read_csv(path)
     check_columns(header, str(path))
     columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
-    manifest = make_manifest(columns, path.parent if root is None else root, where=str(path))
+    manifest = make_manifest(columns, path.parent if root is None else Path(root), where=str(path))
     images = zip(manifest.column("path"), manifest.paths(), strict=True)
     missing = [name for name, image in images if not os.path.isfile(image)]
     if missing:

@@ -15,7 +15,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.domain.subdomains import FEWEST_IMAGES, fields_of, name_of, subdomains_of
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.normalizers.by_subdomain import BySubdomain
-from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.normalizers.normalizer import Normalizer
 
 LARGEST_FIT = 300
@@ -53,7 +53,7 @@ class RestainingFitter:
         prior = np.full(classes, 1.0 / classes) if class_prior is None else class_prior
         drawn = self.target.images[self.target.drawn(prior, LARGEST_FIT, self.rng)]
         return {
-            name: self.translators[name] if name in self.translators else fit_normalizer(name, images, drawn)
+            name: self.translators[name] if name in self.translators else fit_on_cells(name, images, drawn)
             for name in names
         }
 

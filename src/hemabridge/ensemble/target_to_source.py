@@ -17,7 +17,7 @@ from hemabridge.ensemble.config import TargetToSourceConfig
 from hemabridge.ensemble.subdomain_fits import LARGEST_FIT
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
-from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells
 
 FEWEST_IMAGES = 10
 """A subdomain has at least so many images."""
@@ -89,6 +89,6 @@ def _restainings(
         prior = OWN_WEIGHT * prediction[own].mean(axis=0) + (1 - OWN_WEIGHT) * prediction.mean(axis=0)
         for name in config.restainings:
             drawn = target.images[target.drawn(prior, LARGEST_FIT, rng)]
-            restainings.append(fit_normalizer(name, drawn, source[own]))
+            restainings.append(fit_on_cells(name, drawn, source[own]))
             chances.append(np.sqrt(own.mean()))
     return restainings, np.array(chances) / np.sum(chances)

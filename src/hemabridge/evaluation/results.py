@@ -1,7 +1,10 @@
 """Results as frozen data: what reports, tables and selection read. JSON in and out, no torch."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, TypeAlias
+
+import polars as pl
 
 from hemabridge.evaluation.leaderboard_entries import LabelsSaved, LeaderboardEntry, SnapshotContrast
 from hemabridge.evaluation.morphology_checks import MorphologyCheck
@@ -9,6 +12,25 @@ from hemabridge.storage.results_file import STRICT, ResultsFile
 
 Mode: TypeAlias = Literal["strict", "transductive", "none"]
 """Whether the translator saw the scored images; `evaluation.rows.work_out_mode` tells."""
+
+RESULTS: Final = "results.json"
+"""The file in a study's folder that `StudyResults` are read from."""
+
+_TABLE: Final[dict[str, pl.DataType]] = {
+    "site": pl.String(),
+    "part": pl.String(),
+    "classifier": pl.String(),
+    "images": pl.String(),
+    "snapshot": pl.String(),
+    "labels_used": pl.Int64(),
+    "n": pl.Int64(),
+    "accuracy": pl.Float64(),
+    "balanced_accuracy": pl.Float64(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "mode": pl.String(),
+    "seed": pl.Int64(),
+}
 
 
 @dataclass(frozen=True)
@@ -135,3 +157,49 @@ class StudyResults(ResultsFile):
     labels_saved: tuple[LabelsSaved, ...] = ()
     audit: tuple[AuditFinding, ...] = ()
     guard: tuple[MorphologyCheck, ...] = ()
+
+    def table(self) -> pl.DataFrame:
+        """Return `rows` as a table, one row for each classifier on each set of images.
+
+        Columns: site, part, classifier, images, snapshot (null: none), labels_used, n, accuracy, balanced_accuracy, low
+        and high (95% Wilson score interval of the accuracy), mode, seed, and `recall of CLASS` for each class (null for
+        a class without cells). Rates lie within 0..1.
+        """
+        wide = [
+            {
+                **{name: getattr(row, name) for name in _TABLE if name not in ("low", "high")},
+                "low": row.interval[0],
+                "high": row.interval[1],
+                **{f"recall of {name}": row.recall.get(name) for name in self.classes},
+            }
+            for row in self.rows
+        ]
+        recalls = {f"recall of {name}": pl.Float64() for name in self.classes}
+        return pl.DataFrame(wide, schema={**_TABLE, **recalls})
+
+
+def read_study(folder: Path | str) -> StudyResults:
+    """Read what a study found.
+
+    Args:
+        folder: the folder that `hemabridge study` wrote, or its `results.json`.
+
+    Returns:
+        The results; `table()` gives the rows as a polars table.
+
+    Raises:
+        InputError: there is no `results.json`, or it holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import hemabridge as hb
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     text = hb.StudyResults(name="small", classes=("neutrophil",), rows=()).to_json()
+        ...     _ = (Path(folder) / "results.json").write_text(text)
+        ...     results = hb.read_study(folder)
+        >>> results.name, results.table().height
+        ('small', 0)
+    """
+    path = Path(folder)
+    return StudyResults.read(path if path.is_file() else path / RESULTS)

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hemabridge.errors import InputError, ModelError
 from hemabridge.guard.morphology import BAD, Bad, Morphology, Values, compare
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
-from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells
+from hemabridge.storage.files import expect_json_text
 
 FEWEST: Final = 20
 """Fewer cells than this tell nothing of a tail."""
@@ -96,8 +97,10 @@ class Thresholds(BaseModel):
         """Read what `to_json` wrote.
 
         Raises:
-            ModelError: the text is not JSON, is too long, or holds anything but the limits of all measures.
+            ModelError: it is a path, or the text is not JSON, is too long, or holds anything but the limits of all
+                measures.
         """
+        expect_json_text(text, "thresholds", "read a file with guard.thresholds.read_thresholds(path)", ModelError)
         if len(text) > MAX_JSON_CHARACTERS:
             raise ModelError(f"thresholds: expected at most {MAX_JSON_CHARACTERS:,} characters, got {len(text):,}")
         try:
@@ -147,7 +150,7 @@ def learn_normalizer_thresholds(name: str, target: UInt8Images) -> Thresholds:
     """
     if len(target) < 2 * FEWEST:
         raise InputError(f"expected at least {2 * FEWEST} cells of the target to learn from, got {len(target)}")
-    fitted = fit_normalizer(name, target[::2], target[::2])
+    fitted = fit_on_cells(name, target[::2], target[::2])
     return learn_thresholds(fitted, target[1::2])
 
 

@@ -39,7 +39,7 @@ IMAGE_SUFFIXES: frozenset[str] = WRITTEN_SUFFIXES | {".gif"}
 _NO_DESCRIPTION = ("BMP", "JPEG2000")
 
 
-def read_image(path: Path) -> UInt8Image:
+def read_image(path: Path | str) -> UInt8Image:
     """Read one image as RGB, whatever its name says it is.
 
     JPEG, PNG, BMP, GIF, TIFF, WebP and JPEG 2000 of one picture; a TIFF's thumbnails and smaller levels are left out.
@@ -56,8 +56,18 @@ def read_image(path: Path) -> UInt8Image:
     Raises:
         ImageError: The file is missing, not regular, empty, not such an image, truncated, animated, of several
             pictures, of more than `MAX_PIXELS`, or of a sample type other than 1 to 8 or 16 bits.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> import hemabridge as hb
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (40, 30), 255).save(f"{folder}/cell.png")
+        ...     image = hb.read_image(f"{folder}/cell.png")
+        >>> image.shape, image.dtype
+        ((30, 40, 3), dtype('uint8'))
     """
-    return np.ascontiguousarray(read_decoded(path).pixels)
+    return np.ascontiguousarray(read_decoded(Path(path)).pixels)
 
 
 def read_decoded(path: Path) -> Decoded:

@@ -1,6 +1,6 @@
 """Models that classify: snapshots of `hemabridge train`, and files of other programs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -11,6 +11,7 @@ from hemabridge.classifiers.config import ExternalConfig
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.protocol import Classifier
+from hemabridge.imaging.any_image import check_each
 from hemabridge.imaging.scale import CropSpec, crop_center
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.models.model import Classification, Kind, Model, Site
@@ -55,13 +56,14 @@ class ClassifierModel(Model):
         weights = weights_of(parse_tensors(self.file.content, self.path), self.path)
         return SnapshotClassifier.from_tensors(weights, self.header, self.path)
 
-    def classify(self, images: Sequence[UInt8Image] | UInt8Images) -> Classification:
-        """Tell the classes of single-cell images, uint8[H, W, 3] each, of any sizes.
+    def classify(self, images: UInt8Images | Iterable[UInt8Image]) -> Classification:
+        """Classify images of single cells, uint8[H, W, 3] each, of any sizes.
 
         Where no crop is known, the largest central square of each image is taken.
         """
         crop = self.crop()
-        cells = [crop_center(image, min(image.shape[:2])) if crop is None else crop.cut(image) for image in images]
+        found = check_each(images, "images to classify")
+        cells = [crop_center(image, min(image.shape[:2])) if crop is None else crop.cut(image) for image in found]
         parts = [
             self.classifier.probabilities(np.stack(list(group))) for _, group in groupby(cells, lambda cell: cell.shape)
         ]

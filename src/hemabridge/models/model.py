@@ -2,19 +2,21 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, overload
 
 import numpy as np
+import polars as pl
 from pydantic import BaseModel
 
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.domain.site_profile import SiteProfiles
 from hemabridge.errors import ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
+from hemabridge.imaging.any_image import AnyImage, check_each, restained_like
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
 from hemabridge.models.file import ModelFile
@@ -29,11 +31,20 @@ Site: TypeAlias = Literal["source", "target"]
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """What a classifier says of some cells.
+    """The predictions of a classifier for some cells.
 
     Attributes:
         classes: class names.
-        probabilities: float32[N, C], in the order of `classes`; rows sum to 1.
+        probabilities: float32[N, C], 0..1, in the order of `classes`; rows sum to 1.
+
+    Example:
+        >>> import numpy as np
+        >>> import hemabridge as hb
+        >>> found = hb.Classification(("lymphocyte", "neutrophil"), np.array([[0.25, 0.75]], np.float32))
+        >>> found.predicted
+        ('neutrophil',)
+        >>> found.to_polars().rows()
+        [('neutrophil', 0.75, 0.25, 0.75)]
     """
 
     classes: tuple[str, ...]
@@ -44,18 +55,51 @@ class Classification:
         """The most probable class of each cell."""
         return tuple(self.classes[place] for place in self.probabilities.argmax(axis=1))
 
+    def to_polars(self) -> pl.DataFrame:
+        """Return a table with a row for each cell, in the order of the images.
+
+        Columns: `predicted` (the most probable class), `probability` (of that class, 0..1), and
+        `probability of CLASS` for each class.
+        """
+        columns = {f"probability of {name}": self.probabilities[:, place] for place, name in enumerate(self.classes)}
+        return pl.DataFrame(
+            {
+                "predicted": pl.Series(self.predicted, dtype=pl.String),
+                "probability": self.probabilities.max(axis=1, initial=0.0),
+                **columns,
+            }
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Model(ABC):
-    """Something that re-stains or classifies, from one file that was read once.
+    """Something that re-stains or classifies, from one file that was read once. `open_model` returns it.
 
-    What a kind of model cannot do raises ModelError, which says what was expected.
+    What a kind of model cannot do raises ModelError, which says what was expected. A model that re-stains is a
+    transform of torchvision: `v2.Compose([model, v2.ToImage(), ...])`.
 
     Attributes:
         file: the file.
         header: what it says of itself.
         crop_px: side, in pixels, of the square around a cell in the images that come, where it was stated; otherwise
             the model's own.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> import hemabridge as hb
+        >>> from hemabridge.data.simulate import HOSPITALS, simulate_cells
+        >>> theirs, _ = simulate_cells(["neutrophil"], 4, HOSPITALS["yellow-field"], 1, 64)
+        >>> ours, _ = simulate_cells(["neutrophil"], 4, HOSPITALS["clinic-like"], 2, 64)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "macenko.json"
+        ...     _ = file.write_text(hb.fit_normalizer("macenko", theirs, ours).to_json())
+        ...     model = hb.open_model(file)
+        >>> model.kind, model.standardize(theirs).shape
+        ('normalizer', (4, 64, 64, 3))
+        >>> model(Image.fromarray(theirs[0])).size
+        (64, 64)
     """
 
     file: ModelFile
@@ -148,17 +192,46 @@ class Model(ABC):
         text = self.guard.thresholds.to_json() + ("" if safer is None else safer.to_json())
         return f" guarded by {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
-    def standardize(self, images: UInt8Images) -> UInt8Images:
-        """Re-stain uint8[N, H, W, 3] as `hemabridge standardize` does, under the guard if there is one.
+    @overload
+    def standardize(self, images: UInt8Images) -> UInt8Images: ...
+
+    @overload
+    def standardize(self, images: Iterable[UInt8Image]) -> UInt8Images | list[UInt8Image]: ...
+
+    def standardize(self, images: UInt8Images | Iterable[UInt8Image]) -> UInt8Images | list[UInt8Image]:
+        """Re-stain images as `hemabridge standardize` does, under the guard if there is one.
 
         Each image is re-stained for itself, so that the result does not depend on the images beside it.
 
+        Args:
+            images: RGB, 0..255, uint8[N, H, W, 3]; or anything that yields uint8[H, W, 3], of any sizes.
+
+        Returns:
+            An array uint8[N, H, W, 3] if one came in, otherwise a list of uint8[H, W, 3].
+
         Raises:
-            ImageError: an image cannot be re-stained.
+            ImageError: an image has another type or shape, or cannot be re-stained.
             ModelError: as `standardizer` and `guard`.
         """
         used = self._used
-        return np.stack([used.standardize(image[None])[0] for image in images]) if len(images) else images.copy()
+        found = check_each(images, "images to re-stain")
+        restained = [used.standardize(image[None])[0] for image in found]
+        if not isinstance(images, np.ndarray):
+            return restained
+        return np.stack(restained) if restained else images.copy()
+
+    def __call__(self, image: AnyImage) -> AnyImage:
+        """Re-stain one image as a transform of torchvision: the type that comes in returns.
+
+        Args:
+            image: RGB, 0..255: a PIL image, an array uint8[H, W, 3] or a tensor uint8[3, H, W]; or a stack of arrays
+                uint8[N, H, W, 3] or of tensors uint8[N, 3, H, W].
+
+        Raises:
+            ImageError: it is of another type, mode or shape.
+            ModelError: as `standardizer` and `guard`.
+        """
+        return restained_like(self.standardize, image)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -178,10 +251,14 @@ class Model(ABC):
         """
         raise self._cannot("classifies")
 
-    def classify(self, images: Sequence[UInt8Image] | UInt8Images) -> Classification:
-        """Tell the classes of single-cell images, uint8[H, W, 3] each, of any sizes.
+    def classify(self, images: UInt8Images | Iterable[UInt8Image]) -> Classification:
+        """Classify images of single cells as `hemabridge evaluate` does with the original images.
+
+        Args:
+            images: RGB, 0..255, one cell in the center, uint8[H, W, 3] each, of any sizes.
 
         Raises:
+            ImageError: an image has another type or shape.
             ModelError: as `classifier`.
         """
         raise self._cannot("classifies")

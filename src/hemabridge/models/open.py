@@ -27,11 +27,11 @@ APPEARANCE_IMAGES: Final = 100
 
 
 def open_model(
-    path: Path,
+    path: Path | str,
     *,
     snapshot: str | None = None,
     crop_px: int | None = None,
-    site: Path | None = None,
+    site: Path | str | None = None,
     classes: Sequence[str] | None = None,
     architecture: str | None = None,
     preprocessing: Preprocessing | None = None,
@@ -52,7 +52,22 @@ def open_model(
     Raises:
         ModelError: there is no model, it is damaged, or it is not of the kind that `site` or `classes` are for.
         InputError: `selection.json` is damaged, or `site` holds no readable image.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import hemabridge as hb
+        >>> from hemabridge.data.simulate import HOSPITALS, simulate_cells
+        >>> theirs, _ = simulate_cells(["neutrophil"], 4, HOSPITALS["yellow-field"], 1, 64)
+        >>> ours, _ = simulate_cells(["neutrophil"], 4, HOSPITALS["clinic-like"], 2, 64)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "linear-ot.json"
+        ...     _ = file.write_text(hb.fit_normalizer("linear-ot", theirs, ours).to_json())
+        ...     restained = hb.open_model(file).standardize(theirs)
+        >>> restained.shape, restained.dtype
+        ((4, 64, 64, 3), dtype('uint8'))
     """
+    path = Path(path)
     found, selection = _find(path, snapshot)
     file = ModelFile.read(found)
     if selection is not None and selection.chosen == found.stem and file.sha256 != selection.row(found.stem).sha256:
@@ -64,7 +79,9 @@ def open_model(
         raise ModelError(
             f"expected a target-only model to re-stain by a site's appearance, got a {model.kind}: {model.path}"
         )
-    cells = read_cells(model.crop(), [site / name for name in sorted(files_below(site))] if site.is_dir() else [])
+    folder = Path(site)
+    files = [folder / name for name in sorted(files_below(folder))] if folder.is_dir() else []
+    cells = read_cells(model.crop(), files)
     return TranslatorModel(file, model.header, crop_px, appearance=cells)
 
 

@@ -23,6 +23,7 @@ from hemabridge.normalizers.reinhard_compartment import ReinhardCompartment
 from hemabridge.normalizers.sliced_transport import SlicedTransport
 from hemabridge.normalizers.stain_separation import Macenko, Vahadane
 from hemabridge.normalizers.white_point import WhitePoint
+from hemabridge.storage.files import expect_json_text
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,15 @@ _METHODS: Final[Mapping[str, type[Normalizer]]] = MappingProxyType(
 )
 
 
-def fit_normalizer(name: str, source: UInt8Images, target: UInt8Images) -> Normalizer:
-    """Fit one normalizer of the catalog; it keeps the profiles of both sites if they have enough images.
+def fit_on_cells(name: str, source: UInt8Images, target: UInt8Images) -> Normalizer:
+    """Fit one normalizer of the catalog on cells that were cut already; the public `fit_normalizer` cuts them itself.
+
+    The normalizer keeps the profiles of both sites if they have enough images.
 
     Args:
         name: a key of `NORMALIZERS`.
-        source: images of the site to re-stain, uint8[N, H, W, 3] RGB.
-        target: images of the site whose look is wanted, uint8[M, H', W', 3] RGB.
+        source: cells of the site to re-stain, uint8[N, H, W, 3] RGB, 0..255.
+        target: cells of the site whose colors are wanted, uint8[M, H', W', 3] RGB, at the scale of the source's.
 
     Raises:
         InputError: There is no such normalizer.
@@ -103,11 +106,13 @@ NormalizerNames = Annotated[tuple[str, ...], AfterValidator(_check_names)]
 
 
 def normalizer_from_json(text: str) -> Normalizer:
-    """Read a normalizer of any method that `to_json` wrote.
+    """Read a normalizer of any method from the text that `to_json` wrote; `read_normalizer` reads a file.
 
     Raises:
-        ModelError: The text is not JSON, is too long, names no known method, or holds anything but its numbers.
+        ModelError: It is a path, or the text is not JSON, is too long, names no known method, or holds anything but its
+            numbers.
     """
+    expect_json_text(text, "normalizer", "open a file with hemabridge.open_model(path)", ModelError)
     if len(text) > MAX_JSON_CHARACTERS:
         raise ModelError(f"normalizer: expected at most {MAX_JSON_CHARACTERS:,} characters of JSON, got {len(text):,}")
     try:

@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hemabridge.domain.site_profile import SiteProfiles
 from hemabridge.errors import ImageError, ModelError
+from hemabridge.imaging.any_image import AnyImage, restained_like
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.storage.files import expect_json_text
 
 MAX_JSON_CHARACTERS = 1_000_000
 """The longest JSON that is parsed; the largest normalizer, a color table, has about an eighth of it."""
@@ -26,11 +28,22 @@ Gain: TypeAlias = Annotated[float, Field(gt=0, le=16)]
 class Normalizer(BaseModel):
     """A Standardizer whose whole state is some numbers.
 
-    Every image is re-stained for itself, so that the result does not depend on the images beside it.
+    Every image is re-stained for itself, so that the result does not depend on the images beside it. A normalizer is
+    made by `hemabridge.fit_normalizer`, takes part in `torchvision.transforms.v2.Compose`, and is kept as JSON.
 
     Attributes:
-        sites: what the sites looked like that it was fitted on, to tell whether a folder is of one of them; it takes no
+        sites: profiles of the sites that it was fitted on, to tell whether a folder is of one of them; they take no
             part in the re-staining.
+
+    Example:
+        >>> import hemabridge as hb
+        >>> from hemabridge.data.simulate import HOSPITALS, simulate_cells
+        >>> cells, _ = simulate_cells(["neutrophil"], 4, HOSPITALS["yellow-field"], 1, 64)
+        >>> normalizer = hb.fit_normalizer("white-point", cells, cells)
+        >>> normalizer(cells[0]).shape
+        (64, 64, 3)
+        >>> type(normalizer).from_json(normalizer.to_json()) == normalizer
+        True
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -67,8 +80,19 @@ class Normalizer(BaseModel):
         return restained
 
     def transform(self, images: UInt8Images) -> UInt8Images:
-        """Do what `standardize` does, under scikit-learn's name: `Macenko.fit(source, target).transform(images)`."""
+        """Do what `standardize` does, under scikit-learn's name: a fitted normalizer is a step of a pipeline."""
         return self.standardize(images)
+
+    def __call__(self, image: AnyImage) -> AnyImage:
+        """Re-stain one image as a transform of torchvision: the type that comes in returns.
+
+        Args:
+            image: an array uint8[H, W, 3], a PIL image or a tensor uint8[3, H, W], RGB; or a stack of one of these.
+
+        Raises:
+            ImageError: it is of another type, mode or shape.
+        """
+        return restained_like(self.standardize, image)
 
     def to_json(self) -> str:
         """Return all numbers as JSON; floats keep every bit."""
@@ -79,8 +103,9 @@ class Normalizer(BaseModel):
         """Read what `to_json` wrote.
 
         Raises:
-            ModelError: The text is not JSON, is too long, or holds anything but this method's numbers.
+            ModelError: It is a path, or the text is not JSON, is too long, or holds anything but this method's numbers.
         """
+        expect_json_text(text, "normalizer", "open a file with hemabridge.open_model(path)", ModelError)
         if len(text) > MAX_JSON_CHARACTERS:
             raise ModelError(
                 f"normalizer: expected at most {MAX_JSON_CHARACTERS:,} characters of JSON, got {len(text):,}; "

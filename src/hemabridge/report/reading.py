@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from hemabridge import __version__
+from hemabridge._version import __version__
 from hemabridge.evaluation.reading import Reading
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.report import reading_story

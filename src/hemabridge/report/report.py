@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hemabridge import __version__
+from hemabridge._version import __version__
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.report import findings, morphology_section, story

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from hemabridge import __version__
+from hemabridge._version import __version__
 from hemabridge.report import synthesis_story
 from hemabridge.report.learning_curve import learning_curve_svg
 from hemabridge.report.pictures import data_uri

@@ -8,13 +8,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, TextIO
 
-from hemabridge.errors import RunError
+from hemabridge.errors import HemabridgeError, RunError
 
 TEMPORARY: Final = ".writing-"
 """What the name of a file begins with while it is written."""
 
 _LONGEST_SUFFIX = 16
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has no such flag, and makes links only for administrators
+
+
+def expect_json_text(text: object, what: str, instead: str, error: type[HemabridgeError]) -> None:
+    """Make sure that somebody who has a file did not pass its path where its content belongs.
+
+    Args:
+        text: the content that was passed, which the caller parses.
+        what: the name of what the content holds, at the start of the message.
+        instead: how to read a file, at the end of the message.
+        error: the class of the error.
+
+    Raises:
+        HemabridgeError: `error`, if `text` is a path or no text at all.
+    """
+    if isinstance(text, str):
+        is_path = "{" not in text and (text.endswith(".json") or any(mark in text for mark in ("/", os.sep)))
+        got = f"what may be a path, {text[:80]!r}" if is_path else None
+    else:
+        got = f"the path {text}" if isinstance(text, os.PathLike) else type(text).__name__
+    if got is not None:
+        raise error(f"{what}: expected the text of a JSON object, as to_json returns it, got {got}; {instead}")
 
 
 @contextmanager

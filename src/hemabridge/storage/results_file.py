@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hemabridge.errors import InputError
+from hemabridge.storage.files import expect_json_text
 
 LARGEST_BYTES = 100_000_000
 
@@ -40,8 +41,9 @@ class ResultsFile:
         """Read what `to_json` wrote.
 
         Raises:
-            InputError: the text is not such JSON, or of another kind or format version.
+            InputError: it is a path, or the text is not such JSON, or of another kind or format version.
         """
+        expect_json_text(text, cls.WHAT, f"read a file with {cls.__name__}.read(path)", InputError)
         try:
             data = json.loads(text)
         except (json.JSONDecodeError, RecursionError) as error:

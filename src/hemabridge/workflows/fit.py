@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from hemabridge.data.cells import load_cells
 from hemabridge.data.index import index_folder
@@ -12,13 +11,11 @@ from hemabridge.domain.subdomains import FEWEST_IMAGES, fields_of, name_of, subd
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS, BySubdomain
-from hemabridge.normalizers.catalog import check_method, fit_normalizer
+from hemabridge.normalizers.catalog import check_method, fit_on_cells
+from hemabridge.normalizers.images import CELL_PX
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
-
-CELL_PX: Final = 96
-"""Cells are measured at this side, as studies do, so that both sites show as much field around a cell."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +69,10 @@ def fit(
     subdomains = [of_image == subdomain for subdomain in range(of_image.max() + 1)]
     if each_subdomain and len(subdomains) > 1:
         fitted: Normalizer = BySubdomain.of(
-            [(own[subdomain], fit_normalizer(method, own[subdomain], wanted)) for subdomain in subdomains], wanted
+            [(own[subdomain], fit_on_cells(method, own[subdomain], wanted)) for subdomain in subdomains], wanted
         )
     else:
-        fitted = fit_normalizer(method, own, wanted)
+        fitted = fit_on_cells(method, own, wanted)
     with atomic_write(out) as temporary:
         temporary.write_text(fitted.to_json(), encoding="utf-8")
     return Fitted(fitted, {name_of(fields[subdomain]): int(subdomain.sum()) for subdomain in subdomains})

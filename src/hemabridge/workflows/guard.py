@@ -15,7 +15,7 @@ from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import Model, open_model
 from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.models.restaining import NormalizerModel
-from hemabridge.normalizers.catalog import NORMALIZERS, fit_normalizer
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.progress import Progress, silent
 
 LEARNED_FROM: Final = 200
@@ -81,7 +81,7 @@ def guard_of(sha256: str, thresholds: Thresholds, target: UInt8Images, fallback:
     Raises:
         InputError: there is no such normalizer.
     """
-    fitted = fit_normalizer(fallback, target, target)
+    fitted = fit_on_cells(fallback, target, target)
     return Guard(model=sha256, thresholds=thresholds, fallback=fitted.to_json())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from re import fullmatch
 from typing import Final
 
-from hemabridge import __version__
+from hemabridge._version import __version__
 from hemabridge.errors import ImageError, InputError, RunError
 from hemabridge.evaluation.reading import FILE, Reading
 from hemabridge.imaging.files import read_image

@@ -16,7 +16,7 @@ from hemabridge.guard.thresholds import FEWEST, Thresholds, floors, learn_thresh
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import Guard, guard_path
-from hemabridge.normalizers.catalog import fit_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.workflows.guard import FALLBACK, guard_of
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
@@ -84,7 +84,7 @@ class StudyGuard:
             return floors()
         own: Standardizer
         if method.method in self.inputs.recipe.normalizers:
-            own = fit_normalizer(method.method, train.images, train.images)
+            own = fit_on_cells(method.method, train.images, train.images)
         else:
             own = open_model(method.model).cell_standardizer()
         return learn_thresholds(own, held.images)

@@ -11,7 +11,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError, RecipeError
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.standardizer import Standardizer
-from hemabridge.normalizers.catalog import fit_normalizer, read_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells, read_normalizer
 from hemabridge.progress import prefixed
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.training.loop import drop_checkpoints
@@ -122,7 +122,7 @@ class StudyTranslation:
         target = self.inputs.cells(TARGET, "train")
 
         def work(folder: Path) -> None:
-            normalizer = fit_normalizer(name, source.images, target.images)
+            normalizer = fit_on_cells(name, source.images, target.images)
             (folder / NORMALIZER).write_text(normalizer.to_json(), encoding="utf-8")
             restain(normalizer, parts, folder)
 
