@@ -98,16 +98,13 @@ class FinishedStudy:
         sizes = self._sizes()
         restainings = fitted_restainings(self.recipe, self.folder)
         for number, fitted in enumerate(restainings, 1):
-            restained = {
-                px: fitted.standardizer(self.recipe.size_px, px).standardize(images_at(px))
-                for px in set(sizes.values())
-            }
+            restained = {px: fitted.restained(images_at, px) for px in set(sizes.values())}
             for name, classifier in self.classifiers.items():
                 predicted = classifier.probabilities(restained[sizes[name]])
                 yield Answers(name, fitted.method, fitted.snapshot, 0, predicted)
             self.progress("re-staining and classifying", number, len(restainings))
         images = images_at(self.recipe.ensemble_px)
-        yield from self._with_luts(self.folder / STAGE, self._with_lut(), images)
+        yield from self._with_luts(self.folder / STAGE, self._with_lut(), images_at)
         counts = () if self.recipe.ensemble is None else (0, *self.recipe.ensemble.few_labels)
         for number, count in enumerate(counts, 1):
             folder = self.folder / STAGE / (f"labels-{count}" if count else "")
@@ -144,7 +141,7 @@ class FinishedStudy:
         context = RunContext(folder, fabric, self.recipe.seed, self.progress)
         fitted = fit_ensemble(members, source, target, config, context)
         names = learn_luts(config.learned_lut, self.classifiers, fitted, source, target.images, context)
-        answers += self._with_luts(folder, names, cells.images)
+        answers += self._with_luts(folder, names, lambda px: read(px).images)
         answers += _of_ensemble(fitted, cells.images, 0)
         return fitted, answers
 
@@ -196,9 +193,12 @@ class FinishedStudy:
     def _sizes(self) -> dict[str, int]:
         return {spec.name: self.recipe.cells_px(spec) for spec in self.recipe.classifiers}
 
-    def _with_luts(self, folder: Path, names: Sequence[str], images: UInt8Images) -> Iterator[Answers]:
+    def _with_luts(
+        self, folder: Path, names: Sequence[str], images_at: Callable[[int], UInt8Images]
+    ) -> Iterator[Answers]:
+        sizes = self._sizes()
         for name in names:
-            restained = open_model(lut_file(folder, name)).cell_standardizer().standardize(images)
+            restained = open_model(lut_file(folder, name)).cell_standardizer().standardize(images_at(sizes[name]))
             yield Answers(name, LEARNED_LUT, None, 0, mean_prediction([self.classifiers[name]], restained))
 
     def _with_lut(self) -> list[str]:

@@ -39,9 +39,9 @@ class EnsembleStage:
         labeled: the source's training cells, of which fine-tuning on few labels reads some.
         target: labeled cells that the members were trained on.
         source_test, target_test: the scored parts.
+        source_test_at: the same cells of the source for each classifier, at the size that it needs, by its name.
         sites: names of source and target.
         translator: the snapshot of the study's translator; None without one.
-        translator_px: side of the cells that the translator was trained for.
         inputs: what identifies all of it; JSON.
         context: of the study; its folder is the study's.
     """
@@ -54,9 +54,9 @@ class EnsembleStage:
     target: CellSet
     source_test: CellSet
     target_test: CellSet
+    source_test_at: Mapping[str, CellSet]
     sites: tuple[str, str]
     translator: Path | None
-    translator_px: int
     inputs: Mapping[str, object]
     context: RunContext
 
@@ -82,7 +82,7 @@ class EnsembleStage:
 
         translator = None
         if self.translator is not None and config.translator:
-            translator = translator_at(self.translator, self.translator_px, self.source.images.shape[1])
+            translator = translator_at(self.translator, self.source.images.shape[1])
         fitted = fit_ensemble(
             members, self.source, self.target, config, context, translator=translator, on_round=test_round
         )
@@ -113,7 +113,7 @@ class EnsembleStage:
         found = []
         for name in names:
             table = read_normalizer(lut_file(context.folder, name))
-            restained = table.standardize(self.source_test.images)
+            restained = table.standardize(self.source_test_at[name].images)
             predicted = self._of_source(mean_prediction([self.classifiers[name]], restained), LEARNED_LUT)
             found.append(replace(predicted, classifier=name))
         return found

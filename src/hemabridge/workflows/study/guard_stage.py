@@ -1,4 +1,9 @@
-"""The morphology guard in a study: what each re-staining did to the shapes of the source's test cells."""
+"""The morphology guard in a study: what each re-staining did to the shapes of the source's test cells.
+
+The guard needs cells of the size at which the model works (`Restained.size_px`), before and after: at any other size
+resizing would count as a change of shape. A translator's limits also hold for `hemabridge guard` and `hemabridge
+standardize`, which cut cells at that size too.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -56,7 +61,7 @@ class StudyGuard:
             "model": sha256_of(model),
             "target": self.inputs.target.described(),
             "order": self.inputs.target.listed(),
-            "size_px": self.inputs.recipe.size_px,
+            "size_px": method.size_px,
             "learned_from": LEARNED_FROM,
         }
         folder = self.stages.run(f"guard/{method.name}", inputs, lambda out: self._judge(method, model, out))
@@ -67,10 +72,10 @@ class StudyGuard:
         return replace(_read(folder / "verdicts.json"), images=method.method)  # named less well by an earlier version
 
     def _judge(self, method: Restained, model: Path, folder: Path) -> None:
-        train = _spread(self.inputs.cells(TARGET, "train"), FITTED_ON)
+        train = _spread(self.inputs.cells(TARGET, "train", size_px=method.size_px), FITTED_ON)
         thresholds = self._thresholds(method, train)
         guard_of(sha256_of(model), thresholds, train.images, FALLBACK).write(folder / "guard.json")
-        checked = check(self.inputs.cells(SOURCE, "test"), method, thresholds)
+        checked = check(self.inputs.cells(SOURCE, "test", size_px=method.size_px), method, thresholds)
         with atomic_write(folder / "verdicts.json") as temporary:
             temporary.write_bytes(_CHECK.dump_json(checked))
 
@@ -79,7 +84,7 @@ class StudyGuard:
 
         With too few of them the strictest limits are taken, and say that they rest on 0 cells.
         """
-        held = self._held_out()
+        held = self._held_out(method.size_px)
         if len(held) < FEWEST:
             return floors()
         own: Standardizer
@@ -89,13 +94,13 @@ class StudyGuard:
             own = open_model(method.model).cell_standardizer()
         return learn_thresholds(own, held.images)
 
-    def _held_out(self) -> CellSet:
+    def _held_out(self, size_px: int) -> CellSet:
         """Return the target's validation part; with its test part if there is none, or one of too few cells."""
         if self.inputs.has_validation():
-            held = self.inputs.cells(TARGET, "validation")
+            held = self.inputs.cells(TARGET, "validation", size_px=size_px)
             if len(held) >= FEWEST:
                 return _spread(held, LEARNED_FROM)
-        return _spread(self.inputs.cells(TARGET, "validation", "test"), LEARNED_FROM)
+        return _spread(self.inputs.cells(TARGET, "validation", "test", size_px=size_px), LEARNED_FROM)
 
 
 def check(test: CellSet, method: Restained, thresholds: Thresholds) -> MorphologyCheck:

@@ -26,7 +26,7 @@ class Restained:
         method: the normalizer, the preset of a translator that is compared, or what the study's own translator is.
         snapshot: the tested one of the study's own translator; None for all others.
         model: the file that re-stains: a snapshot, or the JSON of a normalizer.
-        train, test: the re-stained cells.
+        train, test: the re-stained cells, at the size at which the model works.
         seen: hashes of all files that it was trained or fitted on.
     """
 
@@ -36,6 +36,11 @@ class Restained:
     train: CellSet
     test: CellSet
     seen: frozenset[str]
+
+    @property
+    def size_px(self) -> int:
+        """Side of the re-stained cells in pixels."""
+        return int(self.test.images.shape[1])
 
     @property
     def snapshot_name(self) -> str | None:

@@ -69,7 +69,8 @@ class Judged:
     """What all classifiers of a study said with one seed.
 
     Attributes:
-        restained: the source's cells as each method re-stains them.
+        restained: the source's cells as each method re-stains them, at the size at which its model works.
+        shown: the same at the size of the study's own translator, to be compared and drawn side by side.
         tests: on the test parts of both sites.
         validation: on the target's validation part.
         seen: hashes of the files that a method of such a test was fitted on; none for a test on plain originals.
@@ -77,6 +78,7 @@ class Judged:
     """
 
     restained: Sequence[Restained]
+    shown: Sequence[Restained]
     tests: Sequence[Predictions]
     validation: Sequence[Predictions]
     seen: Mapping[RunKey, frozenset[str]]
@@ -115,7 +117,7 @@ class Study:
         guard: Sequence[MorphologyCheck],
         others: Mapping[int, Sequence[Predictions]],
     ) -> StudyResults:
-        inputs, restained = self.inputs, judged.restained
+        inputs, restained = self.inputs, judged.shown
         test = inputs.cells(SOURCE, "test")
         facts = study_facts(self.recipe, inputs.source, inputs.target, restained)
         facts |= structure_facts(test, restained)
@@ -138,7 +140,7 @@ class Study:
         return collect(findings, test, restained, inputs.truth(), facts | versions(), audit)
 
     def _report(self, results: StudyResults, judged: Judged) -> None:
-        inputs, restained = self.inputs, judged.restained
+        inputs, restained = self.inputs, judged.shown
         test, home, truth = inputs.cells(SOURCE, "test"), inputs.cells(TARGET, "test"), inputs.truth()
         write_predictions([*judged.tests, *judged.validation], inputs.classes, self.out / "predictions.csv")
         with atomic_write(self.out / "results.json") as temporary:
@@ -179,7 +181,7 @@ def judge(inputs: StudyInputs) -> Judged:
         pooled = ensemble.run(inputs.stages)
         seen |= {p.run: ensemble.files_seen for p in pooled if p.images != ORIGINAL}
         tests += pooled
-    return Judged(restained, tests, validation, seen, variants)
+    return Judged(restained, translation.at(restained, recipe.size_px), tests, validation, seen, variants)
 
 
 def ensemble_stage(
@@ -199,9 +201,9 @@ def ensemble_stage(
         target=target,
         source_test=inputs.cells(SOURCE, "test", size_px=px),
         target_test=inputs.cells(TARGET, "test", size_px=px),
+        source_test_at={w.name: inputs.cells(SOURCE, "test", size_px=recipe.cells_px(w)) for w in recipe.classifiers},
         sites=(inputs.source.name, inputs.target.name),
         translator=None if last is None else last.path,
-        translator_px=recipe.size_px,
         inputs={
             "classifiers": [w.model_dump(mode="json") for w in recipe.classifiers],
             "trained": [inputs.stages.key(folder) for folder in folders.values()],

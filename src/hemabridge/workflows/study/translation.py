@@ -1,7 +1,8 @@
 """Block 1 of the paper in a study: the translator, and what it and the normalizers make of the source."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,8 @@ import numpy as np
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError, RecipeError
 from hemabridge.imaging.rescaled import RescaledStandardizer
-from hemabridge.imaging.standardizer import Standardizer
+from hemabridge.imaging.scale import resize_square
+from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.normalizers.catalog import fit_on_cells, read_normalizer
 from hemabridge.progress import prefixed
 from hemabridge.recipes.recipe import StudyRecipe
@@ -18,6 +20,7 @@ from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.header import TranslatorHeader
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.objective_config import method_name
 from hemabridge.translators.presets import PRESETS
@@ -35,32 +38,36 @@ class StudyTranslation:
         self.inputs, self.recipe, self.stages = inputs, inputs.recipe, inputs.stages
 
     def run(self) -> list[Restained]:
-        """Return the source's cells as each normalizer, each compared translator and each tested snapshot do it."""
+        """Return the source's cells as each normalizer, each compared translator and each tested snapshot do it.
+
+        Each translator gets cells of its own size, cut from the original images; so `Restained.size_px` may differ.
+        """
         recipe = self.recipe
         snapshots = self._trained("translator", recipe.translator)
         tested = snapshots_of(snapshots, recipe.tested_epochs, recipe.translator.batch_size)
-        parts = {part: self.inputs.cells(SOURCE, part) for part in ("train", "test")}
+        parts = self._parts(recipe.size_px)
         restained = [self._normalized(name, parts) for name in recipe.normalizers]
-        restained += [self._compared(name, parts) for name in recipe.translators]
+        restained += [self._compared(name) for name in recipe.translators]
         return restained + [self._of_snapshot(snapshot, parts) for snapshot in tested]
 
     def at(self, restained: Sequence[Restained], size_px: int) -> list[Restained]:
-        """Return the same re-stainings of cells that are cut from the original images at another size.
+        """Return the same re-stainings for a consumer of cells of one size, all of them at that size.
 
-        Normalizers are applied to the larger cells as they were fitted. A translator makes its change at its own scale,
-        and the detail comes from the original (`RescaledStandardizer`).
+        The cells are cut from the original images, as `FittedRestaining.restained` says.
         """
-        if size_px == self.recipe.size_px:
-            return list(restained)
-        parts = {part: self.inputs.cells(SOURCE, part, size_px=size_px) for part in ("train", "test")}
-        return [self._at(each, parts, size_px) for each in restained]
+        return [each if each.size_px == size_px else self._at(each, size_px) for each in restained]
 
-    def _at(self, restained: Restained, parts: Mapping[str, CellSet], size_px: int) -> Restained:
+    def _parts(self, size_px: int) -> dict[str, CellSet]:
+        return {part: self.inputs.cells(SOURCE, part, size_px=size_px) for part in ("train", "test")}
+
+    def _at(self, restained: Restained, size_px: int) -> Restained:
+        parts = self._parts(size_px)
+
         def work(folder: Path) -> None:
             fitted = FittedRestaining(restained.method, restained.snapshot_name, restained.model)
-            standardizer = fitted.standardizer(self.recipe.size_px, size_px)
-            for part, cells in parts.items():
-                np.save(folder / f"{part}.npy", standardizer.standardize(cells.images), allow_pickle=False)
+            for part in parts:
+                images = fitted.restained(partial(self._images, part), size_px)
+                np.save(folder / f"{part}.npy", images, allow_pickle=False)
 
         inputs = {
             "restained": self.stages.key(f"restained/{restained.name}"),
@@ -69,6 +76,9 @@ class StudyTranslation:
         }
         done = read_restained(parts, self.stages.run(f"restained-{size_px}px/{restained.name}", inputs, work))
         return replace(restained, train=done["train"], test=done["test"])
+
+    def _images(self, part: str, size_px: int) -> UInt8Images:
+        return self.inputs.cells(SOURCE, part, size_px=size_px).images
 
     def _trained(self, stage: str, config: TranslatorConfig) -> list[Snapshot]:
         inputs = {
@@ -92,10 +102,10 @@ class StudyTranslation:
 
         return list_snapshots(self.stages.run(stage, inputs, work, drop_checkpoints))
 
-    def _compared(self, preset: str, parts: Mapping[str, CellSet]) -> Restained:
-        stage = f"translators/{preset}"
-        last = self._trained(stage, PRESETS[preset].config)[-1]
-        done = self._translated(preset, stage, last, parts)
+    def _compared(self, preset: str) -> Restained:
+        stage, config = f"translators/{preset}", PRESETS[preset].config
+        last = self._trained(stage, config)[-1]
+        done = self._translated(preset, stage, last, self._parts(config.crop_px))
         return Restained(preset, None, last.path, done["train"], done["test"], _seen(last))
 
     def _of_snapshot(self, snapshot: Snapshot, parts: Mapping[str, CellSet]) -> Restained:
@@ -106,14 +116,16 @@ class StudyTranslation:
     def _translated(
         self, name: str, trained: str, snapshot: Snapshot, parts: Mapping[str, CellSet]
     ) -> dict[str, CellSet]:
+        size_px = parts["test"].images.shape[1]
+
         def work(folder: Path) -> None:
             restain(NeuralStandardizer.from_snapshot(snapshot.path), parts, folder)
-            restain_back(snapshot, self.inputs.cells(TARGET, "test"), folder)
+            restain_back(snapshot, self.inputs.cells(TARGET, "test", size_px=size_px), folder)
 
         inputs = {
             "translator": self.stages.key(trained),
             "cells": self.inputs.source.listed(),
-            "size_px": self.recipe.size_px,
+            "size_px": size_px,
         }
         return read_restained(parts, self.stages.run(f"restained/{name}", inputs, work))
 
@@ -147,25 +159,50 @@ class FittedRestaining:
     snapshot: str | None
     path: Path
 
-    def standardizer(self, study_px: int, size_px: int) -> Standardizer:
-        """Read it, for cells of `size_px` pixels in a study whose translator sees cells of `study_px`.
+    def restained(self, images_at: Callable[[int], UInt8Images], size_px: int) -> UInt8Images:
+        """Re-stain cells for a consumer of `size_px` pixels: uint8[N, size_px, size_px, 3].
+
+        A normalizer works on the cells of that size, as it was fitted. A translator works at its own size. Where that
+        is the smaller one, it makes its change there, and the detail comes from the original (`RescaledStandardizer`).
+        Where it is the larger one, the translator gets cells with all the detail that it learned on, and its result is
+        shrunk.
+
+        Args:
+            images_at: returns the cells, cut from the original images, at a size in pixels, uint8[N, S, S, 3].
+            size_px: see above.
 
         Raises:
             ModelError: the file is missing or damaged.
         """
         if self.path.suffix == ".json":
-            return read_normalizer(self.path)
-        return translator_at(self.path, study_px, size_px)
+            return read_normalizer(self.path).standardize(images_at(size_px))
+        cut_px = max(size_px, translator_px(self.path))
+        restained = translator_at(self.path, cut_px).standardize(images_at(cut_px))
+        if cut_px == size_px:
+            return restained
+        out: UInt8Images = np.empty((len(restained), size_px, size_px, 3), np.uint8)
+        for place, image in enumerate(restained):
+            out[place] = resize_square(image, size_px)
+        return out
 
 
-def translator_at(snapshot: Path, study_px: int, size_px: int) -> Standardizer:
-    """Return the translator of a study, which sees cells of `study_px` pixels, for the same cells at `size_px`.
+def translator_px(snapshot: Path) -> int:
+    """Return the side of the cells that a translator learned on, in pixels.
 
     Raises:
         ModelError: the file is missing or damaged.
     """
-    translator = NeuralStandardizer.from_snapshot(snapshot)
-    return translator if size_px == study_px else RescaledStandardizer(translator, study_px / size_px)
+    return TranslatorHeader.of(read_header(snapshot), snapshot).config.crop_px
+
+
+def translator_at(snapshot: Path, size_px: int) -> Standardizer:
+    """Return a translator for cells of `size_px` pixels, on which it makes the change of its own size.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    translator, own_px = NeuralStandardizer.from_snapshot(snapshot), translator_px(snapshot)
+    return translator if size_px == own_px else RescaledStandardizer(translator, own_px / size_px)
 
 
 def fitted_restainings(recipe: StudyRecipe, folder: Path) -> list[FittedRestaining]:
