@@ -7,19 +7,16 @@ import pytest
 from PIL import Image
 
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest, write_manifest
-from hemabridge.errors import HemabridgeError, InputError, ManifestError, SplitError
-from hemabridge.imaging.files import read_image, write_image
+from hemabridge.errors import ManifestError, SplitError
+from hemabridge.imaging.files import read_image
 from hemabridge.imaging.provenance import SyntheticOrigin, write_synthetic
-from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
-from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import (
     Site,
     cells_for_translation,
     prepare_site,
     read_settled,
     read_site,
-    shared_classes,
-    with_manifests,
 )
 from hemabridge.storage.stages import Stages
 from hemabridge.workflows.index import index
@@ -92,36 +89,6 @@ def test_several_stated_scales_are_refused(hospitals: Path, tmp_path: Path) -> N
     site = SiteRecipe(site="clinic-like", manifest=folder / "manifest.csv")
     with pytest.raises(ManifestError, match=r"expected one crop_px for all images of clinic-like, got \['32', '64'\]"):
         cells_for_translation(site, 32)
-
-
-# Classes.
-
-
-def test_all_classes_with_enough_cells_at_semi_supervised_are_domain_auc(tmp_path: Path) -> None:
-    source = listed({"a": 8, "b": 7, "c": 30, "d": 9, "": 50}, tmp_path)
-    target = listed({"a": 9, "b": 40, "c": 8, "e": 9, "": 50}, tmp_path)
-    assert shared_classes(source, target, ()) == ("a", "c")
-
-
-def test_wished_classes_are_taken_in_their_order(tmp_path: Path) -> None:
-    site = listed({"a": 2, "b": 2, "c": 9}, tmp_path)
-    assert shared_classes(site, site, ("c", "a")) == ("c", "a")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "told"),
-    [
-        ((), "expected at least two classes with 8 or more cells at both sites, got ['a']"),
-        (("a",), "expected at least two classes"),
-        (("a", "x"), "got none of 'x' at the source, 'x' at the target"),
-        (("a", "c"), "got none of 'c' at the target"),
-    ],
-)
-def test_too_few_or_missing_classes_are_told(tmp_path: Path, wanted: tuple[str, ...], told: str) -> None:
-    source, target = listed({"a": 20, "c": 20}, tmp_path), listed({"a": 20, "b": 20}, tmp_path)
-    with pytest.raises(ManifestError) as error:
-        shared_classes(source, target, wanted)
-    assert told in str(error.value)
 
 
 # Splitting and scale.
@@ -225,45 +192,6 @@ def test_a_translator_sees_unlabeled_cells_but_none_that_are_kept_for_tests(hosp
     kept = [p for p, part in zip(manifest.column("path"), manifest.column("split"), strict=True) if part != "test"]
     assert cells.ids == tuple(kept)
     assert (cells.labels[0], cells.images.shape) == (-1, (16, 36, 36, 3))
-
-
-# The recipe for two other sites.
-
-
-def test_manifests_take_the_place_of_the_recipes_sites(
-    small_study: Path, hospitals: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = expect_kind(read_recipe(small_study), StudyRecipe)
-    monkeypatch.chdir(hospitals)
-    changed = with_manifests(recipe, source=Path("truth/manifest.csv"), source_root=Path("truth"))
-    assert changed.source == SiteRecipe(
-        site="truth", manifest=hospitals.resolve() / "truth" / "manifest.csv", root=hospitals.resolve() / "truth"
-    )
-    assert changed.truth is None
-    assert changed.target == recipe.target
-    assert changed.model_copy(update={"source": recipe.source, "truth": recipe.truth}) == recipe
-
-
-def test_the_truth_belongs_to_the_source_and_stays_with_it(small_study: Path, hospitals: Path) -> None:
-    recipe = expect_kind(read_recipe(small_study), StudyRecipe)
-    changed = with_manifests(recipe, target=hospitals / "truth" / "manifest.csv")
-    assert (changed.target.site, changed.truth) == ("truth", recipe.truth)
-    assert with_manifests(recipe) == recipe
-
-
-def test_wrong_manifests_are_refused(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
-    recipe = expect_kind(read_recipe(small_study), StudyRecipe)
-    with pytest.raises(ManifestError, match="expected names of sites that differ"):
-        with_manifests(recipe, source=hospitals / "clinic-like" / "manifest.csv")
-    with pytest.raises(ManifestError, match="got no such file"):
-        with_manifests(recipe, source=tmp_path / "nowhere.csv")
-    with pytest.raises(InputError, match="got a root alone"):
-        with_manifests(recipe, source_root=hospitals)
-    long_name = "x" * 300
-    write_image(tmp_path / "a.png", read_image(next((hospitals / "truth").rglob("*.png"))))
-    write_manifest(make_manifest({"path": ["a.png"], "site": [long_name]}, tmp_path), tmp_path / "long.csv")
-    with pytest.raises(HemabridgeError, match="at most 80 characters"):
-        with_manifests(recipe, source=tmp_path / "long.csv")
 
 
 @pytest.mark.parametrize("kind", ["folder", "manifest"])

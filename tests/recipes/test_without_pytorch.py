@@ -51,10 +51,10 @@ print(json.dumps(told))
 """
 
 
-def told_of(program: str, *paths: Path) -> subprocess.CompletedProcess[str]:
+def told_of(program: str, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.run(
-        [sys.executable, "-c", BLOCKED + program, *map(str, paths)],
+        [sys.executable, "-c", BLOCKED + program, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -98,3 +98,64 @@ def test_every_fault_is_explained(broken: list[Path]) -> None:
     assert sorted(told) == [path.name for path in broken]
     for path in broken:
         assert told[path.name] == f"{path} cannot be used:\n  unknown key sed; did you mean 'seed'?"
+
+
+CLI = """
+import time
+from hemabridge.cli import main
+
+sys.argv[0] = "hemabridge"
+try:
+    main()
+finally:
+    print(time.process_time())
+"""
+SECONDS = 2.0
+"""A user's patience with a typing error, in seconds of one core."""
+
+
+def bad_inputs(hospitals: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
+    recommended = str(RECIPES / "recommended.toml")
+    ours = str(hospitals / "clinic-like" / "manifest.csv")
+    (folder / "full").mkdir()
+    (folder / "full" / "thesis.doc").write_text("mine", encoding="utf-8")
+    (folder / "bad.toml").write_text('kind = "study"\nsed = 1\n', encoding="utf-8")
+    table = (hospitals / "truth" / "manifest.csv").read_text(encoding="utf-8").splitlines()
+    place = table[0].split(",").index("class")
+    rows = [[cell if at != place else "" for at, cell in enumerate(row.split(","))] for row in table[1:]]
+    plain = folder / "new.csv"
+    plain.write_text("\n".join([table[0], *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
+    new = ["--source", str(plain), "--source-root", str(hospitals / "truth")]
+    return {
+        "key": (["study", str(folder / "bad.toml")], "unknown key sed"),
+        "kind": (["study", str(RECIPES / "synthesis-demo.toml")], "expected a recipe of another kind"),
+        "no labels": (["study", recommended, *new, "--target", ours], "hemabridge evaluate STUDY IMAGES OUT --fit"),
+        "no manifest": (["study", recommended, "--source", "nowhere", "--target", ours], "expected a manifest"),
+        "folder": (
+            [
+                "study",
+                recommended,
+                "--source",
+                str(hospitals / "truth"),
+                "--target",
+                ours,
+                "--out",
+                str(folder / "full"),
+            ],
+            "expected a new or empty folder",
+        ),
+        "training": (["train", recommended], "run `hemabridge study"),
+        "synthesis": (["synthesize", recommended], "expected a recipe of another kind"),
+    }
+
+
+@pytest.mark.parametrize("case", ["key", "kind", "no labels", "no manifest", "folder", "training", "synthesis"])
+def test_the_command_refuses_bad_input_at_once_and_without_pytorch(hospitals: Path, tmp_path: Path, case: str) -> None:
+    arguments, told = bad_inputs(hospitals, tmp_path)[case]
+    ended = told_of(CLI, *arguments)
+    assert ended.returncode == 2, ended.stderr
+    assert told in ended.stderr
+    seconds = [float(ended.stdout)]
+    while min(seconds) > SECONDS and len(seconds) < 3:  # a busy machine takes longer, now and then
+        seconds.append(float(told_of(CLI, *arguments).stdout))
+    assert min(seconds) <= SECONDS

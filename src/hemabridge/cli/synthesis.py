@@ -26,13 +26,14 @@ def synthesize(
     PAIR/to_source. Killed or stopped, the same command goes on. Synthetic cells are never for validation or test.
     """
     needs_training()
-    from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.recipes.recipe_file import expect_kind, read_recipe
     from hemabridge.recipes.synthesis import SynthesisRecipe
+
+    wanted = expect_kind(read_recipe(recipe, changes or ()), SynthesisRecipe)
+    from hemabridge.cli.progress_bars import shown_progress  # takes seconds; the recipe is all right
     from hemabridge.training.devices import start_fabric
     from hemabridge.workflows.synthesis.synthesize import synthesize as run
 
-    wanted = expect_kind(read_recipe(recipe, changes or ()), SynthesisRecipe)
     folder = out or Path("runs") / wanted.name
     with shown_progress() as progress:
         results = run(wanted, folder, fabric=start_fabric(device), progress=progress)

@@ -47,12 +47,9 @@ def train(
 ) -> None:
     """Train a translator or a classifier; the same command goes on where it stopped."""
     needs_training()
-    from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.recipes.recipe import StudyRecipe
     from hemabridge.recipes.recipe_file import read_recipe
     from hemabridge.recipes.synthesis import SynthesisRecipe
-    from hemabridge.training.devices import start_fabric
-    from hemabridge.workflows.train import train as run
 
     wanted = read_recipe(recipe, changes or ())
     if isinstance(wanted, StudyRecipe | SynthesisRecipe):
@@ -61,6 +58,10 @@ def train(
             f"expected a recipe of a translator or a classifier, got a {wanted.kind}: "
             f"run `hemabridge {command} {recipe}`"
         )
+    from hemabridge.cli.progress_bars import shown_progress  # takes seconds; the recipe is all right
+    from hemabridge.training.devices import start_fabric
+    from hemabridge.workflows.train import train as run
+
     folder = out or Path("runs") / wanted.name
     with shown_progress() as progress:
         snapshots = run(wanted, folder, fabric=start_fabric(device), progress=progress)
@@ -70,8 +71,14 @@ def train(
 @app.command()
 def study(
     recipe: RecipeFile,
-    source: Annotated[Path | None, typer.Option(help="Manifest of the source site, instead of the recipe's.")] = None,
-    target: Annotated[Path | None, typer.Option(help="Manifest of the target site, instead of the recipe's.")] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Manifest of the source site, or the folder of its manifest.csv, instead of the recipe's."),
+    ] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(help="Manifest of the target site, or the folder of its manifest.csv, instead of the recipe's."),
+    ] = None,
     source_root: Annotated[Path | None, typer.Option(help="What the paths of --source are relative to.")] = None,
     target_root: Annotated[Path | None, typer.Option(help="What the paths of --target are relative to.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study [default: runs/NAME of the recipe].")] = None,
@@ -83,16 +90,20 @@ def study(
     Writes report.html, results.json and predictions.csv. Killed or stopped, the same command goes on.
     """
     needs_training()
-    from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.recipes.recipe import StudyRecipe
     from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-    from hemabridge.recipes.sites import with_manifests
-    from hemabridge.training.devices import start_fabric
-    from hemabridge.workflows.study.study import study as run
+    from hemabridge.recipes.two_sites import check_sites, with_manifests
+    from hemabridge.storage.run_folder import check_run_folder
 
     wanted = expect_kind(read_recipe(recipe, changes or ()), StudyRecipe)
     wanted = with_manifests(wanted, source=source, target=target, source_root=source_root, target_root=target_root)
     folder = out or Path("runs") / wanted.name
+    check_run_folder(folder)
+    check_sites(wanted)
+    from hemabridge.cli.progress_bars import shown_progress  # takes seconds; what can be refused at once, was
+    from hemabridge.training.devices import start_fabric
+    from hemabridge.workflows.study.study import study as run
+
     with shown_progress() as progress:
         results = run(wanted, folder, fabric=start_fabric(device), progress=progress)
     _print_study(results, folder)

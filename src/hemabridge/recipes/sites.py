@@ -1,13 +1,11 @@
 """From a site of a recipe to its cells, split and scale-matched."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import polars as pl
-from pydantic import ValidationError
 
 from hemabridge.data.audit import near_duplicates
 from hemabridge.data.cells import CellSet, estimate_crop_px, load_cells
@@ -15,17 +13,14 @@ from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest, read_manifest, with_hashes, write_manifest
 from hemabridge.data.splits import check_split, split
 from hemabridge.data.synthetic import with_origins
-from hemabridge.errors import InputError, ManifestError, SplitError
+from hemabridge.errors import ManifestError, SplitError
 from hemabridge.imaging.scale import CropPx
 from hemabridge.progress import Progress, silent
-from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
+from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.storage.names import folder_name
-from hemabridge.storage.settings_file import explain
 from hemabridge.storage.stages import Stages
 
 SPLIT_NAME = "manifest.csv"
-FEWEST = 8
-"""A class with fewer cells than this at either site is left out when the recipe does not name the classes."""
 
 
 @dataclass(frozen=True)
@@ -81,29 +76,6 @@ def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
     if len(sites) != 1:
         raise ManifestError(f"expected one site, got {sites} in {recipe.manifest or recipe.folder}; select one")
     return found
-
-
-def shared_classes(source: Manifest, target: Manifest, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the classes to tell apart: those wanted, or all that both sites have at least `FEWEST` cells of.
-
-    Raises:
-        ManifestError: a wanted class is missing at a site, or fewer than two are shared.
-    """
-    counts = {name: Counter(m.column("class")) for name, m in (("source", source), ("target", target))}
-    missing = [f"{spec!r} at the {name}" for spec in wanted for name in counts if counts[name][spec] == 0]
-    if missing:
-        raise ManifestError(
-            f"expected every class of the recipe at both sites, got none of {', '.join(missing)}; change `classes`"
-        )
-    shared = wanted or tuple(
-        sorted(c for c, n in counts["source"].items() if c and n >= FEWEST and counts["target"][c] >= FEWEST)
-    )
-    if len(shared) < 2:
-        raise ManifestError(
-            f"expected at least two classes with {FEWEST} or more cells at both sites, got {list(shared)}; "
-            f"source has {dict(counts['source'])}, target has {dict(counts['target'])}"
-        )
-    return shared
 
 
 def prepare_site(
@@ -206,39 +178,3 @@ def _crop_px(recipe: SiteRecipe, manifest: Manifest) -> CropPx:
             "split the site by scale, or state crop_px in the recipe"
         )
     return stated.pop() or estimate_crop_px(manifest)
-
-
-def with_manifests(
-    recipe: StudyRecipe,
-    *,
-    source: Path | None = None,
-    target: Path | None = None,
-    source_root: Path | None = None,
-    target_root: Path | None = None,
-) -> StudyRecipe:
-    """Return the recipe for two other sites: their manifests take the place of those that the recipe names.
-
-    A ground truth that the recipe names belongs to its own source, so it goes with that.
-
-    Raises:
-        ManifestError: a manifest holds several sites.
-        InputError: a root is given without its manifest.
-    """
-    if (source_root and not source) or (target_root and not target):
-        raise InputError("expected --source-root with --source, and --target-root with --target; got a root alone")
-    changes: dict[str, SiteRecipe | None] = {}
-    try:
-        if source is not None:
-            changes |= {"source": _site_of(source, source_root), "truth": None}
-        if target is not None:
-            changes["target"] = _site_of(target, target_root)
-        return StudyRecipe.model_validate({**dict(recipe), **changes})
-    except ValidationError as error:
-        raise ManifestError(f"these two sites cannot be studied together:\n{explain(error, StudyRecipe)}") from error
-
-
-def _site_of(path: Path, root: Path | None) -> SiteRecipe:
-    sites = sorted(set(read_manifest(path, root).column("site")))
-    if len(sites) != 1:
-        raise ManifestError(f"expected the images of one site in {path}, got {sites}; split the file by site")
-    return SiteRecipe(site=sites[0], manifest=path.resolve(), root=root and root.resolve())

@@ -15,7 +15,7 @@ from hemabridge.errors import RecipeError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from hemabridge.recipes.sites import with_manifests
+from hemabridge.recipes.two_sites import with_manifests
 from hemabridge.storage.stages import DONE
 from hemabridge.training.devices import start_fabric
 from hemabridge.translators.presets import Preset

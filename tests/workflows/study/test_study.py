@@ -26,7 +26,7 @@ from hemabridge.imaging.files import read_image
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.review import ReviewPlan
-from hemabridge.recipes.sites import with_manifests
+from hemabridge.recipes.two_sites import with_manifests
 from hemabridge.storage.locks import hold_folder
 from hemabridge.storage.stages import DONE
 from hemabridge.training.devices import start_fabric

@@ -15,7 +15,8 @@ from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.evaluation.results import AuditFinding
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import StudyRecipe
-from hemabridge.recipes.sites import prepare_site, read_site, refuse_shared_files, shared_classes
+from hemabridge.recipes.sites import prepare_site, read_site, refuse_shared_files
+from hemabridge.recipes.two_sites import shared_classes
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.stages import Stages
 
@@ -35,7 +36,7 @@ class StudyInputs:
         self.recipe, self.out, self.fabric, self.progress = recipe, out, fabric, progress
         self.stages = Stages(out)
         source, target = (read_site(site, progress) for site in (recipe.source, recipe.target))
-        self.classes = shared_classes(source, target, recipe.classes)
+        self.classes = shared_classes(source.column("class"), target.column("class"), recipe.classes)
         settle = partial(
             prepare_site, classes=self.classes, seed=recipe.seed, stages=self.stages, progress=self.progress
         )

@@ -1,0 +1,142 @@
+"""The two sites of a study: which ones, and whether their classes can be told apart. Fast, for it comes first.
+
+Nothing here reads an image, and nothing that takes long to import is needed.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from pydantic import ValidationError
+
+from hemabridge.data.layouts import find_layout
+from hemabridge.data.listing import files_below
+from hemabridge.data.manifest import read_manifest
+from hemabridge.errors import InputError, ManifestError
+from hemabridge.imaging.files import IMAGE_SUFFIXES
+from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
+from hemabridge.storage.settings_file import explain
+
+FEWEST: Final = 8
+"""A class with fewer cells than this at either site is left out when the recipe does not name the classes."""
+
+MANIFEST: Final = "manifest.csv"
+"""How `hemabridge index` calls a folder's manifest if not told otherwise."""
+
+
+def with_manifests(
+    recipe: StudyRecipe,
+    *,
+    source: Path | None = None,
+    target: Path | None = None,
+    source_root: Path | None = None,
+    target_root: Path | None = None,
+) -> StudyRecipe:
+    """Return the recipe for two other sites: their manifests take the place of those that the recipe names.
+
+    A folder stands for the `manifest.csv` in it.
+
+    A ground truth that the recipe names belongs to its own source, so it goes with that.
+
+    Raises:
+        ManifestError: a manifest holds several sites.
+        InputError: a root is given without its manifest.
+    """
+    if (source_root and not source) or (target_root and not target):
+        raise InputError("expected --source-root with --source, and --target-root with --target; got a root alone")
+    changes: dict[str, SiteRecipe | None] = {}
+    try:
+        if source is not None:
+            changes |= {"source": _site_of(source, source_root), "truth": None}
+        if target is not None:
+            changes["target"] = _site_of(target, target_root)
+        return StudyRecipe.model_validate({**dict(recipe), **changes})
+    except ValidationError as error:
+        raise ManifestError(f"these two sites cannot be studied together:\n{explain(error, StudyRecipe)}") from error
+
+
+def _site_of(path: Path, root: Path | None) -> SiteRecipe:
+    path = path / MANIFEST if (path / MANIFEST).is_file() else path
+    sites = sorted(set(read_manifest(path, root).column("site")))
+    if len(sites) != 1:
+        raise ManifestError(f"expected the images of one site in {path}, got {sites}; split the file by site")
+    return SiteRecipe(site=sites[0], manifest=path.resolve(), root=root and root.resolve())
+
+
+def check_sites(recipe: StudyRecipe) -> None:
+    """Refuse, within a second or two, two sites that cannot be studied.
+
+    A folder's files are counted by their names and places. Not all of them may be readable, so the study counts again.
+
+    Raises:
+        ManifestError: a site has no images, no labels or too few classes, or its manifest cannot be used.
+        InputError: a folder cannot be listed.
+    """
+    shared_classes(_classes(recipe.source), _classes(recipe.target), recipe.classes)
+
+
+def _classes(site: SiteRecipe) -> list[str]:
+    """Return the class of each image of a site, "" where there is none; of a folder by the names of its files."""
+    if site.folder is None:
+        assert site.manifest is not None  # the recipe's own check
+        return [str(name) for name in read_manifest(site.manifest, site.root).column("class")]
+    if not site.folder.is_dir():
+        found = "a file" if site.folder.exists() else "nothing"
+        raise ManifestError(f"expected a folder of images at {site.folder}, got {found}; change it in the recipe")
+    layout = find_layout(site.folder, subclasses=site.subclasses)
+    paths = [PurePosixPath(name) for name in files_below(site.folder)]
+    kept = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)]
+    if not kept:
+        raise ManifestError(f"expected images in {site.folder}, got {len(paths)} other files; change it in the recipe")
+    return [layout.place(path).class_name for path in kept]
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
+    return any(part[0] in "._" for part in path.parts)
+
+
+def shared_classes(source: Iterable[str], target: Iterable[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes to tell apart: those wanted, or all that both sites have at least `FEWEST` cells of.
+
+    Args:
+        source: the class of each of its cells; "" for an unlabeled one.
+        target: the same.
+        wanted: the classes that the recipe names.
+
+    Raises:
+        ManifestError: a site has no labels, a wanted class is missing at a site, or fewer than two are shared.
+    """
+    counts = {"source": Counter(source), "target": Counter(target)}
+    _check_labels(counts["source"], counts["target"])
+    missing = [f"{spec!r} at the {name}" for spec in wanted for name in counts if counts[name][spec] == 0]
+    if missing:
+        raise ManifestError(
+            f"expected every class of the recipe at both sites, got none of {', '.join(missing)}; change `classes`"
+        )
+    shared = wanted or tuple(
+        sorted(c for c, n in counts["source"].items() if c and n >= FEWEST and counts["target"][c] >= FEWEST)
+    )
+    if len(shared) < 2:
+        raise ManifestError(
+            f"expected at least two classes with {FEWEST} or more cells at both sites, got {list(shared)}; "
+            f"source has {dict(counts['source'])}, target has {dict(counts['target'])}"
+        )
+    return shared
+
+
+def _check_labels(source: Counter[str], target: Counter[str]) -> None:
+    if set(target) == {""}:
+        swapped = "; the source has labels: are --source and --target swapped?" if set(source) != {""} else ""
+        raise ManifestError(
+            f"expected labeled cells at the target, from which a study's classifiers learn, got {target['']} images "
+            f"without a class{swapped or '; give the folder one folder per class, or fill the column class'}"
+        )
+    if set(source) == {""}:
+        raise ManifestError(
+            f"expected labeled cells at the source, by which a study scores, got {source['']} images without a class; "
+            "to classify images without labels, run `hemabridge evaluate STUDY IMAGES OUT --fit` with a finished study "
+            "of two labeled sites that has an ensemble. Without a second labeled site, restyle the target's cells: "
+            "`hemabridge restyle TARGET/manifest.csv restyled --hospital yellow-field`, then `hemabridge study RECIPE "
+            "--source restyled/yellow-field --target TARGET`"
+        )
