@@ -26,8 +26,14 @@ def named(node: ast.expr) -> str:
     return f"{named(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
 
 
+@cache
+def nodes_of(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Return all nodes of a file; every finder goes through them."""
+    return tuple(ast.walk(tree))
+
+
 def each_test_of(tree: ast.AST) -> Iterator[ast.FunctionDef]:
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             yield node
 
@@ -49,7 +55,7 @@ def empty_tests(tree: ast.AST) -> Found:
 
 
 def assertions_that_are_always_true(tree: ast.AST) -> Found:
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Assert):
             if isinstance(node.test, ast.Tuple | ast.List | ast.Set | ast.Dict | ast.JoinedStr):
                 yield node.lineno, "assertion over a container or a text"
@@ -64,7 +70,7 @@ def is_compared_with_itself(node: ast.Compare) -> bool:
 
 
 def answers_thrown_away(tree: ast.AST) -> Found:
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Compare):
             yield node.lineno, "comparison whose answer nobody reads"
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
@@ -83,22 +89,22 @@ def repeated_tests(tree: ast.AST) -> Found:
 
 def skips_and_expected_failures_without_reason(tree: ast.AST) -> Found:
     marks = {f"pytest.mark.{kind}" for kind in ("skip", "skipif", "xfail")}
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes_of(tree) if isinstance(node, ast.Call)]
     reasoned = {id(call.func) for call in calls if any(word.arg == "reason" for word in call.keywords)}
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Attribute) and named(node) in marks and id(node) not in reasoned:
             yield node.lineno, f"{named(node)} without a reason"
 
 
 def expectations_of_any_failure(tree: ast.AST) -> Found:
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         is_expectation = isinstance(node, ast.Call) and named(node.func) == "pytest.raises" and bool(node.args)
         if is_expectation and named(node.args[0]) in ("Exception", "BaseException"):
             yield node.lineno, "expects any failure at all"
 
 
 def failures_that_are_swallowed(tree: ast.AST) -> Found:
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.ExceptHandler):
             broad = node.type is None or named(node.type) in ("Exception", "BaseException")
             if broad and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node)):
@@ -106,7 +112,7 @@ def failures_that_are_swallowed(tree: ast.AST) -> Found:
 
 
 def code_that_runs_what_it_reads(tree: ast.AST) -> Found:
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Call) and named(node.func) in DANGEROUS:
             yield node.lineno, f"call of {named(node.func)}"
         if isinstance(node, ast.Call) and any(is_true(node, word) for word in ("allow_pickle", "shell")):
@@ -124,7 +130,7 @@ def is_true(call: ast.Call, keyword: str) -> bool:
 
 
 def work_that_is_left_over(tree: ast.AST) -> Found:
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Raise) and node.exc is not None and "NotImplementedError" in ast.unparse(node.exc):
             yield node.lineno, "NotImplementedError"
         if isinstance(node, ast.FunctionDef) and [type(inner) for inner in node.body] == [ast.Pass]:
@@ -133,7 +139,7 @@ def work_that_is_left_over(tree: ast.AST) -> Found:
 
 def patches_of_private_parts(tree: ast.AST) -> Found:
     """A private name may change at any time, and a part that is set to None fails in words of its own."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Call) and named(node.func).rpartition(".")[2] in PATCHES:
             values = [*node.args, *(word.value for word in node.keywords)]
             texts = [value.value for value in values[:2] if is_text(value)]

@@ -149,6 +149,7 @@ def test_the_catalog_lists_every_method_with_its_use_without_pytorch() -> None:
     assert " ".join(catalog()[0].use.split()[:4]) in told
 
 
+@pytest.mark.slow
 def test_a_normalizer_re_stains_and_is_guarded_without_pytorch(hospitals: Path, tmp_path: Path) -> None:
     blocked = f"import sys; sys.modules.update(dict.fromkeys({HEAVY[:3]})); {PROGRAM}"
     images, model, out = hospitals / "truth", tmp_path / "white-point.json", tmp_path / "o"

@@ -72,6 +72,7 @@ class Gray:
 
 
 def cells(dark: int, bright: int, seed: int = 0) -> CellSet:
+    """Return dark and bright squares; a target of fewer than 20 has no profile, which takes most of a fit's time."""
     rng = np.random.default_rng(seed)
     labels = np.repeat([0, 1], [dark, bright])
     images = rng.integers(0, 60, (dark + bright, 8, 8, 3)) + 180 * labels[:, None, None, None]
@@ -98,7 +99,7 @@ def test_shape_members_see_original_images_and_each_member_has_the_same_weight()
     # probability 1/1000: class 0 gets 1000^(-2/3) = 1/100, class 1 gets 1000^(-1/3) = 1/10.
     np.testing.assert_allclose(fitted.predict(black), [[1 / 11, 10 / 11]], rtol=1e-5)
     np.testing.assert_allclose(fitted.predict_target(black), [[1000 / 1001, 1 / 1001]], rtol=1e-5)  # here all see black
-    target, source = cells(20, 20), cells(20, 20, seed=1)
+    target, source = cells(9, 9), cells(20, 20, seed=1)
     config = EnsembleConfig(restainings=("white-point",))
     found = fitted_to(config, source.images, target, color=[ByBrightness()], shape=[ByBrightness()], seed=0)
     assert classifiers_of(found.shape_members) == (ByBrightness(),)
@@ -129,7 +130,7 @@ class Unsure(ByBrightness):
 
 @pytest.mark.parametrize(("max_confidence_gap", "kept"), [(0.05, False), (0.5, True), (None, True)])
 def test_shape_members_of_much_lower_confidence_are_left_out(max_confidence_gap: float | None, *, kept: bool) -> None:
-    target, source = cells(20, 20), cells(20, 20, seed=1)
+    target, source = cells(9, 9), cells(20, 20, seed=1)
     config = EnsembleConfig(restainings=("reinhard-site",), max_confidence_gap=max_confidence_gap)
     found = fitted_to(config, source.images, target, color=[ByBrightness()], shape=[Unsure()], seed=0)
     assert bool(found.shape_members) is kept
@@ -176,7 +177,7 @@ def test_adabn_is_used_where_shape_members_then_agree_more_with_color_members(
         return adapted
 
     monkeypatch.setattr("hemabridge.ensemble.ranking.adabn", measure)
-    target, source = cells(20, 20), cells(30, 10, seed=1)
+    target, source = cells(9, 9), cells(30, 10, seed=1)
     config = EnsembleConfig(restainings=("reinhard-site",), adabn_min_gain=min_gain, max_confidence_gap=None)
     found = fitted_to(config, source.images, target, color=[ByBrightness()], shape=[shape], seed=0)
     assert found.adabn is used
@@ -188,7 +189,7 @@ def test_adabn_is_used_where_shape_members_then_agree_more_with_color_members(
 def test_no_adabn_for_shape_members_of_much_lower_confidence(monkeypatch: pytest.MonkeyPatch) -> None:
     """On blurred images AdaBN makes them agree more, and yet too little: they are left out."""
     monkeypatch.setattr("hemabridge.ensemble.ranking.adabn", lambda *_: ByBrightness())
-    target, source = cells(20, 20), cells(20, 20, seed=1)
+    target, source = cells(9, 9), cells(20, 20, seed=1)
     config = EnsembleConfig(restainings=("reinhard-site",), adabn_min_gain=0.0, max_confidence_gap=0.05)
     found = fitted_to(config, source.images, target, color=[ByBrightness()], shape=[UnsureReversed()], seed=0)
     assert found.shape_members == ()
@@ -208,7 +209,7 @@ def test_the_weights_after_adabn_are_kept_as_a_snapshot(tmp_path: Path, min_gain
         "classes": ["dark", "bright"],
     }
     snapshot = write_snapshot(tmp_path / "shape", 8, 1.0, raw, None, about).path
-    target, source = cells(20, 20), cells(20, 20, seed=1)
+    target, source = cells(9, 9), cells(20, 20, seed=1)
     members = Members((Member(ByBrightness()),), (Member.from_snapshot(snapshot, target),))
     spec = EnsembleConfig(restainings=("white-point",), adabn_min_gain=min_gain, max_confidence_gap=None)
     fitted = fit_ensemble(members, source, target, spec, RunContext(tmp_path, start_fabric("cpu"), 0))
@@ -222,7 +223,7 @@ def test_the_weights_after_adabn_are_kept_as_a_snapshot(tmp_path: Path, min_gain
 
 
 def test_a_restaining_of_low_confidence_takes_no_part_without_shape_members() -> None:
-    target, source = cells(20, 20), cells(20, 20, seed=1)
+    target, source = cells(9, 9), cells(20, 20, seed=1)
     config = EnsembleConfig(restainings=("white-point",), max_confidence_gap=0.1, prior_rounds=0)
     fitted = fitted_to(config, source.images, target, color=[ByBrightness()], translator=Gray(), seed=0)
     assert list(fitted.restainings) == ["white-point"]
@@ -241,7 +242,7 @@ def test_within_gap_keeps_the_order_and_those_within_the_gap() -> None:
 
 
 def test_restainings_that_agree_with_the_shape_members_take_part_whatever_the_confidence() -> None:
-    target, source = cells(20, 20), cells(20, 20, seed=1)
+    target, source = cells(9, 9), cells(20, 20, seed=1)
     config = EnsembleConfig(restainings=("white-point",), prior_rounds=0)
     judged = fitted_to(
         config, source.images, target, color=[ByBrightness()], translator=Inverted(), shape=[ByBrightness()], seed=0
@@ -298,7 +299,7 @@ def smears(glass: tuple[int, int, int], dark: int, bright: int, seed: int = 0) -
     return CellSet(noisy, labels, ("dark", "bright"), names, names, 16)
 
 
-TARGET = smears((225, 215, 210), 40, 40)
+TARGET = smears((225, 215, 210), 9, 9)
 WHITE, YELLOW = smears((250, 250, 250), 20, 20, seed=1).images, smears((250, 240, 130), 30, 20, seed=2).images
 
 
@@ -343,7 +344,7 @@ def test_a_subdomain_with_fewer_restainings_uses_its_best_again(monkeypatch: pyt
 
 def test_clusters_that_show_other_classes_are_no_subdomains() -> None:
     source = cells(40, 40, seed=1).images  # cells fill the image, so that their own color seems to be the field's
-    found = fitted_to(EnsembleConfig(), source, cells(40, 40), color=[ByBrightness()], shape=[ByBrightness()], seed=0)
+    found = fitted_to(EnsembleConfig(), source, cells(9, 9), color=[ByBrightness()], shape=[ByBrightness()], seed=0)
     assert found.subdomains == {}
     assert set(found.soft_agreement) == set(CANDIDATES)
 
@@ -360,7 +361,7 @@ def test_without_shape_members_or_with_a_translator_there_is_one_subdomain() -> 
 
 def test_drawing_the_target_with_the_sources_class_prior_keeps_rare_classes_rare() -> None:
     # Both sites look alike, so the right re-staining changes nothing; matching to equal shares brightens dark cells.
-    target, source = cells(60, 60), cells(90, 10, seed=1)
+    target, source = cells(30, 30), cells(45, 5, seed=1)
     balanced = fit_on_cells("histogram", source.images, target.images).standardize(source.images)
     config = EnsembleConfig(restainings=("histogram",), prior_rounds=3)
     fitted = fitted_to(config, source.images, target, color=[ByBrightness()], seed=0)
@@ -374,7 +375,7 @@ def test_drawing_the_target_with_the_sources_class_prior_keeps_rare_classes_rare
 
 
 def test_the_same_seed_gives_the_same_predictions() -> None:
-    target, source = cells(30, 30), cells(20, 10, seed=1)
+    target, source = cells(9, 9), cells(20, 10, seed=1)
     first, again = (
         fitted_to(EnsembleConfig(), source.images, target, color=[ByBrightness()], seed=3).predict(source.images)
         for _ in range(2)

@@ -20,7 +20,7 @@ def fields(*colors: tuple[int, int, int], count: int, seed: int = 0) -> NDArray[
     return np.clip(images + rng.integers(-3, 4, images.shape), 0, 255).astype(np.uint8)
 
 
-def target(count: int = 30) -> CellSet:
+def target(count: int = 9) -> CellSet:
     images = fields((220, 210, 205), (200, 205, 220), count=count, seed=1)
     names = tuple(map(str, range(2 * count)))
     return CellSet(images, np.repeat([0, 1], count), ("a", "b"), names, names, 16)

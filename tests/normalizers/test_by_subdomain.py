@@ -21,7 +21,9 @@ def smears(color: tuple[int, int, int], count: int = 20, seed: int = 0) -> NDArr
     return np.clip(images + rng.normal(0, 2, images.shape), 0, 255).astype(np.uint8)
 
 
+@pytest.fixture(scope="module")
 def joined() -> BySubdomain:
+    """Two subdomains, each with a normalizer of its own."""
     target = smears(TARGET, seed=2)
     white, yellow = smears(WHITE), smears(YELLOW, seed=1)
     return BySubdomain.of(
@@ -30,37 +32,34 @@ def joined() -> BySubdomain:
     )
 
 
-def test_each_image_is_restained_by_the_normalizer_of_its_look() -> None:
-    found = joined()
-    np.testing.assert_allclose(found.fields, [WHITE, YELLOW], atol=2)
+def test_each_image_is_restained_by_the_normalizer_of_its_look(joined: BySubdomain) -> None:
+    np.testing.assert_allclose(joined.fields, [WHITE, YELLOW], atol=2)
     white, yellow = smears(WHITE, 3, seed=5), smears(YELLOW, 3, seed=6)
-    restained = found.standardize(np.concatenate([yellow, white]))
-    np.testing.assert_array_equal(restained[:3], found.normalizers[1].standardize(yellow))
-    np.testing.assert_array_equal(restained[3:], found.normalizers[0].standardize(white))
-    assert (found.normalizers[0].standardize(yellow) != restained[:3]).any()
+    restained = joined.standardize(np.concatenate([yellow, white]))
+    np.testing.assert_array_equal(restained[:3], joined.normalizers[1].standardize(yellow))
+    np.testing.assert_array_equal(restained[3:], joined.normalizers[0].standardize(white))
+    assert (joined.normalizers[0].standardize(yellow) != restained[:3]).any()
     np.testing.assert_allclose(np.median(restained[:, :5], axis=(1, 2)), [TARGET] * 6, atol=6)
-    assert found.sites is not None
+    assert joined.sites is not None
 
 
-def test_a_look_that_it_never_saw_goes_to_the_nearest() -> None:
-    found = joined()
+def test_a_look_that_it_never_saw_goes_to_the_nearest(joined: BySubdomain) -> None:
     ivory = smears((250, 248, 235), 2)
-    np.testing.assert_array_equal(found.standardize(ivory), found.normalizers[0].standardize(ivory))
+    np.testing.assert_array_equal(joined.standardize(ivory), joined.normalizers[0].standardize(ivory))
     blank = np.zeros((1, 1, 1, 3), np.uint8)
-    assert found.standardize(blank).shape == (1, 1, 1, 3)
+    assert joined.standardize(blank).shape == (1, 1, 1, 3)
 
 
-def test_it_is_kept_as_json() -> None:
-    found = joined()
+def test_it_is_kept_as_json(joined: BySubdomain) -> None:
     images = np.concatenate([smears(WHITE, 2), smears(YELLOW, 2)])
-    read = normalizer_from_json(found.to_json())
+    read = normalizer_from_json(joined.to_json())
     assert isinstance(read, BySubdomain)
-    np.testing.assert_array_equal(read.standardize(images), found.standardize(images))
+    np.testing.assert_array_equal(read.standardize(images), joined.standardize(images))
 
 
 def test_as_many_looks_as_there_may_be_can_be_read_again() -> None:
-    target = smears(TARGET, 30)
-    subdomains = [smears((250, 250 - 20 * place, 250), 30, seed=place) for place in range(MOST_SUBDOMAINS)]
+    target = smears(TARGET, 20)
+    subdomains = [smears((250, 250 - 20 * place, 250), 6, seed=place) for place in range(MOST_SUBDOMAINS)]
     found = BySubdomain.of([(images, fit_on_cells("sliced-ot", images, target)) for images in subdomains], target)
     text = found.to_json()
     assert len(text) < MAX_JSON_CHARACTERS
@@ -69,12 +68,12 @@ def test_as_many_looks_as_there_may_be_can_be_read_again() -> None:
 
 
 @pytest.mark.parametrize("change", ["fewer", "nested", "unknown"])
-def test_a_file_that_it_did_not_write_is_refused(change: str) -> None:
-    said = json.loads(joined().to_json())
+def test_a_file_that_it_did_not_write_is_refused(change: str, joined: BySubdomain) -> None:
+    said = json.loads(joined.to_json())
     if change == "fewer":
         said["fields"] = said["fields"][:1]
     elif change == "nested":
-        said["normalizers"][0] = json.loads(joined().to_json())
+        said["normalizers"][0] = json.loads(joined.to_json())
     else:
         said["normalizers"][0]["method"] = "by-magic"
     with pytest.raises(ModelError, match="expected the numbers of BySubdomain"):
@@ -90,6 +89,6 @@ def test_every_normalizer_of_the_catalog_can_be_that_of_a_look() -> None:
     assert set(get_args(OfOneSubdomain)) == {entry.kind for entry in NORMALIZERS.values()}
 
 
-def test_looks_hold_no_looks() -> None:
+def test_looks_hold_no_looks(joined: BySubdomain) -> None:
     with pytest.raises(InputError, match="one normalizer of the catalog for each subdomain"):
-        BySubdomain.of([(smears(WHITE), joined())], smears(TARGET))
+        BySubdomain.of([(smears(WHITE), joined)], smears(TARGET))

@@ -82,7 +82,7 @@ def test_odd_sets_can_be_fitted_on_either_side(
 ) -> None:
     for what in ("black", "empty field", "one stain", "one pixel", "noise"):
         images = odd_images[what]
-        for own, wanted in ((images, source), (source, images), (images, images)):
+        for own, wanted in ((images, source[:4]), (source[:4], images), (images, images)):
             normalizer = fit_on_cells(name, own, wanted)
             assert normalizer.standardize(own).shape == own.shape, what
             assert normalizer_from_json(normalizer.to_json()) == normalizer, what

@@ -374,7 +374,7 @@ toml_values = st.recursive(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     key=st.sampled_from([*STUDY, "classes", "translator", "source_fine_tuning", "target_parts", "truth"]),
     value=toml_values,

@@ -36,6 +36,8 @@ from hemabridge.workflows.study.study import study
 TRAIN = '{architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}'
 CHANGES = (
     "source_fine_tuning=false",
+    "guard=false",
+    "audit=false",
     'normalizers=["white-point"]',
     'translators=["pixel"]',
     "tested_epochs=[2]",
@@ -269,7 +271,7 @@ def test_without_an_agreement_the_selected_snapshot_names_the_cells(
         "tested_epochs=[1, 2]",
         "guard=false",
         "audit=false",
-        CHANGES[4],
+        CHANGES[6],
     )
     recipe, folder = expect_kind(read_recipe(small_study, changes), StudyRecipe), tmp_path / "study"
     study(recipe, folder, fabric=start_fabric("cpu"))

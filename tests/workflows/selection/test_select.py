@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,46 +34,61 @@ from hemabridge.workflows.train import train
 MakeRun = Callable[..., Path]
 
 
+def run_folder(
+    hospitals: Path, folder: Path, darker: tuple[float, ...] = (0.0, 0.5, 3.0), parts: tuple[str, ...] = ("",)
+) -> Path:
+    """Make the run folder of a color translator: at first the identity, then ever darker."""
+    manifest = read_manifest(hospitals / "yellow-field" / "manifest.csv")
+    column = pl.Series("split", [parts[row % len(parts)] for row in range(len(manifest))], dtype=pl.String)
+    write_manifest(Manifest(manifest.table.with_columns(column), manifest.root), folder / "source.csv")
+    config = PRESETS["pixel"].config.model_copy(update={"load_px": 32, "crop_px": 32, "stride": 1})
+    recipe = TranslatorRecipe(
+        kind="translator",
+        name="small",
+        source=SiteRecipe(site="yellow-field", manifest=folder / "source.csv", root=manifest.root),
+        target=SiteRecipe(site="clinic-like", manifest=hospitals / "clinic-like" / "manifest.csv"),
+        translator=config,
+    )
+    run = folder / "run"
+    describe_run(run, recipe, "cpu")
+    about = {
+        "kind": "translator",
+        "config": config.model_dump(mode="json"),
+        "source_crop_px": 32,
+        "target_crop_px": 32,
+        "seen": manifest.column("sha256")[:6],
+    }
+    torch.manual_seed(0)
+    nets = new_objective(config.model).nets
+    for place, shift in enumerate(darker):
+        raw = {f"{net}/{key}": t.clone() for net, own in nets.items() for key, t in own.state_dict().items()}
+        last = [key for key in raw if key.startswith("to_target/") and key.endswith("bias")][-1]
+        raw[last] -= shift
+        write_snapshot(run / "snapshots", 100 * 4**place, float(place + 1), raw, None, about)
+    return run
+
+
 @pytest.fixture
 def make_run(hospitals: Path, tmp_path: Path) -> MakeRun:
-    """A function that makes the run folder of a color translator: at first the identity, then ever darker."""
-
-    def make(darker: tuple[float, ...] = (0.0, 0.5, 3.0), parts: tuple[str, ...] = ("",)) -> Path:
-        manifest = read_manifest(hospitals / "yellow-field" / "manifest.csv")
-        column = pl.Series("split", [parts[row % len(parts)] for row in range(len(manifest))], dtype=pl.String)
-        write_manifest(Manifest(manifest.table.with_columns(column), manifest.root), tmp_path / "source.csv")
-        config = PRESETS["pixel"].config.model_copy(update={"load_px": 32, "crop_px": 32, "stride": 1})
-        recipe = TranslatorRecipe(
-            kind="translator",
-            name="small",
-            source=SiteRecipe(site="yellow-field", manifest=tmp_path / "source.csv", root=manifest.root),
-            target=SiteRecipe(site="clinic-like", manifest=hospitals / "clinic-like" / "manifest.csv"),
-            translator=config,
-        )
-        run = tmp_path / "run"
-        describe_run(run, recipe, "cpu")
-        about = {
-            "kind": "translator",
-            "config": config.model_dump(mode="json"),
-            "source_crop_px": 32,
-            "target_crop_px": 32,
-            "seen": manifest.column("sha256")[:6],
-        }
-        torch.manual_seed(0)
-        nets = new_objective(config.model).nets
-        for place, shift in enumerate(darker):
-            raw = {f"{net}/{key}": t.clone() for net, own in nets.items() for key, t in own.state_dict().items()}
-            last = [key for key in raw if key.startswith("to_target/") and key.endswith("bias")][-1]
-            raw[last] -= shift
-            write_snapshot(run / "snapshots", 100 * 4**place, float(place + 1), raw, None, about)
-        return run
-
-    return make
+    """A function that makes a run folder in `tmp_path`."""
+    return partial(run_folder, hospitals, tmp_path)
 
 
-def test_snapshots_are_measured_and_the_choice_is_written(make_run: MakeRun) -> None:
-    run = make_run()
-    found = select(run)
+@pytest.fixture(scope="module")
+def selected_once(hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Selection]:
+    """A run folder with three snapshots after a selection, and what this found."""
+    run = run_folder(hospitals, tmp_path_factory.mktemp("selected"))
+    return run, select(run)
+
+
+@pytest.fixture
+def selected(selected_once: tuple[Path, Selection], tmp_path: Path) -> tuple[Path, Selection]:
+    """The same, to be worked on."""
+    return Path(shutil.copytree(selected_once[0], tmp_path / "selected")), selected_once[1]
+
+
+def test_snapshots_are_measured_and_the_choice_is_written(selected_once: tuple[Path, Selection]) -> None:
+    run, found = selected_once
     assert Selection.read(run / "selection.json") == found
     assert read_image(run / PICTURE).shape[0] > 300
     same, darker, black = found.snapshots
@@ -111,15 +127,15 @@ def test_many_cells_are_sampled_always_the_same(make_run: MakeRun) -> None:
     assert some.source.ids == read_run(run, cells=10).source.ids
 
 
-def test_a_second_call_finds_the_same_without_restaining_again(make_run: MakeRun) -> None:
-    run = make_run(darker=(0.0, 0.5))
+def test_a_second_call_finds_the_same_without_restaining_again(selected: tuple[Path, Selection]) -> None:
+    run, first = selected
 
     def written() -> dict[str, tuple[int, int]]:
         files = sorted((run / "selection").rglob("*.*"))
         return {path.relative_to(run).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
 
-    first, before = select(run), written()
-    assert {f"selection/epoch-000{number}/restained.npy" for number in (1, 2)} <= before.keys()
+    before = written()
+    assert {f"selection/epoch-000{number}/restained.npy" for number in (1, 2, 3)} <= before.keys()
     assert select(run) == first
     assert written() == before
 
@@ -159,11 +175,12 @@ def test_what_readers_said_is_checked_before_any_image_is_read(make_run: MakeRun
             select(run, readers=said)
 
 
-def test_standardize_takes_the_selected_snapshot(make_run: MakeRun, hospitals: Path, tmp_path: Path) -> None:
-    run = make_run()
-    assert find_snapshot(run).stem == "epoch-0003"
-    assert read_selection(run) is None
-    select(run)
+def test_standardize_takes_the_selected_snapshot(
+    make_run: MakeRun, selected: tuple[Path, Selection], hospitals: Path, tmp_path: Path
+) -> None:
+    unselected, run = make_run(), selected[0]
+    assert find_snapshot(unselected).stem == "epoch-0003"
+    assert read_selection(unselected) is None
     assert find_snapshot(run).stem == "epoch-0001"
     assert find_snapshot(run, "epoch-0002").stem == "epoch-0002"
     done = standardize(run, hospitals / "yellow-field", tmp_path / "out")
@@ -171,17 +188,16 @@ def test_standardize_takes_the_selected_snapshot(make_run: MakeRun, hospitals: P
 
 
 def test_where_none_can_be_used_standardize_refuses_to_guess(make_run: MakeRun) -> None:
-    run = make_run(darker=(8.0, 9.0, 10.0))
+    run = make_run(darker=(8.0, 9.0))
     found = select(run, rule=RuleConfig(most_refused=0.0))
     assert found.chosen is None  # all black: the guard learned from cells that are black too
     with pytest.raises(ModelError, match="None can be used"):
         find_snapshot(run)
-    assert find_snapshot(run, "epoch-0003").stem == "epoch-0003"
+    assert find_snapshot(run, "epoch-0002").stem == "epoch-0002"
 
 
-def test_a_selection_of_other_snapshots_is_refused(make_run: MakeRun) -> None:
-    run = make_run()
-    select(run)
+def test_a_selection_of_other_snapshots_is_refused(selected: tuple[Path, Selection]) -> None:
+    run = selected[0]
     chosen = run / "snapshots" / "epoch-0001.safetensors"
     shutil.copy(run / "snapshots" / "epoch-0002.safetensors", chosen)
     with pytest.raises(ModelError, match=r"epoch-0001 that was selected, got another.*select` again"):

@@ -17,6 +17,8 @@ SHAPE = LEARNER.replace("Learner", "Shape").replace("epochs = 1", 'epochs = 1, v
 TRAIN = LEARNER[LEARNER.index("{arch") : -1]
 CHANGES = (
     "source_fine_tuning=false",
+    "guard=false",
+    "audit=false",
     "normalizers=[]",
     "tested_epochs=[2]",
     f"classifiers=[{LEARNER}, {SHAPE}]",

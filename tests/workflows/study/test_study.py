@@ -42,7 +42,7 @@ GIVEN = (
     '{name = "Given", external = {file = "given.safetensors", architecture = "test_resnet", '
     'classes = ["lymphocyte", "blast", "neutrophil"], preprocessing = {size_px = 32}}}'
 )
-LEAN = ("source_fine_tuning=false", "normalizers=[]", f"classifiers=[{GIVEN}]", "tested_epochs=[2]")
+LEAN = ("source_fine_tuning=false", "normalizers=[]", f"classifiers=[{GIVEN}]", "tested_epochs=[2]", "guard=false")
 """Changes that leave of a study the translator, one snapshot and a classifier that is not trained."""
 
 
