@@ -24,14 +24,16 @@ normalizer = hb.fit_normalizer(
     target=map(hb.read_image, sorted(ours.glob("*.png"))),
 )
 
-# %% Re-stain file by file, at any size.
-restained.mkdir()
-for path in sorted(theirs.glob("*.png")):
-    Image.fromarray(normalizer(hb.read_image(path))).save(restained / path.name)
-
 # %% Keep the normalizer. `hemabridge standardize normalizer.json FOLDER OUT` uses the same file.
 (work / "normalizer.json").write_text(normalizer.to_json(), encoding="utf-8")
 
+# %% Open it, as any other model, and re-stain file by file, at any size.
+model = hb.open_model(work / "normalizer.json")
+restained.mkdir()
+for path in sorted(theirs.glob("*.png")):
+    Image.fromarray(model(hb.read_image(path))).save(restained / path.name)
+
+# %% Compare the colors.
 for name in (theirs, restained, ours):
     images = [hb.read_image(path) for path in sorted(name.glob("*.png"))]
     red, green, blue = (round(sum(image[..., band].mean() for image in images) / len(images)) for band in range(3))

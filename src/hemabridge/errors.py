@@ -22,7 +22,16 @@ A message says what was expected, what came, where, and what to do. One warning 
 
 
 class HemabridgeError(Exception):
-    """Root of the tree. `exit_code` is what the command line returns for it."""
+    """Root of all errors that hemabridge raises on purpose. `exit_code` is what the command line returns for it.
+
+    Example:
+        >>> import hemabridge as hb
+        >>> try:
+        ...     hb.read_image("no-such-file.png")
+        ... except hb.HemabridgeError as error:
+        ...     print(type(error).__name__, error.exit_code)
+        ImageError 2
+    """
 
     exit_code = 1
 

@@ -3,6 +3,7 @@
 import dataclasses
 from multiprocessing import Pipe
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import polars as pl
@@ -52,11 +53,14 @@ def test_an_array_an_image_and_a_tensor_return_as_they_came(model: hb.Model, the
 
 def test_a_translator_is_a_transform_that_travels_to_workers(small_snapshot: Path, theirs: UInt8Images) -> None:
     model = hb.open_model(small_snapshot)
+    one_end, other_end = Pipe()
+    sender = Thread(target=one_end.send, args=(model,))  # the pipe holds less than a model
+    sender.start()
+    received = other_end.recv()
+    sender.join()
     wanted = model.standardize(theirs[:1])[0]
     np.testing.assert_array_equal(np.asarray(model(Image.fromarray(theirs[0]))), wanted)
-    one_end, other_end = Pipe()
-    one_end.send(hb.open_model(small_snapshot).path)
-    np.testing.assert_array_equal(hb.open_model(other_end.recv())(theirs[0]), wanted)
+    np.testing.assert_array_equal(received(theirs[0]), wanted)
 
 
 def test_images_of_several_sizes_come_back_as_a_list(model: hb.Model, theirs: UInt8Images) -> None:
@@ -105,6 +109,12 @@ def test_a_manifest_is_made_of_a_polars_table(tmp_path: Path, theirs: UInt8Image
         hb.Manifest.from_polars(table.drop("site"), tmp_path)
     with pytest.raises(ManifestError, match=r"expected a polars DataFrame, got dict; .*read_manifest"):
         hb.Manifest.from_polars({"path": ["a.png"]}, tmp_path)  # type: ignore[arg-type]
+
+
+def test_json_in_the_place_of_a_path_is_told_how_it_is_read(model: hb.Model) -> None:
+    text = model.path.read_text(encoding="utf-8")
+    with pytest.raises(ModelError, match=r"expected the path of a model, got JSON text.*normalizer_from_json"):
+        hb.open_model(text)
 
 
 @pytest.mark.parametrize("given", [Path("runs/model.json"), "runs/model.json", "model.json", 3])

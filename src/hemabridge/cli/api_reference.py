@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, Final
 
 import hemabridge
@@ -22,6 +23,7 @@ Three scripts in notebook style, which run as they are:
 - `examples/read_a_study.py` reads the results of a study as a table.
 """
 
+_DESCRIPTORS: Final = (property, cached_property, classmethod)
 _SECTION: Final = re.compile(r"^(Args|Attributes|Returns|Raises|Example):$")
 _ITEM: Final = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 
@@ -37,12 +39,12 @@ def _entry(name: str) -> Iterator[str]:
     thing = getattr(hemabridge, name)
     yield from (f"## {name}", "")
     if inspect.isclass(thing):
-        if not issubclass(thing, Exception):
+        if not issubclass(thing, Exception) and not inspect.isabstract(thing):
             yield from _signature(f"class {name}", thing)
         yield from _markdown(inspect.getdoc(thing) or "")
         for method, value in _methods(thing):
             yield from ("", f"### {name}.{method}", "")
-            if not isinstance(value, property):
+            if not isinstance(value, property | cached_property):
                 yield from _signature(method, getattr(thing, method))
             yield from _markdown(inspect.getdoc(value) or "")
     else:
@@ -57,7 +59,7 @@ def _methods(kind: type) -> Iterator[tuple[str, Any]]:
     found = {name: value for parent in reversed(own) for name, value in vars(parent).items()}
     for name, value in sorted(found.items()):
         shown = not name.startswith("_") or name == "__call__"
-        if shown and (callable(value) or isinstance(value, property | classmethod)) and inspect.getdoc(value):
+        if shown and (callable(value) or isinstance(value, _DESCRIPTORS)) and inspect.getdoc(value):
             yield name, value
 
 

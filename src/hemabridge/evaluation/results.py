@@ -138,6 +138,14 @@ class StudyResults(ResultsFile):
     """All that a study found. `facts` holds what the report states beside the tables (counts, seconds, versions).
 
     The fields after `facts` are newer than the others; results of before lack them.
+
+    Example:
+        >>> import hemabridge as hb
+        >>> results = hb.StudyResults(name="small", classes=("neutrophil", "lymphocyte"), rows=())
+        >>> hb.StudyResults.from_json(results.to_json()) == results
+        True
+        >>> results.table().columns[-2:]
+        ['recall of neutrophil', 'recall of lymphocyte']
     """
 
     __pydantic_config__ = STRICT

@@ -67,7 +67,7 @@ def open_model(
         >>> restained.shape, restained.dtype
         ((4, 64, 64, 3), dtype('uint8'))
     """
-    path = Path(path)
+    path = _not_json(path)
     found, selection = _find(path, snapshot)
     file = ModelFile.read(found)
     if selection is not None and selection.chosen == found.stem and file.sha256 != selection.row(found.stem).sha256:
@@ -126,6 +126,15 @@ def read_cells(crop: CropSpec, files: Sequence[Path]) -> UInt8Images:
             f"expected readable images to learn a site's appearance from, got none among {len(files)} files"
         )
     return np.stack(cells)
+
+
+def _not_json(path: Path | str) -> Path:
+    if str(path).lstrip().startswith("{"):
+        raise ModelError(
+            f"expected the path of a model, got JSON text, {str(path)[:40]!r}; write it to a file, or read it with "
+            "hemabridge.normalizers.normalizer_from_json(text)"
+        )
+    return Path(path)
 
 
 def _opened(

@@ -57,7 +57,7 @@ class Normalizer(BaseModel):
 
         Args:
             source: images of the site to re-stain, uint8[N, H, W, 3] RGB.
-            target: images of the site whose look is wanted, uint8[M, H', W', 3] RGB.
+            target: images of the site whose colors are wanted, uint8[M, H', W', 3] RGB.
 
         Raises:
             ImageError: A set has another type or shape, or is empty.
@@ -126,7 +126,7 @@ def check_images(images: UInt8Images, what: str) -> None:
     fits = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4
     if not fits or images.shape[3] != 3 or 0 in images.shape[1:]:
         got = f"{images.dtype}{list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
-        raise ImageError(f"{what}: expected RGB uint8[N, H, W, 3], got {got}; read them with imaging.files.read_image")
+        raise ImageError(f"{what}: expected RGB uint8[N, H, W, 3], got {got}; read them with hemabridge.read_image")
 
 
 def check_sites(source: UInt8Images, target: UInt8Images) -> None:
