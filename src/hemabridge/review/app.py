@@ -3,7 +3,9 @@
 Every reader has a secret link, `/r/TOKEN/`; all of a reader's pages lie below it.
 """
 
+import errno
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -14,10 +16,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, Response
 
 from hemabridge.review.requests import Fields, ReviewPages
-from hemabridge.review.security import SecurityHeaders, read_form
+from hemabridge.review.security import GuessThrottle, SecurityHeaders, read_form
 from hemabridge.review.store import Store
 
-MESSAGES: Final = {404: "unknown", 405: "unknown", 500: "fault"}
+MESSAGES: Final = {404: "unknown", 405: "unknown", 500: "fault", 507: "full"}
 """What is said for a status; `refused` for all others."""
 
 STATIC_KEPT: Final = "public, max-age=31536000, immutable"
@@ -33,7 +35,8 @@ def make_app(store: Store, pictures: Path) -> FastAPI:
     _add_forms(app, pages)
     _add_static(app, pages)
     _add_messages(app, pages)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(GuessThrottle)
+    app.add_middleware(SecurityHeaders)  # the outermost: on every response
     return app
 
 
@@ -103,7 +106,21 @@ def _add_messages(app: FastAPI, pages: ReviewPages) -> None:
         LOG.error("a page failed", exc_info=error)
         return await run_in_threadpool(say, request, 500)
 
+    async def not_stored(request: Request, error: Exception) -> Response:
+        if not _is_full(error):
+            return await failed(request, error)
+        LOG.error("an answer could not be stored: the disk is full")
+        return await run_in_threadpool(say, request, 507)
+
     app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(sqlite3.OperationalError, not_stored)
+    app.add_exception_handler(OSError, not_stored)
     for status in (404, 405):  # those that the router itself raises
         app.add_exception_handler(status, refused)
     app.add_exception_handler(Exception, failed)
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}

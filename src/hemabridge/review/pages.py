@@ -115,7 +115,7 @@ class Pages:
         return self._page("done", reader.language, progress=progress, last=last)
 
     def message(self, language: str, what: str, *, back: str = "") -> str:
-        """Return a page that says what went wrong: `stale`, `unknown`, `refused` or `fault`; `back` is a way out."""
+        """Return a page that says what went wrong: `stale`, `unknown`, `refused`, `full`, `fault`; `back` leads out."""
         return self._page("message", language, what=what, back=back)
 
     def _page(self, name: str, language: str, **values: Any) -> str:

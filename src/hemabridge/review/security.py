@@ -1,5 +1,8 @@
-"""What stands between the readers' pages and the rest of the world: headers, origins, sizes of forms."""
+"""What stands between the readers' pages and the rest of the world: headers, origins, sizes of forms, guesses."""
 
+import re
+import time
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
@@ -56,6 +59,62 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+
+
+WRONG_TOKENS: Final = 20
+"""So many tokens of nobody may one address ask for within `WRONG_SECONDS`."""
+WRONG_SECONDS: Final = 60.0
+MOST_REMEMBERED: Final = 10_000
+_TOKEN = re.compile(r"/r/([^/]+)")
+
+
+class GuessThrottle:
+    """ASGI layer: an address that guessed tokens gets 429 for every token that has not been right before.
+
+    A reader who is in already goes on, whoever else has the same address.
+    """
+
+    def __init__(self, app: App, *, most: int = WRONG_TOKENS, seconds: float = WRONG_SECONDS) -> None:
+        self.app, self.most, self.seconds = app, most, seconds
+        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
+        self._right: set[str] = set()
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it; count the tokens of nobody."""
+        token = _TOKEN.match(scope["path"]) if scope["type"] == "http" else None
+        if token is None:
+            await self.app(scope, receive, send)
+            return
+        peer = str((scope.get("client") or ("",))[0])
+        if token[1] not in self._right and self._has_guessed(peer):
+            await send({"type": "http.response.start", "status": 429, "headers": self._retry_after()})
+            await send({"type": "http.response.body", "body": b"Too many wrong links; wait a minute."})
+            return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._count(peer, token[1], message["status"])
+            await send(message)
+
+        await self.app(scope, receive, counted)
+
+    def _retry_after(self) -> list[tuple[bytes, bytes]]:
+        return [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", str(int(self.seconds)).encode())]
+
+    def _has_guessed(self, peer: str) -> bool:
+        wrong, now = self._wrong.get(peer), time.monotonic()
+        while wrong and wrong[0] < now - self.seconds:
+            wrong.popleft()
+        return wrong is not None and len(wrong) >= self.most
+
+    def _count(self, peer: str, token: str, status: int) -> None:
+        if status < 400:  # a token of nobody is never answered so
+            self._right.add(token)
+        elif status == 404 and token not in self._right:
+            self._wrong.setdefault(peer, deque(maxlen=self.most)).append(time.monotonic())
+            self._wrong.move_to_end(peer)
+            if len(self._wrong) > MOST_REMEMBERED:
+                self._wrong.popitem(last=False)
 
 
 def is_same_origin(request: Request) -> bool:

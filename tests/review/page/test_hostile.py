@@ -1,6 +1,9 @@
 """Requests that no page of ours would send."""
 
 import asyncio
+import errno
+import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +11,7 @@ from fastapi import HTTPException, Request
 from fastapi.testclient import TestClient
 
 from hemabridge.review import requests
-from hemabridge.review.security import HEADERS, MAX_BODY_BYTES, read_form
+from hemabridge.review.security import HEADERS, MAX_BODY_BYTES, WRONG_TOKENS, GuessThrottle, read_form
 from hemabridge.review.store import Store
 from hemabridge.workflows.review.create import Created
 
@@ -174,3 +177,54 @@ def test_a_fault_of_ours_is_told_calmly_without_its_cause(
     assert "All earlier answers are stored" in response.text
     assert "secret cause" not in response.text
     assert "secret cause" in caplog.text
+
+
+def _fill_a_database(*_: object, **__: object) -> None:
+    full = sqlite3.connect(":memory:")
+    full.execute("PRAGMA max_page_count = 1")
+    full.execute("CREATE TABLE answer (text)")
+
+
+def _fill_a_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("full", [_fill_a_database, _fill_a_disk])
+def test_a_full_disk_is_told_on_a_page(ana: Any, monkeypatch: pytest.MonkeyPatch, full: Callable[..., None]) -> None:
+    monkeypatch.setattr(requests.session, "submit", full)
+    response = ana.answer()
+    assert response.status_code == 507
+    assert "All earlier answers are stored" in response.text
+
+
+def test_tokens_cannot_be_guessed_in_a_hurry_and_readers_who_are_in_go_on(client: TestClient, ana: Any) -> None:
+    assert ana.get("").status_code == 200
+    statuses = [client.get(f"/r/wrong-{number}/").status_code for number in range(WRONG_TOKENS + 5)]
+    assert statuses == [404] * WRONG_TOKENS + [429] * 5
+    assert client.get("/r/wrong/read").headers["retry-after"] == "60"
+    assert ana.get("read").status_code == 200
+
+
+async def _status_after(wrong: int, wait: float) -> int:
+    """Return the status of one more wrong token, some seconds after so many."""
+
+    async def nobody(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+
+    told: list[int] = []
+
+    async def send(message: Any) -> None:
+        told.append(message.get("status", 0))
+
+    layer = GuessThrottle(nobody, most=3, seconds=0.2)
+    for number in range(wrong):
+        await layer({"type": "http", "path": f"/r/{number}/", "client": ("192.0.2.1", 1)}, None, send)
+    await asyncio.sleep(wait)
+    told.clear()
+    await layer({"type": "http", "path": "/r/x/", "client": ("192.0.2.1", 1)}, None, send)
+    return told[0]
+
+
+@pytest.mark.parametrize(("wrong", "wait", "status"), [(2, 0.0, 404), (3, 0.0, 429), (3, 0.4, 404)])
+def test_wrong_tokens_are_forgotten_after_a_while(wrong: int, wait: float, status: int) -> None:
+    assert asyncio.run(_status_after(wrong, wait)) == status

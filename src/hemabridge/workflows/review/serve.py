@@ -12,6 +12,7 @@ import uvicorn
 
 from hemabridge.errors import InputError, RunError
 from hemabridge.review.app import make_app
+from hemabridge.review.connections import BoundedConnection
 from hemabridge.review.store import STORE, Store
 from hemabridge.storage.locks import hold_folder
 
@@ -44,7 +45,7 @@ def review_serve(folder: Path, *, host: str, port: int, ready: Callable[[str], N
     with hold_folder(folder), Store.open(folder / STORE) as store, _listening(host, port) as listener:
         config = uvicorn.Config(
             make_app(store, folder / PICTURES),
-            http="h11",
+            http=BoundedConnection,
             ws="none",
             lifespan="off",
             log_level="error",
