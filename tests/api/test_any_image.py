@@ -52,6 +52,7 @@ def test_an_array_an_image_and_a_tensor_return_as_they_came(normalizer: hb.Norma
 def test_stacks_are_re_stained_image_by_image(normalizer: hb.Normalizer, theirs: UInt8Images) -> None:
     wanted = normalizer.standardize(theirs)
     np.testing.assert_array_equal(normalizer(theirs), wanted)
+    np.testing.assert_array_equal(normalizer.transform(theirs), wanted)
     assert torch.equal(normalizer(channels_first(theirs)), channels_first(wanted))
 
 

@@ -80,7 +80,7 @@ class Normalizer(BaseModel):
         return restained
 
     def transform(self, images: UInt8Images) -> UInt8Images:
-        """Do what `standardize` does, under scikit-learn's name: a fitted normalizer is a step of a pipeline."""
+        """Do what `standardize` does, under scikit-learn's name; in a pipeline use `hemabridge.StainNormalizer`."""
         return self.standardize(images)
 
     def __call__(self, image: AnyImage) -> AnyImage:
