@@ -32,6 +32,7 @@ from hemabridge.workflows.fit import Fitted
 COMMANDS = [
     "catalog",
     "fit",
+    "classify",
     "evaluate",
     "simulate",
     "sheet",

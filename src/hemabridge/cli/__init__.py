@@ -1,5 +1,6 @@
 """The command line: parse, call one workflow, print. PyTorch is imported only by the commands that need it."""
 
+from hemabridge.cli import classifying as _classifying  # noqa: F401 - adds its command
 from hemabridge.cli import data as _data  # noqa: F401 - adds its commands
 from hemabridge.cli import monitoring as _monitoring  # noqa: F401 - adds its command
 from hemabridge.cli import restaining as _restaining  # noqa: F401 - adds its commands

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from pydantic import ValidationError
 
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.listing import files_below
 from hemabridge.data.sampling import evenly_spaced
-from hemabridge.errors import ImageError, InputError, ModelError
+from hemabridge.errors import ImageError, InputError, ModelError, RecipeError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import UInt8Images
@@ -18,12 +19,16 @@ from hemabridge.models.model import Model
 from hemabridge.models.restaining import NormalizerModel, TranslatorModel
 from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.normalizers.catalog import normalizer_from_json
+from hemabridge.storage.settings_file import explain, read_toml
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.tensorfile import HEADER, parse_header, parse_metadata
 from hemabridge.translators.header import TranslatorHeader
 
 APPEARANCE_IMAGES: Final = 100
 """So many cells tell a site's appearance."""
+
+DESCRIBED: Final = ".toml"
+"""Of a file that describes a classifier of another program."""
 
 
 def open_model(
@@ -41,7 +46,8 @@ def open_model(
     Args:
         path: the JSON file of a normalizer; the snapshot of a translator or of a classifier; a run folder, of which
             the snapshot that `hemabridge select` chose is taken, the last one if it was not asked; a study's folder,
-            which means its translator; or the ONNX or timm safetensors file of a classifier of another program.
+            which means its translator; or the ONNX or timm safetensors file of a classifier of another program, or
+            a TOML file with the keys of `ExternalConfig` that describes one.
         snapshot: the name of a snapshot of the run folder.
         crop_px: side, in pixels, of the square around a cell in the images that come; the model's own if not given.
         site: a folder of images by whose appearance a target-only model re-stains; as it was trained if not given.
@@ -69,6 +75,10 @@ def open_model(
     """
     path = _not_json(path)
     found, selection = _find(path, snapshot)
+    if found.suffix.lower() == DESCRIBED:
+        if any(each is not None for each in (site, classes, architecture, preprocessing)):
+            raise ModelError(f"expected classes, architecture and preprocessing in {found} alone, and no site")
+        return _described(found, crop_px)
     file = ModelFile.read(found)
     if selection is not None and selection.chosen == found.stem and file.sha256 != selection.row(found.stem).sha256:
         raise _other_than_selected(selection, path, "another")
@@ -173,6 +183,19 @@ def _of_kind(file: ModelFile, header: dict[str, Any], crop_px: int | None) -> Mo
         f"expected the snapshot of a translator or of a classifier, got that of a {kind}: {file.path}; of a learned "
         "LUT use the JSON file that the study wrote"
     )
+
+
+def _described(path: Path, crop_px: int | None) -> Model:
+    from hemabridge.classifiers.config import ExternalConfig
+    from hemabridge.models.classifying import ClassifierModel
+
+    try:
+        config = ExternalConfig.model_validate(read_toml(path), context={"folder": path.parent})
+    except ValidationError as error:
+        raise RecipeError(
+            f"expected the description of a classifier, {path} cannot be used:\n{explain(error, ExternalConfig)}"
+        ) from error
+    return ClassifierModel(ModelFile.read(config.file), config, crop_px)
 
 
 def _external(

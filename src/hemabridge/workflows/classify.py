@@ -1,0 +1,189 @@
+"""`hemabridge classify`: the images of a folder classified by one classifier, with a row for each image."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from hemabridge.classifiers.protocol import Probabilities
+from hemabridge.data.new_cells import Listed, list_new_cells
+from hemabridge.errors import ImageError, InputError
+from hemabridge.imaging.files import read_image, reason_of
+from hemabridge.imaging.scale import check_shows_cell
+from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.models import Model
+from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
+from hemabridge.progress import Progress, silent
+from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.run_folder import check_apart
+from hemabridge.storage.spreadsheets import as_cells
+
+PREDICTIONS: Final = "predictions.csv"
+DESCRIPTION: Final = "predictions.json"
+"""Which model made `PREDICTIONS`."""
+FORMAT: Final = 1
+"""Version of `DESCRIPTION`."""
+COLUMNS: Final = ("path", "predicted_class", "site", "reason")
+"""The first columns of `PREDICTIONS`; one with the probability of each class follows."""
+WITHHELD: Final = f"not predicted: the images are out-of-distribution for this model; see {ANSWER_FILE}"
+"""The reason of an image of an out-of-distribution site."""
+BATCH: Final = 32
+"""So many images are in memory at once."""
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """What became of one image.
+
+    Attributes:
+        path: relative to the folder.
+        predicted: the most probable class; None where there is no prediction.
+        probabilities: 0..1, in the order of the model's classes; None where there is no prediction.
+        reason: why there is no prediction; empty if there is one.
+    """
+
+    path: str
+    predicted: str | None
+    probabilities: tuple[float, ...] | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Classified:
+    """The predictions of one folder.
+
+    Attributes:
+        classes: class names in the order of the probabilities.
+        rows: one for each image, by path.
+        failed: how many images could not be used.
+        withheld: how many get no prediction since the site is out-of-distribution.
+        site: how far the images are from those that the model was fitted on; None if its file cannot say.
+    """
+
+    classes: tuple[str, ...]
+    rows: tuple[ImagePrediction, ...]
+    failed: int
+    withheld: int
+    site: SiteAnswer | None
+
+    @property
+    def predicted(self) -> int:
+        """How many images have a prediction."""
+        return len(self.rows) - self.failed - self.withheld
+
+
+def classify(model: Model, source: Path, out: Path, *, progress: Progress = silent) -> Classified:
+    """Classify every image below a folder; write `PREDICTIONS`, and `DESCRIPTION` with the hash of the model.
+
+    Images of an out-of-distribution site get no predicted class and no probabilities, and the reason in their place.
+    An image that cannot be read stops nothing. Each file is written whole or not at all. A call that was stopped
+    begins anew when it is repeated.
+
+    Args:
+        model: a classifier.
+        source: a folder of images of single cells.
+        out: a new or empty folder, or that of an earlier call, whose files are replaced.
+        progress: told of each image.
+
+    Raises:
+        ModelError: the model does not classify, or its file is damaged.
+        InputError: `source` is no folder of images, one folder is within the other, or `out` holds other files.
+        RunError: another process works in `out`.
+    """
+    classes = model.classes
+    if not source.is_dir():
+        raise InputError(f"expected a folder of images, got {'a file' if source.exists() else 'nothing'}: {source}")
+    check_apart(out, source)
+    _check_own(out)
+    listed = list_new_cells(source, None, "new")
+    _ = model.classifier  # a damaged file is refused before anything is written
+    with hold_folder(out):
+        site = write_answer(model, listed.manifest.paths(), out, progress)
+        distrusted = site is not None and site.answer == "out-of-distribution"
+        rows = tuple(sorted(_predictions(model, listed, distrusted, progress), key=lambda row: row.path))
+        unpredicted = sum(row.predicted is None for row in rows)
+        withheld = sum(row.reason == WITHHELD for row in rows)
+        done = Classified(classes, rows, unpredicted - withheld, withheld, site)
+        _write_table(done, out / PREDICTIONS)
+        _write_description(done, model, out)
+    return done
+
+
+def _predictions(model: Model, listed: Listed, distrusted: bool, progress: Progress) -> Iterator[ImagePrediction]:
+    """Yield a row for each image, in any order."""
+    for name, reason in listed.failed.items():
+        yield ImagePrediction(name, None, None, reason)
+    files = list(zip(listed.manifest.column("path"), listed.manifest.paths(), strict=True))
+    for start in range(0, len(files), BATCH):
+        readable: dict[str, UInt8Image] = {}
+        for count, (name, file) in enumerate(files[start : start + BATCH], start + 1):
+            try:
+                image = read_image(file)
+                check_shows_cell(image)
+                readable[name] = image
+            except (ImageError, OSError) as error:
+                yield ImagePrediction(name, None, None, reason_of(error, file))
+            progress("classifying", count, len(files))
+        if distrusted:
+            yield from (ImagePrediction(name, None, None, WITHHELD) for name in readable)
+        elif readable:
+            found = model.classify(readable.values())
+            yield from _rows(tuple(readable), found.predicted, found.probabilities)
+
+
+def _rows(names: tuple[str, ...], predicted: tuple[str, ...], probabilities: Probabilities) -> list[ImagePrediction]:
+    numbers = np.asarray(probabilities, np.float64).tolist()
+    return [
+        ImagePrediction(name, said, tuple(row), "") for name, said, row in zip(names, predicted, numbers, strict=True)
+    ]
+
+
+def _write_table(done: Classified, path: Path) -> None:
+    """Write a row for each image; no cell can be taken for a formula."""
+    answer = None if done.site is None else done.site.answer
+    nothing = (None,) * len(done.classes)
+    rows = [(row.path, row.predicted, answer, row.reason or None, *(row.probabilities or nothing)) for row in done.rows]
+    schema: dict[str, Any] = dict.fromkeys(COLUMNS, pl.String)
+    schema |= {f"probability of {name}": pl.Float64 for name in done.classes}
+    with atomic_write(path) as temporary:
+        as_cells(pl.DataFrame(rows, schema=schema, orient="row")).write_csv(temporary, float_precision=4)
+
+
+def _write_description(done: Classified, model: Model, out: Path) -> None:
+    told = {
+        "format": FORMAT,
+        "model": {"file": model.path.name, "sha256": model.sha256, "crop_px": model.crop_px},
+        "classes": done.classes,
+        "predictions_sha256": sha256_of(out / PREDICTIONS),
+        "images": len(done.rows),
+        "predicted": done.predicted,
+        "failed": done.failed,
+        "withheld": done.withheld,
+        "site": None if done.site is None else done.site.answer,
+    }
+    with atomic_write(out / DESCRIPTION) as temporary:
+        temporary.write_text(json.dumps(told, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def _check_own(out: Path) -> None:
+    """Make sure that a folder is new or empty, or holds nothing but what an earlier call wrote."""
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+    own = {ANSWER_FILE} | ({PREDICTIONS, DESCRIPTION} if _is_own_table(out / PREDICTIONS) else set())
+    if out.is_file() or names - own:
+        got = "a file" if out.is_file() else sorted(names - own)[0]
+        raise InputError(
+            f"expected a new or empty folder, or one of an earlier `hemabridge classify`, got {got} in {out}; "
+            "name another"
+        )
+
+
+def _is_own_table(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.readline().startswith(",".join(COLUMNS).encode())

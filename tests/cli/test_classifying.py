@@ -1,0 +1,60 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import polars as pl
+import pytest
+from onnx import TensorProto, helper
+
+from hemabridge.imaging.files import write_image
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Holds an ONNX classifier that predicts the brightest channel, and images to classify."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["image", "axes"], ["scores"], keepdims=0)],
+        "means",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 96, 96])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "brightest.onnx")
+    for number, name in enumerate(("red", "green", "blue")):
+        image = np.full((32, 32, 3), 60, np.uint8)
+        image[::2, :, number] = 220
+        write_image(tmp_path / "in" / f"{name}.png", image)
+    return tmp_path
+
+
+def test_a_folder_is_classified_by_another_programs_classifier(run: Callable, folder: Path) -> None:
+    options = ("--class", "r", "--class", "g", "--class", "b")
+    ended = run("classify", folder / "brightest.onnx", folder / "in", folder / "out", *options)
+    assert ended.code == 0
+    assert "failed" not in ended.err
+    assert "3 images: 3 classified, 0 failed, 0 withheld." in ended.out
+    assert "whether it fits these images is not known" in ended.out
+    found = pl.read_csv(folder / "out" / "predictions.csv")
+    assert found.select("path", "predicted_class").rows() == [
+        ("blue.png", "b"),
+        ("green.png", "g"),
+        ("red.png", "r"),
+    ]
+
+
+def test_a_damaged_image_is_told_and_ends_the_command_with_1(run: Callable, folder: Path) -> None:
+    (folder / "in" / "bad.png").write_bytes(b"no image")
+    (folder / "theirs.toml").write_text('file = "brightest.onnx"\nclasses = ["r", "g", "b"]\n', encoding="utf-8")
+    ended = run("classify", folder / "theirs.toml", folder / "in", folder / "out")
+    assert ended.code == 1
+    assert "failed: bad.png: expected a whole JPEG" in ended.err
+    assert "4 images: 3 classified, 1 failed, 0 withheld." in ended.out
+
+
+def test_a_classifier_without_class_names_is_refused_in_words(run: Callable, folder: Path) -> None:
+    ended = run("classify", folder / "brightest.onnx", folder / "in", folder / "out")
+    assert ended.code == 2
+    assert "expected a file that hemabridge wrote, or the classes of another program's classifier" in ended.err
+    assert not (folder / "out").exists()

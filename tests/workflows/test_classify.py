@@ -1,0 +1,197 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import polars as pl
+import pytest
+from onnx import TensorProto, helper
+
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.domain.site_profile import SiteProfiles, profiles_of
+from hemabridge.errors import InputError, ModelError, RecipeError
+from hemabridge.imaging.files import read_image, write_image
+from hemabridge.models import open_model
+from hemabridge.models.classifying import ClassifierModel
+from hemabridge.models.model import Model
+from hemabridge.normalizers.catalog import fit_on_cells
+from hemabridge.recipes.recipe import ClassifierTrainingRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.storage.files import sha256_of
+from hemabridge.training.devices import start_fabric
+from hemabridge.workflows.classify import COLUMNS, WITHHELD, classify
+from hemabridge.workflows.train import train
+
+CHANNELS = ("red", "green", "blue")
+TRAINING = """
+kind = "classifier"
+name = "small"
+size_px = 32
+parts = {{ train = 0.5, test = 0.5 }}
+[site]
+site = "clinic-like"
+manifest = "{hospitals}/clinic-like/manifest.csv"
+[classifier]
+architecture = "test_resnet"
+size_px = 32
+epochs = 1
+learning_rate = 1e-3
+batch_size = 6
+"""
+
+
+@pytest.fixture
+def brightest(tmp_path: Path) -> Path:
+    """An ONNX classifier whose logits are the means of the channels: it predicts the brightest one."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["image", "axes"], ["scores"], keepdims=0)],
+        "means",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 96, 96])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])],
+    )
+    path = tmp_path / "brightest.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """One image of each channel, of several sizes, more than a batch in all, and one that is damaged."""
+    for number in range(36):
+        image = np.full((32 + 8 * (number % 3), 40, 3), 60, np.uint8)
+        image[::2, :, number % 3] = 220
+        write_image(tmp_path / "in" / f"{number:02d}-{CHANNELS[number % 3]}.png", image)
+    (tmp_path / "in" / "10-damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")
+    return tmp_path / "in"
+
+
+def table(out: Path) -> pl.DataFrame:
+    return pl.read_csv(out / "predictions.csv")
+
+
+def described(folder: Path, text: str = 'file = "brightest.onnx"\nclasses = ["red", "green", "blue"]\n') -> Path:
+    (folder / "theirs.toml").write_text(text, encoding="utf-8")
+    return folder / "theirs.toml"
+
+
+@pytest.mark.parametrize("kind", ["onnx", "toml"])
+def test_each_image_gets_a_row_and_a_bad_file_stops_nothing(
+    kind: str, brightest: Path, images: Path, tmp_path: Path
+) -> None:
+    model = open_model(brightest, classes=CHANNELS) if kind == "onnx" else open_model(described(tmp_path))
+    done = classify(model, images, tmp_path / "out")
+    rows = table(tmp_path / "out")
+    assert rows.columns == [*COLUMNS, *(f"probability of {name}" for name in CHANNELS)]
+    assert rows["path"].to_list() == sorted(path.name for path in images.iterdir())
+    good = rows.filter(pl.col("path") != "10-damaged.png")
+    assert good["predicted_class"].to_list() == [path[3:-4] for path in good["path"]]
+    assert good["reason"].null_count() == len(good)
+    bad = rows.row(by_predicate=pl.col("path") == "10-damaged.png", named=True)
+    assert bad["predicted_class"] is None
+    assert bad["probability of red"] is None
+    assert "expected" in bad["reason"]
+    assert (done.predicted, done.failed, done.withheld, done.site) == (36, 1, 0, None)
+    told = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
+    assert told["model"]["sha256"] == sha256_of(brightest)
+    assert told["predictions_sha256"] == sha256_of(tmp_path / "out" / "predictions.csv")
+
+
+def test_the_table_holds_what_python_predicts(brightest: Path, images: Path, tmp_path: Path) -> None:
+    (images / "10-damaged.png").unlink()
+    model = open_model(brightest, classes=CHANNELS)
+    classify(model, images, tmp_path / "out")
+    by_hand = model.classify(map(read_image, sorted(images.iterdir())))
+    written = table(tmp_path / "out").select(pl.selectors.starts_with("probability")).to_numpy()
+    np.testing.assert_allclose(written, by_hand.probabilities, atol=6e-5)
+
+
+def test_a_trained_classifiers_run_folder_classifies(hospitals: Path, tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(TRAINING.format(hospitals=hospitals), encoding="utf-8")
+    recipe = expect_kind(read_recipe(tmp_path / "small.toml"), ClassifierTrainingRecipe)
+    last = train(recipe, tmp_path / "run", fabric=start_fabric("cpu"))[-1]
+    model = open_model(tmp_path / "run")
+    done = classify(model, hospitals / "clinic-like", tmp_path / "out")
+    assert (done.failed, done.withheld) == (0, 0)
+    assert {row.predicted for row in done.rows} <= set(model.classes)
+    np.testing.assert_allclose([sum(row.probabilities or ()) for row in done.rows], 1, atol=1e-5)
+    told = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
+    assert told["model"] == {"file": last.path.name, "sha256": sha256_of(last.path), "crop_px": None}
+
+
+@dataclass(frozen=True, eq=False)
+class ProfiledClassifier(ClassifierModel):
+    """A classifier whose file would say of which sites it was made."""
+
+    sites: SiteProfiles | None = None
+
+    @property
+    def profiles(self) -> SiteProfiles | None:
+        return self.sites
+
+
+def profiled(model: Model) -> ProfiledClassifier:
+    assert isinstance(model, ClassifierModel)
+    known, _ = simulate_cells(("neutrophil", "lymphocyte"), 20, HOSPITALS["clinic-like"], 0, 48)
+    return ProfiledClassifier(model.file, model.header, model.crop_px, sites=profiles_of(known, known))
+
+
+@pytest.mark.parametrize(("hospital", "trusted"), [("clinic-like", True), ("yellow-field", False)])
+def test_images_of_an_unknown_site_get_a_reason_and_neither_class_nor_probability(
+    hospital: str, trusted: bool, brightest: Path, tmp_path: Path
+) -> None:
+    cells, _ = simulate_cells(("neutrophil", "lymphocyte"), 20, HOSPITALS[hospital], 1, 48)
+    for number, cell in enumerate(cells):
+        write_image(tmp_path / "in" / f"{number:02d}.png", cell)
+    (tmp_path / "in" / "damaged.png").write_bytes(b"no image")
+    done = classify(profiled(open_model(brightest, classes=CHANNELS)), tmp_path / "in", tmp_path / "out")
+    rows = table(tmp_path / "out")
+    judged = rows.filter(pl.col("path") != "damaged.png")
+    assert done.site is not None
+    assert set(rows["site"]) == {done.site.answer}
+    assert (done.predicted, done.failed, done.withheld) == ((40, 1, 0) if trusted else (0, 1, 40))
+    assert judged["predicted_class"].null_count() == (0 if trusted else 40)
+    assert judged["probability of red"].null_count() == (0 if trusted else 40)
+    assert set(judged["reason"]) == ({None} if trusted else {WITHHELD})
+    assert json.loads((tmp_path / "out" / "site.json").read_text(encoding="utf-8"))["answer"] == done.site.answer
+
+
+def test_an_earlier_call_is_replaced_and_other_files_never(brightest: Path, images: Path, tmp_path: Path) -> None:
+    model = open_model(brightest, classes=CHANNELS)
+    classify(model, images, tmp_path / "out")
+    (images / "00-red.png").unlink()
+    classify(model, images, tmp_path / "out")
+    assert len(table(tmp_path / "out")) == 36
+    for name, text in (("notes.txt", "mine"), ("predictions.csv", "site,part,classifier\n"), ("predictions.json", "")):
+        other = tmp_path / f"with {name}"
+        other.mkdir()
+        (other / name).write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match=f"expected a new or empty folder.*got {name}"):
+            classify(model, images, other)
+        assert [path.name for path in other.iterdir()] == [name]
+        assert (other / name).read_text(encoding="utf-8") == text
+
+
+def test_what_cannot_be_used_is_refused_before_anything_is_written(
+    brightest: Path, images: Path, tmp_path: Path
+) -> None:
+    model, out = open_model(brightest, classes=CHANNELS), tmp_path / "out"
+    with pytest.raises(InputError, match="expected a folder of images, got nothing"):
+        classify(model, tmp_path / "nowhere", out)
+    with pytest.raises(InputError, match="expected a folder of images, got a file"):
+        classify(model, brightest, out)
+    cells, _ = simulate_cells(("neutrophil",), 4, HOSPITALS["pale"], 0, 32)
+    (tmp_path / "normalizer.json").write_text(fit_on_cells("white-point", cells, cells).to_json(), encoding="utf-8")
+    with pytest.raises(ModelError, match="expected a model that classifies, got a normalizer"):
+        classify(open_model(tmp_path / "normalizer.json"), images, out)
+    assert not out.exists()
+
+
+def test_a_wrong_description_of_a_classifier_is_told_by_its_key(brightest: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="unknown key class"):
+        open_model(described(tmp_path, f'file = "{brightest.name}"\nclass = ["a", "b"]\n'))
+    with pytest.raises(ModelError, match=r"expected classes, architecture and preprocessing in .* alone"):
+        open_model(described(tmp_path), classes=CHANNELS)
+    with pytest.raises(ModelError, match="none that can be read"):
+        open_model(described(tmp_path, 'file = "gone.onnx"\nclasses = ["a", "b"]\n'))
