@@ -10,7 +10,7 @@ import typer
 
 from hemabridge import __version__
 from hemabridge.cli import main
-from hemabridge.cli.app import app
+from hemabridge.cli.app import ORDER, PANELS, app
 from hemabridge.errors import (
     HemabridgeError,
     ImageError,
@@ -29,27 +29,7 @@ from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.workflows.catalog import catalog
 from hemabridge.workflows.fit import Fitted
 
-COMMANDS = [
-    "catalog",
-    "fit",
-    "classify",
-    "evaluate",
-    "simulate",
-    "sheet",
-    "restyle",
-    "select",
-    "index",
-    "audit",
-    "drift",
-    "split",
-    "demo",
-    "train",
-    "study",
-    "synthesize",
-    "standardize",
-    "guard",
-    "review",
-]
+COMMANDS = list(ORDER)
 REVIEW = ["create", "serve", "unblind"]
 PROGRAM = "from hemabridge.cli import main; main()"
 """What the installed script does."""
@@ -75,6 +55,14 @@ def test_the_root_help_names_every_command_and_says_where_to_begin(run: Callable
     assert ended.code == 0
     assert [name for name in COMMANDS if f" {name} " not in plain(ended.out)] == []
     assert "Begin with hemabridge demo" in plain(ended.out)
+
+
+def test_the_root_help_lists_the_commands_in_panels_in_the_order_of_their_use(run: Callable) -> None:
+    lines = run("--help").out.splitlines()
+    shown = [line.strip("│ ").split()[0] for line in lines if re.match(r"│ [a-z]", line)]
+    panels = [" ".join(re.findall(r"[A-Za-z,-]+", line)) for line in lines if line.startswith("╭")]
+    assert shown == COMMANDS
+    assert panels == ["Options", *PANELS]
 
 
 def test_without_a_command_the_help_is_shown(run: Callable) -> None:

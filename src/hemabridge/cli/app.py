@@ -4,17 +4,45 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from hemabridge._version import __version__
 from hemabridge.errors import HemabridgeError, TrainingFaultWarning
 
 INTERRUPTED = 130
 
+PANELS: Final = {
+    "Begin": ("demo",),
+    "Your images": ("index", "audit", "split"),
+    "Re-stain": ("catalog", "fit", "guard", "standardize", "drift"),
+    "Compare and classify": ("study", "evaluate", "classify"),
+    "Train and choose": ("train", "select"),
+    "New cells, and experts": ("synthesize", "review"),
+    "Simulated images": ("simulate", "sheet", "restyle"),
+}
+"""The commands in the order in which a user meets them."""
+
+ORDER: Final = {name: panel for panel, names in PANELS.items() for name in names}
+"""The panel of each command, in that order."""
+
+
+class _InOrder(TyperGroup):
+    """Lists the commands as `PANELS` does."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        places = list(ORDER)
+        for name in self.commands:
+            self.commands[name].rich_help_panel = ORDER[name]  # type: ignore[attr-defined]
+        return sorted(self.commands, key=places.index)
+
+
 app = typer.Typer(
     name="hemabridge",
+    cls=_InOrder,
     help="Re-stain blood-cell images of any hospital into the look of yours, and measure what that does.\n\n"
     "Begin with `hemabridge demo`. With images of your own: `index` each hospital's folder, `audit` what you have, "
     "then `study`. Every command tells more with --help; every long one goes on where it stopped when run again.",

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from hemabridge.cli.app import app
+from hemabridge.cli.app import ORDER, app
 
 HEAD = """# Commands
 
@@ -62,8 +62,12 @@ class _Parameter:
 
 
 def reference() -> str:
-    """Return the page. It depends on the commands alone, not on a terminal."""
-    alone = [(command.callback, "") for command in app.registered_commands]
+    """Return the page, in the order of `--help`. It depends on the commands alone, not on a terminal."""
+    places = list(ORDER)
+    alone = sorted(
+        ((command.callback, "") for command in app.registered_commands if command.callback is not None),
+        key=lambda each: places.index(each[0].__name__.replace("_", "-")),
+    )
     grouped = [
         (command.callback, f"{group.name} ")
         for group in app.registered_groups
