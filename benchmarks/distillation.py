@@ -89,10 +89,10 @@ def main() -> None:
 
 def print_case(case: Case, folder: Path) -> None:
     """Print a row of the teacher, and one of each student."""
-    taught, teacher_rate = timed(case.teacher, case.test.images)
+    restained, teacher_rate = timed(case.teacher, case.test.images)
     before = accuracy(case, case.test.images)
-    print(f"| {case.name} | (originals) | {difference(case.test.images, taught)} | | | {before:.3f} | |")
-    kept = accuracy(case, taught)
+    print(f"| {case.name} | (originals) | {difference(case.test.images, restained)} | | | {before:.3f} | |")
+    kept = accuracy(case, restained)
     print(f"| {case.name} | (teacher) | 0 | {teacher_rate:.0f} | 1 | {kept:.3f} | 0 |", flush=True)
     for name, generator in STUDENTS.items():
         config = PRESETS["distillation"].config.model_dump(mode="json")
@@ -104,7 +104,7 @@ def print_case(case: Case, folder: Path) -> None:
         copied, rate = timed(NeuralStandardizer.from_snapshot(last.path), case.test.images)
         found = accuracy(case, copied)
         print(
-            f"| {case.name} | {name} | {difference(copied, taught)} | {rate:.0f} | {rate / teacher_rate:.1f} "
+            f"| {case.name} | {name} | {difference(copied, restained)} | {rate:.0f} | {rate / teacher_rate:.1f} "
             f"| {found:.3f} | {kept - found:+.3f} |",
             flush=True,
         )

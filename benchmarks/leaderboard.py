@@ -18,7 +18,7 @@ import numpy as np
 from hemabridge.evaluation.results import Row, StudyResults
 
 LEVEL = 0.05
-ANEW = "AdaBN"
+ADABN = "AdaBN"
 LINE = "{:>6s}  {:38s} {:>6s} {:>7s} {:>8s} {:>12s}"
 
 
@@ -40,16 +40,16 @@ def main() -> None:
         figures = (f"{np.mean(values):.3f}", f"{min(values):.3f}", f"{max(values):.3f}", str(len(values)))
         print(LINE.format(str(labels), shown, *figures))
     _print_neighbors(results)
-    for worth in results.labels_saved:
-        if worth.snapshot == results.labels_saved[-1].snapshot:
-            labels = "more than were tried" if worth.labels is None else f"{worth.labels:.0f}"
-            print(f"{worth.images} {worth.snapshot} is worth, to {worth.classifier}, labels: {labels}")
+    for saved in results.labels_saved:
+        if saved.snapshot == results.labels_saved[-1].snapshot:
+            labels = "more than were tried" if saved.labels is None else f"{saved.labels:.0f}"
+            print(f"{saved.images} {saved.snapshot} is worth, to {saved.classifier}, labels: {labels}")
 
 
 def _print_neighbors(results: StudyResults) -> None:
     pairs: dict[tuple[str, str], list[tuple[bool, float]]] = defaultdict(list)
     for contrast in results.contrasts:
-        if contrast.labels_used == 0 and ANEW not in contrast.classifier:
+        if contrast.labels_used == 0 and ADABN not in contrast.classifier:
             pairs[contrast.first, contrast.second].append((contrast.p_holm < LEVEL, contrast.difference))
     for (first, second), found in pairs.items():
         apart, differences = sum(differ for differ, _ in found), [100 * value for _, value in found]
@@ -61,7 +61,7 @@ def _print_neighbors(results: StudyResults) -> None:
 
 def _shown(row: Row) -> str:
     shown = row.images if row.snapshot is None else f"{row.images} {row.snapshot}"
-    return f"{shown}, {ANEW}" if ANEW in row.classifier else shown
+    return f"{shown}, {ADABN}" if ADABN in row.classifier else shown
 
 
 def _mean(rows: Sequence[Row]) -> float:

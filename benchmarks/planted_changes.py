@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 
 from hemabridge.guard.morphology import compare
 from hemabridge.guard.thresholds import Thresholds, floors, learn_normalizer_thresholds, learn_thresholds
-from hemabridge.guard.verdict import Verdicts, judge
+from hemabridge.guard.verdict import Verdicts, verdicts_of
 from hemabridge.imaging.compartments import Compartments, segment
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import scale_matched
@@ -129,7 +129,7 @@ def case(name: str, images: UInt8Images, target: UInt8Images) -> Case:
     thresholds = learn_normalizer_thresholds(name, target)
     restained = [normalizer.standardize(images[part::3]) for part in (1, 2)]
     calm, unchanged = (
-        judge(compare(images[part::3], after), thresholds) for part, after in zip((1, 2), restained, strict=True)
+        verdicts_of(compare(images[part::3], after), thresholds) for part, after in zip((1, 2), restained, strict=True)
     )
     return Case(thresholds, calm, images[2::3], restained[1], unchanged)
 
@@ -143,7 +143,7 @@ def severity_with(change: Change, one: Case, masks: Sequence[Compartments], part
         if (changed := change.plant(after, found, rng)) is not None
     ]
     before, after = (np.stack(side) for side in zip(*pairs, strict=True))
-    return judge(compare(before, after), one.thresholds).severity
+    return verdicts_of(compare(before, after), one.thresholds).severity
 
 
 def false_refusals(name: str, images: UInt8Images, target: UInt8Images) -> None:
@@ -152,7 +152,7 @@ def false_refusals(name: str, images: UInt8Images, target: UInt8Images) -> None:
     rest = np.concatenate([images[1::3], images[2::3]])
     after = fit_on_cells(name, images[0::3], target).standardize(rest)
     started = time.process_time()
-    found = judge(compare(rest, after), thresholds)
+    found = verdicts_of(compare(rest, after), thresholds)
     speed = len(rest) / (time.process_time() - started)
     why = sorted({reason for row, names in enumerate(found.reasons) if found.refused[row] for reason in names})
     refused, warned = (found.count(verdict) / len(rest) for verdict in ("refuse", "warn"))
@@ -172,7 +172,7 @@ def over_snapshots(run: Path) -> None:
         translator = NeuralStandardizer.from_snapshot(snapshot.path)
         morphology = compare(source.images, translator.standardize(source.images))
         shares = [
-            judge(morphology, limits).count("refuse") / len(source)
+            verdicts_of(morphology, limits).count("refuse") / len(source)
             for limits in (floors(), learn_thresholds(translator, shown))
         ]
         kept = [np.median(v) for v in (morphology.structure_ssim, morphology.residual, morphology.edge_displacement)]

@@ -1,4 +1,4 @@
-"""Does `hemabridge select` pick a good snapshot? Small CycleGANs between hospitals, judged with labels afterwards.
+"""Does `hemabridge select` pick a good snapshot? Small CycleGANs between hospitals, scored with labels afterwards.
 
     python benchmarks/selection_regret.py --out runs/selection-regret [--pairs yellow-field,tecom] [--seeds 0,1,2,3,4]
 
@@ -10,7 +10,7 @@ correctly after each snapshot: their mean is a snapshot's accuracy. Regret is th
 selected one's. `labels of seen` is what a choice by the labels of the cells that the selection sees would lose: no rule
 without labels can be asked for less. All is kept in --out: a second call goes on where the first was stopped. What was
 trained and scored there is not done again; only the selection is, so that a changed rule (or another --most-refused) is
-judged on the same snapshots.
+scored on the same snapshots.
 """
 
 import argparse
@@ -94,7 +94,7 @@ class Pair:
     def shape_members(self) -> list[SnapshotClassifier]:
         """Those that see shape alone, as in `recipes/recommended.toml`, trained once."""
         shape = {"epochs": 2, "view": "shape", "stain_augmentation": StainAugmentationConfig(stain=0.0, contrast=0.5)}
-        return [self._trained("judge", seed, shape) for seed in SHAPE_SEEDS]
+        return [self._trained("shape", seed, shape) for seed in SHAPE_SEEDS]
 
     def _trained(self, name: str, seed: int, settings: dict[str, Any]) -> SnapshotClassifier:
         start = self.weights if self.weights.is_file() else None
@@ -220,7 +220,7 @@ def regrets(found: Selection, scores: list[float], on_seen: list[float]) -> dict
 
 
 def main() -> None:
-    """Train, select, judge, and print the table."""
+    """Train, select, score, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/selection-regret"))
     parser.add_argument("--pairs", default="yellow-field,tecom")

@@ -129,7 +129,7 @@ def normalize(name: str) -> float:
 
 
 def guard() -> float:
-    """Seconds to judge the morphology of a re-stained cell of 96 px."""
+    """Seconds to check the morphology of a re-stained cell of 96 px."""
     from hemabridge.guard.morphology import compare
 
     images = _simulated(96, 8)
@@ -151,7 +151,7 @@ def name_cell() -> float:
 
 
 def train_step(preset: str) -> float:
-    """Seconds of a training step: one image of each site, both generators and both judges."""
+    """Seconds of a training step: one image of each site, both generators and both discriminators."""
     import torch
 
     from hemabridge.training.devices import start_fabric
@@ -188,7 +188,7 @@ ROWS: dict[str, Callable[[], float]] = {
     "re-stain, `bilateral`, 96 px": lambda: restain("bilateral", 32),
     "re-stain, `cyclegan-cpu`, 96 px": lambda: restain("cyclegan-cpu", 32),
     "re-stain, `paper-cyclegan`, 256 px": lambda: restain("paper-cyclegan", 2),
-    "judge the morphology of a cell, 96 px": guard,
+    "check the morphology of a cell, 96 px": guard,
     "name a cell, MobileNetV2, 64 px": name_cell,
     "training step, `film`, 96 px": lambda: train_step("film"),
     "training step, `cyclegan-demo`, 64 px": lambda: train_step("cyclegan-demo"),

@@ -121,18 +121,19 @@ def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path
 
     source = expect_kind(read_recipe(out / "recipe.toml"), StudyRecipe).source.manifest
     assert source is not None
-    ended = run("evaluate", out, source, tmp_path / "named")
+    ended = run("evaluate", out, source, tmp_path / "predicted")
     assert ended.code == 0
     assert "24 cells scored; the study was fitted on some of them: scores may be too good (transductive)." in ended.out
-    assert f"24 files named by Small net on epoch-0002, 0 failed. See {tmp_path / 'named' / 'named.csv'}." in ended.out
+    table = tmp_path / "predicted" / "predicted-classes.csv"
+    assert f"24 files classified by Small net on epoch-0002, 0 failed. See {table}." in ended.out
     (tmp_path / "night").mkdir()
     (tmp_path / "night" / "cell.png").write_bytes(next(source.parent.rglob("*.png")).read_bytes())
     (tmp_path / "night" / "bad.png").write_bytes(b"bad")
-    ended = run("evaluate", out, tmp_path / "night", tmp_path / "named")
+    ended = run("evaluate", out, tmp_path / "night", tmp_path / "predicted")
     assert ended.code == 1
     assert "failed: bad.png: " in ended.err
-    assert "1 files named by Small net on epoch-0002, 1 failed." in ended.out
-    ended = run("evaluate", out, source, tmp_path / "named", "--fit")
+    assert "1 files classified by Small net on epoch-0002, 1 failed." in ended.out
+    ended = run("evaluate", out, source, tmp_path / "predicted", "--fit")
     assert ended.code == 2
     assert "expected a study with an ensemble" in ended.err
 

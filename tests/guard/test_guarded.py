@@ -49,24 +49,24 @@ def test_keeps_the_contract_of_a_standardizer(guarded: GuardedStandardizer, cell
 def test_refused_cells_come_from_the_fallback_and_the_others_do_not(
     guarded: GuardedStandardizer, cells: UInt8Images
 ) -> None:
-    judged = guarded.judged(cells)
-    assert judged.verdicts.refused.tolist() == [True, False] * 4
+    checked = guarded.checked(cells)
+    assert checked.verdicts.refused.tolist() == [True, False] * 4
     assert guarded.fallback is not None
-    np.testing.assert_array_equal(judged.images[::2], guarded.fallback.standardize(cells[::2]))
-    np.testing.assert_array_equal(judged.images[1::2], Blots().standardize(cells[1::2]))
-    assert all("residual" in names for names in judged.verdicts.reasons[::2])
-    assert len(judged.morphology) == 8
+    np.testing.assert_array_equal(checked.images[::2], guarded.fallback.standardize(cells[::2]))
+    np.testing.assert_array_equal(checked.images[1::2], Blots().standardize(cells[1::2]))
+    assert all("residual" in names for names in checked.verdicts.reasons[::2])
+    assert len(checked.morphology) == 8
 
 
 def test_without_a_fallback_only_the_verdicts_tell(cells: UInt8Images) -> None:
-    judged = GuardedStandardizer(Blots(), floors()).judged(cells)
-    np.testing.assert_array_equal(judged.images, Blots().standardize(cells))
-    assert judged.verdicts.count("refuse") == 4
+    checked = GuardedStandardizer(Blots(), floors()).checked(cells)
+    np.testing.assert_array_equal(checked.images, Blots().standardize(cells))
+    assert checked.verdicts.count("refuse") == 4
 
 
 def test_only_what_is_in_view_is_judged(cells: UInt8Images) -> None:
     corner = GuardedStandardizer(Blots(), floors(), view=lambda images: images[:, :18, :18])
-    assert corner.judged(cells).verdicts.count("refuse") == 0
+    assert corner.checked(cells).verdicts.count("refuse") == 0
 
 
 def cell_set(images: UInt8Images) -> CellSet:

@@ -7,7 +7,7 @@ from hemabridge.errors import ImageError
 from hemabridge.guard.morphology import BAD, compare
 from hemabridge.guard.picture import draw_change
 from hemabridge.guard.thresholds import floors
-from hemabridge.guard.verdict import judge
+from hemabridge.guard.verdict import verdicts_of
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 
@@ -26,7 +26,7 @@ def test_a_monotone_color_map_passes(target: UInt8Images, power: float) -> None:
     mixing = np.array([[0.8, 0.1, 0.1], [0.05, 0.9, 0.05], [0.1, 0.1, 0.8]])
     some = target[::5]
     mixed = np.rint(curved(some, power) @ mixing.T).astype(np.uint8)
-    found = judge(compare(some, mixed), floors())
+    found = verdicts_of(compare(some, mixed), floors())
     assert found.verdicts == ("pass",) * len(some)
 
 
@@ -34,18 +34,18 @@ def test_a_monotone_color_map_passes(target: UInt8Images, power: float) -> None:
 @pytest.mark.parametrize("name", sorted(NORMALIZERS.keys() - {"reinhard-compartment"}))
 def test_what_cannot_move_anything_is_not_refused(name: str, source: UInt8Images, target: UInt8Images) -> None:
     restained = fit_on_cells(name, source, target).standardize(source[::2])
-    found = judge(compare(source[::2], restained), floors())
+    found = verdicts_of(compare(source[::2], restained), floors())
     assert found.count("refuse") == 0, found.reasons
 
 
 def test_rounding_and_noise_of_eight_bits_pass(target: UInt8Images) -> None:
     some = target[::5]
     noisy = np.clip(some + np.random.default_rng(0).integers(-2, 3, some.shape), 0, 255).astype(np.uint8)
-    assert judge(compare(some, noisy), floors()).count("pass") == len(some)
+    assert verdicts_of(compare(some, noisy), floors()).count("pass") == len(some)
 
 
 def test_a_larger_nucleus_is_refused_for_what_it_is() -> None:
-    found = judge(compare(cell(nucleus=18)[None], cell(nucleus=23)[None]), floors())
+    found = verdicts_of(compare(cell(nucleus=18)[None], cell(nucleus=23)[None]), floors())
     assert found.verdicts == ("refuse",)
     assert {"nucleus_dice", "nucleus_area_change", "nucleus_share_change", "edge_displacement", "residual"} <= set(
         found.reasons[0]
@@ -54,7 +54,7 @@ def test_a_larger_nucleus_is_refused_for_what_it_is() -> None:
 
 def test_swapped_colors_are_refused_though_a_color_map_explains_them() -> None:
     swapped = 255 - cell()
-    found = judge(compare(cell()[None], swapped[None]), floors())
+    found = verdicts_of(compare(cell()[None], swapped[None]), floors())
     assert found.verdicts == ("refuse",)
     assert "structure_ssim" in found.reasons[0]
 
@@ -62,7 +62,7 @@ def test_swapped_colors_are_refused_though_a_color_map_explains_them() -> None:
 def test_another_cell_and_no_cell_are_refused(target: UInt8Images) -> None:
     flat = np.full_like(target[:1], 200)
     for other in (target[20:21], flat):
-        assert judge(compare(target[:1], other), floors()).verdicts == ("refuse",)
+        assert verdicts_of(compare(target[:1], other), floors()).verdicts == ("refuse",)
 
 
 def test_each_cell_is_judged_by_itself(source: UInt8Images, target: UInt8Images) -> None:
@@ -91,7 +91,7 @@ def test_odd_pictures_get_finite_measures_and_a_verdict(odd_pairs: dict[str, tup
         found = compare(before, after)
         for name, (values, _) in found.measures().items():
             assert np.isfinite(values).all(), (what, name)
-        verdict = judge(found, floors()).verdicts[0]
+        verdict = verdicts_of(found, floors()).verdicts[0]
         assert verdict == expected.get(what, verdict), what
 
 
@@ -99,7 +99,7 @@ def test_no_cells_have_no_morphology() -> None:
     empty = np.zeros((0, 8, 8, 3), np.uint8)
     found = compare(empty, empty)
     assert len(found) == 0
-    assert len(judge(found, floors())) == 0
+    assert len(verdicts_of(found, floors())) == 0
 
 
 @pytest.mark.parametrize(

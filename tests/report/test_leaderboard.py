@@ -175,7 +175,7 @@ def test_an_interval_beside_a_corrected_test_is_said_to_be_uncorrected(make_stud
 def test_what_labels_are_worth_is_said_for_the_last_snapshot(full: StudyResults) -> None:
     sentences = findings.labels_saved_sentences(lay_out(full))
     assert len(sentences) == 5
-    assert all(" cyclegan 0020 without a label names " in sentence for sentence in sentences)
+    assert all(" cyclegan 0020 without a label classifies " in sentence for sentence in sentences)
     worth = replace(full.labels_saved[2], labels=None, interval=(40.2, None))
     (said,) = findings.labels_saved_sentences(lay_out(replace(full, labels_saved=(worth,))))
     assert said.endswith("on more than 92 labeled originals (95% interval: 40 to more than 92).")

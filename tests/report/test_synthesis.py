@@ -100,12 +100,12 @@ def test_a_direction_without_shapes_has_no_figure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("judged", "copies", "good"), [(18, 0, True), (17, 0, False), (20, 1, False)], ids=["both", "class", "copies"]
+    ("intended", "copies", "good"), [(18, 0, True), (17, 0, False), (20, 1, False)], ids=["both", "class", "copies"]
 )
-def test_cells_are_good_if_of_their_class_and_hardly_ever_copies(judged: int, copies: int, good: bool) -> None:
+def test_cells_are_good_if_of_their_class_and_hardly_ever_copies(intended: int, copies: int, good: bool) -> None:
     check = direction_of().copies
     changed = type(check)(**{**vars(check), "synthetic": share(copies, 20)})
-    assert story.is_good(direction_of(judged=share(judged, 20), copies=changed)) is good
+    assert story.is_good(direction_of(intended=share(intended, 20), copies=changed)) is good
 
 
 def test_the_distance_is_told_against_the_floor() -> None:

@@ -5,7 +5,7 @@ from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError
 from hemabridge.guard.morphology import compare
 from hemabridge.guard.thresholds import Limit, floors, thresholds_of
-from hemabridge.guard.verdict import judge
+from hemabridge.guard.verdict import verdicts_of
 from hemabridge.imaging.color import optical_density, rgb_to_lab
 from hemabridge.metrics.wasserstein import Slices
 from hemabridge.models.selection_file import Selection
@@ -78,7 +78,7 @@ def test_the_guards_refusals_are_counted_over_cells_and_resamples(ruler: Ruler, 
     moved = source.copy()
     moved[[1, 5, 6]] = np.roll(moved[[1, 5, 6]], 8, axis=2)
     found = ruler.read(moved, floors())
-    expected = judge(compare(source, moved), floors()).refused
+    expected = verdicts_of(compare(source, moved), floors()).refused
     np.testing.assert_array_equal(np.flatnonzero(expected), [1, 5, 6])
     assert found.refused == pytest.approx(3 / 16)
     assert len(found.refused_drawn) == 40

@@ -3,7 +3,7 @@ import pytest
 
 from hemabridge.selection.rule import RuleConfig, Table, choose, smoothing_weights
 
-PLAIN = RuleConfig(most_refused=0.3, as_near=0)
+PLAIN = RuleConfig(most_refused=0.3, stain_margin=0)
 
 
 def table(
@@ -15,7 +15,7 @@ def table(
     distance_drawn: np.ndarray | None = None,
     refused_drawn: np.ndarray | None = None,
     allowed: list[bool] | None = None,
-    margin: float = PLAIN.as_near,
+    margin: float = PLAIN.stain_margin,
     octaves: float = 0.0,
 ) -> Table:
     near, structure = np.array(distance), np.array(kept)

@@ -82,15 +82,15 @@ def inverted_with_seed_0(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "new_objective", new)
 
 
-def looks(folder: Path) -> list[dict[str, object]]:
+def checks(folder: Path) -> list[dict[str, object]]:
     return read_events(folder / "events.jsonl", "watch")
 
 
 def test_a_training_that_goes_well_is_left_alone_and_measured(tmp_path: Path) -> None:
     train.train_translator(watched(on_fault="stop"), *SITES, tmp_path, cpu(), seed=1)
-    found = looks(tmp_path)
-    assert [look["images"] for look in found] == list(range(20, 161, 20))
-    assert not any(look["persisting"] for look in found)
+    found = checks(tmp_path)
+    assert [check["images"] for check in found] == list(range(20, 161, 20))
+    assert not any(check["persisting"] for check in found)
     assert json.loads((tmp_path / RECORD).read_text()) == {"format": 1, "seed": 1, "finished": True, "stopped": []}
 
 
@@ -99,7 +99,7 @@ def test_inversion_is_told_early_and_training_goes_on_if_that_is_wished(tmp_path
     with pytest.warns(TrainingFaultWarning, match=r"after \d+ images of training: inverted \(bright") as told:
         train.train_translator(watched(), *SITES, tmp_path, cpu(), seed=0)
     assert len(told) == 1
-    assert looks(tmp_path)[-1]["persisting"] == ["inverted"]
+    assert checks(tmp_path)[-1]["persisting"] == ["inverted"]
     assert read_events(tmp_path / "events.jsonl", "step")[-1]["images"] > 100
 
 
@@ -108,16 +108,16 @@ def test_it_stops_if_that_is_wished_and_the_same_call_says_the_same(tmp_path: Pa
     config = watched(on_fault="stop")
     with pytest.raises(TrainingFaultError, match=r"seed 0 was stopped after .* inverted") as first:
         train.train_translator(config, *SITES, tmp_path, cpu(), seed=0)
-    seen = looks(tmp_path)
+    seen = checks(tmp_path)
     assert len(seen) < 8
     with pytest.raises(TrainingFaultError) as second:
         train.train_translator(config, *SITES, tmp_path, cpu(), seed=0)
     assert str(first.value) == str(second.value)
-    assert looks(tmp_path) == seen
+    assert checks(tmp_path) == seen
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TrainingFaultWarning)
         train.train_translator(watched(on_fault="warn"), *SITES, tmp_path, cpu(), seed=0)
-    assert len(looks(tmp_path)) == 8
+    assert len(checks(tmp_path)) == 8
 
 
 @pytest.mark.usefixtures("inverted_with_seed_0")
@@ -127,7 +127,7 @@ def test_another_seed_is_tried_and_the_folder_says_which_won_and_why(tmp_path: P
     record = json.loads((tmp_path / RECORD).read_text())
     assert (record["seed"], record["finished"]) == (1, True)
     assert [(one["seed"], one["reason"].split(": ")[1].split(" ")[0]) for one in record["stopped"]] == [(0, "inverted")]
-    assert looks(tmp_path / "stopped" / "seed-0")[-1]["persisting"] == ["inverted"]
+    assert checks(tmp_path / "stopped" / "seed-0")[-1]["persisting"] == ["inverted"]
     assert (tmp_path / "stopped" / "seed-0" / "snapshots").is_dir()
     assert not (tmp_path / "stopped" / "seed-0" / "state").exists()
     train.train_translator(CONFIG, *SITES, tmp_path / "alone", cpu(), seed=1)
@@ -154,7 +154,7 @@ def test_a_restart_that_was_killed_half_way_is_finished(tmp_path: Path, monkeypa
     assert json.loads((tmp_path / RECORD).read_text())["seed"] == 1
     train.train_translator(config, *SITES, tmp_path, cpu(), seed=0)
     assert json.loads((tmp_path / RECORD).read_text())["finished"] is True
-    assert looks(tmp_path / "stopped" / "seed-0")[-1]["persisting"] == ["inverted"]
+    assert checks(tmp_path / "stopped" / "seed-0")[-1]["persisting"] == ["inverted"]
 
 
 class CutError(Exception):
@@ -184,8 +184,8 @@ def test_a_cut_run_sees_what_an_uncut_one_sees_and_watching_changes_nothing(
         with pytest.raises(CutError):
             train.train_translator(config, *SITES, tmp_path / "cut", cpu(), seed=1)
     train.train_translator(config, *SITES, tmp_path / "cut", cpu(), seed=1)
-    assert looks(tmp_path / "cut") == looks(tmp_path / "whole")
-    assert looks(tmp_path / "unwatched") == []
+    assert checks(tmp_path / "cut") == checks(tmp_path / "whole")
+    assert checks(tmp_path / "unwatched") == []
     states = [read_newest_checkpoint(tmp_path / name / "state") for name in ("whole", "cut", "unwatched")]
     whole, *others = (found[0] for found in states if found is not None)
     assert all(torch.equal(tensor, other[name]) for other in others for name, tensor in whole.items())
@@ -210,18 +210,18 @@ def dog(to_target: nn.Module, to_source: nn.Module, **changes: object) -> Watchd
 
 
 def test_a_cycle_that_hides_the_image_in_what_nobody_sees_is_told() -> None:
-    honest = dog(Fixed(0.8, 0.1), Fixed(1 / 0.8, -0.1 / 0.8)).look(20, [])
+    honest = dog(Fixed(0.8, 0.1), Fixed(1 / 0.8, -0.1 / 0.8)).check(20, [])
     assert honest["faults"] == []
-    hiding = dog(Fixed(1e-3, 0.2), Fixed(1e3, -0.2e3)).look(20, [])
+    hiding = dog(Fixed(1e-3, 0.2), Fixed(1e3, -0.2e3)).check(20, [])
     assert hiding["faults"] == ["constant", "hidden information"]
 
 
 def test_an_idle_beginning_is_no_fault_and_an_idle_run_is() -> None:
     idle = dog(Fixed(1.0, 0.0), Fixed(1.0, 0.0))
-    assert idle.look(240, [])["faults"] == []
-    assert idle.look(260, [])["faults"] == ["idle"]
+    assert idle.check(240, [])["faults"] == []
+    assert idle.check(260, [])["faults"] == ["idle"]
     same = watchdog_for(WatchdogConfig(), idle.model, SITES[0].images, SITES[0].images, 16, 1000)
-    assert same.look(260, [])["faults"] == []
+    assert same.check(260, [])["faults"] == []
 
 
 def test_a_judge_that_knows_every_fake_is_told_after_ten_steps() -> None:
@@ -230,9 +230,9 @@ def test_a_judge_that_knows_every_fake_is_told_after_ten_steps() -> None:
         {"kind": "step", "images": n, "losses": {"discriminator_source": 0.2, "discriminator_target": 0.001}}
         for n in range(10)
     ]
-    assert watchdog.look(100, steps)["faults"] == ["silent discriminator"]
-    assert watchdog.look(100, steps[1:])["faults"] == []
-    assert watchdog.look(100, [*steps[1:], {**steps[0], "losses": {"discriminator_target": 0.3}}])["faults"] == []
+    assert watchdog.check(100, steps)["faults"] == ["silent discriminator"]
+    assert watchdog.check(100, steps[1:])["faults"] == []
+    assert watchdog.check(100, [*steps[1:], {**steps[0], "losses": {"discriminator_target": 0.3}}])["faults"] == []
 
 
 def test_a_fault_counts_once_it_was_seen_so_often_in_a_row() -> None:
@@ -240,20 +240,20 @@ def test_a_fault_counts_once_it_was_seen_so_often_in_a_row() -> None:
     events: list[dict[str, object]] = []
     verdicts = []
     for images in (10, 20, 30):
-        events.append({"kind": "watch", "images": images, **watchdog.look(images, events)})
+        events.append({"kind": "watch", "images": images, **watchdog.check(images, events)})
         verdicts.append(watchdog.verdict(events))
     assert verdicts[:2] == [None, None]
     assert verdicts[2] == "after 30 images of training: inverted (bright and dark are exchanged)"
     assert [event["persisting"] for event in events] == [[], [], ["inverted"]]
     interrupted = [events[0], {**events[1], "faults": []}]
-    assert watchdog.look(30, interrupted)["persisting"] == []
+    assert watchdog.check(30, interrupted)["persisting"] == []
 
 
 def test_looking_leaves_nets_and_random_numbers_as_they_are() -> None:
     nets = nn.Sequential(Fixed(0.9, 0.0), nn.Dropout(0.5)).train(), Fixed(1.0, 0.0).eval()
     watchdog = dog(*nets)
     state = torch.get_rng_state()
-    first, second = watchdog.look(10, []), watchdog.look(10, [])
+    first, second = watchdog.check(10, []), watchdog.check(10, [])
     assert first == second
     assert torch.equal(torch.get_rng_state(), state)
     assert (nets[0].training, nets[1].training) == (True, False)
@@ -282,6 +282,6 @@ def test_a_healthy_cyclegan_raises_no_alarm(tmp_path: Path) -> None:
     changes = {"epoch_images": 60, "watchdog": watchdog}
     config = PRESETS["cyclegan-demo"].config.model_copy(update=changes)
     train.train_translator(config, cells("yellow-field", 1), cells("clinic-like", 2), tmp_path, cpu(), seed=0)
-    found = looks(tmp_path)
+    found = checks(tmp_path)
     assert len(found) == 6
-    assert [look["faults"] for look in found[1:]] == [[]] * 5
+    assert [check["faults"] for check in found[1:]] == [[]] * 5

@@ -93,8 +93,8 @@ def written(manifest: Manifest, path: Path) -> Path:
     return path
 
 
-def named(out: Path) -> pl.DataFrame:
-    return pl.read_csv(out / "named.csv", schema_overrides={"probability": pl.Float64}).fill_null("")
+def predicted(out: Path) -> pl.DataFrame:
+    return pl.read_csv(out / "predicted-classes.csv", schema_overrides={"probability": pl.Float64}).fill_null("")
 
 
 def test_the_studys_own_cells_are_named_as_the_study_named_them(
@@ -126,13 +126,13 @@ def test_the_studys_own_cells_are_named_as_the_study_named_them(
             )
     assert len(done.tests) == len([row for row in done.rows if row.images != "original"])
     assert (done.by, done.mode) == ("ensemble, 6 labels", "strict")
-    table = named(out)
+    table = predicted(out)
     assert table["path"].to_list() == source.column("path")
     assert table["class"].to_list() == source.column("class")
     best = now["ensemble", "ensemble", None, 6]
     assert table["answer"].to_list() == [results.classes[place] for place in best.predicted]
     np.testing.assert_allclose(table["probability"].to_numpy(), best.probabilities.max(axis=1), atol=1e-4)
-    assert (done.named, done.failed, done.unscored) == (len(source), {}, 0)
+    assert (done.predicted, done.failed, done.unscored) == (len(source), {}, 0)
 
 
 def test_python_classifies_original_cells_as_the_command_does(
@@ -164,12 +164,12 @@ def test_cells_of_which_nobody_knows_the_class_are_named_and_bad_files_are_told(
     (folder / "notes.txt").write_text("no image either")
     Image.new("RGB", (7, 300)).save(folder / "3.png")
     done = evaluate(finished[0], folder, tmp_path / "out", by="Learner on white-point")
-    table = named(tmp_path / "out")
+    table = predicted(tmp_path / "out")
     assert [Path(name).stem for name in table["path"]] == ["0", "1", "1b", "2", "3"]
     assert table["answer"].to_list()[2] == ""
     assert all(name in finished[1].classes for place, name in enumerate(table["answer"]) if place not in (2, 4))
     assert set(table["by"]) == {"Learner on white-point"}
-    assert (done.named, list(done.failed), done.rows, done.unscored) == (3, ["1b.png", "3.png"], (), 3)
+    assert (done.predicted, list(done.failed), done.rows, done.unscored) == (3, ["1b.png", "3.png"], (), 3)
     assert "at least 8 x 8 pixels, to show a cell, got 7 x 300; " in table["reason"].to_list()[4]
     assert table["reason"].to_list()[2] == done.failed["1b.png"] != ""
 
@@ -183,7 +183,7 @@ def test_files_that_no_manifest_may_hold_get_a_row(
         shutil.copy(image, folder / name)
     (folder / "link.png").symlink_to(image)
     done = evaluate(finished[0], folder, tmp_path / "out")
-    table = named(tmp_path / "out")
+    table = predicted(tmp_path / "out")
     assert table["path"].to_list() == ["good.png", "latin-\\udce9.png", "line\\nbreak.png", "link.png"]
     assert table["answer"].to_list()[1:] == [""] * 3
     assert [reason.rpartition("; ")[2] for reason in table["reason"]] == [
@@ -192,7 +192,7 @@ def test_files_that_no_manifest_may_hold_get_a_row(
         "rename the file",
         "copy the file into it",
     ]
-    assert (done.named, list(done.failed)) == (1, table["path"].to_list()[1:])
+    assert (done.predicted, list(done.failed)) == (1, table["path"].to_list()[1:])
     (folder / "good.png").unlink()
     with pytest.raises(InputError, match=r"expected at least one usable image .* none of 3; latin-.*rename"):
         evaluate(finished[0], folder, tmp_path / "out")
@@ -206,7 +206,7 @@ def test_other_classes_are_named_and_not_scored(
     done = evaluate(finished[0], written(other, tmp_path / "cells.csv"), tmp_path / "out", root=source.root)
     assert done.unscored == 1
     assert {row.n for row in done.rows} == {len(source) - 1}
-    assert named(tmp_path / "out")["answer"].to_list()[0] in finished[1].classes
+    assert predicted(tmp_path / "out")["answer"].to_list()[0] in finished[1].classes
 
 
 def test_what_cannot_be_done_is_told(finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_nothing_of_others_is_replaced(finished: tuple[Path, StudyResults], sour
     with pytest.raises(InputError, match="got a file"):
         evaluate(study, folder, cells)
     for number, (name, text) in enumerate(
-        (("predictions.csv", "mine"), ("named.csv", "mine"), ("linear-ot.json", "{}"), ("notes.txt", ""))
+        (("predictions.csv", "mine"), ("predicted-classes.csv", "mine"), ("linear-ot.json", "{}"), ("notes.txt", ""))
     ):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / name).write_text(text)
@@ -259,7 +259,7 @@ def test_the_folder_of_an_earlier_call_is_written_again(
     cells, out = written(source, tmp_path / "cells.csv"), tmp_path / "out"
     for fit in (True, False):
         evaluate(finished[0], cells, out, root=source.root, fit=fit)
-        assert named(out)["path"].to_list() == source.column("path")
+        assert predicted(out)["path"].to_list() == source.column("path")
 
 
 def test_without_an_agreement_the_selected_snapshot_names_the_cells(
@@ -333,7 +333,7 @@ def test_another_hospital_is_fitted_without_a_label(
     for name, cells in (("labeled", source), ("unlabeled", unlabeled)):
         out = tmp_path / name
         done = evaluate(finished[0], written(cells, tmp_path / f"{name}.csv"), out, root=source.root, fit=True)
-        assert (done.by, done.named, done.site) == ("ensemble", len(source), None)
+        assert (done.by, done.predicted, done.site) == ("ensemble", len(source), None)
         assert read_normalizer(out / "linear-ot.json").standardize(np.zeros((1, 8, 8, 3), np.uint8)).shape == (
             1,
             8,
@@ -342,7 +342,7 @@ def test_another_hospital_is_fitted_without_a_label(
         )
         assert read_normalizer(out / "learned-lut-learner.json").method == "learned-lut"
         assert not (out / FITTING).exists()
-        answers.append(named(out).select("path", "answer", "probability"))
+        answers.append(predicted(out).select("path", "answer", "probability"))
         if name == "labeled":
             assert done.mode == "transductive"
             assert {(row.classifier, row.images, row.mode) for row in done.rows} == {
@@ -396,7 +396,7 @@ def test_a_bad_file_of_another_hospital_is_told_and_stops_nothing(
         shutil.copy(path, folder / f"{number}{path.suffix}")
     (folder / "bad.png").write_bytes(b"no image")
     done = evaluate(finished[0], folder, tmp_path / "out", fit=True)
-    assert (done.named, list(done.failed), done.rows) == (len(source), ["bad.png"], ())
+    assert (done.predicted, list(done.failed), done.rows) == (len(source), ["bad.png"], ())
     shutil.rmtree(folder)
     folder.mkdir()
     (folder / "bad.png").write_bytes(b"no image")

@@ -34,8 +34,8 @@ class ClassifierObjective:
                     module.eval()
         return self.network(batch["images"]), batch["labels"]
 
-    def _losses(self, judged: tuple[Tensor, Tensor]) -> Terms:
-        logits, labels = judged
+    def _losses(self, labeled: tuple[Tensor, Tensor]) -> Terms:
+        logits, labels = labeled
         if self.config.loss == "focal":
             return {"focal": focal_loss(logits, labels, self.config.focal_gamma)}
         return {"cross_entropy": cross_entropy(logits, labels)}

@@ -49,8 +49,8 @@ def _print_results(results: "SynthesisResults") -> None:
         [
             (
                 f"{found.source_class} -> {found.intended_class}, {found.snapshot}",
-                f"{found.judged.value:.3f} [{found.judged.interval[0]:.2f}, {found.judged.interval[1]:.2f}]",
-                f"{found.judged_real.value:.3f}",
+                f"{found.intended.value:.3f} [{found.intended.interval[0]:.2f}, {found.intended.interval[1]:.2f}]",
+                f"{found.intended_real.value:.3f}",
                 f"{found.kid.value:.3f}",
                 f"{found.kid_floor.value:.3f}",
                 f"{found.copies.synthetic.count} of {found.copies.synthetic.n}",

@@ -113,7 +113,7 @@ def study(
 def evaluate(
     study: Annotated[Path, typer.Argument(help="Folder of a finished study.")],
     source: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images, or a manifest with classes.")],
-    out: Annotated[Path, typer.Argument(help="Folder for named.csv and predictions.csv.")],
+    out: Annotated[Path, typer.Argument(help="Folder for predicted-classes.csv and predictions.csv.")],
     root: Annotated[Path | None, typer.Option(help="What the manifest's paths are relative to.")] = None,
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in the study].")
@@ -122,7 +122,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="ANSWERS",
-            help="Whose answers named.csv holds, such as 'ensemble' or 'ResNet18 on macenko' [default: the "
+            help="Whose answers predicted-classes.csv holds, such as 'ensemble' or 'ResNet18 on macenko' [default: the "
             "ensemble; without one the first classifier on the selected or last tested snapshot].",
         ),
     ] = None,
@@ -136,12 +136,12 @@ def evaluate(
 ) -> None:
     """Classify new cells with a study's classifiers, original and re-stained; score them if their classes are known.
 
-    Without --fit nothing is fitted or trained: this is for new images of the study's source. named.csv
+    Without --fit nothing is fitted or trained: this is for new images of the study's source. predicted-classes.csv
     has a row for each file.
     """
     needs_training()
     from hemabridge.cli.progress_bars import shown_progress
-    from hemabridge.workflows.evaluate.evaluate import NAMED
+    from hemabridge.workflows.evaluate.evaluate import PREDICTED_CLASSES
     from hemabridge.workflows.evaluate.evaluate import evaluate as run
 
     with shown_progress() as progress:
@@ -154,7 +154,7 @@ def evaluate(
         print(f"{done.rows[0].n} cells scored; the study was fitted on {saw} ({done.mode}).")
         if done.unscored:
             print(f"{done.unscored} more are of no class that the study tells apart.")
-    print(f"{done.named} files named by {done.by}, {len(done.failed)} failed. See {out / NAMED}.")
+    print(f"{done.predicted} files classified by {done.by}, {len(done.failed)} failed. See {out / PREDICTED_CLASSES}.")
     if done.site is not None:
         print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "in-distribution" else sys.stderr)
     if done.failed:

@@ -13,7 +13,7 @@ from hemabridge.evaluation.predictions import Predictions
 
 
 def labels_saved(runs: Sequence[Predictions], draws: Draws) -> tuple[LabelsSaved, ...]:
-    """Tell, for each classifier that was taught with two or more numbers of labels, what each snapshot is worth.
+    """For each classifier that was fine-tuned on two or more numbers of labels: how many labels each snapshot saves.
 
     Args:
         runs: of the source's test part, with 0 and with more labels.
@@ -25,11 +25,11 @@ def labels_saved(runs: Sequence[Predictions], draws: Draws) -> tuple[LabelsSaved
     found = []
     for classifier in dict.fromkeys(run.classifier for run in runs):
         own = [run for run in runs if run.classifier == classifier]
-        taught = sorted((run for run in own if run.images == ORIGINAL), key=lambda run: run.labels_used)
-        if len(taught) < 3 or taught[0].labels_used != 0:
+        fine_tuned = sorted((run for run in own if run.images == ORIGINAL), key=lambda run: run.labels_used)
+        if len(fine_tuned) < 3 or fine_tuned[0].labels_used != 0:
             continue
         free = [run for run in own if run.snapshot is not None and run.labels_used == 0]
-        found += [_worth(run, taught, draws) for run in free]
+        found += [_labels_saved(run, fine_tuned, draws) for run in free]
     return tuple(found)
 
 
@@ -53,12 +53,12 @@ def labels_to_reach(labels: Sequence[int], accuracies: Sequence[float], wanted: 
     return None
 
 
-def _worth(free: Predictions, taught: Sequence[Predictions], draws: Draws) -> LabelsSaved:
-    labels = [run.labels_used for run in taught]
-    curves = np.stack([draws.accuracy[run.run] for run in taught], axis=1)
+def _labels_saved(free: Predictions, fine_tuned: Sequence[Predictions], draws: Draws) -> LabelsSaved:
+    labels = [run.labels_used for run in fine_tuned]
+    curves = np.stack([draws.accuracy[run.run] for run in fine_tuned], axis=1)
     wanted = draws.accuracy[free.run]
     drawn = [labels_to_reach(labels, curve, goal) for curve, goal in zip(curves.tolist(), wanted.tolist(), strict=True)]
-    means = [float(right(run).mean()) for run in taught]
+    means = [float(right(run).mean()) for run in fine_tuned]
     accuracy = float(right(free).mean())
     return LabelsSaved(
         classifier=free.classifier,

@@ -9,7 +9,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
 from hemabridge.guard.morphology import Morphology, compare
 from hemabridge.guard.thresholds import Thresholds
-from hemabridge.guard.verdict import Verdicts, judge
+from hemabridge.guard.verdict import Verdicts, verdicts_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def guard_cells(before: CellSet, after: CellSet, thresholds: Thresholds) -> Guar
             f"expected the same cells in one order, got {len(before)} before and {len(after)} others after"
         )
     morphology = compare(before.images, after.images)
-    return GuardedCells(before.ids, judge(morphology, thresholds), morphology)
+    return GuardedCells(before.ids, verdicts_of(morphology, thresholds), morphology)
 
 
 def with_fallback(after: CellSet, fallback: CellSet, verdicts: Verdicts) -> CellSet:

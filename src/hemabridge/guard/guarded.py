@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from hemabridge.guard.morphology import Morphology, compare
 from hemabridge.guard.thresholds import Thresholds
-from hemabridge.guard.verdict import Verdicts, judge
+from hemabridge.guard.verdict import Verdicts, verdicts_of
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """Re-stained images with what the guard says of each.
+class CheckedImages:
+    """Re-stained images and their verdicts.
 
     Attributes:
         images: uint8[N, H, W, 3]; those of refused cells come from the fallback, if there is one.
@@ -30,7 +30,7 @@ class GuardedStandardizer:
     Without a fallback, refused cells stay as `inner` made them, and only the verdicts tell.
 
     Attributes:
-        view: what of each image is judged, such as the cell at the scale of the thresholds: uint8[N, H, W, 3] to
+        view: what of each image is checked, such as the cell at the scale of the thresholds: uint8[N, H, W, 3] to
             uint8[N, S, S, 3]. The whole image if not given.
     """
 
@@ -48,15 +48,15 @@ class GuardedStandardizer:
 
     def standardize(self, images: UInt8Images) -> UInt8Images:
         """Return uint8[N, H, W, 3] re-stained copies of uint8[N, H, W, 3] RGB images."""
-        return self.judged(images).images
+        return self.checked(images).images
 
-    def judged(self, images: UInt8Images) -> Judged:
-        """Re-stain uint8[N, H, W, 3] and tell what the guard says of each."""
+    def checked(self, images: UInt8Images) -> CheckedImages:
+        """Re-stain uint8[N, H, W, 3] and check the morphology of each cell."""
         restained = self.inner.standardize(images)
         seen = (images, restained) if self.view is None else (self.view(images), self.view(restained))
         morphology = compare(*seen)
-        verdicts = judge(morphology, self.thresholds)
+        verdicts = verdicts_of(morphology, self.thresholds)
         if self.fallback is not None and verdicts.refused.any():
             restained = restained.copy()
             restained[verdicts.refused] = self.fallback.standardize(images[verdicts.refused])
-        return Judged(restained, verdicts, morphology)
+        return CheckedImages(restained, verdicts, morphology)

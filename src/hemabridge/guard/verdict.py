@@ -41,7 +41,7 @@ class Verdicts:
         return self.verdicts.count(verdict)
 
 
-def judge(morphology: Morphology, thresholds: Thresholds) -> Verdicts:
+def verdicts_of(morphology: Morphology, thresholds: Thresholds) -> Verdicts:
     """Hold the morphology of each cell against the limits.
 
     A cell is refused if one measure is beyond its limit `refuse`, and in doubt if one is beyond `warn`. On the limit is

@@ -7,23 +7,23 @@ Answer = NDArray[np.floating]
 """Class probabilities [N, C], rows sum to 1, N at least 1."""
 
 
-def soft_agreement(judge: Answer, answer: Answer) -> float:
+def soft_agreement(reference: Answer, answer: Answer) -> float:
     """Return how far two answers name the same classes, 0..1: the mean over classes, each of which weighs the same.
 
-    Of a class it is the mean probability that `answer` gives it, over cells weighted by the probability that `judge`
-    gives it.
+    For one class, it is the mean probability that `answer` gives the class, over cells weighted by the probability
+    that `reference` gives it.
     """
-    return float(soft_agreement_drawn(judge, answer, np.ones((1, len(judge))))[0])
+    return float(soft_agreement_drawn(reference, answer, np.ones((1, len(reference))))[0])
 
 
-def soft_agreement_drawn(judge: Answer, answer: Answer, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+def soft_agreement_drawn(reference: Answer, answer: Answer, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the soft agreement in each of B resamples of the cells, float64[B].
 
     Args:
-        judge: see `soft_agreement`.
+        reference: see `soft_agreement`.
         answer: see `soft_agreement`.
         drawn: how often each cell is drawn, float64[B, N].
     """
-    weights = judge.astype(np.float64)
+    weights = reference.astype(np.float64)
     shares = drawn @ (weights * answer) / np.maximum(drawn @ weights, 1e-12)
     return np.asarray(shares.mean(axis=1))

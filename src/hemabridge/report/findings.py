@@ -85,16 +85,16 @@ def contrast_sentences(layout: Layout) -> list[str]:
 
 
 def labels_saved_sentences(layout: Layout) -> list[str]:
-    """Return how many labeled originals the last snapshot is worth to each classifier."""
+    """Return how many labeled originals the last snapshot saves each classifier."""
     last = layout.last_column()
     return [
-        _labels_saved_sentence(worth)
-        for worth in layout.results.labels_saved
-        if (worth.images, worth.snapshot) == last and worth.classifier in layout.classifiers
+        _labels_saved_sentence(saved)
+        for saved in layout.results.labels_saved
+        if (saved.images, saved.snapshot) == last and saved.classifier in layout.classifiers
     ]
 
 
-def taught(layout: Layout) -> list[tuple[str, list[Column]]]:
+def fine_tuned(layout: Layout) -> list[tuple[str, list[Column]]]:
     """Return, for each classifier that was fine-tuned on several numbers of labels, the images that it was given."""
     found = [
         (name, [c for c in layout.columns if sum(layout.row(name, c, k) is not None for k in layout.labels) > 1])
@@ -137,15 +137,15 @@ def _contrast_sentence(contrasts: Sequence[SnapshotContrast], tests: int) -> str
     )
 
 
-def _labels_saved_sentence(worth: LabelsSaved) -> str:
-    most = worth.curve[-1][0]
-    low, high = (_count(end, most) for end in worth.interval)
-    labels = _count(worth.labels, most)
+def _labels_saved_sentence(saved: LabelsSaved) -> str:
+    most = saved.curve[-1][0]
+    low, high = (_count(end, most) for end in saved.interval)
+    labels = _count(saved.labels, most)
     labels = f"about {labels}" if labels.isdigit() else labels
     interval = low if low == high else f"{low} to {high}"
     return (
-        f"{worth.classifier}: {column_name((worth.images, worth.snapshot))} without a label names "
-        f"{100 * worth.accuracy:.1f}% correctly, as much as fine-tuning on {labels} labeled originals "
+        f"{saved.classifier}: {column_name((saved.images, saved.snapshot))} without a label classifies "
+        f"{100 * saved.accuracy:.1f}% correctly, as much as fine-tuning on {labels} labeled originals "
         f"(95% interval: {interval})."
     )
 

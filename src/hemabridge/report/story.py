@@ -51,10 +51,10 @@ def labels_beside(layout: Layout) -> str | None:
     """Return whether the most labels did better than the best re-staining without any; None where none were used."""
     most, pairs = layout.most_labels, []
     for name in layout.classifiers:
-        taught = layout.row(name, (ORIGINAL, None), most) if most else None
+        fine_tuned = layout.row(name, (ORIGINAL, None), most) if most else None
         free = [row for row in layout.rows(0) if row.classifier == name and row.images != ORIGINAL]
-        if taught is not None and free:
-            pairs.append((taught.accuracy, max(row.accuracy for row in free)))
+        if fine_tuned is not None and free:
+            pairs.append((fine_tuned.accuracy, max(row.accuracy for row in free)))
     if not pairs:
         return None
     better = sum(with_labels > without for with_labels, without in pairs)

@@ -36,7 +36,7 @@ SHAPE_WORDS: Final = {
 
 def is_good(found: DirectionResults) -> bool:
     """Tell whether the cells of a direction are of their class, and hardly any is a copy."""
-    return found.judged.value >= OF_THE_CLASS and found.copies.synthetic.value <= FEW_COPIES
+    return found.intended.value >= OF_THE_CLASS and found.copies.synthetic.value <= FEW_COPIES
 
 
 def headline(results: SynthesisResults) -> str:
@@ -52,9 +52,9 @@ def headline(results: SynthesisResults) -> str:
 def answer(found: DirectionResults) -> str:
     """Return what one direction came to."""
     of_class = (
-        f"The scoring classifier gives {share(found.judged)} of the {found.judged.n} synthetic cells the class "
-        f"{found.intended_class}; of {found.judged_real.n} real ones {share(found.judged_real)}, and of the "
-        f"untranslated {found.source_class} cells {share(found.judged_source)}."
+        f"The scoring classifier gives {share(found.intended)} of the {found.intended.n} synthetic cells the class "
+        f"{found.intended_class}; of {found.intended_real.n} real ones {share(found.intended_real)}, and of the "
+        f"untranslated {found.source_class} cells {share(found.intended_source)}."
     )
     return f"{of_class} {distance_sentence(found)} {copies_sentence(found)}"
 

@@ -67,11 +67,11 @@ def unblind(
     truth = truth or Truth()
     judgments = _joined(items, verdicts, truth)
     arms = tuple(dict.fromkeys(arm for item in items for arm in item.arms))
-    heard, scores = readers_of(judgments), arm_scores(judgments, draws)
+    readers, scores = readers_of(judgments), arm_scores(judgments, draws)
     return Reading(
         name=name,
-        readers=heard,
-        silent=tuple(sorted(set(when.readers) - set(heard))),
+        readers=readers,
+        silent=tuple(sorted(set(when.readers) - set(readers))),
         open_sessions=when.open_sessions,
         despite=when.despite.strip() if when.open_sessions and when.despite else None,
         earlier=when.earlier,

@@ -70,7 +70,7 @@ def _nearest(chosen: SnapshotRow, rule: RuleConfig, *, by_shape: bool) -> str:
         )
     if chosen.error is not None:
         stain = f"the classifiers misclassify {chosen.error:.1%} of its labeled cells"
-    near = f"of those that are as near (within {rule.as_near:.2f})"
+    near = f"of those that are as near (within {rule.stain_margin:.2f})"
     return f"{stain}, and {near} it keeps the most structure, {chosen.kept:.2f}"
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.guard.morphology import compare
 from hemabridge.guard.thresholds import Thresholds
-from hemabridge.guard.verdict import judge
+from hemabridge.guard.verdict import verdicts_of
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.closeness import gradient_correlation
 
@@ -53,7 +53,7 @@ def refused(before: UInt8Images, after: UInt8Images, limits: Thresholds) -> NDAr
     Raises:
         ImageError: the stacks differ in shape or type.
     """
-    return judge(compare(before, after), limits).refused
+    return verdicts_of(compare(before, after), limits).refused
 
 
 def guarded_places(count: int) -> NDArray[np.intp]:

@@ -36,10 +36,10 @@ class RuleConfig(BaseModel):
         le=1,
         description="nor one that keeps less structure, which may destroy the target's cells too",
     )
-    as_near: float = Field(
+    stain_margin: float = Field(
         0.05, ge=0, description="snapshots within this of the smallest distance count as equally near"
     )
-    as_agreed: float = Field(
+    disagreement_margin: float = Field(
         0.0, ge=0, description="the same for the disagreement of classifiers, where there are any; in its unit"
     )
     smoothing_octaves: float = Field(

@@ -62,11 +62,15 @@ def table_of(snapshots: Sequence[Measured], config: RuleConfig) -> Table:
         for r in readings
         if r.disagreement is not None and r.disagreement_drawn is not None
     ]
-    distances, margin, octaves = [(r.stain, r.stain_drawn) for r in readings], config.as_near, config.smoothing_octaves
+    distances, margin, octaves = (
+        [(r.stain, r.stain_drawn) for r in readings],
+        config.stain_margin,
+        config.smoothing_octaves,
+    )
     if len(errors) == len(readings):
         distances = errors
     elif len(disagreements) == len(readings):
-        distances, margin, octaves = disagreements, config.as_agreed, 0.0
+        distances, margin, octaves = disagreements, config.disagreement_margin, 0.0
     return Table(
         images=tuple(one.images for one in snapshots),
         distance=np.array([value for value, _ in distances]),

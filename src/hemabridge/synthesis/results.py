@@ -168,9 +168,9 @@ class DirectionResults:
         snapshot: the chosen snapshot.
         model_sha256: hash of its file.
         checks: all snapshots on the validation part, oldest first.
-        judged: share of synthetic cells that the scoring classifier gives the intended class.
-        judged_real: the same share of real held-out cells of the intended class.
-        judged_source: the same share of the untranslated sources: the scoring classifier's false answers.
+        intended: share of synthetic cells that the scoring classifier gives the intended class.
+        intended_real: the same share of real held-out cells of the intended class.
+        intended_source: the same share of the untranslated sources: the scoring classifier's false answers.
         second: share of synthetic cells to which the second classifier, which knows all classes of the recipe, gives
             the intended class.
         second_real: the same share of real held-out cells of the intended class.
@@ -191,9 +191,9 @@ class DirectionResults:
     snapshot: str
     model_sha256: str
     checks: tuple[SnapshotCheck, ...]
-    judged: Share
-    judged_real: Share
-    judged_source: Share
+    intended: Share
+    intended_real: Share
+    intended_source: Share
     second: Share
     second_real: Share
     kid: Estimate

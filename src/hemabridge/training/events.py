@@ -48,16 +48,16 @@ def read_events(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
 class Watch:
     """What is looked at, and when to stop.
 
-    Both functions are pure, so that a run that was cut and resumed sees and does the same: `look` depends on the
+    Both functions are pure, so that a run that was cut and resumed sees and does the same: `check` depends on the
     weights and on the events before, `verdict` on the events.
 
     Attributes:
-        every_images: after each so many images there is a look.
-        look: called with the images seen and all events so far; what it returns, JSON, becomes an event `watch`. It
+        every_images: after each so many images there is a check.
+        check: called with the images seen and all events so far; what it returns, JSON, becomes an event `watch`. It
             draws no random number and leaves the nets as they are.
-        verdict: called with all events so far, after each look and when a run is resumed; why to stop, or None.
+        verdict: called with all events so far, after each check and when a run is resumed; why to stop, or None.
     """
 
     every_images: int
-    look: Callable[[int, Sequence[Event]], Mapping[str, Any]]
+    check: Callable[[int, Sequence[Event]], Mapping[str, Any]]
     verdict: Callable[[Sequence[Event]], str | None]

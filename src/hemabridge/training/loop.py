@@ -44,7 +44,7 @@ class Training:
         identity: what must not change between a run and its resumption; JSON.
         about: what a snapshot must hold to be used alone; JSON.
         on_snapshot: called after each snapshot, for sample pictures.
-        watch: looks now and then whether training goes as it should, and may stop it.
+        watch: checks now and then whether training goes as it should, and may stop it.
     """
 
     objective: Objective
@@ -152,7 +152,7 @@ class _Run:
         if watch is None or not _crossed(self.images - self.loop.batch_size, self.images, watch.every_images):
             return
         if self.fabric.global_rank == 0:
-            self.events.append("watch", self.images, **watch.look(self.images, self._events()))
+            self.events.append("watch", self.images, **watch.check(self.images, self._events()))
         self._heed_watch()
 
     def _heed_watch(self) -> None:

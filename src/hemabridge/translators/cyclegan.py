@@ -151,11 +151,11 @@ class CycleGan:
         fake_target = self.pools["target"].query(images.fake_target.detach())
         fake_source = self.pools["source"].query(images.fake_source.detach())
         return {
-            "discriminator_target": self._judged(self.discriminator_target, images.target, fake_target),
-            "discriminator_source": self._judged(self.discriminator_source, images.source, fake_source),
+            "discriminator_target": self._discriminator_loss(self.discriminator_target, images.target, fake_target),
+            "discriminator_source": self._discriminator_loss(self.discriminator_source, images.source, fake_source),
         }
 
-    def _judged(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    def _discriminator_loss(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         real_loss = least_squares(discriminator(self._shown(real)), real=True)
         return 0.5 * (real_loss + least_squares(discriminator(self._shown(fake)), real=False))
 

@@ -53,9 +53,9 @@ def _schedule(config: TranslatorConfig, epoch_images: int) -> ConstantThenLinear
     )
 
 
-def _fidelity(snapshot: Snapshot, taught: UInt8Images, images: UInt8Images) -> Fidelity:
+def _fidelity(snapshot: Snapshot, restained: UInt8Images, images: UInt8Images) -> Fidelity:
     copies = NeuralStandardizer.from_snapshot(snapshot.path).standardize(images)
-    return compared(copies, taught, images)
+    return compared(copies, restained, images)
 
 
 def _check_cells(cells: CellSet, load_px: int) -> None:
@@ -94,7 +94,7 @@ def distill(
     """
     student = _student_of(config)
     _check_cells(cells, config.load_px)
-    taught = _restained(teacher, cells.images, progress)
+    restained = _restained(teacher, cells.images, progress)
     seen, held_out = _parted(len(cells), seed)
     loop = loop_config(config, len(seen), len(seen), seed)
     schedule = _schedule(config, loop.epoch_images)
@@ -103,13 +103,13 @@ def distill(
     fidelities: dict[str, Fidelity] = {}
 
     def compare(snapshot: Snapshot) -> None:
-        fidelities[snapshot.name] = _fidelity(snapshot, taught[held_out], cells.images[held_out])
+        fidelities[snapshot.name] = _fidelity(snapshot, restained[held_out], cells.images[held_out])
         _write(folder / FIDELITY, fidelities)
 
     return fit(
         Training(
             objective=Distillation(student),
-            batches=PairedBatches(cells.images[seen], taught[seen], config.crop_px, config.batch_size, seed),
+            batches=PairedBatches(cells.images[seen], restained[seen], config.crop_px, config.batch_size, seed),
             schedules={"to_target": schedule},
             loop=loop,
             averaged=Distillation.averaged,

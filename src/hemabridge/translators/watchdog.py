@@ -27,8 +27,8 @@ from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.catalog import TranslatorObjective
 from hemabridge.translators.config import WatchdogConfig
 
-LOOKS: Final = 20
-"""Unless the recipe says otherwise there are so many looks, at least `SOONEST` and at most `LATEST` images apart."""
+CHECKS: Final = 20
+"""Unless the recipe says otherwise there are so many checks, at least `SOONEST` and at most `LATEST` images apart."""
 SOONEST, LATEST = 100, 1000
 
 SETTLED: Final = 0.25
@@ -54,7 +54,7 @@ MEANINGS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, eq=False)
 class Watchdog:
-    """Re-stains the same cells at every look, measures, and remembers through the events.
+    """Re-stains the same cells at every check, measures, and remembers through the events.
 
     Attributes:
         config: what to do when a fault persists.
@@ -72,23 +72,23 @@ class Watchdog:
     total_images: int
 
     def watch(self) -> Watch | None:
-        """Return what the loop calls; None if nobody is to look."""
+        """Return what the loop calls; None if training is not watched."""
         if self.config.on_fault == "ignore":
             return None
-        usual = min(max(self.total_images // LOOKS, SOONEST), LATEST)
-        return Watch(self.config.every_images or usual, self.look, self.verdict)
+        usual = min(max(self.total_images // CHECKS, SOONEST), LATEST)
+        return Watch(self.config.every_images or usual, self.check, self.verdict)
 
-    def look(self, images: int, events: Sequence[Event]) -> dict[str, Any]:
-        """Measure; name the faults of this look and those that persist. Warns when one begins to persist."""
+    def check(self, images: int, events: Sequence[Event]) -> dict[str, Any]:
+        """Measure; name the faults of this check and those that persist. Warns when one begins to persist."""
         measures = self._measure()
         faults = [name for name in faults_in(measures) if name not in GROWN_OUT_OF or self._settled(images)]
         faults += ["silent discriminator"] * _silent(events)
         before = [event for event in events if event["kind"] == "watch"]
-        looks = [set(event["faults"]) for event in before[len(before) - self.config.patience + 1 :]]
+        checks = [set(event["faults"]) for event in before[len(before) - self.config.patience + 1 :]]
         persisting = [
             name
             for name in faults
-            if len(looks) == self.config.patience - 1 and all(name in earlier for earlier in looks)
+            if len(checks) == self.config.patience - 1 and all(name in earlier for earlier in checks)
         ]
         new = [name for name in persisting if not before or name not in before[-1]["persisting"]]
         if new and self.config.on_fault == "warn":
@@ -97,11 +97,11 @@ class Watchdog:
         return {"measures": rounded, "faults": faults, "persisting": persisting}
 
     def verdict(self, events: Sequence[Event]) -> str | None:
-        """Return why to stop: the faults that persist at the newest look, if the recipe says so."""
-        looks = [event for event in events if event["kind"] == "watch"]
-        if self.config.on_fault != "stop" or not looks or not looks[-1]["persisting"]:
+        """Return why to stop: the faults that persist at the newest check, if the recipe says so."""
+        checks = [event for event in events if event["kind"] == "watch"]
+        if self.config.on_fault != "stop" or not checks or not checks[-1]["persisting"]:
             return None
-        return f"after {looks[-1]['images']} images of training: {_told(looks[-1]['persisting'])}"
+        return f"after {checks[-1]['images']} images of training: {_told(checks[-1]['persisting'])}"
 
     def _settled(self, images: int) -> bool:
         return images >= SETTLED * self.total_images

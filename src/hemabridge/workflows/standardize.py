@@ -216,10 +216,10 @@ def _restained(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Imag
     """Return one re-stained image with the guard's verdict, its reasons, and who made it."""
     if not isinstance(standardizer, GuardedStandardizer):
         return standardizer.standardize(image[None])[0], "", "", "model"
-    judged = standardizer.judged(image[None])
-    verdict, reasons = judged.verdicts.verdicts[0], " ".join(judged.verdicts.reasons[0])
+    checked = standardizer.checked(image[None])
+    verdict, reasons = checked.verdicts.verdicts[0], " ".join(checked.verdicts.reasons[0])
     replaced = verdict == "refuse" and standardizer.fallback is not None
-    return judged.images[0], verdict, reasons, "fallback" if replaced else "model"
+    return checked.images[0], verdict, reasons, "fallback" if replaced else "model"
 
 
 def _open_log(path: Path, mode: Literal["r", "a", "w"]) -> TextIO:

@@ -127,7 +127,7 @@ def test_both_directions_are_measured_on_held_out_cells(finished: tuple[Path, Sy
     ]
     for found in pair.directions:
         assert [check.snapshot for check in found.checks] == ["epoch-0001", "epoch-0002", "epoch-0003"]
-        assert {share.n for share in (found.judged, found.judged_real, found.judged_source, found.second)} == {6}
+        assert {share.n for share in (found.intended, found.intended_real, found.intended_source, found.second)} == {6}
         assert (found.copies.training, found.copies.synthetic.n, found.copies.real.n) == (24, 6, 6)
         assert found.model_sha256 == sha256_of(
             out / pair.name / "translator" / "snapshots" / f"{found.snapshot}.safetensors"

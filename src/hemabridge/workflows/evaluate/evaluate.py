@@ -40,7 +40,7 @@ from hemabridge.workflows.study.translation import fitted_restainings
 FITTING: Final = ".fitting"
 """Folder of a fit that goes on where it was stopped; removed at the end."""
 
-NAMED: Final = "named.csv"
+PREDICTED_CLASSES: Final = "predicted-classes.csv"
 PREDICTIONS: Final = "predictions.csv"
 COLUMNS: Final = ("path", "class", "answer", "probability", "by", "reason")
 
@@ -50,8 +50,8 @@ class Evaluation:
     """What became of all files.
 
     Attributes:
-        by: the name of the answers in `named.csv`.
-        named: files that got an answer.
+        by: the name of the answers in `predicted-classes.csv`.
+        predicted: files that got an answer.
         failed: files that did not, with the reason.
         rows: of every classifier on every re-staining, if at least one cell's class is known; as in a study.
         tests: each row on re-stained cells against the same classifier on the originals.
@@ -61,7 +61,7 @@ class Evaluation:
     """
 
     by: str
-    named: int
+    predicted: int
     failed: dict[str, str]
     rows: tuple[Row, ...]
     tests: tuple[PairedTest, ...]
@@ -85,7 +85,7 @@ def evaluate(
 
     Each of its classifiers predicts from the original cells and from each of the study's re-stainings; so does the
     study's ensemble, if it has one. Nothing is fitted or trained, unless `fit` is given, for images of another
-    hospital. Writes `named.csv`, one row per file, and `predictions.csv`, from which every number can be
+    hospital. Writes `predicted-classes.csv`, one row per file, and `predictions.csv`, from which every number can be
     counted again: cells of a known class alone.
 
     Args:
@@ -95,8 +95,9 @@ def evaluate(
         root: what the manifest's paths are relative to; its folder if not given.
         crop_px: the square, in pixels of these images, that shows a cell as large as the study saw the source's; if not
             given, as in the study, and with `fit` estimated.
-        by: whose answers `named.csv` holds; the ensemble that was fine-tuned on most labels, and without one the first
-            classifier on the snapshot that `hemabridge select` chose if it was tested, else on the last tested one.
+        by: whose predictions `predicted-classes.csv` holds. If not given: the ensemble that was fine-tuned on most
+            labels. Without an ensemble: the first classifier on the snapshot that `hemabridge select` chose if it was
+            tested, else on the last tested one.
         fit: fit the study's ensemble to these images without labels, by the steps of a study of this hospital. The
             normalizers and color tables are written to `out` as JSON.
         progress: told of each step.
@@ -147,11 +148,11 @@ def _written(
     scored = [_predictions(each, cells, known, manifest.column("site")[0]) for each in answers] if len(known) else []
     mode = work_out_mode([cells.hashes[place] for place in known], fitted_on)
     out.mkdir(parents=True, exist_ok=True)
-    _write_named(chosen, cells, classes, given, out / NAMED)
+    _write_predicted_classes(chosen, cells, classes, given, out / PREDICTED_CLASSES)
     write_predictions(scored, classes, out / PREDICTIONS)
     return Evaluation(
         by=chosen.name,
-        named=len(cells.paths),
+        predicted=len(cells.paths),
         failed=cells.failed,
         rows=tuple(make_row(p, classes, mode="none" if p.images == ORIGINAL else mode, seed=seed) for p in scored),
         tests=paired_tests(scored),
@@ -198,9 +199,9 @@ def _finished(study: Path) -> Path:
 def _check_own(out: Path) -> None:
     """Make sure that a folder is new or empty, or holds nothing but what an earlier call wrote."""
     names = {path.name for path in out.glob("[!.]*")}
-    written = {NAMED, PREDICTIONS, ANSWER_FILE, *(f"{name}.json" for name in NORMALIZERS)}
+    written = {PREDICTED_CLASSES, PREDICTIONS, ANSWER_FILE, *(f"{name}.json" for name in NORMALIZERS)}
     others = sorted(name for name in names - written if not _is_table(name))
-    if names and not others and not _is_named(out / NAMED):
+    if names and not others and not _is_predicted_classes(out / PREDICTED_CLASSES):
         others = sorted(names)
     if others:
         raise InputError(
@@ -212,14 +213,14 @@ def _is_table(name: str) -> bool:
     return name.startswith(f"{LEARNED_LUT}-") and name.endswith(".json")
 
 
-def _is_named(path: Path) -> bool:
+def _is_predicted_classes(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
         return file.readline().strip() == ",".join(COLUMNS).encode()
 
 
-def _write_named(
+def _write_predicted_classes(
     chosen: Answers, cells: NewCells, classes: tuple[str, ...], given: Mapping[str, str], path: Path
 ) -> None:
     """Write a row for each file, in the order of the manifest, then those that it may not hold.

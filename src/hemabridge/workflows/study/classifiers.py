@@ -106,11 +106,11 @@ class StudyClassifiers:
         sets = [(ORIGINAL, None, train, test), *((r.method, r.snapshot_name, r.train, r.test) for r in restained)]
         found = []
         for images, snapshot, own, scored in sets:
-            anew = adabn(classifier, own.images)
-            if anew is not None:
+            adapted = adabn(classifier, own.images)
+            if adapted is not None:
                 called = variant_name(spec.name)
                 found.append(
-                    predict(called, anew, scored, site=self.inputs.source.name, images=images, snapshot=snapshot)
+                    predict(called, adapted, scored, site=self.inputs.source.name, images=images, snapshot=snapshot)
                 )
         return found
 

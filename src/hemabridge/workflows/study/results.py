@@ -29,7 +29,7 @@ class Findings:
     """All that was said of cells in a study.
 
     Attributes:
-        tests, validation, seen, variants: as in `hemabridge.workflows.study.study.Judged`.
+        tests, validation, seen, variants: as in `hemabridge.workflows.study.study.Tested`.
         source: name of the source site.
         majority: the one commonest class of the target's training part, if there is one.
         patients: of each scored cell of the source, by its id; None where not all are known.

@@ -48,7 +48,7 @@ def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progr
 
     Split both sites, fine-tune the classifiers on the target, train the translator, re-stain the source at each tested
     epoch, test on the source's test part, original and re-stained; fine-tune again on the source's training part,
-    original and re-stained, and test again. Judge what became of the cells' morphology. `results.json`,
+    original and re-stained, and test again. Check the morphology of the re-stained cells. `results.json`,
     `predictions.csv`, `tables/`, `figure-4.png` and `report.html` are written at the end. A stage whose inputs are
     unchanged is not done again.
 
@@ -65,8 +65,8 @@ def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progr
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What all classifiers of a study said with one seed.
+class Tested:
+    """The predictions of all classifiers of a study with one seed.
 
     Attributes:
         restained: the source's cells as each method re-stains them, at the size at which its model works.
@@ -98,11 +98,11 @@ class Study:
         """Do all stages that are not done, and write what was found."""
         self._check()
         audit = self.inputs.audit()
-        judged = judge(self.inputs)
-        guard = StudyGuard(self.inputs).run(judged.restained) if self.recipe.guard else ()
-        others = {seed: judge(self.inputs.with_seed(seed)).tests for seed in self.recipe.more_seeds}
-        results = self._collect(judged, audit, guard, others)
-        self._report(results, judged)
+        tested = test_classifiers(self.inputs)
+        guard = StudyGuard(self.inputs).run(tested.restained) if self.recipe.guard else ()
+        others = {seed: test_classifiers(self.inputs.with_seed(seed)).tests for seed in self.recipe.more_seeds}
+        results = self._collect(tested, audit, guard, others)
+        self._report(results, tested)
         return results
 
     def _check(self) -> None:
@@ -112,12 +112,12 @@ class Study:
 
     def _collect(
         self,
-        judged: Judged,
+        tested: Tested,
         audit: Sequence[AuditFinding],
         guard: Sequence[MorphologyCheck],
         others: Mapping[int, Sequence[Predictions]],
     ) -> StudyResults:
-        inputs, restained = self.inputs, judged.shown
+        inputs, restained = self.inputs, tested.shown
         test = inputs.cells(SOURCE, "test")
         facts = study_facts(self.recipe, inputs.source, inputs.target, restained)
         facts |= structure_facts(test, restained)
@@ -127,10 +127,10 @@ class Study:
         findings = Findings(
             recipe=self.recipe,
             classes=inputs.classes,
-            tests=judged.tests,
-            validation=judged.validation,
-            seen=judged.seen,
-            variants=judged.variants,
+            tests=tested.tests,
+            validation=tested.validation,
+            seen=tested.seen,
+            variants=tested.variants,
             source=inputs.source.name,
             majority=inputs.majority(),
             patients=inputs.patients(),
@@ -139,22 +139,22 @@ class Study:
         )
         return collect(findings, test, restained, inputs.truth(), facts | versions(), audit)
 
-    def _report(self, results: StudyResults, judged: Judged) -> None:
-        inputs, restained = self.inputs, judged.shown
+    def _report(self, results: StudyResults, tested: Tested) -> None:
+        inputs, restained = self.inputs, tested.shown
         test, home, truth = inputs.cells(SOURCE, "test"), inputs.cells(TARGET, "test"), inputs.truth()
-        write_predictions([*judged.tests, *judged.validation], inputs.classes, self.out / "predictions.csv")
+        write_predictions([*tested.tests, *tested.validation], inputs.classes, self.out / "predictions.csv")
         with atomic_write(self.out / "results.json") as temporary:
             temporary.write_text(results.to_json(), encoding="utf-8")
         write_leaderboard(results, self.out / "tables")
         write_image(self.out / "figure-4.png", draw_figure_4(inputs.classes, test, restained, home, truth))
         losses = loss_curves(self.out / "translator" / "events.jsonl")
-        shown = study_pictures(inputs.classes, test, restained, home, truth, losses, judged.tests)
+        shown = study_pictures(inputs.classes, test, restained, home, truth, losses, tested.tests)
         shown = replace(shown, refused=refused_cells(test, restained, results.guard))
         write_study_report(results, shown, self.out / "report.html", read_chosen(self.out))
 
 
-def judge(inputs: StudyInputs) -> Judged:
-    """Train what is to be trained with the recipe's seed, re-stain, and ask every classifier about every image."""
+def test_classifiers(inputs: StudyInputs) -> Tested:
+    """Train what is to be trained with the recipe's seed, re-stain, and test every classifier on every image."""
     recipe, own = inputs.recipe, StudyClassifiers(inputs)
     classifiers = {spec.name: own.get(spec) for spec in recipe.classifiers}
     validation = [p for spec in recipe.classifiers for p in own.validate(spec, classifiers[spec.name])]
@@ -181,7 +181,7 @@ def judge(inputs: StudyInputs) -> Judged:
         pooled = ensemble.run(inputs.stages)
         seen |= {p.run: ensemble.files_seen for p in pooled if p.images != ORIGINAL}
         tests += pooled
-    return Judged(restained, translation.at(restained, recipe.size_px), tests, validation, seen, variants)
+    return Tested(restained, translation.at(restained, recipe.size_px), tests, validation, seen, variants)
 
 
 def ensemble_stage(
