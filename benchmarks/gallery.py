@@ -24,8 +24,10 @@ from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.closeness import gradient_correlation, mean_delta_e_2000
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
+from hemabridge.normalizers.color_table import fit_table
+from hemabridge.normalizers.glass import white_of
 from hemabridge.normalizers.measures import site_white, whitened
-from hemabridge.normalizers.sliced_transport import SlicedTransport, fit_table
+from hemabridge.normalizers.sliced_transport import SlicedTransport
 from hemabridge.storage.stages import DONE, Stages
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import drop_checkpoints
@@ -98,7 +100,7 @@ def _cells(hospital: str, seed: int, per_class: int = CELLS_PER_CLASS, *, noise:
 
 def _best_table(source: CellSet, target: CellSet) -> SlicedTransport:
     white = site_white(target.images)
-    own = np.concatenate([whitened(image, white).reshape(-1, 3) for image in source.images])
+    own = np.concatenate([whitened(image, white_of(image, None)[0], white).reshape(-1, 3) for image in source.images])
     true = _cells(TARGET, 1, noise=False).images.reshape(-1, 3)
     chosen = np.random.default_rng(0).choice(len(own), BEST_TABLE_PIXELS, replace=False)
     table = fit_table(own[chosen].astype(np.float64), true[chosen].astype(np.float64))

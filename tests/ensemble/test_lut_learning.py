@@ -17,8 +17,9 @@ from hemabridge.ensemble.members import Member
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.catalog import normalizer_from_json
+from hemabridge.normalizers.color_table import NODES
 from hemabridge.normalizers.learned_lut import LearnedLut
-from hemabridge.normalizers.sliced_transport import NODES, as_table
+from hemabridge.normalizers.sliced_transport import as_table
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.run_context import RunContext
 

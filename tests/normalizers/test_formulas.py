@@ -11,12 +11,13 @@ from hemabridge.errors import ModelError
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers import linear_transport, normalizer_from_json
+from hemabridge.normalizers.color_table import NODES, fit_table
 from hemabridge.normalizers.density_scaling import DensityScaling
 from hemabridge.normalizers.histogram import matching_curve
 from hemabridge.normalizers.linear_transport import monge_matrix
 from hemabridge.normalizers.reinhard import LabStatistics, ReinhardImage, ReinhardSite, transferred
 from hemabridge.normalizers.reinhard_compartment import ReinhardCompartment
-from hemabridge.normalizers.sliced_transport import NODES, SlicedTransport, distribution_transfer, fit_table
+from hemabridge.normalizers.sliced_transport import SlicedTransport, distribution_transfer
 from hemabridge.normalizers.stain_separation import Macenko
 from hemabridge.normalizers.stain_vectors import by_dye, completed, macenko_vectors, vahadane_vectors
 from hemabridge.normalizers.white_point import WhitePoint

@@ -384,7 +384,7 @@ def test_study_evaluate_and_benchmark_fit_the_same_ensemble_to_the_bit(
     np.testing.assert_array_equal(fitted.predict(seen.images), in_study)
     assert list(fitted.restainings) == list(loaded.restainings)
     for name, table in loaded.restainings.items():
-        assert table == fitted.restainings[name] == read_normalizer(tmp_path / "out" / f"{name}.json")
+        assert table == fitted.restainings[name] == read_normalizer(tmp_path / "out" / f"{name}.json").of_cells()
 
 
 def test_a_bad_file_of_another_hospital_is_told_and_stops_nothing(

@@ -10,14 +10,16 @@ from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, ModelError
 from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.files import read_image, write_image
+from hemabridge.imaging.scale import crop_center
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import fit_on_cells, read_normalizer
+from hemabridge.normalizers.color_table import node_colors
 from hemabridge.normalizers.learned_lut import LearnedLut
-from hemabridge.normalizers.normalizer import Normalizer
-from hemabridge.normalizers.sliced_transport import as_table, node_colors
+from hemabridge.normalizers.normalizer import NO_GLASS, Normalizer
+from hemabridge.normalizers.sliced_transport import as_table
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.storage.files import sha256_of
 from hemabridge.workflows.guard import learn_guard
@@ -99,7 +101,7 @@ def test_the_guard_of_a_normalizer_lies_beside_it_and_lets_every_cell_pass(
     assert done.count_verdict("pass") == 4
     rows = log_of(tmp_path / "out")
     assert tuple(rows[0]) == COLUMNS
-    assert COLUMNS[5:] == ("verdict", "verdict_reasons", "restained_by", "output_sha256")
+    assert COLUMNS[5:] == ("verdict", "verdict_reasons", "restained_by", "output_sha256", "remark")
     assert {(row["verdict"], row["verdict_reasons"], row["restained_by"]) for row in rows} == {("pass", "", "model")}
 
 
@@ -113,6 +115,8 @@ def test_refused_cells_are_re_stained_by_the_fallback(
     assert {(row.verdict_reasons, row.restained_by) for row in done.rows} == {("residual", "fallback")}
     safer = learned.normalizer()
     assert safer is not None
+    # It was fitted on the target alone; the white that an image may have is that of the model's source.
+    safer = safer.model_copy(update={"source_glass": read_normalizer(normalizer).source_glass})
     original = read_image(images / "00.png")
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "00.png"), safer.standardize(original[None])[0])
 
@@ -229,3 +233,19 @@ def test_a_log_without_verdicts_or_hashes_is_taken_and_its_images_are_made_again
     assert tuple(log_of(tmp_path / "out")[0]) == COLUMNS
     assert log_of(tmp_path / "out") == rows
     assert sha256_of(tmp_path / "out" / "00.png") == rows[0]["output_sha256"]
+
+
+def test_the_fallback_brightens_no_picture_that_shows_no_glass(
+    normalizer: Path, images: Path, target: Path, tmp_path: Path
+) -> None:
+    path, _ = learn_guard(normalizer, target)
+    with_limits(path, 1e-9)
+    cell = read_image(images / "00.png")
+    tight = crop_center(cell, 12)  # of 48: nucleus and cytoplasm
+    write_image(images / "tight.png", tight)
+    done = standardize(normalizer, images, tmp_path / "out")
+    rows = {row.path: row for row in done.rows}
+    assert {row.restained_by for row in done.rows} == {"fallback"}
+    assert (rows["00.png"].remark, rows["tight.png"].remark) == ("", NO_GLASS)
+    made = read_image(tmp_path / "out" / "tight.png").astype(int)
+    np.testing.assert_allclose(made, crop_center(read_image(tmp_path / "out" / "00.png"), 12), atol=3)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS
 from hemabridge.normalizers.catalog import NormalizerNames
-from hemabridge.normalizers.sliced_transport import NODES
+from hemabridge.normalizers.color_table import NODES
 
 
 class MembersConfig(BaseModel):

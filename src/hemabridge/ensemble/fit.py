@@ -24,6 +24,7 @@ from hemabridge.ensemble.subdomain_fits import (
 from hemabridge.ensemble.target_to_source import target_to_source
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.normalizers.normalizer import CellScale
 from hemabridge.training.run_context import RunContext
 
 ADABN_FOLDER: Final = "adabn"
@@ -76,6 +77,8 @@ def fit_ensemble(
     context.progress("fitting re-stainings", 0, 1)
     translators = {} if translator is None else {TRANSLATOR: translator}
     fitted = _fit_restainings(members, source.images, target, config, translators, context.seed)
+    cut = CellScale(source_crop_px=source.crop_px, target_crop_px=target.crop_px, size_px=source.images.shape[1])
+    fitted = replace(fitted, cells=cut)
     context.progress("fitting re-stainings", 1, 1)
     if fitted.adabn:
         fitted = _with_adabn_snapshots(fitted, context)

@@ -1,6 +1,6 @@
 """The fitted ensemble: a classifier of the source site, made without labels of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,7 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.models import open_model
-from hemabridge.normalizers.normalizer import Normalizer
+from hemabridge.normalizers.normalizer import CellScale, Normalizer
 from hemabridge.storage.files import atomic_write
 from hemabridge.training.run_context import RunContext
 
@@ -58,6 +58,7 @@ class FittedEnsemble:
             one subdomain.
         class_prior: float64[C], the estimated prevalence of each class in the source; None if it was not estimated.
         adabn: whether the shape members use batch norm statistics of the source.
+        cells: how the cells were cut that it was fitted on; None if it is not known.
     """
 
     color_members: tuple[Member, ...]
@@ -69,6 +70,7 @@ class FittedEnsemble:
     subdomains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     class_prior: NDArray[np.float64] | None = None
     adabn: bool = False
+    cells: CellScale | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -194,7 +196,8 @@ class FittedEnsemble:
             if isinstance(standardizer, Normalizer):
                 files[name] = folder / f"{name}.json"
                 with atomic_write(files[name]) as temporary:
-                    temporary.write_text(standardizer.to_json(), encoding="utf-8")
+                    own = standardizer if self.cells is None else standardizer.of_photographs(self.cells)
+                    temporary.write_text(own.to_json(), encoding="utf-8")
         return files
 
     @classmethod
@@ -225,8 +228,15 @@ class FittedEnsemble:
             confidence=saved.confidence,
             subdomains=saved.subdomains,
             adabn=saved.adabn,
+            cells=_cells_of(files.values()),
         )
         return replace(fitted, class_prior=_class_prior(saved, fitted.classes))
+
+
+def _cells_of(restainings: Iterable[Path]) -> CellScale | None:
+    """Return how the cells were cut, as the files of the normalizers say."""
+    headers = [open_model(path).header for path in restainings]
+    return next((header.cells for header in headers if isinstance(header, Normalizer)), None)
 
 
 def _scale_of(translator: Standardizer | None) -> float:

@@ -28,10 +28,12 @@ from hemabridge.ensemble.pseudo_labels import pseudo_labels
 from hemabridge.errors import InputError
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.normalizers.color_table import NODES, node_colors
 from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.linear_transport import LinearTransport
 from hemabridge.normalizers.measures import whitened
-from hemabridge.normalizers.sliced_transport import NODES, as_table, node_colors
+from hemabridge.normalizers.normalizer import CellScale
+from hemabridge.normalizers.sliced_transport import as_table
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.names import folder_name
 from hemabridge.training.config import LoopConfig
@@ -198,7 +200,12 @@ def learn_lut_from(
     with torch.no_grad():
         colors = objective.shifts.cpu().table().numpy().astype(np.float64)
     nodes = colors.transpose(3, 2, 1, 0).reshape(-1, 3) * 255
-    return LearnedLut(target_white=start.target_white, table=as_table(nodes), learned_for=learned_for)
+    return LearnedLut(
+        source_glass=start.source_glass,
+        target_white=start.target_white,
+        table=as_table(nodes),
+        learned_for=learned_for,
+    )
 
 
 def learn_luts(
@@ -228,12 +235,13 @@ def learn_luts(
     if config is None or not able:
         return []
     prediction = fitted.predict(source.images)
+    cells = CellScale(source_crop_px=source.crop_px, size_px=source.images.shape[1])
     for name, classifier in able.items():
         path = lut_file(context.folder, name)
         own = context.within(path.stem, f"color table for {name}")
         table = learn_lut_from(config, classifier, source, prediction, target, own)
         with atomic_write(path) as temporary:
-            temporary.write_text(table.to_json(), encoding="utf-8")
+            temporary.write_text(table.of_photographs(cells).to_json(), encoding="utf-8")
     return list(able)
 
 
@@ -253,7 +261,12 @@ def _training(
 ) -> Training:
     probabilities, weights = pseudo_labels(prediction, min_confidence=0.0)
     size_px = objective.size_px
-    images = np.stack([resize_square(whitened(image, start.target_white), size_px) for image in source.images])
+    images = np.stack(
+        [
+            resize_square(whitened(image, start.measure(image).white, start.target_white), size_px)
+            for image in source.images
+        ]
+    )
     described = {"config": config.model_dump(mode="json"), "seed": seed, "learned_for": learned_for}
     return Training(
         objective=objective,

@@ -21,7 +21,9 @@ from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
 from hemabridge.models.file import ModelFile
 from hemabridge.models.guard_file import Guard, find_guard
+from hemabridge.normalizers.glass import Glass
 from hemabridge.normalizers.normalizer import Normalizer
+from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.translators.header import Direction
 
 Kind: TypeAlias = Literal["normalizer", "translator", "classifier"]
@@ -131,6 +133,11 @@ class Model(ABC):
         """The profiles of the two sites that it was fitted on; None where the file holds none."""
         return None
 
+    @property
+    def source_glass(self) -> Glass | None:
+        """The empty glass of the site that it re-stains; None where the file does not tell."""
+        return None if self.profiles is None else Glass.of_profile(self.profiles.source)
+
     @cached_property
     def guard(self) -> Guard | None:
         """The guard beside the file; None where there is none.
@@ -182,7 +189,14 @@ class Model(ABC):
         if guard is None:
             return None
         view = None if crop is None else crop.cut_all
-        return GuardedStandardizer(self.standardizer(), guard.thresholds, _chosen(guard, fallback), view)
+        safer = _chosen(guard, fallback)
+        if safer is not None and fallback is None and self.source_glass is not None:
+            # The guard's own fallback was fitted on the target alone; it meets the source's glass here.
+            safer = safer.model_copy(update={"source_glass": self.source_glass})
+        at_cell: Standardizer | None = safer
+        if safer is not None and crop is not None:
+            at_cell = SquareStandardizer(safer.of_cells(), crop)
+        return GuardedStandardizer(self.standardizer(), guard.thresholds, at_cell, view)
 
     def guard_identity(self, fallback: Normalizer | Literal["none"] | None = None) -> str:
         """Return what a log adds to `identity` for guard and fallback; empty without a guard."""

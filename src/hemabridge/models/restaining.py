@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from hemabridge.domain.site_profile import Distance, SiteProfiles
 from hemabridge.errors import MissingExtraError, ModelError
-from hemabridge.imaging.rescaled import RescaledStandardizer, SqueezedStandardizer
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.models.model import Kind, Model, Site
-from hemabridge.networks.config import STRIDE
+from hemabridge.normalizers.glass import Glass
 from hemabridge.normalizers.normalizer import Normalizer
+from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.translators.header import Direction, TranslatorHeader
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class NormalizerModel(Model):
-    """A normalizer. It knows no scale, and needs no PyTorch."""
+    """A normalizer; it needs no PyTorch.
+
+    Without a known scale (`Normalizer.cells`) an image is measured as a whole.
+    """
 
     header: Normalizer
 
@@ -44,19 +47,33 @@ class NormalizerModel(Model):
         """`to_target` alone."""
         return ("to_target",)
 
-    def standardizer(self) -> Normalizer:
-        """Return the normalizer."""
-        return self.header
+    @property
+    def source_glass(self) -> Glass | None:
+        """The empty glass of the site that it re-stains; None where the file does not tell."""
+        return self.header.source_glass or super().source_glass
+
+    def crop(self, site: Site = "source") -> CropSpec | None:
+        """Return how a cell is cut from a site's images, as large as those were that it was fitted on."""
+        cells = self.header.cells
+        if cells is None:
+            return None if self.crop_px is None else CropSpec(self.crop_px, self.crop_px)
+        square = self.crop_px or (cells.source_crop_px if site == "source" else cells.target_crop_px)
+        return None if square is None else CropSpec(square, cells.size_px)
+
+    def standardizer(self) -> Standardizer:
+        """Return what re-stains images as large as they come, by what is measured of the cell's square."""
+        cells, crop = self.header.of_cells(), self.crop()
+        return cells if crop is None else SquareStandardizer(cells, crop)
 
     def cell_standardizer(self, direction: Direction = "to_target") -> Normalizer:
-        """Return the normalizer.
+        """Return the normalizer for cells.
 
         Raises:
             ModelError: the direction is `to_source`, which no normalizer knows.
         """
         if direction != "to_target":
             raise ModelError(f"expected a model that knows {direction}, got a normalizer: {self.path}")
-        return self.header
+        return self.header.of_cells()
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +117,8 @@ class TranslatorModel(Model):
         return CropSpec(square, self.header.config.crop_px)
 
     def standardizer(self) -> Standardizer:
-        """Return what re-stains images as large as they come: at the scale of training, the change resized back."""
-        crop, cells = self.crop(), self.cell_standardizer()
-        if crop.crop_px == "whole":
-            return SqueezedStandardizer(cells, crop.size_px)
-        # A generator halves the sides twice and then needs two pixels of each.
-        return RescaledStandardizer(cells, crop.size_px / crop.crop_px, STRIDE + 1)
+        """Return what re-stains images as large as they come, by the cell's square in their center."""
+        return SquareStandardizer(self.cell_standardizer(), self.crop())
 
     def cell_standardizer(self, direction: Direction = "to_target") -> "NeuralStandardizer":
         """Return the generator of a direction, by the appearance of a site where that was given."""

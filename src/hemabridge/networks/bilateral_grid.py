@@ -27,6 +27,8 @@ class BilateralGrid(ColorGenerator):
     trilinear (Eq. 3). The maps give shifts: see `shift_colors`.
     """
 
+    is_pointwise = False
+
     def __init__(self, config: BilateralGridConfig) -> None:
         super().__init__()
         self.config = config

@@ -18,6 +18,9 @@ class ColorGenerator(nn.Module, ABC):
     but by two colors becoming more alike or less. Every member starts as the identity.
     """
 
+    is_pointwise = True
+    """Whether a pixel's new color depends on nothing but its old one and the summary; not on its place."""
+
     @abstractmethod
     def summarize(self, images: Tensor) -> Tensor:
         """Summarize float[B, 3, H, W] in [-1, 1]: float[B, ...]."""

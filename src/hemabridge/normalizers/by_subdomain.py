@@ -1,6 +1,7 @@
 """One normalizer for each subdomain of a site: each image is re-stained by that of the nearest empty field."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
 import numpy as np
@@ -13,9 +14,9 @@ from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.density_scaling import DensityScaling
 from hemabridge.normalizers.histogram import HistogramMatching
+from hemabridge.normalizers.levels import Rgb, as_rgb
 from hemabridge.normalizers.linear_transport import LinearTransport
-from hemabridge.normalizers.measures import as_rgb
-from hemabridge.normalizers.normalizer import Normalizer, Rgb
+from hemabridge.normalizers.normalizer import Measured, Normalizer
 from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
 from hemabridge.normalizers.reinhard_compartment import ReinhardCompartment
 from hemabridge.normalizers.sliced_transport import SlicedTransport
@@ -39,6 +40,14 @@ OfOneSubdomain: TypeAlias = (
 
 MOST_SUBDOMAINS: Final = 6
 """So many of the largest normalizers are still JSON that can be read again."""
+
+
+@dataclass(frozen=True)
+class MeasuredSubdomain(Measured):
+    """The normalizer of an image's subdomain, and what that one measured."""
+
+    normalizer: Normalizer
+    by_it: Measured
 
 
 class BySubdomain(Normalizer):
@@ -94,9 +103,20 @@ class BySubdomain(Normalizer):
             sites=profiles_of(np.concatenate([images for images, _ in subdomains]), target),
         )
 
-    def restain(self, image: UInt8Image) -> UInt8Image:
-        """Return the image as the normalizer of its subdomain re-stains it."""
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether the normalizers of all subdomains are."""
+        return all(own.is_pointwise for own in self.normalizers)
+
+    def measure(self, square: UInt8Image) -> MeasuredSubdomain:
+        """Find the subdomain of an image, and measure what its normalizer needs."""
         fields = rgb_to_lab(np.array(self.fields)[:, None].round().astype(np.uint8))[:, 0]
-        nearest = nearest_field(fields_of(image[None]), fields.astype(np.float64))[0]
+        nearest = int(nearest_field(fields_of(square[None]), fields.astype(np.float64))[0])
         own: Normalizer = self.normalizers[nearest]
-        return own.restain(image)
+        measured = own.measure(square)
+        return MeasuredSubdomain(measured.white, measured.shows_glass, own, measured)
+
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
+        """Return the image as the normalizer of its subdomain re-stains it."""
+        assert isinstance(measured, MeasuredSubdomain)
+        return measured.normalizer.apply(image, measured.by_it)

@@ -5,8 +5,16 @@ from typing import Literal, Self
 import numpy as np
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import as_rgb, from_density, nearest_scale, own_density, site_density, site_white
-from hemabridge.normalizers.normalizer import Gain, Normalizer, Rgb, check_sites
+from hemabridge.normalizers.levels import Rgb, as_rgb
+from hemabridge.normalizers.measures import (
+    density_of,
+    from_density,
+    nearest_scale,
+    site_density,
+    site_glass,
+    site_white,
+)
+from hemabridge.normalizers.normalizer import Gain, Measured, Normalizer, check_sites
 
 LARGEST_GAIN = 4.0
 """Densities are multiplied by at most this and divided by at most this, so that pale fields do not turn to noise."""
@@ -32,8 +40,8 @@ class DensityScaling(Normalizer):
         """Measure the densities of both sites."""
         check_sites(source, target)
         scale = nearest_scale(site_density(source), site_density(target), LARGEST_GAIN)
-        return cls(target_white=site_white(target), scale=as_rgb(scale))
+        return cls(source_glass=site_glass(source), target_white=site_white(target), scale=as_rgb(scale))
 
-    def restain(self, image: UInt8Image) -> UInt8Image:
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with the target's empty field and the scaled densities."""
-        return from_density(own_density(image) * np.asarray(self.scale), self.target_white)
+        return from_density(density_of(image, measured.white) * np.asarray(self.scale), self.target_white)

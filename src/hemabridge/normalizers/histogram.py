@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import site_pixels, site_white, to_levels, whitened
-from hemabridge.normalizers.normalizer import Level, Normalizer, Rgb, check_sites
+from hemabridge.normalizers.levels import Level, Rgb, to_levels
+from hemabridge.normalizers.measures import site_glass, site_pixels, site_white, whitened
+from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
 Curve: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=256, max_length=256)]
 """What each of the 256 sRGB values becomes."""
@@ -38,12 +39,13 @@ class HistogramMatching(Normalizer):
         white = site_white(target)
         own, wanted = site_pixels(source, white), site_pixels(target, white)
         red, green, blue = (matching_curve(_counts(own[:, c]), _counts(wanted[:, c])) for c in range(3))
-        return cls(target_white=white, curves=(_plain(red), _plain(green), _plain(blue)))
+        curves = (_plain(red), _plain(green), _plain(blue))
+        return cls(source_glass=site_glass(source), target_white=white, curves=curves)
 
-    def restain(self, image: UInt8Image) -> UInt8Image:
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with each channel sent through its curve."""
         curves = to_levels(np.asarray(self.curves, np.float64))
-        white = whitened(image, self.target_white)
+        white = whitened(image, measured.white, self.target_white)
         return np.stack([curves[channel][white[..., channel]] for channel in range(3)], axis=-1)
 
 

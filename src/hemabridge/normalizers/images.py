@@ -11,7 +11,7 @@ from hemabridge.imaging.any_image import check_each
 from hemabridge.imaging.scale import CropPx, CropSpec, nucleus_diameter_px, propose_crop_px
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.catalog import check_method, fit_on_cells
-from hemabridge.normalizers.normalizer import Normalizer
+from hemabridge.normalizers.normalizer import CellScale, Normalizer
 
 CELL_PX: Final = 96
 """Cells are measured at this side, as studies do, so that both sites show as much field around a cell."""
@@ -42,8 +42,9 @@ def fit_normalizer(
         target_crop_px: the same of the target.
 
     Returns:
-        The fitted normalizer. It re-stains images of any size: `normalizer.standardize(images)`, or
-        `normalizer(image)` for one image. `normalizer.to_json()` is the content of a file that `open_model` opens.
+        The fitted normalizer. It re-stains images of any size, by the square around the cell in their center:
+        `normalizer.standardize(images)`, or `normalizer(image)` for one image. `normalizer.to_json()` is the content
+        of a file that `open_model` opens.
 
     Raises:
         InputError: there is no such method.
@@ -59,14 +60,20 @@ def fit_normalizer(
         (6, 64, 64, 3)
     """
     check_method(method)
-    return fit_on_cells(
-        method,
-        cut_cells(source, source_crop_px, "source images"),
-        cut_cells(target, target_crop_px, "target images"),
+    (own, own_px), (wanted, wanted_px) = (
+        cut_cells(images, crop_px, what)
+        for images, crop_px, what in (
+            (source, source_crop_px, "source images"),
+            (target, target_crop_px, "target images"),
+        )
     )
+    cells = CellScale(source_crop_px=own_px, target_crop_px=wanted_px, size_px=CELL_PX)
+    return fit_on_cells(method, own, wanted).of_photographs(cells)
 
 
-def cut_cells(images: UInt8Images | Iterable[UInt8Image], crop_px: CropPx | None, what: str) -> UInt8Images:
+def cut_cells(
+    images: UInt8Images | Iterable[UInt8Image], crop_px: CropPx | None, what: str
+) -> tuple[UInt8Images, CropPx]:
     """Cut the cell out of each image, at one scale.
 
     Args:
@@ -75,7 +82,7 @@ def cut_cells(images: UInt8Images | Iterable[UInt8Image], crop_px: CropPx | None
         what: what an error calls the images.
 
     Returns:
-        uint8[N, `CELL_PX`, `CELL_PX`, 3].
+        uint8[N, `CELL_PX`, `CELL_PX`, 3], and the side of the square.
 
     Raises:
         ImageError: an image has another type or shape, there is none, or none shows a nucleus.
@@ -85,7 +92,7 @@ def cut_cells(images: UInt8Images | Iterable[UInt8Image], crop_px: CropPx | None
         raise ImageError(f"{what}: expected at least one image to fit a normalizer on, got none")
     side: CropPx = _estimated(found, what) if crop_px is None else crop_px
     spec = CropSpec(side, CELL_PX)
-    return np.stack([spec.cut(image) for image in found])
+    return np.stack([spec.cut(image) for image in found]), side
 
 
 def _estimated(images: list[UInt8Image], what: str) -> int:

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import as_rgb, site_pixels, site_white, to_levels, whitened
-from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
+from hemabridge.normalizers.levels import Rgb, as_rgb, to_levels
+from hemabridge.normalizers.measures import site_glass, site_pixels, site_white, whitened
+from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
 LARGEST_GAIN = 4.0
 """No direction of color is stretched more than this or shrunk below 1 / this."""
@@ -47,15 +48,16 @@ class LinearTransport(Normalizer):
         own, wanted = (site_pixels(images, white).astype(np.float64) for images in (source, target))
         red, green, blue = (as_rgb(row) for row in monge_matrix(_covariance(own), _covariance(wanted)))
         return cls(
+            source_glass=site_glass(source),
             target_white=white,
             matrix=(red, green, blue),
             source_mean=as_rgb(own.mean(axis=0)),
             target_mean=as_rgb(wanted.mean(axis=0)),
         )
 
-    def restain(self, image: UInt8Image) -> UInt8Image:
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with all colors moved by the map."""
-        return to_levels(self.moved(whitened(image, self.target_white)))
+        return to_levels(self.moved(whitened(image, measured.white, self.target_white)))
 
     def moved(self, colors: NDArray[np.generic]) -> NDArray[np.float64]:
         """Return where colors [..., 3] (0..255, under the target's white) go, neither rounded nor clipped."""

@@ -7,16 +7,14 @@ from hemabridge.data.sampling import evenly_spaced
 from hemabridge.imaging.color import optical_density
 from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.normalizer import Rgb
+from hemabridge.normalizers.glass import Glass, white_of
+from hemabridge.normalizers.levels import Rgb, to_levels
 
 FIT_IMAGES = 400
 """Of larger sets, this many images, evenly spaced, are measured where each image costs a segmentation."""
 
 SAMPLE_PIXELS = 200_000
 """Of larger sets, this many pixels are measured."""
-
-STAINED_OD = 0.08
-"""What absorbs less in every channel (decadic optical density) is the empty field and its noise."""
 
 LARGEST_WHITE_GAIN = 2.0
 """A channel is made at most this many times, at least 1 / this, as bright: darker images show no empty field."""
@@ -40,24 +38,32 @@ def sample_pixels(images: UInt8Images, count: int = SAMPLE_PIXELS) -> UInt8Image
     return np.asarray(pixels[chosen])
 
 
+def site_glass(images: UInt8Images) -> Glass:
+    """Measure the empty glass of a site."""
+    return Glass.of(np.array([background_color(image) for image in spaced(images)]))
+
+
 def site_white(images: UInt8Images) -> Rgb:
     """Return the color of a site's empty field, 0..255: the median over its images."""
-    whites = [background_color(image) for image in spaced(images)]
-    return as_rgb(np.median(whites, axis=0))
+    return site_glass(images).white
 
 
 def site_pixels(images: UInt8Images, white: ArrayLike, count: int = SAMPLE_PIXELS) -> UInt8Image:
     """Return the colors uint8[P, 3] of a sample of a site's pixels, each image under the empty field `white`."""
     measured = spaced(images)
     per_image = max(1, count // len(measured))
-    return np.concatenate([whitened(image, white).reshape(-1, 3)[_draw(image, per_image)] for image in measured])
+    return np.concatenate(
+        [whitened(image, white_of(image, None)[0], white).reshape(-1, 3)[_draw(image, per_image)] for image in measured]
+    )
 
 
 def site_density(images: UInt8Images) -> NDArray[np.float64]:
     """Return the optical densities float64[P, 3] of a sample of a site's pixels, each against its image's own field."""
     measured = spaced(images)
     per_image = max(1, SAMPLE_PIXELS // len(measured))
-    return np.concatenate([own_density(image).reshape(-1, 3)[_draw(image, per_image)] for image in measured])
+    return np.concatenate(
+        [density_of(image, white_of(image, None)[0]).reshape(-1, 3)[_draw(image, per_image)] for image in measured]
+    )
 
 
 def nearest_scale(source: NDArray[np.float64], target: NDArray[np.float64], largest_gain: float) -> NDArray[np.float64]:
@@ -82,36 +88,25 @@ def nearest_scale(source: NDArray[np.float64], target: NDArray[np.float64], larg
     return np.clip(scale, 1 / largest_gain, largest_gain)
 
 
-def whitened(image: UInt8Image, target_white: ArrayLike) -> UInt8Image:
-    """Return uint8[H, W, 3] whose empty field has the color `target_white` (sRGB 0..255)."""
-    return to_levels(image * white_gain(image, target_white))
+def whitened(image: UInt8Image, own_white: NDArray[np.float32], target_white: ArrayLike) -> UInt8Image:
+    """Return uint8[H, W, 3] in which the color `own_white` has become `target_white` (both sRGB 0..255)."""
+    return to_levels(image * white_gain(own_white, target_white))
 
 
-def white_gain(image: UInt8Image, target_white: ArrayLike) -> NDArray[np.float64]:
+def white_gain(own_white: NDArray[np.float32], target_white: ArrayLike) -> NDArray[np.float64]:
     """Return the gain of each channel, float64[3], between 1 / `LARGEST_WHITE_GAIN` and `LARGEST_WHITE_GAIN`."""
-    own = np.maximum(background_color(image), 1).astype(np.float64)
+    own = own_white.astype(np.float64)
     return np.clip(np.asarray(target_white, np.float64) / own, 1 / LARGEST_WHITE_GAIN, LARGEST_WHITE_GAIN)
 
 
-def own_density(image: UInt8Image) -> NDArray[np.float64]:
-    """Return the optical density float64[H, W, 3] against the image's own empty field; brighter pixels are negative."""
-    return optical_density(image, np.maximum(background_color(image), 1)).astype(np.float64)
+def density_of(image: UInt8Image, own_white: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the optical density float64[H, W, 3] against an empty field; brighter pixels are negative."""
+    return optical_density(image, own_white).astype(np.float64)
 
 
 def from_density(density: NDArray[np.float64], white: ArrayLike) -> UInt8Image:
     """Return the colors uint8[..., 3] of optical densities [..., 3] under the empty field `white` (0..255)."""
     return to_levels(np.asarray(white) * 10.0 ** -np.clip(density, -10, 10))
-
-
-def to_levels(values: NDArray[np.float64]) -> UInt8Image:
-    """Round to uint8; what leaves 0..255 is clipped."""
-    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
-
-
-def as_rgb(values: ArrayLike) -> Rgb:
-    """Return three plain floats."""
-    red, green, blue = (float(value) for value in np.asarray(values, np.float64))
-    return red, green, blue
 
 
 def _draw(image: UInt8Image, count: int) -> NDArray[np.intp]:

@@ -1,39 +1,87 @@
 """What all normalizers have in common: fitted on sets of images, frozen, applied image by image, kept as JSON."""
 
 from abc import abstractmethod
-from typing import Annotated, Self, TypeAlias
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hemabridge.domain.site_profile import SiteProfiles
 from hemabridge.errors import ImageError, ModelError
 from hemabridge.imaging.any_image import AnyImage, restained_like
+from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.imaging.tiles import by_rows
+from hemabridge.normalizers.glass import Glass, white_of
+from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.storage.files import expect_json_text
 
 MAX_JSON_CHARACTERS = 1_000_000
 """The longest JSON that is parsed; the largest normalizer, a color table, has about an eighth of it."""
 
-Level: TypeAlias = Annotated[float, Field(ge=0, le=255)]
-"""One sRGB value."""
-
-Rgb: TypeAlias = tuple[Level, Level, Level]
-"""One sRGB color, 0..255."""
-
 Gain: TypeAlias = Annotated[float, Field(gt=0, le=16)]
 """A factor by which something is multiplied."""
+
+
+NO_GLASS: Final = "no empty glass in the cell's square; what is usual at the site was used for what it does not show"
+"""What a row says of an image whose white could not be measured."""
+
+
+CropSide: TypeAlias = Annotated[int, Field(ge=1)] | Literal["whole"]
+
+
+class CellScale(BaseModel):
+    """How the cells were cut that a normalizer was fitted on.
+
+    Attributes:
+        source_crop_px: side of the square around a cell in the files of the source, in pixels; `whole` if whole images
+            were squeezed to a square.
+        target_crop_px: the same of the target; None if it is not known.
+        size_px: side of the square after resizing, in pixels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    source_crop_px: CropSide
+    target_crop_px: CropSide | None = None
+    size_px: Annotated[int, Field(ge=1, le=4096)]
+
+    def crop(self) -> CropSpec:
+        """Return how the cell is cut from a file of the source."""
+        return CropSpec(self.source_crop_px, self.size_px)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a normalizer measures of one image before it re-stains it.
+
+    Attributes:
+        white: the empty field, float32[3], sRGB 1..255.
+        shows_glass: whether the image itself shows that white; otherwise it is the site's.
+    """
+
+    white: NDArray[np.float32]
+    shows_glass: bool
 
 
 class Normalizer(BaseModel):
     """A Standardizer whose whole state is some numbers.
 
-    Every image is re-stained for itself, so that the result does not depend on the images beside it. A normalizer is
-    made by `hemabridge.fit_normalizer`, takes part in `torchvision.transforms.v2.Compose`, and is kept as JSON.
+    Every image is re-stained for itself, so that the result does not depend on the images beside it. First some
+    numbers are measured of the image (`measure`), then each of its pixels is re-stained by these (`apply`). So a whole
+    photograph can be re-stained by what was measured of the square around its cell (`standardize_by`).
+
+    A normalizer is made by `hemabridge.fit_normalizer`, takes part in `torchvision.transforms.v2.Compose`, and is kept
+    as JSON.
 
     Attributes:
         sites: profiles of the sites that it was fitted on, to tell whether a folder is of one of them; they take no
             part in the re-staining.
+        source_glass: the empty glass of the source, for images that show none; None if it is not known.
+        cells: how the cells were cut that it was fitted on. Photographs are then re-stained by the square around their
+            cell. None if images are cells already, or if it is not known.
 
     Example:
         >>> import hemabridge as hb
@@ -49,6 +97,8 @@ class Normalizer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     sites: SiteProfiles | None = None
+    source_glass: Glass | None = None
+    cells: CellScale | None = None
 
     @classmethod
     @abstractmethod
@@ -63,9 +113,54 @@ class Normalizer(BaseModel):
             ImageError: A set has another type or shape, or is empty.
         """
 
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether a pixel's new color depends on nothing but its old one and what was measured of the image."""
+        return True
+
+    def measure(self, square: UInt8Image) -> Measured:
+        """Measure an image, uint8[H, W, 3], of any size from 1 x 1: the cell's square."""
+        return Measured(*white_of(square, self.source_glass))
+
     @abstractmethod
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
+        """Return one re-stained copy, uint8[H, W, 3], of a checked RGB image, by what `measure` returned."""
+
     def restain(self, image: UInt8Image) -> UInt8Image:
         """Return one re-stained copy, uint8[H, W, 3], of a checked RGB image of any size from 1 x 1."""
+        return self._restained_by(image, self.measure(image))
+
+    def standardize_by(self, images: UInt8Images, squares: UInt8Images) -> UInt8Images:
+        """Re-stain uint8[N, H, W, 3], each by what is measured of its cell's square, uint8[N, S, S, 3].
+
+        Only for normalizers that are pointwise (`is_pointwise`).
+
+        Raises:
+            ImageError: a set has another type or shape.
+        """
+        check_images(images, "images to re-stain")
+        check_images(squares, "the cells' squares")
+        restained = np.empty_like(images)
+        for position, (image, square) in enumerate(zip(images, squares, strict=True)):
+            restained[position] = self._restained_by(image, self.measure(square))
+        return restained
+
+    def of_photographs(self, cells: CellScale) -> Self:
+        """Return the normalizer for photographs, whose cells are cut as those were that it was fitted on."""
+        return self.model_copy(update={"cells": cells})
+
+    def of_cells(self) -> Self:
+        """Return the normalizer for images that are cells already, cut as those were that it was fitted on."""
+        return self if self.cells is None else self.model_copy(update={"cells": None})
+
+    def remark(self, square: UInt8Image) -> str:
+        """Return what has to be said of the re-staining of an image, given its cell's square; mostly nothing."""
+        return "" if self.measure(square).shows_glass else NO_GLASS
+
+    def _restained_by(self, image: UInt8Image, measured: Measured) -> UInt8Image:
+        if not self.is_pointwise:
+            return self.apply(image, measured)
+        return by_rows(image, lambda rows: self.apply(rows, measured))
 
     def standardize(self, images: UInt8Images) -> UInt8Images:
         """Return uint8[N, H, W, 3] re-stained copies of uint8[N, H, W, 3] RGB images.
@@ -74,6 +169,8 @@ class Normalizer(BaseModel):
             ImageError: `images` has another type or shape.
         """
         check_images(images, "images to re-stain")
+        if self.cells is not None:
+            return SquareStandardizer(self.of_cells(), self.cells.crop()).standardize(images)
         restained = np.empty_like(images)
         for position, image in enumerate(images):
             restained[position] = self.restain(image)

@@ -1,5 +1,6 @@
 """Reinhard's color transfer: the mean and the spread of each Lab axis become the target's."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeAlias
 
 import numpy as np
@@ -8,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import as_rgb, sample_pixels, site_white, spaced, whitened
-from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
+from hemabridge.normalizers.glass import white_of
+from hemabridge.normalizers.levels import Rgb, as_rgb
+from hemabridge.normalizers.measures import sample_pixels, site_glass, site_white, spaced, whitened
+from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
 LARGEST_GAIN = 3.0
 """The spread of an axis is multiplied by at most this and divided by at most this."""
@@ -28,6 +31,18 @@ class LabStatistics(BaseModel):
 
     mean: tuple[Coordinate, Coordinate, Coordinate]
     deviation: tuple[Deviation, Deviation, Deviation]
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the lightness varies so little that there is nothing but the empty field."""
+        return self.deviation[0] < BLANK_DEVIATION
+
+
+@dataclass(frozen=True)
+class MeasuredLab(Measured):
+    """Measured statistics of an image in Lab."""
+
+    lab: LabStatistics
 
 
 def lab_statistics(lab: NDArray[np.floating]) -> LabStatistics:
@@ -53,35 +68,43 @@ class ReinhardImage(Normalizer):
     """Give each image the mean and the spread that an image of the target has on average.
 
     An image that shows nothing but the empty field gets the target's white point instead, or it would take on the
-    color of a cell.
+    color of a cell. An image that shows no empty field holds another mix of things than those of the site; it moves as
+    a usual image of the source does.
 
     Attributes:
+        source: the mean over the source's images of their Lab means and deviations.
         target: the mean over the target's images of their Lab means and deviations.
         target_white: color of the target's empty field, sRGB 0..255.
     """
 
     method: Literal["reinhard-image"] = "reinhard-image"
+    source: LabStatistics
     target: LabStatistics
     target_white: Rgb
 
     @classmethod
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
-        """Measure the target's images; the source is not needed."""
+        """Measure the images of both sites."""
         check_sites(source, target)
-        each = [lab_statistics(rgb_to_lab(image)) for image in spaced(target)]
-        typical = LabStatistics(
-            mean=as_rgb(np.mean([one.mean for one in each], axis=0)),
-            deviation=as_rgb(np.mean([one.deviation for one in each], axis=0)),
+        return cls(
+            source_glass=site_glass(source),
+            source=_usual(source),
+            target=_usual(target),
+            target_white=site_white(target),
         )
-        return cls(target=typical, target_white=site_white(target))
 
-    def restain(self, image: UInt8Image) -> UInt8Image:
+    def measure(self, square: UInt8Image) -> MeasuredLab:
+        """Measure the mean and the spread of an image; the site's where it shows no empty field."""
+        lab = lab_statistics(rgb_to_lab(square))
+        white, shows_glass = white_of(square, self.source_glass)
+        return MeasuredLab(white, shows_glass, lab if shows_glass or lab.is_blank else self.source)
+
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with the target's mean and spread."""
-        lab = rgb_to_lab(image)
-        own = lab_statistics(lab)
-        if own.deviation[0] < BLANK_DEVIATION:
-            return whitened(image, self.target_white)
-        return lab_to_rgb(transferred(lab, own, self.target))
+        assert isinstance(measured, MeasuredLab)
+        if measured.lab.is_blank:
+            return whitened(image, measured.white, self.target_white)
+        return lab_to_rgb(transferred(rgb_to_lab(image), measured.lab, self.target))
 
 
 class ReinhardSite(Normalizer):
@@ -105,6 +128,19 @@ class ReinhardSite(Normalizer):
         own, wanted = (lab_statistics(rgb_to_lab(sample_pixels(images))) for images in (source, target))
         return cls(source=own, target=wanted)
 
-    def restain(self, image: UInt8Image) -> UInt8Image:
+    def measure(self, square: UInt8Image) -> Measured:
+        """Measure nothing: the map is that of the site."""
+        return Measured(np.full(3, 255, np.float32), shows_glass=True)
+
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image moved as its site is."""
         return lab_to_rgb(transferred(rgb_to_lab(image), self.source, self.target))
+
+
+def _usual(images: UInt8Images) -> LabStatistics:
+    """Return the mean of the statistics of a site's images."""
+    each = [lab_statistics(rgb_to_lab(image)) for image in spaced(images)]
+    return LabStatistics(
+        mean=as_rgb(np.mean([one.mean for one in each], axis=0)),
+        deviation=as_rgb(np.mean([one.deviation for one in each], axis=0)),
+    )

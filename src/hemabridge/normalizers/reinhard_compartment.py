@@ -10,8 +10,10 @@ from scipy import ndimage
 from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
 from hemabridge.imaging.compartments import segment
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import site_white, spaced, whitened
-from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
+from hemabridge.normalizers.glass import white_of
+from hemabridge.normalizers.levels import Rgb
+from hemabridge.normalizers.measures import site_glass, site_white, spaced, whitened
+from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 from hemabridge.normalizers.reinhard import BLANK_DEVIATION, LabStatistics, lab_statistics, transferred
 
 LARGEST_GAIN = 1.6
@@ -70,6 +72,7 @@ class ReinhardCompartment(Normalizer):
             return CompartmentStatistics(source=own[known], target=wanted[known])
 
         return cls(
+            source_glass=site_glass(source),
             target_white=white,
             nucleus=statistics("nucleus"),
             cytoplasm=statistics("cytoplasm"),
@@ -78,9 +81,14 @@ class ReinhardCompartment(Normalizer):
             whole=statistics("whole"),
         )
 
-    def restain(self, image: UInt8Image) -> UInt8Image:
+    @property
+    def is_pointwise(self) -> bool:
+        """It is not: the compartment of a pixel follows from its surroundings."""
+        return False
+
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with each compartment moved as at its site."""
-        white = whitened(image, self.target_white)
+        white = whitened(image, measured.white, self.target_white)
         lab = rgb_to_lab(white)
         if lab[..., 0].std() < BLANK_DEVIATION:
             return white
@@ -115,7 +123,7 @@ def _site_statistics(images: UInt8Images, white: Rgb) -> dict[str, LabStatistics
     """Return the statistics of all pixels, and of each compartment that has enough of them."""
     pixels: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*_NAMES, "whole")}
     for image in spaced(images):
-        balanced = whitened(image, white)
+        balanced = whitened(image, white_of(image, None)[0], white)
         lab = rgb_to_lab(balanced)
         pixels["whole"].append(lab.reshape(-1, 3))
         for name, mask in _masks(balanced).items():

@@ -1,27 +1,21 @@
 """Sliced optimal transport: the whole distribution of colors is moved, kept as a smooth 3D table."""
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Annotated, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import sparse
-from scipy.sparse.linalg import splu
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.color_table import NODES, fit_table, interpolation, node_colors
+from hemabridge.normalizers.levels import Level, Rgb, to_levels
 from hemabridge.normalizers.linear_transport import LinearTransport
-from hemabridge.normalizers.measures import site_pixels, to_levels, whitened
-from hemabridge.normalizers.normalizer import Level, Normalizer, Rgb, check_sites
-
-NODES = 17
-"""Nodes of the table along each of red, green and blue, from 0 to 255."""
+from hemabridge.normalizers.measures import site_pixels, whitened
+from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
 ROTATIONS = 30
 SLICED_PIXELS = 10_000
-
-SMOOTHNESS = 1e-3
-"""Weight of the table's squared second differences against the mean squared error in the transported colors."""
 
 Table: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=3 * NODES**3, max_length=3 * NODES**3)]
 """Colors of all nodes one after the other, red slowest, blue fastest."""
@@ -38,9 +32,9 @@ class TableNormalizer(Normalizer):
     target_white: Rgb
     table: Table
 
-    def restain(self, image: UInt8Image) -> UInt8Image:
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with every color looked up."""
-        white = whitened(image, self.target_white)
+        white = whitened(image, measured.white, self.target_white)
         return to_levels(interpolation(white.reshape(-1, 3)) @ self.colors()).reshape(image.shape)
 
     def colors(self) -> NDArray[np.float64]:
@@ -73,7 +67,7 @@ class SlicedTransport(TableNormalizer):
         moved = distribution_transfer(linear.moved(own), wanted)
         # The table holds what is to be added to the linear map, so that smooth means near to that map.
         nodes = linear.moved(node_colors()) + fit_table(own, moved - linear.moved(own))
-        return cls(target_white=linear.target_white, table=as_table(nodes))
+        return cls(source_glass=linear.source_glass, target_white=linear.target_white, table=as_table(nodes))
 
 
 def as_table(colors: NDArray[np.float64]) -> Table:
@@ -93,44 +87,6 @@ def distribution_transfer(source: NDArray[np.float64], target: NDArray[np.float6
         np.put_along_axis(shift, order, wanted - np.take_along_axis(own, order, axis=0), axis=0)
         moved += shift @ axes.T
     return moved
-
-
-def interpolation(colors: NDArray[np.generic]) -> sparse.csr_matrix:
-    """Return the trilinear weights of the table's nodes for colors [P, 3] (0..255), sparse [P, NODES^3]."""
-    position = np.asarray(colors, np.float64) * ((NODES - 1) / 255)
-    low = np.minimum(position.astype(np.intp), NODES - 2)
-    part = position - low
-    corners = np.indices((2, 2, 2)).reshape(3, 8).T
-    weights = np.where(corners[None], part[:, None], 1 - part[:, None]).prod(axis=2)
-    nodes = (low[:, None] + corners[None]) @ np.array([NODES**2, NODES, 1])
-    rows = np.arange(0, 8 * len(position) + 1, 8)
-    return sparse.csr_matrix((weights.ravel(), nodes.ravel(), rows), shape=(len(position), NODES**3))
-
-
-def fit_table(colors: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the nodes [NODES^3, 3] of the smooth table that is nearest to `values` [P, 3] at `colors` [P, 3]."""
-    weights = interpolation(colors)
-    normal = weights.T @ weights / len(colors) + SMOOTHNESS * _curvature() + 1e-9 * sparse.identity(NODES**3)
-    solver = splu(normal.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})
-    return np.asarray(solver.solve(np.asarray(weights.T @ values) / len(colors)), np.float64)
-
-
-@lru_cache(maxsize=1)
-def _curvature() -> sparse.csr_matrix:
-    """Sum of squared second differences along the three axes, as a matrix [NODES^3, NODES^3]."""
-    second = sparse.diags([1.0, -2.0, 1.0], [0, 1, 2], shape=(NODES - 2, NODES))
-    same = sparse.identity(NODES)
-    along = [
-        sparse.kron(sparse.kron(second, same), same),
-        sparse.kron(sparse.kron(same, second), same),
-        sparse.kron(sparse.kron(same, same), second),
-    ]
-    return sum(one.T @ one for one in along).tocsr()
-
-
-def node_colors() -> NDArray[np.float64]:
-    """Return the colors that the table is asked for at its nodes, float64[NODES^3, 3] in 0..255."""
-    return np.asarray(np.indices((NODES, NODES, NODES)).reshape(3, -1).T * (255 / (NODES - 1)), np.float64)
 
 
 def _sample(images: UInt8Images, white: Rgb) -> NDArray[np.float64]:

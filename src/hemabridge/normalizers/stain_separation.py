@@ -8,8 +8,16 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import as_rgb, from_density, nearest_scale, own_density, site_density, site_white
-from hemabridge.normalizers.normalizer import Gain, Normalizer, Rgb, check_sites
+from hemabridge.normalizers.levels import Rgb, as_rgb
+from hemabridge.normalizers.measures import (
+    density_of,
+    from_density,
+    nearest_scale,
+    site_density,
+    site_glass,
+    site_white,
+)
+from hemabridge.normalizers.normalizer import Gain, Measured, Normalizer, check_sites
 from hemabridge.normalizers.stain_vectors import (
     LEAST_ANGLE_DEG,
     StainVectors,
@@ -80,15 +88,16 @@ class StainSeparation(Normalizer):
             from_source = from_target = IN_SOLUTION if known is None else known
         scale = nearest_scale(own @ inverse_of(from_source), wanted @ inverse_of(from_target), LARGEST_GAIN)
         return cls(
+            source_glass=site_glass(source),
             target_white=site_white(target),
             source_vectors=(as_rgb(from_source[0]), as_rgb(from_source[1])),
             target_vectors=(as_rgb(from_target[0]), as_rgb(from_target[1])),
             scale=as_rgb(scale),
         )
 
-    def restain(self, image: UInt8Image) -> UInt8Image:
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with the target's dyes and empty field."""
-        density = own_density(image)
+        density = density_of(image, measured.white)
         amounts = density @ inverse_of(np.asarray(self.source_vectors)) * np.asarray(self.scale)
         return from_density(amounts @ completed(np.asarray(self.target_vectors)), self.target_white)
 

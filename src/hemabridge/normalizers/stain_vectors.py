@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.normalizers.measures import STAINED_OD
+from hemabridge.normalizers.levels import STAINED_OD
 
 LEAST_PIXELS = 50
 """Fewer stained pixels do not tell two dyes apart."""

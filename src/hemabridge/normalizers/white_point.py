@@ -3,8 +3,9 @@
 from typing import Literal, Self
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.measures import site_white, whitened
-from hemabridge.normalizers.normalizer import Normalizer, Rgb, check_sites
+from hemabridge.normalizers.levels import Rgb
+from hemabridge.normalizers.measures import site_glass, site_white, whitened
+from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
 
 class WhitePoint(Normalizer):
@@ -23,10 +24,10 @@ class WhitePoint(Normalizer):
 
     @classmethod
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
-        """Measure the target's empty field; the source is not needed."""
+        """Measure the empty field of both sites."""
         check_sites(source, target)
-        return cls(target_white=site_white(target))
+        return cls(source_glass=site_glass(source), target_white=site_white(target))
 
-    def restain(self, image: UInt8Image) -> UInt8Image:
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image under the target's white."""
-        return whitened(image, self.target_white)
+        return whitened(image, measured.white, self.target_white)

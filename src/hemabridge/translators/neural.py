@@ -4,17 +4,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hemabridge.errors import ModelError
-from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.imaging.tiles import by_rows
+from hemabridge.networks.color_generator import ColorGenerator
 from hemabridge.training.snapshots import Weights, weights_of
 from hemabridge.training.tensorfile import read_tensors
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.catalog import new_restainer
 from hemabridge.translators.header import KIND, Direction, TranslatorHeader
 from hemabridge.translators.objective_config import ModelConfig
+from hemabridge.translators.target_only_net import SiteRestainer
 
 __all__ = ["KIND", "Direction", "NeuralStandardizer", "directions_of"]
 
@@ -75,6 +79,26 @@ class NeuralStandardizer:
             for start in range(0, len(images), self.batch_size)
         ]
         return from_network(torch.cat(parts))
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether a pixel's new color depends on nothing but its old one and a summary of the image."""
+        net = self.generator
+        return isinstance(net, SiteRestainer) or (isinstance(net, ColorGenerator) and net.is_pointwise)
+
+    def standardize_by(self, images: UInt8Images, squares: UInt8Images) -> UInt8Images:
+        """Re-stain uint8[N, H, W, 3], each by the summary of its cell's square, uint8[N, S, S, 3]; if pointwise."""
+        restained = np.empty_like(images)
+        for place, (image, square) in enumerate(zip(images, squares, strict=True)):
+            restained[place] = self._recolored(image, square)
+        return restained
+
+    @torch.inference_mode()
+    def _recolored(self, image: UInt8Image, square: UInt8Image) -> UInt8Image:
+        net = self.generator
+        assert isinstance(net, SiteRestainer | ColorGenerator)
+        summary = net.summarize(to_network(square[None]))
+        return by_rows(image, lambda rows: from_network(net.recolor(to_network(rows[None]), summary))[0])
 
     @torch.inference_mode()
     def _standardize_batch(self, images: UInt8Images) -> Tensor:

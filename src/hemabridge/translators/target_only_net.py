@@ -68,8 +68,11 @@ class SiteRestainer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Re-stain float[B, 3, H, W] in [-1, 1] of any size, by the settled site's descriptor or each image's own."""
-        descriptors = self.site_descriptor.expand(len(images), -1) if bool(self.settled) else descriptors_of(images)
-        return self.recolor(images, descriptors)
+        return self.recolor(images, self.summarize(images))
+
+    def summarize(self, images: Tensor) -> Tensor:
+        """Return by which descriptors float[B, 3, H, W] are re-stained, float[B, DESCRIPTOR_SIZE]."""
+        return self.site_descriptor.expand(len(images), -1) if bool(self.settled) else descriptors_of(images)
 
     def recolor(self, images: Tensor, descriptors: Tensor) -> Tensor:
         """Re-stain float[B, 3, H, W] of sites whose descriptors are float[B, DESCRIPTOR_SIZE]."""

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hemabridge.data.cells import load_cells
+from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.data.index import index_folder
 from hemabridge.domain.subdomains import FEWEST_IMAGES, fields_of, name_of, subdomains_of
 from hemabridge.errors import InputError
-from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS, BySubdomain
 from hemabridge.normalizers.catalog import check_method, fit_on_cells
 from hemabridge.normalizers.images import CELL_PX
-from hemabridge.normalizers.normalizer import Normalizer
+from hemabridge.normalizers.normalizer import CellScale, Normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
 
@@ -62,8 +61,9 @@ def fit(
     if not out.absolute().parent.is_dir():
         raise InputError(f"expected a file in a folder that exists, got {out}; make the folder first")
     check_method(method)
-    own = _cells(source, "source", source_crop_px, progress)
-    wanted = _cells(target, "target", target_crop_px, progress)
+    sites = _cells(source, "source", source_crop_px, progress), _cells(target, "target", target_crop_px, progress)
+    own, wanted = (site.images for site in sites)
+    cells = CellScale(source_crop_px=sites[0].crop_px, target_crop_px=sites[1].crop_px, size_px=CELL_PX)
     fields = fields_of(own)
     of_image = subdomains_of(fields, MOST_SUBDOMAINS, FEWEST_IMAGES)
     subdomains = [of_image == subdomain for subdomain in range(of_image.max() + 1)]
@@ -73,13 +73,14 @@ def fit(
         )
     else:
         fitted = fit_on_cells(method, own, wanted)
+    fitted = fitted.of_photographs(cells)
     with atomic_write(out) as temporary:
         temporary.write_text(fitted.to_json(), encoding="utf-8")
     return Fitted(fitted, {name_of(fields[subdomain]): int(subdomain.sum()) for subdomain in subdomains})
 
 
-def _cells(folder: Path, site: str, crop_px: int | None, progress: Progress) -> UInt8Images:
+def _cells(folder: Path, site: str, crop_px: int | None, progress: Progress) -> CellSet:
     manifest = index_folder(folder, site, progress=partial(progress, f"indexing the {site}")).manifest
     classes = sorted(set(manifest.column("class")) - {""})
     reading = partial(progress, f"reading the {site}")
-    return load_cells(manifest, classes=classes, size_px=CELL_PX, crop_px=crop_px, progress=reading).images
+    return load_cells(manifest, classes=classes, size_px=CELL_PX, crop_px=crop_px, progress=reading)

@@ -15,6 +15,7 @@ from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.models import Model, open_model
+from hemabridge.models.remark import remark_of
 from hemabridge.models.restaining import NormalizerModel
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.normalizers.normalizer import Normalizer
@@ -48,6 +49,7 @@ class FileRow:
         verdict_reasons: names of the measures beyond their limits, worst first, a blank between them.
         restained_by: `model`, or `fallback` in the place of what was refused; empty if there is no output.
         output_sha256: of the output file; empty if there is none. An output that does not fit is made again.
+        remark: what the reader of the picture has to know, such as a white point that could not be measured.
     """
 
     path: str
@@ -59,6 +61,7 @@ class FileRow:
     verdict_reasons: str = ""
     restained_by: str = ""
     output_sha256: str = ""
+    remark: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(FileRow))
@@ -188,8 +191,9 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
         image = read_image(original)
         check_shows_cell(image)
         made, verdict, reasons, maker = _restained(standardizer, image)
+        remark = remark_of(standardizer, image, replaced=maker == "fallback")
         written = write_image(restained, made, description=mark_of(original))
-        return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker, written)
+        return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker, written, remark)
     # PyTorch tells of an image that is too large for the memory by a RuntimeError.
     except (ImageError, OSError, RuntimeError, MemoryError) as error:
         if not restained.is_dir():

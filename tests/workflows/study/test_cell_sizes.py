@@ -130,7 +130,7 @@ def test_restained_cells_of_a_larger_classifier_keep_the_originals_detail(
     assert contrast(small) < 5
     cells = scored_cells(finished, LARGE_PX).images
     if images == "white-point":
-        expected = read_normalizer(finished / "restained" / folder / "normalizer.json").standardize(cells)
+        expected = read_normalizer(finished / "restained" / folder / "normalizer.json").of_cells().standardize(cells)
         np.testing.assert_array_equal(large, expected)
     else:  # the change that the translator makes at its own size
         change = large.astype(float) - cells
@@ -218,6 +218,6 @@ def test_color_tables_and_refitted_studies_show_each_classifier_its_own_size(
     predictions = {(p.classifier, p.images): p for p in of_source}
     original = predictions[name, "original"].probabilities
     np.testing.assert_allclose(original, classifier.probabilities(cells.images), atol=1e-5)
-    table = read_normalizer(tables / f"learned-lut-{folder_name(name)}.json")
+    table = read_normalizer(tables / f"learned-lut-{folder_name(name)}.json").of_cells()
     expected = mean_prediction([classifier], table.standardize(cells.images))
     np.testing.assert_allclose(predictions[name, "learned-lut"].probabilities, expected, atol=1e-5)

@@ -112,7 +112,7 @@ class EnsembleStage:
         names = learn_luts(self.config.learned_lut, self.classifiers, fitted, self.source, self.target.images, context)
         found = []
         for name in names:
-            table = read_normalizer(lut_file(context.folder, name))
+            table = read_normalizer(lut_file(context.folder, name)).of_cells()
             restained = table.standardize(self.source_test_at[name].images)
             predicted = self._of_source(mean_prediction([self.classifiers[name]], restained), LEARNED_LUT)
             found.append(replace(predicted, classifier=name))

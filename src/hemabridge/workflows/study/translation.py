@@ -14,6 +14,7 @@ from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.normalizers.catalog import fit_on_cells, read_normalizer
+from hemabridge.normalizers.normalizer import CellScale
 from hemabridge.progress import prefixed
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.training.loop import drop_checkpoints
@@ -132,10 +133,12 @@ class StudyTranslation:
     def _normalized(self, name: str, parts: Mapping[str, CellSet]) -> Restained:
         source = self.inputs.cells(SOURCE, *self.inputs.seen_parts)
         target = self.inputs.cells(TARGET, "train")
+        scale = CellScale(source_crop_px=source.crop_px, target_crop_px=target.crop_px, size_px=self.recipe.size_px)
 
         def work(folder: Path) -> None:
             normalizer = fit_on_cells(name, source.images, target.images)
-            (folder / NORMALIZER).write_text(normalizer.to_json(), encoding="utf-8")
+            for_files = normalizer.of_photographs(scale)
+            (folder / NORMALIZER).write_text(for_files.to_json(), encoding="utf-8")
             restain(normalizer, parts, folder)
 
         inputs = {
@@ -175,7 +178,7 @@ class FittedRestaining:
             ModelError: the file is missing or damaged.
         """
         if self.path.suffix == ".json":
-            return read_normalizer(self.path).standardize(images_at(size_px))
+            return read_normalizer(self.path).of_cells().standardize(images_at(size_px))
         cut_px = max(size_px, translator_px(self.path))
         restained = translator_at(self.path, cut_px).standardize(images_at(cut_px))
         if cut_px == size_px:

@@ -1,0 +1,29 @@
+"""sRGB values as normalizers keep and return them."""
+
+from typing import Annotated, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from hemabridge.imaging.standardizer import UInt8Image
+
+Level: TypeAlias = Annotated[float, Field(ge=0, le=255)]
+"""One sRGB value."""
+
+Rgb: TypeAlias = tuple[Level, Level, Level]
+"""One sRGB color, 0..255."""
+
+STAINED_OD: Final = 0.08
+"""What absorbs less in every channel (decadic optical density) is the empty field and its noise."""
+
+
+def to_levels(values: NDArray[np.float64]) -> UInt8Image:
+    """Round to uint8; what leaves 0..255 is clipped."""
+    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+
+
+def as_rgb(values: ArrayLike) -> Rgb:
+    """Return three plain floats."""
+    red, green, blue = (float(value) for value in np.asarray(values, np.float64))
+    return red, green, blue

@@ -1,0 +1,202 @@
+"""What is delivered is what was scored: a photograph is re-stained by its cell's square, whatever it shows around."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.imaging.files import write_image
+from hemabridge.imaging.scale import CropSpec, crop_center
+from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
+from hemabridge.models import open_model
+from hemabridge.networks.config import (
+    BilateralGridConfig,
+    ColorLutConfig,
+    PixelNetworkConfig,
+    ResnetGeneratorConfig,
+    UnetConfig,
+)
+from hemabridge.normalizers.by_subdomain import BySubdomain
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells, read_normalizer
+from hemabridge.normalizers.normalizer import NO_GLASS, CellScale, Normalizer
+from hemabridge.normalizers.square import SquareStandardizer
+from hemabridge.translators.catalog import MODELS, new_restainer
+from hemabridge.translators.neural import NeuralStandardizer
+from hemabridge.translators.objective_config import (
+    ColorizationConfig,
+    ContrastiveConfig,
+    CycleGanConfig,
+    DistillationConfig,
+    GrayThenColorConfig,
+    ModelConfig,
+    TargetOnlyConfig,
+)
+from hemabridge.workflows.fit import fit
+from hemabridge.workflows.standardize import standardize
+
+CROP_PX, SIZE_PX = 40, 32
+FRAMES = (1.0, 1.2, 1.5, 2.0, 2.5)
+SMALL_UNET = UnetConfig(channels=4, levels=3)
+
+NETWORKS: dict[str, ModelConfig] = {
+    "cyclegan": CycleGanConfig(generator=ResnetGeneratorConfig(channels=4, blocks=2)),
+    "film": CycleGanConfig(generator=PixelNetworkConfig(conditioned=True)),
+    "color table": CycleGanConfig(generator=ColorLutConfig(points=5)),
+    "bilateral grid": CycleGanConfig(generator=BilateralGridConfig()),
+    "contrastive": ContrastiveConfig(generator=ResnetGeneratorConfig(channels=4, blocks=6)),
+    "colorization": ColorizationConfig(backbone=SMALL_UNET),
+    "gray-then-color": GrayThenColorConfig(fading=SMALL_UNET, coloring=SMALL_UNET),
+    "target-only": TargetOnlyConfig(),
+    "distillation": DistillationConfig(),
+}
+
+
+def network(config: ModelConfig) -> Standardizer:
+    """Return a network whose weights were moved by chance, as training might leave it."""
+    torch.manual_seed(3)
+    net = new_restainer(config)
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return NeuralStandardizer(net)
+
+
+def cells(hospital: str, seed: int, size_px: int = SIZE_PX, count: int = 6) -> UInt8Images:
+    return simulate_cells(("neutrophil", "monocyte"), count, HOSPITALS[hospital], seed, size_px)[0]
+
+
+def normalizer(name: str) -> Normalizer:
+    return fit_on_cells(name, cells("yellow-field", 1), cells("clinic-like", 2))
+
+
+def by_subdomain(name: str) -> Normalizer:
+    source, target = cells("yellow-field", 1), cells("clinic-like", 2)
+    return BySubdomain.of([(source, fit_on_cells(name, source, target))] * 2, target)
+
+
+STANDARDIZERS: dict[str, Callable[[], Standardizer]] = {
+    **{name: lambda name=name: normalizer(name) for name in NORMALIZERS},
+    "by subdomain": lambda: by_subdomain("macenko"),
+    "by subdomain, of compartments": lambda: by_subdomain("reinhard-compartment"),
+    **{name: lambda config=config: network(config) for name, config in NETWORKS.items()},
+}
+
+
+@pytest.fixture(scope="module")
+def photograph() -> UInt8Image:
+    """A cell of 40 px in a photograph of 100 px, with darker and brighter surroundings than the cell's square has."""
+    image = cells("yellow-field", 5, 100, 1)[0].copy()
+    image[:25] = image[:25] // 3
+    image[-20:] = 250
+    return image
+
+
+def test_every_model_of_the_catalog_is_tried() -> None:
+    assert {config.kind for config in NETWORKS.values()} == set(MODELS)
+
+
+@pytest.mark.parametrize("name", STANDARDIZERS)
+def test_a_pixel_becomes_the_same_however_much_is_shown_around_it(name: str, photograph: UInt8Image) -> None:
+    model = SquareStandardizer(STANDARDIZERS[name](), CropSpec(CROP_PX, SIZE_PX))
+    whole = model.standardize(photograph[None])[0]
+    assert np.abs(whole.astype(int) - photograph).mean() > 1
+    for frame in FRAMES:
+        side = round(frame * CROP_PX)
+        alone = model.standardize(crop_center(photograph, side)[None])[0]
+        np.testing.assert_allclose(alone.astype(int), crop_center(whole, side), atol=3, err_msg=f"frame {frame}")
+
+
+@pytest.mark.parametrize("name", STANDARDIZERS)
+def test_the_square_is_delivered_as_it_was_scored(name: str, photograph: UInt8Image) -> None:
+    standardizer = STANDARDIZERS[name]()
+    model = SquareStandardizer(standardizer, CropSpec(CROP_PX, CROP_PX))
+    square = crop_center(photograph, CROP_PX)[None]
+    delivered = model.standardize(photograph[None])[0]
+    # A pixel's sums may be in another order in a larger picture.
+    np.testing.assert_allclose(crop_center(delivered, CROP_PX), standardizer.standardize(square)[0], atol=1)
+
+
+@pytest.mark.parametrize("shape", [(30, 60), (60, 30), (31, 33), (41, 40), (90, 45)])
+def test_a_photograph_that_is_smaller_than_the_square_is_only_what_it_shows(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    standardizer = network(NETWORKS["cyclegan"])
+    out = SquareStandardizer(standardizer, CropSpec(CROP_PX, CROP_PX)).standardize(image[None])[0]
+    assert out.shape == image.shape
+    square = crop_center(image, CROP_PX)
+    shown = min(shape[0], CROP_PX), min(shape[1], CROP_PX)
+    first = [(CROP_PX - side) // 2 + (CROP_PX - side) % 2 for side in shown]
+    wanted = standardizer.standardize(square[None])[0][first[0] : first[0] + shown[0], first[1] : first[1] + shown[1]]
+    top, left = (max(0, (side - CROP_PX) // 2) for side in shape)
+    np.testing.assert_array_equal(out[top : top + shown[0], left : left + shown[1]], wanted)
+
+
+def test_the_surroundings_of_a_network_get_the_colors_of_its_square(photograph: UInt8Image) -> None:
+    class Bluer:
+        def standardize(self, images: UInt8Images) -> UInt8Images:
+            return np.clip(images * np.array([0.7, 0.9, 1.0]) + np.array([0, 0, 20]), 0, 255).astype(np.uint8)
+
+    image = photograph[30:75]  # what the square shows, all over
+    image = np.concatenate([image, image])
+    out = SquareStandardizer(Bluer(), CropSpec(CROP_PX, SIZE_PX)).standardize(image[None])[0]
+    assert np.abs(out.astype(int) - Bluer().standardize(image[None])[0]).mean() < 3
+
+
+def test_a_whole_picture_that_is_the_cell_is_measured_as_a_whole() -> None:
+    images = cells("yellow-field", 3, 45, 1)
+    model = SquareStandardizer(network(NETWORKS["film"]), CropSpec("whole", SIZE_PX))
+    assert model.standardize(images).shape == images.shape
+    compartments = SquareStandardizer(normalizer("reinhard-compartment"), CropSpec("whole", 45))
+    scored = normalizer("reinhard-compartment").standardize(images)
+    np.testing.assert_array_equal(compartments.standardize(images), scored)
+
+
+@pytest.mark.parametrize("name", NORMALIZERS)
+def test_a_fitted_normalizer_knows_its_square(name: str, tmp_path: Path) -> None:
+    for hospital, seed in (("yellow-field", 1), ("clinic-like", 2)):
+        for place, image in enumerate(cells(hospital, seed, 64)):
+            write_image(tmp_path / hospital / f"{place}.png", image)
+    path = tmp_path / "model.json"
+    fit(name, tmp_path / "yellow-field", tmp_path / "clinic-like", path, source_crop_px=40, target_crop_px=50)
+    model = open_model(path)
+    assert (model.crop(), model.crop("target")) == (CropSpec(40, 96), CropSpec(50, 96))
+    assert open_model(path, crop_px=30).crop() == CropSpec(30, 96)
+    image = cells("yellow-field", 7, 100, 1)[0]
+    image[:, :30] //= 4
+    whole = model.standardize(image[None])[0]
+    np.testing.assert_array_equal(whole, read_normalizer(path).standardize(image[None])[0])
+    square = model.standardize(crop_center(image, 40)[None])[0]
+    np.testing.assert_allclose(square.astype(int), crop_center(whole, 40), atol=3)
+
+
+@pytest.mark.parametrize("name", [name for name in NORMALIZERS if name != "reinhard-site"])
+def test_a_white_that_the_picture_does_not_show_is_the_sites(name: str) -> None:
+    fitted = normalizer(name)
+    cell = cells("yellow-field", 9, 96, 1)[0]
+    tight = crop_center(cell, 24)  # nucleus and cytoplasm
+    away = np.abs(fitted.standardize(tight[None])[0].astype(int) - crop_center(fitted.standardize(cell[None])[0], 24))
+    if name in ("reinhard-image", "reinhard-compartment"):
+        # Both look at more than the white; see the remark.
+        assert np.median(fitted.standardize(tight[None])) - np.median(tight) < 30
+    else:
+        assert np.median(away) <= 3
+    assert fitted.remark(tight) == NO_GLASS
+    assert fitted.remark(cell) == ""
+
+
+def test_a_row_says_that_the_white_could_not_be_measured(tmp_path: Path) -> None:
+    cell = cells("yellow-field", 9, 96, 1)[0]
+    write_image(tmp_path / "in" / "full.png", cell)
+    write_image(tmp_path / "in" / "tight.png", crop_center(cell, 24))
+    path = tmp_path / "model.json"
+    path.write_text(normalizer("white-point").to_json(), encoding="utf-8")
+    done = standardize(path, tmp_path / "in", tmp_path / "out")
+    assert {row.path: row.remark for row in done.rows} == {"full.png": "", "tight.png": NO_GLASS}
+
+
+def test_the_scale_is_kept_as_json() -> None:
+    cells_cut = CellScale(source_crop_px="whole", target_crop_px=70, size_px=32)
+    fitted = normalizer("macenko").of_photographs(cells_cut)
+    assert type(fitted).from_json(fitted.to_json()).cells == cells_cut
