@@ -43,7 +43,7 @@ class NetworkClassifier:
 
     @torch.inference_mode()
     def features(self, images: UInt8Images) -> NDArray[np.float32]:
-        """Return what the head judges, float32[N, D], for square RGB images uint8[N, S, S, 3]; N may be 0."""
+        """Return the inputs of the head, float32[N, D], for square RGB images uint8[N, S, S, 3]; N may be 0."""
         out = np.empty((len(images), self.network.head.in_features), dtype=np.float32)
         for start, batch in self._batches(images):
             found = self.network.body(batch.contiguous(memory_format=torch.channels_last))

@@ -1,4 +1,4 @@
-"""timm models as two nets, a body that makes features and a head that judges them."""
+"""timm models as two nets, a body that makes features and a head that classifies them."""
 
 import difflib
 from collections.abc import Mapping

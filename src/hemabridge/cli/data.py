@@ -165,7 +165,7 @@ def audit(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write all findings and figures to this JSON file.")] = None,
 ) -> None:
-    """Look before you train: unreadable files, duplicates, class mix, colors and cell scale of each site."""
+    """Look before you train: unreadable files, duplicates, classes, colors and cell scale of each site."""
     from hemabridge.workflows.audit import audit_manifest
 
     with shown_progress() as progress:

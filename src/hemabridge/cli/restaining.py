@@ -147,7 +147,7 @@ def guard(
         str, typer.Option(help="Normalizer for refused cells, fitted on these images.")
     ] = "white-point",
 ) -> None:
-    """Learn which changes of morphology a model must not make; standardize then judges every cell.
+    """Learn which changes of morphology a model must not make; standardize then checks every cell.
 
     The model re-stains target cells, which need none: what that does to them is what is allowed. Writes
     NAME.guard.json beside the model's file.
@@ -183,7 +183,7 @@ def _print_verdicts(done: "Standardized", model: Path) -> None:
     counts = {verdict: done.count_verdict(verdict) for verdict in ("pass", "warn", "refuse")}
     if sum(counts.values()) == 0:
         print(
-            f"No guard: {model} has no thresholds, so morphology was not judged. "
+            f"No guard: {model} has no thresholds, so morphology was not checked. "
             "Learn them: hemabridge guard MODEL TARGET"
         )
         return

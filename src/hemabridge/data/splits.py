@@ -1,4 +1,4 @@
-"""Splits of a manifest that do not leak: by patient or slide, with equal class mix, the same for any row order."""
+"""Splits of a manifest that do not leak: by patient or slide, with equal class shares, the same for any row order."""
 
 import difflib
 import hashlib

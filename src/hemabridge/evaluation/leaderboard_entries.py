@@ -144,7 +144,7 @@ class LeaderboardEntry:
 
 @dataclass(frozen=True)
 class SnapshotContrast:
-    """Two neighboring snapshots of a translator, judged by one classifier on the same cells.
+    """Two neighboring snapshots of a translator, compared by one classifier on the same cells.
 
     Attributes:
         first_only, second_only: cells that are named correctly with that snapshot only.

@@ -14,7 +14,7 @@ UInt8Images: TypeAlias = NDArray[np.uint8]
 
 @runtime_checkable
 class Standardizer(Protocol):
-    """Turns images of the source site into the look of the target site.
+    """Turns images of the source site into the stain and color of the target site.
 
     Deterministic; the output has the shape and dtype of the input; the input is left untouched.
     """

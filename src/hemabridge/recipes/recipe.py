@@ -198,7 +198,7 @@ class StudyRecipe(BaseModel):
         (), description="do all again with these seeds on the same split, for mean and spread"
     )
     audit: bool = Field(True, description="whether to look through the images of both sites first")
-    guard: bool = Field(True, description="whether to judge each re-stained test cell by what became of its morphology")
+    guard: bool = Field(True, description="whether to check the morphology of each re-stained test cell")
     ensemble: EnsembleConfig | None = Field(
         None, description="the pooled prediction of all classifiers and several re-stainings, as one more row"
     )

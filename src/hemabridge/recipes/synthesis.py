@@ -79,7 +79,7 @@ class SynthesisRecipe(BaseModel):
 
     @property
     def size_px(self) -> int:
-        """Side of the cells that are translated and judged."""
+        """Side of the cells that are translated and scored."""
         return self.translator.crop_px
 
     @model_validator(mode="after")

@@ -30,7 +30,7 @@ def in_words(reason: str) -> str:
 
 
 def column_of(check: MorphologyCheck) -> Column:
-    """Return the column of the tables that was judged."""
+    """Return the column of the tables that was checked."""
     return check.images, check.snapshot
 
 
@@ -75,16 +75,16 @@ def limits_sentence(layout: Layout) -> str:
 
 
 def first_page(layout: Layout) -> str | None:
-    """Return how many cells of the best re-staining were refused; None if none were, or nothing was judged.
+    """Return how many cells of the best re-staining were refused; None if none were, or nothing was checked.
 
-    The best has the highest balanced accuracy of any classifier without labels, among those that were judged.
+    The best has the highest balanced accuracy of any classifier without labels, among those that were checked.
     """
-    judged = {column_of(check): check for check in layout.results.guard}
-    rows = [row for row in layout.rows(0) if row.images != ORIGINAL and (row.images, row.snapshot) in judged]
+    checked = {column_of(check): check for check in layout.results.guard}
+    rows = [row for row in layout.rows(0) if row.images != ORIGINAL and (row.images, row.snapshot) in checked]
     if not rows:
         return None
     best = max(rows, key=lambda row: row.balanced_accuracy)
-    check = judged[best.images, best.snapshot]
+    check = checked[best.images, best.snapshot]
     if not check.refused:
         return None
     many = (

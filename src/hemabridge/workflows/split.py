@@ -25,7 +25,7 @@ def split_manifest(
     replace: bool = False,
     progress: FileProgress | None = None,
 ) -> Manifest:
-    """Split a manifest by patient or slide, with the same class mix in each part, and write it.
+    """Split a manifest by patient or slide, with the same class prevalence in each part, and write it.
 
     Synthetic images, also those that only the mark in their file tells, go to `train`, and with them what they were
     drawn from.

@@ -37,7 +37,7 @@ _CHECK: Final = TypeAdapter(MorphologyCheck)
 
 
 class StudyGuard:
-    """Learns the limits of each re-staining of a study, and judges the source's test cells by them."""
+    """Learns the limits of each re-staining of a study, and checks the source's test cells by them."""
 
     def __init__(self, inputs: StudyInputs) -> None:
         self.inputs, self.stages = inputs, inputs.stages
@@ -51,7 +51,7 @@ class StudyGuard:
         found = []
         for number, method in enumerate(restained, 1):
             found.append(self._checked(method))
-            self.inputs.progress("judging morphology", number, len(restained))
+            self.inputs.progress("checking morphology", number, len(restained))
         return tuple(found)
 
     def _checked(self, method: Restained) -> MorphologyCheck:
@@ -64,14 +64,14 @@ class StudyGuard:
             "size_px": method.size_px,
             "learned_from": LEARNED_FROM,
         }
-        folder = self.stages.run(f"guard/{method.name}", inputs, lambda out: self._judge(method, model, out))
+        folder = self.stages.run(f"guard/{method.name}", inputs, lambda out: self._check(method, model, out))
         guard = Guard.read(folder / "guard.json")
         beside = guard_path(model)
         if method.snapshot is not None and guard.thresholds.cells and not beside.exists():
             guard.write(beside)
         return replace(_read(folder / "verdicts.json"), images=method.method)  # named less well by an earlier version
 
-    def _judge(self, method: Restained, model: Path, folder: Path) -> None:
+    def _check(self, method: Restained, model: Path, folder: Path) -> None:
         train = _spread(self.inputs.cells(TARGET, "train", size_px=method.size_px), FITTED_ON)
         thresholds = self._thresholds(method, train)
         guard_of(sha256_of(model), thresholds, train.images, FALLBACK).write(folder / "guard.json")
@@ -104,7 +104,7 @@ class StudyGuard:
 
 
 def check(test: CellSet, method: Restained, thresholds: Thresholds) -> MorphologyCheck:
-    """Judge the source's test cells as one method re-stains them."""
+    """Check the source's test cells as one method re-stains them."""
     found = guard_cells(test, method.test, thresholds)
     verdicts = found.verdicts
     return MorphologyCheck(

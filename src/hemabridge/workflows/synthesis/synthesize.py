@@ -85,7 +85,7 @@ def _facts(inputs: SynthesisInputs, pairs: list[PairSynthesis]) -> dict[str, Any
     facts: dict[str, Any] = {
         "site": inputs.site.name,
         "crop": "whole images, squeezed" if inputs.site.crop_px == "whole" else f"{inputs.site.crop_px} px",
-        "cells as translated and judged": f"{recipe.size_px} x {recipe.size_px} px",
+        "cells as translated and scored": f"{recipe.size_px} x {recipe.size_px} px",
         "scorer": _told(recipe.scorer.architecture, recipe.scorer.weights),
         "second classifier": _told(recipe.second.architecture, recipe.second.weights),
         "seed": recipe.seed,

@@ -1,0 +1,116 @@
+"""One word for one thing: no old word of the project's glossary, and American spelling, in code and documents."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[1]
+PLACES: Final = ("src", "docs", "recipes", "benchmarks", "examples", "README.md", "CONTRIBUTING.md")
+SUFFIXES: Final = frozenset({".py", ".md", ".toml", ".json", ".j2", ".js", ".css"})
+EXEMPT: Final = frozenset({"src/hemabridge/recipes/old_names.py"})
+"""The table that tells the new name of an old key. (The history in CHANGELOG.md is not among the places.)"""
+
+OLD_WORDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        r"random[_ ]looks|in_source_looks|site_looks|source_looks": "stain_augmentation or target_to_source",
+        r"by[-_]look": "by-subdomain",
+        r"\blooks? of (?:the|a) (?:site|source|target)\b": "appearance descriptor or subdomain",
+        r"agreeing answers?": "ensemble",
+        r"discord": "max_agreement_gap",
+        r"\baccord\b": "soft_agreement",
+        r"\bsureness\b": "confidence",
+        r"measured anew|batch norm anew|batch_norm_anew": "AdaBN",
+        r"\bbelieved\b": "pseudo-labels",
+        r"both_sites": "semi-supervised fine-tuning",
+        r"taught[ _-]table|\btaught\b": "learned color LUT, fine-tuned",
+        r"mixing[ _]rounds": "prior_rounds",
+        r"\bclass(?:es')? mix\b|class_mix": "class prior",
+        r"known site|unknown site|near site": "in-distribution, borderline, out-of-distribution",
+        r"\bretakes?\b|\bretaken\b|\bretaking\b": "restyle",
+        r"\bdissent": "consensus negative log-likelihood",
+        r"synthetic_worth|worth_curve": "rare-class learning curve",
+        r"\bstandings?\b": "leaderboard entry",
+        r"\bwish(?:es)?\b": "spec",
+        r"named\.csv": "predicted-classes.csv",
+        r"as_agreed": "disagreement_margin",
+        r"those who see shape": "shape members",
+    }
+)
+"""Regular expression of an old word, and what is said instead."""
+
+BRITISH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        r"colour": "color",
+        r"(?:normal|standard|organ|recogn|optim|minim|maxim|summar|visual|character|categor|initial|general|serial|random)"
+        r"is(?:e[ds]?|ing|ation)": "-ize",
+        r"\bgrey": "gray",
+        r"behaviour": "behavior",
+        r"neighbour": "neighbor",
+        r"\bcentres?\b": "center",
+        r"favour": "favor",
+        r"(?:un)?labell(?:ed|ing)": "labeled",
+        r"modell(?:ed|ing)": "modeled",
+        r"analyse[ds]?\b": "analyze",
+        r"judgement": "judgment",
+        r"\bartefact": "artifact",
+    }
+)
+"""Regular expression of a British spelling, and the American one."""
+
+HOMONYMS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        r'"unlabelled"': "a folder name that data sets on disk have",
+    }
+)
+"""What is allowed although a pattern matches inside of it, and why."""
+
+
+def files() -> Iterator[Path]:
+    """Yield all texts whose words are held."""
+    for place in PLACES:
+        path = ROOT / place
+        found = sorted(path.rglob("*")) if path.is_dir() else [path] if path.exists() else []
+        yield from (
+            file for file in found if file.suffix in SUFFIXES and str(file.relative_to(ROOT).as_posix()) not in EXEMPT
+        )
+
+
+def old_words(text: str) -> list[str]:
+    """Return, for each old word or spelling in a text: its line, itself, and what is said instead."""
+    allowed = [match.span() for homonym in HOMONYMS for match in re.finditer(homonym, text)]
+    found = []
+    for pattern, instead in (*OLD_WORDS.items(), *BRITISH.items()):
+        found += [
+            f"line {text.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: say {instead}"
+            for match in re.finditer(pattern, text, re.IGNORECASE)
+            if not any(start <= match.start() and match.end() <= end for start, end in allowed)
+        ]
+    return found
+
+
+def test_no_old_word_is_left() -> None:
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in files()}
+    assert len(texts) > 300
+    assert [f"{name}, {word}" for name, text in texts.items() for word in old_words(text)] == []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "random looks", "by-look", "Discord", "sureness", "measured anew", "believed", "both_sites", "taught table",
+        "mixing_rounds", "class mix", "retake", "dissent", "standings", "wish", "named.csv", "as_agreed",
+        "those who see shape", "Colour", "standardise", "normalisation", "grey", "neighbouring", "labelled", "analysed",
+    ],
+)  # fmt: skip
+def test_a_planted_word_is_found(planted: str) -> None:
+    assert old_words("A text in the field's words, about a domain-classifier AUC.\n") == []
+    assert [found.partition(":")[0] for found in old_words(f"A text\nwith {planted} in it.\n")] == ["line 2"]
+
+
+def test_every_homonym_still_stands_somewhere() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in files()]
+    assert [homonym for homonym in HOMONYMS if not any(re.search(homonym, text) for text in texts)] == []
