@@ -56,7 +56,7 @@ class Glass(BaseModel):
 def white_of(image: UInt8Image, glass: Glass | None) -> tuple[NDArray[np.float32], bool]:
     """Return the white of an image, float32[3] in 0..255 and at least 1, and whether the image shows it.
 
-    Where the image shows no glass, it is the site's; without a known site it is the image's in any case.
+    Where the image shows no glass, it is the site's; if no site is given, it is the image's in any case.
     """
     found = background_color(image)
     if glass is None or glass.shown_by(found):
