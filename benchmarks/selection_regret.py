@@ -33,10 +33,10 @@ from hemabridge.imaging.scale import resize_square
 from hemabridge.models.selection_file import Selection
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import prepare_site, read_site
+from hemabridge.selection.choice_picture import pareto_png
+from hemabridge.selection.choose import Measured, select_snapshot
 from hemabridge.selection.measure import Ruler
-from hemabridge.selection.picture import pareto_png
 from hemabridge.selection.rule import RuleConfig
-from hemabridge.selection.select import Measured, select_snapshot
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.stages import Stages
 from hemabridge.training.devices import start_fabric

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
@@ -132,3 +133,37 @@ def test_large_and_made_files_are_not_tracked() -> None:
     made = {".safetensors", ".npy", ".onnx", ".pt", ".pth", ".log", ".pyc"}
     assert [path for path in paths if path.suffix in made or path.parts[0] == "runs"] == []
     assert [path for path in paths if (ROOT / path).is_file() and (ROOT / path).stat().st_size > 1_000_000] == []
+
+
+SAME_IDEA = {
+    "app.py": "a program's root: of the command line, of the readers' pages",
+    "batches.py": "what a training is fed, of each kind of training",
+    "catalog.py": "what can be chosen by name in a room, and the command that lists it",
+    "classifiers.py": "the stage that trains classifiers, of a study and of a synthesis",
+    "classifying.py": "the commands that classify, and the model behind them",
+    "config.py": "the settings of a room, without PyTorch",
+    "files.py": "files in general, and image files",
+    "fit.py": "the command, and the fit of an ensemble",
+    "header.py": "what the file of a model says of it, of each kind of model",
+    "index.py": "the command, and its work",
+    "inputs.py": "what all stages share, of a study and of a synthesis",
+    "learning_curve.py": "the rare-class curve: its settings, its numbers, its figure",
+    "objective.py": "the protocol, and the one of classifiers",
+    "pictures.py": "the pictures of a report or page, and the stage that makes them",
+    "restaining.py": "the commands that re-stain, and the model behind them",
+    "restyle.py": "the command, and its work",
+    "results.py": "frozen results, of each kind of work",
+    "review.py": "the recipe and the report of a blinded reading",
+    "sampling.py": "how a few stand for many: of any list, and of a review's cells",
+    "synthesis.py": "the commands, the recipe and the report of a synthesis",
+    "train.py": "the command, and its work",
+    "unblind.py": "the command, and its work",
+}
+"""File names that several rooms may share, and what they mean in each: the same."""
+
+
+def test_a_file_name_that_rooms_share_means_the_same_in_each() -> None:
+    names = Counter(path.name for path in MODULES if path.name != "__init__.py")
+    shared = {name for name, count in names.items() if count > 1}
+    assert sorted(shared - SAME_IDEA.keys()) == []
+    assert sorted(SAME_IDEA.keys() - shared) == []

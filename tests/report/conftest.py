@@ -17,7 +17,7 @@ from hemabridge.evaluation.paired_bootstrap import draw_scores
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.results import AuditFinding, Closeness, StudyResults
 from hemabridge.evaluation.rows import make_confusion, make_row, paired_tests, work_out_mode
-from hemabridge.guard.picture import draw_change
+from hemabridge.guard.change_picture import draw_change
 from hemabridge.report.pictures import CellStrip, ChangedCell, LossCurve, RefusedCell, StudyPictures
 
 CLASSES = ("neutrophil", "lymphocyte", "reactive_lymphocyte", "blast")

@@ -19,10 +19,9 @@ from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.report import story
-from hemabridge.report.chosen import ChosenSnapshot
 from hemabridge.report.layout import lay_out
 from hemabridge.report.pictures import StudyPictures
-from hemabridge.report.report import write_study_report
+from hemabridge.report.report import ChosenSnapshot, write_study_report
 
 pytestmark = pytest.mark.slow
 MakeStudy = Callable[..., StudyResults]

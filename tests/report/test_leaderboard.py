@@ -11,7 +11,7 @@ import pytest
 
 from hemabridge.evaluation.leaderboard_entries import Flips, SnapshotContrast
 from hemabridge.evaluation.results import StudyResults
-from hemabridge.report import findings
+from hemabridge.report import sentences
 from hemabridge.report.curves import labels_svgs, reliability_svgs, risk_svgs
 from hemabridge.report.layout import lay_out
 from hemabridge.report.pictures import StudyPictures
@@ -101,13 +101,13 @@ def test_the_leaderboard_shows_each_label_free_line_once_best_first(html: str, f
     shown = [float(found) for found in re.findall(r"<td><b>([\d.]+)%</b>", board)]
     assert shown == sorted((round(100 * r.balanced_accuracy, 1) for r in free), reverse=True)
     assert board.count("AdaBN") == 1
-    lines = findings.board(lay_out(full), labels=False)
+    lines = sentences.board(lay_out(full), labels=False)
     assert [line.place for line in lines] == list(range(1, len(free) + 1))
     against = lines[0].entry.against
     assert against is not None
     assert f"<td>{against.rescued}, {against.broken}</td>" in board
     assert (
-        f"[{findings.points(against.accuracy_interval[0])}, {findings.points(against.accuracy_interval[1])}]" in board
+        f"[{sentences.points(against.accuracy_interval[0])}, {sentences.points(against.accuracy_interval[1])}]" in board
     )
 
 
@@ -115,7 +115,7 @@ def test_the_best_without_restaining_is_said_beside_the_best_with(full: StudyRes
     free = [r for r in full.rows if r.site == "Can Ruti" and r.labels_used == 0]
     plain = max((r for r in free if r.images == "original"), key=lambda r: r.balanced_accuracy)
     restained = max((r for r in free if r.images != "original"), key=lambda r: r.balanced_accuracy)
-    said = findings.best_sentence(lay_out(full))
+    said = sentences.best_sentence(lay_out(full))
     assert said is not None
     assert f"as they came: {100 * plain.balanced_accuracy:.1f}% ({plain.classifier})" in said
     assert f"re-stained ones: {100 * restained.balanced_accuracy:.1f}% ({restained.classifier}, " in said
@@ -150,14 +150,14 @@ def contrast(difference: float, p_holm: float, **changes: object) -> SnapshotCon
 
 def test_whether_epochs_differ_is_said_with_its_interval(make_study: MakeStudy) -> None:
     layout = lay_out(replace(make_study(), contrasts=(contrast(0.054, 0.4), contrast(-0.02, 0.9))))
-    assert findings.contrast_sentences(layout) == [
+    assert sentences.contrast_sentences(layout) == [
         "cyclegan, epoch 15 and cyclegan, epoch 20 are not told apart by any of 2 classifiers (exact McNemar test, "
         "Holm-corrected over all 2 comparisons of neighbors, 5% level): \u22122.0 to +5.4 percentage points of "
         "accuracy. The 95% bootstrap intervals of the single comparisons, not corrected for their number, lie within "
         "\u221210.0 to +20.0 (n = 92, paired; one comparison alone would show about 10 points)."
     ]
     layout = lay_out(replace(make_study(), contrasts=(contrast(0.3, 0.001, smallest_difference=None),)))
-    assert findings.contrast_sentences(layout) == [
+    assert sentences.contrast_sentences(layout) == [
         "cyclegan, epoch 15 and cyclegan, epoch 20 differ under 1 of 1 classifier (exact McNemar test, 5% level): "
         "+30.0 percentage points of accuracy. The 95% bootstrap interval is \u221210.0 to +20.0 (n = 92, paired)."
     ]
@@ -166,29 +166,29 @@ def test_whether_epochs_differ_is_said_with_its_interval(make_study: MakeStudy) 
 def test_an_interval_beside_a_corrected_test_is_said_to_be_uncorrected(make_study: MakeStudy) -> None:
     # Alone this pair differs (p = 0.02, an interval without 0); after correction over two tests it does not.
     alone = contrast(0.08, 0.06, p=0.02, interval=(0.01, 0.15))
-    (said,) = findings.contrast_sentences(lay_out(replace(make_study(), contrasts=(alone, contrast(0.0, 1.0)))))
+    (said,) = sentences.contrast_sentences(lay_out(replace(make_study(), contrasts=(alone, contrast(0.0, 1.0)))))
     assert "are not told apart by any of 2 classifiers (exact McNemar test, Holm-corrected over all 2 " in said
     assert "intervals of the single comparisons, not corrected for their number, lie within" in said
     assert said.endswith(" Taken alone, 1 of 2 would differ.")
 
 
 def test_what_labels_are_worth_is_said_for_the_last_snapshot(full: StudyResults) -> None:
-    sentences = findings.labels_saved_sentences(lay_out(full))
-    assert len(sentences) == 5
-    assert all(" cyclegan 0020 without a label classifies " in sentence for sentence in sentences)
+    found = sentences.labels_saved_sentences(lay_out(full))
+    assert len(found) == 5
+    assert all(" cyclegan 0020 without a label classifies " in sentence for sentence in found)
     worth = replace(full.labels_saved[2], labels=None, interval=(40.2, None))
-    (said,) = findings.labels_saved_sentences(lay_out(replace(full, labels_saved=(worth,))))
+    (said,) = sentences.labels_saved_sentences(lay_out(replace(full, labels_saved=(worth,))))
     assert said.endswith("on more than 92 labeled originals (95% interval: 40 to more than 92).")
     worth = replace(worth, labels=0.0, interval=(0.0, 0.2))
-    (said,) = findings.labels_saved_sentences(lay_out(replace(full, labels_saved=(worth,))))
+    (said,) = sentences.labels_saved_sentences(lay_out(replace(full, labels_saved=(worth,))))
     assert said.endswith("on fewer than 1 labeled originals (95% interval: fewer than 1).")
 
 
 def test_flips_are_said_with_a_test() -> None:
     flips = Flips("neutrophil", 16, 3, 6, 4, 16 / 19, (0.6, 0.95), 0.004, 0.02)
-    assert findings.flips_verdict(flips) == "towards neutrophil"
-    assert findings.flips_verdict(replace(flips, towards=3, away=16)) == "away from neutrophil"
-    assert findings.flips_verdict(replace(flips, p_holm=0.05)) == "may be chance"
+    assert sentences.flips_verdict(flips) == "towards neutrophil"
+    assert sentences.flips_verdict(replace(flips, towards=3, away=16)) == "away from neutrophil"
+    assert sentences.flips_verdict(replace(flips, p_holm=0.05)) == "may be chance"
 
 
 def test_panels_are_drawn_for_each_classifier_and_are_the_same_each_time(full: StudyResults) -> None:
@@ -203,4 +203,4 @@ def test_panels_are_drawn_for_each_classifier_and_are_the_same_each_time(full: S
 
 
 def test_points_have_a_sign() -> None:
-    assert [findings.points(value) for value in (0.123, -0.05, 0.0)] == ["+12.3", "\u22125.0", "+0.0"]
+    assert [sentences.points(value) for value in (0.123, -0.05, 0.0)] == ["+12.3", "\u22125.0", "+0.0"]

@@ -12,11 +12,10 @@ from statsmodels.stats.proportion import proportion_confint
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.guard.morphology import BAD
 from hemabridge.report import morphology_section
-from hemabridge.report.chosen import ChosenSnapshot
 from hemabridge.report.curves import refusals_svg
 from hemabridge.report.layout import lay_out
 from hemabridge.report.pictures import StudyPictures
-from hemabridge.report.report import write_study_report
+from hemabridge.report.report import ChosenSnapshot, write_study_report
 
 MakeStudy = Callable[..., StudyResults]
 MakePictures = Callable[..., StudyPictures]

@@ -9,12 +9,12 @@ from hemabridge.guard.verdict import verdicts_of
 from hemabridge.imaging.color import optical_density, rgb_to_lab
 from hemabridge.metrics.wasserstein import Slices
 from hemabridge.models.selection_file import Selection
+from hemabridge.selection.choose import Measured, select_snapshot
 from hemabridge.selection.descriptor import describe, standardized
 from hemabridge.selection.measure import Ruler, interval_of
 from hemabridge.selection.morphology_floor import GUARDED, guarded_places
 from hemabridge.selection.rule import RuleConfig
-from hemabridge.selection.select import Measured, select_snapshot
-from hemabridge.selection.stain import COMPARTMENTS, SLICES, Places, StainProfile, measurable, stain_distances
+from hemabridge.selection.stain_distance import COMPARTMENTS, SLICES, Places, StainProfile, measurable, stain_distances
 
 SIDE = 32
 CLASSES = ("neutrophil", "lymphocyte")

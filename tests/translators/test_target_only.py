@@ -13,7 +13,7 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.training.snapshots import read_snapshot
-from hemabridge.translators.appearance import (
+from hemabridge.translators.appearance_descriptor import (
     DESCRIPTOR_SIZE,
     QUANTILES,
     descriptors_of,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait
 @app.command()
 def catalog() -> None:
     """List every way to re-stain, with one line on when to use it."""
-    from hemabridge.cli.tables import print_table
+    from hemabridge.cli.printed_tables import print_table
     from hemabridge.workflows.catalog import catalog as run
 
     methods = run()

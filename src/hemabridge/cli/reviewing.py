@@ -85,7 +85,7 @@ def unblind(
 
     Writes unblinded.json, review-report.html and tables/ to FOLDER. Exits with 2 while a reader's session is open.
     """
-    from hemabridge.review.tables import READER_SCORES
+    from hemabridge.review.unblinded_tables import READER_SCORES
     from hemabridge.workflows.review.unblind import review_unblind
 
     done = review_unblind(folder, key=key, despite=despite, target=target, photographs=photograph or ())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hemabridge.cli.app import app
-from hemabridge.cli.tables import print_table
+from hemabridge.cli.printed_tables import print_table
 from hemabridge.cli.training import Changes, Device, RecipeFile, needs_training
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hemabridge.cli.app import app
-from hemabridge.cli.tables import print_table
+from hemabridge.cli.printed_tables import print_table
 from hemabridge.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it

@@ -83,16 +83,17 @@ def open_model(
     if selection is not None and selection.chosen == found.stem and file.sha256 != selection.row(found.stem).sha256:
         raise _other_than_selected(selection, path, "another")
     model = _opened(file, crop_px, classes, architecture, preprocessing)
-    if site is None:
-        return model
+    return model if site is None else _for_site(model, file, Path(site), crop_px)
+
+
+def _for_site(model: Model, file: ModelFile, site: Path, crop_px: int | None) -> TranslatorModel:
+    """Return a target-only model that re-stains by the appearance of a folder's images."""
     if not isinstance(model, TranslatorModel):
         raise ModelError(
             f"expected a target-only model to re-stain by a site's appearance, got a {model.kind}: {model.path}"
         )
-    folder = Path(site)
-    files = [folder / name for name in sorted(files_below(folder))] if folder.is_dir() else []
-    cells = read_cells(model.crop(), files)
-    return TranslatorModel(file, model.header, crop_px, appearance=cells)
+    files = [site / name for name in sorted(files_below(site))] if site.is_dir() else []
+    return TranslatorModel(file, model.header, crop_px, appearance=read_cells(model.crop(), files))
 
 
 def find_snapshot(model: Path, name: str | None = None) -> Path:

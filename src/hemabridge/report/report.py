@@ -1,5 +1,6 @@
 """The report of a study: one HTML file that opens anywhere, without a network."""
 
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hemabridge._version import __version__
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.results import StudyResults
-from hemabridge.report import findings, morphology_section, story
-from hemabridge.report.chosen import ChosenSnapshot
+from hemabridge.report import morphology_section, story
+from hemabridge.report import sentences as findings
 from hemabridge.report.curves import labels_svgs, refusals_svg, reliability_svgs, risk_svgs
 from hemabridge.report.figures import accuracy_svg, loss_svg
 from hemabridge.report.layout import Layout, column_name, lay_out
@@ -22,6 +23,19 @@ HEADLINE_CLASSES = 4
 
 FEW_FACTS = 4
 """Facts with a common beginning ("seconds, ...") are folded together when there are more of them than this."""
+
+
+@dataclass(frozen=True)
+class ChosenSnapshot:
+    """What `hemabridge select` found for the run of a report.
+
+    Attributes:
+        reasons: the choice in plain sentences, or why there is none to show.
+        picture: the choice as PNG, if there is one.
+    """
+
+    reasons: str
+    picture: bytes | None = None
 
 
 def write_study_report(

@@ -9,8 +9,7 @@ from hemabridge.report import synthesis_story
 from hemabridge.report.learning_curve import learning_curve_svg
 from hemabridge.report.pictures import data_uri
 from hemabridge.report.report import group_facts, report_environment
-from hemabridge.report.synthesis_figures import shapes_svg
-from hemabridge.report.synthesis_pictures import DirectionPictures
+from hemabridge.report.synthesis_pictures import DirectionPictures, shapes_svg
 from hemabridge.storage.files import atomic_write
 from hemabridge.synthesis.learning_curve import in_words
 from hemabridge.synthesis.results import Direction, SynthesisResults

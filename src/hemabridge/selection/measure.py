@@ -15,7 +15,7 @@ from hemabridge.metrics.kernel_distance import KernelDistance
 from hemabridge.metrics.soft_agreement import soft_agreement, soft_agreement_drawn
 from hemabridge.selection.descriptor import standardized
 from hemabridge.selection.morphology_floor import guarded_places, refused, structure_kept
-from hemabridge.selection.stain import COMPARTMENTS, SPACES, Places, StainProfile, measurable, stain_distances
+from hemabridge.selection.stain_distance import COMPARTMENTS, SPACES, Places, StainProfile, measurable, stain_distances
 
 Floats = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.networks.lab import rgb_to_lab
 from hemabridge.training.objective import Batch, Phase, Terms
-from hemabridge.translators.appearance import descriptors_of
+from hemabridge.translators.appearance_descriptor import descriptors_of
 from hemabridge.translators.batches import to_network
 from hemabridge.translators.objective_config import TargetOnlyConfig
 from hemabridge.translators.target_only_net import SiteRestainer

@@ -8,7 +8,7 @@ from torch.nn.functional import silu
 
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.networks.color_generator import shift_colors
-from hemabridge.translators.appearance import (
+from hemabridge.translators.appearance_descriptor import (
     COMPONENTS,
     DESCRIPTOR_SIZE,
     descriptors_of,

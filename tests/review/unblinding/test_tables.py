@@ -8,8 +8,8 @@ import pytest
 
 from hemabridge.evaluation.reading import Reading
 from hemabridge.review.records import Item, Question, Verdict
-from hemabridge.review.tables import tables_of
 from hemabridge.review.unblind import Circumstances, unblind
+from hemabridge.review.unblinded_tables import tables_of
 from hemabridge.selection.readers import read_reader_scores
 
 MakeItems = Callable[..., list[Item]]

@@ -15,8 +15,8 @@ from hemabridge.recipes.review import ReviewPlan, read_plan
 from hemabridge.review.key import KEY, read_key
 from hemabridge.review.store import STORE, Store
 from hemabridge.storage.files import sha256_of
-from hemabridge.workflows.review.arms import arms_of
 from hemabridge.workflows.review.create import LINKS, PICTURES, PLAN, review_create
+from hemabridge.workflows.review.read_arms import arms_of
 
 TASK = {"questions": ["stain"], "cells": 2}
 

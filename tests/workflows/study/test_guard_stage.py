@@ -19,14 +19,14 @@ from hemabridge.models.guard_file import Guard
 from hemabridge.models.selection_file import Selection, SnapshotRow
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from hemabridge.report.chosen import ChosenSnapshot
-from hemabridge.selection.picture import pareto_png
+from hemabridge.report.report import ChosenSnapshot
+from hemabridge.selection.choice_picture import pareto_png
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.devices import start_fabric
+from hemabridge.workflows.study.facts import read_chosen
 from hemabridge.workflows.study.guard_stage import check
 from hemabridge.workflows.study.pictures import REFUSED_SHOWN, refused_cells
 from hemabridge.workflows.study.restained import Restained
-from hemabridge.workflows.study.selected import read_chosen
 from hemabridge.workflows.study.study import study
 
 GIVEN = (

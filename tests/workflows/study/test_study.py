@@ -33,7 +33,7 @@ from hemabridge.training.devices import start_fabric
 from hemabridge.training.snapshots import Snapshot
 from hemabridge.training.tensorfile import read_header
 from hemabridge.workflows.index import index
-from hemabridge.workflows.review.arms import arms_of
+from hemabridge.workflows.review.read_arms import arms_of
 from hemabridge.workflows.study.study import study
 from hemabridge.workflows.study.translation import snapshots_of
 

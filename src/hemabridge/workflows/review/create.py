@@ -24,7 +24,7 @@ from hemabridge.review.records import Question
 from hemabridge.review.sampling import DrawnScreen, draw
 from hemabridge.review.store import STORE, NewReader, Store
 from hemabridge.storage.files import atomic_write
-from hemabridge.workflows.review.arms import arms_of
+from hemabridge.workflows.review.read_arms import arms_of
 
 PICTURES: Final = "pictures"
 LINKS: Final = "links.txt"

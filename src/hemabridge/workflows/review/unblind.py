@@ -14,14 +14,14 @@ from hemabridge.errors import ImageError, InputError, RunError
 from hemabridge.evaluation.reading import FILE, Reading
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import UInt8Image
-from hemabridge.report.reading import write_review_report
 from hemabridge.report.reading_story import answer, gallery, headline
+from hemabridge.report.review import write_review_report
 from hemabridge.review.judgments import Truth, check_together
 from hemabridge.review.key import KEY, OPAQUE, read_key
 from hemabridge.review.records import Item, Question, Verdict
 from hemabridge.review.store import STORE, Store
-from hemabridge.review.tables import TABLES, tables_of
 from hemabridge.review.unblind import Circumstances, unblind
+from hemabridge.review.unblinded_tables import TABLES, tables_of
 from hemabridge.storage.files import atomic_write, sha256_of
 
 REPORT: Final = "review-report.html"

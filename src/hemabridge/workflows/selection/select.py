@@ -23,13 +23,13 @@ from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import StudyRecipe, TranslatorRecipe
 from hemabridge.recipes.recipe_file import read_recipe
 from hemabridge.recipes.sites import read_settled, read_site
+from hemabridge.selection.choice_picture import pareto_png
+from hemabridge.selection.choose import Measured, select_snapshot
 from hemabridge.selection.descriptor import describe
 from hemabridge.selection.measure import Ruler
 from hemabridge.selection.morphology_floor import MEASURE
-from hemabridge.selection.picture import pareto_png
 from hemabridge.selection.readers import read_reader_scores
 from hemabridge.selection.rule import RuleConfig
-from hemabridge.selection.select import Measured, select_snapshot
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.locks import hold_folder
 from hemabridge.storage.names import folder_name

@@ -13,12 +13,12 @@ from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.ensemble.fitted import ENSEMBLE_FILE
 from hemabridge.ensemble.members import Member, Members
 from hemabridge.ensemble.saved import SavedEnsemble
+from hemabridge.evaluation.leaderboard_files import write_leaderboard
 from hemabridge.evaluation.morphology_checks import MorphologyCheck
 from hemabridge.evaluation.paired_bootstrap import RunKey
 from hemabridge.evaluation.predictions import Predictions, write_predictions
 from hemabridge.evaluation.results import AuditFinding, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL
-from hemabridge.evaluation.tables import write_leaderboard
 from hemabridge.imaging.files import write_image
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import StudyRecipe
@@ -32,14 +32,13 @@ from hemabridge.training.run_context import RunContext
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.study.classifiers import StudyClassifiers, variant_name
 from hemabridge.workflows.study.ensemble_stage import STAGE, EnsembleStage
-from hemabridge.workflows.study.facts import structure_facts, study_facts
+from hemabridge.workflows.study.facts import read_chosen, structure_facts, study_facts
 from hemabridge.workflows.study.guard_stage import StudyGuard
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
 from hemabridge.workflows.study.labels import StudyLabels
 from hemabridge.workflows.study.pictures import draw_figure_4, loss_curves, refused_cells, study_pictures
 from hemabridge.workflows.study.restained import Restained
 from hemabridge.workflows.study.results import Findings, collect
-from hemabridge.workflows.study.selected import read_chosen
 from hemabridge.workflows.study.translation import StudyTranslation
 
 

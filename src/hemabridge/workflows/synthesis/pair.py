@@ -24,8 +24,8 @@ from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.synthesis.classifiers import SECOND, scorer_of, scorer_stage
+from hemabridge.workflows.synthesis.fidelity import Classifiers, measure_direction
 from hemabridge.workflows.synthesis.inputs import SynthesisInputs
-from hemabridge.workflows.synthesis.measures import Classifiers, measure_direction
 from hemabridge.workflows.synthesis.synthetic_cells import SyntheticCells, make_cells, read_cells
 
 DIRECTIONS: Final[tuple[Direction, ...]] = ("to_target", "to_source")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hemabridge.evaluation.leaderboard_entries import Flips, LabelsSaved, LeaderboardEntry, SnapshotContrast
+from hemabridge.evaluation.leaderboard_files import ranked
 from hemabridge.evaluation.results import Row
-from hemabridge.evaluation.tables import ranked
 from hemabridge.report.layout import ORIGINAL, Column, Layout, column_name
 from hemabridge.report.story import LEVEL, percent
 

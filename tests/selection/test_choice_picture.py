@@ -8,7 +8,7 @@ from PIL import Image
 
 from hemabridge.models.selection_file import Selection
 from hemabridge.selection.choice_in_words import why
-from hemabridge.selection.picture import CHOSEN, UNFIT, pareto_front, pareto_png
+from hemabridge.selection.choice_picture import CHOSEN, UNFIT, pareto_front, pareto_png
 from hemabridge.selection.rule import RuleConfig
 
 MakeRow = Callable[..., object]

@@ -15,11 +15,17 @@ from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done
 from hemabridge.evaluation.labels_saved import labels_saved
 from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
 from hemabridge.evaluation.leaderboard_entries import SeedSpread
+from hemabridge.evaluation.leaderboard_files import (
+    escaped,
+    leaderboard_csv,
+    leaderboard_latex,
+    ranked,
+    write_leaderboard,
+)
 from hemabridge.evaluation.paired_bootstrap import draw_scores
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.results import AuditFinding, StudyResults
 from hemabridge.evaluation.rows import make_row
-from hemabridge.evaluation.tables import escaped, leaderboard_csv, leaderboard_latex, ranked, write_leaderboard
 
 CLASSES = ("a", "b", "c")
 
