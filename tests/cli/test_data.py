@@ -89,7 +89,10 @@ def test_index_then_audit_then_split(run: Callable, site: Path, tmp_path: Path) 
     (site / "neutrophil" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     ended = run("index", site, "--site", "clinic", "--crop-px", 32)
     assert ended.code == 1  # not all of it could be read
-    assert ended.out == f"24 images in {site / 'manifest.csv'}, 1 unreadable files.\n"
+    assert ended.out.splitlines() == [
+        f"24 images in {site / 'manifest.csv'}, 1 unreadable files.",
+        "Classes: lymphocyte 12, neutrophil 12.",
+    ]
     assert "left out: neutrophil/cut.png: " in ended.err
 
     found = tmp_path / "audit.json"
@@ -109,6 +112,45 @@ def test_index_then_audit_then_split(run: Callable, site: Path, tmp_path: Path) 
     assert set(manifest.column("crop_px")) == {32}
 
 
+def test_audit_tells_a_script_of_errors_and_of_files_that_cannot_be_used(run: Callable, site: Path) -> None:
+    assert run("index", site, "--site", "clinic", "--crop-px", 32).code == 0
+    files = sorted(site.glob("*/*.png"))
+    for file in files[:3]:
+        file.write_bytes(b"no image")
+    assert run("audit", site / "manifest.csv").code == 0
+    ended = run("audit", site / "manifest.csv", "--strict")
+    assert ended.code == 3
+    assert "error: 3 images cannot be used" in ended.out
+    for file in files[:13]:
+        file.write_bytes(b"no image")
+    assert run("audit", site / "manifest.csv").code == 1
+
+
+def test_index_says_one_line_for_each_kind(run: Callable, site: Path) -> None:
+    for number in range(9):
+        (site / "neutrophil" / f"cut{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        (site / f"empty{number}").mkdir()
+        (site / "neutrophil" / f"._{number}.png").write_bytes(b"x")
+    ended = run("index", site, "--site", "clinic")
+    told = [line for line in ended.err.splitlines() if not line.startswith("indexing")]
+    assert len(told) == 3
+    assert told[0].startswith("left out: neutrophil/cut0.png, neutrophil/cut1.png, neutrophil/cut2.png and 6 more: ")
+    assert told[1].startswith("left out: 9 of the operating system or storage: neutrophil/._0.png, ")
+    assert told[2] == "without an image: 9 folders: empty0, empty1, empty2, ..."
+
+
+def test_index_takes_the_levels_of_classes_and_patients(run: Callable, site: Path, tmp_path: Path) -> None:
+    for patient in "uvw":
+        shutil.copytree(site / "neutrophil", tmp_path / "new" / patient / "one")
+        shutil.copytree(site / "lymphocyte", tmp_path / "new" / patient / "two")
+    ended = run("index", tmp_path / "new", "--site", "s")
+    assert ended.code == 2
+    assert "--classes-at N" in ended.err
+    ended = run("index", tmp_path / "new", "--site", "s", "--classes-at", 2, "--patients-at", 1)
+    assert ended.code == 0
+    assert ended.out.endswith("Classes: one 36, two 36; 3 patients.\n")
+
+
 def test_index_tells_what_it_leaves_out(run: Callable, site: Path) -> None:
     assert run("index", site, "--site", "clinic").err.count("left out") == 0
     assert "left out" not in run("index", site, "--site", "clinic", "--replace").err
@@ -116,8 +158,8 @@ def test_index_tells_what_it_leaves_out(run: Callable, site: Path) -> None:
     (site / "basophil" / "1.avif").touch()
     ended = run("index", site, "--site", "clinic", "--replace")
     assert ended.code == 0
-    assert "left out: 1 files of other kinds (looked at: .bmp, .gif, " in ended.err
-    assert "without an image: basophil\n" in ended.err
+    assert "left out: 1 not images by name: basophil/1.avif\n" in ended.err
+    assert "without an image: 1 folder: basophil\n" in ended.err
 
 
 def test_a_manifest_may_lie_elsewhere(run: Callable, site: Path, tmp_path: Path) -> None:

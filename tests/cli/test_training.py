@@ -47,7 +47,7 @@ def test_train_then_standardize(run: Callable, recipe: Path, hospitals: Path, tm
 
     ended = run("standardize", model, hospitals / "yellow-field", out, "--crop-px", 32)
     assert ended.code == 0
-    assert ended.out.startswith("25 files: 24 re-stained, 0 failed, 1 that are no images.")
+    assert ended.out.startswith("25 files: 24 re-stained, 0 failed, 1 left out.")
     for path in (hospitals / "yellow-field").rglob("*.png"):
         name = path.relative_to(hospitals / "yellow-field")
         assert read_image(out / name).shape == read_image(path).shape
@@ -69,7 +69,7 @@ def test_a_file_that_failed_is_told_and_the_exit_code_is_1(run: Callable, small_
     ended = run("standardize", small_snapshot, folder, tmp_path / "out")
     assert ended.code == 1
     assert "failed: b.png: " in ended.err
-    assert ended.out.startswith("2 files: 1 re-stained, 1 failed, 0 that are no images.")
+    assert ended.out.startswith("2 files: 1 re-stained, 1 failed, 0 left out.")
     assert (tmp_path / "out" / "a.png").is_file()
 
 

@@ -42,7 +42,12 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     assert set(manifest.column("height")) == {4}
     assert set(manifest.column("crop_px")) == {180}
     assert manifest.column("sha256") == [sha256_of(path) for path in manifest.paths()]
-    assert (index.unreadable, index.other_files, index.without_images) == ((), 1, ())
+    assert (index.unreadable, index.without_images) == ((), ())
+    assert {left.kind: left.paths for left in index.left_out} == {
+        "beginning with _": ("_masks/", "neutrophil/_overlay.png"),
+        "hidden": (".x/", "neutrophil/.hidden.png"),
+        "not images by name": ("README.txt",),
+    }
     assert seen[-1] == (4, 4)
 
 
@@ -84,6 +89,33 @@ def test_files_that_cannot_be_used_are_listed_with_the_reason(tmp_path: Path) ->
     assert reasons["a/text.jpg"].startswith("expected a whole JPEG")
 
 
+def test_names_that_no_manifest_may_hold_leave_out_their_own_files_alone(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.png", "C:evil.png", "C:x/1.png", "=b/1.png", "-b/1.png", " b/1.png", "@b/1.png", "+b/1.png")
+    put(tmp_path, "ab:c/2.png")
+    index = index_folder(tmp_path, "x")
+    assert index.manifest.column("path") == ["a/1.png", "ab:c/2.png"]
+    reasons = {unreadable.path: unreadable.reason for unreadable in index.unreadable}
+    assert len(reasons) == 7
+    assert "drive" in reasons["C:evil.png"]
+    assert "drive" in reasons["C:x/1.png"]
+    assert "rename the folder" in reasons["=b/1.png"]
+    assert "blanks" in reasons[" b/1.png"]
+
+
+def test_a_file_that_vanishes_is_left_out_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "a/1.png", "a/2.png")
+
+    def hashed(path: Path) -> str:
+        if path.name == "1.png":
+            path.unlink()
+        return sha256_of(path)
+
+    monkeypatch.setattr("hemabridge.data.index.sha256_of", hashed)
+    index = index_folder(tmp_path, "x")
+    assert index.manifest.column("path") == ["a/2.png"]
+    assert [file.path for file in index.unreadable] == ["a/1.png"]
+
+
 def test_folders_without_an_image_are_told(tmp_path: Path) -> None:
     put(tmp_path, "train/a/1.png")
     for name in ("train/b", "c/d", "_e", "line\nbreak"):
@@ -93,7 +125,11 @@ def test_folders_without_an_image_are_told(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "train")
     index = index_folder(tmp_path, "x")
     assert index.without_images == ("c", "c/d", "line\\nbreak", "train/b")
-    assert index.other_files == 3  # and the link
+    assert {left.kind: left.paths for left in index.left_out} == {
+        "beginning with _": ("_e/",),
+        "links to folders": ("link",),
+        "not images by name": ("train/a/no_suffix", "train/b/1.avif"),
+    }
 
 
 def test_refuses_nothing_and_a_file(tmp_path: Path) -> None:

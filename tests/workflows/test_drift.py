@@ -1,4 +1,5 @@
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,14 +63,61 @@ def test_folders_are_put_in_the_order_of_time_or_left_as_given(model: Path, days
     assert [(point.folder, point.date) for point in undated.points] == [("late", ""), ("early", "")]
 
 
+@pytest.mark.parametrize(
+    ("names", "dates", "guess"),
+    [
+        (["31.03.2026", "01.04.2026", "02.04.2026"], ["2026-03-31", "2026-04-01", "2026-04-02"], ""),
+        (["05.04.2026", "04.05.2026"], ["2026-04-05", "2026-05-04"], " can be read day first or month first"),
+    ],
+)
+def test_dates_with_the_day_first_are_put_in_order(
+    model: Path, days: Path, tmp_path: Path, names: list[str], dates: list[str], guess: str
+) -> None:
+    for number, name in enumerate(names, 1):
+        shutil.copytree(days / f"export-2026-03-0{number}", tmp_path / "all" / name)
+    found = drift(model, [tmp_path / "all"], tmp_path / "out")
+    assert [point.date for point in found.points] == dates
+    assert sorted(point.folder for point in found.points) == sorted(names)
+    assert guess in found.guess
+    assert bool(found.guess) == bool(guess)
+
+
+def test_no_folder_and_no_image_is_dropped_in_silence(model: Path, days: Path, tmp_path: Path) -> None:
+    for number, name in ((1, "2026-03-01"), (2, "2026-03-32")):
+        shutil.copytree(days / f"export-2026-03-0{number}", tmp_path / "all" / name)
+    with pytest.raises(InputError, match="got 2026-03-32"):
+        drift(model, [tmp_path / "all"], tmp_path / "out")
+    (tmp_path / "all" / "2026-03-32").rename(tmp_path / "all" / "spring")
+    with pytest.raises(InputError, match="got spring"):
+        drift(model, [tmp_path / "all"], tmp_path / "out")
+    (tmp_path / "all" / "spring").rename(tmp_path / "all" / "_spring")
+    assert [point.date for point in drift(model, [tmp_path / "all"], tmp_path / "out").points] == ["2026-03-01"]
+    shutil.copy(days / "export-2026-03-01" / "0.png", tmp_path / "all" / "loose.png")
+    with pytest.raises(InputError, match=r"got 1 beside them, such as loose\.png"):
+        drift(model, [tmp_path / "all"], tmp_path / "out")
+
+
+def test_masks_and_hidden_files_are_not_measured(model: Path, days: Path, tmp_path: Path) -> None:
+    day = shutil.copytree(days / "export-2026-03-01", tmp_path / "2026-03-01")
+    (day / "_masks").mkdir()
+    for name in ("._0.png", "_masks/0.png"):
+        write_image(day / name, np.zeros((64, 64, 3), np.uint8))
+    plain = drift(model, [days / "export-2026-03-01"], tmp_path / "a").points[0]
+    point = drift(model, [day], tmp_path / "b").points[0]
+    assert (point.images, point.distance) == (plain.images, plain.distance)
+
+
 def test_what_cannot_be_watched_is_told(model: Path, days: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected folders of images, got"):
         drift(model, [tmp_path / "nowhere"], tmp_path / "out")
     (tmp_path / "2026-13-45").mkdir()
     with pytest.raises(InputError, match="of every folder or of none, got 2026-13-45"):
         drift(model, [days / "export-2026-03-01", tmp_path / "2026-13-45"], tmp_path / "out")
-    with pytest.raises(InputError, match="expected readable images"):
+    with pytest.raises(InputError, match="of every folder or of none, got 2026-13-45"):
         drift(model, [tmp_path / "2026-13-45"], tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="expected readable images"):
+        drift(model, [tmp_path / "empty"], tmp_path / "out")
     few = cells("pale", 0, 2)
     (tmp_path / "few.json").write_text(fit_on_cells("white-point", few, few).to_json())
     with pytest.raises(ModelError, match="profile of its source site"):

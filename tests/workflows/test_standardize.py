@@ -161,8 +161,8 @@ def test_bad_files_get_a_row_and_do_not_stop_the_job(small_snapshot: Path, image
     assert all(failed.values())
     skipped = {row.path: row.reason for row in done.rows if row.status == "skipped"}
     assert skipped == {
-        "no_suffix": "not the name of an image: no suffix",
-        "notes.txt": "not the name of an image: .txt",
+        "no_suffix": "left out: not images by name",
+        "notes.txt": "left out: not images by name",
     }
     assert done.count("restained") == 5
     assert len(done.rows) == 16 == len(log_of(tmp_path / "out"))
@@ -534,3 +534,18 @@ def test_a_folder_in_the_place_of_a_failed_output_does_not_stop_the_job(
     (images / "0.png").write_bytes(b"no image")
     done = standardize(small_snapshot, images, tmp_path / "out")
     assert (done.count("failed"), done.count("restained")) == (1, 5)
+
+
+def test_what_index_leaves_out_is_not_restained(small_snapshot: Path, images: Path, tmp_path: Path) -> None:
+    for name in ("_masks/1.png", "@eaDir/1.png", "._1.png"):
+        write_image(images / name, np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "outside.png").write_bytes((images / "._1.png").read_bytes())
+    (images / "link.png").symlink_to(tmp_path / "outside.png")
+    done = standardize(small_snapshot, images, tmp_path / "out")
+    rows = {row.path: (row.status, row.reason) for row in done.rows}
+    assert rows["_masks/"] == ("skipped", "left out: beginning with _")
+    assert rows["@eaDir/"] == ("skipped", "left out: of the operating system or storage")
+    assert rows["._1.png"] == ("skipped", "left out: of the operating system or storage")
+    assert rows["link.png"][0] == "failed"
+    assert "link that leaves" in rows["link.png"][1]
+    assert not {"_masks", "@eaDir", "._1.png", "link.png"} & {path.name for path in (tmp_path / "out").iterdir()}

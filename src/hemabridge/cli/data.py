@@ -94,6 +94,7 @@ def restyle(
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other noise and random hospitals.")] = 0,
 ) -> None:
     """Photograph real cells again as other hospitals would stain and show them: the same cells, another look."""
+    from hemabridge.cli.left_out import print_left_out_of
     from hemabridge.workflows.restyle import find_or_draw
     from hemabridge.workflows.restyle import restyle as run
 
@@ -110,6 +111,7 @@ def restyle(
             seed=seed,
             progress=progress,
         )
+    print_left_out_of(source)
     print(f"{done.n_images} images under {len(done.manifests)} hospitals in {out}; {done.sheet.name} shows them.")
 
 
@@ -121,10 +123,20 @@ def index(
     crop_px: Annotated[int | None, typer.Option(min=8, help="Square around a cell in these images, if known.")] = None,
     estimate_crop: Annotated[bool, typer.Option("--estimate-crop", help="Estimate it from the nuclei.")] = False,
     subclasses: Annotated[bool, typer.Option("--subclasses", help="Take finer classes from known file names.")] = False,
+    classes_at: Annotated[
+        int | None,
+        typer.Option(min=0, help="Level of the folders that are classes, 1: right below; 0: none [default: by names]."),
+    ] = None,
+    patients_at: Annotated[
+        int | None, typer.Option(min=0, help="Level of the folders that are patients; likewise.")
+    ] = None,
     replace: Replace = False,
 ) -> None:
-    """Make the manifest of a folder: which image is of which class, with its hash and size."""
-    from hemabridge.imaging.files import IMAGE_SUFFIXES
+    """Make the manifest of a folder: which image is of which class and patient, with its hash and size.
+
+    Which folders are classes and which are patients is told by their names; if it cannot be told, state it.
+    """
+    from hemabridge.cli.left_out import print_left_out, print_unusable, summary_of
     from hemabridge.workflows.index import MANIFEST_NAME
     from hemabridge.workflows.index import index as run
 
@@ -136,17 +148,19 @@ def index(
             crop_px=crop_px,
             estimate_crop=estimate_crop,
             subclasses=subclasses,
+            classes_at=classes_at,
+            patients_at=patients_at,
             replace=replace,
             progress=partial(progress, "indexing"),
         )
-    for file in found.unreadable:
-        print(f"left out: {file.path}: {file.reason}", file=sys.stderr)
-    if found.other_files:
-        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        print(f"left out: {found.other_files} files of other kinds (looked at: {kinds}; no masks)", file=sys.stderr)
-    for name in found.without_images:
-        print(f"without an image: {name}", file=sys.stderr)
+    print_unusable([(file.path, file.reason) for file in found.unreadable])
+    print_left_out(left for left in found.left_out if left.kind != "of hemabridge")
+    if found.without_images:
+        count, names = len(found.without_images), ", ".join(found.without_images[:3])
+        more = ", ..." if count > 3 else ""
+        print(f"without an image: {count} folder{'s' * (count > 1)}: {names}{more}", file=sys.stderr)
     print(f"{len(found.manifest)} images in {out or folder / MANIFEST_NAME}, {len(found.unreadable)} unreadable files.")
+    print(summary_of(found.manifest))
     if found.unreadable:
         raise typer.Exit(1)
 
@@ -164,8 +178,14 @@ def audit(
         int | None, typer.Option(min=8, help="Square around a cell, for the model [default: as in its training].")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write all findings and figures to this JSON file.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 if a finding is an error, for scripts.")
+    ] = False,
 ) -> None:
-    """Look before you train: unreadable files, duplicates, classes, colors and cell scale of each site."""
+    """Look before you train: unreadable files, duplicates, classes, colors and cell scale of each site.
+
+    Exits with 1 if more than half of the images cannot be used; with --strict, with 3 on any error.
+    """
     from hemabridge.workflows.audit import audit_manifest
 
     with shown_progress() as progress:
@@ -181,6 +201,10 @@ def audit(
         )
     for finding in found.findings:
         print(f"{finding.severity}: {finding.text}")
+    if strict and any(finding.severity == "error" for finding in found.findings):
+        raise typer.Exit(3)
+    if 2 * len(found.unreadable) > found.n_images:
+        raise typer.Exit(1)
 
 
 @app.command()

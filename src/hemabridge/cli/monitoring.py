@@ -1,5 +1,6 @@
 """The command that watches a hospital over time: drift."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ def drift(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FOLDER...", help="Folders of images with ISO dates in their names; or one folder of such folders."
+            metavar="FOLDER...", help="Folders of images with dates in their names; or one folder of such folders."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for drift.csv and drift.png.")] = Path("drift"),
@@ -27,11 +28,15 @@ def drift(
     ] = None,
 ) -> None:
     """Draw a control chart: does the hospital still look as it did when the model was trained? Exits with 1 if not."""
+    from hemabridge.cli.left_out import print_left_out_of
     from hemabridge.workflows.drift import CHART
     from hemabridge.workflows.drift import drift as run
 
     with shown_progress() as progress:
         found = run(model, folders, out, crop_px=crop_px, progress=progress)
+    print_left_out_of(*folders)
+    if found.guess:
+        print(f"dates: {found.guess}", file=sys.stderr)
     for point in found.points:
         alarm = f"  ALARM ({point.alarm})" if point.alarm else ""
         print(

@@ -18,7 +18,8 @@ python -m hemabridge.cli.reference > docs/cli.md
 ```
 
 Every command returns 0 when all went well, 2 when something handed in cannot be used, 130 when a signal stopped it
-(the same command then goes on), and 1 when the work failed, or failed for some files.
+(the same command then goes on), and 1 when the work failed, or failed for some files. `audit --strict` returns 3 when
+it finds an error.
 """
 
 

@@ -49,6 +49,7 @@ def fit(
     ] = False,
 ) -> None:
     """Fit a normalizer on two folders of images, in seconds, without labels and without PyTorch."""
+    from hemabridge.cli.left_out import print_left_out_of
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.fit import fit as run
 
@@ -63,6 +64,7 @@ def fit(
             each_subdomain=each_subdomain,
             progress=progress,
         )
+    print_left_out_of(source, target)
     print(f"Fitted {method} from {source} to {target}; written to {out}.")
     if len(done.subdomains) > 1:
         subdomains = ", ".join(f"{count} images on {color}" for color, count in done.subdomains.items())
@@ -104,6 +106,7 @@ def standardize(
 
     If the model has a guard (see `guard`), each cell gets its verdict, and refused ones are re-stained by the fallback.
     """
+    from hemabridge.cli.left_out import print_left_out, print_unusable
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.models import open_model
     from hemabridge.workflows.standardize import LOG, standardize_with
@@ -115,12 +118,11 @@ def standardize(
         safer = "none" if fallback == "none" else Path(fallback)
     with shown_progress() as progress:
         done = standardize_with(opened, source, out, fallback=safer, progress=progress)
-    for row in done.rows:
-        if row.status == "failed":
-            print(f"failed: {row.path}: {row.reason}", file=sys.stderr)
+    print_unusable([(row.path, row.reason) for row in done.rows if row.status == "failed"], "failed")
+    print_left_out(done.left_out)
     print(
         f"{len(done.rows)} files: {done.count('restained')} re-stained, {done.count('failed')} failed, "
-        f"{done.count('skipped')} that are no images. See {out / LOG}."
+        f"{done.count('skipped')} left out. See {out / LOG}."
     )
     if done.site is not None:
         print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "in-distribution" else sys.stderr)
@@ -152,6 +154,7 @@ def guard(
     The model re-stains target cells, which need none: what that does to them is what is allowed. Writes
     NAME.guard.json beside the model's file.
     """
+    from hemabridge.cli.left_out import print_left_out_of
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.guard import learn_guard
 
@@ -159,6 +162,7 @@ def guard(
         path, learned = learn_guard(
             model, target, snapshot=snapshot, crop_px=crop_px, fallback=fallback, progress=progress
         )
+    print_left_out_of(target)
     for name, limit in learned.thresholds.limits.items():
         print(f"{name:22s} warn beyond {limit.warn:.3f}, refuse beyond {limit.refuse:.3f}")
     print(f"Learned from {learned.thresholds.cells} target cells; written to {path}.")

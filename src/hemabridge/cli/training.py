@@ -140,14 +140,15 @@ def evaluate(
     has a row for each file.
     """
     needs_training()
+    from hemabridge.cli.left_out import print_left_out_of, print_unusable
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.evaluate.evaluate import PREDICTED_CLASSES
     from hemabridge.workflows.evaluate.evaluate import evaluate as run
 
     with shown_progress() as progress:
         done = run(study, source, out, root=root, crop_px=crop_px, by=by, fit=fit, progress=progress)
-    for path, reason in done.failed.items():
-        print(f"failed: {path}: {reason}", file=sys.stderr)
+    print_unusable(done.failed.items(), "failed")
+    print_left_out_of(source)
     if done.rows:
         _print_rows(f"{source}: accuracy with 95% Wilson interval, balanced accuracy", done.rows)
         saw = "some of them: scores may be too good" if done.mode == "transductive" else "none of them"

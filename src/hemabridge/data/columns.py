@@ -1,6 +1,8 @@
 """The columns of a manifest and what may stand in them. Whatever comes from outside passes here."""
 
 import difflib
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -26,6 +28,10 @@ photograph, and says of a synthetic image what drew it (`imaging/provenance.py`)
 MAX_CELL_CHARACTERS = 4_096
 """Longest cell that is read: as long as a path may be."""
 
+_OUTSIDE = r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)"
+_BLANKS_AROUND = r"^\s|\s$"
+_NO_FORMULA = "no =, +, - or @ at the beginning"
+_NO_BLANKS = "no blanks around it"
 _SHOWN = 5
 _INTEGER = r"^[1-9][0-9]{0,8}$"
 _SYNONYMS = {
@@ -50,7 +56,7 @@ def check_columns(names: Sequence[str], where: str) -> None:
     Raises:
         ManifestError: it has not; an unknown column is answered with the nearest known name.
     """
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise ManifestError(f"expected each column once in {where}, got {listed(repeated)} more than once")
     for name in names:
@@ -74,8 +80,8 @@ def check_texts(table: pl.DataFrame, where: str) -> None:
         _refuse(table, name, column.str.len_chars() > MAX_CELL_CHARACTERS, "a shorter text", where)
         _refuse(table, name, column.str.contains(r"[\x00-\x1f\x7f]"), "no control characters or line breaks", where)
     for name in NAME_COLUMNS:
-        _refuse(table, name, pl.col(name).str.contains(FORMULA), "no =, +, - or @ at the beginning", where)
-        _refuse(table, name, pl.col(name).str.contains(r"^\s|\s$"), "no blanks around it", where)
+        _refuse(table, name, pl.col(name).str.contains(FORMULA), _NO_FORMULA, where)
+        _refuse(table, name, pl.col(name).str.contains(_BLANKS_AROUND), _NO_BLANKS, where)
     _refuse(table, "site", pl.col("site") == "", "the name of a site", where)
     _refuse(table, "sha256", ~pl.col("sha256").str.contains(r"^(|[0-9a-fA-F]{64})$"), "64 hexadecimal digits", where)
     wanted = "nothing for a photograph, or synthetic (with model, source and recipe, as synthesis writes it)"
@@ -94,9 +100,29 @@ def check_paths(table: pl.DataFrame, where: str) -> None:
     path = pl.col("path")
     _refuse(table, "path", path == "", "the path of an image", where)
     _refuse(table, "path", path.str.contains(r"\\"), "/ between folders, not \\", where)
-    outside = path.str.contains(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
+    outside = path.str.contains(_OUTSIDE)
     wanted = "a path inside of the manifest's folder (no .., not absolute); to read from another folder name it as root"
     _refuse(table, "path", outside, f"{wanted} (--root)", where)
+
+
+def reason_against_name(name: str) -> str | None:
+    """Return what a site, class, patient or slide is expected to be called, if it may not be called so.
+
+    >>> reason_against_name("=a"), reason_against_name("monocyte")
+    ('expected no =, +, - or @ at the beginning', None)
+    """
+    if re.search(FORMULA, name):
+        return f"expected {_NO_FORMULA}"
+    return f"expected {_NO_BLANKS}" if re.search(_BLANKS_AROUND, name) else None
+
+
+def reason_against_path(path: str) -> str | None:
+    """Return what a path is expected to be, if it may not stand in a manifest.
+
+    >>> reason_against_path("C:evil.jpg")
+    'expected a name that is not that of a drive and not absolute'
+    """
+    return "expected a name that is not that of a drive and not absolute" if re.search(_OUTSIDE, path) else None
 
 
 def check_unique(table: pl.DataFrame, where: str) -> None:

@@ -1,23 +1,22 @@
 """Make a manifest from a folder of images."""
 
-import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from hemabridge.data.layouts import find_layout
+from hemabridge.data.columns import reason_against_name, reason_against_path
+from hemabridge.data.layouts import Layout, find_layout, with_levels
+from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, escaped, is_printable, leaves, list_images
 from hemabridge.data.manifest import Manifest, make_manifest
-from hemabridge.errors import ImageError, ManifestError
+from hemabridge.errors import ImageError, InputError, ManifestError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, reason_of
 from hemabridge.imaging.provenance import read_origin
 from hemabridge.progress import FileProgress
 from hemabridge.storage.files import sha256_of
 
-_Columns: TypeAlias = dict[str, list[str | int | None]]
-_FILLED = ("path", "site", "class", "split", "sha256", "width", "height", "crop_px", "origin")
-_UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+_Row: TypeAlias = tuple[str | int | None, ...]
+_FILLED = ("path", "site", "class", "patient", "slide", "split", "sha256", "width", "height", "crop_px", "origin")
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,13 @@ class Index:
     Attributes:
         manifest: the images.
         unreadable: files that look like images by their names and cannot be used.
-        other_files: how many files of other kinds there are: masks, and by their names no images.
+        left_out: what is no input, by its kind.
         without_images: the folders, `escaped`, in which and below which no image is looked at.
     """
 
     manifest: Manifest
     unreadable: tuple[UnreadableFile, ...]
-    other_files: int
+    left_out: tuple[LeftOut, ...]
     without_images: tuple[str, ...] = ()
 
 
@@ -54,12 +53,15 @@ def index_folder(
     *,
     crop_px: int | None = None,
     subclasses: bool = False,
+    classes_at: int | None = None,
+    patients_at: int | None = None,
     progress: FileProgress | None = None,
 ) -> Index:
-    """Read every image of a folder and list it with its class, size and SHA-256.
+    """Read every image of a folder and list it with its class, patient, size and SHA-256.
 
-    A folder per class (at any depth below), all in one folder (no class), and below `train`, `test`, ... (that becomes
-    the split). Files and folders that begin with `_` or `.` are left out; images in `unlabeled` have no class. The
+    What an input image is, `hemabridge.data.listing` says. Which level of folders is the class and which the patient is
+    told by their names (`hemabridge.data.folder_levels`): a folder per class, below or above one per patient, below wrappers
+    or `train`, `test`, ... (that becomes the split), or no folder (no class). Images in `unlabeled` have no class. The
     layouts of PBC_dataset_normal_DIB, Raabin-WBC and Tecom (`Class Labels of Dataset 1.csv`) are known, and the usual
     names of blood cells become lower case (`Neutrophil` -> `neutrophil`, `ig` -> `immature_granulocyte`). Synthetic
     images are known by the mark in their files.
@@ -68,98 +70,95 @@ def index_folder(
         folder: becomes the manifest's root.
         site: name of the hospital or laboratory.
         crop_px: side of the central square that shows a cell at the common scale, in pixels; None leaves it open.
-        subclasses: take the finer classes that PBC_dataset_normal_DIB writes into file names (`MMY_...`).
+        subclasses: take the finer classes that PBC_dataset_normal_DIB writes into file names.
+        classes_at: the level of the folders that are classes, 1 for those right below; 0 for none; found if None.
+        patients_at: the level of the folders that are patients; likewise.
         progress: called after each file.
 
     Raises:
-        ManifestError: not a folder, one below that cannot be listed, or no readable image in it.
+        ManifestError: not a folder, one below that cannot be listed, no readable image in it, or it cannot be told
+            which folders are the classes.
     """
     if not folder.is_dir():
         raise ManifestError(
             f"expected a folder of images at {folder}, got {'a file' if folder.exists() else 'nothing'}"
         )
+    if reason := reason_against_name(site):
+        raise ManifestError(f"{reason} in column site, got {site!r}; name the site otherwise")
     layout = find_layout(folder, subclasses=subclasses)
-    folders: set[str] = set()
-    files = sorted(_files(folder, folders))
-    siblings = frozenset(files)
-    images = [
-        path
-        for path in files
-        if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not layout.is_mask(PurePosixPath(path), siblings)
-    ]
-    columns: _Columns = {name: [] for name in _FILLED}
-    unreadable = []
-    for number, path in enumerate(images, start=1):
-        try:
-            width, height, digest, origin = _measured(folder, path)
-        except ImageError as error:
-            unreadable.append(UnreadableFile(escaped(path), reason_of(error, folder / path)))
-        else:
-            place = layout.place(PurePosixPath(path))
-            row = (path, site, place.class_name, place.split, digest, width, height, crop_px, origin)
-            for column, value in zip(columns.values(), row, strict=True):
-                column.append(value)
-        if progress is not None:
-            progress(number, len(images))
-    if not columns["path"]:
+    listing = _listing(folder, layout)
+    images = sorted(listing.images + listing.links_out)
+    layout = with_levels(layout, images, folder, classes_at=classes_at, patients_at=patients_at)
+    rows, unreadable = _read_all(folder, images, site, layout, crop_px, progress)
+    if not rows:
+        others = sum(len(left.paths) for left in listing.left_out)
         raise ManifestError(
-            f"expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}, got {len(files)} other files and "
-            f"{len(unreadable)} unreadable images; name the folder that holds the folders of the classes"
+            f"expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}, got {others} other files and "
+            f"{len(unreadable)} unreadable images{f' ({unreadable[0].reason})' if unreadable else ''}; name the folder "
+            "that holds the folders of the classes"
         )
+    columns = dict(zip(_FILLED, (list(column) for column in zip(*rows, strict=True)), strict=True))
     manifest = make_manifest(columns, folder, where=f"the index of {folder}")
-    return Index(manifest, tuple(unreadable), len(files) - len(images), _without_images(folders, images))
+    return Index(manifest, tuple(unreadable), listing.left_out, _without_images(listing.folders, images))
 
 
 def check_listable(folder: Path, path: str) -> None:
     """Make sure that a file below a folder may stand in a manifest whose root is that folder.
 
     Raises:
-        ImageError: its name is no printable UTF-8, or it is a link that leaves the folder.
+        ImageError: its name is no printable UTF-8, begins with the letter of a drive, or is a link that leaves the
+            folder.
     """
-    if _UNSAFE_NAME.search(path):
+    if not is_printable(path):
         raise ImageError("expected a file name of printable UTF-8 characters without \\, got another; rename the file")
-    if not Path(os.path.realpath(folder / path)).is_relative_to(os.path.realpath(folder)):
-        raise ImageError("expected a file inside of the folder, got a link that leaves it; copy the file into it")
+    if leaves(folder, path):
+        raise ImageError(LINK_OUT)
+    if reason := reason_against_path(path):
+        raise ImageError(f"{reason}, got {path!r}; rename it")
 
 
-def escaped(path: str) -> str:
-    r"""Return a path with escapes in the place of what may not stand in a manifest, to be shown and written.
-
-    >>> print(escaped("line\nbreak.png"), escaped("latin-\udce9.jpg"))
-    line\nbreak.png latin-\udce9.jpg
-    """
-    return _UNSAFE_NAME.sub(lambda found: found[0].encode("unicode_escape").decode(), path)
+def _listing(folder: Path, layout: Layout) -> Listing:
+    try:
+        return list_images(folder, layout.is_mask)
+    except InputError as error:
+        raise ManifestError(str(error)) from error
 
 
-def _files(folder: Path, folders_below: set[str]) -> Iterator[str]:
-    """Yield the path of each file relative to `folder`, with `/`, and add that of each folder to `folders_below`.
-
-    Links to folders are not followed, but yielded.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise ManifestError(
-            f"expected folders that can be listed below {folder}, got one that cannot: {error}"
-        ) from error
-
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if name[0] not in "._"]
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        folders_below.update(Path(parent, name).relative_to(folder).as_posix() for name in folders if name not in links)
-        for name in names + links:
-            if name[0] not in "._":
-                yield Path(parent, name).relative_to(folder).as_posix()
-
-
-def _without_images(folders: set[str], images: Sequence[str]) -> tuple[str, ...]:
+def _without_images(folders: Sequence[str], images: Sequence[str]) -> tuple[str, ...]:
     with_images = {parent.as_posix() for path in images for parent in PurePosixPath(path).parents}
-    return tuple(escaped(name) for name in sorted(folders - with_images))
+    return tuple(escaped(name) for name in sorted(set(folders) - with_images))
 
 
-def _measured(folder: Path, path: str) -> tuple[int, int, str, str]:
-    """Return width, height, SHA-256 and origin of an image that may stand in a manifest."""
+def _read_all(
+    folder: Path,
+    images: Sequence[str],
+    site: str,
+    layout: Layout,
+    crop_px: int | None,
+    progress: FileProgress | None,
+) -> tuple[list[_Row], list[UnreadableFile]]:
+    """Return the rows of the images that can be used, and the others with the reason."""
+    rows, unreadable = [], []
+    for number, path in enumerate(images, start=1):
+        try:
+            rows.append(_row(folder, path, site, layout, crop_px))
+        except (ImageError, OSError) as error:
+            unreadable.append(UnreadableFile(escaped(path), reason_of(error, folder / path)))
+        if progress is not None:
+            progress(number, len(images))
+    return rows, unreadable
+
+
+def _row(folder: Path, path: str, site: str, layout: Layout, crop_px: int | None) -> _Row:
+    """Return the row of an image that may stand in a manifest, in the order of `_FILLED`."""
     check_listable(folder, path)
+    place = layout.place(PurePosixPath(path))
+    for what, name in (("class", place.class_name), ("patient", place.patient), ("slide", place.slide)):
+        if reason := reason_against_name(name):
+            raise ImageError(f"{reason} in the name of a folder that is the {what}, got {name!r}; rename the folder")
     file = folder / path
     height, width = read_image(file).shape[:2]
     origin = read_origin(file)
-    return width, height, sha256_of(file), "" if origin is None else origin.as_text()
+    mark = "" if origin is None else origin.as_text()
+    named = (place.class_name, place.patient, place.slide, place.split)
+    return (path, site, *named, sha256_of(file), width, height, crop_px, mark)

@@ -2,10 +2,11 @@
 
 import csv
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from hemabridge.data.folder_levels import RIGHT_BELOW, Levels, find_levels
 from hemabridge.errors import ManifestError
 
 UNLABELED = frozenset({"unlabeled", "unlabelled"})
@@ -45,10 +46,12 @@ _TECOM_LABELS = re.compile(r"Class Labels of Dataset (\d+)\.csv", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Place:
-    """What a file's place says about it: class and split, the empty string for unknown."""
+    """What a file's place says about it; the empty string for unknown."""
 
     class_name: str
     split: str
+    patient: str = ""
+    slide: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,12 @@ class Layout:
     Attributes:
         subclasses: take the finer classes that PBC_dataset_normal_DIB writes into file names.
         tecom: (folder, image number) -> class, for the original layout of Zheng et al. (2018), Micron 107, 55-71.
+        levels: which folder says what, counted without the folder of a split.
     """
 
     subclasses: bool
     tecom: Mapping[tuple[str, int], str]
+    levels: Levels = RIGHT_BELOW
 
     def place(self, path: PurePosixPath) -> Place:
         """Return class and split of an image, by its path relative to the indexed folder."""
@@ -70,15 +75,15 @@ class Layout:
             return Place(listed, "")
         if folders and any(folders == [place] for place, _ in self.tecom):
             return Place("", "")
-        split = ""
-        if folders and folders[0].lower() in _SPLIT_OF_FOLDER:
-            split = _SPLIT_OF_FOLDER[folders.pop(0).lower()]
-        if not folders or folders[0].lower() in UNLABELED:
-            return Place("", split)
-        class_name = _CLASS_OF_FOLDER.get(folders[0].lower(), folders[0])
-        if self.subclasses:
+        split = _take_split(folders)
+        patient, slide = (_named(folders, at) for at in (self.levels.patient_at, self.levels.slide_at))
+        class_name = _named(folders, self.levels.class_at)
+        if any(name.lower() in UNLABELED for name in folders):
+            class_name = ""
+        class_name = _CLASS_OF_FOLDER.get(class_name.lower(), class_name)
+        if self.subclasses and class_name:
             class_name = _SUBCLASS_OF_PREFIX.get(path.name.split("_")[0], class_name)
-        return Place(class_name, split)
+        return Place(class_name, split, patient, slide)
 
     def is_mask(self, path: PurePosixPath, paths: frozenset[str]) -> bool:
         """Tell whether a file is an expert's mask: in the Tecom layout, the PNG beside a BMP of the same name."""
@@ -86,7 +91,7 @@ class Layout:
 
 
 def find_layout(folder: Path, *, subclasses: bool = False) -> Layout:
-    """Find out how a folder is laid out.
+    """Find out whether a folder has the layout of a known data set; `with_levels` then finds what its folders say.
 
     Raises:
         ManifestError: a label file of the Tecom collection does not hold `image ID,class label` rows.
@@ -100,6 +105,65 @@ def find_layout(folder: Path, *, subclasses: bool = False) -> Layout:
             place = below if (folder / below).is_dir() else ""
             tecom.update({(place, number): name for number, name in labels.items()})
     return Layout(subclasses, tecom)
+
+
+def with_levels(
+    layout: Layout,
+    paths: Sequence[str],
+    where: Path,
+    *,
+    classes_at: int | None = None,
+    patients_at: int | None = None,
+) -> Layout:
+    """Return the layout with the levels of folders that say class, patient and slide.
+
+    Args:
+        layout: of the folder.
+        paths: of its images, relative to it.
+        where: the folder, for the error.
+        classes_at: the level of the classes, 1 for the folders right below; found by the names if None.
+        patients_at: the level of the patients; likewise.
+
+    Raises:
+        ManifestError: it cannot be told.
+    """
+    parts = [list(PurePosixPath(path).parts[:-1]) for path in paths]
+    splits = {_split_at(folders) for folders in parts}
+    for folders in parts:
+        _take_split(folders)
+    split_at = splits.pop() if len(splits) == 1 else None
+    if layout.tecom:
+        parts = []
+    if classes_at is None and patients_at is None:
+        return replace(layout, levels=find_levels(parts, UNLABELED, where=str(where)))
+    given = Levels(_counted(classes_at, split_at), _counted(patients_at, split_at))
+    if classes_at is None:
+        others = [[name for at, name in enumerate(folders) if at != given.patient_at] for folders in parts]
+        class_at = find_levels(others, UNLABELED, where=str(where)).class_at
+        if class_at is not None and given.patient_at is not None and class_at >= given.patient_at:
+            class_at += 1
+        given = replace(given, class_at=class_at)
+    return replace(layout, levels=given)
+
+
+def _counted(level: int | None, split_at: int | None) -> int | None:
+    """Return a level from 0 on, counted without the folder of a split."""
+    return None if not level else level - 1 - (split_at is not None and level - 1 > split_at)
+
+
+def _named(folders: Sequence[str], at: int | None) -> str:
+    return folders[at] if at is not None and at < len(folders) else ""
+
+
+def _split_at(folders: Sequence[str]) -> int | None:
+    """Return which folder names a split: the first one, or the one below; None if neither does."""
+    return next((at for at, name in enumerate(folders[:2]) if name.lower() in _SPLIT_OF_FOLDER), None)
+
+
+def _take_split(folders: list[str]) -> str:
+    """Remove the folder that names a split, and return which split it is; empty if there is none."""
+    at = _split_at(folders)
+    return "" if at is None else _SPLIT_OF_FOLDER[folders.pop(at).lower()]
 
 
 def _read_tecom_labels(path: Path) -> dict[int, str]:

@@ -1,19 +1,193 @@
-"""Which files a folder holds."""
+"""Which files of a folder are input images: one rule for every command.
+
+Left out are what operating systems, network storage and this program put beside images, masks and thumbnails. What is
+left out is named by its kind, so that a command can say it once for each kind.
+"""
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal, TypeAlias
 
+from hemabridge.data.beside import Beside
 from hemabridge.errors import InputError
+from hemabridge.imaging.files import IMAGE_SUFFIXES
+
+Kind: TypeAlias = Literal[
+    "hidden", "of the operating system or storage", "beginning with _", "not images by name", "links to folders",
+    "of hemabridge", "masks", "thumbnails",
+]  # fmt: skip
+
+SYSTEM_NAMES: Final = frozenset(
+    {"__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "recycler", "recycled", "lost+found"}
+    | {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "iconcache.db", "@recycle", "@tmp"}
+    | {"@recently-snapshot", "@sharebin"}
+    | {"system volume information", "network trash folder", "temporary items", "icon\r"}
+)
+"""Lower-case names of files and folders of Windows, macOS, Linux, Synology and QNAP; those that begin with `.` are
+hidden ones."""
+
+_OWN_NAMES: Final = frozenset({"standardized.csv", "site.json", "named.csv", "predictions.csv", "drift.csv"})
+_MANIFEST_HEADER: Final = re.compile(r'^\ufeff?"?path"?,"?site"?(,|\r?\n)')
+_SHOWN: Final = 3
 
 
-def files_below(folder: Path) -> Iterator[str]:
-    """Yield the paths of all files, relative to `folder`; links to folders are not followed, but yielded."""
+@dataclass(frozen=True)
+class LeftOut:
+    """Files and folders of one kind that are no input.
+
+    Attributes:
+        kind: why they are left out.
+        paths: relative to the listed folder; a folder ends with `/` and stands for all that is in it.
+    """
+
+    kind: Kind
+    paths: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return the one line that a command shows."""
+        more = ", ..." if len(self.paths) > _SHOWN else ""
+        return f"{len(self.paths)} {self.kind}: {', '.join(escaped(path) for path in self.paths[:_SHOWN])}{more}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What is in a folder.
+
+    Attributes:
+        images: input images by their names and places, relative to the folder, with `/`, sorted.
+        links_out: links named as images that lead out of the folder; every command refuses them.
+        left_out: everything else.
+        folders: the folders that were looked into, relative to the folder.
+    """
+
+    images: tuple[str, ...]
+    links_out: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    folders: tuple[str, ...]
+
+    def reasons(self) -> dict[str, str]:
+        """Return for each path that is left out the words that say why."""
+        return {path: f"left out: {left.kind}" for left in self.left_out for path in left.paths}
+
+
+LINK_OUT: Final = "expected a file inside of the folder, got a link that leaves it; copy the file into it"
+_UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+
+
+def escaped(path: str) -> str:
+    r"""Return a path with escapes in the place of what may not stand in a manifest, to be shown and written.
+
+    >>> print(escaped("line\nbreak.png"), escaped("latin-\udce9.jpg"))
+    line\nbreak.png latin-\udce9.jpg
+    """
+    return _UNSAFE_NAME.sub(lambda found: found[0].encode("unicode_escape").decode(), path)
+
+
+def is_printable(path: str) -> bool:
+    r"""Tell whether a path is printable UTF-8 without a backslash, as a manifest needs it."""
+    return _UNSAFE_NAME.search(path) is None
+
+
+def leaves(folder: Path, path: str) -> bool:
+    """Tell whether a path below a folder is a link that leads out of it."""
+    return not Path(os.path.realpath(folder / path)).is_relative_to(os.path.realpath(folder))
+
+
+def list_images(folder: Path, is_known_mask: Callable[[PurePosixPath, frozenset[str]], bool] | None = None) -> Listing:
+    """List the input images of a folder. Links to folders are not followed.
+
+    Files and folders are left out that are hidden, that begin with `_`, that operating systems, network storage or
+    this program make; masks and thumbnails of images, by name and content (`hemabridge.data.beside`). Other images are
+    not read.
+
+    Args:
+        folder: any folder.
+        is_known_mask: tells of a path among all paths whether a known data set has a mask there.
+
+    Raises:
+        InputError: a folder that cannot be listed.
+    """
+    kinds: dict[Kind, list[str]] = {}
+    folders: list[str] = []
+    files = []
+    for path, kind in _walk(folder, folders):
+        if kind is None:
+            files.append(path)
+        else:
+            kinds.setdefault(kind, []).append(path)
+    links = [path for path in files if leaves(folder, path)]
+    names = frozenset(files) - set(links)
+    beside = Beside(folder, names)
+    images = []
+    for path in sorted(names):
+        if is_known_mask is not None and is_known_mask(PurePosixPath(path), names):
+            kinds.setdefault("masks", []).append(path)
+        elif (shown := beside.kind(path)) is not None:
+            kinds.setdefault(shown, []).append(path)
+        else:
+            images.append(path)
+    left = tuple(LeftOut(kind, tuple(sorted(paths))) for kind, paths in sorted(kinds.items()))
+    return Listing(tuple(images), tuple(sorted(links)), left, tuple(sorted(folders)))
+
+
+def _walk(folder: Path, folders: list[str]) -> Iterator[tuple[str, Kind | None]]:
+    """Yield each path with the kind by which its name alone leaves it out; add the others' folders to `folders`."""
 
     def refuse(error: OSError) -> None:
-        raise InputError(f"expected folders that can be listed below {folder}, got one that cannot: {error}") from error
+        if not isinstance(error, FileNotFoundError):  # one that has just been removed holds nothing
+            raise InputError(
+                f"expected folders that can be listed below {folder}, got one that cannot: {error}"
+            ) from error
 
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        for name in names + links:
-            yield (Path(parent) / name).relative_to(folder).as_posix()
+    for parent, below, names in os.walk(folder, onerror=refuse):
+        place = Path(parent).relative_to(folder)
+        for name in list(below):
+            path = (place / name).as_posix()
+            kind = _kind_of_name(name)
+            if kind is None and Path(parent, name).is_symlink():
+                is_image = PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES  # whoever reads it tells of it
+                yield path, None if is_image else "links to folders"
+            elif kind is None:
+                folders.append(path)
+            else:
+                below.remove(name)
+                yield f"{path}/", kind
+        for name in names:
+            yield (place / name).as_posix(), _kind_of_file(Path(parent), name)
+
+
+def _kind_of_name(name: str) -> Kind | None:
+    if name.lower() in SYSTEM_NAMES or name.lower().startswith((".trash", "._")):
+        return "of the operating system or storage"
+    if name == ".DS_Store":
+        return "of the operating system or storage"
+    return "hidden" if name.startswith(".") else "beginning with _" if name.startswith("_") else None
+
+
+def _kind_of_file(parent: Path, name: str) -> Kind | None:
+    kind = _kind_of_name(name)
+    if kind is not None:
+        return kind
+    if _is_own(parent, name):
+        return "of hemabridge"
+    return None if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES else "not images by name"
+
+
+def _is_own(parent: Path, name: str) -> bool:
+    """Tell whether this program wrote a file: by its name, or a manifest by its header."""
+    if name == "drift.png":
+        return (parent / "drift.csv").is_file()
+    if name == "sheet.png":  # of simulated or restyled hospitals
+        return any((below / "manifest.csv").is_file() for below in parent.iterdir())
+    if name in _OWN_NAMES or name.endswith(".guard.json"):
+        return True
+    if not name.lower().endswith(".csv") or not (parent / name).is_file():
+        return False
+    try:
+        with (parent / name).open("rb") as file:
+            return _MANIFEST_HEADER.match(file.read(64).decode("utf-8", errors="replace")) is not None
+    except OSError:
+        return False

@@ -9,12 +9,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, estimate_crop_px, sampled
-from hemabridge.data.index import check_listable, escaped
-from hemabridge.data.listing import files_below
+from hemabridge.data.index import check_listable
+from hemabridge.data.listing import escaped, list_images
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, SplitError
-from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, reason_of
+from hemabridge.imaging.files import read_image, reason_of
 from hemabridge.imaging.scale import CropSpec, check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import Progress
@@ -64,7 +64,8 @@ def list_new_cells(source: Path, root: Path | None, site: str) -> Listed:
         return Listed(with_origins(read_manifest(source, root)))
     if not source.is_dir():
         raise InputError(f"expected a folder of images or a manifest, got nothing: {source}")
-    found = sorted(name for name in files_below(source) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+    listing = list_images(source)
+    found = sorted(listing.images + listing.links_out)
     if not found:
         raise InputError(f"expected images in {source}, got none")
     listable, failed = [], {}

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from hemabridge.classifiers.preprocessing import Preprocessing
-from hemabridge.data.listing import files_below
+from hemabridge.data.listing import list_images
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError, InputError, ModelError, RecipeError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
@@ -92,7 +92,7 @@ def _for_site(model: Model, file: ModelFile, site: Path, crop_px: int | None) ->
         raise ModelError(
             f"expected a target-only model to re-stain by a site's appearance, got a {model.kind}: {model.path}"
         )
-    files = [site / name for name in sorted(files_below(site))] if site.is_dir() else []
+    files = [site / name for name in list_images(site).images] if site.is_dir() else []
     return TranslatorModel(file, model.header, crop_px, appearance=read_cells(model.crop(), files))
 
 

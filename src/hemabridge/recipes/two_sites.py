@@ -1,6 +1,7 @@
 """The two sites of a study: which ones, and whether their classes can be told apart. Fast, for it comes first.
 
-Nothing here reads an image, and nothing that takes long to import is needed.
+No image is read, except to tell masks and thumbnails from images of the same name. Nothing that takes long to import is
+needed.
 """
 
 from collections import Counter
@@ -10,11 +11,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from hemabridge.data.layouts import find_layout
-from hemabridge.data.listing import files_below
+from hemabridge.data.layouts import find_layout, with_levels
+from hemabridge.data.listing import list_images
 from hemabridge.data.manifest import read_manifest
 from hemabridge.errors import InputError, ManifestError
-from hemabridge.imaging.files import IMAGE_SUFFIXES
 from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.storage.settings_file import explain
 
@@ -85,15 +85,12 @@ def _classes(site: SiteRecipe) -> list[str]:
         found = "a file" if site.folder.exists() else "nothing"
         raise ManifestError(f"expected a folder of images at {site.folder}, got {found}; change it in the recipe")
     layout = find_layout(site.folder, subclasses=site.subclasses)
-    paths = [PurePosixPath(name) for name in files_below(site.folder)]
-    kept = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)]
-    if not kept:
-        raise ManifestError(f"expected images in {site.folder}, got {len(paths)} other files; change it in the recipe")
-    return [layout.place(path).class_name for path in kept]
-
-
-def _is_hidden(path: PurePosixPath) -> bool:
-    return any(part[0] in "._" for part in path.parts)
+    listing = list_images(site.folder, layout.is_mask)
+    if not listing.images:
+        others = sum(len(left.paths) for left in listing.left_out)
+        raise ManifestError(f"expected images in {site.folder}, got {others} other files; change it in the recipe")
+    layout = with_levels(layout, listing.images, site.folder)
+    return [layout.place(PurePosixPath(path)).class_name for path in listing.images]
 
 
 def shared_classes(source: Iterable[str], target: Iterable[str], wanted: tuple[str, ...]) -> tuple[str, ...]:

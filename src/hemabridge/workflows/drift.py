@@ -3,11 +3,12 @@
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from datetime import date
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
+from hemabridge.data.dates import dates_in
+from hemabridge.data.listing import list_images
 from hemabridge.domain.control_chart import SHEWHART, ewma, ewma_limits, normal_scores
 from hemabridge.domain.site_profile import Answer, SiteProfile
 from hemabridge.errors import InputError, ModelError
@@ -19,7 +20,7 @@ from hemabridge.storage.files import atomic_write
 from hemabridge.storage.spreadsheets import as_cell
 
 TABLE, CHART = "drift.csv", "drift.png"
-_DATE: Final = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
+_LIKE_A_DATE: Final = re.compile(r"(?<!\d)(\d{6}|\d{8}|\d{1,4}[-_. ]\d{1,2}[-_. ]\d{1,4})(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ class DriftPoint:
 
 @dataclass(frozen=True)
 class Drift:
-    """All points in the order of time."""
+    """All points in the order of time; and how dates were read that can be read in two ways."""
 
     points: tuple[DriftPoint, ...]
+    guess: str = ""
 
     @property
     def alarms(self) -> tuple[DriftPoint, ...]:
@@ -71,14 +73,15 @@ def drift(
 
     Args:
         model: a normalizer's JSON, or a translator's snapshot.
-        folders: of images, with an ISO date in each name or in none, which then stand in the order of time; or one
-            folder of such folders.
+        folders: of images, with a date in each name (`hemabridge.data.dates`) or in none, which then stand in the
+            order of time; or one folder of such folders.
         out: folder to write to; it is made.
         crop_px: side of the square around a cell in these images; as in training if not given.
         progress: told of each image.
 
     Raises:
-        InputError: a folder is missing, holds no readable image, or some have dates and some have not.
+        InputError: a folder is missing, holds no readable image, some have dates and some have not, or dates
+            are written in several ways.
         ModelError: the model's file cannot be used, or holds no site profile.
     """
     profiles = open_model(model).profiles
@@ -87,8 +90,8 @@ def drift(
             f"expected a model that holds the profile of its source site, got one without: {model}; train or fit it "
             "again with 20 or more images of each site"
         )
-    ordered = _in_order(folders)
-    found = _points(profiles.source, ordered, crop_px, progress)
+    ordered, guess = _in_order(folders)
+    found = replace(_points(profiles.source, ordered, crop_px, progress), guess=guess)
     out.mkdir(parents=True, exist_ok=True)
     _write_table(out / TABLE, found.points)
     write_chart(
@@ -102,12 +105,15 @@ def drift(
     return found
 
 
-def _points(profile: SiteProfile, folders: Sequence[Path], crop_px: int | None, progress: Progress) -> Drift:
+def _points(
+    profile: SiteProfile, folders: Sequence[tuple[str, Path]], crop_px: int | None, progress: Progress
+) -> Drift:
     distances, scores, counts = [], [], []
-    for folder in folders:
-        descriptors = read_descriptors(
-            [path for path in folder.rglob("*") if path.is_file()], profile, crop_px, progress
-        )
+    for _, folder in folders:
+        files = [folder / name for name in list_images(folder).images]
+        if not files:
+            raise InputError(f"expected readable images in {folder}, got no image; leave the folder out")
+        descriptors = read_descriptors(files, profile, crop_px, progress)
         distances.append(profile.distance(descriptors))
         scores.append(float(normal_scores(distances[-1].value, profile.usual(len(descriptors)))))
         counts.append(len(descriptors))
@@ -117,7 +123,7 @@ def _points(profile: SiteProfile, folders: Sequence[Path], crop_px: int | None, 
         tuple(
             DriftPoint(
                 folder=folder.absolute().name,
-                date=_date_in(folder.absolute().name),
+                date=day,
                 images=count,
                 distance=round(distance.value, 4),
                 answer=distance.answer,
@@ -126,34 +132,51 @@ def _points(profile: SiteProfile, folders: Sequence[Path], crop_px: int | None, 
                 limit=round(float(limit), 4),
                 alarm=" ".join(["shewhart"] * (score > SHEWHART) + ["ewma"] * bool(average > limit)),
             )
-            for folder, count, distance, score, average, limit in rows
+            for (day, folder), count, distance, score, average, limit in rows
         )
     )
 
 
-def _in_order(folders: Sequence[Path]) -> list[Path]:
+def _in_order(folders: Sequence[Path]) -> tuple[list[tuple[str, Path]], str]:
+    """Return the ISO date, empty if there is none, and each folder in the order of time; and what had to be guessed."""
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing or not folders:
         raise InputError(f"expected folders of images, got {missing[0] if missing else 'none'}")
-    if len(folders) == 1 and not _date_in(folders[0].absolute().name):
-        within = [path for path in folders[0].iterdir() if path.is_dir() and _date_in(path.name)]
-        folders = within or folders
-    dates = [_date_in(folder.absolute().name) for folder in folders]
-    if any(dates) and not all(dates):
-        without = next(folder for folder, found in zip(folders, dates, strict=True) if not found)
+    if len(folders) == 1 and not _has_dates([folders[0].absolute().name]):
+        folders = _within(folders[0])
+    found = dates_in([folder.absolute().name for folder in folders])
+    dates = ["" if day is None else day.isoformat() for day in found.dates]
+    without = [folder.absolute().name for folder, day in zip(folders, dates, strict=True) if not day]
+    unclear = [name for name in without if _LIKE_A_DATE.search(name)]
+    if unclear or (without and any(dates)):
         raise InputError(
-            f"expected a date such as 2026-03-31 in the name of every folder or of none, got {without.name}"
+            "expected a date such as 2026-03-31 in the name of every folder or of none, got "
+            f"{(unclear or without)[0]}; rename it, or leave it out by a name that begins with _"
         )
-    return [folder for _, folder in sorted(zip(dates, folders, strict=True), key=lambda pair: pair[0])]
+    return sorted(zip(dates, folders, strict=True), key=lambda pair: pair[0]), found.guess
 
 
-def _date_in(name: str) -> str:
-    for year, month, day in _DATE.findall(name):
-        try:
-            return date(int(year), int(month), int(day)).isoformat()
-        except ValueError:
-            continue
-    return ""
+def _within(folder: Path) -> list[Path]:
+    """Return the folders in one folder if at least one has a date, or numbers like one, else the folder itself.
+
+    Raises:
+        InputError: there are images beside the dated folders.
+    """
+    listing = list_images(folder)
+    names = [name for name in listing.folders if "/" not in name]
+    if not _has_dates(names) and not any(_LIKE_A_DATE.search(name) for name in names):
+        return [folder]
+    loose = [name for name in listing.images if "/" not in name]
+    if loose:
+        raise InputError(
+            f"expected all images of {folder} in its dated folders, got {len(loose)} beside them, such as {loose[0]}; "
+            "move them into one"
+        )
+    return [folder / name for name in names]
+
+
+def _has_dates(names: Sequence[str]) -> bool:
+    return any(day is not None for day in dates_in(names).dates)
 
 
 def _write_table(path: Path, points: Sequence[DriftPoint]) -> None:

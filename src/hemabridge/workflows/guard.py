@@ -5,11 +5,11 @@ from typing import Final
 
 import numpy as np
 
-from hemabridge.data.listing import files_below
+from hemabridge.data.listing import list_images
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError, InputError
 from hemabridge.guard.thresholds import Thresholds, learn_normalizer_thresholds, learn_thresholds
-from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
+from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import CropSpec, scale_matched
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import Model, open_model
@@ -99,7 +99,7 @@ def _read(folder: Path, crop: CropSpec | None, progress: Progress) -> UInt8Image
         raise InputError(
             f"expected a folder of target images, got {'a file' if folder.exists() else 'nothing'}: {folder}"
         )
-    files = sorted(name for name in files_below(folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+    files = list_images(folder).images
     some = [files[place] for place in evenly_spaced(len(files), LEARNED_FROM)]
     cells = []
     for number, name in enumerate(some, 1):

@@ -20,6 +20,8 @@ def index(
     crop_px: int | None = None,
     estimate_crop: bool = False,
     subclasses: bool = False,
+    classes_at: int | None = None,
+    patients_at: int | None = None,
     replace: bool = False,
     progress: FileProgress | None = None,
 ) -> Index:
@@ -33,29 +35,31 @@ def index(
         crop_px: side of the crop at the common scale, in pixels, written for each image.
         estimate_crop: estimate `crop_px` from the nuclei of the images.
         subclasses: take the finer classes that PBC_dataset_normal_DIB writes into file names.
+        classes_at: the level of the folders that are classes, 1 for those right below; 0 for none; found if None.
+        patients_at: the level of the folders that are patients; likewise.
         replace: overwrite `out`; what was filled in by hand is lost.
         progress: called after each file.
 
     Raises:
-        ManifestError: no readable image, `out` exists, or both `crop_px` and `estimate_crop` are given.
+        ManifestError: no readable image, it cannot be told which folders are the classes,
+            `out` exists, or both `crop_px` and `estimate_crop` are given.
     """
     target = folder / MANIFEST_NAME if out is None else out
     if crop_px is not None and estimate_crop:
         raise ManifestError(f"expected crop_px or its estimate, got both (crop_px={crop_px}); leave one out")
     if target.exists() and not replace:
         raise ManifestError(f"expected no file at {target} yet, got one; name another, or replace it (--replace)")
-    found = index_folder(folder, site, crop_px=crop_px, subclasses=subclasses, progress=progress)
+    found = index_folder(
+        folder,
+        site,
+        crop_px=crop_px,
+        subclasses=subclasses,
+        classes_at=classes_at,
+        patients_at=patients_at,
+        progress=progress,
+    )
     if estimate_crop:
         manifest = found.manifest.with_crop_px(estimate_crop_px(found.manifest))
         found = replace_fields(found, manifest=manifest)
-    if _is_counted(target, folder):
-        found = replace_fields(found, other_files=found.other_files - 1)  # the manifest of an earlier call
     write_manifest(found.manifest, target)
     return found
-
-
-def _is_counted(manifest: Path, folder: Path) -> bool:
-    """Tell whether the manifest of an earlier call is one of the files that the index of the folder counts."""
-    if not manifest.exists() or not manifest.resolve().is_relative_to(folder.resolve()):
-        return False
-    return not any(part[0] in "._" for part in manifest.resolve().relative_to(folder.resolve()).parts)

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, TextIO
 
-from hemabridge.data.listing import files_below
+from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, list_images
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.verdict import Verdict
-from hemabridge.imaging.files import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, read_image, reason_of, write_image
+from hemabridge.imaging.files import WRITTEN_SUFFIXES, read_image, reason_of, write_image
 from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
@@ -41,7 +41,7 @@ class FileRow:
 
     Attributes:
         path: relative to the input folder, and of the output to the output folder.
-        status: `restained`; `failed`: an image that could not be used; `skipped`: by its name no image.
+        status: `restained`; `failed`: an image that could not be used; `skipped`: no input image.
         reason: why there is no output; empty if there is one.
         sha256: of the input file.
         model: SHA-256 of the snapshot, with `crop_px` where it was stated, and of the guard and its fallback.
@@ -71,10 +71,17 @@ EARLIER_COLUMNS = (COLUMNS[:5], COLUMNS[:8])
 
 @dataclass(frozen=True)
 class Standardized:
-    """All rows of one job, in the order of the paths; and whether the model knows the site, if its file can say."""
+    """What became of a folder.
+
+    Attributes:
+        rows: of all files and of folders that are left out, in the order of the paths.
+        site: whether the model knows the site; None if its file cannot say.
+        left_out: what is no input, by its kind.
+    """
 
     rows: tuple[FileRow, ...]
     site: SiteAnswer | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
     def count(self, status: Status) -> int:
         """Return how many files ended so."""
@@ -138,8 +145,8 @@ def standardize_with(
         InputError, ModelError, RunError: as `standardize`.
     """
     _check_folders(source, out)
-    files = sorted(files_below(source))
-    if not files:
+    listing = list_images(source)
+    if not listing.images and not listing.links_out and not listing.left_out:
         raise InputError(f"expected images in {source}, got an empty folder; name the folder that holds them")
     safer = _fallback(model, fallback)
     standardizer = model.guarded(safer) or model.standardizer()
@@ -147,22 +154,24 @@ def standardize_with(
     with hold_folder(out):
         earlier = _read_log(out)
         _write_log(out / LOG, earlier.values())  # before all else: by its log a later call knows the folder
-        known = write_answer(model, [source / name for name in files], out, progress)
-        rows = _standardize_files(standardizer, source, files, out, earlier, made_by, progress)
-    return Standardized(tuple(rows), known)
+        known = write_answer(model, [source / name for name in listing.images], out, progress)
+        rows = _standardize_files(standardizer, source, listing, out, earlier, made_by, progress)
+    return Standardized(tuple(rows), known, listing.left_out)
 
 
 def _standardize_files(
     standardizer: Standardizer,
     source: Path,
-    files: list[str],
+    listing: Listing,
     out: Path,
     earlier: Mapping[str, FileRow],
     made_by: str,
     progress: Progress,
 ) -> list[FileRow]:
     rows = []
-    done = _finished(files, source, earlier, made_by)
+    settled = _settled(listing, made_by)
+    files = sorted({*listing.images, *settled})
+    done = _finished(listing.images, source, earlier, made_by)
     others = [earlier[name] for name in sorted(earlier.keys() - set(files))]
     _write_log(out / LOG, [*others, *done.values()])
     with _open_log(out / LOG, "a") as file:
@@ -170,7 +179,7 @@ def _standardize_files(
         for number, name in enumerate(files, 1):
             row = done.get(name)
             if row is None:
-                row = _standardize_file(standardizer, source, out, name, made_by)
+                row = settled.get(name) or _standardize_file(standardizer, source, out, name, made_by)
                 log.writerow(_cells(row))
                 file.flush()
             rows.append(row)
@@ -178,10 +187,14 @@ def _standardize_files(
     return rows
 
 
+def _settled(listing: Listing, model: str) -> dict[str, FileRow]:
+    """Return the rows of what is no input, and of links that no command reads."""
+    skipped = {name: FileRow(name, "skipped", reason, "", model) for name, reason in listing.reasons().items()}
+    return skipped | {name: FileRow(name, "failed", LINK_OUT, "", model) for name in listing.links_out}
+
+
 def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name: str, model: str) -> FileRow:
     original, restained = source / name, out / name
-    if original.suffix.lower() not in IMAGE_SUFFIXES:
-        return FileRow(name, "skipped", f"not the name of an image: {original.suffix or 'no suffix'}", "", model)
     if original.suffix.lower() not in WRITTEN_SUFFIXES:
         reason = f"expected {', '.join(sorted(WRITTEN_SUFFIXES))}, got {original.suffix}, which is read but not written"
         return FileRow(name, "failed", f"{reason}; convert the image to PNG", "", model)

@@ -1,0 +1,158 @@
+"""Which level of a tree of folders is the class, and which the patient or the slide, by the names alone."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hemabridge.data.columns import listed
+from hemabridge.errors import ManifestError
+
+_CELL_WORDS: Final = re.compile(
+    r"neutro|eosino|baso(?:phil)?s?\b|lympho|mono(?:cyt|blast|s?\b)|blast|platelet|thrombo|erythro|normobl|granulo|myelo"
+    r"|segment|\bbands?\b|\b(?:ig|wbc|rbc|nrbc|smudge|artefacts?|artifacts?)\b|plasma|leu[ck]o|megakaryo|hairy",
+    re.IGNORECASE,
+)
+"""Parts of the names of blood cells in English, Latin, German and Spanish."""
+
+_PATIENT: Final = re.compile(
+    r"^(?:patient|pat|pt|subject|subj|sub|donor|case|person|proband|paciente|spender)[ _.#-]*(?:id[ _.#-]*)?\w*\d\w*$"
+    r"|^p[ _-]?\d+$",
+    re.IGNORECASE,
+)
+_SLIDE: Final = re.compile(r"^(?:slide|smear|film|frotis)[ _.#-]*\w*$", re.IGNORECASE)
+_TIME: Final = re.compile(
+    r"^(?:day|week|month|run|batch|session)[ _.#-]*\d+$|\d{4}-?\d\d-?\d\d|\d\d[.]\d\d[.]\d{2,4}", re.IGNORECASE
+)
+_WORK: Final = frozenset(
+    {"runs", "checkpoints", "snapshots", "models", "weights", "logs", "results", "output", "outputs", "recipes"}
+    | {"benchmarks", "figures", "src", "docs", "tests", "node_modules", "venv", "build", "dist"}
+)
+"""Folders of somebody's work, which are no classes of cells."""
+
+_HINT: Final = (
+    "say which with --classes-at N and --patients-at N (1: the folders right below), or name the folder of one site"
+)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Which folder of a path says what; 0 is the first folder below the indexed one, None: no folder says it."""
+
+    class_at: int | None = 0
+    patient_at: int | None = None
+    slide_at: int | None = None
+
+
+RIGHT_BELOW: Final = Levels()
+"""The folders right below are the classes."""
+
+
+@dataclass(frozen=True)
+class _Level:
+    at: int
+    names: frozenset[str]
+    repeated: float  # share of the names that lie below several parents
+
+    def share(self, pattern: re.Pattern[str]) -> float:
+        return sum(bool(pattern.search(name)) for name in self.names) / len(self.names)
+
+
+def find_levels(folders: Iterable[Sequence[str]], ignored: frozenset[str] = frozenset(), *, where: str) -> Levels:
+    """Find out which level of folders is the class, and which the patient or the slide.
+
+    A level of one name is no class if another level has several. Then, in this order: the names of blood cells are
+    classes, names such as `Patient_14` patients; of two other levels whose names are combined, the one of at most half
+    as many names is the class. A level below the classes whose names do not repeat says nothing.
+
+    Args:
+        folders: of each image, from the indexed folder down.
+        ignored: lower-case names that stand for no class (`unlabeled`).
+        where: the folder, for the error.
+
+    Raises:
+        ManifestError: it cannot be told, or the classes would be folders of somebody's work such as `runs`.
+    """
+    levels = _levels(folders, ignored)
+    if not levels:
+        return RIGHT_BELOW
+    class_level = _class_level(levels, where)
+    class_at = None if class_level is None else class_level.at
+    others = [level for level in levels if level.at != class_at and (len(level.names) > 1 or _is_patients(level))]
+    if class_level is not None:
+        _refuse_work(class_level, where)
+    patients = [level for level in others if _is_patients(level)] or [
+        level for level in others if class_level is not None and _may_be_patients(level, class_level)
+    ]
+    slides = [level for level in others if level.share(_SLIDE) >= 0.5]
+    return Levels(class_at, patients[0].at if patients else None, slides[0].at if slides else None)
+
+
+def _levels(folders: Iterable[Sequence[str]], ignored: frozenset[str]) -> list[_Level]:
+    parents: dict[int, dict[str, set[tuple[str, ...]]]] = defaultdict(lambda: defaultdict(set))
+    for parts in {tuple(parts) for parts in folders}:
+        for at, name in enumerate(parts):
+            if name.lower() in ignored:
+                break
+            parents[at][name].add(parts[:at])
+    return [
+        _Level(at, frozenset(names), sum(len(above) > 1 for above in names.values()) / len(names))
+        for at, names in sorted(parents.items())
+    ]
+
+
+def _class_level(levels: Sequence[_Level], where: str) -> _Level | None:
+    cells = [level for level in levels if level.share(_CELL_WORDS) >= 0.5]
+    if cells:
+        return cells[0]
+    rest = [level for level in levels if not _is_patients(level)]
+    several = [level for level in rest if len(level.names) > 1 and level.share(_SLIDE) < 0.5]
+    if not several:
+        if len(rest) == len(levels):
+            return rest[0]
+        several_patients = any(len(level.names) > 1 for level in levels if _is_patients(level))
+        if rest and several_patients and rest[0].at < min(level.at for level in levels if _is_patients(level)):
+            raise ManifestError(
+                f"expected folders of classes in {where}, got {listed(sorted(rest[0].names))} above folders of "
+                f"patients, which may be a class or none; {_HINT}"
+            )
+        return None
+    if len(several) == 1:
+        return several[0]
+    return _of_combined(several, where)
+
+
+def _of_combined(levels: Sequence[_Level], where: str) -> _Level:
+    """Return which of several levels is the class, none of which has names that are known."""
+    upper, *lower = levels
+    repeating = [level for level in lower if level.repeated > 0]
+    if not repeating:
+        return upper
+    if len(repeating) == 1 and repeating[0].repeated >= 0.5:
+        few, many = sorted((upper, repeating[0]), key=lambda level: len(level.names))
+        if 2 * len(few.names) <= len(many.names):
+            return few
+    examples = "; ".join(f"{level.at + 1}: {listed(sorted(level.names))}" for level in levels)
+    raise ManifestError(
+        f"expected one level of folders that is the class in {where}, got several that may be ({examples}); {_HINT}"
+    )
+
+
+def _is_patients(level: _Level) -> bool:
+    return level.share(_PATIENT) >= 0.5
+
+
+def _may_be_patients(level: _Level, class_level: _Level) -> bool:
+    if level.share(_SLIDE) >= 0.5 or level.share(_TIME) >= 0.5:
+        return False
+    return level.at < class_level.at or level.repeated > 0
+
+
+def _refuse_work(level: _Level, where: str) -> None:
+    work = sorted(name for name in level.names if name.lower() in _WORK)
+    if work:
+        raise ManifestError(
+            f"expected folders of classes in {where}, got {listed(work)} among {len(level.names)}, which are no "
+            f"classes of cells; {_HINT}"
+        )
