@@ -61,10 +61,10 @@ def index_folder(
 
     What an input image is, `hemabridge.data.listing` says. Which level of folders is the class and which the patient is
     told by their names (`hemabridge.data.folder_levels`): a folder per class, below or above one per patient, below
-    wrappers or `train`, `test`, ... (that becomes the split), or no folder (no class). Images in `unlabeled` have no class. The
-    layouts of PBC_dataset_normal_DIB, Raabin-WBC and Tecom (`Class Labels of Dataset 1.csv`) are known, and the usual
-    names of blood cells become lower case (`Neutrophil` -> `neutrophil`, `ig` -> `immature_granulocyte`). Synthetic
-    images are known by the mark in their files.
+    wrappers or `train`, `test`, ... (that becomes the split), or no folder (no class). Images in `unlabeled` have no
+    class. The layouts of PBC_dataset_normal_DIB, Raabin-WBC and Tecom (`Class Labels of Dataset 1.csv`) are known, and
+    the usual names of blood cells become lower case (`Neutrophil` -> `neutrophil`, `ig` -> `immature_granulocyte`).
+    Synthetic images are known by the mark in their files.
 
     Args:
         folder: becomes the manifest's root.
