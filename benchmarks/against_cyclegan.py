@@ -31,12 +31,12 @@ from hemabridge.ensemble.members import Member, Members, train_members
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import gradient_correlation
+from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from hemabridge.recipes.sites import SPLIT_NAME, Site
-from hemabridge.storage.names import folder_name
+from hemabridge.recipes.sites import Site
 from hemabridge.storage.stages import DONE
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.run_context import RunContext
@@ -65,7 +65,7 @@ def main() -> None:
     known = target.cells(("train",), classes, size_px, lambda *_: None)
     classifiers = [
         SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path, folder.name)
-        for folder in (spec.study / "classifiers" / folder_name(name) for name in plain_names(recipe))
+        for folder in (StudyFolder(spec.study).classifier(name) for name in plain_names(recipe))
     ]
 
     def scored(standardizer: Standardizer) -> tuple[list[float], float]:
@@ -131,7 +131,7 @@ def plain_names(recipe: StudyRecipe) -> list[str]:
 
 def _site(study: Path, spec: SiteRecipe) -> Site:
     assert spec.folder is not None
-    manifest = read_manifest(study / "split" / folder_name(spec.site) / SPLIT_NAME, spec.folder)
+    manifest = read_manifest(StudyFolder(study).manifest(spec.site), spec.folder)
     return Site(spec.site, manifest, manifest.column("crop_px")[0])
 
 
@@ -139,8 +139,8 @@ def _cyclegan(
     study: Path, scored: Callable[[Standardizer], tuple[list[float], float]]
 ) -> tuple[float, list[float], float]:
     """Return CPU seconds until the best of all snapshots, its accuracies, and its gradient correlation."""
-    snapshots = list_snapshots(study / "translator")
-    total = json.loads((study / "translator" / DONE).read_text(encoding="utf-8"))["cpu_seconds"]
+    snapshots = list_snapshots(StudyFolder(study).translator)
+    total = json.loads((StudyFolder(study).translator / DONE).read_text(encoding="utf-8"))["cpu_seconds"]
     tested = [(s, *scored(NeuralStandardizer.from_snapshot(s.path))) for s in snapshots]
     best, values, kept = max(tested, key=lambda found: float(np.mean(found[1])))
     return total * best.images / snapshots[-1].images, values, kept

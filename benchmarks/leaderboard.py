@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from hemabridge.evaluation.results import Row, StudyResults
+from hemabridge.models.study_folder import StudyFolder
 
 LEVEL = 0.05
 ADABN = "AdaBN"
@@ -26,7 +27,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, default=Path("runs/clinic-from-tecom"))
-    results = StudyResults.read(parser.parse_args().study / "results.json")
+    results = StudyResults.read(StudyFolder(parser.parse_args().study).results)
     scored = {entry.site for entry in results.leaderboard}
     groups: dict[tuple[int, str], list[Row]] = defaultdict(list)
     for row in results.rows:

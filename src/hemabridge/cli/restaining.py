@@ -171,10 +171,11 @@ def guard(
 def _say_before(model: "Model", given: Path, snapshot: str | None, site: Path | None) -> None:
     from hemabridge.models.open import read_selection
     from hemabridge.models.restaining import TranslatorModel
+    from hemabridge.models.selection_file import FILE
 
     selection = None if snapshot is not None else read_selection(given)
     if selection is not None and selection.chosen is not None:
-        print(f"Re-staining with {selection.chosen}, the selected snapshot: see {given / 'selection.json'}.")
+        print(f"Re-staining with {selection.chosen}, the selected snapshot: see {given / FILE}.")
     if site is not None and isinstance(model, TranslatorModel) and model.appearance is not None:
         found = model.distance(model.appearance)
         print(

@@ -32,13 +32,14 @@ def synthesize(
     wanted = expect_kind(read_recipe(recipe, changes or ()), SynthesisRecipe)
     from hemabridge.cli.progress_bars import shown_progress  # takes seconds; the recipe is all right
     from hemabridge.training.devices import start_fabric
+    from hemabridge.workflows.synthesis.synthesize import REPORT
     from hemabridge.workflows.synthesis.synthesize import synthesize as run
 
     folder = out or Path("runs") / wanted.name
     with shown_progress() as progress:
         results = run(wanted, folder, fabric=start_fabric(device), progress=progress)
     _print_results(results)
-    print(f"The report is {folder / 'report.html'}; open it in a browser.")
+    print(f"The report is {folder / REPORT}; open it in a browser.")
 
 
 def _print_results(results: "SynthesisResults") -> None:

@@ -188,8 +188,9 @@ def select(
     """
     needs_training()
     from hemabridge.cli.progress_bars import shown_progress
+    from hemabridge.models.selection_file import PICTURE
+    from hemabridge.models.study_folder import StudyFolder
     from hemabridge.selection.rule import RuleConfig
-    from hemabridge.workflows.selection.select import PICTURE
     from hemabridge.workflows.selection.select import select as work
 
     floors = {"most_refused": most_refused, "least_kept": least_kept}
@@ -199,7 +200,7 @@ def select(
     _print_selection(found)
     print(found.reasons)
     print(f"See {run / PICTURE}.")
-    if (run / "report.html").is_file():
+    if StudyFolder(run).report.is_file():
         print("To show the choice in report.html, run `hemabridge study` again as before; nothing is trained again.")
     if found.chosen is None:
         raise typer.Exit(1)
@@ -218,8 +219,10 @@ def needs_training() -> None:
 
 
 def _print_study(results: "StudyResults", folder: Path) -> None:
+    from hemabridge.models.study_folder import StudyFolder
+
     _print_rows(f"{results.name}: accuracy with 95% Wilson interval, balanced accuracy", results.rows)
-    print(f"The report is {folder / 'report.html'}; open it in a browser.")
+    print(f"The report is {StudyFolder(folder).report}; open it in a browser.")
 
 
 def _print_rows(title: str, rows: "Sequence[Row]") -> None:

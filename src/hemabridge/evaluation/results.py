@@ -8,13 +8,11 @@ import polars as pl
 
 from hemabridge.evaluation.leaderboard_entries import LabelsSaved, LeaderboardEntry, SnapshotContrast
 from hemabridge.evaluation.morphology_checks import MorphologyCheck
+from hemabridge.models.study_folder import RESULTS
 from hemabridge.storage.results_file import STRICT, ResultsFile
 
 Mode: TypeAlias = Literal["strict", "transductive", "none"]
 """Whether the translator saw the scored images; `evaluation.rows.work_out_mode` tells."""
-
-RESULTS: Final = "results.json"
-"""The file in a study's folder that `StudyResults` are read from."""
 
 _TABLE: Final[dict[str, pl.DataType]] = {
     "site": pl.String(),

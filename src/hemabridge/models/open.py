@@ -18,6 +18,7 @@ from hemabridge.models.file import ModelFile
 from hemabridge.models.model import Model
 from hemabridge.models.restaining import NormalizerModel, TranslatorModel
 from hemabridge.models.selection_file import FILE, Selection
+from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.storage.settings_file import explain, read_toml
 from hemabridge.training.snapshots import Snapshot, list_snapshots
@@ -232,7 +233,7 @@ def _find(model: Path, name: str | None) -> tuple[Path, Selection | None]:
     """Return the file that a path means, and the selection by which it was found."""
     if model.is_file():
         return model, None
-    folder = next((f for f in (model, model / "translator") if (f / "snapshots").is_dir()), None)
+    folder = next((f for f in (model, StudyFolder(model).translator) if (f / "snapshots").is_dir()), None)
     snapshots = [] if folder is None else list_snapshots(folder)
     if not snapshots:
         raise ModelError(f"expected a model's file or a run folder with snapshots, got none at {model}")

@@ -7,6 +7,8 @@ from hemabridge.errors import InputError
 from hemabridge.storage.results_file import STRICT, ResultsFile
 
 FILE = "selection.json"
+PICTURE = "selection.png"
+"""In a run folder, beside `FILE`."""
 
 Interval = tuple[float, float]
 

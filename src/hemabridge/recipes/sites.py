@@ -15,12 +15,10 @@ from hemabridge.data.splits import check_split, split
 from hemabridge.data.synthetic import with_origins
 from hemabridge.errors import ManifestError, SplitError
 from hemabridge.imaging.scale import CropPx
+from hemabridge.models.study_folder import MANIFEST, StudyFolder, split_stage
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import SiteRecipe
-from hemabridge.storage.names import folder_name
 from hemabridge.storage.stages import Stages
-
-SPLIT_NAME = "manifest.csv"
 
 
 @dataclass(frozen=True)
@@ -103,10 +101,10 @@ def prepare_site(
     def settle(folder: Path) -> None:
         done = _split_once(kept, parts, seed, partial(progress, f"looking for near duplicates in {recipe.site}"))
         crop_px = _crop_px(recipe, done)
-        write_manifest(done if crop_px == "whole" else done.with_crop_px(crop_px), folder / SPLIT_NAME)
+        write_manifest(done if crop_px == "whole" else done.with_crop_px(crop_px), folder / MANIFEST)
 
-    folder = stages.run(f"split/{folder_name(recipe.site)}", inputs, settle)
-    settled = read_manifest(folder / SPLIT_NAME, kept.root)
+    folder = stages.run(split_stage(recipe.site), inputs, settle)
+    settled = read_manifest(folder / MANIFEST, kept.root)
     return Site(recipe.site, settled, "whole" if recipe.crop_px == "whole" else settled.column("crop_px")[0])
 
 
@@ -120,7 +118,7 @@ def read_settled(recipe: SiteRecipe, folder: Path) -> Site:
     if root is None:
         assert recipe.manifest is not None  # the recipe's own check
         root = recipe.root or recipe.manifest.parent
-    settled = read_manifest(folder / "split" / folder_name(recipe.site) / SPLIT_NAME, root)
+    settled = read_manifest(StudyFolder(folder).manifest(recipe.site), root)
     return Site(recipe.site, settled, "whole" if recipe.crop_px == "whole" else settled.column("crop_px")[0])
 
 

@@ -15,7 +15,7 @@ from hemabridge.guard.thresholds import floors, read_thresholds
 from hemabridge.imaging.files import read_image
 from hemabridge.models import open_model
 from hemabridge.models.open import find_snapshot, read_selection
-from hemabridge.models.selection_file import Selection
+from hemabridge.models.selection_file import PICTURE, Selection
 from hemabridge.recipes.recipe import SiteRecipe, TranslatorRecipe
 from hemabridge.recipes.recipe_file import read_recipe
 from hemabridge.selection.rule import RuleConfig
@@ -26,7 +26,7 @@ from hemabridge.training.snapshots import write_snapshot
 from hemabridge.translators.catalog import new_objective
 from hemabridge.translators.presets import PRESETS
 from hemabridge.workflows.selection.guard_limits import SnapshotLimits
-from hemabridge.workflows.selection.select import PICTURE, read_run, select
+from hemabridge.workflows.selection.select import read_run, select
 from hemabridge.workflows.standardize import standardize
 from hemabridge.workflows.study.study import study
 from hemabridge.workflows.train import train

@@ -27,14 +27,13 @@ from hemabridge.imaging.scale import CropPx
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import open_model
 from hemabridge.models.open import read_selection
+from hemabridge.models.study_folder import StudyFolder
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.recipes.sites import read_settled
-from hemabridge.storage.names import folder_name
 from hemabridge.training.run_context import RunContext
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
-from hemabridge.workflows.study.ensemble_stage import STAGE
 from hemabridge.workflows.study.translation import fitted_restainings
 
 
@@ -78,6 +77,11 @@ class FinishedStudy:
     classes: tuple[str, ...]
     progress: Progress = field(compare=False)
 
+    @property
+    def study(self) -> StudyFolder:
+        """Where its files lie."""
+        return StudyFolder(self.folder)
+
     @cached_property
     def classifiers(self) -> dict[str, Classifier]:
         """The classifiers of the recipe, by name.
@@ -104,10 +108,10 @@ class FinishedStudy:
                 yield Answers(name, fitted.method, fitted.snapshot, 0, predicted)
             self.progress("re-staining and classifying", number, len(restainings))
         images = images_at(self.recipe.ensemble_px)
-        yield from self._with_luts(self.folder / STAGE, self._with_lut(), images_at)
+        yield from self._with_luts(self.study.ensemble(), self._with_lut(), images_at)
         counts = () if self.recipe.ensemble is None else (0, *self.recipe.ensemble.few_labels)
         for number, count in enumerate(counts, 1):
-            folder = self.folder / STAGE / (f"labels-{count}" if count else "")
+            folder = self.study.ensemble(count)
             fitted_then = FittedEnsemble.load(folder, self.folder, self.classifiers)
             yield from _of_ensemble(fitted_then, images, count)
             self.progress("predicting with the ensemble", number, len(counts))
@@ -135,7 +139,7 @@ class FinishedStudy:
         cells = read(self.recipe.ensemble_px)
         known = read_settled(self.recipe.target, self.folder)
         target = known.cells(("train",), self.classes, self.recipe.ensemble_px, self.progress)
-        members = Members.load(self.folder / STAGE, self.folder, self.classifiers, target)
+        members = Members.load(self.study.ensemble(), self.folder, self.classifiers, target)
         unlabeled = np.full(len(cells.paths), UNKNOWN, np.int64)
         source = CellSet(cells.images, unlabeled, self.classes, cells.paths, cells.hashes, crop_px)
         context = RunContext(folder, fabric, self.recipe.seed, self.progress)
@@ -204,12 +208,12 @@ class FinishedStudy:
     def _with_lut(self) -> list[str]:
         """Return the classifiers for which the study learned a color table: those that can have one."""
         names = [spec.name for spec in self.recipe.classifiers]
-        return [name for name in names if lut_file(self.folder / STAGE, name).is_file()]
+        return [name for name in names if lut_file(self.study.ensemble(), name).is_file()]
 
     def _classifier(self, spec: ClassifierRecipe) -> Classifier:
         if spec.external is not None:
             return align_classes(load_external(spec.external), self.classes)
-        snapshots = list_snapshots(self.folder / "classifiers" / folder_name(spec.name))
+        snapshots = list_snapshots(self.study.classifier(spec.name))
         if not snapshots:
             raise InputError(f"expected the classifier {spec.name} in {self.folder}, got none; run the study again")
         return align_classes(SnapshotClassifier.from_snapshot(snapshots[-1].path), self.classes)

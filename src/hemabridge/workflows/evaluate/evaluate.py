@@ -24,24 +24,23 @@ from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_ou
 from hemabridge.imaging.scale import CropPx, CropSpec
 from hemabridge.models import open_model
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
+from hemabridge.models.study_folder import PREDICTIONS, StudyFolder
 from hemabridge.normalizers.catalog import NORMALIZERS
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import Site, read_settled
 from hemabridge.storage.files import atomic_write, sha256_of
-from hemabridge.storage.run_folder import RECIPE, check_apart
+from hemabridge.storage.run_folder import check_apart
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.storage.stages import Stages
 from hemabridge.workflows.evaluate.answers import Answers, FinishedStudy, choose
-from hemabridge.workflows.study.ensemble_stage import STAGE
 from hemabridge.workflows.study.translation import fitted_restainings
 
 FITTING: Final = ".fitting"
 """Folder of a fit that goes on where it was stopped; removed at the end."""
 
 PREDICTED_CLASSES: Final = "predicted-classes.csv"
-PREDICTIONS: Final = "predictions.csv"
 COLUMNS: Final = ("path", "class", "answer", "probability", "by", "reason")
 
 
@@ -108,8 +107,8 @@ def evaluate(
         SplitError: a synthetic cell has a class, which would be scored.
         HemabridgeError: a file of the study is damaged.
     """
-    recipe = expect_kind(read_recipe(_finished(study) / RECIPE), StudyRecipe)
-    classes = StudyResults.read(study / "results.json").classes
+    recipe = expect_kind(read_recipe(StudyFolder(_finished(study)).recipe), StudyRecipe)
+    classes = StudyResults.read(StudyFolder(study).results).classes
     finished = FinishedStudy(study, recipe, classes, progress)
     if by is not None and not (fit and recipe.ensemble is None):  # which is told below
         finished.check_name(by, fit=fit)
@@ -182,7 +181,7 @@ def _refitted(finished: FinishedStudy, read: Callable[[int], NewCells], crop_px:
         "recipe": finished.recipe.model_dump(mode="json"),
         "cells": read(finished.recipe.ensemble_px).hashes,
         "crop_px": crop_px,
-        "members": sha256_of(finished.folder / STAGE / MEMBERS_FILE),
+        "members": sha256_of(finished.study.ensemble() / MEMBERS_FILE),
     }
     shutil.rmtree(Stages(out).run(FITTING, inputs, work))
     if not kept:  # an earlier call was stopped after the work and before its folder was removed
@@ -191,7 +190,7 @@ def _refitted(finished: FinishedStudy, read: Callable[[int], NewCells], crop_px:
 
 
 def _finished(study: Path) -> Path:
-    if not (study / "results.json").is_file():
+    if not StudyFolder(study).results.is_file():
         raise InputError(f"expected the folder of a finished study, got {study} without results.json; run the study")
     return study
 

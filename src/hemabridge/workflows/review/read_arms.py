@@ -11,18 +11,14 @@ from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest, read_manifest, with_hashes
 from hemabridge.errors import ManifestError, RecipeError, RunError
 from hemabridge.models.selection_file import FILE, Selection
+from hemabridge.models.study_folder import MANIFEST, StudyFolder
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.review import ArmFolder, ReviewPlan
 from hemabridge.review.arms import ORIGINAL, TARGET, Arm, ArmCell, Picture
-from hemabridge.storage.names import folder_name, picture_names
-from hemabridge.storage.run_folder import RECIPE
-from hemabridge.storage.stages import DONE
+from hemabridge.storage.names import picture_names
 
-MANIFEST = "manifest.csv"
-RESTAINED = "restained"
-TO_TARGET = "to_target"
 Crop: TypeAlias = int | Literal["whole"] | None
 
 
@@ -46,7 +42,7 @@ def arms_of(plan: ReviewPlan, progress: Progress = silent) -> dict[str, Arm]:
 
 def _arms_of_study(folder: Path, wanted: tuple[str, ...]) -> dict[str, Arm]:
     study = _read_study(folder)
-    made = {path.parent.name for path in (folder / RESTAINED).glob(f"*/{DONE}")}
+    made = set(StudyFolder(folder).restainings)
     names = wanted or (ORIGINAL, TARGET, _usual(folder, made))
     unknown = [name for name in names if name not in {ORIGINAL, TARGET, *made}]
     if unknown:
@@ -63,7 +59,7 @@ def _arms_of_study(folder: Path, wanted: tuple[str, ...]) -> dict[str, Arm]:
 
 
 def _read_study(folder: Path) -> StudyRecipe:
-    path = folder / RECIPE
+    path = StudyFolder(folder).recipe
     if not path.is_file():
         raise RunError(
             f"expected the folder of a finished study, got no recipe.toml in {folder}; see `hemabridge study`"
@@ -80,15 +76,13 @@ def _usual(folder: Path, made: set[str]) -> str:
     snapshots = sorted(name for name in made if name.startswith(("epoch-", "images-")))
     found = [name for name in (chosen, *snapshots[::-1], *sorted(made)) if name in made]
     if not found:
-        raise RunError(
-            f"expected re-stained cells in {folder / RESTAINED}, got none; run `hemabridge study` to its end"
-        )
+        raise RunError(f"expected re-stained cells in {folder}, got none; run `hemabridge study` to its end")
     return str(found[0])
 
 
 def _tests(site: SiteRecipe, folder: Path) -> Manifest:
     """Return the test cells of a site as the study settled them."""
-    settled = folder / "split" / folder_name(site.site) / MANIFEST
+    settled = StudyFolder(folder).manifest(site.site)
     root = site.folder or site.root or (site.manifest.parent if site.manifest is not None else None)
     tests = read_manifest(settled, root).select(pl.col("split") == "test")
     if len(tests) == 0:
@@ -111,7 +105,7 @@ def _photographs(manifest: Manifest, crop: Crop) -> dict[str, ArmCell]:
 
 def _restained(source: Manifest, folder: Path, name: str) -> dict[str, ArmCell]:
     """Return the source's cells as one re-staining of a study shows them; all of each file is the cell."""
-    pictures = folder / RESTAINED / name / TO_TARGET
+    pictures = StudyFolder(folder).pictures(name)
     found: dict[str, ArmCell] = {}
     names = picture_names(source.column("path"))
     for file, row in zip(names, source.table.iter_rows(named=True), strict=True):

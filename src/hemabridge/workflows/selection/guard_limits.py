@@ -7,6 +7,7 @@ import numpy as np
 
 from hemabridge.data.cells import CellSet
 from hemabridge.guard.thresholds import FEWEST, Thresholds, floors, learn_thresholds, read_thresholds
+from hemabridge.models.study_folder import LIMITS, limits_stage
 from hemabridge.selection.morphology_floor import guarded_places
 from hemabridge.storage.stages import Stages
 from hemabridge.training.snapshots import Snapshot
@@ -42,8 +43,8 @@ class SnapshotLimits:
 
         def work(out: Path) -> None:
             limits = learn_thresholds(NeuralStandardizer.from_snapshot(snapshot.path), cells.images)
-            (out / "limits.json").write_text(limits.to_json(), encoding="utf-8")
+            (out / LIMITS).write_text(limits.to_json(), encoding="utf-8")
 
         inputs = {"snapshot": digest, "cells": cells.hashes, "crop_px": cells.crop_px, "size_px": cells.images.shape[1]}
-        done = self._stages.run(f"selection/{snapshot.name}/limits", inputs, work)
-        return read_thresholds(done / "limits.json")
+        done = self._stages.run(limits_stage(snapshot.name), inputs, work)
+        return read_thresholds(done / LIMITS)

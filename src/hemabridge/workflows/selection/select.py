@@ -18,7 +18,8 @@ from hemabridge.ensemble.members import MEMBERS_FILE, Members, classifiers_of
 from hemabridge.errors import InputError, ModelError, RecipeError
 from hemabridge.imaging.scale import CropPx
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.models.selection_file import FILE, Selection
+from hemabridge.models.selection_file import FILE, PICTURE, Selection
+from hemabridge.models.study_folder import StudyFolder, cells_file, selection_stage
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import StudyRecipe, TranslatorRecipe
 from hemabridge.recipes.recipe_file import read_recipe
@@ -32,16 +33,13 @@ from hemabridge.selection.readers import read_reader_scores
 from hemabridge.selection.rule import RuleConfig
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.locks import hold_folder
-from hemabridge.storage.names import folder_name
 from hemabridge.storage.run_folder import RECIPE
 from hemabridge.storage.stages import Stages
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.selection.guard_limits import SnapshotLimits
-from hemabridge.workflows.study.ensemble_stage import STAGE
 
-PICTURE = "selection.png"
 CELLS = 200
 """At most so many cells of each site are measured."""
 
@@ -149,7 +147,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _read_study(recipe: StudyRecipe, folder: Path, cells: int, progress: Progress) -> Run:
-    snapshots = _snapshots(folder / "translator")
+    snapshots = _snapshots(StudyFolder(folder).translator)
     source, target = (read_settled(site, folder) for site in (recipe.source, recipe.target))
     classes = recipe.classes or tuple(sorted(set(source.manifest.column("class"))))
     part = "validation" if "validation" in source.manifest.column("split") else "train"
@@ -209,7 +207,7 @@ def _snapshots(folder: Path) -> list[Snapshot]:
 
 
 def _names(folder: Path) -> list[str]:
-    own = folder / "translator"  # of a study
+    own = StudyFolder(folder).translator
     return [snapshot.name for snapshot in _snapshots(own if own.is_dir() else folder)]
 
 
@@ -236,14 +234,15 @@ def _classifiers(
     """
     found: dict[str, Classifier] = {}
     shape_members: dict[str, Classifier] = {}
+    study = StudyFolder(folder)
     for spec in recipe.classifiers:
         if spec.external is not None:
             found[spec.name] = align_classes(load_external(spec.external), classes)
-        elif own := list_snapshots(folder / "classifiers" / folder_name(spec.name)):
+        elif own := list_snapshots(study.classifier(spec.name)):
             kind = shape_members if spec.train is not None and spec.train.view == "shape" else found
             kind[spec.name] = align_classes(SnapshotClassifier.from_snapshot(own[-1].path), classes)
-    if (folder / STAGE / MEMBERS_FILE).is_file():
-        members = classifiers_of(Members.load(folder / STAGE, folder, found).shape)
+    if (study.ensemble() / MEMBERS_FILE).is_file():
+        members = classifiers_of(Members.load(study.ensemble(), folder, found).shape)
         of_ensemble = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)}
         shape_members = of_ensemble or shape_members
     return found, shape_members
@@ -280,11 +279,11 @@ def _restained(folder: Path, snapshot: Snapshot, digest: str, cells: CellSet) ->
 
     def work(out: Path) -> None:
         images = NeuralStandardizer.from_snapshot(snapshot.path).standardize(cells.images)
-        np.save(out / "restained.npy", images, allow_pickle=False)
+        np.save(out / cells_file("restained"), images, allow_pickle=False)
 
     inputs = {"snapshot": digest, "cells": cells.hashes, "crop_px": cells.crop_px, "size_px": cells.images.shape[1]}
-    done = Stages(folder).run(f"selection/{snapshot.name}", inputs, work)
-    images: UInt8Images = np.load(done / "restained.npy", allow_pickle=False)
+    done = Stages(folder).run(selection_stage(snapshot.name), inputs, work)
+    images: UInt8Images = np.load(done / cells_file("restained"), allow_pickle=False)
     return images
 
 

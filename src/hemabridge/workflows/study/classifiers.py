@@ -13,9 +13,9 @@ from hemabridge.classifiers.protocol import Classifier, align_classes
 from hemabridge.data.cells import CellSet
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.models.study_folder import classifier_stage
 from hemabridge.progress import prefixed
 from hemabridge.recipes.recipe import ClassifierRecipe
-from hemabridge.storage.names import folder_name
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
@@ -53,7 +53,7 @@ class StudyClassifiers:
             "seed": self.recipe.seed,
         }
         folder = self.stages.run(
-            f"classifiers/{folder_name(spec.name)}",
+            classifier_stage(spec.name),
             inputs,
             lambda f: self._train(spec.name, config, size_px, f),
             drop_checkpoints,

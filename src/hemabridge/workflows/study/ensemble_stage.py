@@ -17,6 +17,7 @@ from hemabridge.ensemble.pooling import mean_prediction
 from hemabridge.ensemble.pseudo_labels import few_labels
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.models.study_folder import ENSEMBLE_STAGE, PREDICTIONS, labels_folder
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import drop_checkpoints
@@ -24,7 +25,6 @@ from hemabridge.training.run_context import RunContext
 from hemabridge.workflows.study.translation import translator_at
 
 NAME: Final = "ensemble"
-STAGE: Final = "ensemble"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +68,8 @@ class EnsembleStage:
     def run(self, stages: Stages) -> list[Predictions]:
         """Return, or read from an earlier call, what the ensemble predicts of both sites' test parts."""
         inputs = {"recipe": self.config.model_dump(mode="json"), **self.inputs}
-        folder = stages.run(STAGE, inputs, self._work, drop_checkpoints)
-        return list(read_predictions(folder / "predictions.csv")[0])
+        folder = stages.run(ENSEMBLE_STAGE, inputs, self._work, drop_checkpoints)
+        return list(read_predictions(folder / PREDICTIONS)[0])
 
     def _work(self, folder: Path) -> None:
         config, context = self.config, replace(self.context, folder=folder)
@@ -89,7 +89,7 @@ class EnsembleStage:
         fitted.save(folder, self.context.folder, self.translator)
         found += self._tests_of_luts(fitted, context)
         for count in config.few_labels:
-            own = context.within(f"labels-{count}", f"{count} labels")
+            own = context.within(labels_folder(count), f"{count} labels")
             labels = few_labels(self.labeled.labels, count, context.seed)
             tuned = fitted.fine_tuned(self.labeled, labels, config, own)
             tuned.save(own.folder, self.context.folder, self.translator)
@@ -97,7 +97,7 @@ class EnsembleStage:
                 self._originals(tuned, count),
                 self._of_source(tuned.predict(self.source_test.images), NAME, count),
             ]
-        write_predictions(found, self.source_test.classes, folder / "predictions.csv")
+        write_predictions(found, self.source_test.classes, folder / PREDICTIONS)
 
     def _tests_of_round(self, number: int, fitted: FittedEnsemble) -> list[Predictions]:
         """Return what the ensemble predicts before self-training (0), or after one of its rounds."""

@@ -12,13 +12,13 @@ from hemabridge.errors import HemabridgeError
 from hemabridge.imaging.files import read_image
 from hemabridge.metrics.closeness import gradient_correlation, luminance_ssim
 from hemabridge.models.open import read_selection
-from hemabridge.models.selection_file import Selection
+from hemabridge.models.selection_file import PICTURE, Selection
+from hemabridge.models.study_folder import StudyFolder
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.sites import Site
 from hemabridge.report.report import ChosenSnapshot
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.workflows.selection.select import PICTURE
 from hemabridge.workflows.study.restained import Restained
 
 LARGEST_PICTURE: Final = 8_000_000
@@ -90,7 +90,7 @@ def read_chosen(folder: Path) -> ChosenSnapshot | None:
 
 def _is_of(found: Selection, folder: Path) -> bool:
     """Tell whether the snapshots are those that were measured; of their contents, the chosen one's is looked at."""
-    paths = {snapshot.name: snapshot.path for snapshot in list_snapshots(folder / "translator")}
+    paths = {snapshot.name: snapshot.path for snapshot in list_snapshots(StudyFolder(folder).translator)}
     if any(row.snapshot not in paths for row in found.snapshots):
         return False
     return found.chosen is None or sha256_of(paths[found.chosen]) == found.row(found.chosen).sha256

@@ -21,6 +21,7 @@ from hemabridge.guard.thresholds import FEWEST, Thresholds, floors, learn_thresh
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import Guard, guard_path
+from hemabridge.models.study_folder import GUARD, VERDICTS, guard_stage, restained_stage
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.workflows.guard import FALLBACK, guard_of
@@ -57,26 +58,26 @@ class StudyGuard:
     def _checked(self, method: Restained) -> MorphologyCheck:
         model = method.model
         inputs = {
-            "restained": self.stages.key(f"restained/{method.name}"),
+            "restained": self.stages.key(restained_stage(method.name)),
             "model": sha256_of(model),
             "target": self.inputs.target.described(),
             "order": self.inputs.target.listed(),
             "size_px": method.size_px,
             "learned_from": LEARNED_FROM,
         }
-        folder = self.stages.run(f"guard/{method.name}", inputs, lambda out: self._check(method, model, out))
-        guard = Guard.read(folder / "guard.json")
+        folder = self.stages.run(guard_stage(method.name), inputs, lambda out: self._check(method, model, out))
+        guard = Guard.read(folder / GUARD)
         beside = guard_path(model)
         if method.snapshot is not None and guard.thresholds.cells and not beside.exists():
             guard.write(beside)
-        return replace(_read(folder / "verdicts.json"), images=method.method)  # named less well by an earlier version
+        return replace(_read(folder / VERDICTS), images=method.method)  # named less well by an earlier version
 
     def _check(self, method: Restained, model: Path, folder: Path) -> None:
         train = _spread(self.inputs.cells(TARGET, "train", size_px=method.size_px), FITTED_ON)
         thresholds = self._thresholds(method, train)
-        guard_of(sha256_of(model), thresholds, train.images, FALLBACK).write(folder / "guard.json")
+        guard_of(sha256_of(model), thresholds, train.images, FALLBACK).write(folder / GUARD)
         checked = check(self.inputs.cells(SOURCE, "test", size_px=method.size_px), method, thresholds)
-        with atomic_write(folder / "verdicts.json") as temporary:
+        with atomic_write(folder / VERDICTS) as temporary:
             temporary.write_bytes(_CHECK.dump_json(checked))
 
     def _thresholds(self, method: Restained, train: CellSet) -> Thresholds:

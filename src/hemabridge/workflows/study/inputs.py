@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from hemabridge.data.audit import audit
 from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.evaluation.results import AuditFinding
+from hemabridge.models.study_folder import AUDIT, AUDIT_STAGE, StudyFolder
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.sites import prepare_site, read_site, refuse_shared_files
@@ -59,7 +60,7 @@ class StudyInputs:
         """Return the same sites, parts and cells for a study with another seed, in a folder of its own."""
         other = copy.copy(self)
         other.recipe = self.recipe.model_copy(update={"seed": seed, "more_seeds": ()})
-        other.out = self.out / "seeds" / str(seed)
+        other.out = StudyFolder(self.out).of_seed(seed).path
         other.stages = Stages(other.out)
         return other
 
@@ -86,14 +87,14 @@ class StudyInputs:
         def work(folder: Path) -> None:
             progress = partial(self.progress, "auditing both sites")
             found = audit(self.source.manifest, other=self.target.manifest, progress=progress)
-            with atomic_write(folder / "audit.json") as temporary:
+            with atomic_write(folder / AUDIT) as temporary:
                 temporary.write_text(found.to_json(), encoding="utf-8")
 
         inputs = {
             "source": [self.source.described(), self.source.listed()],
             "target": [self.target.described(), self.target.listed()],
         }
-        written = (self.stages.run("audit", inputs, work) / "audit.json").read_text(encoding="utf-8")
+        written = (self.stages.run(AUDIT_STAGE, inputs, work) / AUDIT).read_text(encoding="utf-8")
         return tuple(AuditFinding(found["severity"], found["text"]) for found in json.loads(written)["findings"])
 
     @property

@@ -14,9 +14,9 @@ from hemabridge.ensemble.pseudo_labels import few_labels
 from hemabridge.errors import RecipeError
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.models.study_folder import PREDICTIONS, classifier_stage, restained_stage, source_fine_tuning_stage
 from hemabridge.progress import prefixed
 from hemabridge.recipes.recipe import ClassifierRecipe, SourceFineTuningRecipe
-from hemabridge.storage.names import folder_name
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.training.tensorfile import read_header
@@ -75,21 +75,21 @@ class StudyLabels:
         return found
 
     def _on_all(self, spec: ClassifierRecipe, images: _Images) -> Predictions:
-        name = f"source-fine-tuning/{folder_name(spec.name)}/{images.snapshot or images.images}"
+        name = source_fine_tuning_stage(spec.name, images.snapshot or images.images)
         return self._taught(spec, images, self.spec.epochs, name, {"source_fine_tuning": self.spec.described()})
 
     def _on_few(self, spec: ClassifierRecipe, images: _Images, count: int) -> Predictions:
         known = np.flatnonzero(few_labels(images.train.labels, count, self.recipe.seed) >= 0)
         few = _Images(images.images, images.snapshot, images.train.subset(known), images.test)
         epochs = -(-self.spec.epochs * len(images.train) // count)
-        name = f"source-fine-tuning/{folder_name(spec.name)}/labels-{count}/{images.snapshot or images.images}"
+        name = source_fine_tuning_stage(spec.name, images.snapshot or images.images, count)
         inputs = {"source_fine_tuning": self.spec.described(), "labels": count, "seed": self.recipe.seed}
         return self._taught(spec, few, epochs, name, inputs)
 
     def _taught(
         self, spec: ClassifierRecipe, images: _Images, epochs: int, stage: str, inputs: dict[str, object]
     ) -> Predictions:
-        first = f"classifiers/{folder_name(spec.name)}"
+        first = classifier_stage(spec.name)
         start = list_snapshots(self.inputs.out / first)[-1].path
 
         def work(folder: Path) -> None:
@@ -109,16 +109,16 @@ class StudyLabels:
                 snapshot=images.snapshot,
                 labels_used=len(images.train),
             )
-            write_predictions([found], self.inputs.classes, folder / "predictions.csv")
+            write_predictions([found], self.inputs.classes, folder / PREDICTIONS)
 
         known = {
             "source": self.inputs.source.described(),
             "classifier": self.stages.key(first),
             "order": self.inputs.source.listed(),
-            "translator": None if images.snapshot is None else self.stages.key(f"restained/{images.snapshot}"),
+            "translator": None if images.snapshot is None else self.stages.key(restained_stage(images.snapshot)),
         }
         folder = self.stages.run(stage, inputs | known, work, drop_checkpoints)
-        kept = read_predictions(folder / "predictions.csv")[0][0]
+        kept = read_predictions(folder / PREDICTIONS)[0][0]
         return replace(
             kept, images=images.images, snapshot=images.snapshot
         )  # an earlier version named methods less well

@@ -11,6 +11,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.models import open_model
+from hemabridge.models.study_folder import cells_file
 from hemabridge.storage.names import picture_names as picture_names
 from hemabridge.training.snapshots import Snapshot
 
@@ -62,7 +63,7 @@ def restain(to_target: Standardizer, source: Mapping[str, CellSet], folder: Path
     """Write the source's parts in the target's look: one array per part, the test part also as PNG files."""
     for part, cells in source.items():
         images = to_target.standardize(cells.images)
-        np.save(folder / f"{part}.npy", images, allow_pickle=False)
+        np.save(folder / cells_file(part), images, allow_pickle=False)
         if part == "test":
             _write_pictures(images, cells, folder / TO_TARGET)
 
@@ -79,7 +80,7 @@ def restain_back(snapshot: Snapshot, target_test: CellSet, folder: Path) -> None
 def read_restained(source: Mapping[str, CellSet], folder: Path) -> dict[str, CellSet]:
     """Read what `restain` wrote for the same cells, part by part."""
     return {
-        part: replace(cells, images=np.load(folder / f"{part}.npy", allow_pickle=False))
+        part: replace(cells, images=np.load(folder / cells_file(part), allow_pickle=False))
         for part, cells in source.items()
     }
 

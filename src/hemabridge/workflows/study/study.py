@@ -20,18 +20,18 @@ from hemabridge.evaluation.predictions import Predictions, write_predictions
 from hemabridge.evaluation.results import AuditFinding, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.files import write_image
+from hemabridge.models.study_folder import TRANSLATOR_STAGE, StudyFolder, classifier_stage
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.report.report import write_study_report
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.locks import hold_folder
-from hemabridge.storage.names import folder_name
 from hemabridge.storage.run_folder import check_run_folder, describe_run, versions
 from hemabridge.training.devices import one_process
 from hemabridge.training.run_context import RunContext
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.study.classifiers import StudyClassifiers, variant_name
-from hemabridge.workflows.study.ensemble_stage import STAGE, EnsembleStage
+from hemabridge.workflows.study.ensemble_stage import EnsembleStage
 from hemabridge.workflows.study.facts import read_chosen, structure_facts, study_facts
 from hemabridge.workflows.study.guard_stage import StudyGuard
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
@@ -88,7 +88,7 @@ class Study:
     """The stages of one study, in their order."""
 
     def __init__(self, recipe: StudyRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:
-        self.recipe, self.out = recipe, out
+        self.recipe, self.folder = recipe, StudyFolder(out)
         for config in recipe.trainings:
             pretrained_cfg(config.architecture)  # a name that timm does not know, before images are compared
         self.inputs = StudyInputs(recipe, out, fabric, progress)
@@ -121,7 +121,7 @@ class Study:
         facts = study_facts(self.recipe, inputs.source, inputs.target, restained)
         facts |= structure_facts(test, restained)
         if self.recipe.ensemble is not None:
-            facts |= SavedEnsemble.read(self.out / STAGE / ENSEMBLE_FILE).facts()
+            facts |= SavedEnsemble.read(self.folder.ensemble() / ENSEMBLE_FILE).facts()
         facts |= {f"seconds, {name}": seconds for name, seconds in inputs.stages.seconds().items()}
         findings = Findings(
             recipe=self.recipe,
@@ -141,15 +141,15 @@ class Study:
     def _report(self, results: StudyResults, tested: Tested) -> None:
         inputs, restained = self.inputs, tested.shown
         test, home, truth = inputs.cells(SOURCE, "test"), inputs.cells(TARGET, "test"), inputs.truth()
-        write_predictions([*tested.tests, *tested.validation], inputs.classes, self.out / "predictions.csv")
-        with atomic_write(self.out / "results.json") as temporary:
+        write_predictions([*tested.tests, *tested.validation], inputs.classes, self.folder.predictions)
+        with atomic_write(self.folder.results) as temporary:
             temporary.write_text(results.to_json(), encoding="utf-8")
-        write_leaderboard(results, self.out / "tables")
-        write_image(self.out / "figure-4.png", draw_figure_4(inputs.classes, test, restained, home, truth))
-        losses = loss_curves(self.out / "translator" / "events.jsonl")
+        write_leaderboard(results, self.folder.tables)
+        write_image(self.folder.figure_4, draw_figure_4(inputs.classes, test, restained, home, truth))
+        losses = loss_curves(self.folder.translator_events)
         shown = study_pictures(inputs.classes, test, restained, home, truth, losses, tested.tests)
         shown = replace(shown, refused=refused_cells(test, restained, results.guard))
-        write_study_report(results, shown, self.out / "report.html", read_chosen(self.out))
+        write_study_report(results, shown, self.folder.report, read_chosen(self.folder.path))
 
 
 def test_classifiers(inputs: StudyInputs) -> Tested:
@@ -188,7 +188,7 @@ def ensemble_stage(
 ) -> EnsembleStage:
     """Return the part of a study that fits an ensemble of its classifiers and re-stainings."""
     recipe, last = inputs.recipe, restained[-1].snapshot
-    folders = {w.name: f"classifiers/{folder_name(w.name)}" for w in recipe.classifiers if w.train is not None}
+    folders = {w.name: classifier_stage(w.name) for w in recipe.classifiers if w.train is not None}
     px = recipe.ensemble_px
     target = inputs.cells(TARGET, "train", size_px=px)
     return EnsembleStage(
@@ -206,7 +206,7 @@ def ensemble_stage(
         inputs={
             "classifiers": [w.model_dump(mode="json") for w in recipe.classifiers],
             "trained": [inputs.stages.key(folder) for folder in folders.values()],
-            "translator": inputs.stages.key("translator"),
+            "translator": inputs.stages.key(TRANSLATOR_STAGE),
             "tested_epochs": recipe.tested_epochs,
             "source": inputs.source.described(),
             "order": inputs.source.listed(),
@@ -227,6 +227,6 @@ def study_members(inputs: StudyInputs, classifiers: Mapping[str, Classifier], ta
         if spec.train is None:
             external.append(Member(classifiers[spec.name], external=spec.name))
             continue
-        snapshot = list_snapshots(inputs.out / "classifiers" / folder_name(spec.name))[-1].path
+        snapshot = list_snapshots(StudyFolder(inputs.out).classifier(spec.name))[-1].path
         (shape if spec.train.view == "shape" else color).append(Member(classifiers[spec.name], snapshot, target))
     return Members((*external, *color), tuple(shape))

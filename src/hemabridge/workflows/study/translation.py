@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -13,6 +12,14 @@ from hemabridge.errors import InputError, RecipeError
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.models.study_folder import (
+    NORMALIZER,
+    TRANSLATOR_STAGE,
+    StudyFolder,
+    cells_file,
+    compared_stage,
+    restained_stage,
+)
 from hemabridge.normalizers.catalog import fit_on_cells, read_normalizer
 from hemabridge.normalizers.normalizer import CellScale
 from hemabridge.progress import prefixed
@@ -29,8 +36,6 @@ from hemabridge.translators.train import train_translator
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
 from hemabridge.workflows.study.restained import Restained, read_restained, restain, restain_back
 
-NORMALIZER: Final = "normalizer.json"
-
 
 class StudyTranslation:
     """Trains translators, and re-stains the source with each tested snapshot, each other one and each normalizer."""
@@ -44,7 +49,7 @@ class StudyTranslation:
         Each translator gets cells of its own size, cut from the original images; so `Restained.size_px` may differ.
         """
         recipe = self.recipe
-        snapshots = self._trained("translator", recipe.translator)
+        snapshots = self._trained(TRANSLATOR_STAGE, recipe.translator)
         tested = snapshots_of(snapshots, recipe.tested_epochs, recipe.translator.batch_size)
         parts = self._parts(recipe.size_px)
         restained = [self._normalized(name, parts) for name in recipe.normalizers]
@@ -68,14 +73,14 @@ class StudyTranslation:
             fitted = FittedRestaining(restained.method, restained.snapshot_name, restained.model)
             for part in parts:
                 images = fitted.restained(partial(self._images, part), size_px)
-                np.save(folder / f"{part}.npy", images, allow_pickle=False)
+                np.save(folder / cells_file(part), images, allow_pickle=False)
 
         inputs = {
-            "restained": self.stages.key(f"restained/{restained.name}"),
+            "restained": self.stages.key(restained_stage(restained.name)),
             "cells": self.inputs.source.listed(),
             "size_px": size_px,
         }
-        done = read_restained(parts, self.stages.run(f"restained-{size_px}px/{restained.name}", inputs, work))
+        done = read_restained(parts, self.stages.run(restained_stage(restained.name, size_px), inputs, work))
         return replace(restained, train=done["train"], test=done["test"])
 
     def _images(self, part: str, size_px: int) -> UInt8Images:
@@ -104,13 +109,13 @@ class StudyTranslation:
         return list_snapshots(self.stages.run(stage, inputs, work, drop_checkpoints))
 
     def _compared(self, preset: str) -> Restained:
-        stage, config = f"translators/{preset}", PRESETS[preset].config
+        stage, config = compared_stage(preset), PRESETS[preset].config
         last = self._trained(stage, config)[-1]
         done = self._translated(preset, stage, last, self._parts(config.crop_px))
         return Restained(preset, None, last.path, done["train"], done["test"], _seen(last))
 
     def _of_snapshot(self, snapshot: Snapshot, parts: Mapping[str, CellSet]) -> Restained:
-        done = self._translated(snapshot.name, "translator", snapshot, parts)
+        done = self._translated(snapshot.name, TRANSLATOR_STAGE, snapshot, parts)
         method = method_name(self.recipe.translator.model)
         return Restained(method, snapshot, snapshot.path, done["train"], done["test"], _seen(snapshot))
 
@@ -128,7 +133,7 @@ class StudyTranslation:
             "cells": self.inputs.source.listed(),
             "size_px": size_px,
         }
-        return read_restained(parts, self.stages.run(f"restained/{name}", inputs, work))
+        return read_restained(parts, self.stages.run(restained_stage(name), inputs, work))
 
     def _normalized(self, name: str, parts: Mapping[str, CellSet]) -> Restained:
         source = self.inputs.cells(SOURCE, *self.inputs.seen_parts)
@@ -149,7 +154,7 @@ class StudyTranslation:
             "mode": self.recipe.mode,
             "size_px": self.recipe.size_px,
         }
-        folder = self.stages.run(f"restained/{name}", inputs, work)
+        folder = self.stages.run(restained_stage(name), inputs, work)
         done, seen = read_restained(parts, folder), frozenset((*source.hashes, *target.hashes))
         return Restained(name, None, folder / NORMALIZER, done["train"], done["test"], seen)
 
@@ -214,9 +219,10 @@ def fitted_restainings(recipe: StudyRecipe, folder: Path) -> list[FittedRestaini
     Raises:
         InputError: a file is missing.
     """
-    normalizers = [(name, None, folder / "restained" / name / NORMALIZER) for name in recipe.normalizers]
-    compared = [(name, list_snapshots(folder / "translators" / name)) for name in recipe.translators]
-    own = list_snapshots(folder / "translator")
+    study = StudyFolder(folder)
+    normalizers = [(name, None, study.normalizer(name)) for name in recipe.normalizers]
+    compared = [(name, list_snapshots(study.compared(name))) for name in recipe.translators]
+    own = list_snapshots(study.translator)
     missing = [name for name, _, path in normalizers if not path.is_file()]
     missing += [name for name, snapshots in (*compared, ("translator", own)) if not snapshots]
     if missing:
