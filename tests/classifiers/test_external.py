@@ -177,3 +177,17 @@ print(sorted({"torch", "timm"} & sys.modules.keys()))
 def test_settings_that_do_not_belong_together_are_refused(given: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         ExternalConfig.model_validate({"classes": ("a", "b")} | given)
+
+
+@pytest.mark.shared
+def test_an_onnx_file_whose_softmax_is_inside_gives_no_logits(shared_data: Path) -> None:
+    path = shared_data.parent / "cases" / "softmax-inside" / "soft.onnx"
+    given = {
+        "file": path,
+        "classes": ("neutrophil", "eosinophil", "lymphocyte", "monocyte"),
+        "preprocessing": Preprocessing(size_px=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    }
+    with pytest.raises(ModelError, match="its softmax is inside; set outputs = 'probabilities'"):
+        load_external(ExternalConfig(**given, outputs="logits")).probabilities(IMAGES)
+    found = load_external(ExternalConfig(**given, outputs="probabilities")).probabilities(IMAGES)
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-3)

@@ -1,5 +1,6 @@
 import csv
 import os
+import time
 from pathlib import Path
 
 import polars as pl
@@ -232,3 +233,30 @@ def test_a_folder_is_no_manifest_and_the_way_to_one_is_told(site_dir: Path) -> N
     path = written(site_dir, HEADER + ROWS)
     with pytest.raises(ManifestError, match=f"got the folder .*; name {path}"):
         read_manifest(site_dir)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("sep=;\r\npath;site;width\r\na.png;s;120\r\n", "utf-8"),
+        ("path\tsite\twidth\r\na.png\ts\t120\r\n", "utf-16"),
+        ("path,site,width\r\n,,\r\na.png,s,120.0\r\n,,\r\n", "utf-8-sig"),
+        ("path,,site,width,,\r\na.png,,s,120,,\r\n", "utf-8"),
+        ("path;site;width\r\na.png;s;120,0;;\r\n", "utf-8"),
+    ],
+)
+def test_what_spreadsheets_save_is_read(tmp_path: Path, text: str, encoding: str) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "m.csv").write_bytes(text.encode(encoding))
+    assert read_manifest(tmp_path / "m.csv").table.select("path", "site", "width").rows() == [("a.png", "s", 120)]
+
+
+def test_a_header_of_very_many_columns_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(",".join(f"c{number}" for number in range(50_000)) + "\nx\n")
+    started = time.perf_counter()
+    with pytest.raises(ManifestError):
+        read_manifest(tmp_path / "m.csv")
+    (tmp_path / "m.csv").write_text(",".join(f"c{number}" for number in range(50_000)) + "\n")
+    with pytest.raises(ManifestError, match="expected the columns"):
+        read_manifest(tmp_path / "m.csv")
+    assert time.perf_counter() - started < 5

@@ -67,9 +67,15 @@ class OnnxClassifier:
                 f"expected finite outputs [{count}, {len(self.classes)}] from {self.file}, got {list(found.shape)}, "
                 f"{np.count_nonzero(~np.isfinite(found))} not finite; check its classes and preprocessing"
             )
+        sums_to_1 = bool(found.min() >= 0 and np.abs(found.sum(axis=1) - 1).max() <= SUM_TOLERANCE)
         if self.outputs == "logits":
+            if sums_to_1:
+                raise ModelError(
+                    f"expected logits from {self.file}, got values of 0 to 1 that sum to 1 for each cell: its softmax is "
+                    "inside; set outputs = 'probabilities'"
+                )
             return np.asarray(softmax(found, axis=1), dtype=np.float32)
-        if found.min() < 0 or np.abs(found.sum(axis=1) - 1).max() > SUM_TOLERANCE:
+        if not sums_to_1:
             raise ModelError(f"expected probabilities from {self.file}, got other numbers; set outputs = 'logits'")
         return found
 

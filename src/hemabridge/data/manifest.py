@@ -6,10 +6,12 @@ ever opened: absolute paths, `..` and symbolic links that leave the root are ref
 as they are; a manifest that was written to another folder than its root is therefore read with `root`.
 """
 
+import codecs
 import csv
 import io
 import os
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,9 @@ from hemabridge.errors import ManifestError
 from hemabridge.progress import FileProgress
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.spreadsheets import FORMULA
+
+_STATED_SEPARATOR = re.compile(r"sep=([,;\t])[,;\t]*\r?\n", re.IGNORECASE)
+_WHOLE = r"^([0-9]+)[.,]0+$"
 
 MAX_BYTES = 200_000_000
 """Largest manifest that is read."""
@@ -132,7 +137,7 @@ def make_manifest(columns: Mapping[str, Sequence[Any]], root: Path, *, where: st
         name: pl.Series(name, [_text(value) for value in columns.get(name, [""] * count)], dtype=pl.String)
         for name in SCHEMA
     }
-    table = pl.DataFrame(series)
+    table = pl.DataFrame(series).with_columns(pl.col(*INTEGER_COLUMNS).str.replace(_WHOLE, "$1"))  # as Excel has it
     check_texts(table, where)
     check_paths(table, where)
     table = table.with_columns(
@@ -236,15 +241,12 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
         raise ManifestError(
             f"expected a manifest of at most {MAX_BYTES:,} bytes, got {path.stat().st_size:,} in {path}"
         )
+    text = _decoded(path)
+    stated = _STATED_SEPARATOR.match(text)
+    mark = _separator(text) if stated is None else stated[1]
+    text = text if stated is None else text[stated.end() :]
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(
-            f"expected UTF-8 text in {path}, got other bytes ({error}); save it as CSV UTF-8"
-        ) from error
-    mark = _separator(text)
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True) if row]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True) if any(row)]
     except csv.Error as error:
         raise ManifestError(
             f"expected values separated by {mark!r} in {path}, as its header is, got a file that is not: {error}"
@@ -252,13 +254,27 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     if not rows:
         raise ManifestError(f"expected a header with the columns {','.join(SCHEMA)} in {path}, got an empty file")
     header, *cells = rows
+    cells = [row[: len(header)] if not any(row[len(header) :]) else row for row in cells]
     for number, row in enumerate(cells, start=1):
         if len(row) != len(header):
             raise ManifestError(
                 f"expected {len(header)} cells in row {number} of {path}, separated by {mark!r}, as its header is, "
                 f"got {len(row)}"
             )
-    return header, cells
+    kept = [place for place, name in enumerate(header) if name.strip() or any(row[place].strip() for row in cells)]
+    return [header[place] for place in kept], [[row[place] for place in kept] for row in cells]
+
+
+def _decoded(path: Path) -> str:
+    """Return the text of a CSV file in UTF-8, or in UTF-16 as spreadsheets write it, with a mark at its beginning."""
+    content = path.read_bytes()
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(
+            f"expected UTF-8 text in {path}, got other bytes ({error}); save it as CSV UTF-8"
+        ) from error
 
 
 def _separator(text: str) -> str:

@@ -9,11 +9,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, estimate_crop_px, sampled
+from hemabridge.data.class_names import spelling_key
 from hemabridge.data.index import check_listable
 from hemabridge.data.listing import escaped, list_images
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
-from hemabridge.errors import ImageError, InputError, SplitError
+from hemabridge.errors import ImageError, InputError, ManifestError, SplitError
 from hemabridge.imaging.files import read_image, reason_of
 from hemabridge.imaging.scale import CropSpec, check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Images
@@ -108,12 +109,30 @@ def _can_be_read(path: Path) -> bool:
     return True
 
 
+def _labels_of(names: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
+    """Return the label of each name that is one of the classes, in whatever way it is written.
+
+    Raises:
+        ManifestError: there are names, and not one of them is a class.
+    """
+    keys = [spelling_key(name) for name in classes]
+    found = {name: keys.index(key) for name in names if keys.count(key := spelling_key(name)) == 1}
+    found |= {name: list(classes).index(name) for name in names if name in classes}
+    if names and not found:
+        raise ManifestError(
+            f"expected cells of the classes {', '.join(classes)} to score, got only {', '.join(names[:5])}; rename the "
+            "classes in the manifest, or empty the column class to classify without scores"
+        )
+    return found
+
+
 def read_new_cells(listed: Listed, classes: Sequence[str], spec: CropSpec, progress: Progress) -> NewCells:
     """Read the cells as `spec` cuts them; what was not listed has failed too.
 
     Raises:
         SplitError: a synthetic cell has a class, and would be scored.
         InputError: no file can be read.
+        ManifestError: cells have classes, and no one of them is known.
     """
     manifest = listed.manifest
     synthetic = manifest.select(is_synthetic(manifest)).select(pl.col("class") != "")
@@ -121,6 +140,7 @@ def read_new_cells(listed: Listed, classes: Sequence[str], spec: CropSpec, progr
         raise SplitError(f"expected real cells to score, got {len(synthetic)} synthetic ones; empty their class")
     images, rows, hashes, failed = [], [], [], dict(listed.failed)
     paths, labels = manifest.column("path"), manifest.column("class")
+    label_of = _labels_of(sorted(set(labels) - {""}), classes)
     for row, file in enumerate(manifest.paths()):
         try:
             image = read_image(file)
@@ -136,7 +156,7 @@ def read_new_cells(listed: Listed, classes: Sequence[str], spec: CropSpec, progr
     if not images:
         name = paths[0]
         raise InputError(f"expected at least one readable image, got none of {len(paths)}; {name}: {failed[name]}")
-    known = [classes.index(labels[row]) if labels[row] in classes else UNKNOWN for row in rows]
+    known = [label_of.get(labels[row], UNKNOWN) for row in rows]
     return NewCells(
         np.stack(images), np.array(known, np.int64), tuple(paths[row] for row in rows), tuple(hashes), failed
     )

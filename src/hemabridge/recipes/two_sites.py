@@ -11,6 +11,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from hemabridge.data.class_names import spelled_otherwise
 from hemabridge.data.layouts import find_layout, with_levels
 from hemabridge.data.listing import list_images
 from hemabridge.data.manifest import read_manifest
@@ -106,6 +107,11 @@ def shared_classes(source: Iterable[str], target: Iterable[str], wanted: tuple[s
     """
     counts = {"source": Counter(source), "target": Counter(target)}
     _check_labels(counts["source"], counts["target"])
+    pairs = spelled_otherwise(counts["source"], counts["target"])
+    unmatched = [(name, other) for name, other in pairs if not counts["target"][name] or not counts["source"][other]]
+    if unmatched:
+        told = ", ".join(f"{name!r} at the source and {other!r} at the target" for name, other in unmatched)
+        raise ManifestError(f"expected each class to be written in one way, got {told}; choose one of the two")
     missing = [f"{spec!r} at the {name}" for spec in wanted for name in counts if counts[name][spec] == 0]
     if missing:
         raise ManifestError(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, TextIO
 
-from hemabridge.errors import HemabridgeError, RunError
+from hemabridge.errors import HemabridgeError, InputError, RunError
 
 TEMPORARY: Final = ".writing-"
 """What the name of a file begins with while it is written."""
@@ -66,6 +66,25 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         written = temporary.write_bytes(content)
         if written != len(content) or temporary.stat().st_size != len(content):
             raise OSError(f"expected {len(content):,} bytes to be written, got {written:,}: {path}; free some space")
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that must not be there yet, whole or not at all, and not over one that another process just wrote.
+
+    Raises:
+        InputError: it is there.
+        OSError: it cannot be written.
+    """
+    with atomic_write(path) as temporary:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError as error:
+            raise InputError(f"expected a new file, got one that is there: {path}; name another one") from error
+        try:
+            temporary.write_bytes(content)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def open_own(path: Path, mode: Literal["a", "w"], *, errors: str = "strict") -> TextIO:

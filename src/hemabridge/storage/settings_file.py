@@ -73,7 +73,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RecipeError(f"expected a recipe, got {'no file' if path.exists() else 'nothing'}: {path}")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"expected TOML, got something else: {path}: {error}") from error
 

@@ -14,7 +14,7 @@ from hemabridge.normalizers.catalog import check_method, fit_on_cells
 from hemabridge.normalizers.images import CELL_PX
 from hemabridge.normalizers.normalizer import CellScale, Normalizer
 from hemabridge.progress import Progress, silent
-from hemabridge.storage.files import atomic_write
+from hemabridge.storage.files import write_new
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ def fit(
     else:
         fitted = fit_on_cells(method, own, wanted)
     fitted = fitted.of_photographs(cells)
-    with atomic_write(out) as temporary:
-        temporary.write_text(fitted.to_json(), encoding="utf-8")
+    write_new(out, fitted.to_json().encode("utf-8"))
     return Fitted(fitted, {name_of(fields[subdomain]): int(subdomain.sum()) for subdomain in subdomains})
 
 

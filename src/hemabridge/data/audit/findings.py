@@ -16,6 +16,7 @@ from hemabridge.data.audit.results import (
     SiteScale,
 )
 from hemabridge.data.audit.synthetic_findings import synthetic_findings
+from hemabridge.data.class_names import spelled_otherwise
 from hemabridge.data.splits import Leak
 from hemabridge.imaging.color import delta_e_2000
 
@@ -158,7 +159,7 @@ def _classes_of_site(site: str, classes: dict[str, int], parts: dict[str, set[st
         absent = sorted(set(named) - present)
         if absent:
             yield Finding("warning", f"Part {part} of {site} has no cell of {', '.join(absent)}: split again.")
-    lower = sorted(name for name in named if any(name != twin and name.lower() == twin.lower() for twin in named))
+    lower = sorted({name for pair in spelled_otherwise(named, named) for name in pair})
     if lower:
         yield Finding("error", f"{site} writes one class in several ways ({', '.join(lower)}): choose one.")
 

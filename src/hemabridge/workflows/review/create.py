@@ -137,16 +137,20 @@ def _readers(
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """Give a folder that becomes `out` on success, and is removed on any exception; for its owner alone."""
+    there = f"expected no folder at {out} yet; choose another with --out, what readers said may be in this one"
     if out.exists():
-        raise RunError(
-            f"expected no folder at {out} yet; choose another with --out, what readers said may be in this one"
-        )
+        raise RunError(there)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
     folder.mkdir(mode=0o700)
     try:
         yield folder
-        os.rename(folder, out)
+        try:
+            os.rename(folder, out)
+        except OSError as error:
+            if out.exists():  # another process made it meanwhile
+                raise RunError(there) from error
+            raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

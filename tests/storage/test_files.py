@@ -1,0 +1,20 @@
+from pathlib import Path
+
+import pytest
+
+from hemabridge.errors import InputError
+from hemabridge.storage.files import write_new
+from hemabridge.storage.settings_file import read_toml
+
+
+def test_a_byte_order_mark_in_a_recipe_is_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbfname = 'x'\n")
+    assert read_toml(tmp_path / "a.toml") == {"name": "x"}
+
+
+def test_of_two_that_write_one_new_file_the_second_is_refused(tmp_path: Path) -> None:
+    write_new(tmp_path / "new.json", b"first")
+    with pytest.raises(InputError, match="expected a new file"):
+        write_new(tmp_path / "new.json", b"second")
+    assert (tmp_path / "new.json").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["new.json"]
