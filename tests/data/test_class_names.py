@@ -42,7 +42,7 @@ def test_two_classes_that_differ_in_case_alone_stay_apart(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("name", "other"), SPELLINGS)
 def test_sites_that_write_a_class_otherwise_are_refused_with_the_pair(name: str, other: str) -> None:
-    with pytest.raises(ManifestError, match="at the source and .* at the target; choose one") as error:
+    with pytest.raises(ManifestError, match=r"at the source and .* at the target; choose one") as error:
         shared_classes(["blast"] * 9 + [name] * 9, ["blast"] * 9 + [other] * 9, ())
     assert repr(name) in str(error.value)
     assert repr(other) in str(error.value)

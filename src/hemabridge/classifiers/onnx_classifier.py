@@ -71,8 +71,8 @@ class OnnxClassifier:
         if self.outputs == "logits":
             if sums_to_1:
                 raise ModelError(
-                    f"expected logits from {self.file}, got values of 0 to 1 that sum to 1 for each cell: its softmax is "
-                    "inside; set outputs = 'probabilities'"
+                    f"expected logits from {self.file}, got values of 0 to 1 that sum to 1 for each cell: its softmax "
+                    "is inside; set outputs = 'probabilities'"
                 )
             return np.asarray(softmax(found, axis=1), dtype=np.float32)
         if not sums_to_1:
