@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,22 @@ def test_a_folder_that_is_there_is_left_alone(folders: Callable, tmp_path: Path)
     with pytest.raises(RunError, match="expected no folder at"):
         review_create(folders(), tmp_path / "review")
     assert (tmp_path / "review" / STORE).read_text() == "verdicts"
+
+
+def test_of_two_at_once_one_is_refused_and_leaves_nothing(
+    folders: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed = os.rename
+
+    def rename(old: Path, new: Path) -> None:
+        new.mkdir()
+        (new / "theirs.txt").write_text("x")
+        renamed(old, new)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(RunError, match="expected no folder at"):
+        review_create(folders(), tmp_path / "r")
+    assert [path.name for path in (tmp_path / "r").iterdir()] == ["theirs.txt"]
 
 
 def test_what_fails_leaves_nothing_behind(folders: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
