@@ -4,8 +4,8 @@
     python benchmarks/leaderboard.py [--study runs/clinic-from-tecom]
 
 Each line is one re-staining, or the originals, with so many labels of the source; classifiers with batch norm measured
-anew are lines of their own. Below: whether neighboring snapshots differ, by the exact McNemar test with Holm's
-correction, and how many labeled originals the last snapshot is worth to each classifier.
+again are lines of their own. Below: whether neighboring snapshots differ, by the exact McNemar test with Holm's
+correction, and how many labeled originals the last snapshot saves each classifier.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
     for saved in results.labels_saved:
         if saved.snapshot == results.labels_saved[-1].snapshot:
             labels = "more than were tried" if saved.labels is None else f"{saved.labels:.0f}"
-            print(f"{saved.images} {saved.snapshot} is worth, to {saved.classifier}, labels: {labels}")
+            print(f"{saved.images} {saved.snapshot} saves {saved.classifier} labels: {labels}")
 
 
 def _print_neighbors(results: StudyResults) -> None:

@@ -1,4 +1,4 @@
-"""What are synthetic cells of a rare class worth? Cells of Hospital Clínic, of one class only a few, and a test set.
+"""The rare-class learning curve of synthetic cells. Cells of Hospital Clínic, of one class only a few, and a test set.
 
     python benchmarks/rare_class.py --out runs/rare-class [--seeds 0,1,2] [--real 5,10,20,50,100] [--images 2000]
 

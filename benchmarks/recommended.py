@@ -72,7 +72,7 @@ def main() -> None:
     )
     parser.add_argument("--start", type=int, default=0, help="both starts for the restyled hospitals")
     parser.add_argument("--picture", type=Path, help="draw the real cells that every pair of starts gets wrong")
-    parser.add_argument("--labels", type=int, default=3, help="so many equal pairs also show what labels are worth")
+    parser.add_argument("--labels", type=int, default=3, help="so many equal pairs also show what labels add")
     spec = parser.parse_args()
     recipe = expect_kind(read_recipe(spec.recipe, spec.set), StudyRecipe)
     bench = new_bench(recipe, spec.out, spec.data)

@@ -23,7 +23,7 @@ MakePictures = Callable[..., StudyPictures]
 SECTIONS = {
     "Leaderboard": "leaderboard",
     "Do neighboring snapshots differ?": "contrasts",
-    "How many labels a translator is worth": "labels",
+    "How many labels a translator saves": "labels",
     "How sure, how right": "leaderboard",
     "Leaving doubtful cells to a person": "leaderboard",
     "Cells that were rescued and broken": "changed",

@@ -23,7 +23,7 @@ class LabeledBatches:
         labels: int64[N], 0 .. classes - 1.
         balanced: whether each epoch of N images holds each class equally often.
         shift_px: augmentation moves an image by up to so many pixels, beside turning and mirroring it.
-        stain_augmentation: if given, augmentation is a random look and place instead.
+        stain_augmentation: if given, augmentation is random color, size and place instead.
         augment: whether images are augmented at all.
     """
 

@@ -43,7 +43,7 @@ class _InOrder(TyperGroup):
 app = typer.Typer(
     name="hemabridge",
     cls=_InOrder,
-    help="Re-stain blood-cell images of any hospital into the look of yours, and measure what that does.\n\n"
+    help="Re-stain blood-cell images of any hospital into the colors of yours, and measure what that does.\n\n"
     "Begin with `hemabridge demo`. With images of your own: `index` each hospital's folder, `audit` what you have, "
     "then `study`. Every command tells more with --help; every long one goes on where it stopped when run again.",
     no_args_is_help=True,

@@ -93,7 +93,7 @@ def restyle(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other noise and random hospitals.")] = 0,
 ) -> None:
-    """Photograph real cells again as other hospitals would stain and show them: the same cells, another look."""
+    """Photograph real cells again as other hospitals would stain and show them: the same cells in other colors."""
     from hemabridge.cli.left_out import print_left_out_of
     from hemabridge.workflows.restyle import find_or_draw
     from hemabridge.workflows.restyle import restyle as run

@@ -31,7 +31,9 @@ def catalog() -> None:
 def fit(
     method: Annotated[str, typer.Argument(help="A normalizer, by the name that `hemabridge catalog` lists.")],
     source: Annotated[Path, typer.Argument(help="Folder of images to re-stain, with or without classes.")],
-    target: Annotated[Path, typer.Argument(help="Folder of images of the site whose look is wanted.")],
+    target: Annotated[
+        Path, typer.Argument(help="Folder of images of the site into whose colors images are re-stained.")
+    ],
     out: Annotated[Path, typer.Argument(help="New JSON file, which `hemabridge standardize` takes.")],
     source_crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell of SOURCE [default: estimated from the nuclei].")

@@ -1,4 +1,4 @@
-"""The command that makes synthetic cells and says what they are worth: synthesize."""
+"""The command that makes synthetic cells and measures them: synthesize."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

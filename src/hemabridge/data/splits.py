@@ -207,7 +207,7 @@ def _group_names(manifest: Manifest, group: Grouping) -> list[tuple[str, ...]]:
     real = manifest.select(pl.col("origin") == "")
     sites = {site: real.select(pl.col("site") == site) for site in set(manifest.column("site"))}
     level_of = {site: _level(images, group, site) for site, images in sites.items()}
-    # Slide numbers may begin anew for each patient; that is only known where every image has its patient.
+    # Slide numbers may start again for each patient; that is only known where every image has its patient.
     nested = {site: all(images.column("patient")) for site, images in sites.items()}
     names: list[tuple[str, ...]] = []
     for row in manifest.table.iter_rows(named=True):

@@ -54,7 +54,7 @@ class StainAugmentationConfig(BaseModel):
 
 
 def stain_augmented(images: UInt8Images, config: StainAugmentationConfig, rng: np.random.Generator) -> UInt8Images:
-    """Return each image in a random look and size, turned at random: uint8[N, S, S, 3] for uint8[N, S, S, 3]."""
+    """Return each image in random colors and size, turned at random: uint8[N, S, S, 3] for uint8[N, S, S, 3]."""
     light = images.astype(np.float32) / np.float32(255.0)
     if config.stain > 0:
         light = _restained(light, config.stain, rng)

@@ -33,7 +33,7 @@ class MorphologyCheck:
         images: the method.
         snapshot: of a translator, by name; None for a normalizer.
         n: cells.
-        passed, doubted, refused: how many of them got the verdicts `pass`, `warn` and `refuse`.
+        passed, warned, refused: how many of them got the verdicts `pass`, `warn` and `refuse`.
         reasons: how many refused cells each measure is a reason for, the most frequent first.
         limits_from: the target's held-out cells from which the limits were learned; 0: there were too few, and the
             strictest limits were taken.
@@ -46,7 +46,7 @@ class MorphologyCheck:
     snapshot: str | None
     n: int
     passed: int
-    doubted: int
+    warned: int
     refused: int
     reasons: dict[str, int]
     limits_from: int

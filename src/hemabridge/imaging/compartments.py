@@ -169,7 +169,7 @@ def _central_cell(excess: FloatMap, foreground: Mask) -> Mask:
 
 
 def _refined_nucleus(nucleus: Mask, cell: Mask, chromatin: FloatMap) -> Mask:
-    """Set the threshold anew from the cell alone, where its chromatin index has two clear classes.
+    """Set the threshold again from the cell alone, where its chromatin index has two clear classes.
 
     Red cells no longer weigh in then, and dark cytoplasm parts from the nucleus. Clear means that the classes explain
     four fifths of the variance (Otsu's eta) and that the lower mean is at most three quarters of the upper one.

@@ -17,7 +17,7 @@ Unit: TypeAlias = Literal["patient", "cell"]
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
-    """How a set of N cells is drawn anew.
+    """How a set of N cells is drawn again.
 
     With patients, as many patients as there are, with replacement, each with all of its cells: cells of one patient are
     not independent (Field and Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x). Without, cells with replacement within

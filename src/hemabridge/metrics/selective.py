@@ -1,4 +1,4 @@
-"""What a classifier is worth if it may leave the cells that it is least sure of to a person."""
+"""The accuracy of a classifier that leaves the cells of lowest confidence to a person."""
 
 import numpy as np
 from numpy.typing import NDArray

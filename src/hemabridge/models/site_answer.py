@@ -102,7 +102,7 @@ def read_descriptors(
             descriptors.append(descriptors_of([spec.cut(image)]))
         progress("measuring the appearance", number, len(chosen))
     if not descriptors:
-        raise InputError(f"expected readable images to measure a site's look, got none among {len(files)} files")
+        raise InputError(f"expected readable images to measure a site's appearance, got none among {len(files)} files")
     return np.concatenate(descriptors)
 
 

@@ -41,7 +41,7 @@ class BilateralGrid(ColorGenerator):
         self.guide = nn.Sequential(nn.Conv2d(3, 8, 1), nn.SiLU(), nn.Conv2d(8, 1, 1))
 
     def summarize(self, images: Tensor) -> Tensor:
-        """Fill each image's grid: float[B, 12, depth, 4, 4], a 3x4 matrix per cell, from its local and whole looks."""
+        """Fill each image's grid: float[B, 12, depth, 4, 4], 3x4 matrices, from local and global features."""
         x = thumbnail(images, THUMBNAIL_PX)
         for layer in self.looks:
             x = leaky_relu(layer(x), 0.2)

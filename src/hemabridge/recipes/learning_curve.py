@@ -1,4 +1,4 @@
-"""What is tried to learn what synthetic cells are worth: section `[learning_curve]` of a synthesis."""
+"""What the rare-class learning curve compares: section `[learning_curve]` of a synthesis."""
 
 from typing import Annotated, Self
 

@@ -67,7 +67,7 @@ class SynthesisRecipe(BaseModel):
         ClassifierConfig(), description="learns all classes of the recipe, and chooses the snapshot; it does not score"
     )
     learning_curve: LearningCurveRecipe | None = Field(
-        None, description="what synthetic cells of a rare class are worth as training data; not measured if not given"
+        None, description="the rare-class learning curve; not measured if not given"
     )
     shown_cells: int = Field(8, ge=1, le=50, description="cells of each direction in the report")
     shown_snapshots: int = Field(4, ge=1, le=50, description="snapshots of each pair in the report, at most")

@@ -1,4 +1,4 @@
-"""Curves of the report as SVG: calibration, selective risk, what labels are worth, refusals of the guard."""
+"""Curves of the report as SVG: calibration, selective risk, what labels add, refusals of the guard."""
 
 from collections.abc import Callable, Sequence
 
@@ -79,14 +79,14 @@ def labels_svgs(layout: Layout) -> dict[str, bytes]:
 
 
 def refusals_svg(checks: Sequence[MorphologyCheck]) -> bytes:
-    """Draw which share of the cells the morphology guard refused, or doubted, at each tested snapshot."""
+    """Draw which share of the cells the morphology guard refused, or warned, at each tested snapshot."""
     places = range(len(checks))
     with drawing_style():
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         axes = figure.add_subplot()
-        doubted = [(check.refused + check.doubted) / check.n for check in checks]
+        warned = [(check.refused + check.warned) / check.n for check in checks]
         axes.plot(
-            places, doubted, color=PALETTE[1], marker="o", linewidth=1.4, linestyle="--", label="in doubt or refused"
+            places, warned, color=PALETTE[1], marker="o", linewidth=1.4, linestyle="--", label="in doubt or refused"
         )
         refused = [check.refused / check.n for check in checks]
         for place, check in enumerate(checks):

@@ -110,12 +110,12 @@ def choose(table: Table, config: RuleConfig) -> Choice:
     kept, kept_drawn = table.kept @ weights.T, table.kept_drawn @ weights.T
     fit = above_floor(table.refused, table.kept, config) & table.allowed
     fit_drawn = above_floor(table.refused_drawn, table.kept_drawn, config) & table.allowed
-    best_drawn = _as_near(near_drawn, fit_drawn, table.margin)
+    best_drawn = _near_enough(near_drawn, fit_drawn, table.margin)
     winners = np.where(best_drawn, kept_drawn, -np.inf).argmax(axis=1)[fit_drawn.any(axis=1)]
     won = np.bincount(winners, minlength=len(fit)) / len(fit_drawn)
     if not fit.any():
         return Choice(None, near, won, ())
-    chosen = int(np.where(_as_near(near, fit, table.margin), kept, -np.inf).argmax())
+    chosen = int(np.where(_near_enough(near, fit, table.margin), kept, -np.inf).argmax())
     rival = best_drawn & (~best_drawn[:, [chosen]] | (kept_drawn >= kept_drawn[:, [chosen]]))
     alike = tuple(int(s) for s in np.flatnonzero(fit & (rival.mean(axis=0) > CHANCE)) if s != chosen)
     return Choice(chosen, near, won, alike)
@@ -126,7 +126,7 @@ def above_floor(refused: Floats, kept: Floats, config: RuleConfig) -> NDArray[np
     return np.asarray((refused <= config.most_refused) & (kept >= config.least_kept))
 
 
-def _as_near(distance: Floats, fit: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
+def _near_enough(distance: Floats, fit: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
     """Return which fit snapshots are within the margin of the nearest fit one, bool[..., S]."""
     among = np.where(fit, distance, np.inf)
     return np.asarray(fit & (among <= among.min(axis=-1, keepdims=True) + margin))

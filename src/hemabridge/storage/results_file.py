@@ -23,7 +23,7 @@ class ResultsFile:
     Attributes:
         WHAT: what a message calls the file.
         FORMAT: version of the format; another one is not read.
-        AGAIN: how to make the file anew, as the end of a message.
+        AGAIN: how to make the file again, as the end of a message.
         KIND: word in the file that tells it from others of its name; None without one.
     """
 

@@ -1,4 +1,4 @@
-"""What synthetic cells of a rare class are worth as training data: scores of trainings, side by side."""
+"""The rare-class learning curve, synthetic cells as training data: scores of trainings, side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

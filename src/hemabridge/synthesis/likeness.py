@@ -28,7 +28,7 @@ def called(probabilities: NDArray[np.floating], label: int) -> Share:
 def kernel_distance(one: NDArray[np.floating], other: NDArray[np.floating], *, seed: int = 0) -> Estimate:
     """Return the kernel distance (KID) of two sets of features [N, D] and [M, D], with its bootstrap interval.
 
-    Cells of both sets are drawn anew with replacement, each set for itself (Efron and Tibshirani 1993, chapter 8,
+    Cells of both sets are drawn again with replacement, each set for itself (Efron and Tibshirani 1993, chapter 8,
     doi:10.1201/9780429246593).
 
     Raises:

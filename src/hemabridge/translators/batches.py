@@ -91,7 +91,7 @@ class UnpairedBatches:
 def chances_of(balance: Balance, source: CellSet, target: CellSet) -> tuple[Chances | None, Chances | None]:
     """Return the chance of each cell of both sites to be drawn, float64[N] and float64[M]; None: as they come.
 
-    Sites that hold other mixes of cells are told apart by their mix, and a translator that is judged by that turns
+    Sites with other class priors differ by these, and a translator whose discriminator uses that turns
     cells of one class into those of another. Each class of the target comes equally often by its labels, cells without
     one do not come. The source has no labels: its cells are parted into as many kinds as the target has classes, by
     what they look like.

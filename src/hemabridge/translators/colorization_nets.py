@@ -78,7 +78,7 @@ class Colorizer(nn.Module):
         return self._colored(through_curve(lab[:, :1], self.curve), self.hint(lab[:, 1:], self.source_chroma))
 
     def recolor(self, images: Tensor) -> Colored:
-        """Take the color from target images and predict it anew; their luminance needs no matching."""
+        """Take the color from target images and predict it again; their luminance needs no matching."""
         lab = rgb_to_lab(images)
         return self._colored(lab[:, :1], self.hint(lab[:, 1:], self.target_chroma))
 

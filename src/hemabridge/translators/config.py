@@ -27,9 +27,9 @@ class WatchdogConfig(BaseModel):
         0, ge=0, le=20, description="how many further seeds are tried, one after the other, before it stops"
     )
     every_images: int | None = Field(
-        None, ge=1, description="a look after each so many images; 20 looks, 100 to 1000 images apart, if not given"
+        None, ge=1, description="a check after each so many images; 20 checks, 100 to 1000 images apart, if not given"
     )
-    cells: int = Field(16, ge=2, le=256, description="cells of the source that are re-stained at each look")
+    cells: int = Field(16, ge=2, le=256, description="cells of the source that are re-stained at each check")
     patience: int = Field(3, ge=1, le=20, description="a fault counts if so many looks in a row see it")
 
     @model_validator(mode="after")

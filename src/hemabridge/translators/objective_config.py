@@ -172,7 +172,7 @@ class TargetOnlyConfig(BaseModel):
     hospitals: int = Field(320, ge=10, le=5000, description="random hospitals, of which a tenth is held out")
     hospital_images: int = Field(8, ge=1, le=200, description="target images that each of them photographs again")
     strength: float = Field(1.0, gt=0, le=1, description="how far from the target the hospitals are drawn; 1 is most")
-    step_hospitals: int = Field(64, ge=1, le=1024, description="hospitals in a step, drawn anew each time")
+    step_hospitals: int = Field(64, ge=1, le=1024, description="hospitals in a step, drawn again each time")
     pixels: int = Field(128, ge=1, le=4096, description="pixels of each of them")
     site: Literal["source", "image"] = Field(
         "source",

@@ -161,7 +161,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             ),
         ),
         "colorization-cpu": Preset(
-            "to compare with the paper's ColorizationGAN on two cores; guesses colors anew",
+            "to compare with the paper's ColorizationGAN on two cores; predicts colors from luminance",
             SMALL_TRAINING.model_copy(update={"model": SMALL_COLORIZATION}),
         ),
         "gray-then-color": Preset(

@@ -62,7 +62,7 @@ def _check_cells(cells: CellSet, load_px: int) -> None:
     if len(cells) < 2 or cells.images.shape[1] != load_px:
         raise InputError(
             f"expected two or more cells of {load_px} px to distil on, got {len(cells)} of "
-            f"{cells.images.shape[1]} px; load them anew"
+            f"{cells.images.shape[1]} px; load them again"
         )
 
 

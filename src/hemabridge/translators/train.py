@@ -52,7 +52,7 @@ def train_translator(
     """
     for cells in (source, target):
         if cells.images.shape[1] != config.load_px:
-            raise InputError(f"expected cells of {config.load_px} px, got {cells.images.shape[1]} px; load them anew")
+            raise InputError(f"expected cells of {config.load_px} px, got {cells.images.shape[1]} px; load them again")
     attempts = Attempts(folder, seed, fabric)
     while True:
         try:

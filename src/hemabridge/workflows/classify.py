@@ -82,7 +82,7 @@ def classify(model: Model, source: Path, out: Path, *, progress: Progress = sile
 
     Images of an out-of-distribution site get no predicted class and no probabilities, and the reason in their place.
     An image that cannot be read stops nothing. Each file is written whole or not at all. A call that was stopped
-    begins anew when it is repeated.
+    starts from the beginning when it is repeated.
 
     Args:
         model: a classifier.

@@ -116,7 +116,7 @@ def standardize(
         snapshot: the name of a snapshot of the run folder.
         crop_px: the square, in pixels of these images, that shows a cell as large as training saw it; the value of the
             site that the model was trained on if not given.
-        site: a folder of images by whose look a target-only model re-stains; as it was trained if not given.
+        site: a folder of images by whose appearance a target-only model re-stains; as it was trained if not given.
         fallback: what re-stains the cells that the model's guard refuses: the JSON file of a normalizer; the guard's
             own one if not given; with `none` refused cells stay as the model made them. A model that has no guard
             (`hemabridge guard`) works without.

@@ -67,7 +67,7 @@ def test_every_restaining_is_judged_cell_by_cell(finished: tuple[Path, StudyResu
     ]
     for found in results.guard:
         verdicts = [cell.verdict for cell in found.cells]
-        assert (found.passed, found.doubted, found.refused) == tuple(map(verdicts.count, ("pass", "warn", "refuse")))
+        assert (found.passed, found.warned, found.refused) == tuple(map(verdicts.count, ("pass", "warn", "refuse")))
         assert [cell.severity > 1 for cell in found.cells] == [verdict == "refuse" for verdict in verdicts]
         assert [bool(cell.reasons) for cell in found.cells] == [verdict != "pass" for verdict in verdicts]
         named = [reason for cell in found.cells if cell.verdict == "refuse" for reason in cell.reasons]
@@ -145,8 +145,8 @@ def test_the_choice_of_a_snapshot_joins_the_report(finished: tuple[Path, StudyRe
     assert read_chosen(out) == ChosenSnapshot("epoch-0002 is best.")
     # A choice that cannot be shown ends no study; the report says why.
     for damaged, told in (
-        (replace(selection, snapshots=(replace(selection.snapshots[0], sha256="0" * 64),)).to_json(), "trained anew"),
-        (selection.to_json().replace("epoch-0002", "epoch-0009"), "trained anew"),
+        (replace(selection, snapshots=(replace(selection.snapshots[0], sha256="0" * 64),)).to_json(), "trained again"),
+        (selection.to_json().replace("epoch-0002", "epoch-0009"), "trained again"),
         ("{", "cannot be read"),
     ):
         (out / "selection.json").write_text(damaged)

@@ -327,7 +327,7 @@ def test_a_rare_class_curve_is_measured_and_shown_if_the_recipe_asks(
     assert {name: when for name, when in done_times(out).items() if name in before} == before
     assert any(label.startswith("learning curve: 2 real cells, synthetic (seed 1)") for label in labels)
     html = (out / "report.html").read_text(encoding="utf-8")
-    assert "What synthetic cells of blast are worth as training data" in html
+    assert "Rare-class learning curve: synthetic cells of blast as training data" in html
     assert "seconds, learning curve" not in html
     assert html.count('<th scope="row">2</th>') == 4
     assert "What synthetic cells of blast" not in (finished[0] / "report.html").read_text(encoding="utf-8")

@@ -24,16 +24,16 @@ FEW_CELLS = 20
 """Below this many cells of a class, a 95% interval of its recall is wider than 0.3."""
 
 IMBALANCE = 10
-"""Ratio of the largest to the smallest class that is worth a remark."""
+"""Ratio of the largest to the smallest class that needs a remark."""
 
 VISIBLE_DELTA_E = 10.0
 """CIEDE2000 difference that anyone sees at a glance."""
 
 WIDE_IQR = 15.0
-"""Interquartile range of L, a or b of the background that hints at several looks of one site."""
+"""Interquartile range of L, a or b of the background that hints at several subdomains of one site."""
 
 SCALE_TOLERANCE = 0.2
-"""Relative difference between two scales that is worth a remark."""
+"""Relative difference between two scales that needs a remark."""
 
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 _SHOWN = 3
@@ -253,7 +253,7 @@ def _colors(profiles: Sequence[ColorProfile]) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 f"The background of {profile.site} varies widely between images (middle half over "
-                f"{max(profile.lab_iqr):.0f} Lab units): it may hold several looks, from several microscopes "
+                f"{max(profile.lab_iqr):.0f} Lab units): it may hold several subdomains, from several microscopes "
                 "or cameras. A normalizer is fitted to all of them at once; an agreement fits each for itself.",
             )
     for first, second in combinations(profiles, 2):

@@ -79,7 +79,7 @@ HOSPITALS: Final = MappingProxyType({hospital.name: hospital for hospital in _AL
 """Every hospital by name. `clinic-like`, the target, looks like Hospital Clínic; `near` is hardly different from it."""
 
 TARGET: Final = "clinic-like"
-"""Name of the hospital into whose look the others are re-stained."""
+"""Name of the hospital into whose colors the others are re-stained."""
 
 _BATHS: Final = {"azure_b": (0.45, 1.8), "eosin_y": (0.45, 2.0)}
 _CAMERAS: Final = {"lamp_kelvin": (2800.0, 7500.0), "saturation": (0.7, 1.35), "gamma": (1.5, 2.2)}

@@ -47,7 +47,7 @@ def photograph(
 
     Args:
         images: uint8[N, H, W, 3], RGB, taken by `reference`.
-        hospital: whose look the images get.
+        hospital: whose colors the images get.
         reference: the hospital that took the images, or one like it.
         um_per_px: side of a pixel in µm; if None, the shorter side of an image shows `FIELD_UM`.
         seed: another seed gives other noise; with the same one, an image always has the same.

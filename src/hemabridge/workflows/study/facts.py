@@ -83,7 +83,7 @@ def read_chosen(folder: Path) -> ChosenSnapshot | None:
         return None
     if not _is_of(found, folder):
         return ChosenSnapshot(
-            "The translator was trained anew since a snapshot was chosen. Run hemabridge select again, then the study."
+            "The translator was trained again since a snapshot was chosen. Run hemabridge select again, then the study."
         )
     return ChosenSnapshot(found.reasons, _picture(folder / PICTURE))
 

@@ -113,7 +113,7 @@ def check(test: CellSet, method: Restained, thresholds: Thresholds) -> Morpholog
         snapshot=method.snapshot_name,
         n=len(test),
         passed=verdicts.count("pass"),
-        doubted=verdicts.count("warn"),
+        warned=verdicts.count("warn"),
         refused=verdicts.count("refuse"),
         reasons=found.reasons(),
         limits_from=thresholds.cells,

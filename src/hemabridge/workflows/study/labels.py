@@ -1,4 +1,4 @@
-"""What labels of the source are worth: classifiers of the target that go on learning there, and are tested again."""
+"""What labels of the source add: classifiers of the target, fine-tuned on the source and tested again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

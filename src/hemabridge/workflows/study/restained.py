@@ -60,7 +60,7 @@ class Restained:
 
 
 def restain(to_target: Standardizer, source: Mapping[str, CellSet], folder: Path) -> None:
-    """Write the source's parts in the target's look: one array per part, the test part also as PNG files."""
+    """Write the source's parts, re-stained to the target: one array per part, the test part also as PNG files."""
     for part, cells in source.items():
         images = to_target.standardize(cells.images)
         np.save(folder / cells_file(part), images, allow_pickle=False)
@@ -69,7 +69,7 @@ def restain(to_target: Standardizer, source: Mapping[str, CellSet], folder: Path
 
 
 def restain_back(snapshot: Snapshot, target_test: CellSet, folder: Path) -> None:
-    """Write the target's test part in the source's look, as PNG files, if the translator knows that direction."""
+    """Write the target's test part, re-stained to the source, as PNG files, if the translator knows that direction."""
     model = open_model(snapshot.path)
     if TO_SOURCE not in model.directions:
         return

@@ -45,7 +45,7 @@ class SynthesisInputs:
         self._load = cache(self._cells)
 
     def cells(self, part: str, *classes: str, size_px: int | None = None) -> CellSet:
-        """Return the cells of some classes of a part, labeled in that order; at the size that is judged if not stated.
+        """Return the cells of some classes of a part, labeled in that order; `size_px` of the recipe if not stated.
 
         All classes of the recipe if none is stated.
         """

@@ -1,4 +1,4 @@
-"""What synthetic cells of a rare class are worth: few real ones, and one thing more in each arm.
+"""The rare-class learning curve: few real cells, and one thing more in each arm.
 
 The arithmetic of the default recipe: 5 numbers of real cells x 7 arms x 3 seeds = 105 classifiers of 2,000 images, and
 5 x 3 = 15 generators of 1,500 images: about 15 and 90 seconds of one core each, 50 minutes together.

@@ -64,7 +64,7 @@ def synthesize(
 
 
 def _learning_curve(inputs: SynthesisInputs) -> LearningCurve | None:
-    """Measure what synthetic cells of the recipe's rare class are worth, among all classes of the pairs."""
+    """Measure the learning curve of the recipe's rare class, among all classes of the pairs."""
     recipe = inputs.recipe
     if recipe.learning_curve is None:
         return None
