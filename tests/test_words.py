@@ -72,6 +72,7 @@ BRITISH: Final[Mapping[str, str]] = MappingProxyType(
 
 HOMONYMS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        r"artefacts\?\|artifacts": "what folders of others may be called",
         r'"unlabelled"': "a folder name that data sets on disk have",
         r"\b(?:in|[Ii]f in|beyond all|no) doubt\b": "ordinary English; also the guard's verdict `warn`",
         r"(?:stretch|row|found)\.judged|`judged`|judged: int|judged=": "cells that human readers judged",

@@ -29,7 +29,9 @@ SYSTEM_NAMES: Final = frozenset(
 """Lower-case names of files and folders of Windows, macOS, Linux, Synology and QNAP; those that begin with `.` are
 hidden ones."""
 
-_OWN_NAMES: Final = frozenset({"standardized.csv", "site.json", "named.csv", "predictions.csv", "drift.csv"})
+_OWN_NAMES: Final = frozenset(
+    {"standardized.csv", "site.json", "predicted-classes.csv", "predictions.csv", "drift.csv"}
+)
 _MANIFEST_HEADER: Final = re.compile(r'^\ufeff?"?path"?,"?site"?(,|\r?\n)')
 _SHOWN: Final = 3
 

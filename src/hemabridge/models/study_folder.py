@@ -64,7 +64,7 @@ def restained_stage(name: str, size_px: int | None = None) -> str:
 
 
 def guard_stage(name: str) -> str:
-    """Return the stage that judges what a normalizer, a preset or a snapshot did to the morphology."""
+    """Return the stage that checks what a normalizer, a preset or a snapshot did to the morphology."""
     return f"guard/{name}"
 
 
