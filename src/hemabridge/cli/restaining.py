@@ -68,6 +68,9 @@ def fit(
         )
     print_left_out_of(source, target)
     print(f"Fitted {method} from {source} to {target}; written to {out}.")
+    print(f"It re-stains images like those of {source}, not those of {target}, whose colors it gives.")
+    if done.normalizer.note:
+        print(f"Note: {done.normalizer.note}.")
     if len(done.subdomains) > 1:
         subdomains = ", ".join(f"{count} images on {color}" for color, count in done.subdomains.items())
         advice = "each fitted for itself" if each_subdomain else "fitted as one; --each-subdomain fits each for itself"

@@ -127,7 +127,8 @@ def _fit_restainings(
     predicted = drop_unconfident(config, fitted, source, shape)
     if predicted.shape is not None and config.adabn_min_gain is not None:
         predicted = with_adabn(predicted, config.adabn_min_gain, source, rng)
-    return _with_class_prior(config.prior_rounds, predicted, subdomains, fitter, source)
+    with_prior = _with_class_prior(config.prior_rounds, predicted, subdomains, fitter, source)
+    return replace(with_prior, left_out=dict(fitter.left_out))
 
 
 def _with_class_prior(

@@ -59,6 +59,8 @@ class FittedEnsemble:
         class_prior: float64[C], the estimated prevalence of each class in the source; None if it was not estimated.
         adabn: whether the shape members use batch norm statistics of the source.
         cells: how the cells were cut that it was fitted on; None if it is not known.
+        left_out: normalizers that were not taken since they give cells colors that they do not have at the target, and
+            what those are.
     """
 
     color_members: tuple[Member, ...]
@@ -71,6 +73,7 @@ class FittedEnsemble:
     class_prior: NDArray[np.float64] | None = None
     adabn: bool = False
     cells: CellScale | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -185,6 +188,7 @@ class FittedEnsemble:
             subdomains=dict(self.subdomains),
             class_prior=dict(zip(self.classes, prior, strict=True)) if prior else {},
             adabn=self.adabn,
+            left_out=dict(self.left_out),
         )
         with atomic_write(folder / ENSEMBLE_FILE) as temporary:
             temporary.write_text(saved.to_json(), encoding="utf-8")
@@ -228,6 +232,7 @@ class FittedEnsemble:
             confidence=saved.confidence,
             subdomains=saved.subdomains,
             adabn=saved.adabn,
+            left_out=saved.left_out,
             cells=_cells_of(files.values()),
         )
         return replace(fitted, class_prior=_class_prior(saved, fitted.classes))

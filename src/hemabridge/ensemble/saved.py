@@ -4,7 +4,7 @@ Every path is relative to the folder of the study and stays within it, so that t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -64,6 +64,7 @@ class SavedEnsemble(SavedMembers):
             one subdomain.
         class_prior: estimated prevalence of each class in the source, 0..1; empty if it was not estimated.
         adabn: whether the shape members use batch norm statistics of the source.
+        left_out: normalizers that give cells colors that they do not have at the target, and what those are.
     """
 
     __pydantic_config__ = STRICT
@@ -78,6 +79,7 @@ class SavedEnsemble(SavedMembers):
     subdomains: dict[str, tuple[str, ...]]
     class_prior: dict[str, float]
     adabn: bool
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def facts(self) -> dict[str, str]:
         """Return what a report states of it."""
@@ -94,6 +96,8 @@ class SavedEnsemble(SavedMembers):
             )
         if self.adabn:
             facts["ensemble: batch norm of the shape members"] = "statistics of the source's unlabeled cells (AdaBN)"
+        for name, faults in self.left_out.items():
+            facts[f"ensemble: {name} left out"] = f"it makes implausible colors: {faults}"
         if self.soft_agreement:
             best_first = sorted(self.soft_agreement.items(), key=lambda found: -found[1])
             facts["ensemble: soft agreement with the shape members"] = ", ".join(

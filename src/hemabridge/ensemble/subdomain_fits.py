@@ -33,16 +33,21 @@ class RestainingFitter:
         target: labeled cells.
         translators: re-stainings that are trained already, by name.
         rng: of the draws.
+        left_out: normalizers that were not taken since they give cells colors that they do not have at the target, and
+            what those are; filled by `fit`.
     """
 
     target: CellSet
     translators: Mapping[str, Standardizer]
     rng: np.random.Generator
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def fit(
         self, images: UInt8Images, names: Iterable[str], class_prior: NDArray[np.float64] | None = None
     ) -> dict[str, Standardizer]:
         """Return re-stainings by name: normalizers that are fitted to the images, and translators.
+
+        Normalizers with `faults` are left out, unless all have some.
 
         Args:
             images: of the source, uint8[N, S, S, 3].
@@ -52,10 +57,19 @@ class RestainingFitter:
         classes = len(self.target.classes)
         prior = np.full(classes, 1.0 / classes) if class_prior is None else class_prior
         drawn = self.target.images[self.target.drawn(prior, LARGEST_FIT, self.rng)]
-        return {
+        fitted = {
             name: self.translators[name] if name in self.translators else fit_on_cells(name, images, drawn)
             for name in names
         }
+        faults = {
+            name: "; ".join(each.faults)
+            for name, each in fitted.items()
+            if isinstance(each, Normalizer) and each.faults
+        }
+        if len(faults) == len(fitted):
+            return fitted
+        self.left_out.update(faults)
+        return {name: each for name, each in fitted.items() if name not in faults}
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from hemabridge.normalizers.histogram import HistogramMatching
 from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.linear_transport import LinearTransport
 from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS, Normalizer
+from hemabridge.normalizers.plausibility import faults_of
 from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
 from hemabridge.normalizers.reinhard_compartment import ReinhardCompartment
 from hemabridge.normalizers.sliced_transport import SlicedTransport
@@ -73,7 +74,8 @@ _METHODS: Final[Mapping[str, type[Normalizer]]] = MappingProxyType(
 def fit_on_cells(name: str, source: UInt8Images, target: UInt8Images) -> Normalizer:
     """Fit one normalizer of the catalog on cells that were cut already; the public `fit_normalizer` cuts them itself.
 
-    The normalizer keeps the profiles of both sites if they have enough images.
+    The normalizer keeps the profiles of both sites if they have enough images, and `faults` if what it makes of the
+    source is implausible.
 
     Args:
         name: a key of `NORMALIZERS`.
@@ -86,7 +88,8 @@ def fit_on_cells(name: str, source: UInt8Images, target: UInt8Images) -> Normali
     """
     check_method(name)
     fitted = NORMALIZERS[name].kind.fit(source, target)
-    return fitted.model_copy(update={"sites": profiles_of(source, target)})
+    faults = faults_of(fitted, source, target)
+    return fitted.model_copy(update={"sites": profiles_of(source, target), "faults": faults})
 
 
 def check_method(name: str) -> None:

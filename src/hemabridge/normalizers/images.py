@@ -47,7 +47,7 @@ def fit_normalizer(
         of a file that `open_model` opens.
 
     Raises:
-        InputError: there is no such method.
+        InputError: there is no such method, or it would give the cells colors that they do not have at the target.
         ImageError: an image has another type or shape, there is none, or none shows a nucleus.
 
     Example:
@@ -68,7 +68,7 @@ def fit_normalizer(
         )
     )
     cells = CellScale(source_crop_px=own_px, target_crop_px=wanted_px, size_px=CELL_PX)
-    return fit_on_cells(method, own, wanted).of_photographs(cells)
+    return fit_on_cells(method, own, wanted).checked(method).of_photographs(cells)
 
 
 def cut_cells(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hemabridge.domain.site_profile import SiteProfiles
-from hemabridge.errors import ImageError, ModelError
+from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.any_image import AnyImage, restained_like
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
@@ -82,6 +82,8 @@ class Normalizer(BaseModel):
         source_glass: the empty glass of the source, for images that show none; None if it is not known.
         cells: how the cells were cut that it was fitted on. Photographs are then re-stained by the square around their
             cell. None if images are cells already, or if it is not known.
+        note: how it was fitted, if that was not the usual way.
+        faults: what is implausible in the colors that it makes of the source (`plausibility.faults_of`).
 
     Example:
         >>> import hemabridge as hb
@@ -99,6 +101,8 @@ class Normalizer(BaseModel):
     sites: SiteProfiles | None = None
     source_glass: Glass | None = None
     cells: CellScale | None = None
+    note: str = ""
+    faults: tuple[str, ...] = ()
 
     @classmethod
     @abstractmethod
@@ -144,6 +148,23 @@ class Normalizer(BaseModel):
         for position, (image, square) in enumerate(zip(images, squares, strict=True)):
             restained[position] = self._restained_by(image, self.measure(square))
         return restained
+
+    def checked(self, method: str) -> Self:
+        """Return the normalizer if what it makes of the source is plausible.
+
+        Args:
+            method: its name, for the error.
+
+        Raises:
+            InputError: a compartment gets colors that it does not have at the target.
+        """
+        if self.faults:
+            raise InputError(
+                f"expected {method} to give the cells of the source colors that cells of the target have, got: "
+                f"{'; '.join(self.faults)}. Check that both show the same kind of cells and that source and target are "
+                "not swapped; or take another method, such as linear-ot or reinhard-compartment"
+            )
+        return self
 
     def of_photographs(self, cells: CellScale) -> Self:
         """Return the normalizer for photographs, whose cells are cut as those were that it was fitted on."""

@@ -126,7 +126,7 @@ class ReinhardSite(Normalizer):
         """Measure the pixels of both sites."""
         check_sites(source, target)
         own, wanted = (lab_statistics(rgb_to_lab(sample_pixels(images))) for images in (source, target))
-        return cls(source=own, target=wanted)
+        return cls(source_glass=site_glass(source), source=own, target=wanted)
 
     def measure(self, square: UInt8Image) -> Measured:
         """Measure nothing: the map is that of the site."""

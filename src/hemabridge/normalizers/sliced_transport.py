@@ -1,6 +1,6 @@
 """Sliced optimal transport: the whole distribution of colors is moved, kept as a smooth 3D table."""
 
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated, Literal, Self, TypeAlias
 
 import numpy as np
@@ -39,11 +39,7 @@ class TableNormalizer(Normalizer):
 
     def colors(self) -> NDArray[np.float64]:
         """Return the colors of the nodes, float64[NODES^3, 3], sRGB 0..255; red slowest, blue fastest."""
-        return self._colors
-
-    @cached_property
-    def _colors(self) -> NDArray[np.float64]:
-        return np.asarray(self.table, np.float64).reshape(-1, 3)
+        return _colors(self.table)
 
 
 class SlicedTransport(TableNormalizer):
@@ -68,6 +64,13 @@ class SlicedTransport(TableNormalizer):
         # The table holds what is to be added to the linear map, so that smooth means near to that map.
         nodes = linear.moved(node_colors()) + fit_table(own, moved - linear.moved(own))
         return cls(source_glass=linear.source_glass, target_white=linear.target_white, table=as_table(nodes))
+
+
+@lru_cache(maxsize=8)
+def _colors(table: Table) -> NDArray[np.float64]:
+    colors = np.asarray(table, np.float64).reshape(-1, 3)
+    colors.setflags(write=False)
+    return colors
 
 
 def as_table(colors: NDArray[np.float64]) -> Table:

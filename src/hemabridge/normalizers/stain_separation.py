@@ -1,6 +1,7 @@
 """Stain separation: the two dyes of the image are exchanged for those of the target."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeAlias
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.glass import Glass
 from hemabridge.normalizers.levels import Rgb, as_rgb
 from hemabridge.normalizers.measures import (
     density_of,
@@ -18,6 +20,7 @@ from hemabridge.normalizers.measures import (
     site_white,
 )
 from hemabridge.normalizers.normalizer import Gain, Measured, Normalizer, check_sites
+from hemabridge.normalizers.plausibility import faults_of
 from hemabridge.normalizers.stain_vectors import (
     LEAST_ANGLE_DEG,
     StainVectors,
@@ -38,6 +41,21 @@ IN_SOLUTION = np.array([[0.87, 0.46, 0.17], [0.08, 0.97, 0.23]])
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Vector: TypeAlias = tuple[Share, Share, Share]
 Vectors: TypeAlias = tuple[Vector, Vector]
+
+
+@dataclass(frozen=True)
+class _Sites:
+    """Densities of stained pixels of both sites, float64[P, 3] and float64[Q, 3], and their empty fields."""
+
+    own: NDArray[np.float64]
+    wanted: NDArray[np.float64]
+    source_glass: Glass
+    target_white: Rgb
+
+    @classmethod
+    def measured(cls, source: UInt8Images, target: UInt8Images) -> "_Sites":
+        own, wanted = stained(site_density(source)), stained(site_density(target))
+        return cls(own, wanted, site_glass(source), site_white(target))
 
 
 class StainSeparation(Normalizer):
@@ -78,21 +96,40 @@ class StainSeparation(Normalizer):
         """Find the dyes of both sites.
 
         Where one site does not show two dyes, both get the vectors of the other, or of azure and eosin in solution:
-        amounts are scaled then, and no color is turned.
+        amounts are scaled then, and no color is turned. The same is done where the dyes of both sites do not belong
+        together, which shows in what becomes of the source's cells (`plausibility`): the extreme directions of one site
+        may be nuclei and hemoglobin, and of the other pale cytoplasm and eosin. `note` says so.
         """
         check_sites(source, target)
-        own, wanted = stained(site_density(source)), stained(site_density(target))
-        from_source, from_target = cls.find_vectors(own), cls.find_vectors(wanted)
-        if from_source is None or from_target is None:
-            known = from_source if from_source is not None else from_target
-            from_source = from_target = IN_SOLUTION if known is None else known
-        scale = nearest_scale(own @ inverse_of(from_source), wanted @ inverse_of(from_target), LARGEST_GAIN)
+        sites = _Sites.measured(source, target)
+        found = {"the target": cls.find_vectors(sites.wanted), "the source": cls.find_vectors(sites.own)}
+        alone = {name: vectors for name, vectors in found.items() if vectors is not None} | {"solution": IN_SOLUTION}
+        if len(alone) < 3:
+            vectors = next(iter(alone.values()))
+            return cls._with_dyes(sites, vectors, vectors)
+        first = cls._with_dyes(sites, alone["the source"], alone["the target"])
+        faults = faults_of(first, source, target)
+        if not faults:
+            return first
+        for name, vectors in alone.items():
+            note = (
+                f"the dyes found at both sites do not belong together ({faults[0]}); those of {name} are used at both"
+            )
+            fitted = cls._with_dyes(sites, vectors, vectors, note)
+            if not faults_of(fitted, source, target):
+                return fitted
+        return first
+
+    @classmethod
+    def _with_dyes(cls, sites: "_Sites", of_source: StainVectors, of_target: StainVectors, note: str = "") -> Self:
+        amounts = sites.own @ inverse_of(of_source), sites.wanted @ inverse_of(of_target)
         return cls(
-            source_glass=site_glass(source),
-            target_white=site_white(target),
-            source_vectors=(as_rgb(from_source[0]), as_rgb(from_source[1])),
-            target_vectors=(as_rgb(from_target[0]), as_rgb(from_target[1])),
-            scale=as_rgb(scale),
+            source_glass=sites.source_glass,
+            target_white=sites.target_white,
+            source_vectors=(as_rgb(of_source[0]), as_rgb(of_source[1])),
+            target_vectors=(as_rgb(of_target[0]), as_rgb(of_target[1])),
+            scale=as_rgb(nearest_scale(*amounts, LARGEST_GAIN)),
+            note=note,
         )
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:

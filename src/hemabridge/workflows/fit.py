@@ -54,7 +54,8 @@ def fit(
         progress: told of each file.
 
     Raises:
-        InputError: there is no such method, `out` is there already or is not named .json, or a folder shows no cell.
+        InputError: there is no such method, it would give cells colors that they do not have at the target, `out` is
+            there already or is not named .json, or a folder shows no cell.
     """
     if out.suffix.lower() != ".json" or out.exists():
         raise InputError(f"expected a new file that is named .json, got {out}; name another one")
@@ -69,10 +70,14 @@ def fit(
     subdomains = [of_image == subdomain for subdomain in range(of_image.max() + 1)]
     if each_subdomain and len(subdomains) > 1:
         fitted: Normalizer = BySubdomain.of(
-            [(own[subdomain], fit_on_cells(method, own[subdomain], wanted)) for subdomain in subdomains], wanted
+            [
+                (own[subdomain], fit_on_cells(method, own[subdomain], wanted).checked(method))
+                for subdomain in subdomains
+            ],
+            wanted,
         )
     else:
-        fitted = fit_on_cells(method, own, wanted)
+        fitted = fit_on_cells(method, own, wanted).checked(method)
     fitted = fitted.of_photographs(cells)
     write_new(out, fitted.to_json().encode("utf-8"))
     return Fitted(fitted, {name_of(fields[subdomain]): int(subdomain.sum()) for subdomain in subdomains})

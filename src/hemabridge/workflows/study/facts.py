@@ -11,9 +11,11 @@ from hemabridge.data.cells import CellSet
 from hemabridge.errors import HemabridgeError
 from hemabridge.imaging.files import read_image
 from hemabridge.metrics.closeness import gradient_correlation, luminance_ssim
+from hemabridge.models import open_model
 from hemabridge.models.open import read_selection
 from hemabridge.models.selection_file import PICTURE, Selection
 from hemabridge.models.study_folder import StudyFolder
+from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.sites import Site
 from hemabridge.report.report import ChosenSnapshot
@@ -47,6 +49,18 @@ def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequ
     for r in restained:
         if r.snapshot is not None:
             facts[f"snapshot {r.name}"] = f"epoch {r.snapshot.epoch:g}, {r.snapshot.images} images seen per site"
+    return facts | _fit_facts(restained)
+
+
+def _fit_facts(restained: Sequence[Restained]) -> dict[str, str]:
+    """Say which normalizers were not fitted in the usual way, or make implausible colors."""
+    facts = {}
+    for r in restained:
+        header = open_model(r.model).header
+        if isinstance(header, Normalizer) and header.faults:
+            facts[f"do not use {r.name}"] = "it makes implausible colors: " + "; ".join(header.faults)
+        elif isinstance(header, Normalizer) and header.note:
+            facts[f"fit of {r.name}"] = header.note
     return facts
 
 
