@@ -124,7 +124,8 @@ def normalizer_from_json(text: str) -> Normalizer:
         raise ModelError('normalizer: expected a JSON object with the key "method", as to_json writes it') from error
     if method not in _METHODS:
         raise ModelError(
-            f"normalizer: expected a method out of {', '.join(_METHODS)}; got {method[:40]!r}{_nearest(method[:40])}"
+            f"normalizer: expected a method out of {', '.join(_METHODS)}; got {method[:40]!r}{_nearest(method[:40])}; "
+            "if another version of hemabridge wrote it, fit it again (hemabridge fit)"
         )
     return _METHODS[method].from_json(text)
 
