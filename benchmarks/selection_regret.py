@@ -30,6 +30,7 @@ from hemabridge.data.sampling import evenly_spaced
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
 from hemabridge.data.stain_augmentation import StainAugmentationConfig
 from hemabridge.imaging.scale import resize_square
+from hemabridge.models import open_model
 from hemabridge.models.selection_file import Selection
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import prepare_site, read_site
@@ -37,7 +38,6 @@ from hemabridge.selection.choice_picture import pareto_png
 from hemabridge.selection.choose import Measured, select_snapshot
 from hemabridge.selection.measure import Ruler
 from hemabridge.selection.rule import RuleConfig
-from hemabridge.storage.files import sha256_of
 from hemabridge.storage.stages import Stages
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import drop_checkpoints
@@ -186,10 +186,10 @@ def selection(pair: Pair, seed: int, rule: RuleConfig) -> Selection:
     limits = SnapshotLimits(snapshots[0].path.parent.parent, target, set(pair.target.hashes))
     measured = []
     for snapshot in snapshots:
-        images = NeuralStandardizer.from_snapshot(snapshot.path).standardize(source.images)
-        digest = sha256_of(snapshot.path)
-        readings = ruler.read(images, limits.of(snapshot, digest))
-        measured.append(Measured(snapshot.name, digest, snapshot.images, readings))
+        model = open_model(snapshot.path)
+        images = model.cell_standardizer().standardize(source.images)
+        readings = ruler.read(images, limits.of(model))
+        measured.append(Measured(snapshot.name, model.sha256, snapshot.images, readings))
     facts = {"cells of the source": len(source), "cells of the target": len(target)}
     run = f"{pair.name}, seed {seed}"
     found = select_snapshot(run, ruler, measured, rule, facts)

@@ -8,7 +8,7 @@ from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, MissingExtraError, ModelError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.models import open_model
-from hemabridge.models.open import APPEARANCE_IMAGES, read_cells
+from hemabridge.models.open import APPEARANCE_IMAGES, open_translator, read_cells
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.training.devices import start_fabric
 from hemabridge.translators.objective_config import TargetOnlyConfig
@@ -77,6 +77,11 @@ def test_a_normalizer_has_no_site_to_look_at(images: Path, normalizer: Path, tmp
     with pytest.raises(ModelError, match="re-stain by a site's appearance, got a normalizer"):
         standardize(normalizer, images, tmp_path / "out", site=images)
     assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_a_normalizer_is_no_translator(normalizer: Path) -> None:
+    with pytest.raises(ModelError, match="expected the snapshot of a translator, got a normalizer"):
+        open_translator(normalizer)
 
 
 def test_a_damaged_file_is_refused(images: Path, tmp_path: Path) -> None:

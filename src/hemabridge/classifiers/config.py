@@ -131,14 +131,15 @@ class ExternalConfig(BaseModel):
 
     @property
     def is_onnx(self) -> bool:
-        """Whether the file is named as ONNX."""
-        return self.file.suffix.lower() == ONNX_SUFFIX
+        """Whether it is an ONNX file, which holds its architecture; that of a safetensors file is stated."""
+        return self.architecture is None
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
-        if self.is_onnx and self.architecture is not None:
+        named_onnx = self.file.suffix.lower() == ONNX_SUFFIX
+        if named_onnx and not self.is_onnx:
             raise ValueError("expected no architecture for an ONNX file, which holds its own")
-        if not self.is_onnx and self.architecture is None:
+        if self.is_onnx and not named_onnx:
             raise ValueError("expected an .onnx file, or the architecture of a safetensors file")
         if not self.is_onnx and self.outputs != "logits":
             raise ValueError("expected outputs = 'logits' for a safetensors file: timm models give logits")

@@ -97,6 +97,18 @@ def _for_site(model: Model, file: ModelFile, site: Path, crop_px: int | None) ->
     return TranslatorModel(file, model.header, crop_px, appearance=read_cells(model.crop(), files))
 
 
+def open_translator(path: Path | str) -> TranslatorModel:
+    """Open a translator; `path` is as in `open_model`.
+
+    Raises:
+        ModelError: as `open_model`, or it is another model.
+    """
+    model = open_model(path)
+    if not isinstance(model, TranslatorModel):
+        raise ModelError(f"expected the snapshot of a translator, got a {model.kind}: {model.path}")
+    return model
+
+
 def find_snapshot(model: Path, name: str | None = None) -> Path:
     """Return the file that a path means: itself, or of a run folder the named, the selected or the last snapshot.
 

@@ -144,15 +144,14 @@ def test_limits_are_learned_on_target_cells_that_no_training_saw_where_that_are_
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     run = read_run(make_run())
-    target, snapshot = run.target, run.snapshots[0]
-    digest = sha256_of(snapshot.path)
+    target, model = run.target, open_model(run.snapshots[0].path)
     assert SnapshotLimits(tmp_path / "a", target, set()).learned_from == 24
     few = SnapshotLimits(tmp_path / "b", target, set(target.hashes[:4]))
     assert few.learned_from == 20
-    assert few.of(snapshot, digest).cells == 20
+    assert few.of(model).cells == 20
     assert SnapshotLimits(tmp_path / "c", target, set(target.hashes[:5])).learned_from == 24  # 19 are too few
     none = SnapshotLimits(tmp_path / "d", target.subset(np.arange(19)), set())
-    assert (none.learned_from, none.of(snapshot, digest)) == (0, floors())
+    assert (none.learned_from, none.of(model)) == (0, floors())
 
 
 def test_readers_can_refuse_what_is_nearest(make_run: MakeRun, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from lightning_fabric import Fabric
 
-from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes
 from hemabridge.data.cells import UNKNOWN, CellSet
@@ -213,10 +212,10 @@ class FinishedStudy:
     def _classifier(self, spec: ClassifierRecipe) -> Classifier:
         if spec.external is not None:
             return align_classes(load_external(spec.external), self.classes)
-        snapshots = list_snapshots(self.study.classifier(spec.name))
-        if not snapshots:
+        own = self.study.classifier(spec.name)
+        if not list_snapshots(own):
             raise InputError(f"expected the classifier {spec.name} in {self.folder}, got none; run the study again")
-        return align_classes(SnapshotClassifier.from_snapshot(snapshots[-1].path), self.classes)
+        return align_classes(open_model(own).classifier, self.classes)
 
 
 def choose(answers: Sequence[Answers], by: str | None) -> Answers:

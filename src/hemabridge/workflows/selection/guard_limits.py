@@ -7,11 +7,10 @@ import numpy as np
 
 from hemabridge.data.cells import CellSet
 from hemabridge.guard.thresholds import FEWEST, Thresholds, floors, learn_thresholds, read_thresholds
+from hemabridge.models.model import Model
 from hemabridge.models.study_folder import LIMITS, limits_stage
 from hemabridge.selection.morphology_floor import guarded_places
 from hemabridge.storage.stages import Stages
-from hemabridge.training.snapshots import Snapshot
-from hemabridge.translators.neural import NeuralStandardizer
 
 
 class SnapshotLimits:
@@ -35,16 +34,21 @@ class SnapshotLimits:
         self._cells, self._stages = own.subset(guarded_places(len(own))), Stages(folder)
         self.learned_from = len(self._cells) if len(self._cells) >= FEWEST else 0
 
-    def of(self, snapshot: Snapshot, digest: str) -> Thresholds:
-        """Learn the limits of a snapshot's file, or read what an earlier call learned."""
+    def of(self, model: Model) -> Thresholds:
+        """Learn the limits of a snapshot, or read what an earlier call learned."""
         if not self.learned_from:
             return floors()
         cells = self._cells
 
         def work(out: Path) -> None:
-            limits = learn_thresholds(NeuralStandardizer.from_snapshot(snapshot.path), cells.images)
+            limits = learn_thresholds(model.cell_standardizer(), cells.images)
             (out / LIMITS).write_text(limits.to_json(), encoding="utf-8")
 
-        inputs = {"snapshot": digest, "cells": cells.hashes, "crop_px": cells.crop_px, "size_px": cells.images.shape[1]}
-        done = self._stages.run(limits_stage(snapshot.name), inputs, work)
+        inputs = {
+            "snapshot": model.sha256,
+            "cells": cells.hashes,
+            "crop_px": cells.crop_px,
+            "size_px": cells.images.shape[1],
+        }
+        done = self._stages.run(limits_stage(model.path.stem), inputs, work)
         return read_thresholds(done / LIMITS)

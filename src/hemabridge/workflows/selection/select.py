@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
+from hemabridge.classifiers.classifier import NetworkClassifier
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.protocol import Classifier, align_classes
 from hemabridge.data.cells import CellSet, load_cells, sampled
@@ -18,6 +18,9 @@ from hemabridge.ensemble.members import MEMBERS_FILE, Members, classifiers_of
 from hemabridge.errors import InputError, ModelError, RecipeError
 from hemabridge.imaging.scale import CropPx
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models import open_model
+from hemabridge.models.model import Model, Site
+from hemabridge.models.open import open_translator
 from hemabridge.models.selection_file import FILE, PICTURE, Selection
 from hemabridge.models.study_folder import StudyFolder, cells_file, selection_stage
 from hemabridge.progress import Progress, silent
@@ -31,13 +34,11 @@ from hemabridge.selection.measure import Ruler
 from hemabridge.selection.morphology_floor import MEASURE
 from hemabridge.selection.readers import read_reader_scores
 from hemabridge.selection.rule import RuleConfig
-from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.files import atomic_write
 from hemabridge.storage.locks import hold_folder
 from hemabridge.storage.run_folder import RECIPE
 from hemabridge.storage.stages import Stages
 from hemabridge.training.snapshots import Snapshot, list_snapshots
-from hemabridge.training.tensorfile import read_header
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.selection.guard_limits import SnapshotLimits
 
 CELLS = 200
@@ -171,12 +172,13 @@ def _read_study(recipe: StudyRecipe, folder: Path, cells: int, progress: Progres
 
 def _read_training(recipe: TranslatorRecipe, folder: Path, cells: int, progress: Progress) -> Run:
     snapshots = _snapshots(folder)
-    header = read_header(snapshots[-1].path)
+    last = open_translator(snapshots[-1].path)
     manifests = [read_site(site, progress) for site in (recipe.source, recipe.target)]
     unscored = [manifest.select(pl.col("split") != "test") for manifest in manifests]
     part = "validation" if "validation" in unscored[0].column("split") else "all but test"
     if part == "validation":
         unscored[0] = unscored[0].select(pl.col("split") == "validation")
+    sides: tuple[Site, Site] = ("source", "target")
     found = [
         _load(
             site.site,
@@ -184,19 +186,12 @@ def _read_training(recipe: TranslatorRecipe, folder: Path, cells: int, progress:
             classes=tuple(sorted(set(manifest.column("class")) - {""})),
             size_px=recipe.translator.crop_px,
             count=cells,
-            crop_px=_crop_px(header, f"{side}_crop_px", snapshots[-1]),
+            crop_px=last.crop(side).crop_px,
             progress=progress,
         )
-        for site, manifest, side in zip((recipe.source, recipe.target), unscored, ("source", "target"), strict=True)
+        for site, manifest, side in zip((recipe.source, recipe.target), unscored, sides, strict=True)
     ]
     return Run(recipe.name, snapshots, found[0], part, found[1], {}, {}, labeled=False)
-
-
-def _crop_px(header: dict[str, Any], key: str, snapshot: Snapshot) -> CropPx:
-    value = header.get(key)
-    if value == "whole" or (isinstance(value, int) and value > 0):
-        return cast(CropPx, value)
-    raise ModelError(f"expected the whole snapshot of a translator, got one without {key}: {snapshot.path}")
 
 
 def _snapshots(folder: Path) -> list[Snapshot]:
@@ -238,9 +233,9 @@ def _classifiers(
     for spec in recipe.classifiers:
         if spec.external is not None:
             found[spec.name] = align_classes(load_external(spec.external), classes)
-        elif own := list_snapshots(study.classifier(spec.name)):
+        elif list_snapshots(own := study.classifier(spec.name)):
             kind = shape_members if spec.train is not None and spec.train.view == "shape" else found
-            kind[spec.name] = align_classes(SnapshotClassifier.from_snapshot(own[-1].path), classes)
+            kind[spec.name] = align_classes(open_model(own).classifier, classes)
     if (study.ensemble() / MEMBERS_FILE).is_file():
         members = classifiers_of(Members.load(study.ensemble(), folder, found).shape)
         of_ensemble = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)}
@@ -258,7 +253,7 @@ def _features(run: Run) -> tuple[Any, str]:
 
 def _seen(run: Run) -> set[str]:
     """Return the hashes of the files that the translator was trained on."""
-    return set(read_header(run.snapshots[-1].path).get("seen", []))
+    return set(open_translator(run.snapshots[-1].path).header.seen)
 
 
 def _measure(
@@ -266,23 +261,28 @@ def _measure(
 ) -> list[Measured]:
     measured = []
     for number, snapshot in enumerate(run.snapshots, 1):
-        digest = sha256_of(snapshot.path)
-        images = _restained(folder, snapshot, digest, run.source)
-        readings = ruler.read(images, limits.of(snapshot, digest))
-        measured.append(Measured(snapshot.name, digest, snapshot.images, readings, scores.get(snapshot.name)))
+        model = open_translator(snapshot.path)
+        images = _restained(folder, model, run.source)
+        readings = ruler.read(images, limits.of(model))
+        measured.append(Measured(snapshot.name, model.sha256, snapshot.images, readings, scores.get(snapshot.name)))
         progress("measuring snapshots", number, len(run.snapshots))
     return measured
 
 
-def _restained(folder: Path, snapshot: Snapshot, digest: str, cells: CellSet) -> UInt8Images:
+def _restained(folder: Path, model: Model, cells: CellSet) -> UInt8Images:
     """Re-stain the cells, or read what an earlier call re-stained."""
 
     def work(out: Path) -> None:
-        images = NeuralStandardizer.from_snapshot(snapshot.path).standardize(cells.images)
+        images = model.cell_standardizer().standardize(cells.images)
         np.save(out / cells_file("restained"), images, allow_pickle=False)
 
-    inputs = {"snapshot": digest, "cells": cells.hashes, "crop_px": cells.crop_px, "size_px": cells.images.shape[1]}
-    done = Stages(folder).run(selection_stage(snapshot.name), inputs, work)
+    inputs = {
+        "snapshot": model.sha256,
+        "cells": cells.hashes,
+        "crop_px": cells.crop_px,
+        "size_px": cells.images.shape[1],
+    }
+    done = Stages(folder).run(selection_stage(model.path.stem), inputs, work)
     images: UInt8Images = np.load(done / cells_file("restained"), allow_pickle=False)
     return images
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hemabridge.classifiers.adabn import adabn
-from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.fine_tune import fine_tune
@@ -13,11 +12,11 @@ from hemabridge.classifiers.protocol import Classifier, align_classes
 from hemabridge.data.cells import CellSet
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.models import open_model
 from hemabridge.models.study_folder import classifier_stage
 from hemabridge.progress import prefixed
 from hemabridge.recipes.recipe import ClassifierRecipe
 from hemabridge.training.loop import drop_checkpoints
-from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
 from hemabridge.workflows.study.restained import Restained
 
@@ -58,7 +57,7 @@ class StudyClassifiers:
             lambda f: self._train(spec.name, config, size_px, f),
             drop_checkpoints,
         )
-        return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
+        return open_model(folder).classifier
 
     def _train(self, name: str, config: ClassifierConfig, size_px: int, folder: Path) -> None:
         fine_tune(

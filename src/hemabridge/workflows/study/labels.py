@@ -6,20 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
-from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.data.cells import CellSet
 from hemabridge.ensemble.pseudo_labels import few_labels
 from hemabridge.errors import RecipeError
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.models import open_model
 from hemabridge.models.study_folder import PREDICTIONS, classifier_stage, restained_stage, source_fine_tuning_stage
 from hemabridge.progress import prefixed
 from hemabridge.recipes.recipe import ClassifierRecipe, SourceFineTuningRecipe
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.training.tensorfile import read_header
 from hemabridge.workflows.study.classifiers import predict
 from hemabridge.workflows.study.inputs import SOURCE, StudyInputs
 from hemabridge.workflows.study.restained import Restained
@@ -102,7 +102,7 @@ class StudyLabels:
             )
             found = predict(
                 spec.name,
-                SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path),
+                open_model(folder).classifier,
                 images.test,
                 site=self.inputs.source.name,
                 images=images.images,
@@ -125,7 +125,10 @@ class StudyLabels:
 
     def _config(self, spec: ClassifierRecipe, epochs: int, start: Path) -> ClassifierConfig:
         assert spec.train is not None  # the caller's check
-        rate = self.spec.rate_share * read_header(start)["learning_rate"]
+        header = open_model(start).header
+        assert isinstance(header, ClassifierHeader)  # `fine_tune` wrote it
+        assert header.learning_rate is not None
+        rate = self.spec.rate_share * header.learning_rate
         changes = {"epochs": epochs, "learning_rate": rate, "frozen_epochs": 0}
         if self.spec.frozen_batch_norm:
             changes["frozen_batch_norm"] = True

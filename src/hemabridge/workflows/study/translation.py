@@ -12,6 +12,9 @@ from hemabridge.errors import InputError, RecipeError
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.models import open_model
+from hemabridge.models.open import open_translator
+from hemabridge.models.restaining import TranslatorModel
 from hemabridge.models.study_folder import (
     NORMALIZER,
     TRANSLATOR_STAGE,
@@ -20,16 +23,13 @@ from hemabridge.models.study_folder import (
     compared_stage,
     restained_stage,
 )
-from hemabridge.normalizers.catalog import fit_on_cells, read_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.normalizers.normalizer import CellScale
 from hemabridge.progress import prefixed
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
-from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.header import TranslatorHeader
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.objective_config import method_name
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.train import train_translator
@@ -125,7 +125,7 @@ class StudyTranslation:
         size_px = parts["test"].images.shape[1]
 
         def work(folder: Path) -> None:
-            restain(NeuralStandardizer.from_snapshot(snapshot.path), parts, folder)
+            restain(open_model(snapshot.path).cell_standardizer(), parts, folder)
             restain_back(snapshot, self.inputs.cells(TARGET, "test", size_px=size_px), folder)
 
         inputs = {
@@ -182,10 +182,11 @@ class FittedRestaining:
         Raises:
             ModelError: the file is missing or damaged.
         """
-        if self.path.suffix == ".json":
-            return read_normalizer(self.path).of_cells().standardize(images_at(size_px))
-        cut_px = max(size_px, translator_px(self.path))
-        restained = translator_at(self.path, cut_px).standardize(images_at(cut_px))
+        model = open_model(self.path)
+        if not isinstance(model, TranslatorModel):
+            return model.cell_standardizer().standardize(images_at(size_px))
+        cut_px = max(size_px, model.crop().size_px)
+        restained = _at_size(model, cut_px).standardize(images_at(cut_px))
         if cut_px == size_px:
             return restained
         out: UInt8Images = np.empty((len(restained), size_px, size_px, 3), np.uint8)
@@ -194,22 +195,17 @@ class FittedRestaining:
         return out
 
 
-def translator_px(snapshot: Path) -> int:
-    """Return the side of the cells that a translator learned on, in pixels.
-
-    Raises:
-        ModelError: the file is missing or damaged.
-    """
-    return TranslatorHeader.of(read_header(snapshot), snapshot).config.crop_px
-
-
 def translator_at(snapshot: Path, size_px: int) -> Standardizer:
     """Return a translator for cells of `size_px` pixels, on which it makes the change of its own size.
 
     Raises:
         ModelError: the file is missing or damaged.
     """
-    translator, own_px = NeuralStandardizer.from_snapshot(snapshot), translator_px(snapshot)
+    return _at_size(open_translator(snapshot), size_px)
+
+
+def _at_size(model: TranslatorModel, size_px: int) -> Standardizer:
+    translator, own_px = model.cell_standardizer(), model.crop().size_px
     return translator if size_px == own_px else RescaledStandardizer(translator, own_px / size_px)
 
 
@@ -237,7 +233,7 @@ def fitted_restainings(recipe: StudyRecipe, folder: Path) -> list[FittedRestaini
 
 
 def _seen(snapshot: Snapshot) -> frozenset[str]:
-    return frozenset(read_header(snapshot.path)["seen"])
+    return frozenset(open_translator(snapshot.path).header.seen)
 
 
 def snapshots_of(snapshots: Sequence[Snapshot], epochs: Sequence[int], batch_size: int) -> list[Snapshot]:

@@ -7,10 +7,10 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.network import load_start, new_network
 from hemabridge.data.cells import CellSet
+from hemabridge.models import open_model
 from hemabridge.progress import prefixed
 from hemabridge.recipes.synthesis import PairRecipe, SynthesisRecipe
 from hemabridge.training.loop import drop_checkpoints
-from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.synthesis.inputs import SynthesisInputs
 
 SECOND = "second"
@@ -61,4 +61,6 @@ def _trained(
         "seed": seed,
     }
     folder = inputs.stages.run(stage, described, work, drop_checkpoints)
-    return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
+    found = open_model(folder).classifier
+    assert isinstance(found, SnapshotClassifier)  # `fine_tune` wrote it
+    return found

@@ -15,11 +15,11 @@ import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet
 from hemabridge.imaging.provenance import SyntheticOrigin
+from hemabridge.models import open_model
 from hemabridge.progress import Progress, prefixed, silent
 from hemabridge.recipes.learning_curve import LearningCurveRecipe
 from hemabridge.storage.files import atomic_write, sha256_of
@@ -27,7 +27,6 @@ from hemabridge.storage.stages import Stages
 from hemabridge.synthesis.learning_curve import FILE, LearningCurve, LearningCurveRow, score_arms
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.synthesis.learning_curve_cells import (
     Draw,
@@ -191,7 +190,7 @@ class _Curve:
         snapshot = fine_tune(
             self._classifier(arm), cells, folder, self.fabric, seed=seed, progress=prefixed(self.progress, label)
         )
-        found = SnapshotClassifier.from_snapshot(snapshot).probabilities(self.test.images).argmax(axis=1)
+        found = open_model(snapshot).classifier.probabilities(self.test.images).argmax(axis=1)
         with atomic_write(folder / _PREDICTED) as temporary:
             temporary.write_text(json.dumps({"ids": self.test.ids, "predicted": found.tolist()}), encoding="utf-8")
 
@@ -223,7 +222,7 @@ class _Curve:
 
         def work(folder: Path) -> None:
             cells = self.train.subset(sources)
-            images = NeuralStandardizer.from_snapshot(snapshot, "to_target").standardize(cells.images)
+            images = open_model(snapshot).cell_standardizer().standardize(cells.images)
             model = sha256_of(snapshot)
             origins = [SyntheticOrigin(model, digest, self.around.name) for digest in cells.hashes]
             write_cells(folder, images, origins, class_name=self.recipe.rare, site=self.around.site)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.data.cells import CellSet
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models import open_model
 from hemabridge.progress import prefixed
 from hemabridge.recipes.synthesis import PairRecipe
 from hemabridge.storage.files import atomic_write, sha256_of
@@ -21,7 +22,6 @@ from hemabridge.synthesis.likeness import called, kernel_distance
 from hemabridge.synthesis.results import Direction, DirectionResults, PairResults, SnapshotCheck
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.synthesis.classifiers import SECOND, scorer_of, scorer_stage
 from hemabridge.workflows.synthesis.fidelity import Classifiers, measure_direction
@@ -151,7 +151,7 @@ class PairSynthesis:
 def translated(snapshot: Path, direction: Direction, cells: CellSet | UInt8Images) -> UInt8Images:
     """Return what a snapshot's generator makes of cells."""
     images = cells if isinstance(cells, np.ndarray) else cells.images
-    return NeuralStandardizer.from_snapshot(snapshot, direction).standardize(images)
+    return open_model(snapshot).cell_standardizer(direction).standardize(images)
 
 
 def _write_json(path: Path, data: dict[str, Any] | Sequence[Any]) -> None:

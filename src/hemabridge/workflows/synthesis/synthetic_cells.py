@@ -11,10 +11,10 @@ from hemabridge.data.cells import CellSet
 from hemabridge.data.manifest import make_manifest, write_manifest
 from hemabridge.imaging.provenance import SyntheticOrigin, write_synthetic
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models import open_model
 from hemabridge.recipes.sites import Site
 from hemabridge.storage.files import sha256_of
 from hemabridge.synthesis.results import Direction
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.study.restained import picture_names
 
 MANIFEST: Final = "manifest.csv"
@@ -39,8 +39,9 @@ class SyntheticCells:
 
 def there_and_back(snapshot: Path, direction: Direction, images: UInt8Images) -> tuple[UInt8Images, UInt8Images]:
     """Translate cells, and translate the result back."""
-    synthetic = NeuralStandardizer.from_snapshot(snapshot, direction).standardize(images)
-    return synthetic, NeuralStandardizer.from_snapshot(snapshot, _BACK[direction]).standardize(synthetic)
+    model = open_model(snapshot)
+    synthetic = model.cell_standardizer(direction).standardize(images)
+    return synthetic, model.cell_standardizer(_BACK[direction]).standardize(synthetic)
 
 
 def make_cells(

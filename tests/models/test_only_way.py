@@ -1,0 +1,80 @@
+"""`open_model` is the only way from a path to a model: nothing else goes by file names, or reads snapshots."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "src" / "hemabridge"
+
+READERS = {
+    "classifiers/fine_tune.py": "is below models: measures the snapshot that it has just written",
+    "ensemble/fitted.py": "rewrites the tensors of its own members",
+    "ensemble/members.py": "a member is a network that goes on being trained",
+    "training/snapshots.py": "is below models: lists the snapshots of a run",
+    "translators/colorization_audit.py": "is below models: measures the snapshot that was just written",
+    "translators/student.py": "is below models: compares the student with its teacher while it is trained",
+    "translators/train.py": "is below models: shows the snapshot that it has just written",
+}
+"""What opens a snapshot by itself, and why."""
+
+SUFFIXES = {
+    "classifiers/config.py": "checks a recipe before its files need be there; what is opened depends on `architecture`",
+    "data/layouts.py": "tells a mask from an image",
+    "data/listing.py": "tells images from other files",
+    "imaging/files.py": "the format in which an image is written",
+    "imaging/provenance.py": "the format in which an image is written",
+    "storage/files.py": "the length of a suffix, for a temporary name",
+    "workflows/fit.py": "the name of the file that it writes",
+    "workflows/simulate.py": "tells images from other files",
+    "workflows/standardize.py": "tells images from other files",
+}
+"""What compares the suffix of a name that is not that of a model to be opened, and why."""
+
+
+def reads_snapshot(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return name in ("from_snapshot", "read_header")
+
+
+def compares_suffix(node: ast.AST) -> bool:
+    if isinstance(node, ast.Compare):
+        return any(isinstance(each, ast.Attribute) and each.attr == "suffix" for each in ast.walk(node))
+    called = node.func if isinstance(node, ast.Call) else None
+    return isinstance(called, ast.Attribute) and called.attr == "endswith" and "safetensors" in ast.unparse(node)
+
+
+def files_with(found: Callable[[ast.AST], bool]) -> set[str]:
+    texts = {
+        path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))
+    }
+    return {
+        name
+        for name, text in texts.items()
+        if not name.startswith("models/") and any(found(node) for node in ast.walk(ast.parse(text)))
+    }
+
+
+def test_nothing_else_opens_a_snapshot() -> None:
+    assert files_with(reads_snapshot) - {"classifiers/classifier.py"} == set(READERS)
+
+
+def test_nothing_else_tells_a_model_by_its_suffix() -> None:
+    assert files_with(compares_suffix) == set(SUFFIXES)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("SnapshotClassifier.from_snapshot(path)", reads_snapshot),
+        ("read_header(path)['seen']", reads_snapshot),
+        ("path.suffix == '.json'", compares_suffix),
+        ("path.suffix.lower() in ('.onnx',)", compares_suffix),
+        ("name.endswith('.safetensors')", compares_suffix),
+    ],
+)
+def test_such_code_is_found(text: str, found: Callable[[ast.AST], bool]) -> None:
+    assert any(found(node) for node in ast.walk(ast.parse(text)))
