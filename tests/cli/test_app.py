@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -260,3 +261,26 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise() -> None:
         environment |= {} if own is None else {"OMP_WAIT_POLICY": own}
         done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
         assert done.stdout.split()[-2:] == [expected, "False"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_any_command_with_130_and_a_word(tmp_path: Path, how: signal.Signals) -> None:
+    os.mkfifo(tmp_path / "waits.csv")  # whoever opens it waits for a writer
+    program = (
+        "import hemabridge.cli.app as app\n"
+        "@app.app.command()\n"
+        f"def audit(path: str) -> None: print('reading', flush=True); open(path)\n{PROGRAM}"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "audit", str(tmp_path / "waits.csv")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "reading\n"
+    process.send_signal(how)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.endswith("hemabridge: stopped; run the same command again: long ones go on where they stopped\n")
+    assert "Traceback" not in told

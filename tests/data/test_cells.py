@@ -129,3 +129,9 @@ def test_cells_are_drawn_in_a_mix_of_classes() -> None:
     assert len(set(drawn[labels[drawn] == 0].tolist())) == 25
     all_of_them = cells.drawn(np.array([1.0, 0.0, 0.0, 0.0]), 1000, np.random.default_rng(0))
     assert np.bincount(labels[all_of_them]).tolist() == [100, 1, 1]
+
+
+def test_refuses_cells_that_do_not_fit_into_memory(tmp_path: Path, make_site: MakeSite) -> None:
+    manifest = make_site(tmp_path, NAMES)
+    with pytest.raises(ManifestError, match=r"expected cells that fit into the .* GB of memory, got 3 of 1000000 x"):
+        load_cells(manifest, classes=CLASSES, size_px=1_000_000, crop_px=64)

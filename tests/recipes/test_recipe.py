@@ -129,6 +129,14 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ({"source_parts": {"train": "half", "test": 0.5}}, "source_parts.train"),
         ({"translator": {"crop_px": 30, "load_px": 40}}, "multiple of 4"),
         ({"translator": {"crop_px": 64, "load_px": 40}}, "expected crop_px <= load_px"),
+        (
+            {"translator": {"load_px": 1_000_000}},
+            "translator.load_px: expected a number less than or equal to 2048, got 1000000",
+        ),
+        (
+            {"classifiers": [{"name": "a", "train": {"size_px": 10**9}}]},
+            "size_px: expected a number less than or equal to 2048",
+        ),
         ({"classifiers": [{"name": "a"}]}, "expected either train or external"),
         ({"classifiers": [{"name": "../a", "train": {}}]}, "classifiers.0.name"),
     ],
@@ -353,7 +361,7 @@ def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "recipe.toml").write_bytes(content)
-    with pytest.raises(RecipeError, match=r"expected TOML, got something else: .*recipe\.toml"):
+    with pytest.raises(RecipeError, match=r"expected TOML, got .*: .*recipe\.toml; correct the file"):
         read_recipe(tmp_path / "recipe.toml")
 
 

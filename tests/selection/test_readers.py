@@ -29,7 +29,7 @@ def test_scores_are_read_with_a_spreadsheets_mark_too(tmp_path: Path) -> None:
         ("snapshot,accepted\nepoch-0001,1.5\n", "share from 0 to 1"),
         ("snapshot,accepted\nepoch-0001,nan\n", "share from 0 to 1"),
         ("snapshot,accepted\nepoch-0001,\n", "share from 0 to 1"),
-        ("snapshot,accepted\nepoch-0001\n", "share from 0 to 1"),
+        ("snapshot,accepted\nepoch-0001\n", "2 cells in each row"),
         ('snapshot,accepted\n"epoch-0001', "expected a CSV file"),
         ("x" * (LARGEST_FILE + 1), "bytes"),
     ],
@@ -42,5 +42,5 @@ def test_other_tables_are_refused(tmp_path: Path, text: str, told: str) -> None:
 def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     (tmp_path / "readers.csv").write_bytes(b"\xff\xff")
     for path in (tmp_path / "readers.csv", tmp_path / "none.csv", tmp_path):
-        with pytest.raises(InputError, match="expected a CSV file"):
+        with pytest.raises(InputError, match="expected a CSV file with snapshot,accepted"):
             read_reader_scores(path, NAMES)

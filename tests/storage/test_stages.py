@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hemabridge.errors import RunError
@@ -219,3 +220,39 @@ def test_tidying_comes_after_the_stage_is_done_and_not_again(tmp_path: Path) -> 
     for _ in range(2):
         stages.run("one", {"a": 1}, lambda folder: (folder / "x").touch(), tidy)
     assert tidied == [tmp_path / "one"]
+
+
+def saves(folder: Path) -> None:
+    np.save(folder / "images.npy", np.arange(100))
+
+
+def cut_array(folder: Path) -> None:
+    path = folder / "images.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def without_seconds(folder: Path) -> None:
+    record = json.loads((folder / DONE).read_text())
+    (folder / DONE).write_text(json.dumps({"key": record["key"], "cpu_seconds": 1.0}))
+
+
+@pytest.mark.parametrize("damage", [cut_array, without_seconds, lambda folder: (folder / "images.npy").unlink()])
+def test_a_stage_whose_result_is_damaged_is_done_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    stages = Stages(tmp_path)
+    folder = stages.run("one", {"a": 1}, saves)
+    before = (folder / "images.npy").read_bytes()
+    damage(folder)
+    assert stages.seconds().keys() <= {"one"}
+    stages.run("one", {"a": 1}, saves)
+    assert (folder / "images.npy").read_bytes() == before
+    stages.run("one", {"a": 1}, lambda _: pytest.fail("done twice"))
+
+
+def test_a_damaged_stage_that_cannot_be_resumed_is_named(tmp_path: Path) -> None:
+    stages = Stages(tmp_path)
+    folder = stages.run("one", {"a": 1}, saves, lambda folder: (folder / "state").mkdir())
+    stages.run("one", {"a": 1}, saves, lambda _: pytest.fail("tidied twice"))
+    cut_array(folder)
+    with pytest.raises(RunError, match=r"got a damaged or missing file: .*images\.npy; restore it, or remove"):
+        stages.run("one", {"a": 1}, saves, lambda _: None)
+    assert (folder / "state").is_dir()

@@ -102,7 +102,7 @@ def test_a_damaged_record_and_other_files_are_refused(site, tmp_path):
     out = tmp_path / "out"
     restyle(site, out, [PALE])
     (out / "pale" / ORIGIN).write_text("[]")
-    with pytest.raises(InputError, match="got a damaged file"):
+    with pytest.raises(InputError, match="got a list instead of an object"):
         restyle(site, out, [PALE])
     (out / "mine").mkdir()
     with pytest.raises(InputError, match="got mine in"):

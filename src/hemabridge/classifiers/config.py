@@ -44,7 +44,7 @@ class ClassifierConfig(BaseModel):
         description="where training starts: random weights if not given, a safetensors file with timm's keys, or "
         "'download', which asks the Hugging Face hub",
     )
-    size_px: int = Field(96, ge=32, description="side of the network's input, in pixels")
+    size_px: int = Field(96, ge=32, le=2048, description="side of the network's input, in pixels")
     mean: Channels | None = Field(None, description="input mean as a share of 255; if not given, timm's for the model")
     std: Channels | None = Field(None, description="input deviation as a share of 255; if not given, timm's")
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
@@ -55,13 +55,13 @@ class ClassifierConfig(BaseModel):
         ge=0,
         description="epochs in which the new head learns and the body does not",
     )
-    batch_size: int = Field(32, ge=2)
+    batch_size: int = Field(32, ge=2, le=4096)
     learning_rate: float | None = Field(
         None, gt=0, description="peak of the 1cycle schedule; a learning-rate range test picks it if not given"
     )
     weight_decay: float = Field(0.01, ge=0)
     balanced: bool = Field(True, description="whether each class is seen equally often")
-    shift_px: int = Field(3, ge=0, description="random shift of at most so many pixels of the network's input")
+    shift_px: int = Field(3, ge=0, le=2048, description="random shift of at most so many pixels of the network's input")
     augment: bool = Field(
         True,
         exclude_if=lambda augment: augment,
@@ -112,7 +112,7 @@ class SemiSupervisedConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     images: int = Field(6000, ge=2, description="images to train on, half of them of each site")
-    batch_size: int = Field(48, ge=2, multiple_of=2)
+    batch_size: int = Field(48, ge=2, le=4096, multiple_of=2)
     learning_rate: float = Field(5e-4, gt=0, description="peak of the 1cycle schedule")
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from hemabridge.classifiers.network import ClassifierNetwork, load_start, new_ne
 from hemabridge.classifiers.objective import ClassifierObjective
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import UNKNOWN, CellSet
-from hemabridge.errors import InputError, ModelError
+from hemabridge.errors import InputError, ModelError, RunError
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.progress import Progress, silent
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.training.config import LoopConfig, OptimizerConfig
 from hemabridge.training.events import EventLog
@@ -29,6 +30,7 @@ from hemabridge.training.schedules import OneCycle
 from hemabridge.training.snapshots import Snapshot
 
 RANGE_TEST_FILE = "lr_range_test.json"
+_RANGE_TEST: Final = FileKind("a learning-rate range test", RunError)
 
 
 @dataclass(frozen=True)
@@ -190,15 +192,26 @@ def _find_rate(
 ) -> float:
     path = folder / RANGE_TEST_FILE
     if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["identity"] == identity:
-            return float(kept["suggestion"])
+        kept = _kept_rate(path, identity)
+        if kept is not None:
+            return kept
     optimizer = OptimizerConfig(weight_decay=config.weight_decay)
     found = lr_range_test(objective, batches(0), fabric, optimizer, seed=batches.seed, progress=progress)
     if fabric.global_rank == 0:
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps({"identity": identity, **asdict(found)}, indent=1), encoding="utf-8")
     return found.suggestion
+
+
+def _kept_rate(path: Path, identity: dict[str, Any]) -> float | None:
+    """Return what an earlier call found for the same training; None for another one, and for a damaged file."""
+    try:
+        kept = _RANGE_TEST.read_object(path)
+    except RunError:
+        return None
+    rate = kept.get("suggestion")
+    fits = kept.get("identity") == identity and isinstance(rate, float) and rate > 0
+    return rate if fits else None
 
 
 def _validate(snapshot: Snapshot, validation: CellSet, events: EventLog) -> None:

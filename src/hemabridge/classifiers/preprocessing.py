@@ -27,7 +27,7 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size_px: int = Field(96, ge=8, description="side of the input, in pixels")
+    size_px: int = Field(96, ge=8, le=2048, description="side of the input, in pixels")
     mean: Channels = Field(IMAGENET_MEAN, description="red, green, blue, as a share of 255")
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
         IMAGENET_STD, description="red, green, blue, as a share of 255; above 0"

@@ -35,7 +35,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         )
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(
             f"expected a whole safetensors file, got a damaged or another one: {path} ({error})"
         ) from error

@@ -1,9 +1,13 @@
 """The program and its root options; the commands are added by the modules that hold them."""
 
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, Any, Final
 
 import typer
@@ -59,7 +63,7 @@ def main() -> None:
     # OpenMP reads this when PyTorch is loaded, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _sigterm_interrupts():
             warnings.simplefilter("always", TrainingFaultWarning)
             warnings.showwarning = _shown(warnings.showwarning)
             app(prog_name="hemabridge")  # whatever started it: Python, pytest or the installed script
@@ -89,6 +93,23 @@ def _shown(usual: Callable[..., None]) -> Callable[..., None]:
             usual(message, category, *place, **more)
 
     return show
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Stop on SIGTERM as on Ctrl-C: what is half written is removed, and the exit code is `INTERRUPTED`."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread may set a handler, or gets signals
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _version(wanted: bool) -> None:

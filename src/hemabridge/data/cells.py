@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -102,7 +103,8 @@ def load_cells(
         progress: called after each file.
 
     Raises:
-        ManifestError: no cell is left, the cells have several scales, or a file is not the one that was indexed.
+        ManifestError: no cell is left, the cells have several scales or do not fit into memory, or a file is not the
+            one that was indexed.
         SplitError: a synthetic image is in a part that is scored, by the column `origin` or by the mark in its file.
         ImageError: a file cannot be read.
     """
@@ -113,7 +115,7 @@ def load_cells(
     side = crop_px if crop_px is not None else _crop_px_of(manifest, wanted)
     index = {name: label for label, name in enumerate(classes)}
     spec = CropSpec(side, size_px)
-    images = np.empty((len(wanted), size_px, size_px, 3), dtype=np.uint8)
+    images = _room_for(len(wanted), size_px)
     hashes = []
     rows = zip(wanted.paths(), wanted.column("sha256"), strict=True)
     for row, (path, known_hash) in enumerate(rows):
@@ -129,6 +131,16 @@ def load_cells(
             progress(row + 1, len(wanted))
     labels = np.array([index.get(name, UNKNOWN) for name in wanted.column("class")], dtype=np.int64)
     return CellSet(images, labels, tuple(classes), tuple(wanted.column("path")), tuple(hashes), side)
+
+
+def _room_for(count: int, size_px: int) -> UInt8Images:
+    needed, there = count * size_px * size_px * 3, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise ManifestError(
+            f"expected cells that fit into the {there / 1e9:,.1f} GB of memory, got {count:,} of {size_px} x {size_px} "
+            f"px, which take {needed / 1e9:,.1f} GB; make their size smaller, or take fewer images"
+        )
+    return np.empty((count, size_px, size_px, 3), dtype=np.uint8)
 
 
 def estimate_crop_px(manifest: Manifest, *, sample: int = SCALE_SAMPLE) -> int:

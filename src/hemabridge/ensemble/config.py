@@ -15,7 +15,7 @@ class MembersConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    count: int = Field(5, ge=1, description="how many, each from another random start")
+    count: int = Field(5, ge=1, le=1000, description="how many, each from another random start")
     train: ClassifierConfig
 
 
@@ -31,7 +31,7 @@ class TargetToSourceConfig(BaseModel):
         3, ge=1, le=20, description="the source's images are divided into at most so many subdomains"
     )
     copies: int = Field(3, ge=1, le=20, description="re-stained copies of each target cell, beside the original")
-    classifiers: int = Field(2, ge=1, description="how many, each from another random start")
+    classifiers: int = Field(2, ge=1, le=1000, description="how many, each from another random start")
     train: ClassifierConfig
 
 
@@ -41,7 +41,7 @@ class LearnedLutConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     images: int = Field(3840, ge=24, description="images to learn from")
-    batch_size: int = Field(24, ge=1)
+    batch_size: int = Field(24, ge=1, le=4096)
     learning_rate: float = Field(0.004, gt=0, description="about the share of 0..255 that a node moves in a step")
     points: int = Field(5, ge=2, le=NODES, description="nodes along each of red, green and blue that move freely")
     smoothness: float = Field(

@@ -110,7 +110,7 @@ class PatchDiscriminatorConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["patch"] = "patch"
-    channels: int = Field(64, ge=1, description="filters of the first layer")
+    channels: int = Field(64, ge=1, le=1024, description="filters of the first layer")
     layers: int = Field(3, ge=1, le=5, description="layers that halve the picture: 3 sees 70 px, 2 sees 34, 1 sees 16")
     norm: DiscriminatorNorm = Field("instance", description=NORM_USE)
     downsampling: Downsampling = Field("strided", description="how those layers halve; CUT blurs")
@@ -122,7 +122,7 @@ class PixelDiscriminatorConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["pixel"] = "pixel"
-    channels: int = Field(32, ge=1, description="units of each hidden layer")
+    channels: int = Field(32, ge=1, le=1024, description="units of each hidden layer")
     layers: int = Field(2, ge=1, le=8, description="hidden layers")
     norm: Literal["spectral", "none"] = Field("none", description="whether the discriminator's steepness is bounded")
 
@@ -133,7 +133,7 @@ class MultiScaleDiscriminatorConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["multi-scale"] = "multi-scale"
-    channels: int = Field(16, ge=1, description="filters of the first layer of each patch discriminator")
+    channels: int = Field(16, ge=1, le=1024, description="filters of the first layer of each patch discriminator")
     layers: int = Field(2, ge=1, le=5, description="layers of each that halve the picture")
     scales: int = Field(3, ge=1, le=5, description="sizes: the image itself, its half, its quarter, ...")
     colors: bool = Field(False, description="whether a discriminator of single pixels joins them")

@@ -1,6 +1,5 @@
 """Reading a recipe: TOML, changes from the command line, a translator's preset, and errors that name the place."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ from hemabridge.errors import RecipeError
 from hemabridge.recipes.old_names import OLD_KEYS, OLD_VALUES
 from hemabridge.recipes.recipe import ClassifierTrainingRecipe, DistillationRecipe, StudyRecipe, TranslatorRecipe
 from hemabridge.recipes.synthesis import SynthesisRecipe
-from hemabridge.storage.settings_file import explain, nearest, read_toml, renamed
+from hemabridge.storage.settings_file import TOML, explain, nearest, read_toml, renamed
 from hemabridge.translators.presets import PRESETS
 
 Recipe = TranslatorRecipe | DistillationRecipe | ClassifierTrainingRecipe | StudyRecipe | SynthesisRecipe
@@ -34,6 +33,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     data = read_toml(path)
     for change in changes:
         _apply(change, data)
+    TOML.expect_bounded(data, path)
     kind = data.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise RecipeError(f"expected kind = one of {', '.join(map(repr, KINDS))}, got {kind!r} in {path}")
@@ -70,8 +70,8 @@ def _apply(change: str, data: dict[str, Any]) -> None:
 
 def _value(text: str) -> Any:
     try:
-        found = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+        found = TOML.parse_toml(f"value = {text}")
+    except RecipeError:
         return text.strip()
     return found["value"] if len(found) == 1 else text.strip()
 

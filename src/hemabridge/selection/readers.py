@@ -1,15 +1,18 @@
 """Reads how many cells of each snapshot human readers accepted: an optional file that constrains the choice."""
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from hemabridge.errors import InputError
+from hemabridge.storage.file_kind import FileKind
 
 COLUMNS = ("snapshot", "accepted")
 LARGEST_FILE = 1_000_000
 """Bytes; a table of snapshots is far smaller."""
+
+_KIND: Final = FileKind(f"a CSV file with {','.join(COLUMNS)}", InputError, "correct the file", LARGEST_FILE)
 
 
 def read_reader_scores(path: Path, snapshots: Sequence[str]) -> dict[str, float]:
@@ -18,16 +21,13 @@ def read_reader_scores(path: Path, snapshots: Sequence[str]) -> dict[str, float]
     Raises:
         InputError: the file cannot be read, is no such table, or scores a snapshot twice or one that does not exist.
     """
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(f"expected a table of snapshots, got {path.stat().st_size} bytes: {path}")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file, strict=True)
-            if tuple(table.fieldnames or ()) != COLUMNS:
-                raise InputError(f"expected the columns {','.join(COLUMNS)}, got {table.fieldnames} in {path}")
-            rows = [(row["snapshot"], row["accepted"]) for row in table]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"expected a CSV file with {','.join(COLUMNS)} at {path}: {error}") from error
+    header, *rows = _KIND.parse_csv(_KIND.read_text(path), path) or [[]]
+    if tuple(header) != COLUMNS:
+        raise InputError(
+            f"expected the columns {','.join(COLUMNS)}, got {header[:9]} in {path}; correct its first line"
+        )
+    if any(len(row) != len(COLUMNS) for row in rows):
+        raise InputError(f"expected {len(COLUMNS)} cells in each row of {path}, got another number; correct the file")
     scores: dict[str, float] = {}
     for name, text in rows:
         score = _share(text)

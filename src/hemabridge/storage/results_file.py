@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Self
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hemabridge.errors import InputError
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import expect_json_text
-
-LARGEST_BYTES = 100_000_000
 
 # What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -44,10 +43,7 @@ class ResultsFile:
             InputError: it is a path, or the text is not such JSON, or of another kind or format version.
         """
         expect_json_text(text, cls.WHAT, f"read a file with {cls.__name__}.read(path)", InputError)
-        try:
-            data = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"expected {cls.WHAT}, got something else: {error}") from error
+        data = cls._kind().parse_json(text)
         wanted = cls._head()
         found = {name: data.pop(name, None) for name in wanted} if isinstance(data, dict) else {}
         if found != wanted:
@@ -67,16 +63,15 @@ class ResultsFile:
         Raises:
             InputError: it cannot be read, is too large, or does not hold such results.
         """
-        try:
-            if path.stat().st_size > LARGEST_BYTES:
-                raise InputError(f"expected at most {LARGEST_BYTES:,} bytes, got {path.stat().st_size:,}: {path}")
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"expected {cls.WHAT} at {path}: {error}") from error
+        text = cls._kind().read_text(path)
         try:
             return cls.from_json(text)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+
+    @classmethod
+    def _kind(cls) -> FileKind:
+        return FileKind(cls.WHAT, InputError, cls.AGAIN)
 
     @classmethod
     def _head(cls) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import difflib
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo
 
 from hemabridge.errors import RecipeError
+from hemabridge.storage.file_kind import FileKind
 
 Items = TypeVar("Items", bound=tuple[Hashable, ...])
 
@@ -60,6 +60,8 @@ RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
 """A path; in a recipe it is relative to the recipe's own folder, which is the validation context's `folder`."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """What both NumPy and PyTorch take for a seed."""
+TOML: Final = FileKind("TOML", RecipeError, "correct the file", largest_bytes=1_000_000, most_bits=1000)
+"""A recipe, or another file of settings, whose own schema bounds each integer by its name."""
 RunName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 """Letters, digits, hyphens and dots: it is a folder's name too."""
 
@@ -72,10 +74,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise RecipeError(f"expected a recipe, got {'no file' if path.exists() else 'nothing'}: {path}")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecipeError(f"expected TOML, got something else: {path}: {error}") from error
+    return TOML.parse_toml(TOML.read_text(path), path)
 
 
 def explain(

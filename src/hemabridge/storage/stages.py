@@ -5,14 +5,44 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
+
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from hemabridge.errors import RunError
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import TEMPORARY, atomic_write
 
 INPUTS = "stage-inputs.json"
 DONE = "stage-done.json"
+
+RESULTS: Final = (".npy", ".json", ".csv")
+"""Suffixes of what later stages read. Such a file that is missing, or of another size, is made again."""
+
+_KIND: Final = FileKind("the record of a stage", RunError, "remove its folder, and run the same command again")
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What `stage-inputs.json` and `stage-done.json` hold.
+
+    Attributes:
+        key: hash of the inputs.
+        seconds, cpu_seconds: of all sittings.
+        files: bytes of each of `RESULTS` by its name; None while they are not counted.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    key: str
+    seconds: Annotated[float, Field(ge=0)] | None = None
+    cpu_seconds: Annotated[float, Field(ge=0)] | None = None
+    files: dict[str, int] | None = None
+
+
+_RECORD: Final = TypeAdapter(_Record)
 
 
 class Stages:
@@ -30,22 +60,31 @@ class Stages:
     ) -> Path:
         """Return the stage's folder after `work(folder)` was done for exactly these `inputs` (JSON).
 
-        A stage that is done for the same inputs is not done again. One that was begun for the same inputs gets its
+        A stage that is done for the same inputs is not done again, unless its record is damaged, or one of `RESULTS` is
+        missing or of another size. One that was begun for the same inputs gets its
         folder as it was left. One of other inputs is removed first. `tidy(folder)` removes what a finished stage does
         not need.
 
         Raises:
-            RunError: the folder holds files that no stage wrote.
+            RunError: the folder holds files that no stage wrote; or a result is damaged, and what it was made from has
+                been tidied away.
         """
         folder = self.folder / name
         key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
         if _key_in(folder / INPUTS) != key and folder.exists():
             _remove_own(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if _key_in(folder / DONE) == key:
-            return folder
+        if (folder / DONE).is_file():
+            damaged = _damaged_in(folder, key)
+            if damaged is None:
+                return folder
+            if tidy is not None:
+                raise RunError(
+                    f"expected the results of a finished stage, got a damaged or missing file: {damaged}; restore it, "
+                    f"or remove {folder} to have the stage done again"
+                )
         begun = {"key": key, "inputs": inputs}
-        spent = _Clock(_spent_in(folder / INPUTS))
+        spent = _Clock(_read(folder / INPUTS))
         _write_json(folder / INPUTS, begun | spent.seconds())
         try:
             work(folder)
@@ -53,9 +92,12 @@ class Stages:
             if folder.is_dir():
                 _write_json(folder / INPUTS, begun | spent.seconds())
             raise
-        _write_json(folder / DONE, {"key": key, **spent.seconds()})
+        done = {"key": key, **spent.seconds()}
+        _write_json(folder / DONE, done)
         if tidy is not None:
             tidy(folder)
+        if folder.is_dir():
+            _write_json(folder / DONE, done | {"files": _sizes(folder)})
         return folder
 
     def key(self, name: str) -> str:
@@ -64,22 +106,27 @@ class Stages:
 
     def seconds(self) -> dict[str, float]:
         """Return the wall seconds that each finished stage took, in all its sittings but those that were killed."""
-        found = sorted(self.folder.rglob(DONE))
+        found = {path: _read(path) for path in sorted(self.folder.rglob(DONE))}
         return {
-            path.parent.relative_to(self.folder).as_posix(): round(json.loads(path.read_text())["seconds"], 1)
-            for path in found
+            path.parent.relative_to(self.folder).as_posix(): round(record.seconds, 1)
+            for path, record in found.items()
+            if record is not None and record.seconds is not None
         }
 
 
 class _Clock:
     """Counts the seconds of this sitting on top of those of earlier ones."""
 
-    def __init__(self, before: Mapping[str, float]) -> None:
-        self._before, self._started, self._cpu = before, time.monotonic(), time.process_time()
+    def __init__(self, before: _Record | None) -> None:
+        self._before = (0.0, 0.0) if before is None else (before.seconds or 0.0, before.cpu_seconds or 0.0)
+        self._started, self._cpu = time.monotonic(), time.process_time()
 
     def seconds(self) -> dict[str, float]:
-        now = {"seconds": time.monotonic() - self._started, "cpu_seconds": time.process_time() - self._cpu}
-        return {name: value + self._before.get(name, 0.0) for name, value in now.items()}
+        seconds, cpu_seconds = self._before
+        return {
+            "seconds": seconds + time.monotonic() - self._started,
+            "cpu_seconds": cpu_seconds + time.process_time() - self._cpu,
+        }
 
 
 def _remove_own(folder: Path) -> None:
@@ -101,20 +148,35 @@ def _strangers_in(folder: Path) -> bool:
     return not (folder / INPUTS).is_file() and any(not path.name.startswith(TEMPORARY) for path in folder.iterdir())
 
 
+def _read(path: Path) -> _Record | None:
+    """Return a stage's record; None where there is none, or a damaged one."""
+    try:
+        return _KIND.read_as(path, _RECORD)
+    except RunError:
+        return None
+
+
 def _key_in(path: Path) -> str | None:
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["key"])
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
-        return None  # no record, or a damaged one
+    record = _read(path)
+    return None if record is None else record.key
 
 
-def _spent_in(path: Path) -> dict[str, float]:
-    """Return the seconds that earlier sittings of a stage took; none where it was not begun."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: float(found[name]) for name in ("seconds", "cpu_seconds")}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return {}
+def _damaged_in(folder: Path, key: str) -> Path | None:
+    """Return a damaged file of a stage that was done for these inputs; None where all are as they were written."""
+    record = _read(folder / DONE)
+    if record is None or record.key != key or None in (record.seconds, record.cpu_seconds):
+        return folder / DONE
+    changed = dict((record.files or {}).items() - _sizes(folder).items())
+    return folder / min(changed) if changed else None
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of a stage's own results; stages within it, which have records of their own, are left out."""
+    found = {}
+    for path in folder.iterdir():
+        if path.suffix in RESULTS and path.name not in (INPUTS, DONE) and not path.name.startswith("."):
+            found[path.name] = path.stat().st_size
+    return found
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:

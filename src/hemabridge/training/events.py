@@ -1,15 +1,20 @@
 """`events.jsonl`: one JSON object a line, appended while a run goes on; and what watches a run by its events."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from hemabridge.errors import RunError
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, open_own
 
 Event: TypeAlias = Mapping[str, Any]
 """One line of `events.jsonl`."""
+
+_LOG: Final = FileKind("a log of events", RunError, "remove that line, or the file", largest_bytes=1_000_000_000)
 
 
 class EventLog:
@@ -21,7 +26,7 @@ class EventLog:
     def append(self, kind: str, images: int, **values: Any) -> None:
         """Append one event; it is on disk when this returns."""
         with open_own(self.path, "a") as file:
-            file.write(json.dumps({"kind": kind, "images": images, **values}) + "\n")
+            file.write(json.dumps(_finite({"kind": kind, "images": images, **values}), allow_nan=False) + "\n")
 
     def rewind(self, images: int) -> None:
         """Drop what was logged after `images` images, and a line that a killed process left torn."""
@@ -32,16 +37,46 @@ class EventLog:
 
 
 def read_events(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """Read all whole events, or those of one kind; a torn last line is left out."""
+    """Read all whole events, or those of one kind; a line that is no JSON, as a kill leaves it, is left out.
+
+    Raises:
+        RunError: the file cannot be read, or a line is JSON and no event.
+    """
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(_LOG.read_text(path, errors="replace").split("\n"), start=1):
         try:
-            event = json.loads(line)
+            json.loads(line)
         except json.JSONDecodeError:
             continue
+        except (RecursionError, ValueError):
+            pass  # the reader says it in words
+        event = _LOG.parse_object(line, f"line {number} of {path}")
+        _check(event, f"line {number} of {path}")
         if kind is None or event["kind"] == kind:
             events.append(event)
     return events
+
+
+def _finite(value: Any) -> Any:
+    """Return values with null for what is no finite number, which JSON has not."""
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _check(event: Event, where: str) -> None:
+    images = event.get("images")
+    if not isinstance(event.get("kind"), str) or not isinstance(images, int) or isinstance(images, bool):
+        raise _LOG.damaged(where, "an object without a kind and a number of images")
+    losses = event.get("losses", {})
+    if not isinstance(losses, dict) or not all(isinstance(loss, int | float) for loss in losses.values()):
+        raise _LOG.damaged(where, "losses that are no numbers")
+    for name in ("faults", "persisting"):
+        found = event.get(name, [])
+        if not isinstance(found, list) or not all(isinstance(fault, str) for fault in found):
+            raise _LOG.damaged(where, f"{name} that are no list of names")
 
 
 @dataclass(frozen=True)

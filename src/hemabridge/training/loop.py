@@ -210,11 +210,18 @@ class _Run:
             self._begin()
             return
         tensors, header = found
+        _check_header(header, self.checkpoint_folder)
         _check_identity(header["identity"], dict(self.training.identity), self.folder)
         _check_processes(header.get("processes", self.fabric.world_size), self.fabric.world_size, self.folder)
         self.images = header["images"]
         if self.images > 0:
-            self._restore(tensors)
+            try:
+                self._restore(tensors)
+            except (LookupError, RuntimeError, TypeError, ValueError) as error:
+                raise RunError(
+                    f"expected a checkpoint of these networks in {self.checkpoint_folder}, got a damaged one "
+                    f"({error}); remove the newest file there, or start a new run"
+                ) from error
         if self.fabric.global_rank == 0:
             self.events.rewind(self.images)
             for snapshot in list_snapshots(self.folder):
@@ -247,6 +254,15 @@ class _Run:
         if half_life is None:
             return None
         return WeightAverage({name: self.training.objective.nets[name] for name in self.training.averaged}, half_life)
+
+
+def _check_header(header: Mapping[str, Any], folder: Path) -> None:
+    images = header.get("images")
+    if not isinstance(header.get("identity"), dict) or not isinstance(images, int) or images < 0:
+        raise RunError(
+            f"expected a checkpoint that says whose run it is and after how many images, got a damaged one in "
+            f"{folder}; remove the newest file there, or start a new run"
+        )
 
 
 def _check_identity(stored: dict[str, Any], now: dict[str, Any], folder: Path) -> None:

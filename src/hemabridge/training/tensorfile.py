@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hemabridge.errors import ModelError
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ FORMAT: Final = 1
 
 _LENGTH_BYTES: Final = 8
 _MOST_HEADER_BYTES: Final = 100_000_000
+_KIND: Final = FileKind("a whole safetensors file", ModelError, "take another copy of the file, or train it again")
 
 
 class Header(BaseModel):
@@ -111,13 +113,9 @@ def parse_header(content: bytes, path: Path) -> dict[str, Any]:
     header = parse_metadata(content, path).get(HEADER)
     if header is None:
         raise ModelError(f"expected a file that hemabridge wrote, got another safetensors file: {path}")
-    try:
-        about = json.loads(header)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"expected a whole safetensors file, got a damaged one: {path} ({error})") from error
-    if not isinstance(about, dict):
-        raise ModelError(f"expected a file that hemabridge wrote, got a header that is no table: {path}")
-    return about
+    if not isinstance(header, str):
+        raise _KIND.damaged(path, "a damaged one, with a header that is no text")
+    return _KIND.parse_object(header, path)
 
 
 def parse_metadata(content: bytes, path: Path) -> dict[str, Any]:
@@ -130,12 +128,9 @@ def parse_metadata(content: bytes, path: Path) -> dict[str, Any]:
     """
     length = int.from_bytes(content[:_LENGTH_BYTES], "little")
     text = content[_LENGTH_BYTES : _LENGTH_BYTES + length]
-    try:
-        if not length <= min(len(content) - _LENGTH_BYTES, _MOST_HEADER_BYTES):
-            raise ValueError(f"a header of {length} bytes in {len(content)}")
-        found = json.loads(text)["__metadata__"] if b"__metadata__" in text else {}
-    except (LookupError, TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"expected a whole safetensors file, got a damaged one: {path} ({error})") from error
+    if not length <= min(len(content) - _LENGTH_BYTES, _MOST_HEADER_BYTES):
+        raise _KIND.damaged(path, f"a damaged one, with a header of {length:,} bytes in {len(content):,}")
+    found = _KIND.parse_object(text, path).get("__metadata__", {}) if b"__metadata__" in text else {}
     return found if isinstance(found, dict) else {}
 
 
@@ -165,5 +160,5 @@ def parse_tensors(content: bytes, path: Path) -> "dict[str, Tensor]":
 
     try:
         return load(content)
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"expected a whole safetensors file, got a damaged one: {path} ({error})") from error
+    except (SafetensorError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise _KIND.damaged(path, f"a damaged one ({error})") from error

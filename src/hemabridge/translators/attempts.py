@@ -9,6 +9,7 @@ from typing import Final
 from lightning_fabric import Fabric
 
 from hemabridge.errors import RunError
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.locks import hold_folder
 from hemabridge.training.checkpoints import read_newest_checkpoint
@@ -20,6 +21,7 @@ STOPPED: Final = "stopped"
 
 _MOVED: Final = (SNAPSHOT_FOLDER, "samples", "events.jsonl")
 _SEEDS: Final = 2**63
+_KIND: Final = FileKind("the record of a watchdog", RunError, "give the run another folder")
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,8 @@ class Attempts:
 def _read(path: Path) -> tuple[Stopped, ...]:
     if not path.is_file():
         return ()
+    found = _KIND.read_object(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
         return tuple(Stopped(int(one["seed"]), str(one["reason"])) for one in found["stopped"])
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise RunError(
-            f"expected the record of a watchdog, got another file: {path} ({error}); give the run another folder"
-        ) from error
+    except (ValueError, TypeError, LookupError) as error:
+        raise _KIND.damaged(path, f"another file ({error})") from error

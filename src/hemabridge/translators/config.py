@@ -1,12 +1,15 @@
 """Settings of a translator and its training. Free of PyTorch."""
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hemabridge.networks.config import STRIDE
 from hemabridge.training.config import OptimizerConfig
 from hemabridge.translators.objective_config import CycleGanConfig, ModelConfig
+
+LARGEST_PX: Final = 2048
+"""Side of a cell, at most: eight times the paper's. Cells are held in memory, 12 MB each at this size."""
 
 SMALLEST_VIEW_PX = 8
 """Fewer rows and columns than this of a crop say too little of it."""
@@ -49,15 +52,15 @@ class TranslatorConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: ModelConfig = CycleGanConfig()
-    load_px: int = Field(286, ge=16, description="each cell is resized to a square of this side")
-    crop_px: int = Field(256, ge=16, description="side of the random crop that training sees, and of test images")
+    load_px: int = Field(286, ge=16, le=LARGEST_PX, description="each cell is resized to a square of this side")
+    crop_px: int = Field(256, ge=16, le=LARGEST_PX, description="side of training's random crop, and of test images")
     stride: int = Field(
         1,
         ge=1,
         description="training sees every so many-th row and column of the crop: much faster, and enough for generators "
         "and discriminators that look at single pixels",
     )
-    batch_size: int = Field(1, ge=1)
+    batch_size: int = Field(1, ge=1, le=4096)
     balance: Balance = Field(
         "none",
         exclude_if=lambda balance: balance == "none",

@@ -135,8 +135,8 @@ class ContrastiveConfig(BaseModel):
         min_length=1,
         description="layers of the generator at which an image and its translation are compared",
     )
-    projection_width: int = Field(256, ge=1, description="numbers of a patch's vector")
-    patches: int = Field(256, ge=2, description="places compared in each layer of each image")
+    projection_width: int = Field(256, ge=1, le=4096, description="numbers of a patch's vector")
+    patches: int = Field(256, ge=2, le=65_536, description="places compared in each layer of each image")
     temperature: float = Field(0.07, gt=0, description="of the contrastive loss")
     contrast_weight: float = Field(1.0, gt=0, description="weight of the contrastive loss")
     identity: bool = Field(

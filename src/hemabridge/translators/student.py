@@ -3,17 +3,20 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from hemabridge.data.cells import CellSet
-from hemabridge.errors import InputError
+from hemabridge.errors import InputError, RunError
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.closeness import mean_delta_e_2000, psnr_db
 from hemabridge.progress import Progress, silent
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write
 from hemabridge.training.loop import Training, fit
 from hemabridge.training.schedules import ConstantThenLinear
@@ -45,6 +48,10 @@ class Fidelity:
     psnr_db: float
     delta_e_2000: float
     change_delta_e_2000: float
+
+
+_KIND: Final = FileKind("how near each student is to its teacher", RunError, "distil again in another folder")
+_FIDELITIES: Final = TypeAdapter(dict[str, Fidelity])
 
 
 def _schedule(config: TranslatorConfig, epoch_images: int) -> ConstantThenLinear:
@@ -139,9 +146,12 @@ def compared(student: UInt8Images, teacher: UInt8Images, originals: UInt8Images)
 
 
 def read_fidelities(folder: Path) -> dict[str, Fidelity]:
-    """Return what a run folder of `distill` says of each of its snapshots, by name."""
-    found = json.loads((folder / FIDELITY).read_text(encoding="utf-8"))
-    return {name: Fidelity(**numbers) for name, numbers in found.items()}
+    """Return what a run folder of `distill` says of each of its snapshots, by name.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    return _KIND.read_as(folder / FIDELITY, _FIDELITIES)
 
 
 def _write(path: Path, fidelities: dict[str, Fidelity]) -> None:

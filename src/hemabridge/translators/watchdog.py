@@ -84,13 +84,13 @@ class Watchdog:
         faults = [name for name in faults_in(measures) if name not in GROWN_OUT_OF or self._settled(images)]
         faults += ["silent discriminator"] * _silent(events)
         before = [event for event in events if event["kind"] == "watch"]
-        checks = [set(event["faults"]) for event in before[len(before) - self.config.patience + 1 :]]
+        checks = [set(event.get("faults", ())) for event in before[len(before) - self.config.patience + 1 :]]
         persisting = [
             name
             for name in faults
             if len(checks) == self.config.patience - 1 and all(name in earlier for earlier in checks)
         ]
-        new = [name for name in persisting if not before or name not in before[-1]["persisting"]]
+        new = [name for name in persisting if not before or name not in before[-1].get("persisting", ())]
         if new and self.config.on_fault == "warn":
             warnings.warn(f"after {images} images of training: {_told(new)}", TrainingFaultWarning, stacklevel=2)
         rounded = {name: value if value is None else round(value, 4) for name, value in asdict(measures).items()}
@@ -99,7 +99,7 @@ class Watchdog:
     def verdict(self, events: Sequence[Event]) -> str | None:
         """Return why to stop: the faults that persist at the newest check, if the recipe says so."""
         checks = [event for event in events if event["kind"] == "watch"]
-        if self.config.on_fault != "stop" or not checks or not checks[-1]["persisting"]:
+        if self.config.on_fault != "stop" or not checks or not checks[-1].get("persisting"):
             return None
         return f"after {checks[-1]['images']} images of training: {_told(checks[-1]['persisting'])}"
 
@@ -180,7 +180,7 @@ def _saved(images: UInt8Images) -> UInt8Images:
 
 def _silent(events: Sequence[Event]) -> bool:
     """Tell whether a discriminator's logged loss has been about 0 for long."""
-    steps = [event["losses"] for event in events if event["kind"] == "step"][-SILENT_STEPS:]
+    steps = [event.get("losses", {}) for event in events if event["kind"] == "step"][-SILENT_STEPS:]
     if len(steps) < SILENT_STEPS:
         return False
     discriminators = {name for name in steps[-1] if name.startswith("discriminator")}
@@ -188,4 +188,4 @@ def _silent(events: Sequence[Event]) -> bool:
 
 
 def _told(faults: Sequence[str]) -> str:
-    return "; ".join(f"{name} ({MEANINGS[name]})" for name in faults)
+    return "; ".join(f"{name} ({MEANINGS.get(name, name)})" for name in faults)

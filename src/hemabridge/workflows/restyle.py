@@ -24,6 +24,7 @@ from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import Progress, silent
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.locks import hold_folder
 from hemabridge.workflows.simulate import find_hospitals
@@ -232,11 +233,11 @@ def _claim(folder: Path, origin: dict[str, Any]) -> None:
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
         return
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        differing = [name for name, value in origin.items() if before[name] != value]
-    except (ValueError, LookupError, TypeError) as error:
-        raise InputError(f"expected what `restyle` wrote in {path}, got a damaged file; remove {folder}") from error
+    kind = FileKind("what `restyle` wrote", InputError, f"remove {folder}")
+    before = kind.read_object(path)
+    if not origin.keys() <= before.keys():
+        raise kind.damaged(path, "a damaged file")
+    differing = [name for name, value in origin.items() if before[name] != value]
     if differing:
         raise InputError(
             f"expected the same {' and '.join(differing)} as before to go on in {folder}, got another; "

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Final, Literal, TextIO
 
 from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, list_images
 from hemabridge.errors import ImageError, InputError, ModelError
@@ -20,6 +20,7 @@ from hemabridge.models.restaining import NormalizerModel
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.locks import hold_folder
 from hemabridge.storage.run_folder import check_apart
@@ -31,6 +32,8 @@ LOG = "standardized.csv"
 Rows of earlier calls stay as long as their output does. A text that a spreadsheet would take for a formula has an
 apostrophe in front (`hemabridge.storage.spreadsheets.as_cell`).
 """
+
+_LOG: Final = FileKind(f"the {LOG} of an earlier call", InputError, "remove it; all is then re-stained again", 10**9)
 
 Status = Literal["restained", "failed", "skipped"]
 
@@ -239,7 +242,7 @@ def _restained(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Imag
     return checked.images[0], verdict, reasons, "fallback" if replaced else "model"
 
 
-def _open_log(path: Path, mode: Literal["r", "a", "w"]) -> TextIO:
+def _open_log(path: Path, mode: Literal["a", "w"]) -> TextIO:
     # Names of files that are no UTF-8 go through as the bytes that they are.
     return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")
 
@@ -259,15 +262,20 @@ def _read_log(out: Path) -> dict[str, FileRow]:
     """Return the rows of earlier calls whose output is in its place and as it was written, by path."""
     if not (out / LOG).is_file():
         return {}
-    with _open_log(out / LOG, "r") as file:
-        # A killed process leaves a line with cells missing.
-        whole = [row for row in csv.DictReader(file) if _is_header(row) and None not in row.values()]
-    rows = [{name: from_cell(cell) for name, cell in row.items()} for row in whole]
+    header, *cells = _rows_of(out / LOG)
+    # A killed process leaves a line with cells missing.
+    whole = [row for row in cells if len(row) == len(header)]
+    rows = [{name: from_cell(cell) for name, cell in zip(header, row, strict=True)} for row in whole]
     return {
         row["path"]: FileRow(status="restained", **{name: text for name, text in row.items() if name != "status"})
         for row in rows
         if row["status"] == "restained" and _is_as_written(out, row["path"], row.get("output_sha256", ""))
     }
+
+
+def _rows_of(log: Path) -> list[list[str]]:
+    """Return header and rows of the log of an earlier call; an empty header if the file is empty."""
+    return _LOG.parse_csv(_LOG.read_text(log, errors="surrogateescape"), log, strict=False) or [[]]
 
 
 def _is_as_written(out: Path, name: str, sha256: str) -> bool:
@@ -304,8 +312,7 @@ def _is_header(names: Iterable[str]) -> bool:
 def _check_own(out: Path) -> None:
     log = out / LOG
     if log.is_file():
-        with _open_log(log, "r") as file:
-            own = _is_header(file.readline().strip().split(","))
+        own = _is_header(_rows_of(log)[0])
     else:
         others = [path.name for path in out.iterdir()] if out.exists() else []
         own = all(name.startswith(".") or name == ANSWER_FILE for name in others)  # an earlier program's stopped call

@@ -40,6 +40,7 @@ from hemabridge.storage.run_folder import RECIPE
 from hemabridge.storage.stages import Stages
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.workflows.selection.guard_limits import SnapshotLimits
+from hemabridge.workflows.study.restained import read_images
 
 CELLS = 200
 """At most so many cells of each site are measured."""
@@ -283,8 +284,7 @@ def _restained(folder: Path, model: Model, cells: CellSet) -> UInt8Images:
         "size_px": cells.images.shape[1],
     }
     done = Stages(folder).run(selection_stage(model.path.stem), inputs, work)
-    images: UInt8Images = np.load(done / cells_file("restained"), allow_pickle=False)
-    return images
+    return read_images(done / cells_file("restained"), len(cells))
 
 
 def _facts(run: Run, ruler: Ruler, limits: SnapshotLimits, features: str, labels: bool) -> dict[str, Any]:

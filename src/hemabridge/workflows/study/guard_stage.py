@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from hemabridge.data.cells import CellSet
 from hemabridge.data.sampling import evenly_spaced
@@ -23,6 +23,7 @@ from hemabridge.models import open_model
 from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.models.study_folder import GUARD, VERDICTS, guard_stage, restained_stage
 from hemabridge.normalizers.catalog import fit_on_cells
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.workflows.guard import FALLBACK, guard_of
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
@@ -35,6 +36,7 @@ FITTED_ON: Final = 200
 """Training cells of the target on which a normalizer to itself, and the fallback, are fitted; at most."""
 
 _CHECK: Final = TypeAdapter(MorphologyCheck)
+_VERDICTS: Final = FileKind("the verdicts of a finished stage", RunError, "remove its folder")
 
 
 class StudyGuard:
@@ -132,7 +134,4 @@ def _spread(cells: CellSet, count: int) -> CellSet:
 
 
 def _read(path: Path) -> MorphologyCheck:
-    try:
-        return _CHECK.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise RunError(f"expected the verdicts of a finished stage at {path}; remove its folder: {error}") from error
+    return _VERDICTS.read_as(path, _CHECK)

@@ -1,29 +1,44 @@
 """What all stages of a study share: the recipe, both sites split and scale-matched, their cells, the run folder."""
 
 import copy
-import json
 from collections import Counter
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import polars as pl
 from lightning_fabric import Fabric
+from pydantic import TypeAdapter
 
 from hemabridge.data.audit import audit
 from hemabridge.data.cells import CellSet, load_cells
+from hemabridge.errors import RunError
 from hemabridge.evaluation.results import AuditFinding
 from hemabridge.models.study_folder import AUDIT, AUDIT_STAGE, StudyFolder
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.sites import prepare_site, read_site, refuse_shared_files
 from hemabridge.recipes.two_sites import shared_classes
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.stages import Stages
 
 Which: TypeAlias = Literal["source", "target"]
 SOURCE: Final = "source"
 TARGET: Final = "target"
+
+_AUDIT: Final = FileKind("what an audit found", RunError, "remove its folder, and run the same command again")
+
+
+@dataclass(frozen=True)
+class _Audited:
+    """What a study takes from the JSON of an audit."""
+
+    findings: tuple[AuditFinding, ...]
+
+
+_AUDITED: Final = TypeAdapter(_Audited)
 
 
 class StudyInputs:
@@ -94,8 +109,8 @@ class StudyInputs:
             "source": [self.source.described(), self.source.listed()],
             "target": [self.target.described(), self.target.listed()],
         }
-        written = (self.stages.run(AUDIT_STAGE, inputs, work) / AUDIT).read_text(encoding="utf-8")
-        return tuple(AuditFinding(found["severity"], found["text"]) for found in json.loads(written)["findings"])
+        path = self.stages.run(AUDIT_STAGE, inputs, work) / AUDIT
+        return _AUDIT.read_as(path, _AUDITED).findings
 
     @property
     def seen_parts(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.data.cells import CellSet
 from hemabridge.ensemble.pseudo_labels import few_labels
-from hemabridge.errors import RecipeError
+from hemabridge.errors import ModelError, RecipeError
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.models import open_model
@@ -126,8 +126,8 @@ class StudyLabels:
     def _config(self, spec: ClassifierRecipe, epochs: int, start: Path) -> ClassifierConfig:
         assert spec.train is not None  # the caller's check
         header = open_model(start).header
-        assert isinstance(header, ClassifierHeader)  # `fine_tune` wrote it
-        assert header.learning_rate is not None
+        if not isinstance(header, ClassifierHeader) or header.learning_rate is None:
+            raise ModelError(f"expected a classifier that says its learning rate, got none: {start}; train it again")
         rate = self.spec.rate_share * header.learning_rate
         changes = {"epochs": epochs, "learning_rate": rate, "frozen_epochs": 0}
         if self.spec.frozen_batch_norm:

@@ -28,13 +28,18 @@ CHANGED_SHOWN = 12
 
 def loss_curves(events: Path, points: int = LOSS_POINTS) -> tuple[LossCurve, ...]:
     """Return the translator's losses as means over `points` equal stretches of its training."""
-    steps = read_events(events, "step")
-    if not steps:
+    logged = [step for step in read_events(events, "step") if step.get("losses")]
+    if not logged:
         return ()
+    steps = [step for step in logged if step["losses"].keys() == logged[0]["losses"].keys()]
     stretches = np.array_split(np.arange(len(steps)), min(points, len(steps)))
     seen = tuple(int(steps[places[-1]]["images"]) for places in stretches)
     return tuple(
-        LossCurve(name, seen, tuple(float(np.mean([steps[i]["losses"][name] for i in places])) for places in stretches))
+        LossCurve(
+            name,
+            seen,
+            tuple(float(np.mean([steps[i]["losses"][name] for i in places])) for places in stretches),
+        )
         for name in steps[0]["losses"]
     )
 

@@ -8,15 +8,21 @@ from typing import Final
 import numpy as np
 
 from hemabridge.data.cells import CellSet
+from hemabridge.errors import RunError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.models import open_model
 from hemabridge.models.study_folder import cells_file
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.names import picture_names as picture_names
 from hemabridge.training.snapshots import Snapshot
 
 TO_TARGET: Final = "to_target"
 TO_SOURCE: Final = "to_source"
+
+_ARRAY: Final = FileKind(
+    "the images of a finished stage", RunError, "remove its folder, and run the same command again"
+)
 
 
 @dataclass(frozen=True)
@@ -78,11 +84,27 @@ def restain_back(snapshot: Snapshot, target_test: CellSet, folder: Path) -> None
 
 
 def read_restained(source: Mapping[str, CellSet], folder: Path) -> dict[str, CellSet]:
-    """Read what `restain` wrote for the same cells, part by part."""
+    """Read what `restain` wrote for the same cells, part by part.
+
+    Raises:
+        RunError: a file is damaged, or holds something other than these cells.
+    """
     return {
-        part: replace(cells, images=np.load(folder / cells_file(part), allow_pickle=False))
+        part: replace(cells, images=read_images(folder / cells_file(part), len(cells)))
         for part, cells in source.items()
     }
+
+
+def read_images(path: Path, count: int) -> UInt8Images:
+    """Read the re-stained images of a stage, uint8[N, S, S, 3], for `count` cells.
+
+    Raises:
+        RunError: the file is damaged, or holds something else.
+    """
+    found = _ARRAY.read_array(path)
+    if found.dtype != np.uint8 or found.shape != (count, *found.shape[1:2] * 2, 3):
+        raise _ARRAY.damaged(path, f"{found.dtype}{list(found.shape)} for {count} cells")
+    return found
 
 
 def _write_pictures(images: UInt8Images, cells: CellSet, folder: Path) -> None:

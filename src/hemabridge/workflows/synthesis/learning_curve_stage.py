@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
@@ -22,6 +23,7 @@ from hemabridge.imaging.provenance import SyntheticOrigin
 from hemabridge.models import open_model
 from hemabridge.progress import Progress, prefixed, silent
 from hemabridge.recipes.learning_curve import LearningCurveRecipe
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.stages import Stages
 from hemabridge.synthesis.learning_curve import FILE, LearningCurve, LearningCurveRow, score_arms
@@ -42,6 +44,7 @@ LoadCells: TypeAlias = Callable[[str, int], CellSet]
 """Given a part (`train`, `test`) and a side in pixels, returns its labeled cells; the same ones at every size."""
 
 _PREDICTED: Final = "predicted.json"
+_PREDICTIONS: Final = FileKind("the predictions of a finished stage", remedy="remove its folder")
 _SYNTHETIC: Final = ("synthetic", "usual and synthetic")
 _BALANCED: Final = ("oversampled", "usual", "usual and synthetic")
 _AUGMENTED: Final = ("augmented", "usual", "usual and synthetic")
@@ -56,6 +59,17 @@ class _Surroundings:
     name: str
     site: str
     progress: Progress
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """The test cells of one arm, and the class, an index, that its classifier gave each."""
+
+    ids: tuple[str, ...]
+    predicted: tuple[int, ...]
+
+
+_PREDICTED_AS: Final = TypeAdapter(_Predicted)
 
 
 def measure_learning_curve(
@@ -133,8 +147,11 @@ class _Curve:
             inputs["synthetic"] = self.stages.key(self._synthetic(seed, real))
         work = partial(self._train_arm, seed, real, arm)
         place = f"{_place(seed, real)}/{arm.replace(' ', '-')}"
-        written = (self.stages.run(place, inputs, work, _drop_snapshots) / _PREDICTED).read_text(encoding="utf-8")
-        found: NDArray[np.bool_] = np.array(json.loads(written)["predicted"]) == self.test.labels
+        path = self.stages.run(place, inputs, work, _drop_snapshots) / _PREDICTED
+        predicted = _PREDICTIONS.read_as(path, _PREDICTED_AS).predicted
+        if len(predicted) != len(self.test):
+            raise _PREDICTIONS.damaged(path, f"predictions of {len(predicted)} cells instead of {len(self.test)}")
+        found: NDArray[np.bool_] = np.array(predicted) == self.test.labels
         return found
 
     def described(self, rows: list[LearningCurveRow]) -> LearningCurve:

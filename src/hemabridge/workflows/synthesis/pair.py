@@ -16,6 +16,7 @@ from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import open_model
 from hemabridge.progress import prefixed
 from hemabridge.recipes.synthesis import PairRecipe
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.synthesis.choice import choose
 from hemabridge.synthesis.likeness import called, kernel_distance
@@ -31,6 +32,7 @@ from hemabridge.workflows.synthesis.synthetic_cells import SyntheticCells, make_
 DIRECTIONS: Final[tuple[Direction, ...]] = ("to_target", "to_source")
 MEASURED: Final = "measured.json"
 _CHECKS: Final = TypeAdapter(tuple[SnapshotCheck, ...])
+_RESULTS: Final = FileKind("the measures of a finished stage", remedy="remove its folder")
 
 
 class PairSynthesis:
@@ -78,7 +80,7 @@ class PairSynthesis:
 
         described = self._described() | {"direction": direction, "second": self.stages.key(SECOND)}
         folder = self.stages.run(f"{self.pair.name}/choice/{direction}", described, work)
-        return _CHECKS.validate_json((folder / MEASURED).read_text(encoding="utf-8"))
+        return _RESULTS.read_as(folder / MEASURED, _CHECKS)
 
     def _train(self) -> list[Snapshot]:
         config = self.recipe.translator
@@ -145,7 +147,7 @@ class PairSynthesis:
             "checks": [asdict(check) for check in checks],
         }
         folder = self.stages.run(f"{self.pair.name}/measured/{direction}", described, work)
-        return TypeAdapter(DirectionResults).validate_json((folder / MEASURED).read_text(encoding="utf-8"))
+        return _RESULTS.read_as(folder / MEASURED, TypeAdapter(DirectionResults))
 
 
 def translated(snapshot: Path, direction: Direction, cells: CellSet | UInt8Images) -> UInt8Images:

@@ -15,7 +15,7 @@ from hemabridge.models import open_model
 from hemabridge.recipes.sites import Site
 from hemabridge.storage.files import sha256_of
 from hemabridge.synthesis.results import Direction
-from hemabridge.workflows.study.restained import picture_names
+from hemabridge.workflows.study.restained import picture_names, read_images
 
 MANIFEST: Final = "manifest.csv"
 _BACK: Final[dict[Direction, Direction]] = {"to_target": "to_source", "to_source": "to_target"}
@@ -77,6 +77,10 @@ def make_cells(
 
 
 def read_cells(folder: Path, sources: CellSet) -> SyntheticCells:
-    """Read what `make_cells` wrote for the same sources."""
-    found = (np.load(folder / name, allow_pickle=False) for name in (_SYNTHETIC, _RECONSTRUCTED))
+    """Read what `make_cells` wrote for the same sources.
+
+    Raises:
+        RunError: a file is damaged, or holds something other than these cells.
+    """
+    found = (read_images(folder / name, len(sources)) for name in (_SYNTHETIC, _RECONSTRUCTED))
     return SyntheticCells(sources, *found)

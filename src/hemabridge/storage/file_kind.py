@@ -1,0 +1,199 @@
+"""The one reader of JSON, CSV, TOML and NumPy files: bounded in size, depth and digits; damage becomes our own errors.
+
+The limits are far above what hemabridge writes. A file beyond them is damaged, or was made to stop a program.
+"""
+
+import csv
+import io
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from hemabridge.errors import HemabridgeError, RunError
+
+LARGEST_BYTES: Final = 100_000_000
+"""Bytes of one file of text."""
+DEEPEST: Final = 64
+"""Lists and objects within each other; results of hemabridge have about 8."""
+MOST_BITS: Final = 64
+"""Bits of an integer, which is what NumPy, PyTorch and TOML hold."""
+
+_SHOWN: Final = 200
+"""Characters of a parser's own words."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What a file is expected to be. Its methods read such a file, and raise `error` for any damage.
+
+    Attributes:
+        what: what a message calls it.
+        error: the class of its errors.
+        remedy: what to do about a damaged one, at the end of the message.
+        largest_bytes: size of a file of text, at most.
+        most_bits: size of an integer, at most.
+    """
+
+    what: str
+    error: type[HemabridgeError] = RunError
+    remedy: str = "restore the file, or remove it"
+    largest_bytes: int = LARGEST_BYTES
+    most_bits: int = MOST_BITS
+
+    def damaged(self, where: Path | str | None, got: object) -> HemabridgeError:
+        """Return the error that tells what was found instead."""
+        place = "" if where is None else f": {where}"
+        return self.error(f"expected {self.what}, got {str(got)[:_SHOWN]}{place}; {self.remedy}")
+
+    def read_text(self, path: Path, *, errors: str = "strict") -> str:
+        """Read UTF-8 text; a byte order mark at its beginning is left out.
+
+        Args:
+            path: of the file.
+            errors: what to do with other bytes, as `bytes.decode` takes it.
+
+        Raises:
+            HemabridgeError: `error`, if it is no file, cannot be read, is too large or is no UTF-8.
+        """
+        try:
+            if not path.is_file():
+                raise self.damaged(path, "a folder" if path.is_dir() else "no file")
+            with path.open("rb") as file:
+                content = file.read(self.largest_bytes + 1)
+            if len(content) > self.largest_bytes:
+                raise self.damaged(path, f"more than {self.largest_bytes:,} bytes")
+            return content.decode("utf-8-sig", errors)
+        except (OSError, ValueError) as error:  # ValueError: other bytes, or a name with a null character
+            raise self.damaged(path, error) from error
+
+    def read_object(self, path: Path) -> dict[str, Any]:
+        """Read a JSON object; see `parse_object`."""
+        return self.parse_object(self.read_text(path), path)
+
+    def read_as(self, path: Path, adapter: TypeAdapter[Value]) -> Value:
+        """Read JSON of the kind that a Pydantic adapter describes.
+
+        Raises:
+            HemabridgeError: `error`, if the file holds anything else.
+        """
+        text = self.read_text(path)
+        self.parse_json(text, path)  # the limits
+        try:
+            return adapter.validate_json(text)
+        except (ValidationError, ArithmeticError, LookupError, TypeError) as error:
+            raise self.damaged(path, _told(error)) from error
+
+    def parse_object(self, text: str | bytes, where: Path | str | None = None) -> dict[str, Any]:
+        """Return a JSON object of finite numbers.
+
+        Raises:
+            HemabridgeError: `error`, if the text is not JSON, holds something other than an object, NaN, an infinite
+                number or an integer of more than `most_bits`, or is nested deeper than `DEEPEST`.
+        """
+        found = self.parse_json(text, where)
+        if not isinstance(found, dict):
+            raise self.damaged(where, f"{_kind_of(found)} instead of an object")
+        return found
+
+    def parse_json(self, text: str | bytes, where: Path | str | None = None) -> Any:
+        """Return any JSON value, with the limits of `parse_object`."""
+        return self._parsed(json.loads, text, where)
+
+    def parse_toml(self, text: str, where: Path | str | None = None) -> dict[str, Any]:
+        """Return a TOML document, with the limits of `parse_object`."""
+        found: dict[str, Any] = self._parsed(tomllib.loads, text, where)
+        return found
+
+    def expect_bounded(self, value: Any, where: Path | str | None = None) -> None:
+        """Make sure that parsed values keep the limits of `parse_object`.
+
+        Raises:
+            HemabridgeError: `error`, which names the key, if they do not.
+        """
+        fault = _fault_in(value, self.most_bits)
+        if fault is not None:
+            raise self.damaged(where, fault)
+
+    def parse_csv(self, text: str, where: Path | str | None = None, *, strict: bool = True) -> list[list[str]]:
+        """Return the rows of a CSV file, the header first; blank lines are left out.
+
+        Args:
+            text: of the file.
+            where: the file, for messages.
+            strict: whether a quote that is not closed, as a kill leaves it, is a fault.
+
+        Raises:
+            HemabridgeError: `error`, if it is no CSV, or a cell is longer than `csv.field_size_limit()`.
+        """
+        try:
+            return [row for row in csv.reader(io.StringIO(text, newline=""), strict=strict) if row]
+        except csv.Error as error:
+            raise self.damaged(where, error) from error
+
+    def read_array(self, path: Path) -> NDArray[Any]:
+        """Read a NumPy file; nothing is unpickled.
+
+        Raises:
+            HemabridgeError: `error`, if it is no such file, or a part of one.
+        """
+        try:
+            # A header may state any shape: the map fails where the file is shorter, before memory is taken.
+            return np.array(np.lib.format.open_memmap(path, mode="r"))
+        except (OSError, ArithmeticError, LookupError, SyntaxError, TypeError, ValueError, RecursionError) as error:
+            raise self.damaged(path, f"a damaged one ({error})") from error
+
+    def _parsed(self, parse: Callable[[Any], Any], text: str | bytes, where: Path | str | None) -> Any:
+        try:
+            found = parse(text)
+        except RecursionError as error:
+            raise self.damaged(where, f"lists or objects nested deeper than {DEEPEST}") from error
+        except ValueError as error:  # no such text, no UTF-8, or an integer of more than 4,300 digits
+            raise self.damaged(where, f"something else ({error})") from error
+        self.expect_bounded(found, where)
+        return found
+
+
+def _fault_in(value: Any, most_bits: int) -> str | None:
+    """Return what is beyond the limits in parsed values; None where nothing is. Needs no recursion itself."""
+    waiting = [(value, "", 0)]
+    while waiting:
+        found, place, depth = waiting.pop()
+        if isinstance(found, dict | list):
+            if depth >= DEEPEST:
+                return f"lists or objects nested deeper than {DEEPEST}"
+            named = found.items() if isinstance(found, dict) else enumerate(found)
+            waiting += [(item, f"{place}.{key}" if place else str(key), depth + 1) for key, item in named]
+        elif isinstance(found, float) and not math.isfinite(found):
+            return f"{found} instead of a finite number at {place or 'the beginning'}"
+        elif isinstance(found, int) and found.bit_length() > most_bits:
+            return f"an integer of more than {most_bits} bits at {place or 'the beginning'}"
+    return None
+
+
+def _kind_of(value: Any) -> str:
+    kinds: Mapping[type, str] = {
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
+    return kinds.get(type(value), "null")
+
+
+def _told(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return f"something else ({error})"
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"something else{f' in {where}' if where else ''} ({first['msg']})"
