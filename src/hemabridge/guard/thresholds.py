@@ -187,4 +187,4 @@ def read_thresholds(path: Path) -> Thresholds:
         raise ModelError(f"expected the thresholds of a guard, got nothing or a folder: {path}")
     if path.stat().st_size > MAX_JSON_CHARACTERS:
         raise ModelError(f"expected the thresholds of a guard, got {path.stat().st_size:,} bytes: {path}")
-    return Thresholds.from_json(path.read_text(encoding="utf-8", errors="replace"))
+    return Thresholds.from_json(path.read_text(encoding="utf-8-sig", errors="replace"))

@@ -49,7 +49,7 @@ class Guard(BaseModel):
         if not path.is_file() or path.stat().st_size > MAX_JSON_CHARACTERS:
             raise ModelError(f"expected the guard of a model, got nothing, a folder or a very large file: {path}")
         try:
-            guard = cls.model_validate_json(path.read_text(encoding="utf-8", errors="replace"))
+            guard = cls.model_validate_json(path.read_text(encoding="utf-8-sig", errors="replace"))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])[:80] or "the text"

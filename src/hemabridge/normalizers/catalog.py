@@ -140,7 +140,7 @@ def read_normalizer(path: Path) -> Normalizer:
         raise ModelError(f"expected the JSON file of a normalizer, got nothing or a folder: {path}")
     if path.stat().st_size > MAX_JSON_CHARACTERS:
         raise ModelError(f"expected the JSON of a normalizer, got {path.stat().st_size:,} bytes: {path}")
-    return normalizer_from_json(path.read_text(encoding="utf-8", errors="replace"))
+    return normalizer_from_json(path.read_text(encoding="utf-8-sig", errors="replace"))
 
 
 class _Header(BaseModel):

@@ -1,13 +1,16 @@
 """What one reader does in a review: which screen comes next, answers, undoing, time. All of it is in the store."""
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from hemabridge.review.records import Question
 from hemabridge.review.store import Screen, Store, hashed
+from hemabridge.storage.file_kind import FileKind
+
+_CELL_TYPES: Final = FileKind("the cell types of a reader", remedy="restore the folder of the review")
 
 LONGEST_SECONDS = 3600.0
 """A screen that lay open for longer was left, not read."""
@@ -79,7 +82,7 @@ def reader_of(store: Store, token: str) -> Reader | None:
     if not found:
         return None
     number, language, cell_types, begun_at = found[0]
-    return Reader(number, language, tuple(json.loads(cell_types)), begun_at is not None)
+    return Reader(number, language, tuple(_CELL_TYPES.parse_json(cell_types)), begun_at is not None)
 
 
 def name_of(store: Store, reader: Reader) -> str:

@@ -8,11 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from hemabridge.errors import RunError
 from hemabridge.review.migrations import migrate
 from hemabridge.review.records import Question, Verdict
+from hemabridge.storage.file_kind import FileKind
+
+_SETTING: Final = FileKind("a setting of a review", RunError, "restore the folder of the review")
 
 STORE = "review.sqlite"
 """Its name in the folder of a review."""
@@ -165,7 +168,8 @@ class Store:
 
     def settings(self) -> dict[str, Any]:
         """Return what `create` was given."""
-        return {name: json.loads(value) for name, value in self.rows("SELECT name, value FROM setting")}
+        found = self.rows("SELECT name, value FROM setting")
+        return {name: _SETTING.parse_json(value, self.path) for name, value in found}
 
     def readers(self) -> list[str]:
         """Return the names of all readers, whether they have begun or not."""

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import math
+import tokenize
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,18 @@ MOST_BITS: Final = 64
 
 _SHOWN: Final = 200
 """Characters of a parser's own words."""
+
+_OF_ARRAYS: Final = (
+    OSError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+)
+"""What NumPy raises of a damaged header, which is the text of a Python dictionary."""
 
 Value = TypeVar("Value")
 
@@ -149,7 +162,7 @@ class FileKind:
         try:
             # A header may state any shape: the map fails where the file is shorter, before memory is taken.
             return np.array(np.lib.format.open_memmap(path, mode="r"))
-        except (OSError, ArithmeticError, LookupError, SyntaxError, TypeError, ValueError, RecursionError) as error:
+        except _OF_ARRAYS as error:
             raise self.damaged(path, f"a damaged one ({error})") from error
 
     def _parsed(self, parse: Callable[[Any], Any], text: str | bytes, where: Path | str | None) -> Any:

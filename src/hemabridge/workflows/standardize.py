@@ -264,7 +264,7 @@ def _read_log(out: Path) -> dict[str, FileRow]:
         return {}
     header, *cells = _rows_of(out / LOG)
     # A killed process leaves a line with cells missing.
-    whole = [row for row in cells if len(row) == len(header)]
+    whole = [row for row in cells if len(row) == len(header)] if _is_header(header) else []
     rows = [{name: from_cell(cell) for name, cell in zip(header, row, strict=True)} for row in whole]
     return {
         row["path"]: FileRow(status="restained", **{name: text for name, text in row.items() if name != "status"})
