@@ -26,6 +26,7 @@ SUFFIXES = {
     "imaging/files.py": "the format in which an image is written",
     "imaging/provenance.py": "the format in which an image is written",
     "storage/files.py": "the length of a suffix, for a temporary name",
+    "storage/stages.py": "which results of a stage have their sizes kept",
     "workflows/fit.py": "the name of the file that it writes",
     "workflows/simulate.py": "tells images from other files",
     "workflows/standardize.py": "tells images from other files",

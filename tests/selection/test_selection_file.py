@@ -29,7 +29,7 @@ def test_a_row_is_found_by_name(selection: Selection) -> None:
         ("{}", "format 4, got None"),
         ('{"format": 1}', "format 4, got 1; run `hemabridge select` again"),
         ('{"format": 4}', "something else"),
-        ("[" * 100_000, "something else"),
+        ("[" * 100_000, "nested deeper than 64"),
     ],
 )
 def test_what_is_no_selection_is_refused(text: str, told: str) -> None:
