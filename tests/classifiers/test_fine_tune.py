@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import RANGE_TEST_FILE, fine_tune
+from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError, Interrupted, ModelError, RunError
 from hemabridge.progress import Progress
@@ -86,7 +87,7 @@ def test_shuffled_labels_give_chance(tmp_path: Path, easy_cells: MakeCells, cpu:
 
 
 def test_the_snapshot_says_what_it_is_and_what_it_saw(tmp_path: Path, easy_cells: MakeCells, cpu: Fabric) -> None:
-    cells = easy_cells(16)
+    cells = easy_cells(24)
     header = read_header(fine_tune(CONFIG.model_copy(update={"epochs": 1}), cells, tmp_path, cpu, seed=2))
     assert header["kind"] == "classifier"
     assert header["classes"] == ["dark", "bright"]
@@ -94,6 +95,9 @@ def test_the_snapshot_says_what_it_is_and_what_it_saw(tmp_path: Path, easy_cells
     assert header["preprocessing"]["size_px"] == 32
     assert (header["learning_rate"], header["seed"], header["crop_px"]) == (3e-3, 2, 32)
     assert header["weights_sha256"] is None
+    profiles = ClassifierHeader.of(header, tmp_path).profiles
+    assert [(profile.crop_px, len(profile.cells)) for profile in profiles] == [(32, len(cells))]
+    assert (header["format"], header["cell_px"]) == (1, cells.images.shape[1])
 
 
 def test_training_goes_on_from_a_snapshot(tmp_path: Path, easy_cells: MakeCells, cpu: Fabric) -> None:

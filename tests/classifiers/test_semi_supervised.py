@@ -11,6 +11,7 @@ from hemabridge.classifiers.batches import LabeledBatches
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.classifiers.semi_supervised import (
@@ -21,6 +22,7 @@ from hemabridge.classifiers.semi_supervised import (
 from hemabridge.data.cells import CellSet
 from hemabridge.data.stain_augmentation import StainAugmentationConfig
 from hemabridge.errors import InputError
+from hemabridge.training.tensorfile import read_header
 
 SMALL = ClassifierConfig(architecture="resnet10t", size_px=32, epochs=4, learning_rate=3e-3, batch_size=8)
 
@@ -47,6 +49,9 @@ def test_the_classes_of_the_source_are_learned_and_all_is_repeatable(
     def learned(images: int, name: str) -> Probabilities:
         config = SemiSupervisedConfig(images=images, batch_size=24, learning_rate=3e-3)
         snapshot = fine_tune_semi_supervised(config, start, target, source, tmp_path / name, cpu, seed=0)
+        header = ClassifierHeader.of(read_header(snapshot), snapshot)
+        assert [profile.crop_px for profile in header.profiles] == [32, None, None]  # the target, and each view
+        assert header.cell_px == target.images.shape[1]
         return SnapshotClassifier.from_snapshot(snapshot).probabilities(source.views[0])
 
     right_before = (before == theirs.labels).mean()

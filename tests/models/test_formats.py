@@ -5,7 +5,10 @@ is the format that they state, 0 where they state none. Of snapshots only the he
 before a single tensor: opening reads the header alone. Lists of hashes and profiles of sites were cut out.
 """
 
+import base64
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +16,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from hemabridge.ensemble.saved import SavedEnsemble
+from hemabridge.ensemble.saved import SavedEnsemble, SavedMembers
 from hemabridge.errors import HemabridgeError, ModelError
+from hemabridge.guard.thresholds import Thresholds
 from hemabridge.models import open_model
-from hemabridge.normalizers.catalog import NORMALIZERS
+from hemabridge.models.guard_file import Guard
+from hemabridge.models.selection_file import Selection
+from hemabridge.normalizers.catalog import NORMALIZERS, normalizer_from_json
+from hemabridge.normalizers.color_table import NODES
 from hemabridge.training.tensorfile import HEADER
 
 FORMATS = Path(__file__).parent / "formats"
 OPENED = {
     **{f"{name}-0.json": "normalizer" for name in NORMALIZERS if name != "sliced-ot"},  # 107 kB, and read as linear-ot
+    **{f"{name}-1.json": "normalizer" for name in (*NORMALIZERS, "learned-lut", "by-subdomain")},
+    "theirs.toml": "classifier",
     **{f"{name}-before-renaming.json": "normalizer" for name in ("linear-ot", "macenko", "vahadane")},
     **{f"{kind}-{number}.header.json": kind for kind in ("translator", "classifier") for number in (0, 1)},
 }
@@ -37,10 +46,30 @@ REFUSED = {
 }
 """What `open_model` refuses, and what it then says."""
 
+OTHERS: dict[str, Callable[[Path], object]] = {
+    "members-2.json": SavedMembers.read,
+    "ensemble-2.json": SavedEnsemble.read,
+    "selection-4.json": Selection.read,
+    "model-2.guard.json": Guard.read,
+    "before-renaming.guard.json": Guard.read,
+}
+"""Files beside models that are still read."""
+
+UNREAD = {"selection-before-renaming.json"}
+BESIDE = {"make.py", "theirs.onnx.base64"}
+
 
 def model_file(name: str, folder: Path, **changes: Any) -> Path:
     """Return a file to open: the kept one, or a snapshot with the kept header."""
     kept = FORMATS / name
+    if name == "theirs.toml":
+        (folder / "theirs.onnx").write_bytes(base64.b64decode((FORMATS / "theirs.onnx.base64").read_text("ascii")))
+        shutil.copy(kept, folder)
+        return folder / name
+    if name in ("sliced-ot-1.json", "learned-lut-1.json"):
+        table = json.loads(kept.read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps(table | {"table": [128.0] * 3 * NODES**3}), encoding="utf-8")
+        return folder / name
     if not name.endswith(".header.json"):
         return kept
     header = json.dumps({**json.loads(kept.read_text(encoding="utf-8")), **changes})
@@ -50,7 +79,9 @@ def model_file(name: str, folder: Path, **changes: Any) -> Path:
 
 
 def test_every_file_is_tried() -> None:
-    assert sorted(path.name for path in FORMATS.iterdir()) == sorted([*OPENED, *REFUSED])
+    assert sorted(path.name for path in FORMATS.iterdir() if path.name != "__pycache__") == sorted(
+        {*OPENED, *REFUSED, *OTHERS, *UNREAD, *BESIDE}
+    )
 
 
 @pytest.mark.parametrize("name", OPENED)
@@ -75,3 +106,37 @@ def test_an_ensemble_of_the_present_format_is_read_and_an_older_one_says_what_to
 def test_a_snapshot_of_a_newer_format_asks_for_a_newer_program(kind: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="update this one"):
         open_model(model_file(f"{kind}-1.header.json", tmp_path, format=9))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_files_beside_models_are_read(name: str) -> None:
+    assert OTHERS[name](FORMATS / name) is not None
+
+
+def test_a_selection_from_before_the_renaming_says_what_to_do() -> None:
+    with pytest.raises(HemabridgeError, match="of format 4, got 3; run `hemabridge select` again, or name a snapshot"):
+        Selection.read(FORMATS / "selection-before-renaming.json")
+
+
+@pytest.mark.parametrize("name", [*OTHERS, "macenko-1.json", "by-subdomain-1.json", "macenko-0.json"])
+def test_what_a_newer_version_writes_is_refused_with_what_to_do(name: str, tmp_path: Path) -> None:
+    table = json.loads((FORMATS / name).read_text(encoding="utf-8"))
+    read = OTHERS.get(name, open_model)
+    (tmp_path / name).write_text(json.dumps(table | {"format": 99}), encoding="utf-8")
+    with pytest.raises(HemabridgeError, match="got 99, which a newer hemabridge wrote; update hemabridge"):
+        read(tmp_path / name)
+    (tmp_path / name).write_text(json.dumps(table | {"format": "one"}), encoding="utf-8")
+    with pytest.raises(HemabridgeError, match=r"got 'one'; .*again"):
+        read(tmp_path / name)
+
+
+def test_a_normalizer_or_guard_without_a_version_is_of_the_format_before() -> None:
+    text = (FORMATS / "macenko-0.json").read_text(encoding="utf-8")
+    assert "format" not in json.loads(text)
+    assert json.loads(normalizer_from_json(text).to_json())["format"] == 1
+    old: dict[str, Any] = json.loads((FORMATS / "before-renaming.guard.json").read_text(encoding="utf-8"))
+    assert (old["version"], old["thresholds"]["version"]) == (1, 1)
+    thresholds = Thresholds.from_json(json.dumps(old["thresholds"]))
+    assert json.loads(thresholds.to_json())["format"] == 2
+    with pytest.raises(ModelError, match="expected a guard's limits of format 2, got 3, which a newer"):
+        Thresholds.from_json(json.dumps(old["thresholds"] | {"format": 3}))

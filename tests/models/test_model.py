@@ -1,3 +1,4 @@
+import base64
 import json
 import sys
 from collections import Counter
@@ -7,15 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.header import ClassifierHeader
+from hemabridge.classifiers.network import new_network
+from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import ModelError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import open_model
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
+from hemabridge.storage.files import sha256_of
+from hemabridge.training.snapshots import write_snapshot
+from hemabridge.workflows.classify import classify
 from hemabridge.workflows.guard import learn_guard
 from hemabridge.workflows.standardize import standardize
 
+FORMATS = Path(__file__).with_name("formats")
+SMALL = Preprocessing(size_px=16)
 CLASSES = ("neutrophil", "lymphocyte")
 
 
@@ -103,6 +113,35 @@ def test_a_snapshot_is_opened_and_hashed_once_per_command(
         opened.on = False
     assert opened.counts[str(small_snapshot)] == 1
     assert opened.counts[str(images / "0.png")] >= 1  # the hook works
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "run folder", "onnx", "description"])
+def test_a_classifier_is_opened_once_per_command(kind: str, opened: Opened, images: Path, tmp_path: Path) -> None:
+    raw = {name.replace(".", "/", 1): tensor for name, tensor in new_network("test_resnet", 32, 2).state_dict().items()}
+    about = ClassifierHeader(
+        config=ClassifierConfig(architecture="test_resnet", size_px=32),
+        preprocessing=Preprocessing(size_px=32),
+        classes=CLASSES,
+    )
+    earlier, file = (
+        write_snapshot(tmp_path / "run" / "snapshots", 8 * epoch, float(epoch), raw, None, about.as_json()).path
+        for epoch in (1, 2)
+    )
+    path = tmp_path / "run" if kind == "run folder" else file
+    if kind in ("onnx", "description"):
+        earlier, file = tmp_path / "none", tmp_path / "theirs.onnx"
+        file.write_bytes(base64.b64decode((FORMATS / "theirs.onnx.base64").read_text("ascii")))
+        path = tmp_path / "theirs.toml"
+        path.write_bytes((FORMATS / "theirs.toml").read_bytes())
+    opened.counts.clear()
+    opened.on = True
+    try:
+        model = open_model(file, classes=CLASSES, preprocessing=SMALL) if kind == "onnx" else open_model(path)
+        classify(model, images, tmp_path / "out")
+    finally:
+        opened.on = False
+    assert (opened.counts[str(file)], opened.counts[str(earlier)]) == (1, 0)
+    assert model.sha256 == sha256_of(file)
 
 
 def test_no_image_at_all_is_no_fault(small_snapshot: Path) -> None:

@@ -10,6 +10,7 @@ from hemabridge.training.config import LoopConfig, OptimizerConfig
 from hemabridge.training.loop import Training
 from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.training.schedules import ConstantThenLinear
+from hemabridge.training.tensorfile import Header
 from hemabridge.translators.cyclegan import ReplayPool
 
 TOTAL, BATCH = 64, 2
@@ -76,6 +77,6 @@ def toy_training(objective: ToyObjective | None = None, **changes: object) -> tu
         loop=loop.model_copy(update=changes),
         averaged=("maker",),
         identity={"recipe": "toy"},
-        about={"kind": "toy"},
+        about=Header(kind="toy"),
     )
     return objective, training

@@ -1,5 +1,4 @@
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +7,13 @@ import polars as pl
 import pytest
 from onnx import TensorProto, helper
 
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
-from hemabridge.domain.site_profile import SiteProfiles, profiles_of
 from hemabridge.errors import InputError, ModelError, RecipeError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.models import open_model
-from hemabridge.models.classifying import ClassifierModel
-from hemabridge.models.model import Model
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.recipes.recipe import ClassifierTrainingRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
@@ -120,39 +119,34 @@ def test_a_trained_classifiers_run_folder_classifies(hospitals: Path, tmp_path: 
     assert told["model"] == {"file": last.path.name, "sha256": sha256_of(last.path), "crop_px": None}
 
 
-@dataclass(frozen=True, eq=False)
-class ProfiledClassifier(ClassifierModel):
-    """A classifier whose file would say of which sites it was made."""
-
-    sites: SiteProfiles | None = None
-
-    @property
-    def profiles(self) -> SiteProfiles | None:
-        return self.sites
-
-
-def profiled(model: Model) -> ProfiledClassifier:
-    assert isinstance(model, ClassifierModel)
-    known, _ = simulate_cells(("neutrophil", "lymphocyte"), 20, HOSPITALS["clinic-like"], 0, 48)
-    return ProfiledClassifier(model.file, model.header, model.crop_px, sites=profiles_of(known, known))
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a classifier that was trained on a simulated hospital."""
+    images, labels = simulate_cells(("neutrophil", "lymphocyte"), 20, HOSPITALS["clinic-like"], 0, 48)
+    names = tuple(f"{number:064x}" for number in range(len(images)))
+    cells = CellSet(images, labels, ("neutrophil", "lymphocyte"), ids=names, hashes=names, crop_px=48)
+    config = ClassifierConfig(architecture="test_resnet", size_px=32, epochs=1, learning_rate=1e-3, batch_size=8)
+    folder = tmp_path_factory.mktemp("trained")
+    fine_tune(config, cells, folder, start_fabric("cpu"), seed=0)
+    return folder
 
 
 @pytest.mark.parametrize(("hospital", "trusted"), [("clinic-like", True), ("yellow-field", False)])
 def test_images_of_an_unknown_site_get_a_reason_and_neither_class_nor_probability(
-    hospital: str, trusted: bool, brightest: Path, tmp_path: Path
+    hospital: str, trusted: bool, trained: Path, tmp_path: Path
 ) -> None:
     cells, _ = simulate_cells(("neutrophil", "lymphocyte"), 20, HOSPITALS[hospital], 1, 48)
     for number, cell in enumerate(cells):
         write_image(tmp_path / "in" / f"{number:02d}.png", cell)
     (tmp_path / "in" / "damaged.png").write_bytes(b"no image")
-    done = classify(profiled(open_model(brightest, classes=CHANNELS)), tmp_path / "in", tmp_path / "out")
+    done = classify(open_model(trained), tmp_path / "in", tmp_path / "out")
     rows = table(tmp_path / "out")
     judged = rows.filter(pl.col("path") != "damaged.png")
     assert done.site is not None
     assert set(rows["site"]) == {done.site.answer}
     assert (done.predicted, done.failed, done.withheld) == ((40, 1, 0) if trusted else (0, 1, 40))
     assert judged["predicted_class"].null_count() == (0 if trusted else 40)
-    assert judged["probability of red"].null_count() == (0 if trusted else 40)
+    assert judged["probability of neutrophil"].null_count() == (0 if trusted else 40)
     assert set(judged["reason"]) == ({None} if trusted else {WITHHELD})
     assert json.loads((tmp_path / "out" / "site.json").read_text(encoding="utf-8"))["answer"] == done.site.answer
 

@@ -1,5 +1,6 @@
 """Settings of classifiers: how one is trained, how it is fine-tuned on both sites, and one that comes as a file."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -99,6 +100,12 @@ class ClassifierConfig(BaseModel):
         if self.frozen_epochs >= self.epochs:
             raise ValueError(f"expected frozen_epochs < epochs, got {self.frozen_epochs} and {self.epochs}")
         return self
+
+    def without_folder(self) -> Self:
+        """Name the file of the first weights alone: its hash says which it is, and its folder is nobody's business."""
+        if not isinstance(self.weights, Path):
+            return self
+        return self.model_copy(update={"weights": Path(self.weights.name)})
 
     def described(self) -> dict[str, Any]:
         """Return what identifies a training; JSON. Newer settings are left out while they change nothing."""

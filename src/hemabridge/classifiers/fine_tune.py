@@ -11,12 +11,14 @@ import torch
 from lightning_fabric import Fabric
 
 from hemabridge.classifiers.batches import LabeledBatches
-from hemabridge.classifiers.classifier import KIND, SnapshotClassifier, read_network
+from hemabridge.classifiers.classifier import SnapshotClassifier, read_network
 from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.network import ClassifierNetwork, load_start, new_network, preprocessing_of
 from hemabridge.classifiers.objective import ClassifierObjective
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import UNKNOWN, CellSet
+from hemabridge.domain.site_profile import profile_of
 from hemabridge.errors import InputError, ModelError, RunError
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.progress import Progress, silent
@@ -91,7 +93,7 @@ def fine_tune(
         schedules=_schedules(config, config.epoch_images or len(cells), rate),
         loop=_loop_config(config, config.epoch_images or len(cells), seed),
         identity=identity,
-        about=identity | _facts(cells, beginning.preprocessing, rate),
+        about=_header(config, cells, beginning, rate, seed, identity["cells_sha256"]),
         on_snapshot=validate,
     )
     return fit(training, folder, fabric, progress)[-1].path
@@ -129,15 +131,23 @@ def _loop_config(config: ClassifierConfig, epoch_images: int, seed: int) -> Loop
     )
 
 
-def _facts(cells: CellSet, preprocessing: Preprocessing, rate: float) -> dict[str, Any]:
-    return {
-        "kind": KIND,
-        "learning_rate": rate,
-        "classes": list(cells.classes),
-        "preprocessing": preprocessing.model_dump(mode="json"),
-        "crop_px": cells.crop_px,
-        "seen": sorted(set(cells.hashes)),
-    }
+def _header(
+    config: ClassifierConfig, cells: CellSet, beginning: _Beginning, rate: float, seed: int, cells_sha256: str
+) -> ClassifierHeader:
+    profile = profile_of(cells.images, cells.crop_px)
+    return ClassifierHeader(
+        config=config,
+        preprocessing=beginning.preprocessing,
+        classes=cells.classes,
+        crop_px=cells.crop_px,
+        cell_px=cells.images.shape[1],
+        profiles=() if profile is None else (profile,),
+        learning_rate=rate,
+        seed=seed,
+        seen=tuple(sorted(set(cells.hashes))),
+        cells_sha256=cells_sha256,
+        weights_sha256=beginning.weights_sha256,
+    )
 
 
 def _check_labels(cells: CellSet) -> None:
@@ -168,9 +178,7 @@ def _begin(config: ClassifierConfig, cells: CellSet, start: Path | None) -> _Beg
 
 
 def _identity(config: ClassifierConfig, cells: CellSet, beginning: _Beginning, seed: int) -> dict[str, Any]:
-    described = config.described()
-    if isinstance(config.weights, Path):
-        described["weights"] = config.weights.name  # the file's hash says which; where it lies is nobody's business
+    described = config.without_folder().described()
     content = hashlib.sha256(cells.images.tobytes())
     content.update(cells.labels.tobytes())
     return {

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.preprocessing import Preprocessing
+from hemabridge.domain.site_profile import SiteProfile
 from hemabridge.training.tensorfile import Header
 
 KIND: Final = "classifier"
@@ -22,6 +23,8 @@ class ClassifierHeader(Header):
         classes: class names in the order of the outputs.
         crop_px: side of the square around a cell in the files, or `whole`; None where it was not written down.
         cell_px: side of the cells that training was given, before the preprocessing; None where it was not written.
+        profiles: the appearance of each set of cells that it was trained on; empty where they were too few, or where it
+            was not written.
         learning_rate: peak of the schedule; None where it was not written down.
         seed: of the training.
         seen: SHA-256 of the files that it was trained on.
@@ -37,6 +40,7 @@ class ClassifierHeader(Header):
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
     crop_px: Crop | None = None
     cell_px: Annotated[int, Field(ge=1)] | None = None
+    profiles: tuple[SiteProfile, ...] = ()
     learning_rate: float | None = None
     seed: int | None = None
     seen: tuple[str, ...] = ()
@@ -44,3 +48,8 @@ class ClassifierHeader(Header):
     weights_sha256: str | None = None
     start: str | None = None
     semi_supervised: dict[str, object] | None = None
+
+    @field_validator("config")
+    @classmethod
+    def _name_no_folder(cls, config: ClassifierConfig) -> ClassifierConfig:
+        return config.without_folder()

@@ -27,6 +27,7 @@ class OnnxClassifier:
         classes: class names in the order of the output.
         preprocessing: from image to input.
         outputs: whether the output is logits or probabilities.
+        content: all bytes of the file where it was read already.
 
     Raises:
         ModelError: the file is missing, is no ONNX, or has another input or output.
@@ -38,13 +39,14 @@ class OnnxClassifier:
         classes: tuple[str, ...],
         preprocessing: Preprocessing,
         outputs: Literal["logits", "probabilities"],
+        content: bytes | None = None,
     ) -> None:
         self.name = file.stem
         self.classes = classes
         self.preprocessing = preprocessing
         self.outputs = outputs
         self.file = file
-        self.session = _open(file)
+        self.session = _open(file, content)
         self.input, self.batch_size = _check_input(self.session, preprocessing.size_px, file)
         self.output = _check_output(self.session, len(classes), file)
 
@@ -80,13 +82,18 @@ class OnnxClassifier:
         return found
 
 
-def _open(file: Path) -> Any:
-    if not file.is_file():
-        raise ModelError(f"expected an ONNX file, got nothing: {file} does not exist")
+def _open(file: Path, content: bytes | None) -> Any:
+    if content is None:
+        if not file.is_file():
+            raise ModelError(f"expected an ONNX file, got nothing: {file} does not exist")
+        content = file.read_bytes()
     try:
-        return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own types, which it does not export
-        raise ModelError(f"expected an ONNX file that ONNX Runtime opens, got another: {file} ({error})") from error
+        raise ModelError(
+            f"expected an ONNX file that ONNX Runtime opens, got another: {file} ({error}); a network whose weights "
+            "lie in a second file must be saved as one"
+        ) from error
 
 
 def _check_input(session: Any, size_px: int, file: Path) -> tuple[str, int]:

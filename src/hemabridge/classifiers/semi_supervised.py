@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +12,14 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from hemabridge.classifiers.batches import LabeledBatches
-from hemabridge.classifiers.classifier import KIND, read_network
+from hemabridge.classifiers.classifier import read_network
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
+from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.objective import ClassifierObjective
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import CellSet
 from hemabridge.data.stain_augmentation import StainAugmentationConfig, stain_augmented
+from hemabridge.domain.site_profile import profile_of
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import Progress, silent
@@ -110,29 +113,47 @@ def fine_tune_semi_supervised(
     config_now = before.model_copy(update={"loss": "cross_entropy"})
     described = config_now.model_dump(mode="json")
     identity = {"config": described, "semi_supervised": config.model_dump(), "seed": seed, "start": sha256_of(start)}
-    about = {
-        "kind": KIND,
-        "learning_rate": config.learning_rate,
-        "classes": list(classes),
-        "preprocessing": preprocessing.model_dump(mode="json"),
-        "crop_px": target.crop_px,
-        "seen": sorted({*target.hashes, *source.hashes}),
-    }
+    cells_sha256 = _digest(target, source)
     training = Training(
         objective=ClassifierObjective(network, config_now),
         batches=_batches(config, config_now, target, source, preprocessing, seed),
         schedules=dict.fromkeys(("body", "head"), OneCycle(config.learning_rate, config.images)),
-        loop=LoopConfig(
-            total_images=config.images,
-            batch_size=config.batch_size,
-            epoch_images=config.images,
+        loop=_loop(config, before.weight_decay, seed),
+        identity=identity | {"cells_sha256": cells_sha256},
+        about=ClassifierHeader(
+            config=config_now,
+            preprocessing=preprocessing,
+            classes=classes,
+            learning_rate=config.learning_rate,
             seed=seed,
-            optimizer=OptimizerConfig(weight_decay=before.weight_decay),
+            cells_sha256=cells_sha256,
+            start=str(identity["start"]),
+            semi_supervised=config.model_dump(),
+            **_seen(target, source),
         ),
-        identity=identity | {"cells_sha256": _digest(target, source)},
-        about=identity | about,
     )
     return fit(training, folder, fabric, progress)[-1].path
+
+
+def _loop(config: SemiSupervisedConfig, weight_decay: float, seed: int) -> LoopConfig:
+    return LoopConfig(
+        total_images=config.images,
+        batch_size=config.batch_size,
+        epoch_images=config.images,
+        seed=seed,
+        optimizer=OptimizerConfig(weight_decay=weight_decay),
+    )
+
+
+def _seen(target: CellSet, source: PseudoLabeledCells) -> dict[str, Any]:
+    """Return what the header says of the cells."""
+    profiles = [profile_of(target.images, target.crop_px), *map(profile_of, source.views)]
+    return {
+        "crop_px": target.crop_px,
+        "cell_px": target.images.shape[1],
+        "profiles": tuple(profile for profile in profiles if profile is not None),
+        "seen": tuple(sorted({*target.hashes, *source.hashes})),
+    }
 
 
 def _check(classes: tuple[str, ...], target: CellSet, source: PseudoLabeledCells) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
@@ -17,25 +17,25 @@ _NOT_WEIGHTS = "num_batches_tracked"
 _SHOWN = 5
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file onto the CPU.
+def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
+    """Read a safetensors file onto the CPU; `content` is all of its bytes where it was read already.
 
     Raises:
         ModelError: the file is missing, damaged, or a pickle.
     """
-    if not path.is_file():
-        raise ModelError(f"expected a weights file, got nothing: {path} does not exist")
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith(_PICKLE_STARTS):
+    if content is None:
+        if not path.is_file():
+            raise ModelError(f"expected a weights file, got nothing: {path} does not exist")
+        content = path.read_bytes()
+    if content.startswith(_PICKLE_STARTS):
         raise ModelError(
             f"expected safetensors, got a pickle, which can run any code when it is opened: {path}. On a machine where "
             'you trust the file, convert it: python -c "import torch, safetensors.torch as s; s.save_file('
             f"torch.load('{path.name}', weights_only=True), '{path.stem}.safetensors')\""
         )
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        return load(content)
+    except (SafetensorError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(
             f"expected a whole safetensors file, got a damaged or another one: {path} ({error})"
         ) from error

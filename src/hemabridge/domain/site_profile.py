@@ -202,7 +202,7 @@ def profiles_of(
     """Measure both sites, uint8[N, H, W, 3] and uint8[M, H', W', 3]; None if one has fewer than `FEWEST_CELLS`."""
     if min(len(source), len(target)) < FEWEST_CELLS:
         return None
-    one, other = _measured(source, source_crop_px), _measured(target, target_crop_px)
+    one, other = profile_of(source, source_crop_px), profile_of(target, target_crop_px)
     return None if one is None or other is None else SiteProfiles(source=one, target=other)
 
 
@@ -218,8 +218,8 @@ def cell_side_px(images: Sequence[UInt8Image]) -> int:
     return propose_crop_px(found) if found else min(min(image.shape[:2]) for image in images)
 
 
-def _measured(images: UInt8Images, crop_px: int | Literal["whole"] | None) -> SiteProfile | None:
-    """Measure a site, or remember: a study fits several normalizers on the same cells."""
+def profile_of(images: UInt8Images, crop_px: int | Literal["whole"] | None = None) -> SiteProfile | None:
+    """Measure a site as `SiteProfile.of` does, or remember: a study fits several models on the same cells."""
     key = f"{hashlib.sha256(images.tobytes()).hexdigest()} {images.shape} {crop_px}"
     if key not in _MEASURED:
         _MEASURED[key] = SiteProfile.of(images, crop_px)

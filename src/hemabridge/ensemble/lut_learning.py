@@ -24,6 +24,7 @@ from hemabridge.data.augmentation import dihedral
 from hemabridge.data.cells import CellSet
 from hemabridge.ensemble.config import LearnedLutConfig
 from hemabridge.ensemble.fitted import FittedEnsemble
+from hemabridge.ensemble.lut_header import LutHeader
 from hemabridge.ensemble.pseudo_labels import pseudo_labels
 from hemabridge.errors import InputError
 from hemabridge.imaging.scale import resize_square
@@ -276,7 +277,7 @@ def _training(
             total_images=config.images, batch_size=config.batch_size, epoch_images=config.images, seed=seed
         ),
         identity={**described, "cells": list(source.hashes), "prediction": prediction.round(4).tolist()},
-        about={"kind": NAME, **described, "seen": sorted({*source.hashes})},
+        about=LutHeader(config=config, seed=seed, learned_for=learned_for, seen=tuple(sorted({*source.hashes}))),
     )
 
 

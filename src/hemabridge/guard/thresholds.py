@@ -18,9 +18,13 @@ from hemabridge.guard.morphology import BAD, Bad, Morphology, Values, compare
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.storage.files import expect_json_text
+from hemabridge.storage.formats import with_format
 
 FEWEST: Final = 20
 """Fewer cells than this tell nothing of a tail."""
+
+FORMAT: Final = 2
+"""Version of the file."""
 
 MAX_JSON_CHARACTERS: Final = 100_000
 
@@ -67,16 +71,21 @@ class Thresholds(BaseModel):
     """The limits of all measures of a re-stainer.
 
     Attributes:
-        version: of this file format.
+        format: version of the file's format. Format 1 called it `version`, and is read.
         cells: target cells from which they were learned.
         limits: for each measure of `Morphology`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    version: Literal[1] = 1
+    format: Literal[2] = FORMAT
     cells: Annotated[int, Field(ge=0, le=10_000_000)]
     limits: dict[str, Limit]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_format(cls, data: object) -> object:
+        return with_format(data, FORMAT, "a guard's limits", "learn them again")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

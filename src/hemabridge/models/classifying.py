@@ -11,6 +11,7 @@ from hemabridge.classifiers.config import ExternalConfig
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.protocol import Classifier
+from hemabridge.domain.site_profile import SiteProfile
 from hemabridge.imaging.any_image import check_each
 from hemabridge.imaging.scale import CropSpec, crop_center
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
@@ -34,6 +35,11 @@ class ClassifierModel(Model):
         """Class names in the order of the probabilities."""
         return self.header.classes
 
+    @property
+    def at_home(self) -> tuple[SiteProfile, ...]:
+        """The profiles of all that it was trained on; none of a file of another program."""
+        return () if isinstance(self.header, ExternalConfig) else self.header.profiles
+
     def crop(self, site: Site = "source") -> CropSpec | None:
         """Return how a cell is cut out of an image: as in training; None where nobody knows."""
         if isinstance(self.header, ExternalConfig):
@@ -47,7 +53,7 @@ class ClassifierModel(Model):
         if isinstance(self.header, ExternalConfig):
             if not self.header.is_onnx:
                 needs_torch()
-            return load_external(self.header)
+            return load_external(self.header, self.file.content)
         needs_torch()
         from hemabridge.classifiers.classifier import SnapshotClassifier
         from hemabridge.training.snapshots import weights_of

@@ -3,13 +3,17 @@
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hemabridge.errors import ModelError
 from hemabridge.guard.thresholds import Thresholds
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.storage.files import atomic_write
+from hemabridge.storage.formats import with_format
+
+FORMAT: Final = 2
+"""Version of the file."""
 
 MAX_JSON_CHARACTERS: Final = 2_000_000
 
@@ -18,7 +22,7 @@ class Guard(BaseModel):
     """What is kept beside a model.
 
     Attributes:
-        version: of this file format.
+        format: version of the file's format. Format 1 called it `version`, and is read.
         model: SHA-256 of the model's file, hexadecimal.
         thresholds: its limits.
         fallback: a normalizer as its own `to_json` writes it, for refused cells.
@@ -26,10 +30,15 @@ class Guard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    version: Literal[1] = 1
+    format: Literal[2] = FORMAT
     model: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     thresholds: Thresholds
     fallback: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_format(cls, data: object) -> object:
+        return with_format(data, FORMAT, "a guard", "learn it again")
 
     def normalizer(self) -> Normalizer | None:
         """Return the fallback.

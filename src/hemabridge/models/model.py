@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from hemabridge.classifiers.protocol import Classifier, Probabilities
-from hemabridge.domain.site_profile import SiteProfiles
+from hemabridge.domain.site_profile import SiteProfile, SiteProfiles
 from hemabridge.errors import ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.imaging.any_image import AnyImage, check_each, restained_like
@@ -132,6 +132,11 @@ class Model(ABC):
     def profiles(self) -> SiteProfiles | None:
         """The profiles of the two sites that it was fitted on; None where the file holds none."""
         return None
+
+    @property
+    def at_home(self) -> tuple[SiteProfile, ...]:
+        """The profiles of the sites whose images it is for; none where the file holds none."""
+        return () if self.profiles is None else (self.profiles.source,)
 
     @property
     def source_glass(self) -> Glass | None:

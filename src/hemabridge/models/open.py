@@ -21,7 +21,7 @@ from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.storage.settings_file import explain, read_toml
-from hemabridge.training.snapshots import Snapshot, list_snapshots
+from hemabridge.training.snapshots import last_snapshot, snapshot_files
 from hemabridge.training.tensorfile import HEADER, parse_header, parse_metadata
 from hemabridge.translators.header import TranslatorHeader
 
@@ -246,27 +246,27 @@ def _find(model: Path, name: str | None) -> tuple[Path, Selection | None]:
     if model.is_file():
         return model, None
     folder = next((f for f in (model, StudyFolder(model).translator) if (f / "snapshots").is_dir()), None)
-    snapshots = [] if folder is None else list_snapshots(folder)
+    snapshots = [] if folder is None else snapshot_files(folder)
     if not snapshots:
         raise ModelError(f"expected a model's file or a run folder with snapshots, got none at {model}")
     selection = None if name is not None else read_selection(model)
     if selection is not None:
         return _selected(selection, snapshots, model), selection
     if name is None:
-        return snapshots[-1].path, None
-    named = [snapshot.path for snapshot in snapshots if snapshot.name == name]
+        return last_snapshot(snapshots), None
+    named = [path for path in snapshots if path.stem == name]
     if not named:
-        raise ModelError(f"expected one of the snapshots {', '.join(s.name for s in snapshots)}, got {name!r}")
+        raise ModelError(f"expected one of the snapshots {', '.join(path.stem for path in snapshots)}, got {name!r}")
     return named[0], None
 
 
-def _selected(selection: Selection, snapshots: Sequence[Snapshot], model: Path) -> Path:
+def _selected(selection: Selection, snapshots: Sequence[Path], model: Path) -> Path:
     if selection.chosen is None:
         raise ModelError(
             f"expected a run of which a snapshot can be used; {model / FILE} says: {selection.reasons} "
             "To use one all the same, name it with --snapshot"
         )
-    chosen = next((s.path for s in snapshots if s.name == selection.chosen), None)
+    chosen = next((path for path in snapshots if path.stem == selection.chosen), None)
     if chosen is None:
         raise _other_than_selected(selection, model, "none")
     return chosen

@@ -40,13 +40,13 @@ class SiteAnswer:
     Attributes:
         images: how many were measured.
         source: how far the folder is from the site that the model re-stains; of a model for any hospital, from all
-            that it has learned from.
-        target: how far it is from the site into whose stain the model re-stains.
+            that it has learned from; of a classifier, from the nearest of the sites that it was trained on.
+        target: how far it is from the site into whose stain the model re-stains; None of a classifier.
     """
 
     images: int
     source: Distance
-    target: Distance
+    target: Distance | None
 
     @property
     def answer(self) -> Answer:
@@ -56,10 +56,11 @@ class SiteAnswer:
     @property
     def text(self) -> str:
         """The answer in one plain sentence."""
-        if self.target.answer == "in-distribution" and self.source.answer != "in-distribution":
+        target = self.target
+        if target is not None and target.answer == "in-distribution" and self.source.answer != "in-distribution":
             return (
-                f"these images look like the model's target already (distance {self.target.value:.2f}, in-distribution "
-                f"up to {self.target.in_distribution_max:.2f}); they may not need to be re-stained"
+                f"these images look like the model's target already (distance {target.value:.2f}, in-distribution "
+                f"up to {target.in_distribution_max:.2f}); they may not need to be re-stained"
             )
         meaning = {
             "in-distribution": "like what the model was trained on",
@@ -112,11 +113,12 @@ def answer_for(model: Model, files: Sequence[Path], progress: Progress = silent)
     Raises:
         InputError: no file is a readable image.
     """
-    profiles = model.profiles
-    if profiles is None:
+    measured = [(home, read_descriptors(files, home, model.crop_px, progress)) for home in model.at_home]
+    if not measured:
         return None
-    descriptors = read_descriptors(files, profiles.source, model.crop_px, progress)
-    source, target = profiles.source.distance(descriptors), profiles.target.distance(descriptors)
+    descriptors = measured[0][1]
+    source = min((home.distance(found) for home, found in measured), key=lambda one: one.value / one.borderline_max)
+    target = None if model.profiles is None else model.profiles.target.distance(descriptors)
     if isinstance(model, TranslatorModel) and model.header.is_target_only:
         source = model.distance(read_cells(model.crop(), files))
     return SiteAnswer(len(descriptors), source, target)

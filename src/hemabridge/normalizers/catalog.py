@@ -17,7 +17,7 @@ from hemabridge.normalizers.density_scaling import DensityScaling
 from hemabridge.normalizers.histogram import HistogramMatching
 from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.linear_transport import LinearTransport
-from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS, Normalizer
+from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS, Normalizer, check_normalizer_format
 from hemabridge.normalizers.plausibility import faults_of
 from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
 from hemabridge.normalizers.reinhard_compartment import ReinhardCompartment
@@ -122,6 +122,7 @@ def normalizer_from_json(text: str) -> Normalizer:
         method = _Header.model_validate_json(text).method
     except ValidationError as error:
         raise ModelError('normalizer: expected a JSON object with the key "method", as to_json writes it') from error
+    check_normalizer_format(text)
     if method not in _METHODS:
         raise ModelError(
             f"normalizer: expected a method out of {', '.join(_METHODS)}; got {method[:40]!r}{_nearest(method[:40])}; "

@@ -17,6 +17,10 @@ from hemabridge.imaging.tiles import by_rows
 from hemabridge.normalizers.glass import Glass, white_of
 from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.storage.files import expect_json_text
+from hemabridge.storage.formats import check_format
+
+FORMAT: Final = 1
+"""Version of a normalizer's JSON."""
 
 MAX_JSON_CHARACTERS = 1_000_000
 """The longest JSON that is parsed; the largest normalizer, a color table, has about an eighth of it."""
@@ -77,6 +81,7 @@ class Normalizer(BaseModel):
     as JSON.
 
     Attributes:
+        format: version of the JSON. A file without one is older than versions, and is read as this one.
         sites: profiles of the sites that it was fitted on, to tell whether a folder is of one of them; they take no
             part in the re-staining.
         source_glass: the empty glass of the source, for images that show none; None if it is not known.
@@ -98,6 +103,7 @@ class Normalizer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    format: Literal[1] = FORMAT
     sites: SiteProfiles | None = None
     source_glass: Glass | None = None
     cells: CellScale | None = None
@@ -229,6 +235,7 @@ class Normalizer(BaseModel):
                 f"normalizer: expected at most {MAX_JSON_CHARACTERS:,} characters of JSON, got {len(text):,}; "
                 "this is no file that to_json wrote"
             )
+        check_normalizer_format(text)
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -237,6 +244,25 @@ class Normalizer(BaseModel):
             raise ModelError(
                 f"normalizer: expected the numbers of {cls.__name__}, in {where}: {first['msg']}; fit it again"
             ) from error
+
+
+def check_normalizer_format(text: str) -> None:
+    """Raise ModelError, which says what to do, if the JSON of a normalizer has a `format` that is not known.
+
+    What is no normalizer's JSON at all is left to the reader.
+    """
+    try:
+        found = _Version.model_validate_json(text).format
+    except (ValidationError, ArithmeticError):
+        return
+    check_format(found, FORMAT, "normalizer: a file", "fit it again", ModelError)
+
+
+class _Version(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    format: object = FORMAT
+    method: str
 
 
 def check_images(images: UInt8Images, what: str) -> None:

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from hemabridge.errors import InputError
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import expect_json_text
+from hemabridge.storage.formats import check_format
 
 # What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -47,6 +48,8 @@ class ResultsFile:
         wanted = cls._head()
         found = {name: data.pop(name, None) for name in wanted} if isinstance(data, dict) else {}
         if found != wanted:
+            if found.get("kind") == cls.KIND:
+                check_format(found.get("format"), cls.FORMAT, cls.WHAT, cls.AGAIN, InputError)
             of_kind = "" if found.get("kind") == cls.KIND else f" and kind {found.get('kind')!r}"
             raise InputError(
                 f"expected {cls.WHAT} of format {cls.FORMAT}, got {found.get('format')!r}{of_kind}; {cls.AGAIN}"

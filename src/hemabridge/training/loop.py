@@ -25,7 +25,7 @@ from hemabridge.training.objective import Batch, Objective
 from hemabridge.training.schedules import Schedule
 from hemabridge.training.snapshots import Snapshot, list_snapshots, write_snapshot
 from hemabridge.training.stopping import StopRequest, listen_for_stop
-from hemabridge.training.tensorfile import read_tensors
+from hemabridge.training.tensorfile import Header, read_tensors
 
 SNAPSHOT_FOLDER = "snapshots"
 CHECKPOINT_FOLDER = "state"
@@ -42,7 +42,7 @@ class Training:
         schedules: one per net.
         averaged: the nets whose weights are averaged.
         identity: what must not change between a run and its resumption; JSON.
-        about: what a snapshot must hold to be used alone; JSON.
+        about: what a snapshot must say of itself to be used alone; its `images` and `epoch` are filled in.
         on_snapshot: called after each snapshot, for sample pictures.
         watch: checks now and then whether training goes as it should, and may stop it.
     """
@@ -53,7 +53,7 @@ class Training:
     loop: LoopConfig
     averaged: tuple[str, ...] = ()
     identity: Mapping[str, Any] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: Header = field(default_factory=lambda: Header(kind="training"))
     on_snapshot: Callable[[Snapshot], None] | None = None
     watch: Watch | None = None
 
@@ -141,7 +141,7 @@ class _Run:
             average = None if self.average is None else self.average.state_dict()
             epoch = self.images / self.loop.epoch_images
             folder = self.folder / SNAPSHOT_FOLDER
-            snapshot = write_snapshot(folder, self.images, epoch, raw, average, self.training.about)
+            snapshot = write_snapshot(folder, self.images, epoch, raw, average, self.training.about.as_json())
             self.events.append("snapshot", self.images, name=snapshot.name, epoch=epoch)
             if self.training.on_snapshot is not None:
                 self.training.on_snapshot(snapshot)

@@ -1,6 +1,6 @@
 """Snapshots: the weights after so many images, with all that is needed to use them, for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -59,10 +59,29 @@ def list_snapshots(folder: Path) -> list[Snapshot]:
     Raises:
         ModelError: a file among them is damaged, or no snapshot.
     """
+    return sorted(map(_snapshot_at, snapshot_files(folder)), key=lambda snapshot: snapshot.images)
+
+
+def snapshot_files(folder: Path) -> list[Path]:
+    """Return the files of a run folder's snapshots by name, without opening any."""
     paths = (folder / "snapshots").glob("*.safetensors")
     # A process that was killed while it wrote leaves a file whose name begins with a dot.
-    found = [_snapshot_at(path) for path in paths if not path.name.startswith(".")]
-    return sorted(found, key=lambda snapshot: snapshot.images)
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
+def last_snapshot(files: Sequence[Path]) -> Path:
+    """Return the one of the longest training; headers are read only where the names do not tell.
+
+    Raises:
+        ModelError: a file that has to be read is damaged, or no snapshot.
+    """
+    last: dict[str, tuple[int, Path]] = {}
+    for path in files:
+        unit, _, count = path.stem.rpartition("-")
+        key, number = (unit, int(count)) if unit in ("epoch", "images") and count.isdecimal() else (path.stem, 0)
+        last[key] = max(last.get(key, (number, path)), (number, path))
+    candidates = [path for _, path in last.values()]
+    return candidates[0] if len(candidates) == 1 else max(candidates, key=lambda path: _snapshot_at(path).images)
 
 
 def _snapshot_at(path: Path) -> Snapshot:

@@ -23,7 +23,8 @@ from hemabridge.training.schedules import ConstantThenLinear
 from hemabridge.training.snapshots import Snapshot
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.distillation import Distillation, PairedBatches
-from hemabridge.translators.neural import KIND, NeuralStandardizer
+from hemabridge.translators.header import TranslatorHeader
+from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.objective_config import DistillationConfig
 from hemabridge.translators.train import loop_config
 
@@ -121,12 +122,7 @@ def distill(
             loop=loop,
             averaged=Distillation.averaged,
             identity={**described, "source": [cells.crop_px, *cells.hashes]},
-            about={
-                "kind": KIND,
-                **(described | {"source_crop_px": cells.crop_px}),
-                "target_crop_px": cells.crop_px,
-                "seen": sorted(set(cells.hashes)),
-            },
+            about=_header(config, seed, teacher_sha256, cells),
             on_snapshot=compare,
         ),
         folder,
@@ -159,6 +155,17 @@ def _write(path: Path, fidelities: dict[str, Fidelity]) -> None:
     both = {name: asdict(fidelity) for name, fidelity in {**known, **fidelities}.items()}
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(both, indent=2), encoding="utf-8")
+
+
+def _header(config: TranslatorConfig, seed: int, teacher_sha256: str, cells: CellSet) -> TranslatorHeader:
+    return TranslatorHeader(
+        config=config,
+        seed=seed,
+        teacher=teacher_sha256,
+        source_crop_px=cells.crop_px,
+        target_crop_px=cells.crop_px,
+        seen=tuple(sorted(set(cells.hashes))),
+    )
 
 
 def _student_of(config: TranslatorConfig) -> DistillationConfig:

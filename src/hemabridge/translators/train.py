@@ -1,7 +1,6 @@
 """Training a translator between two sites."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,8 @@ from hemabridge.translators.batches import UnpairedBatches, chances_of
 from hemabridge.translators.catalog import new_objective
 from hemabridge.translators.colorization_audit import write_color_audit
 from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.neural import KIND, NeuralStandardizer, directions_of
+from hemabridge.translators.header import TranslatorHeader
+from hemabridge.translators.neural import NeuralStandardizer, directions_of
 from hemabridge.translators.watchdog import watchdog_for
 
 SAMPLES = 6
@@ -97,15 +97,14 @@ def _training(config: TranslatorConfig, source: CellSet, target: CellSet, folder
             "target": [target.crop_px, *target.hashes],
             **({} if config.balance == "none" else {"labels": target.labels.tolist()}),
         },
-        about={
-            "kind": KIND,
-            "config": config.model_dump(mode="json"),
-            "seed": seed,
-            "source_crop_px": source.crop_px,
-            "target_crop_px": target.crop_px,
-            "seen": sorted({*source.hashes, *target.hashes}),
-            "sites": _profiles(source, target),
-        },
+        about=TranslatorHeader(
+            config=config,
+            seed=seed,
+            source_crop_px=source.crop_px,
+            target_crop_px=target.crop_px,
+            seen=tuple(sorted({*source.hashes, *target.hashes})),
+            sites=profiles_of(source.images, target.images, source.crop_px, target.crop_px),
+        ),
         on_snapshot=lambda snapshot: _show(snapshot, source, target, config.crop_px, folder / "samples"),
         watch=watchdog.watch(),
     )
@@ -134,11 +133,6 @@ def loop_config(config: TranslatorConfig, source: int, target: int, seed: int) -
         seed=seed,
         optimizer=config.optimizer,
     )
-
-
-def _profiles(source: CellSet, target: CellSet) -> dict[str, Any] | None:
-    found = profiles_of(source.images, target.images, source.crop_px, target.crop_px)
-    return None if found is None else found.model_dump(mode="json")
 
 
 def _show(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:

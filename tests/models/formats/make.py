@@ -1,0 +1,100 @@
+"""Makes those files beside it that today's hemabridge writes: `python tests/models/formats/make.py`.
+
+Files of earlier formats stay as they are; `test_formats.py` says where they come from. No run with an early
+`selection.json` was at hand: `selection-before-renaming.json` is today's with the keys and the number of the format at
+commit 4372f65. The guard before the renaming is of a run of that commit, without the profiles of its fallback.
+
+Everything is text. A color table is left out (`test_formats.py` fills in gray), and the ONNX file is in base64.
+"""
+
+import base64
+import json
+from pathlib import Path
+
+from onnx import TensorProto, helper
+
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.ensemble.saved import SavedMembers
+from hemabridge.guard.thresholds import learn_normalizer_thresholds
+from hemabridge.models.guard_file import Guard
+from hemabridge.models.selection_file import Selection, SnapshotRow
+from hemabridge.normalizers.by_subdomain import BySubdomain
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
+from hemabridge.normalizers.learned_lut import LearnedLut
+from hemabridge.normalizers.sliced_transport import SlicedTransport
+
+HERE = Path(__file__).parent
+CLASSES = ("neutrophil", "lymphocyte")
+
+
+def main() -> None:
+    """Write one file of each format."""
+    theirs = simulate_cells(CLASSES, 3, HOSPITALS["yellow-field"], 1, 48)[0]
+    ours = simulate_cells(CLASSES, 20, HOSPITALS["clinic-like"], 2, 48)[0]
+    fitted = {name: fit_on_cells(name, theirs, ours[:6]) for name in NORMALIZERS}
+    sliced = fitted["sliced-ot"]
+    assert isinstance(sliced, SlicedTransport)
+    table = sliced.model_dump(include=set(LearnedLut.model_fields) - {"method", "learned_for"})
+    fitted["learned-lut"] = LearnedLut(**table, learned_for="0" * 64)
+    fitted["by-subdomain"] = BySubdomain.of([(theirs, fitted["linear-ot"])], ours[:6])
+    for name, normalizer in fitted.items():
+        text = normalizer.to_json()
+        said = json.loads(text)
+        if "table" in said:
+            text = json.dumps(said | {"table": []})
+        _write(f"{name}-1.json", text)
+    guard = Guard(model="0" * 64, thresholds=learn_normalizer_thresholds("white-point", ours))
+    guard.write(HERE / "model-2.guard.json")
+    _write("selection-4.json", _selection().to_json())
+    _write("members-2.json", SavedMembers(("a.safetensors",), (), ()).to_json())
+    _write_external()
+
+
+def _selection() -> Selection:
+    row = SnapshotRow(
+        "original",
+        "",
+        0,
+        1.0,
+        (1.0, 1.0),
+        None,
+        {},
+        {},
+        0.0,
+        (0.0, 0.0),
+        0.5,
+        0.0,
+        (0.0, 0.0),
+        1.0,
+        (1.0, 1.0),
+        True,
+        0.0,
+    )
+    return Selection("run", None, (), "none can be used", row, (), (0.0, (0.0, 0.0)))
+
+
+def _write_external() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["image", "axes"], ["scores"], keepdims=0)],
+        "means",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 16, 16])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])],
+    )
+    # Two classes from three channels: the first two are taken.
+    graph.node[0].output[0] = "means"
+    graph.initializer.append(helper.make_tensor("first", TensorProto.INT64, [2], [0, 1]))
+    graph.node.append(helper.make_node("Gather", ["means", "first"], ["scores"], axis=1))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    text = base64.encodebytes(model.SerializeToString()).decode("ascii")
+    (HERE / "theirs.onnx.base64").write_text(text, encoding="utf-8")
+    text = 'file = "theirs.onnx"\nclasses = ["neutrophil", "lymphocyte"]\n\n[preprocessing]\nsize_px = 16\n'
+    (HERE / "theirs.toml").write_text(text, encoding="utf-8")
+
+
+def _write(name: str, text: str) -> None:
+    (HERE / name).write_text(json.dumps(json.loads(text), separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
