@@ -129,6 +129,27 @@ def test_an_onnx_file_of_other_shapes_is_refused(
         load_external(onnx_config(make(tmp_path / "a.onnx"), **changes))
 
 
+def test_an_onnx_network_whose_weights_lie_in_a_second_file_is_used(tmp_path: Path) -> None:
+    scale = onnx.numpy_helper.from_array(np.array([1.0, 2.0, 3.0], np.float32), "scale")
+    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
+    nodes = [
+        helper.make_node("ReduceMean", ["image", "axes"], ["means"], keepdims=0),
+        helper.make_node("Mul", ["means", "scale"], ["scores"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 32, 32])
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])
+    whole = helper.make_graph(nodes, "scaled", [image], [scores], [axes, scale])
+    model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "whole.onnx")
+    (tmp_path / "parted").mkdir()
+    parted = tmp_path / "parted" / "a.onnx"
+    onnx.save(model, parted, save_as_external_data=True, location="a.data", size_threshold=0)
+    assert (parted.parent / "a.data").stat().st_size > 0
+    expected = load_external(onnx_config(tmp_path / "whole.onnx")).probabilities(IMAGES)
+    for content in (None, parted.read_bytes()):
+        np.testing.assert_array_equal(load_external(onnx_config(parted), content).probabilities(IMAGES), expected)
+
+
 def test_logits_that_are_called_probabilities_are_refused(tmp_path: Path) -> None:
     classifier = load_external(onnx_config(graph(tmp_path / "a.onnx"), outputs="probabilities"))
     with pytest.raises(ModelError, match="got other numbers; set outputs = 'logits'"):

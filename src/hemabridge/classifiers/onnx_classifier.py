@@ -1,7 +1,7 @@
 """Classifiers that come as an ONNX file. Imports no PyTorch."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import onnxruntime
@@ -15,6 +15,9 @@ from hemabridge.imaging.standardizer import UInt8Images
 BATCH_SIZE = 64
 SUM_TOLERANCE = 1e-3
 """How far the sum of a row of probabilities may be from 1."""
+
+EXTERNAL_DATA_FOLDER: Final = "session.model_external_initializers_file_folder_path"
+"""Setting of ONNX Runtime: where weights in a second file lie."""
 
 
 class OnnxClassifier:
@@ -87,12 +90,15 @@ def _open(file: Path, content: bytes | None) -> Any:
         if not file.is_file():
             raise ModelError(f"expected an ONNX file, got nothing: {file} does not exist")
         content = file.read_bytes()
+    options = onnxruntime.SessionOptions()
+    # Weights in a second file lie beside the first, as ONNX Runtime takes it where it reads the first by itself.
+    options.add_session_config_entry(EXTERNAL_DATA_FOLDER, str(file.resolve().parent))
     try:
-        return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own types, which it does not export
         raise ModelError(
-            f"expected an ONNX file that ONNX Runtime opens, got another: {file} ({error}); a network whose weights "
-            "lie in a second file must be saved as one"
+            f"expected an ONNX file that ONNX Runtime opens, got another: {file} ({error}); if its weights lie in a "
+            "second file, put that beside it"
         ) from error
 
 
