@@ -31,7 +31,7 @@ def test_a_reader_is_shown_copies_and_the_nearest_cells_once_each() -> None:
         ("", "something else"),
         ("[1]", "format 1, got None"),
         ('{"format": 1}', r"format 1, got 1 and kind None"),
-        ('{"kind": "synthesis", "format": 2}', r"format 1, got 2;"),
+        ('{"kind": "synthesis", "format": 2}', r"format 1, got 2, which a newer hemabridge wrote; update"),
         ('{"kind": "synthesis", "format": 1}', "something else"),
         ("[" * 100_000, "nested deeper than 64"),
     ],
