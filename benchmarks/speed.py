@@ -128,6 +128,21 @@ def normalize(name: str) -> float:
     return seconds_each(lambda: normalizer.standardize(images), len(images))
 
 
+def normalize_photograph(name: str) -> float:
+    """Seconds to re-stain one photograph of 24 megapixels, once."""
+    import numpy as np
+
+    from hemabridge.normalizers.catalog import fit_on_cells
+    from hemabridge.normalizers.normalizer import CellScale
+
+    cells = _simulated(96, 32)
+    normalizer = fit_on_cells(name, cells, cells[::-1]).of_photographs(CellScale(source_crop_px=96, size_px=96))
+    photograph = np.tile(cells[0], (42, 63, 1))[None, :4000, :6000]
+    started = time.perf_counter()
+    normalizer.standardize(photograph)
+    return time.perf_counter() - started
+
+
 def guard() -> float:
     """Seconds to check the morphology of a re-stained cell of 96 px."""
     from hemabridge.guard.morphology import compare
@@ -184,6 +199,9 @@ ROWS: dict[str, Callable[[], float]] = {
     "simulate a cell, 96 px": simulate,
     "re-stain, `linear-ot`, 96 px": lambda: normalize("linear-ot"),
     "re-stain, `sliced-ot`, 96 px": lambda: normalize("sliced-ot"),
+    "re-stain, `macenko`, photograph of 24 megapixels": lambda: normalize_photograph("macenko"),
+    "re-stain, `sliced-ot`, photograph of 24 megapixels": lambda: normalize_photograph("sliced-ot"),
+    "re-stain, `reinhard-site`, photograph of 24 megapixels": lambda: normalize_photograph("reinhard-site"),
     "re-stain, `film`, 96 px": lambda: restain("film", 32),
     "re-stain, `bilateral`, 96 px": lambda: restain("bilateral", 32),
     "re-stain, `cyclegan-cpu`, 96 px": lambda: restain("cyclegan-cpu", 32),

@@ -138,3 +138,21 @@ def small_study(hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), folder / "given.safetensors")
     (folder / "small.toml").write_text(SMALL_STUDY.format(hospitals=hospitals), encoding="utf-8")
     return folder / "small.toml"
+
+
+@pytest.fixture
+def brightest(tmp_path: Path) -> Path:
+    """An ONNX classifier whose logits are the means of the channels: it predicts the brightest one."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["image", "axes"], ["scores"], keepdims=0)],
+        "means",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 96, 96])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])],
+    )
+    path = tmp_path / "brightest.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path

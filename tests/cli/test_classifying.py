@@ -2,30 +2,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import polars as pl
 import pytest
-from onnx import TensorProto, helper
 
 from hemabridge.imaging.files import write_image
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(brightest: Path, tmp_path: Path) -> Path:
     """Holds an ONNX classifier that predicts the brightest channel, and images to classify."""
-    graph = helper.make_graph(
-        [helper.make_node("ReduceMean", ["image", "axes"], ["scores"], keepdims=0)],
-        "means",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 96, 96])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])],
-        [helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.save(model, tmp_path / "brightest.onnx")
     for number, name in enumerate(("red", "green", "blue")):
         image = np.full((32, 32, 3), 60, np.uint8)
         image[::2, :, number] = 220
         write_image(tmp_path / "in" / f"{name}.png", image)
+    assert brightest.parent == tmp_path
     return tmp_path
 
 

@@ -2,10 +2,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
 import polars as pl
 import pytest
-from onnx import TensorProto, helper
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
@@ -38,21 +36,6 @@ epochs = 1
 learning_rate = 1e-3
 batch_size = 6
 """
-
-
-@pytest.fixture
-def brightest(tmp_path: Path) -> Path:
-    """An ONNX classifier whose logits are the means of the channels: it predicts the brightest one."""
-    graph = helper.make_graph(
-        [helper.make_node("ReduceMean", ["image", "axes"], ["scores"], keepdims=0)],
-        "means",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 96, 96])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])],
-        [helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])],
-    )
-    path = tmp_path / "brightest.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
-    return path
 
 
 @pytest.fixture

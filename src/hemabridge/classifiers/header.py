@@ -1,17 +1,16 @@
 """What the snapshot of a classifier says of itself. Reading it needs no PyTorch."""
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.domain.site_profile import SiteProfile
+from hemabridge.imaging.scale import WrittenCropPx
 from hemabridge.training.tensorfile import Header
 
 KIND: Final = "classifier"
-
-Crop: TypeAlias = Annotated[int, Field(ge=1)] | Literal["whole"]
 
 
 class ClassifierHeader(Header):
@@ -38,7 +37,7 @@ class ClassifierHeader(Header):
     config: ClassifierConfig
     preprocessing: Preprocessing
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
-    crop_px: Crop | None = None
+    crop_px: WrittenCropPx | None = None
     cell_px: Annotated[int, Field(ge=1)] | None = None
     profiles: tuple[SiteProfile, ...] = ()
     learning_rate: float | None = None

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_descriptor
-from hemabridge.imaging.scale import crop_center, nucleus_diameter_px, propose_crop_px
+from hemabridge.imaging.scale import CropPx, WrittenCropPx, crop_center, nucleus_diameter_px, propose_crop_px
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.metrics.clusters import clusters_of
 
@@ -86,11 +86,11 @@ class SiteProfile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     side_px: int = Field(ge=1, le=4096)
-    crop_px: Annotated[int, Field(ge=1)] | Literal["whole"] | None = None
+    crop_px: WrittenCropPx | None = None
     cells: tuple[_Row, ...] = Field(min_length=FEWEST_CELLS, max_length=MOST_CELLS)
 
     @classmethod
-    def of(cls, images: UInt8Images, crop_px: int | Literal["whole"] | None = None) -> Self | None:
+    def of(cls, images: UInt8Images, crop_px: CropPx | None = None) -> Self | None:
         """Measure a site; None if there are fewer than `FEWEST_CELLS` images.
 
         Args:
@@ -196,8 +196,8 @@ _KEPT = 8
 def profiles_of(
     source: UInt8Images,
     target: UInt8Images,
-    source_crop_px: int | Literal["whole"] | None = None,
-    target_crop_px: int | Literal["whole"] | None = None,
+    source_crop_px: CropPx | None = None,
+    target_crop_px: CropPx | None = None,
 ) -> SiteProfiles | None:
     """Measure both sites, uint8[N, H, W, 3] and uint8[M, H', W', 3]; None if one has fewer than `FEWEST_CELLS`."""
     if min(len(source), len(target)) < FEWEST_CELLS:
@@ -218,7 +218,7 @@ def cell_side_px(images: Sequence[UInt8Image]) -> int:
     return propose_crop_px(found) if found else min(min(image.shape[:2]) for image in images)
 
 
-def profile_of(images: UInt8Images, crop_px: int | Literal["whole"] | None = None) -> SiteProfile | None:
+def profile_of(images: UInt8Images, crop_px: CropPx | None = None) -> SiteProfile | None:
     """Measure a site as `SiteProfile.of` does, or remember: a study fits several models on the same cells."""
     key = f"{hashlib.sha256(images.tobytes()).hexdigest()} {images.shape} {crop_px}"
     if key not in _MEASURED:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from hemabridge.errors import ImageError
 from hemabridge.imaging.compartments import segment
@@ -14,6 +15,9 @@ from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
 CropPx: TypeAlias = int | Literal["whole"]
 """How much of an image is the cell: a central square of so many pixels, or all of it, squeezed to a square."""
+
+WrittenCropPx: TypeAlias = Annotated[int, Field(ge=1)] | Literal["whole"]
+"""The same in files of models, where it is checked."""
 
 NUCLEUS_FRACTION = 0.53
 """Diameter of the median nucleus as a share of the proposed crop's side.

@@ -2,7 +2,7 @@
 
     model = open_model(path)          # normalizer, translator, classifier; a file, a run folder or a study's folder
     model.standardize(images)         # as `hemabridge standardize` does, to the bit
-    model.classify(images)            # as `hemabridge evaluate` does with the original images
+    model.classify(images)            # as `hemabridge classify` does
 
 A model's file is read and hashed once; its header is checked at once, and its weights are loaded when they are needed.
 """

@@ -271,7 +271,7 @@ class Model(ABC):
         raise self._cannot("classifies")
 
     def classify(self, images: UInt8Images | Iterable[UInt8Image]) -> Classification:
-        """Classify images of single cells as `hemabridge evaluate` does with the original images.
+        """Classify images of single cells as `hemabridge classify` does, and `hemabridge evaluate` with the originals.
 
         Args:
             images: RGB, 0..255, one cell in the center, uint8[H, W, 3] each, of any sizes.

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from hemabridge.data.cells import SCALE_SAMPLE
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError
 from hemabridge.imaging.any_image import check_each
@@ -15,9 +16,6 @@ from hemabridge.normalizers.normalizer import CellScale, Normalizer
 
 CELL_PX: Final = 96
 """Cells are measured at this side, as studies do, so that both sites show as much field around a cell."""
-
-SCALE_SAMPLE: Final = 200
-"""Images of a site whose nuclei are measured to find the square around a cell."""
 
 
 def fit_normalizer(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hemabridge.domain.site_profile import SiteProfiles
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.any_image import AnyImage, restained_like
-from hemabridge.imaging.scale import CropSpec
+from hemabridge.imaging.scale import CropSpec, WrittenCropPx
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.imaging.tiles import by_rows
 from hemabridge.normalizers.glass import Glass, white_of
@@ -33,9 +33,6 @@ NO_GLASS: Final = "no empty glass in the cell's square; what is usual at the sit
 """What a row says of an image whose white could not be measured."""
 
 
-CropSide: TypeAlias = Annotated[int, Field(ge=1)] | Literal["whole"]
-
-
 class CellScale(BaseModel):
     """How the cells were cut that a normalizer was fitted on.
 
@@ -48,8 +45,8 @@ class CellScale(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    source_crop_px: CropSide
-    target_crop_px: CropSide | None = None
+    source_crop_px: WrittenCropPx
+    target_crop_px: WrittenCropPx | None = None
     size_px: Annotated[int, Field(ge=1, le=4096)]
 
     def crop(self) -> CropSpec:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,30 @@ def check_run_folder(folder: Path) -> None:
             f"expected a new or empty folder, or that of an earlier run, got {folder}, which holds "
             f"{found[0]!r} and no {RECIPE}; name another folder (--out)"
         )
+
+
+def check_outputs(out: Path, others: Iterable[str]) -> None:
+    """Make sure that a folder to write to holds nothing but what an earlier call of the same command wrote.
+
+    Args:
+        out: the folder; it need not be there.
+        others: names in it that are not of an earlier call. Hidden files, such as locks, do not count.
+
+    Raises:
+        InputError: it is a file, or holds anything else.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"expected a folder to write to, got a file: {out}")
+    found = sorted(others)
+    if found:
+        raise InputError(
+            f"expected a new or empty folder, or one of an earlier call, got {found[0]} in {out}; name another"
+        )
+
+
+def names_in(out: Path) -> set[str]:
+    """Return the names of what a folder holds, hidden files left out; none where there is no folder."""
+    return {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
 
 
 def check_apart(out: Path, *originals: Path) -> None:

@@ -1,17 +1,13 @@
 """What the snapshot of a translator says of itself. Reading it needs no PyTorch."""
 
-from typing import Annotated, Final, Literal, TypeAlias
-
-from pydantic import Field
+from typing import Final, Literal, TypeAlias
 
 from hemabridge.domain.site_profile import SiteProfiles
+from hemabridge.imaging.scale import WrittenCropPx
 from hemabridge.training.tensorfile import Header
 from hemabridge.translators.config import TranslatorConfig
 
 KIND: Final = "translator"
-
-Crop: TypeAlias = Annotated[int, Field(ge=1)] | Literal["whole"]
-"""Side of the square around a cell in a site's files, in pixels; `whole` if whole images were squeezed to a square."""
 
 Direction: TypeAlias = Literal["to_target", "to_source"]
 
@@ -32,8 +28,8 @@ class TranslatorHeader(Header):
     kind: Literal["translator"] = KIND
     config: TranslatorConfig
     seed: int | None = None
-    source_crop_px: Crop
-    target_crop_px: Crop | None = None
+    source_crop_px: WrittenCropPx
+    target_crop_px: WrittenCropPx | None = None
     seen: tuple[str, ...] = ()
     sites: SiteProfiles | None = None
     teacher: str | None = None

@@ -20,7 +20,7 @@ from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.locks import hold_folder
-from hemabridge.storage.run_folder import check_apart
+from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
 from hemabridge.storage.spreadsheets import as_cells
 
 PREDICTIONS: Final = "predictions.csv"
@@ -172,14 +172,8 @@ def _write_description(done: Classified, model: Model, out: Path) -> None:
 
 def _check_own(out: Path) -> None:
     """Make sure that a folder is new or empty, or holds nothing but what an earlier call wrote."""
-    names = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
     own = {ANSWER_FILE} | ({PREDICTIONS, DESCRIPTION} if _is_own_table(out / PREDICTIONS) else set())
-    if out.is_file() or names - own:
-        got = "a file" if out.is_file() else sorted(names - own)[0]
-        raise InputError(
-            f"expected a new or empty folder, or one of an earlier `hemabridge classify`, got {got} in {out}; "
-            "name another"
-        )
+    check_outputs(out, names_in(out) - own)
 
 
 def _is_own_table(path: Path) -> bool:

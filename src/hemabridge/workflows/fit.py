@@ -46,7 +46,7 @@ def fit(
     Args:
         method: a key of `hemabridge.normalizers.NORMALIZERS`.
         source: folder of the site to re-stain.
-        target: folder of the site whose subdomain is wanted.
+        target: folder of the site whose colors are wanted.
         out: the JSON file; it must not be there yet.
         source_crop_px: square around a cell in the source's images, estimated from the nuclei if not given.
         target_crop_px: the same of the target.

@@ -27,6 +27,7 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.run_folder import check_outputs, names_in
 from hemabridge.workflows.simulate import find_hospitals
 
 MANIFEST = "manifest.csv"
@@ -203,14 +204,7 @@ def _png_names(manifest: Manifest) -> list[str]:
 
 
 def _check_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"expected a folder to write to, got a file: {out}")
-    names = [path for path in out.glob("*") if not path.name.startswith(".") and path.name != SHEET]
-    others = sorted(path.name for path in names if not (path / ORIGIN).is_file())
-    if others:
-        raise InputError(
-            f"expected a new or empty folder, or one of an earlier call, got {others[0]} in {out}; name another"
-        )
+    check_outputs(out, {name for name in names_in(out) - {SHEET} if not (out / name / ORIGIN).is_file()})
 
 
 def _origin(

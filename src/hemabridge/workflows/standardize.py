@@ -23,7 +23,7 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.locks import hold_folder
-from hemabridge.storage.run_folder import check_apart
+from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
 from hemabridge.storage.spreadsheets import as_cell, from_cell
 
 LOG = "standardized.csv"
@@ -311,10 +311,5 @@ def _is_header(names: Iterable[str]) -> bool:
 
 def _check_own(out: Path) -> None:
     log = out / LOG
-    if log.is_file():
-        own = _is_header(_rows_of(log)[0])
-    else:
-        others = [path.name for path in out.iterdir()] if out.exists() else []
-        own = all(name.startswith(".") or name == ANSWER_FILE for name in others)  # an earlier program's stopped call
-    if not own:
-        raise InputError(f"expected a new or empty folder, or one of an earlier call, got other files in {out}")
+    own = log.is_file() and _is_header(_rows_of(log)[0])
+    check_outputs(out, set() if own else names_in(out) - {ANSWER_FILE})  # which a stopped call of before may have left

@@ -31,7 +31,7 @@ from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import Site, read_settled
 from hemabridge.storage.files import atomic_write, sha256_of
-from hemabridge.storage.run_folder import check_apart
+from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.storage.stages import Stages
 from hemabridge.workflows.evaluate.answers import Answers, FinishedStudy, choose
@@ -197,15 +197,10 @@ def _finished(study: Path) -> Path:
 
 def _check_own(out: Path) -> None:
     """Make sure that a folder is new or empty, or holds nothing but what an earlier call wrote."""
-    names = {path.name for path in out.glob("[!.]*")}
+    names = names_in(out)
     written = {PREDICTED_CLASSES, PREDICTIONS, ANSWER_FILE, *(f"{name}.json" for name in NORMALIZERS)}
-    others = sorted(name for name in names - written if not _is_table(name))
-    if names and not others and not _is_predicted_classes(out / PREDICTED_CLASSES):
-        others = sorted(names)
-    if others:
-        raise InputError(
-            f"expected a new or empty folder, or one of an earlier call, got {others[0]} in {out}; name another"
-        )
+    others = {name for name in names - written if not _is_table(name)}
+    check_outputs(out, others if _is_predicted_classes(out / PREDICTED_CLASSES) else names)
 
 
 def _is_table(name: str) -> bool:
