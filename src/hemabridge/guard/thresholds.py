@@ -1,4 +1,4 @@
-"""From which change of morphology on a cell is warned or refused, learned from the target re-stained into itself.
+"""From which change of morphology on the guard warns or refuses, learned from the target re-stained into itself.
 
 The target's own cells need no re-staining. Whatever a re-stainer does to their morphology is what it does when nothing
 was to be done: its texture, its blur, its noise. A cell that changes clearly more than that is not kept.
@@ -59,7 +59,7 @@ Finite = Annotated[float, Field(ge=-10_000, le=10_000)]
 
 
 class Limit(BaseModel):
-    """Beyond `warn` a cell is warned, beyond `refuse` it is refused; in the measure's own unit."""
+    """Beyond `warn` a cell gets a warning, beyond `refuse` it is refused; in the measure's own unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

@@ -79,7 +79,7 @@ def labels_svgs(layout: Layout) -> dict[str, bytes]:
 
 
 def refusals_svg(checks: Sequence[MorphologyCheck]) -> bytes:
-    """Draw which share of the cells the morphology guard refused, or warned, at each tested snapshot."""
+    """Draw which share of the cells the morphology guard refused, or warned of, at each tested snapshot."""
     places = range(len(checks))
     with drawing_style():
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
