@@ -151,8 +151,8 @@ def guard() -> float:
     return seconds_each(lambda: compare(images, 255 - (255 - images) // 2), len(images))
 
 
-def name_cell() -> float:
-    """Seconds to name a cell of 64 px by one classifier of the recommended recipe."""
+def classify_cell() -> float:
+    """Seconds to classify a cell of 64 px by one classifier of the recommended recipe."""
     from hemabridge.classifiers.classifier import NetworkClassifier
     from hemabridge.classifiers.config import ClassifierConfig
     from hemabridge.classifiers.network import new_network, preprocessing_of
@@ -207,7 +207,7 @@ ROWS: dict[str, Callable[[], float]] = {
     "re-stain, `cyclegan-cpu`, 96 px": lambda: restain("cyclegan-cpu", 32),
     "re-stain, `paper-cyclegan`, 256 px": lambda: restain("paper-cyclegan", 2),
     "check the morphology of a cell, 96 px": guard,
-    "name a cell, MobileNetV2, 64 px": name_cell,
+    "classify a cell, MobileNetV2, 64 px": classify_cell,
     "training step, `film`, 96 px": lambda: train_step("film"),
     "training step, `cyclegan-demo`, 64 px": lambda: train_step("cyclegan-demo"),
     "training step, `cyclegan-cpu`, 96 px": lambda: train_step("cyclegan-cpu"),

@@ -47,6 +47,7 @@ OLD_WORDS: Final[Mapping[str, str]] = MappingProxyType(
         r"\bteams?\b|\bheard\b": "ensemble",
         r"\bdoubt(?:s|ed)?\b": "confidence gap",
         r"as_near": "stain_margin",
+        r"\bnam(?:es?|ed|ing) (?:[a-z]+ ){0,3}(?:correctly|wrongly)\b|\bnames? (?:the |a )?cells?\b": "classify",
     }
 )
 """Regular expression of an old word, and what is said instead."""
@@ -117,6 +118,7 @@ def test_no_old_word_is_left() -> None:
         "in_source_looks", "by-look", "Discord", "sureness", "believed", "both_sites", "taught table",
         "mixing_rounds", "class mix", "retake", "dissent", "standings", "wish", "named.csv", "as_agreed",
         "those who see shape", "anew", "labels worth", "whose look", "judges", "teams", "doubted", "as_near",
+        "named correctly",
         "Colour", "standardise", "normalisation", "grey", "neighbouring", "labelled", "analysed",
     ],
 )  # fmt: skip

@@ -36,7 +36,7 @@ def test_the_regression_is_that_of_scikit_learn() -> None:
     assert constant == pytest.approx(wanted.intercept_[0], abs=1e-3)
 
 
-def test_equal_sites_cannot_be_domain_auc_and_others_can() -> None:
+def test_equal_sites_cannot_be_told_apart_and_others_can() -> None:
     generator = np.random.default_rng(2)
     same = [domain_auc(*generator.normal(0, 1, (2, 40, 6))) for _ in range(30)]
     assert abs(np.mean(same) - 0.5) < 3 * np.std(same) / np.sqrt(len(same))

@@ -170,7 +170,7 @@ def test_no_flip_at_all_has_no_share(make_run: MakeRun) -> None:
     assert (found.towards, found.away, found.share, found.share_interval, found.p) == (0, 0, None, None, 1.0)
 
 
-def test_neighboring_snapshots_are_domain_auc_or_not(runs: list[Predictions]) -> None:
+def test_neighboring_snapshots_are_told_apart_or_not(runs: list[Predictions]) -> None:
     found = contrast_snapshots(runs, draw_scores(runs, None, 0))
     assert [(c.classifier, c.labels_used, c.first, c.second) for c in found] == [
         (name, 0, "epoch-0015", "epoch-0020") for name in ("net", "other", "net, AdaBN")

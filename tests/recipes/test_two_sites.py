@@ -20,7 +20,7 @@ def listed(counts: dict[str, int]) -> list[str]:
 # Classes.
 
 
-def test_all_classes_with_enough_cells_at_semi_supervised_are_domain_auc() -> None:
+def test_all_classes_with_enough_cells_at_both_sites_are_told_apart() -> None:
     source = listed({"a": 8, "b": 7, "c": 30, "d": 9, "": 50})
     target = listed({"a": 9, "b": 40, "c": 8, "e": 9, "": 50})
     assert shared_classes(source, target, ()) == ("a", "c")

@@ -86,7 +86,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         agreement=tuple(Agreement(a, READERS, 80, 20, sure, sure, sure, sure, sure) for a in ("stain", "morphology")),
         repeats=(),
         scores=tuple(arms),
-        domain_auc=(),
+        discrimination=(),
         preferred=(),
         stretches=tuple(Stretch(r, n, 4, 9, (2.0, 3.0, 4.0), 8, 10, 6, 10) for r in READERS for n in range(5)),
         trends=(),

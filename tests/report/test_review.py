@@ -54,7 +54,7 @@ def make_reading() -> Reading:
         ),
         repeats=(Repeats("stain", None, 20, 10, Estimate(0.9), Estimate(0.7), Estimate(0.8)),),
         scores=tuple(scores("accepted", (0.2, 0.2, 0.7, 0.9), (None, (-0.1, 0.1), (0.3, 0.7), (0.6, 0.8)))),
-        domain_auc=(TellingApart("laboratory", "epoch-0015", None, 9, 40, 4, 40, Estimate(0.4, (-0.2, 1.0)), 0.9),),
+        discrimination=(TellingApart("laboratory", "epoch-0015", None, 9, 40, 4, 40, Estimate(0.4, (-0.2, 1.0)), 0.9),),
         preferred=(Preferred("epoch-0015", "reinhard", 15, 3, 2, 10, SURE, 0.01, 0.02),),
         stretches=tuple(Stretch("Ana", n, 4, 10, (2.0, 3.0, 4.0), 8, 10, 6, 10) for n in range(5)),
         trends=(Trend("Ana", "seconds", 40, -0.4, 0.0001), Trend("Ana", "right", 40, 0.1, 0.4)),
@@ -190,7 +190,15 @@ def test_pictures_that_are_missing_are_named(reading: Reading, tmp_path: Path) -
 
 def test_each_section_is_there_only_with_its_data(reading: Reading, tmp_path: Path) -> None:
     empty = replace(
-        reading, agreement=(), repeats=(), scores=(), domain_auc=(), preferred=(), stretches=(), trends=(), disputes=()
+        reading,
+        agreement=(),
+        repeats=(),
+        scores=(),
+        discrimination=(),
+        preferred=(),
+        stretches=(),
+        trends=(),
+        disputes=(),
     )
     heads = re.findall(r"<h2>(.+?)</h2>", html_of(empty, tmp_path))
     assert heads == ["How it was done", "Limits"]

@@ -50,11 +50,11 @@ def test_the_answer_is_three_sentences_with_the_numbers_of_the_rows(make_study: 
         return f"{100 * min(values):.1f}% to {100 * max(values):.1f}%"
 
     assert first == (
-        f"5 classifiers that learned on images of Clinic named {span(0, original=True)} of the 92 cells of Can Ruti "
-        "correctly when shown the images as they came."
+        f"5 classifiers that learned on images of Clinic classified {span(0, original=True)} of the 92 cells of "
+        "Can Ruti correctly when shown the images as they came."
     )
     assert second == (
-        "Shown the same cells re-stained, without using a single label of Can Ruti, they named "
+        "Shown the same cells re-stained, without using a single label of Can Ruti, they classified "
         f"{span(0, original=False)} correctly; after fine-tuning on 92 labeled original cells instead, "
         f"{span(92, original=True)}."
     )
@@ -145,13 +145,13 @@ def test_p_values_as_readers_expect_them() -> None:
     assert [story.p_text(p) for p in (0.0004, 0.001, 0.0499, 1.0)] == ["< 0.001", "0.001", "0.050", "1.000"]
 
 
-def test_normalizers_are_domain_auc_from_the_translator(make_study: MakeStudy) -> None:
+def test_normalizers_and_the_translator_are_told_apart(make_study: MakeStudy) -> None:
     results = make_study()
     restained = [row for row in results.rows if row.snapshot == "0015" and row.labels_used == 0]
     normalized = tuple(replace(row, images="macenko", snapshot=None, accuracy=0.125) for row in restained)
     second = story.answer(lay_out(replace(results, rows=(*results.rows, *normalized))))[1]
     assert " (12.5% after other re-stainings in place of the translator)" in second
-    assert second.index("12.5%") > second.index("they named")
+    assert second.index("12.5%") > second.index("they classified")
 
 
 def test_a_table_shows_only_the_columns_that_were_measured(make_study: MakeStudy) -> None:
@@ -164,10 +164,10 @@ def test_a_table_shows_only_the_columns_that_were_measured(make_study: MakeStudy
 
 def test_whether_labels_did_better_is_said_beside_the_headline(make_study: MakeStudy) -> None:
     assert story.labels_beside(lay_out(make_study())) == (
-        "Fine-tuned on 92 labeled cells of Can Ruti instead, 5 of 5 classifiers named more cells correctly than with "
-        "the best re-staining without a label."
+        "Fine-tuned on 92 labeled cells of Can Ruti instead, 5 of 5 classifiers classified more cells correctly than "
+        "with the best re-staining without a label."
     )
     study = make_study(classifiers=["ResNet18"])
     worse = [replace(row, accuracy=0.1) if row.labels_used else row for row in study.rows]
-    assert ", 0 of 1 classifier named" in str(story.labels_beside(lay_out(replace(study, rows=tuple(worse)))))
+    assert ", 0 of 1 classifier classified" in str(story.labels_beside(lay_out(replace(study, rows=tuple(worse)))))
     assert story.labels_beside(lay_out(make_study(labels=False))) is None

@@ -21,7 +21,7 @@ TRUTH = np.repeat([0, 1, 2], [40, 40, 20])
 
 
 def hits(rates: tuple[float, float, float], seeds: int = 2, *, seed: int = 0) -> np.ndarray:
-    """Which cells are named correctly, bool[seeds, 100], each class at its rate."""
+    """Which cells are classified correctly, bool[seeds, 100], each class at its rate."""
     rng = np.random.default_rng(seed)
     return rng.random((seeds, len(TRUTH))) < np.array(rates)[TRUTH]
 

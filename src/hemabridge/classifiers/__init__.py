@@ -1,1 +1,1 @@
-"""Models that name the cell."""
+"""Models that classify cells."""

@@ -182,7 +182,7 @@ def select(
 ) -> None:
     """Measure every snapshot of a translator, choose one whose cells keep their morphology, and say how sure that is.
 
-    The one nearest to the target's stain is chosen; where a study's classifiers can be asked, what they name decides.
+    The one nearest to the target's stain is chosen; where a study has classifiers, their predictions decide.
     Writes selection.json and selection.png into RUN; `standardize` then takes the chosen snapshot, and a study that is
     run again shows the choice in its report. No scored cell and, without --labels, no label of the source is looked at.
     """

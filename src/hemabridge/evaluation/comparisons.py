@@ -106,5 +106,5 @@ def places_of(run: Predictions, other: Predictions) -> NDArray[np.int64]:
 
 
 def right(run: Predictions) -> NDArray[np.bool_]:
-    """Return bool[N], whether each cell was named correctly."""
+    """Return bool[N], whether each cell was classified correctly."""
     return np.asarray(run.predicted == run.truth)

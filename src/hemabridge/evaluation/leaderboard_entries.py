@@ -70,12 +70,12 @@ class Calibration:
 class Flips:
     """Cells of other classes that were wrongly taken for the target's commonest class, re-stained against original.
 
-    A cell of the commonest class itself that is newly named it was rescued; it is no drift, and is counted beside.
+    A cell of the commonest class itself that is newly classified as it was rescued; it is no drift, and counted beside.
 
     Attributes:
         majority: the commonest class of the target's training part.
         towards, away: cells of another class that were given that class only after, or only before.
-        broken: those of `towards` that were named correctly before; the others were wrong already.
+        broken: those of `towards` that were classified correctly before; the others were wrong already.
         rightly: cells of that class that were given it only after: right changes, in none of the other counts.
         share: of `towards` among `towards` and `away`, 0..1, and its 95% Wilson interval; None where both are 0.
         p: exact two-sided test of a share of 1/2; `p_holm`: corrected over all such tests of the study.
@@ -147,7 +147,7 @@ class SnapshotContrast:
     """Two neighboring snapshots of a translator, compared by one classifier on the same cells.
 
     Attributes:
-        first_only, second_only: cells that are named correctly with that snapshot only.
+        first_only, second_only: cells that are classified correctly with that snapshot only.
         difference: of accuracy, second less first, and its 95% percentile interval (paired bootstrap).
         p: exact McNemar test; `p_holm`: corrected over all contrasts of the study.
         smallest_difference: as in `Against`.

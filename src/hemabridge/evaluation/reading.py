@@ -237,7 +237,7 @@ class Reading(ResultsFile):
 
     __pydantic_config__ = STRICT
     WHAT: ClassVar[str] = FILE
-    FORMAT: ClassVar[int] = 1
+    FORMAT: ClassVar[int] = 2
     AGAIN: ClassVar[str] = "unblind again"
 
     name: str
@@ -251,7 +251,7 @@ class Reading(ResultsFile):
     agreement: tuple[Agreement, ...]
     repeats: tuple[Repeats, ...]
     scores: tuple[ArmScore, ...]
-    domain_auc: tuple[TellingApart, ...]
+    discrimination: tuple[TellingApart, ...]
     preferred: tuple[Preferred, ...]
     stretches: tuple[Stretch, ...]
     trends: tuple[Trend, ...]

@@ -1,4 +1,4 @@
-"""How well a classifier names cells. Labels are class indices into `classes`."""
+"""How well a classifier predicts. Labels are class indices into `classes`."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ def confusion_counts(truth: NDArray[np.int64], predicted: NDArray[np.int64], num
 
 
 def accuracy(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """Return the fraction, 0..1, of the cells int64[N] that were named correctly.
+    """Return the fraction, 0..1, of the cells int64[N] that were classified correctly.
 
     Raises:
         ValueError: there is no cell, or the arrays differ in shape.
@@ -46,7 +46,7 @@ def accuracy(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
 def recall_per_class(
     truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: Sequence[str]
 ) -> dict[str, float | None]:
-    """Return, per class, the fraction of its cells that were named correctly.
+    """Return, per class, the fraction of its cells that were classified correctly.
 
     Args:
         truth: int64[N], indices into `classes`.

@@ -58,7 +58,7 @@ class Resampling:
         """Return the sum of each column over the cells of each draw.
 
         Args:
-            columns: float[N, M], such as 1 for each cell that is named correctly.
+            columns: float[N, M], such as 1 for each cell that is classified correctly.
 
         Returns:
             float64[draws, M].
@@ -91,7 +91,7 @@ def score_draws(right: NDArray[np.bool_], resampling: Resampling) -> tuple[NDArr
     A draw of patients may lack a class; its balanced accuracy is the mean recall of the classes that it has.
 
     Args:
-        right: bool[N, R], whether each run named each cell correctly.
+        right: bool[N, R], whether each run classified each cell correctly.
         resampling: of the N cells.
 
     Returns:

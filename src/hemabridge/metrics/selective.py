@@ -5,10 +5,10 @@ from numpy.typing import NDArray
 
 
 def risk_coverage(confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the risk when the surest 1, 2, ..., N cells are named and the others left to a person.
+    """Return the risk when the surest 1, 2, ..., N cells are classified and the others left to a person.
 
-    Risk is the share of the named cells that are wrong. Where cells are equally sure, it is the mean over all orders of
-    them.
+    Risk is the share of the classified cells that are wrong. Where cells are equally sure, it is the mean over all
+    orders of them.
 
     Args:
         confidence: float[N], such as the probability of the predicted class.

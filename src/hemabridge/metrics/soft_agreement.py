@@ -1,4 +1,4 @@
-"""How far two answers about the same cells name the same classes; no label is needed."""
+"""How far two predictions of the same cells agree; no label is needed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ Answer = NDArray[np.floating]
 
 
 def soft_agreement(reference: Answer, answer: Answer) -> float:
-    """Return how far two answers name the same classes, 0..1: the mean over classes, each of which weighs the same.
+    """Return how far two predictions agree, 0..1: the mean over classes, each of which weighs the same.
 
     For one class, it is the mean probability that `answer` gives the class, over cells weighted by the probability
     that `reference` gives it.

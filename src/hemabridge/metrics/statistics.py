@@ -129,7 +129,7 @@ def smallest_paired_difference(n: int, disagreement: float, *, power: float = 0.
 
     Args:
         n: cells, at least 1.
-        disagreement: share of the cells that one run names correctly and the other does not, 0..1.
+        disagreement: share of the cells that one run classifies correctly and the other does not, 0..1.
         power: probability of seeing a true difference of this size, 0..1.
         alpha: two-sided level of the test, 0..1.
 

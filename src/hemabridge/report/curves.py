@@ -51,7 +51,7 @@ def risk_svgs(layout: Layout) -> dict[str, bytes]:
         _percents(axes, "x")
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
 
-    return _panels(layout, draw, "cells that are not left to a person", "named wrongly", compared(layout))
+    return _panels(layout, draw, "cells that are not left to a person", "classified wrongly", compared(layout))
 
 
 def labels_svgs(layout: Layout) -> dict[str, bytes]:
@@ -75,7 +75,7 @@ def labels_svgs(layout: Layout) -> dict[str, bytes]:
         axes.set_xticks([0, *layout.labels])
         _percents(axes, "y")
 
-    return _panels(layout, draw, "labeled cells", "named correctly", columns)
+    return _panels(layout, draw, "labeled cells", "classified correctly", columns)
 
 
 def refusals_svg(checks: Sequence[MorphologyCheck]) -> bytes:

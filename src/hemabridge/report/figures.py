@@ -52,7 +52,7 @@ def accuracy_svg(layout: Layout) -> bytes:
             top += height
         axes.set_yticks([y for y, _ in ticks], [text for _, text in ticks])
         axes.tick_params(axis="y", length=0)
-        axes.set(xlim=(0, 1.005), ylim=(top - 0.5, -0.8), xlabel="cells named correctly")
+        axes.set(xlim=(0, 1.005), ylim=(top - 0.5, -0.8), xlabel="cells classified correctly")
         axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0], ["0%", "20%", "40%", "60%", "80%", "100%"])
         axes.grid(axis="x", color="#dddddd", linewidth=0.7)
         axes.set_axisbelow(True)

@@ -67,8 +67,8 @@ def flips_sentence(layout: Layout) -> str:
     return (
         f"Cells of other classes drifted into {found[0].majority}, the commonest class of the target's training cells, "
         f"beyond chance in {len(towards)} of {len(found)} label-free runs. At worst, {_cells(worst.towards)} of other "
-        f"classes {'was' if worst.towards == 1 else 'were'} newly taken for it, {worst.broken} of them named correctly "
-        "before."
+        f"classes {'was' if worst.towards == 1 else 'were'} newly taken for it, {worst.broken} of them classified "
+        "correctly before."
     )
 
 

@@ -60,7 +60,7 @@ def labels_beside(layout: Layout) -> str | None:
     better = sum(with_labels > without for with_labels, without in pairs)
     return (
         f"Fine-tuned on {most} labeled cells of {layout.source} instead, {better} of {_classifiers_of(len(pairs))} "
-        "named more cells correctly than with the best re-staining without a label."
+        "classified more cells correctly than with the best re-staining without a label."
     )
 
 
@@ -69,13 +69,14 @@ def answer(layout: Layout) -> tuple[str, str, str]:
     originals, restained = split_by_images(layout.rows(0))
     target = " and ".join(layout.targets) or "another site"
     first = (
-        f"{_classifiers(len(layout.classifiers))} that learned on images of {target} named {accuracies(originals)} "
-        f"of the {cells(originals or restained)} of {layout.source} correctly when shown the images as they came."
+        f"{_classifiers(len(layout.classifiers))} that learned on images of {target} classified "
+        f"{accuracies(originals)} of the {cells(originals or restained)} of {layout.source} correctly "
+        "when shown the images as they came."
     )
     translated, normalized = split_by_snapshot(restained)
     second = (
         f"Shown the same cells re-stained, without using a single label of {layout.source}, "
-        f"{'they' if len(layout.classifiers) > 1 else 'it'} named {accuracies(translated or normalized)} correctly"
+        f"{'they' if len(layout.classifiers) > 1 else 'it'} classified {accuracies(translated or normalized)} correctly"
     )
     if translated and normalized:
         second += f" ({accuracies(normalized)} after other re-stainings in place of the translator)"
@@ -180,7 +181,7 @@ def limits(layout: Layout) -> list[str]:
         _independence(layout),
         f"{len(seeds)} random start{'s were' if len(seeds) > 1 else ' was'} run. Another start gives other numbers.",
         f"It holds for {layout.source}, for these classes and for the time at which its images were taken.",
-        "A classifier that names more cells correctly does not prove that re-staining left every cell's shape "
+        "A classifier that classifies more cells correctly does not prove that re-staining left every cell's shape "
         "unchanged; look at the cells.",
     ]
     if layout.results.closeness:

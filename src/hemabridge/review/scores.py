@@ -124,7 +124,7 @@ def accepted(judgments: Iterable[Judgment]) -> list[Score]:
     return [Score(*place, float(verdict)) for place, verdict in found.items()]
 
 
-def domain_auc(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[TellingApart, ...]:
+def discrimination(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[TellingApart, ...]:
     """Return d' of every arm against photographs, for `artificial`, and against the target's, for `laboratory`."""
     found = []
     for aspect, signal in ((Question.ARTIFICIAL, "artificial"), (Question.LABORATORY, "other")):
@@ -136,7 +136,7 @@ def domain_auc(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[Telli
             for reader in (None, *readers_of(own)):
                 mine = [[j for j in side if reader in (None, j.reader)] for side in (signals, noises)]
                 if mine[0] and mine[1]:
-                    found.append(_domain_auc(arm, reader, mine[0], mine[1], signal, draws))
+                    found.append(_discrimination(arm, reader, mine[0], mine[1], signal, draws))
     return tuple(found)
 
 
@@ -209,7 +209,7 @@ def _wilson(measure: str, scores: Sequence[Score]) -> Interval | None:
     return None if measure == MEAN else wilson_interval(round(sum(s.value for s in scores)), len(scores))
 
 
-def _domain_auc(
+def _discrimination(
     arm: str,
     reader: str | None,
     signals: Sequence[Judgment],

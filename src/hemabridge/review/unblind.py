@@ -12,7 +12,7 @@ from hemabridge.review.judgments import Judgment, Truth, join, readers_of
 from hemabridge.review.pace import stretches, trends
 from hemabridge.review.records import Item, Verdict
 from hemabridge.review.reliability import agreements, disputes, repeats
-from hemabridge.review.scores import ACCEPTED, ACCEPTED_GRADE, arm_scores, domain_auc, preferences
+from hemabridge.review.scores import ACCEPTED, ACCEPTED_GRADE, arm_scores, discrimination, preferences
 
 _SNAPSHOT: Final = re.compile(r"(?:epoch|images)-[0-9]+")
 """The name of an arm that is a translator's snapshot."""
@@ -80,7 +80,7 @@ def unblind(
         agreement=agreements(judgments, draws),
         repeats=repeats(judgments, draws),
         scores=scores,
-        domain_auc=domain_auc(judgments, draws),
+        discrimination=discrimination(judgments, draws),
         preferred=preferences(judgments, draws),
         stretches=stretches(judgments),
         trends=trends(judgments),

@@ -37,7 +37,7 @@ def tables_of(reading: Reading, items: Sequence[Item], verdicts: Sequence[Verdic
         reading.agreement,
         reading.repeats,
         reading.scores,
-        reading.domain_auc,
+        reading.discrimination,
         reading.preferred,
         reading.stretches,
         reading.trends,

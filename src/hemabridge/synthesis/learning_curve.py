@@ -146,7 +146,7 @@ def score_arms(
 
     Args:
         truth: int64[N], class of each test cell.
-        right: bool[S, N] of each arm: whether its classifier of each seed named each cell correctly.
+        right: bool[S, N] of each arm: whether its classifier of each seed classified each cell correctly.
         rare: label of the rare class.
         real: real cells of the rare class.
         added: synthetic or further real cells of each arm.

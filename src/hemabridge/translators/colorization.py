@@ -47,7 +47,7 @@ class ConditionalDiscriminator(PatchDiscriminator):
             bound_steepness(first)
         self.layers[0] = first
 
-    def domain_auc(self, painted: Painted) -> Tensor:
+    def own_loss(self, painted: Painted) -> Tensor:
         """Return the discriminator's own loss, half for the truth and half for the fake, which gets no gradient."""
         real = self(torch.cat((painted.given, painted.real), dim=1))
         fake = self(torch.cat((painted.given, painted.fake.detach()), dim=1))
@@ -95,7 +95,7 @@ class Colorization:
 
     def discriminator_losses(self, painted: Painted) -> Terms:
         """Tell the true colors from the predicted ones."""
-        return {"discriminator_target": self.discriminator_target.domain_auc(painted)}
+        return {"discriminator_target": self.discriminator_target.own_loss(painted)}
 
     def generator_losses(self, painted: Painted) -> Terms:
         """Fool the discriminator, and hit the true colors."""
@@ -159,8 +159,8 @@ class GrayThenColor:
     def discriminator_losses(self, faded: Faded) -> Terms:
         """Tell true grays and colors from made ones."""
         return {
-            "discriminator_gray": self.discriminator_gray.domain_auc(faded.gray),
-            "discriminator_target": self.discriminator_target.domain_auc(faded.color),
+            "discriminator_gray": self.discriminator_gray.own_loss(faded.gray),
+            "discriminator_target": self.discriminator_target.own_loss(faded.color),
         }
 
     def generator_losses(self, faded: Faded) -> Terms:

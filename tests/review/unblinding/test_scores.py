@@ -10,7 +10,7 @@ from statsmodels.stats.proportion import proportion_confint
 from hemabridge.evaluation.reading import ArmScore
 from hemabridge.review.judgments import join
 from hemabridge.review.records import Item, Question, Verdict
-from hemabridge.review.scores import ACCEPTED, MEAN, arm_scores, domain_auc, preferences
+from hemabridge.review.scores import ACCEPTED, MEAN, arm_scores, discrimination, preferences
 
 MakeItems = Callable[..., list[Item]]
 Read = Callable[..., list[Verdict]]
@@ -102,7 +102,7 @@ def test_d_prime_of_a_simulated_observer_is_recovered(items_of: MakeItems, read:
         strength = rng.normal(1.5 if item.arms == ("epoch-0010",) else 0.0)
         return "artificial" if strength > 1.0 else "real"
 
-    found = domain_auc(join(items, read("Ana", items, says, seed=1) + read("Ben", items, says, seed=2)), DRAWS)
+    found = discrimination(join(items, read("Ana", items, says, seed=1) + read("Ben", items, says, seed=2)), DRAWS)
     assert [(one.arm, one.reader) for one in found] == [
         ("epoch-0010", None),
         ("epoch-0010", "Ana"),
@@ -122,7 +122,7 @@ def test_d_prime_of_a_simulated_observer_is_recovered(items_of: MakeItems, read:
 def test_a_reader_who_guesses_has_no_d_prime(items_of: MakeItems, read: Read) -> None:
     items = items_of(Question.LABORATORY, cells=200, arms=("epoch-0010", "target"))
     verdicts = read("Ana", items, lambda _, rng: "other" if rng.random() < 0.8 else "target")
-    (both, _) = domain_auc(join(items, verdicts), DRAWS)
+    (both, _) = discrimination(join(items, verdicts), DRAWS)
     assert both.aspect == "laboratory"
     assert both.d_prime.value == pytest.approx(0, abs=0.35)
     assert both.d_prime.interval is not None
@@ -130,9 +130,9 @@ def test_a_reader_who_guesses_has_no_d_prime(items_of: MakeItems, read: Read) ->
     assert both.criterion < -0.5
 
 
-def test_without_photographs_of_the_target_nothing_can_be_domain_auc(items_of: MakeItems, read: Read) -> None:
+def test_without_photographs_of_the_target_nothing_can_be_told_apart(items_of: MakeItems, read: Read) -> None:
     items = items_of(Question.LABORATORY, cells=5, arms=("original", "epoch-0010"))
-    assert domain_auc(join(items, read("Ana", items, lambda *_: "other")), DRAWS) == ()
+    assert discrimination(join(items, read("Ana", items, lambda *_: "other")), DRAWS) == ()
 
 
 def test_preferences_are_counted_by_pair_of_arms(items_of: MakeItems, read: Read) -> None:

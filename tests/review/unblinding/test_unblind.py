@@ -43,7 +43,7 @@ def test_everything_that_was_asked_is_in_the_results(reading: Reading) -> None:
     assert (reading.name, reading.readers, reading.silent) == ("lab", ("Ana", "Ben", "Cem"), ("Dee",))
     assert reading.arms == ("original", "epoch-0010", "epoch-0020", "target")
     assert {found.aspect.partition(":")[0] for found in reading.agreement} == {q.value for q in Question}
-    assert {found.arm for found in reading.domain_auc} == {"original", "epoch-0010", "epoch-0020"}
+    assert {found.arm for found in reading.discrimination} == {"original", "epoch-0010", "epoch-0020"}
     assert {found.reader for found in reading.repeats} == {"Ana", "Ben", "Cem", None}
     assert len(reading.preferred) == 4
     assert len(reading.stretches) == 3 * 5
@@ -61,10 +61,11 @@ def test_results_come_back_from_json(reading: Reading, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[]", "of format 1, got None"),
+        ("[]", "of format 2, got None"),
         ("{", "got something else"),
-        ('{"format": 2}', "of format 1, got 2"),
-        ('{"format": 1, "name": 3}', "got something else"),
+        ('{"format": 1}', "of format 2, got 1"),
+        ('{"format": 3}', "of format 2, got 3, which a newer hemabridge wrote"),
+        ('{"format": 2, "name": 3}', "got something else"),
         ("[" * 100000, "nested deeper than 64"),
     ],
 )

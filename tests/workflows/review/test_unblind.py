@@ -157,7 +157,7 @@ def test_readers_of_known_behavior_are_unblinded_to_it(folder: Path) -> None:
     assert scores["accepted", "original", None] == pytest.approx(2 / 20)
     assert scores["accepted", "epoch-0001", "Ben"] == pytest.approx(0.7)
     assert scores["taken for the target's", "epoch-0001", None] == pytest.approx(0.5)
-    apart = {(found.arm, found.reader): (found.hits, found.signals, found.noises) for found in reading.domain_auc}
+    apart = {(found.arm, found.reader): (found.hits, found.signals, found.noises) for found in reading.discrimination}
     assert apart["epoch-0001", None] == (10, 20, 20)
     assert [(repeat.reader, repeat.n) for repeat in reading.repeats if repeat.aspect == "stain"] == [
         ("Ana", 1),
@@ -302,7 +302,7 @@ def test_what_arms_are_is_not_guessed(folder: Path, items: list[Item]) -> None:
         review_unblind(folder, target="theirs")
     reading = review_unblind(folder, target="ours").reading
     assert reading.photographs == ("original", "ours")
-    assert {found.arm for found in reading.domain_auc} == {"original", "epoch-0001"}
+    assert {found.arm for found in reading.discrimination} == {"original", "epoch-0001"}
     assert review_unblind(folder, target="ours", photographs=["epoch-0001"]).reading.photographs == reading.arms
 
 

@@ -67,7 +67,7 @@ def test_the_leaderboard_has_a_line_for_every_row_of_the_source(
     ]
 
 
-def test_the_images_of_semi_supervised_are_audited_once(finished: tuple[Path, StudyResults]) -> None:
+def test_the_images_of_both_sites_are_audited_once(finished: tuple[Path, StudyResults]) -> None:
     out, results = finished
     written = json.loads((out / "audit" / "audit.json").read_text())
     assert written["n_images"] == 48

@@ -334,7 +334,7 @@ def test_a_translator_that_saw_the_scored_cells_is_called_transductive(small_stu
     ]
 
 
-def test_a_file_at_semi_supervised_is_refused(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
+def test_a_file_at_both_sites_is_refused(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
     """What the classifiers learn on must not be what they are scored on."""
     copies = Path(shutil.copytree(hospitals / "yellow-field", tmp_path / "copies"))
     table = (copies / "manifest.csv").read_text().replace(",yellow-field,", ",copies,")

@@ -134,7 +134,7 @@ class _Curve:
         self.test = balanced(self.load("test", recipe.classifier.size_px), recipe.test_cells)
 
     def right(self, seed: int, real: int, arm: str) -> NDArray[np.bool_]:
-        """Return bool[N]: which test cells the classifier of one arm names correctly."""
+        """Return bool[N]: which test cells the classifier of one arm classifies correctly."""
         inputs: dict[str, Any] = {
             "seed": seed,
             "arm": arm,
