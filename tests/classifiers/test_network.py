@@ -43,10 +43,10 @@ def some_images() -> torch.Tensor:
 def test_body_and_head_of_a_file_judge_as_timms_own_model(tmp_path: Path, no_network: list[object]) -> None:
     model = timm_file(tmp_path / "w.safetensors", num_classes=3)
     network = new_network(ARCHITECTURE, SIZE_PX, 3).eval()
-    digest = load_start(network, ARCHITECTURE, tmp_path / "w.safetensors")
+    start = load_start(network, ARCHITECTURE, tmp_path / "w.safetensors")
     with torch.inference_mode():
         torch.testing.assert_close(network(some_images()), model(some_images()), atol=1e-5, rtol=1e-4)
-    assert digest == sha256_of(tmp_path / "w.safetensors")
+    assert (start.sha256, start.origin) == (sha256_of(tmp_path / "w.safetensors"), None)
     assert no_network == []
 
 
@@ -116,20 +116,6 @@ def test_offline_nobody_is_asked_and_a_download_says_what_to_do(
     ):
         load_start(network, ARCHITECTURE, "download")
     assert no_network == []
-
-
-def test_a_download_comes_from_timms_repository_as_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    timm_file(tmp_path / "model.safetensors", num_classes=1000)
-    asked: list[tuple[str, str]] = []
-
-    def fetch(repository: str, file: str) -> str:
-        asked.append((repository, file))
-        return str(tmp_path / file)
-
-    monkeypatch.setattr("hemabridge.classifiers.weights.hf_hub_download", fetch)
-    digest = load_start(new_network(ARCHITECTURE, SIZE_PX, 2), ARCHITECTURE, "download")
-    assert asked == [("timm/test_efficientnet.r160_in1k", "model.safetensors")]
-    assert digest == sha256_of(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize(

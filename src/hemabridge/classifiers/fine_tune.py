@@ -14,7 +14,13 @@ from hemabridge.classifiers.batches import LabeledBatches
 from hemabridge.classifiers.classifier import SnapshotClassifier, read_network
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.header import ClassifierHeader
-from hemabridge.classifiers.network import ClassifierNetwork, load_start, new_network, preprocessing_of
+from hemabridge.classifiers.network import (
+    ClassifierNetwork,
+    StartWeights,
+    load_start,
+    new_network,
+    preprocessing_of,
+)
 from hemabridge.classifiers.objective import ClassifierObjective
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import UNKNOWN, CellSet
@@ -37,11 +43,15 @@ _RANGE_TEST: Final = FileKind("a learning-rate range test", RunError)
 
 @dataclass(frozen=True)
 class _Beginning:
-    """A network before its training, and where its weights came from (SHA-256 of a file, or None)."""
+    """A network before its training, and where its weights came from; None for random ones."""
 
     network: ClassifierNetwork
     preprocessing: Preprocessing
-    weights_sha256: str | None
+    weights: StartWeights | None
+
+    @property
+    def weights_sha256(self) -> str | None:
+        return None if self.weights is None else self.weights.sha256
 
 
 def fine_tune(
@@ -77,7 +87,7 @@ def fine_tune(
     """
     _check_labels(cells)
     torch.manual_seed(seed)
-    beginning = _begin(config, cells, start)
+    beginning = _begin(config, cells, start, progress)
     identity = _identity(config, cells, beginning, seed)
     objective = ClassifierObjective(beginning.network, config)
     batches = _batches(config, cells, beginning.preprocessing, seed)
@@ -147,6 +157,7 @@ def _header(
         seen=tuple(sorted(set(cells.hashes))),
         cells_sha256=cells_sha256,
         weights_sha256=beginning.weights_sha256,
+        weights_origin=None if beginning.weights is None else beginning.weights.origin,
     )
 
 
@@ -163,7 +174,7 @@ def _check_labels(cells: CellSet) -> None:
         )
 
 
-def _begin(config: ClassifierConfig, cells: CellSet, start: Path | None) -> _Beginning:
+def _begin(config: ClassifierConfig, cells: CellSet, start: Path | None, progress: Progress) -> _Beginning:
     if start is not None:
         network, preprocessing, classes, before = read_network(start)
         if (before.architecture, before.norm, classes) != (config.architecture, config.norm, cells.classes):
@@ -171,10 +182,10 @@ def _begin(config: ClassifierConfig, cells: CellSet, start: Path | None) -> _Beg
                 f"expected {config.architecture} of {', '.join(cells.classes)} to start from, got "
                 f"{before.architecture} of {', '.join(classes)}: {start}"
             )
-        return _Beginning(network, preprocessing, sha256_of(start))
+        return _Beginning(network, preprocessing, StartWeights(sha256_of(start)))
     network = new_network(config.architecture, config.size_px, len(cells.classes), config.norm)
-    digest = None if config.weights is None else load_start(network, config.architecture, config.weights)
-    return _Beginning(network, preprocessing_of(config), digest)
+    weights = None if config.weights is None else load_start(network, config.architecture, config.weights, progress)
+    return _Beginning(network, preprocessing_of(config), weights)
 
 
 def _identity(config: ClassifierConfig, cells: CellSet, beginning: _Beginning, seed: int) -> dict[str, Any]:

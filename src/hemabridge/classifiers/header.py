@@ -29,6 +29,7 @@ class ClassifierHeader(Header):
         seen: SHA-256 of the files that it was trained on.
         cells_sha256: of the cells and labels.
         weights_sha256: of the file from which training started; None without one.
+        weights_origin: `repository/file@commit` of that file if it was downloaded; None otherwise.
         start: SHA-256 of the snapshot that semi-supervised fine-tuning went on from; None otherwise.
         semi_supervised: its settings; None otherwise.
     """
@@ -45,6 +46,7 @@ class ClassifierHeader(Header):
     seen: tuple[str, ...] = ()
     cells_sha256: str | None = None
     weights_sha256: str | None = None
+    weights_origin: str | None = None
     start: str | None = None
     semi_supervised: dict[str, object] | None = None
 

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,10 +13,25 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.hub import download_weights
 from hemabridge.classifiers.preprocessing import Preprocessing
-from hemabridge.classifiers.weights import download_weights, fill, read_weights
+from hemabridge.classifiers.weights import fill, read_weights
 from hemabridge.errors import ModelError
+from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
+
+
+@dataclass(frozen=True)
+class StartWeights:
+    """Where training starts.
+
+    Attributes:
+        sha256: of the file of weights.
+        origin: `repository/file@commit` of the Hugging Face hub if it was downloaded; None for a file that was given.
+    """
+
+    sha256: str
+    origin: str | None = None
 
 
 class ClassifierNetwork(nn.Module):
@@ -112,22 +128,25 @@ def preprocessing_of(config: ClassifierConfig) -> Preprocessing:
     )
 
 
-def load_start(network: ClassifierNetwork, architecture: str, weights: Literal["download"] | Path) -> str:
+def load_start(
+    network: ClassifierNetwork, architecture: str, weights: Literal["download"] | Path, progress: Progress = silent
+) -> StartWeights:
     """Fill the body from a file or from timm's hub, and the head too if the file has one of its shape.
-
-    Returns:
-        The file's SHA-256.
 
     Raises:
         ModelError: the file cannot be had, is no safetensors, or does not fit more than the head.
     """
     cfg = pretrained_cfg(architecture)
-    path = download_weights(cfg) if weights == "download" else weights
+    if weights == "download":
+        downloaded = download_weights(cfg, progress)
+        path, origin = downloaded.path, downloaded.origin
+    else:
+        path, origin = weights, None
     body, head = split_weights(read_weights(path), cfg)
     fill(network.body, body, f"{architecture} ({path.name})")
     if {key: tensor.shape for key, tensor in head.items()} == _shapes(network.head):
         fill(network.head, head, f"{architecture}'s classifier ({path.name})")
-    return sha256_of(path)
+    return StartWeights(sha256_of(path), origin)
 
 
 def split_weights(weights: Mapping[str, Tensor], cfg: PretrainedCfg) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

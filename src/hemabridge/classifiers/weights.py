@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load
-from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from hemabridge.errors import ModelError
@@ -38,24 +35,6 @@ def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
     except (SafetensorError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(
             f"expected a whole safetensors file, got a damaged or another one: {path} ({error})"
-        ) from error
-
-
-def download_weights(cfg: PretrainedCfg) -> Path:
-    """Return the local copy of timm's weights for a model, asking the Hugging Face hub if there is none yet.
-
-    Raises:
-        ModelError: timm names no hub repository for it, or the hub cannot be reached or has no safetensors for it.
-    """
-    name = f"{cfg.architecture}.{cfg.tag}" if cfg.tag else str(cfg.architecture)
-    if not cfg.hf_hub_id:
-        raise ModelError(f"expected a model with weights on the Hugging Face hub, got {name}; give weights as a file")
-    try:
-        return Path(hf_hub_download(cfg.hf_hub_id, "model.safetensors"))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"expected to download {cfg.hf_hub_id}/model.safetensors, could not ({type(error).__name__}: {error}); "
-            "fetch that file on a machine with a network and give its path as weights"
         ) from error
 
 

@@ -35,7 +35,7 @@ class StudyClassifiers:
         for config in self.recipe.trainings:
             network = new_network(config.architecture, config.size_px, len(self.inputs.classes), config.norm)
             if config.weights is not None:
-                load_start(network, config.architecture, config.weights)
+                load_start(network, config.architecture, config.weights, self.inputs.progress)
 
     def get(self, spec: ClassifierRecipe) -> Classifier:
         """Return a classifier of the target site: fine-tuned there, or opened from its file."""

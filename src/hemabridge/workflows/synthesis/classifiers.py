@@ -8,7 +8,7 @@ from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.network import load_start, new_network
 from hemabridge.data.cells import CellSet
 from hemabridge.models import open_model
-from hemabridge.progress import prefixed
+from hemabridge.progress import Progress, prefixed
 from hemabridge.recipes.synthesis import PairRecipe, SynthesisRecipe
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.workflows.synthesis.inputs import SynthesisInputs
@@ -17,7 +17,7 @@ SECOND = "second"
 """Stage of the classifier of all classes."""
 
 
-def check_classifiers(recipe: SynthesisRecipe) -> None:
+def check_classifiers(recipe: SynthesisRecipe, progress: Progress) -> None:
     """Find out before hours of training, not after, that a classifier cannot be had.
 
     Raises:
@@ -26,7 +26,7 @@ def check_classifiers(recipe: SynthesisRecipe) -> None:
     for config, classes in ((recipe.scorer, 2), (recipe.second, len(recipe.classes))):
         network = new_network(config.architecture, config.size_px, classes, config.norm)
         if config.weights is not None:
-            load_start(network, config.architecture, config.weights)
+            load_start(network, config.architecture, config.weights, progress)
 
 
 def second_classifier(inputs: SynthesisInputs) -> SnapshotClassifier:

@@ -46,7 +46,7 @@ def synthesize(
     check_run_folder(out)
     with hold_folder(out):
         describe_run(out, recipe, str(fabric.device))
-        check_classifiers(recipe)
+        check_classifiers(recipe, progress)
         inputs = SynthesisInputs(recipe, out, fabric, progress)
         second = second_classifier(inputs)
         pairs = [PairSynthesis(inputs, pair, second) for pair in recipe.pairs]
