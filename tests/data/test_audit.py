@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
@@ -38,6 +39,26 @@ def test_a_clean_site_has_no_error(tmp_path: Path, make_site: MakeSite) -> None:
     assert "Neither patients nor slides of here are known" in texts(found, "note")
     assert "states no crop_px for here; proposed:" in texts(found, "note")
     assert seen == [(number, 6) for number in range(1, 7)]
+
+
+def test_samples_of_16_bits_whose_depth_is_guessed_are_told(tmp_path: Path, cell: DrawCell) -> None:
+    for number in range(4):
+        values = np.rint(cell(number) / 255 * 16383).astype(np.uint16)
+        (tmp_path / "even").mkdir(exist_ok=True)
+        (tmp_path / "uneven").mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / "even" / f"{number}.tif", values, photometric="rgb")
+        darker = values // 4 if number == 2 else values  # one camera, a weaker lamp
+        tifffile.imwrite(tmp_path / "uneven" / f"{number}.tif", darker, photometric="rgb")
+        tag = [(281, "H", 3, (16383,) * 3, True)]
+        (tmp_path / "stated").mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / "stated" / f"{number}.tif", darker, photometric="rgb", extratags=tag)
+    found = {name: audit(index_folder(tmp_path / name, name).manifest) for name in ("even", "uneven", "stated")}
+    assert "16 bits" not in texts(found["even"], "error")
+    assert "Images of even hold samples of 16 bits" in texts(found["even"], "note")
+    assert "read as 14 bits (4, for example 0.tif, 1.tif, 2.tif)" in texts(found["even"], "note")
+    assert "it would be 12 bits (1, for example 2.tif) and 14 bits (3, " in texts(found["uneven"], "error")
+    assert "MaxSampleValue" in texts(found["uneven"], "error")
+    assert not any("16 bits" in finding.text for finding in found["stated"].findings)
 
 
 def test_copies_across_the_split_and_classes_are_errors(tmp_path: Path, make_site: MakeSite, cell: DrawCell) -> None:

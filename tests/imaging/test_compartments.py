@@ -100,6 +100,15 @@ def test_noise_gives_masks_and_no_crash(shape: tuple[int, int]) -> None:
     assert_consistent(segment(image), shape)
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (1, 4), (3, 1), (2, 2), (1, 400), (400, 1), (9, 9)])
+def test_a_picture_of_two_flat_colors_gives_masks_and_no_crash(shape: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), (250, 250, 250), np.uint8)
+    image.reshape(-1, 3)[shape[0] * shape[1] // 2 :] = (60, 10, 120)
+    found = segment(image)
+    assert found.nucleus.shape == shape
+    assert (found.nucleus | found.cytoplasm | found.red_cells | found.background).sum() <= shape[0] * shape[1]
+
+
 def test_input_is_untouched_and_the_answer_repeats() -> None:
     image, _ = smear(YELLOW_FIELD)
     before = image.copy()

@@ -281,7 +281,7 @@ def test_a_fourth_sample_that_nobody_filled_is_no_transparency(shared_dir: Path)
         np.testing.assert_allclose(picture, pictures[0], atol=1)
 
 
-@pytest.mark.parametrize("bits", [12, 14, 16])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("kind", ["tiff", "png"])
 def test_samples_of_16_bits_are_scaled_by_the_depth_that_they_hold(
     tmp_path: Path, rgb: np.ndarray, bits: int, kind: str
@@ -302,6 +302,73 @@ def test_a_stated_depth_decides(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "stated.tif", values, photometric="rgb", extratags=[(281, "H", 1, 1023, True)])
     assert read_image(tmp_path / "stated.tif")[0, 0].tolist() == [128] * 3
     assert read_decoded(tmp_path / "stated.tif").stated
+
+
+def test_that_16_bits_may_be_used_is_no_stated_depth(tmp_path: Path, rgb: np.ndarray) -> None:
+    values = np.rint(rgb / 255 * 4095).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "full.tif", values, photometric="rgb", extratags=[(281, "H", 1, 65535, True)])
+    np.testing.assert_array_equal(read_image(tmp_path / "full.tif"), rgb)
+    assert not read_decoded(tmp_path / "full.tif").stated
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("samples", ["gray", "rgb", "rgba"])
+def test_a_jpeg_2000_file_of_many_bits_is_scaled_by_its_depth(
+    tmp_path: Path, rgb: np.ndarray, bits: int, samples: str
+) -> None:
+    values = np.rint(rgb / 255 * (2**bits - 1)).astype(np.uint16)
+    if samples == "rgba":
+        values = np.dstack([values, np.zeros(values.shape[:2], np.uint16)])
+    encoded = imagecodecs.jpeg2k_encode(values[..., 0] if samples == "gray" else values, bitspersample=bits)
+    (tmp_path / "deep.jp2").write_bytes(encoded)
+    expected = np.repeat(rgb[..., :1], 3, axis=2) if samples == "gray" else rgb
+    np.testing.assert_allclose(read_image(tmp_path / "deep.jp2").astype(int), expected, atol=1)
+    assert read_decoded(tmp_path / "deep.jp2").bits == bits
+
+
+@pytest.mark.parametrize("opacity", [0, 1, 255])
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
+def test_opacity_that_would_hide_all_is_no_transparency(
+    tmp_path: Path, rgb: np.ndarray, name: str, opacity: int
+) -> None:
+    picture = Image.fromarray(np.dstack([rgb, np.full(rgb.shape[:2], opacity, np.uint8)]))
+    picture.save(tmp_path / name, **({"lossless": True, "exact": True} if name == "a.webp" else {}))
+    np.testing.assert_array_equal(read_image(tmp_path / name), rgb)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_associated_opacity_of_a_tiff_is_laid_over_white_or_ignored(tmp_path: Path, depth: type) -> None:
+    full = np.iinfo(depth).max
+    colors = np.full((8, 8, 3), full // 2, depth)
+    half = np.full((8, 8, 1), full, depth)
+    half[:4] = full // 2
+    for name, opacity in (("zero", np.zeros_like(half)), ("half", half)):
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif", np.dstack([colors, opacity]), photometric="rgb", extrasamples=("assocalpha",)
+        )
+    assert np.unique(read_image(tmp_path / "zero.tif")).tolist() in ([127], [128])
+    found = read_image(tmp_path / "half.tif")[:, 0, 0].astype(int)
+    assert found[0] >= 254  # light that passes half-open pixels, and the white behind them
+    assert abs(found[-1] - 128) <= 1
+
+
+@pytest.mark.parametrize(("planar", "compression"), [("separate", None), ("contig", "webp"), ("contig", "jpegxl")])
+def test_tiff_layouts_that_pillow_does_not_read(
+    tmp_path: Path, rgb: np.ndarray, planar: str, compression: str | None
+) -> None:
+    pixels = rgb if compression else np.moveaxis(np.dstack([rgb, np.full(rgb.shape[:2], 17, np.uint8)]), -1, 0)
+    further = {} if compression else {"extrasamples": ("unspecified",)}
+    args = {"level": 100} if compression == "webp" else {}
+    tifffile.imwrite(
+        tmp_path / "odd.tif",
+        pixels,
+        photometric="rgb",
+        planarconfig=planar,
+        compression=compression,
+        compressionargs={"lossless": True, **args} if compression else None,
+        **further,
+    )
+    np.testing.assert_allclose(read_image(tmp_path / "odd.tif").astype(int), rgb, atol=2)
 
 
 def test_a_color_profile_is_applied(tmp_path: Path) -> None:

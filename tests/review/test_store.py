@@ -99,6 +99,26 @@ def test_a_file_that_is_no_store_is_refused(content: bytes, tmp_path: Path) -> N
         Store.open(path)
 
 
+def test_a_store_of_which_a_part_is_damaged_is_told_in_words(store: Store, answer_next: AnswerNext) -> None:
+    for _ in range(3):
+        answer_next("Ben", "other", seconds=2.0, now=10.0)
+    store.close()
+    content = bytearray(store.path.read_bytes())
+    content[4096 * 2 :] = b"\xa5" * (len(content) - 4096 * 2)  # the schema stays whole, what the tables hold does not
+    store.path.write_bytes(content)
+    with pytest.raises(RunError, match=r"the store of a review at .*got a damaged one: .*restore the folder"):
+        Store.open(store.path).verdicts()
+
+
+def test_a_store_without_one_of_its_tables_is_told_in_words(store: Store) -> None:
+    with store.transaction() as connection:
+        connection.execute("DROP TABLE answer")
+    with pytest.raises(RunError, match="got a damaged one: no such table: answer"):
+        store.verdicts()
+    with pytest.raises(RunError, match="got a damaged one: no such table: answer"), store.transaction() as connection:
+        connection.execute("DELETE FROM answer")
+
+
 def test_the_sqlite_file_of_another_program_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "review.sqlite"
     with sqlite3.connect(path) as other:

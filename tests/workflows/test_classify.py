@@ -165,6 +165,17 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(
     assert not out.exists()
 
 
+def test_the_description_of_a_classifier_says_its_format(brightest: Path, tmp_path: Path) -> None:
+    text = f'file = "{brightest.name}"\nclasses = ["red", "green", "blue"]\n'
+    assert (
+        open_model(described(tmp_path, text)).classes == open_model(described(tmp_path, "format = 1\n" + text)).classes
+    )
+    with pytest.raises(RecipeError, match=r"theirs.toml\) of format 1, got 2, which a newer hemabridge wrote"):
+        open_model(described(tmp_path, "format = 2\n" + text))
+    with pytest.raises(RecipeError, match="of format 1, got 'one'"):
+        open_model(described(tmp_path, 'format = "one"\n' + text))
+
+
 def test_a_wrong_description_of_a_classifier_is_told_by_its_key(brightest: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="unknown key class"):
         open_model(described(tmp_path, f'file = "{brightest.name}"\nclass = ["a", "b"]\n'))

@@ -1,13 +1,14 @@
 """Which class and which split a file belongs to, from the folders of any data set and of the known public ones."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from hemabridge.data.folder_levels import RIGHT_BELOW, Levels, find_levels
 from hemabridge.errors import ManifestError
+from hemabridge.storage.file_kind import FileKind
 
 UNLABELED = frozenset({"unlabeled", "unlabelled"})
 """Folders whose images have no class."""
@@ -41,6 +42,12 @@ _SPLIT_OF_FOLDER = {
 """Folders above the class folders; TestA and TestB are those of Raabin-WBC (Kouzehkanan et al., 2022)."""
 
 _TECOM_CLASSES = {"1": "neutrophil", "2": "lymphocyte", "3": "monocyte", "4": "eosinophil", "5": "basophil"}
+_TECOM_FILE: Final = FileKind(
+    "rows of an image number and a class label of 1 to 5",
+    ManifestError,
+    "repair the file, or rename it if it is not the label file of the Tecom images",
+    largest_bytes=1_000_000,
+)
 _TECOM_LABELS = re.compile(r"Class Labels of Dataset (\d+)\.csv", re.IGNORECASE)
 
 
@@ -167,12 +174,8 @@ def _take_split(folders: list[str]) -> str:
 
 
 def _read_tecom_labels(path: Path) -> dict[int, str]:
+    rows = _TECOM_FILE.parse_csv(_TECOM_FILE.read_text(path), path)[1:]
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))[1:]
-        return {int(number): _TECOM_CLASSES[label.strip()] for number, label in (row for row in rows if row)}
-    except (ValueError, KeyError, csv.Error) as error:
-        raise ManifestError(
-            f"expected rows of an image number and a class label of 1 to 5 in {path}, got something else: {error}; "
-            "repair the file, or rename it if it is not the label file of the Tecom images"
-        ) from error
+        return {int(number): _TECOM_CLASSES[label.strip()] for number, label in rows}
+    except (ValueError, KeyError) as error:
+        raise _TECOM_FILE.damaged(path, f"something else: {error}") from error

@@ -6,16 +6,13 @@ ever opened: absolute paths, `..` and symbolic links that leave the root are ref
 as they are; a manifest that was written to another folder than its root is therefore read with `root`.
 """
 
-import codecs
-import csv
-import io
 import os
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -32,14 +29,16 @@ from hemabridge.data.columns import (
 )
 from hemabridge.errors import ManifestError
 from hemabridge.progress import FileProgress
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.spreadsheets import FORMULA
 
 _STATED_SEPARATOR = re.compile(r"sep=([,;\t])[,;\t]*\r?\n", re.IGNORECASE)
 _WHOLE = r"^([0-9]+)[.,]0+$"
 
-MAX_BYTES = 200_000_000
-"""Largest manifest that is read."""
+_MANIFEST: Final = FileKind(
+    "a manifest (CSV file, UTF-8)", ManifestError, "save it as CSV UTF-8", largest_bytes=200_000_000
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,9 +151,9 @@ def make_manifest(columns: Mapping[str, Sequence[Any]], root: Path, *, where: st
 def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
     """Read a manifest and check that all its images exist.
 
-    The file is UTF-8 (with or without a byte order mark), with one header row. Cells are separated by what separates
-    those of the header: commas, semicolons (as spreadsheets write them where the decimal sign is a comma) or tabs. Only
-    `path` and `site` are required.
+    The file is UTF-8 (with or without a byte order mark) or UTF-16, with one header row. Cells are separated by
+    what separates those of the header: commas, semicolons (as spreadsheets write them where the decimal sign is a
+    comma) or tabs. Only `path` and `site` are required.
 
     Args:
         path: the CSV file.
@@ -237,20 +236,12 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
         raise ManifestError(f"expected a manifest (CSV file), got the folder {path}; {hint}")
     if not path.is_file():
         raise ManifestError(f"expected a manifest (CSV file) at {path}, got no such file; `hemabridge index` makes one")
-    if path.stat().st_size > MAX_BYTES:
-        raise ManifestError(
-            f"expected a manifest of at most {MAX_BYTES:,} bytes, got {path.stat().st_size:,} in {path}"
-        )
-    text = _decoded(path)
+    text = _MANIFEST.read_text(path, utf16=True)
     stated = _STATED_SEPARATOR.match(text)
     mark = _separator(text) if stated is None else stated[1]
     text = text if stated is None else text[stated.end() :]
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True) if any(row)]
-    except csv.Error as error:
-        raise ManifestError(
-            f"expected values separated by {mark!r} in {path}, as its header is, got a file that is not: {error}"
-        ) from error
+    kind = replace(_MANIFEST, what=f"a manifest of values separated by {mark!r}, as those of its header are")
+    rows = [row for row in kind.parse_csv(text, path, separator=mark) if any(row)]
     if not rows:
         raise ManifestError(f"expected a header with the columns {','.join(SCHEMA)} in {path}, got an empty file")
     header, *cells = rows
@@ -263,18 +254,6 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
             )
     kept = [place for place, name in enumerate(header) if name.strip() or any(row[place].strip() for row in cells)]
     return [header[place] for place in kept], [[row[place] for place in kept] for row in cells]
-
-
-def _decoded(path: Path) -> str:
-    """Return the text of a CSV file in UTF-8, or in UTF-16 as spreadsheets write it, with a mark at its beginning."""
-    content = path.read_bytes()
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(
-            f"expected UTF-8 text in {path}, got other bytes ({error}); save it as CSV UTF-8"
-        ) from error
 
 
 def _separator(text: str) -> str:

@@ -29,6 +29,9 @@ BLUE_SHARE = 0.5
 LEAST_CONTRAST = 0.2
 """Where the chromatin index spans less than this share of the background's light, there is no nucleus."""
 
+OTSU_BINS = 128
+"""Bins of the histograms in which Otsu's thresholds are found."""
+
 CENTER_SPREAD = 0.15
 """Standard deviation of the weight that prefers pieces near the center, as a share of the longer side."""
 
@@ -116,7 +119,7 @@ def _find(lost: FloatMap) -> tuple[Mask, Mask, Mask, Mask]:
     chromatin = np.clip(green - BLUE_SHARE * lost[..., 2], 0, None)
     nothing = np.zeros(green.shape, bool)
     blank = (nothing, nothing.copy(), nothing.copy(), ~nothing)
-    if min(np.ptp(chromatin), np.ptp(green)) < LEAST_CONTRAST:
+    if not (_has_three_classes(chromatin) and _has_three_classes(green)):
         return blank
     dark, pale = _thresholds(chromatin)[1], _thresholds(green)[0]
     nuclei = ndimage.binary_opening(chromatin > dark)
@@ -129,9 +132,19 @@ def _find(lost: FloatMap) -> tuple[Mask, Mask, Mask, Mask]:
     return nucleus, cell & ~nucleus, foreground & ~cell & ~nuclei, ~(foreground | cell)
 
 
+def _has_three_classes(values: FloatMap) -> bool:
+    """Tell whether values span enough light and fall into three bins or more, as `_thresholds` needs it.
+
+    A picture of a few pixels or of two flat colors has fewer.
+    """
+    if np.ptp(values) < LEAST_CONTRAST:
+        return False
+    return int(np.count_nonzero(np.histogram(values, OTSU_BINS)[0])) >= 3
+
+
 def _thresholds(values: FloatMap) -> tuple[float, float]:
     """Otsu's two thresholds between three classes."""
-    low, high = threshold_multiotsu(values, 3, nbins=128)  # type: ignore[no-untyped-call]
+    low, high = threshold_multiotsu(values, 3, nbins=OTSU_BINS)  # type: ignore[no-untyped-call]
     return float(low), float(high)
 
 
@@ -177,7 +190,7 @@ def _refined_nucleus(nucleus: Mask, cell: Mask, chromatin: FloatMap) -> Mask:
     inner = chromatin[ndimage.binary_erosion(cell, iterations=3)]  # the blurred rim is no class of its own
     if inner.size < 2 or np.ptp(inner) < LEAST_CONTRAST:
         return nucleus
-    threshold = threshold_otsu(inner, nbins=128)  # type: ignore[no-untyped-call]
+    threshold = threshold_otsu(inner, nbins=OTSU_BINS)  # type: ignore[no-untyped-call]
     high = inner > threshold
     upper, lower, share = inner[high].mean(), inner[~high].mean(), high.mean()
     explained = share * (1 - share) * (upper - lower) ** 2 / inner.var()

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal, TypeAlias
 
 import imagecodecs
 import numpy as np
@@ -25,13 +25,18 @@ MAX_SIDE: Final = 32_768
 MAX_DEFLATE: Final = 1_100
 """Bytes that one byte of a PNG can stand for: deflate reaches 1,032. A file that declares more holds no such image."""
 
-DEPTHS: Final = (12, 14)
-"""Bits that cameras write into samples of 16; 10 bits are not told from a dark image."""
+DEPTHS: Final = (8, 10, 12, 14)
+"""Bits that cameras write into samples of 16. A bright-field image has an empty field that is nearly white, so that its
+largest value tells the depth; `hemabridge audit` tells where the images of a site do not agree."""
+
+Alpha: TypeAlias = Literal["straight", "premultiplied"] | None
+"""What the last sample is: opacity, of which the colors know nothing or by which they are multiplied; or no opacity."""
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_BIT_DEPTH_OFFSET = 24
 _EXIF_ORIENTATION = 0x0112
+_SIZ = b"\xff\x4f\xff\x51"
 
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda a: a[:, ::-1],
@@ -77,11 +82,18 @@ def decode(file: BinaryIO, where: str) -> Decoded:
         found = read_tiff(file, where, lambda width, height: check_size(width, height, where))
         if found.samples is not None:
             upright = _upright(found.samples, found.orientation)
-            return _deep(upright, found.white, found.icc_profile, has_alpha=found.has_alpha)
+            alpha: Alpha = ("premultiplied" if found.is_premultiplied else "straight") if found.has_alpha else None
+            return _deep(upright, found.white, found.icc_profile, alpha)
     file.seek(0)
     with Image.open(file, formats=_FORMATS) as image:
         check_size(image.width, image.height, where)
         _check_declared(image, file, where)
+        if image.format == "JPEG2000":
+            file.seek(0)
+            content = file.read()
+            if (bits := _jpeg_2000_bits(content)) > 8:  # Pillow shifts deeper samples out of their range
+                samples = np.asarray(imagecodecs.jpeg2k_decode(content))
+                return _deep(samples, 2**bits - 1, b"", _last_of(samples))
         # A camera's JPEG may carry previews as further frames (MPO): the first is the picture by definition.
         if image.format not in ("MPO", "TIFF") and getattr(image, "n_frames", 1) != 1:
             raise ImageError(
@@ -91,9 +103,8 @@ def decode(file: BinaryIO, where: str) -> Decoded:
         if head.startswith(_PNG_MAGIC) and head[_PNG_BIT_DEPTH_OFFSET] == 16:
             file.seek(0)
             samples = np.asarray(imagecodecs.png_decode(file.read()))
-            has_alpha = samples.ndim == 3 and samples.shape[2] in (2, 4)
             upright = _upright(samples, image.getexif().get(_EXIF_ORIENTATION, 1))
-            return _deep(upright, None, image.info.get("icc_profile") or b"", has_alpha=has_alpha)
+            return _deep(upright, None, image.info.get("icc_profile") or b"", _last_of(samples))
         return _shallow(ImageOps.exif_transpose(image), where)
 
 
@@ -129,6 +140,13 @@ def _check_declared(image: Image.Image, file: BinaryIO, where: str) -> None:
         )
 
 
+def _jpeg_2000_bits(content: bytes) -> int:
+    """Return the bits of the first component, as the marker SIZ of the code stream states them (ISO 15444-1, A.5.1)."""
+    start = content.find(_SIZ)
+    place = start + len(_SIZ) + 38  # lengths, sizes of image and tiles, number of components
+    return (content[place] & 0x7F) + 1 if 0 <= start and place < len(content) else 8
+
+
 def _shallow(image: Image.Image, where: str) -> Decoded:
     if image.mode[0] in "IF":
         raise ImageError(
@@ -140,24 +158,31 @@ def _shallow(image: Image.Image, where: str) -> Decoded:
     both = image.convert("RGBA")
     opacity = np.asarray(both)[..., 3:]
     colors = np.asarray(_in_srgb(both.convert("RGB"), profile))
-    if not opacity.any():  # a fourth byte that nobody filled is no transparency
+    if _is_unfilled(opacity):  # that is no transparency
         return Decoded(np.array(colors), gray=gray)
-    return Decoded(_to_rgb8(np.concatenate([colors, opacity], axis=2), 255, has_alpha=True), gray=gray)
+    return Decoded(_to_rgb8(np.concatenate([colors, opacity], axis=2), 255, "straight"), gray=gray)
 
 
-def _deep(samples: NDArray[Any], white: int | None, profile: bytes, *, has_alpha: bool) -> Decoded:
+def _last_of(samples: NDArray[Any]) -> Alpha:
+    """Return what the last sample of PNG or JPEG 2000 is."""
+    return "straight" if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
+
+
+def _deep(samples: NDArray[Any], white: int | None, profile: bytes, alpha: Alpha) -> Decoded:
     """Turn samples of 8 or 16 bits into RGB uint8, scaled by the depth that they were taken with."""
     full = int(np.iinfo(samples.dtype).max)
     values = np.atleast_3d(samples)
-    if has_alpha and not values[..., -1].any():
-        values, has_alpha = values[..., :-1], False
+    if alpha is not None and _is_unfilled(values[..., -1]):
+        values, alpha = values[..., :-1], None
+    has_alpha = alpha is not None
     largest = int(values[..., : values.shape[2] - has_alpha].max())
-    stated = full == 255 or (white is not None and largest <= white <= full)
+    # That samples of 16 bits may use all of them is said of every file, and tells nothing of the camera.
+    stated = full == 255 or (white is not None and largest <= white < full)
     if not stated or white is None:
         white = full if full == 255 else next((2**bits - 1 for bits in DEPTHS if 0 < largest < 2**bits), full)
     if has_alpha and white != full:  # opacity has the depth of the colors
         values = np.minimum(values, white)
-    pixels = _to_rgb8(values, white, has_alpha=has_alpha)
+    pixels = _to_rgb8(values, white, alpha)
     if profile:
         pixels = np.array(_in_srgb(Image.fromarray(pixels), profile))
     return Decoded(pixels, int(white).bit_length(), full.bit_length(), stated, gray=values.shape[2] - has_alpha == 1)
@@ -180,16 +205,22 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     return image.convert("RGB")
 
 
+def _is_unfilled(opacity: NDArray[Any]) -> bool:
+    """Tell whether nothing would be seen anywhere: bytes that nobody filled, or a 1 that was meant as all of it."""
+    return int(opacity.max()) <= np.iinfo(opacity.dtype).max // 255
+
+
 def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Apply the EXIF orientation 1..8 (JEITA CP-3451, tag 274) to [H, W, ...] samples."""
     return _UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels
 
 
-def _to_rgb8(values: NDArray[Any], white: int, *, has_alpha: bool) -> UInt8Image:
+def _to_rgb8(values: NDArray[Any], white: int, alpha: Alpha) -> UInt8Image:
     """Turn gray or RGB samples 0..`white`, with or without opacity, into RGB uint8; transparency lies over white."""
     samples = values.astype(np.float32) / white
-    if has_alpha:
-        alpha = samples[..., -1:]
-        samples = samples[..., :-1] * alpha + (1 - alpha)
+    if alpha is not None:
+        opacity = samples[..., -1:]
+        colors = samples[..., :-1] if alpha == "premultiplied" else samples[..., :-1] * opacity
+        samples = np.minimum(colors + (1 - opacity), 1)
     rgb = np.broadcast_to(samples, (*samples.shape[:2], 3))
     return np.rint(rgb * 255).astype(np.uint8)

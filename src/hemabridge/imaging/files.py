@@ -43,9 +43,9 @@ def read_image(path: Path | str) -> UInt8Image:
     """Read one image as RGB, whatever its name says it is.
 
     JPEG, PNG, BMP, GIF, TIFF, WebP and JPEG 2000 of one picture; a TIFF's thumbnails and smaller levels are left out.
-    Gray, palette and CMYK become RGB. Transparency is laid over white; where it is 0 everywhere it is ignored. 16-bit
-    samples are scaled by the depth that they were taken with: as the file states it, else the fewest of 12, 14 and 16
-    bits that hold its largest value. EXIF orientation and the color profile (to sRGB) are applied.
+    Gray, palette and CMYK become RGB. Transparency is laid over white; opacity of nearly 0 everywhere is
+    ignored. 16-bit samples are scaled by the depth that they were taken with: as the file states it, else the fewest of
+    8, 10, 12, 14 and 16 bits that hold its largest value. EXIF orientation and the color profile (to sRGB) are applied.
 
     Args:
         path: A regular file.

@@ -13,7 +13,9 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PAGES = 64
 """A file of more pages is a stack; of a chain that never ends, no more are followed."""
 
-_JPEG_2000 = {33003, 33004, 33005, 34712}
+_COMPRESSIONS_OF_PILLOW = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000}
+"""None, fax, LZW, JPEG, deflate, PackBits, LZMA and Zstandard."""
+
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _READ = (_PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.RGB, _PHOTOMETRIC.YCBCR)
 _MAX_SAMPLE_VALUE = 281
@@ -27,6 +29,7 @@ class TiffPicture:
     Attributes:
         samples: uint8 or uint16[H, W] or [H, W, C]; None where Pillow reads the file as well.
         has_alpha: whether the last sample is opacity; other further samples are left out.
+        is_premultiplied: whether the colors are multiplied by that opacity.
         white: largest value that a sample of 16 bits may have, as the file states it; None where it does not.
         orientation: EXIF orientation, 1..8.
         icc_profile: color profile; empty if there is none.
@@ -34,6 +37,7 @@ class TiffPicture:
 
     def __init__(self, page: tifffile.TiffPage | None, channels: NDArray[Any] | None = None) -> None:
         self.samples: NDArray[Any] | None = None
+        self.is_premultiplied = False
         self.has_alpha, self.white, self.orientation, self.icc_profile = False, None, 1, b""
         if page is None:
             return
@@ -52,6 +56,7 @@ class TiffPicture:
         if pixels.ndim == 3 and further:
             # Opacity comes first among further samples if it is there; a sample of unspecified meaning is none.
             self.has_alpha = further[0] != tifffile.EXTRASAMPLE.UNSPECIFIED
+            self.is_premultiplied = further[0] == tifffile.EXTRASAMPLE.ASSOCALPHA
             pixels = pixels[..., : pixels.shape[2] - len(further) + self.has_alpha]
         self.samples = pixels
 
@@ -79,7 +84,7 @@ def read_tiff(file: BinaryIO, where: str, check_size: Any) -> TiffPicture:
         check_size(page.imagewidth, page.imagelength)
         if composite and pages[0].samplesperpixel == 1:
             return TiffPicture(page, np.stack([plane.asarray() for plane in pages], axis=-1))
-        if index == 0 and page.bitspersample <= 8 and int(page.compression) not in _JPEG_2000:
+        if index == 0 and _pillow_reads(page):
             return TiffPicture(None)
         _check_samples(page, where)
         return TiffPicture(page)
@@ -134,6 +139,16 @@ def _picture_of(pages: list[tifffile.TiffPage], where: str) -> int:
     if any(2 * other.imagewidth > width or 2 * other.imagelength > height for other in others):
         raise ImageError(f"{where}: expected a single image, found {len(pages)} frames or pages; save them one by one")
     return largest
+
+
+def _pillow_reads(page: tifffile.TiffPage) -> bool:
+    """Tell whether Pillow reads a page: samples of at most 8 bits, compressed and laid out as it knows them."""
+    further = tuple(page.extrasamples)
+    # Pillow divides by associated opacity, which may be 0.
+    is_odd = bool(further) and (
+        page.planarconfig == tifffile.PLANARCONFIG.SEPARATE or further[0] == tifffile.EXTRASAMPLE.ASSOCALPHA
+    )
+    return page.bitspersample <= 8 and int(page.compression) in _COMPRESSIONS_OF_PILLOW and not is_odd
 
 
 def _check_samples(page: tifffile.TiffPage, where: str) -> None:

@@ -20,6 +20,7 @@ from hemabridge.models.restaining import NormalizerModel, TranslatorModel
 from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import normalizer_from_json
+from hemabridge.storage.formats import check_format
 from hemabridge.storage.settings_file import explain, read_toml
 from hemabridge.training.snapshots import last_snapshot, snapshot_files
 from hemabridge.training.tensorfile import HEADER, parse_header, parse_metadata
@@ -27,6 +28,9 @@ from hemabridge.translators.header import TranslatorHeader
 
 APPEARANCE_IMAGES: Final = 100
 """So many cells tell a site's appearance."""
+
+DESCRIPTION_FORMAT: Final = 1
+"""Version of the TOML file that describes a classifier of another program; a file without one is of this version."""
 
 DESCRIBED: Final = ".toml"
 """Of a file that describes a classifier of another program."""
@@ -203,8 +207,16 @@ def _described(path: Path, crop_px: int | None) -> Model:
     from hemabridge.classifiers.config import ExternalConfig
     from hemabridge.models.classifying import ClassifierModel
 
+    table = read_toml(path)
+    check_format(
+        table.pop("format", DESCRIPTION_FORMAT),
+        DESCRIPTION_FORMAT,
+        f"the description of a classifier ({path})",
+        f"write it as format {DESCRIPTION_FORMAT} has it",
+        RecipeError,
+    )
     try:
-        config = ExternalConfig.model_validate(read_toml(path), context={"folder": path.parent})
+        config = ExternalConfig.model_validate(table, context={"folder": path.parent})
     except ValidationError as error:
         raise RecipeError(
             f"expected the description of a classifier, {path} cannot be used:\n{explain(error, ExternalConfig)}"

@@ -81,7 +81,9 @@ class Store:
                 self._connection.close()
                 raise
         except sqlite3.DatabaseError as error:
-            raise RunError(f"expected the store of a review at {path}, got a file that is none: {error}") from error
+            if _is_damage(error):
+                raise self._damaged(error) from error
+            raise RunError(f"expected the store of a review at {path}, could not open it: {error}") from error
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -144,27 +146,47 @@ class Store:
 
         A durable one is on the disk when it ends, even if the power fails then. Others survive a killed process too,
         and do not wait for the disk.
+
+        Raises:
+            RunError: the file is damaged.
         """
         with self._lock:
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._writer = threading.get_ident()
             try:
+                self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._writer = threading.get_ident()
                 yield self._connection
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 if self._connection.in_transaction:  # a full disk has rolled it back by itself
                     self._connection.execute("ROLLBACK")
+                if _is_damage(error):
+                    raise self._damaged(error) from error
                 raise
             finally:
                 self._writer = None
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a query that reads; within a transaction of this thread, of what it has written."""
-        if self._writer == threading.get_ident():
-            return self._connection.execute(query, values).fetchall()
-        with self._reading_lock:
-            return self._reading.execute(query, values).fetchall()
+        """Return all rows of a query that reads; within a transaction of this thread, of what it has written.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        try:
+            if self._writer == threading.get_ident():
+                return self._connection.execute(query, values).fetchall()
+            with self._reading_lock:
+                return self._reading.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            if _is_damage(error):
+                raise self._damaged(error) from error
+            raise
+
+    def _damaged(self, error: BaseException) -> RunError:
+        return RunError(
+            f"expected the store of a review at {self.path}, got a damaged one: {error}; restore the folder of "
+            "the review from a copy. Keep the damaged file: the program sqlite3 (.recover) may save answers out of it"
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return what `create` was given."""
@@ -203,6 +225,15 @@ class Store:
             Verdict(reader, item, answer, seconds, order, None if x is None else (x, y))
             for reader, item, answer, seconds, order, x, y in self.rows(query)
         ]
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Tell whether SQLite found something else than a whole store; a full disk or a lock is no damage."""
+    if type(error) is sqlite3.DatabaseError:
+        return True
+    # SQLITE_ERROR: a table or a column is not there. Text that is no UTF-8 has no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return isinstance(error, sqlite3.OperationalError) and code == sqlite3.SQLITE_ERROR
 
 
 def _connected(path: Path) -> sqlite3.Connection:

@@ -3,6 +3,7 @@
 The limits are far above what hemabridge writes. A file beyond them is damaged, or was made to stop a program.
 """
 
+import codecs
 import csv
 import io
 import json
@@ -68,12 +69,13 @@ class FileKind:
         place = "" if where is None else f": {where}"
         return self.error(f"expected {self.what}, got {str(got)[:_SHOWN]}{place}; {self.remedy}")
 
-    def read_text(self, path: Path, *, errors: str = "strict") -> str:
+    def read_text(self, path: Path, *, errors: str = "strict", utf16: bool = False) -> str:
         """Read UTF-8 text; a byte order mark at its beginning is left out.
 
         Args:
             path: of the file.
             errors: what to do with other bytes, as `bytes.decode` takes it.
+            utf16: whether UTF-16 is read too, as spreadsheets write it: with a byte order mark at its beginning.
 
         Raises:
             HemabridgeError: `error`, if it is no file, cannot be read, is too large or is no UTF-8.
@@ -85,7 +87,8 @@ class FileKind:
                 content = file.read(self.largest_bytes + 1)
             if len(content) > self.largest_bytes:
                 raise self.damaged(path, f"more than {self.largest_bytes:,} bytes")
-            return content.decode("utf-8-sig", errors)
+            is_utf16 = utf16 and content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            return content.decode("utf-16" if is_utf16 else "utf-8-sig", errors)
         except (OSError, ValueError) as error:  # ValueError: other bytes, or a name with a null character
             raise self.damaged(path, error) from error
 
@@ -137,19 +140,23 @@ class FileKind:
         if fault is not None:
             raise self.damaged(where, fault)
 
-    def parse_csv(self, text: str, where: Path | str | None = None, *, strict: bool = True) -> list[list[str]]:
+    def parse_csv(
+        self, text: str, where: Path | str | None = None, *, strict: bool = True, separator: str = ","
+    ) -> list[list[str]]:
         """Return the rows of a CSV file, the header first; blank lines are left out.
 
         Args:
             text: of the file.
             where: the file, for messages.
+            separator: what stands between the cells of a row.
             strict: whether a quote that is not closed, as a kill leaves it, is a fault.
 
         Raises:
             HemabridgeError: `error`, if it is no CSV, or a cell is longer than `csv.field_size_limit()`.
         """
         try:
-            return [row for row in csv.reader(io.StringIO(text, newline=""), strict=strict) if row]
+            rows = csv.reader(io.StringIO(text, newline=""), strict=strict, delimiter=separator)
+            return [row for row in rows if row]
         except csv.Error as error:
             raise self.damaged(where, error) from error
 

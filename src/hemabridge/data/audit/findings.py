@@ -5,6 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
+from hemabridge.data.audit.depth_findings import Depths
 from hemabridge.data.audit.results import (
     Audit,
     Border,
@@ -40,7 +41,7 @@ _SHOWN = 3
 
 
 def find_all(
-    audit: Audit, leaks: Sequence[Leak], changed: Sequence[str], ungrouped_sites: Sequence[str]
+    audit: Audit, leaks: Sequence[Leak], changed: Sequence[str], ungrouped_sites: Sequence[str], depths: Depths
 ) -> list[Finding]:
     """Return every finding, errors first.
 
@@ -49,9 +50,11 @@ def find_all(
         leaks: patients, slides, and what synthetic images were drawn from, that are in several parts of the split.
         changed: paths of files that are not the ones that were indexed.
         ungrouped_sites: sites of which neither patients nor slides are known.
+        depths: of the samples of all images.
     """
     found = [
         *_files(audit, changed),
+        *depths.findings(),
         *_leaks(leaks),
         *synthetic_findings(audit.synthetic, audit.duplicates, audit.n_images),
         *_duplicates(audit.duplicates),

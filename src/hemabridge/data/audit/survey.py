@@ -5,7 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+import numpy as np
+
 from hemabridge.data.audit.appearance import Appearance, color_profiles, measure, site_scale
+from hemabridge.data.audit.depth_findings import Depths
 from hemabridge.data.audit.duplicates import Fingerprint, exact_copies, fingerprint, first_of_each, same_fields
 from hemabridge.data.audit.findings import find_all
 from hemabridge.data.audit.results import Audit, Border, ClassCount, DuplicateGroup, Member, SyntheticFile
@@ -14,7 +17,7 @@ from hemabridge.data.index import UnreadableFile
 from hemabridge.data.manifest import Manifest
 from hemabridge.data.splits import find_leaks
 from hemabridge.errors import ImageError
-from hemabridge.imaging.files import read_image, reason_of
+from hemabridge.imaging.files import read_decoded, reason_of
 from hemabridge.imaging.provenance import read_origin
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.progress import FileProgress
@@ -31,6 +34,7 @@ class _Survey:
     unreadable: list[UnreadableFile] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     synthetic: list[SyntheticFile] = field(default_factory=list)
+    depths: Depths = field(default_factory=Depths)
     samples: dict[tuple[int, str], list[Appearance]] = field(default_factory=dict)
 
 
@@ -77,7 +81,7 @@ def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FilePr
         findings=(),
         synthetic=tuple(survey.synthetic),
     )
-    return replace(found, findings=tuple(find_all(found, leaks, survey.changed, ungrouped)))
+    return replace(found, findings=tuple(find_all(found, leaks, survey.changed, ungrouped, survey.depths)))
 
 
 def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Survey:
@@ -87,7 +91,8 @@ def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Su
         measured = _paths_to_measure(manifest)
         for path, row in zip(manifest.paths(), manifest.table.iter_rows(named=True), strict=True):
             try:
-                image = read_image(path)
+                decoded = read_decoded(path)
+                image = np.ascontiguousarray(decoded.pixels)
                 check_shows_cell(image)
                 digest = sha256_of(path)
             except (ImageError, OSError) as error:
@@ -101,6 +106,7 @@ def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Su
                 if row["origin"] or marked is not None:
                     origin = row["origin"] if marked is None else marked.as_text()
                     survey.synthetic.append(SyntheticFile(member, origin, marked is None))
+                survey.depths.add(row["site"], row["path"], decoded)
                 survey.hashes.append(digest)
                 survey.fingerprints.append(fingerprint(image))
                 if row["path"] in measured:
