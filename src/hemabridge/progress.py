@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called as `progress(label, done, total)`; `label` names the piece of work, in words a user reads."""
+"""Called as `progress(label, done, total)`; `label` names the piece of work, in words a user reads.
+
+With a `total` of 0 nothing is counted: `label` is a sentence to show at once.
+"""
 
 FileProgress: TypeAlias = Callable[[int, int], None]
 """Called as `progress(done, total)` by one piece of work that goes through files and does not name itself."""

@@ -48,3 +48,16 @@ def test_a_classifier_without_class_names_is_refused_in_words(run: Callable, fol
     assert ended.code == 2
     assert "expected a file that hemabridge wrote, or the classes of another program's classifier" in ended.err
     assert not (folder / "out").exists()
+
+
+def test_a_classifier_that_fails_is_the_first_sentence(run: Callable, folder: Path) -> None:
+    for number in range(24):
+        name = ("red", "green", "blue")[number % 3]
+        image = np.full((32, 32, 3), 60, np.uint8)
+        image[::2, :, number % 3] = 220
+        write_image(folder / "labeled" / name / f"{number}.png", image)
+    options = ("--class", "green", "--class", "blue", "--class", "red")
+    ended = run("classify", folder / "brightest.onnx", folder / "labeled", folder / "out", *options)
+    assert ended.code == 0
+    assert ended.out.startswith("brightest fails on these images: balanced accuracy 0.0%")
+    assert 'channels = "bgr"' in ended.out.splitlines()[0]

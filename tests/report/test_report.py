@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from hemabridge.errors import InputError
+from hemabridge.evaluation.home_failure import Explanation, HomeFailure
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.report.pictures import StudyPictures
 from hemabridge.report.report import group_facts, write_study_report
@@ -292,3 +293,19 @@ def test_the_first_page_shows_cells_from_the_whole_list_of_classes(
     page = write(make_study(), replace(pictures, cells=cells))
     figure = page[page.index('class="hero"') : page.index("One cell per class")]
     assert re.findall('alt="original (.*?)"', figure) == ["class 0", "class 2", "class 4", "class 6"]
+
+
+def test_a_classifier_that_fails_at_its_own_hospital_is_the_first_sentence(
+    make_study: MakeStudy, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    bgr = Explanation('channels = "bgr"', "its channels are blue, green, red", 0.97, True)
+    failure = HomeFailure("ResNet18", "Clinic", 92, 0.2, 0.25, (bgr,))
+    results = replace(make_study(), home=(failure,))
+    write_study_report(results, make_pictures(), tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert Page(html).unbalanced == []
+    text = " ".join(Page(html[html.index("<header>") :]).text.split())
+    first = text.index("ResNet18 fails at its own hospital: balanced accuracy 20.0% on 92 cells of Clinic")
+    assert 'The likely cause: its channels are blue, green, red (channels = "bgr" gives 97.0%).' in text
+    assert first < text.index("Re-staining")
+    assert first < html.index("<h1>") - html.index("<header>")

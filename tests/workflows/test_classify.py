@@ -183,3 +183,46 @@ def test_a_wrong_description_of_a_classifier_is_told_by_its_key(brightest: Path,
         open_model(described(tmp_path), classes=CHANNELS)
     with pytest.raises(ModelError, match="none that can be read"):
         open_model(described(tmp_path, 'file = "gone.onnx"\nclasses = ["a", "b"]\n'))
+
+
+def in_folders(folder: Path, names: tuple[str, str, str]) -> Path:
+    """Twelve images of each channel, in a folder with the name that is given for it."""
+    for number in range(36):
+        image = np.full((40, 40, 3), 60, np.uint8)
+        image[::2, :, number % 3] = 220
+        write_image(folder / "labeled" / names[number % 3] / f"{number:02d}.png", image)
+    return folder / "labeled"
+
+
+def test_a_classifier_whose_classes_are_in_another_order_is_told_where_folders_say_the_classes(
+    brightest: Path, tmp_path: Path
+) -> None:
+    source = in_folders(tmp_path, ("red", "green", "blue"))
+    right = classify(open_model(brightest, classes=CHANNELS), source, tmp_path / "right")
+    assert right.failure is None
+    assert json.loads((tmp_path / "right" / "predictions.json").read_text(encoding="utf-8"))["failure"] is None
+    wrong = classify(open_model(brightest, classes=("green", "blue", "red")), source, tmp_path / "wrong")
+    assert wrong.failure is not None
+    assert wrong.failure.balanced_accuracy == 0
+    assert wrong.failure.sentence.startswith("brightest fails on these images: balanced accuracy 0.0% on 36 cells")
+    assert 'classes = ["red", "green", "blue"] gives 100.0%' in wrong.failure.sentence
+    told = json.loads((tmp_path / "wrong" / "predictions.json").read_text(encoding="utf-8"))["failure"]
+    assert told["explanations"][0]["explains"]
+
+
+def test_a_classifier_that_takes_bgr_is_told_and_its_description_can_say_so(brightest: Path, tmp_path: Path) -> None:
+    """The first and the last of its outputs change places, as they do when red and blue are exchanged."""
+    source = in_folders(tmp_path, ("red", "green", "blue"))
+    text = 'file = "brightest.onnx"\nclasses = ["blue", "green", "red"]\n'
+    done = classify(open_model(described(tmp_path, text)), source, tmp_path / "out")
+    assert done.failure is not None
+    assert {'channels = "bgr"', 'classes = ["red", "green", "blue"]'} <= {
+        each.setting for each in done.failure.explanations if each.explains
+    }
+    mended = described(tmp_path, text + '[preprocessing]\nchannels = "bgr"\n')
+    assert classify(open_model(mended), source, tmp_path / "mended").failure is None
+
+
+def test_folders_that_are_no_classes_say_nothing(brightest: Path, tmp_path: Path) -> None:
+    source = in_folders(tmp_path, ("monday", "tuesday", "friday"))
+    assert classify(open_model(brightest, classes=("green", "blue", "red")), source, tmp_path / "out").failure is None

@@ -126,6 +126,7 @@ def test_the_studys_own_cells_are_named_as_the_study_named_them(
             )
     assert len(done.tests) == len([row for row in done.rows if row.images != "original"])
     assert (done.by, done.mode) == ("ensemble, 6 labels", "strict")
+    assert done.home == results.home
     table = predicted(out)
     assert table["path"].to_list() == source.column("path")
     assert table["class"].to_list() == source.column("class")

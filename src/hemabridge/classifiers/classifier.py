@@ -13,6 +13,7 @@ from hemabridge.classifiers.network import ClassifierNetwork, new_network
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes
 from hemabridge.classifiers.weights import fill
+from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.training.snapshots import read_snapshot
 
@@ -49,6 +50,16 @@ class NetworkClassifier:
             found = self.network.body(batch.contiguous(memory_format=torch.channels_last))
             out[start : start + BATCH_SIZE] = found.float().cpu().numpy()
         return out
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "NetworkClassifier":
+        """Return the same network with another preprocessing.
+
+        Raises:
+            ModelError: the network takes no such input.
+        """
+        if preprocessing.layout != "nchw":
+            raise ModelError("expected layout = 'nchw': timm models take channels first")
+        return NetworkClassifier(self.network, preprocessing, self.classes, self.name)
 
     def _batches(self, images: UInt8Images) -> Iterator[tuple[int, torch.Tensor]]:
         device = self.network.head.weight.device

@@ -150,4 +150,6 @@ class ExternalConfig(BaseModel):
             raise ValueError("expected an .onnx file, or the architecture of a safetensors file")
         if not self.is_onnx and self.outputs != "logits":
             raise ValueError("expected outputs = 'logits' for a safetensors file: timm models give logits")
+        if not self.is_onnx and self.preprocessing.layout != "nchw":
+            raise ValueError("expected layout = 'nchw' for a safetensors file: timm models take channels first")
         return self

@@ -1,5 +1,7 @@
 """Classifiers that come as an ONNX file. Imports no PyTorch."""
 
+from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -23,7 +25,8 @@ EXTERNAL_DATA_FOLDER: Final = "session.model_external_initializers_file_folder_p
 class OnnxClassifier:
     """An ONNX network with its preprocessing and class names, run by ONNX Runtime on the CPU.
 
-    The network takes one float32[N, 3, S, S] and its first output is float32[N, C]; N is free, or fixed at 1.
+    The network takes one float32[N, 3, S, S], or [N, S, S, 3] where the preprocessing's layout is nhwc; N is free, or
+    fixed at 1. Its first output is float32[N, C].
 
     Args:
         file: the ONNX file.
@@ -50,7 +53,7 @@ class OnnxClassifier:
         self.outputs = outputs
         self.file = file
         self.session = _open(file, content)
-        self.input, self.batch_size = _check_input(self.session, preprocessing.size_px, file)
+        self.input, self.batch_size = _check_input(self.session, preprocessing, file)
         self.output = _check_output(self.session, len(classes), file)
 
     def probabilities(self, images: UInt8Images) -> Probabilities:
@@ -62,9 +65,28 @@ class OnnxClassifier:
         out = np.empty((len(images), len(self.classes)), dtype=np.float32)
         for start in range(0, len(images), self.batch_size):
             batch = np.ascontiguousarray(self.preprocessing(images[start : start + self.batch_size]))
-            found = np.asarray(self.session.run([self.output], {self.input: batch})[0], dtype=np.float32)
-            out[start : start + self.batch_size] = self._to_probabilities(found, len(batch))
+            out[start : start + self.batch_size] = self._to_probabilities(self._run(batch), len(batch))
         return out
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "OnnxClassifier":
+        """Return the same network with another preprocessing.
+
+        Raises:
+            ModelError: the network takes no such input.
+        """
+        other = copy(self)
+        other.preprocessing = preprocessing
+        other.input, other.batch_size = _check_input(self.session, preprocessing, self.file)
+        return other
+
+    def _run(self, batch: Probabilities) -> Probabilities:
+        try:
+            return np.asarray(self.session.run([self.output], {self.input: batch})[0], dtype=np.float32)
+        except Exception as error:  # ONNX Runtime raises its own types, which it does not export
+            raise ModelError(
+                f"expected a network that takes float32{list(batch.shape)}, got one that does not: {self.file} "
+                f"({error}); set preprocessing.layout or preprocessing.size_px"
+            ) from error
 
     def _to_probabilities(self, found: Probabilities, count: int) -> Probabilities:
         if found.shape != (count, len(self.classes)) or not np.isfinite(found).all():
@@ -102,19 +124,28 @@ def _open(file: Path, content: bytes | None) -> Any:
         ) from error
 
 
-def _check_input(session: Any, size_px: int, file: Path) -> tuple[str, int]:
+def _check_input(session: Any, preprocessing: Preprocessing, file: Path) -> tuple[str, int]:
     inputs = session.get_inputs()
     shape = inputs[0].shape if len(inputs) == 1 else []
-    fits = len(shape) == 4 and all(
-        got == want or not isinstance(got, int) for got, want in zip(shape[1:], (3, size_px, size_px), strict=True)
-    )
-    if not fits or inputs[0].type != "tensor(float)" or (isinstance(shape[0], int) and shape[0] != 1):
+    size_px, layout = preprocessing.size_px, preprocessing.layout
+    shapes = {"nchw": (3, size_px, size_px), "nhwc": (size_px, size_px, 3)}
+    fits = {name: _fits(shape, wanted) for name, wanted in shapes.items()}
+    if not fits[layout] or inputs[0].type != "tensor(float)" or (isinstance(shape[0], int) and shape[0] != 1):
         got = "; ".join(f"{one.name}: {one.type} {one.shape}" for one in inputs)
+        other = next((name for name in shapes if name != layout and fits[name]), None)
         raise ModelError(
-            f"expected one input, float32[N, 3, {size_px}, {size_px}], in {file}, got {got}; set "
-            "preprocessing.size_px, or export the network with a free batch size"
+            f"expected one input, float32[N, {', '.join(map(str, shapes[layout]))}], in {file}, got {got}; set "
+            + (f'preprocessing.layout = "{other}"' if other else "preprocessing.size_px")
+            + ", or export the network with a free batch size"
         )
     return inputs[0].name, 1 if shape[0] == 1 else BATCH_SIZE
+
+
+def _fits(shape: Sequence[Any], wanted: Sequence[int]) -> bool:
+    """Tell whether a network's input, of which free sizes have names, may be of some shape after its first axis."""
+    return len(shape) == 4 and all(
+        got == want or not isinstance(got, int) for got, want in zip(shape[1:], wanted, strict=True)
+    )
 
 
 def _check_output(session: Any, num_classes: int, file: Path) -> str:

@@ -16,6 +16,9 @@ Channels = tuple[float, float, float]
 View = Literal["color", "shape"]
 """What of an image a classifier sees: the image, or `hemabridge.imaging.shape_view` of it."""
 
+ChannelOrder = Literal["rgb", "bgr"]
+InputLayout = Literal["nchw", "nhwc"]
+
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 """Mean of ImageNet's red, green and blue, as a share of 255."""
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
@@ -23,7 +26,10 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 
 class Preprocessing(BaseModel):
-    """Input = (x / 255 - mean) / std of the view, at `size_px` pixels a side. Mean and deviation are ImageNet's."""
+    """Input = (x / 255 - mean) / std of the view, at `size_px` pixels a side. Mean and deviation are ImageNet's.
+
+    A network that takes values of 0 to 1 has mean 0 and std 1; one that takes 0 to 255 has mean 0 and std 1 / 255.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,6 +40,16 @@ class Preprocessing(BaseModel):
     )
 
     view: View = Field("color", exclude_if=lambda view: view == "color", description="what of an image is seen")
+    channels: ChannelOrder = Field(
+        "rgb",
+        exclude_if=lambda channels: channels == "rgb",
+        description="order of the input's channels; bgr is that of OpenCV. mean and std stay red, green, blue",
+    )
+    layout: InputLayout = Field(
+        "nchw",
+        exclude_if=lambda layout: layout == "nchw",
+        description="axes of the input; nhwc (channels last) is that of TensorFlow, for an ONNX file only",
+    )
 
     def prepare(self, images: UInt8Images) -> UInt8Images:
         """Return the view of each image, uint8[N, size_px, size_px, 3]; what is right already comes back as it is.
@@ -57,11 +73,14 @@ class Preprocessing(BaseModel):
         return out
 
     def normalize(self, images: UInt8Images) -> NDArray[np.float32]:
-        """Return float32[N, 3, H, W] of uint8[N, H, W, 3] images of the right size."""
+        """Return float32[N, 3, H, W], or [N, H, W, 3] with `layout` nhwc, of uint8[N, H, W, 3] of the right size."""
         scale = np.float32(1.0) / (np.float32(255.0) * np.asarray(self.std, np.float32))
         offset = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
-        return (images * scale - offset).astype(np.float32).transpose(0, 3, 1, 2)
+        found = (images * scale - offset).astype(np.float32)
+        if self.channels == "bgr":
+            found = found[..., ::-1]
+        return found if self.layout == "nhwc" else found.transpose(0, 3, 1, 2)
 
     def __call__(self, images: UInt8Images) -> NDArray[np.float32]:
-        """Return the network's input float32[N, 3, size_px, size_px] for uint8[N, S, S, 3] images."""
+        """Return the network's input, as `normalize` does, at `size_px`, for uint8[N, S, S, 3] images."""
         return self.normalize(self.prepare(images))

@@ -45,6 +45,7 @@ def classify(
     none. Images unlike those that the model was trained on get no class.
     """
     from hemabridge.cli.progress_bars import shown_progress
+    from hemabridge.evaluation.home_failure import first_words
     from hemabridge.models import open_model
     from hemabridge.workflows.classify import PREDICTIONS, WITHHELD
     from hemabridge.workflows.classify import classify as run
@@ -52,6 +53,8 @@ def classify(
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px, classes=classes, architecture=architecture)
     with shown_progress() as progress:
         done = run(opened, folder, out, progress=progress)
+    for words in first_words([] if done.failure is None else [done.failure]):
+        print(words)
     for row in done.rows:
         if row.predicted is None and row.reason != WITHHELD:
             print(f"failed: {row.path}: {row.reason}", file=sys.stderr)

@@ -41,6 +41,9 @@ def shown_progress() -> Iterator[Listener]:
         tasks: dict[str, TaskID] = {}
 
         def listen(label: str, done: int, total: int) -> None:
+            if total == 0:
+                console.print(label, highlight=False, markup=False)
+                return
             if label not in tasks or (bars.tasks[tasks[label]].finished and done < total):
                 tasks[label] = bars.add_task(label, total=total)
             bars.update(tasks[label], completed=done, total=total)
@@ -54,6 +57,9 @@ def _plain_listener(console: Console) -> Listener:
 
     def listen(label: str, done: int, total: int) -> None:
         now = time.monotonic()
+        if total == 0:
+            console.print(label, highlight=False, markup=False)
+            return
         if done >= total or now - said.get(label, now - PLAIN_EVERY_SECONDS) >= PLAIN_EVERY_SECONDS:
             said[label] = now
             since, before = begun.setdefault(label, (now, done))

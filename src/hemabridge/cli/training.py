@@ -142,11 +142,14 @@ def evaluate(
     needs_training()
     from hemabridge.cli.left_out import print_left_out_of, print_unusable
     from hemabridge.cli.progress_bars import shown_progress
+    from hemabridge.evaluation.home_failure import first_words
     from hemabridge.workflows.evaluate.evaluate import PREDICTED_CLASSES
     from hemabridge.workflows.evaluate.evaluate import evaluate as run
 
     with shown_progress() as progress:
         done = run(study, source, out, root=root, crop_px=crop_px, by=by, fit=fit, progress=progress)
+    for words in first_words(done.home):
+        print(words)
     print_unusable(done.failed.items(), "failed")
     print_left_out_of(source)
     if done.rows:
@@ -219,8 +222,11 @@ def needs_training() -> None:
 
 
 def _print_study(results: "StudyResults", folder: Path) -> None:
+    from hemabridge.evaluation.home_failure import first_words
     from hemabridge.models.study_folder import StudyFolder
 
+    for words in first_words(results.home):
+        print(words)
     _print_rows(f"{results.name}: accuracy with 95% Wilson interval, balanced accuracy", results.rows)
     print(f"The report is {StudyFolder(folder).report}; open it in a browser.")
 

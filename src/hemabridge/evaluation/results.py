@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import polars as pl
 
+from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.leaderboard_entries import LabelsSaved, LeaderboardEntry, SnapshotContrast
 from hemabridge.evaluation.morphology_checks import MorphologyCheck
 from hemabridge.models.study_folder import RESULTS
@@ -163,6 +164,7 @@ class StudyResults(ResultsFile):
     labels_saved: tuple[LabelsSaved, ...] = ()
     audit: tuple[AuditFinding, ...] = ()
     guard: tuple[MorphologyCheck, ...] = ()
+    home: tuple[HomeFailure, ...] = ()
 
     def table(self) -> pl.DataFrame:
         """Return `rows` as a table, one row for each classifier on each set of images.

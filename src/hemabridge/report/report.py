@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hemabridge._version import __version__
 from hemabridge.data.sampling import evenly_spaced
+from hemabridge.evaluation.home_failure import first_words
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.report import morphology_section, story
 from hemabridge.report import sentences as findings
@@ -139,7 +140,9 @@ def report_environment() -> Environment:
         png_uri=_png_uri,
         in_words=morphology_section.in_words,
     )
-    environment.globals.update(story=story, findings=findings, morphology_section=morphology_section)
+    environment.globals.update(
+        story=story, findings=findings, morphology_section=morphology_section, first_words=first_words
+    )
     return environment
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import polars as pl
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.new_cells import Listed, list_new_cells
 from hemabridge.errors import ImageError, InputError
+from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.imaging.files import read_image, reason_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Image
@@ -22,6 +23,7 @@ from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.locks import hold_folder
 from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
 from hemabridge.storage.spreadsheets import as_cells
+from hemabridge.workflows.labeled_folder import failure_on
 
 PREDICTIONS: Final = "predictions.csv"
 DESCRIPTION: Final = "predictions.json"
@@ -63,6 +65,7 @@ class Classified:
         failed: how many images could not be used.
         withheld: how many get no prediction since the site is out-of-distribution.
         site: how far the images are from those that the model was fitted on; None if its file cannot say.
+        failure: that, and perhaps why, the model fails on images whose folders say their classes.
     """
 
     classes: tuple[str, ...]
@@ -70,6 +73,7 @@ class Classified:
     failed: int
     withheld: int
     site: SiteAnswer | None
+    failure: HomeFailure | None
 
     @property
     def predicted(self) -> int:
@@ -81,6 +85,7 @@ def classify(model: Model, source: Path, out: Path, *, progress: Progress = sile
     """Classify every image below a folder; write `PREDICTIONS`, and `DESCRIPTION` with the hash of the model.
 
     Images of an out-of-distribution site get no predicted class and no probabilities, and the reason in their place.
+    Where the names of the folders are classes of the model, its predictions are compared with them.
     An image that cannot be read stops nothing. Each file is written whole or not at all. A call that was stopped
     starts from the beginning when it is repeated.
 
@@ -108,7 +113,9 @@ def classify(model: Model, source: Path, out: Path, *, progress: Progress = sile
         rows = tuple(sorted(_predictions(model, listed, distrusted, progress), key=lambda row: row.path))
         unpredicted = sum(row.predicted is None for row in rows)
         withheld = sum(row.reason == WITHHELD for row in rows)
-        done = Classified(classes, rows, unpredicted - withheld, withheld, site)
+        predicted = {row.path: row.predicted for row in rows if row.predicted is not None}
+        failure = failure_on(model, source, predicted, site)
+        done = Classified(classes, rows, unpredicted - withheld, withheld, site, failure)
         _write_table(done, out / PREDICTIONS)
         _write_description(done, model, out)
     return done
@@ -165,6 +172,7 @@ def _write_description(done: Classified, model: Model, out: Path) -> None:
         "failed": done.failed,
         "withheld": done.withheld,
         "site": None if done.site is None else done.site.answer,
+        "failure": None if done.failure is None else asdict(done.failure),
     }
     with atomic_write(out / DESCRIPTION) as temporary:
         temporary.write_text(json.dumps(told, indent=2, ensure_ascii=False), encoding="utf-8")

@@ -18,6 +18,7 @@ from hemabridge.data.new_cells import NewCells, crop_px_of, list_new_cells, read
 from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
 from hemabridge.ensemble.members import MEMBERS_FILE
 from hemabridge.errors import InputError
+from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.predictions import Predictions, write_predictions
 from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
@@ -57,6 +58,7 @@ class Evaluation:
         mode: `strict` if the study was fitted on none of the scored files, `transductive` if on some.
         unscored: cells with a class that the study does not tell apart, or with none.
         site: whether the translator knows the site; None if its file cannot say.
+        home: classifiers of the study that failed at their own hospital.
     """
 
     by: str
@@ -67,6 +69,7 @@ class Evaluation:
     mode: Mode
     unscored: int
     site: SiteAnswer | None
+    home: tuple[HomeFailure, ...] = ()
 
 
 def evaluate(
@@ -108,8 +111,8 @@ def evaluate(
         HemabridgeError: a file of the study is damaged.
     """
     recipe = expect_kind(read_recipe(StudyFolder(_finished(study)).recipe), StudyRecipe)
-    classes = StudyResults.read(StudyFolder(study).results).classes
-    finished = FinishedStudy(study, recipe, classes, progress)
+    results = StudyResults.read(StudyFolder(study).results)
+    classes, finished = results.classes, FinishedStudy(study, recipe, results.classes, progress)
     if by is not None and not (fit and recipe.ensemble is None):  # which is told below
         finished.check_name(by, fit=fit)
     own = read_settled(recipe.source, study)
@@ -120,19 +123,19 @@ def evaluate(
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
     read = cache(lambda px: read_new_cells(listed, classes, CropSpec(scale, px), progress))
     cells = read(recipe.ensemble_px if fit else recipe.size_px)
+    answers = _refitted(finished, read, scale, out) if fit else list(finished.answers(lambda px: read(px).images))
+    seen = set(cells.hashes) if fit else _fitted_on(recipe, study, own)
+    chosen = choose(answers, by if fit else by or finished.on_selected())
+    done = replace(_written(answers, chosen, manifest, cells, classes, seen, recipe.seed, out), home=results.home)
     if fit:
-        answers = _refitted(finished, read, scale, out)
-        return _written(answers, by, manifest, cells, classes, set(cells.hashes), recipe.seed, out)
-    answers = list(finished.answers(lambda px: read(px).images))
-    by = by or finished.on_selected()
-    done = _written(answers, by, manifest, cells, classes, _fitted_on(recipe, study, own), recipe.seed, out)
-    last = fitted_restainings(recipe, study)[-1].path
-    return replace(done, site=write_answer(open_model(last, crop_px=crop_px), manifest.paths(), out, progress))
+        return done
+    model = open_model(fitted_restainings(recipe, study)[-1].path, crop_px=crop_px)
+    return replace(done, site=write_answer(model, manifest.paths(), out, progress))
 
 
 def _written(
     answers: Sequence[Answers],
-    by: str | None,
+    chosen: Answers,
     manifest: Manifest,
     cells: NewCells,
     classes: tuple[str, ...],
@@ -140,7 +143,6 @@ def _written(
     seed: int,
     out: Path,
 ) -> Evaluation:
-    chosen = choose(answers, by)
     given = dict(zip(manifest.column("path"), manifest.column("class"), strict=True))
     given |= {name: given.get(name, "") for name in cells.failed}
     known = np.flatnonzero(cells.labels != UNKNOWN)

@@ -10,6 +10,8 @@ from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.network import load_start, new_network
 from hemabridge.classifiers.protocol import Classifier, align_classes
 from hemabridge.data.cells import CellSet
+from hemabridge.evaluation.home_check import OtherSite, check_at_home, check_predictions
+from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.models import open_model
@@ -84,6 +86,30 @@ class StudyClassifiers:
         ]
         self.inputs.progress(f"testing {name}", 1, 1)
         return [home, *tests]
+
+    def failing_given(self) -> list[HomeFailure]:
+        """Return which classifiers of other programs fail on the target's test cells, and why; tell of each at once."""
+        found = []
+        for spec in self.recipe.classifiers:
+            if spec.external is None:
+                continue
+            size_px = self.recipe.cells_px(spec)
+            home, away = (self.inputs.cells(which, "test", size_px=size_px) for which in (TARGET, SOURCE))
+            other = OtherSite(self.inputs.source.name, away.images, away.labels)
+            names = (spec.name, self.inputs.target.name)
+            failure = check_at_home(*names, self.get(spec), home.images, home.labels, self.inputs.classes, other)
+            if failure is not None:
+                found.append(failure)
+                self.inputs.progress(failure.sentence, 0, 0)
+        return found
+
+    def failing_trained(self, tests: Sequence[Predictions]) -> list[HomeFailure]:
+        """Return which classifiers that the study trained fail on the target's test cells, by what they predicted."""
+        trained = {spec.name for spec in self.recipe.classifiers if spec.train is not None}
+        at_home = [p for p in tests if p.site == self.inputs.target.name and p.part == "test" and not p.labels_used]
+        own = [p for p in at_home if p.classifier in trained and p.images == ORIGINAL]
+        checked = (check_predictions(p.classifier, p.site, p.truth, p.predicted, len(self.inputs.classes)) for p in own)
+        return [failure for failure in checked if failure is not None]
 
     def validate(self, spec: ClassifierRecipe, classifier: Classifier) -> list[Predictions]:
         """Return the predictions for the target's validation part; nothing without one."""

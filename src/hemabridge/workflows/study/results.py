@@ -9,6 +9,7 @@ import numpy as np
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import ManifestError
 from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done, pairs_with_originals
+from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.labels_saved import labels_saved
 from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
 from hemabridge.evaluation.morphology_checks import MorphologyCheck
@@ -35,6 +36,7 @@ class Findings:
         patients: of each scored cell of the source, by its id; None where not all are known.
         other_seeds: the tests of further seeds.
         guard: what became of the morphology of the source's test cells.
+        home: classifiers that fail on the target's test cells.
     """
 
     recipe: StudyRecipe
@@ -48,6 +50,7 @@ class Findings:
     patients: Mapping[str, str] | None
     other_seeds: Mapping[int, Sequence[Predictions]]
     guard: Sequence[MorphologyCheck]
+    home: Sequence[HomeFailure]
 
 
 def collect(
@@ -87,6 +90,7 @@ def collect(
         labels_saved=labels_saved(own, draws),
         audit=tuple(audit),
         guard=tuple(findings.guard),
+        home=tuple(findings.home),
     )
 
 

@@ -13,6 +13,7 @@ from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.ensemble.fitted import ENSEMBLE_FILE
 from hemabridge.ensemble.members import Member, Members
 from hemabridge.ensemble.saved import SavedEnsemble
+from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.leaderboard_files import write_leaderboard
 from hemabridge.evaluation.morphology_checks import MorphologyCheck
 from hemabridge.evaluation.paired_bootstrap import RunKey
@@ -96,11 +97,13 @@ class Study:
     def run(self) -> StudyResults:
         """Do all stages that are not done, and write what was found."""
         self._check()
+        failing = StudyClassifiers(self.inputs).failing_given()
         audit = self.inputs.audit()
         tested = test_classifiers(self.inputs)
         guard = StudyGuard(self.inputs).run(tested.restained) if self.recipe.guard else ()
         others = {seed: test_classifiers(self.inputs.with_seed(seed)).tests for seed in self.recipe.more_seeds}
-        results = self._collect(tested, audit, guard, others)
+        failing += StudyClassifiers(self.inputs).failing_trained(tested.tests)
+        results = self._collect(tested, audit, guard, others, failing)
         self._report(results, tested)
         return results
 
@@ -115,6 +118,7 @@ class Study:
         audit: Sequence[AuditFinding],
         guard: Sequence[MorphologyCheck],
         others: Mapping[int, Sequence[Predictions]],
+        failing: Sequence[HomeFailure],
     ) -> StudyResults:
         inputs, restained = self.inputs, tested.shown
         test = inputs.cells(SOURCE, "test")
@@ -135,6 +139,7 @@ class Study:
             patients=inputs.patients(),
             other_seeds=others,
             guard=guard,
+            home=failing,
         )
         return collect(findings, test, restained, inputs.truth(), facts | versions(), audit)
 
