@@ -75,6 +75,14 @@ def test_a_timm_state_dict_judges_as_timms_own_model(tmp_path: Path) -> None:
     np.testing.assert_allclose(classifier.probabilities(IMAGES), expected_of(model), atol=1e-5)
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "model."])
+def test_a_timm_state_dict_may_have_a_wrappers_name_in_front_of_all_keys(tmp_path: Path, wrapper: str) -> None:
+    model = a_model()
+    save_file({f"{wrapper}{key}": tensor for key, tensor in model.state_dict().items()}, tmp_path / "w.safetensors")
+    classifier = load_external(onnx_config(tmp_path / "w.safetensors", architecture=ARCHITECTURE))
+    np.testing.assert_allclose(classifier.probabilities(IMAGES), expected_of(model), atol=1e-5)
+
+
 def test_a_timm_state_dict_of_other_classes_or_without_a_head_is_refused(tmp_path: Path) -> None:
     save_file(a_model().state_dict(), tmp_path / "w.safetensors")
     config = onnx_config(tmp_path / "w.safetensors", architecture=ARCHITECTURE, classes=("a", "b"))

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.network import load_start, new_network, preprocessing_of, pretrained_cfg
-from hemabridge.classifiers.weights import read_weights
+from hemabridge.classifiers.weights import read_weights, unwrapped
 from hemabridge.errors import ModelError
 from hemabridge.storage.files import sha256_of
 
@@ -69,6 +69,57 @@ def test_a_head_may_be_absent(tmp_path: Path) -> None:
     load_start(network, ARCHITECTURE, tmp_path / "w.safetensors")
     found = network.body.state_dict()
     assert [key for key, tensor in body.state_dict().items() if not torch.equal(found[key], tensor)] == []
+
+
+def wrapped_file(path: Path, wrapper: str, keys: slice = slice(None), classes: int = 3) -> torch.nn.Module:
+    """timm's own file again, with `wrapper` in front of some of its keys."""
+    model = timm_file(path, num_classes=classes)
+    state = model.state_dict()
+    chosen = set(list(state)[keys])
+    save_file({f"{wrapper}{key}" if key in chosen else key: tensor for key, tensor in state.items()}, path)
+    return model
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "model.", "module.model.", "_orig_mod.module."])
+def test_what_a_wrapper_put_in_front_of_all_keys_is_taken_off(tmp_path: Path, wrapper: str) -> None:
+    model = wrapped_file(tmp_path / "w.safetensors", wrapper)
+    network = new_network(ARCHITECTURE, SIZE_PX, 3).eval()
+    load_start(network, ARCHITECTURE, tmp_path / "w.safetensors")
+    with torch.inference_mode():
+        torch.testing.assert_close(network(some_images()), model(some_images()), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "keys"), [("module.", slice(1, None)), ("module.", slice(0, 2)), ("net.", slice(None))]
+)
+def test_what_is_in_front_of_some_keys_or_no_wrappers_is_not_guessed(tmp_path: Path, wrapper: str, keys: slice) -> None:
+    wrapped_file(tmp_path / "w.safetensors", wrapper, keys)
+    advice = r"keys begin with module\., as a wrapper" if wrapper == "module." else "check the architecture's name$"
+    with pytest.raises(ModelError, match=advice):
+        load_start(new_network(ARCHITECTURE, SIZE_PX, 3), ARCHITECTURE, tmp_path / "w.safetensors")
+
+
+def test_a_wrapper_around_another_model_is_named(tmp_path: Path) -> None:
+    state = timm.create_model("test_resnet", num_classes=2).state_dict()
+    save_file({f"model.{key}": tensor for key, tensor in state.items()}, tmp_path / "w.safetensors")
+    with pytest.raises(
+        ModelError, match=rf"missing: conv_stem.*{len(state)} keys begin with model\..*check the architecture"
+    ):
+        load_start(new_network(ARCHITECTURE, SIZE_PX, 2), ARCHITECTURE, tmp_path / "w.safetensors")
+
+
+def test_keys_of_a_network_that_has_a_part_called_model_stay(tmp_path: Path) -> None:
+    """Where a key fits as it is, nothing is taken off, though the rest would fit too."""
+
+    class Named(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = torch.nn.Linear(2, 1)
+
+    net = Named()
+    weights = {key: tensor + 1 for key, tensor in net.state_dict().items()}
+    assert unwrapped(weights, net) == weights
+    assert list(unwrapped({f"model.{key}": tensor for key, tensor in weights.items()}, net)) == list(weights)
 
 
 def test_weights_of_another_model_are_refused_with_the_keys(tmp_path: Path) -> None:

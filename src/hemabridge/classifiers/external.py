@@ -27,8 +27,8 @@ def _load_timm(config: ExternalConfig, content: bytes | None) -> Classifier:
     from hemabridge.classifiers.weights import fill, read_weights
 
     file, classes, architecture = config.file, config.classes, str(config.architecture)
-    body, head = split_weights(read_weights(file, content), pretrained_cfg(architecture))
     network = new_network(architecture, config.preprocessing.size_px, len(classes))
+    body, head = split_weights(read_weights(file, content), pretrained_cfg(architecture), network.body)
     fill(network.body, body, f"{architecture} ({file.name})")
     fill(network.head, head, f"{architecture}'s classifier of {len(classes)} classes ({file.name})")
     return NetworkClassifier(network, config.preprocessing, classes, file.stem)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.hub import download_weights
 from hemabridge.classifiers.preprocessing import Preprocessing
-from hemabridge.classifiers.weights import fill, read_weights
+from hemabridge.classifiers.weights import fill, read_weights, unwrapped
 from hemabridge.errors import ModelError
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
@@ -142,15 +142,21 @@ def load_start(
         path, origin = downloaded.path, downloaded.origin
     else:
         path, origin = weights, None
-    body, head = split_weights(read_weights(path), cfg)
+    body, head = split_weights(read_weights(path), cfg, network.body)
     fill(network.body, body, f"{architecture} ({path.name})")
     if {key: tensor.shape for key, tensor in head.items()} == _shapes(network.head):
         fill(network.head, head, f"{architecture}'s classifier ({path.name})")
     return StartWeights(sha256_of(path), origin)
 
 
-def split_weights(weights: Mapping[str, Tensor], cfg: PretrainedCfg) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Part timm's full state dict into the body's keys and the head's own (`weight`, `bias`)."""
+def split_weights(
+    weights: Mapping[str, Tensor], cfg: PretrainedCfg, net: nn.Module
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Part timm's full state dict into the keys of the body `net` and the head's own (`weight`, `bias`).
+
+    What a wrapper put in front of all keys is taken off (`unwrapped`).
+    """
+    weights = unwrapped(weights, net)
     names = cfg.classifier if isinstance(cfg.classifier, tuple) else (cfg.classifier,)
     prefixes = tuple(f"{name}." for name in names)
     body = {key: tensor for key, tensor in weights.items() if not key.startswith(prefixes)}

@@ -12,6 +12,7 @@ from hemabridge.errors import ModelError
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _NOT_WEIGHTS = "num_batches_tracked"
 _SHOWN = 5
+_WRAPPERS = ("module", "model", "_orig_mod")  # of DataParallel, of a class around the network, of torch.compile
 
 
 def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
@@ -38,6 +39,36 @@ def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
         ) from error
 
 
+def unwrapped(weights: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Take off what wrappers put in front of the keys, such as `module.` or `model.`, if it is clear what is meant.
+
+    It is where no key fits `net`, all keys begin with the same wrapper's name, and without it all of `net` is there,
+    with its shapes; several wrappers are taken off one after the other. Otherwise the keys stay as they are.
+    """
+    expected = net.state_dict()
+    bare = dict(weights)
+    while bare and not any(key in expected for key in bare):
+        first = {key.partition(".")[0] for key in bare}
+        if len(first) != 1 or not first <= set(_WRAPPERS):
+            break
+        bare = {key.partition(".")[2]: tensor for key, tensor in bare.items()}
+        if not _missing(bare, expected) and not _misshapen(bare, expected):
+            return bare
+    return dict(weights)
+
+
+def _missing(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    return [key for key in expected if key not in weights and not key.endswith(_NOT_WEIGHTS)]
+
+
+def _misshapen(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    return [
+        f"{key} {list(weights[key].shape)} instead of {list(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key in weights and weights[key].shape != tensor.shape
+    ]
+
+
 def fill(net: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
     """Load `weights` into `net`; every key must be there, with its shape, and no other.
 
@@ -47,18 +78,28 @@ def fill(net: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
         ModelError: something is missing, left over, or of another shape; says which.
     """
     expected = net.state_dict()
-    missing = [key for key in expected if key not in weights and not key.endswith(_NOT_WEIGHTS)]
     unexpected = [key for key in weights if key not in expected]
-    misshapen = [
-        f"{key} {list(weights[key].shape)} instead of {list(tensor.shape)}"
-        for key, tensor in expected.items()
-        if key in weights and weights[key].shape != tensor.shape
-    ]
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
+    problems = {
+        "missing": _missing(weights, expected),
+        "unexpected": unexpected,
+        "of another shape": _misshapen(weights, expected),
+    }
     if any(problems.values()):
         told = "; ".join(f"{len(keys)} {problem}: {_some(keys)}" for problem, keys in problems.items() if keys)
-        raise ModelError(f"expected the weights of {what}, got others ({told}); check the architecture's name")
+        raise ModelError(f"expected the weights of {what}, got others ({told}); {_advice(unexpected)}")
     net.load_state_dict(dict(weights), strict=False)
+
+
+def _advice(unexpected: list[str]) -> str:
+    wrapped = [key for key in unexpected if key.partition(".")[0] in _WRAPPERS]
+    if not wrapped:
+        return "check the architecture's name"
+    wrapper = wrapped[0].partition(".")[0]
+    return (
+        f"{len(wrapped)} keys begin with {wrapper}., as a wrapper writes them: it is taken off where "
+        "all keys begin with it and the rest are those of the architecture; check the architecture's name, and save "
+        "the state dict of the network alone"
+    )
 
 
 def _some(keys: list[str]) -> str:

@@ -144,7 +144,7 @@ def _jpeg_2000_bits(content: bytes) -> int:
     """Return the bits of the first component, as the marker SIZ of the code stream states them (ISO 15444-1, A.5.1)."""
     start = content.find(_SIZ)
     place = start + len(_SIZ) + 38  # lengths, sizes of image and tiles, number of components
-    return (content[place] & 0x7F) + 1 if 0 <= start and place < len(content) else 8
+    return (content[place] & 0x7F) + 1 if start >= 0 and place < len(content) else 8
 
 
 def _shallow(image: Image.Image, where: str) -> Decoded:
