@@ -137,10 +137,8 @@ def test_large_and_made_files_are_not_tracked() -> None:
 
 SAME_IDEA = {
     "app.py": "a program's root: of the command line, of the readers' pages",
-    "batches.py": "what a training is fed, of each kind of training",
     "catalog.py": "what can be chosen by name in a room, and the command that lists it",
     "classifiers.py": "the stage that trains classifiers, of a study and of a synthesis",
-    "classifying.py": "the commands that classify, and the model behind them",
     "config.py": "the settings of a room, without PyTorch",
     "files.py": "files in general, and image files",
     "fit.py": "the command, and the fit of an ensemble",

@@ -12,12 +12,12 @@ The tree::
     ├── RunError                   a run folder: in use, of another recipe, damaged
     ├── TrainingError              training cannot go on
     │   ├── NonFiniteLossError     a loss became NaN or infinite
-    │   └── TrainingFaultError     what is trained has failed in a way that can be seen
+    │   └── TrainingFaultError     a known fault of training, such as a collapsed generator
     ├── Interrupted                stopped by SIGINT or SIGTERM after a checkpoint was written
     └── MissingExtraError          a feature needs an extra that is not installed
 
-A message says what was expected, what came, where, and what to do. One warning stands beside the tree,
-`TrainingFaultWarning`: training goes on, but what is trained looks as if it had failed.
+A message states what was expected, what was got, where, and what to do. `TrainingFaultWarning` is a warning and stands
+beside the tree: a fault of training is likely, and training goes on.
 """
 
 
@@ -77,11 +77,11 @@ class NonFiniteLossError(TrainingError):
 
 
 class TrainingFaultError(TrainingError):
-    """What is trained has failed in a way that can be seen; the message names it."""
+    """A known fault of training was found; the message describes it."""
 
 
 class TrainingFaultWarning(UserWarning):
-    """What is trained looks as if it had failed; training goes on."""
+    """A fault of training is likely; training goes on."""
 
 
 class Interrupted(HemabridgeError):  # noqa: N818 - it is a request, not a fault

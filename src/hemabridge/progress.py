@@ -1,24 +1,24 @@
-"""How long work tells how far it is, without knowing who listens."""
+"""Progress callbacks: long work reports how far it is, whatever shows it."""
 
 from collections.abc import Callable
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called as `progress(label, done, total)`; `label` names the piece of work, in words a user reads.
+"""Called as `progress(label, done, total)`; `label` is what a user reads about this piece of work.
 
-With a `total` of 0 nothing is counted: `label` is a sentence to show at once.
+If `total` is 0, `label` is a message that is shown at once.
 """
 
 FileProgress: TypeAlias = Callable[[int, int], None]
-"""Called as `progress(done, total)` by one piece of work that goes through files and does not name itself."""
+"""Called as `progress(done, total)` by work on a list of files; the caller adds the label."""
 
 
 def silent(_label: str, _done: int, _total: int) -> None:
-    """Listen to nothing."""
+    """Ignore the progress."""
 
 
 def prefixed(progress: Progress, prefix: str) -> Progress:
-    """Return a listener that is told of the same work as a part of something larger."""
+    """Return a callback for one part of larger work: each label begins with `prefix`."""
 
     def tell(label: str, done: int, total: int) -> None:
         progress(f"{prefix}: {label}", done, total)

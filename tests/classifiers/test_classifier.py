@@ -110,5 +110,5 @@ def test_a_cell_given_wholly_to_another_class_gets_equal_shares() -> None:
 
 
 def test_alignment_refuses_a_class_that_the_classifier_lacks() -> None:
-    with pytest.raises(ModelError, match="fixed lacks monocyte and knows a, b"):
+    with pytest.raises(ModelError, match="fixed lacks monocyte; its classes are a, b"):
         align_classes(Fixed(a=0.5, b=0.5), ("a", "monocyte"))

@@ -127,7 +127,7 @@ def test_logits_probabilities_and_a_batch_of_one(tmp_path: Path) -> None:
         (lambda p: graph(p, batch=8), {}, r"\[8, 3, 32, 32\].*free batch size"),
         (lambda p: graph(p, kind=TensorProto.DOUBLE), {}, r"tensor\(double\)"),
         (graph, {"preprocessing": Preprocessing(size_px=48)}, "set preprocessing.size_px"),
-        (graph, {"classes": ("a", "b")}, r"expected 2 outputs a cell.*\['n', 3\]"),
+        (graph, {"classes": ("a", "b")}, r"expected 2 outputs per cell.*\['n', 3\]"),
     ],
 )
 def test_an_onnx_file_of_other_shapes_is_refused(
@@ -216,7 +216,7 @@ def test_an_onnx_file_whose_softmax_is_inside_gives_no_logits(shared_data: Path)
         "classes": ("neutrophil", "eosinophil", "lymphocyte", "monocyte"),
         "preprocessing": Preprocessing(size_px=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
     }
-    with pytest.raises(ModelError, match="its softmax is inside; set outputs = 'probabilities'"):
+    with pytest.raises(ModelError, match="contains the softmax; set outputs = 'probabilities'"):
         load_external(ExternalConfig(**given, outputs="logits")).probabilities(IMAGES)
     found = load_external(ExternalConfig(**given, outputs="probabilities")).probabilities(IMAGES)
     assert np.allclose(found.sum(axis=1), 1, atol=1e-3)

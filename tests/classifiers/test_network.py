@@ -174,7 +174,10 @@ def test_offline_nobody_is_asked_and_a_download_says_what_to_do(
     [
         ("resnet81", r"expected the name of a timm model, got 'resnet81'; did you mean .*resnet18"),
         ("hf-hub:someone/something", "expected the name of a timm model"),
-        ("resnet18.tv_in21k", r"expected weights of resnet18 that timm knows \(.*tv_in1k.*\), got 'tv_in21k'"),
+        (
+            "resnet18.tv_in21k",
+            r"expected the tag of weights that timm has for resnet18 \(.*tv_in1k.*\), got 'tv_in21k'",
+        ),
     ],
 )
 def test_unknown_names_are_refused_with_near_ones(name: str, message: str) -> None:

@@ -156,7 +156,7 @@ def test_a_normalizer_re_stains_and_is_guarded_without_pytorch(hospitals: Path, 
 
 @pytest.mark.parametrize(
     ("more", "told"),
-    [((), "fitted as one; --each-subdomain fits each for itself."), (("--each-subdomain",), "each fitted for itself.")],
+    [((), "fitted as one; --each-subdomain fits each separately."), (("--each-subdomain",), "each fitted separately.")],
 )
 def test_fit_tells_of_several_subdomains(
     run: Callable, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], told: str
@@ -169,7 +169,7 @@ def test_fit_tells_of_several_subdomains(
 
     monkeypatch.setattr("hemabridge.workflows.fit.fit", fit)
     ended = run("fit", "white-point", "new", "ours", "out.json", *more)
-    assert ended.out.splitlines()[-1] == f"new holds 2 subdomains (40 images on #ffffff, 60 images on #fffc9b): {told}"
+    assert ended.out.splitlines()[-1] == f"new has 2 subdomains (40 images on #ffffff, 60 images on #fffc9b): {told}"
     assert asked == [bool(more)]
 
 
@@ -215,7 +215,7 @@ def test_what_the_system_refuses_is_told_without_a_traceback(run: Callable, monk
     monkeypatch.setattr("hemabridge.workflows.audit.audit_manifest", fails)
     ended = run("audit", "m.csv")
     assert ended.code == 2
-    assert ended.err.endswith("the system refused: [Errno 28] No space left on device: 'out.csv'\n")
+    assert ended.err.endswith("got an error of the system: [Errno 28] No space left on device: 'out.csv'\n")
 
 
 def test_who_stops_a_command_is_told_how_to_go_on(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_who_stops_a_command_is_told_how_to_go_on(run: Callable, monkeypatch: py
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hemabridge.workflows.audit.audit_manifest", fails)
-    told = "hemabridge: stopped; run the same command again: long ones go on where they stopped\n"
+    told = "hemabridge: stopped; to continue, run the same command again\n"
     assert run("audit", "m.csv") == (130, "", told)
 
 
@@ -283,5 +283,5 @@ def test_a_signal_ends_any_command_with_130_and_a_word(tmp_path: Path, how: sign
     process.send_signal(how)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert told.endswith("hemabridge: stopped; run the same command again: long ones go on where they stopped\n")
+    assert told.endswith("hemabridge: stopped; to continue, run the same command again\n")
     assert "Traceback" not in told

@@ -52,11 +52,11 @@ def test_limits_and_defaults_are_told() -> None:
     page = reference()
     assert "| `--size-px SIZE_PX` | Side of the pictures. [at least 16; at most 1024; default: 96] |" in page
     assert (
-        "| `--group GROUP` | What must not come to two parts. [one of auto, patient, slide, none; default: auto] |"
-        in page
+        "| `--group GROUP` | Images of one such group stay in one part. [one of auto, patient, slide, none; "
+        "default: auto] |" in page
     )
     assert "| `--site SITE` | Name of the hospital. [required] |" in page
-    assert "| `--replace` | Overwrite what is there. |" in page
+    assert "| `--replace` | Overwrite an existing manifest. |" in page
     assert "`hemabridge standardize MODEL IN OUT [OPTIONS]`" in page
 
 

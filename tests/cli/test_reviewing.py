@@ -26,7 +26,7 @@ def test_create_says_what_it_made_and_what_comes_next(run: Callable, plan: Path,
     assert ended.code == 0
     lines = ended.out.splitlines()
     assert lines[0] == (
-        "7 screens for each of 2 readers: 2 of practice, 5 that count, 1 of these shown a second time. "
+        "7 screens for each of 2 readers: 2 for practice, 5 that count, 1 of these for a second time. "
         "7 pictures of 32 px."
     )
     assert lines[-1] == f"Next: hemabridge review serve {out}"

@@ -100,7 +100,7 @@ def test_select_then_standardize_takes_the_choice(run: Callable, recipe: Path, h
     (model / "report.html").touch()  # as a study leaves one
     ended = run("select", model, "--least-kept", "1")
     assert ended.code == 1
-    assert "run `hemabridge study` again" in " ".join(ended.out.split())
+    assert "run the same `hemabridge study` again" in " ".join(ended.out.split())
     assert "None can be used" in ended.out
     ended = run("standardize", model, hospitals / "yellow-field", tmp_path / "out")
     assert (ended.code, ended.out) == (2, "")
@@ -123,7 +123,10 @@ def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path
     assert source is not None
     ended = run("evaluate", out, source, tmp_path / "predicted")
     assert ended.code == 0
-    assert "24 cells scored; the study was fitted on some of them: scores may be too good (transductive)." in ended.out
+    assert (
+        "24 cells scored; the study was fitted on some of them, so that scores may be too high (transductive)."
+        in ended.out
+    )
     table = tmp_path / "predicted" / "predicted-classes.csv"
     assert f"24 files classified by Small net on epoch-0002, 0 failed. See {table}." in ended.out
     (tmp_path / "night").mkdir()
@@ -274,7 +277,7 @@ def test_the_table_of_a_selection_shows_what_decides_and_fits_80_columns(
         ["epoch-0002", "*", "0.17", "0.90", "0.51", "38%", "0.92", "-0.123", "0.81", "66%"],
         ["epoch-0004", "x", "0.29", "0.51", "38%", "0.92", "-0.123", "0.81", "66%"],
     ]
-    assert lines[below].startswith("x: not to be used; the guard or readers refuse")
+    assert lines[below].startswith("x: do not use; the guard or readers refuse")
 
     for row, shown in ((replace(rows[0], error=0.1), {"error", "readers"}), (snapshot_row("epoch-0001"), set())):
         _print_selection(Selection("run", None, (), "Because.", original, (row,), (0.0, (-0.1, 0.1)), facts))

@@ -74,7 +74,7 @@ def test_copies_across_the_split_and_classes_are_errors(tmp_path: Path, make_sit
         ("near", ("split",), ["lymphocyte/1.png", "lymphocyte/again.jpg"]),
     ]
     errors = texts(found, "error")
-    assert "(2 images in 1 group, for example lymphocyte/0.png, neutrophil/copy.png) lie in several parts" in errors
+    assert "(2 images in 1 group, for example lymphocyte/0.png, neutrophil/copy.png) are in several parts" in errors
     assert "Images of one cell, saved or photographed twice (2 images in 1 group" in errors
     assert "different classes" in errors
     assert found.findings[0].severity == "error"
@@ -98,7 +98,7 @@ def test_files_that_broke_or_changed_or_show_nothing(tmp_path: Path, make_site: 
     assert found.blank == (NAMES[2],)
     assert "1 image cannot be used, for example lymphocyte/0.png" in texts(found, "error")
     assert "2 files changed since the manifest was made (lymphocyte/1.png, lymphocyte/2.png)" in texts(found, "error")
-    assert "Nothing at all is shown by 1 image (lymphocyte/2.png)" in texts(found, "warning")
+    assert "Without any detail: 1 image (lymphocyte/2.png)" in texts(found, "warning")
     assert "No nucleus was found in 1 of 5 measured images" in texts(found, "warning")
 
 
@@ -118,7 +118,7 @@ def test_two_manifests_share_an_image_and_differ_in_scale(tmp_path: Path, make_s
     assert [group.crosses for group in found.duplicates] == [("manifest", "site", "class")]
     assert "both manifests, which should share no image" in texts(found, "error")
     assert "Nuclei of far are 1.5 times as wide in pixels as those of near" in texts(found, "warning")
-    assert "near has no blast, far has" in texts(found, "note")
+    assert "near has no blast, but far has" in texts(found, "note")
     assert {scale.site: scale.n for scale in found.scales} == {"near": 6, "far": 5}
 
 

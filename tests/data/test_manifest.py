@@ -231,7 +231,7 @@ def test_a_folder_is_no_manifest_and_the_way_to_one_is_told(site_dir: Path) -> N
     with pytest.raises(ManifestError, match=r"got the folder .*; run `hemabridge index .*` first, which writes one"):
         read_manifest(site_dir)
     path = written(site_dir, HEADER + ROWS)
-    with pytest.raises(ManifestError, match=f"got the folder .*; name {path}"):
+    with pytest.raises(ManifestError, match=f"got the folder .*; give {path}"):
         read_manifest(site_dir)
 
 

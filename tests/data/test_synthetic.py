@@ -144,7 +144,7 @@ def test_the_audit_finds_what_the_manifest_does_not_say(site: Path) -> None:
     manifest = with_parts(without_origins(index_folder(site, "x").manifest), {DRAWN[0]: "test"})
     found = audit(manifest)
     assert [(one.member.path, one.in_manifest) for one in found.synthetic] == [(name, False) for name in DRAWN]
-    assert "The manifest takes 2 synthetic images (blast/drawn-0.png, blast/drawn-1.tif) for real" in texts(
+    assert "The manifest lists 2 synthetic images (blast/drawn-0.png, blast/drawn-1.tif) as real" in texts(
         found, "error"
     )
     assert "1 synthetic image (blast/drawn-0.png) in parts that are scored" in texts(found, "error")
@@ -167,4 +167,6 @@ def test_a_copy_that_lost_its_mark_is_found_beside_the_marked_one(site: Path, tm
     bare.parent.mkdir(parents=True)
     Image.fromarray(read_image(site / DRAWN[0])).save(bare, quality=85)
     found = audit(index_folder(bare.parents[1], "y").manifest, other=index_folder(site, "x").manifest)
-    assert "1 image(s) without a mark show what a synthetic image shows (blast/case 12.jpg)" in texts(found, "warning")
+    assert "Almost the same as a synthetic image, but without its mark: 1 image (blast/case 12.jpg)" in texts(
+        found, "warning"
+    )

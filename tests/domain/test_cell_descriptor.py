@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 from skimage.restoration import estimate_sigma
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
-from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_descriptor, noise_levels
+from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_descriptor, clusters_of, noise_levels
 from hemabridge.imaging.color import rgb_to_lab
 
 
@@ -47,3 +49,33 @@ def test_a_blurred_picture_is_less_sharp() -> None:
 
     cell = simulate_cells(("neutrophil",), 1, HOSPITALS["clinic-like"], 0, 64)[0][0]
     assert named(gaussian_filter(cell, (1.5, 1.5, 0)))["log_sharpness"] < named(cell)["log_sharpness"] - 0.3
+
+
+def labels_of(clusters: list[np.ndarray], count: int) -> np.ndarray:
+    labels = np.full(count, -1)
+    for label, rows in enumerate(clusters):
+        labels[rows] = label
+    return labels
+
+
+def test_clear_clusters_are_those_that_scikit_learn_finds() -> None:
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(center, 0.3, (20, 3)) for center in (0, 3, 6, 9)])
+    own = labels_of(clusters_of(points, 4), 80)
+    other = KMeans(4, n_init=5, random_state=0).fit_predict(points)
+    assert adjusted_rand_score(own, other) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_point_is_at_its_nearest_mean(seed: int) -> None:
+    points = np.random.default_rng(seed).normal(size=(60, 4))
+    clusters = clusters_of(points, 5)
+    labels = labels_of(clusters, 60)
+    means = np.stack([points[rows].mean(axis=0) for rows in clusters])
+    assert sorted(np.concatenate(clusters)) == list(range(60))
+    assert (((points[:, None] - means) ** 2).sum(axis=2).argmin(axis=1) == labels).all()
+
+
+def test_fewer_different_points_than_clusters_give_fewer() -> None:
+    assert [rows.tolist() for rows in clusters_of(np.array([[1.0], [1.0], [5.0]]), 4)] in ([[0, 1], [2]], [[2], [0, 1]])
+    assert [rows.tolist() for rows in clusters_of(np.ones((3, 2)), 4)] == [[0, 1, 2]]

@@ -104,7 +104,7 @@ def test_shape_members_see_original_images_and_each_member_has_the_same_weight()
     found = fitted_to(config, source.images, target, color=[ByBrightness()], shape=[ByBrightness()], seed=0)
     assert classifiers_of(found.shape_members) == (ByBrightness(),)
     assert found.class_prior is not None
-    with pytest.raises(InputError, match="all of the same classes"):
+    with pytest.raises(InputError, match="all members of the same classes"):
         fitted_to(
             config, source.images, target, color=[ByBrightness()], shape=[ByBrightness(classes=("a", "b"))], seed=0
         )
@@ -385,7 +385,7 @@ def test_the_same_seed_gives_the_same_predictions() -> None:
 
 def test_classifiers_of_other_classes_and_unknown_names_are_refused() -> None:
     target = cells(4, 4)
-    with pytest.raises(InputError, match="all of the same classes"):
+    with pytest.raises(InputError, match="all members of the same classes"):
         fitted_to(EnsembleConfig(), target.images, target, color=[ByBrightness(), ByBrightness(classes=("a", "b"))])
     with pytest.raises(ValidationError, match="expected different normalizers out of"):
         EnsembleConfig(restainings=("linear-oat",))

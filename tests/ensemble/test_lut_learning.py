@@ -12,7 +12,8 @@ from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import CellSet
 from hemabridge.ensemble.config import LearnedLutConfig
 from hemabridge.ensemble.fitted import FittedEnsemble
-from hemabridge.ensemble.lut_learning import Shifts, can_learn_lut, learn_lut, learn_lut_from
+from hemabridge.ensemble.lut_learning import can_learn_lut, learn_lut, learn_lut_from
+from hemabridge.ensemble.lut_objective import Shifts
 from hemabridge.ensemble.members import Member
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
@@ -122,7 +123,7 @@ def test_only_a_network_that_sees_color_has_a_table(tmp_path: Path) -> None:
     shape.preprocessing = shape.preprocessing.model_copy(update={"view": "shape"})
     source, half = site(SWAPPED_SHADES, 8, seed=1), np.full((8, 2), 0.5, np.float32)
     assert not can_learn_lut(shape)
-    with pytest.raises(InputError, match="sees color"):
+    with pytest.raises(InputError, match="of the color view"):
         learn_lut_from(CONFIG, shape, source, half, source.images, context(tmp_path))
     with pytest.raises(InputError, match=r"a prediction \[8, 2\]"):
         learn_lut_from(CONFIG, reddish_or_bluish(), source, half[:7], source.images, context(tmp_path))

@@ -10,11 +10,16 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done, pairs_with_originals
-from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, count_flips, make_leaderboard
+from hemabridge.evaluation.leaderboard import (
+    LeaderboardSettings,
+    contrast_snapshots,
+    count_flips,
+    make_leaderboard,
+    spread_over_seeds,
+)
 from hemabridge.evaluation.leaderboard_entries import LeaderboardEntry
 from hemabridge.evaluation.paired_bootstrap import draw_scores
 from hemabridge.evaluation.predictions import Predictions
-from hemabridge.evaluation.seeds import spread_over_seeds
 
 CLASSES = ("a", "b", "c")
 VARIANTS = {"net, AdaBN": "net"}

@@ -10,8 +10,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from hemabridge.errors import InputError
-from hemabridge.evaluation.morphology_checks import CellVerdict, MorphologyCheck
-from hemabridge.evaluation.results import Closeness, Confusion, PairedTest, Row, StudyResults
+from hemabridge.evaluation.results import (
+    CellVerdict,
+    Closeness,
+    Confusion,
+    MorphologyCheck,
+    PairedTest,
+    Row,
+    StudyResults,
+)
 
 RESULTS = StudyResults(
     name="small",

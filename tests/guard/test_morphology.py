@@ -4,7 +4,7 @@ from drawn_cells import cell, curved, disc
 from PIL import Image
 
 from hemabridge.errors import ImageError
-from hemabridge.guard.change_picture import draw_change
+from hemabridge.guard.leftover import draw_change
 from hemabridge.guard.morphology import BAD, compare
 from hemabridge.guard.thresholds import floors
 from hemabridge.guard.verdict import verdicts_of

@@ -12,12 +12,11 @@ from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done
 from hemabridge.evaluation.labels_saved import labels_saved
 from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
 from hemabridge.evaluation.leaderboard_entries import SeedSpread
-from hemabridge.evaluation.morphology_checks import CellVerdict, MorphologyCheck
 from hemabridge.evaluation.paired_bootstrap import draw_scores
 from hemabridge.evaluation.predictions import Predictions
-from hemabridge.evaluation.results import AuditFinding, Closeness, StudyResults
+from hemabridge.evaluation.results import AuditFinding, CellVerdict, Closeness, MorphologyCheck, StudyResults
 from hemabridge.evaluation.rows import make_confusion, make_row, paired_tests, work_out_mode
-from hemabridge.guard.change_picture import draw_change
+from hemabridge.guard.leftover import draw_change
 from hemabridge.report.pictures import CellStrip, ChangedCell, LossCurve, RefusedCell, StudyPictures
 
 CLASSES = ("neutrophil", "lymphocyte", "reactive_lymphocyte", "blast")

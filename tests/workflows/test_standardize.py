@@ -105,7 +105,7 @@ def test_a_synthetic_image_stays_one_or_is_not_written(small_snapshot: Path, ima
     (images / "ü.bmp").write_bytes((images / "a.png").read_bytes())
     done = standardize(small_snapshot, images, tmp_path / "out")
     assert statuses(done)["ü.bmp"] == "failed"
-    assert "expected a format that can keep" in next(row.reason for row in done.rows if row.path == "ü.bmp")
+    assert "expected a format that can store" in next(row.reason for row in done.rows if row.path == "ü.bmp")
     written = {path: read_origin(tmp_path / "out" / path) for path in statuses(done) if path != "ü.bmp"}
     assert written == {**dict.fromkeys(written, origin), "b/c.png": None}
 

@@ -1,4 +1,4 @@
-"""AdaBN: batch norm statistics of the images that a classifier is to classify (Li et al. 2018)."""
+"""AdaBN: batch norm statistics are replaced by those of the images that are to be classified (Li et al. 2018)."""
 
 import copy
 
@@ -13,7 +13,12 @@ from hemabridge.imaging.standardizer import UInt8Images
 
 
 def adabn(classifier: Classifier, images: UInt8Images) -> Classifier | None:
-    """Return `with_statistics_of` for any classifier, or None for one without batch norm.
+    """Return a copy of a classifier with the batch norm statistics of these images, or None if it has no batch norm.
+
+    Args:
+        classifier: stays as it is.
+        images: uint8[N, S, S, 3], RGB; their labels are not needed.
+
 
     Raises:
         InputError: fewer than two images.
@@ -30,8 +35,8 @@ def adabn(classifier: Classifier, images: UInt8Images) -> Classifier | None:
 def with_statistics_of(classifier: NetworkClassifier, images: UInt8Images) -> NetworkClassifier:
     """Return a copy whose batch norm has mean and variance of these images, uint8[N, S, S, 3]; no label is used.
 
-    AdaBN (Li et al. 2018, doi:10.1016/j.patcog.2018.03.005); each batch has the same weight. It helps where nothing
-    else was done against a domain shift, and may harm images that are re-stained well.
+    AdaBN (Li et al. 2018, doi:10.1016/j.patcog.2018.03.005). Each batch has the same weight. AdaBN helps where nothing
+    else is done against a domain shift. It can lower the accuracy on images that are re-stained well.
 
     Raises:
         InputError: fewer than two images, or a network without batch norm.
@@ -39,7 +44,9 @@ def with_statistics_of(classifier: NetworkClassifier, images: UInt8Images) -> Ne
     network = copy.deepcopy(classifier.network)
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if len(images) < 2 or not norms:
-        raise InputError(f"expected two images and a network with batch norm, got {len(images)} and {len(norms)} such")
+        raise InputError(
+            f"expected two images and a network with batch norm, got {len(images)} images, {len(norms)} norms"
+        )
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None

@@ -23,7 +23,7 @@ BATCH_SIZE = 64
 
 
 class NetworkClassifier:
-    """A network with its preprocessing and class names; in evaluation mode, on the CPU unless moved."""
+    """A network with its preprocessing and class names, in evaluation mode. It is on the CPU unless it is moved."""
 
     def __init__(
         self, network: ClassifierNetwork, preprocessing: Preprocessing, classes: tuple[str, ...], name: str
@@ -69,7 +69,7 @@ class NetworkClassifier:
 
 
 class SnapshotClassifier(NetworkClassifier):
-    """A classifier rebuilt from a snapshot of `fine_tune` alone."""
+    """A classifier that was rebuilt from a snapshot of `fine_tune`; no other file is needed."""
 
     @classmethod
     def from_snapshot(cls, path: Path, name: str | None = None) -> "SnapshotClassifier":
@@ -85,7 +85,7 @@ class SnapshotClassifier(NetworkClassifier):
     def from_tensors(
         cls, tensors: Mapping[str, torch.Tensor], header: ClassifierHeader, path: Path, name: str | None = None
     ) -> "SnapshotClassifier":
-        """Rebuild the network from what `path` held: weights named `net/key`, as `weights_of` returns them.
+        """Rebuild the network from the content of `path`: weights with keys `net/key`, as `weights_of` returns them.
 
         Raises:
             ModelError: the weights are not those of the header.

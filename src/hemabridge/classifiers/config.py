@@ -1,4 +1,4 @@
-"""Settings of classifiers: how one is trained, how it is fine-tuned on both sites, and one that comes as a file."""
+"""Settings of classifiers: training, semi-supervised fine-tuning, and a classifier of another program."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,9 +12,10 @@ from hemabridge.storage.settings_file import RecipePath, each_once
 ONNX_SUFFIX = ".onnx"
 
 FROM_SCRATCH: dict[str, int] = {"epochs": 5, "frozen_epochs": 0}
-"""Lengths for random initial weights: enough for a few thousand cells of four classes; give small sets more epochs."""
+"""Length for random initial weights. It is enough for a few thousand cells of four classes; small sets need more
+epochs."""
 PRETRAINED: dict[str, int] = {"epochs": 3, "frozen_epochs": 1}
-"""Lengths for weights that were learned elsewhere: the new head first, then everything."""
+"""Length for pretrained weights: first the new head alone, then the whole network."""
 
 
 def _epochs(so_far: dict[str, Any]) -> int:
@@ -30,11 +31,10 @@ def _lengths(so_far: dict[str, Any]) -> dict[str, int]:
 
 
 class ClassifierConfig(BaseModel):
-    """A classifier and its training: any timm model, 1cycle, Adam with decoupled weight decay.
+    """A classifier and its training: any timm model, the 1cycle schedule, Adam with decoupled weight decay.
 
-    As in the paper, augmentation changes no color unless `stain_augmentation` asks for it.
-
-    `epochs` and `frozen_epochs` have one default for random and one for pretrained weights.
+    Augmentation changes no color unless `stain_augmentation` is given. `epochs` and `frozen_epochs` have one default
+    for random and another one for pretrained weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,8 +42,8 @@ class ClassifierConfig(BaseModel):
     architecture: str = Field("resnet18", description="a timm model, such as resnet18 or resnet18.tv_in1k")
     weights: Literal["download"] | RecipePath | None = Field(
         None,
-        description="where training starts: random weights if not given, a safetensors file with timm's keys, or "
-        "'download', which asks the Hugging Face hub",
+        description="initial weights: random if not given, a safetensors file with timm's keys, or 'download' "
+        "for those of the Hugging Face hub",
     )
     size_px: int = Field(96, ge=32, le=2048, description="side of the network's input, in pixels")
     mean: Channels | None = Field(None, description="input mean as a share of 255; if not given, timm's for the model")
@@ -54,45 +54,45 @@ class ClassifierConfig(BaseModel):
     frozen_epochs: int = Field(
         default_factory=_frozen_epochs,
         ge=0,
-        description="epochs in which the new head learns and the body does not",
+        description="epochs in which the new head is trained and the body is not",
     )
     batch_size: int = Field(32, ge=2, le=4096)
     learning_rate: float | None = Field(
-        None, gt=0, description="peak of the 1cycle schedule; a learning-rate range test picks it if not given"
+        None, gt=0, description="peak of the 1cycle schedule; chosen by a learning-rate range test if not given"
     )
     weight_decay: float = Field(0.01, ge=0)
-    balanced: bool = Field(True, description="whether each class is seen equally often")
-    shift_px: int = Field(3, ge=0, le=2048, description="random shift of at most so many pixels of the network's input")
+    balanced: bool = Field(True, description="whether each class is drawn equally often")
+    shift_px: int = Field(3, ge=0, le=2048, description="random shift, at most so many pixels of the network's input")
     augment: bool = Field(
         True,
         exclude_if=lambda augment: augment,
-        description="turn, mirror and shift; if not, and without stain_augmentation, cells are seen as they are",
+        description="turn, mirror and shift cells; if false, and without stain_augmentation, cells are not changed",
     )
     epoch_images: int | None = Field(
         None,
         ge=1,
         exclude_if=lambda images: images is None,
-        description="images an epoch, for trainings of one length on sets of several sizes; as many as there are "
+        description="images per epoch, so that trainings on sets of several sizes have one length; the number of "
         "cells if not given",
     )
 
     view: View = Field(
         "color",
-        exclude_if=lambda view: view == "color",  # so that what older versions trained is still known as trained
-        description="what it sees: the image's colors, or only the cell's shape and relative darkness",
+        exclude_if=lambda view: view == "color",  # so that the identity of a training without it stays the same
+        description="input: the image's colors, or only the cell's shape and relative darkness",
     )
     norm: Literal["batch", "group"] = Field(
         "batch",
-        description="'group' builds a ResNet with group norm, which keeps no statistics of its hospital (timm's "
-        "resnet50_gn and its like have it already)",
+        description="'group' builds a ResNet with group norm, which stores no statistics of the training images "
+        "(models such as timm's resnet50_gn have it already)",
     )
     frozen_batch_norm: bool = Field(
-        False, description="keep the batch norm's statistics as they are at the start, and train all the rest"
+        False, description="keep the initial statistics of batch norm, and train all weights"
     )
 
     stain_augmentation: StainAugmentationConfig | None = Field(
         None,
-        description="train with stain augmentation, for a classifier that depends less on one hospital's",
+        description="train with stain augmentation, so that the classifier depends less on the stain of one hospital",
     )
 
     @model_validator(mode="after")
@@ -102,13 +102,13 @@ class ClassifierConfig(BaseModel):
         return self
 
     def without_folder(self) -> Self:
-        """Name the file of the first weights alone: its hash says which it is, and its folder is nobody's business."""
+        """Return the settings with the initial weights by file name alone: no folder of this computer is published."""
         if not isinstance(self.weights, Path):
             return self
         return self.model_copy(update={"weights": Path(self.weights.name)})
 
     def described(self) -> dict[str, Any]:
-        """Return what identifies a training; JSON. Newer settings are left out while they change nothing."""
+        """Return the settings that identify a training, as JSON; `norm` and `frozen_batch_norm` only if not default."""
         unchanged = {"norm": self.norm == "batch", "frozen_batch_norm": not self.frozen_batch_norm}
         return self.model_dump(mode="json", exclude={name for name, same in unchanged.items() if same})
 
@@ -124,7 +124,7 @@ class SemiSupervisedConfig(BaseModel):
 
 
 class ExternalConfig(BaseModel):
-    """A trained classifier in a file: `.onnx`, or safetensors with the keys of a timm model, head included."""
+    """A trained classifier in a file: ONNX, or safetensors with all keys of a timm model, also those of its head."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -138,14 +138,14 @@ class ExternalConfig(BaseModel):
 
     @property
     def is_onnx(self) -> bool:
-        """Whether it is an ONNX file, which holds its architecture; that of a safetensors file is stated."""
+        """Whether it is an ONNX file, which contains its architecture; that of a safetensors file must be given."""
         return self.architecture is None
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
         named_onnx = self.file.suffix.lower() == ONNX_SUFFIX
         if named_onnx and not self.is_onnx:
-            raise ValueError("expected no architecture for an ONNX file, which holds its own")
+            raise ValueError("expected no architecture for an ONNX file, which contains its own")
         if self.is_onnx and not named_onnx:
             raise ValueError("expected an .onnx file, or the architecture of a safetensors file")
         if not self.is_onnx and self.outputs != "logits":

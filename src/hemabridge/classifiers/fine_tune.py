@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from hemabridge.classifiers.batches import LabeledBatches
 from hemabridge.classifiers.classifier import SnapshotClassifier, read_network
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.header import ClassifierHeader
@@ -21,7 +20,7 @@ from hemabridge.classifiers.network import (
     new_network,
     preprocessing_of,
 )
-from hemabridge.classifiers.objective import ClassifierObjective
+from hemabridge.classifiers.objective import ClassifierObjective, LabeledBatches
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import UNKNOWN, CellSet
 from hemabridge.domain.site_profile import profile_of
@@ -43,7 +42,7 @@ _RANGE_TEST: Final = FileKind("a learning-rate range test", RunError)
 
 @dataclass(frozen=True)
 class _Beginning:
-    """A network before its training, and where its weights came from; None for random ones."""
+    """A network before its training, and the origin of its initial weights; None for random ones."""
 
     network: ClassifierNetwork
     preprocessing: Preprocessing
@@ -67,21 +66,22 @@ def fine_tune(
 ) -> Path:
     """Train, or go on training, a classifier of `cells.classes`; return its last snapshot.
 
-    Augmentation turns, mirrors and shifts; it changes no color, as in the paper, unless `config.stain_augmentation`
-    asks. `folder/lr_range_test.json` keeps what the learning-rate range test saw.
+    Augmentation turns, mirrors and shifts cells. It changes no color unless `config.stain_augmentation` is given. The
+    learning-rate range test is written to `folder/lr_range_test.json`.
 
     Args:
-        config: what to train, and how.
-        cells: labeled cells of one site.
+        config: the network and its training.
+        cells: labeled cells of one site, uint8[N, S, S, 3], RGB.
         folder: run folder.
         fabric: device, precision and processes.
         seed: of initial weights, batches and augmentation.
-        validation: cells whose accuracy is written to `events.jsonl` at the end; nothing is chosen by it.
-        start: a snapshot of this function to go on from, instead of `config.weights`; its preprocessing is kept.
+        validation: cells; the balanced accuracy on them is written to `events.jsonl` at the end, and selects nothing.
+        start: a snapshot of this function whose weights are taken instead of `config.weights`; its preprocessing is
+            kept.
         progress: called after each step.
 
     Raises:
-        InputError: a cell has no label, or a class no cell.
+        InputError: a cell has no label, or a class has no cell.
         ModelError: the weights, or `start`, cannot be used.
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
     """
@@ -223,7 +223,7 @@ def _find_rate(
 
 
 def _kept_rate(path: Path, identity: dict[str, Any]) -> float | None:
-    """Return what an earlier call found for the same training; None for another one, and for a damaged file."""
+    """Return the learning rate that was found for the same training; None for another one, or a damaged file."""
     try:
         kept = _RANGE_TEST.read_object(path)
     except RunError:

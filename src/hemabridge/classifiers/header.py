@@ -1,4 +1,4 @@
-"""What the snapshot of a classifier says of itself. Reading it needs no PyTorch."""
+"""The header of a classifier's snapshot: training, preprocessing, classes, and sites. Reading it needs no PyTorch."""
 
 from typing import Annotated, Final, Literal
 
@@ -18,20 +18,20 @@ class ClassifierHeader(Header):
 
     Attributes:
         config: how it was trained.
-        preprocessing: what happens to a cell before the network sees it.
+        preprocessing: from a cell's image to the network's input.
         classes: class names in the order of the outputs.
-        crop_px: side of the square around a cell in the files, or `whole`; None where it was not written down.
-        cell_px: side of the cells that training was given, before the preprocessing; None where it was not written.
-        profiles: the appearance of each set of cells that it was trained on; empty where they were too few, or where it
-            was not written.
-        learning_rate: peak of the schedule; None where it was not written down.
+        crop_px: side of the square around a cell in the files, in pixels, or `whole`; None if unknown.
+        cell_px: side of the cells before the preprocessing, in pixels; None if unknown.
+        profiles: the appearance of each set of cells that it was trained on; empty if there were too few, or if
+            unknown.
+        learning_rate: peak of the schedule; None if unknown.
         seed: of the training.
         seen: SHA-256 of the files that it was trained on.
-        cells_sha256: of the cells and labels.
-        weights_sha256: of the file from which training started; None without one.
+        cells_sha256: SHA-256 of the cells and labels.
+        weights_sha256: SHA-256 of the file of the initial weights; None for random weights.
         weights_origin: `repository/file@commit` of that file if it was downloaded; None otherwise.
-        start: SHA-256 of the snapshot that semi-supervised fine-tuning went on from; None otherwise.
-        semi_supervised: its settings; None otherwise.
+        start: SHA-256 of the snapshot with which semi-supervised fine-tuning started; None otherwise.
+        semi_supervised: settings of semi-supervised fine-tuning; None otherwise.
     """
 
     kind: Literal["classifier"] = KIND

@@ -138,12 +138,12 @@ def _bar(size: int, url: str, tell: Callable[[int], None]) -> type[tqdm]:
 
     class Bar(tqdm):
         def __init__(self, *args: Any, **settings: Any) -> None:
-            self.in_file = not str(settings.get("name")).endswith(".transfer")  # those bytes are told twice
+            self.in_file = not str(settings.get("name")).endswith(".transfer")  # these bytes are reported twice
             self.held = self.received = 0
             super().__init__(*args, **settings | {"disable": True})  # type: ignore[no-untyped-call]
 
         def update(self, n: float | None = 1) -> None:
-            count = int(n or 0)  # negative when the file begins anew
+            count = int(n or 0)  # negative when the download of a file starts again
             if not self.in_file:
                 return
             self.held += count

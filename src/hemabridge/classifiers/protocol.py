@@ -1,4 +1,4 @@
-"""What the program knows of a classifier, wherever it comes from. Imports no PyTorch."""
+"""The protocol of every classifier, and the alignment of its classes. Imports no PyTorch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ Probabilities = NDArray[np.float32]
 
 @runtime_checkable
 class Classifier(Protocol):
-    """Tells the class of single-cell images. Deterministic; the images are left untouched."""
+    """Predicts the class of single-cell images. It is deterministic and does not change the images."""
 
     @property
     def name(self) -> str:
-        """Its name in tables."""
+        """The name of the classifier in tables."""
         ...
 
     @property
@@ -35,7 +35,7 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class AlignedClassifier:
-    """A classifier that may choose among `classes` only, in their order."""
+    """A classifier whose predictions are restricted to `classes`, in their order."""
 
     inner: Classifier
     classes: tuple[str, ...]
@@ -48,7 +48,7 @@ class AlignedClassifier:
     def probabilities(self, images: UInt8Images) -> Probabilities:
         """Return float32[N, C] over `classes`: the inner probabilities of these, divided by their sum.
 
-        A cell that the inner classifier gives to other classes beyond all doubt gets equal shares.
+        Where the inner probabilities of all these classes are 0, each class gets the same probability.
         """
         columns = [self.inner.classes.index(name) for name in self.classes]
         kept = self.inner.probabilities(images)[:, columns].astype(np.float64) + np.finfo(np.float64).tiny
@@ -60,13 +60,13 @@ def align_classes(classifier: Classifier, classes: Sequence[str]) -> Classifier:
     """Return a classifier of exactly `classes`, in that order; the names are matched as they are written.
 
     Raises:
-        ModelError: the classifier does not know one of them.
+        ModelError: the classifier has no such class.
     """
     missing = [name for name in classes if name not in classifier.classes]
     if missing:
         raise ModelError(
-            f"expected a classifier that knows {', '.join(classes)}; {classifier.name} lacks {', '.join(missing)} "
-            f"and knows {', '.join(classifier.classes)}. Name its classes as the manifest does, or leave classes out"
+            f"expected a classifier of the classes {', '.join(classes)}; {classifier.name} lacks {', '.join(missing)}; "
+            f"its classes are {', '.join(classifier.classes)}; write them as the manifest does, or leave classes out"
         )
     wanted = tuple(classes)
     return classifier if wanted == classifier.classes else AlignedClassifier(classifier, wanted)

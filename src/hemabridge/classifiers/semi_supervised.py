@@ -1,4 +1,4 @@
-"""Semi-supervised fine-tuning of a classifier: labeled cells of the target, and the source's with pseudo-labels."""
+"""Semi-supervised fine-tuning: labeled cells of the target, and cells of the source with pseudo-labels."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,11 +11,10 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from hemabridge.classifiers.batches import LabeledBatches
 from hemabridge.classifiers.classifier import read_network
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.header import ClassifierHeader
-from hemabridge.classifiers.objective import ClassifierObjective
+from hemabridge.classifiers.objective import ClassifierObjective, LabeledBatches
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import CellSet
 from hemabridge.data.stain_augmentation import StainAugmentationConfig, stain_augmented
@@ -36,7 +35,7 @@ class PseudoLabeledCells:
 
     Attributes:
         views: the same cells in one or several re-stainings, uint8[V, N, S, S, 3], RGB.
-        probabilities: float32[N, C], of each class; rows sum to 1. Of a labeled cell its class has probability 1.
+        probabilities: float32[N, C], of each class; rows sum to 1. The class of a labeled cell has probability 1.
         weights: float64[N], how often a cell is drawn, relative to the others; 0 for never.
         hashes: SHA-256 of each cell's file.
     """
@@ -49,7 +48,7 @@ class PseudoLabeledCells:
 
 @dataclass(frozen=True, eq=False)
 class SemiSupervisedBatches:
-    """Batches of which the first half is the target's; `labels` are class probabilities, float32[B, C]."""
+    """Batches with the target in the first half; `images` float32[B, 3, S, S], `labels` probabilities float32[B, C]."""
 
     target: LabeledBatches
     source: PseudoLabeledCells
@@ -57,7 +56,7 @@ class SemiSupervisedBatches:
     seed: int
 
     def __call__(self, images: int) -> Iterator[Batch]:
-        """Yield the batches after `images` images, without end."""
+        """Yield the batches that follow the first `images` images of a training, without end."""
         half = self.target.batch_size
         own = self.target(images // 2)
         chances = self.source.weights / self.source.weights.sum()
@@ -89,11 +88,11 @@ def fine_tune_semi_supervised(
 ) -> Path:
     """Train the classifier of the snapshot `start` further, with cross-entropy; return the last snapshot.
 
-    The source's cells get the same augmentation of color, size and place as the target's. They are not blurred: they
-    have the blur of their own lens.
+    Cells of the source get the same augmentation of color, size and place as those of the target. No blur is added to
+    them, since their own optics have blurred them already.
 
     Args:
-        config: how long and how fast.
+        config: length and learning rate.
         start: a snapshot of `fine_tune`, or of this function.
         target: labeled cells, half of each batch.
         source: the other half.
@@ -103,7 +102,7 @@ def fine_tune_semi_supervised(
         progress: called after each step.
 
     Raises:
-        InputError: no cell of the source may be drawn, or the classes differ.
+        InputError: all weights of the source's cells are 0, or the classes differ.
         ModelError: `start` cannot be used.
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
     """
@@ -146,7 +145,7 @@ def _loop(config: SemiSupervisedConfig, weight_decay: float, seed: int) -> LoopC
 
 
 def _seen(target: CellSet, source: PseudoLabeledCells) -> dict[str, Any]:
-    """Return what the header says of the cells."""
+    """Return the fields of the header that describe the cells."""
     profiles = [profile_of(target.images, target.crop_px), *map(profile_of, source.views)]
     return {
         "crop_px": target.crop_px,
@@ -162,7 +161,7 @@ def _check(classes: tuple[str, ...], target: CellSet, source: PseudoLabeledCells
             f"expected cells of the classes {classes}, got {target.classes} and {source.probabilities.shape}"
         )
     if not source.weights.sum() > 0:
-        raise InputError("expected at least one cell of the source to train on, got none that may be drawn")
+        raise InputError("expected at least one cell of the source to train on, got weights of 0 alone")
 
 
 def _digest(target: CellSet, source: PseudoLabeledCells) -> str:

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: safetensors files with timm's keys. Nothing is ever unpickled."""
+"""Pretrained weights: safetensors files with timm's keys. Nothing is ever unpickled."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ _WRAPPERS = ("module", "model", "_orig_mod")  # of DataParallel, of a class arou
 
 
 def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
-    """Read a safetensors file onto the CPU; `content` is all of its bytes where it was read already.
+    """Read a safetensors file onto the CPU; `content` is all of its bytes, if it was read already.
 
     Raises:
         ModelError: the file is missing, damaged, or a pickle.
@@ -70,12 +70,12 @@ def _misshapen(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
 
 
 def fill(net: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
-    """Load `weights` into `net`; every key must be there, with its shape, and no other.
+    """Load `weights` into `net`; the keys and the shapes must be those of `net`.
 
-    Batch norm's step counters may be missing, as files from before they existed lack them.
+    The step counters of batch norm may be missing, since files of old PyTorch versions lack them.
 
     Raises:
-        ModelError: something is missing, left over, or of another shape; says which.
+        ModelError: a key is missing, unexpected, or of another shape; the message lists them.
     """
     expected = net.state_dict()
     unexpected = [key for key in weights if key not in expected]

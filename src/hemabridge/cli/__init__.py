@@ -1,8 +1,10 @@
-"""The command line: parse, call one workflow, print. PyTorch is imported only by the commands that need it."""
+"""The command line: each command parses its arguments, calls one workflow, and prints the result.
 
-from hemabridge.cli import classifying as _classifying  # noqa: F401 - adds its command
+PyTorch is imported only by the commands that need it, and only when they run.
+"""
+
+from hemabridge.cli import applying as _applying  # noqa: F401 - adds its commands
 from hemabridge.cli import data as _data  # noqa: F401 - adds its commands
-from hemabridge.cli import monitoring as _monitoring  # noqa: F401 - adds its command
 from hemabridge.cli import restaining as _restaining  # noqa: F401 - adds its commands
 from hemabridge.cli import reviewing as _reviewing  # noqa: F401 - adds its commands
 from hemabridge.cli import synthesis as _synthesis  # noqa: F401 - adds its command

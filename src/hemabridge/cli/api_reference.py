@@ -1,4 +1,4 @@
-"""The page of the Python API in Markdown, made from the docstrings; `python -m hemabridge.cli.api_reference`."""
+"""The page of the Python API in Markdown, from the docstrings: `python -m hemabridge.cli.api_reference`."""
 
 import inspect
 import re
@@ -54,7 +54,7 @@ def _entry(name: str) -> Iterator[str]:
 
 
 def _methods(kind: type) -> Iterator[tuple[str, Any]]:
-    """Yield the public methods and properties that a class, or one of its own parents, documents, by name."""
+    """Yield the documented public methods and properties of a class and of its parents in hemabridge, by name."""
     own = [parent for parent in kind.mro() if parent.__module__.startswith("hemabridge.")]
     found = {name: value for parent in reversed(own) for name, value in vars(parent).items()}
     for name, value in sorted(found.items()):
@@ -70,7 +70,7 @@ def _signature(name: str, thing: Any) -> Iterator[str]:
         if parameter.name not in ("self", "cls")
     ]
     text = str(inspect.Signature(parameters))
-    yield from ("```text", f"{name}{text}", "```", "")  # no `python`: formatters would rewrite it
+    yield from ("```text", f"{name}{text}", "```", "")  # not `python`: formatters would change the signature
 
 
 def _markdown(docstring: str) -> Iterator[str]:

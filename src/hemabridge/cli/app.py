@@ -1,4 +1,4 @@
-"""The program and its root options; the commands are added by the modules that hold them."""
+"""The program, its root options, and what happens on errors and signals; other modules add the commands."""
 
 import os
 import signal
@@ -27,10 +27,10 @@ PANELS: Final = {
     "New cells, and experts": ("synthesize", "review"),
     "Simulated images": ("simulate", "sheet", "restyle"),
 }
-"""The commands in the order in which a user meets them."""
+"""The commands in their order in `--help`, by the heading under which they are listed."""
 
 ORDER: Final = {name: panel for panel, names in PANELS.items() for name in names}
-"""The panel of each command, in that order."""
+"""The heading of each command, in that order."""
 
 
 class _InOrder(TyperGroup):
@@ -49,7 +49,7 @@ app = typer.Typer(
     cls=_InOrder,
     help="Re-stain blood-cell images of any hospital into the colors of yours, and measure what that does.\n\n"
     "Begin with `hemabridge demo`. With images of your own: `index` each hospital's folder, `audit` what you have, "
-    "then `study`. Every command tells more with --help; every long one goes on where it stopped when run again.",
+    "then `study`. `COMMAND --help` explains a command. A long command that was stopped continues if run again.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -58,20 +58,18 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; a known error is one message on standard error and an exit code, never a traceback."""
-    # Threads that wait shall sleep, not spin: where another program works too, spinning slows training ten times.
-    # OpenMP reads this when PyTorch is loaded, which is later.
+    """Run the command line. A known error gives one message on standard error and an exit code, never a traceback."""
+    # Waiting threads of OpenMP sleep instead of spinning: beside another busy program, spinning makes training ten
+    # times slower. OpenMP reads this setting when PyTorch is imported, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with warnings.catch_warnings(), _sigterm_interrupts():
             warnings.simplefilter("always", TrainingFaultWarning)
             warnings.showwarning = _shown(warnings.showwarning)
-            app(prog_name="hemabridge")  # whatever started it: Python, pytest or the installed script
+            app(prog_name="hemabridge")  # the same name for Python, pytest and the installed script
     except SystemExit as end:
-        if end.code == INTERRUPTED:  # Typer ends so after Ctrl-C, without a word
-            print(
-                "hemabridge: stopped; run the same command again: long ones go on where they stopped", file=sys.stderr
-            )
+        if end.code == INTERRUPTED:  # Typer ends this way after Ctrl-C, without a message
+            print("hemabridge: stopped; to continue, run the same command again", file=sys.stderr)
         raise
     except HemabridgeError as error:
         print(f"hemabridge: {error}", file=sys.stderr)
@@ -79,12 +77,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
-        print(f"hemabridge: expected to read and write files, the system refused: {error}", file=sys.stderr)
+        print(f"hemabridge: expected to read and write files, got an error of the system: {error}", file=sys.stderr)
         sys.exit(2)
 
 
 def _shown(usual: Callable[..., None]) -> Callable[..., None]:
-    """Print what a training says of itself as one line, all other warnings as Python does."""
+    """Print a warning about a training as one line, and every other warning as Python does."""
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, TrainingFaultWarning):
@@ -97,13 +95,13 @@ def _shown(usual: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
-    """Stop on SIGTERM as on Ctrl-C: what is half written is removed, and the exit code is `INTERRUPTED`."""
+    """Stop on SIGTERM as on Ctrl-C: incomplete files are removed, and the exit code is `INTERRUPTED`."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # no other thread may set a handler, or gets signals
+        yield  # only the main thread can set a handler, and only it gets signals
         return
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

@@ -1,4 +1,4 @@
-"""The commands that look at images and need no PyTorch: simulate, restyle, index, audit, split."""
+"""The commands on images, which need no PyTorch: index, audit, split, simulate, sheet, restyle."""
 
 import sys
 from functools import partial
@@ -13,24 +13,26 @@ from hemabridge.errors import InputError
 
 ImagesFolder = Annotated[Path, typer.Argument(help="Folder with one folder of images per class, or with images.")]
 ManifestFile = Annotated[Path, typer.Argument(help="Manifest (CSV), as `hemabridge index` writes it.")]
-Root = Annotated[Path | None, typer.Option(help="What the manifest's paths are relative to [default: its folder].")]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder to which the manifest's paths are relative [default: its own folder].")
+]
 Classes = Annotated[list[str] | None, typer.Option("--class", help="A class of cells; may be repeated [default: all].")]
-CellSeed = Annotated[int, typer.Option(min=0, help="Another seed gives other cells.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")]
+CellSeed = Annotated[int, typer.Option(min=0, help="Random seed of the cells.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite an existing manifest.")]
 
 
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="New folder; one folder per hospital is made in it.")],
     hospital: Annotated[
-        list[str] | None, typer.Option(help="A hospital, by name; may be repeated [default: all].")
+        list[str] | None, typer.Option(help="Name of a hospital; may be repeated [default: all].")
     ] = None,
     class_name: Classes = None,
     n_per_class: Annotated[int, typer.Option(min=1, help="Cells of each class.")] = 20,
     size_px: Annotated[int, typer.Option(min=16, max=1024, help="Side of the pictures.")] = 96,
     seed: CellSeed = 0,
 ) -> None:
-    """Write the same simulated cells as several hospitals would stain and photograph them: exact ground truth."""
+    """Simulate the same cells with stain and camera of several hospitals, so that the exact re-staining is known."""
     from hemabridge.data.simulate import CLASSES, HOSPITALS
     from hemabridge.workflows.simulate import simulate as run
 
@@ -45,7 +47,7 @@ def simulate(
             progress=partial(progress, "rendering"),
         )
     print(
-        f"{done.n_cells} cells in {out}: a folder and a manifest.csv per hospital, their truth, and {done.sheet.name}."
+        f"{done.n_cells} cells in {out}: a folder and a manifest.csv per hospital, the ground truth, {done.sheet.name}."
     )
 
 
@@ -53,14 +55,17 @@ def simulate(
 def sheet(
     out: Annotated[Path, typer.Argument(help="PNG file to write.")],
     beside: Annotated[
-        Path | None, typer.Option(help="Folder with a folder of real images per class, to show beside.")
+        Path | None,
+        typer.Option(
+            help="Folder with one folder of real images per class, which are drawn beside the simulated cells."
+        ),
     ] = None,
-    beside_crop_px: Annotated[int, typer.Option(min=8, help="Square around a cell in those images.")] = 180,
+    beside_crop_px: Annotated[int, typer.Option(min=8, help="Square around a cell in these real images.")] = 180,
     size_px: Annotated[int, typer.Option(min=16, max=512, help="Side of each cell.")] = 96,
     cells_per_class: Annotated[int, typer.Option(min=1, help="Rows per class.")] = 1,
     seed: CellSeed = 0,
 ) -> None:
-    """Draw one sheet of simulated cells, a row per class and a column per hospital, real cells beside if wanted."""
+    """Draw a sheet of simulated cells, one row per class and one column per hospital, with real cells if given."""
     from hemabridge.workflows.simulate import simulate_sheet
 
     simulate_sheet(
@@ -77,24 +82,28 @@ def restyle(
     out: Annotated[Path, typer.Argument(help="Folder; one folder per hospital is made in it.")],
     root: Root = None,
     hospital: Annotated[
-        list[str] | None, typer.Option(help="A hospital, by name; may be repeated [default: all, if none is random].")
+        list[str] | None,
+        typer.Option(help="Name of a hospital; may be repeated [default: all, unless --random is given]."),
     ] = None,
-    random: Annotated[int, typer.Option(min=0, help="So many hospitals drawn at random.")] = 0,
-    strength: Annotated[
-        float, typer.Option(max=1.0, help="How far random hospitals may be from the target, above 0.")
-    ] = 1.0,
+    random: Annotated[int, typer.Option(min=0, help="Number of random hospitals.")] = 0,
+    strength: Annotated[float, typer.Option(max=1.0, help="Largest domain shift of random hospitals, above 0.")] = 1.0,
     class_name: Classes = None,
-    n_per_class: Annotated[int | None, typer.Option(min=1, help="At most so many of each class.")] = None,
+    n_per_class: Annotated[int | None, typer.Option(min=1, help="Largest number of cells of each class.")] = None,
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell [default: the manifest's, or estimated].")
     ] = None,
     size_px: Annotated[
-        int | None, typer.Option(min=16, max=1024, help="Photograph that square alone, so large [default: all].")
+        int | None,
+        typer.Option(
+            min=16,
+            max=1024,
+            help="Restyle this square alone, resized to this side in pixels [default: the whole image].",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other noise and random hospitals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the noise and of random hospitals.")] = 0,
 ) -> None:
-    """Photograph real cells again as other hospitals would stain and show them: the same cells in other colors."""
-    from hemabridge.cli.left_out import print_left_out_of
+    """Restyle real cells as other hospitals would stain and photograph them: a synthetic domain shift."""
+    from hemabridge.cli.printing import print_left_out_of
     from hemabridge.workflows.restyle import find_or_draw
     from hemabridge.workflows.restyle import restyle as run
 
@@ -121,22 +130,27 @@ def index(
     site: Annotated[str, typer.Option(help="Name of the hospital.")],
     out: Annotated[Path | None, typer.Option(help="Manifest to write [default: manifest.csv in the folder].")] = None,
     crop_px: Annotated[int | None, typer.Option(min=8, help="Square around a cell in these images, if known.")] = None,
-    estimate_crop: Annotated[bool, typer.Option("--estimate-crop", help="Estimate it from the nuclei.")] = False,
-    subclasses: Annotated[bool, typer.Option("--subclasses", help="Take finer classes from known file names.")] = False,
+    estimate_crop: Annotated[bool, typer.Option("--estimate-crop", help="Estimate --crop-px from the nuclei.")] = False,
+    subclasses: Annotated[
+        bool, typer.Option("--subclasses", help="Read finer classes from the file names of known data sets.")
+    ] = False,
     classes_at: Annotated[
         int | None,
-        typer.Option(min=0, help="Level of the folders that are classes, 1: right below; 0: none [default: by names]."),
+        typer.Option(
+            min=0,
+            help="Level of the folders that are classes; 1: directly in FOLDER, 0: none [default: by their names].",
+        ),
     ] = None,
     patients_at: Annotated[
-        int | None, typer.Option(min=0, help="Level of the folders that are patients; likewise.")
+        int | None, typer.Option(min=0, help="Level of the folders that are patients, as in --classes-at.")
     ] = None,
     replace: Replace = False,
 ) -> None:
-    """Make the manifest of a folder: which image is of which class and patient, with its hash and size.
+    """Make the manifest of a folder: the class and patient of each image, its hash and its size.
 
-    Which folders are classes and which are patients is told by their names; if it cannot be told, state it.
+    Classes and patients are recognized by the names of folders. If they cannot be recognized, state their levels.
     """
-    from hemabridge.cli.left_out import print_left_out, print_unusable, summary_of
+    from hemabridge.cli.printing import print_left_out, print_unusable, summary_of
     from hemabridge.workflows.index import MANIFEST_NAME
     from hemabridge.workflows.index import index as run
 
@@ -169,20 +183,23 @@ def index(
 def audit(
     manifest: ManifestFile,
     root: Root = None,
-    other: Annotated[Path | None, typer.Option(help="Manifest of a second hospital, to compare with.")] = None,
-    other_root: Annotated[Path | None, typer.Option(help="What the second manifest's paths are relative to.")] = None,
+    other: Annotated[Path | None, typer.Option(help="Manifest of a second hospital, for comparison.")] = None,
+    other_root: Annotated[Path | None, typer.Option(help="Folder to which the paths of --other are relative.")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="A translator or a normalizer: say of each hospital whether it knows it.")
+        Path | None,
+        typer.Option(
+            help="A translator or a normalizer: state for each hospital whether it is in-distribution for this model."
+        ),
     ] = None,
     crop_px: Annotated[
-        int | None, typer.Option(min=8, help="Square around a cell, for the model [default: as in its training].")
+        int | None, typer.Option(min=8, help="Square around a cell, for --model [default: as in its training].")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Also write all findings and figures to this JSON file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write all findings and measures to this JSON file.")] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 if a finding is an error, for scripts.")
+        bool, typer.Option("--strict", help="Exit with 3 if a finding is an error (for scripts).")
     ] = False,
 ) -> None:
-    """Look before you train: unreadable files, duplicates, classes, colors and cell scale of each site.
+    """Check images before any training: unreadable files, duplicates, classes, colors and cell scale of each site.
 
     Exits with 1 if more than half of the images cannot be used; with --strict, with 3 on any error.
     """
@@ -213,15 +230,18 @@ def split(
     root: Root = None,
     out: Annotated[Path | None, typer.Option(help="Manifest to write [default: the same file].")] = None,
     part: Annotated[
-        list[str] | None, typer.Option(help="Part and share, such as train=0.7; once for each part, together 1.")
+        list[str] | None,
+        typer.Option(
+            help="A part and its share, such as train=0.7. Give one option for each part; the shares must sum to 1."
+        ),
     ] = None,
     group: Annotated[
-        Literal["auto", "patient", "slide", "none"], typer.Option(help="What must not come to two parts.")
+        Literal["auto", "patient", "slide", "none"], typer.Option(help="Images of one such group stay in one part.")
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
     replace: Replace = False,
 ) -> None:
-    """Split into parts: by patient or slide where known, the same share of each class, copies kept together."""
+    """Split a manifest into parts: by patient or slide if known, stratified by class, duplicates in one part."""
     from hemabridge.workflows.split import FRACTIONS, split_manifest
 
     fractions = _fractions(part) if part else FRACTIONS

@@ -1,4 +1,4 @@
-"""Progress bars on standard error; plain lines where nobody watches a terminal."""
+"""Progress bars on standard error, or plain lines where standard error is not a terminal."""
 
 import math
 import time
@@ -24,7 +24,7 @@ PLAIN_EVERY_SECONDS = 30.0
 
 @contextmanager
 def shown_progress() -> Iterator[Listener]:
-    """Give a listener that draws one bar per label, or prints a line now and then if this is no terminal."""
+    """Yield a progress callback that draws one bar per label, or prints a line every 30 s if there is no terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _plain_listener(console)
@@ -70,7 +70,7 @@ def _plain_listener(console: Console) -> Listener:
 
 
 def _time_left(seconds: float, done: int, left: int) -> str:
-    """Return when the rest will be done at the pace so far; empty if there is no rest or no pace yet."""
+    """Return the remaining time at the present rate, as text; empty if nothing remains or no rate is known yet."""
     if left <= 0 or done <= 0:
         return ""
     minutes = math.ceil(seconds / done * left / 60)

@@ -1,4 +1,4 @@
-"""The reference of all commands in Markdown, made from what `--help` shows; `python -m hemabridge.cli.reference`."""
+"""The reference of all commands in Markdown, with the content of `--help`: `python -m hemabridge.cli.reference`."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -11,15 +11,14 @@ from hemabridge.cli.app import ORDER, app
 
 HEAD = """# Commands
 
-What `hemabridge COMMAND --help` says, on one page. It is written by
+The help of all commands (`hemabridge COMMAND --help`) on one page. It is written by
 
 ```sh
 python -m hemabridge.cli.reference > docs/cli.md
 ```
 
-Every command returns 0 when all went well, 2 when something handed in cannot be used, 130 when a signal stopped it
-(the same command then goes on), and 1 when the work failed, or failed for some files. `audit --strict` returns 3 when
-it finds an error.
+Exit codes: 0 for success, 1 if the work failed or failed for some files, 2 if an input cannot be used, and 130 if a
+signal stopped the command; the same command then continues. `audit --strict` returns 3 if it finds an error.
 """
 
 
@@ -43,13 +42,13 @@ class _Parameter:
         """The parameter as a user types it."""
         if not self.is_option:
             return self.info.metavar or self.name.upper()
-        # What an `Annotated` option is called stands in the place of its default.
+        # The name of an `Annotated` option is stored in the field `default`.
         called = [name for name in (self.info.default, *(self.info.param_decls or ())) if str(name).startswith("--")]
         option = str(called[0]) if called else "--" + self.name.replace("_", "-")
         return option if self.kind is bool else f"{option} {option.strip('-').replace('-', '_').upper()}"
 
     def facts(self) -> Iterator[str]:
-        """Tell what may be given, and what is taken if nothing is given."""
+        """Yield the permitted values, and the default."""
         if self.is_option and self.is_required:
             yield "required"
         if get_origin(self.kind) is Literal:
@@ -63,7 +62,7 @@ class _Parameter:
 
 
 def reference() -> str:
-    """Return the page, in the order of `--help`. It depends on the commands alone, not on a terminal."""
+    """Return the page, in the order of `--help`. It does not depend on a terminal."""
     places = list(ORDER)
     alone = sorted(
         ((command.callback, "") for command in app.registered_commands if command.callback is not None),

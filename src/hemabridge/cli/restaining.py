@@ -1,4 +1,4 @@
-"""The commands that tell the ways to re-stain, and re-stain: catalog, fit, standardize, guard."""
+"""The commands for re-staining: catalog, fit, standardize, guard."""
 
 import sys
 from pathlib import Path
@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait
 
 @app.command()
 def catalog() -> None:
-    """List every way to re-stain, with one line on when to use it."""
-    from hemabridge.cli.printed_tables import print_table
+    """List all normalizers and translators, each with one line on when to use it."""
+    from hemabridge.cli.printing import print_table
     from hemabridge.workflows.catalog import catalog as run
 
     methods = run()
@@ -29,12 +29,10 @@ def catalog() -> None:
 
 @app.command()
 def fit(
-    method: Annotated[str, typer.Argument(help="A normalizer, by the name that `hemabridge catalog` lists.")],
+    method: Annotated[str, typer.Argument(help="Name of a normalizer; see `hemabridge catalog`.")],
     source: Annotated[Path, typer.Argument(help="Folder of images to re-stain, with or without classes.")],
-    target: Annotated[
-        Path, typer.Argument(help="Folder of images of the site into whose colors images are re-stained.")
-    ],
-    out: Annotated[Path, typer.Argument(help="New JSON file, which `hemabridge standardize` takes.")],
+    target: Annotated[Path, typer.Argument(help="Folder of images with the colors that the others should get.")],
+    out: Annotated[Path, typer.Argument(help="JSON file to write, for `hemabridge standardize`.")],
     source_crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell of SOURCE [default: estimated from the nuclei].")
     ] = None,
@@ -45,13 +43,13 @@ def fit(
         bool,
         typer.Option(
             "--each-subdomain",
-            help="If SOURCE holds several subdomains, such as smears on white and on yellow glass, fit each for "
-            "itself. They should show the same classes.",
+            help="If SOURCE has several subdomains, such as smears on white and on yellow glass, fit each one "
+            "separately. They should show the same classes.",
         ),
     ] = False,
 ) -> None:
     """Fit a normalizer on two folders of images, in seconds, without labels and without PyTorch."""
-    from hemabridge.cli.left_out import print_left_out_of
+    from hemabridge.cli.printing import print_left_out_of
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.fit import fit as run
 
@@ -68,13 +66,13 @@ def fit(
         )
     print_left_out_of(source, target)
     print(f"Fitted {method} from {source} to {target}; written to {out}.")
-    print(f"It re-stains images like those of {source}, not those of {target}, whose colors it gives.")
+    print(f"It re-stains images like those of {source}. Images of {target} have the wanted colors already.")
     if done.normalizer.note:
         print(f"Note: {done.normalizer.note}.")
     if len(done.subdomains) > 1:
         subdomains = ", ".join(f"{count} images on {color}" for color, count in done.subdomains.items())
-        advice = "each fitted for itself" if each_subdomain else "fitted as one; --each-subdomain fits each for itself"
-        print(f"{source} holds {len(done.subdomains)} subdomains ({subdomains}): {advice}.")
+        advice = "each fitted separately" if each_subdomain else "fitted as one; --each-subdomain fits each separately"
+        print(f"{source} has {len(done.subdomains)} subdomains ({subdomains}): {advice}.")
 
 
 @app.command()
@@ -87,7 +85,9 @@ def standardize(
         ),
     ],
     source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of images to re-stain; it is not changed.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the re-stained images: same names, same tree.")],
+    out: Annotated[
+        Path, typer.Argument(help="Folder for the re-stained images, with the same file names and sub-folders.")
+    ],
     snapshot: Annotated[str | None, typer.Option(help="Which snapshot of the run folder, by name.")] = None,
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in training].")
@@ -95,23 +95,23 @@ def standardize(
     site: Annotated[
         Path | None,
         typer.Option(
-            help="Target-only models: re-stain by the appearance of this folder's images, and say how far it is."
+            help="Target-only models: re-stain by the appearance of this folder's images, and print their distance."
         ),
     ] = None,
     fallback: Annotated[
         str | None,
         typer.Option(
             metavar="NORMALIZER|none",
-            help="JSON file of a normalizer for cells whose morphology the model would change; none only flags them "
-            "[default: that of the model's guard].",
+            help="JSON file of a normalizer for cells whose morphology the model would change; with none, such cells "
+            "are only marked [default: the fallback of the model's guard].",
         ),
     ] = None,
 ) -> None:
-    """Re-stain a folder: as many files out as in, or a row in standardized.csv that says why not.
+    """Re-stain a folder of images. standardized.csv has a row for each file, with the reason if there is no result.
 
-    If the model has a guard (see `guard`), each cell gets its verdict, and refused ones are re-stained by the fallback.
+    If the model has a guard (see `guard`), each cell gets a verdict, and refused cells are re-stained by the fallback.
     """
-    from hemabridge.cli.left_out import print_left_out, print_unusable
+    from hemabridge.cli.printing import print_left_out, print_unusable
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.models import open_model
     from hemabridge.workflows.standardize import LOG, standardize_with
@@ -145,21 +145,23 @@ def guard(
             "normalizer's JSON file."
         ),
     ],
-    target: Annotated[Path, typer.Argument(help="Folder of target images, best such that training did not see.")],
+    target: Annotated[
+        Path, typer.Argument(help="Folder of target images; images that were not used in training are best.")
+    ],
     snapshot: Annotated[str | None, typer.Option(help="Which snapshot of the run folder, by name.")] = None,
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in training].")
     ] = None,
     fallback: Annotated[
-        str, typer.Option(help="Normalizer for refused cells, fitted on these images.")
+        str, typer.Option(help="Normalizer for refused cells; it is fitted on these images.")
     ] = "white-point",
 ) -> None:
-    """Learn which changes of morphology a model must not make; standardize then checks every cell.
+    """Learn the limits beyond which a change of morphology is refused; `standardize` then checks every cell.
 
-    The model re-stains target cells, which need none: what that does to them is what is allowed. Writes
-    NAME.guard.json beside the model's file.
+    The model re-stains target cells, which need no re-staining. The changes that are measured on them define the
+    limits. Writes NAME.guard.json beside the model's file.
     """
-    from hemabridge.cli.left_out import print_left_out_of
+    from hemabridge.cli.printing import print_left_out_of
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.guard import learn_guard
 
@@ -184,8 +186,8 @@ def _say_before(model: "Model", given: Path, snapshot: str | None, site: Path | 
     if site is not None and isinstance(model, TranslatorModel) and model.appearance is not None:
         found = model.distance(model.appearance)
         print(
-            f"{site}: {found.answer} to this model; its distance is {found.value:.2f}, of hospitals like those of "
-            f"training 90 % are below {found.in_distribution_max:.2f} and 99 % below {found.borderline_max:.2f}"
+            f"{site}: {found.answer} for this model; its distance is {found.value:.2f}. Of hospitals as in training, "
+            f"90% are below {found.in_distribution_max:.2f} and 99% below {found.borderline_max:.2f}."
         )
 
 
@@ -193,8 +195,8 @@ def _print_verdicts(done: "Standardized", model: Path) -> None:
     counts = {verdict: done.count_verdict(verdict) for verdict in ("pass", "warn", "refuse")}
     if sum(counts.values()) == 0:
         print(
-            f"No guard: {model} has no thresholds, so morphology was not checked. "
-            "Learn them: hemabridge guard MODEL TARGET"
+            f"No guard: {model} has no limits, so morphology was not checked. "
+            "Learn the limits: hemabridge guard MODEL TARGET"
         )
         return
     replaced = sum(row.restained_by == "fallback" for row in done.rows)

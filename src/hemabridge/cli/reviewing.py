@@ -1,4 +1,4 @@
-"""The commands of blinded reading: review create, review serve, review unblind. They need no PyTorch."""
+"""The commands of a blinded reading: review create, review serve, review unblind. They need no PyTorch."""
 
 import sys
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ from hemabridge.errors import MissingExtraError
 
 review = typer.Typer(
     name="review",
-    help="Blinded reading by experts, in a browser, without a network: create a review, serve its pages, unblind it.",
+    help="Blinded reading by experts, in a browser, without internet: create a review, serve its pages, unblind it.",
     no_args_is_help=True,
 )
 app.add_typer(review, name="review")
@@ -21,10 +21,12 @@ app.add_typer(review, name="review")
 
 @review.command()
 def create(
-    plan: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="What the review is (TOML); see docs/review.md.")],
+    plan: Annotated[
+        Path, typer.Argument(metavar="STUDY.toml", help="The plan of the review (TOML); see docs/review.md.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder to make [default: runs/NAME of the plan].")] = None,
 ) -> None:
-    """Draw a seeded, balanced sample for blinded reading, and write it with a secret link for each reader."""
+    """Draw a seeded, balanced sample of cells for a blinded reading, and make a secret link for each reader."""
     from hemabridge.recipes.review import read_plan
     from hemabridge.review.key import KEY
     from hemabridge.workflows.review.create import LINKS, review_create
@@ -34,21 +36,23 @@ def create(
         made = review_create(wanted, out or Path("runs") / wanted.name, progress=progress)
     counted = made.screens - made.practice
     print(
-        f"{made.screens} screens for each of {len(made.links)} readers: {made.practice} of practice, {counted} that "
-        f"count, {made.repeats} of these shown a second time. {made.pictures} pictures of {made.size_px} px."
+        f"{made.screens} screens for each of {len(made.links)} readers: {made.practice} for practice, {counted} that "
+        f"count, {made.repeats} of these for a second time. {made.pictures} pictures of {made.size_px} px."
     )
-    print(f"The same cell comes again after {made.apart} screens or more.")
+    print(f"At least {made.apart} screens are between two pictures of the same cell.")
     print(f"Readers' links: {made.out / LINKS}. Which picture is which: {made.out / KEY}; keep it from readers.")
     print(f"Next: hemabridge review serve {made.out}")
 
 
 @review.command()
 def serve(
-    folder: Annotated[Path, typer.Argument(help="Folder that `review create` made.")],
-    host: Annotated[str, typer.Option(help="Address to listen on; readers elsewhere need another one.")] = "127.0.0.1",
+    folder: Annotated[Path, typer.Argument(help="Folder of `review create`.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; for readers at other computers another one is needed.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8321,
 ) -> None:
-    """Serve the readers' pages until Ctrl+C. Every answer is stored before the next picture is shown."""
+    """Serve the readers' pages until Ctrl+C. Each answer is stored before the next picture is shown."""
     if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
         raise MissingExtraError("this command needs a web server: pip install 'hemabridge[review]'")
     from hemabridge.workflows.review.serve import LINKS, review_serve, risk_of
@@ -65,23 +69,23 @@ def serve(
 
 @review.command()
 def unblind(
-    folder: Annotated[Path, typer.Argument(help="Folder that `review create` made, when all readers have finished.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of `review create`, after all readers have finished.")],
     despite: Annotated[
         str | None,
-        typer.Option(metavar="REASON", help="Unblind although a reader has screens left; the reason is recorded."),
+        typer.Option(metavar="REASON", help="Unblind although a reader has not finished; the reason is recorded."),
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(help="The key, if it was kept elsewhere [default: FOLDER/key.json].")
+        Path | None, typer.Option(help="The key, if it is in another place [default: FOLDER/key.json].")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="ARM", help="Photographs of the target's laboratory [default: target].")
+        str | None, typer.Option(metavar="ARM", help="The arm of the target's own photographs [default: target].")
     ] = None,
     photograph: Annotated[
         list[str] | None,
-        typer.Option(metavar="ARM", help="A further arm that a camera made, beside original. May be repeated."),
+        typer.Option(metavar="ARM", help="Another arm of photographs, beside original; may be repeated."),
     ] = None,
 ) -> None:
-    """Join what readers said with the key: agreement, every arm, and a report with the pictures in dispute.
+    """Join the readers' answers with the key: agreement, scores of each arm, and a report with disputed pictures.
 
     Writes unblinded.json, review-report.html and tables/ to FOLDER. Exits with 2 while a reader's session is open.
     """

@@ -1,4 +1,4 @@
-"""The command that makes synthetic cells and measures them: synthesize."""
+"""The command that makes synthetic cells and measures their quality: synthesize."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hemabridge.cli.app import app
-from hemabridge.cli.printed_tables import print_table
+from hemabridge.cli.printing import print_table
 from hemabridge.cli.training import Changes, Device, RecipeFile, needs_training
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
@@ -20,10 +20,10 @@ def synthesize(
     changes: Changes = None,
     device: Device = "auto",
 ) -> None:
-    """Translate cells from class to class, both ways, and measure whether they are any good: Block 3 of the paper.
+    """Translate cells from one class to another, in both directions, and measure the quality of the synthetic cells.
 
-    Writes report.html, results.json, and the synthetic cells of held-out sources into PAIR/to_target and
-    PAIR/to_source. Killed or stopped, the same command goes on. Synthetic cells are never for validation or test.
+    Writes report.html, results.json, and the synthetic cells of held-out sources to PAIR/to_target and PAIR/to_source.
+    If the command was stopped, run it again: it continues. Do not use synthetic cells for validation or test.
     """
     needs_training()
     from hemabridge.recipes.recipe_file import expect_kind, read_recipe

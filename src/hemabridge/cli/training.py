@@ -1,4 +1,4 @@
-"""The commands that train, choose or name, and need PyTorch: demo, train, study, evaluate, select."""
+"""The commands that need PyTorch: demo, train, study, evaluate, select."""
 
 import sys
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hemabridge.cli.app import app
-from hemabridge.cli.printed_tables import print_table
+from hemabridge.cli.printing import print_table
 from hemabridge.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
@@ -20,7 +20,7 @@ Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Change one setting: section.key=value. May be repeated.")
 ]
 Device = Annotated[
-    Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="What to work on; auto takes the best there is.")
+    Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Device for training; auto takes the fastest one.")
 ]
 
 
@@ -28,7 +28,7 @@ Device = Annotated[
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything that the demo writes.")] = Path("runs/demo"),
 ) -> None:
-    """Tell the whole story on two simulated hospitals: about ten minutes on two cores, ending with a report."""
+    """Run a complete small study on two simulated hospitals: about ten minutes on two cores, with a report."""
     needs_training()
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.demo import demo as run
@@ -45,7 +45,7 @@ def train(
     changes: Changes = None,
     device: Device = "auto",
 ) -> None:
-    """Train a translator or a classifier; the same command goes on where it stopped."""
+    """Train a translator or a classifier. If the command was stopped, run it again: it continues."""
     needs_training()
     from hemabridge.recipes.recipe import StudyRecipe
     from hemabridge.recipes.recipe_file import read_recipe
@@ -79,15 +79,19 @@ def study(
         Path | None,
         typer.Option(help="Manifest of the target site, or the folder of its manifest.csv, instead of the recipe's."),
     ] = None,
-    source_root: Annotated[Path | None, typer.Option(help="What the paths of --source are relative to.")] = None,
-    target_root: Annotated[Path | None, typer.Option(help="What the paths of --target are relative to.")] = None,
+    source_root: Annotated[
+        Path | None, typer.Option(help="Folder to which the paths of --source are relative.")
+    ] = None,
+    target_root: Annotated[
+        Path | None, typer.Option(help="Folder to which the paths of --target are relative.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study [default: runs/NAME of the recipe].")] = None,
     changes: Changes = None,
     device: Device = "auto",
 ) -> None:
-    """Re-stain one hospital into another and show what that does to classifiers: Blocks 1 and 2 of the paper.
+    """Re-stain images of one hospital into the colors of another, and measure the effect on classifiers.
 
-    Writes report.html, results.json and predictions.csv. Killed or stopped, the same command goes on.
+    Writes report.html, results.json and predictions.csv. If the command was stopped, run it again: it continues.
     """
     needs_training()
     from hemabridge.recipes.recipe import StudyRecipe
@@ -100,7 +104,7 @@ def study(
     folder = out or Path("runs") / wanted.name
     check_run_folder(folder)
     check_sites(wanted)
-    from hemabridge.cli.progress_bars import shown_progress  # takes seconds; what can be refused at once, was
+    from hemabridge.cli.progress_bars import shown_progress  # takes seconds; the inputs are checked before
     from hemabridge.training.devices import start_fabric
     from hemabridge.workflows.study.study import study as run
 
@@ -114,7 +118,7 @@ def evaluate(
     study: Annotated[Path, typer.Argument(help="Folder of a finished study.")],
     source: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images, or a manifest with classes.")],
     out: Annotated[Path, typer.Argument(help="Folder for predicted-classes.csv and predictions.csv.")],
-    root: Annotated[Path | None, typer.Option(help="What the manifest's paths are relative to.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder to which the manifest's paths are relative.")] = None,
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in the study].")
     ] = None,
@@ -122,25 +126,25 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="ANSWERS",
-            help="Whose answers predicted-classes.csv holds, such as 'ensemble' or 'ResNet18 on macenko' [default: the "
-            "ensemble; without one the first classifier on the selected or last tested snapshot].",
+            help="Predictions for predicted-classes.csv, such as 'ensemble' or 'ResNet18 on macenko' [default: the "
+            "ensemble; without one, the first classifier on the selected or last tested snapshot].",
         ),
     ] = None,
     fit: Annotated[
         bool,
         typer.Option(
             "--fit",
-            help="For another hospital: fit the study's ensemble to these images. Needs no label.",
+            help="For another hospital: fit the study's ensemble to these images. Labels are not needed.",
         ),
     ] = False,
 ) -> None:
-    """Classify new cells with a study's classifiers, original and re-stained; score them if their classes are known.
+    """Classify new cells with a study's classifiers, original and re-stained; score the predictions if labels exist.
 
-    Without --fit nothing is fitted or trained: this is for new images of the study's source. predicted-classes.csv
+    Without --fit nothing is fitted or trained: use this for new images of the study's source. predicted-classes.csv
     has a row for each file.
     """
     needs_training()
-    from hemabridge.cli.left_out import print_left_out_of, print_unusable
+    from hemabridge.cli.printing import print_left_out_of, print_unusable
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.evaluation.home_failure import first_words
     from hemabridge.workflows.evaluate.evaluate import PREDICTED_CLASSES
@@ -154,10 +158,10 @@ def evaluate(
     print_left_out_of(source)
     if done.rows:
         _print_rows(f"{source}: accuracy with 95% Wilson interval, balanced accuracy", done.rows)
-        saw = "some of them: scores may be too good" if done.mode == "transductive" else "none of them"
+        saw = "some of them, so that scores may be too high" if done.mode == "transductive" else "none of them"
         print(f"{done.rows[0].n} cells scored; the study was fitted on {saw} ({done.mode}).")
         if done.unscored:
-            print(f"{done.unscored} more are of no class that the study tells apart.")
+            print(f"{done.unscored} more cells have a class that is not one of the study.")
     print(f"{done.predicted} files classified by {done.by}, {len(done.failed)} failed. See {out / PREDICTED_CLASSES}.")
     if done.site is not None:
         print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "in-distribution" else sys.stderr)
@@ -170,24 +174,29 @@ def select(
     run: Annotated[Path, typer.Argument(help="Folder of a study, or of a translator's training.")],
     most_refused: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of cells that the morphology guard may refuse [default: the rule's]."),
+        typer.Option(
+            min=0, max=1, help="Largest share of cells that the morphology guard refuses [default: that of the rule]."
+        ),
     ] = None,
     least_kept: Annotated[
-        float | None, typer.Option(min=-1, max=1, help="Structure that a snapshot must keep [default: the rule's].")
+        float | None,
+        typer.Option(min=-1, max=1, help="Least structure that a snapshot keeps [default: that of the rule]."),
     ] = None,
-    cells: Annotated[int, typer.Option(min=10, help="At most so many cells of each site are measured.")] = 200,
+    cells: Annotated[int, typer.Option(min=10, help="Largest number of cells of each site that are measured.")] = 200,
     labels: Annotated[
-        bool, typer.Option("--labels", help="Choose by the classifiers' errors on the source's labels, not by stain.")
+        bool, typer.Option("--labels", help="Choose by the classifiers' errors on labels of the source, not by stain.")
     ] = False,
     readers: Annotated[
-        Path | None, typer.Option(help="CSV snapshot,accepted: the share of cells that readers accepted.")
+        Path | None,
+        typer.Option(help="CSV file with the columns snapshot and accepted: the share of cells that readers accepted."),
     ] = None,
 ) -> None:
-    """Measure every snapshot of a translator, choose one whose cells keep their morphology, and say how sure that is.
+    """Measure every snapshot of a translator, choose one that keeps morphology, and state how stable the choice is.
 
-    The one nearest to the target's stain is chosen; where a study has classifiers, their predictions decide.
-    Writes selection.json and selection.png into RUN; `standardize` then takes the chosen snapshot, and a study that is
-    run again shows the choice in its report. No scored cell and, without --labels, no label of the source is looked at.
+    The snapshot nearest to the target's stain is chosen; where a study has classifiers, their predictions decide.
+    Writes selection.json and selection.png to RUN. `standardize` then takes the chosen snapshot, and the report of a
+    study that is run again shows the choice. Cells that are scored are not used, nor labels of the source without
+    --labels.
     """
     needs_training()
     from hemabridge.cli.progress_bars import shown_progress
@@ -204,16 +213,16 @@ def select(
     print(found.reasons)
     print(f"See {run / PICTURE}.")
     if StudyFolder(run).report.is_file():
-        print("To show the choice in report.html, run `hemabridge study` again as before; nothing is trained again.")
+        print("To show the choice in report.html, run the same `hemabridge study` again; nothing is trained again.")
     if found.chosen is None:
         raise typer.Exit(1)
 
 
 def needs_training() -> None:
-    """Say what to install if PyTorch is missing.
+    """Check that PyTorch is installed.
 
     Raises:
-        MissingExtraError: it is.
+        MissingExtraError: it is not; the message states what to install.
     """
     from importlib.util import find_spec
 
@@ -232,7 +241,7 @@ def _print_study(results: "StudyResults", folder: Path) -> None:
 
 
 def _print_rows(title: str, rows: "Sequence[Row]") -> None:
-    """Print a table for each site, and the column of labels only where some were used: 80 columns hold no more."""
+    """Print a table for each site. The column of labels is left out where none were used, to fit 80 columns."""
     sites = list(dict.fromkeys(row.site for row in rows))
     for site in sites:
         of_site = [row for row in rows if row.site == site]
@@ -260,7 +269,7 @@ def _print_selection(found: "Selection") -> None:
     measured = ("error", "disagreement", "readers")
     optional = [name for name in measured if any(getattr(row, name) is not None for row in rows)]
     if "error" in optional and "disagreement" in optional:
-        optional.remove("disagreement")  # with labels it decides nothing
+        optional.remove("disagreement")  # not used by the choice if there are labels
     print_table(
         f"{found.run}: measured on {found.facts['cells of the source']} cells that are not scored",
         ["snapshot"],
@@ -288,6 +297,6 @@ def _print_selection(found: "Selection") -> None:
         ],
     )
     if not all(row.fit for row in found.snapshots):
-        print("x: not to be used; the guard or readers refuse too many of its cells, or too little structure is kept.")
+        print("x: do not use; the guard or readers refuse too many of its cells, or it keeps too little structure.")
     value, (low, high) = found.kid_floor
     print(f"KID of one half of the target's cells to the other: {value:.3f} [{low:.3f}, {high:.3f}].")

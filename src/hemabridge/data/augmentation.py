@@ -1,7 +1,7 @@
-"""Augmentation that moves pixels and never changes a color: pure functions of images and a random generator.
+"""Geometric augmentation, which changes no color: pure functions of images and a random generator.
 
-Every function takes uint8[N, H, W, 3], draws independently for each image, and returns new uint8 arrays. Color stays
-as it is: the paper trains its classifiers without color augmentation, and color is what a stain shift is about.
+Each function takes uint8[N, H, W, 3], draws independently for each image, and returns new uint8 arrays. Augmentation
+of color is in `hemabridge.data.stain_augmentation`.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def random_crop_flip(images: UInt8Images, crop_px: int, rng: np.random.Generator
 
 
 def random_crop(images: UInt8Images, crop_px: int, rng: np.random.Generator) -> UInt8Images:
-    """Cut from each image a square of `crop_px` pixels, every place being equally likely.
+    """Cut from each image a square of `crop_px` pixels at a random place; all places are equally likely.
 
     Raises:
         ValueError: `crop_px` is not within 1 to min(H, W).
@@ -48,7 +48,7 @@ def random_crop(images: UInt8Images, crop_px: int, rng: np.random.Generator) -> 
 
 
 def shift(images: UInt8Images, max_px: int, rng: np.random.Generator) -> UInt8Images:
-    """Move each image by -max_px..max_px pixels in both directions; uncovered edges repeat the edge pixels.
+    """Move each image by -max_px..max_px pixels in both directions; uncovered places repeat the edge pixels.
 
     Returns:
         uint8[N, H, W, 3].
@@ -62,7 +62,7 @@ def shift(images: UInt8Images, max_px: int, rng: np.random.Generator) -> UInt8Im
 def dihedral(images: UInt8Images, rng: np.random.Generator) -> UInt8Images:
     """Turn each square image by a multiple of 90 degrees and mirror half of them: the 8 symmetries of a square.
 
-    A smear has no up and no left, so all eight are equally true.
+    A smear has no natural orientation, so all eight are valid images of the cell.
 
     Raises:
         ValueError: the images are not square.

@@ -1,4 +1,4 @@
-"""Masks and thumbnails that lie beside images: told by a name that refers to an image, and by their content."""
+"""Masks and thumbnails beside images, recognized by a name that refers to an image, and by their content."""
 
 import re
 from collections import defaultdict
@@ -13,12 +13,13 @@ from hemabridge.errors import ImageError
 from hemabridge.imaging.files import read_image
 
 MASK_COLORS: Final = 32
-"""A picture of at most so many colors can be a mask: labels of compartments, anti-aliased or not. A photograph of a
-stained cell has thousands."""
+"""Largest number of colors of a mask, whose labels may be anti-aliased. A photograph of a stained cell has
+thousands."""
 
 FLAT_COLORS: Final = 8
 FLAT_SHARE: Final = 0.95
-"""A mask saved as JPEG has more colors, but so few of them cover this share of its pixels."""
+"""A mask saved as JPEG has more colors, but its `FLAT_COLORS` most frequent ones cover at least this share of
+pixels."""
 
 _MASK_NAME: Final = re.compile(
     r"^(?:mask|label|seg)[ _.-]+(.+)$|^(.+?)[ _.-]*(?:mask|masks|seg|segmentation|labels|label|gt|groundtruth)$", re.I
@@ -32,7 +33,7 @@ _THUMBNAIL_FOLDER: Final = re.compile(r"^thumb(?:s|nails?)?$", re.I)
 
 @dataclass(frozen=True)
 class _Content:
-    """What tells a mask or a thumbnail from a photograph."""
+    """The properties by which a mask or a thumbnail differs from a photograph."""
 
     height: int
     width: int
@@ -40,11 +41,11 @@ class _Content:
 
 
 class Beside:
-    """The images of a folder, asked one by one whether they are a mask or a thumbnail of another one.
+    """Decides for each image of a folder whether it is a mask or a thumbnail of another one.
 
     Args:
-        folder: holds the images.
-        paths: all of them, relative to it, with `/`.
+        folder: the folder of the images.
+        paths: all images, relative to the folder, with `/`.
     """
 
     def __init__(self, folder: Path, paths: frozenset[str]) -> None:
@@ -53,7 +54,7 @@ class Beside:
         self._contents: dict[str, _Content | None] = {}
 
     def kind(self, path: str) -> Literal["masks", "thumbnails"] | None:
-        """Return what an image is of another one; None for an image in its own right. Few images are read."""
+        """Return whether an image is a mask or a thumbnail of another one; None if neither. Few images are read."""
         if self._is_thumbnail(path):
             return "thumbnails"
         return "masks" if self._is_mask(path) else None
@@ -123,7 +124,7 @@ def _read(path: Path) -> _Content | None:
     try:
         image = read_image(path)
     except (ImageError, OSError, MemoryError):
-        return None  # whoever reads the images tells of it
+        return None  # reported by the code that reads the images
     packed = image.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
     counts = np.sort(np.unique(packed, return_counts=True)[1])[::-1]
     is_flat = len(counts) <= MASK_COLORS or counts[:FLAT_COLORS].sum() >= FLAT_SHARE * packed.size

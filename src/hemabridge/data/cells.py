@@ -19,7 +19,7 @@ from hemabridge.progress import FileProgress
 from hemabridge.storage.files import sha256_of
 
 UNKNOWN = -1
-"""The label of a cell whose class nobody has stated."""
+"""The label of a cell of unknown class."""
 
 SCALE_SAMPLE = 200
 """Images per site from which a crop is estimated."""
@@ -36,7 +36,7 @@ class CellSet:
         ids: path of each cell's file, relative to its manifest's root.
         hashes: SHA-256 of each cell's file, hexadecimal.
         crop_px: side of the square that was cut from the center of each file's image, in pixels; `whole` if the whole
-            image was squeezed to a square.
+            image was resized to a square.
     """
 
     images: UInt8Images
@@ -62,14 +62,14 @@ class CellSet:
         )
 
     def drawn(self, mix: NDArray[np.float64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Draw cells in a mix of classes; return their places, int64[K], K about the smaller of `most` and N.
+        """Draw cells with given class shares; return their indices, int64[K], K about the smaller of `most` and N.
 
-        A class of fewer cells than its share is drawn from repeatedly; each class that has cells gives at least one.
+        Cells of a class that has too few are drawn repeatedly. At least one cell of each class that has cells is drawn.
 
         Args:
             mix: share of each class, float64[C], 0..1.
-            most: how many.
-            rng: of the draws.
+            most: largest number of cells.
+            rng: random generator of the draws.
         """
         counts = np.maximum(1, np.rint(mix * min(most, len(self)))).astype(int)
         members = [np.flatnonzero(self.labels == label) for label in range(len(self.classes))]
@@ -97,15 +97,15 @@ def load_cells(
         classes: class names in the order of the labels.
         size_px: side S of the cells that are returned.
         crop_px: side of the central square that is cut out before resizing, in pixels of the file, or `whole` to
-            squeeze the whole image to a square, as the reference implementation of CycleGAN does. None takes the
-            manifest's column `crop_px`, and where that is empty, `estimate_crop_px` of the whole manifest. State it
-            when parts of one site are loaded one by one: an estimate differs a little from part to part.
+            resize the whole image to a square, as the reference implementation of CycleGAN does. None takes the
+            manifest's column `crop_px`, and if that is empty, `estimate_crop_px` of the whole manifest. Give a value
+            if parts of one site are loaded separately, since estimates of different parts differ a little.
         progress: called after each file.
 
     Raises:
-        ManifestError: no cell is left, the cells have several scales or do not fit into memory, or a file is not the
-            one that was indexed.
-        SplitError: a synthetic image is in a part that is scored, by the column `origin` or by the mark in its file.
+        ManifestError: no cell is left, the cells have several scales or do not fit into memory, or a file has changed
+            since it was indexed.
+        SplitError: a synthetic image (by the column `origin` or the mark in its file) is in a part that is scored.
         ImageError: a file cannot be read.
     """
     if len(set(classes)) != len(classes):
@@ -138,7 +138,7 @@ def _room_for(count: int, size_px: int) -> UInt8Images:
     if needed > there:
         raise ManifestError(
             f"expected cells that fit into the {there / 1e9:,.1f} GB of memory, got {count:,} of {size_px} x {size_px} "
-            f"px, which take {needed / 1e9:,.1f} GB; make their size smaller, or take fewer images"
+            f"px, which take {needed / 1e9:,.1f} GB; make their size smaller, or use fewer images"
         )
     return np.empty((count, size_px, size_px, 3), dtype=np.uint8)
 
@@ -146,7 +146,7 @@ def _room_for(count: int, size_px: int) -> UInt8Images:
 def estimate_crop_px(manifest: Manifest, *, sample: int = SCALE_SAMPLE) -> int:
     """Estimate the crop side, in pixels, at which this site's nuclei are about as large as those of any other site.
 
-    Measures the nuclei of at most `sample` images (always the same ones, whatever the order of the rows).
+    Measures the nuclei of at most `sample` images; their choice does not depend on the order of the rows.
 
     Raises:
         ManifestError: the manifest has several sites, or no nucleus was found.
@@ -166,7 +166,7 @@ def estimate_crop_px(manifest: Manifest, *, sample: int = SCALE_SAMPLE) -> int:
 
 
 def sampled(manifest: Manifest, count: int) -> Manifest:
-    """Return at most `count` rows, drawn as if at random but always the same, whatever the order of the rows."""
+    """Return at most `count` rows, chosen by the hash of the path, so that the order of the rows does not matter."""
     keys = [hashlib.sha256(path.encode()).digest() for path in manifest.column("path")]
     chosen = set(sorted(range(len(keys)), key=keys.__getitem__)[:count])
     return manifest.select([row in chosen for row in range(len(keys))])
@@ -184,7 +184,7 @@ def _of_classes(manifest: Manifest, classes: Sequence[str]) -> Manifest:
 
 
 def _crop_px_of(manifest: Manifest, wanted: Manifest) -> int:
-    """Return the one scale that the manifest states for the wanted cells, or the estimate where it states none."""
+    """Return the one crop that the manifest states for the wanted cells, or the estimate if it states none."""
     stated = set(wanted.column("crop_px"))
     if stated == {None}:
         return estimate_crop_px(manifest)

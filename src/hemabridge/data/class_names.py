@@ -1,4 +1,4 @@
-"""Names of classes that differ only in how they are written."""
+"""Class names that differ only in their spelling."""
 
 import unicodedata
 from collections import defaultdict
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def spelling_key(name: str) -> str:
-    """Return what the spellings of one class have in common: without case, blanks, `_` and `-`, accents composed.
+    """Return a key that all spellings of one class share: without case, blanks, `_` and `-`, with composed accents.
 
     >>> spelling_key("Band Neutrophil ") == spelling_key("band_neutrophil")
     True
@@ -16,7 +16,7 @@ def spelling_key(name: str) -> str:
 
 
 def spelled_otherwise(names: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
-    """Return each name with the other name that is the same class written in another way."""
+    """Return pairs of a name and another name that differ only in their spelling."""
     by_key = defaultdict(set)
     for other in others:
         by_key[spelling_key(other)].add(other)

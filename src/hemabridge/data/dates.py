@@ -1,4 +1,4 @@
-"""Dates in the names of folders, read together: what one name leaves open, the others may tell."""
+"""Dates in the names of folders. The names are read together: one of them can settle the order of day and month."""
 
 import re
 from collections.abc import Sequence
@@ -25,18 +25,18 @@ _MONTH_FIRST: Final = re.compile(r"(?<![^\W\d_])([^\W\d_]{3,12})[-_. ]+(\d{1,2})
 
 @dataclass(frozen=True)
 class Dates:
-    """The date of each name, None where it has none, and what had to be guessed; empty if nothing had to."""
+    """The date in each name, None where there is none; `guess` states an ambiguity that was decided, else empty."""
 
     dates: tuple[date | None, ...]
     guess: str = ""
 
 
 def dates_in(names: Sequence[str]) -> Dates:
-    """Return the date that each name holds.
+    """Return the date in each name.
 
-    `2026-03-31`, `20260331`, `31.03.2026`, `31-3-26`, `31032026`, `31 March 2026`. Where the year comes last, the day
-    comes first if at least one of the names can be read in no other way, and the month if one can only be read so. If
-    none can tell, the day is taken to come first, and `guess` says so.
+    Formats are `2026-03-31`, `20260331`, `31.03.2026`, `31-3-26`, `31032026` and `31 March 2026`. If the year comes
+    last, one name that is valid in one order of day and month alone decides the order for all names. If there is no
+    such name, the day comes first, and `guess` states it.
 
     Raises:
         InputError: one name can only be read day first, and another one only month first.
@@ -46,7 +46,7 @@ def dates_in(names: Sequence[str]) -> Dates:
     month_only = [name for name, both in zip(names, found, strict=True) if both[1] and not both[0]]
     if day_only and month_only:
         raise InputError(
-            f"expected dates written in one way, got {day_only[0]!r} with the day first and {month_only[0]!r} with the "
+            f"expected dates in one format, got {day_only[0]!r} with the day first and {month_only[0]!r} with the "
             "month first; write them as 2026-03-31"
         )
     dates = tuple((both[1] if month_only else both[0]) for both in found)
@@ -58,7 +58,7 @@ def dates_in(names: Sequence[str]) -> Dates:
 
 
 def _readings(name: str) -> tuple[date | None, date | None]:
-    """Return the date that a name holds if the day comes first, and if the month does."""
+    """Return the date in a name if the day comes first, and the date if the month comes first."""
     certain = _year_first(name) or _with_named_month(name)
     if certain is not None:
         return certain, certain

@@ -1,4 +1,4 @@
-"""Which level of a tree of folders is the class, and which the patient or the slide, by the names alone."""
+"""Which level of a folder tree is the class, and which is the patient or the slide, by the names of the folders."""
 
 import re
 from collections import defaultdict
@@ -14,7 +14,7 @@ _CELL_WORDS: Final = re.compile(
     r"|segment|\bbands?\b|\b(?:ig|wbc|rbc|nrbc|smudge|artefacts?|artifacts?)\b|plasma|leu[ck]o|megakaryo|hairy",
     re.IGNORECASE,
 )
-"""Parts of the names of blood cells in English, Latin, German and Spanish."""
+"""Parts of names of blood cells in English, Latin, German and Spanish."""
 
 _PATIENT: Final = re.compile(
     r"^(?:patient|pat|pt|subject|subj|sub|donor|case|person|proband|paciente|spender)[ _.#-]*(?:id[ _.#-]*)?\w*\d\w*$"
@@ -29,16 +29,16 @@ _WORK: Final = frozenset(
     {"runs", "checkpoints", "snapshots", "models", "weights", "logs", "results", "output", "outputs", "recipes"}
     | {"benchmarks", "figures", "src", "docs", "tests", "node_modules", "venv", "build", "dist"}
 )
-"""Folders of somebody's work, which are no classes of cells."""
+"""Folders of programs and their results, which are no classes of cells."""
 
 _HINT: Final = (
-    "say which with --classes-at N and --patients-at N (1: the folders right below), or name the folder of one site"
+    "state them by --classes-at N and --patients-at N (1: the folders directly in it), or give the folder of one site"
 )
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Which folder of a path says what; 0 is the first folder below the indexed one, None: no folder says it."""
+    """The folder levels of class, patient and slide; 0 is the first level below the indexed folder, None: no level."""
 
     class_at: int | None = 0
     patient_at: int | None = None
@@ -46,33 +46,33 @@ class Levels:
 
 
 RIGHT_BELOW: Final = Levels()
-"""The folders right below are the classes."""
+"""The folders directly in the indexed one are the classes."""
 
 
 @dataclass(frozen=True)
 class _Level:
     at: int
     names: frozenset[str]
-    repeated: float  # share of the names that lie below several parents
+    repeated: float  # share of the names that occur in several parent folders
 
     def share(self, pattern: re.Pattern[str]) -> float:
         return sum(bool(pattern.search(name)) for name in self.names) / len(self.names)
 
 
 def find_levels(folders: Iterable[Sequence[str]], ignored: frozenset[str] = frozenset(), *, where: str) -> Levels:
-    """Find out which level of folders is the class, and which the patient or the slide.
+    """Find out which level of folders is the class, and which is the patient or the slide.
 
-    A level of one name is no class if another level has several. Then, in this order: the names of blood cells are
-    classes, names such as `Patient_14` patients; of two other levels whose names are combined, the one of at most half
-    as many names is the class. A level below the classes whose names do not repeat says nothing.
+    A level with one name is not the class if another level has several names. Then, in this order: names of blood cells
+    are classes; names such as `Patient_14` are patients; of two other levels whose names are combined, the one with at
+    most half as many names is the class. A level below the classes whose names do not repeat has no meaning.
 
     Args:
-        folders: of each image, from the indexed folder down.
-        ignored: lower-case names that stand for no class (`unlabeled`).
-        where: the folder, for the error.
+        folders: the folder names of each image, from the indexed folder down.
+        ignored: lower-case names for images without class (`unlabeled`).
+        where: the indexed folder, for the error.
 
     Raises:
-        ManifestError: it cannot be told, or the classes would be folders of somebody's work such as `runs`.
+        ManifestError: the levels are ambiguous, or the classes would be folders of results such as `runs`.
     """
     levels = _levels(folders, ignored)
     if not levels:
@@ -115,7 +115,7 @@ def _class_level(levels: Sequence[_Level], where: str) -> _Level | None:
         if rest and several_patients and rest[0].at < min(level.at for level in levels if _is_patients(level)):
             raise ManifestError(
                 f"expected folders of classes in {where}, got {listed(sorted(rest[0].names))} above folders of "
-                f"patients, which may be a class or none; {_HINT}"
+                f"patients, which may be classes or not; {_HINT}"
             )
         return None
     if len(several) == 1:
@@ -124,7 +124,7 @@ def _class_level(levels: Sequence[_Level], where: str) -> _Level | None:
 
 
 def _of_combined(levels: Sequence[_Level], where: str) -> _Level:
-    """Return which of several levels is the class, none of which has names that are known."""
+    """Return which of several levels without known names is the class."""
     upper, *lower = levels
     repeating = [level for level in lower if level.repeated > 0]
     if not repeating:

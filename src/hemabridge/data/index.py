@@ -1,4 +1,4 @@
-"""Make a manifest from a folder of images."""
+"""The index: a manifest from a folder of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _FILLED = ("path", "site", "class", "patient", "slide", "split", "sha256", "widt
 
 @dataclass(frozen=True)
 class UnreadableFile:
-    """A file that looks like an image by its name and cannot be used.
+    """A file with the name of an image that cannot be used.
 
     `path` is relative to the folder or root, and `escaped`.
     """
@@ -32,13 +32,13 @@ class UnreadableFile:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """What was found in a folder.
+    """The content of a folder.
 
     Attributes:
         manifest: the images.
-        unreadable: files that look like images by their names and cannot be used.
-        left_out: what is no input, by its kind.
-        without_images: the folders, `escaped`, in which and below which no image is looked at.
+        unreadable: files with the name of an image that cannot be used.
+        left_out: files that are not input images, by their kind.
+        without_images: the folders, `escaped`, that contain no input image at any depth.
     """
 
     manifest: Manifest
@@ -59,32 +59,32 @@ def index_folder(
 ) -> Index:
     """Read every image of a folder and list it with its class, patient, size and SHA-256.
 
-    What an input image is, `hemabridge.data.listing` says. Which level of folders is the class and which the patient is
-    told by their names (`hemabridge.data.folder_levels`): a folder per class, below or above one per patient, below
-    wrappers or `train`, `test`, ... (that becomes the split), or no folder (no class). Images in `unlabeled` have no
-    class. The layouts of PBC_dataset_normal_DIB, Raabin-WBC and Tecom (`Class Labels of Dataset 1.csv`) are known, and
-    the usual names of blood cells become lower case (`Neutrophil` -> `neutrophil`, `ig` -> `immature_granulocyte`).
-    Synthetic images are known by the mark in their files.
+    `hemabridge.data.listing` decides which files are input images. Classes and patients are recognized by the names of
+    folders (`hemabridge.data.folder_levels`): a folder per class, below or above a folder per patient, below other
+    folders or `train`, `test`, ... (which become the split), or no folder (no class). Images in `unlabeled` have no
+    class. The layouts of PBC_dataset_normal_DIB, Raabin-WBC and Tecom (`Class Labels of Dataset 1.csv`) are recognized,
+    and usual names of blood cells become lower case (`Neutrophil` -> `neutrophil`, `ig` -> `immature_granulocyte`).
+    Synthetic images are recognized by the mark in their files.
 
     Args:
         folder: becomes the manifest's root.
         site: name of the hospital or laboratory.
-        crop_px: side of the central square that shows a cell at the common scale, in pixels; None leaves it open.
-        subclasses: take the finer classes that PBC_dataset_normal_DIB writes into file names.
-        classes_at: the level of the folders that are classes, 1 for those right below; 0 for none; found if None.
-        patients_at: the level of the folders that are patients; likewise.
+        crop_px: side of the central square that shows a cell at the common scale, in pixels; None if unknown.
+        subclasses: read the finer classes from the file names of PBC_dataset_normal_DIB.
+        classes_at: the level of the folders that are classes, 1 for the first level, 0 for none; None: by their names.
+        patients_at: the level of the folders that are patients, as in `classes_at`.
         progress: called after each file.
 
     Raises:
-        ManifestError: not a folder, one below that cannot be listed, no readable image in it, or it cannot be told
-            which folders are the classes.
+        ManifestError: it is not a folder, a folder below it cannot be listed, it has no readable image, or it is
+            ambiguous which folders are the classes.
     """
     if not folder.is_dir():
         raise ManifestError(
             f"expected a folder of images at {folder}, got {'a file' if folder.exists() else 'nothing'}"
         )
     if reason := reason_against_name(site):
-        raise ManifestError(f"{reason} in column site, got {site!r}; name the site otherwise")
+        raise ManifestError(f"{reason} in column site, got {site!r}; choose another name")
     layout = find_layout(folder, subclasses=subclasses)
     listing = _listing(folder, layout)
     images = sorted(listing.images + listing.links_out)
@@ -94,8 +94,8 @@ def index_folder(
         others = sum(len(left.paths) for left in listing.left_out)
         raise ManifestError(
             f"expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}, got {others} other files and "
-            f"{len(unreadable)} unreadable images{f' ({unreadable[0].reason})' if unreadable else ''}; name the folder "
-            "that holds the folders of the classes"
+            f"{len(unreadable)} unreadable images{f' ({unreadable[0].reason})' if unreadable else ''}; give the folder "
+            "that contains the folders of the classes"
         )
     columns = dict(zip(_FILLED, (list(column) for column in zip(*rows, strict=True)), strict=True))
     manifest = make_manifest(columns, folder, where=f"the index of {folder}")
@@ -103,10 +103,10 @@ def index_folder(
 
 
 def check_listable(folder: Path, path: str) -> None:
-    """Make sure that a file below a folder may stand in a manifest whose root is that folder.
+    """Check that a file below a folder can be listed in a manifest whose root is that folder.
 
     Raises:
-        ImageError: its name is no printable UTF-8, begins with the letter of a drive, or is a link that leaves the
+        ImageError: its name is not printable UTF-8 or begins with a drive letter, or it is a link that leaves the
             folder.
     """
     if not is_printable(path):
@@ -137,7 +137,7 @@ def _read_all(
     crop_px: int | None,
     progress: FileProgress | None,
 ) -> tuple[list[_Row], list[UnreadableFile]]:
-    """Return the rows of the images that can be used, and the others with the reason."""
+    """Return the rows of the images that can be used, and the other files with the reason."""
     rows, unreadable = [], []
     for number, path in enumerate(images, start=1):
         try:
@@ -150,7 +150,7 @@ def _read_all(
 
 
 def _row(folder: Path, path: str, site: str, layout: Layout, crop_px: int | None) -> _Row:
-    """Return the row of an image that may stand in a manifest, in the order of `_FILLED`."""
+    """Return the row of an image that can be listed in a manifest, in the order of `_FILLED`."""
     check_listable(folder, path)
     place = layout.place(PurePosixPath(path))
     for what, name in (("class", place.class_name), ("patient", place.patient), ("slide", place.slide)):

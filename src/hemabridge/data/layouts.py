@@ -1,4 +1,4 @@
-"""Which class and which split a file belongs to, from the folders of any data set and of the known public ones."""
+"""The class, split, patient and slide of a file by its folders, for any data set and for known public ones."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _SUBCLASS_OF_PREFIX = {
     "PMY": "promyelocyte",
     "SNE": "segmented_neutrophil",
 }
-"""Beginnings of file names in PBC_dataset_normal_DIB."""
+"""Prefixes of file names in PBC_dataset_normal_DIB."""
 
 _SPLIT_OF_FOLDER = {
     "train": "train",
@@ -53,7 +53,7 @@ _TECOM_LABELS = re.compile(r"Class Labels of Dataset (\d+)\.csv", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Place:
-    """What a file's place says about it; the empty string for unknown."""
+    """What the folders of a file state about it; the empty string for unknown."""
 
     class_name: str
     split: str
@@ -66,9 +66,9 @@ class Layout:
     """How a folder of images is laid out.
 
     Attributes:
-        subclasses: take the finer classes that PBC_dataset_normal_DIB writes into file names.
+        subclasses: read the finer classes from the file names of PBC_dataset_normal_DIB.
         tecom: (folder, image number) -> class, for the original layout of Zheng et al. (2018), Micron 107, 55-71.
-        levels: which folder says what, counted without the folder of a split.
+        levels: the levels of class, patient and slide, counted without the folder of a split.
     """
 
     subclasses: bool
@@ -76,7 +76,7 @@ class Layout:
     levels: Levels = RIGHT_BELOW
 
     def place(self, path: PurePosixPath) -> Place:
-        """Return class and split of an image, by its path relative to the indexed folder."""
+        """Return class, split, patient and slide of an image, by its path relative to the indexed folder."""
         folders = list(path.parts[:-1])
         if path.stem.isdecimal() and (listed := self.tecom.get(("/".join(folders), int(path.stem)))):
             return Place(listed, "")
@@ -93,15 +93,15 @@ class Layout:
         return Place(class_name, split, patient, slide)
 
     def is_mask(self, path: PurePosixPath, paths: frozenset[str]) -> bool:
-        """Tell whether a file is an expert's mask: in the Tecom layout, the PNG beside a BMP of the same name."""
+        """Return whether a file is an expert's mask: in the Tecom layout, a PNG beside a BMP of the same name."""
         return bool(self.tecom) and path.suffix.lower() == ".png" and str(path.with_suffix(".bmp")) in paths
 
 
 def find_layout(folder: Path, *, subclasses: bool = False) -> Layout:
-    """Find out whether a folder has the layout of a known data set; `with_levels` then finds what its folders say.
+    """Find out whether a folder has the layout of a known data set; `with_levels` then adds the levels of folders.
 
     Raises:
-        ManifestError: a label file of the Tecom collection does not hold `image ID,class label` rows.
+        ManifestError: a label file of the Tecom data set does not consist of rows `image ID,class label`.
     """
     tecom: dict[tuple[str, int], str] = {}
     for path in sorted(folder.iterdir()):
@@ -122,17 +122,17 @@ def with_levels(
     classes_at: int | None = None,
     patients_at: int | None = None,
 ) -> Layout:
-    """Return the layout with the levels of folders that say class, patient and slide.
+    """Return the layout with the levels of the folders that are class, patient and slide.
 
     Args:
-        layout: of the folder.
-        paths: of its images, relative to it.
+        layout: the layout of the folder.
+        paths: paths of its images, relative to the folder.
         where: the folder, for the error.
-        classes_at: the level of the classes, 1 for the folders right below; found by the names if None.
-        patients_at: the level of the patients; likewise.
+        classes_at: the level of the classes, 1 for the first level, 0 for none; None: by the names.
+        patients_at: the level of the patients, as in `classes_at`.
 
     Raises:
-        ManifestError: it cannot be told.
+        ManifestError: the levels are ambiguous.
     """
     parts = [list(PurePosixPath(path).parts[:-1]) for path in paths]
     splits = {_split_at(folders) for folders in parts}
@@ -154,7 +154,7 @@ def with_levels(
 
 
 def _counted(level: int | None, split_at: int | None) -> int | None:
-    """Return a level from 0 on, counted without the folder of a split."""
+    """Return a level counted from 0, without the folder of a split; None for no level."""
     return None if not level else level - 1 - (split_at is not None and level - 1 > split_at)
 
 
@@ -163,12 +163,12 @@ def _named(folders: Sequence[str], at: int | None) -> str:
 
 
 def _split_at(folders: Sequence[str]) -> int | None:
-    """Return which folder names a split: the first one, or the one below; None if neither does."""
+    """Return the index of the folder that is a split, the first or the second one; None if neither is."""
     return next((at for at, name in enumerate(folders[:2]) if name.lower() in _SPLIT_OF_FOLDER), None)
 
 
 def _take_split(folders: list[str]) -> str:
-    """Remove the folder that names a split, and return which split it is; empty if there is none."""
+    """Remove the folder that is a split, and return this split; empty if there is none."""
     at = _split_at(folders)
     return "" if at is None else _SPLIT_OF_FOLDER[folders.pop(at).lower()]
 

@@ -1,7 +1,7 @@
 """Which files of a folder are input images: one rule for every command.
 
-Left out are what operating systems, network storage and this program put beside images, masks and thumbnails. What is
-left out is named by its kind, so that a command can say it once for each kind.
+Files of operating systems, network storage and this program are left out, and so are masks and thumbnails. They are
+grouped by kind, so that a command can print one line for each kind.
 """
 
 import os
@@ -26,8 +26,8 @@ SYSTEM_NAMES: Final = frozenset(
     | {"@recently-snapshot", "@sharebin"}
     | {"system volume information", "network trash folder", "temporary items", "icon\r"}
 )
-"""Lower-case names of files and folders of Windows, macOS, Linux, Synology and QNAP; those that begin with `.` are
-hidden ones."""
+"""Lower-case names of files and folders of Windows, macOS, Linux, Synology and QNAP. Names that begin with `.` are
+hidden files, and are not listed here."""
 
 _OWN_NAMES: Final = frozenset(
     {"standardized.csv", "site.json", "predicted-classes.csv", "predictions.csv", "drift.csv"}
@@ -38,31 +38,31 @@ _SHOWN: Final = 3
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files and folders of one kind that are no input.
+    """Files and folders of one kind that are not used as input.
 
     Attributes:
         kind: why they are left out.
-        paths: relative to the listed folder; a folder ends with `/` and stands for all that is in it.
+        paths: relative to the listed folder; a path that ends with `/` is a folder, with all that is in it.
     """
 
     kind: Kind
     paths: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return the one line that a command shows."""
+        """Return one line for the output of a command."""
         more = ", ..." if len(self.paths) > _SHOWN else ""
         return f"{len(self.paths)} {self.kind}: {', '.join(escaped(path) for path in self.paths[:_SHOWN])}{more}"
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What is in a folder.
+    """The content of a folder.
 
     Attributes:
-        images: input images by their names and places, relative to the folder, with `/`, sorted.
-        links_out: links named as images that lead out of the folder; every command refuses them.
-        left_out: everything else.
-        folders: the folders that were looked into, relative to the folder.
+        images: paths of the input images, relative to the folder, with `/`, sorted.
+        links_out: links with the name of an image that lead out of the folder; every command refuses them.
+        left_out: all other files.
+        folders: the folders that were listed, relative to the folder.
     """
 
     images: tuple[str, ...]
@@ -71,7 +71,7 @@ class Listing:
     folders: tuple[str, ...]
 
     def reasons(self) -> dict[str, str]:
-        """Return for each path that is left out the words that say why."""
+        """Return the reason for each path that is left out."""
         return {path: f"left out: {left.kind}" for left in self.left_out for path in left.paths}
 
 
@@ -80,7 +80,7 @@ _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
 def escaped(path: str) -> str:
-    r"""Return a path with escapes in the place of what may not stand in a manifest, to be shown and written.
+    r"""Return a path with escapes for the characters that are not allowed in a manifest, for output.
 
     >>> print(escaped("line\nbreak.png"), escaped("latin-\udce9.jpg"))
     line\nbreak.png latin-\udce9.jpg
@@ -89,28 +89,28 @@ def escaped(path: str) -> str:
 
 
 def is_printable(path: str) -> bool:
-    r"""Tell whether a path is printable UTF-8 without a backslash, as a manifest needs it."""
+    r"""Return whether a path is printable UTF-8 without a backslash, as a manifest requires."""
     return _UNSAFE_NAME.search(path) is None
 
 
 def leaves(folder: Path, path: str) -> bool:
-    """Tell whether a path below a folder is a link that leads out of it."""
+    """Return whether a path below a folder is a link that leads out of the folder."""
     return not Path(os.path.realpath(folder / path)).is_relative_to(os.path.realpath(folder))
 
 
 def list_images(folder: Path, is_known_mask: Callable[[PurePosixPath, frozenset[str]], bool] | None = None) -> Listing:
     """List the input images of a folder. Links to folders are not followed.
 
-    Files and folders are left out that are hidden, that begin with `_`, that operating systems, network storage or
-    this program make; masks and thumbnails of images, by name and content (`hemabridge.data.beside`). Other images are
-    not read.
+    Left out are hidden files and folders, those whose names begin with `_`, those of operating systems, network storage
+    and this program, and masks and thumbnails of images. Only possible masks and thumbnails are read
+    (`hemabridge.data.beside`).
 
     Args:
         folder: any folder.
-        is_known_mask: tells of a path among all paths whether a known data set has a mask there.
+        is_known_mask: returns for a path, and all paths, whether a known data set has a mask there.
 
     Raises:
-        InputError: a folder that cannot be listed.
+        InputError: a folder cannot be listed.
     """
     kinds: dict[Kind, list[str]] = {}
     folders: list[str] = []
@@ -136,10 +136,10 @@ def list_images(folder: Path, is_known_mask: Callable[[PurePosixPath, frozenset[
 
 
 def _walk(folder: Path, folders: list[str]) -> Iterator[tuple[str, Kind | None]]:
-    """Yield each path with the kind by which its name alone leaves it out; add the others' folders to `folders`."""
+    """Yield each path, and the kind for which its name is left out or None; add the listed folders to `folders`."""
 
     def refuse(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # one that has just been removed holds nothing
+        if not isinstance(error, FileNotFoundError):  # a folder that was removed meanwhile contains nothing
             raise InputError(
                 f"expected folders that can be listed below {folder}, got one that cannot: {error}"
             ) from error
@@ -150,7 +150,7 @@ def _walk(folder: Path, folders: list[str]) -> Iterator[tuple[str, Kind | None]]
             path = (place / name).as_posix()
             kind = _kind_of_name(name)
             if kind is None and Path(parent, name).is_symlink():
-                is_image = PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES  # whoever reads it tells of it
+                is_image = PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES  # reported by the code that reads it
                 yield path, None if is_image else "links to folders"
             elif kind is None:
                 folders.append(path)
@@ -179,7 +179,7 @@ def _kind_of_file(parent: Path, name: str) -> Kind | None:
 
 
 def _is_own(parent: Path, name: str) -> bool:
-    """Tell whether this program wrote a file: by its name, or a manifest by its header."""
+    """Return whether this program wrote a file, by its name, or for a manifest by its header."""
     if name == "drift.png":
         return (parent / "drift.csv").is_file()
     if name == "sheet.png":  # of simulated or restyled hospitals

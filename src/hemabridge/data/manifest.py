@@ -1,9 +1,9 @@
-"""The manifest: one CSV that says which image belongs to which site, class, patient, slide and split.
+"""The manifest: one CSV file with the site, class, patient, slide and split of each image.
 
-The path rule. `path` is relative to one folder, the manifest's *root*: the folder that the CSV lies in, or the folder
-that the reader names (`read_manifest(path, root=...)`, `--root` on the command line). Nothing outside of the root is
-ever opened: absolute paths, `..` and symbolic links that leave the root are refused. `write_manifest` writes the paths
-as they are; a manifest that was written to another folder than its root is therefore read with `root`.
+Paths are relative to one folder, the manifest's *root*. It is the folder of the CSV file, or the one that is given
+(`read_manifest(path, root=...)`, `--root` on the command line). No file outside of the root is ever opened: absolute
+paths, `..` and symbolic links that leave the root are refused. `write_manifest` does not change the paths, so a
+manifest that was written to another folder than its root must be read with `root`.
 """
 
 import os
@@ -70,7 +70,7 @@ class Manifest:
 
     @classmethod
     def from_polars(cls, table: pl.DataFrame, root: Path | str) -> "Manifest":
-        """Make a manifest from a table; the columns that it lacks are unknown. The images are not looked for.
+        """Make a manifest from a table; the columns that it lacks are unknown. The images need not exist.
 
         Args:
             table: one row per image, at least with the text columns `path` (relative to `root`, with `/`) and `site`;
@@ -111,19 +111,19 @@ class Manifest:
         if outside:
             raise ManifestError(
                 f"expected paths inside of {root}, got {listed(outside)} that lead(s) out of it; "
-                "name the folder that holds all images as root (--root)"
+                "give the folder of all images as root (--root)"
             )
         return [Path(root, path) for path in paths]
 
 
 def make_manifest(columns: Mapping[str, Sequence[Any]], root: Path, *, where: str = "the manifest") -> Manifest:
-    """Build a manifest from columns; the ones that are left out are unknown.
+    """Build a manifest from columns; columns that are not given are unknown.
 
     Args:
         columns: at least `path` (relative to `root`, with `/`) and `site`. Text columns hold strings, the empty string
             for unknown; `width`, `height`, `crop_px` hold positive integers (also as text), None or "" for unknown.
         root: the folder that `path` is relative to.
-        where: what an error message calls this manifest.
+        where: the manifest's name in error messages.
 
     Raises:
         ManifestError: no rows, an unknown or a missing column, a value that is not allowed, the same path twice.
@@ -136,7 +136,7 @@ def make_manifest(columns: Mapping[str, Sequence[Any]], root: Path, *, where: st
         name: pl.Series(name, [_text(value) for value in columns.get(name, [""] * count)], dtype=pl.String)
         for name in SCHEMA
     }
-    table = pl.DataFrame(series).with_columns(pl.col(*INTEGER_COLUMNS).str.replace(_WHOLE, "$1"))  # as Excel has it
+    table = pl.DataFrame(series).with_columns(pl.col(*INTEGER_COLUMNS).str.replace(_WHOLE, "$1"))  # Excel writes 96.0
     check_texts(table, where)
     check_paths(table, where)
     table = table.with_columns(
@@ -151,16 +151,16 @@ def make_manifest(columns: Mapping[str, Sequence[Any]], root: Path, *, where: st
 def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
     """Read a manifest and check that all its images exist.
 
-    The file is UTF-8 (with or without a byte order mark) or UTF-16, with one header row. Cells are separated by
-    what separates those of the header: commas, semicolons (as spreadsheets write them where the decimal sign is a
-    comma) or tabs. Only `path` and `site` are required.
+    The file is UTF-8 (with or without a byte order mark) or UTF-16, with one header row. The separator is that of the
+    header: a comma, a semicolon (from spreadsheets where the decimal sign is a comma) or a tab. Only `path` and `site`
+    are required.
 
     Args:
         path: the CSV file.
         root: the folder that the column `path` is relative to; the folder of the CSV file if None.
 
     Raises:
-        ManifestError: not such a file, a value that is not allowed, a missing image, a path that leaves the root.
+        ManifestError: no such file, a value that is not allowed, a missing image, a path that leaves the root.
 
     Example:
         >>> import tempfile
@@ -185,7 +185,7 @@ def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
     if missing:
         raise ManifestError(
             f"expected every image of {path} to exist under {manifest.root}, got {len(missing)} missing: "
-            f"{listed(missing)}; if the images lie in another folder, name it as root (--root)"
+            f"{listed(missing)}; if the images are in another folder, give it as root (--root)"
         )
     return manifest
 
@@ -193,8 +193,8 @@ def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write the manifest as CSV, atomically; paths stay relative to `manifest.root`.
 
-    Where `path` lies in another folder than `manifest.root`, the file must be read with `root=manifest.root`. No cell
-    can be taken for a formula by a spreadsheet: names may not begin like one and such a path gets `./` in front.
+    If `path` is in another folder than `manifest.root`, the file must be read with `root=manifest.root`. No spreadsheet
+    can take a cell for a formula: names must not begin like one, and `./` is put before such a path.
 
     Raises:
         ManifestError: a value that is not allowed.
@@ -211,7 +211,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def with_hashes(manifest: Manifest, progress: FileProgress | None = None) -> Manifest:
-    """Return the manifest with every unknown `sha256` worked out from the file.
+    """Return the manifest with every unknown `sha256` computed from the file.
 
     Raises:
         ManifestError: a path leaves the root.
@@ -232,7 +232,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of a CSV file as text; blank lines are skipped."""
     if path.is_dir():
         own = path / "manifest.csv"
-        hint = f"name {own}" if own.is_file() else f"run `hemabridge index {path}` first, which writes one"
+        hint = f"give {own}" if own.is_file() else f"run `hemabridge index {path}` first, which writes one"
         raise ManifestError(f"expected a manifest (CSV file), got the folder {path}; {hint}")
     if not path.is_file():
         raise ManifestError(f"expected a manifest (CSV file) at {path}, got no such file; `hemabridge index` makes one")
@@ -257,7 +257,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _separator(text: str) -> str:
-    """Return what separates the columns of a header; no name of a column holds one of these marks."""
+    """Return the separator of a header; no column name contains one of these characters."""
     header = next((line for line in text.splitlines() if line.strip()), "")
     return max(",;\t", key=header.count)
 

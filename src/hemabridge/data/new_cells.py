@@ -1,4 +1,4 @@
-"""Cells that no study has seen: read one by one, so that a bad file is told of and stops nothing."""
+"""New cells of a hospital: files are read one by one, and one that cannot be read is reported and stops nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ from hemabridge.storage.files import sha256_of
 
 @dataclass(frozen=True, eq=False)
 class NewCells:
-    """The cells that could be read, of images that are large enough.
+    """The cells of all images that can be read and are large enough.
 
     Attributes:
         images: uint8[N, S, S, 3].
-        labels: int64[N], `UNKNOWN` where nobody has stated one of the classes.
+        labels: int64[N], `UNKNOWN` where no class, or another one, is stated.
         paths: of their files, relative to the manifest's root.
         hashes: SHA-256 of their files.
-        failed: for each other file why it could not be read, or shows no cell.
+        failed: the reason for each other file: it cannot be read, or shows no cell.
     """
 
     images: UInt8Images
@@ -43,11 +43,11 @@ class NewCells:
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """The files that were asked about.
+    """The files of a manifest or a folder.
 
     Attributes:
-        manifest: those that may stand in one.
-        failed: for each other image of a folder, by its escaped path, why it may not.
+        manifest: the files that a manifest can list.
+        failed: the reason for each other image of a folder, by its escaped path.
     """
 
     manifest: Manifest
@@ -55,11 +55,11 @@ class Listed:
 
 
 def list_new_cells(source: Path, root: Path | None, site: str) -> Listed:
-    """Read a manifest, or list the images of a folder, whose classes nobody has stated.
+    """Read a manifest, or list the images of a folder, whose classes are unknown.
 
     Raises:
         ManifestError: the file is no manifest.
-        InputError: there is nothing, or no image that may stand in a manifest.
+        InputError: the path does not exist, or the folder has no image that a manifest can list.
     """
     if source.is_file():
         return Listed(with_origins(read_manifest(source, root)))
@@ -85,7 +85,7 @@ def list_new_cells(source: Path, root: Path | None, site: str) -> Listed:
 
 
 def crop_px_of(manifest: Manifest) -> int:
-    """Return the crop that the manifest states for all its images, or the estimate of those that can be read.
+    """Return the crop that the manifest states for all its images, in pixels, or an estimate from readable images.
 
     Raises:
         ManifestError: the images are of several sites, or no nucleus was found.
@@ -110,10 +110,10 @@ def _can_be_read(path: Path) -> bool:
 
 
 def _labels_of(names: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
-    """Return the label of each name that is one of the classes, in whatever way it is written.
+    """Return the label of each name that is one of the classes, in any spelling.
 
     Raises:
-        ManifestError: there are names, and not one of them is a class.
+        ManifestError: there are names, and none of them is a class.
     """
     keys = [spelling_key(name) for name in classes]
     found = {name: keys.index(key) for name in names if keys.count(key := spelling_key(name)) == 1}
@@ -127,12 +127,12 @@ def _labels_of(names: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
 
 
 def read_new_cells(listed: Listed, classes: Sequence[str], spec: CropSpec, progress: Progress) -> NewCells:
-    """Read the cells as `spec` cuts them; what was not listed has failed too.
+    """Read the cells, cut as `spec` states; files that could not be listed are among the failed ones.
 
     Raises:
-        SplitError: a synthetic cell has a class, and would be scored.
+        SplitError: a synthetic cell has a class, so that it would be scored.
         InputError: no file can be read.
-        ManifestError: cells have classes, and no one of them is known.
+        ManifestError: cells have classes, and none of them is one of `classes`.
     """
     manifest = listed.manifest
     synthetic = manifest.select(is_synthetic(manifest)).select(pl.col("class") != "")

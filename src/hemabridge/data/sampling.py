@@ -1,17 +1,17 @@
-"""The one rule by which a few items stand for a whole list."""
+"""The one rule for a sample that represents a whole list."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def evenly_spaced(n_items: int, count: int, *, ends: bool = False) -> NDArray[np.intp]:
-    """Return the places of at most `count` of `n_items` items, spread evenly over the whole list.
+    """Return the indices of at most `count` of `n_items` items, spread evenly over the whole list.
 
     Nothing is random. All distances between neighbors differ by at most one item.
 
     Args:
         n_items: Length of the list, at least 0.
-        count: How many places, at least 0; all items are taken where there are no more.
+        count: Number of items to take, at least 0; if there are not more, all items are taken.
         ends: False cuts the list into `count` equal parts and takes the first item of each. True takes the first item,
             the last one, and items evenly between them.
 

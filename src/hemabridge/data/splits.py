@@ -1,4 +1,4 @@
-"""Splits of a manifest that do not leak: by patient or slide, with equal class shares, the same for any row order."""
+"""Splits of a manifest without leaks: by patient or slide, stratified by class, independent of the row order."""
 
 import difflib
 import hashlib
@@ -20,7 +20,7 @@ Stratum: TypeAlias = tuple[str, str]
 """(site, class)."""
 
 PARTS = ("train", "validation", "test")
-"""The parts that training and studies read. A manifest may have more (`test_b` of a public set); none are made here."""
+"""The parts of a split. A manifest may have others (`test_b` of a public data set), which are not made here."""
 
 _SUM_TOLERANCE = 1e-6
 _SHOWN = 5
@@ -28,7 +28,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class _Unit:
-    """Images that must stay together: `key` orders units, `counts` says how many real images of each stratum it has."""
+    """Images that stay in one part. `key` orders the units; `counts` is the number of real images per stratum."""
 
     key: str
     rows: tuple[int, ...]
@@ -40,7 +40,7 @@ class _Unit:
 class Leak:
     """A patient, a slide, or the content of a file (`name` is its SHA-256) that is in several parts of a split.
 
-    A `source` is a real image (`name` is its SHA-256) in another part than a synthetic one that was drawn from it.
+    A leak of kind `source` is a real image (`name` is its SHA-256) in another part than a synthetic image made from it.
     """
 
     kind: LeakKind
@@ -59,26 +59,26 @@ def split(
 ) -> Manifest:
     """Fill the column `split` so that each part gets its fraction of each class of each site.
 
-    Images of one patient (or slide) and copies of one file never come to two parts. The order in which groups are dealt
-    out comes from hashes of their names and the seed, so the order of the rows does not matter. Groups go to the part
-    that lacks most of the rarest class first: iterative stratification (Sechidis, Tsoumakas and Vlahavas, 2011,
-    ECML PKDD, doi:10.1007/978-3-642-23808-6_10), with groups in the place of examples, and so that each part gets a
-    group of each class as long as there are enough.
+    Images of one patient (or slide) and copies of one file stay in one part. Groups are assigned in the order of hashes
+    of their names and the seed, so the order of the rows does not matter. They are assigned by iterative stratification
+    (Sechidis, Tsoumakas and Vlahavas 2011, ECML PKDD, doi:10.1007/978-3-642-23808-6_10), with groups in the place of
+    examples: the rarest class first, to the part that lacks most of it. Each part gets a group of each class as long as
+    there are enough groups.
 
-    Synthetic images (column `origin`) go to `train`, and with them the images that they were drawn from, which a
-    classifier must not be tested on after it saw what became of them. The fractions are those of the other images.
+    Synthetic images (column `origin`) go to `train` together with their source images, since a test on the source image
+    of a training image would be a leak. The fractions are those of the other images.
 
     Args:
-        manifest: what to split; a split that it already has is replaced. Unknown file hashes are filled in.
-        fractions: part -> share of the images, above 0, together 1; at least two of `PARTS`.
-        seed: another seed gives another split.
-        group: what must not come to two parts. `auto` takes, for each site, the patient where all its images have one,
-            else the slide where all have one, else the single image.
-        together: paths of images that belong together for another reason, such as near duplicates.
+        manifest: the images; an existing split is replaced, and unknown file hashes are filled in.
+        fractions: part -> share of the images, above 0, with sum 1; at least two of `PARTS`.
+        seed: random seed of the split.
+        group: images of one group stay in one part. `auto` takes for each site the patient if all its images have one,
+            else the slide if all have one, else the single image.
+        together: paths of images that stay in one part for another reason, such as near duplicates.
 
     Raises:
-        SplitError: wrong fractions, a part of another name, a patient or slide that is unknown, a part without a real
-            cell of some class, or synthetic images and no part `train`.
+        SplitError: fractions that are not valid, an unknown part, an unknown patient or slide, a part without a real
+            cell of a class, or synthetic images and no part `train`.
     """
     check_fractions(fractions)
     hashed = with_hashes(manifest)
@@ -96,10 +96,10 @@ def split(
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:
-    """Make sure that the parts are some of `PARTS` and that their shares make a whole.
+    """Check that the parts are some of `PARTS`, and that their shares sum to 1.
 
     Raises:
-        SplitError: they are not; an unknown part is answered with the nearest known name.
+        SplitError: they are not; for an unknown part the message proposes the most similar name.
     """
     for name in fractions:
         if name not in PARTS:
@@ -111,16 +111,16 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
 
 
 def check_split(manifest: Manifest, *, group: Grouping = "auto") -> None:
-    """Make sure that no patient, slide or copy of a file is in two parts, and no synthetic image in one that is scored.
+    """Check that no patient, slide or copy of a file is in two parts, and no synthetic image in a part that is scored.
 
-    Images without a part do not count. That a synthetic image was drawn from one of another part is the same as a copy.
+    Images without a part are ignored. A synthetic image counts as a copy of its source image.
 
     Args:
-        manifest: what has been split.
-        group: `auto` and `patient` check all three, `slide` slides and copies, `none` only copies of files.
+        manifest: a manifest with a split.
+        group: `auto` and `patient` check patients, slides and copies; `slide` slides and copies; `none` copies alone.
 
     Raises:
-        SplitError: one is.
+        SplitError: a leak was found, or a synthetic image in a part that is scored.
     """
     refuse_held_out(manifest, files=False)
     kinds: dict[Grouping, tuple[LeakKind, ...]] = {"slide": ("slide", "file", "source"), "none": ("file", "source")}
@@ -137,7 +137,7 @@ def check_split(manifest: Manifest, *, group: Grouping = "auto") -> None:
 
 
 def find_leaks(manifest: Manifest, kinds: Sequence[LeakKind] = ("patient", "slide", "file", "source")) -> list[Leak]:
-    """Return each patient, slide and file content (of the asked kinds) that is in several parts, in a fixed order."""
+    """Return each patient, slide, file content or source image that is in several parts, in a fixed order."""
     placed = manifest.select(pl.col("split") != "")
     needs_hashes = "file" in kinds or ("source" in kinds and any(is_synthetic(placed)))
     hashed = with_hashes(placed) if needs_hashes else placed
@@ -163,7 +163,7 @@ def find_leaks(manifest: Manifest, kinds: Sequence[LeakKind] = ("patient", "slid
 
 
 def _drawn_from(manifest: Manifest) -> pl.DataFrame:
-    """Return synthetic images, and the real ones that they were drawn from, with the latter's hash as `source`."""
+    """Return the table with a column `source`: the hash of the source image, for synthetic and source images."""
     drawn_from = sources(manifest)
     wanted = set(drawn_from) - {""}
     hashes = manifest.column("sha256")
@@ -179,7 +179,7 @@ def _nearest(name: str) -> str:
 
 
 def _units(manifest: Manifest, seed: int, group: Grouping, together: Iterable[Sequence[str]]) -> list[_Unit]:
-    """Join rows that share a group, a file hash, the image that they were drawn from, or a place in `together`."""
+    """Join rows that share a group, a file hash, a source image, or an item of `together`."""
     names = _group_names(manifest, group)
     hashes = manifest.column("sha256")
     paths = manifest.column("path")
@@ -187,7 +187,7 @@ def _units(manifest: Manifest, seed: int, group: Grouping, together: Iterable[Se
     together = list(together)
     strangers = sorted({path for set_ in together for path in set_ if path not in row_of})
     if strangers:
-        raise SplitError(f"expected the images that belong together in the manifest, got {strangers[:_SHOWN]}")
+        raise SplitError(f"expected only images of the manifest in `together`, got {strangers[:_SHOWN]}")
     links: list[tuple[Hashable, int]] = [(name, row) for row, name in enumerate(names)]
     links += [(("sha256", digest), row) for row, digest in enumerate(hashes)]
     links += [(("sha256", source), row) for row, source in enumerate(sources(manifest)) if source]
@@ -203,11 +203,11 @@ def _units(manifest: Manifest, seed: int, group: Grouping, together: Iterable[Se
 
 
 def _group_names(manifest: Manifest, group: Grouping) -> list[tuple[str, ...]]:
-    """Name the group of each row; an image on its own, and a synthetic one of nobody, is named by its content."""
+    """Return the group of each row; an image without patient and slide is its own group, by the hash of its content."""
     real = manifest.select(pl.col("origin") == "")
     sites = {site: real.select(pl.col("site") == site) for site in set(manifest.column("site"))}
     level_of = {site: _level(images, group, site) for site, images in sites.items()}
-    # Slide numbers may start again for each patient; that is only known where every image has its patient.
+    # Slide numbers may be repeated for each patient, so a slide is that of a patient where all patients are known.
     nested = {site: all(images.column("patient")) for site, images in sites.items()}
     names: list[tuple[str, ...]] = []
     for row in manifest.table.iter_rows(named=True):
@@ -251,7 +251,7 @@ def _order_key(seed: int, name: tuple[str, ...]) -> str:
 
 
 def _assign(units: Sequence[_Unit], fractions: Mapping[str, float]) -> list[str]:
-    """Choose a part for each unit, which come in their hashed order; one with a synthetic image is trained on."""
+    """Return the part of each unit, given in the order of their hashes; units with synthetic images go to `train`."""
     totals: Counter[Stratum] = Counter()
     for unit in units:
         totals.update(unit.counts)

@@ -1,8 +1,8 @@
-"""Stain augmentation: the same cells as some other hospital's stain, lamp, lens and camera might have shown them.
+"""Stain augmentation: random changes of stain, lamp, lens and camera, as they differ between hospitals.
 
-A classifier that is trained with stain augmentation of its own site's cells depends less on any one of them (domain
+A classifier that is trained with stain augmentation depends less on the stain and the camera of its own site (domain
 randomization, Tobin et al. 2017, doi:10.1109/IROS.2017.8202133; stain augmentation, Tellez et al. 2019,
-doi:10.1016/j.media.2019.101544). Nothing is measured at the other hospital: the ranges are the same for every site.
+doi:10.1016/j.media.2019.101544). The ranges are the same for every site, and are not measured at another hospital.
 """
 
 import numpy as np
@@ -18,15 +18,15 @@ Float = NDArray[np.float32]
 _DARKEST = 0.01
 _GLASS_SHARE = 0.08
 _NEW_GLASS = 0.25
-"""From this strength on nothing is left of the original's glass."""
+"""From this strength on, the color of the original's empty glass is replaced completely."""
 _MOVED_SHARE = 0.05
 
 
 class StainAugmentationConfig(BaseModel):
-    """How far augmented cells differ from the original.
+    """The strength of stain augmentation.
 
-    At `stain` = 1 the densities of the dyes differ by about a quarter, one camera channel sees 15 % of another, and the
-    empty glass may have any tint from white to a deep color. 0 leaves colors as they are, and little changes little.
+    At `stain` = 1 the densities of the dyes change by about 25%, a camera channel gets about 15% of another one, and
+    empty glass gets any tint from white to a deep color. At 0 colors do not change.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,13 +48,19 @@ class StainAugmentationConfig(BaseModel):
         0.15,
         ge=0,
         le=0.5,
-        description="standard deviation of the natural logarithm of the size; 0: no pixel is interpolated, so that "
-        "no detail is smoothed: images are turned by right angles and moved by whole pixels",
+        description="standard deviation of the natural logarithm of the size; at 0 no pixel is interpolated and no "
+        "detail is smoothed: images are turned by right angles and moved by whole pixels",
     )
 
 
 def stain_augmented(images: UInt8Images, config: StainAugmentationConfig, rng: np.random.Generator) -> UInt8Images:
-    """Return each image in random colors and size, turned at random: uint8[N, S, S, 3] for uint8[N, S, S, 3]."""
+    """Return each image with random color, blur, noise, size, orientation and place, uint8[N, S, S, 3], for the same.
+
+    Args:
+        images: uint8[N, S, S, 3], RGB; they are not changed.
+        config: the strength of each change.
+        rng: random generator; each image gets its own changes.
+    """
     light = images.astype(np.float32) / np.float32(255.0)
     if config.stain > 0:
         light = _restained(light, config.stain, rng)
@@ -73,7 +79,7 @@ def _as_bytes(light: Float) -> UInt8Images:
 
 
 def _restained(light: Float, strength: float, rng: np.random.Generator) -> Float:
-    """Change optical densities above empty glass, then the glass, then the camera's saturation."""
+    """Change the optical densities above empty glass, then the color of the glass, then the saturation."""
     count = len(light)
     density = -np.log(np.maximum(light, np.float32(_DARKEST)))
     own_glass = _densities_of_glass(density)
@@ -96,7 +102,7 @@ def _restained(light: Float, strength: float, rng: np.random.Generator) -> Float
 
 
 def _glass(strength: float, count: int, rng: np.random.Generator) -> Float:
-    """Return the color of empty glass, float32[N, 1, 1, 3]: mostly a slight tint, at times one channel much darker."""
+    """Return random colors of empty glass, float32[N, 1, 1, 3]: mostly a slight tint, sometimes one dark channel."""
     dark = rng.uniform(0.0, 0.35 * strength, (count, 1))
     tint = rng.uniform(0.0, 0.25 * strength, (count, 3)) * (rng.random((count, 1)) < 0.7)
     deep = np.eye(3)[rng.integers(3, size=count)] * rng.uniform(0.0, 0.6 * strength, (count, 1))
@@ -106,14 +112,14 @@ def _glass(strength: float, count: int, rng: np.random.Generator) -> Float:
 
 
 def _photographed(light: Float, config: StainAugmentationConfig, rng: np.random.Generator) -> Float:
-    """Shade, blur and add noise; values are cut to 0..1."""
+    """Add shading, blur and noise; values are clipped to 0..1."""
     count, side = light.shape[:2]
     ramp = np.linspace(-0.5, 0.5, side, dtype=np.float32)
     down, right = (0.1 * config.stain * rng.standard_normal((2, count, 1, 1, 1))).astype(np.float32)
     light = light * (1.0 + down * ramp[None, :, None, None] + right * ramp[None, None, :, None])
     sigmas = rng.uniform(0.0, config.blur * side, count) * (rng.random(count) < config.blurred)
     for image, sigma in zip(light, sigmas.tolist(), strict=True):
-        if sigma > 0.15:  # below, a blur cannot be seen
+        if sigma > 0.15:  # a smaller blur is not visible
             for axis in (0, 1):
                 image[:] = gaussian_filter1d(image, sigma, axis=axis, mode="nearest", truncate=3.0)
     noise = rng.uniform(0.0, config.noise, (count, 1, 1, 1)).astype(np.float32)
@@ -122,7 +128,7 @@ def _photographed(light: Float, config: StainAugmentationConfig, rng: np.random.
 
 
 def _placed(light: Float, zoom: float, rng: np.random.Generator) -> Float:
-    """Turn, mirror, resize and move each image a little about its center; what comes from outside is mirrored in."""
+    """Turn, mirror, resize and move each image a little about its center; the border is extended by reflection."""
     count, side = light.shape[:2]
     angles = rng.uniform(0.0, 2.0 * np.pi, (count,))
     sizes: NDArray[np.float64] = np.exp(zoom * np.clip(rng.standard_normal((count,)), -2.0, 2.0))
@@ -142,7 +148,7 @@ def _placed(light: Float, zoom: float, rng: np.random.Generator) -> Float:
 
 
 def _densities_of_glass(density: Float) -> Float:
-    """Return the density that few pixels are below, float32[N, 1, 1, 3]; every other pixel is enough to tell."""
+    """Return a low quantile of the density as that of empty glass, float32[N, 1, 1, 3]; from every second pixel."""
     some = density[:, ::2, ::2].reshape(len(density), -1, 3)
     place = int(_GLASS_SHARE * (some.shape[1] - 1))
     glass: Float = np.partition(some, place, axis=1)[:, place][:, None, None, :]

@@ -1,4 +1,4 @@
-"""Synthetic images in a manifest: known by the column `origin` or by the mark in the file, and never tested on."""
+"""Synthetic images in a manifest: recognized by the column `origin` or a mark in the file, and never scored."""
 
 import polars as pl
 
@@ -9,11 +9,11 @@ from hemabridge.imaging.provenance import origin_of_text, read_origin
 from hemabridge.progress import FileProgress
 
 TRAINED_ON = ("", "train")
-"""The parts that may hold synthetic images: what is trained on, and what nobody has split yet."""
+"""The parts that may contain synthetic images: the training part, and images without a part."""
 
 
 def with_origins(manifest: Manifest, progress: FileProgress | None = None) -> Manifest:
-    """Return the manifest with every empty `origin` filled from the mark in the file, where there is one.
+    """Return the manifest with every empty `origin` filled from the mark in the file, if there is one.
 
     Raises:
         ManifestError: a path leaves the root.
@@ -29,26 +29,26 @@ def with_origins(manifest: Manifest, progress: FileProgress | None = None) -> Ma
 
 
 def is_synthetic(manifest: Manifest) -> list[bool]:
-    """Say of each row whether its column `origin` names a model."""
+    """Return for each row whether it is a synthetic image by its column `origin`."""
     return [origin != "" for origin in manifest.column("origin")]
 
 
 def sources(manifest: Manifest) -> list[str]:
-    """Return the SHA-256 of the real image that each row was drawn from; empty for real images and where unknown."""
+    """Return the SHA-256 of the source image of each synthetic row; empty for real images, and if unknown."""
     return [
         "" if (origin := origin_of_text(text)) is None else origin.source_sha256 for text in manifest.column("origin")
     ]
 
 
 def refuse_held_out(manifest: Manifest, *, files: bool = True) -> None:
-    """Make sure that no synthetic image is in a part that is scored, such as validation or test.
+    """Check that no synthetic image is in a part that is scored, such as validation or test.
 
     Args:
         manifest: with the column `split`.
-        files: look for the mark in the file too where the column `origin` is empty.
+        files: also read the mark in the file where the column `origin` is empty.
 
     Raises:
-        SplitError: one is.
+        SplitError: a synthetic image is in such a part.
         ManifestError: a path leaves the root.
     """
     held_out = manifest.select(~pl.col("split").is_in(TRAINED_ON))
@@ -56,7 +56,7 @@ def refuse_held_out(manifest: Manifest, *, files: bool = True) -> None:
     if len(wrong):
         raise SplitError(
             f"expected real cells only in the parts that are scored, got {len(wrong)} synthetic in "
-            f"{' and '.join(sorted(set(wrong.column('split'))))}: {listed(wrong.column('path'))}; they may be "
-            "trained on only: index the folder again, which finds them (`hemabridge index --replace`), then split "
+            f"{' and '.join(sorted(set(wrong.column('split'))))}: {listed(wrong.column('path'))}; use them "
+            "for training only: index the folder again, which finds them (`hemabridge index --replace`), then split "
             "again (`hemabridge split --replace`), or remove them"
         )

@@ -1,4 +1,4 @@
-"""Control charts: has the level of a series of numbers changed?"""
+"""Control charts, which find a change in the level of a series of numbers."""
 
 from typing import Final
 
@@ -7,11 +7,11 @@ from numpy.typing import ArrayLike, NDArray
 
 WEIGHT: Final = 0.2
 WIDTH: Final = 2.962
-"""With `WEIGHT`, a chart of both sides gives a false alarm once in about 500 points of an undisturbed normal series:
-Lucas & Saccucci (1990), Table 3."""
+"""With `WEIGHT`, a two-sided chart gives one false alarm in about 500 points of a normal series without change: Lucas &
+Saccucci (1990), Table 3."""
 
 SHEWHART: Final = 4.0
-"""A single value above this alarms at once; with it, the EWMA still gives few false alarms (their section 5)."""
+"""A single value above this gives an alarm. False alarms stay rare with this additional limit (their section 5)."""
 
 
 def ewma(
@@ -23,9 +23,9 @@ def ewma(
 
     Args:
         values: x_1 ... x_T.
-        weight: of the newest value, above 0 and at most 1.
+        weight: weight of the newest value, above 0 and at most 1.
         start: z_0.
-        floor: no z_t falls below it: after a long calm, a rise shall be seen as soon as ever.
+        floor: lower bound of z_t, so that a rise after many low values is found as early as any other.
     """
     averages, last = [], start
     for value in np.asarray(values, np.float64):
@@ -35,7 +35,7 @@ def ewma(
 
 
 def ewma_limits(count: int, *, weight: float = WEIGHT, width: float = WIDTH) -> NDArray[np.float64]:
-    """Return how far the average of `count` values may stray, in standard deviations of one value, float64[count].
+    """Return the control limits of the EWMA of `count` values, in standard deviations of one value, float64[count].
 
     width sqrt(weight / (2 - weight) (1 - (1 - weight)^(2 t))): Lucas & Saccucci (1990), Technometrics 32(1), eq. 2,
     doi:10.1080/00401706.1990.10484583.
@@ -45,14 +45,14 @@ def ewma_limits(count: int, *, weight: float = WEIGHT, width: float = WIDTH) -> 
 
 
 def normal_scores(distances: ArrayLike, usual: ArrayLike) -> NDArray[np.float64]:
-    """Return how many standard deviations distances lie above usual ones, on a scale where those are about normal.
+    """Return distances as standard scores of usual distances, float64[N], on a scale where those are about normal.
 
-    Squared distances are about chi-square, and cube roots of these about normal: Wilson & Hilferty (1931),
+    Squared distances are about chi-square distributed, and their cube roots are about normal: Wilson & Hilferty (1931),
     doi:10.1073/pnas.17.12.684.
 
     Args:
         distances: float[N], at least 0.
-        usual: float[M], at least two different ones.
+        usual: float[M], usual distances, at least two different ones.
     """
     raised, normal = np.asarray(distances, np.float64) ** (2 / 3), np.asarray(usual, np.float64) ** (2 / 3)
     return np.asarray((raised - normal.mean()) / normal.std(ddof=1))

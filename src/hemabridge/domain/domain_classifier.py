@@ -1,4 +1,4 @@
-"""The AUC of a domain classifier between two laboratories: a cross-validated classifier two-sample test."""
+"""The domain-classifier AUC of two sets of cells: a cross-validated classifier two-sample test."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,15 @@ def area_under_curve(positives: Floats, negatives: Floats) -> float:
 
 
 def logistic_weights(features: Floats, labels: NDArray[np.bool_], strength: float = 1.0) -> tuple[Floats, float]:
-    """Fit a logistic regression: weights [D] and the constant.
+    """Fit a logistic regression; return weights, float64[D], and the constant.
 
     Minimizes sum log(1 + exp(-y (w.x + b))) + strength |w|^2 / 2 with y = +1 or -1 (Hastie, Tibshirani and Friedman
-    2009, The Elements of Statistical Learning, section 4.4, doi:10.1007/978-0-387-84858-7); b is not shrunk.
+    2009, The Elements of Statistical Learning, section 4.4, doi:10.1007/978-0-387-84858-7); b has no penalty.
+
+    Args:
+        features: float64[N, D].
+        labels: bool[N].
+        strength: of the L2 penalty, at least 0.
     """
     signs = np.where(labels, 1.0, -1.0)
     d = features.shape[1]
@@ -46,15 +51,15 @@ def logistic_weights(features: Floats, labels: NDArray[np.bool_], strength: floa
 def domain_auc(one: Floats, other: Floats, *, folds: int = 5, seed: int = 0) -> float:
     """Return the AUC, 0..1, of a logistic regression that discriminates two sets, on held-out cells.
 
-    0.5: it cannot; 1: always (Lopez-Paz and Oquab 2017, Revisiting classifier two-sample tests, arXiv:1610.06545).
-    Features are standardized by the fitted cells; both sets weigh in each fold as they do in all. A value below 0.5 is
-    chance, and small sets scatter widely about 0.5.
+    0.5: the sets cannot be discriminated; 1: perfectly (Lopez-Paz and Oquab 2017, Revisiting classifier two-sample
+    tests, arXiv:1610.06545). Features are standardized by the fitted cells. Each fold has the same shares of both sets.
+    A value below 0.5 is chance. The values of small sets scatter widely about 0.5.
 
     Args:
-        one: features [N, D].
-        other: features [M, D].
-        folds: parts of each set; each is scored once.
-        seed: how the sets are dealt to the folds.
+        one: features of the first set, float64[N, D].
+        other: features of the second set, float64[M, D].
+        folds: number of folds; each is scored once.
+        seed: random seed of the assignment to folds.
 
     Raises:
         ValueError: a set has fewer members than there are folds, or the sets have different features.

@@ -1,4 +1,4 @@
-"""A site's profile: the appearance descriptors of some of its cells, and a folder's distance from them."""
+"""The profile of a site: the appearance descriptors of some of its cells, and the distance of a folder from them."""
 
 import hashlib
 from collections import OrderedDict
@@ -12,39 +12,38 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from hemabridge.data.sampling import evenly_spaced
-from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_descriptor
+from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_descriptor, clusters_of
 from hemabridge.imaging.scale import CropPx, WrittenCropPx, crop_center, nucleus_diameter_px, propose_crop_px
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.metrics.clusters import clusters_of
 
 Descriptors: TypeAlias = NDArray[np.float64]
 """One row for each cell, float64[N, 24], by `hemabridge.domain.cell_descriptor.NAMES`; NaN where nothing was found."""
 
 FEWEST_CELLS: Final = 20
-"""From fewer cells no profile is made."""
+"""Smallest number of cells for a profile."""
 MOST_CELLS: Final = 150
-"""At most so many evenly spaced cells of a site are measured; more add no precision."""
+"""Largest number of cells of a site that are measured, evenly spaced; more do not improve the precision."""
 
 LARGEST_FOLDER: Final = 200
-"""A folder of more images is compared with simulated folders of so many: beyond, only the class prior varies."""
+"""Largest size of a simulated folder, in images: above it, only the variation of the class prior remains."""
 
 SIMULATED: Final = 200
 CLUSTERS: Final = 8
 CONCENTRATION: Final = 8.0
-"""Of the Dirichlet distribution of the shares of kinds of cells: a kind with a share of 1/4 then has 1/4 +- 0.14."""
+"""Concentration of the Dirichlet distribution of the shares of kinds of cells: a share of 1/4 gets 1/4 +- 0.14."""
 
 IN_QUANTILE, BORDERLINE_QUANTILE, BORDERLINE_FACTOR = 0.95, 0.99, 1.75
-"""In-distribution: not beyond the 95 % quantile of folders simulated from the site. Borderline: up to 1.75 times the
-99 % quantile."""
+"""In-distribution: up to the 95% quantile of folders that are simulated from the site. Borderline: up to 1.75 times the
+99% quantile."""
 
 USUAL_FOLDER: Final = 60
-"""The unit of each descriptor is its standard deviation between simulated folders of so many images."""
+"""Images of the simulated folders whose standard deviation is the unit of each number of a descriptor."""
 
 COMMON, SHOWN = 0.5, 0.2
-"""A compartment belongs to a site if it is found in half of the cells, and a folder shows it if in a fifth."""
+"""Shares of the cells in which a compartment must be found: of a site, and of a folder."""
 
 LOST: Final = 6.0
-"""A compartment that belongs to the site, and that the folder does not show, counts as so many usual differences."""
+"""A compartment of the site that is missing in the folder counts as this many usual differences."""
 
 Answer: TypeAlias = Literal["in-distribution", "borderline", "out-of-distribution"]
 _Row: TypeAlias = Annotated[tuple[float | None, ...], Field(min_length=len(NAMES), max_length=len(NAMES))]
@@ -52,12 +51,12 @@ _Row: TypeAlias = Annotated[tuple[float | None, ...], Field(min_length=len(NAMES
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a folder's appearance is from that of the images that a model was fitted on.
+    """The distance of a folder's appearance from that of the images on which a model was fitted.
 
     Attributes:
-        value: about 1 is usual for a folder of the same site.
-        in_distribution_max: up to here the folder is in-distribution.
-        borderline_max: up to here it is borderline, beyond it is out-of-distribution.
+        value: the distance; about 1 for a folder of the same site.
+        in_distribution_max: the folder is in-distribution up to this value.
+        borderline_max: it is borderline up to this value, and out-of-distribution above it.
         quantile: share of simulated folders of the same site and size with a smaller distance; None if not computed.
     """
 
@@ -68,18 +67,18 @@ class Distance:
 
     @property
     def answer(self) -> Answer:
-        """Whether the folder is like what the model was fitted on; out-of-distribution: do not trust the model."""
+        """The class of the distance; if out-of-distribution, do not trust the model."""
         if self.value <= self.in_distribution_max:
             return "in-distribution"
         return "borderline" if self.value <= self.borderline_max else "out-of-distribution"
 
 
 class SiteProfile(BaseModel):
-    """The descriptors of some cells of a site: numbers only, no image and no name of a file.
+    """The descriptors of some cells of a site, without images and file names.
 
     Attributes:
-        side_px: side of the square that holds a cell, in pixels of the images that were measured.
-        crop_px: that side in pixels of the site's files; `whole` if whole images were squeezed; None if not known.
+        side_px: side of the square around a cell, in pixels of the measured images.
+        crop_px: the same in pixels of the site's files; `whole` if whole images were resized; None if unknown.
         cells: one row for each cell, by `hemabridge.domain.cell_descriptor.NAMES`; None where nothing was found.
     """
 
@@ -94,8 +93,8 @@ class SiteProfile(BaseModel):
         """Measure a site; None if there are fewer than `FEWEST_CELLS` images.
 
         Args:
-            images: cells of the site, uint8[N, H, W, 3], any mix of classes.
-            crop_px: side of the square of the files that they show; if not known, cells are found by their nuclei.
+            images: cells of the site, uint8[N, H, W, 3], of any classes.
+            crop_px: side of the square of the files that they show, in pixels; None: estimated from the nuclei.
         """
         if len(images) < FEWEST_CELLS:
             return None
@@ -106,11 +105,11 @@ class SiteProfile(BaseModel):
         return cls(side_px=side, crop_px=crop_px, cells=rows)
 
     def distance(self, descriptors: Descriptors) -> Distance:
-        """Return the distance of a folder, given the descriptors of some of its cells, float64[N, 24], N at least 1.
+        """Return the distance of a folder from the descriptors of some of its cells, float64[N, 24], N at least 1.
 
-        The root mean square difference of medians, each in units of how it usually differs: between simulated folders
-        of this site with other class priors, and at least by a step that is too small to matter. Both limits come from
-        simulated folders of as many images.
+        It is the root mean square of the differences of medians. The unit of each difference is its standard deviation
+        between simulated folders of this site with other class priors, and at least a step that is too small to be
+        relevant (`STEPS`). Both limits come from simulated folders with as many images.
         """
         own, medians = self._medians, _medians(descriptors)
         lost = np.isnan(medians) & ~np.isnan(own)
@@ -122,8 +121,8 @@ class SiteProfile(BaseModel):
     def usual(self, count: int) -> NDArray[np.float64]:
         """Return the distances of `SIMULATED` folders of this site with `count` images, float64[SIMULATED], ascending.
 
-        Bootstrap (Efron 1979, doi:10.1214/aos/1176344552) of the folder and of the profile itself, with kinds of cells
-        in shares that a Dirichlet distribution draws: another day has another class prior.
+        Bootstrap (Efron 1979, doi:10.1214/aos/1176344552) of the folder and of the profile. The shares of kinds of
+        cells are drawn from a Dirichlet distribution, since the class prior differs from day to day.
         """
         held = min(count, LARGEST_FOLDER)
         if held not in self._usual:
@@ -156,7 +155,7 @@ class SiteProfile(BaseModel):
         return np.asarray(np.sqrt(spread**2 + STEPS**2))
 
     def _lengths(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the root mean square of float64[B, 24] in units of usual differences; NaN is left out."""
+        """Return the root mean square of float64[B, 24] in units of usual differences, without NaN."""
         squares = (differences / self._scale) ** 2
         return np.asarray(np.sqrt(np.mean(squares, axis=1, where=~np.isnan(squares))))
 
@@ -207,19 +206,19 @@ def profiles_of(
 
 
 def descriptors_of(cells: Sequence[UInt8Image]) -> Descriptors:
-    """Measure cells, square images uint8[S, S, 3]."""
+    """Return the descriptors of cells, square images uint8[S, S, 3]."""
     return np.array([cell_descriptor(cell) for cell in cells])
 
 
 def cell_side_px(images: Sequence[UInt8Image]) -> int:
-    """Return the side of the square that holds a cell, by the nuclei of the images; the shorter side without any."""
+    """Return the side of the square around a cell, in pixels, by the nuclei; without nuclei the shortest side."""
     diameters = [nucleus_diameter_px(image) for image in images]
     found = [diameter for diameter in diameters if diameter is not None]
     return propose_crop_px(found) if found else min(min(image.shape[:2]) for image in images)
 
 
 def profile_of(images: UInt8Images, crop_px: CropPx | None = None) -> SiteProfile | None:
-    """Measure a site as `SiteProfile.of` does, or remember: a study fits several models on the same cells."""
+    """Return `SiteProfile.of`, from a cache: a study fits several models on the same cells."""
     key = f"{hashlib.sha256(images.tobytes()).hexdigest()} {images.shape} {crop_px}"
     if key not in _MEASURED:
         _MEASURED[key] = SiteProfile.of(images, crop_px)
@@ -229,7 +228,7 @@ def profile_of(images: UInt8Images, crop_px: CropPx | None = None) -> SiteProfil
 
 
 def _medians(descriptors: Descriptors, least: float = SHOWN) -> NDArray[np.float64]:
-    """Return the median of each column over the rows that have it; NaN where less than a share `least` have it."""
+    """Return the median of each column without NaN; NaN where fewer than a share `least` of the rows have a value."""
     count = np.count_nonzero(~np.isnan(descriptors), axis=0)
     ordered = np.sort(descriptors, axis=0)  # NaN last
     places = np.stack([np.maximum(count - 1, 0) // 2, count // 2.0]).astype(np.intp)

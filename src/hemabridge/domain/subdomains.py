@@ -1,23 +1,23 @@
-"""Subdomains of a site: batches of smears, or lamps, whose empty fields differ clearly in color."""
+"""Subdomains of a site: groups of images, such as batches of smears, whose empty fields differ clearly in color."""
 
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hemabridge.domain.cell_descriptor import clusters_of
 from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
 from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.metrics.clusters import clusters_of
 
 FEWEST_IMAGES: Final = 30
-"""On fewer images of a subdomain nothing is fitted."""
+"""Smallest number of images of a subdomain on which a normalizer is fitted."""
 
 LEAST_APART: Final = 20.0
-"""Euclidean distance in CIE Lab between the mean fields of two subdomains: about white against pale yellow glass."""
+"""Smallest Euclidean distance in CIE Lab between the mean fields of two subdomains, such as white and pale yellow."""
 
 LEAST_SILHOUETTE: Final = 0.75
-"""In the mean over each subdomain's images. In halves of an even spread of colors it is 0.71."""
+"""Smallest mean silhouette of each subdomain. That of the halves of a uniform distribution of colors is 0.71."""
 
 
 def fields_of(images: UInt8Images) -> NDArray[np.float64]:
@@ -27,20 +27,20 @@ def fields_of(images: UInt8Images) -> NDArray[np.float64]:
 
 
 def subdomains_of(fields: NDArray[np.float64], most: int, fewest: int) -> NDArray[np.intp]:
-    """Cluster images into clearly separate subdomains; return the number of each image's, intp[N], 0 .. `most` - 1.
+    """Cluster images into clearly separate subdomains; return the subdomain of each, intp[N], 0 .. `most` - 1.
 
-    k-means in CIE Lab. A cluster of fewer than `fewest` images is no subdomain: these go to the nearest one. There are
-    as many subdomains as are separable: by `LEAST_APART`, and by a mean simplified silhouette (distance to the own
-    center and to the nearest other one; Hruschka, de Castro & Campello 2004, doi:10.1109/ICDM.2004.10073) of
-    `LEAST_SILHOUETTE`.
+    The clusters are those of k-means in CIE Lab. Images of a cluster of fewer than `fewest` go to the nearest
+    subdomain. The number of subdomains is the largest one at which they are separate: by `LEAST_APART`, and by a mean
+    simplified silhouette of at least `LEAST_SILHOUETTE` (from the distances to the own center and to the nearest other
+    one; Hruschka, de Castro & Campello 2004, doi:10.1109/ICDM.2004.10073).
 
     Args:
         fields: colors in CIE Lab, float64[N, 3], N at least 1.
-        most: subdomains, at least 1.
-        fewest: images in each.
+        most: largest number of subdomains, at least 1.
+        fewest: smallest number of images in each.
     """
     best, found = (1, len(fields)), np.zeros(len(fields), np.intp)
-    for count in range(2, 2 * most + 1):  # room for clusters that are no subdomains
+    for count in range(2, 2 * most + 1):  # more, since small clusters are not subdomains
         clusters = [rows for rows in clusters_of(fields, count) if len(rows) >= fewest]
         centers = np.array([fields[rows].mean(axis=0) for rows in clusters])
         held = (len(clusters), sum(map(len, clusters)))
@@ -55,7 +55,7 @@ def name_of(fields: NDArray[np.float64]) -> str:
 
 
 def nearest_field(fields: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return for each of float64[N, 3] which of float64[K, 3] is nearest, intp[N]."""
+    """Return the index of the nearest center, float64[K, 3], for each field, float64[N, 3]: intp[N]."""
     return np.asarray(_distances(fields, centers).argmin(axis=1), np.intp)
 
 

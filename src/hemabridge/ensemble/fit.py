@@ -1,4 +1,4 @@
-"""Fitting an ensemble to a source site without labels of it: the one place that puts the steps in their order."""
+"""The fit of an ensemble to a source site without its labels: the only module that orders the steps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ from hemabridge.normalizers.normalizer import CellScale
 from hemabridge.training.run_context import RunContext
 
 ADABN_FOLDER: Final = "adabn"
-"""Holds the snapshots of the shape members whose batch norm statistics are those of the source."""
+"""The folder of the shape members' snapshots with batch norm statistics of the source."""
 
 OnRound = Callable[[int, FittedEnsemble], None]
 
@@ -51,22 +51,23 @@ def fit_ensemble(
 
     1. Re-stainings are fitted to each subdomain of the source, and ranked by their soft agreement with the shape
        members (`hemabridge.ensemble.ranking`).
-    2. Shape members, or without these re-stainings, of too low confidence are left out.
-    3. The shape members may get batch norm statistics of the source (AdaBN).
-    4. A normalizer that matches distributions moves cells to the colors of the target's commonest class where the
-       sites have other class priors. So the re-stainings are fitted again to target images that are drawn with the
-       class prior that the ensemble estimates for the source, `config.prior_rounds` times.
-    5. Target-to-source members are trained, if `config.target_to_source` asks for them.
+    2. Shape members of too low confidence are left out; without shape members, re-stainings of too low confidence.
+    3. The shape members get batch norm statistics of the source (AdaBN) if that makes them agree more with the color
+       members.
+    4. If the class priors of the sites differ, a normalizer that matches distributions gives cells the colors of other
+       classes. The re-stainings are therefore fitted again, `config.prior_rounds` times, to target images that are
+       drawn with the class prior that the ensemble estimates for the source.
+    5. Target-to-source members are trained, if `config.target_to_source` is given.
     6. All members are fine-tuned on the ensemble's own pseudo-labels, `config.self_training_rounds` times.
 
     Args:
         members: classifiers of the target, all of the same classes.
         source: cells to fit on; their labels are not read.
-        target: labeled cells that the members were trained on.
-        config: which steps, and how. Its members are not trained here (`hemabridge.ensemble.members.train_members`),
-            and its labels and color tables are no part of the fit.
-        context: its folder gets all that is trained; the same call goes on with what was begun there.
-        translator: takes part as a re-staining if given.
+        target: labeled cells on which the members were trained.
+        config: the steps and their settings. Its members are not trained here
+            (`hemabridge.ensemble.members.train_members`), and its labels and color tables are not part of the fit.
+        context: its folder gets the run folders of all trainings; the same call resumes them.
+        translator: one more re-staining, if given.
         on_round: called with 0 before self-training, and with the number of each round after it.
 
     Raises:
@@ -98,8 +99,8 @@ def _check(members: Members) -> None:
     if not members.color or len(classes) != 1:
         found = "; ".join(", ".join(names) for names in sorted(classes)) or "none"
         raise InputError(
-            f"expected at least one classifier that sees color, and all of the same classes, got {len(members.color)} "
-            f"such classifiers and the classes {found}; align them first"
+            f"expected at least one color member, and all members of the same classes, got {len(members.color)} color "
+            f"members and the classes {found}; align them first"
         )
 
 
@@ -111,7 +112,7 @@ def _fit_restainings(
     translators: dict[str, Standardizer],
     seed: int,
 ) -> FittedEnsemble:
-    """Do steps 1 to 4, in which nothing is trained."""
+    """Do steps 1 to 4, which train nothing."""
     rng = np.random.default_rng(seed)
     source = images[rng.permutation(len(images))[:LARGEST_FIT]]
     fitter = RestainingFitter(target, translators, rng)

@@ -1,4 +1,4 @@
-"""The fitted ensemble: a classifier of the source site, made without labels of it."""
+"""The fitted ensemble: it predicts the classes of a source site's cells, and was fitted without labels of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,15 +42,16 @@ class FittedEnsemble:
     """Members and re-stainings whose predictions are pooled.
 
     The color members predict from every re-staining. The original members, which are the shape members and the
-    target-to-source members, predict from the original images. Members of one group make similar errors, and their
-    predictions are averaged. The two groups err on different cells, and their means are combined in a logarithmic
-    opinion pool (Genest & Zidek 1986, doi:10.1214/ss/1177013825), each weighted by its number of members.
+    target-to-source members, predict from the original images. Members of one group make similar errors, so their
+    predictions are averaged. The errors of the two groups are on different cells, so their means are combined in a
+    logarithmic opinion pool (Genest & Zidek 1986, doi:10.1214/ss/1177013825). The weight of a group is its number of
+    members.
 
     Attributes:
         color_members: at least one.
-        shape_members: see shape alone; none if they were left out.
-        restainings: at least one, by name; the best comes first where they were ranked.
-        target_to_source_members: learned the target's cells in the source's colors.
+        shape_members: take the shape view of cells; none if they were left out.
+        restainings: at least one, by name; the best one first if they were ranked.
+        target_to_source_members: trained on target cells in the source's colors.
         soft_agreement: with the shape members, 0..1, of each re-staining that was tried
             (`hemabridge.metrics.soft_agreement`), for each subdomain; empty without shape members.
         confidence: mean largest probability of the color members on each re-staining, 0..1.
@@ -58,9 +59,8 @@ class FittedEnsemble:
             one subdomain.
         class_prior: float64[C], the estimated prevalence of each class in the source; None if it was not estimated.
         adabn: whether the shape members use batch norm statistics of the source.
-        cells: how the cells were cut that it was fitted on; None if it is not known.
-        left_out: normalizers that were not taken since they give cells colors that they do not have at the target, and
-            what those are.
+        cells: the crop of the cells on which it was fitted; None if unknown.
+        left_out: normalizers that are not used since they make implausible colors, and those colors.
     """
 
     color_members: tuple[Member, ...]
@@ -91,7 +91,7 @@ class FittedEnsemble:
         return self.pooled(color, self.predict_original(images))
 
     def predict_target(self, images: UInt8Images) -> Probabilities:
-        """Return float32[N, C] for images that need no re-staining, uint8[N, S, S, 3]: those of the target site."""
+        """Return float32[N, C] for images of the target site, uint8[N, S, S, 3], which need no re-staining."""
         return self.pooled([self.predict_color(images)], self.predict_original(images))
 
     def predict_color(self, restained: UInt8Images) -> Probabilities:
@@ -124,18 +124,18 @@ class FittedEnsemble:
     ) -> "FittedEnsemble":
         """Return the ensemble after each member that was trained here was fine-tuned on cells of the source.
 
-        Half of what a member sees are the labeled cells that it was trained on. The other half are the source's cells
-        with the ensemble's pseudo-labels: the color members see their re-stainings, the others the original images.
+        One half of each batch are the labeled cells on which the member was trained. The other half are cells of the
+        source with the ensemble's pseudo-labels: their re-stainings for color members, the original images for others.
 
         Args:
             source: its labels are not read.
-            labels: int64[N], the class of those cells of which a person stated it, -1 for all others; None for
-                self-training, which uses no label.
+            labels: int64[N], the class of the labeled cells, -1 for all others; None for self-training, which uses no
+                label.
             config: `min_confidence` and `semi_supervised`.
-            context: its folder gets a run folder for each member; the same call goes on with what was begun there.
+            context: its folder gets a run folder for each member; the same call resumes them.
 
         Raises:
-            InputError: a member's own labeled cells are not at hand, or no cell of the source can be used.
+            InputError: a member's own labeled cells are not given, or no cell of the source can be used.
             Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
         """
         targets = pseudo_labels(self.predict(source.images), config.min_confidence, labels)
@@ -164,16 +164,18 @@ class FittedEnsemble:
 
         Args:
             folder: below `root`.
-            root: the folder of the study, which holds the snapshots of all members.
-            translator: the snapshot of the study's translator; needed if it takes part.
+            root: the folder of the study, which contains the snapshots of all members.
+            translator: the snapshot of the study's translator; required if it is one of the re-stainings.
 
         Raises:
-            InputError: a file is not below `root`, or the translator's is not given.
+            InputError: a file is not below `root`, or the translator's snapshot is missing.
         """
         files = self.save_normalizers(folder)
         if TRANSLATOR in self.restainings:
             if translator is None:
-                raise InputError("expected the snapshot of the translator that takes part, got none; state it")
+                raise InputError(
+                    "expected the snapshot of the translator, which is one of the re-stainings, got none; state it"
+                )
             files[TRANSLATOR] = translator
         prior = [] if self.class_prior is None else self.class_prior.tolist()
         saved = SavedEnsemble(
@@ -194,7 +196,7 @@ class FittedEnsemble:
             temporary.write_text(saved.to_json(), encoding="utf-8")
 
     def save_normalizers(self, folder: Path) -> dict[str, Path]:
-        """Write the normalizers that take part as JSON, for `hemabridge standardize`; return their files by name."""
+        """Write the normalizers as JSON, for `hemabridge standardize`; return their files by name."""
         files = {}
         for name, standardizer in self.restainings.items():
             if isinstance(standardizer, Normalizer):
@@ -211,10 +213,10 @@ class FittedEnsemble:
         """Read what `save` wrote.
 
         Args:
-            folder: which holds `ensemble.json`.
+            folder: the folder of `ensemble.json`.
             root: the folder of the study.
-            external: classifiers of the recipe that were not trained here, by name; others may be among them.
-            cells: what color and shape members were trained on, if they are to be trained further.
+            external: classifiers of the recipe that were not trained here, by name; it may contain others.
+            cells: the cells on which color and shape members were trained, to train them further.
 
         Raises:
             InputError: a file is missing or outside of `root`, or a classifier is not in the recipe.
@@ -239,7 +241,7 @@ class FittedEnsemble:
 
 
 def _cells_of(restainings: Iterable[Path]) -> CellScale | None:
-    """Return how the cells were cut, as the files of the normalizers say."""
+    """Return the crop of the cells, from the files of the normalizers."""
     headers = [open_model(path).header for path in restainings]
     return next((header.cells for header in headers if isinstance(header, Normalizer)), None)
 
@@ -268,8 +270,8 @@ def _class_prior(saved: SavedEnsemble, classes: tuple[str, ...]) -> NDArray[np.f
 def _fine_tuned(member: Member, source: PseudoLabeledCells, config: EnsembleConfig, context: RunContext) -> Member:
     if member.snapshot is None or member.cells is None:
         raise InputError(
-            f"expected a member with its own labeled cells to fine-tune, got {member.snapshot} without; "
-            "fit the ensemble again, or state the cells when it is loaded"
+            f"expected a member with its own labeled cells for fine-tuning, got {member.snapshot} without; "
+            "fit the ensemble again, or give the cells when it is loaded"
         )
     end = fine_tune_semi_supervised(
         config.semi_supervised,

@@ -1,4 +1,4 @@
-"""The classifiers of an ensemble: those that see color, those that see shape alone, and the training of more."""
+"""The members of an ensemble, with the color view or the shape view, and the training of further ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from hemabridge.training.snapshots import read_snapshot
 from hemabridge.training.tensorfile import write_tensors
 
 MEMBERS_FILE: Final = "members.json"
-"""All members before any re-staining is fitted: from these an ensemble for another hospital is fitted."""
+"""The file of all members before the fit, from which an ensemble for another hospital can be fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,10 @@ class Member:
     """One classifier of an ensemble.
 
     Attributes:
-        classifier: what predicts.
-        snapshot: its file, from which training can go on; None for a classifier that was not trained here.
-        cells: the labeled cells that it was trained on, which fine-tuning shows again; None if they are not at hand.
-        external: what the recipe calls a classifier that was not trained here; None for others.
+        classifier: the classifier.
+        snapshot: its file, with which training can continue; None for a classifier that was not trained here.
+        cells: the labeled cells on which it was trained, for fine-tuning; None if they are not given.
+        external: the recipe's name of a classifier that was not trained here; None for others.
     """
 
     classifier: Classifier
@@ -48,7 +48,7 @@ class Member:
         return cls(SnapshotClassifier.from_snapshot(snapshot), snapshot, cells)
 
     def rewritten(self, path: Path) -> "Member":
-        """Write a snapshot with the present weights to `path`; return the member that training goes on from there.
+        """Write a snapshot with the present weights to `path`; return the member with this snapshot.
 
         Raises:
             ModelError: its snapshot is damaged.
@@ -68,15 +68,15 @@ class Members:
     """Classifiers of the target from which an ensemble is fitted.
 
     Attributes:
-        color: those that see color, and predict from re-stained images.
-        shape: those that see shape alone (`view = "shape"`), and predict from the original images.
+        color: members with the color view, which predict from re-stained images.
+        shape: members with the shape view (`view = "shape"`), which predict from the original images.
     """
 
     color: tuple[Member, ...]
     shape: tuple[Member, ...] = ()
 
     def save(self, folder: Path, root: Path) -> None:
-        """Write `members.json`; snapshots are named relative to `root`, the folder of the study.
+        """Write `members.json`; paths of snapshots are relative to `root`, the folder of the study.
 
         Raises:
             InputError: a snapshot is not below `root`.
@@ -96,10 +96,10 @@ class Members:
         """Read what `save` wrote.
 
         Args:
-            folder: which holds `members.json`.
+            folder: the folder of `members.json`.
             root: the folder of the study.
-            external: classifiers of the recipe that were not trained here, by name; others may be among them.
-            cells: what the members were trained on, if they are to be trained further.
+            external: classifiers of the recipe that were not trained here, by name; it may contain others.
+            cells: the cells on which the members were trained, to train them further.
 
         Raises:
             InputError: a file is missing or outside of `root`, or a classifier is not in the recipe.
@@ -113,13 +113,13 @@ class Members:
 
 
 def train_members(members: Members, specs: Sequence[MembersConfig], target: CellSet, context: RunContext) -> Members:
-    """Return the members, followed by those that are trained for the ensemble alone; resumes what was begun.
+    """Return the members, followed by those that are trained for the ensemble alone; the same call resumes.
 
     Args:
-        members: that there are, trained with `context.seed`; the new ones are trained with the seeds after it.
-        specs: which kinds to train, and how many of each.
+        members: existing members, trained with `context.seed`; new ones are trained with the following seeds.
+        specs: the kinds to train, and the number of each.
         target: labeled cells.
-        context: the folder gets a folder for each kind.
+        context: its folder gets a folder for each kind.
 
     Raises:
         See `hemabridge.classifiers.fine_tune.fine_tune`.
@@ -136,17 +136,17 @@ def train_members(members: Members, specs: Sequence[MembersConfig], target: Cell
 
 
 def train_kind(config: ClassifierConfig, count: int, cells: CellSet, context: RunContext) -> tuple[Member, ...]:
-    """Train `count` classifiers of one kind; resumes what was begun.
+    """Train `count` classifiers of one kind; the same call resumes.
 
-    They differ in their random start and in the order of what they are shown. Their mean errs less than each of them,
-    the more so the further the source is from what they learned (deep ensembles, Lakshminarayanan, Pritzel & Blundell
-    2017, arXiv:1612.01474).
+    They differ in their initial weights and in the order of the cells. Their mean prediction is more accurate than that
+    of one of them, above all under a large domain shift (deep ensembles, Lakshminarayanan, Pritzel & Blundell 2017,
+    arXiv:1612.01474).
 
     Args:
-        config: of each.
-        count: how many.
+        config: settings of each classifier.
+        count: number of classifiers.
         cells: labeled cells of the target.
-        context: the folder gets a run folder for each; the seed is that of the first, the others' follow.
+        context: its folder gets a run folder for each; the first has its seed, the others the following ones.
 
     Raises:
         See `hemabridge.classifiers.fine_tune.fine_tune`.
@@ -190,12 +190,12 @@ def name_below(root: Path, path: Path) -> str:
 
 
 def external_names(members: Sequence[Member]) -> tuple[str, ...]:
-    """Return what the recipe calls those members that were not trained here."""
+    """Return the recipe's names of the members that were not trained here."""
     return tuple(member.external for member in members if member.external is not None)
 
 
 def find_external(names: Sequence[str], known: Mapping[str, Classifier]) -> tuple[Member, ...]:
-    """Return the members that were not trained here, by what the recipe calls them.
+    """Return the members that were not trained here, by the recipe's names.
 
     Raises:
         InputError: a name is not in the recipe.

@@ -1,4 +1,4 @@
-"""How the predictions of several classifiers become one."""
+"""The pooling of predictions: the mean over classifiers and views, and the logarithmic opinion pool."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.imaging.standardizer import UInt8Images
 
 LEAST_PROBABILITY = 1e-3
-"""A group of members gives no class less than this, so that it cannot rule a class out alone."""
+"""Smallest probability of a class in the logarithmic pool, so that one group of members cannot exclude a class."""
 
 
 def mean_prediction(classifiers: Sequence[Classifier], images: UInt8Images) -> Probabilities:
     """Return the mean prediction, float32[N, C], over classifiers and over four views of each image.
 
-    A smear has no up and no left: the image, its two mirror images and its transpose show the same cell.
+    A smear has no natural orientation: the image, its two mirror images and its transpose show the same cell.
 
     Args:
         classifiers: at least one, all of the same classes.
@@ -25,20 +25,21 @@ def mean_prediction(classifiers: Sequence[Classifier], images: UInt8Images) -> P
 
 
 def mean_of(predictions: Sequence[Probabilities]) -> Probabilities:
-    """Return the mean of predictions float32[N, C] about the same images: a linear opinion pool."""
+    """Return the mean of predictions, float32[N, C], for the same images: a linear opinion pool."""
     mean: Probabilities = np.stack(predictions).mean(axis=0, dtype=np.float64).astype(np.float32)
     return mean
 
 
 def logarithmic_pool(first: Probabilities, second: Probabilities, weight: float) -> Probabilities:
-    """Return the logarithmic opinion pool of two predictions, float32[N, C]: p1^(1 - w) p2^w, made to sum to 1.
+    """Return the logarithmic opinion pool of two predictions, float32[N, C]: p1^(1 - w) p2^w, normalized.
 
-    Genest & Zidek 1986, doi:10.1214/ss/1177013825. A class that either prediction all but rules out is not predicted.
+    Genest & Zidek 1986, doi:10.1214/ss/1177013825. A class to which either prediction gives almost no probability is
+    not predicted.
 
     Args:
         first: float32[N, C], rows sum to 1.
         second: float32[N, C], rows sum to 1.
-        weight: of `second`, 0..1.
+        weight: weight of `second`, 0..1.
     """
     logs = [np.log(np.maximum(each, LEAST_PROBABILITY), dtype=np.float64) for each in (first, second)]
     pooled = np.exp((1 - weight) * logs[0] + weight * logs[1])

@@ -9,10 +9,10 @@ from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.errors import InputError
 
 PseudoLabels: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float64]]
-"""Class probabilities, float32[N, C], rows sum to 1; and how often each cell is drawn, float64[N], 0 for never."""
+"""Class probabilities, float32[N, C], rows sum to 1; and the weight of each cell in the draws, float64[N]."""
 
 LABEL_WEIGHT = 3.0
-"""A labeled cell is drawn so many times as often as one with a pseudo-label."""
+"""Weight of a labeled cell in the draws; that of a cell with a pseudo-label is 1."""
 
 
 def pseudo_labels(
@@ -20,7 +20,7 @@ def pseudo_labels(
 ) -> PseudoLabels:
     """Turn predictions, and labels if there are any, into class probabilities and weights to train on.
 
-    Predictions are sharpened: p^2, made to sum to 1 (Xie, Girshick & Farhadi 2016, arXiv:1511.06335, Eq. 3 without the
+    Predictions are sharpened: p^2, normalized (Xie, Girshick & Farhadi 2016, arXiv:1511.06335, Eq. 3 without the
     division by the class's size). Cells whose largest probability is not above `min_confidence` are never drawn; each
     class is drawn equally often. A label replaces the prediction.
 
@@ -33,7 +33,7 @@ def pseudo_labels(
         float32[N, C] of rows that sum to 1, and float64[N].
 
     Raises:
-        InputError: no cell is confident enough or labeled.
+        InputError: no cell has a label or a probability above `min_confidence`.
     """
     targets = prediction.astype(np.float64) ** 2
     targets /= targets.sum(axis=1, keepdims=True)
@@ -54,15 +54,15 @@ def pseudo_labels(
 def few_labels(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
     """Return the labels with all but `count` made unknown (-1).
 
-    Classes take turns, so that each has about as many labels as the others, as far as it has cells.
+    Classes are taken in turn, so that each gets about the same number of labels, as far as it has cells.
 
     Args:
         labels: int64[N], each 0 or above.
-        count: how many are kept; at most N.
-        seed: which ones.
+        count: number of labels that are kept, 1..N.
+        seed: random seed of the choice.
 
     Raises:
-        InputError: there are not so many.
+        InputError: there are fewer labels.
     """
     if not 1 <= count <= len(labels):
         raise InputError(f"expected 1 to {len(labels)} labels to use, got {count}")

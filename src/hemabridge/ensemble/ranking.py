@@ -1,8 +1,8 @@
-"""Which re-stainings and which members take part in an ensemble; decided without labels of the source.
+"""The choice of re-stainings and members of an ensemble, without labels of the source.
 
-The shape members depend on no re-staining and err on other cells than the color members do. So the re-stainings are
-ranked by the color members' soft agreement with the shape members (two views that agree, Blum & Mitchell 1998,
-doi:10.1145/279943.279962).
+The shape members do not depend on a re-staining, and their errors are on other cells than those of the color members.
+The re-stainings are therefore ranked by the color members' soft agreement with the shape members (co-training with two
+views, Blum & Mitchell 1998, doi:10.1145/279943.279962).
 """
 
 from collections.abc import Mapping
@@ -22,27 +22,27 @@ from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.soft_agreement import soft_agreement
 
 RANKED_IMAGES = 150
-"""Re-stainings are ranked on so many images of a subdomain, spread evenly over it, without their mirror images."""
+"""Images of a subdomain on which re-stainings are ranked, spread evenly over it, without their mirror images."""
 
 ADABN_DRAWS = 400
-"""Batch norm statistics are computed on so many draws of the source's images."""
+"""Draws of the source's images from which batch norm statistics are computed."""
 
 MOST_RESTAININGS = 4
-"""Of those that are ranked, at most so many take part: further ones cost time and change nothing."""
+"""Largest number of ranked re-stainings that are used; more take time and do not change the accuracy."""
 
 UNRANKED = ("macenko", "vahadane", "linear-ot", "sliced-ot")
-"""The normalizers that are tried without shape members: those of the smallest error over many hospitals."""
+"""The normalizers without shape members: those with the smallest error over many hospitals."""
 
 CANDIDATES = ("white-point", "reinhard-image", "reinhard-site", "histogram", *UNRANKED)
-"""The normalizers that are tried where shape members rank them."""
+"""The normalizers that are tried if shape members rank them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """An ensemble, and what its members predict of the source's images.
+    """An ensemble, and the predictions of its members for the source's images.
 
     Attributes:
-        fitted: without target-to-source members.
+        fitted: the ensemble without target-to-source members.
         color: mean prediction of the color members on each re-staining, float32[N, C] each.
         shape: mean prediction of the shape members, float32[N, C]; None if there are none.
     """
@@ -52,7 +52,7 @@ class Predicted:
     shape: Probabilities | None
 
     def pooled(self) -> Probabilities:
-        """Return what the ensemble predicts, float32[N, C]."""
+        """Return the ensemble's prediction, float32[N, C]."""
         return self.fitted.pooled(self.color, self.shape)
 
 
@@ -63,17 +63,17 @@ def suitable_restainings(
     shape: Probabilities | None,
     fitter: RestainingFitter,
 ) -> list[Subdomain]:
-    """Return the subdomains of the source, each with the re-stainings that suit it, the best first.
+    """Return the subdomains of the source, each with its re-stainings, the best one first.
 
-    Without shape members there is one subdomain, with all re-stainings that are tried. With a translator, which
-    belongs to the whole site, there is one as well.
+    There is one subdomain if there are no shape members, with all re-stainings that are tried, or if there is a
+    translator, which is trained for the whole site.
 
     Args:
-        config: see there.
-        members: of the target.
+        config: settings of the ensemble.
+        members: classifiers of the target.
         source: uint8[N, S, S, 3].
         shape: mean prediction of the shape members, float32[N, C]; None without them.
-        fitter: fits re-stainings.
+        fitter: fits the re-stainings.
     """
     tried = (*(config.restainings or (UNRANKED if shape is None else CANDIDATES)), *fitter.translators)
     if shape is None:
@@ -84,7 +84,7 @@ def suitable_restainings(
 
 
 def _ranked(config: EnsembleConfig, subdomain: Subdomain, members: Members, shape: Probabilities) -> Subdomain:
-    """Keep the re-stainings of a subdomain that agree best with the shape members, the best first."""
+    """Keep the re-stainings of a subdomain with the largest soft agreement, the best one first."""
     found = {}
     some = evenly_spaced(len(subdomain.images), RANKED_IMAGES)
     images, expected = subdomain.images[some], shape[some]
@@ -99,13 +99,14 @@ def _ranked(config: EnsembleConfig, subdomain: Subdomain, members: Members, shap
 def drop_unconfident(
     config: EnsembleConfig, fitted: FittedEnsemble, source: UInt8Images, shape: Probabilities | None
 ) -> Predicted:
-    """Leave out the shape members, or without these a re-staining, where confidence is too low.
+    """Leave out the shape members if their confidence is too low; without shape members, each such re-staining.
 
-    On blurred images outlines say little, and the shape members are much less confident than the color members.
+    On blurred images outlines carry little information, and the shape members are much less confident than the color
+    members.
 
     Args:
-        config: see there.
-        fitted: with all members and re-stainings.
+        config: settings of the ensemble.
+        fitted: the ensemble with all members and re-stainings.
         source: uint8[N, S, S, 3].
         shape: mean prediction of the shape members, float32[N, C]; None without them.
     """
@@ -120,18 +121,18 @@ def drop_unconfident(
 
 
 def with_adabn(predicted: Predicted, min_gain: float, source: UInt8Images, rng: np.random.Generator) -> Predicted:
-    """Use batch norm statistics of the source in the shape members if that brings them nearer to the color members.
+    """Use batch norm statistics of the source in the shape members if they then agree more with the color members.
 
-    Other optics change what is seen of an outline; batch norm statistics of the source may then suit better (AdaBN, Li
-    et al. 2018, doi:10.1016/j.patcog.2018.03.005). The gain is the growth of the share of cells of which shape and
-    color members predict the same class. Statistics are computed on cells that are drawn so that each class comes about
-    equally often, as in training.
+    Other optics change the appearance of outlines, so that batch norm statistics of the source may be better (AdaBN, Li
+    et al. 2018, doi:10.1016/j.patcog.2018.03.005). The gain is the growth of the share of cells for which shape and
+    color members predict the same class. The statistics are computed on cells that are drawn so that each class is
+    about equally frequent, as in training.
 
     Args:
-        predicted: with shape members.
-        min_gain: the gain must be larger, -1..1.
+        predicted: an ensemble with shape members.
+        min_gain: the gain must be larger than this, -1..1.
         source: uint8[N, S, S, 3].
-        rng: of the draws.
+        rng: random generator of the draws.
     """
     fitted, shape = predicted.fitted, predicted.shape
     assert shape is not None
@@ -161,5 +162,5 @@ def _confidence(prediction: Probabilities) -> float:
 
 
 def _confident(prediction: Probabilities, others: Mapping[str, float], max_gap: float | None) -> bool:
-    """Tell whether a prediction's confidence is at most `max_gap` below the largest of others."""
+    """Return whether a prediction's confidence is at most `max_gap` below the largest of others."""
     return "shape members" in within_gap({**others, "shape members": _confidence(prediction)}, max_gap)

@@ -1,6 +1,6 @@
-"""The files `members.json` and `ensemble.json`: which classifiers and re-stainings make an ensemble.
+"""The files `members.json` and `ensemble.json`: the classifiers and re-stainings of an ensemble.
 
-Every path is relative to the folder of the study and stays within it, so that the folder can be moved as a whole.
+All paths are relative to the folder of the study, so that the folder can be moved as a whole.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from hemabridge.storage.results_file import STRICT, ResultsFile
 
 @dataclass(frozen=True)
 class SavedMembers(ResultsFile):
-    """What `members.json` holds.
+    """The content of `members.json`.
 
     Attributes:
         color_members: snapshots of the classifiers that predict from re-stained images.
-        shape_members: snapshots of the classifiers that see shape alone and predict from the original images.
-        external_members: color members that were not trained by the study, by the recipe's names.
+        shape_members: snapshots of the classifiers with the shape view, which predict from the original images.
+        external_members: the recipe's names of color members that were not trained by the study.
     """
 
     __pydantic_config__ = STRICT
@@ -51,12 +51,12 @@ class SavedMembers(ResultsFile):
 
 @dataclass(frozen=True)
 class SavedEnsemble(SavedMembers):
-    """What `ensemble.json` holds beside its members.
+    """The content of `ensemble.json`.
 
     Attributes:
-        target_to_source_members: snapshots of the classifiers that learned target-to-source stain augmentation and
-            predict from the original images.
-        restainings: by name, the JSON of a normalizer or the snapshot of a translator.
+        target_to_source_members: snapshots of the classifiers that were trained with target-to-source stain
+            augmentation, which predict from the original images.
+        restainings: by name, the JSON file of a normalizer or the snapshot of a translator.
         translator_scale: pixels of the translator's cells for each pixel of the ensemble's; 1 without a translator.
         soft_agreement: with the shape members, 0..1, of each re-staining that was tried; empty without shape members.
         confidence: mean largest probability of the color members on each re-staining, 0..1.
@@ -64,7 +64,7 @@ class SavedEnsemble(SavedMembers):
             one subdomain.
         class_prior: estimated prevalence of each class in the source, 0..1; empty if it was not estimated.
         adabn: whether the shape members use batch norm statistics of the source.
-        left_out: normalizers that give cells colors that they do not have at the target, and what those are.
+        left_out: normalizers that are not used since they make implausible colors, and those colors.
     """
 
     __pydantic_config__ = STRICT
@@ -82,7 +82,7 @@ class SavedEnsemble(SavedMembers):
     left_out: dict[str, str] = field(default_factory=dict)
 
     def facts(self) -> dict[str, str]:
-        """Return what a report states of it."""
+        """Return the facts for a report, as texts by their names."""
         counts = {
             "ensemble: color members": len(self.external_members) + len(self.color_members),
             "ensemble: shape members": len(self.shape_members),

@@ -1,6 +1,6 @@
-"""Re-stainings of a source that holds several subdomains, such as smears on white and on yellow glass.
+"""Re-stainings of a source with several subdomains, such as smears on white and on yellow glass.
 
-Each subdomain has re-stainings of its own.
+Each subdomain gets re-stainings of its own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,22 +19,22 @@ from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.normalizers.normalizer import Normalizer
 
 LARGEST_FIT = 300
-"""Re-stainings are fitted on at most so many images of a site: more change nothing but the time."""
+"""Largest number of images of a site on which a re-staining is fitted; more only take time."""
 
 OTHER_CLASSES = 0.5
-"""Clusters whose class priors differ by more than this, in total variation, show other classes, not another glass."""
+"""Clusters whose class priors differ by more than this, in total variation, differ in their classes, not in their
+glass."""
 
 
 @dataclass(frozen=True, eq=False)
 class RestainingFitter:
-    """Fits re-stainings to images of the target, which are drawn with some class prior.
+    """Fits re-stainings to images of the target, which are drawn with a given class prior.
 
     Attributes:
         target: labeled cells.
         translators: re-stainings that are trained already, by name.
-        rng: of the draws.
-        left_out: normalizers that were not taken since they give cells colors that they do not have at the target, and
-            what those are; filled by `fit`.
+        rng: random generator of the draws.
+        left_out: normalizers that are not used since they make implausible colors, and those colors; filled by `fit`.
     """
 
     target: CellSet
@@ -47,12 +47,12 @@ class RestainingFitter:
     ) -> dict[str, Standardizer]:
         """Return re-stainings by name: normalizers that are fitted to the images, and translators.
 
-        Normalizers with `faults` are left out, unless all have some.
+        Normalizers with `faults` are left out, unless all have faults.
 
         Args:
-            images: of the source, uint8[N, S, S, 3].
-            names: of normalizers of the catalog, or of translators.
-            class_prior: of the target's images, float64[C]; each class is drawn equally often if not given.
+            images: images of the source, uint8[N, S, S, 3].
+            names: names of normalizers of the catalog, or of translators.
+            class_prior: class prior of the target's images, float64[C]; None: equal shares.
         """
         classes = len(self.target.classes)
         prior = np.full(classes, 1.0 / classes) if class_prior is None else class_prior
@@ -77,10 +77,10 @@ class Subdomain:
     """Images of one subdomain of a source, and its re-stainings.
 
     Attributes:
-        rows: intp[N], which of the source's images they are.
+        rows: intp[N], the rows of these images in the source.
         images: uint8[N, S, S, 3].
         restainings: by name.
-        soft_agreement: with the shape members, of each re-staining that was tried; empty without shape members.
+        soft_agreement: soft agreement of each re-staining that was tried with the shape members; empty without these.
     """
 
     rows: NDArray[np.intp]
@@ -97,13 +97,13 @@ class Subdomain:
 def rows_by_subdomain(source: UInt8Images, prediction: Probabilities, most: int) -> list[NDArray[np.intp]]:
     """Return the rows of each subdomain of a source.
 
-    Where cells fill the image, what seems to be the empty field is their cytoplasm, whose color differs between
-    classes. So subdomains must have similar class priors; otherwise the source is one subdomain.
+    In images that a cell fills, the apparent empty field is cytoplasm, whose color differs between classes. Subdomains
+    must therefore have similar class priors; otherwise the source is one subdomain.
 
     Args:
         source: uint8[N, S, S, 3], N at least 1.
-        prediction: of the shape members, float32[N, C].
-        most: at most so many subdomains.
+        prediction: prediction of the shape members, float32[N, C].
+        most: largest number of subdomains.
     """
     found = subdomains_of(fields_of(source), most, FEWEST_IMAGES)
     rows = [np.flatnonzero(found == subdomain) for subdomain in np.unique(found)]
@@ -115,12 +115,12 @@ def rows_by_subdomain(source: UInt8Images, prediction: Probabilities, most: int)
 def for_all_subdomains(subdomains: Sequence[Subdomain], target: UInt8Images) -> dict[str, Standardizer]:
     """Return re-stainings for images of any of the subdomains.
 
-    Of several subdomains, the one with the most re-stainings gives them their names. A subdomain with fewer uses its
-    first ones again.
+    Their names are those of the subdomain with the most re-stainings. A subdomain with fewer re-stainings repeats its
+    first ones.
 
     Args:
-        subdomains: at least one; several have normalizers of the catalog alone.
-        target: images that these were fitted to, uint8[M, S, S, 3].
+        subdomains: at least one; if there are several, all their re-stainings are normalizers.
+        target: the images to which these were fitted, uint8[M, S, S, 3].
     """
     if len(subdomains) == 1:
         return dict(subdomains[0].restainings)
@@ -132,14 +132,14 @@ def for_all_subdomains(subdomains: Sequence[Subdomain], target: UInt8Images) -> 
 
 
 def agreement_by_subdomain(subdomains: Sequence[Subdomain]) -> dict[str, float]:
-    """Return the soft agreement of all re-stainings that were tried; of several subdomains, that of each."""
+    """Return the soft agreement of all re-stainings that were tried, for each subdomain if there are several."""
     if len(subdomains) == 1:
         return dict(subdomains[0].soft_agreement)
     return {f"{name} on {each.name}": value for each in subdomains for name, value in each.soft_agreement.items()}
 
 
 def restainings_by_subdomain(subdomains: Sequence[Subdomain]) -> dict[str, tuple[str, ...]]:
-    """Return the names of each subdomain's re-stainings; nothing if there is one subdomain."""
+    """Return the names of each subdomain's re-stainings; empty if there is one subdomain."""
     return {each.name: tuple(each.restainings) for each in subdomains} if len(subdomains) > 1 else {}
 
 

@@ -1,7 +1,7 @@
 """Target-to-source stain augmentation: the target's labeled cells, re-stained to the colors of the source.
 
-A classifier that is trained on them predicts from the source's original images. A source site often holds more than
-one subdomain, because smears were stained in several batches or photographed under several lamps. Each subdomain has
+A classifier that is trained on them predicts from the source's original images. A source site often has several
+subdomains, because smears were stained in several batches or photographed with several lamps. Each subdomain gets
 re-stainings of its own.
 """
 
@@ -20,30 +20,30 @@ from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.normalizers.catalog import fit_on_cells
 
 FEWEST_IMAGES = 10
-"""A subdomain has at least so many images."""
+"""Smallest number of images of a subdomain."""
 
 OWN_WEIGHT = 0.5
-"""Weight of a subdomain's own class prior in the prior that its re-staining is fitted with; the rest is the site's."""
+"""Weight of a subdomain's own class prior in the prior of its fit; the rest is that of the whole site."""
 
 
 def target_to_source(
     config: TargetToSourceConfig, target: CellSet, source: UInt8Images, prediction: Probabilities, seed: int
 ) -> CellSet:
-    """Return the target's cells as they are, followed by `config.copies` re-stained copies of each.
+    """Return the original target cells, followed by `config.copies` re-stained copies of each.
 
-    For each subdomain and each of `config.restainings` one normalizer is fitted, from target to source. The target's
-    images that it is fitted on are drawn with the class prior that is predicted for the subdomain: no label of the
-    source is used.
+    For each subdomain and each of `config.restainings` one normalizer is fitted, from target to source. The images of
+    the target for this fit are drawn with the class prior that is predicted for the subdomain. No label of the source
+    is used.
 
     Args:
-        config: see there.
+        config: settings of the augmentation.
         target: labeled cells.
         source: unlabeled images, uint8[N, S, S, 3].
-        prediction: of the source's images, float32[N, C].
-        seed: of draws.
+        prediction: prediction for the source's images, float32[N, C].
+        seed: random seed of the draws.
 
     Raises:
-        InputError: `prediction` is not about these images or these classes.
+        InputError: `prediction` is not for these images and classes.
     """
     if prediction.shape != (len(source), len(target.classes)) or not len(source):
         raise InputError(
@@ -77,9 +77,9 @@ def _restainings(
     prediction: Probabilities,
     rng: np.random.Generator,
 ) -> tuple[list[Standardizer], NDArray[np.float64]]:
-    """Return re-stainings from target to source, and how often each is used.
+    """Return re-stainings from target to source, and the probability of each.
 
-    Rare subdomains are used more often than they occur, by the square root.
+    The probability is proportional to the square root of a subdomain's share, so that rare ones are not too rare.
     """
     subdomains = subdomains_of(fields_of(source), config.subdomains, FEWEST_IMAGES)
     restainings: list[Standardizer] = []

@@ -1,4 +1,4 @@
-"""Two runs on the same cells: what one rescued and broke of the other, and whether that may be chance."""
+"""Comparison of two runs on the same cells: rescued and broken cells, and McNemar's test."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from hemabridge.evaluation.predictions import Predictions
 from hemabridge.metrics.statistics import holm, mcnemar_exact
 
 ORIGINAL: Final = "original"
-"""`images` of a run on images that no method touched."""
+"""The value of `images` for a run on images that are not re-stained."""
 
 Pair: TypeAlias = tuple[Predictions, Predictions]
-"""A run, and the one that it is compared with."""
+"""A run, and the run with which it is compared."""
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Exact McNemar test of `run` against `other`; `p_holm` is corrected over all that were handed in together."""
+    """Exact McNemar test of `run` against `other`; `p_holm` is corrected over all comparisons of one call."""
 
     run: Predictions
     other: Predictions
@@ -30,10 +30,10 @@ class Comparison:
 
 
 def compare(pairs: Sequence[Pair]) -> tuple[Comparison, ...]:
-    """Test each run against its other one. Holm's correction runs over all of them.
+    """Test the runs of each pair. Holm's correction is over all pairs.
 
     Raises:
-        ValueError: the two runs of a pair hold other cells.
+        ValueError: the two runs of a pair have different cells.
     """
     counts = [count_changed(other, run) for run, other in pairs]
     p_values = [mcnemar_exact(rescued, broken) for rescued, broken in counts]
@@ -44,10 +44,10 @@ def compare(pairs: Sequence[Pair]) -> tuple[Comparison, ...]:
 
 
 def pairs_with_originals(runs: Sequence[Predictions]) -> list[Pair]:
-    """Pair every run on re-stained images with the originals under the same classifier, labels and site.
+    """Pair each run on re-stained images with that on the originals, with the same classifier, labels and site.
 
     Raises:
-        ValueError: runs of several parts, a run twice, or re-stained images without their originals.
+        ValueError: there are several parts, a repeated run, or re-stained images without their originals.
     """
     if len({run.part for run in runs}) > 1:
         raise ValueError(f"expected predictions of one part, got {sorted({run.part for run in runs})}")
@@ -66,11 +66,11 @@ def pairs_with_originals(runs: Sequence[Predictions]) -> list[Pair]:
 
 
 def pairs_with_nothing_done(runs: Iterable[Predictions], variants: Mapping[str, str]) -> list[Pair]:
-    """Pair every run with the unchanged classifier on originals without a label, where there is such a run.
+    """Pair each run with that of the unchanged classifier on originals without labels, if there is such a run.
 
     Args:
-        runs: of one part.
-        variants: the classifier that a variant was made from, by the variant's name.
+        runs: runs of one part.
+        variants: the classifier from which a variant was made, by the variant's name.
     """
     runs = list(runs)
     starts = {(r.site, r.classifier): r for r in runs if r.images == ORIGINAL and r.labels_used == 0}
@@ -79,10 +79,10 @@ def pairs_with_nothing_done(runs: Iterable[Predictions], variants: Mapping[str, 
 
 
 def count_changed(original: Predictions, restained: Predictions) -> tuple[int, int]:
-    """Count the cells that re-staining rescued (wrong, then right) and broke (right, then wrong); matched by id.
+    """Count the cells that re-staining rescued (wrong, then right) and broke (right, then wrong), matched by id.
 
     Raises:
-        ValueError: the two runs hold other cells, or other true classes for them.
+        ValueError: the two runs have different cells, or different true classes.
     """
     order = places_of(restained, original)
     was_right = right(original)[order]
@@ -91,10 +91,10 @@ def count_changed(original: Predictions, restained: Predictions) -> tuple[int, i
 
 
 def places_of(run: Predictions, other: Predictions) -> NDArray[np.int64]:
-    """Return, for each cell of `run`, its place in `other`: int64[N].
+    """Return the index in `other` of each cell of `run`, int64[N].
 
     Raises:
-        ValueError: the two runs hold other cells, or other true classes for them.
+        ValueError: the two runs have different cells, or different true classes.
     """
     place = {cell: index for index, cell in enumerate(other.ids)}
     if place.keys() != set(run.ids):
@@ -106,5 +106,5 @@ def places_of(run: Predictions, other: Predictions) -> NDArray[np.int64]:
 
 
 def right(run: Predictions) -> NDArray[np.bool_]:
-    """Return bool[N], whether each cell was classified correctly."""
+    """Return whether each cell was classified correctly, bool[N]."""
     return np.asarray(run.predicted == run.truth)

@@ -1,4 +1,4 @@
-"""How many labels of the source a re-staining saves."""
+"""The number of labels of the source that a re-staining saves."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,14 +13,14 @@ from hemabridge.evaluation.predictions import Predictions
 
 
 def labels_saved(runs: Sequence[Predictions], draws: Draws) -> tuple[LabelsSaved, ...]:
-    """For each classifier that was fine-tuned on two or more numbers of labels: how many labels each snapshot saves.
+    """Return the labels that each snapshot saves, for classifiers fine-tuned on two or more numbers of labels.
 
     Args:
-        runs: of the source's test part, with 0 and with more labels.
-        draws: of these runs.
+        runs: runs on the source's test part, with 0 and with more labels.
+        draws: bootstrap scores of these runs.
 
     Returns:
-        One for each label-free run of such a classifier on cells that a snapshot re-stained.
+        One item for each label-free run of such a classifier on cells that a snapshot re-stained.
     """
     found = []
     for classifier in dict.fromkeys(run.classifier for run in runs):
@@ -34,15 +34,15 @@ def labels_saved(runs: Sequence[Predictions], draws: Draws) -> tuple[LabelsSaved
 
 
 def labels_to_reach(labels: Sequence[int], accuracies: Sequence[float], wanted: float) -> float | None:
-    """Return the smallest number of labels at which the broken line through the points reaches an accuracy.
+    """Return the smallest number of labels at which a learning curve, interpolated linearly, reaches an accuracy.
 
     Args:
-        labels: ascending, from 0 on.
-        accuracies: at each of them.
+        labels: numbers of labels, ascending, from 0 on.
+        accuracies: the accuracy at each of them.
         wanted: the accuracy.
 
     Returns:
-        0 to the last of `labels`; None if the line stays below.
+        0 to the last of `labels`; None if the curve stays below.
     """
     if accuracies[0] >= wanted:
         return float(labels[0])
@@ -72,6 +72,6 @@ def _labels_saved(free: Predictions, fine_tuned: Sequence[Predictions], draws: D
 
 
 def _interval(drawn: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """Return the 2.5th and 97.5th percentile, each a value that was drawn; None for more labels than were tried."""
+    """Return the 2.5th and 97.5th percentile, without interpolation; None for more labels than were tried."""
     low, high = np.percentile(drawn, [2.5, 97.5], method="inverted_cdf")
     return (None if np.isinf(low) else float(low)), (None if np.isinf(high) else float(high))

@@ -1,9 +1,11 @@
-"""From the predictions of a study to its leaderboard: pure functions, no files, no torch."""
+"""The leaderboard of a study from its predictions: pure functions, without files and PyTorch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 from hemabridge.evaluation.comparisons import Comparison, places_of, right
 from hemabridge.evaluation.leaderboard_entries import (
@@ -12,35 +14,37 @@ from hemabridge.evaluation.leaderboard_entries import (
     Calibration,
     Flips,
     LeaderboardEntry,
+    SeedSpread,
     SnapshotContrast,
 )
 from hemabridge.evaluation.paired_bootstrap import Draws, RunKey
 from hemabridge.evaluation.predictions import Predictions
-from hemabridge.metrics.calibration import (
+from hemabridge.metrics.classification import accuracy, balanced_accuracy
+from hemabridge.metrics.confidence import (
     BINS,
+    area_under_risk_coverage,
     brier_score,
     expected_calibration_error,
     reliability,
+    risk_coverage,
     with_temperature,
 )
-from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.resampling import percentile_interval
-from hemabridge.metrics.selective import area_under_risk_coverage, risk_coverage
 from hemabridge.metrics.statistics import holm, mcnemar_exact, smallest_paired_difference, wilson_interval
 
 CURVE_POINTS = 20
-"""Coverages at which the risk-coverage curve is kept, the last one being all cells."""
+"""Number of coverages at which the risk-coverage curve is stored; the last one is all cells."""
 
 
 @dataclass(frozen=True)
 class LeaderboardSettings:
-    """What the leaderboard must know beside the predictions.
+    """Inputs of the leaderboard beside the predictions.
 
     Attributes:
-        classes: names in the order of the indices.
-        variants: the classifier that a variant was made from, by the variant's name.
-        temperatures: fitted on cells that are not scored, by classifier.
-        majority: the one commonest class of the target's training part; None if there is none.
+        classes: class names in the order of the indices.
+        variants: the classifier from which a variant was made, by the variant's name.
+        temperatures: temperatures by classifier, fitted on cells that are not scored.
+        majority: the most frequent class of the target's training part; None if it is not unique.
     """
 
     classes: tuple[str, ...]
@@ -52,16 +56,16 @@ class LeaderboardSettings:
 def make_leaderboard(
     runs: Sequence[Predictions], comparisons: Sequence[Comparison], draws: Draws, settings: LeaderboardSettings
 ) -> tuple[LeaderboardEntry, ...]:
-    """Say where each run stands.
+    """Return the leaderboard entry of each run.
 
     Args:
-        runs: of the source's test part.
-        comparisons: of each run with the unchanged classifier on originals without a label, where there is one.
-        draws: of these runs.
+        runs: runs on the source's test part.
+        comparisons: comparisons of runs with the unchanged classifier on originals without labels.
+        draws: bootstrap scores of these runs.
         settings: classes, variants, temperatures.
 
     Raises:
-        ValueError: runs that are compared hold other cells.
+        ValueError: runs that are compared have different cells.
     """
     against = {found.run.run: found for found in comparisons}
     flips = _all_flips([found for found in comparisons if found.run.labels_used == 0], settings)
@@ -69,9 +73,9 @@ def make_leaderboard(
 
 
 def contrast_snapshots(runs: Sequence[Predictions], draws: Draws) -> tuple[SnapshotContrast, ...]:
-    """Compare each snapshot with the one before it, under the same classifier with the same number of labels.
+    """Compare each snapshot with the previous one, with the same classifier and number of labels.
 
-    Snapshots are taken in the order of the runs. Holm's correction runs over all contrasts.
+    The order of the snapshots is that of the runs. Holm's correction is over all contrasts.
     """
     groups: dict[tuple[str, str, int], list[Predictions]] = {}
     for run in runs:
@@ -88,7 +92,7 @@ def contrast_snapshots(runs: Sequence[Predictions], draws: Draws) -> tuple[Snaps
 
 
 def calibrate(run: Predictions, temperature: float | None) -> Calibration:
-    """Measure the calibration of a run, as it is and with a temperature that was fitted elsewhere."""
+    """Measure the calibration of a run, without and with a temperature that was fitted on other cells."""
     scaled = None if temperature is None else with_temperature(run.probabilities, temperature)
     bins = reliability(run.probabilities, run.truth)
     return Calibration(
@@ -115,10 +119,10 @@ class FlipCounts(NamedTuple):
 
 
 def count_flips(original: Predictions, restained: Predictions, majority: int) -> FlipCounts:
-    """Count cells of other classes that re-staining turned into the class `majority` and out of it; right ones beside.
+    """Count cells of other classes whose prediction re-staining changed to the class `majority` or from it.
 
     Raises:
-        ValueError: the two runs hold other cells.
+        ValueError: the two runs have different cells.
     """
     said = original.predicted[places_of(restained, original)]
     before, after, foreign = said == majority, restained.predicted == majority, restained.truth != majority
@@ -150,7 +154,7 @@ def _entry(
         accuracy_interval=percentile_interval(draws.accuracy[run.run]),
         balanced_interval=percentile_interval(draws.balanced[run.run]),
         against=None if found is None else _against(found, draws),
-        # A temperature belongs to the classifier on which it was fitted, before any label of the source changed it.
+        # A temperature is valid for the classifier before fine-tuning on labels of the source.
         calibration=calibrate(run, settings.temperatures.get(run.classifier) if run.labels_used == 0 else None),
         risk=area_under_risk_coverage(confidence, is_right),
         risk_curve=tuple((step / n, float(risks[step - 1])) for step in steps),
@@ -209,7 +213,7 @@ def _contrast(
     pair: tuple[Predictions, Predictions], only: tuple[int, int], p: tuple[float, float], draws: Draws
 ) -> SnapshotContrast:
     first, second = pair
-    assert first.snapshot is not None  # the caller took only runs of snapshots
+    assert first.snapshot is not None  # the caller takes only runs of snapshots
     assert second.snapshot is not None
     n = len(second.ids)
     return SnapshotContrast(
@@ -226,4 +230,30 @@ def _contrast(
         p=p[0],
         p_holm=p[1],
         smallest_difference=smallest_paired_difference(n, sum(only) / n),
+    )
+
+
+def spread_over_seeds(runs: Mapping[int, Sequence[Predictions]], classes: Sequence[str]) -> dict[RunKey, SeedSpread]:
+    """Return mean and sample standard deviation of each run that all seeds have; empty for one seed.
+
+    Args:
+        runs: runs by seed; runs with the same key have the same cells.
+        classes: class names in the order of the indices.
+    """
+    if len(runs) < 2:
+        return {}
+    by_key = [{run.run: run for run in found} for found in runs.values()]
+    shared = [key for key in by_key[0] if all(key in found for found in by_key)]
+    return {key: _spread(tuple(runs), [found[key] for found in by_key], len(classes)) for key in shared}
+
+
+def _spread(seeds: tuple[int, ...], runs: Sequence[Predictions], classes: int) -> SeedSpread:
+    accuracies = [accuracy(run.truth, run.predicted) for run in runs]
+    balanced = [balanced_accuracy(run.truth, run.predicted, classes) for run in runs]
+    return SeedSpread(
+        seeds=seeds,
+        accuracy=float(np.mean(accuracies)),
+        accuracy_sd=float(np.std(accuracies, ddof=1)),
+        balanced_accuracy=float(np.mean(balanced)),
+        balanced_sd=float(np.std(balanced, ddof=1)),
     )

@@ -1,4 +1,4 @@
-"""Where each run of a study stands: frozen data that `StudyResults` holds beside its rows."""
+"""The leaderboard entries of a study, as frozen data of `StudyResults` beside its rows."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,15 +8,15 @@ from hemabridge.storage.results_file import STRICT
 
 @dataclass(frozen=True)
 class Against:
-    """A run against the unchanged classifier on the original images of the same cells, without any label.
+    """A run compared with the unchanged classifier on the original images of the same cells, without labels.
 
     Attributes:
-        rescued, broken: cells wrong there and right here; the other way round.
+        rescued, broken: cells that are wrong there and right in this run; cells that are right there and wrong in it.
         p: exact McNemar test; `p_holm`: corrected over all such comparisons and paired tests of the study.
-        accuracy, balanced_accuracy: differences, -1..1; above 0 is better than the originals.
+        accuracy, balanced_accuracy: differences, -1..1; above 0, this run is better than the originals.
         accuracy_interval, balanced_interval: their 95% percentile intervals, paired bootstrap.
-        smallest_difference: of accuracy, that McNemar's test shows with 80% power at this n and this much disagreement;
-            None where it could show none.
+        smallest_difference: smallest difference of accuracy that McNemar's test finds with 80% power at this n and this
+            share of different cells; None if it can find none.
     """
 
     __pydantic_config__ = STRICT
@@ -34,7 +34,7 @@ class Against:
 
 @dataclass(frozen=True)
 class Bin:
-    """Cells whose predicted class has a probability up to `upper`: how sure the classifier was, how often right."""
+    """Cells whose predicted class has a probability up to `upper`: their number, mean confidence and accuracy."""
 
     __pydantic_config__ = STRICT
 
@@ -46,13 +46,13 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Whether a run is as often right as it says.
+    """The calibration of a run: confidence compared with accuracy.
 
     Attributes:
         ece: expected calibration error, 0..1, over ten equal widths of confidence.
         brier: Brier score over all classes, 0..2.
-        bins: those that hold cells.
-        temperature: fitted on the target's validation part; None without one. `ece_scaled` and `brier_scaled` are
+        bins: the bins that are not empty.
+        temperature: fitted on the target's validation part; None if there is none. `ece_scaled` and `brier_scaled` are
             those of the probabilities with this temperature.
     """
 
@@ -68,16 +68,17 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Flips:
-    """Cells of other classes that were wrongly taken for the target's commonest class, re-stained against original.
+    """Cells of other classes that are wrongly classified as the target's most frequent class, before or after.
 
-    A cell of the commonest class itself that is newly classified as it was rescued; it is no drift, and counted beside.
+    Cells of the most frequent class that are classified correctly only after re-staining are rescued, and are counted
+    separately.
 
     Attributes:
-        majority: the commonest class of the target's training part.
-        towards, away: cells of another class that were given that class only after, or only before.
-        broken: those of `towards` that were classified correctly before; the others were wrong already.
-        rightly: cells of that class that were given it only after: right changes, in none of the other counts.
-        share: of `towards` among `towards` and `away`, 0..1, and its 95% Wilson interval; None where both are 0.
+        majority: the most frequent class of the target's training part.
+        towards, away: cells of other classes with this prediction only after, or only before re-staining.
+        broken: cells of `towards` that were classified correctly before; the others were wrong before, too.
+        rightly: cells of this class with this prediction only after re-staining; they are in none of the other counts.
+        share: of `towards` among `towards` and `away`, 0..1, and its 95% Wilson interval; None if both are 0.
         p: exact two-sided test of a share of 1/2; `p_holm`: corrected over all such tests of the study.
     """
 
@@ -96,7 +97,7 @@ class Flips:
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """Mean and sample standard deviation over random starts of the whole study on the same cells."""
+    """Mean and sample standard deviation over seeds of the whole study, on the same cells."""
 
     __pydantic_config__ = STRICT
 
@@ -109,17 +110,17 @@ class SeedSpread:
 
 @dataclass(frozen=True)
 class LeaderboardEntry:
-    """A line of the leaderboard: what is known of the row with the same site, classifier, images, snapshot and labels.
+    """A line of the leaderboard, for the row with the same site, classifier, images, snapshot and labels.
 
     Attributes:
-        variant_of: the classifier that this one was made from without labels; itself if it is none.
-        unit: what the bootstrap drew, and how many of them there are.
+        variant_of: the classifier from which this variant was made without labels; the classifier itself if it is none.
+        unit: the unit of the bootstrap; `units`: their number.
         accuracy_interval, balanced_interval: 95% percentile intervals of the bootstrap.
         against: None for the originals themselves.
         risk: mean risk over all coverages (area under the risk-coverage curve), 0..1; lower is better.
         risk_curve: pairs of coverage and risk.
-        flips: None for originals, for runs that learned on labels, and where the target has no one commonest class.
-        spread: None where one seed was run.
+        flips: None for originals, for runs with labels, and if the target's most frequent class is not unique.
+        spread: None for one seed.
     """
 
     __pydantic_config__ = STRICT
@@ -144,11 +145,11 @@ class LeaderboardEntry:
 
 @dataclass(frozen=True)
 class SnapshotContrast:
-    """Two neighboring snapshots of a translator, compared by one classifier on the same cells.
+    """Two consecutive snapshots of a translator, compared by one classifier on the same cells.
 
     Attributes:
-        first_only, second_only: cells that are classified correctly with that snapshot only.
-        difference: of accuracy, second less first, and its 95% percentile interval (paired bootstrap).
+        first_only, second_only: cells that are classified correctly with this snapshot only.
+        difference: of accuracy, second minus first, and its 95% percentile interval (paired bootstrap).
         p: exact McNemar test; `p_holm`: corrected over all contrasts of the study.
         smallest_difference: as in `Against`.
     """
@@ -172,13 +173,13 @@ class SnapshotContrast:
 
 @dataclass(frozen=True)
 class LabelsSaved:
-    """How many labeled originals bring a classifier as far as a re-staining does without a label.
+    """The number of labeled originals with which fine-tuning reaches the accuracy of a label-free re-staining.
 
     Attributes:
-        accuracy: of the label-free re-staining.
+        accuracy: accuracy of the label-free re-staining.
         curve: pairs of labels and accuracy on originals, from 0 labels on.
-        labels: interpolated between the numbers that were tried; None for more than all of them.
-        interval: 95% percentile interval (paired bootstrap); None at an end for more than all that were tried.
+        labels: interpolated between the numbers that were tried; None for more than the largest of them.
+        interval: 95% percentile interval (paired bootstrap); None at an end that is above the largest number.
     """
 
     __pydantic_config__ = STRICT

@@ -26,9 +26,9 @@ _LATEX = str.maketrans(
 
 
 def write_leaderboard(results: StudyResults, folder: Path) -> None:
-    """Write `leaderboard.csv`, every number of every line, and `leaderboard.tex`, the table of a paper.
+    """Write `leaderboard.csv` with all numbers, and `leaderboard.tex`, a table for a paper.
 
-    Lines with fewer labels come first, and among them those with the higher balanced accuracy. The LaTeX needs the
+    Lines are sorted by the number of labels, then by balanced accuracy, the highest first. The LaTeX needs the
     package `booktabs`. A study without a leaderboard gets no file.
     """
     if not results.leaderboard:
@@ -40,14 +40,14 @@ def write_leaderboard(results: StudyResults, folder: Path) -> None:
 
 
 def ranked(results: StudyResults) -> list[tuple[Row, LeaderboardEntry]]:
-    """Return rows with their entries: few labels first, then by balanced accuracy, then in the order of the rows."""
+    """Return rows with their entries, sorted by labels, then by balanced accuracy, then in the order of the rows."""
     rows = {(r.site, r.classifier, r.images, r.snapshot, r.labels_used): r for r in results.rows if r.part == "test"}
     found = [(rows[s.site, s.classifier, s.images, s.snapshot, s.labels_used], s) for s in results.leaderboard]
     return sorted(found, key=lambda pair: (pair[0].labels_used, -pair[0].balanced_accuracy))
 
 
 def leaderboard_csv(results: StudyResults) -> str:
-    """Return the leaderboard as CSV; no cell can be taken for a formula."""
+    """Return the leaderboard as CSV; no spreadsheet can take a cell for a formula."""
     lines = [_flat(row, entry) for row, entry in ranked(results)]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
@@ -57,7 +57,7 @@ def leaderboard_csv(results: StudyResults) -> str:
 
 
 def leaderboard_latex(results: StudyResults) -> str:
-    """Return the leaderboard as a LaTeX table; percentages with 95% intervals."""
+    """Return the leaderboard as a LaTeX table, in percent with 95% intervals."""
     rows = ranked(results)
     first = rows[0][1]
     unit = f"{first.unit}s" if first.unit == "patient" else "cells within their class"
@@ -83,7 +83,7 @@ def leaderboard_latex(results: StudyResults) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return text that LaTeX prints as it stands; line breaks become spaces."""
+    """Return text with escapes, so that LaTeX prints it unchanged; line breaks become spaces."""
     return " ".join(text.split()).translate(_LATEX)
 
 
@@ -111,7 +111,7 @@ def _with_interval(value: float, interval: tuple[float, float]) -> str:
 
 
 def _flat(row: Row, entry: LeaderboardEntry) -> dict[str, Any]:
-    """Return one line of the CSV: names, then numbers; empty where there is none."""
+    """Return one line of the CSV: names, then numbers; None where there is none."""
     line: dict[str, Any] = {
         "site": row.site,
         "classifier": row.classifier,

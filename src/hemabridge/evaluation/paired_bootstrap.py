@@ -1,4 +1,4 @@
-"""The bootstrap of a study: every run scored in the same draws of cells, so that differences are paired."""
+"""The paired bootstrap of a study: all runs are scored on the same draws of cells."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Draws:
     """Scores of runs in each draw.
 
     Attributes:
-        unit: what was drawn.
-        units: how many of them there are.
-        accuracy, balanced: float64[draws] of each run, 0..1.
+        unit: the unit of the draws, patient or cell.
+        units: number of units.
+        accuracy, balanced: accuracy and balanced accuracy of each run, float64[draws], 0..1.
     """
 
     unit: Unit
@@ -32,15 +32,15 @@ class Draws:
 
 
 def draw_scores(runs: Sequence[Predictions], patients: Mapping[str, str] | None, seed: int) -> Draws:
-    """Score runs on the same cells in many draws: by patient where two or more are known, else by cell in its class.
+    """Score runs on bootstrap draws of patients if two or more are known, else of cells within each class.
 
     Args:
         runs: at least one, of the same cells.
-        patients: of each cell, by its id; None where not all are known.
-        seed: of the draws.
+        patients: patient of each cell, by the cell's id; None if not all are known.
+        seed: random seed of the draws.
 
     Raises:
-        ValueError: the runs hold other cells.
+        ValueError: the runs have different cells.
     """
     first = runs[0]
     rights = np.stack([right(run)[places_of(first, run)] for run in runs], axis=1)

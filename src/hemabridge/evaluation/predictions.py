@@ -1,4 +1,4 @@
-"""What a classifier said of each cell, kept as data so that every number of a study can be recounted from one CSV."""
+"""The predictions of classifiers for each cell, from which all numbers of a study can be computed again; as CSV."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,21 +29,22 @@ _SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One classifier on one set of images, cell by cell.
+    """The predictions of one classifier on one set of images.
 
     Attributes:
         site: the site whose cells were classified.
         part: `train`, `validation` or `test`.
         classifier: its name in the recipe.
         images: `original`, or the name of the method that re-stained them.
-        snapshot: the translator's snapshot, by name; None where there is none.
-        labels_used: how many labeled images of the source site the classifier was fine-tuned on.
+        snapshot: name of the translator's snapshot; None if there is none.
+        labels_used: number of labeled images of the source site on which the classifier was fine-tuned.
         ids: one id per cell, unique.
         truth: int64[N], index of the true class.
         probabilities: float32[N, C], 0..1, rows sum to 1.
 
     Raises:
-        ValueError: the arrays do not fit each other or hold impossible values, ids repeat, or `snapshot` is empty text.
+        ValueError: the arrays do not fit together or have values out of range, an id is repeated, or `snapshot` is
+            empty.
     """
 
     site: str
@@ -76,12 +77,12 @@ class Predictions:
 
     @property
     def run(self) -> tuple[str, str, str, str, str | None, int]:
-        """What tells this run of a classifier from the others of a study."""
+        """The key of this run within a study: site, part, classifier, images, snapshot, labels."""
         return self.site, self.part, self.classifier, self.images, self.snapshot, self.labels_used
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """int64[N], the most probable class of each cell; the first one where several are equal."""
+        """int64[N], the most probable class of each cell; the first one of equal ones."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
 
@@ -89,13 +90,13 @@ def write_predictions(predictions: Iterable[Predictions], classes: Sequence[str]
     """Write `predictions.csv` in long format: one line per run, cell and class.
 
     Columns: site, part, classifier, images, snapshot (empty: none), labels_used, id, truth (a class name), class,
-    probability. No cell can be taken for a formula (`hemabridge.storage.spreadsheets.as_cell`). `read_predictions`
-    gives back the same numbers and names.
+    probability. No spreadsheet can take a cell for a formula (`hemabridge.storage.spreadsheets.as_cell`).
+    `read_predictions` returns the same numbers and names.
 
     Args:
         predictions: the runs of a study.
         classes: class names, in the order of the indices.
-        path: the CSV file; replaced as a whole.
+        path: the CSV file; an existing one is replaced.
 
     Raises:
         ValueError: a run has another number of classes.
@@ -113,7 +114,7 @@ def read_predictions(path: Path) -> tuple[tuple[Predictions, ...], tuple[str, ..
         The runs in the order of the file, and the class names.
 
     Raises:
-        InputError: the file does not exist or is not such a CSV; the message says where.
+        InputError: the file does not exist or is not such a CSV.
     """
     try:
         table = from_cells(pl.read_csv(path, schema=_SCHEMA))

@@ -1,4 +1,4 @@
-"""What readers said, once unblinded, as frozen data. JSON in and out, no PyTorch. Shares are 0..1, intervals 95%."""
+"""The results of an unblinded reading, as frozen data. Shares are 0..1, intervals 95%. Needs no PyTorch."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its bootstrap interval over cells; None where it is not defined, or its interval is not."""
+    """A number with its bootstrap interval over cells; each is None where it is not defined."""
 
     __pydantic_config__ = STRICT
 
@@ -22,15 +22,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far readers agree on one question, pictures shown for the first time.
+    """The agreement of readers on one question, for pictures shown for the first time.
 
     Attributes:
-        aspect: the question; a fault of the stain is an aspect of its own, `stain_faults: nucleus`.
-        readers: two of them, or all.
-        n: pictures that at least two of these readers answered; `cells`: how many cells they show.
+        aspect: the question; each fault of the stain is a separate aspect, such as `stain_faults: nucleus`.
+        readers: two readers, or all.
+        n: pictures with answers of at least two of these readers; `cells`: number of cells in them.
         observed: share of pairs of answers that are the same.
-        cohen: Cohen's kappa; of more than two readers its mean over pairs (Light 1971, doi:10.1037/h0031643).
-        weighted: the same with quadratic weights; None unless the answers are a scale.
+        cohen: Cohen's kappa; for more than two readers the mean over pairs (Light 1971, doi:10.1037/h0031643).
+        weighted: the same with quadratic weights; None unless the answers are ordinal.
         fleiss: Fleiss' kappa.
         ac1: Gwet's AC1.
     """
@@ -50,9 +50,9 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Repeats:
-    """How far a reader agrees with themselves: first against second showing of `n` pictures; `reader` None: all.
+    """The agreement of a reader's first and second answers to `n` pictures; `reader` None: all readers.
 
-    The numbers are as in `Agreement`; all readers' answers are put in one table.
+    The numbers are as in `Agreement`; for all readers, their answers are pooled in one table.
     """
 
     __pydantic_config__ = STRICT
@@ -68,16 +68,16 @@ class Repeats:
 
 @dataclass(frozen=True)
 class ArmScore:
-    """How one arm fared by one measure.
+    """The score of one arm on one measure.
 
     Attributes:
         measure: see `hemabridge.review.scores.MEASURES`.
-        arm: as the key names it.
+        arm: the name of the arm in the key.
         reader: None for all readers together.
-        n: answers; `cells`: how many cells they are about.
-        share: of the answers; for the measure `stain, mean` the mean grade, 1..5.
-        interval: of one reader Wilson's, of all readers by bootstrap over cells; None for fewer than two cells.
-        difference: from the originals' share, with its interval; None where originals were not asked about.
+        n: number of answers; `cells`: number of their cells.
+        share: share of the answers; for the measure `stain, mean` the mean grade, 1..5.
+        interval: Wilson interval for one reader, bootstrap over cells for all; None for fewer than two cells.
+        difference: from the originals' share, with its interval; None if originals were not shown.
     """
 
     __pydantic_config__ = STRICT
@@ -94,15 +94,15 @@ class ArmScore:
 
 @dataclass(frozen=True)
 class TellingApart:
-    """Can readers tell an arm from photographs that need no re-staining?
+    """The discrimination of an arm from photographs that need no re-staining, by signal detection.
 
     Attributes:
-        aspect: `artificial` (signal: called artificial) or `laboratory` (signal: called of another laboratory).
-        arm: the signals.
+        aspect: `artificial` (answer: artificial) or `laboratory` (answer: of another laboratory).
+        arm: the arm whose pictures are the signals.
         reader: None for all readers together.
         hits, signals: of the arm; `false_alarms`, `noises`: of the photographs, of the target's for `laboratory`.
-        d_prime: 0: not told apart (log-linear correction, Hautus 1995), with its bootstrap interval over cells.
-        criterion: above 0: readers say "signal" too seldom.
+        d_prime: 0: no discrimination (log-linear correction, Hautus 1995), with its bootstrap interval over cells.
+        criterion: above 0: readers answer "signal" too rarely.
     """
 
     __pydantic_config__ = STRICT
@@ -120,9 +120,9 @@ class TellingApart:
 
 @dataclass(frozen=True)
 class Preferred:
-    """Two arms side by side: how often each was better; `share` of the first among answers that decide.
+    """Two arms side by side: how often each was better; `share` is that of the first among answers without ties.
 
-    `p`: exact sign test of the decided answers, one vote for each cell (ties left out), Holm-corrected in `p_holm`.
+    `p`: exact sign test of the answers without ties, one vote for each cell; Holm-corrected in `p_holm`.
     """
 
     __pydantic_config__ = STRICT
@@ -143,10 +143,10 @@ class Stretch:
     """One part of a reader's session; `part` 1..`parts` in order, 0 for the whole session.
 
     Attributes:
-        screens: how many were answered; repeats count, practice does not.
+        screens: number of answered screens, with repeats and without practice.
         seconds: quartiles of the time for one screen: lower, median, upper.
-        right: answers to questions with a known truth that were right, of `asked`.
-        accepted: answers on stain and morphology that accept, of `judged`.
+        right: correct answers among the `asked` questions with a known truth.
+        accepted: accepting answers among the `judged` ones on stain and morphology.
     """
 
     __pydantic_config__ = STRICT
@@ -177,7 +177,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class Said:
-    """One reader's answer in a dispute; `place` as shares of the picture from its top left corner."""
+    """One reader's answer in a dispute; `place` is in shares of the picture, from its top left corner."""
 
     __pydantic_config__ = STRICT
 
@@ -188,7 +188,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Dispute:
-    """A picture that readers disagreed on.
+    """A picture with different answers of readers.
 
     Attributes:
         aspect: the question.
@@ -196,8 +196,8 @@ class Dispute:
         arms: from left to right.
         cell, cell_type, site: as in the key.
         answers: in the order of readers.
-        disagreement: share of pairs of answers that differ; on a scale the mean squared distance of pairs over the
-            largest there can be.
+        disagreement: share of pairs of answers that differ; for ordinal answers the mean squared distance of pairs as
+            a share of the largest possible one.
     """
 
     __pydantic_config__ = STRICT
@@ -214,7 +214,7 @@ class Dispute:
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What `hemabridge select --readers` reads: the share of cells of a snapshot that readers accepted."""
+    """The share of a snapshot's cells that readers accepted, as input for `hemabridge select --readers`."""
 
     __pydantic_config__ = STRICT
     snapshot: str
@@ -223,16 +223,16 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Reading(ResultsFile):
-    """All that a review found.
+    """All results of a review.
 
     Attributes:
-        name: of the review.
-        readers: who answered at least one item.
+        name: name of the review.
+        readers: readers who answered at least one item.
         silent: readers who never answered.
-        open_sessions: readers who had not finished; `despite`: why it was unblinded all the same.
-        earlier: who had not finished at earlier unblindings, and why it was done; verdicts since may not be blind.
-        arms: all that were shown; `photographs` are those that a camera made.
-        facts: counts, versions, what the numbers rest on.
+        open_sessions: readers who had not finished; `despite`: the reason for unblinding nevertheless.
+        earlier: readers who had not finished at earlier unblindings, and the reasons; later answers may not be blind.
+        arms: all arms that were shown; `photographs` are those without re-staining.
+        facts: counts and versions.
     """
 
     __pydantic_config__ = STRICT

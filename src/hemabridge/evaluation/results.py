@@ -1,4 +1,4 @@
-"""Results as frozen data: what reports, tables and selection read. JSON in and out, no torch."""
+"""The results of a study as frozen data, for reports, tables and selection. JSON in and out, no PyTorch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,12 +8,11 @@ import polars as pl
 
 from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.leaderboard_entries import LabelsSaved, LeaderboardEntry, SnapshotContrast
-from hemabridge.evaluation.morphology_checks import MorphologyCheck
 from hemabridge.models.study_folder import RESULTS
 from hemabridge.storage.results_file import STRICT, ResultsFile
 
 Mode: TypeAlias = Literal["strict", "transductive", "none"]
-"""Whether the translator saw the scored images; `evaluation.rows.work_out_mode` tells."""
+"""Whether the scored images were used to fit a re-staining; see `evaluation.rows.work_out_mode`."""
 
 _TABLE: Final[dict[str, pl.DataType]] = {
     "site": pl.String(),
@@ -41,15 +40,15 @@ class Row:
         part: `train`, `validation` or `test`.
         classifier: its name in the recipe.
         images: `original`, or the name of the method that re-stained them.
-        snapshot: the translator's snapshot, by name; None for originals.
-        labels_used: how many labeled images of the source site the classifier was fine-tuned on.
+        snapshot: name of the translator's snapshot; None for originals.
+        labels_used: number of labeled images of the source site on which the classifier was fine-tuned.
         n: number of cells.
         accuracy: fraction of cells classified correctly, 0..1.
         balanced_accuracy: mean of the recalls of the classes that occur, 0..1.
-        recall: per class, 0..1; None for a class without cells.
+        recall: recall of each class, 0..1; None for a class without cells.
         interval: 95% Wilson score interval of the accuracy.
-        mode: `strict` (nothing that was fitted on the source without labels saw the scored images), `transductive` (it
-            saw them, unlabeled) or `none` (nothing was fitted so); worked out from file hashes.
+        mode: `strict` (no scored image was among the unlabeled images of the source that were used for a fit),
+            `transductive` (some were) or `none` (there was no such fit); from file hashes.
         seed: the study's seed.
     """
 
@@ -93,7 +92,7 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts[true][predicted] of the row with the same keys."""
+    """Confusion counts, counts[true][predicted], of the row with the same keys."""
 
     __pydantic_config__ = STRICT
 
@@ -108,9 +107,9 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Closeness:
-    """How near images are to the ground-truth re-staining (simulated sites only): means over cells.
+    """The closeness of images to the ground-truth re-staining (simulated sites only), as means over cells.
 
-    `psnr_db` in decibels (higher is nearer), `delta_e_2000` is the mean CIEDE2000 color difference (lower is nearer).
+    `psnr_db` is in decibels (higher is closer); `delta_e_2000` is the CIEDE2000 color difference (lower is closer).
     """
 
     __pydantic_config__ = STRICT
@@ -123,8 +122,55 @@ class Closeness:
 
 
 @dataclass(frozen=True)
+class CellVerdict:
+    """The verdict of the guard on one cell.
+
+    Attributes:
+        id: its path in the manifest.
+        verdict: `refuse`: its morphology changed; `warn`: in doubt; `pass`.
+        reasons: measures beyond the limit of the verdict, the worst one first; none if it passed.
+        severity: the worst measure's distance from "unchanged", as a share of the distance of its limit `refuse`.
+    """
+
+    __pydantic_config__ = STRICT
+
+    id: str
+    verdict: Literal["pass", "warn", "refuse"]
+    reasons: tuple[str, ...]
+    severity: float
+
+
+@dataclass(frozen=True)
+class MorphologyCheck:
+    """One re-staining of the source's test cells under the guard.
+
+    Attributes:
+        images: the method.
+        snapshot: name of a translator's snapshot; None for a normalizer.
+        n: number of cells.
+        passed, warned, refused: numbers of cells with the verdicts `pass`, `warn` and `refuse`.
+        reasons: number of refused cells for which each measure is a reason, the most frequent one first.
+        limits_from: number of held-out target cells from which the limits were learned; 0: there were too few, and
+            the strictest limits are used.
+        cells: verdicts of the cells, in their order.
+    """
+
+    __pydantic_config__ = STRICT
+
+    images: str
+    snapshot: str | None
+    n: int
+    passed: int
+    warned: int
+    refused: int
+    reasons: dict[str, int]
+    limits_from: int
+    cells: tuple[CellVerdict, ...]
+
+
+@dataclass(frozen=True)
 class AuditFinding:
-    """One sentence on the images of a site, as `hemabridge audit` says it."""
+    """One finding on the images of a site, as in `hemabridge audit`."""
 
     __pydantic_config__ = STRICT
 
@@ -134,9 +180,9 @@ class AuditFinding:
 
 @dataclass(frozen=True)
 class StudyResults(ResultsFile):
-    """All that a study found. `facts` holds what the report states beside the tables (counts, seconds, versions).
+    """All results of a study. `facts` holds further statements for the report (counts, seconds, versions).
 
-    The fields after `facts` are newer than the others; results of before lack them.
+    Results of older versions do not have the fields after `facts`.
 
     Example:
         >>> import hemabridge as hb
@@ -171,7 +217,7 @@ class StudyResults(ResultsFile):
 
         Columns: site, part, classifier, images, snapshot (null: none), labels_used, n, accuracy, balanced_accuracy, low
         and high (95% Wilson score interval of the accuracy), mode, seed, and `recall of CLASS` for each class (null for
-        a class without cells). Rates lie within 0..1.
+        a class without cells). Rates are 0..1.
         """
         wide = [
             {
@@ -187,16 +233,16 @@ class StudyResults(ResultsFile):
 
 
 def read_study(folder: Path | str) -> StudyResults:
-    """Read what a study found.
+    """Read the results of a study.
 
     Args:
-        folder: the folder that `hemabridge study` wrote, or its `results.json`.
+        folder: the folder of `hemabridge study`, or its `results.json`.
 
     Returns:
         The results; `table()` gives the rows as a polars table.
 
     Raises:
-        InputError: there is no `results.json`, or it holds something else.
+        InputError: there is no `results.json`, or it has other content.
 
     Example:
         >>> import tempfile

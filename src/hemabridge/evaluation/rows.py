@@ -1,4 +1,4 @@
-"""From predictions to the rows of a study: pure functions, no files, no torch."""
+"""The rows of a study from its predictions: pure functions, without files and PyTorch."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -22,17 +22,17 @@ __all__ = [
 
 
 def work_out_mode(scored_hashes: Collection[str], seen_hashes: Collection[str] | None) -> Mode:
-    """Tell from file hashes whether a translator saw the images that are scored.
+    """Return whether scored images were among those that a re-staining was fitted on, by file hashes.
 
     Args:
         scored_hashes: SHA-256 of every scored file.
-        seen_hashes: SHA-256 of every file that the translator was trained on; None where no translator is involved.
+        seen_hashes: SHA-256 of every file that was used for the fit; None if there was none.
 
     Returns:
-        `none` without a translator, `strict` if it saw none of the scored files, `transductive` if it saw any of them.
+        `none` without a fit, `strict` if no scored file was used for it, `transductive` if at least one was.
 
     Raises:
-        ValueError: a hash is empty, so that nobody can know.
+        ValueError: a hash is empty.
     """
     if seen_hashes is None:
         return "none"
@@ -42,7 +42,7 @@ def work_out_mode(scored_hashes: Collection[str], seen_hashes: Collection[str] |
 
 
 def make_row(predictions: Predictions, classes: Sequence[str], *, mode: Mode, seed: int) -> Row:
-    """Score one run: accuracy with its 95% Wilson interval, balanced accuracy, recall of every class.
+    """Score one run: accuracy with its 95% Wilson interval, balanced accuracy, recall of each class.
 
     Raises:
         ValueError: there is no cell, or the number of classes differs from that of the predictions.
@@ -88,20 +88,20 @@ def make_confusion(predictions: Predictions, classes: Sequence[str]) -> Confusio
 def paired_tests(predictions: Iterable[Predictions]) -> tuple[PairedTest, ...]:
     """Test every run on re-stained images against the same classifier on the originals of the same cells.
 
-    "The same classifier" has the same name and the same number of labels of the site behind it. Holm's correction runs
-    over all tests that are returned, so hand in all runs of one study at once.
+    The same classifier has the same name and the same number of labels of the site. Holm's correction is over all tests
+    of one call, so give all runs of a study at once.
 
     Args:
         predictions: runs of one part of the split; cells are matched by id, in any order.
 
     Raises:
-        ValueError: runs of several parts, a run twice, re-stained images without their originals, or other cells.
+        ValueError: there are several parts, a repeated run, re-stained images without originals, or different cells.
     """
     return tuple(as_paired_test(found) for found in compare(pairs_with_originals(list(predictions))))
 
 
 def as_paired_test(found: Comparison) -> PairedTest:
-    """Return the comparison of a run with its originals as results keep it."""
+    """Return the comparison of a run with its originals in the form of the results."""
     run = found.run
     return PairedTest(
         site=run.site,

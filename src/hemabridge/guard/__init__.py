@@ -1,1 +1,5 @@
-"""Which re-stained cells to trust: morphology before against after, a verdict for each cell, a fallback."""
+"""The morphology guard: it compares each cell before and after re-staining, and gives a verdict and a fallback.
+
+`morphology` measures the changes, `thresholds` learns the limits from the target's own cells, `verdict` compares the
+measures with the limits, and `guarded.GuardedStandardizer` replaces refused cells by those of a fallback.
+"""

@@ -1,4 +1,4 @@
-"""The guard over sets of cells that were re-stained already, as those of a study are."""
+"""The guard for sets of cells that are re-stained already, such as those of a study."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from hemabridge.guard.verdict import Verdicts, verdicts_of
 
 @dataclass(frozen=True, eq=False)
 class GuardedCells:
-    """What the guard says of each cell of a set.
+    """The verdicts of the guard on the cells of a set.
 
     Attributes:
-        ids: of the cells, in their order.
-        verdicts: of each cell.
-        morphology: on which they rest.
+        ids: ids of the cells, in their order.
+        verdicts: the verdict on each cell.
+        morphology: the measures of each cell.
     """
 
     ids: tuple[str, ...]
@@ -32,18 +32,18 @@ class GuardedCells:
         return self.verdicts.count("refuse") / len(self.ids) if self.ids else 0.0
 
     def reasons(self) -> dict[str, int]:
-        """Return how many refused cells each measure is a reason for, the most frequent first."""
+        """Return the number of refused cells for which each measure is a reason, the most frequent one first."""
         refused = zip(self.verdicts.verdicts, self.verdicts.reasons, strict=True)
         return dict(Counter(name for verdict, names in refused if verdict == "refuse" for name in names).most_common())
 
     def worst(self, count: int) -> list[int]:
-        """Return the places of at most `count` refused cells, the most changed first."""
+        """Return the indices of at most `count` refused cells, the most changed one first."""
         order = np.argsort(-self.verdicts.severity, kind="stable")
         return [int(place) for place in order if self.verdicts.refused[place]][:count]
 
 
 def guard_cells(before: CellSet, after: CellSet, thresholds: Thresholds) -> GuardedCells:
-    """Compare each cell before against after re-staining and hold it against the thresholds.
+    """Compare each cell before and after re-staining, and give a verdict by the thresholds.
 
     Raises:
         InputError: the sets are not the same cells in the same order.
@@ -58,10 +58,10 @@ def guard_cells(before: CellSet, after: CellSet, thresholds: Thresholds) -> Guar
 
 
 def with_fallback(after: CellSet, fallback: CellSet, verdicts: Verdicts) -> CellSet:
-    """Return the re-stained cells, with those of the fallback in the place of refused ones.
+    """Return the re-stained cells, with refused ones replaced by those of the fallback.
 
     Raises:
-        InputError: the sets are not the same cells in the same order, or the verdicts are not theirs.
+        InputError: the sets are not the same cells in the same order, or there is another number of verdicts.
     """
     if after.ids != fallback.ids or len(after) != len(verdicts):
         raise InputError(f"expected one verdict and one fallback for each of {len(after)} cells; make them of the same")

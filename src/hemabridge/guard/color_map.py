@@ -1,7 +1,7 @@
-"""The best global color map between two pictures of one cell: what a change of stain, lamp or camera can explain.
+"""The best global color map between two pictures of one cell: the change that stain, lamp and camera can explain.
 
-A map that sends equal colors to equal colors cannot move, add or remove anything. What it leaves of a re-stained
-cell is therefore no color but structure.
+A global map sends equal colors to equal colors, so it cannot move, add or remove a structure. The residual of a
+re-stained cell is therefore a change of structure, not of color.
 """
 
 import numpy as np
@@ -15,22 +15,22 @@ NODES = 17
 """Nodes of the grid of corrections along each of red, green and blue."""
 
 PRIOR_PIXELS = 2.0
-"""A correction counts as 0 with so many pixels beside those that ask for it."""
+"""Weight, in pixels, of the prior that a correction is 0."""
 
 ROUNDS = 3
-"""How often the grid corrects what it left."""
+"""Number of passes in which the grid corrects its residual."""
 
 
 def mapped(colors: FloatColors, wanted: FloatColors) -> FloatColors:
-    """Return where the best global color map sends `colors`, float32[P, 3], 0..255.
+    """Return `colors` under the best global color map to `wanted`, float32[P, 3], 0..255.
 
-    A quadratic map by least squares (Finlayson, Mackiewicz and Hurlbert 2015, doi:10.1109/TIP.2015.2405336, without
-    the root), and what it leaves as a mean over each region of the color cube (bins of 16 levels), which
-    follows clipping and crooked tone curves.
+    The map is quadratic, by least squares (Finlayson, Mackiewicz and Hurlbert 2015, doi:10.1109/TIP.2015.2405336,
+    without the root), plus the mean of its residual over each region of the color cube (bins of 16 levels). The latter
+    explains clipping and uneven tone curves.
 
     Args:
-        colors: of each pixel before, float32[P, 3], 0..255.
-        wanted: of the same pixels after, float32[P, 3], 0..255.
+        colors: colors of the pixels before re-staining, float32[P, 3], 0..255.
+        wanted: colors of the same pixels after it, float32[P, 3], 0..255.
     """
     terms = _quadratic(colors)
     gram = terms.T @ terms + 1e-3 * np.eye(terms.shape[1])
@@ -44,7 +44,7 @@ def mapped(colors: FloatColors, wanted: FloatColors) -> FloatColors:
 
 
 def _quadratic(colors: FloatColors) -> NDArray[np.float64]:
-    # In single precision the colors of one cell, which lie near one line, would make these terms dependent.
+    # Double precision: the colors of one cell lie near a line, so the terms would be dependent in single precision.
     red, green, blue = (colors.astype(np.float64) / 255.0).T
     parts = (red, green, blue, red * red, green * green, blue * blue, red * green, green * blue, blue * red)
     return np.stack([np.ones_like(red), *parts], axis=1)

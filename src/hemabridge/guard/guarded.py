@@ -1,4 +1,4 @@
-"""Any standardizer under guard: cells whose morphology it would change are re-stained by a safer one."""
+"""A standardizer with a guard: cells whose morphology it would change are re-stained by a fallback."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class CheckedImages:
 
     Attributes:
         images: uint8[N, H, W, 3]; those of refused cells come from the fallback, if there is one.
-        verdicts: of what the guarded standardizer made, not of the fallback.
-        morphology: on which they rest.
+        verdicts: verdicts on the output of the guarded standardizer, not of the fallback.
+        morphology: the measures of each cell.
     """
 
     images: UInt8Images
@@ -25,13 +25,13 @@ class CheckedImages:
 
 
 class GuardedStandardizer:
-    """Re-stains by `inner`, and what the thresholds refuse by `fallback`.
+    """Re-stains images by `inner`, and refused cells by `fallback`.
 
-    Without a fallback, refused cells stay as `inner` made them, and only the verdicts tell.
+    Without a fallback, refused cells keep the output of `inner`, and are marked by their verdicts only.
 
     Attributes:
-        view: what of each image is checked, such as the cell at the scale of the thresholds: uint8[N, H, W, 3] to
-            uint8[N, S, S, 3]. The whole image if not given.
+        view: cuts from each image the part that is checked, such as the cell at the scale of the thresholds:
+            uint8[N, H, W, 3] to uint8[N, S, S, 3]. None: the whole image.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One cell before and after re-staining with color taken out of the comparison, and what is left then."""
+"""The residual of a re-stained cell: its difference from the original that no global color map explains."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,32 +12,38 @@ from hemabridge.guard.color_map import mapped
 from hemabridge.imaging.standardizer import UInt8Image
 
 Map = NDArray[np.float64]
-"""One number a pixel, float64[H, W]."""
+"""One number per pixel, float64[H, W]."""
 
 WORK_PX: Final = 128
-"""Longest side at which cells are compared; larger pictures are shrunk first."""
+"""Longest side at which cells are compared, in pixels; larger pictures are resized."""
 
 SMOOTH_SHARE: Final = 1 / 96
-"""Standard deviation of the blur of what is left, as a share of the longer side: single pixels are noise."""
+"""Standard deviation of the blur of the residual, as a share of the longer side; it removes the noise of pixels."""
 
 FAINTEST: Final = 12.0
-"""A picture counts as having at least this contrast, in levels: nothing else than noise would be compared below."""
+"""Smallest contrast, in gray levels, so that the noise of a picture without contrast is not amplified."""
 
 WORST_SHARE: Final = 0.005
-"""The score is the mean over this share of the pixels, those with most left: a changed lobe or vacuole is small."""
+"""Share of the pixels with the largest residual, whose mean is the score; a changed lobe or vacuole is small."""
+
+
+FULL_HEAT: Final = 1.0
+"""The residual, in units of the contrast, that is shown as white."""
+
+_HEAT: Final = np.array([[0, 0, 0], [120, 0, 60], [225, 60, 20], [255, 190, 40], [255, 255, 255]], np.float64)
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """What no global color map explains of one cell.
+    """The change of one cell that no global color map explains.
 
     Attributes:
-        before: the input, uint8[h, w, 3] RGB, shrunk to at most `WORK_PX`.
-        after: the output, likewise.
-        forward: distance of the output from the input under the best global color map, in units of the output's
-            contrast, float64[h, w].
-        backward: the same from output to input, in units of the input's contrast. It shows what was lost: a picture
-            without any structure is explained by a map that sends all colors to one.
+        before: the original, uint8[h, w, 3] RGB, resized to at most `WORK_PX`.
+        after: the re-stained cell, of the same size.
+        forward: distance of the re-stained cell from the original under the best global color map, in units of the
+            re-stained cell's contrast, float64[h, w].
+        backward: the same in the other direction, in units of the original's contrast. It finds lost structure: a
+            picture without structure is explained by a map that sends all colors to one.
     """
 
     before: UInt8Image
@@ -47,17 +53,17 @@ class Leftover:
 
     @property
     def residual(self) -> Map:
-        """What is left in either direction, the larger of both, float64[h, w]: 0 nothing, 1 as much as the contrast."""
+        """The larger of both distances, float64[h, w]; 0: only color changed, 1: a change as large as the contrast."""
         return np.maximum(self.forward, self.backward)
 
     @property
     def score(self) -> float:
-        """Mean of the residual over its `WORST_SHARE`."""
+        """Mean over the `WORST_SHARE` of the pixels, the larger of both directions."""
         return max(_worst(self.forward), _worst(self.backward))
 
 
 def leftover(before: UInt8Image, after: UInt8Image) -> Leftover:
-    """Take the best global color map out of the difference of two pictures of one cell.
+    """Return the difference of two pictures of one cell without that of the best global color map.
 
     Args:
         before: uint8[H, W, 3] RGB.
@@ -98,3 +104,25 @@ def _contrast(colors: NDArray[np.float32]) -> float:
 def _worst(values: Map) -> float:
     count = max(1, round(WORST_SHARE * values.size))
     return float(np.mean(np.partition(values, -count, axis=None)[-count:]))
+
+
+def draw_change(before: UInt8Image, after: UInt8Image) -> tuple[UInt8Image, UInt8Image, UInt8Image]:
+    """Return the original, the re-stained cell and a picture of the residual, each uint8[H, W, 3] RGB.
+
+    The residual is black where a global color map explains the change, then dark red, orange and yellow, and white
+    where it is as large as the contrast of the picture.
+
+    Args:
+        before: uint8[H, W, 3] RGB.
+        after: the same cell re-stained, of the same size.
+    """
+    heat = _heated(leftover(before, after).residual)
+    height, width = before.shape[:2]
+    grown = np.asarray(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR))
+    return before.copy(), after.copy(), grown
+
+
+def _heated(residual: NDArray[np.float64]) -> UInt8Image:
+    place = np.clip(residual / FULL_HEAT, 0, 1) * (len(_HEAT) - 1)
+    bands = [np.interp(place, np.arange(len(_HEAT)), _HEAT[:, band]) for band in range(3)]
+    return np.rint(np.stack(bands, axis=2)).astype(np.uint8)

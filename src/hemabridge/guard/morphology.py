@@ -1,4 +1,4 @@
-"""Morphology of each cell before against after re-staining: eight measures that color alone does not move."""
+"""Changes of morphology by re-staining: eight measures that a change of color alone does not affect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -18,11 +18,11 @@ Values: TypeAlias = NDArray[np.float64]
 Bad: TypeAlias = Literal["low", "high", "either"]
 
 COLOR_ALONE: Final = 0.10
-"""Where less than this is left of a pixel, in units of the contrast, only its color changed."""
+"""Residual of a pixel, in units of the contrast, below which only its color changed."""
 
 
 class Measure(NamedTuple):
-    """One measure of all cells: float64[N], and which direction is bad; `either` is bad far from 0."""
+    """One measure of all cells, float64[N], and the direction that is bad; for `either` it is the distance from 0."""
 
     values: Values
     bad: Bad
@@ -40,24 +40,24 @@ BAD: Final[Mapping[str, Bad]] = MappingProxyType(
         "granule_change": "high",
     }
 )
-"""Every measure by name, and which direction is bad."""
+"""All measures by name, with the direction that is bad."""
 
 
 @dataclass(frozen=True, eq=False)
 class Morphology:
-    """What re-staining did to the morphology of N cells; each attribute float64[N], finite.
+    """The changes of the morphology of N cells; each attribute is float64[N], finite.
 
-    Masks and edges count as changed only where the best global color map leaves more than `COLOR_ALONE`.
+    Changes of masks and edges count only where the residual of the best global color map is above `COLOR_ALONE`.
 
     Attributes:
-        nucleus_dice: Dice of the nucleus masks, 0..1; 1 unchanged.
+        nucleus_dice: Dice coefficient of the nucleus masks, 0..1; 1 unchanged.
         nucleus_area_change: natural logarithm of the nucleus's area, after over before.
-        nucleus_share_change: nucleus as a share of the cell, after minus before, -1..1.
-        lobe_change: lobes of the nucleus, after minus before.
-        edge_displacement: how far edges moved, as a share of the picture's longer side.
+        nucleus_share_change: area of the nucleus as a share of that of the cell, after minus before, -1..1.
+        lobe_change: number of lobes of the nucleus, after minus before.
+        edge_displacement: displacement of edges, as a share of the picture's longer side.
         structure_ssim: SSIM of the luminance at equal tones, -1..1; 1 unchanged.
-        residual: what the best global color map leaves in the worst places, in units of the contrast; 0 nothing.
-        granule_change: spots that are new or gone.
+        residual: residual of the best global color map in the worst places, in units of the contrast; 0 unchanged.
+        granule_change: number of spots that appeared or disappeared.
     """
 
     nucleus_dice: Values
@@ -78,14 +78,14 @@ class Morphology:
 
 
 def compare(before: UInt8Images, after: UInt8Images) -> Morphology:
-    """Measure each cell before against after.
+    """Measure the changes of each cell.
 
     Args:
-        before: the input of a re-stainer, uint8[N, H, W, 3] RGB; N may be 0.
-        after: its output, of the same shape.
+        before: the original cells, uint8[N, H, W, 3] RGB; N may be 0.
+        after: the re-stained cells, of the same shape.
 
     Raises:
-        ImageError: a stack has another type or shape, or the two differ in shape.
+        ImageError: an array has another type or shape, or the two shapes differ.
     """
     _check(before, after)
     rows = [_compare_one(own, other) for own, other in zip(before, after, strict=True)]

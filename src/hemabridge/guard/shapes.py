@@ -1,4 +1,4 @@
-"""Nucleus and cell of one picture before and after: masks, areas, lobes; and spots that are new or gone."""
+"""Changes of nucleus and cell: masks, areas, lobes, and spots that appeared or disappeared."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,39 +13,39 @@ from hemabridge.imaging.standardizer import UInt8Image
 Map = NDArray[np.float64]
 
 LOBE_DEPTH: Final = 0.5
-"""A lobe is what is left of a nucleus where it is deeper than this share of its deepest place."""
+"""Lobes are the parts of a nucleus that are deeper than this share of its largest depth."""
 
 LOBE_SHARE: Final = 0.03
-"""A lobe has at least this share of what is left."""
+"""Smallest share of a lobe in the area of all such parts."""
 
 FEWEST_CHANGED: Final = 0.002
-"""Masks are looked at only if more than color changed in this share of the pixels, a hundredth of a nucleus."""
+"""Share of the pixels that must change in more than color for masks to be compared; a hundredth of a nucleus."""
 
 LEAST_CHANGE: Final = 0.03
-"""Lobes are counted again only if this share of the nucleus changed."""
+"""Share of the nucleus that must change for its lobes to be compared."""
 
 SPOT_SHARE: Final = 0.015
 """Standard deviation of the window of a spot, as a share of the longer side."""
 
 SPOT_STRENGTH: Final = 0.06
-"""Least curvature of a spot in both directions, in units of the contrast at the spot's scale."""
+"""Smallest curvature of a spot in both directions, in units of the contrast at the spot's scale."""
 
 PEAKEDNESS: Final = 0.2
-"""And in units of what is left there: broad changes have a flat top, whose unevenness is no spot."""
+"""The same in units of the residual there: a broad change has a flat top, whose unevenness is not a spot."""
 
 ROUNDNESS: Final = 0.4
-"""A spot's curvatures in the two directions differ at most so much; an edge has one of about 0."""
+"""Smallest ratio of a spot's curvatures in the two directions; for an edge it is about 0."""
 
 
 @dataclass(frozen=True)
 class ShapeChange:
-    """What became of nucleus and cell.
+    """The changes of nucleus and cell.
 
     Attributes:
-        dice: of the nucleus masks, 0..1 (Dice 1945, doi:10.2307/1932409); 1 where there is no nucleus on either side.
-        area: natural logarithm of the nucleus's area after over before, each of them plus one pixel.
-        share: nucleus as a share of the cell after, minus that before, -1..1.
-        lobes: lobes after minus before.
+        dice: Dice coefficient of the nucleus masks, 0..1 (Dice 1945, doi:10.2307/1932409); 1 if neither has a nucleus.
+        area: natural logarithm of the nucleus's area after over before, each plus one pixel.
+        share: area of the nucleus as a share of that of the cell, after minus before, -1..1.
+        lobes: number of lobes, after minus before.
     """
 
     dice: float = 1.0
@@ -55,15 +55,15 @@ class ShapeChange:
 
 
 def shape_change(before: UInt8Image, after: UInt8Image, changed: Mask) -> ShapeChange:
-    """Compare the masks before and after.
+    """Compare the masks before and after re-staining.
 
-    Masks are found by color, and turn on small differences of it. So a pixel leaves or joins a mask only where more
-    than color changed.
+    Masks are found by color and depend on small differences of it. A pixel therefore leaves or joins a mask only where
+    more than color changed.
 
     Args:
-        before: uint8[H, W, 3] RGB.
-        after: of the same size.
-        changed: where anything but color changed, bool[H, W].
+        before: the original cell, uint8[H, W, 3] RGB.
+        after: the re-stained cell, of the same size.
+        changed: the pixels where more than color changed, bool[H, W].
     """
     if changed.mean() < FEWEST_CHANGED:
         return ShapeChange()
@@ -81,7 +81,7 @@ def shape_change(before: UInt8Image, after: UInt8Image, changed: Mask) -> ShapeC
 
 
 def lobes(nucleus: Mask) -> int:
-    """Count the lobes of a nucleus mask bool[H, W]: the pieces that remain where it is deep. 0 without a nucleus."""
+    """Return the number of lobes of a nucleus mask, bool[H, W]: its separate deep parts; 0 without a nucleus."""
     depth = ndimage.distance_transform_edt(np.pad(nucleus, 1))
     pieces, count = ndimage.label(depth > LOBE_DEPTH * depth.max())
     if count == 0:
@@ -91,10 +91,10 @@ def lobes(nucleus: Mask) -> int:
 
 
 def spots(residual: Map) -> int:
-    """Count round spots in a residual map float64[H, W]: granules or bubbles that are new or gone.
+    """Return the number of round spots in a residual, float64[H, W]: granules or bubbles that appeared or disappeared.
 
-    Crests of the weaker curvature at one scale (Lindeberg 1998, doi:10.1023/A:1008045108935): an edge that moved
-    curves across itself and not along.
+    Spots are maxima of the weaker curvature at one scale (Lindeberg 1998, doi:10.1023/A:1008045108935). An edge that
+    moved has no curvature along its direction.
     """
     scale = max(0.7, SPOT_SHARE * max(residual.shape))
     height, across, mixed, along = (

@@ -1,4 +1,4 @@
-"""Structure of two pictures of one cell: similarity at equal tones, and how far edges moved."""
+"""Changes of structure between two pictures of one cell: similarity at equal tones, and displacement of edges."""
 
 from typing import Final
 
@@ -18,13 +18,13 @@ SSIM_C2: Final = (0.03 * 100.0) ** 2
 
 EDGE_SIGMA_PX: Final = 1.0
 CLEAR_EDGE: Final = 0.4
-"""An edge is looked for on the other side if it has this share of the strongest (their 99th percentile)."""
+"""Strength of a clear edge, as a share of the 99th percentile; clear edges are searched in the other picture."""
 
 ANY_EDGE: Final = 0.12
-"""It is found where the other side has an edge of this share."""
+"""Strength of an edge of the other picture that counts as the same edge, as a share of the 99th percentile."""
 
 MOVED_SHARE: Final = 0.05
-"""The displacement is that of the edges at this share of the farthest."""
+"""Share of the edges with the largest displacement, of which the smallest one is taken."""
 
 _LINEAR: Final = np.array([v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in np.arange(256) / 255.0])
 
@@ -38,12 +38,12 @@ def lightness(image: UInt8Image) -> Map:
 
 
 def structure_ssim(before: UInt8Image, after: UInt8Image) -> float:
-    """Return how much of the luminance's structure was kept, -1..1; any monotone change of tones gives 1.
+    """Return the structural similarity of the luminance, -1..1; any monotone change of tones gives 1.
 
-    The lightness of one side is sent through the best rising tone curve (isotonic regression, Barlow et al. 1972) to
-    that of the other; the two are then compared by SSIM (Wang et al. 2004, eq. 13, doi:10.1109/TIP.2003.819861; window
-    of 1.5 px, range 100). Its mean is weighted by the local variances, so that empty glass does not count. The lower
-    of both directions is returned: one alone does not see what was lost.
+    The lightness of one picture is mapped to that of the other by the best increasing tone curve (isotonic regression,
+    Barlow et al. 1972). The two are then compared by SSIM (Wang et al. 2004, eq. 13, doi:10.1109/TIP.2003.819861;
+    window of 1.5 px, range 100). The mean is weighted by the local variances, so that empty glass does not count. The
+    lower value of both directions is returned, since one direction alone does not find lost structure.
 
     Args:
         before: uint8[H, W, 3] RGB.
@@ -71,7 +71,7 @@ def _weighted_ssim(first: Map, second: Map) -> float:
 
 
 def _at_tones_of(wanted: Map, given: Map) -> Map:
-    """Send `given` through the rising curve that brings it nearest to `wanted`, in least squares."""
+    """Map `given` by the increasing curve that is closest to `wanted`, by least squares."""
     tones = np.clip((given * (TONES / 100.0)).astype(np.int64), 0, TONES - 1).ravel()
     counts = np.bincount(tones, minlength=TONES)
     used = np.flatnonzero(counts)
@@ -82,15 +82,15 @@ def _at_tones_of(wanted: Map, given: Map) -> Map:
 
 
 def edge_displacement(before: UInt8Image, after: UInt8Image, changed: NDArray[np.bool_]) -> float:
-    """Return how far clear edges of one side lie from the nearest edge of the other, as a share of the longer side.
+    """Return the distance of clear edges from the nearest edge of the other picture, as a share of the longer side.
 
-    Edges are the crests of the luminance's gradient (Canny 1986, doi:10.1109/TPAMI.1986.4767851). The 95th percentile
-    over clear edges, the larger of both directions.
+    Edges are the ridges of the luminance's gradient (Canny 1986, doi:10.1109/TPAMI.1986.4767851). The result is the
+    95th percentile over clear edges, the larger one of both directions.
 
     Args:
         before: uint8[H, W, 3] RGB.
         after: the same cell re-stained, of the same size.
-        changed: where anything but color changed, bool[H, W]; elsewhere an edge has not moved.
+        changed: the pixels where more than color changed, bool[H, W]; elsewhere the displacement is 0.
     """
     (clear_1, any_1), (clear_2, any_2) = _edges(lightness(before)), _edges(lightness(after))
     moved = max(_distance(clear_1, any_2, changed), _distance(clear_2, any_1, changed))
@@ -98,7 +98,7 @@ def edge_displacement(before: UInt8Image, after: UInt8Image, changed: NDArray[np
 
 
 def _edges(light: Map) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return clear edges and all that could be one, bool[H, W]: crests of the gradient, one pixel wide."""
+    """Return clear edges, and all edges, bool[H, W] each: ridges of the gradient, one pixel wide."""
     smooth = np.pad(ndimage.gaussian_filter(light, EDGE_SIGMA_PX, mode="nearest"), 1, mode="edge")
     down = (smooth[2:, 1:-1] - smooth[:-2, 1:-1]) / 2
     right = (smooth[1:-1, 2:] - smooth[1:-1, :-2]) / 2
@@ -107,7 +107,7 @@ def _edges(light: Map) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     beside = np.maximum(padded[1:-1, :-2], padded[1:-1, 2:])
     above = np.maximum(padded[:-2, 1:-1], padded[2:, 1:-1])
     crest = slope >= np.where(np.abs(right) > np.abs(down), beside, above)
-    strongest = max(float(np.percentile(slope, 99)), 1.0)  # below 1 unit of L a pixel there are no edges
+    strongest = max(float(np.percentile(slope, 99)), 1.0)  # a gradient below 1 unit of L per pixel is not an edge
     return crest & (slope > CLEAR_EDGE * strongest), crest & (slope > ANY_EDGE * strongest)
 
 

@@ -1,7 +1,7 @@
-"""From which change of morphology on the guard warns or refuses, learned from the target re-stained into itself.
+"""The limits of the guard, beyond which it warns or refuses; learned from the target's own cells, re-stained.
 
-The target's own cells need no re-staining. Whatever a re-stainer does to their morphology is what it does when nothing
-was to be done: its texture, its blur, its noise. A cell that changes clearly more than that is not kept.
+The target's own cells need no re-staining. The changes of their morphology are those that a re-staining makes even
+then: its texture, blur and noise. A cell with clearly larger changes is refused.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from hemabridge.storage.files import expect_json_text
 from hemabridge.storage.formats import with_format
 
 FEWEST: Final = 20
-"""Fewer cells than this tell nothing of a tail."""
+"""Smallest number of cells from which the tail of a distribution can be estimated."""
 
 FORMAT: Final = 2
 """Version of the file."""
@@ -30,10 +30,10 @@ MAX_JSON_CHARACTERS: Final = 100_000
 
 WARN_SPREADS: Final = 2.0
 REFUSE_SPREADS: Final = 3.0
-"""Limits lie so many times the distance from the median to the 90th percentile beyond the median.
+"""Distance of the limits from the median, in units of the distance from the median to the 90th percentile.
 
-Three such distances are 3.8 standard deviations of a normal distribution, exceeded by 1 in 17,000; of an exponential
-one they are exceeded by 1 in 250. A high quantile would say the same of thousands of cells, and is chance for fifty.
+Three such units are 3.8 standard deviations of a normal distribution, which 1 in 17,000 exceeds; of an exponential
+distribution 1 in 250 exceeds them. A high quantile would need thousands of cells instead of about fifty.
 """
 
 FLOORS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
@@ -48,18 +48,18 @@ FLOORS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
         "granule_change": (2.5, 4.5),
     }
 )
-"""Limits (warn, refuse) are never stricter than these, however little a re-stainer does to the target.
+"""The strictest limits (warn, refuse), for a re-staining with small changes on the target.
 
-They lie beyond what closed-form color maps, which can move nothing, reach on real cells through rounding, clipping and
-masks that turn on a shade: two and three pixels of 96 for edges; a tenth and a fifth of the nucleus's area. That of
-the structure leaves room for maps of color under which two tones change places.
+They are beyond the values that closed-form color maps, which can move nothing, reach on real cells by rounding,
+clipping and changes of masks: two and three of 96 pixels for edges; a tenth and a fifth of the nucleus's area. The
+limits of the structure permit color maps that exchange two tones.
 """
 
 Finite = Annotated[float, Field(ge=-10_000, le=10_000)]
 
 
 class Limit(BaseModel):
-    """Beyond `warn` a cell gets a warning, beyond `refuse` it is refused; in the measure's own unit."""
+    """The limits of one measure, in its own unit: beyond `warn` a cell is in doubt, beyond `refuse` it is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -68,12 +68,12 @@ class Limit(BaseModel):
 
 
 class Thresholds(BaseModel):
-    """The limits of all measures of a re-stainer.
+    """The limits of all measures of one re-staining.
 
     Attributes:
-        format: version of the file's format. Format 1 called it `version`, and is read.
-        cells: target cells from which they were learned.
-        limits: for each measure of `Morphology`.
+        format: version of the file's format. In format 1, which can be read, the field is `version`.
+        cells: number of target cells from which the limits were learned.
+        limits: limits of each measure of `Morphology`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -106,8 +106,7 @@ class Thresholds(BaseModel):
         """Read what `to_json` wrote.
 
         Raises:
-            ModelError: it is a path, or the text is not JSON, is too long, or holds anything but the limits of all
-                measures.
+            ModelError: it is a path, or the text is not JSON, is too long, or is not the limits of all measures.
         """
         expect_json_text(text, "thresholds", "read a file with guard.thresholds.read_thresholds(path)", ModelError)
         if len(text) > MAX_JSON_CHARACTERS:
@@ -123,19 +122,19 @@ class Thresholds(BaseModel):
 
 
 def badness(values: Values, bad: Bad) -> NDArray[np.float64]:
-    """Return how far values float64[N] are on the bad side: 0 unchanged, the larger the worse."""
+    """Return the distance of values, float64[N], from "unchanged" in the bad direction; larger is worse."""
     return {"low": 1.0 - values, "high": values, "either": np.abs(values)}[bad]
 
 
 def learn_thresholds(standardizer: Standardizer, target: UInt8Images) -> Thresholds:
-    """Learn the limits of a re-stainer from the target re-stained into itself.
+    """Learn the limits of a re-staining from target cells that it re-stains.
 
-    For each measure, in its distance from "unchanged": the median plus 2 (warn) or 3 (refuse) times the distance from
-    the median to the 90th percentile, and at least the floor of that measure (`FLOORS`).
+    The limit of each measure, as a distance from "unchanged", is the median plus 2 (warn) or 3 (refuse) times the
+    distance from the median to the 90th percentile, and at least the floor of that measure (`FLOORS`).
 
     Args:
-        standardizer: a translator to the target; or a normalizer that was fitted from the target to the target.
-        target: cells of the target that it was not trained on, uint8[N, H, W, 3], at least `FEWEST`.
+        standardizer: a translator to the target, or a normalizer that was fitted from the target to the target.
+        target: cells of the target that were not used in its training, uint8[N, H, W, 3], at least `FEWEST`.
 
     Raises:
         InputError: there are too few cells.
@@ -147,11 +146,11 @@ def learn_thresholds(standardizer: Standardizer, target: UInt8Images) -> Thresho
 
 
 def learn_normalizer_thresholds(name: str, target: UInt8Images) -> Thresholds:
-    """Learn the limits of a normalizer of the catalog: fitted on one half of the target's cells, tried on the other.
+    """Learn the limits of a normalizer, which is fitted on one half of the target's cells, from the other half.
 
     Args:
         name: a key of `NORMALIZERS`.
-        target: cells of the target, uint8[N, H, W, 3], at least 2 `FEWEST`; even places are fitted on.
+        target: cells of the target, uint8[N, H, W, 3], at least 2 `FEWEST`; every second one is used for the fit.
 
     Raises:
         InputError: there are too few cells, or there is no such normalizer.
@@ -164,13 +163,13 @@ def learn_normalizer_thresholds(name: str, target: UInt8Images) -> Thresholds:
 
 
 def floors() -> Thresholds:
-    """Return the strictest limits that there are: those of a re-stainer that changes nothing but color."""
+    """Return the strictest limits, those of a re-staining that changes color alone."""
     limits = {name: Limit(warn=warn, refuse=refuse) for name, (warn, refuse) in FLOORS.items()}
     return Thresholds(cells=0, limits=limits)
 
 
 def thresholds_of(unchanged: Morphology) -> Thresholds:
-    """Return the limits for cells that need no re-staining and got it; the rule is that of `learn_thresholds`."""
+    """Return the limits from the measures of re-stained target cells, by the rule of `learn_thresholds`."""
     limits = {}
     for name, (values, bad) in unchanged.measures().items():
         middle, high = np.percentile(badness(values, bad), [50, 90])
@@ -190,7 +189,7 @@ def read_thresholds(path: Path) -> Thresholds:
     """Read the file of thresholds.
 
     Raises:
-        ModelError: the file is missing, too large, or `Thresholds.from_json` refuses what it holds.
+        ModelError: the file is missing, too large, or not valid (`Thresholds.from_json`).
     """
     if not path.is_file():
         raise ModelError(f"expected the thresholds of a guard, got nothing or a folder: {path}")

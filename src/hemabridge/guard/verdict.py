@@ -1,4 +1,4 @@
-"""A verdict for each cell: its morphology was kept, is in doubt, or was changed."""
+"""The verdict on each cell: its morphology is unchanged, in doubt, or changed."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -14,11 +14,11 @@ Verdict: TypeAlias = Literal["pass", "warn", "refuse"]
 
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """What the guard says of N cells.
+    """The verdicts of the guard on N cells.
 
     Attributes:
-        verdicts: of each cell.
-        reasons: names of the measures of each cell that are beyond the limit of its verdict, worst first; none if it
+        verdicts: the verdict on each cell.
+        reasons: for each cell, names of the measures beyond the limit of its verdict, the worst one first; none if it
             passes.
         severity: float64[N]; the largest distance of a measure from "unchanged" as a share of the distance at which
             it is refused. Above 1 the cell is refused.
@@ -33,19 +33,19 @@ class Verdicts:
 
     @property
     def refused(self) -> NDArray[np.bool_]:
-        """Which cells are refused, bool[N]."""
+        """Whether each cell is refused, bool[N]."""
         return np.array([verdict == "refuse" for verdict in self.verdicts], dtype=np.bool_)
 
     def count(self, verdict: Verdict) -> int:
-        """Return how many cells got it."""
+        """Return the number of cells with this verdict."""
         return self.verdicts.count(verdict)
 
 
 def verdicts_of(morphology: Morphology, thresholds: Thresholds) -> Verdicts:
-    """Hold the morphology of each cell against the limits.
+    """Compare the measures of each cell with the limits.
 
-    A cell is refused if one measure is beyond its limit `refuse`, and in doubt if one is beyond `warn`. On the limit is
-    not beyond it.
+    A cell is refused if one measure is beyond its limit `refuse`, and in doubt if one is beyond `warn`. A value equal
+    to a limit is not beyond it.
     """
     names = list(thresholds.limits)
     measures = morphology.measures()

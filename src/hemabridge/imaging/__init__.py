@@ -1,1 +1,1 @@
-"""Files, color spaces, compartments of a cell, scale; the Standardizer protocol."""
+"""Images: reading and writing files, color spaces, compartments of a cell, scale, and the `Standardizer` protocol."""

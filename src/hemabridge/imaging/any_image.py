@@ -1,4 +1,4 @@
-"""Images as callers hold them: sets of arrays, and single arrays, PIL images or tensors. Imports no PyTorch."""
+"""Images of callers: arrays, PIL images or tensors, one at a time or several. Imports no PyTorch."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -14,17 +14,18 @@ AnyImage = TypeVar("AnyImage")
 
 
 def restained_like(standardize: Callable[[UInt8Images], UInt8Images], image: AnyImage) -> AnyImage:
-    """Re-stain one image, and return it as the type that came in.
+    """Re-stain one image, and return it as the type that was given.
 
-    A tensor keeps its subclass (such as `torchvision.tv_tensors.Image`) and its device. A stack is re-stained as one.
+    A tensor keeps its subclass (such as `torchvision.tv_tensors.Image`) and its device. The images of a stack are
+    re-stained together.
 
     Args:
-        standardize: from uint8[N, H, W, 3] to the same.
+        standardize: a function from uint8[N, H, W, 3] to the same shape.
         image: RGB, 0..255: an array uint8[H, W, 3], a PIL image, or a tensor uint8[3, H, W]; or a stack of arrays
             uint8[N, H, W, 3] or of tensors uint8[N, 3, H, W].
 
     Raises:
-        ImageError: it is of another type, mode or shape.
+        ImageError: the image has another type, mode or shape.
     """
     found: Any = image
     if isinstance(found, Image.Image):
@@ -44,7 +45,7 @@ def check_each(images: Iterable[Any], what: str) -> list[UInt8Image]:
     """Return the images as a list.
 
     Raises:
-        ImageError: it cannot be iterated over, or one of them is not RGB uint8[H, W, 3].
+        ImageError: `images` is not iterable, or one of them is not RGB uint8[H, W, 3].
     """
     if not isinstance(images, Iterable) or isinstance(images, str | bytes):
         raise ImageError(f"{what}: expected images uint8[H, W, 3], got {type(images).__name__}")
@@ -81,5 +82,5 @@ def _restained_tensor(standardize: Callable[[UInt8Images], UInt8Images], image: 
 
 
 def _is_tensor(image: Any) -> bool:
-    """Tell whether it is a torch.Tensor or of a subclass, without importing torch."""
+    """Return whether it is a torch.Tensor or of a subclass, without importing torch."""
     return any(kind.__module__.partition(".")[0] == "torch" and kind.__name__ == "Tensor" for kind in type(image).mro())

@@ -35,7 +35,7 @@ def optical_density(images: UInt8Image, white: ArrayLike = 255.0) -> FloatImage:
 
     Args:
         images: sRGB or camera values, uint8[..., 3].
-        white: Intensity of the light with nothing in its way, 0..255: one number or one per channel.
+        white: Intensity of the light without any stain, 0..255: one number, or one per channel.
     """
     od: FloatImage = np.log10(np.asarray(white, np.float32) / np.maximum(images, np.float32(1))).astype(np.float32)
     return od

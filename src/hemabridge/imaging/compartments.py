@@ -1,9 +1,9 @@
 """Compartments of a leukocyte image: nucleus, cytoplasm, red cells, background.
 
-All is measured against the image's own background color, so that no constant belongs to one hospital's lamp, camera
-or stain. What is assumed: a Romanowsky stain (May-Grünwald-Giemsa, Giemsa, Wright), in which azure B bound to
-chromatin with eosin absorbs much green and little blue, while hemoglobin and eosinophil granules absorb blue as
-well; and a leukocyte near the center of the image.
+All measures are relative to the image's own background color, so that no constant depends on one hospital's lamp,
+camera or stain. Two things are assumed. The stain is a Romanowsky stain (May-Grünwald-Giemsa, Giemsa, Wright), in which
+azure B, bound to chromatin with eosin, absorbs much green and little blue, while hemoglobin and eosinophil granules
+absorb blue as well. And a leukocyte is near the center of the image.
 """
 
 from dataclasses import dataclass
@@ -21,29 +21,29 @@ Mask = NDArray[np.bool_]
 FloatMap = NDArray[np.float32]
 
 WORK_PX = 160
-"""Longest side at which masks are found; larger images are shrunk first and the masks enlarged again."""
+"""Longest side at which masks are found, in pixels. Larger images are resized, and the masks are resized back."""
 
 BLUE_SHARE = 0.5
-"""The chromatin index is the light lost in green minus this share of the light lost in blue."""
+"""The chromatin index is the light absorbed in green minus this share of the light absorbed in blue."""
 
 LEAST_CONTRAST = 0.2
-"""Where the chromatin index spans less than this share of the background's light, there is no nucleus."""
+"""Smallest range of the chromatin index, as a share of the background's light, in an image with a nucleus."""
 
 OTSU_BINS = 128
-"""Bins of the histograms in which Otsu's thresholds are found."""
+"""Number of bins of the histograms for Otsu's thresholds."""
 
 CENTER_SPREAD = 0.15
-"""Standard deviation of the weight that prefers pieces near the center, as a share of the longer side."""
+"""Standard deviation of the weight of pieces near the center, as a share of the longer side."""
 
 FOREGROUND_SHARE = 0.7
-"""What loses more than this share of Otsu's lower green threshold is not background; pale cytoplasm lies below 1."""
+"""Share of Otsu's lower threshold of green from which a pixel is foreground; below 1, to include pale cytoplasm."""
 
 
 @dataclass(frozen=True)
 class Compartments:
     """Disjoint masks bool[H, W] of one image.
 
-    Platelets, debris and the nuclei of other leukocytes belong to none of them.
+    Platelets, debris and the nuclei of other leukocytes are in none of them.
     """
 
     nucleus: Mask
@@ -60,15 +60,15 @@ class Compartments:
 def segment(image: UInt8Image) -> Compartments:
     """Find the compartments of an MGG or Giemsa image centered on a leukocyte.
 
-    Three-class thresholds (Otsu 1979, IEEE Trans. SMC 9(1), doi:10.1109/TSMC.1979.4310076) on the light lost against
-    the background give nuclei and what is not background; a watershed on the depth inside that foreground (Meyer 1994,
-    doi:10.1016/0165-1684(94)90060-4) parts the cell from red cells that touch it.
+    Nuclei and foreground are found by three-class thresholds (Otsu 1979, IEEE Trans. SMC 9(1),
+    doi:10.1109/TSMC.1979.4310076) of the absorbed light. A watershed of the depth inside the foreground (Meyer 1994,
+    doi:10.1016/0165-1684(94)90060-4) separates the cell from red cells that touch it.
 
     Args:
         image: RGB uint8[H, W, 3] of any size.
 
     Returns:
-        Masks of the image's size. Where no nucleus is found, as in a blank image, all is background.
+        Masks of the image's size. If no nucleus is found, as in a blank image, all pixels are background.
     """
     height, width = image.shape[:2]
     masks = _find(_light_lost(_shrunk(image)))
@@ -80,8 +80,8 @@ def segment(image: UInt8Image) -> Compartments:
 def background_color(image: UInt8Image) -> FloatMap:
     """Return the color of the empty field, float32[3], 0..255.
 
-    The median color of the brightest population of green values that is at least a fifth as frequent as the most
-    frequent one: cells only take light away, but glints and dead pixels are few.
+    It is the median color of the brightest peak of green values that is at least a fifth as frequent as the most
+    frequent one. Cells only absorb light, and glints and dead pixels are few.
 
     Args:
         image: RGB uint8[H, W, 3].
@@ -92,7 +92,7 @@ def background_color(image: UInt8Image) -> FloatMap:
     before, after = np.r_[-1, smooth[:-1]], np.r_[smooth[1:], -1]
     peaks = np.flatnonzero((smooth > before) & (smooth >= after) & (smooth >= 0.2 * smooth.max()))
     chosen = image[np.abs(green.astype(np.int16) - peaks[-1]) <= 4]
-    # A broad population may have its smoothed peak at a value that no pixel has.
+    # The smoothed peak may be at a value that no pixel has.
     middle = np.median(chosen if len(chosen) else image.reshape(-1, 3), axis=0)
     return np.asarray(middle, np.float32)
 
@@ -107,7 +107,7 @@ def _shrunk(image: UInt8Image) -> UInt8Image:
 
 
 def _light_lost(image: UInt8Image) -> FloatMap:
-    """Share of the background's light that is missing, float32[H, W, 3]: 0 in the empty field, 1 in black."""
+    """Return the absorbed share of the background's light, float32[H, W, 3]: 0 in the empty field, 1 in black."""
     light = image.astype(np.float32) / np.maximum(background_color(image), 1)
     smooth = ndimage.gaussian_filter(light, (1, 1, 0))  # against noise and chromatin texture
     return np.asarray(np.clip(1 - smooth, 0, 1), np.float32)
@@ -133,7 +133,7 @@ def _find(lost: FloatMap) -> tuple[Mask, Mask, Mask, Mask]:
 
 
 def _has_three_classes(values: FloatMap) -> bool:
-    """Tell whether values span enough light and fall into three bins or more, as `_thresholds` needs it.
+    """Return whether values have enough contrast and are in three bins or more, as `_thresholds` requires.
 
     A picture of a few pixels or of two flat colors has fewer.
     """
@@ -143,13 +143,13 @@ def _has_three_classes(values: FloatMap) -> bool:
 
 
 def _thresholds(values: FloatMap) -> tuple[float, float]:
-    """Otsu's two thresholds between three classes."""
+    """Return Otsu's two thresholds between three classes."""
     low, high = threshold_multiotsu(values, 3, nbins=OTSU_BINS)  # type: ignore[no-untyped-call]
     return float(low), float(high)
 
 
 def _main_piece(nuclei: Mask) -> Mask:
-    """The piece of chromatin that is large and near the center."""
+    """Return the piece of chromatin that is large and near the center."""
     labels, count = ndimage.label(nuclei)
     rows, columns = (np.arange(side) - (side - 1) / 2 for side in nuclei.shape)
     nearness = np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * (CENTER_SPREAD * max(nuclei.shape)) ** 2))
@@ -160,13 +160,13 @@ def _main_piece(nuclei: Mask) -> Mask:
 
 
 def _central_cell(excess: FloatMap, foreground: Mask) -> Mask:
-    """Part the foreground where it is narrow; keep what holds at least a fifth of the main piece's chromatin.
+    """Divide the foreground where it is narrow, and keep parts with at least a fifth of the main piece's chromatin.
 
-    Dense chromatin of the main piece is kept wherever the foreground was parted.
+    Dense chromatin of the main piece is always kept.
 
     Args:
         excess: Chromatin index above its threshold inside the main piece, 0 elsewhere, float32[H, W].
-        foreground: What is not background, bool[H, W], contains the main piece.
+        foreground: All but the background, bool[H, W]; it contains the main piece.
     """
     radius = np.sqrt(np.count_nonzero(excess) / np.pi)
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(foreground), 1)
@@ -182,12 +182,13 @@ def _central_cell(excess: FloatMap, foreground: Mask) -> Mask:
 
 
 def _refined_nucleus(nucleus: Mask, cell: Mask, chromatin: FloatMap) -> Mask:
-    """Set the threshold again from the cell alone, where its chromatin index has two clear classes.
+    """Return the nucleus by a threshold from the cell alone, if its chromatin index has two clear classes.
 
-    Red cells no longer weigh in then, and dark cytoplasm parts from the nucleus. Clear means that the classes explain
-    four fifths of the variance (Otsu's eta) and that the lower mean is at most three quarters of the upper one.
+    This threshold does not depend on red cells, and separates dark cytoplasm from the nucleus. The classes are clear if
+    they explain four fifths of the variance (Otsu's eta), and if the lower mean is at most three quarters of the upper
+    one.
     """
-    inner = chromatin[ndimage.binary_erosion(cell, iterations=3)]  # the blurred rim is no class of its own
+    inner = chromatin[ndimage.binary_erosion(cell, iterations=3)]  # the blurred rim is not a class
     if inner.size < 2 or np.ptp(inner) < LEAST_CONTRAST:
         return nucleus
     threshold = threshold_otsu(inner, nbins=OTSU_BINS)  # type: ignore[no-untyped-call]
@@ -200,7 +201,7 @@ def _refined_nucleus(nucleus: Mask, cell: Mask, chromatin: FloatMap) -> Mask:
 
 
 def _lobes(pieces: Mask) -> Mask:
-    """Drop specks and thin rims, close notches and small holes between chromatin clumps."""
+    """Remove specks and thin rims; close notches and small holes between chromatin clumps."""
     labels, count = ndimage.label(pieces)
     if count == 0:
         return pieces

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to RGB uint8: formats, sample depth, transparency, orientation, color profiles."""
+"""Decoding of image files to RGB uint8: formats, sample depth, transparency, orientation, color profiles."""
 
 import warnings
 from collections.abc import Callable
@@ -17,20 +17,20 @@ from hemabridge.imaging.tiff import MAGIC as TIFF_MAGIC
 from hemabridge.imaging.tiff import read_tiff
 
 MAX_PIXELS: Final = 100_000_000
-"""The largest width x height that is read, so that a small file cannot fill the memory."""
+"""Largest width x height that is read, so that a small file cannot fill the memory."""
 
 MAX_SIDE: Final = 32_768
-"""The largest width or height that is read, in pixels: no camera writes a line of pixels."""
+"""Largest width or height that is read, in pixels; no camera makes such long lines."""
 
 MAX_DEFLATE: Final = 1_100
-"""Bytes that one byte of a PNG can stand for: deflate reaches 1,032. A file that declares more holds no such image."""
+"""Largest compression of a PNG: deflate reaches 1,032 bytes per byte. A file that declares more is not valid."""
 
 DEPTHS: Final = (8, 10, 12, 14)
-"""Bits that cameras write into samples of 16. A bright-field image has an empty field that is nearly white, so that its
-largest value tells the depth; `hemabridge audit` tells where the images of a site do not agree."""
+"""Bits of cameras in samples of 16 bits. The empty field of a bright-field image is almost white, so the largest value
+shows the depth. `hemabridge audit` reports sites whose images differ in depth."""
 
 Alpha: TypeAlias = Literal["straight", "premultiplied"] | None
-"""What the last sample is: opacity, of which the colors know nothing or by which they are multiplied; or no opacity."""
+"""The last sample: opacity, with colors that are not or are multiplied by it; None: no opacity."""
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -51,14 +51,14 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """An image as it came out of its file.
+    """A decoded image.
 
     Attributes:
         pixels: RGB uint8[H, W, 3].
-        bits: depth of the samples that the pixels were scaled from.
-        stored_bits: bits that the file has room for in each sample.
-        stated: whether the file itself states `bits`; otherwise they are the fewest that hold its largest value.
-        gray: whether the file holds one channel.
+        bits: depth of the samples from which the pixels were scaled.
+        stored_bits: size of a sample in the file, in bits.
+        stated: whether the file states `bits`; otherwise it is the smallest depth for the file's largest value.
+        gray: whether the file has one color channel.
     """
 
     pixels: UInt8Image
@@ -72,7 +72,7 @@ def decode(file: BinaryIO, where: str) -> Decoded:
     """Decode one image file.
 
     Raises:
-        ImageError: it is empty, too large, or holds several images; decoders raise other errors too.
+        ImageError: the file is empty, too large, or has several images. Decoders raise other errors, too.
     """
     head = file.read(_PNG_BIT_DEPTH_OFFSET + 1)
     file.seek(0)
@@ -91,10 +91,10 @@ def decode(file: BinaryIO, where: str) -> Decoded:
         if image.format == "JPEG2000":
             file.seek(0)
             content = file.read()
-            if (bits := _jpeg_2000_bits(content)) > 8:  # Pillow shifts deeper samples out of their range
+            if (bits := _jpeg_2000_bits(content)) > 8:  # Pillow scales deeper samples out of their range
                 samples = np.asarray(imagecodecs.jpeg2k_decode(content))
                 return _deep(samples, 2**bits - 1, b"", _last_of(samples))
-        # A camera's JPEG may carry previews as further frames (MPO): the first is the picture by definition.
+        # A camera's JPEG may contain previews as further frames (MPO); the first frame is the picture by definition.
         if image.format not in ("MPO", "TIFF") and getattr(image, "n_frames", 1) != 1:
             raise ImageError(
                 f"{where}: expected a single image, found {getattr(image, 'n_frames', 1)} frames or pages; "
@@ -109,7 +109,7 @@ def decode(file: BinaryIO, where: str) -> Decoded:
 
 
 def check_size(width: int, height: int, where: str) -> None:
-    """Make sure that an image of a declared size may be read.
+    """Check that an image of a declared size may be read.
 
     Raises:
         ImageError: it has no pixel, or more than `MAX_PIXELS`, or a side longer than `MAX_SIDE`.
@@ -127,13 +127,13 @@ def check_size(width: int, height: int, where: str) -> None:
 
 
 def _check_declared(image: Image.Image, file: BinaryIO, where: str) -> None:
-    """Refuse a PNG whose few bytes cannot hold the pixels that it declares."""
+    """Refuse a PNG file that is too small for the pixels that it declares."""
     if image.format != "PNG":
         return
     place = file.tell()
     held = file.seek(0, 2)
     file.seek(place)
-    if image.width * image.height > MAX_DEFLATE * 8 * held:  # one bit a pixel at the least
+    if image.width * image.height > MAX_DEFLATE * 8 * held:  # at least one bit per pixel
         raise ImageError(
             f"{where}: expected the data of {image.width} x {image.height} pixels, got a file of {held:,} bytes, "
             "which cannot hold them; it is damaged or made to fill the memory, leave it out"
@@ -158,25 +158,25 @@ def _shallow(image: Image.Image, where: str) -> Decoded:
     both = image.convert("RGBA")
     opacity = np.asarray(both)[..., 3:]
     colors = np.asarray(_in_srgb(both.convert("RGB"), profile))
-    if _is_unfilled(opacity):  # that is no transparency
+    if _is_unfilled(opacity):  # not transparency
         return Decoded(np.array(colors), gray=gray)
     return Decoded(_to_rgb8(np.concatenate([colors, opacity], axis=2), 255, "straight"), gray=gray)
 
 
 def _last_of(samples: NDArray[Any]) -> Alpha:
-    """Return what the last sample of PNG or JPEG 2000 is."""
+    """Return the meaning of the last sample of a PNG or JPEG 2000 image."""
     return "straight" if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
 
 
 def _deep(samples: NDArray[Any], white: int | None, profile: bytes, alpha: Alpha) -> Decoded:
-    """Turn samples of 8 or 16 bits into RGB uint8, scaled by the depth that they were taken with."""
+    """Convert samples of 8 or 16 bits to RGB uint8, scaled by their depth."""
     full = int(np.iinfo(samples.dtype).max)
     values = np.atleast_3d(samples)
     if alpha is not None and _is_unfilled(values[..., -1]):
         values, alpha = values[..., :-1], None
     has_alpha = alpha is not None
     largest = int(values[..., : values.shape[2] - has_alpha].max())
-    # That samples of 16 bits may use all of them is said of every file, and tells nothing of the camera.
+    # A stated maximum of all 16 bits is usual and does not show the depth of the camera.
     stated = full == 255 or (white is not None and largest <= white < full)
     if not stated or white is None:
         white = full if full == 255 else next((2**bits - 1 for bits in DEPTHS if 0 < largest < 2**bits), full)
@@ -189,7 +189,7 @@ def _deep(samples: NDArray[Any], white: int | None, profile: bytes, alpha: Alpha
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Return the image in sRGB, by its color profile if it has one that can be read and is not sRGB itself."""
+    """Return the image in sRGB, converted by its color profile if that can be read and is not sRGB."""
     if profile:
         try:
             own = ImageCms.ImageCmsProfile(BytesIO(profile))
@@ -201,7 +201,7 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
             if done is not None:
                 return done
         except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a profile of another kind of image, or none at all: the samples speak for themselves
+            pass  # a profile of another kind of image, or none: the samples are taken as sRGB
     return image.convert("RGB")
 
 
@@ -216,7 +216,7 @@ def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _to_rgb8(values: NDArray[Any], white: int, alpha: Alpha) -> UInt8Image:
-    """Turn gray or RGB samples 0..`white`, with or without opacity, into RGB uint8; transparency lies over white."""
+    """Convert gray or RGB samples 0..`white`, with or without opacity, to RGB uint8, over a white background."""
     samples = values.astype(np.float32) / white
     if alpha is not None:
         opacity = samples[..., -1:]

@@ -1,4 +1,4 @@
-"""Image files: read by content into RGB uint8, written whole or not at all."""
+"""Image files: read to RGB uint8, by content and not by name; written atomically."""
 
 import hashlib
 import warnings
@@ -34,18 +34,19 @@ WRITTEN_SUFFIXES: frozenset[str] = frozenset(_WRITERS)
 """Lower-case suffixes of files that can be written; the others of `IMAGE_SUFFIXES` can only be read."""
 
 IMAGE_SUFFIXES: frozenset[str] = WRITTEN_SUFFIXES | {".gif"}
-"""Lower-case suffixes of files that are looked at as images. What a file is, its content decides."""
+"""Lower-case suffixes of files that are read as images. The format of a file is recognized by its content."""
 
 _NO_DESCRIPTION = ("BMP", "JPEG2000")
 
 
 def read_image(path: Path | str) -> UInt8Image:
-    """Read one image as RGB, whatever its name says it is.
+    """Read one image as RGB; its format is recognized by content, not by the file name.
 
-    JPEG, PNG, BMP, GIF, TIFF, WebP and JPEG 2000 of one picture; a TIFF's thumbnails and smaller levels are left out.
-    Gray, palette and CMYK become RGB. Transparency is laid over white; opacity of nearly 0 everywhere is
-    ignored. 16-bit samples are scaled by the depth that they were taken with: as the file states it, else the fewest of
-    8, 10, 12, 14 and 16 bits that hold its largest value. EXIF orientation and the color profile (to sRGB) are applied.
+    Formats are JPEG, PNG, BMP, GIF, TIFF, WebP and JPEG 2000 with one picture; thumbnails and smaller levels of a TIFF
+    are ignored. Gray, palette and CMYK images are converted to RGB. Transparency is blended with white, and ignored if
+    the opacity is almost 0 everywhere. 16-bit samples are scaled by their depth: as the file states it, else the
+    smallest of 8, 10, 12, 14 and 16 bits for its largest value. EXIF orientation and the color profile (to sRGB) are
+    applied.
 
     Args:
         path: A regular file.
@@ -71,7 +72,7 @@ def read_image(path: Path | str) -> UInt8Image:
 
 
 def read_decoded(path: Path) -> Decoded:
-    """Read one image as `read_image` does, with what its file says of depth and color.
+    """Read one image as `read_image` does, with the depth and channels of its file.
 
     Raises:
         ImageError: as `read_image`.
@@ -80,16 +81,16 @@ def read_decoded(path: Path) -> Decoded:
         what = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
         raise ImageError(f"{path}: expected an image file, found {what}; check the path")
     try:
-        # The decoder warns below the limit that is ours.
+        # The decoder warns below our limit.
         with path.open("rb") as file, warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
             return decode(file, str(path))
     except ImageError:
         raise
-    except Image.DecompressionBombError as error:  # raised before the size can be asked for
+    except Image.DecompressionBombError as error:  # raised before the size is known
         raise ImageError(
             f"{path}: expected 1 to {MAX_PIXELS:,} pixels, the header says far more; crop or shrink the image"
         ) from error
-    except Exception as error:  # decoders fed hostile bytes raise nearly every type there is
+    except Exception as error:  # decoders raise almost every type of error for invalid bytes
         raise ImageError(
             f"{path}: expected a whole JPEG, PNG, BMP, GIF, TIFF, WebP or JPEG 2000 image, could not decode it "
             f"({_cause(error)}); export the image again, or leave it out"
@@ -97,28 +98,28 @@ def read_decoded(path: Path) -> Decoded:
 
 
 def reason_of(error: Exception, path: Path) -> str:
-    """Return what an error says of a file, without the path at its beginning, to be shown beside the file's name."""
+    """Return the message of an error without the path at its beginning, for output beside the file's name."""
     return str(error).removeprefix(f"{path}: ")
 
 
 def write_image(path: Path, image: UInt8Image, *, description: str = "") -> str:
-    """Write RGB uint8[H, W, 3] atomically in the format of the suffix; no metadata but the description.
+    """Write RGB uint8[H, W, 3] atomically in the format of the suffix, without metadata except the description.
 
     JPEG is written with quality 95 and 4:4:4 chroma, TIFF with deflate, WebP and JPEG 2000 without loss. The file is
-    encoded in memory, so that a full disk is an error and never half a picture.
+    encoded in memory, so that a full disk never leaves an incomplete picture.
 
     Args:
         path: The file to write.
         image: RGB uint8[H, W, 3].
-        description: One line of ASCII to keep in the file: the tag ImageDescription, in PNG also the text chunk
-            Description. BMP and JPEG 2000 have no place for it.
+        description: One line of ASCII for the tag ImageDescription, in PNG also for the text chunk Description. BMP
+            and JPEG 2000 cannot store it.
 
     Returns:
         SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
 
     Raises:
-        ImageError: The suffix has no writer, or none that can keep a description that is given; or `image` is not
-            uint8[H, W, 3] with at least one pixel.
+        ImageError: The format cannot be written, or cannot store the description; or `image` is not uint8[H, W, 3] with
+            at least one pixel.
     """
     if path.suffix.lower() not in _WRITERS:
         raise ImageError(f"{path}: expected one of the suffixes {', '.join(sorted(_WRITERS))}; rename the output")
@@ -127,8 +128,8 @@ def write_image(path: Path, image: UInt8Image, *, description: str = "") -> str:
     image_format, options = _WRITERS[path.suffix.lower()]
     if description and image_format in _NO_DESCRIPTION:
         raise ImageError(
-            f"{path}: expected a format that can keep {description[:40]!r} beside the pixels, got {image_format}; "
-            "name it .png"
+            f"{path}: expected a format that can store {description[:40]!r} beside the pixels, got {image_format}; "
+            "use the suffix .png"
         )
     encoded = BytesIO()
     options = options | _described(image_format, description)
@@ -138,14 +139,14 @@ def write_image(path: Path, image: UInt8Image, *, description: str = "") -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Return a decoder's words, without the objects and paths that some put among them."""
+    """Return the message of a decoder, without the objects and paths that some add."""
     if isinstance(error, UnidentifiedImageError):
         return "by its content it is none of these"
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _described(image_format: str, description: str) -> dict[str, Any]:
-    """Return the writer's options that keep a description."""
+    """Return the writer's options for a description."""
     if not description:
         return {}
     exif = Image.Exif()

@@ -1,10 +1,9 @@
-"""Where a synthetic image comes from, written into its file so that it survives the loss of its manifest.
+"""The mark of a synthetic image in its file, which states its origin even without a manifest.
 
-The mark is one line of ASCII that every container keeps as it is: in PNG the text chunk `Description` and the EXIF tag
-ImageDescription, in TIFF the tag ImageDescription (270). It is looked for in the bytes of a file, not through a
-decoder: then it is found wherever another program put it when it copied the metadata into another format (EXIF of a
-JPEG, XMP), and there is nothing that a damaged or hostile file could break. A program that throws metadata away throws
-the mark away too.
+The mark is one line of ASCII: in PNG the text chunk `Description` and the EXIF tag ImageDescription, in TIFF the tag
+ImageDescription (270). It is searched in the bytes of a file, not by a decoder. So it is found wherever another program
+has copied the metadata (EXIF of a JPEG, XMP), and a damaged or hostile file has no decoder to attack. A program that
+removes metadata removes the mark.
 """
 
 import re
@@ -18,33 +17,33 @@ from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Image
 
 SYNTHETIC_SUFFIXES: frozenset[str] = frozenset({".png", ".tif", ".tiff"})
-"""Lower-case suffixes that a synthetic image may have: formats that lose no pixel and keep a description."""
+"""Lower-case suffixes of synthetic images: lossless formats that can store a description."""
 
 SEARCHED_BYTES = 64 * 2**20
-"""Files up to this size are searched whole, of larger ones only the first and the last half of it."""
+"""Largest size of a file that is searched completely; of a larger one, half of it at each end is searched."""
 
 _SHA256 = r"[0-9a-f]{64}"
 _MAX_RECIPE = 300
 _DETAILS = rf" model=(unknown|{_SHA256}) source=(unknown|{_SHA256}) recipe=([A-Za-z0-9._~%-]{{1,{_MAX_RECIPE}}})"
 ORIGIN_PATTERN = rf"^(|synthetic|synthetic{_DETAILS})$"
-"""What may stand in the column `origin` of a manifest; nothing for an image that no model made."""
+"""Permitted content of the column `origin` of a manifest; empty for a real image."""
 
 _TAG = "hemabridge image: "
-_END = ";"  # what follows in a file may look like more of the recipe's name
+_END = ";"  # the following bytes of a file may be valid characters of a name
 _IN_FILE = re.compile(rf"{_TAG}synthetic(?:{_DETAILS}{_END})?".encode())
 
 
 @dataclass(frozen=True)
 class SyntheticOrigin:
-    """How an image was made that shows no cell that ever was.
+    """The origin of a synthetic image.
 
     Attributes:
-        model_sha256: of the file of the model that drew it, 64 lower-case hexadecimal digits; empty if unknown.
-        source_sha256: of the file of the real image that it was drawn from, the same way.
+        model_sha256: SHA-256 of the model's file, 64 lower-case hexadecimal digits; empty if unknown.
+        source_sha256: SHA-256 of the source image's file, likewise.
         recipe: name of the recipe, 1 to about 300 printable characters; empty if unknown.
 
     Raises:
-        ImageError: a hash or the name is something else.
+        ImageError: a hash or the name is not valid.
     """
 
     kind: ClassVar[Literal["synthetic"]] = "synthetic"
@@ -64,17 +63,17 @@ class SyntheticOrigin:
             )
 
     def as_text(self) -> str:
-        """Return the origin as one line of ASCII, as the column `origin` of a manifest holds it."""
+        """Return the origin as one line of ASCII, as in the column `origin` of a manifest."""
         known = (self.model_sha256, self.source_sha256, quote(self.recipe, safe=""))
         model, source, recipe = (text or "unknown" for text in known)
         return f"{self.kind} model={model} source={source} recipe={recipe}"
 
 
 def origin_of_text(text: str) -> SyntheticOrigin | None:
-    """Return what a cell of the column `origin` says; None for the empty text, which is that of a real image.
+    """Return the origin from a text of the column `origin`; None for the empty text of a real image.
 
     Raises:
-        ImageError: the text is no origin.
+        ImageError: the text is not an origin.
     """
     if not text:
         return None
@@ -85,15 +84,15 @@ def origin_of_text(text: str) -> SyntheticOrigin | None:
 
 
 def write_synthetic(path: Path, image: UInt8Image, origin: SyntheticOrigin) -> None:
-    """Write a synthetic image atomically, with its origin inside of the file.
+    """Write a synthetic image atomically, with the mark of its origin in the file.
 
     Args:
         path: PNG or TIFF.
         image: RGB uint8[H, W, 3].
-        origin: what is written beside the pixels.
+        origin: the origin for the mark.
 
     Raises:
-        ImageError: another suffix, or not such an image.
+        ImageError: another suffix, or another type of image.
     """
     if path.suffix.lower() not in SYNTHETIC_SUFFIXES:
         raise ImageError(
@@ -104,18 +103,18 @@ def write_synthetic(path: Path, image: UInt8Image, origin: SyntheticOrigin) -> N
 
 
 def mark_of(path: Path) -> str:
-    """Return the mark of a file, for `write_image` to keep in what is made of it; empty for a real image."""
+    """Return the mark of a file, as `description` of `write_image` for images made from it; empty for a real image."""
     origin = read_origin(path)
     return "" if origin is None else _TAG + origin.as_text() + _END
 
 
 def read_origin(path: Path) -> SyntheticOrigin | None:
-    """Return the origin that an image's file carries; None if it carries none, or cannot be read.
+    """Return the origin in the mark of an image's file; None without a mark, or if the file cannot be read.
 
-    A mark whose details are damaged is still a mark: the origin is then unknown, but not real.
+    A mark with damaged details gives a synthetic image of unknown origin.
     """
     try:
-        if not path.is_file():  # a pipe would keep the reader waiting
+        if not path.is_file():  # reading a pipe would block
             return None
         with path.open("rb") as file:
             content = file.read(SEARCHED_BYTES // 2)

@@ -1,4 +1,4 @@
-"""A standardizer that was made for one scale, used at another without losing detail."""
+"""Standardizers for one scale, used at another scale without loss of detail."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,14 +8,14 @@ from hemabridge.errors import ImageError
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
 
 MAX_INNER_PIXELS = 4_000_000
-"""The largest image, in pixels at the inner scale, that is worked on in one piece."""
+"""Largest image, in pixels at the inner scale, that is re-stained in one piece."""
 
 
 class RescaledStandardizer:
-    """Runs `inner` on images resized by `scale`, and adds the change that it makes, resized back, to the originals.
+    """Runs `inner` on images resized by `scale`, and adds its change, resized back, to the originals.
 
-    What is finer than the inner scale therefore comes from the original and is never blurred. At scale 1 the result is
-    that of `inner` itself. `smallest_px` is the shortest side, at the inner scale, that `inner` can work on.
+    Details finer than the inner scale therefore come from the original and are never blurred. At scale 1 the result is
+    that of `inner`. `smallest_px` is the shortest side, at the inner scale, that `inner` accepts.
     """
 
     def __init__(self, inner: Standardizer, scale: float, smallest_px: int = 1) -> None:
@@ -50,7 +50,7 @@ class RescaledStandardizer:
 
 
 class SqueezedStandardizer:
-    """Runs `inner` on images squeezed to squares of `side_px`, and adds its change, stretched back."""
+    """Runs `inner` on images resized to squares of `side_px`, and adds its change, resized back, to the originals."""
 
     def __init__(self, inner: Standardizer, side_px: int) -> None:
         self.inner = inner
@@ -64,7 +64,7 @@ class SqueezedStandardizer:
 
 
 def _with_change_at(size: tuple[int, int], inner: Standardizer, images: UInt8Images) -> UInt8Images:
-    """Add to uint8[N, H, W, 3] the change that `inner` makes at `size` (width, height)."""
+    """Add the change of `inner` at `size` (width, height) to uint8[N, H, W, 3]."""
     height, width = images.shape[1:3]
     small = np.stack([_resized(image, size) for image in images])
     change = inner.standardize(small).astype(np.float32) - small

@@ -1,4 +1,4 @@
-"""Scale: square crops in which nuclei of every site are about the same size."""
+"""Scale: square crops in which the nuclei of all sites have about the same size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from hemabridge.imaging.compartments import segment
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
 CropPx: TypeAlias = int | Literal["whole"]
-"""How much of an image is the cell: a central square of so many pixels, or all of it, squeezed to a square."""
+"""The crop of a cell: side of a central square in pixels, or `whole` for the whole image, resized to a square."""
 
 WrittenCropPx: TypeAlias = Annotated[int, Field(ge=1)] | Literal["whole"]
-"""The same in files of models, where it is checked."""
+"""The same in the files of models, with validation."""
 
 NUCLEUS_FRACTION = 0.53
 """Diameter of the median nucleus as a share of the proposed crop's side.
 
-With it, the median nuclei of three laboratories (99, 47 and 173 px) give crops of about 180, 90 and 330 px, the sides
-at which their nuclei look equally large.
+The median nuclei of three laboratories (99, 47 and 173 px) then give crops of about 180, 90 and 330 px, in which nuclei
+appear equally large.
 """
 
 LEAST_CELL_PX = 8
-"""The least side of an image that can show a cell: with fewer pixels nobody tells a nucleus from dirt."""
+"""Smallest side of an image that can show a cell, in pixels; below it a nucleus cannot be distinguished from dirt."""
 
 
 def check_shows_cell(image: UInt8Image) -> None:
-    """Make sure that uint8[H, W, 3] is large enough to show a cell.
+    """Check that uint8[H, W, 3] is large enough to show a cell.
 
     Raises:
         ImageError: a side is below `LEAST_CELL_PX`.
@@ -45,7 +45,7 @@ def check_shows_cell(image: UInt8Image) -> None:
 
 
 def crop_center(image: UInt8Image, crop_px: int) -> UInt8Image:
-    """Cut the central square of `crop_px` pixels; where it leaves the image, edge pixels are repeated.
+    """Cut the central square of `crop_px` pixels; outside of the image, edge pixels are repeated.
 
     Args:
         image: uint8[H, W, 3].
@@ -63,7 +63,7 @@ def crop_center(image: UInt8Image, crop_px: int) -> UInt8Image:
 
 
 def resize_square(image: UInt8Image, size_px: int) -> UInt8Image:
-    """Resize a square image to `size_px` pixels: Lanczos when shrinking, bicubic when growing.
+    """Resize a square image to `size_px` pixels: by Lanczos to a smaller, bicubic to a larger size.
 
     Raises:
         ImageError: The image is not square, or `size_px` is below 1.
@@ -84,7 +84,7 @@ def scale_matched(image: UInt8Image, crop_px: int, size_px: int) -> UInt8Image:
 
 
 def squeezed(image: UInt8Image, size_px: int) -> UInt8Image:
-    """Return the whole image as a square, uint8[size_px, size_px, 3]: bicubic, its aspect ratio not kept.
+    """Return the whole image as a square, uint8[size_px, size_px, 3]: bicubic, without its aspect ratio.
 
     This is how the reference implementation of CycleGAN (Zhu et al. 2017, doi:10.1109/ICCV.2017.244) loads images.
     """
@@ -94,11 +94,11 @@ def squeezed(image: UInt8Image, size_px: int) -> UInt8Image:
 
 @dataclass(frozen=True)
 class CropSpec:
-    """How a cell is cut out of the original image, and at which size.
+    """The crop of a cell from the original image, and the size of the result.
 
     Attributes:
-        crop_px: Side in pixels of the original's central square that is the cell (`scale_matched`), at least 1; or
-            `whole` for all of the image (`squeezed`).
+        crop_px: Side of the original's central square, in pixels (`scale_matched`), at least 1; or `whole` for the
+            whole image (`squeezed`).
         size_px: Side S in pixels of the result, at least 1.
 
     Raises:
@@ -138,7 +138,7 @@ def propose_crop_px(diameters: Sequence[float], *, nucleus_fraction: float = NUC
 
     Args:
         diameters: Nucleus diameters in pixels (`nucleus_diameter_px`), at least one.
-        nucleus_fraction: Share of the side that the median nucleus shall take, 0..1.
+        nucleus_fraction: Diameter of the median nucleus as a share of the side, 0..1.
 
     Raises:
         ImageError: No diameter was given.
@@ -149,7 +149,7 @@ def propose_crop_px(diameters: Sequence[float], *, nucleus_fraction: float = NUC
 
 
 def _central(side: int, crop_px: int) -> NDArray[np.intp]:
-    """Indices of `crop_px` central pixels of a side, held at its ends."""
+    """Return the indices of `crop_px` central pixels of a side, limited to its ends."""
     first = (side - crop_px) // 2
     return np.clip(np.arange(first, first + crop_px), 0, side - 1)
 

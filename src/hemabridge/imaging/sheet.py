@@ -19,9 +19,9 @@ _INK = (40, 40, 48)
 def draw_sheet(
     rows: Sequence[Sequence[UInt8Image]], row_names: Sequence[str], column_names: Sequence[str]
 ) -> UInt8Image:
-    """Return one picture with all pictures in a grid, row names to the left and column names on top.
+    """Return one picture, uint8[H, W, 3], with all pictures in a grid and the names of rows and columns.
 
-    An underscore in a name begins a new line.
+    An underscore in a name is printed as a line break.
 
     Args:
         rows: pictures uint8[S, S, 3] of one size; every row as long as `column_names`.

@@ -1,6 +1,7 @@
-"""The one protocol of everything that re-stains an image."""
+"""The protocol of everything that re-stains images, and row-by-row work on large images."""
 
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,24 @@ UInt8Images: TypeAlias = NDArray[np.uint8]
 class Standardizer(Protocol):
     """Turns images of the source site into the stain and color of the target site.
 
-    Deterministic; the output has the shape and dtype of the input; the input is left untouched.
+    It is deterministic. The output has the shape and dtype of the input. The input is not changed.
     """
 
     def standardize(self, images: UInt8Images) -> UInt8Images:
         """Return uint8[N, H, W, 3] re-stained copies of uint8[N, H, W, 3] RGB images."""
         ...
+
+
+TILE_PIXELS: Final = 400_000
+"""Pixels that are processed at once; a color map in double precision then takes some tens of megabytes."""
+
+
+def by_rows(image: UInt8Image, work: Callable[[UInt8Image], UInt8Image]) -> UInt8Image:
+    """Return `work` applied to uint8[H, W, 3], a few rows at a time; `work` must treat each pixel independently."""
+    rows = max(1, TILE_PIXELS // image.shape[1])
+    if rows >= len(image):
+        return work(image)
+    out = np.empty_like(image)
+    for start in range(0, len(image), rows):
+        out[start : start + rows] = work(image[start : start + rows])
+    return out

@@ -1,4 +1,4 @@
-"""TIFF files: which of their pages is the picture, and samples that Pillow does not read."""
+"""TIFF files: the page that is the picture, and samples that Pillow cannot read."""
 
 import struct
 from typing import Any, BinaryIO
@@ -11,7 +11,7 @@ from hemabridge.errors import ImageError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PAGES = 64
-"""A file of more pages is a stack; of a chain that never ends, no more are followed."""
+"""Largest number of pages; a file with more is a stack, or has an endless chain of pages."""
 
 _COMPRESSIONS_OF_PILLOW = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000}
 """None, fax, LZW, JPEG, deflate, PackBits, LZMA and Zstandard."""
@@ -27,10 +27,10 @@ class TiffPicture:
     """The samples of a TIFF file's picture.
 
     Attributes:
-        samples: uint8 or uint16[H, W] or [H, W, C]; None where Pillow reads the file as well.
-        has_alpha: whether the last sample is opacity; other further samples are left out.
+        samples: uint8 or uint16[H, W] or [H, W, C]; None if Pillow can read the file.
+        has_alpha: whether the last sample is opacity; other extra samples are left out.
         is_premultiplied: whether the colors are multiplied by that opacity.
-        white: largest value that a sample of 16 bits may have, as the file states it; None where it does not.
+        white: largest value of a sample of 16 bits, as the file states it; None if it does not.
         orientation: EXIF orientation, 1..8.
         icc_profile: color profile; empty if there is none.
     """
@@ -54,7 +54,7 @@ class TiffPicture:
             pixels = np.moveaxis(pixels, 0, -1)
         further = tuple(page.extrasamples)
         if pixels.ndim == 3 and further:
-            # Opacity comes first among further samples if it is there; a sample of unspecified meaning is none.
+            # Opacity is the first extra sample, if any; a sample of unspecified meaning is not opacity.
             self.has_alpha = further[0] != tifffile.EXTRASAMPLE.UNSPECIFIED
             self.is_premultiplied = further[0] == tifffile.EXTRASAMPLE.ASSOCALPHA
             pixels = pixels[..., : pixels.shape[2] - len(further) + self.has_alpha]
@@ -62,18 +62,18 @@ class TiffPicture:
 
 
 def read_tiff(file: BinaryIO, where: str, check_size: Any) -> TiffPicture:
-    """Find the picture of a TIFF file; its samples are read where Pillow cannot.
+    """Find the picture of a TIFF file; its samples are read only if Pillow cannot read them.
 
-    A page that the file calls reduced, or that is at most half as wide and high as the largest one, is a thumbnail or a
-    pyramid's level. Three equal planes of one color image by ImageJ are its red, green and blue.
+    A page that is marked as reduced, or that is at most half as wide and high as the largest one, is a thumbnail or a
+    level of a pyramid. Three planes of one size in a file of ImageJ are red, green and blue.
 
     Args:
-        file: at its beginning.
+        file: an open file at its beginning.
         where: the path, for messages.
         check_size: called with width and height before any sample is read; raises if they are too large.
 
     Raises:
-        ImageError: the file holds several pictures, or samples that no color image has.
+        ImageError: the file has several pictures, or samples that are not gray or RGB.
     """
     count = count_pages(file, where)
     with tifffile.TiffFile(file) as tiff:
@@ -91,10 +91,10 @@ def read_tiff(file: BinaryIO, where: str, check_size: Any) -> TiffPicture:
 
 
 def count_pages(file: BinaryIO, where: str) -> int:
-    """Follow the chain of page directories, without trusting it; leaves the file at its beginning.
+    """Return the number of pages in the chain of page directories; the file is then at its beginning.
 
     Raises:
-        ImageError: the chain leads back, or is longer than `MAX_PAGES`, or has no page.
+        ImageError: the chain has a loop, is longer than `MAX_PAGES`, or has no page.
     """
     head = file.read(16)
     order = "<" if head[:2] == b"II" else ">"
@@ -105,7 +105,7 @@ def count_pages(file: BinaryIO, where: str) -> int:
     seen: set[int] = set()
     while offset:
         if offset in seen:
-            raise ImageError(f"{where}: expected a chain of pages that ends, got one that leads back; export it again")
+            raise ImageError(f"{where}: expected a chain of pages that ends, got a loop; export it again")
         if len(seen) == MAX_PAGES:
             raise ImageError(f"{where}: expected a single image, found more than {MAX_PAGES} pages; save one by one")
         following = _next_page(file, offset, f"{order}{count_kind}", f"{order}{offset_kind}", entry_bytes)
@@ -120,7 +120,7 @@ def count_pages(file: BinaryIO, where: str) -> int:
 
 
 def _next_page(file: BinaryIO, offset: int, count_kind: str, offset_kind: str, entry_bytes: int) -> int | None:
-    """Return where the next page directory begins, 0 after the last one; None if there is none at `offset`."""
+    """Return the offset of the next page directory, 0 after the last one; None if there is none at `offset`."""
     file.seek(offset)
     raw = file.read(struct.calcsize(count_kind))
     if len(raw) < struct.calcsize(count_kind):
@@ -131,7 +131,7 @@ def _next_page(file: BinaryIO, offset: int, count_kind: str, offset_kind: str, e
 
 
 def _picture_of(pages: list[tifffile.TiffPage], where: str) -> int:
-    """Return the place of the one page that is no smaller copy of another."""
+    """Return the index of the only page that is not a smaller copy of another one."""
     whole = [place for place, page in enumerate(pages) if not page.is_reduced]
     largest = max(whole or range(len(pages)), key=lambda place: pages[place].imagewidth * pages[place].imagelength)
     width, height = pages[largest].imagewidth, pages[largest].imagelength

@@ -1,1 +1,1 @@
-"""Loss functions."""
+"""Loss functions of translators and classifiers."""

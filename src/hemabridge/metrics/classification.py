@@ -1,4 +1,4 @@
-"""How well a classifier predicts. Labels are class indices into `classes`."""
+"""Scores of classifiers: confusion counts, accuracy, recall, balanced accuracy. Labels are class indices."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ from numpy.typing import NDArray
 
 
 def confusion_counts(truth: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
-    """Count the cells of each true class by the class that was predicted.
+    """Count the cells of each true class by their predicted class.
 
     Args:
         truth: int64[N], 0..num_classes-1.
         predicted: int64[N], 0..num_classes-1.
-        num_classes: number of classes, whether they occur or not.
+        num_classes: number of classes, including those that do not occur.
 
     Returns:
         int64[num_classes, num_classes]; rows are true classes, columns predicted ones.
 
     Raises:
-        ValueError: the arrays differ in shape, are not one-dimensional, or hold a label outside the classes.
+        ValueError: the arrays differ in shape, are not one-dimensional, or contain a label out of range.
     """
     if truth.ndim != 1 or truth.shape != predicted.shape:
         raise ValueError(f"expected two label arrays of one length, got shapes {truth.shape} and {predicted.shape}")
@@ -46,7 +46,7 @@ def accuracy(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
 def recall_per_class(
     truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: Sequence[str]
 ) -> dict[str, float | None]:
-    """Return, per class, the fraction of its cells that were classified correctly.
+    """Return the fraction of cells of each class that were classified correctly.
 
     Args:
         truth: int64[N], indices into `classes`.
@@ -54,7 +54,7 @@ def recall_per_class(
         classes: names, in the order of the indices.
 
     Returns:
-        Every class by name: 0..1, or None for a class without cells.
+        For each class by name: 0..1, or None for a class without cells.
 
     Raises:
         ValueError: as `confusion_counts`.

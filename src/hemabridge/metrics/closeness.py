@@ -1,7 +1,7 @@
-"""How near two stacks of images of the same cells are: in color (to a known truth) and in structure (to the input).
+"""Closeness of images of the same cells: in color (to a ground truth) and in structure (to the original).
 
 All functions take two stacks uint8[N, H, W, 3] (RGB, 0..255) in the same order and return float64[N], one value per
-image; means over cells are the caller's.
+image.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Images
 
 ROUNDING_MSE = 1.0 / 12.0
-"""Variance of rounding to whole gray values: no 8-bit image shows a smaller squared error than this."""
+"""Variance of rounding to integer gray values, the smallest mean squared error of 8-bit images."""
 
 _SSIM_SIGMA_PX = 1.5
 _SSIM_SMALLEST_PX = 11
@@ -21,10 +21,10 @@ _EDGE_SIGMA_PX = 1.0
 
 
 def psnr_db(images: UInt8Images, reference: UInt8Images) -> NDArray[np.float64]:
-    """Return the peak signal-to-noise ratio of each image, in decibels; higher is nearer.
+    """Return the peak signal-to-noise ratio of each image, in decibels; higher is closer.
 
-    10 log10(255^2 / MSE) over pixels and channels. The MSE is taken as at least that of rounding (1/12), so equal
-    images get 58.9 dB instead of infinity and a mean over cells stays finite.
+    10 log10(255^2 / MSE) over pixels and channels. The MSE is at least that of rounding (1/12), so that equal images
+    get 58.9 dB instead of infinity, and a mean over cells is finite.
 
     Raises:
         ValueError: the stacks differ in shape or are not uint8[N, H, W, 3].
@@ -84,8 +84,9 @@ def luminance_ssim(images: UInt8Images, reference: UInt8Images) -> NDArray[np.fl
 def gradient_correlation(images: UInt8Images, reference: UInt8Images) -> NDArray[np.float64]:
     """Return the Pearson correlation of the edge strength of each image with its reference, -1..1.
 
-    Edge strength is the gradient magnitude of the luminance (CIELAB L) at a scale of 1 px: a change of stain scales it,
-    a moved nucleus breaks it. Two images without any edge give 1, an edge against none gives 0.
+    Edge strength is the gradient magnitude of the luminance (CIELAB L) at a scale of 1 px. A change of stain scales it,
+    so the correlation stays high; a moved nucleus lowers it. Two images without edges give 1, an image with edges and
+    one without give 0.
 
     Raises:
         ValueError: the stacks differ in shape or are not uint8[N, H, W, 3].
@@ -104,7 +105,7 @@ def _edges(image: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    # Rounding in the color conversion leaves gradients of about 1e-6 in a flat image; those are no edges.
+    # Rounding in the color conversion gives gradients of about 1e-6 in a flat image, which are not edges.
     a_flat, b_flat = bool(a.std() < 1e-4), bool(b.std() < 1e-4)
     if a_flat or b_flat:
         return 1.0 if a_flat and b_flat else 0.0

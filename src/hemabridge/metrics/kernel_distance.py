@@ -1,4 +1,4 @@
-"""Kernel distance of two sets of feature vectors (KID), without bias for small sets."""
+"""The kernel distance (KID) of two sets of feature vectors, an unbiased estimate also for small sets."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,16 @@ def polynomial_kernel(one: Floats, other: Floats) -> Floats:
 class KernelDistance:
     """The squared maximum mean discrepancy of two sets, and of their resamples.
 
-    The U-statistic of Gretton et al. (2012), eq. 3 (JMLR 13, 723-773), in the kernel of Binkowski et al. (2018): its
-    expectation is 0 for two samples of one distribution, however small; it may be negative. In a resample a cell that
-    was drawn several times is never compared with itself, which would bias it upwards.
+    It is the U-statistic of Gretton et al. (2012), eq. 3 (JMLR 13, 723-773), with the kernel of Binkowski et al.
+    (2018). Its expectation is 0 for two samples of one distribution, of any size; it may be negative. In a resample, a
+    cell that was drawn several times is never compared with itself, which would bias the distance upwards.
 
     Args:
         one: features [N, D], N at least 2.
         other: features [M, D], M at least 2.
 
     Raises:
-        ValueError: a set is smaller, or the sets have different features.
+        ValueError: a set has fewer than 2 members, or the numbers of features differ.
     """
 
     def __init__(self, one: Floats, other: Floats) -> None:
@@ -37,7 +37,7 @@ class KernelDistance:
         self._between = polynomial_kernel(one, other)
 
     def value(self) -> float:
-        """Return the distance of the sets as they are."""
+        """Return the distance of the sets themselves."""
         drawn = (np.ones((1, len(self._within))), np.ones((1, len(self._beyond))))
         return float(self.resampled(*drawn)[0])
 
@@ -45,8 +45,8 @@ class KernelDistance:
         """Return the distance of each resample, float64[B].
 
         Args:
-            one: how often each member of the first set was drawn, [B, N].
-            other: the same of the second set, [B, M].
+            one: number of draws of each member of the first set, float64[B, N].
+            other: the same for the second set, float64[B, M].
         """
         total_one, total_other = one.sum(axis=1), other.sum(axis=1)
         between = np.einsum("bn,nm,bm->b", one, self._between, other, optimize=True) / (total_one * total_other)

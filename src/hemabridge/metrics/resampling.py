@@ -1,4 +1,4 @@
-"""Resampling of cells, or of whole patients: intervals for what no formula gives one for."""
+"""Bootstrap resampling of cells or of whole patients, for intervals of statistics without a formula."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -12,26 +12,26 @@ DRAWS = 2000
 _CHUNK = 250
 
 Unit: TypeAlias = Literal["patient", "cell"]
-"""What is drawn: whole patients, or cells within their class."""
+"""The unit of the draws: whole patients, or cells within their class."""
 
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
-    """How a set of N cells is drawn again.
+    """Bootstrap draws of a set of N cells.
 
-    With patients, as many patients as there are, with replacement, each with all of its cells: cells of one patient are
-    not independent (Field and Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x). Without, cells with replacement within
-    each class, so that every draw has the same mix (stratified; Efron and Tibshirani 1993, chapter 8,
-    doi:10.1201/9780429246593).
+    If patients are known, patients are drawn with replacement, each with all of its cells, since cells of one patient
+    are not independent (Field and Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x). Otherwise cells are drawn with
+    replacement within each class, so that all draws have the same class shares (stratified; Efron and Tibshirani 1993,
+    chapter 8, doi:10.1201/9780429246593).
 
     Attributes:
         classes: int64[N], the true class of each cell, 0 or above.
-        patients: int64[N], a number for each patient; None where patients are not known.
-        draws: how many times.
-        seed: of the draws. The same seed and cells give the same draws: what is computed from them is paired.
+        patients: int64[N], a number for each patient; None if patients are unknown.
+        draws: number of draws.
+        seed: random seed. The same seed and cells give the same draws, so that statistics are paired.
 
     Raises:
-        ValueError: no cells, other lengths, or fewer than two patients.
+        ValueError: there is no cell, the lengths differ, or there are fewer than two patients.
     """
 
     classes: NDArray[np.int64]
@@ -51,7 +51,7 @@ class Resampling:
 
     @property
     def unit(self) -> Unit:
-        """What is drawn."""
+        """The unit of the draws."""
         return "cell" if self.patients is None else "patient"
 
     def sums(self, columns: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -73,7 +73,7 @@ class Resampling:
         return found
 
     def _times_drawn(self, rng: np.random.Generator, draws: int) -> NDArray[np.float64]:
-        """Return how often each cell is in each draw: float64[draws, N]."""
+        """Return the number of times that each cell is in each draw, float64[draws, N]."""
         times = np.empty((draws, len(self.classes)))
         if self.patients is not None:
             _, place = np.unique(self.patients, return_inverse=True)
@@ -86,13 +86,13 @@ class Resampling:
 
 
 def score_draws(right: NDArray[np.bool_], resampling: Resampling) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return accuracy and balanced accuracy of several runs in each draw; all runs see the same draws.
+    """Return accuracy and balanced accuracy of several runs in each draw; the draws are the same for all runs.
 
-    A draw of patients may lack a class; its balanced accuracy is the mean recall of the classes that it has.
+    If a draw of patients lacks a class, its balanced accuracy is the mean recall of the other classes.
 
     Args:
         right: bool[N, R], whether each run classified each cell correctly.
-        resampling: of the N cells.
+        resampling: draws of the N cells.
 
     Returns:
         Two float64[draws, R], 0..1.

@@ -1,6 +1,6 @@
-"""Measures that tell a re-stainer that works from one that failed: inverted, idle, constant, all alike, checkered.
+"""Measures of the faults of a translator: inverted, idle, constant or collapsed output, a grid, hidden information.
 
-All take stacks uint8[N, H, W, 3] (RGB, 0..255); what is compared image by image stands in the same order in both.
+All functions take stacks uint8[N, H, W, 3] (RGB, 0..255). Stacks that are compared image by image have the same order.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Images
 
 GRID_PERIODS_PX: Final = (2, 4)
-"""Two transposed convolutions of stride 2 leave a grid of 2 px and one of 4 px."""
+"""Periods of the grids that two transposed convolutions of stride 2 make, in pixels."""
 
 CONSTANT_BELOW, ALIKE_BELOW, IDLE_BELOW = 0.1, 0.1, 0.1
-"""Shares of the originals' contrast, of their differences, and of the least change between two sites."""
+"""Limits of the faults, as shares of the originals' contrast, of their differences, and of `least_change`."""
 
 VISIBLE_CHANGE: Final = 4.0
-"""Sites that need less change than this (CIE76) look alike, so that doing nothing is right."""
+"""Sites with a smaller `least_change` (CIE76) have about the same colors, so that an idle output is correct."""
 
 GRID_LEVELS: Final = 5.0
-"""A grid of this amplitude, in gray levels beyond that of the originals, is seen as a texture."""
+"""Amplitude of a grid, in gray levels above that of the originals, from which it is visible as a texture."""
 
 HIDDEN_ABOVE: Final = 3.0
-"""A reconstruction that saving makes so many times worse was not made from what is visible."""
+"""Ratio of the errors of a reconstruction with and without saving from which it uses invisible information."""
 
 _LUMA: Final = np.array([0.299, 0.587, 0.114])
 _FLAT_LEVELS: Final = 1.0
@@ -36,16 +36,16 @@ _SITE_PIXELS: Final = 20_000
 
 @dataclass(frozen=True)
 class Measures:
-    """What one look at a re-stainer has measured.
+    """The measures of a translator at one time.
 
     Attributes:
-        luminance_correlation: of images with their originals, -1..1.
-        kept_contrast: spread within images as a share of the originals'.
-        kept_differences: distance between images as a share of the originals'.
-        change: mean color difference to the originals as a share of `least_change`; 1 or more where the target is
-            reached, None where the sites look alike.
-        grid: largest amplitude of a regular grid beyond the originals', in gray levels.
-        hidden: `hidden_information`; None without a way back.
+        luminance_correlation: correlation of images with their originals, -1..1.
+        kept_contrast: contrast within images as a share of that of the originals.
+        kept_differences: distance between images as a share of that of the originals.
+        change: mean color difference to the originals as a share of `least_change`; at least 1 if the target is
+            reached, None if the sites have about the same colors.
+        grid: largest amplitude of a regular grid above that of the originals, in gray levels.
+        hidden: `hidden_information`; None without a generator for the other direction.
     """
 
     luminance_correlation: float
@@ -59,13 +59,13 @@ class Measures:
 def measure_restaining(
     restained: UInt8Images, originals: UInt8Images, least: float, hidden: float | None = None
 ) -> Measures:
-    """Measure images against their originals, both uint8[N, H, W, 3].
+    """Measure re-stained images, compared with their originals, both uint8[N, H, W, 3].
 
     Args:
-        restained: the images.
+        restained: the re-stained images.
         originals: the same cells before.
-        least: `least_change` between the two sites, or 0 if they look alike.
-        hidden: `hidden_information` of the way back, where there is one.
+        least: `least_change` between the two sites; 0 if it is not known.
+        hidden: `hidden_information` of both directions, if there is a generator for the other direction.
     """
     contrast = kept_contrast(restained, originals)
     grid = grid_amplitudes(restained) - grid_amplitudes(originals) * max(1.0, contrast)
@@ -80,7 +80,7 @@ def measure_restaining(
 
 
 def faults_in(found: Measures) -> list[str]:
-    """Return the faults that the measures show, by name: those of `hemabridge.translators.watchdog.MEANINGS`."""
+    """Return the names of the faults that the measures show, as in `hemabridge.translators.watchdog.MEANINGS`."""
     constant = found.kept_contrast < CONSTANT_BELOW
     shown = {
         "inverted": found.luminance_correlation < 0 and not constant,
@@ -96,8 +96,8 @@ def faults_in(found: Measures) -> list[str]:
 def luminance_correlation(restained: UInt8Images, originals: UInt8Images) -> float:
     """Return the mean Pearson correlation of each image's luminance with its original's, -1..1.
 
-    Below 0 the image is inverted: what was dark is bright. An image, or an original, of one gray has none and is left
-    out; 1 where all are left out, since nothing is turned round then.
+    Below 0 the image is inverted: dark places are bright. Images and originals of one gray have no correlation and are
+    left out; if all are left out, the result is 1.
     """
     found = [
         np.corrcoef(a.ravel(), b.ravel())[0, 1]
@@ -108,9 +108,9 @@ def luminance_correlation(restained: UInt8Images, originals: UInt8Images) -> flo
 
 
 def kept_contrast(restained: UInt8Images, originals: UInt8Images) -> float:
-    """Return the spread of luminance within images as a share of that within their originals; 0 is a constant output.
+    """Return the contrast of luminance within images as a share of that of their originals; 0 is a constant output.
 
-    The median over images of the ratio of standard deviations; 1 where all originals are of one gray.
+    It is the median over images of the ratio of standard deviations; 1 if all originals are of one gray.
     """
     within = [
         a.std() / b.std() for a, b in zip(_luma(restained), _luma(originals), strict=True) if b.std() >= _FLAT_LEVELS
@@ -119,9 +119,9 @@ def kept_contrast(restained: UInt8Images, originals: UInt8Images) -> float:
 
 
 def kept_differences(restained: UInt8Images, originals: UInt8Images) -> float:
-    """Return how far images are from each other, as a share of how far their originals are: 0 is all alike.
+    """Return the distance between images as a share of that between their originals; 0 is a collapsed output.
 
-    The root mean square distance of pixels to the mean image, over both; 1 where all originals are alike.
+    The distance is the root mean square difference of pixels from the mean image; 1 if all originals are equal.
     """
     before, after = (
         float(np.sqrt(stack.astype(np.float64).var(axis=0).mean())) if len(stack) else 0.0
@@ -131,19 +131,18 @@ def kept_differences(restained: UInt8Images, originals: UInt8Images) -> float:
 
 
 def least_change(source: UInt8Images, target: UInt8Images) -> float:
-    """Return the least mean color difference (CIE76) by which any map must move the source's pixels into the target's.
+    """Return a lower bound of the mean color difference (CIE76) of any map from the source's colors to the target's.
 
-    No map of pixels whose outcome is distributed as the target can move them less on average than the root of the sum
-    of squares of the Wasserstein-1 distances of L, a and b: the mean of a norm is at least the norm of the means, and
-    each coordinate must at least be moved as far as its own distance says (Villani 2009, Optimal Transport,
-    doi:10.1007/978-3-540-71050-9, ch. 6).
+    The bound is the root of the sum of squares of the Wasserstein-1 distances of L, a and b. The mean of a norm is at
+    least the norm of the means, and the mean shift of each coordinate is at least its Wasserstein distance (Villani
+    2009, Optimal Transport, doi:10.1007/978-3-540-71050-9, ch. 6).
     """
     one, other = _site_lab(source), _site_lab(target)
     return float(np.linalg.norm([wasserstein_distance(one[:, axis], other[:, axis]) for axis in range(3)]))
 
 
 def mean_change(restained: UInt8Images, originals: UInt8Images) -> float:
-    """Return the mean color difference (CIE76, Euclidean in Lab) between images and their originals; 0 is idle."""
+    """Return the mean color difference (CIE76, Euclidean in Lab) of images from their originals; 0 is idle."""
     steps = rgb_to_lab(restained).astype(np.float64) - rgb_to_lab(originals)
     return float(np.linalg.norm(steps, axis=-1).mean())
 
@@ -151,9 +150,10 @@ def mean_change(restained: UInt8Images, originals: UInt8Images) -> float:
 def grid_amplitudes(images: UInt8Images) -> NDArray[np.float64]:
     """Return the amplitude of a regular grid of each of `GRID_PERIODS_PX` in the images, in gray levels, float64[2].
 
-    The power of luminance at the frequencies of the grid (Odena, Dumoulin & Olah 2016, doi:10.23915/distill.00003),
-    over all images and with a Hann window against leakage, less what the frequencies around it have: a photograph's
-    spectrum is smooth there. In the unit of a cosine's amplitude: a checkerboard of plus and minus 3 levels has 3.
+    It is computed from the mean power of luminance at the frequencies of the grid (Odena, Dumoulin & Olah 2016,
+    doi:10.23915/distill.00003), with a Hann window against leakage, minus the mean power of the frequencies around it,
+    since the spectrum of a photograph is smooth there. The unit is the amplitude of a cosine: a checkerboard of plus
+    and minus 3 levels has 3.
     """
     side = min(images.shape[1:3]) // 4 * 4
     if side < 32 or len(images) == 0:
@@ -168,19 +168,19 @@ def grid_amplitudes(images: UInt8Images) -> NDArray[np.float64]:
 def hidden_information(
     originals: UInt8Images, cycled: UInt8Images, cycled_again: UInt8Images, saved: UInt8Images
 ) -> float:
-    """Return how much worse a reconstruction gets when the re-stained image is saved first; about 1 is not at all.
+    """Return the ratio of a reconstruction's errors with and without saving of the re-stained image; about 1 is best.
 
-    A generator that hides the original in imperceptible noise comes back well, but not after rounding to 8 bits and
+    A generator that hides the original in imperceptible noise can reconstruct it, but not after rounding to 8 bits and
     JPEG (Chu, Zhmoginov & Sandler 2017, CycleGAN, a master of steganography, arXiv:1712.02950).
 
     Args:
         originals: images of a site.
-        cycled: them, re-stained and back.
-        cycled_again: the same, with the re-stained images rounded and saved as JPEG between.
-        saved: the originals themselves, saved as JPEG: what saving costs an honest way back too.
+        cycled: the same images, re-stained and back.
+        cycled_again: the same, with the re-stained images rounded and saved as JPEG in between.
+        saved: the originals saved as JPEG, for the error that saving causes in any case.
 
     Returns:
-        The mean absolute error of `cycled_again` over the largest of that of `cycled`, that of `saved`, and one gray
+        The mean absolute error of `cycled_again`, divided by the largest of those of `cycled` and `saved` and one gray
         level.
     """
     straight, again, cost = (
@@ -200,7 +200,7 @@ def _site_lab(images: UInt8Images) -> NDArray[np.float64]:
 
 
 def _grid(side: int, period_px: int) -> Sequence[tuple[int, int]]:
-    """Frequencies of a grid of this period that no shorter one of `GRID_PERIODS_PX` has."""
+    """Return the frequencies of a grid of this period, without those of a shorter one of `GRID_PERIODS_PX`."""
     step = side // period_px
     own = [(row * step, column * step) for row in range(period_px) for column in range(period_px)]
     shorter = {0, side // 2} if period_px == 4 else {0}
@@ -208,7 +208,7 @@ def _grid(side: int, period_px: int) -> Sequence[tuple[int, int]]:
 
 
 def _excess(power: NDArray[np.float64], place: tuple[int, int]) -> float:
-    """Power of a wave at a frequency above that of its neighbors, in squared amplitudes."""
+    """Return the power of a wave at a frequency above that of its neighbors, in squared amplitudes."""
     rows, columns = (np.arange(at - 4, at + 5) % len(power) for at in place)
     around = power[np.ix_(rows, columns)]
     ring = np.ones(around.shape, bool)

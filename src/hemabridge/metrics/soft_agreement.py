@@ -1,4 +1,4 @@
-"""How far two predictions of the same cells agree; no label is needed."""
+"""The soft agreement of two predictions for the same cells; no label is needed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,10 @@ Answer = NDArray[np.floating]
 
 
 def soft_agreement(reference: Answer, answer: Answer) -> float:
-    """Return how far two predictions agree, 0..1: the mean over classes, each of which weighs the same.
+    """Return the soft agreement of two predictions, 0..1: the mean over classes, with equal weights.
 
-    For one class, it is the mean probability that `answer` gives the class, over cells weighted by the probability
-    that `reference` gives it.
+    For one class, it is the weighted mean of the probabilities of this class in `answer`. The weight of a cell is the
+    probability of this class in `reference`.
     """
     return float(soft_agreement_drawn(reference, answer, np.ones((1, len(reference))))[0])
 
@@ -22,7 +22,7 @@ def soft_agreement_drawn(reference: Answer, answer: Answer, drawn: NDArray[np.fl
     Args:
         reference: see `soft_agreement`.
         answer: see `soft_agreement`.
-        drawn: how often each cell is drawn, float64[B, N].
+        drawn: number of times that each cell is drawn, float64[B, N].
     """
     weights = reference.astype(np.float64)
     shares = drawn @ (weights * answer) / np.maximum(drawn @ weights, 1e-12)

@@ -14,12 +14,12 @@ Interval: TypeAlias = tuple[float, float]
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """Return the Wilson score interval of the fraction `successes / n`.
 
-    It holds its level for the small n and the extreme fractions of a study, where the usual (Wald) interval does not.
+    Its coverage is close to the nominal one for small n and extreme fractions, unlike that of the Wald interval.
 
     Args:
         successes: cells classified correctly, 0..n.
         n: cells classified, at least 1.
-        confidence: 0..1, without the ends.
+        confidence: the nominal coverage, above 0 and below 1.
 
     Raises:
         ValueError: `n` is below 1 or `successes` is not in 0..n.
@@ -42,8 +42,8 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
 def mcnemar_exact(rescued: int, broken: int) -> float:
     """Return the two-sided p value of the exact McNemar test.
 
-    Only the cells on which two runs of one classifier disagree count: under "no difference" each of them is rescued or
-    broken with probability 1/2. Without such a cell nothing speaks for a difference: p = 1.
+    Only cells for which the two runs differ in being right or wrong count. Under the null hypothesis each of them is
+    rescued or broken with probability 1/2. Without such a cell p = 1.
 
     Args:
         rescued: cells wrong in the first run and right in the second.
@@ -66,13 +66,13 @@ def mcnemar_exact(rescued: int, broken: int) -> float:
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """Return p values corrected for testing several hypotheses, in the order of the input.
 
-    The i-th smallest of m values is multiplied by m - i + 1, never falls below a smaller one's, and stops at 1.
+    The i-th smallest of m values is multiplied by m - i + 1; results are made monotone and limited to 1.
 
     Args:
         p_values: uncorrected p values, 0..1; may be empty.
 
     Raises:
-        ValueError: a value lies outside 0..1 or is not a number.
+        ValueError: a value is not in 0..1, or is not a number.
 
     References:
         Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6, 65-70.
@@ -89,18 +89,18 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def smallest_detectable_difference(n: int, *, power: float = 0.8, alpha: float = 0.05) -> float | None:
-    """Return the smallest difference of two fractions that two groups of n cells each can show.
+    """Return the smallest difference of two fractions that a test of two groups of n cells each can find.
 
-    Unpaired groups, two-sided normal test, worst case: fractions placed evenly about 1/2, where the spread is largest.
-    The paired test of a study sees smaller differences; this is the caution for all that is not paired.
+    The groups are unpaired, the test is two-sided and normal, and the fractions are symmetric about 1/2, where the
+    variance is largest. A paired test finds smaller differences.
 
     Args:
         n: cells per group, at least 1.
-        power: probability of seeing a true difference of this size, 0..1.
+        power: probability of finding a true difference of this size, 0..1.
         alpha: two-sided level of the test, 0..1.
 
     Returns:
-        The difference, 0..1, or None where n is so small that even 0 against 1 would be missed.
+        The difference, 0..1, or None if n is so small that even 0 and 1 cannot be distinguished.
 
     Raises:
         ValueError: `n` is below 1.
@@ -122,22 +122,22 @@ def smallest_detectable_difference(n: int, *, power: float = 0.8, alpha: float =
 
 
 def smallest_paired_difference(n: int, disagreement: float, *, power: float = 0.8, alpha: float = 0.05) -> float | None:
-    """Return the smallest difference of two accuracies on the same n cells that McNemar's test can show.
+    """Return the smallest difference of two accuracies on the same n cells that McNemar's test can find.
 
-    Solves Connor's formula for the difference d, given the share p of cells on which the two runs disagree:
+    Solves Connor's formula for the difference d, given the share p of cells that are right in one run only:
     d sqrt(n) = z_(1-alpha/2) sqrt(p) + z_power sqrt(p - d^2).
 
     Args:
         n: cells, at least 1.
         disagreement: share of the cells that one run classifies correctly and the other does not, 0..1.
-        power: probability of seeing a true difference of this size, 0..1.
+        power: probability of finding a true difference of this size, 0..1.
         alpha: two-sided level of the test, 0..1.
 
     Returns:
-        The difference, 0..1, or None where even one that makes up all of the disagreement would be missed.
+        The difference, 0..1, or None if even a difference equal to `disagreement` cannot be found.
 
     Raises:
-        ValueError: `n` is below 1, or `disagreement` not in 0..1.
+        ValueError: `n` is below 1, or `disagreement` is not in 0..1.
 
     References:
         Connor (1987), Sample size for testing differences in proportions for the paired-sample design,

@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance between weighted sets of points, kept as counts so that resampling costs nothing."""
+"""Sliced Wasserstein distance of weighted sets of points, from counts, so that resampling is fast."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -11,16 +11,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """Directions through a box of points, each with evenly spaced nodes on which projected points are counted.
+    """Directions through a box of points, each with evenly spaced nodes at which projected points are counted.
 
     The 1-Wasserstein distance of two sets on a line is the area between their distribution functions (Vallender 1974,
     doi:10.1137/1118101); its mean over directions is the sliced distance (Bonneel et al. 2015, eq. 8 with p = 1,
-    doi:10.1007/s10851-014-0506-3). A point between two nodes is shared between them, so that means along every
-    direction are exact. A distance is exact where all points lie on nodes, and otherwise wrong by less than `step`.
+    doi:10.1007/s10851-014-0506-3). A point between two nodes is divided between them, so that means along every
+    direction are exact. A distance is exact if all points are at nodes; otherwise its error is below `step`.
 
     Attributes:
         vectors: unit vectors, float64[P, D].
-        low: place of the first node on each direction, float64[P].
+        low: position of the first node on each direction, float64[P].
         step: distance of two nodes on each direction, float64[P].
         nodes: number of nodes on each direction.
     """
@@ -35,7 +35,7 @@ class Slices:
         """Draw directions for points within the box from `low` to `high`, each [D]; one direction if D is 1.
 
         Raises:
-            ValueError: a corner is not below the other, or there are fewer than two nodes or no direction.
+            ValueError: `low` is not below `high`, or there are fewer than two nodes or no direction.
         """
         first, last = np.asarray(low, np.float64), np.asarray(high, np.float64)
         if first.ndim != 1 or first.shape != last.shape or not (first < last).all() or nodes < 2 or count < 1:
@@ -49,7 +49,7 @@ class Slices:
     def shares(self, points: Floats) -> Floats:
         """Return the share of points [N, D] at each node of each direction, float64[P, nodes]; each row sums to 1.
 
-        Points outside of the box count at its border.
+        Points outside of the box are counted at its border.
 
         Raises:
             ValueError: there is no point.

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from hemabridge.domain.site_profile import Distance, SiteProfiles
 from hemabridge.errors import MissingExtraError, ModelError
+from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.imaging.scale import CropSpec
-from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
 from hemabridge.models.model import Kind, Model, Site
 from hemabridge.normalizers.glass import Glass
 from hemabridge.normalizers.normalizer import Normalizer
-from hemabridge.normalizers.square import SquareStandardizer
+from hemabridge.normalizers.square import Remarking, SquareStandardizer
 from hemabridge.translators.header import Direction, TranslatorHeader
 
 if TYPE_CHECKING:
@@ -168,3 +169,17 @@ def needs_torch() -> None:
     """
     if find_spec("torch") is None:
         raise MissingExtraError("this model needs PyTorch: pip install 'hemabridge[train]'")
+
+
+def remark_of(standardizer: Standardizer, image: UInt8Image, *, replaced: bool = False) -> str:
+    """Return what has to be said of how a photograph, uint8[H, W, 3], was re-stained; mostly nothing.
+
+    Args:
+        standardizer: that re-stained it.
+        image: the original.
+        replaced: whether it was the fallback of a guarded standardizer.
+    """
+    if isinstance(standardizer, GuardedStandardizer):
+        used = standardizer.fallback if replaced else standardizer.inner
+        return "" if used is None else remark_of(used, image)
+    return standardizer.remark(image) if isinstance(standardizer, Remarking) else ""

@@ -12,8 +12,7 @@ from hemabridge.domain.site_profile import SiteProfiles
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.any_image import AnyImage, restained_like
 from hemabridge.imaging.scale import CropSpec, WrittenCropPx
-from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.imaging.tiles import by_rows
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images, by_rows
 from hemabridge.normalizers.glass import Glass, white_of
 from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.storage.files import expect_json_text

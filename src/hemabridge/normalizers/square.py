@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemabridge.imaging.scale import CropSpec
-from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
-from hemabridge.imaging.tiles import by_rows
+from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images, by_rows
 from hemabridge.normalizers.color_table import fit_table, interpolation
 
 NODES: Final = 9

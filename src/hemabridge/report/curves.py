@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hemabridge.evaluation.morphology_checks import MorphologyCheck
+from hemabridge.evaluation.results import MorphologyCheck
 from hemabridge.metrics.statistics import wilson_interval
 from hemabridge.report.figures import PALETTE, column_style, drawing_style, plain, svg_bytes
 from hemabridge.report.layout import ORIGINAL, Column, Layout, column_name

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from hemabridge.evaluation.morphology_checks import MorphologyCheck
+from hemabridge.evaluation.results import MorphologyCheck
 from hemabridge.metrics.statistics import wilson_interval
 from hemabridge.report.layout import ORIGINAL, Column, Layout, column_name
 from hemabridge.report.story import percent

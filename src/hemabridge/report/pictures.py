@@ -78,7 +78,7 @@ class RefusedCell:
         restained_by: method and snapshot.
         original: uint8[H, W, 3].
         restained: uint8[H, W, 3].
-        change: uint8[H, W, 3], as `hemabridge.guard.change_picture.draw_change` draws what color does not explain.
+        change: uint8[H, W, 3], as `hemabridge.guard.leftover.draw_change` draws what color does not explain.
         reasons: names of measures, worst first.
     """
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.evaluation.reading import Agreement, Dispute, Estimate, Repeats, Said
-from hemabridge.metrics.reader_agreement import (
+from hemabridge.metrics.reader_statistics import (
     answer_counts,
     answer_shares,
     cohen_kappa,

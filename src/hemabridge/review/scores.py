@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.evaluation.reading import ArmScore, Estimate, Interval, Preferred, TellingApart
-from hemabridge.metrics.detection import detect
+from hemabridge.metrics.reader_statistics import detect
 from hemabridge.metrics.resampling import DRAWS
 from hemabridge.metrics.statistics import holm, mcnemar_exact, wilson_interval
 from hemabridge.review.arms import ORIGINAL, TARGET

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hemabridge.errors import ModelError
-from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.imaging.tiles import by_rows
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images, by_rows
 from hemabridge.networks.color_generator import ColorGenerator
 from hemabridge.training.snapshots import Weights, weights_of
 from hemabridge.training.tensorfile import read_tensors

@@ -15,8 +15,7 @@ from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.models import Model, open_model
-from hemabridge.models.remark import remark_of
-from hemabridge.models.restaining import NormalizerModel
+from hemabridge.models.restaining import NormalizerModel, remark_of
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent

@@ -69,7 +69,7 @@ def test_light_can_be_told_from_the_picture():
 
 @pytest.mark.parametrize("change", [{"saturation": 0.0}, {"clear_field_rgb": (240.0, 0.0, 240.0)}])
 def test_no_light_can_be_told_without_color_or_exposure(change):
-    with pytest.raises(InputError, match="above 0 to tell light"):
+    with pytest.raises(InputError, match="above 0 to recover light"):
         undeveloped(np.zeros((3, 4, 4), np.float32), Camera(**change))
 
 

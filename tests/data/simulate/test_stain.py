@@ -20,7 +20,7 @@ def one(structure, amount=1.0):
 
 
 @pytest.mark.parametrize(
-    ("dye", "published_nm"), [(Dye.AZURE_MONOMER, 646), (Dye.EOSIN, 517), (Dye.COMPLEX, 552), (Dye.HAEMOGLOBIN, 415)]
+    ("dye", "published_nm"), [(Dye.AZURE_MONOMER, 646), (Dye.EOSIN, 517), (Dye.COMPLEX, 552), (Dye.HEMOGLOBIN, 415)]
 )
 def test_each_dye_absorbs_most_at_its_published_peak(dye, published_nm):
     strongest = WAVELENGTHS_NM[dye_spectra()[dye].argmax()]

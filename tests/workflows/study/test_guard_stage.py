@@ -11,8 +11,7 @@ from jsonschema import Draft202012Validator
 
 from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
-from hemabridge.evaluation.morphology_checks import CellVerdict, MorphologyCheck
-from hemabridge.evaluation.results import StudyResults
+from hemabridge.evaluation.results import CellVerdict, MorphologyCheck, StudyResults
 from hemabridge.guard.thresholds import floors
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import Guard

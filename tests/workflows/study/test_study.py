@@ -458,7 +458,7 @@ def after_a_sound_one(classifier: str) -> str:
         (
             after_a_sound_one(GIVEN.partition(", ")[2].removesuffix("}").replace("neutrophil", "basophil")),
             ModelError,
-            "expected a classifier that knows neutrophil, lymphocyte",
+            "expected a classifier of the classes neutrophil, lymphocyte",
         ),
         ('ensemble={members = [{train = {architecture = "resnet81"}}]}', ModelError, "did you mean resnet"),
         (

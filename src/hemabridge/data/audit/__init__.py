@@ -1,4 +1,4 @@
-"""The look at all images before any training: files, duplicates, classes, color and scale."""
+"""The audit of all images before any training: files, duplicates, classes, color and scale."""
 
 from hemabridge.data.audit.duplicates import near_duplicates
 from hemabridge.data.audit.results import Audit, Finding

@@ -22,8 +22,8 @@ class Appearance:
 
     Attributes:
         colors: median RGB, float64[3], 0..255, of each compartment that was found.
-        nucleus_px: equivalent diameter of the nucleus in pixels; None without a nucleus.
-        smallest_side_px: the shorter side of the image.
+        nucleus_px: equivalent diameter of the nucleus in pixels; None if no nucleus was found.
+        smallest_side_px: the shorter side of the image, in pixels.
     """
 
     colors: dict[CompartmentName, NDArray[np.float64]]
@@ -41,7 +41,7 @@ def measure(image: UInt8Image) -> Appearance:
 
 
 def color_profiles(manifest: int, site: str, sample: Sequence[Appearance]) -> list[ColorProfile]:
-    """Return the profile of each compartment that was found in any image of the sample."""
+    """Return the color profile of each compartment that was found in at least one image of the sample."""
     profiles = []
     for compartment in COMPARTMENTS:
         medians = [seen.colors[compartment] for seen in sample if compartment in seen.colors]
@@ -58,7 +58,7 @@ def color_profiles(manifest: int, site: str, sample: Sequence[Appearance]) -> li
 
 
 def site_scale(manifest: int, site: str, sample: Sequence[Appearance], stated_crop_px: Sequence[int]) -> SiteScale:
-    """Return the scale of a site; `sample` has at least one image."""
+    """Return the scale of a site, from the measures of at least one of its images."""
     diameters = [seen.nucleus_px for seen in sample if seen.nucleus_px is not None]
     return SiteScale(
         manifest=manifest,

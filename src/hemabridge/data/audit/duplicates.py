@@ -1,13 +1,13 @@
 """Copies and second photographs of one field: exact by file hash, near by perceptual hash and aligned pixels.
 
-Cells look alike, so a perceptual hash alone raises false alarms (4,107 of 21 million pairs of the 6,560 real images of
-three laboratories lie within 12 bits). It only proposes pairs; a pair counts when the fine detail of both images
-correlates after the best small shift.
+Images of cells resemble each other, so a perceptual hash alone gives false alarms: of the 21 million pairs of 6,560
+real images of three laboratories, 4,107 differ in at most 12 bits. The hash therefore only proposes pairs. A pair is a
+near duplicate if the fine detail of both images correlates after the best small shift.
 
-Both thresholds were set by looking at those same images, so what follows is how well they fit, not an independent
-test: 9 pairs pass, one of them an exact copy, and all 9 show one cell to the eye; the nearest pair of different cells
-reaches 0.78. At least four pairs of one cell are missed: photographs that differ in magnification or focus. An audit
-without near duplicates is therefore no proof that there are none.
+Both thresholds were chosen on these same images, so the following numbers are no independent test. 9 pairs pass, one of
+them an exact copy, and all 9 show one cell by eye. The most similar pair of different cells has a correlation of 0.78.
+At least four pairs of one cell are missed, whose photographs differ in magnification or focus. An audit without near
+duplicates is therefore no proof that there are none.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import FileProgress
 
 MAX_HAMMING = 10
-"""Bits of the perceptual hash in which the proposed pairs may differ."""
+"""Largest number of bits of the perceptual hash in which the images of a proposed pair differ."""
 
 MIN_CORRELATION = 0.82
 """Correlation of fine detail from which two images show the same field, -1..1."""
@@ -37,7 +37,7 @@ MAX_SHIFT_PX = 5
 """Largest shift between two photographs of one field, in pixels of the thumbnail (a tenth of the side)."""
 
 BLANK_CONTRAST = 1.0
-"""Standard deviation of gray values below which an image shows nothing."""
+"""Standard deviation of gray values, 0..255, below which an image is blank."""
 
 _DETAIL_SIGMA_PX = 3.0
 _BLOCK = 1024
@@ -45,14 +45,14 @@ _BLOCK = 1024
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """What is kept of an image: `bits` bool[64] (perceptual hash), `thumbnail` uint8[48, 48] (gray)."""
+    """A short description of an image: `bits` bool[64] (perceptual hash), `thumbnail` uint8[48, 48] (gray)."""
 
     bits: NDArray[np.bool_]
     thumbnail: NDArray[np.uint8]
 
     @property
     def is_blank(self) -> bool:
-        """Whether the image shows nothing."""
+        """Whether the image has almost no contrast."""
         return float(self.thumbnail.std()) < BLANK_CONTRAST
 
 
@@ -67,7 +67,7 @@ class SameField:
 def fingerprint(image: UInt8Image) -> Fingerprint:
     """Return the fingerprint of an RGB image uint8[H, W, 3].
 
-    The hash is pHash: signs of the low frequencies of the cosine transform (Zauner, 2010, Implementation and
+    The hash is pHash, the signs of the low frequencies of the cosine transform (Zauner 2010, Implementation and
     benchmarking of perceptual image hash functions).
     """
     gray = Image.fromarray(image).convert("L")
@@ -76,9 +76,9 @@ def fingerprint(image: UInt8Image) -> Fingerprint:
 
 
 def same_fields(fingerprints: Sequence[Fingerprint]) -> list[SameField]:
-    """Group the images that show the same field; blank ones belong to no group.
+    """Group the images that show the same field; blank images are in no group.
 
-    The time grows with the square of the number of images: seconds for 20,000.
+    The time grows with the square of the number of images; 20,000 images take seconds.
 
     Args:
         fingerprints: one per image; exact copies should be left out.
@@ -110,7 +110,7 @@ def same_fields(fingerprints: Sequence[Fingerprint]) -> list[SameField]:
 
 
 def fine_detail(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return a gray thumbnail without its coarse structure, which all cells share: float32[S, S], about -128..127."""
+    """Return a gray thumbnail without the coarse structure that all cells share: float32[S, S], about -128..127."""
     gray = thumbnail.astype(np.float32)
     return gray - np.asarray(ndimage.gaussian_filter(gray, _DETAIL_SIGMA_PX), dtype=np.float32)
 
@@ -139,7 +139,7 @@ def aligned_correlation(first: NDArray[np.float32], second: NDArray[np.float32])
 
 
 def _overlap(image: NDArray[np.float32], down: int, right: int) -> NDArray[np.float32]:
-    """Return the part of an image that is still in view when it is moved up by `down` and left by `right` pixels."""
+    """Return the part of an image that is still visible after a move up by `down` and left by `right` pixels."""
     height, width = image.shape
     return image[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
 
@@ -153,7 +153,7 @@ def exact_copies(hashes: Sequence[str]) -> list[tuple[int, ...]]:
 
 
 def first_of_each(hashes: Sequence[str]) -> list[int]:
-    """Return the positions at which a hash stands for the first time."""
+    """Return the position of the first occurrence of each hash."""
     first: dict[str, int] = {}
     for position, digest in enumerate(hashes):
         first.setdefault(digest, position)

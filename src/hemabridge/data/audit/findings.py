@@ -1,40 +1,18 @@
-"""What an audit says in plain sentences."""
+"""The findings of an audit in plain sentences: files, leaks, synthetic images, duplicates; then those about sites."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import combinations
 
-import numpy as np
-
-from hemabridge.data.audit.depth_findings import Depths
 from hemabridge.data.audit.results import (
     Audit,
     Border,
-    ClassCount,
-    ColorProfile,
     DuplicateGroup,
     Finding,
     Severity,
-    SiteScale,
+    SyntheticFile,
 )
-from hemabridge.data.audit.synthetic_findings import synthetic_findings
-from hemabridge.data.class_names import spelled_otherwise
+from hemabridge.data.audit.site_findings import Depths, counted, site_findings
 from hemabridge.data.splits import Leak
-from hemabridge.imaging.color import delta_e_2000
-
-FEW_CELLS = 20
-"""Below this many cells of a class, a 95% interval of its recall is wider than 0.3."""
-
-IMBALANCE = 10
-"""Ratio of the largest to the smallest class that needs a remark."""
-
-VISIBLE_DELTA_E = 10.0
-"""CIEDE2000 difference that anyone sees at a glance."""
-
-WIDE_IQR = 15.0
-"""Interquartile range of L, a or b of the background that hints at several subdomains of one site."""
-
-SCALE_TOLERANCE = 0.2
-"""Relative difference between two scales that needs a remark."""
+from hemabridge.data.synthetic import TRAINED_ON
 
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 _SHOWN = 3
@@ -46,22 +24,19 @@ def find_all(
     """Return every finding, errors first.
 
     Args:
-        audit: the measures; its own `findings` are not looked at.
-        leaks: patients, slides, and what synthetic images were drawn from, that are in several parts of the split.
-        changed: paths of files that are not the ones that were indexed.
+        audit: the measures; its own `findings` are not read.
+        leaks: patients, slides, and source images of synthetic ones that are in several parts of the split.
+        changed: paths of files that have changed since they were indexed.
         ungrouped_sites: sites of which neither patients nor slides are known.
-        depths: of the samples of all images.
+        depths: the depths of the samples of all images.
     """
     found = [
         *_files(audit, changed),
         *depths.findings(),
         *_leaks(leaks),
-        *synthetic_findings(audit.synthetic, audit.duplicates, audit.n_images),
+        *_synthetic(audit.synthetic, audit.duplicates, audit.n_images),
         *_duplicates(audit.duplicates),
-        *_classes(audit.class_prior),
-        *_groups(ungrouped_sites),
-        *_scales(audit.scales),
-        *_colors(audit.colors),
+        *site_findings(audit, ungrouped_sites),
     ]
     return sorted(found, key=lambda finding: _ORDER[finding.severity])
 
@@ -71,18 +46,19 @@ def _files(audit: Audit, changed: Sequence[str]) -> Iterator[Finding]:
         first = audit.unreadable[0]
         yield Finding(
             "error",
-            f"{_count(len(audit.unreadable), 'image')} cannot be used, for example {first.path}: {first.reason}.",
+            f"{counted(len(audit.unreadable), 'image')} cannot be used, for example {first.path}: {first.reason}.",
         )
     if changed:
         yield Finding(
             "error",
-            f"{_count(len(changed), 'file')} changed since the manifest was made ({_examples(changed)}): index the "
+            f"{counted(len(changed), 'file')} changed since the manifest was made ({_examples(changed)}): index the "
             "folder again.",
         )
     if audit.blank:
         yield Finding(
             "warning",
-            f"Nothing at all is shown by {_count(len(audit.blank), 'image')} ({_examples(audit.blank)}): leave it out.",
+            f"Without any detail: {counted(len(audit.blank), 'image')} ({_examples(audit.blank)}); leave "
+            "out what shows no cell.",
         )
 
 
@@ -91,8 +67,8 @@ def _leaks(leaks: Iterable[Leak]) -> Iterator[Finding]:
     if drawn_from:
         yield Finding(
             "error",
-            f"Synthetic images were drawn from {_count(len(drawn_from), 'image')} of another part "
-            f"({_examples(drawn_from[0].paths)}), so that scores will be too good: split again.",
+            f"Synthetic images were drawn from {counted(len(drawn_from), 'image')} of another part "
+            f"({_examples(drawn_from[0].paths)}), so that scores will be too high: split again.",
         )
     for leak in leaks:
         if leak.kind == "source":
@@ -100,22 +76,58 @@ def _leaks(leaks: Iterable[Leak]) -> Iterator[Finding]:
         yield Finding(
             "error",
             f"The images of {leak.kind} {leak.name} are in several parts ({', '.join(leak.parts)}), so that scores "
-            "will be too good: split again by patient or slide.",
+            "will be too high: split again by patient or slide.",
+        )
+
+
+def _synthetic(
+    synthetic: Sequence[SyntheticFile], duplicates: Sequence[DuplicateGroup], n_images: int
+) -> Iterator[Finding]:
+    if not synthetic:
+        return
+    yield Finding("note", f"{len(synthetic)} of {n_images} images are synthetic: they show no real cell.")
+    unknown = [found.member.path for found in synthetic if not found.in_manifest]
+    if unknown:
+        yield Finding(
+            "error",
+            f"The manifest lists {counted(len(unknown), 'synthetic image')} ({_examples(unknown)}) as real; a mark in "
+            "each file states that a model made it: index the folder again, which fills in the column origin.",
+        )
+    scored = [found.member.path for found in synthetic if found.member.split not in TRAINED_ON]
+    if scored:
+        yield Finding(
+            "error",
+            f"{counted(len(scored), 'synthetic image')} ({_examples(scored)}) in parts that are scored: a score on "
+            "synthetic cells does not hold for real ones; split again, or remove them.",
+        )
+    yield from _without_mark(synthetic, duplicates)
+
+
+def _without_mark(synthetic: Sequence[SyntheticFile], duplicates: Sequence[DuplicateGroup]) -> Iterator[Finding]:
+    drawn = {found.member for found in synthetic}
+    alike = [group for group in duplicates if drawn.intersection(group.members)]
+    bare = sorted({member.path for group in alike for member in group.members if member not in drawn})
+    if bare:
+        yield Finding(
+            "warning",
+            f"Almost the same as a synthetic image, but without its mark: {counted(len(bare), 'image')} "
+            f"({_examples(bare)}). A program may have saved a synthetic image again and removed the mark, or the model "
+            "may have copied a real cell: look at them.",
         )
 
 
 def _duplicates(groups: Sequence[DuplicateGroup]) -> Iterator[Finding]:
     names = {"exact": "Copies of one file", "near": "Images of one cell, saved or photographed twice"}
     consequences: dict[Border, tuple[Severity, str]] = {
-        "split": ("error", "lie in several parts of the split, so that scores will be too good: split again"),
-        "class": ("error", "have different classes, so that at least one label is wrong: look at them"),
-        "manifest": ("error", "lie in both manifests, which should share no image: remove them from one"),
-        "site": ("warning", "lie at different sites: find out where they come from"),
+        "split": ("error", "are in several parts of the split, so that scores will be too high: split again"),
+        "class": ("error", "have different classes, so that at least one label is wrong: check them"),
+        "manifest": ("error", "are in both manifests, which should share no image: remove them from one"),
+        "site": ("warning", "are listed for different sites: find out where they come from"),
     }
     for kind, what in names.items():
         of_kind = [group for group in groups if group.kind == kind]
         if of_kind:
-            text = "count as one cell: keep one of each, or let the split keep them together"
+            text = "count as one cell: keep one of each, or keep them in one part of the split"
             yield Finding("warning", f"{what} ({_groups_of(of_kind)}) {text}.")
         for border, (severity, text) in consequences.items():
             crossing = [group for group in of_kind if border in group.crosses]
@@ -123,165 +135,10 @@ def _duplicates(groups: Sequence[DuplicateGroup]) -> Iterator[Finding]:
                 yield Finding(severity, f"{what} ({_groups_of(crossing)}) {text}.")
 
 
-def _classes(class_prior: Sequence[ClassCount]) -> Iterator[Finding]:
-    totals: dict[tuple[int, str], dict[str, int]] = {}
-    parts: dict[tuple[int, str], dict[str, set[str]]] = {}
-    for count in class_prior:
-        key = (count.manifest, count.site)
-        classes = totals.setdefault(key, {})
-        classes[count.class_name] = classes.get(count.class_name, 0) + count.n
-        if count.split:
-            parts.setdefault(key, {}).setdefault(count.split, set()).add(count.class_name)
-    for key, classes in totals.items():
-        yield from _classes_of_site(key[1], classes, parts.get(key, {}))
-    yield from _classes_between_sites({key: set(classes) - {""} for key, classes in totals.items()})
-
-
-def _classes_of_site(site: str, classes: dict[str, int], parts: dict[str, set[str]]) -> Iterator[Finding]:
-    named = {name: n for name, n in classes.items() if name}
-    if classes.get(""):
-        yield Finding(
-            "note",
-            f"No class is known for {_count(classes[''], 'image')} of {site}: good for a translator only.",
-        )
-    rare = [f"{name} ({n})" for name, n in sorted(named.items()) if n < FEW_CELLS]
-    if rare:
-        yield Finding(
-            "warning",
-            f"{site} has fewer than {FEW_CELLS} cells of {', '.join(rare)}: their recall cannot be told, consider "
-            "leaving them out.",
-        )
-    if named and max(named.values()) >= IMBALANCE * min(named.values()):
-        most, least = max(named, key=named.__getitem__), min(named, key=named.__getitem__)
-        yield Finding(
-            "note",
-            f"{site} has {named[most]} cells of {most} and {named[least]} of {least}: read balanced accuracy, not "
-            "accuracy.",
-        )
-    for part, present in sorted(parts.items()):
-        absent = sorted(set(named) - present)
-        if absent:
-            yield Finding("warning", f"Part {part} of {site} has no cell of {', '.join(absent)}: split again.")
-    lower = sorted({name for pair in spelled_otherwise(named, named) for name in pair})
-    if lower:
-        yield Finding("error", f"{site} writes one class in several ways ({', '.join(lower)}): choose one.")
-
-
-def _classes_between_sites(classes: dict[tuple[int, str], set[str]]) -> Iterator[Finding]:
-    labeled = {key: names for key, names in classes.items() if names}
-    for (first, its), (second, others) in combinations(labeled.items(), 2):
-        for (one, has), (lacking, lacks) in (((first, its), (second, others)), ((second, others), (first, its))):
-            extra = sorted(has - lacks)
-            if extra and one[1] != lacking[1]:
-                yield Finding(
-                    "note",
-                    f"{lacking[1]} has no {', '.join(extra)}, {one[1]} has: compare only the classes that both have.",
-                )
-
-
-def _groups(ungrouped_sites: Sequence[str]) -> Iterator[Finding]:
-    for site in ungrouped_sites:
-        yield Finding(
-            "note",
-            f"Neither patients nor slides of {site} are known, so cells of one patient may be in training and test: "
-            "scores can be too good; fill in the column patient if you can.",
-        )
-
-
-def _scales(scales: Sequence[SiteScale]) -> Iterator[Finding]:
-    for scale in scales:
-        yield from _scale_of_site(scale)
-    measured = [scale for scale in scales if scale.nucleus_px is not None]
-    for first, second in combinations(measured, 2):
-        small, large = sorted((first, second), key=_median_nucleus)
-        ratio = _median_nucleus(large) / _median_nucleus(small)
-        if small.site != large.site and ratio > 1 + SCALE_TOLERANCE and not _crops_match(small, large):
-            yield Finding(
-                "warning",
-                f"Nuclei of {large.site} are {ratio:.1f} times as wide in pixels as those of {small.site}: use the "
-                f"crops of {_crop_to_use(large, small)} and {_crop_to_use(small, large)} pixels, so that cells match.",
-            )
-
-
-def _crops_match(small: SiteScale, large: SiteScale) -> bool:
-    """Tell whether both sites state crops that show nuclei about as wide at one as at the other."""
-    shares = [_median_nucleus(scale) / crop for scale in (small, large) for crop in scale.stated_crop_px]
-    both = bool(small.stated_crop_px and large.stated_crop_px)
-    return both and max(shares) <= (1 + SCALE_TOLERANCE) * min(shares)
-
-
-def _crop_to_use(scale: SiteScale, other: SiteScale) -> int | None:
-    """Return the stated crop if it fits and the other site can follow it, else the proposed one."""
-    stated = () if other.stated_crop_px else scale.stated_crop_px
-    return stated[0] if len(stated) == 1 and _fits(stated[0], scale) else scale.proposed_crop_px
-
-
-def _fits(stated: int, scale: SiteScale) -> bool:
-    return scale.proposed_crop_px is None or abs(stated / scale.proposed_crop_px - 1) <= SCALE_TOLERANCE
-
-
-def _scale_of_site(scale: SiteScale) -> Iterator[Finding]:
-    without = scale.n - scale.n_nuclei
-    if without:
-        yield Finding(
-            "warning" if without * 10 > scale.n else "note",
-            f"No nucleus was found in {without} of {scale.n} measured images of {scale.site}: are they single cells in "
-            "the center of the image?",
-        )
-    if scale.proposed_crop_px is None:
-        return
-    if not scale.stated_crop_px:
-        yield Finding(
-            "note", f"The manifest states no crop_px for {scale.site}; proposed: {scale.proposed_crop_px} pixels."
-        )
-    for stated in scale.stated_crop_px:
-        if not _fits(stated, scale):
-            yield Finding(
-                "warning",
-                f"The manifest states crop_px {stated} for {scale.site}, its nuclei suggest {scale.proposed_crop_px}: "
-                "look at some crops.",
-            )
-    kind, crop = ("stated", max(scale.stated_crop_px)) if scale.stated_crop_px else ("proposed", scale.proposed_crop_px)
-    if scale.smallest_side_px < crop:
-        yield Finding(
-            "note",
-            f"Some images of {scale.site} are smaller ({scale.smallest_side_px} pixels) than the {kind} crop "
-            f"({crop}): their borders will be repeated.",
-        )
-
-
-def _colors(profiles: Sequence[ColorProfile]) -> Iterator[Finding]:
-    for profile in profiles:
-        if profile.compartment == "background" and max(profile.lab_iqr) > WIDE_IQR:
-            yield Finding(
-                "warning",
-                f"The background of {profile.site} varies widely between images (middle half over "
-                f"{max(profile.lab_iqr):.0f} Lab units): it may hold several subdomains, from several microscopes "
-                "or cameras. A normalizer is fitted to all of them at once; an agreement fits each for itself.",
-            )
-    for first, second in combinations(profiles, 2):
-        if first.compartment == second.compartment and first.site != second.site:
-            difference = float(delta_e_2000(np.array(first.lab), np.array(second.lab)))
-            if difference > VISIBLE_DELTA_E:
-                yield Finding(
-                    "note",
-                    f"The {first.compartment.replace('_', ' ')} color of {second.site} and {first.site} differs "
-                    f"by {difference:.0f} CIEDE2000 units, which anyone sees: this is the gap to bridge.",
-                )
-
-
-def _median_nucleus(scale: SiteScale) -> float:
-    return scale.nucleus_px[1] if scale.nucleus_px is not None else 0.0
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _groups_of(groups: Sequence[DuplicateGroup]) -> str:
     total = sum(len(group.members) for group in groups)
     example = _examples([member.path for member in groups[0].members])
-    return f"{total} images in {_count(len(groups), 'group')}, for example {example}"
+    return f"{total} images in {counted(len(groups), 'group')}, for example {example}"
 
 
 def _examples(paths: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What an audit found, as frozen data."""
+"""The results of an audit, as frozen data."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from hemabridge.data.index import UnreadableFile
 FORMAT_VERSION = 1
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
-"""`error`: results would be wrong; `warning`: look at it before training; `note`: good to know."""
+"""`error`: results would be wrong; `warning`: check before training; `note`: information."""
 
 Border: TypeAlias = Literal["manifest", "site", "split", "class"]
 CompartmentName: TypeAlias = Literal["nucleus", "cytoplasm", "red_cells", "background"]
@@ -18,7 +18,7 @@ Triple: TypeAlias = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Member:
-    """An image of a group of duplicates: `manifest` is 1 or, for the other manifest, 2."""
+    """An image of a group of duplicates. `manifest` is 1, or 2 for the second manifest of the audit."""
 
     manifest: int
     path: str
@@ -29,13 +29,13 @@ class Member:
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Images that show the same.
+    """Images that show the same field.
 
     Attributes:
-        kind: `exact` (the same bytes) or `near` (the same field, saved or photographed again).
+        kind: `exact` (the same bytes) or `near` (saved or photographed a second time).
         members: two images or more.
-        crosses: what the members differ in.
-        correlation: of the least alike of the pairs that make the group, -1..1; 1 for exact copies.
+        crosses: the properties in which the members differ.
+        correlation: the lowest one of the pairs that link the group, -1..1; 1 for exact copies.
     """
 
     kind: Literal["exact", "near"]
@@ -50,8 +50,8 @@ class SyntheticFile:
 
     Attributes:
         member: the image.
-        origin: what drew it, as the column `origin` says, or else the mark in the file.
-        in_manifest: whether the manifest says so; if not, only the mark does.
+        origin: the model that made it, from the column `origin`, or else from the mark in the file.
+        in_manifest: whether the column `origin` states it; if not, only the mark does.
     """
 
     member: Member
@@ -98,8 +98,8 @@ class SiteScale:
         n: images measured.
         n_nuclei: images in which a nucleus was found.
         nucleus_px: quartiles of the nucleus's equivalent diameter in pixels; None where no nucleus was found.
-        proposed_crop_px: side of the crop that shows nuclei as large as at any other site; None without nuclei.
-        stated_crop_px: what the manifest states.
+        proposed_crop_px: side of the crop in which nuclei are as large as at other sites; None if no nucleus was found.
+        stated_crop_px: the values of the manifest's column `crop_px`, in pixels.
         smallest_side_px: shorter side of the smallest image in the sample.
     """
 
@@ -115,7 +115,7 @@ class SiteScale:
 
 @dataclass(frozen=True)
 class Finding:
-    """One plain sentence for the laboratory."""
+    """One result of the audit, as a plain sentence."""
 
     severity: Severity
     text: str
@@ -123,7 +123,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """All that was found; `findings` says it in sentences, errors first."""
+    """All results of an audit. `findings` states them in sentences, errors first."""
 
     n_images: int
     unreadable: tuple[UnreadableFile, ...]

@@ -1,4 +1,4 @@
-"""The audit: one pass over all images, then what they show together."""
+"""The audit: one pass over all images, then a summary of their measures."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,10 +8,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from hemabridge.data.audit.appearance import Appearance, color_profiles, measure, site_scale
-from hemabridge.data.audit.depth_findings import Depths
 from hemabridge.data.audit.duplicates import Fingerprint, exact_copies, fingerprint, first_of_each, same_fields
 from hemabridge.data.audit.findings import find_all
 from hemabridge.data.audit.results import Audit, Border, ClassCount, DuplicateGroup, Member, SyntheticFile
+from hemabridge.data.audit.site_findings import Depths
 from hemabridge.data.cells import SCALE_SAMPLE, sampled
 from hemabridge.data.index import UnreadableFile
 from hemabridge.data.manifest import Manifest
@@ -26,7 +26,7 @@ from hemabridge.storage.files import sha256_of
 
 @dataclass(eq=False)
 class _Survey:
-    """What the pass over the images collects; the three lists of readable images go together."""
+    """Measures of one pass over the images; `members`, `hashes` and `fingerprints` have one item per readable image."""
 
     members: list[Member] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
@@ -39,17 +39,17 @@ class _Survey:
 
 
 def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FileProgress | None = None) -> Audit:
-    """Look at every image before any training.
+    """Check every image before any training.
 
-    Every image is read once. Color and scale are measured on at most 200 images per site, always the same ones.
+    Each image is read once. Color and scale are measured on at most 200 images per site, always the same ones.
 
     Args:
         manifest: the images of one or several sites.
-        other: the images of the other site, in a manifest of its own, to find what both share.
+        other: a second manifest, such as that of the other site, to find images that are in both.
         progress: called after each image.
 
     Returns:
-        What was found; a file that cannot be read is recorded and does not stop the audit.
+        The audit. A file that cannot be read is recorded and does not stop the audit.
 
     Raises:
         ManifestError: a path leaves the root of its manifest.
@@ -128,7 +128,7 @@ def _exact(survey: _Survey) -> list[DuplicateGroup]:
 
 
 def _near(survey: _Survey) -> list[DuplicateGroup]:
-    """Group images of one field; of exact copies only the first takes part."""
+    """Group images of one field; of exact copies only the first one is compared."""
     rows = first_of_each(survey.hashes)
     groups = same_fields([survey.fingerprints[row] for row in rows])
     return [_group("near", (survey.members[rows[i]] for i in one.positions), one.correlation) for one in groups]

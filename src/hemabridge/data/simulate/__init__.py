@@ -1,4 +1,8 @@
-"""Simulated hospitals: cells made of geometry, colored by physics, the same cells under each hospital."""
+"""Simulated hospitals: the same cells with the stain, lamp, lens and camera of each hospital.
+
+Shapes of cells are drawn as thickness maps (`leukocytes`, `nuclei`, `surroundings`), stained by a model of the dyes
+(`stain`) and imaged by a model of lamp, lens and camera (`camera`). `restyle` applies the same models to real images.
+"""
 
 from hemabridge.data.simulate.hospitals import HOSPITALS, TARGET, Hospital, random_hospital
 from hemabridge.data.simulate.restyle import measured_reference, photograph

@@ -18,7 +18,7 @@ _SENSOR_WIDTH_NM = 32.0
 _DARKEST = 1e-4
 
 SHARPENING_UM = 0.18
-"""Standard deviation of the Gaussian that the camera's unsharp mask takes away."""
+"""Standard deviation of the Gaussian of the camera's unsharp mask, in µm."""
 
 
 class Camera(BaseModel):
@@ -26,16 +26,16 @@ class Camera(BaseModel):
 
     Attributes:
         lamp_kelvin: color temperature of the lamp (black body).
-        sensor_nm: wavelengths at which the red, green and blue pixels see best.
-        clear_field_rgb: what empty glass looks like, 0..255: exposure and white balance in one.
-        saturation: color matrix of the camera; 1 leaves colors as the sensor saw them.
-        gamma: exponent of the tone curve; larger is lighter mid-tones.
-        flare: stray light as a fraction of the full light; it lifts the darkest tones.
+        sensor_nm: wavelengths at which the red, green and blue pixels are most sensitive.
+        clear_field_rgb: color of empty glass, 0..255; it includes exposure and white balance.
+        saturation: color matrix of the camera; 1 keeps the colors of the sensor.
+        gamma: exponent of the tone curve; a larger one gives lighter mid-tones.
+        flare: stray light as a fraction of the full light; it brightens the darkest tones.
         blur_um: standard deviation of the optical blur.
         sharpening: weight of the camera's unsharp mask.
         shading: loss of light from the upper left to the lower right corner, as a fraction.
         noise: standard deviation of the sensor noise in mid-gray, in 8-bit steps.
-        jpeg_quality: 1..95 (Pillow's scale), or None for files without loss.
+        jpeg_quality: 1..95 (Pillow's scale), or None for lossless files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,8 +57,8 @@ def expose(transmitted: NDArray[np.float32], camera: Camera, size_px: int) -> ND
     """Return the noiseless picture, float32[size_px, size_px, 3], 0..255.
 
     Args:
-        transmitted: fraction of light left, float32[wavelengths, P, P] with P a multiple of `size_px`.
-        camera: the instrument.
+        transmitted: fraction of light that passes, float32[wavelengths, P, P] with P a multiple of `size_px`.
+        camera: lamp, lens and camera.
         size_px: side of the picture.
     """
     side = transmitted.shape[-1]
@@ -74,9 +74,9 @@ def expose(transmitted: NDArray[np.float32], camera: Camera, size_px: int) -> ND
 
 
 def response(camera: Camera) -> NDArray[np.float32]:
-    """Return how much each color of light counts in each channel, float32[3, wavelengths].
+    """Return the weight of each wavelength in each channel, float32[3, wavelengths].
 
-    Rows sum to 1, so that clear glass is white before the white balance, whatever the lamp.
+    Rows sum to 1, so that clear glass is white before the white balance, with any lamp.
     """
     nm = WAVELENGTHS_NM.astype(np.float64)
     lamp = nm**-5.0 / np.expm1(_SECOND_RADIATION_CONSTANT_NM_K / (nm * camera.lamp_kelvin))
@@ -87,17 +87,17 @@ def response(camera: Camera) -> NDArray[np.float32]:
 
 
 def shading(shape: tuple[int, int], camera: Camera) -> NDArray[np.float32]:
-    """Return the fraction of light that each place gets, float32[H, W]: 1 upper left, least lower right."""
+    """Return the fraction of light, float32[H, W]: 1 in the upper left, least in the lower right corner."""
     down, right = (np.linspace(0.0, 0.5, side, dtype=np.float32) for side in shape)
     return 1.0 - camera.shading * (down[:, None] + right[None, :])
 
 
 def developed(linear: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
-    """Return the picture that the camera makes of light, before its unsharp mask.
+    """Return the picture of the camera before its unsharp mask.
 
     Args:
         linear: light in each channel as a fraction of that of clear glass, float32[3, H, W].
-        camera: adds flare, saturation, tone curve and white balance.
+        camera: flare, saturation, tone curve and white balance.
 
     Returns:
         float32[3, H, W], 0 to about 255; light brighter than clear glass may exceed it.
@@ -111,14 +111,18 @@ def developed(linear: NDArray[np.float32], camera: Camera) -> NDArray[np.float32
 
 
 def undeveloped(picture: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
-    """Return the light that `developed` made a picture of, float32[3, H, W]; at least 0.0001.
+    """Return the light of a picture, float32[3, H, W], at least 0.0001: the inverse of `developed`.
+
+    Args:
+        picture: float32[3, H, W], 0 to about 255.
+        camera: flare, saturation, tone curve and white balance.
 
     Raises:
-        InputError: the camera takes pictures without color, from which no light can be told.
+        InputError: the pictures of this camera have no color, so that the light cannot be recovered.
     """
     if camera.saturation == 0 or min(camera.clear_field_rgb) <= 0:
         raise InputError(
-            "expected a camera whose saturation and clear field are above 0 to tell light from its pictures, got "
+            "expected a camera whose saturation and clear field are above 0 to recover light from its pictures, got "
             f"{camera.saturation} and {camera.clear_field_rgb}"
         )
     clear = np.asarray(camera.clear_field_rgb, dtype=np.float32)[:, None, None]
@@ -135,9 +139,9 @@ def digitize(picture: NDArray[np.float32]) -> UInt8Image:
 
 
 def record(picture: NDArray[np.float32], camera: Camera, rng: np.random.Generator) -> UInt8Image:
-    """Return the file that the camera writes: shot noise, then 8 bits, then JPEG.
+    """Return the image that the camera stores, uint8[H, W, 3]: with noise, rounded to 8 bits, then as JPEG.
 
-    The noise variance grows with the signal (photons are counted), plus a constant part of the electronics.
+    The variance of the noise grows with the signal (shot noise), and has a constant part (electronics).
     """
     brightness = np.clip(picture, 0.0, 255.0) / 127.5
     deviation = camera.noise * np.sqrt(0.3 + 0.7 * brightness)

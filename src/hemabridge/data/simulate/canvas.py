@@ -1,7 +1,7 @@
-"""The field of view in micrometers, and the band-limited random fields that everything on it is made of.
+"""The field of view in micrometers, and the band-limited random fields of which all structures consist.
 
-All random numbers are drawn on lattices whose size depends on micrometers only, never on pixels. The same cell can
-therefore be rendered at 64 or at 512 pixels and stays the same cell.
+All random numbers are drawn on lattices whose size depends on micrometers, not on pixels. The same cell can therefore
+be rendered at 64 or at 512 pixels.
 """
 
 import math
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Field: TypeAlias = NDArray[np.floating[Any]]
-"""One number per pixel of the canvas, float32[P, P] (numpy's stubs lose the width where a Python float takes part)."""
+"""One number per pixel of the canvas, float32[P, P]. (The type is wider, since numpy's stubs lose the precision.)"""
 
 FIELD_UM = 18.0
-"""Side of the square field of view: what 180 pixels of the Clinic's camera (0.1 µm per pixel) show."""
+"""Side of the square field of view, in µm: 180 pixels of Hospital Clínic's camera, at 0.1 µm per pixel."""
 
 # A cubic B-spline keeps 151/315 of the variance of white noise per dimension, averaged over positions.
 _SPLINE_DEVIATION = math.sqrt(151.0 / 315.0)
@@ -48,14 +48,14 @@ class Canvas:
         return _axis(self.size_px)[:, None]
 
     def zeros(self) -> Field:
-        """Return an empty field."""
+        """Return a field of zeros."""
         return np.zeros((self.size_px, self.size_px), dtype=np.float32)
 
     def noise(self, rng: np.random.Generator, scale_um: float) -> Field:
         """Return a smooth random field of mean 0 and variance about 1.
 
-        White noise on a lattice of `scale_um`, interpolated by cubic B-splines (Cook & DeRose 2005, Wavelet noise,
-        ACM TOG 24:803-811, do so with quadratic ones).
+        White noise on a lattice of `scale_um`, interpolated by cubic B-splines. Cook & DeRose (2005, Wavelet noise, ACM
+        TOG 24:803-811) use quadratic ones.
         """
         weights = _spline_weights(self.size_px, scale_um)
         lattice = rng.standard_normal((weights.shape[1], weights.shape[1]), dtype=np.float32)

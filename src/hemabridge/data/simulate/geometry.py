@@ -56,14 +56,14 @@ def roughen(depth_um: Field, canvas: Canvas, rng: np.random.Generator, amplitude
 
 
 def fringe(canvas: Canvas, rng: np.random.Generator, *, length_um: float, hairs: int, spread: float) -> Field:
-    """Return what to add to a depth field around the origin so that hairs grow from the edge.
+    """Return a field that is added to a depth field around the origin, so that hairs grow from the edge.
 
     Args:
         canvas: the grid.
         rng: source of randomness.
         length_um: mean length of the hairs.
-        hairs: how many would stand around the whole cell.
-        spread: about which part of the edge has hairs: radians to both sides of a random pole.
+        hairs: number of hairs around the whole cell.
+        spread: part of the edge with hairs, in radians to both sides of a random pole.
     """
     angle = np.arctan2(canvas.y, canvas.x)
     around: Field = (angle * (hairs / (2.0 * math.pi)) + hairs) % hairs

@@ -1,4 +1,4 @@
-"""The simulated hospitals: each a stain bath and a camera, nothing else; named ones, and any number of random ones."""
+"""The simulated hospitals, each a stain bath and a camera: those with a name, and random ones."""
 
 import math
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from hemabridge.errors import InputError
 
 
 class Hospital(BaseModel):
-    """How one hospital makes a picture of a cell: how it stains, and how it photographs."""
+    """A hospital: how it stains a cell, and how it photographs the cell."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -76,7 +76,8 @@ _ALL = (
 )
 
 HOSPITALS: Final = MappingProxyType({hospital.name: hospital for hospital in _ALL})
-"""Every hospital by name. `clinic-like`, the target, looks like Hospital Clínic; `near` is hardly different from it."""
+"""All hospitals by name. `clinic-like`, the target, has the colors of Hospital Clínic; `near` differs little from
+it."""
 
 TARGET: Final = "clinic-like"
 """Name of the hospital into whose colors the others are re-stained."""
@@ -91,15 +92,14 @@ _GREEN_TO_BRIGHTEST: Final = (0.87, 1.0)
 
 
 def random_hospital(rng: np.random.Generator, strength: float = 1.0) -> Hospital:
-    """Draw a hospital that nobody has seen: bath, lamp, sensor, white balance, focus and noise all at once.
+    """Draw a random hospital: bath, lamp, sensor, white balance, focus and noise all differ from the target.
 
-    Every value lies between that of the target and what laboratories and their microscopes are seen to do; the named
-    hospitals lie within or near these ranges. None of them is ever drawn: the ranges are continuous, and the name is
-    `random-` and eight digits.
+    Each value lies between that of the target and an extreme of real laboratories and microscopes. The hospitals with a
+    name lie within these ranges or near them. The name of a random one is `random-` and eight hexadecimal digits.
 
     Args:
-        rng: source of randomness; the same state gives the same hospital.
-        strength: above 0 (nearly the target) to 1 (the whole ranges); ratios are scaled by their logarithm.
+        rng: random generator; the same state gives the same hospital.
+        strength: above 0 (almost the target) to 1 (the whole ranges); ratios are scaled by their logarithm.
 
     Raises:
         InputError: `strength` is out of range.
@@ -135,7 +135,7 @@ def _stretched(rng: np.random.Generator, middle: float, limits: tuple[float, flo
 def _random_clear_field(
     rng: np.random.Generator, middle: tuple[float, float, float], strength: float
 ) -> tuple[float, float, float]:
-    # Empty glass is yellow to bluish white, or pink; hardly ever green.
+    # Empty glass is yellow to bluish white, or pink; it is rarely green.
     blue = _stretched(rng, 1.0, _BLUE_TO_RED, 1.0)
     green = max(1.0, blue) * rng.uniform(*_GREEN_TO_BRIGHTEST)
     level = rng.uniform(_DARKEST_CLEAR_FIELD, 255.0) / max(1.0, blue)

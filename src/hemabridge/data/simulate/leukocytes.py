@@ -1,7 +1,6 @@
-"""The classes of leukocyte, each painted as thickness maps of the structures that take up dye.
+"""The classes of leukocytes, each drawn as thickness maps of the structures that take up dye.
 
-Sizes, nuclei, granules and cytoplasm follow the usual descriptions of stained films (Bain 2015, Blood Cells, 5th
-edition).
+Sizes, nuclei, granules and cytoplasm follow the descriptions of stained films in Bain (2015), Blood Cells, 5th edition.
 """
 
 import math
@@ -20,11 +19,11 @@ from hemabridge.data.simulate.stain import Structure
 
 @dataclass(frozen=True)
 class Leukocyte:
-    """One painted leukocyte.
+    """One simulated leukocyte.
 
     Attributes:
-        layers: thickness of each structure that it has.
-        coverage: 0..1, where the cell lies.
+        layers: thickness of each of its structures; 1 is the usual optical thickness.
+        coverage: 0..1, the area of the cell.
     """
 
     layers: dict[Structure, Field]
@@ -32,7 +31,7 @@ class Leukocyte:
 
 
 Painter = Callable[[Canvas, np.random.Generator, float, list[Disc]], Leukocyte]
-"""Paints a leukocyte of the given radius (µm) among red cells."""
+"""Draws a leukocyte of the given radius (µm) among red cells."""
 
 
 def _outline(canvas: Canvas, rng: np.random.Generator, radius: float, *, uneven: float, fine: float = 0.08) -> Field:
@@ -53,13 +52,13 @@ def _away(rng: np.random.Generator, distance: float) -> tuple[float, float]:
 
 
 def _grainy(canvas: Canvas, rng: np.random.Generator, contrast: float) -> Field:
-    """Cytoplasm as stains show it: a fine grain and soft clouds around 1."""
+    """Return the texture of stained cytoplasm around 1: a fine grain and soft clouds."""
     grain: Field = canvas.noise(rng, 0.28) + canvas.noise(rng, 0.55) + canvas.noise(rng, 2.0)
     return 1.0 + 1.15 * contrast * grain
 
 
 def _dust(canvas: Canvas, rng: np.random.Generator, rarity: float) -> Field:
-    """Fine granules, 0..1, the fewer the larger `rarity`."""
+    """Return fine granules, 0..1; a larger `rarity` gives fewer."""
     peaks: Field = np.clip((canvas.noise(rng, 0.24) + 0.4 * canvas.noise(rng, 0.6) - rarity) * 1.25, 0.0, 1.0)
     return peaks
 
@@ -143,7 +142,7 @@ def _vacuoles(canvas: Canvas, rng: np.random.Generator, radius: float) -> Field:
 
 
 def _basophilic(canvas: Canvas, rng: np.random.Generator, depth: Field, center: float, rim: float) -> Field:
-    """Cytoplasm rich in RNA: `center` thick inside, `rim` thick at the edge."""
+    """Return the RNA of cytoplasm: thickness `center` inside, `rim` at the edge."""
     towards: Field = np.exp(-np.clip(depth, 0.0, None) / 0.9)
     return (center + (rim - center) * towards) * _grainy(canvas, rng, 0.10)
 
@@ -209,7 +208,7 @@ def _blast(canvas: Canvas, rng: np.random.Generator, radius: float, red_cells: l
 
 @dataclass(frozen=True)
 class Kind:
-    """A class: how it is painted, and its radius (mean and standard deviation, µm)."""
+    """A class: the function that draws it, and its radius (mean and standard deviation, µm)."""
 
     paint: Painter
     radius_um: float

@@ -1,4 +1,4 @@
-"""Nuclei: where they lie, what shape they have, and how their chromatin is clumped."""
+"""Nuclei: their place, their shape, and the clumps of their chromatin."""
 
 import math
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class Chromatin:
     """How chromatin is distributed in a nucleus.
 
     Attributes:
-        density: mean thickness; 1.0 is a dense lymphocyte.
+        density: mean thickness; 1.0 is that of a dense lymphocyte.
         clumps_um: size of the light specks between the clumps; coarse in mature cells, fine in blasts.
-        contrast: how much the thickness varies over larger regions, as a fraction of the density.
-        gaps: how much lighter the specks are, 0..1.
-        open: how many specks there are: the threshold is lower by this many standard deviations.
+        contrast: variation of the thickness over larger regions, as a fraction of the density.
+        gaps: loss of thickness in the specks, 0..1.
+        open: more specks: the threshold is lower by this many standard deviations.
         rim: extra thickness of the nuclear membrane.
     """
 
@@ -34,14 +34,14 @@ class Chromatin:
 
 @dataclass(frozen=True)
 class Nucleus:
-    """A painted nucleus: chromatin thickness, and where it displaces the cytoplasm (0..1)."""
+    """A simulated nucleus: thickness of its chromatin, and its area (0..1), where there is no cytoplasm."""
 
     chromatin: Field
     coverage: Field
 
 
 def paint_nucleus(canvas: Canvas, rng: np.random.Generator, depth: Field, kind: Chromatin) -> Nucleus:
-    """Return the nucleus whose depth below its edge (µm) is given."""
+    """Return the nucleus of a given shape, a field of depth below its edge (µm)."""
     regions = canvas.noise(rng, 1.1)
     specks = canvas.noise(rng, kind.clumps_um) + 0.3 * canvas.noise(rng, kind.clumps_um * 1.8) + 0.15 * regions
     light = np.clip((specks + kind.open - 0.36) * 0.8, 0.0, 1.0) * edge(depth - 0.3, 0.3)
@@ -53,7 +53,7 @@ def paint_nucleus(canvas: Canvas, rng: np.random.Generator, depth: Field, kind: 
 
 
 def segmented(canvas: Canvas, rng: np.random.Generator, lobes: int, cell_um: float) -> Field:
-    """Return the depth of a nucleus of `lobes` joined lobes on a curve in a cell of radius `cell_um`."""
+    """Return the depth (µm) of a nucleus of `lobes` joined lobes on a curve, in a cell of radius `cell_um`."""
     turn = rng.uniform(0.8, 1.2) * (1.0 + 0.95 * (lobes - 1)) * (1 if rng.random() < 0.5 else -1)
     start, orbit = rng.uniform(0, 2 * math.pi), cell_um * rng.uniform(0.40, 0.54)
     offset_angle, offset = rng.uniform(0, 2 * math.pi), cell_um * rng.uniform(0.0, 0.14)
@@ -83,7 +83,7 @@ def _join_lobes(discs: list[Disc], waist: float) -> list[Disc]:
 
 
 def kidney(canvas: Canvas, rng: np.random.Generator, radius_um: float) -> Field:
-    """Return the depth of a large indented nucleus: a bean, a horseshoe or a folded mass."""
+    """Return the depth (µm) of a large indented nucleus: a bean, a horseshoe or a folded mass."""
     angle = rng.uniform(0, 2 * math.pi)
     shift = -radius_um * rng.uniform(0.0, 0.12)
     body = Disc(shift * math.cos(angle), shift * math.sin(angle), radius_um)
@@ -98,7 +98,7 @@ def kidney(canvas: Canvas, rng: np.random.Generator, radius_um: float) -> Field:
 
 
 def oval(canvas: Canvas, rng: np.random.Generator, disc: Disc, *, aspect: float, uneven_um: float) -> Field:
-    """Return the depth of a round or oval nucleus whose outline is uneven by `uneven_um`."""
+    """Return the depth (µm) of a round or oval nucleus whose outline is uneven by `uneven_um`."""
     depth = ellipse(canvas, disc, aspect=aspect, angle=rng.uniform(0, math.pi))
     return roughen(roughen(depth, canvas, rng, uneven_um, 3.0), canvas, rng, uneven_um * 0.25, 0.9)
 

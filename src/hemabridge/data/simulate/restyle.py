@@ -1,4 +1,4 @@
-"""Real cells as another hospital would have stained and photographed them: the model of `simulate` on real images."""
+"""Restyling: real images of cells with the stain and camera of a simulated hospital (a synthetic domain shift)."""
 
 import zlib
 from collections.abc import Sequence
@@ -38,30 +38,30 @@ def photograph(
     seed: int = 0,
     noise: bool = True,
 ) -> UInt8Images:
-    """Return real images as `hospital` would have stained and photographed the same cells.
+    """Return real images of cells as if `hospital` had stained and photographed them.
 
-    The camera of `reference` is undone (unsharp mask, tone curve, white balance, flare), every color is unmixed into
-    stained structures, these are stained as `hospital` does and seen by its camera. What the stain model does not
-    explain of a color is kept, so that the reference itself gives the images back. Structure can only be lost, by
-    blur and noise: a lens sharper than the reference's changes nothing.
+    The effects of the camera of `reference` are inverted (unsharp mask, tone curve, white balance, flare). Each color
+    is unmixed into stained structures, which then get the stain and the camera of `hospital`. The part of a color that
+    the stain model does not explain is kept, so that `reference` itself gives the original images. Structure can only
+    be lost, by blur and noise: a lens that is sharper than that of the reference has no effect.
 
     Args:
-        images: uint8[N, H, W, 3], RGB, taken by `reference`.
-        hospital: whose colors the images get.
-        reference: the hospital that took the images, or one like it.
+        images: uint8[N, H, W, 3], RGB, photographed by `reference`.
+        hospital: the hospital of which the images get stain and camera.
+        reference: the hospital of the images, or a similar one.
         um_per_px: side of a pixel in µm; if None, the shorter side of an image shows `FIELD_UM`.
-        seed: another seed gives other noise; with the same one, an image always has the same.
+        seed: random seed of the noise; with one seed, an image always gets the same noise.
         noise: add the noise that `hospital` has beyond that of `reference`, and its JPEG compression.
 
     Returns:
-        uint8[N, H, W, 3]. Each depends on its own image alone.
+        uint8[N, H, W, 3]. Each depends on its own image only.
 
     Raises:
         ImageError: `images` is not such an array.
-        InputError: `um_per_px` is not above 0, or the camera of `reference` cannot be undone.
+        InputError: `um_per_px` is not above 0, or the camera of `reference` cannot be inverted.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
-        raise ImageError(f"expected RGB uint8[N, H, W, 3] to photograph again, got {images.dtype}{list(images.shape)}")
+        raise ImageError(f"expected RGB uint8[N, H, W, 3] to restyle, got {images.dtype}{list(images.shape)}")
     if um_per_px is not None and not um_per_px > 0:
         raise InputError(f"expected a side of a pixel above 0 µm, got {um_per_px}")
     px_per_um = min(images.shape[1:3]) / FIELD_UM if um_per_px is None else 1.0 / um_per_px
@@ -69,13 +69,13 @@ def photograph(
 
 
 def measured_reference(images: Sequence[UInt8Image]) -> Hospital:
-    """Return the target hospital with the clear field that these images show: the reference for `photograph`.
+    """Return the target hospital with the color of empty glass in these images: the reference for `photograph`.
 
     Args:
         images: uint8[H, W, 3] each, RGB, with empty glass in most of them; at least one.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no image.
     """
     if not images:
         raise InputError("expected at least one image to measure the color of empty glass in, got none")
@@ -113,7 +113,7 @@ def _density_change(planes: NDArray[np.float32], reference: Hospital, hospital: 
 
 @lru_cache(maxsize=32)
 def _change_table(reference: Hospital, hospital: Hospital) -> NDArray[np.float32]:
-    """Return how the optical density changes, float32[3, nodes, nodes, nodes], by the camera's red, green and blue."""
+    """Return the change of optical density, float32[3, nodes, nodes, nodes], for red, green and blue of the camera."""
     amounts = _amounts_of_colors(reference)
     change = density(amounts, hospital.bath, hospital.camera) - density(amounts, reference.bath, reference.camera)
     return np.ascontiguousarray(change.T).reshape(3, _NODES, _NODES, _NODES)

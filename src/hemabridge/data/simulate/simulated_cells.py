@@ -1,4 +1,4 @@
-"""Simulated cells: the same cell under every hospital."""
+"""Simulated cells: the same cell with the stain and camera of each hospital."""
 
 import math
 import zlib
@@ -27,14 +27,13 @@ MAX_SIZE_PX: Final = 1024
 _OVERSAMPLING = 2
 _STAIN_SPREAD = 0.08
 
-# The matrices of one picture are so small that sharing them between cores costs more than it saves, and on a busy
-# machine ten times more.
+# The matrices of one picture are so small that several cores make it slower, on a busy computer ten times.
 _BLAS: Final = ThreadpoolController()
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell, all of it determined by three values: the same cell is the same under each hospital.
+    """One cell. Three values determine it completely, so that it is the same in every hospital.
 
     Attributes:
         class_name: one of `CLASSES`.
@@ -51,15 +50,15 @@ class Cell:
 
     def __post_init__(self) -> None:
         if self.class_name not in KINDS:
-            raise InputError(f"expected a class out of {', '.join(CLASSES)}; got {self.class_name!r}")
+            raise InputError(f"expected one of the classes {', '.join(CLASSES)}; got {self.class_name!r}")
 
     @property
     def cell_id(self) -> str:
-        """Name of the cell, the same under every hospital, such as `blast-7-00012`."""
+        """Name of the cell, the same in every hospital, such as `blast-7-00012`."""
         return f"{self.class_name}-{self.seed}-{self.index:05d}"
 
     def thickness(self, canvas: Canvas) -> NDArray[np.float32]:
-        """Return the thickness of every structure, float32[structures, P, P]: the cell before any stain."""
+        """Return the thickness of each structure, float32[structures, P, P]: the cell before it is stained."""
         rng = np.random.default_rng((self.seed, zlib.crc32(self.class_name.encode()), self.index))
         kind = KINDS[self.class_name]
         radius = float(np.clip(rng.normal(kind.radius_um, kind.spread_um), 0.8 * kind.radius_um, 1.2 * kind.radius_um))
@@ -76,11 +75,11 @@ class Cell:
 
 @_BLAS.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def render(cell: Cell, hospital: Hospital, size_px: int, *, noise: bool = True) -> UInt8Image:
-    """Return the picture of a cell that a hospital would take, uint8[size_px, size_px, 3], RGB.
+    """Return the picture of a cell in a hospital, uint8[size_px, size_px, 3], RGB.
 
     Args:
-        cell: which cell.
-        hospital: how it is stained and photographed.
+        cell: the cell.
+        hospital: its stain and camera.
         size_px: side of the picture; the field of view is always `FIELD_UM` µm.
         noise: sensor noise and JPEG. Without, the picture of a cell under the target hospital is the exact ground
             truth for re-staining the same cell of any other hospital.
@@ -105,7 +104,7 @@ def list_cells(classes: Sequence[str], n_per_class: int, seed: int) -> list[Cell
         InputError: no class, an unknown or repeated class, fewer than one cell, or a negative seed.
     """
     if not classes or len(set(classes)) != len(classes):
-        raise InputError(f"expected different classes out of {', '.join(CLASSES)}; got {list(classes)}")
+        raise InputError(f"expected different classes of {', '.join(CLASSES)}; got {list(classes)}")
     if n_per_class < 1 or seed < 0:
         raise InputError(f"expected n_per_class >= 1 and seed >= 0, got {n_per_class} and {seed}")
     return [Cell(name, seed, index) for name in classes for index in range(n_per_class)]
@@ -116,7 +115,7 @@ def simulate_cells(
 ) -> tuple[UInt8Images, NDArray[np.int64]]:
     """Return pictures, uint8[N, size_px, size_px, 3], and labels, int64[N], the position in `classes`.
 
-    The same `classes`, `n_per_class` and `seed` give the same cells in the same order under every hospital.
+    The same `classes`, `n_per_class` and `seed` give the same cells in the same order in every hospital.
 
     Raises:
         InputError: as `list_cells` and `render` do.

@@ -1,20 +1,20 @@
-"""The chemistry of a Romanowsky stain: which structure takes up how much of which dye, and what light is left.
+"""The chemistry of a Romanowsky stain: the uptake of each dye by each structure, and the light that passes.
 
 Light that crosses the film obeys Beer and Lambert: transmittance = 10^-absorbance, and absorbances add over structures
 and dyes. Peaks of the dyes:
 
 - azure B, monomer: 646 nm in water, 641 nm in alcohol (Zipfel et al. 1981, Histochemistry 72:279-290, doi
   10.1007/BF00517141);
-- azure B, dimers and higher aggregates, as it is bound to nucleic acids: at shorter wavelengths than the monomer (the
-  same paper); 590 nm with a shoulder at 560 nm is chosen here;
+- azure B, dimers and higher aggregates, bound to nucleic acids: at shorter wavelengths than the monomer (the same
+  paper); 590 nm with a shoulder at 560 nm here;
 - eosin Y: about 517 nm in water, some nanometers longer when bound to protein; 525 nm with a shoulder at 492 nm here;
 - the azure B-eosin Y complex, which alone makes nuclei purple: the Romanowsky band at 552 nm (Friedrich, Seiffert &
   Zimmermann 1990, Histochemistry 93:247-256);
-- hemoglobin, a pigment and no dye: Soret band at 415 nm, 541 and 576 nm.
+- hemoglobin, which is a pigment and not a dye: Soret band at 415 nm, 541 and 576 nm.
 
-Which structure takes what follows Horobin & Walter (1987, Histochemistry 86:331-336) and Wittekind (1979, Clin Lab
-Haematol 1:247-262, doi 10.1111/j.1365-2257.1979.tb01090.x). The amounts were fitted once so that `clinic-like` has the
-colors of Hospital Clínic's smears; their ratios, not their third digit, carry meaning.
+The uptake by structures follows Horobin & Walter (1987, Histochemistry 86:331-336) and Wittekind (1979, Clin Lab
+Haematol 1:247-262, doi 10.1111/j.1365-2257.1979.tb01090.x). The amounts were fitted so that `clinic-like` has the
+colors of Hospital Clínic's smears; only their approximate ratios are meaningful.
 """
 
 from enum import IntEnum
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 Spectra: TypeAlias = NDArray[np.float32]
-"""One row per thing, one column per wavelength of `WAVELENGTHS_NM`, float32[K, W]."""
+"""One row per dye or structure, one column per wavelength of `WAVELENGTHS_NM`, float32[K, W]."""
 
 WAVELENGTHS_NM: Final = np.arange(400, 701, 25, dtype=np.float32)
 REFERENCE_PH: Final = 6.8
@@ -34,7 +34,7 @@ _LN_10 = np.log(10.0)
 
 
 class Structure(IntEnum):
-    """What takes up dye. A cell is one thickness map per structure; 1.0 is the usual optical thickness."""
+    """Structures that take up dye. A cell is one thickness map per structure; 1.0 is the usual optical thickness."""
 
     CHROMATIN = 0
     RNA = 1
@@ -46,13 +46,13 @@ class Structure(IntEnum):
 
 
 class Dye(IntEnum):
-    """What absorbs light."""
+    """Dyes and pigments, which absorb light."""
 
     AZURE_MONOMER = 0
     AZURE_BOUND = 1
     EOSIN = 2
     COMPLEX = 3
-    HAEMOGLOBIN = 4
+    HEMOGLOBIN = 4
 
 
 # (peak nm, standard deviation nm, height relative to the main band)
@@ -61,7 +61,7 @@ _BANDS: Final[dict[Dye, tuple[tuple[float, float, float], ...]]] = {
     Dye.AZURE_BOUND: ((590.0, 34.0, 1.0), (560.0, 40.0, 0.5)),
     Dye.EOSIN: ((525.0, 16.0, 1.0), (492.0, 18.0, 0.35), (430.0, 45.0, 0.12)),
     Dye.COMPLEX: ((552.0, 18.0, 1.0), (512.0, 24.0, 0.45), (430.0, 50.0, 0.03)),
-    Dye.HAEMOGLOBIN: ((415.0, 20.0, 6.0), (541.0, 14.0, 1.0), (576.0, 10.0, 1.0), (470.0, 60.0, 0.4)),
+    Dye.HEMOGLOBIN: ((415.0, 20.0, 6.0), (541.0, 14.0, 1.0), (576.0, 10.0, 1.0), (470.0, 60.0, 0.4)),
 }
 
 # Absorbance at the main band of a structure of thickness 1, in the reference bath. Columns as in `Dye`.
@@ -77,14 +77,14 @@ _AFFINITY: Final[dict[Structure, tuple[float, float, float, float, float]]] = {
 
 
 class StainBath(BaseModel):
-    """How a laboratory stains: relative amounts and acidity. The defaults are the reference bath.
+    """A stain bath: relative amounts of the dyes and acidity. The defaults are the reference bath.
 
     Attributes:
         azure_b: amount of azure B taken up at the reference acidity, relative to the reference.
         eosin_y: amount of eosin Y taken up at the reference acidity, relative to the reference.
-        complex_formed: fraction of the purple azure B-eosin Y complex that has formed; it comes last, so a short
-            stain leaves nuclei blue (Horobin & Walter 1987).
-        ph: acidity of the buffer. More acid water (below 6.8) favors eosin, less acid water favors azure B.
+        complex_formed: fraction of the purple azure B-eosin Y complex that has formed. It forms last, so nuclei stay
+            blue after a short stain (Horobin & Walter 1987).
+        ph: pH of the buffer. Below 6.8 more eosin is taken up, above 6.8 more azure B.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,7 +96,7 @@ class StainBath(BaseModel):
 
 
 def dye_spectra() -> Spectra:
-    """Return the absorption of each dye, float32[dyes, wavelengths], 1.0 at about its main band."""
+    """Return the absorption of each dye, float32[dyes, wavelengths], about 1.0 at its main band."""
     rows = []
     for dye in Dye:
         bands = [height * np.exp(-(((WAVELENGTHS_NM - peak) / sd) ** 2) / 2.0) for peak, sd, height in _BANDS[dye]]
@@ -105,10 +105,10 @@ def dye_spectra() -> Spectra:
 
 
 def dye_uptake(bath: StainBath) -> NDArray[np.float32]:
-    """Return how much of each dye a structure of thickness 1 takes up, float32[structures, dyes], in absorbance.
+    """Return the uptake of each dye by structures of thickness 1, float32[structures, dyes], as absorbance.
 
-    Ionisation of the substrate shifts both dyes in opposite directions around pH 6.8 (logistic). What has not yet
-    formed complex stays as bound azure B.
+    The ionization of the substrate changes the uptake of both dyes in opposite directions around pH 6.8 (logistic).
+    The part of the complex that has not formed is bound azure B.
     """
     amounts = np.asarray([_AFFINITY[structure] for structure in Structure], dtype=np.float32)
     azure = bath.azure_b * 2.0 / (1.0 + np.exp(_PH_SLOPE * (REFERENCE_PH - bath.ph)))
@@ -126,7 +126,7 @@ def transmittance(thickness: NDArray[np.float32], bath: StainBath) -> NDArray[np
 
     Args:
         thickness: float32[structures, P, P], 0 where a structure is absent.
-        bath: how the film was stained.
+        bath: the stain of the film.
     """
     per_structure = dye_uptake(bath) @ dye_spectra()
     absorbance = (-_LN_10 * per_structure.T) @ thickness.reshape(len(thickness), -1)

@@ -1,4 +1,4 @@
-"""What lies around the leukocyte: red cells and platelets."""
+"""The surroundings of the leukocyte: red cells and platelets."""
 
 import math
 
@@ -11,12 +11,12 @@ _ATTEMPTS = 40
 
 
 def place_red_cells(rng: np.random.Generator, leukocyte_um: float, crowding: float) -> list[Disc]:
-    """Drop red cells at random around a leukocyte of radius `leukocyte_um`; they may touch, and overlap a little.
+    """Place red cells at random around a leukocyte of radius `leukocyte_um`; they may touch and overlap a little.
 
     Args:
-        rng: source of randomness.
-        leukocyte_um: radius that stays free in the middle.
-        crowding: 0 (sparse) to 1 (dense): fraction of the attempts that are made.
+        rng: random generator.
+        leukocyte_um: radius that stays free in the center.
+        crowding: 0 (sparse) to 1 (dense), the fraction of the attempts that are made.
     """
     reach = FIELD_UM / 2 + 3.0
     cells: list[Disc] = []
@@ -32,8 +32,8 @@ def place_red_cells(rng: np.random.Generator, leukocyte_um: float, crowding: flo
 def paint_red_cells(canvas: Canvas, rng: np.random.Generator, cells: list[Disc]) -> Field:
     """Return the thickness of all red cells: a dark ring around a paler center, 1.0 in the ring.
 
-    A dried red cell is a plateau with a slightly thicker rim and a dimple; how deep the dimple is varies from cell to
-    cell, and more from place to place on the film.
+    A dried red cell is a plateau with a slightly thicker rim and a dimple. The depth of the dimple varies between
+    cells, and more between places of the film.
     """
     total = canvas.zeros()
     warp = canvas.noise(rng, 3.2) * 0.31
@@ -50,7 +50,7 @@ def paint_red_cells(canvas: Canvas, rng: np.random.Generator, cells: list[Disc])
 
 
 def paint_platelets(canvas: Canvas, rng: np.random.Generator, red_cells: list[Disc], leukocyte_um: float) -> Field:
-    """Return the thickness of the granules of 0 to 2 platelets, where there is room for them."""
+    """Return the thickness of the granules of 0 to 2 platelets, where there is space for them."""
     total = canvas.zeros()
     for _ in range(int(rng.choice(3, p=(0.55, 0.33, 0.12)))):
         platelet = Disc(rng.uniform(-8.0, 8.0), rng.uniform(-8.0, 8.0), rng.uniform(0.8, 1.25))

@@ -1,8 +1,8 @@
-"""From the color of a real pixel to what lies there: amounts of the stained structures, under a known hospital.
+"""Unmixing: from the color of a real pixel to the amounts of stained structures, for a known hospital.
 
-A camera tells three numbers, a cell is made of seven structures: of all amounts that give the color, the smallest are
-taken (a ridge; amounts are in units of the usual thickness, so that they can be compared). What no amount explains
-stays a residual for the caller to keep.
+A camera gives three numbers, and a cell has seven structures. Of all amounts that give the color, the smallest ones are
+taken (a ridge penalty; amounts are in units of the usual thickness, so that they are comparable). The part of a color
+that no amounts explain is a residual, which the caller keeps.
 """
 
 from typing import Final
@@ -25,8 +25,8 @@ def density(amounts: NDArray[np.float32], bath: StainBath, camera: Camera) -> ND
 
     Args:
         amounts: thickness of each structure, float32[N, structures], at least 0.
-        bath: how the film was stained.
-        camera: whose lamp and sensor see it.
+        bath: the stain of the film.
+        camera: its lamp and sensor.
     """
     light = np.exp(-_LN_10 * (amounts @ _absorbance(bath))) @ response(camera).T
     thick: NDArray[np.float32] = -np.log10(np.maximum(light, np.float32(1e-8)))
@@ -34,15 +34,15 @@ def density(amounts: NDArray[np.float32], bath: StainBath, camera: Camera) -> ND
 
 
 def unmixed(densities: NDArray[np.float32], hospital: Hospital) -> NDArray[np.float32]:
-    """Return the amounts of the structures that have these optical densities under a hospital.
+    """Return the amounts of the structures that give these optical densities in a hospital.
 
-    Least squares with amounts of at least 0 and a small ridge. Light of many wavelengths does not add in density, so
-    the problem is linearized around the last solution (Gauss-Newton) and solved by a finite Newton method
+    Least squares with amounts of at least 0 and a small ridge penalty. Densities of light of several wavelengths do not
+    add up, so the problem is linearized around the last solution (Gauss-Newton) and solved by a finite Newton method
     (Mangasarian 2002, Optim Methods Softw 17:913-929, doi 10.1080/1055678021000028375).
 
     Args:
         densities: optical density of each camera channel, float32[N, 3]; below 0 is lighter than clear glass.
-        hospital: the one that made the picture.
+        hospital: the hospital of the picture.
 
     Returns:
         float32[N, structures], in units of the usual thickness.
@@ -52,7 +52,7 @@ def unmixed(densities: NDArray[np.float32], hospital: Hospital) -> NDArray[np.fl
     for _ in range(_LINEARIZATIONS):
         passed = np.exp(-_LN_10 * (amounts @ absorbance))
         light = np.maximum(passed @ weights.T, np.float32(1e-8))
-        # d(density of channel c) / d(amount k): the mean absorbance of k over the light that channel c still sees.
+        # d(density of channel c) / d(amount k): the mean absorbance of k over the light that reaches channel c.
         slope = (passed[:, None, :] * weights) @ absorbance.T / light[:, :, None]
         wanted = densities + np.log10(light) + (slope @ amounts[:, :, None])[:, :, 0]
         amounts = _nonnegative(slope, wanted)
@@ -66,8 +66,8 @@ def _absorbance(bath: StainBath) -> NDArray[np.float32]:
 def _nonnegative(slope: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the ridge solutions of `slope @ amounts = wanted` with amounts of at least 0, float32[N, structures].
 
-    In the dual there are as few unknowns as channels: amounts = max(0, slope^T missed) / ridge, where `missed` is what
-    they leave unexplained; Newton's method finds which amounts are above 0 (Mangasarian 2002).
+    The dual problem has only as many unknowns as channels: amounts = max(0, slope^T missed) / ridge, where `missed` is
+    the unexplained part. Newton's method finds the amounts that are above 0 (Mangasarian 2002).
     """
     missed = wanted
     for _ in range(_NEWTON_STEPS):

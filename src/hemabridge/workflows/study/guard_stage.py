@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from hemabridge.data.cells import CellSet
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import RunError
-from hemabridge.evaluation.morphology_checks import CellVerdict, MorphologyCheck
+from hemabridge.evaluation.results import CellVerdict, MorphologyCheck
 from hemabridge.guard.cell_sets import guard_cells
 from hemabridge.guard.thresholds import FEWEST, Thresholds, floors, learn_thresholds
 from hemabridge.imaging.standardizer import Standardizer

@@ -7,10 +7,10 @@ import numpy as np
 
 from hemabridge.data.cells import CellSet
 from hemabridge.data.sampling import evenly_spaced
-from hemabridge.evaluation.morphology_checks import MorphologyCheck
 from hemabridge.evaluation.predictions import Predictions
+from hemabridge.evaluation.results import MorphologyCheck
 from hemabridge.evaluation.rows import ORIGINAL
-from hemabridge.guard.change_picture import draw_change
+from hemabridge.guard.leftover import draw_change
 from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.report.pictures import CellStrip, ChangedCell, LossCurve, RefusedCell, StudyPictures

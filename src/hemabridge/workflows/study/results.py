@@ -11,16 +11,19 @@ from hemabridge.errors import ManifestError
 from hemabridge.evaluation.comparisons import compare, pairs_with_nothing_done, pairs_with_originals
 from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.labels_saved import labels_saved
-from hemabridge.evaluation.leaderboard import LeaderboardSettings, contrast_snapshots, make_leaderboard
-from hemabridge.evaluation.morphology_checks import MorphologyCheck
+from hemabridge.evaluation.leaderboard import (
+    LeaderboardSettings,
+    contrast_snapshots,
+    make_leaderboard,
+    spread_over_seeds,
+)
 from hemabridge.evaluation.paired_bootstrap import RunKey, draw_scores
 from hemabridge.evaluation.predictions import Predictions
-from hemabridge.evaluation.results import AuditFinding, Closeness, StudyResults
+from hemabridge.evaluation.results import AuditFinding, Closeness, MorphologyCheck, StudyResults
 from hemabridge.evaluation.rows import as_paired_test, make_confusion, make_row, work_out_mode
-from hemabridge.evaluation.seeds import spread_over_seeds
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.metrics.calibration import fit_temperature
 from hemabridge.metrics.closeness import mean_delta_e_2000, psnr_db
+from hemabridge.metrics.confidence import fit_temperature
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.workflows.study.restained import Restained
 

@@ -15,10 +15,9 @@ from hemabridge.ensemble.members import Member, Members
 from hemabridge.ensemble.saved import SavedEnsemble
 from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.leaderboard_files import write_leaderboard
-from hemabridge.evaluation.morphology_checks import MorphologyCheck
 from hemabridge.evaluation.paired_bootstrap import RunKey
 from hemabridge.evaluation.predictions import Predictions, write_predictions
-from hemabridge.evaluation.results import AuditFinding, StudyResults
+from hemabridge.evaluation.results import AuditFinding, MorphologyCheck, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.files import write_image
 from hemabridge.models.study_folder import TRANSLATOR_STAGE, StudyFolder, classifier_stage

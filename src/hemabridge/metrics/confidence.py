@@ -1,4 +1,7 @@
-"""Whether a classifier is as often right as it says. Probabilities are float[N, C] of rows that sum to 1."""
+"""The confidence of classifiers: calibration, and the risk-coverage curve of selective classification.
+
+Probabilities are float[N, C], and each row sums to 1.
+"""
 
 from dataclasses import dataclass
 
@@ -8,13 +11,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 BINS = 10
-"""Equal widths of confidence, each with its upper end: (0, 0.1], ..., (0.9, 1]."""
+"""Number of bins of confidence of equal width, each with its upper end: (0, 0.1], ..., (0.9, 1]."""
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The cells of one range of confidence: how many, how sure the classifier was, and how often it was right."""
+    """The cells of one bin: their number, their mean confidence 0..1, and their accuracy 0..1."""
 
     n: int
     confidence: float
@@ -24,7 +27,7 @@ class ReliabilityBin:
 def reliability(
     probabilities: NDArray[np.floating], truth: NDArray[np.int64], bins: int = BINS
 ) -> tuple[ReliabilityBin | None, ...]:
-    """Sort cells by the probability of their predicted class into bins of equal width; None for an empty one.
+    """Assign cells to bins of equal width by the probability of their predicted class; None for an empty bin.
 
     References:
         Guo, Pleiss, Sun and Weinberger (2017), On Calibration of Modern Neural Networks, Eqs. 1 and 2,
@@ -33,7 +36,7 @@ def reliability(
     _check(probabilities, truth)
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == truth
-    # Edges are compared as float32 has them, so that a probability of 0.9 lies in the bin that ends there.
+    # Edges have the precision of the probabilities, so that 0.9 is in the bin that ends there.
     edges = np.linspace(0, 1, bins + 1)[1:-1].astype(probabilities.dtype)
     places = np.searchsorted(edges, probabilities.max(axis=1), side="left")
     found: list[ReliabilityBin | None] = []
@@ -47,9 +50,9 @@ def reliability(
 def expected_calibration_error(
     probabilities: NDArray[np.floating], truth: NDArray[np.int64], bins: int = BINS
 ) -> float:
-    """Return the mean distance, 0..1, of confidence and accuracy over `bins` of equal width, weighted by cells.
+    """Return the mean difference, 0..1, of confidence and accuracy over `bins` of equal width, weighted by cells.
 
-    It is too large on few cells, also for a perfect classifier: compare it between runs on the same cells only.
+    It is biased upwards for few cells, so compare runs on the same cells only.
 
     References:
         Guo et al. (2017), Eq. 3, arXiv:1706.04599; Naeini, Cooper and Hauskrecht (2015), AAAI, 2901-2907.
@@ -71,10 +74,10 @@ def brier_score(probabilities: NDArray[np.floating], truth: NDArray[np.int64]) -
 
 
 def fit_temperature(probabilities: NDArray[np.floating], truth: NDArray[np.int64]) -> float:
-    """Return the temperature, 0.05..20, under which these cells' classes are most likely.
+    """Return the temperature, 0.05..20, with the largest likelihood of the true classes, int64[N].
 
-    Fit it on cells that are not scored. Logits are taken as the logarithms of the probabilities, which differ from
-    them by a constant that the softmax removes.
+    Fit it on cells that are not scored. The logarithms of the probabilities are used as logits; they differ by a
+    constant, which the softmax removes.
 
     References:
         Guo et al. (2017), section 4.2, Eq. 9, arXiv:1706.04599.
@@ -90,7 +93,7 @@ def fit_temperature(probabilities: NDArray[np.floating], truth: NDArray[np.int64
 
 
 def with_temperature(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """Return float64[N, C], the probabilities of logits divided by `temperature`; the predicted classes stay."""
+    """Return the probabilities of logits divided by `temperature`, float64[N, C]; predicted classes do not change."""
     logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST))
     scaled: NDArray[np.float64] = softmax(logits / temperature, axis=1)
     return scaled
@@ -101,3 +104,42 @@ def _check(probabilities: NDArray[np.floating], truth: NDArray[np.int64]) -> Non
         raise ValueError(
             f"expected probabilities[N, C] and truth[N] of at least one cell, got {probabilities.shape}, {truth.shape}"
         )
+
+
+def risk_coverage(confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the risk if the 1, 2, ..., N cells of highest confidence are classified and the others left to a person.
+
+    Risk is the share of wrong cells among the classified ones. For cells of equal confidence, it is the mean over all
+    of their orders.
+
+    Args:
+        confidence: float[N], such as the probability of the predicted class.
+        right: bool[N], whether each cell was classified correctly.
+
+    Returns:
+        float64[N], 0..1; the last one is 1 - accuracy.
+
+    Raises:
+        ValueError: there is no cell, or the lengths differ.
+
+    References:
+        El-Yaniv and Wiener (2010), On the foundations of noise-free selective classification, JMLR 11, 1605-1641;
+        Geifman and El-Yaniv (2017), arXiv:1705.08500.
+    """
+    if confidence.ndim != 1 or not len(confidence) or confidence.shape != right.shape:
+        raise ValueError(f"expected confidence[N] and right[N], N at least 1, got {confidence.shape}, {right.shape}")
+    _, place, counts = np.unique(-confidence, return_inverse=True, return_counts=True)
+    wrong = np.bincount(place, weights=~right) / counts
+    expected = np.repeat(wrong, counts)
+    risks: NDArray[np.float64] = np.cumsum(expected) / np.arange(1, len(expected) + 1)
+    return risks
+
+
+def area_under_risk_coverage(confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    """Return the mean of `risk_coverage` over all coverages, 0..1; lower is better.
+
+    References:
+        Geifman, Uziel and El-Yaniv (2019), Bias-reduced uncertainty estimation for deep neural classifiers, section 2,
+        arXiv:1805.08206.
+    """
+    return float(risk_coverage(confidence, right).mean())
