@@ -165,12 +165,24 @@ def test_fit_tells_of_several_subdomains(
 
     def fit(*_: object, each_subdomain: bool, **__: object) -> Fitted:
         asked.append(each_subdomain)
-        return Fitted(WhitePoint(target_white=(255.0, 255.0, 255.0)), {"#ffffff": 40, "#fffc9b": 60})
+        return Fitted(WhitePoint(target_white=(255.0, 255.0, 255.0)), {"#ffffff": 40, "#fffc9b": 60}, False)
 
     monkeypatch.setattr("hemabridge.workflows.fit.fit", fit)
     ended = run("fit", "white-point", "new", "ours", "out.json", *more)
     assert ended.out.splitlines()[-1] == f"new has 2 subdomains (40 images on #ffffff, 60 images on #fffc9b): {told}"
     assert asked == [bool(more)]
+
+
+@pytest.mark.parametrize("swapped", [True, False])
+def test_fit_says_which_way_it_maps_and_warns_of_swapped_sites(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, swapped: bool
+) -> None:
+    done = Fitted(WhitePoint(target_white=(255.0, 255.0, 255.0)), {"#ffffff": 40}, swapped)
+    monkeypatch.setattr("hemabridge.workflows.fit.fit", lambda *_, **__: done)
+    ended = run("fit", "white-point", "new", "ours", "out.json")
+    assert ended.code == 0
+    assert "It gives images like those of new the colors of ours, and not the other way round." in ended.out
+    assert ("new has classes and ours has none: are SOURCE and TARGET swapped?" in ended.err) == swapped
 
 
 def test_a_command_that_needs_pytorch_says_how_to_get_it(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

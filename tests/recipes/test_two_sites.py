@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hemabridge.data.manifest import make_manifest, write_manifest
-from hemabridge.errors import HemabridgeError, InputError, ManifestError
+from hemabridge.errors import HemabridgeError, InputError, ManifestError, ModelError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
@@ -152,3 +152,24 @@ def test_a_folder_without_images_is_refused(small_study: Path, tmp_path: Path, n
 def test_a_folder_that_is_not_there_is_refused(small_study: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="got nothing"):
         check_sites(with_folders(small_study, source=tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            'classifiers=[{name = "A", train = {weights = "gone.safetensors"}}]',
+            r"gone\.safetensors does not exist\. Set weights = \"download\".*copy their model.*leave weights out",
+        ),
+        (
+            'classifiers=[{name = "A", external = {file = "gone.onnx", classes = ["a", "b"]}}]',
+            r"expected the file of the classifier A, got nothing: .*gone\.onnx",
+        ),
+    ],
+)
+def test_a_missing_file_of_a_classifier_is_told_before_any_site_is_looked_at(
+    small_study: Path, change: str, told: str
+) -> None:
+    recipe = expect_kind(read_recipe(small_study, (change, "source.manifest=nowhere.csv")), StudyRecipe)
+    with pytest.raises(ModelError, match=told):
+        check_sites(recipe)

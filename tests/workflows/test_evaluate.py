@@ -17,9 +17,11 @@ from hemabridge.evaluation.predictions import read_predictions
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.provenance import SyntheticOrigin
+from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import open_model
 from hemabridge.models.selection_file import FILE as SELECTION
 from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.progress import silent
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import read_settled
@@ -27,7 +29,7 @@ from hemabridge.storage.stages import Stages
 from hemabridge.training.devices import start_fabric
 from hemabridge.training.run_context import RunContext
 from hemabridge.translators.presets import PRESETS, Preset
-from hemabridge.workflows.evaluate.answers import Answers
+from hemabridge.workflows.evaluate.answers import Answers, FinishedStudy
 from hemabridge.workflows.evaluate.evaluate import FITTING, evaluate
 from hemabridge.workflows.selection.select import select
 from hemabridge.workflows.study import translation
@@ -154,9 +156,29 @@ def test_python_classifies_original_cells_as_the_command_does(
     np.testing.assert_array_equal(found.probabilities, by_command.probabilities)
 
 
+def test_of_one_name_no_other_answers_are_worked_out(finished: tuple[Path, StudyResults]) -> None:
+    recipe = expect_kind(read_recipe(finished[0] / "recipe.toml"), StudyRecipe)
+    study = FinishedStudy(finished[0], recipe, finished[1].classes, silent)
+
+    def images_at(px: int) -> UInt8Images:
+        return np.random.default_rng(px).integers(0, 256, (3, px, px, 3), dtype=np.uint8)
+
+    every = {each.name: each.probabilities for each in study.answers(images_at)}
+    assert list(every) == study.names(fit=False)
+    assert study.default_name() == list(every)[-1] == "ensemble, 6 labels"
+    for name, probabilities in every.items():
+        found = {each.name: each.probabilities for each in study.answers(images_at, name)}
+        np.testing.assert_array_equal(found[name], probabilities, err_msg=name)
+        assert len(found) == (2 if name.startswith("ensemble") else 1)
+
+
 def test_cells_of_which_nobody_knows_the_class_are_named_and_bad_files_are_told(
-    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def not_asked(*_: object) -> None:
+        raise AssertionError("the ensemble was asked, though nobody sees its answers")
+
+    monkeypatch.setattr(FittedEnsemble, "load", not_asked)
     folder = tmp_path / "night"
     folder.mkdir()
     for number, path in enumerate(source.paths()[:3]):

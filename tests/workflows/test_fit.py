@@ -88,3 +88,26 @@ def test_a_folder_without_cells_is_refused_and_nothing_is_written(tmp_path: Path
     with pytest.raises(HemabridgeError, match="nucle"):
         fit("macenko", tmp_path / "blank", tmp_path / "blank", tmp_path / "m.json")
     assert not (tmp_path / "m.json").exists()
+
+
+@pytest.mark.parametrize("how", ["folders", "manifest"])
+def test_a_labeled_source_and_an_unlabeled_target_are_perhaps_swapped(
+    how: str, tmp_path: Path, cells: dict[str, UInt8Images]
+) -> None:
+    flat, labeled = tmp_path / "yellow-field", tmp_path / "labeled"
+    for number, cell in enumerate(cells["clinic-like"]):
+        name = "neutrophil" if number < 6 else "monocyte"
+        folder = labeled / name if how == "folders" else labeled
+        write_image(folder / f"{number:02d}.png", cell)
+    if how == "manifest":
+        rows = [f"{number:02d}.png,ours,{'neutrophil' if number < 6 else 'monocyte'}" for number in range(12)]
+        (labeled / "manifest.csv").write_text("\n".join(["path,site,class", *rows]), encoding="utf-8")
+
+    def swapped(source: Path, target: Path, out: str) -> bool:
+        sizes = {"source_crop_px": CELL_PX, "target_crop_px": CELL_PX}
+        return fit("white-point", source, target, tmp_path / out, **sizes).perhaps_swapped
+
+    assert swapped(labeled, flat, "a.json")
+    assert not swapped(flat, labeled, "b.json")
+    assert not swapped(labeled, labeled, "c.json")
+    assert not swapped(flat, tmp_path / "clinic-like", "d.json")

@@ -113,6 +113,15 @@ class ClassifierConfig(BaseModel):
         return self.model_dump(mode="json", exclude={name for name, same in unchanged.items() if same})
 
 
+def without_weights(path: Path) -> str:
+    """Return what to do where the file of the first weights is missing."""
+    return (
+        f'expected a weights file, got nothing: {path} does not exist. Set weights = "download", which asks the '
+        "Hugging Face hub for timm's weights; or copy their model.safetensors here from a machine with a network; or "
+        "leave weights out to start from random ones, and give more epochs"
+    )
+
+
 class SemiSupervisedConfig(BaseModel):
     """Length and learning rate of semi-supervised fine-tuning."""
 

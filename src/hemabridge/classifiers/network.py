@@ -12,7 +12,7 @@ from timm.layers.norm import GroupNorm
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
-from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.config import ClassifierConfig, without_weights
 from hemabridge.classifiers.hub import download_weights
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.classifiers.weights import fill, read_weights, unwrapped
@@ -141,6 +141,8 @@ def load_start(
         downloaded = download_weights(cfg, progress)
         path, origin = downloaded.path, downloaded.origin
     else:
+        if not weights.is_file():
+            raise ModelError(without_weights(weights))
         path, origin = weights, None
     body, head = split_weights(read_weights(path), cfg, network.body)
     fill(network.body, body, f"{architecture} ({path.name})")

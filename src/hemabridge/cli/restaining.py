@@ -65,8 +65,14 @@ def fit(
             progress=progress,
         )
     print_left_out_of(source, target)
+    if done.perhaps_swapped:
+        print(
+            f"hemabridge: warning: {source} has classes and {target} has none: are SOURCE and TARGET swapped? Usually "
+            "TARGET is the labeled hospital, whose colors are wanted.",
+            file=sys.stderr,
+        )
     print(f"Fitted {method} from {source} to {target}; written to {out}.")
-    print(f"It re-stains images like those of {source}. Images of {target} have the wanted colors already.")
+    print(f"It gives images like those of {source} the colors of {target}, and not the other way round.")
     if done.normalizer.note:
         print(f"Note: {done.normalizer.note}.")
     if len(done.subdomains) > 1:

@@ -141,7 +141,8 @@ def evaluate(
     """Classify new cells with a study's classifiers, original and re-stained; score the predictions if labels exist.
 
     Without --fit nothing is fitted or trained: use this for new images of the study's source. predicted-classes.csv
-    has a row for each file.
+    has a row for each file. Where no class is known, only the answers of --by are worked out; those of one classifier
+    take seconds, those of the ensemble ask all its members.
     """
     needs_training()
     from hemabridge.cli.printing import print_left_out_of, print_unusable

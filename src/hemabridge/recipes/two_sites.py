@@ -11,11 +11,12 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from hemabridge.classifiers.config import without_weights
 from hemabridge.data.class_names import spelled_otherwise
 from hemabridge.data.layouts import find_layout, with_levels
 from hemabridge.data.listing import list_images
 from hemabridge.data.manifest import read_manifest
-from hemabridge.errors import InputError, ManifestError
+from hemabridge.errors import InputError, ManifestError, ModelError
 from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.storage.settings_file import explain
 
@@ -66,15 +67,28 @@ def _site_of(path: Path, root: Path | None) -> SiteRecipe:
 
 
 def check_sites(recipe: StudyRecipe) -> None:
-    """Refuse, within a second or two, two sites that cannot be studied.
+    """Refuse, within a second or two, two sites that cannot be studied, or classifiers whose files are missing.
 
     A folder's files are counted by their names and places. Not all of them may be readable, so the study counts again.
 
     Raises:
+        ModelError: the file of a classifier, or of the weights that it starts from, is missing.
         ManifestError: a site has no images, no labels or too few classes, or its manifest cannot be used.
         InputError: a folder cannot be listed.
     """
+    _check_files(recipe)
     shared_classes(_classes(recipe.source), _classes(recipe.target), recipe.classes)
+
+
+def _check_files(recipe: StudyRecipe) -> None:
+    for config in recipe.trainings:
+        if isinstance(config.weights, Path) and not config.weights.is_file():
+            raise ModelError(without_weights(config.weights))
+    for spec in recipe.classifiers:
+        if spec.external is not None and not spec.external.file.is_file():
+            raise ModelError(
+                f"expected the file of the classifier {spec.name}, got nothing: {spec.external.file} does not exist"
+            )
 
 
 def _classes(site: SiteRecipe) -> list[str]:

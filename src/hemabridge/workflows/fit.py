@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hemabridge.data.cells import CellSet, load_cells
+from hemabridge.data.cells import UNKNOWN, CellSet, load_cells
 from hemabridge.data.index import index_folder
+from hemabridge.data.manifest import read_manifest
 from hemabridge.domain.subdomains import FEWEST_IMAGES, fields_of, name_of, subdomains_of
-from hemabridge.errors import InputError
+from hemabridge.errors import InputError, ManifestError
 from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS, BySubdomain
 from hemabridge.normalizers.catalog import check_method, fit_on_cells
 from hemabridge.normalizers.images import CELL_PX
 from hemabridge.normalizers.normalizer import CellScale, Normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import write_new
+from hemabridge.workflows.index import MANIFEST_NAME
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,13 @@ class Fitted:
     Attributes:
         subdomains: how many of the source's images show each of its subdomains, by the color of the empty field,
             #rrggbb.
+        perhaps_swapped: whether the source's images have classes and the target's have none; usually it is the target,
+            at which classifiers learn, whose images have classes.
     """
 
     normalizer: Normalizer
     subdomains: Mapping[str, int]
+    perhaps_swapped: bool
 
 
 def fit(
@@ -80,7 +85,19 @@ def fit(
         fitted = fit_on_cells(method, own, wanted).checked(method)
     fitted = fitted.of_photographs(cells)
     write_new(out, fitted.to_json().encode("utf-8"))
-    return Fitted(fitted, {name_of(fields[subdomain]): int(subdomain.sum()) for subdomain in subdomains})
+    swapped = _has_classes(source, sites[0]) and not _has_classes(target, sites[1])
+    return Fitted(fitted, {name_of(fields[subdomain]): int(subdomain.sum()) for subdomain in subdomains}, swapped)
+
+
+def _has_classes(folder: Path, cells: CellSet) -> bool:
+    """Tell whether a folder says several classes of its images: by its folders, or in its `manifest.csv`."""
+    named = set(cells.labels[cells.labels != UNKNOWN].tolist())
+    if len(named) > 1 or not (folder / MANIFEST_NAME).is_file():
+        return len(named) > 1
+    try:
+        return len(set(read_manifest(folder / MANIFEST_NAME).column("class")) - {""}) > 1
+    except ManifestError:
+        return False  # a file of another program
 
 
 def _cells(folder: Path, site: str, crop_px: int | None, progress: Progress) -> CellSet:

@@ -91,29 +91,43 @@ class FinishedStudy:
         """
         return {spec.name: self._classifier(spec) for spec in self.recipe.classifiers}
 
-    def answers(self, images_at: Callable[[int], UInt8Images]) -> Iterator[Answers]:
+    def answers(self, images_at: Callable[[int], UInt8Images], only: str | None = None) -> Iterator[Answers]:
         """Yield what each classifier, and the study's ensemble, predicts; nothing is fitted.
 
         Args:
             images_at: returns the cells, cut from the original images, at a size in pixels, uint8[N, S, S, 3].
+            only: the name of the answers that are wanted; all others are not worked out.
         """
-        yield from self._original(images_at)
+        yield from self._original(images_at, only)
         sizes = self._sizes()
         restainings = fitted_restainings(self.recipe, self.folder)
         for number, fitted in enumerate(restainings, 1):
-            restained = {px: fitted.restained(images_at, px) for px in set(sizes.values())}
-            for name, classifier in self.classifiers.items():
-                predicted = classifier.probabilities(restained[sizes[name]])
+            shown = fitted.snapshot or fitted.method
+            asked = [name for name in self.classifiers if only in (None, name_of(name, shown, 0))]
+            restained = {px: fitted.restained(images_at, px) for px in {sizes[name] for name in asked}}
+            for name in asked:
+                predicted = self.classifiers[name].probabilities(restained[sizes[name]])
                 yield Answers(name, fitted.method, fitted.snapshot, 0, predicted)
             self.progress("re-staining and classifying", number, len(restainings))
-        images = images_at(self.recipe.ensemble_px)
-        yield from self._with_luts(self.study.ensemble(), self._with_lut(), images_at)
+        tables = [name for name in self._with_lut() if only in (None, name_of(name, LEARNED_LUT, 0))]
+        yield from self._with_luts(self.study.ensemble(), tables, images_at)
         counts = () if self.recipe.ensemble is None else (0, *self.recipe.ensemble.few_labels)
         for number, count in enumerate(counts, 1):
-            folder = self.study.ensemble(count)
-            fitted_then = FittedEnsemble.load(folder, self.folder, self.classifiers)
-            yield from _of_ensemble(fitted_then, images, count)
+            if only in (None, *(name_of(ENSEMBLE, shown, count) for shown in (ORIGINAL, ENSEMBLE))):
+                fitted_then = FittedEnsemble.load(self.study.ensemble(count), self.folder, self.classifiers)
+                yield from _of_ensemble(fitted_then, images_at(self.recipe.ensemble_px), count)
             self.progress("predicting with the ensemble", number, len(counts))
+
+    def default_name(self) -> str:
+        """Return whose answers are taken where nobody says.
+
+        The last of the ensemble; without one those of the first classifier on the selected snapshot if it was tested,
+        else on the last one.
+        """
+        if self.recipe.ensemble is not None:
+            return self.names(fit=False)[-1]
+        first, last = self.recipe.classifiers[0].name, fitted_restainings(self.recipe, self.folder)[-1]
+        return self.on_selected() or name_of(first, last.snapshot or last.method, 0)
 
     def refitted(
         self, read: Callable[[int], NewCells], crop_px: CropPx, folder: Path, fabric: Fabric
@@ -188,10 +202,11 @@ class FinishedStudy:
         name = name_of(self.recipe.classifiers[0].name, selection.chosen, 0)
         return name if name in self.names(fit=False) else None
 
-    def _original(self, images_at: Callable[[int], UInt8Images]) -> Iterator[Answers]:
+    def _original(self, images_at: Callable[[int], UInt8Images], only: str | None = None) -> Iterator[Answers]:
         sizes = self._sizes()
         for name, classifier in self.classifiers.items():
-            yield Answers(name, ORIGINAL, None, 0, classifier.probabilities(images_at(sizes[name])))
+            if only in (None, name_of(name, ORIGINAL, 0)):
+                yield Answers(name, ORIGINAL, None, 0, classifier.probabilities(images_at(sizes[name])))
 
     def _sizes(self) -> dict[str, int]:
         return {spec.name: self.recipe.cells_px(spec) for spec in self.recipe.classifiers}

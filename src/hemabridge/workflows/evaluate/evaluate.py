@@ -86,9 +86,9 @@ def evaluate(
     """Classify the cells of images that need not have been part of a study, by all that the study made.
 
     Each of its classifiers predicts from the original cells and from each of the study's re-stainings; so does the
-    study's ensemble, if it has one. Nothing is fitted or trained, unless `fit` is given, for images of another
-    hospital. Writes `predicted-classes.csv`, one row per file, and `predictions.csv`, from which every number can be
-    counted again: cells of a known class alone.
+    study's ensemble, if it has one. Where no class is known, only the answers `by` are worked out. Nothing is fitted or
+    trained, unless `fit` is given, for images of another hospital. Writes `predicted-classes.csv`, one row per file,
+    and `predictions.csv`, from which every number can be counted again: cells of a known class alone.
 
     Args:
         study: the folder of a finished study.
@@ -123,14 +123,23 @@ def evaluate(
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
     read = cache(lambda px: read_new_cells(listed, classes, CropSpec(scale, px), progress))
     cells = read(recipe.ensemble_px if fit else recipe.size_px)
-    answers = _refitted(finished, read, scale, out) if fit else list(finished.answers(lambda px: read(px).images))
+    by = by if fit else by or finished.default_name()
+    answers = _refitted(finished, read, scale, out) if fit else _answers(finished, read, cells, by)
     seen = set(cells.hashes) if fit else _fitted_on(recipe, study, own)
-    chosen = choose(answers, by if fit else by or finished.on_selected())
+    chosen = choose(answers, by)
     done = replace(_written(answers, chosen, manifest, cells, classes, seen, recipe.seed, out), home=results.home)
     if fit:
         return done
     model = open_model(fitted_restainings(recipe, study)[-1].path, crop_px=crop_px)
     return replace(done, site=write_answer(model, manifest.paths(), out, progress))
+
+
+def _answers(
+    finished: FinishedStudy, read: Callable[[int], NewCells], cells: NewCells, by: str | None
+) -> list[Answers]:
+    """Return all answers, or where no cell can be scored only those of that name: nobody looks at the others."""
+    scored = bool((cells.labels != UNKNOWN).any())
+    return list(finished.answers(lambda px: read(px).images, None if scored else by))
 
 
 def _written(
