@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemabridge.data.cells import UNKNOWN, CellSet, estimate_crop_px, load_cells, sampled
+from hemabridge.data.cells import UNKNOWN, CellSet, estimate_crop_px, joined, load_cells, sampled
 from hemabridge.data.manifest import Manifest, make_manifest, with_hashes
 from hemabridge.errors import ImageError, ManifestError
 from hemabridge.imaging.files import write_image
@@ -135,3 +135,19 @@ def test_refuses_cells_that_do_not_fit_into_memory(tmp_path: Path, make_site: Ma
     manifest = make_site(tmp_path, NAMES)
     with pytest.raises(ManifestError, match=r"expected cells that fit into the .* GB of memory, got 3 of 1000000 x"):
         load_cells(manifest, classes=CLASSES, size_px=1_000_000, crop_px=64)
+
+
+def test_cells_of_further_hospitals_are_shown_at_most_about_as_often_as_ones_own(
+    tmp_path: Path, make_site: MakeSite
+) -> None:
+    cells = load_cells(make_site(tmp_path, NAMES), classes=CLASSES, size_px=16, crop_px=64)
+    own, few, none = cells.subset([0, 1, 2, 0, 1, 2, 0]), cells.subset([0, 1]), ()
+    shown = joined(own, [few, cells.subset([2])])
+    assert len(shown) == len(own) + 2 * 3  # 3 further cells twice: a third time would be more than 7
+    assert shown.labels.tolist() == own.labels.tolist() + 2 * [*few.labels.tolist(), UNKNOWN]
+    np.testing.assert_array_equal(shown.images[len(own) : len(own) + 2], few.images)
+    assert joined(own, none) is own
+    assert len(joined(few, [own])) == len(few) + len(own)  # each is shown once at least
+    other = load_cells(make_site(tmp_path, NAMES), classes=CLASSES, size_px=24, crop_px=64)
+    with pytest.raises(ManifestError, match="expected cells of 16 px"):
+        joined(own, [other])

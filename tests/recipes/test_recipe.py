@@ -399,3 +399,31 @@ def test_any_value_in_any_place_is_used_or_refused_but_never_a_crash(tmp_path: P
     except RecipeError as error:
         told = str(error)
     assert told == "study" or "expected" in told or "cannot be used" in told
+
+
+# Several labeled hospitals.
+
+
+def test_the_first_target_is_ones_own_and_the_others_are_kept(tmp_path: Path) -> None:
+    others = [{"site": "public", "folder": "public"}, {"site": "far", "manifest": "far.csv"}]
+    recipe = study(tmp_path, target=[STUDY["target"], *others])
+    assert recipe.target.site == "here"
+    assert [site.site for site in recipe.further_targets] == ["public", "far"]
+    assert all(
+        path is None or path.is_absolute() for site in recipe.further_targets for path in (site.folder, site.manifest)
+    )
+    describe_run(tmp_path / "run", recipe, "cpu")
+    assert expect_kind(read_recipe(tmp_path / "run" / "recipe.toml"), StudyRecipe) == recipe
+
+
+def test_one_target_is_written_as_before(tmp_path: Path) -> None:
+    assert "further_targets" not in study(tmp_path).model_dump(mode="json")
+    assert study(tmp_path, target=[STUDY["target"]]) == study(tmp_path)
+
+
+def test_targets_are_refused_without_any_and_with_one_twice(tmp_path: Path) -> None:
+    assert "expected [target], or [[target]] once or more" in refusal(tmp_path, target=[])
+    assert "names of sites that differ" in refusal(tmp_path, target=[STUDY["target"], STUDY["target"]])
+    assert "unknown key target.1.wrong" in refusal(
+        tmp_path, target=[STUDY["target"], {"site": "x", "folder": "x", "wrong": 1}]
+    ).replace("further_targets.0", "target.1")

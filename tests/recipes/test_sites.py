@@ -17,6 +17,7 @@ from hemabridge.recipes.sites import (
     prepare_site,
     read_settled,
     read_site,
+    whole_site,
 )
 from hemabridge.storage.stages import Stages
 from hemabridge.workflows.index import index
@@ -220,3 +221,17 @@ def test_synthetic_cells_come_into_the_training_part_and_are_refused_in_another(
     wrong = split_as(manifest, ["test" if path == first else "train" for path in manifest.column("path")])
     with pytest.raises(SplitError, match="got 1 synthetic in test"):
         prepared(recipe, tmp_path / "other", manifest=wrong)
+
+
+def test_a_further_target_gives_all_cells_but_those_it_keeps_for_tests(
+    hospitals: Path, clinic: SiteRecipe, tmp_path: Path
+) -> None:
+    manifest = read_site(clinic)
+    whole = whole_site(clinic, manifest, CLASSES, Stages(tmp_path / "whole"))
+    assert sorted(whole.manifest.column("path")) == sorted(manifest.column("path"))
+    assert set(whole.manifest.column("split")) == {"train"}
+    assert read_settled(clinic, tmp_path / "whole").described() == whole.described()
+    half = split_as(manifest, ["train", "test"] * (len(manifest) // 2))
+    assert len(whole_site(clinic, half, CLASSES, Stages(tmp_path / "half")).manifest) == len(manifest) // 2
+    with pytest.raises(ManifestError, match="expected cells of at least two of the classes monocyte, neutrophil at"):
+        whole_site(clinic, manifest, ("monocyte", "neutrophil"), Stages(tmp_path / "one"))

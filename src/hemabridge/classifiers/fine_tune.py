@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ from hemabridge.classifiers.network import (
 )
 from hemabridge.classifiers.objective import ClassifierObjective, LabeledBatches
 from hemabridge.classifiers.preprocessing import Preprocessing
-from hemabridge.data.cells import UNKNOWN, CellSet
+from hemabridge.data.cells import UNKNOWN, CellSet, joined
 from hemabridge.domain.site_profile import profile_of
 from hemabridge.errors import InputError, ModelError, RunError
 from hemabridge.metrics.classification import balanced_accuracy
@@ -60,6 +61,7 @@ def fine_tune(
     fabric: Fabric,
     *,
     seed: int,
+    further: Sequence[CellSet] = (),
     validation: CellSet | None = None,
     start: Path | None = None,
     progress: Progress = silent,
@@ -75,6 +77,7 @@ def fine_tune(
         folder: run folder.
         fabric: device, precision and processes.
         seed: of initial weights, batches and augmentation.
+        further: labeled cells of other hospitals, shown too, together at most about as often as `cells`.
         validation: cells; the balanced accuracy on them is written to `events.jsonl` at the end, and selects nothing.
         start: a snapshot of this function whose weights are taken instead of `config.weights`; its preprocessing is
             kept.
@@ -85,6 +88,8 @@ def fine_tune(
         ModelError: the weights, or `start`, cannot be used.
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
     """
+    sites = (cells, *further)
+    cells = joined(cells, further)
     _check_labels(cells)
     torch.manual_seed(seed)
     beginning = _begin(config, cells, start, progress)
@@ -103,7 +108,7 @@ def fine_tune(
         schedules=_schedules(config, config.epoch_images or len(cells), rate),
         loop=_loop_config(config, config.epoch_images or len(cells), seed),
         identity=identity,
-        about=_header(config, cells, beginning, rate, seed, identity["cells_sha256"]),
+        about=_header(config, sites, cells, beginning, rate, seed, identity["cells_sha256"]),
         on_snapshot=validate,
     )
     return fit(training, folder, fabric, progress)[-1].path
@@ -142,16 +147,22 @@ def _loop_config(config: ClassifierConfig, epoch_images: int, seed: int) -> Loop
 
 
 def _header(
-    config: ClassifierConfig, cells: CellSet, beginning: _Beginning, rate: float, seed: int, cells_sha256: str
+    config: ClassifierConfig,
+    sites: Sequence[CellSet],
+    cells: CellSet,
+    beginning: _Beginning,
+    rate: float,
+    seed: int,
+    cells_sha256: str,
 ) -> ClassifierHeader:
-    profile = profile_of(cells.images, cells.crop_px)
+    profiles = (profile_of(site.images, site.crop_px) for site in sites)
     return ClassifierHeader(
         config=config,
         preprocessing=beginning.preprocessing,
         classes=cells.classes,
         crop_px=cells.crop_px,
         cell_px=cells.images.shape[1],
-        profiles=() if profile is None else (profile,),
+        profiles=tuple(profile for profile in profiles if profile is not None),
         learning_rate=rate,
         seed=seed,
         seen=tuple(sorted(set(cells.hashes))),

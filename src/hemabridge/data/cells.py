@@ -82,6 +82,39 @@ class CellSet:
         )
 
 
+def joined(own: CellSet, further: Sequence[CellSet]) -> CellSet:
+    """Return one hospital's cells followed by those of further hospitals, which together are about as many.
+
+    The further cells are repeated as a whole, so that a classifier that is shown each cell equally often sees at least
+    half the time a cell of its own hospital. `crop_px` is that of the own cells.
+
+    Args:
+        own: cells of the hospital that the classifier is for.
+        further: labeled cells of other hospitals, of the same size and classes.
+
+    Raises:
+        ManifestError: cells of another size or other classes.
+    """
+    if not further:
+        return own
+    for each in further:
+        if each.images.shape[1:] != own.images.shape[1:] or each.classes != own.classes:
+            raise ManifestError(
+                f"expected cells of {own.images.shape[1]} px and the classes {', '.join(own.classes)}, got "
+                f"{each.images.shape[1]} px and {', '.join(each.classes)}"
+            )
+    repeats = max(1, len(own) // sum(len(each) for each in further))
+    sets = (own, *(each for _ in range(repeats) for each in further))
+    return CellSet(
+        images=np.concatenate([each.images for each in sets]),
+        labels=np.concatenate([each.labels for each in sets]),
+        classes=own.classes,
+        ids=tuple(name for each in sets for name in each.ids),
+        hashes=tuple(digest for each in sets for digest in each.hashes),
+        crop_px=own.crop_px,
+    )
+
+
 def load_cells(
     manifest: Manifest,
     *,

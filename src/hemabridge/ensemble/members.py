@@ -9,7 +9,7 @@ from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassif
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.protocol import Classifier
-from hemabridge.data.cells import CellSet
+from hemabridge.data.cells import CellSet, joined
 from hemabridge.ensemble.config import MembersConfig
 from hemabridge.ensemble.saved import SavedMembers
 from hemabridge.errors import InputError
@@ -112,14 +112,21 @@ class Members:
         )
 
 
-def train_members(members: Members, specs: Sequence[MembersConfig], target: CellSet, context: RunContext) -> Members:
+def train_members(
+    members: Members,
+    specs: Sequence[MembersConfig],
+    target: CellSet,
+    context: RunContext,
+    further: Sequence[CellSet] = (),
+) -> Members:
     """Return the members, followed by those that are trained for the ensemble alone; the same call resumes.
 
     Args:
         members: existing members, trained with `context.seed`; new ones are trained with the following seeds.
         specs: the kinds to train, and the number of each.
         target: labeled cells.
-        context: its folder gets a folder for each kind.
+        context: the folder gets a folder for each kind.
+        further: labeled cells of other hospitals, from which they learn too.
 
     Raises:
         See `hemabridge.classifiers.fine_tune.fine_tune`.
@@ -127,7 +134,7 @@ def train_members(members: Members, specs: Sequence[MembersConfig], target: Cell
     color, shape = members.color, members.shape
     for number, spec in enumerate(specs):
         own = context.within(str(number), f"members {number + 1}").with_seed(context.seed + 1)
-        trained = train_kind(spec.train, spec.count, target, own)
+        trained = train_kind(spec.train, spec.count, target, own, further)
         if spec.train.view == "shape":
             shape += trained
         else:
@@ -135,7 +142,9 @@ def train_members(members: Members, specs: Sequence[MembersConfig], target: Cell
     return Members(color, shape)
 
 
-def train_kind(config: ClassifierConfig, count: int, cells: CellSet, context: RunContext) -> tuple[Member, ...]:
+def train_kind(
+    config: ClassifierConfig, count: int, cells: CellSet, context: RunContext, further: Sequence[CellSet] = ()
+) -> tuple[Member, ...]:
     """Train `count` classifiers of one kind; the same call resumes.
 
     They differ in their initial weights and in the order of the cells. Their mean prediction is more accurate than that
@@ -146,7 +155,8 @@ def train_kind(config: ClassifierConfig, count: int, cells: CellSet, context: Ru
         config: settings of each classifier.
         count: number of classifiers.
         cells: labeled cells of the target.
-        context: its folder gets a run folder for each; the first has its seed, the others the following ones.
+        context: the folder gets a run folder for each; the seed is that of the first, the others' follow.
+        further: labeled cells of other hospitals, from which they learn too.
 
     Raises:
         See `hemabridge.classifiers.fine_tune.fine_tune`.
@@ -154,8 +164,8 @@ def train_kind(config: ClassifierConfig, count: int, cells: CellSet, context: Ru
     found = []
     for place in range(count):
         own = context.within(str(place), f"{place + 1} of {count}").with_seed(context.seed + place)
-        end = fine_tune(config, cells, own.folder, own.fabric, seed=own.seed, progress=own.progress)
-        found.append(Member.from_snapshot(end, cells))
+        end = fine_tune(config, cells, own.folder, own.fabric, seed=own.seed, further=further, progress=own.progress)
+        found.append(Member.from_snapshot(end, joined(cells, further)))
     return tuple(found)
 
 

@@ -7,8 +7,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     field_serializer,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -170,7 +172,13 @@ class StudyRecipe(BaseModel):
     mode: Literal["strict", "transductive"] = Field(
         "strict", description="whether the translator is kept from the scored source images, or sees them unlabeled"
     )
-    target: SiteRecipe
+    target: SiteRecipe = Field(
+        description="the hospital of the classifiers; `[[target]]` may be given several times: one's own hospital, "
+        "then further labeled hospitals from which all classifiers learn too"
+    )
+    further_targets: tuple[SiteRecipe, ...] = Field(
+        (), description="the entries of `[[target]]` after the first; a recipe does not state this key"
+    )
     source: SiteRecipe
     truth: SiteRecipe | None = Field(
         None, description="the source's cells as the target would show them; simulations only"
@@ -202,6 +210,22 @@ class StudyRecipe(BaseModel):
     ensemble: EnsembleConfig | None = Field(
         None, description="the pooled prediction of all classifiers and several re-stainings, as one more row"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_targets(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("target"), list):
+            return value
+        if not value["target"] or "further_targets" in value:
+            raise ValueError("expected [target], or [[target]] once or more and no key further_targets")
+        first, *others = value["target"]
+        return {**value, "target": first, "further_targets": others}
+
+    @model_serializer(mode="wrap")
+    def _write_targets(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = serialize(self)
+        further = found.pop("further_targets")
+        return {**found, "target": [found["target"], *further]} if further else found
 
     @field_validator("source_fine_tuning", mode="before")
     @classmethod
@@ -264,7 +288,8 @@ class StudyRecipe(BaseModel):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         classifiers = tuple(spec.name for spec in self.classifiers)
-        for kind, names in (("sites", (self.source.site, self.target.site)), ("classifiers", classifiers)):
+        sites = tuple(each.site for each in (self.source, self.target, *self.further_targets))
+        for kind, names in (("sites", sites), ("classifiers", classifiers)):
             folders = [folder_name(name) for name in names]
             if len(set(folders)) < len(folders) or "" in folders:
                 raise ValueError(

@@ -108,6 +108,33 @@ def prepare_site(
     return Site(recipe.site, settled, "whole" if recipe.crop_px == "whole" else settled.column("crop_px")[0])
 
 
+def whole_site(recipe: SiteRecipe, manifest: Manifest, classes: tuple[str, ...], stages: Stages) -> Site:
+    """Take all cells of the given classes for training, but those that the manifest keeps for validation or tests.
+
+    Copies may lie in one part here, since nothing is scored. What was settled is written to the stage `split/<site>`.
+
+    Raises:
+        ManifestError: fewer than two of the classes have cells.
+    """
+    kept = manifest.select(pl.col("class").is_in(classes) & pl.col("split").is_in(["", "train"]))
+    found = sorted(set(kept.column("class")))
+    if len(found) < 2:
+        raise ManifestError(
+            f"expected cells of at least two of the classes {', '.join(classes)} at {recipe.site}, got "
+            f"{', '.join(found) or 'none'}; its classes are {', '.join(sorted(set(manifest.column('class'))))}"
+        )
+    rows = zip(*(kept.column(name) for name in ("path", "sha256", "class", "crop_px")), strict=True)
+    inputs = {"images": sorted(rows), "crop_px": recipe.crop_px, "whole": True}
+
+    def settle(folder: Path) -> None:
+        done = Manifest(kept.table.with_columns(pl.lit("train").alias("split")), kept.root)
+        crop_px = _crop_px(recipe, done)
+        write_manifest(done if crop_px == "whole" else done.with_crop_px(crop_px), folder / MANIFEST)
+
+    stages.run(split_stage(recipe.site), inputs, settle)
+    return read_settled(recipe, stages.folder)
+
+
 def read_settled(recipe: SiteRecipe, folder: Path) -> Site:
     """Read what `prepare_site` settled in the folder of a study: the cells with their parts, and their scale.
 

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes
-from hemabridge.data.cells import UNKNOWN, CellSet
+from hemabridge.data.cells import UNKNOWN, CellSet, joined
 from hemabridge.data.new_cells import NewCells
 from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.ensemble.fit import fit_ensemble
@@ -152,7 +152,11 @@ class FinishedStudy:
         cells = read(self.recipe.ensemble_px)
         known = read_settled(self.recipe.target, self.folder)
         target = known.cells(("train",), self.classes, self.recipe.ensemble_px, self.progress)
-        members = Members.load(self.study.ensemble(), self.folder, self.classifiers, target)
+        further = [
+            read_settled(site, self.folder).cells(("train",), self.classes, self.recipe.ensemble_px, self.progress)
+            for site in self.recipe.further_targets
+        ]
+        members = Members.load(self.study.ensemble(), self.folder, self.classifiers, joined(target, further))
         unlabeled = np.full(len(cells.paths), UNKNOWN, np.int64)
         source = CellSet(cells.images, unlabeled, self.classes, cells.paths, cells.hashes, crop_px)
         context = RunContext(folder, fabric, self.recipe.seed, self.progress)

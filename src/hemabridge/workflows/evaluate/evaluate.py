@@ -262,5 +262,6 @@ def _fitted_on(recipe: StudyRecipe, study: Path, source: Site) -> set[str]:
     """Return the hashes of all cells that the study trained or fitted anything on."""
     target = read_settled(recipe.target, study)
     unseen = ["test"] if recipe.mode == "strict" else []
-    parts = ((source, unseen), (target, ["validation", "test"]))
+    further = (read_settled(site, study) for site in recipe.further_targets)
+    parts = [(source, unseen), (target, ["validation", "test"]), *((site, unseen[:0]) for site in further)]
     return {h for site, left in parts for h in site.manifest.select(~pl.col("split").is_in(left)).column("sha256")}

@@ -49,6 +49,7 @@ class StudyClassifiers:
         inputs = {
             "config": config.described(),
             "cells": self.inputs.target.described(),
+            **self.inputs.further_described(),
             "classes": self.inputs.classes,
             "size_px": size_px,
             "seed": self.recipe.seed,
@@ -68,6 +69,7 @@ class StudyClassifiers:
             folder,
             self.inputs.fabric,
             seed=self.recipe.seed,
+            further=self.inputs.further(size_px),
             progress=prefixed(self.inputs.progress, name),
         )
         drop_checkpoints(folder)

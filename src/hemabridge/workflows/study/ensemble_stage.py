@@ -38,6 +38,7 @@ class EnsembleStage:
         source: the source's cells that may be fitted on; their labels are not read.
         labeled: the source's training cells, of which fine-tuning on few labels reads some.
         target: labeled cells that the members were trained on.
+        further: labeled cells of further targets that they were trained on too.
         source_test, target_test: the scored parts.
         source_test_at: the same cells of the source for each classifier, at the size that it needs, by its name.
         sites: names of source and target.
@@ -52,6 +53,7 @@ class EnsembleStage:
     source: CellSet
     labeled: CellSet
     target: CellSet
+    further: tuple[CellSet, ...]
     source_test: CellSet
     target_test: CellSet
     source_test_at: Mapping[str, CellSet]
@@ -63,7 +65,7 @@ class EnsembleStage:
     @property
     def files_seen(self) -> frozenset[str]:
         """Hashes of all files that the ensemble is fitted on."""
-        return frozenset((*self.source.hashes, *self.target.hashes))
+        return frozenset(digest for cells in (self.source, self.target, *self.further) for digest in cells.hashes)
 
     def run(self, stages: Stages) -> list[Predictions]:
         """Return, or read from an earlier call, what the ensemble predicts of both sites' test parts."""
@@ -73,7 +75,7 @@ class EnsembleStage:
 
     def _work(self, folder: Path) -> None:
         config, context = self.config, replace(self.context, folder=folder)
-        members = train_members(self.members, config.members, self.target, context.within("members"))
+        members = train_members(self.members, config.members, self.target, context.within("members"), self.further)
         members.save(folder, self.context.folder)
         found: list[Predictions] = []
 

@@ -4,6 +4,7 @@ import copy
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import combinations
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -18,7 +19,7 @@ from hemabridge.evaluation.results import AuditFinding
 from hemabridge.models.study_folder import AUDIT, AUDIT_STAGE, StudyFolder
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import StudyRecipe
-from hemabridge.recipes.sites import prepare_site, read_site, refuse_shared_files
+from hemabridge.recipes.sites import prepare_site, read_site, refuse_shared_files, whole_site
 from hemabridge.recipes.two_sites import shared_classes
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write
@@ -58,8 +59,14 @@ class StudyInputs:
         )
         self.source = settle(recipe.source, source, parts=recipe.source_parts)
         self.target = settle(recipe.target, target, parts=recipe.target_parts)
-        refuse_shared_files(self.source, self.target)
+        self.further_targets = tuple(
+            whole_site(site, read_site(site, progress), classes=self.classes, stages=self.stages)
+            for site in recipe.further_targets
+        )
+        for one, other in combinations((self.source, self.target, *self.further_targets), 2):
+            refuse_shared_files(one, other)
         self._load = cache(self._cells)
+        self._load_further = cache(self._further)
 
     def cells(self, which: Which, *parts: str, size_px: int | None = None) -> CellSet:
         """Return the cells of some parts of a site, cut from the original images.
@@ -70,6 +77,14 @@ class StudyInputs:
             size_px: side of the cells that the consumer needs, in pixels; that of the translator if not given.
         """
         return self._load(which, parts, size_px or self.recipe.size_px)
+
+    def further(self, size_px: int) -> tuple[CellSet, ...]:
+        """Return the labeled cells of the further targets, from which the classifiers learn beside the target's."""
+        return self._load_further(size_px)
+
+    def further_described(self) -> dict[str, object]:
+        """Return what identifies those cells, by one key; nothing without further targets."""
+        return {"further_targets": [site.described() for site in self.further_targets]} if self.further_targets else {}
 
     def with_seed(self, seed: int) -> "StudyInputs":
         """Return the same sites, parts and cells for a study with another seed, in a folder of its own."""
@@ -129,3 +144,6 @@ class StudyInputs:
     def _cells(self, which: Which, parts: tuple[str, ...], size_px: int) -> CellSet:
         site = self.source if which == SOURCE else self.target
         return site.cells(parts, self.classes, size_px, self.progress)
+
+    def _further(self, size_px: int) -> tuple[CellSet, ...]:
+        return tuple(site.cells(("train",), self.classes, size_px, self.progress) for site in self.further_targets)

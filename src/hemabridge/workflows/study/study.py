@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 
 from hemabridge.classifiers.network import pretrained_cfg
 from hemabridge.classifiers.protocol import Classifier
-from hemabridge.data.cells import CellSet
+from hemabridge.data.cells import CellSet, joined
 from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.ensemble.fitted import ENSEMBLE_FILE
 from hemabridge.ensemble.members import Member, Members
@@ -194,14 +194,15 @@ def ensemble_stage(
     recipe, last = inputs.recipe, restained[-1].snapshot
     folders = {w.name: classifier_stage(w.name) for w in recipe.classifiers if w.train is not None}
     px = recipe.ensemble_px
-    target = inputs.cells(TARGET, "train", size_px=px)
+    target, further = inputs.cells(TARGET, "train", size_px=px), inputs.further(px)
     return EnsembleStage(
         config=config,
-        members=study_members(inputs, classifiers, target),
+        members=study_members(inputs, classifiers, joined(target, further)),
         classifiers=classifiers,
         source=inputs.cells(SOURCE, *inputs.seen_parts, size_px=px),
         labeled=inputs.cells(SOURCE, "train", size_px=px),
         target=target,
+        further=further,
         source_test=inputs.cells(SOURCE, "test", size_px=px),
         target_test=inputs.cells(TARGET, "test", size_px=px),
         source_test_at={w.name: inputs.cells(SOURCE, "test", size_px=recipe.cells_px(w)) for w in recipe.classifiers},
@@ -212,6 +213,7 @@ def ensemble_stage(
             "trained": [inputs.stages.key(folder) for folder in folders.values()],
             "translator": inputs.stages.key(TRANSLATOR_STAGE),
             "tested_epochs": recipe.tested_epochs,
+            **inputs.further_described(),
             "source": inputs.source.described(),
             "order": inputs.source.listed(),
             "mode": recipe.mode,
