@@ -1,8 +1,10 @@
 """The report of a study: one HTML file that opens anywhere, without a network."""
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -58,7 +60,7 @@ def write_study_report(
     """
     layout = lay_out(results)
     html = (
-        report_environment()
+        report_environment(story)
         .get_template("study.html.j2")
         .render(
             layout=layout,
@@ -121,8 +123,15 @@ def group_facts(facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]
     return list(groups.items())
 
 
-def report_environment() -> Environment:
-    """Return what renders the templates of all reports; names are shown as text."""
+@cache
+def report_environment(sentences: ModuleType) -> Environment:
+    """Return what renders the templates of all reports; names are shown as text.
+
+    A template is compiled once in a process.
+
+    Args:
+        sentences: the module that the templates of one kind of report call `story`.
+    """
     environment = Environment(
         loader=PackageLoader("hemabridge.report"),
         autoescape=True,
@@ -141,7 +150,7 @@ def report_environment() -> Environment:
         in_words=morphology_section.in_words,
     )
     environment.globals.update(
-        story=story, findings=findings, morphology_section=morphology_section, first_words=first_words
+        story=sentences, findings=findings, morphology_section=morphology_section, first_words=first_words
     )
     return environment
 

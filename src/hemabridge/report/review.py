@@ -29,15 +29,17 @@ def write_review_report(reading: Reading, pictures: Mapping[str, Sequence[UInt8I
         out: the HTML file; replaced as a whole.
     """
     folder = files("hemabridge.report") / "templates"
-    environment = report_environment()
-    environment.globals.update(story=reading_story)
-    html = environment.get_template("reading.html.j2").render(
-        reading=reading,
-        pictures=pictures,
-        figures={name: data_uri(svg, "image/svg+xml") for name, svg in _figures(reading).items()},
-        fact_groups=group_facts(reading.facts),
-        style="\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES),
-        version=__version__,
+    html = (
+        report_environment(reading_story)
+        .get_template("reading.html.j2")
+        .render(
+            reading=reading,
+            pictures=pictures,
+            figures={name: data_uri(svg, "image/svg+xml") for name, svg in _figures(reading).items()},
+            fact_groups=group_facts(reading.facts),
+            style="\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES),
+            version=__version__,
+        )
     )
     with atomic_write(out) as temporary:
         # Names may hold lone surrogates (undecodable file names); they are shown as "?".

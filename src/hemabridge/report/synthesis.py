@@ -37,21 +37,23 @@ def write_synthesis_report(
         for found in pair.directions
         if found.shapes
     }
-    environment = report_environment()
-    environment.globals.update(story=synthesis_story)
-    html = environment.get_template("synthesis.html.j2").render(
-        results=results,
-        views=pictures,
-        drawn=drawn,
-        learning_curve=results.learning_curve,
-        learning_curve_words=[] if results.learning_curve is None else in_words(results.learning_curve),
-        drawn_learning_curve=None
-        if results.learning_curve is None
-        else data_uri(learning_curve_svg(results.learning_curve), "image/svg+xml"),
-        figures={},
-        fact_groups=group_facts(dict(results.facts)),
-        style="\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES),
-        version=__version__,
+    html = (
+        report_environment(synthesis_story)
+        .get_template("synthesis.html.j2")
+        .render(
+            results=results,
+            views=pictures,
+            drawn=drawn,
+            learning_curve=results.learning_curve,
+            learning_curve_words=[] if results.learning_curve is None else in_words(results.learning_curve),
+            drawn_learning_curve=None
+            if results.learning_curve is None
+            else data_uri(learning_curve_svg(results.learning_curve), "image/svg+xml"),
+            figures={},
+            fact_groups=group_facts(dict(results.facts)),
+            style="\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES),
+            version=__version__,
+        )
     )
     with atomic_write(out) as temporary:
         # Names may hold lone surrogates (undecodable file names); they are shown as "?".
