@@ -1,15 +1,24 @@
 """Fixtures that every test may use."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # nets in tests are too small to share between cores; before torch
 
 import pytest
+from _pytest.doctest import DoctestModule
 from hypothesis import settings
 
 settings.register_profile("hemabridge", deadline=None)  # a busy machine makes no test fail
 settings.load_profile("hemabridge")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Look for doctests in `src` alone: to search the tests for some takes seconds of each worker."""
+    return [found for found in (yield) if not isinstance(found, DoctestModule)]
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
