@@ -1,6 +1,7 @@
 """What is delivered is what was scored: a photograph is re-stained by its cell's square, whatever it shows around."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -64,17 +65,23 @@ def network(config: ModelConfig) -> Standardizer:
     return NeuralStandardizer(net)
 
 
-def cells(hospital: str, seed: int, size_px: int = SIZE_PX, count: int = 6) -> UInt8Images:
+@cache
+def _simulated(hospital: str, seed: int, size_px: int, count: int) -> UInt8Images:
     return simulate_cells(("neutrophil", "monocyte"), count, HOSPITALS[hospital], seed, size_px)[0]
 
 
+def cells(hospital: str, seed: int, size_px: int = SIZE_PX, count: int = 6) -> UInt8Images:
+    return _simulated(hospital, seed, size_px, count).copy()
+
+
+@cache
 def normalizer(name: str) -> Normalizer:
     return fit_on_cells(name, cells("yellow-field", 1), cells("clinic-like", 2))
 
 
 def by_subdomain(name: str) -> Normalizer:
     source, target = cells("yellow-field", 1), cells("clinic-like", 2)
-    return BySubdomain.of([(source, fit_on_cells(name, source, target))] * 2, target)
+    return BySubdomain.of([(source, normalizer(name))] * 2, target)
 
 
 STANDARDIZERS: dict[str, Callable[[], Standardizer]] = {

@@ -41,10 +41,9 @@ def run(path: Path, out: Path, *changes: str) -> tuple[StudyResults, set[str]]:
     return results, {label.removesuffix(": training") for label, _, _ in calls if label.endswith(": training")}
 
 
-@pytest.fixture(scope="module")
-def finished(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResults]:
-    out = tmp_path_factory.mktemp("study") / "out"
-    return out, run(small_study, out)[0]
+@pytest.fixture
+def finished(finished_study: tuple[Path, StudyResults, list[Call]]) -> tuple[Path, StudyResults]:
+    return finished_study[:2]
 
 
 def test_the_leaderboard_has_a_line_for_every_row_of_the_source(

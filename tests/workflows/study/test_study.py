@@ -83,10 +83,9 @@ def without_times(results: StudyResults) -> dict[str, Any]:
     return data
 
 
-@pytest.fixture(scope="module")
-def finished(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResults, list[Call]]:
-    out = tmp_path_factory.mktemp("study") / "out"
-    return out, *run(small_study, out)
+@pytest.fixture
+def finished(finished_study: tuple[Path, StudyResults, list[Call]]) -> tuple[Path, StudyResults, list[Call]]:
+    return finished_study
 
 
 @pytest.fixture
