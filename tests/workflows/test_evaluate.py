@@ -30,7 +30,7 @@ from hemabridge.training.devices import start_fabric
 from hemabridge.training.run_context import RunContext
 from hemabridge.translators.presets import PRESETS, Preset
 from hemabridge.workflows.evaluate.answers import Answers, FinishedStudy
-from hemabridge.workflows.evaluate.evaluate import FITTING, evaluate
+from hemabridge.workflows.evaluate.evaluate import FITTING, Evaluation, evaluate
 from hemabridge.workflows.selection.select import select
 from hemabridge.workflows.study import translation
 from hemabridge.workflows.study.study import study
@@ -95,16 +95,28 @@ def written(manifest: Manifest, path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def evaluated(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[bool, tuple[Path, Evaluation]]:
+    """The source's test part after the study's own models and after a fit: the folder and what the call returned."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    cells = written(source, folder / "cells.csv")
+    return {
+        fit: (folder / str(fit), evaluate(finished[0], cells, folder / str(fit), root=source.root, fit=fit))
+        for fit in (False, True)
+    }
+
+
 def predicted(out: Path) -> pl.DataFrame:
     return pl.read_csv(out / "predicted-classes.csv", schema_overrides={"probability": pl.Float64}).fill_null("")
 
 
 def test_the_studys_own_cells_are_named_as_the_study_named_them(
-    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+    finished: tuple[Path, StudyResults], source: Manifest, evaluated: dict[bool, tuple[Path, Evaluation]]
 ) -> None:
     folder, results = finished
-    out = tmp_path / "out"
-    done = evaluate(folder, written(source, tmp_path / "cells.csv"), out, root=source.root)
+    out, done = evaluated[False]
     site = str(results.facts["source site"])
     then = {p.run[2:]: p for p in read_predictions(folder / "predictions.csv")[0] if p.site == site}
     now = {p.run[2:]: p for p in read_predictions(out / "predictions.csv")[0]}
@@ -139,13 +151,12 @@ def test_the_studys_own_cells_are_named_as_the_study_named_them(
 
 
 def test_python_classifies_original_cells_as_the_command_does(
-    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+    finished: tuple[Path, StudyResults], source: Manifest, evaluated: dict[bool, tuple[Path, Evaluation]]
 ) -> None:
     folder, results = finished
-    evaluate(folder, written(source, tmp_path / "cells.csv"), tmp_path / "out", root=source.root)
     by_command = next(
         run
-        for run in read_predictions(tmp_path / "out" / "predictions.csv")[0]
+        for run in read_predictions(evaluated[False][0] / "predictions.csv")[0]
         if (run.classifier, run.images) == ("Learner", "original")
     )
     crop_px = read_settled(expect_kind(read_recipe(folder / "recipe.toml"), StudyRecipe).source, folder).crop_px
@@ -277,12 +288,16 @@ def test_nothing_of_others_is_replaced(finished: tuple[Path, StudyResults], sour
 
 
 def test_the_folder_of_an_earlier_call_is_written_again(
-    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+    finished: tuple[Path, StudyResults],
+    source: Manifest,
+    evaluated: dict[bool, tuple[Path, Evaluation]],
+    tmp_path: Path,
 ) -> None:
-    cells, out = written(source, tmp_path / "cells.csv"), tmp_path / "out"
-    for fit in (True, False):
-        evaluate(finished[0], cells, out, root=source.root, fit=fit)
-        assert predicted(out)["path"].to_list() == source.column("path")
+    cells, out = written(source, tmp_path / "cells.csv"), Path(shutil.copytree(evaluated[True][0], tmp_path / "out"))
+    assert set(predicted(out)["by"]) == {"ensemble"}
+    evaluate(finished[0], cells, out, root=source.root)
+    assert set(predicted(out)["by"]) == {"ensemble, 6 labels"}
+    assert predicted(out)["path"].to_list() == source.column("path")
 
 
 def test_without_an_agreement_the_selected_snapshot_names_the_cells(
@@ -317,10 +332,9 @@ def test_without_an_agreement_the_selected_snapshot_names_the_cells(
 
 @pytest.mark.parametrize("fit", [False, True])
 def test_an_unknown_name_is_refused_before_any_image_is_read(
-    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path, fit: bool
+    finished: tuple[Path, StudyResults], evaluated: dict[bool, tuple[Path, Evaluation]], tmp_path: Path, fit: bool
 ) -> None:
-    cells, out = written(source, tmp_path / "cells.csv"), tmp_path / "out"
-    rows = evaluate(finished[0], cells, out, root=source.root, fit=fit).rows
+    out, rows = tmp_path / "out", evaluated[fit][1].rows
     names = {
         Answers(r.classifier, r.images, r.snapshot, r.labels_used, np.zeros((0, 2), np.float32)).name for r in rows
     }
@@ -349,13 +363,15 @@ def test_an_agreement_names_no_file_outside_of_its_study(
 
 
 def test_another_hospital_is_fitted_without_a_label(
-    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+    finished: tuple[Path, StudyResults],
+    source: Manifest,
+    evaluated: dict[bool, tuple[Path, Evaluation]],
+    tmp_path: Path,
 ) -> None:
-    unlabeled = Manifest(source.table.with_columns(pl.lit("").alias("class")), source.root)
+    unlabeled = written(Manifest(source.table.with_columns(pl.lit("").alias("class")), source.root), tmp_path / "u.csv")
+    again = evaluate(finished[0], unlabeled, tmp_path / "out", root=source.root, fit=True)
     answers = []
-    for name, cells in (("labeled", source), ("unlabeled", unlabeled)):
-        out = tmp_path / name
-        done = evaluate(finished[0], written(cells, tmp_path / f"{name}.csv"), out, root=source.root, fit=True)
+    for name, (out, done) in {"labeled": evaluated[True], "unlabeled": (tmp_path / "out", again)}.items():
         assert (done.by, done.predicted, done.site) == ("ensemble", len(source), None)
         assert read_normalizer(out / "linear-ot.json").standardize(np.zeros((1, 8, 8, 3), np.uint8)).shape == (
             1,
