@@ -104,7 +104,7 @@ def test_select_then_standardize_takes_the_choice(run: Callable, recipe: Path, h
     assert "None can be used" in ended.out
     ended = run("standardize", model, hospitals / "yellow-field", tmp_path / "out")
     assert (ended.code, ended.out) == (2, "")
-    assert "name it with --snapshot" in ended.err
+    assert "give its name by --snapshot" in ended.err
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def test_a_normalizers_file_restains_a_folder(images: Path, normalizer: Path, tm
 
 
 def test_a_normalizer_has_no_site_to_look_at(images: Path, normalizer: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="re-stain by a site's appearance, got a normalizer"):
+    with pytest.raises(ModelError, match="which uses a site's appearance, got a normalizer"):
         standardize(normalizer, images, tmp_path / "out", site=images)
     assert not list((tmp_path / "out").glob("*.png"))
 
@@ -92,7 +92,7 @@ def test_a_damaged_file_is_refused(images: Path, tmp_path: Path) -> None:
 
 def test_a_site_without_images_is_refused(small_target_only: Path, images: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="readable images to learn a site's appearance from"):
+    with pytest.raises(InputError, match="readable images to measure a site's appearance"):
         standardize(small_target_only, images, tmp_path / "out", site=tmp_path / "empty")
 
 

@@ -1,10 +1,11 @@
-"""Models: from a path to something that re-stains or classifies.
+"""Models: `open_model` opens a path as a model that re-stains or classifies.
 
-    model = open_model(path)          # normalizer, translator, classifier; a file, a run folder or a study's folder
+    model = open_model(path)          # normalizer, translator or classifier; a file, a run folder or a study's folder
     model.standardize(images)         # as `hemabridge standardize` does, to the bit
     model.classify(images)            # as `hemabridge classify` does
 
-A model's file is read and hashed once; its header is checked at once, and its weights are loaded when they are needed.
+A model's file is read and hashed once. Its header is checked when it is opened, and its weights are loaded on first
+use.
 """
 
 from hemabridge.models.model import Classification, Model

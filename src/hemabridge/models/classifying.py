@@ -1,4 +1,4 @@
-"""Models that classify: snapshots of `hemabridge train`, and files of other programs."""
+"""Models that classify: snapshots of `hemabridge train`, and classifiers of other programs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from hemabridge.models.restaining import needs_torch
 
 @dataclass(frozen=True, eq=False)
 class ClassifierModel(Model):
-    """The snapshot of a classifier, or the file of another program with what `ExternalConfig` tells of it."""
+    """The snapshot of a classifier, or a file of another program with its description, an `ExternalConfig`."""
 
     header: ClassifierHeader | ExternalConfig
 
@@ -37,11 +37,11 @@ class ClassifierModel(Model):
 
     @property
     def at_home(self) -> tuple[SiteProfile, ...]:
-        """The profiles of all that it was trained on; none of a file of another program."""
+        """The profiles of the sites of its training; none for a classifier of another program."""
         return () if isinstance(self.header, ExternalConfig) else self.header.profiles
 
     def crop(self, site: Site = "source") -> CropSpec | None:
-        """Return how a cell is cut out of an image: as in training; None where nobody knows."""
+        """Return the crop of a cell, as in training; None if unknown."""
         if isinstance(self.header, ExternalConfig):
             return None if self.crop_px is None else CropSpec(self.crop_px, self.header.preprocessing.size_px)
         square = self.crop_px or self.header.crop_px
@@ -49,7 +49,7 @@ class ClassifierModel(Model):
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The classifier itself, for cells that were cut already."""
+        """The classifier itself, for cells that are cut already."""
         if isinstance(self.header, ExternalConfig):
             if not self.header.is_onnx:
                 needs_torch()
@@ -65,7 +65,7 @@ class ClassifierModel(Model):
     def classify(self, images: UInt8Images | Iterable[UInt8Image]) -> Classification:
         """Classify images of single cells, uint8[H, W, 3] each, of any sizes.
 
-        Where no crop is known, the largest central square of each image is taken.
+        If no crop is known, the largest central square of each image is classified.
         """
         crop = self.crop()
         found = check_each(images, "images to classify")

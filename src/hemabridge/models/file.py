@@ -1,4 +1,4 @@
-"""The bytes of a model's file, read once: what is hashed is what is used. The format is told by the content."""
+"""A model's file, read once, so that the bytes that are hashed are those that are used; its format by content."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ _PICKLE_STARTS: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b
 _ONNX_START: Final = b"\x08"
 """The first field of an ONNX file is its version, `ir_version`: field 1, a number."""
 _SAFETENSORS_JSON: Final = 8
-"""A safetensors file begins with the length of a JSON object, in so many bytes, and then that object."""
+"""Bytes of the length of the JSON object with which a safetensors file begins."""
 
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:
-    """A file that was read.
+    """The content of a file.
 
     Attributes:
-        path: where it lies.
+        path: path of the file.
         content: all of its bytes.
     """
 
@@ -34,7 +34,7 @@ class ModelFile:
         """Read a file.
 
         Raises:
-            ModelError: it cannot be read.
+            ModelError: the file cannot be read.
         """
         try:
             return cls(path, path.read_bytes())
@@ -51,10 +51,10 @@ class ModelFile:
 
     @cached_property
     def format(self) -> Format:
-        """The format, by the content.
+        """The format, recognized by content.
 
         Raises:
-            ModelError: it is none that a model can have.
+            ModelError: it is not a format of a model.
         """
         start = self.content[: _SAFETENSORS_JSON + 1]
         if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":

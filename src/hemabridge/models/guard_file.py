@@ -1,4 +1,4 @@
-"""The guard beside a model's file: limits for the change of morphology, and what re-stains refused cells."""
+"""The guard in a file beside a model: limits of changes of morphology, and the fallback for refused cells."""
 
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -19,13 +19,13 @@ MAX_JSON_CHARACTERS: Final = 2_000_000
 
 
 class Guard(BaseModel):
-    """What is kept beside a model.
+    """The content of a guard's file.
 
     Attributes:
-        format: version of the file's format. Format 1 called it `version`, and is read.
+        format: version of the file's format. In format 1, which can be read, the field is `version`.
         model: SHA-256 of the model's file, hexadecimal.
-        thresholds: its limits.
-        fallback: a normalizer as its own `to_json` writes it, for refused cells.
+        thresholds: the limits.
+        fallback: the normalizer for refused cells, as JSON of its `to_json`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -44,7 +44,7 @@ class Guard(BaseModel):
         """Return the fallback.
 
         Raises:
-            ModelError: it is no normalizer.
+            ModelError: it is not a normalizer.
         """
         return None if self.fallback is None else normalizer_from_json(self.fallback)
 
@@ -53,7 +53,7 @@ class Guard(BaseModel):
         """Read what `write` wrote.
 
         Raises:
-            ModelError: it is missing, too large, or holds anything else.
+            ModelError: the file is missing, too large, or has other content.
         """
         if not path.is_file() or path.stat().st_size > MAX_JSON_CHARACTERS:
             raise ModelError(f"expected the guard of a model, got nothing, a folder or a very large file: {path}")
@@ -76,19 +76,19 @@ class Guard(BaseModel):
 
 
 def guard_path(model: Path) -> Path:
-    """Return where the guard of a model's file lies: beside it, `NAME.guard.json`."""
+    """Return the path of the guard of a model's file, `NAME.guard.json` beside it."""
     return model.with_name(f"{model.stem}.guard.json")
 
 
 def find_guard(model: Path, sha256: str) -> Guard | None:
-    """Return the guard beside a model's file, `NAME.guard.json` or `guard.json`; None where there is none.
+    """Return the guard beside a model's file, `NAME.guard.json` or `guard.json`; None if there is none.
 
     Args:
-        model: the file.
-        sha256: its SHA-256, 64 lower-case hexadecimal digits.
+        model: the model's file.
+        sha256: SHA-256 of this file, 64 lower-case hexadecimal digits.
 
     Raises:
-        ModelError: it is damaged, or belongs to another model.
+        ModelError: the guard is damaged, or belongs to another model.
     """
     path = next((p for p in (guard_path(model), model.with_name("guard.json")) if p.is_file()), None)
     if path is None:

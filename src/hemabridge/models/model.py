@@ -1,4 +1,4 @@
-"""A model that was opened: what it is, and what it can do. Headers are read at once, weights when they are needed."""
+"""The interface of an opened model. Its header is read when it is opened, and its weights on first use."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -60,8 +60,8 @@ class Classification:
     def to_polars(self) -> pl.DataFrame:
         """Return a table with a row for each cell, in the order of the images.
 
-        Columns: `predicted` (the most probable class), `probability` (of that class, 0..1), and
-        `probability of CLASS` for each class.
+        Columns: `predicted` (the most probable class), `probability` (of that class, 0..1), and `probability of CLASS`
+        for each class.
         """
         columns = {f"probability of {name}": self.probabilities[:, place] for place, name in enumerate(self.classes)}
         return pl.DataFrame(
@@ -75,16 +75,15 @@ class Classification:
 
 @dataclass(frozen=True, eq=False)
 class Model(ABC):
-    """Something that re-stains or classifies, from one file that was read once. `open_model` returns it.
+    """A model that re-stains or classifies, from one file that is read once. `open_model` returns it.
 
-    What a kind of model cannot do raises ModelError, which says what was expected. A model that re-stains is a
+    A method that this kind of model does not support raises ModelError. A model that re-stains can be used as a
     transform of torchvision: `v2.Compose([model, v2.ToImage(), ...])`.
 
     Attributes:
-        file: the file.
-        header: what it says of itself.
-        crop_px: side, in pixels, of the square around a cell in the images that come, where it was stated; otherwise
-            the model's own.
+        file: the content of the file.
+        header: the header of the file.
+        crop_px: side, in pixels, of the square around a cell in new images, if it was given; None: the model's own.
 
     Example:
         >>> import tempfile
@@ -111,11 +110,11 @@ class Model(ABC):
     @property
     @abstractmethod
     def kind(self) -> Kind:
-        """What it is."""
+        """The kind of model."""
 
     @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """Path of the file."""
         return self.file.path
 
     @property
@@ -125,40 +124,40 @@ class Model(ABC):
 
     @property
     def identity(self) -> str:
-        """What identifies the model's results in a log: hash, and crop and appearance where they were stated."""
+        """Identifies the model's results in a log: the hash, with crop and appearance if they were given."""
         return self.sha256 + (f" at {self.crop_px} px" if self.crop_px else "")
 
     @property
     def profiles(self) -> SiteProfiles | None:
-        """The profiles of the two sites that it was fitted on; None where the file holds none."""
+        """The profiles of the two sites of the fit; None if the file has none."""
         return None
 
     @property
     def at_home(self) -> tuple[SiteProfile, ...]:
-        """The profiles of the sites whose images it is for; none where the file holds none."""
+        """The profiles of the sites for whose images the model is meant; none if the file has none."""
         return () if self.profiles is None else (self.profiles.source,)
 
     @property
     def source_glass(self) -> Glass | None:
-        """The empty glass of the site that it re-stains; None where the file does not tell."""
+        """The color of empty glass of the site that it re-stains; None if unknown."""
         return None if self.profiles is None else Glass.of_profile(self.profiles.source)
 
     @cached_property
     def guard(self) -> Guard | None:
-        """The guard beside the file; None where there is none.
+        """The guard beside the file; None if there is none.
 
         Raises:
-            ModelError: it is damaged, or belongs to another model.
+            ModelError: the guard is damaged, or belongs to another model.
         """
         return find_guard(self.path, self.sha256)
 
     def crop(self, site: Site = "source") -> CropSpec | None:
-        """Return how a cell is cut from a site's images, as large as the model saw it; None without a scale."""
+        """Return the crop of a cell in a site's images, at the size of the training; None without a scale."""
         return None
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """In which directions it re-stains; none of a classifier.
+        """The directions in which it re-stains; none for a classifier.
 
         Raises:
             ModelError: the file is damaged.
@@ -166,26 +165,26 @@ class Model(ABC):
         return ()
 
     def standardizer(self) -> Standardizer:
-        """Return what re-stains images as large as they come, without the guard.
+        """Return the standardizer for images of any size, without the guard.
 
         Raises:
-            ModelError: it does not re-stain, or the file is damaged.
+            ModelError: the model does not re-stain, or the file is damaged.
         """
         raise self._cannot("re-stains")
 
     def cell_standardizer(self, direction: Direction = "to_target") -> Standardizer:
-        """Return what re-stains cells that are as large as the model saw them; see `crop`.
+        """Return the standardizer for cells at the size of the training; see `crop`.
 
         Raises:
-            ModelError: it does not re-stain, not in this direction, or the file is damaged.
+            ModelError: the model does not re-stain in this direction, or the file is damaged.
         """
         raise self._cannot("re-stains")
 
     def guarded(self, fallback: Normalizer | Literal["none"] | None = None) -> GuardedStandardizer | None:
-        """Return `standardizer` under the guard; None where there is no guard.
+        """Return `standardizer` with the guard; None if there is no guard.
 
         Args:
-            fallback: what re-stains refused cells; the guard's own one if not given; none with `none`.
+            fallback: a normalizer for refused cells; None: that of the guard; `none`: no fallback.
 
         Raises:
             ModelError: as `standardizer` and `guard`.
@@ -196,7 +195,7 @@ class Model(ABC):
         view = None if crop is None else crop.cut_all
         safer = _chosen(guard, fallback)
         if safer is not None and fallback is None and self.source_glass is not None:
-            # The guard's own fallback was fitted on the target alone; it meets the source's glass here.
+            # The guard's fallback was fitted on the target alone; the source's glass is added here.
             safer = safer.model_copy(update={"source_glass": self.source_glass})
         at_cell: Standardizer | None = safer
         if safer is not None and crop is not None:
@@ -204,7 +203,7 @@ class Model(ABC):
         return GuardedStandardizer(self.standardizer(), guard.thresholds, at_cell, view)
 
     def guard_identity(self, fallback: Normalizer | Literal["none"] | None = None) -> str:
-        """Return what a log adds to `identity` for guard and fallback; empty without a guard."""
+        """Return the identity of guard and fallback, which a log adds to `identity`; empty without a guard."""
         if self.guard is None:
             return ""
         safer = _chosen(self.guard, fallback)
@@ -218,15 +217,15 @@ class Model(ABC):
     def standardize(self, images: Iterable[UInt8Image]) -> UInt8Images | list[UInt8Image]: ...
 
     def standardize(self, images: UInt8Images | Iterable[UInt8Image]) -> UInt8Images | list[UInt8Image]:
-        """Re-stain images as `hemabridge standardize` does, under the guard if there is one.
+        """Re-stain images as `hemabridge standardize` does, with the guard if there is one.
 
-        Each image is re-stained for itself, so that the result does not depend on the images beside it.
+        Each image is re-stained separately, so that the result does not depend on other images.
 
         Args:
-            images: RGB, 0..255, uint8[N, H, W, 3]; or anything that yields uint8[H, W, 3], of any sizes.
+            images: RGB, 0..255, uint8[N, H, W, 3]; or an iterable of uint8[H, W, 3] of any sizes.
 
         Returns:
-            An array uint8[N, H, W, 3] if one came in, otherwise a list of uint8[H, W, 3].
+            An array uint8[N, H, W, 3] for an array, otherwise a list of uint8[H, W, 3].
 
         Raises:
             ImageError: an image has another type or shape, or cannot be re-stained.
@@ -240,14 +239,14 @@ class Model(ABC):
         return np.stack(restained) if restained else images.copy()
 
     def __call__(self, image: AnyImage) -> AnyImage:
-        """Re-stain one image as a transform of torchvision: the type that comes in returns.
+        """Re-stain one image as a transform of torchvision; the result has the type of the input.
 
         Args:
             image: RGB, 0..255: a PIL image, an array uint8[H, W, 3] or a tensor uint8[3, H, W]; or a stack of arrays
                 uint8[N, H, W, 3] or of tensors uint8[N, 3, H, W].
 
         Raises:
-            ImageError: it is of another type, mode or shape.
+            ImageError: the image has another type, mode or shape.
             ModelError: as `standardizer` and `guard`.
         """
         return restained_like(self.standardize, image)
@@ -257,21 +256,21 @@ class Model(ABC):
         """Class names in the order of the probabilities.
 
         Raises:
-            ModelError: it does not classify.
+            ModelError: the model does not classify.
         """
         raise self._cannot("classifies")
 
     @property
     def classifier(self) -> Classifier:
-        """The classifier itself, for cells that were cut already; see `crop`.
+        """The classifier itself, for cells that are cut already; see `crop`.
 
         Raises:
-            ModelError: it does not classify, or the file is damaged.
+            ModelError: the model does not classify, or the file is damaged.
         """
         raise self._cannot("classifies")
 
     def classify(self, images: UInt8Images | Iterable[UInt8Image]) -> Classification:
-        """Classify images of single cells as `hemabridge classify` does, and `hemabridge evaluate` with the originals.
+        """Classify images of single cells, as `hemabridge classify` does.
 
         Args:
             images: RGB, 0..255, one cell in the center, uint8[H, W, 3] each, of any sizes.

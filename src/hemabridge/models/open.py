@@ -1,4 +1,4 @@
-"""The only way from a path to something that re-stains or classifies: `open_model`."""
+"""`open_model`, the only function that opens a path as a model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,13 +27,13 @@ from hemabridge.training.tensorfile import HEADER, parse_header, parse_metadata
 from hemabridge.translators.header import TranslatorHeader
 
 APPEARANCE_IMAGES: Final = 100
-"""So many cells tell a site's appearance."""
+"""Number of cells from which a site's appearance is measured."""
 
 DESCRIPTION_FORMAT: Final = 1
-"""Version of the TOML file that describes a classifier of another program; a file without one is of this version."""
+"""Version of the TOML file that describes a classifier of another program, also of a file without a version."""
 
 DESCRIBED: Final = ".toml"
-"""Of a file that describes a classifier of another program."""
+"""Suffix of a file that describes a classifier of another program."""
 
 
 def open_model(
@@ -46,23 +46,23 @@ def open_model(
     architecture: str | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> Model:
-    """Open a model: its file is read and its header checked; weights are loaded when they are needed.
+    """Open a model: its file is read and its header is checked; weights are loaded on first use.
 
     Args:
-        path: the JSON file of a normalizer; the snapshot of a translator or of a classifier; a run folder, of which
-            the snapshot that `hemabridge select` chose is taken, the last one if it was not asked; a study's folder,
-            which means its translator; or the ONNX or timm safetensors file of a classifier of another program, or
-            a TOML file with the keys of `ExternalConfig` that describes one.
+        path: the JSON file of a normalizer; the snapshot of a translator or of a classifier; a run folder, for its
+            snapshot that `hemabridge select` chose, else the last one; a study's folder, for its translator; the ONNX
+            or timm safetensors file of a classifier of another program; or a TOML file that describes such a
+            classifier, with the keys of `ExternalConfig`.
         snapshot: the name of a snapshot of the run folder.
-        crop_px: side, in pixels, of the square around a cell in the images that come; the model's own if not given.
-        site: a folder of images by whose appearance a target-only model re-stains; as it was trained if not given.
-        classes: of another program's classifier, in the order of its outputs.
-        architecture: the timm model that another program's safetensors file belongs to.
-        preprocessing: of another program's classifier.
+        crop_px: side, in pixels, of the square around a cell in new images; None: the model's own.
+        site: a folder of images whose appearance a target-only model uses; None: that of its training.
+        classes: class names of another program's classifier, in the order of its outputs.
+        architecture: the timm model of another program's safetensors file.
+        preprocessing: the preprocessing of another program's classifier.
 
     Raises:
-        ModelError: there is no model, it is damaged, or it is not of the kind that `site` or `classes` are for.
-        InputError: `selection.json` is damaged, or `site` holds no readable image.
+        ModelError: there is no model, it is damaged, or `site` or `classes` do not apply to this kind of model.
+        InputError: `selection.json` is damaged, or `site` has no readable image.
 
     Example:
         >>> import tempfile
@@ -92,10 +92,10 @@ def open_model(
 
 
 def _for_site(model: Model, file: ModelFile, site: Path, crop_px: int | None) -> TranslatorModel:
-    """Return a target-only model that re-stains by the appearance of a folder's images."""
+    """Return a target-only model with the appearance of a folder's images."""
     if not isinstance(model, TranslatorModel):
         raise ModelError(
-            f"expected a target-only model to re-stain by a site's appearance, got a {model.kind}: {model.path}"
+            f"expected a target-only model, which uses a site's appearance, got a {model.kind}: {model.path}"
         )
     files = [site / name for name in list_images(site).images] if site.is_dir() else []
     return TranslatorModel(file, model.header, crop_px, appearance=read_cells(model.crop(), files))
@@ -105,7 +105,7 @@ def open_translator(path: Path | str) -> TranslatorModel:
     """Open a translator; `path` is as in `open_model`.
 
     Raises:
-        ModelError: as `open_model`, or it is another model.
+        ModelError: as `open_model`, or the model is not a translator.
     """
     model = open_model(path)
     if not isinstance(model, TranslatorModel):
@@ -114,19 +114,19 @@ def open_translator(path: Path | str) -> TranslatorModel:
 
 
 def find_snapshot(model: Path, name: str | None = None) -> Path:
-    """Return the file that a path means: itself, or of a run folder the named, the selected or the last snapshot.
+    """Return the file for a path: the path itself, or the given, selected or last snapshot of a run folder.
 
-    Whether a selected snapshot is still the one that was selected, `open_model` checks.
+    `open_model` checks whether a selected snapshot has changed.
 
     Raises:
-        ModelError: there is none, or `hemabridge select` found that none can be used, or chose one that is gone.
+        ModelError: there is no file, `hemabridge select` found no usable snapshot, or its choice is missing.
         InputError: `selection.json` is damaged.
     """
     return _find(model, name)[0]
 
 
 def read_selection(model: Path) -> Selection | None:
-    """Return what `hemabridge select` found for a run folder; None where it was not asked.
+    """Return the result of `hemabridge select` for a run folder; None if there is none.
 
     Raises:
         InputError: `selection.json` is damaged.
@@ -136,10 +136,10 @@ def read_selection(model: Path) -> Selection | None:
 
 
 def read_cells(crop: CropSpec, files: Sequence[Path]) -> UInt8Images:
-    """Read up to `APPEARANCE_IMAGES` of some files, spread over all of them, each cut to its cell.
+    """Read the cells of at most `APPEARANCE_IMAGES` files, evenly spaced; uint8[N, S, S, 3].
 
     Raises:
-        InputError: none is a readable image.
+        InputError: no file is a readable image.
     """
     wanted = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     some = [wanted[place] for place in evenly_spaced(len(wanted), APPEARANCE_IMAGES)]
@@ -148,11 +148,9 @@ def read_cells(crop: CropSpec, files: Sequence[Path]) -> UInt8Images:
         try:
             cells.append(crop.cut(read_image(file)))
         except ImageError:
-            continue  # each unreadable file gets its row when it is re-stained
+            continue  # unreadable files are reported when they are re-stained
     if not cells:
-        raise InputError(
-            f"expected readable images to learn a site's appearance from, got none among {len(files)} files"
-        )
+        raise InputError(f"expected readable images to measure a site's appearance, got none among {len(files)} files")
     return np.stack(cells)
 
 
@@ -254,7 +252,7 @@ def _external(
 
 
 def _find(model: Path, name: str | None) -> tuple[Path, Selection | None]:
-    """Return the file that a path means, and the selection by which it was found."""
+    """Return the file for a path, and the selection by which it was found."""
     if model.is_file():
         return model, None
     folder = next((f for f in (model, StudyFolder(model).translator) if (f / "snapshots").is_dir()), None)
@@ -275,8 +273,8 @@ def _find(model: Path, name: str | None) -> tuple[Path, Selection | None]:
 def _selected(selection: Selection, snapshots: Sequence[Path], model: Path) -> Path:
     if selection.chosen is None:
         raise ModelError(
-            f"expected a run of which a snapshot can be used; {model / FILE} says: {selection.reasons} "
-            "To use one all the same, name it with --snapshot"
+            f"expected a run with a usable snapshot, got none by {model / FILE}: {selection.reasons} "
+            "To use one nevertheless, give its name by --snapshot"
         )
     chosen = next((path for path in snapshots if path.stem == selection.chosen), None)
     if chosen is None:
@@ -287,5 +285,5 @@ def _selected(selection: Selection, snapshots: Sequence[Path], model: Path) -> P
 def _other_than_selected(selection: Selection, model: Path, got: str) -> ModelError:
     return ModelError(
         f"expected the snapshot {selection.chosen} that was selected, got {got} in {model}: run `hemabridge select` "
-        "again, or name a snapshot"
+        "again, or give the name of a snapshot"
     )

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class NormalizerModel(Model):
-    """A normalizer; it needs no PyTorch.
+    """A normalizer, which needs no PyTorch.
 
-    Without a known scale (`Normalizer.cells`) an image is measured as a whole.
+    Without a known scale (`Normalizer.cells`) the whole image is measured.
     """
 
     header: Normalizer
@@ -40,21 +40,21 @@ class NormalizerModel(Model):
 
     @property
     def profiles(self) -> SiteProfiles | None:
-        """The profiles of the sites that it was fitted on."""
+        """The profiles of the sites of the fit."""
         return self.header.sites
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """`to_target` alone."""
+        """`to_target` only."""
         return ("to_target",)
 
     @property
     def source_glass(self) -> Glass | None:
-        """The empty glass of the site that it re-stains; None where the file does not tell."""
+        """The color of empty glass of the site that it re-stains; None if unknown."""
         return self.header.source_glass or super().source_glass
 
     def crop(self, site: Site = "source") -> CropSpec | None:
-        """Return how a cell is cut from a site's images, as large as those were that it was fitted on."""
+        """Return the crop of a cell in a site's images, at the size of the fit."""
         cells = self.header.cells
         if cells is None:
             return None if self.crop_px is None else CropSpec(self.crop_px, self.crop_px)
@@ -62,7 +62,7 @@ class NormalizerModel(Model):
         return None if square is None else CropSpec(square, cells.size_px)
 
     def standardizer(self) -> Standardizer:
-        """Return what re-stains images as large as they come, by what is measured of the cell's square."""
+        """Return the standardizer for images of any size; its measures are those of the square around the cell."""
         cells, crop = self.header.of_cells(), self.crop()
         return cells if crop is None else SquareStandardizer(cells, crop)
 
@@ -70,10 +70,10 @@ class NormalizerModel(Model):
         """Return the normalizer for cells.
 
         Raises:
-            ModelError: the direction is `to_source`, which no normalizer knows.
+            ModelError: the direction is `to_source`, which normalizers do not have.
         """
         if direction != "to_target":
-            raise ModelError(f"expected a model that knows {direction}, got a normalizer: {self.path}")
+            raise ModelError(f"expected a model with the direction {direction}, got a normalizer: {self.path}")
         return self.header.of_cells()
 
 
@@ -82,8 +82,8 @@ class TranslatorModel(Model):
     """A translator's snapshot.
 
     Attributes:
-        appearance: cells of a site, uint8[N, S, S, 3], by whose appearance a target-only model re-stains; as it was
-            trained if None.
+        appearance: cells of a site, uint8[N, S, S, 3], whose appearance a target-only model uses; None: that of its
+            training.
     """
 
     header: TranslatorHeader
@@ -96,33 +96,33 @@ class TranslatorModel(Model):
 
     @property
     def profiles(self) -> SiteProfiles | None:
-        """The profiles of the sites that it was trained on."""
+        """The profiles of the sites of the training."""
         return self.header.sites
 
     @property
     def identity(self) -> str:
-        """What identifies the model's results in a log."""
+        """Identifies the model's results in a log."""
         if self.appearance is None:
             return super().identity
         return f"{super().identity} by the appearance {hashlib.sha256(self.appearance.tobytes()).hexdigest()[:12]}"
 
     def crop(self, site: Site = "source") -> CropSpec:
-        """Return how a cell is cut from a site's images, as large as the model saw cells."""
+        """Return the crop of a cell in a site's images, at the size of the training."""
         known = self.header.source_crop_px if site == "source" else self.header.target_crop_px
         square = self.crop_px or known
         if square is None:
             raise ModelError(
-                f"expected a snapshot that says how the {site}'s cells were cut, got one without: {self.path}; "
+                f"expected a snapshot with the crop of the {site}'s cells, got one without: {self.path}; "
                 "state the crop (--crop-px)"
             )
         return CropSpec(square, self.header.config.crop_px)
 
     def standardizer(self) -> Standardizer:
-        """Return what re-stains images as large as they come, by the cell's square in their center."""
+        """Return the standardizer for images of any size, which works at the scale of the cell in their center."""
         return SquareStandardizer(self.cell_standardizer(), self.crop())
 
     def cell_standardizer(self, direction: Direction = "to_target") -> "NeuralStandardizer":
-        """Return the generator of a direction, by the appearance of a site where that was given."""
+        """Return the generator of a direction, with the appearance of a site if it was given."""
         found = self._generator(direction)
         if self.appearance is not None:
             from hemabridge.translators.unseen_site import settle
@@ -131,10 +131,10 @@ class TranslatorModel(Model):
         return found
 
     def distance(self, cells: UInt8Images) -> Distance:
-        """Return how far a site's cells, uint8[N, S, S, 3], are from all that a target-only model has learned from.
+        """Return the distance of a site's cells, uint8[N, S, S, 3], from the training data of a target-only model.
 
         Raises:
-            ModelError: it is not target-only, and has no measure but `profiles`.
+            ModelError: the model is not target-only; use `profiles`.
         """
         from hemabridge.translators.unseen_site import distance_of
 
@@ -142,7 +142,7 @@ class TranslatorModel(Model):
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """Which directions it knows: `to_target`, and `to_source` of some models."""
+        """Its directions: `to_target`, and for some models `to_source`."""
         from hemabridge.translators.neural import directions_of
 
         return directions_of(self._weights)
@@ -162,7 +162,7 @@ class TranslatorModel(Model):
 
 
 def needs_torch() -> None:
-    """Make sure that PyTorch is installed.
+    """Check that PyTorch is installed.
 
     Raises:
         MissingExtraError: it is not.
@@ -172,12 +172,12 @@ def needs_torch() -> None:
 
 
 def remark_of(standardizer: Standardizer, image: UInt8Image, *, replaced: bool = False) -> str:
-    """Return what has to be said of how a photograph, uint8[H, W, 3], was re-stained; mostly nothing.
+    """Return a remark on the re-staining of an image, uint8[H, W, 3]; empty in most cases.
 
     Args:
-        standardizer: that re-stained it.
+        standardizer: the standardizer that re-stained it.
         image: the original.
-        replaced: whether it was the fallback of a guarded standardizer.
+        replaced: whether the fallback of a guarded standardizer re-stained it.
     """
     if isinstance(standardizer, GuardedStandardizer):
         used = standardizer.fallback if replaced else standardizer.inner

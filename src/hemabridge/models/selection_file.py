@@ -1,4 +1,4 @@
-"""What selection found, as frozen data. JSON in and out, no PyTorch."""
+"""The result of a selection of snapshots, as frozen data. JSON in and out, no PyTorch."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -8,35 +8,35 @@ from hemabridge.storage.results_file import STRICT, ResultsFile
 
 FILE = "selection.json"
 PICTURE = "selection.png"
-"""In a run folder, beside `FILE`."""
+"""The picture of the selection, in a run folder beside `FILE`."""
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class SnapshotRow:
-    """One snapshot, or the originals, measured on cells that are not scored.
+    """The measures of one snapshot, or of the originals, on cells that are not scored.
 
     Attributes:
         snapshot: name of the snapshot, or `original`.
-        sha256: of its file; empty for the originals.
-        images: images seen in training.
+        sha256: SHA-256 of its file; empty for the originals.
+        images: number of images of the training so far.
         stain: distance to the target as a share of the originals'; `stain_interval` is its 95% bootstrap interval.
-        smoothed: the distance that the rule compared: averaged over neighboring snapshots. None for the originals.
+        smoothed: the distance for the rule, averaged over neighboring snapshots; None for the originals.
         lab: distance of each compartment in CIELAB; about 1 is just visible.
         optical_density: distance of each compartment in optical density.
         kid: kernel distance to the target, with its 95% bootstrap interval; may be negative.
-        domain_auc: AUC of a model that tells these images from the target's, 0.5 (it cannot) to 1.
+        domain_auc: domain-classifier AUC of these images and the target's; 0.5: not distinguishable, to 1.
         refused: share of cells that the morphology guard refuses, with its 95% bootstrap interval.
         kept: structure kept, mean over cells, with its 95% bootstrap interval.
-        fit: whether the rule may choose it: the guard and readers do not refuse it, and it keeps enough structure.
+        fit: whether it can be chosen: the guard and readers do not refuse it, and it keeps enough structure.
         won: share of resamples in which the rule chose it.
         confidence: mean largest probability of the classifiers; None without a classifier.
-        prior_shift: total variation between the classes' mean probabilities here and on the target, 0..1.
+        prior_shift: total variation between the mean probabilities of the classes here and on the target, 0..1.
         disagreement: with shape members 1 - the soft agreement of the classifiers' votes with them, 0..1; without them
             the consensus negative log-likelihood in nats; None without a classifier.
         error: share of cells that the classifiers misclassify; only if labels were used.
-        readers: share of cells that readers accepted; None if nobody read.
+        readers: share of cells that readers accepted; None without readers.
     """
 
     __pydantic_config__ = STRICT
@@ -67,17 +67,17 @@ class SnapshotRow:
 
 @dataclass(frozen=True)
 class Selection(ResultsFile):
-    """Which snapshot to use, why, and how sure that is.
+    """The chosen snapshot, the reasons, and the measures of all snapshots.
 
     Attributes:
         run: name of the run.
-        chosen: name of the snapshot; None where none is above the floor.
-        alike: the others that cannot be told from it.
-        reasons: the choice in plain sentences.
-        original: the cells as they came.
-        snapshots: all, oldest first.
-        kid_floor: kernel distance of one half of the target's cells to the other, and its interval.
-        facts: rule, counts of cells, what they are, what the features are.
+        chosen: name of the chosen snapshot; None if none can be chosen.
+        alike: other snapshots that do not differ from it significantly.
+        reasons: the reasons in plain sentences.
+        original: the measures of the original cells.
+        snapshots: all snapshots, the oldest one first.
+        kid_floor: kernel distance of the two halves of the target's cells, and its interval.
+        facts: rule, numbers and kinds of cells, features.
     """
 
     __pydantic_config__ = STRICT
@@ -98,7 +98,7 @@ class Selection(ResultsFile):
         """Return the row of a snapshot.
 
         Raises:
-            LookupError: it was not measured.
+            LookupError: there is no such row.
         """
         for row in self.snapshots:
             if row.snapshot == name:
@@ -110,7 +110,7 @@ class Selection(ResultsFile):
         """Read what `to_json` wrote.
 
         Raises:
-            InputError: the text is not such JSON, of another format version, or chooses what it did not measure.
+            InputError: the text is not such JSON, has another format version, or its choice is not among its snapshots.
         """
         found = super().from_json(text)
         names = [row.snapshot for row in found.snapshots]

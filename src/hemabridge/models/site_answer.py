@@ -1,4 +1,4 @@
-"""Is this hospital known? How far a folder of images is from the sites that a model was trained or fitted on."""
+"""Whether a folder of images is in-distribution for a model: its distance from the sites of the training."""
 
 import json
 from collections.abc import Sequence
@@ -28,20 +28,20 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
 
 MEASURED_IMAGES: Final = 200
-"""So many images of a folder are measured, spread over all of it."""
+"""Largest number of images of a folder that are measured, evenly spaced."""
 SCALE_IMAGES: Final = 40
 ANSWER_FILE: Final = "site.json"
 
 
 @dataclass(frozen=True)
 class SiteAnswer:
-    """Whether a folder is within the distribution that a model was fitted on.
+    """Whether a folder is in-distribution for a model.
 
     Attributes:
-        images: how many were measured.
-        source: how far the folder is from the site that the model re-stains; of a model for any hospital, from all
-            that it has learned from; of a classifier, from the nearest of the sites that it was trained on.
-        target: how far it is from the site into whose stain the model re-stains; None of a classifier.
+        images: number of measured images.
+        source: distance of the folder from the source site of the model; for a target-only model from its training
+            data, for a classifier from the nearest site of its training.
+        target: distance of the folder from the target site; None for a classifier.
     """
 
     images: int
@@ -50,12 +50,12 @@ class SiteAnswer:
 
     @property
     def answer(self) -> Answer:
-        """Whether the folder is like the site that the model re-stains."""
+        """The class of the distance `source`."""
         return self.source.answer
 
     @property
     def text(self) -> str:
-        """The answer in one plain sentence."""
+        """The answer as one plain sentence."""
         target = self.target
         if target is not None and target.answer == "in-distribution" and self.source.answer != "in-distribution":
             return (
@@ -82,13 +82,14 @@ class SiteAnswer:
 def read_descriptors(
     files: Sequence[Path], profile: SiteProfile, crop_px: int | None = None, progress: Progress = silent
 ) -> Descriptors:
-    """Measure up to `MEASURED_IMAGES` of some files as the profile's cells were measured, float64[N, 24].
+    """Return the descriptors of at most `MEASURED_IMAGES` files, at the scale of a profile, float64[N, 24].
 
     Args:
-        files: images; unreadable ones are left out.
-        profile: says at which scale.
-        crop_px: side of the square around a cell in these files; as in training, or by the nuclei, if not given.
-        progress: told of each image.
+        files: image files; unreadable ones are left out.
+        profile: the profile, which has the scale.
+        crop_px: side of the square around a cell in these files, in pixels; None: that of the profile, or estimated
+            from the nuclei.
+        progress: called after each image.
 
     Raises:
         InputError: no file is a readable image.
@@ -108,7 +109,7 @@ def read_descriptors(
 
 
 def answer_for(model: Model, files: Sequence[Path], progress: Progress = silent) -> SiteAnswer | None:
-    """Tell how far images are from the two sites of a model; None if the model's file cannot say.
+    """Return the distance of images from the sites of a model; None if the model's file has no profiles.
 
     Raises:
         InputError: no file is a readable image.
@@ -125,7 +126,7 @@ def answer_for(model: Model, files: Sequence[Path], progress: Progress = silent)
 
 
 def write_answer(model: Model, files: Sequence[Path], out: Path, progress: Progress = silent) -> SiteAnswer | None:
-    """Write to `ANSWER_FILE` in `out` whether the model knows the site; None if its file or the images cannot say.
+    """Write the answer to `ANSWER_FILE` in `out`; None without profiles in the model or readable images.
 
     Raises:
         ModelError: the model's file is damaged.
@@ -134,7 +135,7 @@ def write_answer(model: Model, files: Sequence[Path], out: Path, progress: Progr
     try:
         found = answer_for(model, files, progress)
     except InputError:
-        return None  # no image can be read, which the job says of each
+        return None  # no image can be read; each is reported elsewhere
     if found is not None:
         with atomic_write(out / ANSWER_FILE) as temporary:
             temporary.write_text(found.to_json(), encoding="utf-8")

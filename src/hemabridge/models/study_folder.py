@@ -1,7 +1,7 @@
-"""The layout of a study's folder: the only place that knows what its folders and files are called.
+"""The layout of a study's folder: the names of all its folders and files are defined here only.
 
-A folder that a stage writes has a name relative to the study, such as `restained/epoch-0015`. `Stages.run` and
-`Stages.key` take that name; the functions `..._stage` and the constants return it. `StudyFolder` returns the paths.
+The folder of a stage has a name relative to the study, such as `restained/epoch-0015`. `Stages.run` and `Stages.key`
+take that name; the functions `..._stage` and the constants give it. `StudyFolder` gives the paths.
 """
 
 from collections.abc import Mapping
@@ -14,24 +14,24 @@ from hemabridge.storage.run_folder import RECIPE
 from hemabridge.storage.stages import DONE
 
 TRANSLATOR_STAGE: Final = "translator"
-"""Of the study's own translator."""
+"""The stage of the study's own translator."""
 ENSEMBLE_STAGE: Final = "ensemble"
 AUDIT_STAGE: Final = "audit"
 
 RESULTS: Final = "results.json"
-"""From which `evaluation.results.StudyResults` are read."""
+"""The file of `evaluation.results.StudyResults`."""
 PREDICTIONS: Final = "predictions.csv"
-"""In the study's folder, and in the folder of each stage that predicts."""
+"""Predictions, in the study's folder and in the folder of each stage that predicts."""
 REPORT: Final = "report.html"
 MANIFEST: Final = "manifest.csv"
-"""Of a site's cells, with their parts and their scale, in the folder of `split_stage`."""
+"""A site's cells with their parts and their scale, in the folder of `split_stage`."""
 NORMALIZER: Final = "normalizer.json"
 """A fitted normalizer, in the folder of `restained_stage`."""
 GUARD: Final = "guard.json"
 VERDICTS: Final = "verdicts.json"
 """The guard's limits and its verdicts, in the folder of `guard_stage`."""
 AUDIT: Final = "audit.json"
-"""What was found, in the folder of `AUDIT_STAGE`."""
+"""The audit, in the folder of `AUDIT_STAGE`."""
 LIMITS: Final = "limits.json"
 """The guard's limits of a snapshot, in the folder of `limits_stage`."""
 
@@ -39,7 +39,7 @@ Direction: TypeAlias = Literal["to_target", "to_source"]
 
 
 def split_stage(site: str) -> str:
-    """Return the stage that settles the parts and the scale of a site."""
+    """Return the stage that determines the parts and the scale of a site's cells."""
     return f"split/{folder_name(site)}"
 
 
@@ -57,14 +57,14 @@ def restained_stage(name: str, size_px: int | None = None) -> str:
     """Return the stage that re-stains the source's cells by a normalizer, a preset or a snapshot.
 
     Args:
-        name: of the normalizer, the preset or the snapshot.
-        size_px: side of the cells in pixels, where that is not the size at which the model works.
+        name: name of the normalizer, the preset or the snapshot.
+        size_px: side of the cells in pixels; None: the size of the model.
     """
     return f"restained/{name}" if size_px is None else f"restained-{size_px}px/{name}"
 
 
 def guard_stage(name: str) -> str:
-    """Return the stage that checks what a normalizer, a preset or a snapshot did to the morphology."""
+    """Return the stage that checks the morphology after a normalizer, a preset or a snapshot."""
     return f"guard/{name}"
 
 
@@ -72,9 +72,9 @@ def source_fine_tuning_stage(classifier: str, shown: str, labels: int | None = N
     """Return the stage that fine-tunes a classifier again, on the source.
 
     Args:
-        classifier: its name.
-        shown: `original`, or what re-stained the cells.
-        labels: how many of them; None for all.
+        classifier: name of the classifier.
+        shown: `original`, or the name of the re-staining of the cells.
+        labels: number of labels; None for all.
     """
     few = "" if labels is None else f"{labels_folder(labels)}/"
     return f"source-fine-tuning/{folder_name(classifier)}/{few}{shown}"
@@ -91,12 +91,12 @@ def limits_stage(snapshot: str) -> str:
 
 
 def labels_folder(labels: int) -> str:
-    """Return the name of a folder of what was fine-tuned on so many labels of the source."""
+    """Return the name of the folder of fine-tuning on this number of labels of the source."""
     return f"labels-{labels}"
 
 
 def cells_file(part: str) -> str:
-    """Return the name of the re-stained cells of a part, in the folder of `restained_stage`."""
+    """Return the file name of the re-stained cells of a part, in the folder of `restained_stage`."""
     return f"{part}.npy"
 
 
@@ -112,17 +112,17 @@ class StudyFolder:
 
     @property
     def recipe(self) -> Path:
-        """The recipe that it was run with."""
+        """The recipe of the study."""
         return self.path / RECIPE
 
     @property
     def results(self) -> Path:
-        """Every number; the last file that makes the study a finished one."""
+        """All numbers; the file that is written last, so that a study with it is finished."""
         return self.path / RESULTS
 
     @property
     def predictions(self) -> Path:
-        """What each classifier predicted of each cell."""
+        """The predictions of each classifier for each cell."""
         return self.path / PREDICTIONS
 
     @property
@@ -159,11 +159,11 @@ class StudyFolder:
         return self.path / classifier_stage(name)
 
     def ensemble(self, labels: int = 0) -> Path:
-        """Return the folder of the ensemble, or of that which was fine-tuned on so many labels of the source."""
+        """Return the folder of the ensemble, or of the one fine-tuned on this number of labels of the source."""
         return self.path / ENSEMBLE_STAGE / labels_folder(labels) if labels else self.path / ENSEMBLE_STAGE
 
     def manifest(self, site: str) -> Path:
-        """Return the manifest of a site's cells as the study settled them."""
+        """Return the manifest of a site's cells in the study."""
         return self.path / split_stage(site) / MANIFEST
 
     def normalizer(self, name: str) -> Path:
