@@ -10,14 +10,14 @@ The tree::
     │   ├── RecipeError            a recipe: unknown key, wrong value
     │   └── ModelError             a snapshot, a weights file, an external classifier
     ├── RunError                   a run folder: in use, of another recipe, damaged
-    ├── TrainingError              training cannot go on
+    ├── TrainingError              training cannot continue
     │   ├── NonFiniteLossError     a loss became NaN or infinite
     │   └── TrainingFaultError     a known fault of training, such as a collapsed generator
     ├── Interrupted                stopped by SIGINT or SIGTERM after a checkpoint was written
     └── MissingExtraError          a feature needs an extra that is not installed
 
-A message states what was expected, what was got, where, and what to do. `TrainingFaultWarning` is a warning and stands
-beside the tree: a fault of training is likely, and training goes on.
+A message states what was expected, what was got, where, and what to do. `TrainingFaultWarning` is a warning
+and not in the tree: a fault of training is likely, and training continues.
 """
 
 
@@ -69,7 +69,7 @@ class RunError(HemabridgeError):
 
 
 class TrainingError(HemabridgeError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class NonFiniteLossError(TrainingError):
@@ -81,7 +81,7 @@ class TrainingFaultError(TrainingError):
 
 
 class TrainingFaultWarning(UserWarning):
-    """A fault of training is likely; training goes on."""
+    """A fault of training is likely; training continues."""
 
 
 class Interrupted(HemabridgeError):  # noqa: N818 - it is a request, not a fault

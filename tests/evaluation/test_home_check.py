@@ -283,7 +283,7 @@ def test_a_classifier_that_was_trained_here_is_told_without_explanations() -> No
     assert failure is not None
     assert first_words([failure]) == [
         "ours fails at its own hospital: balanced accuracy 50.0% on 40 cells of home, where guessing gives 50.0%. "
-        "Nothing that it says can be trusted: check the labels of its training cells, or train it longer."
+        "Do not trust its predictions: check the labels of its training cells, or train it longer."
     ]
 
 

@@ -66,7 +66,7 @@ def fine_tune(
     start: Path | None = None,
     progress: Progress = silent,
 ) -> Path:
-    """Train, or go on training, a classifier of `cells.classes`; return its last snapshot.
+    """Train a classifier of `cells.classes`, or resume its training; return its last snapshot.
 
     Augmentation turns, mirrors and shifts cells. It changes no color unless `config.stain_augmentation` is given. The
     learning-rate range test is written to `folder/lr_range_test.json`.

@@ -1,4 +1,4 @@
-"""Weights of the Hugging Face hub: asked for in bounded time, fetched in bounded size, checked by what it states."""
+"""Downloads from the Hugging Face hub, with limits of time and size, and a check of the stated hash."""
 
 import hashlib
 import re
@@ -25,10 +25,10 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
 
 FILE = "model.safetensors"
-"""What is asked for; never `pytorch_model.bin`, which is a pickle."""
+"""The file that is downloaded; never `pytorch_model.bin`, which is a pickle."""
 _ANSWER_SECONDS = 2.0
-_ASKING_SECONDS = 2.5  # with the look-up of the address, which the time-out of the connection does not cover
-_TIMES_RECEIVED = 3  # how often the file may come before the connection counts as one that is always cut
+_ASKING_SECONDS = 2.5  # includes the look-up of the address, which the connection's timeout does not cover
+_TIMES_RECEIVED = 3  # the received data may be this many times the file, for interrupted connections
 _SHA256 = re.compile("[0-9a-f]{64}")
 _GIT_SHA1 = re.compile("[0-9a-f]{40}")
 _FAILURES = (
@@ -44,7 +44,7 @@ class HubFile:
     """A file of the hub in the local cache.
 
     Attributes:
-        path: where it is.
+        path: path of the file.
         origin: `repository/file@commit`.
     """
 
@@ -55,12 +55,12 @@ class HubFile:
 def download_weights(cfg: PretrainedCfg, progress: Progress = silent) -> HubFile:
     """Return the local copy of timm's weights for a model, asking the Hugging Face hub if there is none yet.
 
-    A hub that does not answer is given up within 3 seconds. The file must have the size and the hash that the hub
-    states for it; at most three times its size is received.
+    If the hub does not answer within 3 seconds, the download fails. The file must have the size and the hash that the
+    hub states. At most three times its size is received.
 
     Raises:
-        ModelError: timm names no hub repository for it, the hub cannot be reached or has no safetensors for it, or what
-            came is not the file that the hub stated.
+        ModelError: timm has no hub repository for it, the hub cannot be reached or has no safetensors for it, or the
+            received file is not the one that the hub stated.
     """
     name = f"{cfg.architecture}.{cfg.tag}" if cfg.tag else str(cfg.architecture)
     repository = cfg.hf_hub_id
@@ -81,7 +81,7 @@ def _origin(repository: str, path: Path) -> str:
 
 def _fetch(repository: str, progress: Progress) -> Path:
     url = hf_hub_url(repository, FILE)
-    constants.HF_HUB_DISABLE_TELEMETRY = True  # nothing but the file is asked for, and nothing told of the machine
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # only the file is requested, and nothing is reported
     try:
         stated = _within(_ASKING_SECONDS, lambda: get_hf_file_metadata(url, timeout=_ANSWER_SECONDS))
         size, told = _described(stated, url)
@@ -99,17 +99,17 @@ def _fetch(repository: str, progress: Progress) -> Path:
 
 
 def _within(seconds: float, ask: Callable[[], HfFileMetadata]) -> HfFileMetadata:
-    """Return what `ask` returns; a thread left behind ends with the process.
+    """Return the result of `ask`, which runs in a daemon thread.
 
     Raises:
-        TimeoutError: it takes longer.
+        TimeoutError: it takes longer than `seconds`.
     """
     answers: list[HfFileMetadata | BaseException] = []
 
     def run() -> None:
         try:
             answers.append(ask())
-        except BaseException as error:  # raised where it was asked for
+        except BaseException as error:  # raised again by the caller's thread
             answers.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -123,7 +123,7 @@ def _within(seconds: float, ask: Callable[[], HfFileMetadata]) -> HfFileMetadata
 
 
 def _described(stated: HfFileMetadata, url: str) -> tuple[int, str]:
-    """Return the size of a file and what is told before it is fetched."""
+    """Return the size of a file, and the message before its download."""
     commit, size, etag = stated.commit_hash, stated.size, str(stated.etag)
     if commit is None or size is None or not (_SHA256.fullmatch(etag) or _GIT_SHA1.fullmatch(etag)):
         raise ModelError(
@@ -134,7 +134,7 @@ def _described(stated: HfFileMetadata, url: str) -> tuple[int, str]:
 
 
 def _bar(size: int, url: str, tell: Callable[[int], None]) -> type[tqdm]:
-    """Return what the hub's library tells of each piece: it goes on for ever with a connection that is always cut."""
+    """Return a progress bar that limits the received bytes: the hub's library retries broken connections forever."""
 
     class Bar(tqdm):
         def __init__(self, *args: Any, **settings: Any) -> None:
@@ -159,14 +159,14 @@ def _bar(size: int, url: str, tell: Callable[[int], None]) -> type[tqdm]:
 
 
 def _check_hash(path: Path, etag: str, origin: object) -> None:
-    """Compare with a SHA-256, or with git's name of a blob, which the hub states of small files."""
+    """Compare a file with its SHA-256, or with the git hash of a blob, which the hub states for small files."""
     if _SHA256.fullmatch(etag):
         got = sha256_of(path)
     elif _GIT_SHA1.fullmatch(etag):
         content = path.read_bytes()
         got = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
     else:
-        return  # a cache without links, on Windows, has forgotten it
+        return  # a cache without links (on Windows) does not contain the hash
     if got != etag:
         path.resolve().unlink()
         path.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ DARK_QUANTILE = 0.9
 """Quantile of the optical densities in the nucleus that is taken as the density of dense chromatin."""
 
 DARKEST = 0.1
-"""Brightness of dense chromatin, 0..1. It is above 0, so that even denser places can be told from it."""
+"""Brightness of dense chromatin, 0..1. It is above 0, so that even denser places are darker."""
 
 LEAST_DENSITY = 1e-3
 """Smallest optical density of dense chromatin, so that the view of a blank image is defined."""

@@ -1,4 +1,4 @@
-"""The columns of a manifest and what may stand in them. Whatever comes from outside passes here."""
+"""The columns of a manifest and their permitted content; the checks of every manifest from outside."""
 
 import difflib
 import re
@@ -23,10 +23,10 @@ SCHEMA = pl.Schema(
     }
 )
 """All columns, in order. An unknown text is the empty string, an unknown integer is null. `origin` is empty for a
-photograph, and says of a synthetic image what drew it (`imaging/provenance.py`)."""
+real image, and states the model and the source of a synthetic one (`imaging/provenance.py`)."""
 
 MAX_CELL_CHARACTERS = 4_096
-"""Longest cell that is read: as long as a path may be."""
+"""Longest cell that is read, in characters: the largest length of a path."""
 
 _OUTSIDE = r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)"
 _BLANKS_AROUND = r"^\s|\s$"
@@ -51,10 +51,10 @@ _SYNONYMS = {
 
 
 def check_columns(names: Sequence[str], where: str) -> None:
-    """Make sure that a header has known columns, each once, and those that are required.
+    """Check that a header has known columns, each once, and the required ones.
 
     Raises:
-        ManifestError: it has not; an unknown column is answered with the nearest known name.
+        ManifestError: it has not; for an unknown column the message proposes the most similar name.
     """
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
@@ -70,10 +70,10 @@ def check_columns(names: Sequence[str], where: str) -> None:
 
 
 def check_texts(table: pl.DataFrame, where: str) -> None:
-    """Make sure that each cell of a table of text holds what its column may hold.
+    """Check that each cell of a table of text has content that its column permits.
 
     Raises:
-        ManifestError: one does not; names the column, the row (from 1, without header) and the text.
+        ManifestError: one has not; the message has the column, the row (from 1, without header) and the text.
     """
     for name in SCHEMA:
         column = pl.col(name)
@@ -92,21 +92,21 @@ def check_texts(table: pl.DataFrame, where: str) -> None:
 
 
 def check_paths(table: pl.DataFrame, where: str) -> None:
-    """Make sure that each path stays inside of the folder that it is relative to.
+    """Check that each path stays inside of the folder to which it is relative.
 
     Raises:
-        ManifestError: one is empty, absolute, or has `..` or a backslash in it.
+        ManifestError: a path is empty, absolute, or contains `..` or a backslash.
     """
     path = pl.col("path")
     _refuse(table, "path", path == "", "the path of an image", where)
     _refuse(table, "path", path.str.contains(r"\\"), "/ between folders, not \\", where)
     outside = path.str.contains(_OUTSIDE)
-    wanted = "a path inside of the manifest's folder (no .., not absolute); to read from another folder name it as root"
+    wanted = "a path inside of the manifest's folder (no .., not absolute); to read from another folder give it as root"
     _refuse(table, "path", outside, f"{wanted} (--root)", where)
 
 
 def reason_against_name(name: str) -> str | None:
-    """Return what a site, class, patient or slide is expected to be called, if it may not be called so.
+    """Return the reason why a name of a site, class, patient or slide is not valid; None if it is.
 
     >>> reason_against_name("=a"), reason_against_name("monocyte")
     ('expected no =, +, - or @ at the beginning', None)
@@ -117,7 +117,7 @@ def reason_against_name(name: str) -> str | None:
 
 
 def reason_against_path(path: str) -> str | None:
-    """Return what a path is expected to be, if it may not stand in a manifest.
+    """Return the reason why a path is not valid in a manifest; None if it is.
 
     >>> reason_against_path("C:evil.jpg")
     'expected a name that is not that of a drive and not absolute'
@@ -126,10 +126,10 @@ def reason_against_path(path: str) -> str | None:
 
 
 def check_unique(table: pl.DataFrame, where: str) -> None:
-    """Make sure that no path stands in two rows.
+    """Check that no path is in two rows.
 
     Raises:
-        ManifestError: one does.
+        ManifestError: a path is repeated.
     """
     repeated = table.filter(pl.col("path").is_duplicated()).get_column("path").unique(maintain_order=True).to_list()
     if repeated:
@@ -140,7 +140,7 @@ def check_unique(table: pl.DataFrame, where: str) -> None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first few names, shortened, and how many more there are."""
+    """Return the first few names, shortened, and the number of further ones."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(_shortened(name) for name in names[:_SHOWN]) + more
 
@@ -153,7 +153,7 @@ def _nearest(name: str) -> str:
 
 
 def _refuse(table: pl.DataFrame, name: str, wrong: pl.Expr, wanted: str, where: str) -> None:
-    """Raise for the first row where `wrong` holds."""
+    """Raise an error for the first row where `wrong` is true."""
     rows = table.select(wrong.fill_null(False).arg_true()).to_series()
     if rows.len():
         row = int(rows[0])

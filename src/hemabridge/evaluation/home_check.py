@@ -1,6 +1,6 @@
-"""Find a classifier of another program that is described wrongly, on labeled cells of its own hospital.
+"""The check of a classifier on labeled cells of its own hospital, which finds a wrong description of its file.
 
-What is tried is told by its settings: the order of the classes (the best assignment of outputs to classes, Kuhn 1955,
+Other descriptions are tried: the order of the classes (the best assignment of outputs to classes, Kuhn 1955,
 doi:10.1002/nav.3800020109), BGR, channels last, and other ranges of values.
 """
 
@@ -24,18 +24,18 @@ from hemabridge.metrics.classification import balanced_accuracy, confusion_count
 from hemabridge.metrics.statistics import wilson_interval
 
 MOST_CELLS: Final = 200
-"""So many cells are tried, spread over all and over the classes."""
+"""Largest number of cells for the check, spread over the classes and over all cells."""
 
 ALMOST_PERFECT: Final = 0.80
-"""Agreement beyond chance above this is almost perfect (Landis and Koch 1977): nothing is tried."""
+"""Agreement beyond chance above this is almost perfect (Landis and Koch 1977), and no description is tried."""
 MODERATE: Final = 0.40
-"""Agreement beyond chance of an explanation must be above this (Landis and Koch 1977: more than fair)."""
+"""Smallest agreement beyond chance of an explanation (Landis and Koch 1977: more than fair)."""
 LEAST_GAIN: Final = 0.25
-"""So much of the way from guessing to no error must be gained by an explanation: a whole step of Landis and Koch."""
+"""Smallest gain of an explanation, as a share of the way from guessing to no error; above a step of Landis and Koch."""
 LEAST_MORE: Final = 0.1
-"""So much more balanced accuracy than any single change is needed to tell of two changes together."""
+"""Smallest gain in balanced accuracy of two changes together over each single one for which both are reported."""
 LEVEL: Final = 0.05
-"""Of the sign test of an explanation against the description, over all that were tried (Bonferroni)."""
+"""Level of the sign test of an explanation against the description, over all explanations (Bonferroni)."""
 
 _NONE: Channels = (0.0, 0.0, 0.0)
 _HALF: Channels = (0.5, 0.5, 0.5)
@@ -48,12 +48,12 @@ RANGES: Final[Mapping[str, tuple[Channels, Channels]]] = {
     "values of -1 to 1": (_HALF, _HALF),
     "values of 0 to 255 minus ImageNet's mean": (IMAGENET_MEAN, _BYTE),
 }
-"""Mean and deviation of the usual ranges of an input's values, by what they mean."""
+"""Mean and deviation of the usual ranges of an input's values, by their meaning."""
 
 
 @runtime_checkable
 class Adjustable(Classifier, Protocol):
-    """A classifier that can be asked again with another preprocessing."""
+    """A classifier whose preprocessing can be changed."""
 
     preprocessing: Preprocessing
 
@@ -64,7 +64,7 @@ class Adjustable(Classifier, Protocol):
 
 @dataclass(frozen=True)
 class _Variant:
-    """One way to describe the same network: what is changed, by setting and in words."""
+    """Another description of the same network: the changes as settings and in words."""
 
     settings: tuple[str, ...]
     meanings: tuple[str, ...]
@@ -89,7 +89,7 @@ class _HomeCells:
     def beats(
         self, raw: Probabilities, columns: Sequence[int], old: NDArray[np.bool_], old_rate: float, tried: int
     ) -> bool:
-        """Tell whether a description explains the failure of the old one, whose cells `old` bool[N] were right."""
+        """Return whether a description explains the failure of the old one, whose correct cells are `old`, bool[N]."""
         gained = beyond_chance(self.rate(raw, columns), self.chance)
         if gained <= MODERATE or gained - beyond_chance(old_rate, self.chance) < LEAST_GAIN:
             return False
@@ -100,7 +100,7 @@ class _HomeCells:
 
 @dataclass(frozen=True, eq=False)
 class OtherSite:
-    """Labeled cells of another hospital, where the classifier would be at home if two sites were swapped."""
+    """Labeled cells of another hospital, which is the classifier's own one if two sites were exchanged."""
 
     name: str
     images: UInt8Images
@@ -116,16 +116,16 @@ def check_at_home(
     classes: Sequence[str],
     other: OtherSite | None = None,
 ) -> HomeFailure | None:
-    """Return that, and why, a classifier fails at its own hospital; None if it does not.
+    """Return the failure of a classifier at its own hospital, with likely causes; None if it does not fail.
 
     Args:
-        name: what the classifier is called.
-        site: the hospital.
-        classifier: with the class names and the preprocessing that its description states.
-        images: cells of that hospital that it was not trained on, uint8[N, S, S, 3].
+        name: name of the classifier.
+        site: name of the hospital.
+        classifier: the classifier with the class names and the preprocessing of its description.
+        images: cells of that hospital that were not used in its training, uint8[N, S, S, 3].
         truth: int64[N], indices into `classes`.
-        classes: those to tell apart; the classifier may know more.
-        other: cells of the hospital that may have been swapped with its own.
+        classes: the classes to distinguish; the classifier may have more.
+        other: cells of the hospital that may have been exchanged with its own.
     """
     if isinstance(classifier, AlignedClassifier):
         classifier = classifier.inner
@@ -147,7 +147,7 @@ def check_at_home(
 def check_predictions(
     name: str, site: str, truth: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int
 ) -> HomeFailure | None:
-    """Return that a classifier that was trained here predicts no better than guessing; None if it does not."""
+    """Return the failure of a classifier that was trained here and is no better than guessing; None otherwise."""
     rate, chance = balanced_accuracy(truth, predicted, num_classes), 1 / num_classes
     return HomeFailure(name, site, len(truth), rate, chance) if beyond_chance(rate, chance) <= SLIGHT else None
 
@@ -155,7 +155,7 @@ def check_predictions(
 def _swapped(
     classifier: Classifier, cells: _HomeCells, rate: float, columns: Sequence[int], other: OtherSite
 ) -> Explanation:
-    """Return what the classifier gives at the other hospital; it explains if the two intervals lie far apart."""
+    """Return the result at the other hospital; it is an explanation if the two intervals do not overlap."""
     some = spread_over_classes(other.truth)
     there = _HomeCells(other.images[some], other.truth[some], cells.classes, cells.chance)
     found = there.rate(classifier.probabilities(there.images), columns)
@@ -172,7 +172,7 @@ def _swapped(
 def _explanations(
     classifier: Adjustable, cells: _HomeCells, raw: Probabilities, columns: Sequence[int]
 ) -> tuple[Explanation, ...]:
-    """Return each single change with what it gives, and a pair of changes where that explains more than any."""
+    """Return each single change with its result, and a pair of changes if it explains more than each single one."""
     old, rate = raw[:, columns].argmax(axis=1) == cells.truth, cells.rate(raw, columns)
     asked = list(_asked(classifier, _variants(classifier.preprocessing), cells.images))
     orders = perm(len(classifier.classes), len(cells.classes))
@@ -194,7 +194,7 @@ def _explanations(
 
 
 def _variants(described: Preprocessing) -> Iterator[_Variant]:
-    """Yield what differs from the description in one thing, and in the channels together with the range."""
+    """Yield descriptions with one change, and with a change of channels and range together."""
     channels = {"rgb": "red, green, blue", "bgr": "blue, green, red"}
     layouts = {"nchw": "channels first", "nhwc": "channels last"}
     layout = "nhwc" if described.layout == "nchw" else "nchw"
@@ -228,11 +228,11 @@ def _asked(
         try:
             yield variant, classifier.with_preprocessing(variant.preprocessing).probabilities(images)
         except ModelError:
-            continue  # the network takes no such input, so that this is no explanation
+            continue  # the network does not accept this input, so it is not an explanation
 
 
 def _best_columns(raw: Probabilities, cells: _HomeCells, columns: Sequence[int]) -> list[int]:
-    """Return the output of each class that together give the best balanced accuracy; `columns` where several do."""
+    """Return the outputs for the classes with the best balanced accuracy; `columns` among equal ones."""
     outputs = raw.shape[1]
     counts = confusion_counts(cells.truth, raw.argmax(axis=1).astype(np.int64), outputs)[: len(cells.classes)]
     recalls = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -251,7 +251,7 @@ def _with_order(variant: _Variant, names: Sequence[str], classes: Sequence[str],
 
 
 def spread_over_classes(truth: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return at most `MOST_CELLS` places, equally many of each class where there are enough, spread over all."""
+    """Return at most `MOST_CELLS` indices, the same number for each class if possible, evenly spaced."""
     of_class = [np.flatnonzero(truth == label) for label in np.unique(truth)]
     share = max(MOST_CELLS // max(len(of_class), 1), 1)
     chosen = [places[evenly_spaced(len(places), share)] for places in of_class]

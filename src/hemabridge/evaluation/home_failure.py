@@ -1,4 +1,4 @@
-"""A classifier that fails on held-out cells of its own hospital, and what would explain it. Results data, no torch."""
+"""A classifier that fails on held-out cells of its own hospital, and likely causes; frozen data, without PyTorch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ SLIGHT: Final = 0.20
 """Agreement beyond chance up to this is slight (Landis and Koch 1977, doi:10.2307/2529310): no better than guessing."""
 
 AS_GOOD: Final = 0.05
-"""Explanations whose balanced accuracy differs by no more are told together: the cells cannot tell them apart."""
+"""Explanations whose balanced accuracy differs by at most this are reported together."""
 
 
 def beyond_chance(rate: float, chance: float) -> float:
-    """Return where a rate lies between guessing (0) and no error (1); below 0 for one that is worse than guessing."""
+    """Return a rate on a scale from guessing (0) to no error (1); below 0 if worse than guessing."""
     return (rate - chance) / (1 - chance)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What was tried, and what it gives.
+    """A changed description of the classifier that was tried, and its result.
 
     Attributes:
-        setting: as a description of the classifier states it, such as `channels = "bgr"`.
+        setting: the change as a setting of the description, such as `channels = "bgr"`.
         meaning: the same in words.
-        balanced_accuracy: with it, on the same cells, 0..1.
-        explains: whether it is so much better that it is the likely cause.
+        balanced_accuracy: balanced accuracy with this change, on the same cells, 0..1.
+        explains: whether it is so much better that the original description is likely wrong.
     """
 
     __pydantic_config__ = STRICT
@@ -45,10 +45,10 @@ class HomeFailure:
         classifier: its name.
         site: its hospital.
         n: number of cells.
-        balanced_accuracy: as it is described, 0..1.
+        balanced_accuracy: balanced accuracy with its description, 0..1.
         chance: balanced accuracy of guessing, 0..1.
-        explanations: what was tried, most plausible first; empty for a classifier that hemabridge trained, whose input
-            and classes are known.
+        explanations: the changes that were tried, the most plausible one first; empty for a classifier that hemabridge
+            trained, whose input and classes are known.
         known_home: whether the cells are known to be of its own hospital.
     """
 
@@ -64,7 +64,7 @@ class HomeFailure:
 
     @property
     def sentence(self) -> str:
-        """What the report says first."""
+        """The first sentence of the report."""
         no_better = beyond_chance(self.balanced_accuracy, self.chance) <= SLIGHT
         fails = "fails" if no_better else "does much worse than it could"
         where = "at its own hospital" if self.known_home else "on these images"
@@ -77,11 +77,9 @@ class HomeFailure:
     def _explained(self) -> str:
         found = [each for each in self.explanations if each.explains]
         if not found and not self.known_home:
-            return (
-                "If they are of the hospital that it learned from, its description, its file or the labels are wrong."
-            )
+            return "If they are from the hospital of its training, its description, its file or the labels are wrong."
         if not self.explanations:
-            return "Nothing that it says can be trusted: check the labels of its training cells, or train it longer."
+            return "Do not trust its predictions: check the labels of its training cells, or train it longer."
         if not found:
             best = max(self.explanations, key=lambda each: each.balanced_accuracy)
             return (
@@ -101,5 +99,5 @@ class HomeFailure:
 
 
 def first_words(failures: Sequence[HomeFailure]) -> list[str]:
-    """Return what is said before all else, for each classifier that fails at its own hospital."""
+    """Return the first sentences of a report, one for each classifier that fails at its own hospital."""
     return [f"{each.sentence} Tried: {each.tried}." if each.tried else each.sentence for each in failures]

@@ -206,7 +206,7 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _is_unfilled(opacity: NDArray[Any]) -> bool:
-    """Tell whether nothing would be seen anywhere: bytes that nobody filled, or a 1 that was meant as all of it."""
+    """Return whether all is transparent: opacity was not filled in, or is 1 instead of the largest value."""
     return int(opacity.max()) <= np.iinfo(opacity.dtype).max // 255
 
 

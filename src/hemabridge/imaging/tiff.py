@@ -142,7 +142,7 @@ def _picture_of(pages: list[tifffile.TiffPage], where: str) -> int:
 
 
 def _pillow_reads(page: tifffile.TiffPage) -> bool:
-    """Tell whether Pillow reads a page: samples of at most 8 bits, compressed and laid out as it knows them."""
+    """Return whether Pillow can read a page: samples of at most 8 bits, with a compression and layout of Pillow."""
     further = tuple(page.extrasamples)
     # Pillow divides by associated opacity, which may be 0.
     is_odd = bool(further) and (

@@ -19,7 +19,7 @@ IMBALANCE = 10
 """Ratio of the largest to the smallest class from which a note is made."""
 
 VISIBLE_DELTA_E = 10.0
-"""CIEDE2000 difference that is seen at a glance."""
+"""CIEDE2000 difference that is visible at a glance."""
 
 WIDE_IQR = 15.0
 """Interquartile range of L, a or b of the background from which a site may hold several subdomains."""
