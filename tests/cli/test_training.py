@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemabridge.cli.training import _print_selection, _print_study
+from hemabridge.cli.printing import print_selection
+from hemabridge.cli.training import _print_study
 from hemabridge.evaluation.results import Row, StudyResults
 from hemabridge.imaging.files import read_image
 from hemabridge.models.selection_file import Selection, SnapshotRow
@@ -265,7 +266,7 @@ def test_the_table_of_a_selection_shows_what_decides_and_fits_80_columns(
     )
     original = snapshot_row("original")
     facts = {"cells of the source": 60}
-    _print_selection(Selection("study", "epoch-0002", (), "Because.", original, rows, (0.0, (-0.1, 0.1)), facts))
+    print_selection(Selection("study", "epoch-0002", (), "Because.", original, rows, (0.0, (-0.1, 0.1)), facts))
     lines = capsys.readouterr().out.splitlines()
     below = next(place for place, line in enumerate(lines) if line.startswith("x: "))
     assert max(map(len, lines[:below])) <= 80
@@ -280,7 +281,7 @@ def test_the_table_of_a_selection_shows_what_decides_and_fits_80_columns(
     assert lines[below].startswith("x: do not use; the guard or readers refuse")
 
     for row, shown in ((replace(rows[0], error=0.1), {"error", "readers"}), (snapshot_row("epoch-0001"), set())):
-        _print_selection(Selection("run", None, (), "Because.", original, (row,), (0.0, (-0.1, 0.1)), facts))
+        print_selection(Selection("run", None, (), "Because.", original, (row,), (0.0, (-0.1, 0.1)), facts))
         told = capsys.readouterr().out
         assert {"error", "agree", "readers"} & set(told.split()) == shown
         assert "x: " not in told

@@ -1,4 +1,4 @@
-"""What several commands print: tables that fit 80 columns, unused files, and the summary of a manifest."""
+"""The output of commands: tables that fit 80 columns, unused files, and the summary of a manifest."""
 
 import re
 import sys
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hemabridge.data.listing import LeftOut
     from hemabridge.data.manifest import Manifest
+    from hemabridge.evaluation.results import Row
+    from hemabridge.models.selection_file import Selection
 
 _SHOWN = 3
 _QUOTED = re.compile(r"'[^']*'|\\d+")
@@ -42,6 +44,69 @@ def print_table(title: str, words: Sequence[str], figures: Sequence[str], rows: 
         for column in table.columns[: len(words)]:
             column.min_width = max(len(word) for cell in (column.header, *column.cells) for word in str(cell).split())
     console.print(table)
+
+
+def print_rows(title: str, rows: "Sequence[Row]") -> None:
+    """Print a table for each site. The column of labels is left out where none were used, to fit 80 columns."""
+    sites = list(dict.fromkeys(row.site for row in rows))
+    for site in sites:
+        of_site = [row for row in rows if row.site == site]
+        labels = ["labels"] if any(row.labels_used for row in of_site) else []
+        print_table(
+            f"{title}: {site}" if len(sites) > 1 else title,
+            ["classifier", "images"],
+            [*labels, "accuracy", "balanced", "n"],
+            [
+                (
+                    row.classifier,
+                    row.snapshot or row.images,
+                    *([str(row.labels_used)] if labels else []),
+                    f"{row.accuracy:.3f} [{row.interval[0]:.2f}, {row.interval[1]:.2f}]",
+                    f"{row.balanced_accuracy:.3f}",
+                    str(row.n),
+                )
+                for row in of_site
+            ],
+        )
+
+
+def print_selection(found: "Selection") -> None:
+    """Print the measures of all snapshots, with a mark at the chosen one (*) and at those not to be used (x)."""
+    rows = (found.original, *found.snapshots)
+    measured = ("error", "disagreement", "readers")
+    optional = [name for name in measured if any(getattr(row, name) is not None for row in rows)]
+    if "error" in optional and "disagreement" in optional:
+        optional.remove("disagreement")  # not used by the choice if there are labels
+    print_table(
+        f"{found.run}: measured on {found.facts['cells of the source']} cells that are not scored",
+        ["snapshot"],
+        [
+            *(name.replace("disagreement", "dis-\nagree") for name in optional),
+            "stain",
+            "refused",
+            "kept",
+            "KID",
+            "domain\nAUC",
+            "chosen\nin",
+        ],
+        [
+            (
+                row.snapshot + (" *" if row.snapshot == found.chosen else "" if row.fit else " x"),
+                *("" if (value := getattr(row, name)) is None else f"{value:.2f}" for name in optional),
+                f"{row.stain:.2f}",
+                f"{row.refused:.0%}",
+                f"{row.kept:.2f}",
+                f"{row.kid:.3f}",
+                f"{row.domain_auc:.2f}",
+                "" if row is found.original else f"{row.won:.0%}",
+            )
+            for row in rows
+        ],
+    )
+    if not all(row.fit for row in found.snapshots):
+        print("x: do not use; the guard or readers refuse too many of its cells, or it keeps too little structure.")
+    value, (low, high) = found.kid_floor
+    print(f"KID of one half of the target's cells to the other: {value:.3f} [{low:.3f}, {high:.3f}].")
 
 
 def print_left_out(kinds: "Iterable[LeftOut]") -> None:

@@ -1,19 +1,17 @@
 """The commands that need PyTorch: demo, train, study, evaluate, select."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hemabridge.cli.app import app
-from hemabridge.cli.printing import print_table
+from hemabridge.cli.printing import print_rows, print_selection
 from hemabridge.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
-    from hemabridge.evaluation.results import Row, StudyResults
-    from hemabridge.models.selection_file import Selection
+    from hemabridge.evaluation.results import StudyResults
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe (TOML); see the folder recipes/ for examples.")]
 Changes = Annotated[
@@ -158,7 +156,7 @@ def evaluate(
     print_unusable(done.failed.items(), "failed")
     print_left_out_of(source)
     if done.rows:
-        _print_rows(f"{source}: accuracy with 95% Wilson interval, balanced accuracy", done.rows)
+        print_rows(f"{source}: accuracy with 95% Wilson interval, balanced accuracy", done.rows)
         saw = "some of them, so that scores may be too high" if done.mode == "transductive" else "none of them"
         print(f"{done.rows[0].n} cells scored; the study was fitted on {saw} ({done.mode}).")
         if done.unscored:
@@ -210,7 +208,7 @@ def select(
     rule = RuleConfig.model_validate({name: value for name, value in floors.items() if value is not None})
     with shown_progress() as progress:
         found = work(run, rule=rule, cells=cells, labels=labels, readers=readers, progress=progress)
-    _print_selection(found)
+    print_selection(found)
     print(found.reasons)
     print(f"See {run / PICTURE}.")
     if StudyFolder(run).report.is_file():
@@ -237,67 +235,5 @@ def _print_study(results: "StudyResults", folder: Path) -> None:
 
     for words in first_words(results.home):
         print(words)
-    _print_rows(f"{results.name}: accuracy with 95% Wilson interval, balanced accuracy", results.rows)
+    print_rows(f"{results.name}: accuracy with 95% Wilson interval, balanced accuracy", results.rows)
     print(f"The report is {StudyFolder(folder).report}; open it in a browser.")
-
-
-def _print_rows(title: str, rows: "Sequence[Row]") -> None:
-    """Print a table for each site. The column of labels is left out where none were used, to fit 80 columns."""
-    sites = list(dict.fromkeys(row.site for row in rows))
-    for site in sites:
-        of_site = [row for row in rows if row.site == site]
-        labels = ["labels"] if any(row.labels_used for row in of_site) else []
-        print_table(
-            f"{title}: {site}" if len(sites) > 1 else title,
-            ["classifier", "images"],
-            [*labels, "accuracy", "balanced", "n"],
-            [
-                (
-                    row.classifier,
-                    row.snapshot or row.images,
-                    *([str(row.labels_used)] if labels else []),
-                    f"{row.accuracy:.3f} [{row.interval[0]:.2f}, {row.interval[1]:.2f}]",
-                    f"{row.balanced_accuracy:.3f}",
-                    str(row.n),
-                )
-                for row in of_site
-            ],
-        )
-
-
-def _print_selection(found: "Selection") -> None:
-    rows = (found.original, *found.snapshots)
-    measured = ("error", "disagreement", "readers")
-    optional = [name for name in measured if any(getattr(row, name) is not None for row in rows)]
-    if "error" in optional and "disagreement" in optional:
-        optional.remove("disagreement")  # not used by the choice if there are labels
-    print_table(
-        f"{found.run}: measured on {found.facts['cells of the source']} cells that are not scored",
-        ["snapshot"],
-        [
-            *(name.replace("disagreement", "dis-\nagree") for name in optional),
-            "stain",
-            "refused",
-            "kept",
-            "KID",
-            "domain\nAUC",
-            "chosen\nin",
-        ],
-        [
-            (
-                row.snapshot + (" *" if row.snapshot == found.chosen else "" if row.fit else " x"),
-                *("" if (value := getattr(row, name)) is None else f"{value:.2f}" for name in optional),
-                f"{row.stain:.2f}",
-                f"{row.refused:.0%}",
-                f"{row.kept:.2f}",
-                f"{row.kid:.3f}",
-                f"{row.domain_auc:.2f}",
-                "" if row is found.original else f"{row.won:.0%}",
-            )
-            for row in rows
-        ],
-    )
-    if not all(row.fit for row in found.snapshots):
-        print("x: do not use; the guard or readers refuse too many of its cells, or it keeps too little structure.")
-    value, (low, high) = found.kid_floor
-    print(f"KID of one half of the target's cells to the other: {value:.3f} [{low:.3f}, {high:.3f}].")
