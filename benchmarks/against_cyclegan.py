@@ -33,13 +33,12 @@ from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import gradient_correlation
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import fit_on_cells
-from hemabridge.normalizers.learned_lut import LearnedLut
+from hemabridge.normalizers.table_normalizer import LearnedLut
 from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import Site
 from hemabridge.storage.stages import DONE
-from hemabridge.training.devices import start_fabric
-from hemabridge.training.run_context import RunContext
+from hemabridge.training.run_context import RunContext, start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS

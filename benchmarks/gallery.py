@@ -29,8 +29,8 @@ from hemabridge.normalizers.glass import white_of
 from hemabridge.normalizers.measures import site_white, whitened
 from hemabridge.normalizers.sliced_transport import SlicedTransport
 from hemabridge.storage.stages import DONE, Stages
-from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import drop_checkpoints
+from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS

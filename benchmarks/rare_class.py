@@ -30,7 +30,7 @@ from hemabridge.report.learning_curve import learning_curve_svg
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.stages import Stages
 from hemabridge.synthesis.learning_curve import LearningCurve, LearningCurveRow, Score, in_words
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.synthesis.learning_curve_stage import LoadCells, measure_learning_curve
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

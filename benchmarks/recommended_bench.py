@@ -20,11 +20,10 @@ from hemabridge.ensemble.members import Member, Members, train_members
 from hemabridge.imaging.scale import resize_square
 from hemabridge.recipes.recipe import ClassifierRecipe, SiteRecipe, StudyRecipe
 from hemabridge.recipes.sites import Site, prepare_site, read_site
-from hemabridge.storage.names import folder_name
+from hemabridge.storage.files import folder_name
 from hemabridge.storage.stages import DONE, Stages
-from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import drop_checkpoints
-from hemabridge.training.run_context import RunContext
+from hemabridge.training.run_context import RunContext, start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator

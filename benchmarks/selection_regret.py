@@ -39,13 +39,13 @@ from hemabridge.selection.choose import Measured, select_snapshot
 from hemabridge.selection.measure import Ruler
 from hemabridge.selection.rule import RuleConfig
 from hemabridge.storage.stages import Stages
-from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import drop_checkpoints
+from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.selection.guard_limits import SnapshotLimits
+from hemabridge.workflows.selection.select import SnapshotLimits
 
 REAL = "tecom"
 REAL_CLASSES = ("neutrophil", "lymphocyte", "monocyte", "eosinophil")

@@ -169,8 +169,8 @@ def train_step(preset: str) -> float:
     """Seconds of a training step: one image of each site, both generators and both discriminators."""
     import torch
 
-    from hemabridge.training.devices import start_fabric
     from hemabridge.training.engine import Engine
+    from hemabridge.training.run_context import start_fabric
     from hemabridge.training.schedules import Constant
     from hemabridge.translators.cyclegan import CycleGan
     from hemabridge.translators.presets import PRESETS

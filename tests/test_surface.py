@@ -151,9 +151,8 @@ SAME_IDEA = {
     "restaining.py": "the commands that re-stain, and the model behind them",
     "restyle.py": "the command, and its work",
     "results.py": "frozen results, of each kind of work",
-    "review.py": "the recipe and the report of a blinded reading",
     "sampling.py": "how a few stand for many: of any list, and of a review's cells",
-    "synthesis.py": "the commands, the recipe and the report of a synthesis",
+    "synthesis.py": "the commands and the recipe of a synthesis",
     "train.py": "the command, and its work",
     "unblind.py": "the command, and its work",
 }

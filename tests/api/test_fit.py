@@ -14,7 +14,7 @@ from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers import NORMALIZERS, normalizer_from_json
 from hemabridge.workflows.fit import fit
-from hemabridge.workflows.standardize import standardize
+from hemabridge.workflows.standardize.standardize import standardize
 
 
 def written(folder: Path, images: UInt8Images) -> Path:

@@ -21,8 +21,7 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import fit_on_cells
-from hemabridge.training.devices import start_fabric
-from hemabridge.training.run_context import RunContext
+from hemabridge.training.run_context import RunContext, start_fabric
 from hemabridge.training.snapshots import write_snapshot
 
 

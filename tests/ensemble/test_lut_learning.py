@@ -19,10 +19,8 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.normalizers.color_table import NODES
-from hemabridge.normalizers.learned_lut import LearnedLut
-from hemabridge.normalizers.sliced_transport import as_table
-from hemabridge.training.devices import start_fabric
-from hemabridge.training.run_context import RunContext
+from hemabridge.normalizers.table_normalizer import LearnedLut, as_table
+from hemabridge.training.run_context import RunContext, start_fabric
 
 SIZE = 16
 CONFIG = LearnedLutConfig(images=2400, learning_rate=0.01, nearness=0.1, smoothness=0.1)

@@ -9,7 +9,7 @@ from PIL import Image
 from hemabridge.errors import ImageError, RunError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, write_image
 from hemabridge.storage.files import atomic_write, open_own, sha256_of
-from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.run_folder import hold_folder
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from hemabridge.storage.files import sha256_of
 from hemabridge.training.snapshots import write_snapshot
 from hemabridge.workflows.classify import classify
 from hemabridge.workflows.guard import learn_guard
-from hemabridge.workflows.standardize import standardize
+from hemabridge.workflows.standardize.standardize import standardize
 
 FORMATS = Path(__file__).with_name("formats")
 SMALL = Preprocessing(size_px=16)

@@ -29,7 +29,7 @@ SUFFIXES = {
     "storage/stages.py": "which results of a stage have their sizes kept",
     "workflows/fit.py": "the name of the file that it writes",
     "workflows/simulate.py": "tells images from other files",
-    "workflows/standardize.py": "tells images from other files",
+    "workflows/standardize/standardize.py": "tells images from other files",
 }
 """What compares the suffix of a name that is not that of a model to be opened, and why."""
 

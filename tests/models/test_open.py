@@ -10,11 +10,11 @@ from hemabridge.imaging.files import read_image, write_image
 from hemabridge.models import open_model
 from hemabridge.models.open import APPEARANCE_IMAGES, open_translator, read_cells
 from hemabridge.normalizers.catalog import fit_on_cells
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.translators.objective_config import TargetOnlyConfig
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.standardize import standardize
+from hemabridge.workflows.standardize.standardize import standardize
 
 
 @pytest.fixture

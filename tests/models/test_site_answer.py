@@ -16,13 +16,13 @@ from hemabridge.models import open_model
 from hemabridge.models.site_answer import ANSWER_FILE, answer_for
 from hemabridge.networks.config import PixelNetworkConfig
 from hemabridge.normalizers import fit_on_cells
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.training.tensorfile import read_tensors, write_tensors
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.objective_config import CycleGanConfig
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.audit import audit_manifest
-from hemabridge.workflows.standardize import standardize
+from hemabridge.workflows.standardize.standardize import standardize
 
 KINDS = "neutrophil", "lymphocyte"
 

@@ -36,7 +36,7 @@ from hemabridge.translators.objective_config import (
     TargetOnlyConfig,
 )
 from hemabridge.workflows.fit import fit
-from hemabridge.workflows.standardize import standardize
+from hemabridge.workflows.standardize.standardize import standardize
 
 CROP_PX, SIZE_PX = 40, 32
 FRAMES = (1.0, 1.2, 1.5, 2.0, 2.5)

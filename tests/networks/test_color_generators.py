@@ -5,12 +5,20 @@ import pytest
 import torch
 from scipy.interpolate import RegularGridInterpolator
 
-from hemabridge.networks.bilateral_grid import CELLS, BilateralGrid, slice_grid
 from hemabridge.networks.catalog import GENERATORS, new_generator
-from hemabridge.networks.color_generator import INNER, ColorGenerator, shift_colors, thumbnail
-from hemabridge.networks.color_lut import ColorLut
+from hemabridge.networks.color_generators import (
+    CELLS,
+    INNER,
+    QUANTILES,
+    BilateralGrid,
+    ColorGenerator,
+    ColorLut,
+    PixelNetwork,
+    shift_colors,
+    slice_grid,
+    thumbnail,
+)
 from hemabridge.networks.config import BilateralGridConfig, ColorLutConfig, GeneratorConfig, PixelNetworkConfig
-from hemabridge.networks.pixel_network import QUANTILES, PixelNetwork
 
 CONFIGS: dict[str, GeneratorConfig] = {
     "pixel": PixelNetworkConfig(),

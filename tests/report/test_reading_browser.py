@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hemabridge.evaluation.reading import Agreement, ArmScore, Dispute, Estimate, Reading, Said, Stretch
-from hemabridge.report.review import write_review_report
+from hemabridge.report.report import write_review_report
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from hemabridge.evaluation.reading import (
     Trend,
 )
 from hemabridge.report import reading_story as story
-from hemabridge.report.review import write_review_report
+from hemabridge.report.report import write_review_report
 
 ARMS = ("original", "reinhard", "epoch-0015", "target")
 SURE = Estimate(0.8, (0.7, 0.9))

@@ -10,7 +10,7 @@ import pytest
 from made_results import direction_of, share, synthesis_of
 
 from hemabridge.report import synthesis_story as story
-from hemabridge.report.synthesis import write_synthesis_report
+from hemabridge.report.report import write_synthesis_report
 from hemabridge.report.synthesis_pictures import DirectionPictures, EpochCells, NearCell, shapes_svg
 from hemabridge.synthesis.results import Direction, Estimate, SynthesisResults
 

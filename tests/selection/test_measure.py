@@ -11,9 +11,10 @@ from hemabridge.metrics.wasserstein import Slices
 from hemabridge.models.selection_file import Selection
 from hemabridge.selection.choose import Measured, select_snapshot
 from hemabridge.selection.descriptor import describe, standardized
-from hemabridge.selection.measure import Ruler, interval_of
+from hemabridge.selection.measure import Ruler
 from hemabridge.selection.morphology_floor import GUARDED, guarded_places
 from hemabridge.selection.rule import RuleConfig
+from hemabridge.selection.snapshot_measures import interval_of
 from hemabridge.selection.stain_distance import COMPARTMENTS, SLICES, Places, StainProfile, measurable, stain_distances
 
 SIDE = 32

@@ -31,7 +31,7 @@ from hemabridge.training.events import EventLog, read_events
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.attempts import RECORD, _read
 from hemabridge.translators.student import FIDELITY, read_fidelities
-from hemabridge.workflows.standardize import COLUMNS, LOG, _read_log
+from hemabridge.workflows.standardize.log import COLUMNS, LOG, read_log
 from hemabridge.workflows.study.pictures import loss_curves
 from hemabridge.workflows.study.restained import read_images
 
@@ -151,7 +151,7 @@ def log(folder: Path) -> Case:
     (folder / "a.png").touch()
     path = folder / LOG
     path.write_text(",".join(COLUMNS) + "\na.png,restained,,0,0,pass,,model,0,\nb.png,failed,why,,,,,,,\n")
-    return path, lambda: _read_log(folder)
+    return path, lambda: read_log(folder)
 
 
 def images(folder: Path) -> Case:

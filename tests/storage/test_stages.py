@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hemabridge.errors import RunError
-from hemabridge.storage.names import folder_name
+from hemabridge.storage.files import folder_name
 from hemabridge.storage.stages import DONE, INPUTS, Stages
 
 

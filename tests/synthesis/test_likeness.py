@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
+from hemabridge.errors import InputError
 from hemabridge.metrics.kernel_distance import KernelDistance
-from hemabridge.synthesis.likeness import called, kernel_distance, share_of
+from hemabridge.synthesis.likeness import SLACK, called, choose, kernel_distance, share_of
+from hemabridge.synthesis.results import Share, SnapshotCheck
 
 
 def test_a_share_has_the_wilson_interval_of_statsmodels() -> None:
@@ -34,3 +36,22 @@ def test_two_samples_of_one_distribution_have_an_interval_around_nothing() -> No
     assert high > 0
     shifted = kernel_distance(cells[:40], cells[40:] + 2)
     assert shifted.interval[0] > high
+
+
+def check(name: str, count: int, kid: float) -> SnapshotCheck:
+    return SnapshotCheck(name, 10, Share(count, 100, (0.0, 1.0)), kid)
+
+
+def test_the_nearest_to_real_cells_wins_among_those_of_the_class() -> None:
+    checks = [check("a", 40, 0.01), check("b", 96, 0.4), check("c", 98, 0.5), check("d", 94, 0.2), check("e", 92, 0.1)]
+    assert SLACK == 0.05
+    assert choose(checks).snapshot == "d"
+
+
+def test_the_earlier_one_of_two_equals_is_taken() -> None:
+    assert choose([check("a", 90, 0.2), check("b", 90, 0.2)]).snapshot == "a"
+
+
+def test_no_snapshot_is_refused() -> None:
+    with pytest.raises(InputError, match="at least one snapshot"):
+        choose([])

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from toy import ToyObjective, toy_training
 
-from hemabridge.training.devices import start_fabric
 from hemabridge.training.loop import Training, fit
+from hemabridge.training.run_context import start_fabric
 from hemabridge.translators.cyclegan import ReplayPool
 
 

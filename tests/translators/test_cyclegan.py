@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from toy import cpu
 
-from hemabridge.networks.color_lut import ColorLut
+from hemabridge.networks.color_generators import ColorLut
 from hemabridge.networks.config import ColorLutConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from hemabridge.training.config import OptimizerConfig
 from hemabridge.training.engine import Engine

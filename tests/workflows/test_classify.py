@@ -16,7 +16,7 @@ from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.recipes.recipe import ClassifierTrainingRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.storage.files import sha256_of
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.classify import COLUMNS, WITHHELD, classify
 from hemabridge.workflows.train import train
 

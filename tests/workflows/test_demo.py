@@ -8,7 +8,7 @@ from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.data.manifest import read_manifest
 from hemabridge.recipes.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows import demo as module
 from hemabridge.workflows.demo import demo, demo_recipe
 from hemabridge.workflows.simulate import TRUTH

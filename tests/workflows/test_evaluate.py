@@ -26,8 +26,7 @@ from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import read_settled
 from hemabridge.storage.stages import Stages
-from hemabridge.training.devices import start_fabric
-from hemabridge.training.run_context import RunContext
+from hemabridge.training.run_context import RunContext, start_fabric
 from hemabridge.translators.presets import PRESETS, Preset
 from hemabridge.workflows.evaluate.answers import Answers, FinishedStudy
 from hemabridge.workflows.evaluate.evaluate import FITTING, Evaluation, evaluate

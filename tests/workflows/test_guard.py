@@ -17,13 +17,13 @@ from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import fit_on_cells, read_normalizer
 from hemabridge.normalizers.color_table import node_colors
-from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.normalizer import NO_GLASS, Normalizer
-from hemabridge.normalizers.sliced_transport import as_table
+from hemabridge.normalizers.table_normalizer import LearnedLut, as_table
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.storage.files import sha256_of
 from hemabridge.workflows.guard import learn_guard
-from hemabridge.workflows.standardize import COLUMNS, EARLIER_COLUMNS, LOG, standardize
+from hemabridge.workflows.standardize.log import COLUMNS, EARLIER_COLUMNS, LOG
+from hemabridge.workflows.standardize.standardize import standardize
 
 CLASSES = ("neutrophil", "lymphocyte")
 

@@ -11,7 +11,7 @@ from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.provenance import SyntheticOrigin, read_origin, write_synthetic
 from hemabridge.imaging.scale import scale_matched
 from hemabridge.storage.files import sha256_of
-from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.run_folder import hold_folder
 from hemabridge.workflows.restyle import ORIGIN, find_or_draw, restyle
 
 NAMES = ("monocyte/one.jpg", "monocyte/two.png", "blast/one.png")

@@ -20,11 +20,12 @@ from hemabridge.models import open_model
 from hemabridge.models.open import find_snapshot
 from hemabridge.models.site_answer import ANSWER_FILE
 from hemabridge.normalizers.square import SquareStandardizer
-from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.run_folder import hold_folder
 from hemabridge.training.snapshots import read_snapshot, write_snapshot
 from hemabridge.training.tensorfile import write_tensors
 from hemabridge.translators.neural import NeuralStandardizer
-from hemabridge.workflows.standardize import LOG, Standardized, standardize
+from hemabridge.workflows.standardize.log import LOG
+from hemabridge.workflows.standardize.standardize import Standardized, standardize
 
 
 class CutError(Exception):

@@ -9,8 +9,8 @@ from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.errors import RunError
 from hemabridge.recipes.recipe import ClassifierTrainingRecipe, TranslatorRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from hemabridge.training.devices import start_fabric
 from hemabridge.training.events import read_events
+from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import Snapshot, read_snapshot
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer

@@ -8,7 +8,7 @@ from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.recipes.recipe import DistillationRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.storage.files import sha256_of
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS

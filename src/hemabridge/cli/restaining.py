@@ -10,7 +10,7 @@ from hemabridge.cli.app import app
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
     from hemabridge.models import Model
-    from hemabridge.workflows.standardize import Standardized
+    from hemabridge.workflows.standardize.standardize import Standardized
 
 
 @app.command()
@@ -120,7 +120,8 @@ def standardize(
     from hemabridge.cli.printing import print_left_out, print_unusable
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.models import open_model
-    from hemabridge.workflows.standardize import LOG, standardize_with
+    from hemabridge.workflows.standardize.log import LOG
+    from hemabridge.workflows.standardize.standardize import standardize_with
 
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px, site=site)
     _say_before(opened, model, snapshot, site)

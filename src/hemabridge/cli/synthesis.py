@@ -31,7 +31,7 @@ def synthesize(
 
     wanted = expect_kind(read_recipe(recipe, changes or ()), SynthesisRecipe)
     from hemabridge.cli.progress_bars import shown_progress  # takes seconds; the recipe is all right
-    from hemabridge.training.devices import start_fabric
+    from hemabridge.training.run_context import start_fabric
     from hemabridge.workflows.synthesis.synthesize import REPORT
     from hemabridge.workflows.synthesis.synthesize import synthesize as run
 

@@ -57,7 +57,7 @@ def train(
             f"run `hemabridge {command} {recipe}`"
         )
     from hemabridge.cli.progress_bars import shown_progress  # takes seconds; the recipe is all right
-    from hemabridge.training.devices import start_fabric
+    from hemabridge.training.run_context import start_fabric
     from hemabridge.workflows.train import train as run
 
     folder = out or Path("runs") / wanted.name
@@ -103,7 +103,7 @@ def study(
     check_run_folder(folder)
     check_sites(wanted)
     from hemabridge.cli.progress_bars import shown_progress  # takes seconds; the inputs are checked before
-    from hemabridge.training.devices import start_fabric
+    from hemabridge.training.run_context import start_fabric
     from hemabridge.workflows.study.study import study as run
 
     with shown_progress() as progress:

@@ -26,13 +26,11 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.color_table import NODES, node_colors
-from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.linear_transport import LinearTransport
 from hemabridge.normalizers.measures import whitened
 from hemabridge.normalizers.normalizer import CellScale
-from hemabridge.normalizers.sliced_transport import as_table
-from hemabridge.storage.files import atomic_write
-from hemabridge.storage.names import folder_name
+from hemabridge.normalizers.table_normalizer import LearnedLut, as_table
+from hemabridge.storage.files import atomic_write, folder_name
 from hemabridge.training.config import LoopConfig
 from hemabridge.training.loop import Training, fit
 from hemabridge.training.run_context import RunContext

@@ -17,8 +17,8 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.guard.morphology import BAD, Bad, Morphology, Values, compare
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.normalizers.catalog import fit_on_cells
+from hemabridge.storage.file_kind import with_format
 from hemabridge.storage.files import expect_json_text
-from hemabridge.storage.formats import with_format
 
 FEWEST: Final = 20
 """Smallest number of cells from which the tail of a distribution can be estimated."""

@@ -9,8 +9,8 @@ from hemabridge.errors import ModelError
 from hemabridge.guard.thresholds import Thresholds
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.normalizers.normalizer import Normalizer
+from hemabridge.storage.file_kind import with_format
 from hemabridge.storage.files import atomic_write
-from hemabridge.storage.formats import with_format
 
 FORMAT: Final = 2
 """Version of the file."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from hemabridge.storage.names import folder_name
+from hemabridge.storage.files import folder_name
 from hemabridge.storage.run_folder import RECIPE
 from hemabridge.storage.stages import DONE
 

@@ -6,11 +6,9 @@ from typing import Any, Final
 
 from torch import nn
 
-from hemabridge.networks.bilateral_grid import BilateralGrid
-from hemabridge.networks.color_lut import ColorLut
+from hemabridge.networks.color_generators import BilateralGrid, ColorLut, PixelNetwork
 from hemabridge.networks.config import DiscriminatorConfig, GeneratorConfig
 from hemabridge.networks.discriminators import MultiScaleDiscriminator, PatchDiscriminator, PixelDiscriminator
-from hemabridge.networks.pixel_network import PixelNetwork
 from hemabridge.networks.resnet_generator import ResnetGenerator
 
 GENERATORS: Final[Mapping[str, Callable[[Any], nn.Module]]] = MappingProxyType(

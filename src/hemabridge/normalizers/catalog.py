@@ -15,7 +15,6 @@ from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.density_scaling import DensityScaling
 from hemabridge.normalizers.histogram import HistogramMatching
-from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.linear_transport import LinearTransport
 from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS, Normalizer, check_normalizer_format
 from hemabridge.normalizers.plausibility import faults_of
@@ -23,6 +22,7 @@ from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
 from hemabridge.normalizers.reinhard_compartment import ReinhardCompartment
 from hemabridge.normalizers.sliced_transport import SlicedTransport
 from hemabridge.normalizers.stain_separation import Macenko, Vahadane
+from hemabridge.normalizers.table_normalizer import LearnedLut
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.storage.files import expect_json_text
 

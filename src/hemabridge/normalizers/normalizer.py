@@ -15,8 +15,8 @@ from hemabridge.imaging.scale import CropSpec, WrittenCropPx
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images, by_rows
 from hemabridge.normalizers.glass import Glass, white_of
 from hemabridge.normalizers.square import SquareStandardizer
+from hemabridge.storage.file_kind import check_format
 from hemabridge.storage.files import expect_json_text
-from hemabridge.storage.formats import check_format
 
 FORMAT: Final = 1
 """Version of a normalizer's JSON."""

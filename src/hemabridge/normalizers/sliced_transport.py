@@ -1,45 +1,20 @@
 """Sliced optimal transport: the whole distribution of colors is moved, kept as a smooth 3D table."""
 
-from functools import lru_cache
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.color_table import NODES, fit_table, interpolation, node_colors
-from hemabridge.normalizers.levels import Level, Rgb, to_levels
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.normalizers.color_table import fit_table, node_colors
+from hemabridge.normalizers.levels import Rgb
 from hemabridge.normalizers.linear_transport import LinearTransport
-from hemabridge.normalizers.measures import site_pixels, whitened
-from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
+from hemabridge.normalizers.measures import site_pixels
+from hemabridge.normalizers.normalizer import check_sites
+from hemabridge.normalizers.table_normalizer import TableNormalizer, as_table
 
 ROTATIONS = 30
 SLICED_PIXELS = 10_000
-
-Table: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=3 * NODES**3, max_length=3 * NODES**3)]
-"""Colors of all nodes one after the other, red slowest, blue fastest."""
-
-
-class TableNormalizer(Normalizer):
-    """Look every color up in a table, the same color always to the same color.
-
-    Attributes:
-        target_white: color of the target's empty field, sRGB 0..255; each image gets it first.
-        table: color of each node, sRGB 0..255; between the nodes it is trilinear.
-    """
-
-    target_white: Rgb
-    table: Table
-
-    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
-        """Return the image with every color looked up."""
-        white = whitened(image, measured.white, self.target_white)
-        return to_levels(interpolation(white.reshape(-1, 3)) @ self.colors()).reshape(image.shape)
-
-    def colors(self) -> NDArray[np.float64]:
-        """Return the colors of the nodes, float64[NODES^3, 3], sRGB 0..255; red slowest, blue fastest."""
-        return _colors(self.table)
 
 
 class SlicedTransport(TableNormalizer):
@@ -64,18 +39,6 @@ class SlicedTransport(TableNormalizer):
         # The table holds what is to be added to the linear map, so that smooth means near to that map.
         nodes = linear.moved(node_colors()) + fit_table(own, moved - linear.moved(own))
         return cls(source_glass=linear.source_glass, target_white=linear.target_white, table=as_table(nodes))
-
-
-@lru_cache(maxsize=8)
-def _colors(table: Table) -> NDArray[np.float64]:
-    colors = np.asarray(table, np.float64).reshape(-1, 3)
-    colors.setflags(write=False)
-    return colors
-
-
-def as_table(colors: NDArray[np.float64]) -> Table:
-    """Return node colors [NODES^3, 3] as a normalizer keeps them; what leaves 0..255 is clipped."""
-    return tuple(np.round(np.clip(colors, 0, 255), 3).ravel().tolist())
 
 
 def distribution_transfer(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from pydantic import (
 from hemabridge.classifiers.config import ClassifierConfig, ExternalConfig
 from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.normalizers.catalog import NormalizerNames
-from hemabridge.storage.names import folder_name
+from hemabridge.storage.files import folder_name
 from hemabridge.storage.settings_file import RecipePath, RunName, Seed, each_once
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.objective_config import DistillationConfig

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.recipes.learning_curve import LearningCurveRecipe
 from hemabridge.recipes.recipe import ClassNames, Parts, SiteRecipe
-from hemabridge.storage.names import folder_name
+from hemabridge.storage.files import folder_name
 from hemabridge.storage.settings_file import RunName, Seed
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.presets import PRESETS

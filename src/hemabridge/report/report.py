@@ -1,5 +1,6 @@
-"""The report of a study: one HTML file that opens anywhere, without a network."""
+"""The HTML reports of a study, of a review and of a synthesis: one file each, which opens offline."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,14 +13,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hemabridge._version import __version__
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.home_failure import first_words
+from hemabridge.evaluation.reading import Reading
 from hemabridge.evaluation.results import StudyResults
-from hemabridge.report import morphology_section, story
+from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.report import morphology_section, reading_story, story, synthesis_story
 from hemabridge.report import sentences as findings
 from hemabridge.report.curves import labels_svgs, refusals_svg, reliability_svgs, risk_svgs
 from hemabridge.report.figures import accuracy_svg, loss_svg
 from hemabridge.report.layout import Layout, column_name, lay_out
+from hemabridge.report.learning_curve import learning_curve_svg
 from hemabridge.report.pictures import CellStrip, StudyPictures, data_uri, image_uri
+from hemabridge.report.reading_figures import arms_svg, session_svg
+from hemabridge.report.synthesis_pictures import DirectionPictures, shapes_svg
 from hemabridge.storage.files import atomic_write
+from hemabridge.synthesis.learning_curve import in_words
+from hemabridge.synthesis.results import Direction, SynthesisResults
 
 HEADLINE_CLASSES = 4
 """Classes of which the beginning of a report shows a cell, at most."""
@@ -72,13 +80,11 @@ def write_study_report(
             fact_groups=group_facts(results.facts),
             figures=_figures(layout, pictures),
             panels=_panels(layout),
-            style=(files("hemabridge.report") / "templates" / "study.css").read_text(encoding="utf-8"),
+            style=_style("study.css"),
             version=__version__,
         )
     )
-    with atomic_write(out) as temporary:
-        # Names may hold lone surrogates (undecodable file names); they are shown as "?".
-        temporary.write_bytes(html.encode("utf-8", errors="replace"))
+    _write_html(out, html)
 
 
 def _figures(layout: Layout, pictures: StudyPictures) -> dict[str, str]:
@@ -166,3 +172,85 @@ def _shown_names(layout: Layout, pictures: StudyPictures) -> dict[str, str]:
     named = {snapshot or images: column_name((images, snapshot)) for images, snapshot in layout.columns}
     keys = pictures.cells[0].restained if pictures.cells else ()
     return {key: named.get(key, key) for key in keys}
+
+
+def write_review_report(reading: Reading, pictures: Mapping[str, Sequence[UInt8Image]], out: Path) -> None:
+    """Write the report of a review as one self-contained HTML file.
+
+    It needs no script, no font and no other file, and forbids the browser every connection. Names of readers, arms and
+    classes may hold anything; they are shown as text.
+
+    Args:
+        reading: what was found.
+        pictures: of the disputes that `reading_story.gallery` picks, by the screen's id, from left to right; those
+            that are missing are named and not shown.
+        out: the HTML file; replaced as a whole.
+    """
+    html = report_environment(reading_story).get_template("reading.html.j2").render(
+        reading=reading,
+        pictures=pictures,
+        figures={name: data_uri(svg, "image/svg+xml") for name, svg in _review_figures(reading).items()},
+        fact_groups=group_facts(reading.facts),
+        style=_style("study.css", "reading.css"),
+        version=__version__,
+    )
+    _write_html(out, html)
+
+
+def _review_figures(reading: Reading) -> dict[str, bytes]:
+    """Draw the figures for which there are data."""
+    drawn = {}
+    measure = reading_story.main_measure(reading)
+    if measure is not None:
+        drawn["arms"] = arms_svg(reading, reading_story.of_all(reading, measure), f"share {measure}")
+    if any(stretch.part for stretch in reading.stretches):
+        drawn["session"] = session_svg(reading)
+    return drawn
+
+
+def write_synthesis_report(
+    results: SynthesisResults, pictures: Mapping[str, Mapping[Direction, DirectionPictures]], out: Path
+) -> None:
+    """Write the report of a synthesis as one self-contained HTML file.
+
+    It needs no script, no font and no other file, and forbids the browser every connection. Names of classes may hold
+    anything; they are shown as text.
+
+    Args:
+        results: what was found.
+        pictures: of both directions of each pair, by the pair's name.
+        out: the HTML file; replaced as a whole.
+    """
+    drawn = {
+        (pair.name, found.direction): data_uri(shapes_svg(found), "image/svg+xml")
+        for pair in results.pairs
+        for found in pair.directions
+        if found.shapes
+    }
+    html = report_environment(synthesis_story).get_template("synthesis.html.j2").render(
+        results=results,
+        views=pictures,
+        drawn=drawn,
+        learning_curve=results.learning_curve,
+        learning_curve_words=[] if results.learning_curve is None else in_words(results.learning_curve),
+        drawn_learning_curve=None
+        if results.learning_curve is None
+        else data_uri(learning_curve_svg(results.learning_curve), "image/svg+xml"),
+        figures={},
+        fact_groups=group_facts(dict(results.facts)),
+        style=_style("study.css", "synthesis.css"),
+        version=__version__,
+    )
+    _write_html(out, html)
+
+
+def _style(*names: str) -> str:
+    """Return the text of style sheets, one after the other."""
+    folder = files("hemabridge.report") / "templates"
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+
+
+def _write_html(out: Path, html: str) -> None:
+    """Write a report as a whole; lone surrogates, as undecodable file names have them, become "?"."""
+    with atomic_write(out) as temporary:
+        temporary.write_bytes(html.encode("utf-8", errors="replace"))

@@ -8,8 +8,9 @@ import numpy as np
 
 from hemabridge.models.selection_file import Selection, SnapshotRow
 from hemabridge.selection.choice_in_words import why
-from hemabridge.selection.measure import Readings, Ruler, interval_of
+from hemabridge.selection.measure import Ruler
 from hemabridge.selection.rule import Choice, RuleConfig, Table, above_floor, choose
+from hemabridge.selection.snapshot_measures import SnapshotMeasures, interval_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,7 @@ class Measured:
     name: str
     sha256: str
     images: int
-    readings: Readings
+    readings: SnapshotMeasures
     readers: float | None = None
 
 
@@ -102,7 +103,7 @@ def _row(one: Measured, choice: Choice, place: int, config: RuleConfig) -> Snaps
     )
 
 
-def _original(readings: Readings, config: RuleConfig) -> SnapshotRow:
+def _original(readings: SnapshotMeasures, config: RuleConfig) -> SnapshotRow:
     return _described(
         readings,
         config,
@@ -116,7 +117,7 @@ def _original(readings: Readings, config: RuleConfig) -> SnapshotRow:
 
 
 def _described(
-    readings: Readings,
+    readings: SnapshotMeasures,
     config: RuleConfig,
     *,
     snapshot: str,

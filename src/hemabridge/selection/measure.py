@@ -1,7 +1,7 @@
 """Measures every snapshot on the same cells, with the same bootstrap resamples. No labels, no PyTorch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from hemabridge.metrics.kernel_distance import KernelDistance
 from hemabridge.metrics.soft_agreement import soft_agreement, soft_agreement_drawn
 from hemabridge.selection.descriptor import standardized
 from hemabridge.selection.morphology_floor import guarded_places, refused, structure_kept
+from hemabridge.selection.snapshot_measures import SnapshotMeasures, interval_of
 from hemabridge.selection.stain_distance import COMPARTMENTS, SPACES, Places, StainProfile, measurable, stain_distances
 
 Floats = NDArray[np.float64]
@@ -37,53 +38,6 @@ class Answers(Protocol):
     def probabilities(self, images: UInt8Images) -> NDArray[np.float32]:
         """Return float32[N, C], rows sum to 1."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class Readings:
-    """What was measured of one set of images; `drawn` arrays hold one value for each resample of the cells.
-
-    Attributes:
-        compartments: distance of each measured compartment in CIELAB and in optical density.
-        stain: distance as a share of the originals': 1 as far as they are, 0 the target itself.
-        stain_drawn: the same of each resample, float64[B].
-        kid: kernel distance to the target in the features.
-        kid_drawn: the same of each resample, float64[B].
-        auc: how well a model tells the images from the target's, 0.5..1.
-        refused: share of cells that the morphology guard refuses, of those that it was shown.
-        refused_drawn: the same of each resample, float64[B].
-        kept: structure kept, mean over cells.
-        kept_drawn: the same of each resample, float64[B].
-        confidence: mean over cells and classifiers of the largest probability; None without a classifier.
-        prior_shift: half the sum of absolute differences between the classes' mean probabilities on these images and
-            on the target's, mean over classifiers; None without a classifier.
-        error: share of cells classified wrongly, mean over classifiers; None unless labels were given.
-        error_drawn: the same of each resample, float64[B].
-        answers: mean of the classifiers' probabilities, float64[N, C]; None without a classifier.
-        votes: share of classifiers that predict each class, float64[N, C]; None without a classifier.
-        disagreement: with shape members 1 - their soft agreement with the votes, 0..1; without them the consensus
-            negative log-likelihood in nats. See `Ruler.compared`. None before that, and without a classifier.
-        disagreement_drawn: the same of each resample, float64[B].
-    """
-
-    compartments: dict[str, dict[str, float]]
-    stain: float
-    stain_drawn: Floats
-    kid: float
-    kid_drawn: Floats
-    auc: float
-    refused: float
-    refused_drawn: Floats
-    kept: float
-    kept_drawn: Floats
-    confidence: float | None
-    prior_shift: float | None
-    error: float | None
-    error_drawn: Floats | None
-    answers: Floats | None
-    votes: Floats | None
-    disagreement: float | None = None
-    disagreement_drawn: Floats | None = None
 
 
 class Ruler:
@@ -159,11 +113,11 @@ class Ruler:
         drawn = distance.resampled(*(_draws(generator, len(x), len(self._drawn)) for x in (one, other)))
         return distance.value(), interval_of(drawn)
 
-    def originals(self) -> Readings:
+    def originals(self) -> SnapshotMeasures:
         """Measure the source's cells as they came."""
         return self.read(self.source, floors())
 
-    def read(self, images: UInt8Images, limits: Thresholds) -> Readings:
+    def read(self, images: UInt8Images, limits: Thresholds) -> SnapshotMeasures:
         """Measure the source's cells after a re-staining.
 
         Args:
@@ -183,7 +137,7 @@ class Ruler:
         lost, lost_drawn = self._refused(images, limits)
         answers = [one.probabilities(images) for one in self._classifiers]
         confidence, shift, wrong = self._of_answers(answers)
-        return Readings(
+        return SnapshotMeasures(
             compartments=compartments,
             stain=float(self._share(now, self._start)[0]),
             stain_drawn=self._share(drawn, self._start_drawn),
@@ -202,7 +156,7 @@ class Ruler:
             votes=_votes(answers) if answers else None,
         )
 
-    def compared(self, snapshots: Sequence[Readings]) -> list[Readings]:
+    def compared(self, snapshots: Sequence[SnapshotMeasures]) -> list[SnapshotMeasures]:
         """Return the readings of all snapshots of a run with their disagreement, where there are classifiers.
 
         Without shape members it is the consensus negative log-likelihood: the mean over cells of -ln p, where p is the
@@ -233,7 +187,7 @@ class Ruler:
             for reading, one in zip(snapshots, loss, strict=True)
         ]
 
-    def _compared_with(self, by_shape: Floats, reading: Readings, votes: Floats) -> Readings:
+    def _compared_with(self, by_shape: Floats, reading: SnapshotMeasures, votes: Floats) -> SnapshotMeasures:
         drawn = soft_agreement_drawn(by_shape, votes, self._drawn)
         return replace(reading, disagreement=1 - soft_agreement(by_shape, votes), disagreement_drawn=1 - drawn)
 
@@ -275,12 +229,6 @@ class Ruler:
             return confidence, float(np.mean(shifts)), None
         wrong = np.mean([answer.argmax(axis=1) != self._labels for answer in answers], axis=0)
         return confidence, float(np.mean(shifts)), np.asarray(wrong, np.float64)
-
-
-def interval_of(drawn: Floats) -> tuple[float, float]:
-    """Return the 95% percentile interval of resampled values."""
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def _draws(generator: np.random.Generator, n: int, resamples: int) -> Floats:

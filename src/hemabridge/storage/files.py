@@ -1,11 +1,13 @@
-"""Files of ours: written whole or not at all, never through a link; and hashes of files."""
+"""Files that hemabridge writes: whole or not at all, and never through a link. Their names, and hashes of files."""
 
 import hashlib
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, Literal, TextIO
 
 from hemabridge.errors import HemabridgeError, InputError, RunError
@@ -125,3 +127,15 @@ def sha256_of(path: Path) -> str:
 
 def _open(path: str | Path, flags: int) -> int:
     return os.open(path, flags | _NO_FOLLOW, 0o666)
+
+
+def picture_names(ids: Sequence[str]) -> list[str]:
+    """Return a PNG file's name for each image: its own, and with the old suffix inside where two would be one."""
+    plain = [PurePosixPath(name).with_suffix(".png").as_posix() for name in ids]
+    twice = {name for name, count in Counter(plain).items() if count > 1}
+    return [f"{own}.png" if name in twice and own != name else name for own, name in zip(ids, plain, strict=True)]
+
+
+def folder_name(name: str) -> str:
+    """Return a name as a folder name: lower-case letters of any script, digits and hyphens; empty if it has none."""
+    return re.sub(r"[\W_]+", "-", name).strip("-").lower()

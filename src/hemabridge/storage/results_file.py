@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Self
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hemabridge.errors import InputError
-from hemabridge.storage.file_kind import FileKind
+from hemabridge.storage.file_kind import FileKind, check_format
 from hemabridge.storage.files import expect_json_text
-from hemabridge.storage.formats import check_format
 
 # What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)

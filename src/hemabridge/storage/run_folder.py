@@ -1,8 +1,11 @@
-"""Folders that are written to: what a run folder says of itself, and that none holds originals."""
+"""Run folders: their description, a lock against a second process, and checks that keep originals apart."""
 
+import fcntl
 import json
+import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,8 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel
 
-from hemabridge.errors import InputError
-from hemabridge.storage.files import atomic_write
+from hemabridge.errors import InputError, RunError
+from hemabridge.storage.files import atomic_write, open_lock
 
 RECIPE = "recipe.toml"
 """Every run begins by writing it."""
@@ -100,3 +103,25 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_none(entry) for entry in value]
     return value
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process alone; the operating system lets go of it if the process dies.
+
+    Raises:
+        RunError: another process holds it, or its lock is a link.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = open_lock(folder / ".lock")
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"expected a folder that no other process works in, but {folder} is in use; "
+                "wait for the other run, or give this one another folder"
+            ) from error
+        yield
+    finally:
+        os.close(lock)

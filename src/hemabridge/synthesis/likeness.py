@@ -1,12 +1,15 @@
-"""Are the synthetic cells of the class: what a classifier says of them, and how far its features are from real ones."""
+"""Similarity of synthetic cells to real ones of the intended class, and the choice of a snapshot by it."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hemabridge.errors import InputError
 from hemabridge.metrics.kernel_distance import KernelDistance
 from hemabridge.metrics.resampling import percentile_interval
 from hemabridge.metrics.statistics import wilson_interval
-from hemabridge.synthesis.results import Estimate, Share
+from hemabridge.synthesis.results import Estimate, Share, SnapshotCheck
 
 Floats = NDArray[np.float64]
 
@@ -42,3 +45,22 @@ def kernel_distance(one: NDArray[np.floating], other: NDArray[np.floating], *, s
 
 def _times_drawn(rng: np.random.Generator, n: int) -> Floats:
     return rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)
+
+
+SLACK = 0.05
+"""A snapshot may fall so far behind the best share of intended classes, and still win by its kernel distance."""
+
+
+def choose(checks: Sequence[SnapshotCheck]) -> SnapshotCheck:
+    """Return the snapshot nearest to real cells among those whose cells are of the intended class as often as any.
+
+    Of those whose share lies at most `SLACK` below the best, the one of the smallest kernel distance; the earlier one
+    of two that are equal.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not checks:
+        raise InputError("expected at least one snapshot to choose from, got none")
+    best = max(check.intended.value for check in checks)
+    return min((check for check in checks if check.intended.value >= best - SLACK), key=lambda check: check.kid)

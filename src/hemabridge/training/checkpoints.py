@@ -1,5 +1,6 @@
 """Checkpoints: everything that is needed to resume, for the program; the two newest are kept."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,45 @@ def read_newest_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, A
     if paths:
         raise RunError(f"expected a whole checkpoint in {folder}, but all {len(paths)} are damaged; start a new run")
     return None
+
+
+def check_header(header: Mapping[str, Any], folder: Path) -> None:
+    """Make sure that the header of a checkpoint states its run and the number of images seen.
+
+    Raises:
+        RunError: it does not.
+    """
+    images = header.get("images")
+    if not isinstance(header.get("identity"), dict) or not isinstance(images, int) or images < 0:
+        raise RunError(
+            f"expected a checkpoint that says whose run it is and after how many images, got a damaged one in "
+            f"{folder}; remove the newest file there, or start a new run"
+        )
+
+
+def check_identity(stored: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    """Make sure that a run is resumed with the settings and files that it was started with.
+
+    Raises:
+        RunError: a part of the identity differs; the message lists which.
+    """
+    now = json.loads(json.dumps(now))
+    different = sorted(key for key in stored.keys() | now.keys() if stored.get(key) != now.get(key))
+    if different:
+        raise RunError(
+            f"expected the run that {folder} holds, got another: {', '.join(different)} changed. "
+            "Give the new run another folder, or undo the change to resume"
+        )
+
+
+def check_processes(stored: int, now: int, folder: Path) -> None:
+    """Make sure that a run is resumed by as many processes as before, since each of them has its own replay pool.
+
+    Raises:
+        RunError: the numbers differ.
+    """
+    if stored != now:
+        raise RunError(f"expected {stored} process(es), as the run in {folder} has, got {now}; start as many")
 
 
 def _newest_first(folder: Path) -> list[Path]:

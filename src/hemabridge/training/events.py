@@ -2,8 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -77,22 +76,3 @@ def _check(event: Event, where: str) -> None:
         found = event.get(name, [])
         if not isinstance(found, list) or not all(isinstance(fault, str) for fault in found):
             raise _LOG.damaged(where, f"{name} that are no list of names")
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What is looked at, and when to stop.
-
-    Both functions are pure, so that a run that was cut and resumed sees and does the same: `check` depends on the
-    weights and on the events before, `verdict` on the events.
-
-    Attributes:
-        every_images: after each so many images there is a check.
-        check: called with the images seen and all events so far; what it returns, JSON, becomes an event `watch`. It
-            draws no random number and leaves the nets as they are.
-        verdict: called with all events so far, after each check and when a run is resumed; why to stop, or None.
-    """
-
-    every_images: int
-    check: Callable[[int, Sequence[Event]], Mapping[str, Any]]
-    verdict: Callable[[Sequence[Event]], str | None]

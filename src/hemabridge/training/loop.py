@@ -1,7 +1,6 @@
 """The training loop: it knows phases, images and files, and no model."""
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,16 +14,22 @@ from torch import Tensor
 
 from hemabridge.errors import Interrupted, RunError, TrainingFaultError
 from hemabridge.progress import Progress, silent
-from hemabridge.storage.locks import hold_folder
-from hemabridge.training.averaging import WeightAverage
-from hemabridge.training.checkpoints import checkpoint_path, read_newest_checkpoint, write_checkpoint
+from hemabridge.storage.run_folder import hold_folder
+from hemabridge.training.checkpoints import (
+    check_header,
+    check_identity,
+    check_processes,
+    checkpoint_path,
+    read_newest_checkpoint,
+    write_checkpoint,
+)
 from hemabridge.training.config import LoopConfig
-from hemabridge.training.engine import Engine, under
-from hemabridge.training.events import Event, EventLog, Watch, read_events
+from hemabridge.training.engine import Engine, WeightAverage, under
+from hemabridge.training.events import Event, EventLog, read_events
 from hemabridge.training.objective import Batch, Objective
 from hemabridge.training.schedules import Schedule
 from hemabridge.training.snapshots import Snapshot, list_snapshots, write_snapshot
-from hemabridge.training.stopping import StopRequest, listen_for_stop
+from hemabridge.training.stopping import StopRequest, Watch, listen_for_stop
 from hemabridge.training.tensorfile import Header, read_tensors
 
 SNAPSHOT_FOLDER = "snapshots"
@@ -210,9 +215,9 @@ class _Run:
             self._begin()
             return
         tensors, header = found
-        _check_header(header, self.checkpoint_folder)
-        _check_identity(header["identity"], dict(self.training.identity), self.folder)
-        _check_processes(header.get("processes", self.fabric.world_size), self.fabric.world_size, self.folder)
+        check_header(header, self.checkpoint_folder)
+        check_identity(header["identity"], dict(self.training.identity), self.folder)
+        check_processes(header.get("processes", self.fabric.world_size), self.fabric.world_size, self.folder)
         self.images = header["images"]
         if self.images > 0:
             try:
@@ -254,31 +259,6 @@ class _Run:
         if half_life is None:
             return None
         return WeightAverage({name: self.training.objective.nets[name] for name in self.training.averaged}, half_life)
-
-
-def _check_header(header: Mapping[str, Any], folder: Path) -> None:
-    images = header.get("images")
-    if not isinstance(header.get("identity"), dict) or not isinstance(images, int) or images < 0:
-        raise RunError(
-            f"expected a checkpoint that says whose run it is and after how many images, got a damaged one in "
-            f"{folder}; remove the newest file there, or start a new run"
-        )
-
-
-def _check_identity(stored: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    now = json.loads(json.dumps(now))
-    different = sorted(key for key in stored.keys() | now.keys() if stored.get(key) != now.get(key))
-    if different:
-        raise RunError(
-            f"expected the run that {folder} holds, got another: {', '.join(different)} changed. "
-            "Give the new run another folder, or undo the change to resume"
-        )
-
-
-def _check_processes(stored: int, now: int, folder: Path) -> None:
-    # Each process has a replay pool of its own, which would be lost.
-    if stored != now:
-        raise RunError(f"expected {stored} process(es), as the run in {folder} has, got {now}; start as many")
 
 
 def _mix(seed: int, images: int, rank: int) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from hemabridge.networks.color_generator import thumbnail
+from hemabridge.networks.color_generators import thumbnail
 
 THUMBNAIL_PX: Final = 32
 QUANTILES: Final = (0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99)

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from hemabridge.errors import RunError
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write
-from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.run_folder import hold_folder
 from hemabridge.training.checkpoints import read_newest_checkpoint
 from hemabridge.training.loop import CHECKPOINT_FOLDER, SNAPSHOT_FOLDER, drop_checkpoints
 

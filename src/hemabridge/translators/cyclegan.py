@@ -10,7 +10,7 @@ from torch.nn.functional import l1_loss
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.losses.formulas import least_squares, sliced_wasserstein
 from hemabridge.networks.catalog import new_discriminator, new_generator
-from hemabridge.networks.color_generator import ColorGenerator
+from hemabridge.networks.color_generators import ColorGenerator
 from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.translators.differentiable_augmentation import augment
 from hemabridge.translators.objective_config import CycleGanConfig

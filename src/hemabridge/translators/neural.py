@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images, by_rows
-from hemabridge.networks.color_generator import ColorGenerator
+from hemabridge.networks.color_generators import ColorGenerator
 from hemabridge.training.snapshots import Weights, weights_of
 from hemabridge.training.tensorfile import read_tensors
 from hemabridge.translators.batches import from_network, to_network

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.networks.color_generator import shift_colors
+from hemabridge.networks.color_generators import shift_colors
 from hemabridge.translators.appearance_descriptor import (
     COMPONENTS,
     DESCRIPTOR_SIZE,

@@ -22,7 +22,8 @@ from hemabridge.metrics.restaining_faults import (
     least_change,
     measure_restaining,
 )
-from hemabridge.training.events import Event, Watch
+from hemabridge.training.events import Event
+from hemabridge.training.stopping import Watch
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.catalog import TranslatorObjective
 from hemabridge.translators.config import WatchdogConfig

@@ -20,8 +20,7 @@ from hemabridge.models import Model
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write, sha256_of
-from hemabridge.storage.locks import hold_folder
-from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
+from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.workflows.labeled_folder import failure_on
 

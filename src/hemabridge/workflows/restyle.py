@@ -26,8 +26,7 @@ from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
-from hemabridge.storage.locks import hold_folder
-from hemabridge.storage.run_folder import check_outputs, names_in
+from hemabridge.storage.run_folder import check_outputs, hold_folder, names_in
 from hemabridge.workflows.simulate import find_hospitals
 
 MANIFEST = "manifest.csv"

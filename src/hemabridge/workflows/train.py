@@ -12,8 +12,8 @@ from hemabridge.recipes.recipe import ClassifierTrainingRecipe, DistillationReci
 from hemabridge.recipes.sites import cells_for_translation, prepare_site, read_site
 from hemabridge.storage.run_folder import check_run_folder, describe_run
 from hemabridge.storage.stages import Stages
-from hemabridge.training.devices import one_process
 from hemabridge.training.loop import CHECKPOINT_FOLDER
+from hemabridge.training.run_context import one_process
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.translators.student import distill
 from hemabridge.translators.train import train_translator

@@ -20,8 +20,8 @@ from hemabridge.models.guard_file import Guard
 from hemabridge.models.selection_file import Selection, SnapshotRow
 from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
-from hemabridge.normalizers.learned_lut import LearnedLut
 from hemabridge.normalizers.sliced_transport import SlicedTransport
+from hemabridge.normalizers.table_normalizer import LearnedLut
 
 HERE = Path(__file__).parent
 CLASSES = ("neutrophil", "lymphocyte")

@@ -20,14 +20,12 @@ from hemabridge.recipes.recipe import SiteRecipe, TranslatorRecipe
 from hemabridge.recipes.recipe_file import read_recipe
 from hemabridge.selection.rule import RuleConfig
 from hemabridge.storage.files import sha256_of
-from hemabridge.storage.locks import hold_folder
-from hemabridge.storage.run_folder import describe_run
+from hemabridge.storage.run_folder import describe_run, hold_folder
 from hemabridge.training.snapshots import write_snapshot
 from hemabridge.translators.catalog import new_objective
 from hemabridge.translators.presets import PRESETS
-from hemabridge.workflows.selection.guard_limits import SnapshotLimits
-from hemabridge.workflows.selection.select import read_run, select
-from hemabridge.workflows.standardize import standardize
+from hemabridge.workflows.selection.select import SnapshotLimits, read_run, select
+from hemabridge.workflows.standardize.standardize import standardize
 from hemabridge.workflows.study.study import study
 from hemabridge.workflows.train import train
 

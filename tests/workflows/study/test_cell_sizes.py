@@ -22,8 +22,8 @@ from hemabridge.models.guard_file import Guard
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from hemabridge.storage.names import folder_name
-from hemabridge.training.devices import start_fabric
+from hemabridge.storage.files import folder_name
+from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import Preset

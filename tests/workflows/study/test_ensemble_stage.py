@@ -8,7 +8,7 @@ from hemabridge.evaluation.results import StudyResults
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.study.study import study
 

@@ -22,7 +22,7 @@ from hemabridge.report.report import ChosenSnapshot
 from hemabridge.selection.choice_picture import pareto_png
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.stages import DONE
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.study.facts import read_chosen
 from hemabridge.workflows.study.guard_stage import check
 from hemabridge.workflows.study.pictures import REFUSED_SHOWN, refused_cells

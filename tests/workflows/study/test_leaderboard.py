@@ -17,7 +17,7 @@ from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.two_sites import with_manifests
 from hemabridge.storage.stages import DONE
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.translators.presets import Preset
 from hemabridge.workflows.study import translation as study_translation
 from hemabridge.workflows.study.study import study

@@ -27,9 +27,9 @@ from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.review import ReviewPlan
 from hemabridge.recipes.two_sites import with_manifests
-from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.run_folder import hold_folder
 from hemabridge.storage.stages import DONE
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import Snapshot
 from hemabridge.training.tensorfile import read_header
 from hemabridge.workflows.index import index

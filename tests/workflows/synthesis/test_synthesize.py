@@ -18,13 +18,12 @@ from hemabridge.recipes.synthesis import SynthesisRecipe
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.stages import DONE
 from hemabridge.synthesis.results import SynthesisResults
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.training.tensorfile import read_header
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.synthesis.inputs import with_merged
-from hemabridge.workflows.synthesis.pictures import shown_snapshots
-from hemabridge.workflows.synthesis.synthesize import synthesize
+from hemabridge.workflows.synthesis.synthesize import shown_snapshots, synthesize
 
 SIMULATED = """[simulate]
 n_per_class = 24

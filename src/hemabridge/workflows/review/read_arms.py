@@ -17,7 +17,7 @@ from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.review import ArmFolder, ReviewPlan
 from hemabridge.review.arms import ORIGINAL, TARGET, Arm, ArmCell, Picture
-from hemabridge.storage.names import picture_names
+from hemabridge.storage.files import picture_names
 
 Crop: TypeAlias = int | Literal["whole"] | None
 

@@ -14,7 +14,7 @@ from hemabridge.errors import InputError, RunError
 from hemabridge.review.app import make_app
 from hemabridge.review.connections import BoundedConnection
 from hemabridge.review.store import STORE, Store
-from hemabridge.storage.locks import hold_folder
+from hemabridge.storage.run_folder import hold_folder
 
 PICTURES: Final = "pictures"
 LINKS: Final = "links.txt"

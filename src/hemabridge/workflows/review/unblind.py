@@ -15,7 +15,7 @@ from hemabridge.evaluation.reading import FILE, Reading
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.report.reading_story import answer, gallery, headline
-from hemabridge.report.review import write_review_report
+from hemabridge.report.report import write_review_report
 from hemabridge.review.judgments import Truth, check_together
 from hemabridge.review.key import KEY, OPAQUE, read_key
 from hemabridge.review.records import Item, Question, Verdict

@@ -1,74 +1,33 @@
 """`hemabridge select`: measure every snapshot of a run on cells that are not scored, and choose one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from hemabridge.classifiers.classifier import NetworkClassifier
-from hemabridge.classifiers.external import load_external
-from hemabridge.classifiers.protocol import Classifier, align_classes
-from hemabridge.data.cells import CellSet, load_cells, sampled
-from hemabridge.data.manifest import Manifest
-from hemabridge.ensemble.members import MEMBERS_FILE, Members, classifiers_of
-from hemabridge.errors import InputError, ModelError, RecipeError
-from hemabridge.imaging.scale import CropPx
+from hemabridge.data.cells import CellSet
+from hemabridge.errors import InputError
+from hemabridge.guard.thresholds import FEWEST, Thresholds, floors, learn_thresholds, read_thresholds
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.models import open_model
-from hemabridge.models.model import Model, Site
+from hemabridge.models.model import Model
 from hemabridge.models.open import open_translator
 from hemabridge.models.selection_file import FILE, PICTURE, Selection
-from hemabridge.models.study_folder import StudyFolder, cells_file, selection_stage
+from hemabridge.models.study_folder import LIMITS, cells_file, limits_stage, selection_stage
 from hemabridge.progress import Progress, silent
-from hemabridge.recipes.recipe import StudyRecipe, TranslatorRecipe
-from hemabridge.recipes.recipe_file import read_recipe
-from hemabridge.recipes.sites import read_settled, read_site
 from hemabridge.selection.choice_picture import pareto_png
 from hemabridge.selection.choose import Measured, select_snapshot
 from hemabridge.selection.descriptor import describe
 from hemabridge.selection.measure import Ruler
-from hemabridge.selection.morphology_floor import MEASURE
+from hemabridge.selection.morphology_floor import MEASURE, guarded_places
 from hemabridge.selection.readers import read_reader_scores
 from hemabridge.selection.rule import RuleConfig
 from hemabridge.storage.files import atomic_write
-from hemabridge.storage.locks import hold_folder
-from hemabridge.storage.run_folder import RECIPE
+from hemabridge.storage.run_folder import RECIPE, hold_folder
 from hemabridge.storage.stages import Stages
-from hemabridge.training.snapshots import Snapshot, list_snapshots
-from hemabridge.workflows.selection.guard_limits import SnapshotLimits
+from hemabridge.workflows.selection.run import CELLS, Run, read_run, snapshot_names
 from hemabridge.workflows.study.restained import read_images
-
-CELLS = 200
-"""At most so many cells of each site are measured."""
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What selection takes from a run folder.
-
-    Attributes:
-        name: the recipe's.
-        snapshots: oldest first.
-        source: cells of the source that are not scored.
-        part: which part of the source they are.
-        target: cells of the target that are not scored.
-        classifiers: of a study, by name: those that see color.
-        shape_members: of a study, by name: those that see shape only.
-        labeled: whether the source's cells have classes that the classifiers know.
-    """
-
-    name: str
-    snapshots: list[Snapshot]
-    source: CellSet
-    part: str
-    target: CellSet
-    classifiers: dict[str, Classifier]
-    shape_members: dict[str, Classifier]
-    labeled: bool
 
 
 def select(
@@ -99,7 +58,7 @@ def select(
     """
     config = rule or RuleConfig()
     with hold_folder(_existing(folder)):
-        scores = {} if readers is None else read_reader_scores(readers, _names(folder))
+        scores = {} if readers is None else read_reader_scores(readers, snapshot_names(folder))
         run = read_run(folder, cells, progress)
         if labels and not (run.labeled and run.classifiers):
             raise InputError(
@@ -123,20 +82,45 @@ def select(
     return found
 
 
-def read_run(folder: Path, cells: int = CELLS, progress: Progress = silent) -> Run:
-    """Read what selection needs of a run folder.
+class SnapshotLimits:
+    """The guard's limits of each snapshot, learned from the target re-stained into itself, as in a study.
 
-    Raises:
-        InputError: it is not the folder of a translator between two sites, or its images are gone.
+    Attributes:
+        learned_from: how many cells of the target they are learned from; 0: there are too few, and the strictest are
+            taken.
     """
-    recipe = read_recipe(folder / RECIPE)
-    if isinstance(recipe, StudyRecipe):
-        return _read_study(recipe, folder, cells, progress)
-    if isinstance(recipe, TranslatorRecipe):
-        return _read_training(recipe, folder, cells, progress)
-    raise RecipeError(
-        f"expected the run of a translator between two sites, or a study, got kind = {recipe.kind!r}: {folder}"
-    )
+
+    def __init__(self, folder: Path, target: CellSet, seen: Collection[str]) -> None:
+        """Take cells of the target, those that no training saw where that are enough, and at most `GUARDED`.
+
+        Args:
+            folder: of the run; what is learned is kept there.
+            target: cells of the target that are not scored.
+            seen: hashes of the files that the translator was trained on.
+        """
+        unseen = np.flatnonzero([digest not in seen for digest in target.hashes])
+        own = target.subset(unseen) if len(unseen) >= FEWEST else target
+        self._cells, self._stages = own.subset(guarded_places(len(own))), Stages(folder)
+        self.learned_from = len(self._cells) if len(self._cells) >= FEWEST else 0
+
+    def of(self, model: Model) -> Thresholds:
+        """Learn the limits of a snapshot, or read what an earlier call learned."""
+        if not self.learned_from:
+            return floors()
+        cells = self._cells
+
+        def work(out: Path) -> None:
+            limits = learn_thresholds(model.cell_standardizer(), cells.images)
+            (out / LIMITS).write_text(limits.to_json(), encoding="utf-8")
+
+        inputs = {
+            "snapshot": model.sha256,
+            "cells": cells.hashes,
+            "crop_px": cells.crop_px,
+            "size_px": cells.images.shape[1],
+        }
+        done = self._stages.run(limits_stage(model.path.stem), inputs, work)
+        return read_thresholds(done / LIMITS)
 
 
 def _existing(folder: Path) -> Path:
@@ -146,102 +130,6 @@ def _existing(folder: Path) -> Path:
             f"{'another folder' if folder.is_dir() else 'none'}: {folder}"
         )
     return folder
-
-
-def _read_study(recipe: StudyRecipe, folder: Path, cells: int, progress: Progress) -> Run:
-    snapshots = _snapshots(StudyFolder(folder).translator)
-    source, target = (read_settled(site, folder) for site in (recipe.source, recipe.target))
-    classes = recipe.classes or tuple(sorted(set(source.manifest.column("class"))))
-    part = "validation" if "validation" in source.manifest.column("split") else "train"
-    load = partial(_load, classes=classes, size_px=recipe.size_px, count=cells, progress=progress)
-    classifiers, shape_members = _classifiers(recipe, folder, classes)
-    return Run(
-        name=recipe.name,
-        snapshots=snapshots,
-        source=load(source.name, source.manifest.select(pl.col("split") == part), crop_px=source.crop_px),
-        part=part,
-        target=load(
-            target.name,
-            target.manifest.select(pl.col("split").is_in(("train", "validation"))),
-            crop_px=target.crop_px,
-        ),
-        classifiers=classifiers,
-        shape_members=shape_members,
-        labeled=True,
-    )
-
-
-def _read_training(recipe: TranslatorRecipe, folder: Path, cells: int, progress: Progress) -> Run:
-    snapshots = _snapshots(folder)
-    last = open_translator(snapshots[-1].path)
-    manifests = [read_site(site, progress) for site in (recipe.source, recipe.target)]
-    unscored = [manifest.select(pl.col("split") != "test") for manifest in manifests]
-    part = "validation" if "validation" in unscored[0].column("split") else "all but test"
-    if part == "validation":
-        unscored[0] = unscored[0].select(pl.col("split") == "validation")
-    sides: tuple[Site, Site] = ("source", "target")
-    found = [
-        _load(
-            site.site,
-            manifest,
-            classes=tuple(sorted(set(manifest.column("class")) - {""})),
-            size_px=recipe.translator.crop_px,
-            count=cells,
-            crop_px=last.crop(side).crop_px,
-            progress=progress,
-        )
-        for site, manifest, side in zip((recipe.source, recipe.target), unscored, sides, strict=True)
-    ]
-    return Run(recipe.name, snapshots, found[0], part, found[1], {}, {}, labeled=False)
-
-
-def _snapshots(folder: Path) -> list[Snapshot]:
-    found = list_snapshots(folder)
-    if not found:
-        raise ModelError(f"expected the snapshots of a translator, got none in {folder}; train first")
-    return found
-
-
-def _names(folder: Path) -> list[str]:
-    own = StudyFolder(folder).translator
-    return [snapshot.name for snapshot in _snapshots(own if own.is_dir() else folder)]
-
-
-def _load(
-    site: str,
-    manifest: Manifest,
-    *,
-    classes: Sequence[str],
-    size_px: int,
-    count: int,
-    crop_px: CropPx,
-    progress: Progress,
-) -> CellSet:
-    label = partial(progress, f"reading {site} at {size_px} px")
-    return load_cells(sampled(manifest, count), classes=classes, size_px=size_px, crop_px=crop_px, progress=label)
-
-
-def _classifiers(
-    recipe: StudyRecipe, folder: Path, classes: tuple[str, ...]
-) -> tuple[dict[str, Classifier], dict[str, Classifier]]:
-    """Return the study's classifiers that see color, and its shape members; an ensemble holds all of these.
-
-    One that is not trained yet is left out.
-    """
-    found: dict[str, Classifier] = {}
-    shape_members: dict[str, Classifier] = {}
-    study = StudyFolder(folder)
-    for spec in recipe.classifiers:
-        if spec.external is not None:
-            found[spec.name] = align_classes(load_external(spec.external), classes)
-        elif list_snapshots(own := study.classifier(spec.name)):
-            kind = shape_members if spec.train is not None and spec.train.view == "shape" else found
-            kind[spec.name] = align_classes(open_model(own).classifier, classes)
-    if (study.ensemble() / MEMBERS_FILE).is_file():
-        members = classifiers_of(Members.load(study.ensemble(), folder, found).shape)
-        of_ensemble = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)}
-        shape_members = of_ensemble or shape_members
-    return found, shape_members
 
 
 def _features(run: Run) -> tuple[Any, str]:

@@ -14,7 +14,7 @@ from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.models import open_model
 from hemabridge.models.study_folder import cells_file
 from hemabridge.storage.file_kind import FileKind
-from hemabridge.storage.names import picture_names as picture_names
+from hemabridge.storage.files import picture_names as picture_names
 from hemabridge.training.snapshots import Snapshot
 
 TO_TARGET: Final = "to_target"

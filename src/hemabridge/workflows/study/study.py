@@ -25,10 +25,8 @@ from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.report.report import write_study_report
 from hemabridge.storage.files import atomic_write
-from hemabridge.storage.locks import hold_folder
-from hemabridge.storage.run_folder import check_run_folder, describe_run, versions
-from hemabridge.training.devices import one_process
-from hemabridge.training.run_context import RunContext
+from hemabridge.storage.run_folder import check_run_folder, describe_run, hold_folder, versions
+from hemabridge.training.run_context import RunContext, one_process
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.study.classifiers import StudyClassifiers, variant_name
 from hemabridge.workflows.study.ensemble_stage import EnsembleStage

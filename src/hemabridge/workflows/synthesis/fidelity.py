@@ -7,9 +7,8 @@ import numpy as np
 
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.storage.files import sha256_of
-from hemabridge.synthesis.choice import choose
 from hemabridge.synthesis.copies import check_copies, nearest_training, training_cells
-from hemabridge.synthesis.likeness import called, kernel_distance
+from hemabridge.synthesis.likeness import called, choose, kernel_distance
 from hemabridge.synthesis.results import CopyCheck, Direction, DirectionResults, ShapeRow, SnapshotCheck
 from hemabridge.synthesis.shape_distributions import compare_shapes, measure_shapes
 from hemabridge.training.snapshots import Snapshot

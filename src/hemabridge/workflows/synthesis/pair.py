@@ -18,8 +18,7 @@ from hemabridge.progress import prefixed
 from hemabridge.recipes.synthesis import PairRecipe
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
-from hemabridge.synthesis.choice import choose
-from hemabridge.synthesis.likeness import called, kernel_distance
+from hemabridge.synthesis.likeness import called, choose, kernel_distance
 from hemabridge.synthesis.results import Direction, DirectionResults, PairResults, SnapshotCheck
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots

@@ -1,25 +1,30 @@
-"""`hemabridge synthesize`: Block 3 of the paper, and whether its cells are any good; can be killed and resumed."""
+"""`hemabridge synthesize`: train, choose and measure translators between cell classes; it resumes after a kill."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning_fabric import Fabric
 
+from hemabridge.data.cells import CellSet
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.progress import Progress, prefixed, silent
 from hemabridge.recipes.synthesis import SynthesisRecipe
-from hemabridge.report.synthesis import write_synthesis_report
+from hemabridge.report.report import write_synthesis_report
+from hemabridge.report.synthesis_pictures import DirectionPictures, EpochCells, NearCell
 from hemabridge.storage.files import atomic_write
-from hemabridge.storage.locks import hold_folder
-from hemabridge.storage.run_folder import check_run_folder, describe_run, versions
+from hemabridge.storage.run_folder import check_run_folder, describe_run, hold_folder, versions
 from hemabridge.synthesis.learning_curve import LearningCurve
-from hemabridge.synthesis.results import FILE, SynthesisResults
-from hemabridge.training.devices import one_process
+from hemabridge.synthesis.results import FILE, Direction, SynthesisResults
+from hemabridge.training.run_context import one_process
+from hemabridge.training.snapshots import Snapshot
 from hemabridge.translators.train import loop_config
 from hemabridge.workflows.synthesis.classifiers import check_classifiers, second_classifier
 from hemabridge.workflows.synthesis.inputs import SynthesisInputs
 from hemabridge.workflows.synthesis.learning_curve_stage import measure_learning_curve
-from hemabridge.workflows.synthesis.pair import PairSynthesis
-from hemabridge.workflows.synthesis.pictures import pair_pictures
+from hemabridge.workflows.synthesis.pair import DIRECTIONS, PairSynthesis
+from hemabridge.workflows.synthesis.synthetic_cells import there_and_back
 
 REPORT = "report.html"
 LEARNING_CURVE = "learning-curve"
@@ -106,3 +111,46 @@ def _facts(inputs: SynthesisInputs, pairs: list[PairSynthesis]) -> dict[str, Any
 
 def _told(architecture: str, weights: object) -> str:
     return f"{architecture}, {'random weights' if weights is None else 'pretrained weights'} at the start"
+
+
+def pair_pictures(pair: PairSynthesis) -> dict[Direction, DirectionPictures]:
+    """Return the pictures of both directions."""
+    return {direction: _direction_pictures(pair, direction) for direction in DIRECTIONS}
+
+
+def _direction_pictures(pair: PairSynthesis, direction: Direction) -> DirectionPictures:
+    recipe, inputs = pair.recipe, pair.inputs
+    source, intended = pair.classes(direction)
+    chosen, made = pair.chosen(direction), pair.cells(direction)
+    sources = made.sources.subset(_spread_out(made.sources, recipe.shown_cells))
+    real = inputs.cells("test", intended)
+    epochs = []
+    for snapshot in shown_snapshots(pair.snapshots, recipe.shown_snapshots, chosen):
+        synthetic, back = there_and_back(snapshot.path, direction, sources.images)
+        epochs.append(EpochCells(f"epoch {snapshot.epoch:g}", snapshot == chosen, synthetic, back))
+    training = inputs.cells("train", source, intended)
+    nearest = tuple(
+        NearCell(
+            found,
+            made.synthetic[made.sources.ids.index(found.id)],
+            training.images[training.ids.index(found.training_id)],
+        )
+        for found in pair.measured(direction).copies.shown()
+    )
+    return DirectionPictures(sources.images, tuple(epochs), real.images[_spread_out(real, recipe.shown_cells)], nearest)
+
+
+def shown_snapshots(snapshots: Sequence[Snapshot], count: int, chosen: Snapshot) -> list[Snapshot]:
+    """Return at most `count` snapshots, evenly from the first to the last one; the chosen one is among them."""
+    places = set(evenly_spaced(len(snapshots), count, ends=True).tolist())
+    own = list(snapshots).index(chosen)
+    if own not in places:
+        places.remove(min(places, key=lambda place: (abs(place - own), place)))
+        places.add(own)
+    return [snapshots[place] for place in sorted(places)]
+
+
+def _spread_out(cells: CellSet, count: int) -> list[int]:
+    """Return places of at most `count` cells, evenly over their paths: not picked by how they look."""
+    order = np.argsort(np.asarray(cells.ids))
+    return [int(order[place]) for place in evenly_spaced(len(cells), count, ends=True)]

@@ -1,10 +1,10 @@
 """`hemabridge standardize`: a folder of images re-stained, file by file, nothing lost."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TextIO
+from typing import Literal
 
 from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, list_images
 from hemabridge.errors import ImageError, InputError, ModelError
@@ -19,56 +19,21 @@ from hemabridge.models.restaining import NormalizerModel, remark_of
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
-from hemabridge.storage.file_kind import FileKind
-from hemabridge.storage.files import atomic_write, sha256_of
-from hemabridge.storage.locks import hold_folder
-from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
-from hemabridge.storage.spreadsheets import as_cell, from_cell
-
-LOG = "standardized.csv"
-"""Written into the output folder: one row per file found, appended as the job goes on.
-
-Rows of earlier calls stay as long as their output does. A text that a spreadsheet would take for a formula has an
-apostrophe in front (`hemabridge.storage.spreadsheets.as_cell`).
-"""
-
-_LOG: Final = FileKind(f"the {LOG} of an earlier call", InputError, "remove it; all is then re-stained again", 10**9)
-
-Status = Literal["restained", "failed", "skipped"]
-
-
-@dataclass(frozen=True)
-class FileRow:
-    """What became of one file.
-
-    Attributes:
-        path: relative to the input folder, and of the output to the output folder.
-        status: `restained`; `failed`: an image that could not be used; `skipped`: no input image.
-        reason: why there is no output; empty if there is one.
-        sha256: of the input file.
-        model: SHA-256 of the snapshot, with `crop_px` where it was stated, and of the guard and its fallback.
-        verdict: of the guard on what the model made of the cell: `pass`, `warn` or `refuse`; empty without a guard.
-        verdict_reasons: names of the measures beyond their limits, worst first, a blank between them.
-        restained_by: `model`, or `fallback` in the place of what was refused; empty if there is no output.
-        output_sha256: of the output file; empty if there is none. An output that does not fit is made again.
-        remark: what the reader of the picture has to know, such as a white point that could not be measured.
-    """
-
-    path: str
-    status: Status
-    reason: str
-    sha256: str
-    model: str
-    verdict: str = ""
-    verdict_reasons: str = ""
-    restained_by: str = ""
-    output_sha256: str = ""
-    remark: str = ""
-
-
-COLUMNS = tuple(field.name for field in fields(FileRow))
-EARLIER_COLUMNS = (COLUMNS[:5], COLUMNS[:8])
-"""Those of logs from before there were verdicts, and before there were hashes of the outputs."""
+from hemabridge.storage.files import sha256_of
+from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
+from hemabridge.workflows.standardize.log import (
+    COLUMNS,
+    LOG,
+    FileRow,
+    Status,
+    is_header,
+    is_inside,
+    log_cells,
+    log_rows,
+    open_log,
+    read_log,
+    write_log,
+)
 
 
 @dataclass(frozen=True)
@@ -154,8 +119,8 @@ def standardize_with(
     standardizer = model.guarded(safer) or model.standardizer()
     made_by = model.identity + model.guard_identity(safer)
     with hold_folder(out):
-        earlier = _read_log(out)
-        _write_log(out / LOG, earlier.values())  # before all else: by its log a later call knows the folder
+        earlier = read_log(out)
+        write_log(out / LOG, earlier.values())  # before all else: by its log a later call knows the folder
         known = write_answer(model, [source / name for name in listing.images], out, progress)
         rows = _standardize_files(standardizer, source, listing, out, earlier, made_by, progress)
     return Standardized(tuple(rows), known, listing.left_out)
@@ -175,14 +140,14 @@ def _standardize_files(
     files = sorted({*listing.images, *settled})
     done = _finished(listing.images, source, earlier, made_by)
     others = [earlier[name] for name in sorted(earlier.keys() - set(files))]
-    _write_log(out / LOG, [*others, *done.values()])
-    with _open_log(out / LOG, "a") as file:
+    write_log(out / LOG, [*others, *done.values()])
+    with open_log(out / LOG, "a") as file:
         log = csv.DictWriter(file, COLUMNS)
         for number, name in enumerate(files, 1):
             row = done.get(name)
             if row is None:
                 row = settled.get(name) or _standardize_file(standardizer, source, out, name, made_by)
-                log.writerow(_cells(row))
+                log.writerow(log_cells(row))
                 file.flush()
             rows.append(row)
             progress("re-staining", number, len(files))
@@ -200,7 +165,7 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
     if original.suffix.lower() not in WRITTEN_SUFFIXES:
         reason = f"expected {', '.join(sorted(WRITTEN_SUFFIXES))}, got {original.suffix}, which is read but not written"
         return FileRow(name, "failed", f"{reason}; convert the image to PNG", "", model)
-    if not _is_inside(restained, out):
+    if not is_inside(restained, out):
         return FileRow(name, "failed", f"{restained.parent} is a link that leads out of {out}; remove it", "", model)
     try:
         image = read_image(original)
@@ -241,48 +206,6 @@ def _restained(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Imag
     return checked.images[0], verdict, reasons, "fallback" if replaced else "model"
 
 
-def _open_log(path: Path, mode: Literal["a", "w"]) -> TextIO:
-    # Names of files that are no UTF-8 go through as the bytes that they are.
-    return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")
-
-
-def _write_log(path: Path, rows: Iterable[FileRow]) -> None:
-    with atomic_write(path) as temporary, _open_log(temporary, "w") as file:
-        log = csv.DictWriter(file, COLUMNS)
-        log.writeheader()
-        log.writerows(_cells(row) for row in rows)
-
-
-def _cells(row: FileRow) -> dict[str, str]:
-    return {name: as_cell(text) for name, text in asdict(row).items()}
-
-
-def _read_log(out: Path) -> dict[str, FileRow]:
-    """Return the rows of earlier calls whose output is in its place and as it was written, by path."""
-    if not (out / LOG).is_file():
-        return {}
-    header, *cells = _rows_of(out / LOG)
-    # A killed process leaves a line with cells missing.
-    whole = [row for row in cells if len(row) == len(header)] if _is_header(header) else []
-    rows = [{name: from_cell(cell) for name, cell in zip(header, row, strict=True)} for row in whole]
-    return {
-        row["path"]: FileRow(status="restained", **{name: text for name, text in row.items() if name != "status"})
-        for row in rows
-        if row["status"] == "restained" and _is_as_written(out, row["path"], row.get("output_sha256", ""))
-    }
-
-
-def _rows_of(log: Path) -> list[list[str]]:
-    """Return header and rows of the log of an earlier call; an empty header if the file is empty."""
-    return _LOG.parse_csv(_LOG.read_text(log, errors="surrogateescape"), log, strict=False) or [[]]
-
-
-def _is_as_written(out: Path, name: str, sha256: str) -> bool:
-    """Tell whether an output is in its place, and has that hash; logs from before there were hashes state none."""
-    path = out / name
-    return path.is_file() and _is_inside(path, out) and (not sha256 or sha256_of(path) == sha256)
-
-
 def _finished(files: Sequence[str], source: Path, earlier: Mapping[str, FileRow], model: str) -> dict[str, FileRow]:
     """Return the rows of earlier calls that need not be made again: same model, same input."""
     return {name: earlier[name] for name in files if name in earlier and _is_same(earlier[name], source / name, model)}
@@ -292,11 +215,6 @@ def _is_same(row: FileRow, original: Path, model: str) -> bool:
     return bool(row.output_sha256) and row.model == model and sha256_of(original) == row.sha256
 
 
-def _is_inside(path: Path, folder: Path) -> bool:
-    """Tell whether a file is written within the folder; a link among its parents may lead out of it."""
-    return path.parent.resolve().is_relative_to(folder.resolve())
-
-
 def _check_folders(source: Path, out: Path) -> None:
     if not source.is_dir():
         raise InputError(f"expected a folder of images, got {'a file' if source.exists() else 'nothing'}: {source}")
@@ -304,11 +222,7 @@ def _check_folders(source: Path, out: Path) -> None:
     _check_own(out)
 
 
-def _is_header(names: Iterable[str]) -> bool:
-    return tuple(names) in (COLUMNS, *EARLIER_COLUMNS)
-
-
 def _check_own(out: Path) -> None:
     log = out / LOG
-    own = log.is_file() and _is_header(_rows_of(log)[0])
+    own = log.is_file() and is_header(log_rows(log)[0])
     check_outputs(out, set() if own else names_in(out) - {ANSWER_FILE})  # which a stopped call of before may have left

@@ -4,7 +4,7 @@ from typing import Any, cast
 import pytest
 
 from hemabridge.errors import InputError, RunError
-from hemabridge.training.devices import one_process, start_fabric
+from hemabridge.training.run_context import one_process, start_fabric
 
 
 def test_one_device_and_one_process_unless_torchrun_says_otherwise() -> None:

@@ -1,0 +1,76 @@
+"""Normalizers that look colors up in a table, and the table that is learned for one frozen classifier."""
+
+from functools import lru_cache
+from typing import Annotated, Literal, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from hemabridge.errors import InputError
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.color_table import NODES, interpolation
+from hemabridge.normalizers.levels import Level, Rgb, to_levels
+from hemabridge.normalizers.measures import whitened
+from hemabridge.normalizers.normalizer import Measured, Normalizer
+
+Table: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=3 * NODES**3, max_length=3 * NODES**3)]
+"""Colors of all nodes one after the other, red slowest, blue fastest."""
+
+
+class TableNormalizer(Normalizer):
+    """Look every color up in a table, the same color always to the same color.
+
+    Attributes:
+        target_white: color of the target's empty field, sRGB 0..255; each image gets it first.
+        table: color of each node, sRGB 0..255; between the nodes it is trilinear.
+    """
+
+    target_white: Rgb
+    table: Table
+
+    def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
+        """Return the image with every color looked up."""
+        white = whitened(image, measured.white, self.target_white)
+        return to_levels(interpolation(white.reshape(-1, 3)) @ self.colors()).reshape(image.shape)
+
+    def colors(self) -> NDArray[np.float64]:
+        """Return the colors of the nodes, float64[NODES^3, 3], sRGB 0..255; red slowest, blue fastest."""
+        return _colors(self.table)
+
+
+class LearnedLut(TableNormalizer):
+    """A learned color table: with it one classifier predicts what an ensemble predicts.
+
+    `hemabridge.ensemble.lut_learning` learns it.
+
+    Attributes:
+        learned_for: SHA-256 of the classifier's weights; the table is for this classifier alone.
+    """
+
+    method: Literal["learned-lut"] = "learned-lut"
+    learned_for: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+    @classmethod
+    def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
+        """Refuse: two sets of images do not say what a classifier should predict.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "expected a table that a study learned, got two sets of images; "
+            "add [ensemble.learned_lut] to the recipe of a study"
+        )
+
+
+@lru_cache(maxsize=8)
+def _colors(table: Table) -> NDArray[np.float64]:
+    colors = np.asarray(table, np.float64).reshape(-1, 3)
+    colors.setflags(write=False)
+    return colors
+
+
+def as_table(colors: NDArray[np.float64]) -> Table:
+    """Return node colors [NODES^3, 3] as a normalizer keeps them; what leaves 0..255 is clipped."""
+    return tuple(np.round(np.clip(colors, 0, 255), 3).ravel().tolist())

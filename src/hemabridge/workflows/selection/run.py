@@ -1,0 +1,171 @@
+"""The cells, snapshots and classifiers that selection takes from the folder of a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from hemabridge.classifiers.external import load_external
+from hemabridge.classifiers.protocol import Classifier, align_classes
+from hemabridge.data.cells import CellSet, load_cells, sampled
+from hemabridge.data.manifest import Manifest
+from hemabridge.ensemble.members import MEMBERS_FILE, Members, classifiers_of
+from hemabridge.errors import ModelError, RecipeError
+from hemabridge.imaging.scale import CropPx
+from hemabridge.models import open_model
+from hemabridge.models.model import Site
+from hemabridge.models.open import open_translator
+from hemabridge.models.study_folder import StudyFolder
+from hemabridge.progress import Progress, silent
+from hemabridge.recipes.recipe import StudyRecipe, TranslatorRecipe
+from hemabridge.recipes.recipe_file import read_recipe
+from hemabridge.recipes.sites import read_settled, read_site
+from hemabridge.storage.run_folder import RECIPE
+from hemabridge.training.snapshots import Snapshot, list_snapshots
+
+CELLS = 200
+"""At most so many cells of each site are measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What selection takes from a run folder.
+
+    Attributes:
+        name: the recipe's.
+        snapshots: oldest first.
+        source: cells of the source that are not scored.
+        part: which part of the source they are.
+        target: cells of the target that are not scored.
+        classifiers: of a study, by name: those that see color.
+        shape_members: of a study, by name: those that see shape only.
+        labeled: whether the source's cells have classes that the classifiers know.
+    """
+
+    name: str
+    snapshots: list[Snapshot]
+    source: CellSet
+    part: str
+    target: CellSet
+    classifiers: dict[str, Classifier]
+    shape_members: dict[str, Classifier]
+    labeled: bool
+
+
+def read_run(folder: Path, cells: int = CELLS, progress: Progress = silent) -> Run:
+    """Read what selection needs of a run folder.
+
+    Raises:
+        InputError: it is not the folder of a translator between two sites, or its images are gone.
+    """
+    recipe = read_recipe(folder / RECIPE)
+    if isinstance(recipe, StudyRecipe):
+        return _read_study(recipe, folder, cells, progress)
+    if isinstance(recipe, TranslatorRecipe):
+        return _read_training(recipe, folder, cells, progress)
+    raise RecipeError(
+        f"expected the run of a translator between two sites, or a study, got kind = {recipe.kind!r}: {folder}"
+    )
+
+
+def _read_study(recipe: StudyRecipe, folder: Path, cells: int, progress: Progress) -> Run:
+    snapshots = _snapshots(StudyFolder(folder).translator)
+    source, target = (read_settled(site, folder) for site in (recipe.source, recipe.target))
+    classes = recipe.classes or tuple(sorted(set(source.manifest.column("class"))))
+    part = "validation" if "validation" in source.manifest.column("split") else "train"
+    load = partial(_load, classes=classes, size_px=recipe.size_px, count=cells, progress=progress)
+    classifiers, shape_members = _classifiers(recipe, folder, classes)
+    return Run(
+        name=recipe.name,
+        snapshots=snapshots,
+        source=load(source.name, source.manifest.select(pl.col("split") == part), crop_px=source.crop_px),
+        part=part,
+        target=load(
+            target.name,
+            target.manifest.select(pl.col("split").is_in(("train", "validation"))),
+            crop_px=target.crop_px,
+        ),
+        classifiers=classifiers,
+        shape_members=shape_members,
+        labeled=True,
+    )
+
+
+def _read_training(recipe: TranslatorRecipe, folder: Path, cells: int, progress: Progress) -> Run:
+    snapshots = _snapshots(folder)
+    last = open_translator(snapshots[-1].path)
+    manifests = [read_site(site, progress) for site in (recipe.source, recipe.target)]
+    unscored = [manifest.select(pl.col("split") != "test") for manifest in manifests]
+    part = "validation" if "validation" in unscored[0].column("split") else "all but test"
+    if part == "validation":
+        unscored[0] = unscored[0].select(pl.col("split") == "validation")
+    sides: tuple[Site, Site] = ("source", "target")
+    found = [
+        _load(
+            site.site,
+            manifest,
+            classes=tuple(sorted(set(manifest.column("class")) - {""})),
+            size_px=recipe.translator.crop_px,
+            count=cells,
+            crop_px=last.crop(side).crop_px,
+            progress=progress,
+        )
+        for site, manifest, side in zip((recipe.source, recipe.target), unscored, sides, strict=True)
+    ]
+    return Run(recipe.name, snapshots, found[0], part, found[1], {}, {}, labeled=False)
+
+
+def _snapshots(folder: Path) -> list[Snapshot]:
+    found = list_snapshots(folder)
+    if not found:
+        raise ModelError(f"expected the snapshots of a translator, got none in {folder}; train first")
+    return found
+
+
+def snapshot_names(folder: Path) -> list[str]:
+    """Return the names of the snapshots of a study's translator, or of a training, oldest first.
+
+    Raises:
+        ModelError: there are none, or one is damaged.
+    """
+    own = StudyFolder(folder).translator
+    return [snapshot.name for snapshot in _snapshots(own if own.is_dir() else folder)]
+
+
+def _load(
+    site: str,
+    manifest: Manifest,
+    *,
+    classes: Sequence[str],
+    size_px: int,
+    count: int,
+    crop_px: CropPx,
+    progress: Progress,
+) -> CellSet:
+    label = partial(progress, f"reading {site} at {size_px} px")
+    return load_cells(sampled(manifest, count), classes=classes, size_px=size_px, crop_px=crop_px, progress=label)
+
+
+def _classifiers(
+    recipe: StudyRecipe, folder: Path, classes: tuple[str, ...]
+) -> tuple[dict[str, Classifier], dict[str, Classifier]]:
+    """Return the study's classifiers that see color, and its shape members; an ensemble holds all of these.
+
+    One that is not trained yet is left out.
+    """
+    found: dict[str, Classifier] = {}
+    shape_members: dict[str, Classifier] = {}
+    study = StudyFolder(folder)
+    for spec in recipe.classifiers:
+        if spec.external is not None:
+            found[spec.name] = align_classes(load_external(spec.external), classes)
+        elif list_snapshots(own := study.classifier(spec.name)):
+            kind = shape_members if spec.train is not None and spec.train.view == "shape" else found
+            kind[spec.name] = align_classes(open_model(own).classifier, classes)
+    if (study.ensemble() / MEMBERS_FILE).is_file():
+        members = classifiers_of(Members.load(study.ensemble(), folder, found).shape)
+        of_ensemble = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)}
+        shape_members = of_ensemble or shape_members
+    return found, shape_members
