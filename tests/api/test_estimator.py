@@ -70,7 +70,7 @@ def test_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
 
 def test_the_parameters_are_those_of_the_constructor() -> None:
     assert set(PARAMETERS) == set(inspect.signature(hb.StainNormalizer).parameters)
-    with pytest.raises(InputError, match=r"expected parameters out of method.*got colour"):
+    with pytest.raises(InputError, match=r"expected parameters of method.*got colour"):
         hb.StainNormalizer().set_params(colour=1)
 
 

@@ -10,19 +10,19 @@ from torch.nn.functional import adaptive_avg_pool2d, grid_sample, leaky_relu, re
 from hemabridge.networks.config import BilateralGridConfig, ColorLutConfig, PixelNetworkConfig
 
 INNER = 0.95
-"""How much of tanh's range is used for [-1, 1]: at 1, black and white could never become another color."""
+"""Share of tanh's range that [-1, 1] is mapped to. At 1, black and white could not be changed."""
 
 
 class ColorGenerator(nn.Module, ABC):
-    """Recolors pixel by pixel, in the light of a summary of the image: float[B, 3, H, W] in [-1, 1] to the same.
+    """Recolors pixel by pixel, given a summary of the image: float[B, 3, H, W] in [-1, 1] to the same.
 
-    The summary is made from a thumbnail of fixed size, whatever the size of the image. Given the summary, a pixel's new
-    color depends on its own old color (and, in a bilateral grid, on its place): no edge can move, appear or vanish
-    but by two colors becoming more alike or less. Every member starts as the identity.
+    The summary is computed from a thumbnail of fixed size, whatever the size of the image. Given the summary, a pixel's
+    new color depends on its old color (and, in a bilateral grid, on its position). An edge cannot move; it can appear
+    or vanish only if two colors become more or less similar. Every subclass starts as the identity.
     """
 
     is_pointwise = True
-    """Whether a pixel's new color depends on nothing but its old one and the summary; not on its place."""
+    """Whether a pixel's new color depends on its old one and the summary alone, not on its position."""
 
     @abstractmethod
     def summarize(self, images: Tensor) -> Tensor:
@@ -30,10 +30,10 @@ class ColorGenerator(nn.Module, ABC):
 
     @abstractmethod
     def recolor(self, images: Tensor, summary: Tensor) -> Tensor:
-        """Recolor float[B, 3, H, W] in [-1, 1] in the light of what `summarize` returned for B images."""
+        """Recolor float[B, 3, H, W] in [-1, 1], given the output of `summarize` for B images."""
 
     def penalty(self, summary: Tensor) -> Tensor:
-        """Return how rough the color map is that belongs to a summary: a scalar of at least 0, 0 at the start."""
+        """Return the roughness of the color map that belongs to a summary: a scalar >= 0; 0 before training."""
         return summary.new_zeros(())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -47,10 +47,10 @@ def thumbnail(images: Tensor, side_px: int) -> Tensor:
 
 
 def shift_colors(colors: Tensor, shift: Tensor) -> Tensor:
-    """Move colors in [-1, 1] by any finite shift, smoothly slower near the ends; a shift of 0 changes nothing.
+    """Shift colors in [-1, 1] by any finite amount, with less effect near the ends of the range.
 
-    y = tanh(atanh(a x) + s) / a with a = `INNER`, written by the addition theorem of tanh, so that s = 0 gives x to the
-    bit; then cut to [-1, 1].
+    y = tanh(atanh(a x) + s) / a with a = `INNER`, clipped to [-1, 1]. It is computed by the addition theorem of tanh,
+    so that s = 0 returns x exactly.
     """
     t = torch.tanh(shift)
     moved = colors + t * (1 / INNER - INNER * colors.square()) / (1 + INNER * colors * t)
@@ -64,11 +64,11 @@ STATISTICS = 3 * (2 + len(QUANTILES))
 
 
 class PixelNetwork(ColorGenerator):
-    """Perceptron of 1x1 convolutions on RGB, added to its input; StainNet's idea (Kang et al. 2021).
+    """Perceptron of 1x1 convolutions on RGB, added to its input, after StainNet (Kang et al. 2021).
 
-    It can: map any color to any other, smoothly; if conditioned, map the same color differently in a dark and in a
-    pale image. It cannot: move, blur or sharpen anything; tell apart two things of one color in one image; follow
-    light that varies across the image.
+    It can map any color to any other, smoothly; if conditioned, it can map the same color differently in a dark and in
+    a pale image. It cannot move, blur or sharpen anything, treat two structures of one color in one image differently,
+    or follow illumination that varies across the image.
 
     The statistics are mean, standard deviation and five quantiles of each channel of a thumbnail; they scale and shift
     the hidden units (FiLM, Perez et al. 2018, doi:10.1609/aaai.v32i1.11671). StainNet: doi:10.3389/fmed.2021.746307.
@@ -85,18 +85,18 @@ class PixelNetwork(ColorGenerator):
             self.tuner = nn.Sequential(nn.Linear(STATISTICS, 16), nn.SiLU(), _zeroed(outputs))
 
     def summarize(self, images: Tensor) -> Tensor:
-        """Measure the thumbnails: float[B, 21] of means, standard deviations and quantiles; float[B, 0] if not used."""
+        """Return means, standard deviations and quantiles of thumbnails, float[B, 21]; float[B, 0] if unconditioned."""
         if self.tuner is None:
             return images.new_zeros(len(images), 0)
         colors = thumbnail(images, STATISTICS_PX).flatten(2)
-        # torch.quantile would do the same with more work: positions are whole numbers here.
+        # Like torch.quantile with nearest positions, but with one sort for all quantiles.
         ordered = colors.sort(dim=2).values
         places = [round(q * (colors.shape[2] - 1)) for q in QUANTILES]
         spread = colors.var(dim=2, correction=0).add(1e-8).sqrt()
         return torch.cat([colors.mean(dim=2), spread, ordered[:, :, places].flatten(1)], dim=1)
 
     def recolor(self, images: Tensor, summary: Tensor) -> Tensor:
-        """Send each pixel through the perceptron."""
+        """Apply the perceptron to each pixel."""
         tuning = None if self.tuner is None else self.tuner(summary).unflatten(1, (len(self.hidden), 2, -1, 1, 1))
         x = images
         for place, layer in enumerate(self.hidden):
@@ -119,14 +119,15 @@ THUMBNAIL_PX = 32
 
 
 class ColorLut(ColorGenerator):
-    """One color table per image: a mix of learned tables with weights read off a thumbnail, applied trilinearly.
+    """Image-adaptive three-dimensional look-up table (Zeng et al. 2020, doi:10.1109/TPAMI.2020.3026740).
 
-    It can: map any color to any other, each region of the color cube for itself; mix differently from image to image.
-    It cannot: move, blur or sharpen anything; tell apart two things of one color in one image; follow light that
-    varies across the image. Points that no training pixel came near move with their neighbors only through the
-    penalty: without it, contours appear where colors flow smoothly.
+    Each image gets a weighted sum of learned tables, with weights predicted from a thumbnail; it is applied by
+    trilinear interpolation. It can map each region of the color cube separately, and differently from image to image.
+    It cannot move, blur or sharpen anything, treat two structures of one color in one image differently, or follow
+    illumination that varies across the image. Table points far from all training pixels are moved only by the penalty;
+    without it, contours appear in smooth color gradients.
 
-    As in the paper the mix starts as the identity. The tables hold shifts, so that a mixed table stays within [-1, 1].
+    As in the paper the table starts as the identity. Tables hold shifts, so that their sum stays within [-1, 1].
     """
 
     def __init__(self, config: ColorLutConfig) -> None:
@@ -138,7 +139,7 @@ class ColorLut(ColorGenerator):
         nn.init.ones_(self.mix.bias)  # as in the paper: every image begins with the sum of all tables
 
     def summarize(self, images: Tensor) -> Tensor:
-        """Mix each image's table: float[B, 3, P, P, P] in [-1, 1], indexed by channel, then blue, green and red."""
+        """Return each image's table: float[B, 3, P, P, P] in [-1, 1], indexed by channel, then blue, green and red."""
         x = thumbnail(images, THUMBNAIL_PX)
         for layer in self.mixer:
             x = leaky_relu(layer(x), 0.2)
@@ -152,18 +153,18 @@ class ColorLut(ColorGenerator):
         return torch.stack([red, green, blue])
 
     def recolor(self, images: Tensor, summary: Tensor) -> Tensor:
-        """Look each pixel up, with trilinear interpolation between the eight points around it."""
+        """Look up each pixel's color, with trilinear interpolation between the eight points around it."""
         places = images.permute(0, 2, 3, 1).unsqueeze(1)
-        # Only the difference to the identity is looked up: the rounding of its own interpolation then cancels.
+        # Only the difference to the identity is looked up, so that rounding in the interpolation does not add noise.
         shift = grid_sample(summary - self.identity(), places, padding_mode="border", align_corners=True)
         return (images + shift.squeeze(2)).clamp(-1.0, 1.0)
 
     def penalty(self, summary: Tensor) -> Tensor:
-        """Return smoothness and monotonicity of the mixed tables, the regularization of Zeng et al. 2020, as means.
+        """Return the smoothness and monotonicity terms of Zeng et al. 2020, as means over the tables.
 
-        Smoothness is taken of the difference to the identity. The paper wants every output to rise with every input,
-        which no stain transfer keeps: where dyes overlap, less blue may mean more red. Here each channel rises with
-        itself.
+        Smoothness is computed of the difference to the identity. The paper's term makes every output rise with every
+        input, which a stain transfer does not fulfill: where dyes overlap, less blue may mean more red. Here each
+        output channel is made to rise with the same input channel only.
         """
         shifts = summary - self.identity()
         rough = torch.stack([shifts.diff(dim=axis).square().mean() for axis in (2, 3, 4)])
@@ -177,15 +178,16 @@ CELLS = THUMBNAIL_PX // 2**HALVINGS
 
 
 class BilateralGrid(ColorGenerator):
-    """Affine color maps in a grid over place and brightness, filled from a thumbnail and read at every pixel.
+    """Bilateral grid of affine color maps (HDRNet: Gharbi et al. 2017, doi:10.1145/3072959.3073592).
 
-    It can: give each image, and each quarter of its height and width, a color map of its own, so it follows light and
-    thickness that vary across the image; treat dark and bright pixels differently. It cannot: move, blur or sharpen
-    anything; change colors from one pixel to the next faster than the grid's cells, unless their guide differs. Where
-    neighboring cells learn to differ much, haloes appear around dark things; the penalty is on such differences.
+    The grid spans position and brightness; it is predicted from a thumbnail and read at every pixel. It can treat dark
+    and bright pixels differently, and follow illumination and smear thickness that vary over a quarter of the image's
+    height and width. It cannot move, blur or sharpen anything, or change colors faster across the image than from one
+    grid cell to the next, unless the guide differs. Large differences between neighboring grid cells cause haloes
+    around dark structures; the penalty is on these differences.
 
-    The guide is a learned gray value (Gharbi et al. 2017, section 3.3, here a small perceptron), and slicing is
-    trilinear (Eq. 3). The maps give shifts: see `shift_colors`.
+    The guide is a learned gray value (section 3.3 of the paper, here a small perceptron). Slicing is trilinear (Eq. 3).
+    The maps give shifts: see `shift_colors`.
     """
 
     is_pointwise = False
@@ -202,7 +204,7 @@ class BilateralGrid(ColorGenerator):
         self.guide = nn.Sequential(nn.Conv2d(3, 8, 1), nn.SiLU(), nn.Conv2d(8, 1, 1))
 
     def summarize(self, images: Tensor) -> Tensor:
-        """Fill each image's grid: float[B, 12, depth, 4, 4], 3x4 matrices, from local and global features."""
+        """Return each image's grid of 3x4 matrices, from local and global features: float[B, 12, depth, 4, 4]."""
         x = thumbnail(images, THUMBNAIL_PX)
         for layer in self.looks:
             x = leaky_relu(layer(x), 0.2)
@@ -211,14 +213,14 @@ class BilateralGrid(ColorGenerator):
         return matrices.reshape(len(images), 12, self.config.depth, CELLS, CELLS)
 
     def recolor(self, images: Tensor, summary: Tensor) -> Tensor:
-        """Read the grid at every pixel's place and guide, and apply the matrix found there."""
+        """Apply to each pixel the matrix that the grid holds at its position and guide value."""
         maps = slice_grid(summary, self.guided(images))
         maps = maps.reshape(len(images), 3, 4, *images.shape[2:])
         shift = (maps[:, :, :3] * images.unsqueeze(1)).sum(dim=2) + maps[:, :, 3]
         return shift_colors(images, shift)
 
     def guided(self, images: Tensor) -> Tensor:
-        """Return float[B, H, W] in [-1, 1] for float[B, 3, H, W]: the mean of the channels plus what was learned."""
+        """Return the guide, float[B, H, W] in [-1, 1]: the mean of the channels plus a learned function of them."""
         learned: Tensor = self.guide(images)
         return torch.tanh(images.mean(dim=1) + learned.squeeze(1))
 
@@ -229,10 +231,11 @@ class BilateralGrid(ColorGenerator):
 
 
 def slice_grid(grid: Tensor, guide: Tensor) -> Tensor:
-    """Read float[B, C, D, Gh, Gw] at each pixel's place and guide, trilinearly: float[B, C, H, W].
+    """Read a grid at each pixel's position and guide value by trilinear interpolation: float[B, C, H, W].
 
     Args:
-        grid: its cells' centers lie at (i + 1/2) / n of each side; beyond the outermost centers it is constant.
+        grid: float[B, C, D, Gh, Gw]; the centers of its cells lie at (i + 1/2) / n of each side; beyond the outermost
+            centers it is constant.
         guide: float[B, H, W] in [-1, 1], the third coordinate.
     """
     _, height, width = guide.shape

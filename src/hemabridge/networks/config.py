@@ -1,4 +1,4 @@
-"""Settings of the networks: sizes, and the unions by `kind` out of which a recipe chooses. Free of PyTorch."""
+"""Settings of the networks: their sizes, and the unions by `kind` from which a recipe chooses. Imports no PyTorch."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -15,10 +15,10 @@ from pydantic import (
 
 
 def by_kind(default: str, *configs: type[BaseModel]) -> WrapValidator:
-    """Read a section as the one of `configs` whose field `kind` defaults to what the section says; `default` without.
+    """Read a section as the member of `configs` with the section's `kind`, or with `default` if it has no `kind`.
 
-    Pydantic's own discriminated unions demand a `kind`, which older files have not, and put it into the place of
-    every fault, where no such key stands in the recipe.
+    Pydantic's own discriminated unions require a `kind`, which older files lack. They also add the kind to the location
+    of each error, although the recipe has no such key.
     """
     known = {config.model_fields["kind"].default: config for config in configs}
 
@@ -34,15 +34,15 @@ def by_kind(default: str, *configs: type[BaseModel]) -> WrapValidator:
 
 
 Downsampling: TypeAlias = Literal["strided", "blurred"]
-"""How convolutions halve a picture: by a stride of 2, or with a stride of 1 and a blur before every other pixel is left
-out, as CUT does."""
+"""How convolutions halve a picture: `strided` by a stride of 2; `blurred` by a stride of 1, a blur, and dropping every
+other pixel, as CUT does."""
 
 STRIDE = 4
-"""Height and width of what the layers see are multiples of this: two layers halve them and two double them."""
+"""Height and width of the padded input are multiples of this: two layers halve them and two double them."""
 
 
 class ResnetGeneratorConfig(BaseModel):
-    """Size of the generator; the defaults are the reference's `resnet_9blocks` with 64 filters."""
+    """Size of the generator; the defaults are `resnet_9blocks` of the CycleGAN reference code, with 64 filters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,10 +51,10 @@ class ResnetGeneratorConfig(BaseModel):
     blocks: int = Field(9, ge=0, le=100, description="residual blocks")
     upsampling: Literal["transposed", "nearest", "bilinear"] = Field(
         "transposed",
-        description="how the picture is doubled: by the reference's transposed convolutions, which may leave a "
-        "checkerboard, or by resizing and a convolution (Odena et al. 2016), which leaves none",
+        description="how height and width are doubled: by transposed convolutions as in the reference code, which may "
+        "leave a checkerboard, or by resizing and a convolution (Odena et al. 2016), which leaves none",
     )
-    downsampling: Downsampling = Field("strided", description="how the two halving layers halve; CUT blurs")
+    downsampling: Downsampling = Field("strided", description="how height and width are halved; CUT uses `blurred`")
 
 
 class PixelNetworkConfig(BaseModel):
@@ -74,10 +74,10 @@ class ColorLutConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["lut"] = "lut"
-    tables: int = Field(3, ge=1, le=16, description="tables that each image mixes; 1 is the same map for all images")
+    tables: int = Field(3, ge=1, le=16, description="tables mixed for each image; with 1, all images get the same map")
     points: int = Field(17, ge=2, le=65, description="points along each of red, green and blue")
-    smoothness: float = Field(1.0, ge=0, description="weight, within the penalty, of squared steps between neighbors")
-    monotonicity: float = Field(10.0, ge=0, description="weight, within the penalty, of a channel falling as it rises")
+    smoothness: float = Field(1.0, ge=0, description="weight, in the penalty, of squared steps between neighbors")
+    monotonicity: float = Field(10.0, ge=0, description="weight, in the penalty, of outputs that fall as inputs rise")
 
 
 class BilateralGridConfig(BaseModel):
@@ -86,8 +86,8 @@ class BilateralGridConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["bilateral"] = "bilateral"
-    depth: int = Field(8, ge=1, le=32, description="cells along the guide, which is about as bright as the pixel")
-    channels: int = Field(16, ge=1, le=256, description="filters of the last layers that look at the thumbnail")
+    depth: int = Field(8, ge=1, le=32, description="cells along the guide, which is close to the pixel's brightness")
+    channels: int = Field(16, ge=1, le=256, description="filters of the last layers that process the thumbnail")
 
 
 GeneratorConfig: TypeAlias = Annotated[
@@ -99,36 +99,36 @@ GeneratorConfig: TypeAlias = Annotated[
 DiscriminatorNorm = Literal["instance", "spectral", "none"]
 
 NORM_USE = (
-    "instance is the reference's, and takes the image's own color statistics out of what the discriminator sees; "
-    "spectral (Miyato et al. 2018) and none leave them in, as a discriminator of stain needs them"
+    "instance, as in the reference code, removes the image's color statistics from the discriminator's features; "
+    "spectral (Miyato et al. 2018) and none keep them, which a discriminator of stain needs"
 )
 
 
 class PatchDiscriminatorConfig(BaseModel):
-    """Size of the discriminator; the defaults are the reference's `basic` one, whose outputs each see 70x70 pixels."""
+    """Size of the discriminator; the defaults are `basic` of the reference code, with a receptive field of 70 px."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["patch"] = "patch"
     channels: int = Field(64, ge=1, le=1024, description="filters of the first layer")
-    layers: int = Field(3, ge=1, le=5, description="layers that halve the picture: 3 sees 70 px, 2 sees 34, 1 sees 16")
+    layers: int = Field(3, ge=1, le=5, description="halving layers; the receptive field is 70 px with 3, 34 with 2")
     norm: DiscriminatorNorm = Field("instance", description=NORM_USE)
-    downsampling: Downsampling = Field("strided", description="how those layers halve; CUT blurs")
+    downsampling: Downsampling = Field("strided", description="how those layers halve; CUT uses `blurred`")
 
 
 class PixelDiscriminatorConfig(BaseModel):
-    """Size of the discriminator of colors."""
+    """Size of the discriminator of single pixels, which scores colors alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["pixel"] = "pixel"
     channels: int = Field(32, ge=1, le=1024, description="units of each hidden layer")
     layers: int = Field(2, ge=1, le=8, description="hidden layers")
-    norm: Literal["spectral", "none"] = Field("none", description="whether the discriminator's steepness is bounded")
+    norm: Literal["spectral", "none"] = Field("none", description="spectral bounds the Lipschitz constant")
 
 
 class MultiScaleDiscriminatorConfig(BaseModel):
-    """One patch discriminator for each size of the image, and a discriminator of its colors if wanted."""
+    """One patch discriminator for each size of the image, and optionally a discriminator of single pixels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -136,7 +136,7 @@ class MultiScaleDiscriminatorConfig(BaseModel):
     channels: int = Field(16, ge=1, le=1024, description="filters of the first layer of each patch discriminator")
     layers: int = Field(2, ge=1, le=5, description="layers of each that halve the picture")
     scales: int = Field(3, ge=1, le=5, description="sizes: the image itself, its half, its quarter, ...")
-    colors: bool = Field(False, description="whether a discriminator of single pixels joins them")
+    colors: bool = Field(False, description="whether to add a discriminator of single pixels")
     norm: DiscriminatorNorm = Field("none", description=NORM_USE)
 
 
@@ -148,22 +148,22 @@ DiscriminatorConfig: TypeAlias = Annotated[
 
 UnetNorm: TypeAlias = Annotated[
     Literal["batch", "instance"],
-    Field(description="batch: the batch's statistics in training, frozen ones afterwards; instance: each image's own"),
+    Field(description="batch: statistics of the batch in training, fixed ones afterwards; instance: of each image"),
 ]
 
 
 class UnetConfig(BaseModel):
-    """Size of the U-Net; the defaults are the reference's `unet_256` with 64 filters, batch norm and drop-out."""
+    """Size of the U-Net; the defaults are `unet_256` of the pix2pix reference code, with 64 filters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["unet"] = "unet"
     channels: int = Field(64, ge=1, le=512, description="filters of the first level; they double up to eightfold")
-    levels: int = Field(8, ge=2, le=10, description="times that the picture is halved: 8 brings 256 px to 1 px")
+    levels: int = Field(8, ge=2, le=10, description="how often the picture is halved; 8 levels reduce 256 px to 1 px")
     norm: UnetNorm = "batch"
-    dropout: bool = Field(True, description="drop-out of 0.5 in training, in the inner levels beyond five")
+    dropout: bool = Field(True, description="dropout of 0.5 in training, in the levels beyond the fifth")
     upsampling: Literal["transposed", "resize"] = Field(
-        "transposed", description="transposed convolutions, as the reference, or resize-convolutions: no checkerboard"
+        "transposed", description="transposed convolutions as in the reference code, or resize-convolutions"
     )
 
     @property
@@ -178,7 +178,7 @@ class UnetConfig(BaseModel):
 
 
 class ResnetUnetConfig(BaseModel):
-    """Size of the net; the defaults are the encoder of ResNet-34 (He et al. 2016, doi:10.1109/CVPR.2016.90)."""
+    """Size of the network; the defaults are the encoder of ResNet-34 (He et al. 2016, doi:10.1109/CVPR.2016.90)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -39,8 +39,8 @@ class PatchDiscriminator(nn.Module):
 class PixelDiscriminator(nn.Module):
     """Score each pixel by its color alone: float[B, 3, H, W] in [-1, 1] to unbounded scores, float[B, 1, H, W].
 
-    It sees the distribution of colors and nothing else (the PixelGAN of Isola et al. 2017, section 4.4): it cannot ask
-    a generator to draw or to move anything, nor see that a nucleus took the color of a red cell.
+    Its scores depend on the distribution of colors alone (the PixelGAN of Isola et al. 2017, section 4.4). It therefore
+    gives a generator no reason to draw or to move anything, and cannot detect a nucleus in the color of a red cell.
     """
 
     def __init__(self, config: PixelDiscriminatorConfig) -> None:
@@ -61,8 +61,8 @@ class PixelDiscriminator(nn.Module):
 class MultiScaleDiscriminator(nn.Module):
     """Patch discriminators of the image, its half, its quarter, ... (Wang et al. 2018, doi:10.1109/CVPR.2018.00917).
 
-    float[B, 3, H, W] in [-1, 1] to unbounded scores, float[B, discriminators, H', W']: the map of each is spread to
-    the largest map's size, so that all weigh alike.
+    float[B, 3, H, W] in [-1, 1] to unbounded scores, float[B, discriminators, H', W']. Each map is enlarged to the size
+    of the largest one, so that all discriminators have equal weight.
     """
 
     def __init__(self, config: MultiScaleDiscriminatorConfig) -> None:
@@ -82,7 +82,7 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 def bound_steepness(network: nn.Module) -> None:
-    """Divide each convolution's weights by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)."""
+    """Apply spectral norm: weights divided by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)."""
     for module in list(network.modules()):
         if isinstance(module, nn.Conv2d):
             spectral_norm(module)

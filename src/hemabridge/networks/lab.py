@@ -1,4 +1,4 @@
-"""CIE Lab inside networks: the formulas of `hemabridge.imaging.color`, on tensors and with gradients."""
+"""CIE Lab on tensors, with gradients: the formulas of `hemabridge.imaging.color` for use in networks and losses."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ WHITE = (0.95047, 1.0, 1.08883)
 """X, Y and Z of the D65 white, 2 degree observer."""
 
 GAMUT_TOLERANCE = 0.5 / 255
-"""An sRGB value may leave 0..1 by half an 8-bit level before its pixel counts as outside: rounding brings it back."""
+"""An sRGB value may leave 0..1 by half an 8-bit level, which rounding removes, before its pixel counts as outside."""
 
 _XYZ_OF_RGB = (
     (0.412453, 0.357580, 0.180423),
@@ -37,7 +37,7 @@ def rgb_to_lab(images: Tensor) -> Tensor:
 def lab_to_rgb(lab: Tensor) -> Tensor:
     """Convert Lab float[B, 3, H, W] (D65, L 0..100) to sRGB float[B, 3, H, W], where [-1, 1] is the gamut.
 
-    Nothing is clipped, so that a color outside of sRGB can be told (`outside_gamut`), except that Z is at least 0, as
+    Values are not clipped, so that `outside_gamut` can detect colors outside sRGB. Only Z is limited to at least 0, as
     in scikit-image.
     """
     lightness, a, b = lab.unbind(1)
@@ -50,7 +50,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 
 
 def outside_gamut(images: Tensor) -> Tensor:
-    """Tell which pixels of unclipped sRGB float[B, 3, H, W] leave [-1, 1] by more than rounding: bool[B, H, W]."""
+    """Return which pixels of unclipped sRGB float[B, 3, H, W] leave [-1, 1] by more than rounding: bool[B, H, W]."""
     return (images.abs() > 1.0 + 2.0 * GAMUT_TOLERANCE).any(dim=1)
 
 

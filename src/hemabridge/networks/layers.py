@@ -1,4 +1,4 @@
-"""What several networks share: a layer that halves without aliasing, and initial weights."""
+"""A layer that halves without aliasing, and the initialization of weights: used by several networks."""
 
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
@@ -8,7 +8,7 @@ class BlurredHalf(nn.Module):
     """Halve without aliasing: blur with [1, 2, 1] / 4 in both directions, and keep every other pixel.
 
     float[B, C, H, W] to float[B, C, ceil(H / 2), ceil(W / 2)]; reflected at the edge. Zhang 2019, arXiv:1904.11486,
-    section 3.2, "Triangle-3". Two means of neighbors are that blur: it has no weights, so nothing of it is stored.
+    section 3.2, "Triangle-3". The blur is computed as two means over 2x2 pixels, so that the layer has no weights.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ class BlurredHalf(nn.Module):
 def initialize_normal(network: nn.Module, std: float = 0.02) -> None:
     """Draw all convolution weights from N(0, std) and set their biases to 0, as CycleGAN does.
 
-    Norm layers here have no weights (instance norm without affine parameters), so none are drawn.
+    Norm layers are left as they are: instance norm has no affine parameters here.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -29,9 +29,9 @@ def initialize_normal(network: nn.Module, std: float = 0.02) -> None:
 
 
 def initialize_xavier(network: nn.Module, gain: float = 0.02) -> None:
-    """Draw all weights of convolutions and of linear layers as Glorot & Bengio 2010 (Eq. 16, but from a normal).
+    """Draw the weights of convolutions and linear layers as Glorot & Bengio 2010 (Eq. 16), but normally distributed.
 
-    Their standard deviation is gain * sqrt(2 / (fan in + fan out)); biases are 0. CUT does so, with this small gain.
+    Their standard deviation is gain * sqrt(2 / (fan in + fan out)); biases are 0. The default gain is that of CUT.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

@@ -1,4 +1,4 @@
-"""What a generator sees at some places of an image, as vectors to compare (Park et al. 2020, CUT)."""
+"""Features of a generator at sampled positions of an image, projected for the contrastive loss (Park et al. 2020)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from hemabridge.networks.resnet_generator import ResidualBlock, ResnetGenerator
 
 @dataclass(frozen=True)
 class FeatureLayer:
-    """A layer whose output is compared: its place in the generator, and its number of channels."""
+    """A layer whose output is compared: its index in the generator, and its number of channels."""
 
     place: int
     channels: int
@@ -51,16 +51,16 @@ def features(generator: ResnetGenerator, layers: Sequence[FeatureLayer], images:
 def draw_places(maps: Iterable[Tensor], patches: int) -> list[Tensor]:
     """Draw `patches` different places of each float[B, C, H, W] (all, if it has fewer): int64[P] each, row by row.
 
-    They come from torch's global generator and serve all images of the batch, as in the reference implementation.
+    They are drawn from torch's global generator and used for all images of the batch, as in the reference code.
     """
     return [torch.randperm(m.shape[2] * m.shape[3], device=m.device)[:patches] for m in maps]
 
 
 class PatchProjection(nn.Module):
-    """One perceptron of two layers per feature layer, to vectors of length 1 and `width` numbers.
+    """A perceptron of two layers for each feature layer; its outputs are vectors of `width` numbers and length 1.
 
-    Unlike the reference implementation, which makes them in the first training step from the features that it meets,
-    they are made at once from the known numbers of channels, so that a run can be resumed from its first image on.
+    The reference code makes the perceptrons in the first training step. Here they are made at once, from the known
+    numbers of channels, so that a run can be resumed from its first image on.
     """
 
     def __init__(self, layers: Sequence[FeatureLayer], width: int = 256) -> None:
@@ -78,10 +78,10 @@ class PatchProjection(nn.Module):
 
 
 def _unit(vectors: Tensor, smallest: float = 1e-12) -> Tensor:
-    """Divide the last dimension by its length; what has none stays 0 and sends no gradient.
+    """Divide vectors along the last dimension by their length; vectors of length 0 stay 0 and get no gradient.
 
-    A blank field can make a layer 0 everywhere. Division by a small number would then give the biases a gradient of its
-    inverse, which Adam remembers for thousands of steps.
+    A blank field can make the output of a layer 0 everywhere. Division by a small number would then give the biases a
+    very large gradient, which stays in Adam's moments for thousands of steps.
     """
     lengths = vectors.norm(dim=-1, keepdim=True)
     return torch.where(lengths > smallest, vectors / lengths.clamp_min(smallest), torch.zeros_like(vectors))

@@ -31,8 +31,8 @@ class ResidualBlock(nn.Module):
 class ResnetGenerator(nn.Module):
     """Image to image, float[B, 3, H, W] in [-1, 1] to the same; H and W are at least 5.
 
-    Sizes that are no multiples of `STRIDE` are padded at the right and at the bottom, and cut again.
-    Convolutions before an instance norm keep their bias, as in the reference, although the norm cancels it.
+    If H or W is not a multiple of `STRIDE`, the image is padded at the right and at the bottom, and the result is
+    cropped. Convolutions before an instance norm have a bias, as in the reference code, although the norm cancels it.
     """
 
     def __init__(self, config: ResnetGeneratorConfig) -> None:
@@ -66,7 +66,7 @@ def pad_to_stride(images: Tensor) -> Tensor:
 
 
 def _doubling(channels: int, out: int, upsampling: str) -> list[nn.Module]:
-    """Layers that double height and width; resize-convolution is of Odena et al. 2016, doi:10.23915/distill.00003."""
+    """Layers that double height and width; resize-convolution: Odena et al. 2016, doi:10.23915/distill.00003."""
     if upsampling == "transposed":
         return [nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=1)]
     return [nn.Upsample(scale_factor=2, mode=upsampling), nn.ReflectionPad2d(1), nn.Conv2d(channels, out, 3)]

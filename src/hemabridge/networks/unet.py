@@ -11,14 +11,14 @@ from hemabridge.networks.layers import initialize_normal
 
 DROPOUT = 0.5
 PLAIN_LEVELS = 5
-"""Levels beyond these have a drop-out, as in the reference: three of the eight of `unet_256`."""
+"""Levels beyond these have dropout, as in the reference code: three of the eight levels of `unet_256`."""
 
 
 class BatchNorm(nn.Module):
-    """Batch norm of float[B, C, H, W] with weights and frozen statistics, all float32.
+    """Batch norm of float[B, C, H, W] with weights and running statistics, all float32.
 
-    It is `torch.nn.BatchNorm2d` without the counter of batches, an integer, which a snapshot has no place for. Weights
-    start from N(1, 0.02), as in the reference.
+    It is `torch.nn.BatchNorm2d` without its integer counter of batches, since snapshots hold floating-point tensors
+    only. Weights start from N(1, 0.02), as in the reference code.
     """
 
     running_mean: Tensor
@@ -32,15 +32,15 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize; in training by the batch's statistics, which then move the frozen ones by a tenth."""
+        """Normalize; in training by the batch's statistics, which update the running ones with momentum 0.1."""
         return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training, momentum=0.1)
 
 
 class Unet(nn.Module):
     """Image to image, float[B, in, H, W] to float[B, out, H, W] in [-1, 1]; H and W are multiples of the stride.
 
-    Each level halves the picture by a convolution of 4x4 and doubles it again after the levels inside; what came in is
-    concatenated to what comes out.
+    Each level halves height and width by a 4x4 convolution, applies the inner levels, and doubles them again. A skip
+    connection concatenates the level's input to its output.
     """
 
     def __init__(self, config: UnetConfig, in_channels: int, out_channels: int) -> None:
@@ -73,7 +73,7 @@ class Unet(nn.Module):
 
 
 def norm_layer(norm: UnetNorm, channels: int) -> nn.Module:
-    """Return the norm of so many channels; instance norm has no weights, as in the reference."""
+    """Return the norm layer for so many channels; instance norm has no weights, as in the reference code."""
     return BatchNorm(channels) if norm == "batch" else nn.InstanceNorm2d(channels)
 
 

@@ -1,4 +1,4 @@
-"""A U-Net whose encoder is a ResNet, in the style of fast.ai's `unet_learner`; its weights start from nothing."""
+"""A U-Net whose encoder is a ResNet, as in fast.ai's `unet_learner`, but with random initial weights."""
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +35,9 @@ class BasicBlock(nn.Module):
 class ResnetUnet(nn.Module):
     """Image to image, float[B, in, H, W] to float[B, out, H, W] in [-1, 1]; H and W are multiples of the stride.
 
-    The decoder enlarges by repeating pixels and joins what the encoder saw at that size, the input itself at last. It
-    differs from fast.ai's in that (pixel shuffle there), in having no self-attention, and in its weights, which are
-    not those of ImageNet: one gray channel and no photographs.
+    The decoder enlarges by repeating pixels and concatenates the encoder's features of the same size, at last the
+    input. Differences from fast.ai's `unet_learner`: no pixel shuffle, no self-attention, and no ImageNet weights,
+    since the input is one gray channel of a micrograph.
     """
 
     def __init__(self, config: ResnetUnetConfig, in_channels: int, out_channels: int) -> None:

@@ -1,4 +1,4 @@
-"""Classical re-staining without networks: closed-form color maps fitted on sets of images, saved as JSON."""
+"""Re-staining without networks: color maps that are fitted on images of two sites in seconds, and saved as JSON."""
 
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells, normalizer_from_json
 from hemabridge.normalizers.normalizer import Normalizer

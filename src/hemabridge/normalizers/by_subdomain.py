@@ -1,4 +1,4 @@
-"""One normalizer for each subdomain of a site: each image is re-stained by that of the nearest empty field."""
+"""One normalizer for each subdomain of a site; the color of the empty field decides which one re-stains an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,27 +35,27 @@ OfOneSubdomain: TypeAlias = (
     | LinearTransport
     | SlicedTransport
 )
-"""Those that are fitted on two sets of images alone: the catalog's."""
+"""The normalizers of the catalog, which are fitted on two sets of images."""
 
 
 MOST_SUBDOMAINS: Final = 6
-"""So many of the largest normalizers are still JSON that can be read again."""
+"""So many of the largest normalizers stay within the limit of `MAX_JSON_CHARACTERS`."""
 
 
 @dataclass(frozen=True)
 class MeasuredSubdomain(Measured):
-    """The normalizer of an image's subdomain, and what that one measured."""
+    """The normalizer of an image's subdomain, and its measurements."""
 
     normalizer: Normalizer
     by_it: Measured
 
 
 class BySubdomain(Normalizer):
-    """What an agreement fits to a site that holds several subdomains (`hemabridge.domain.subdomains`).
+    """A normalizer for a site with several subdomains (`hemabridge.domain.subdomains`).
 
     Attributes:
         fields: color of the empty field of each subdomain, sRGB 0..255.
-        normalizers: as many, each fitted on the images of its subdomain.
+        normalizers: one for each subdomain, fitted on its images.
     """
 
     method: Literal["by-subdomain"] = "by-subdomain"
@@ -72,26 +72,26 @@ class BySubdomain(Normalizer):
 
     @classmethod
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
-        """Refuse: two sets of images do not say which normalizer suits which subdomain.
+        """Raise an error: the normalizer of each subdomain has to be chosen first.
 
         Raises:
             InputError: always.
         """
         raise InputError(
             "expected normalizers that a study chose for each subdomain of a site, got two sets of images; "
-            "add [agreement] to the recipe of a study, or use hemabridge fit --each-subdomain"
+            "add [ensemble] to the recipe of a study, or use hemabridge fit --each-subdomain"
         )
 
     @classmethod
     def of(cls, subdomains: Sequence[tuple[UInt8Images, Normalizer]], target: UInt8Images) -> Self:
-        """Join normalizers that were fitted on one subdomain each.
+        """Combine normalizers that were each fitted on one subdomain.
 
         Args:
-            subdomains: the images of each subdomain, uint8[N, H, W, 3], and its normalizer, one of the catalog.
-            target: what they were fitted to; for the profiles of the sites.
+            subdomains: the images of each subdomain, uint8[N, H, W, 3], and its normalizer, from the catalog.
+            target: images of the target, uint8[M, H', W', 3], for the profiles of the sites.
 
         Raises:
-            InputError: one of them is not of the catalog.
+            InputError: a normalizer is not from the catalog.
         """
         own = [one.model_copy(update={"sites": None}) for _, one in subdomains if isinstance(one, OfOneSubdomain)]
         if len(own) < len(subdomains):
@@ -105,7 +105,7 @@ class BySubdomain(Normalizer):
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether the normalizers of all subdomains are."""
+        """Whether the normalizers of all subdomains are pointwise."""
         return all(own.is_pointwise for own in self.normalizers)
 
     def measure(self, square: UInt8Image) -> MeasuredSubdomain:
@@ -117,6 +117,6 @@ class BySubdomain(Normalizer):
         return MeasuredSubdomain(measured.white, measured.shows_glass, own, measured)
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
-        """Return the image as the normalizer of its subdomain re-stains it."""
+        """Return the image, re-stained by the normalizer of its subdomain."""
         assert isinstance(measured, MeasuredSubdomain)
         return measured.normalizer.apply(image, measured.by_it)

@@ -1,4 +1,4 @@
-"""The catalog of all normalizers, and when to use which."""
+"""The catalog of all normalizers, with advice on when to use each, and their JSON files."""
 
 import difflib
 from collections.abc import Mapping
@@ -42,27 +42,27 @@ class Entry:
 
 NORMALIZERS: Final[Mapping[str, Entry]] = MappingProxyType(
     {
-        "white-point": Entry(WhitePoint, "the stain is alike and only lamp or white balance differ; the safest"),
+        "white-point": Entry(WhitePoint, "the stain is alike and only lamp or white balance differs; the safest"),
         "optical-density": Entry(
             DensityScaling, "the stain is paler or stronger as well; six numbers, hard to break; try it first"
         ),
         "reinhard-image": Entry(
-            ReinhardImage, "colors drift from image to image and every image holds the same mix of things"
+            ReinhardImage, "colors differ from image to image, and every image has a similar composition"
         ),
-        "reinhard-site": Entry(ReinhardSite, "one drift for the whole site; differences between its images must stay"),
+        "reinhard-site": Entry(ReinhardSite, "one shift for the whole site; keeps differences between its images"),
         "reinhard-compartment": Entry(
-            ReinhardCompartment, "nucleus and cytoplasm drifted differently, and single cells are well segmented"
+            ReinhardCompartment, "nucleus and cytoplasm differ in different ways, and cells are well segmented"
         ),
-        "histogram": Entry(HistogramMatching, "tone curves differ and both sites hold the same mix of cells"),
+        "histogram": Entry(HistogramMatching, "tone curves differ, and both sites have similar class proportions"),
         "macenko": Entry(
             Macenko, "the dyes themselves differ in hue and both show clearly; the field's usual baseline"
         ),
-        "vahadane": Entry(Vahadane, "as macenko, where its extreme angles are caught by dirt or noise"),
+        "vahadane": Entry(Vahadane, "as macenko, if dirt or noise disturbs its extreme angles"),
         "linear-ot": Entry(LinearTransport, "channels are mixed differently (camera matrix); twelve numbers, smooth"),
-        "sliced-ot": Entry(SlicedTransport, "the drift is not linear and both sites hold the same mix of cells"),
+        "sliced-ot": Entry(SlicedTransport, "the shift is not linear, and both sites have similar class proportions"),
     }
 )
-"""Every normalizer that is fitted on two sites, by the name under which recipes and files know it."""
+"""Every normalizer that is fitted on two sites, by its name in recipes and files."""
 
 LEARNED_LUT: Final = "learned-lut"
 BY_SUBDOMAIN: Final = "by-subdomain"
@@ -72,15 +72,15 @@ _METHODS: Final[Mapping[str, type[Normalizer]]] = MappingProxyType(
 
 
 def fit_on_cells(name: str, source: UInt8Images, target: UInt8Images) -> Normalizer:
-    """Fit one normalizer of the catalog on cells that were cut already; the public `fit_normalizer` cuts them itself.
+    """Fit one normalizer of the catalog on cropped cells; the public `fit_normalizer` crops them itself.
 
-    The normalizer keeps the profiles of both sites if they have enough images, and `faults` if what it makes of the
-    source is implausible.
+    The normalizer gets the profiles of both sites if they have enough images, and `faults` if it gives implausible
+    colors to the cells of the source.
 
     Args:
         name: a key of `NORMALIZERS`.
         source: cells of the site to re-stain, uint8[N, H, W, 3] RGB, 0..255.
-        target: cells of the site whose colors are wanted, uint8[M, H', W', 3] RGB, at the scale of the source's.
+        target: cells of the site whose colors are wanted, uint8[M, H', W', 3] RGB, at the scale of the source.
 
     Raises:
         InputError: There is no such normalizer.
@@ -93,14 +93,14 @@ def fit_on_cells(name: str, source: UInt8Images, target: UInt8Images) -> Normali
 
 
 def check_method(name: str) -> None:
-    """Raise InputError, which names the nearest, unless `name` is a key of `NORMALIZERS`."""
+    """Raise InputError, with the most similar name, unless `name` is a key of `NORMALIZERS`."""
     if name not in NORMALIZERS:
         raise InputError(f"normalizer: expected one of {', '.join(NORMALIZERS)}; got {name!r}{_nearest(name)}")
 
 
 def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) < len(names) or not set(names) <= NORMALIZERS.keys():
-        raise ValueError(f"expected different normalizers out of {', '.join(NORMALIZERS)}, got {', '.join(names)}")
+        raise ValueError(f"expected different normalizers of {', '.join(NORMALIZERS)}; got {', '.join(names)}")
     return names
 
 
@@ -112,8 +112,7 @@ def normalizer_from_json(text: str) -> Normalizer:
     """Read a normalizer of any method from the text that `to_json` wrote; `read_normalizer` reads a file.
 
     Raises:
-        ModelError: It is a path, or the text is not JSON, is too long, names no known method, or holds anything but its
-            numbers.
+        ModelError: It is a path, or the text is not JSON, is too long, has no known method, or does not fit its method.
     """
     expect_json_text(text, "normalizer", "open a file with hemabridge.open_model(path)", ModelError)
     if len(text) > MAX_JSON_CHARACTERS:
@@ -125,7 +124,7 @@ def normalizer_from_json(text: str) -> Normalizer:
     check_normalizer_format(text)
     if method not in _METHODS:
         raise ModelError(
-            f"normalizer: expected a method out of {', '.join(_METHODS)}; got {method[:40]!r}{_nearest(method[:40])}; "
+            f"normalizer: expected a method of {', '.join(_METHODS)}; got {method[:40]!r}{_nearest(method[:40])}; "
             "if another version of hemabridge wrote it, fit it again (hemabridge fit)"
         )
     return _METHODS[method].from_json(text)
@@ -135,7 +134,7 @@ def read_normalizer(path: Path) -> Normalizer:
     """Read the file of a normalizer of any method.
 
     Raises:
-        ModelError: The file is missing or too large, or `normalizer_from_json` refuses what it holds.
+        ModelError: The file is missing or too large, or `normalizer_from_json` refuses its content.
     """
     if not path.is_file():
         raise ModelError(f"expected the JSON file of a normalizer, got nothing or a folder: {path}")

@@ -1,4 +1,4 @@
-"""A smooth table of colors: trilinear between its nodes."""
+"""Fitting and reading of a smooth color table, with trilinear interpolation between its nodes."""
 
 from functools import lru_cache
 
@@ -11,7 +11,7 @@ NODES = 17
 """Nodes of the table along each of red, green and blue, from 0 to 255."""
 
 SMOOTHNESS = 1e-3
-"""Weight of the table's squared second differences against the mean squared error in the transported colors."""
+"""Weight of the table's squared second differences, relative to the mean squared error of the fitted colors."""
 
 
 def interpolation(colors: NDArray[np.generic], nodes: int = NODES) -> sparse.csr_matrix:
@@ -27,7 +27,7 @@ def interpolation(colors: NDArray[np.generic], nodes: int = NODES) -> sparse.csr
 
 
 def fit_table(colors: NDArray[np.float64], values: NDArray[np.float64], nodes: int = NODES) -> NDArray[np.float64]:
-    """Return the nodes [nodes^3, 3] of the smooth table that is nearest to `values` [P, 3] at `colors` [P, 3]."""
+    """Return the nodes [nodes^3, 3] of the smooth table that best fits `values` [P, 3] at `colors` [P, 3]."""
     weights = interpolation(colors, nodes)
     normal = weights.T @ weights / len(colors) + SMOOTHNESS * _curvature(nodes) + 1e-9 * sparse.identity(nodes**3)
     solver = splu(normal.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})
@@ -48,5 +48,5 @@ def _curvature(nodes: int) -> sparse.csr_matrix:
 
 
 def node_colors() -> NDArray[np.float64]:
-    """Return the colors that the table is asked for at its nodes, float64[NODES^3, 3] in 0..255."""
+    """Return the input colors of the nodes, float64[NODES^3, 3] in 0..255."""
     return np.asarray(np.indices((NODES, NODES, NODES)).reshape(3, -1).T * (255 / (NODES - 1)), np.float64)

@@ -1,4 +1,4 @@
-"""Optical-density scaling: the empty field first, then as much stain as at the target, channel by channel."""
+"""Optical-density scaling: the target's white point, then the target's amount of stain in each channel."""
 
 from typing import Literal, Self
 
@@ -17,14 +17,14 @@ from hemabridge.normalizers.measures import (
 from hemabridge.normalizers.normalizer import Gain, Measured, Normalizer, check_sites
 
 LARGEST_GAIN = 4.0
-"""Densities are multiplied by at most this and divided by at most this, so that pale fields do not turn to noise."""
+"""Largest factor on a density, and inverse of the smallest one, so that noise in pale fields is not amplified."""
 
 
 class DensityScaling(Normalizer):
-    """Multiply the optical density of each channel by one number per site.
+    """Multiply the optical density of each channel by one factor per site.
 
-    Beer-Lambert: OD = -log10(I / I0) grows with the amount of stain. I0 is each image's own empty field. The factor
-    is that of `measures.nearest_scale` on all pixels of both sites.
+    OD = -log10(I / I0) is proportional to the amount of stain (Beer-Lambert). I0 is the image's own empty field. The
+    factor is that of `measures.nearest_scale` on all pixels of both sites.
 
     Attributes:
         target_white: color of the target's empty field, sRGB 0..255.

@@ -1,4 +1,4 @@
-"""Normalizers under scikit-learn's contract. scikit-learn itself is not imported, and need not be installed."""
+"""Normalizers as scikit-learn transformers. scikit-learn is not imported, and need not be installed."""
 
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -17,19 +17,18 @@ PARAMETERS = ("method", "source_crop_px", "target", "target_crop_px")
 
 
 class StainNormalizer:
-    """A normalizer as a transformer of scikit-learn: fitted on the images that are to be re-stained.
+    """A normalizer as a scikit-learn transformer: it is fitted on the images that it re-stains.
 
-    The wanted colors are a parameter, `target`, so that `fit(X)` and `transform(X)` take images of the same site, and
-    the transformer works in a pipeline and in a search over `method`. It takes part in `sklearn.base.clone`,
-    `get_params`, `set_params`, pipelines and searches. Once fitted it is a transform for one image as well:
-    `normalizer(image)`.
+    Images of the wanted colors are a parameter, `target`, so that `fit(X)` and `transform(X)` take images of the same
+    site. It works with `sklearn.base.clone`, `get_params`, `set_params`, pipelines and searches over `method`. Once
+    fitted, it also re-stains a single image: `normalizer(image)`.
 
     Args:
         method: a name that `hemabridge catalog` lists.
         target: images of the site whose colors are wanted, each uint8[H, W, 3] RGB, 0..255.
         source_crop_px: side of the central square that shows a cell, in pixels of the images that it is fitted on;
-            `whole` takes all of the image; estimated from the nuclei if None.
-        target_crop_px: the same of `target`.
+            `whole` for the whole image; estimated from the nuclei if None.
+        target_crop_px: the same for `target`.
 
     Attributes:
         normalizer_: the fitted `Normalizer`, after `fit`.
@@ -82,13 +81,13 @@ class StainNormalizer:
         return self
 
     def transform(self, X: UInt8Images | Iterable[UInt8Image]) -> UInt8Images | list[UInt8Image]:  # noqa: N803
-        """Re-stain images, each for itself.
+        """Re-stain images, independently of each other.
 
         Args:
             X: images, each uint8[H, W, 3] RGB, 0..255; sizes may differ.
 
         Returns:
-            An array uint8[N, H, W, 3] if one came in, otherwise a list of uint8[H, W, 3].
+            An array uint8[N, H, W, 3] if `X` is one, otherwise a list of uint8[H, W, 3].
 
         Raises:
             ImageError: an image has another type or shape.
@@ -104,11 +103,11 @@ class StainNormalizer:
         X: UInt8Images | Sequence[UInt8Image],  # noqa: N803
         y: object = None,
     ) -> UInt8Images | list[UInt8Image]:
-        """Fit on images and re-stain them; `fit` and `transform` say what is taken, returned and raised."""
+        """Fit on images and re-stain them; see `fit` and `transform` for arguments, result and errors."""
         return self.fit(X, y).transform(X)
 
     def __call__(self, image: AnyImage) -> AnyImage:
-        """Re-stain one image: an array uint8[H, W, 3], a PIL image or a tensor uint8[3, H, W]; the same type returns.
+        """Re-stain one image: an array uint8[H, W, 3], a PIL image or a tensor uint8[3, H, W]. The type is kept.
 
         Raises:
             ImageError: it is of another type, mode or shape.
@@ -117,18 +116,18 @@ class StainNormalizer:
         return restained_like(self._fitted().standardize, image)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name; `deep` changes nothing, for none of them has parameters of its own."""
+        """Return the parameters by name; `deep` has no effect, since no parameter is an estimator."""
         return {name: getattr(self, name) for name in PARAMETERS}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name; a fitted normalizer stays as it was fitted.
+        """Set parameters by name; a normalizer that is already fitted does not change.
 
         Raises:
             InputError: there is no such parameter.
         """
         unknown = sorted(params.keys() - set(PARAMETERS))
         if unknown:
-            raise InputError(f"expected parameters out of {', '.join(PARAMETERS)}, got {', '.join(unknown)}")
+            raise InputError(f"expected parameters of {', '.join(PARAMETERS)}; got {', '.join(unknown)}")
         for name, value in params.items():
             setattr(self, name, value)
         return self
@@ -141,7 +140,7 @@ class StainNormalizer:
         return hasattr(self, "normalizer_")
 
     def __sklearn_tags__(self) -> Any:
-        # Only scikit-learn calls this; it is named by a text so that it need not be installed.
+        # Only scikit-learn calls this; the import by name keeps scikit-learn optional.
         tags = import_module("sklearn.utils")
         return tags.Tags(
             estimator_type=None,

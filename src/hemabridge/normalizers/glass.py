@@ -1,4 +1,4 @@
-"""The empty glass of a site: the white of images that show some, and what is taken for those that show none."""
+"""The empty glass of a site: the white point of images that show glass, and the substitute for images that do not."""
 
 from typing import Final, Self
 
@@ -14,19 +14,19 @@ from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.normalizers.levels import STAINED_OD, Rgb, as_rgb
 
 DARKEST_PERCENTILE: Final = 5.0
-"""The darkest glass of a site, over its images: lower ones may already show none."""
+"""Percentile, over the images of a site, that counts as its darkest glass; darker images may show none."""
 
 
 class Glass(BaseModel):
     """The colors of a site's empty glass.
 
-    The brightest population of a picture that is filled by cells is cytoplasm. It absorbs light, so that it is darker
-    than any glass of the site. The bound follows from the site's own images: what absorbs more than the least
-    absorption that counts as stain (`STAINED_OD`) beyond the darkest glass of the site is no glass.
+    In an image that is filled by cells, the brightest pixels are cytoplasm. Cytoplasm absorbs light and is therefore
+    darker than the glass of the same site. The limit is computed from the site's own images: the density of glass is at
+    most that of the site's darkest glass plus the smallest density that counts as stain (`STAINED_OD`).
 
     Attributes:
         white: the site's usual glass, sRGB 0..255: the median over its images.
-        darkest: what is darker than this in one channel is no glass of this site, sRGB 0..255.
+        darkest: a color darker than this in any channel is not glass of this site, sRGB 0..255.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -36,13 +36,13 @@ class Glass(BaseModel):
 
     @classmethod
     def of(cls, whites: NDArray[np.floating]) -> Self:
-        """Measure the glass of a site by the brightest population of each of its images, float[N, 3], N at least 1."""
+        """Compute the glass of a site from the brightest population of each image, float[N, 3], N at least 1."""
         darkest = np.percentile(whites, DARKEST_PERCENTILE, axis=0) * 10.0**-STAINED_OD
         return cls(white=as_rgb(np.median(whites, axis=0)), darkest=as_rgb(darkest))
 
     @classmethod
     def of_profile(cls, profile: SiteProfile) -> Self:
-        """Take the glass from the profile of a site, which keeps it for each of its cells."""
+        """Take the glass from the profile of a site, which has the background color of each of its cells."""
         columns = [NAMES.index(f"background_{axis}") for axis in "lab"]
         rows = [[row[column] for column in columns] for row in profile.cells]
         lab = np.array([row for row in rows if None not in row] or [[100.0, 0.0, 0.0]], np.float64)
@@ -54,9 +54,9 @@ class Glass(BaseModel):
 
 
 def white_of(image: UInt8Image, glass: Glass | None) -> tuple[NDArray[np.float32], bool]:
-    """Return the white of an image, float32[3] in 0..255 and at least 1, and whether the image shows it.
+    """Return the white point of an image, float32[3] in 1..255, and whether it was measured in the image.
 
-    Where the image shows no glass, it is the site's; if no site is given, it is the image's in any case.
+    If the image shows no glass, the site's white point is returned. Without a site it is always that of the image.
     """
     found = background_color(image)
     if glass is None or glass.shown_by(found):

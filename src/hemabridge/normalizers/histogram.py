@@ -1,4 +1,4 @@
-"""Histogram matching: each channel's values get the distribution that they have at the target."""
+"""Histogram matching: the values of each channel get the target's distribution."""
 
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -12,20 +12,20 @@ from hemabridge.normalizers.measures import site_glass, site_pixels, site_white,
 from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
 Curve: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=256, max_length=256)]
-"""What each of the 256 sRGB values becomes."""
+"""The new value of each of the 256 sRGB values."""
 
 
 class HistogramMatching(Normalizer):
     """Map each channel by the target's inverse CDF after the source's CDF, over all pixels of both sites.
 
-    First each image gets the target's white point, so that the curves need not bridge fields of several colors.
+    Each image first gets the target's white point, so that empty fields of different colors do not widen the curves.
 
     Gonzalez and Woods, Digital Image Processing (4th ed., 2018), section 3.3: s = G^-1(F(r)), with G^-1 linear between
     the values that occur.
 
     Attributes:
         target_white: color of the target's empty field, sRGB 0..255.
-        curves: for red, green and blue, what each value 0..255 becomes.
+        curves: for red, green and blue: the new value of each value 0..255.
     """
 
     method: Literal["histogram"] = "histogram"
@@ -43,14 +43,14 @@ class HistogramMatching(Normalizer):
         return cls(source_glass=site_glass(source), target_white=white, curves=curves)
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
-        """Return the image with each channel sent through its curve."""
+        """Return the image with each channel mapped by its curve."""
         curves = to_levels(np.asarray(self.curves, np.float64))
         white = whitened(image, measured.white, self.target_white)
         return np.stack([curves[channel][white[..., channel]] for channel in range(3)], axis=-1)
 
 
 def matching_curve(source: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return what each value 0..255 becomes, float64[256], from how often each occurs at both sites, int64[256]."""
+    """Return the new value of each value 0..255, float64[256], given the histograms of both sites, int64[256]."""
     present = np.flatnonzero(target)
     shares = np.cumsum(source) / source.sum(), np.cumsum(target)[present] / target.sum()
     return np.asarray(np.interp(*shares, present), np.float64)

@@ -1,4 +1,4 @@
-"""A normalizer from images in memory: cells are cut as `hemabridge fit` cuts them out of files."""
+"""Fitting of a normalizer on images in memory, with the same crops as `hemabridge fit` takes from files."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -15,7 +15,7 @@ from hemabridge.normalizers.catalog import check_method, fit_on_cells
 from hemabridge.normalizers.normalizer import CellScale, Normalizer
 
 CELL_PX: Final = 96
-"""Cells are measured at this side, as studies do, so that both sites show as much field around a cell."""
+"""Side of the cells that are measured, as in studies; both sites then show as much empty field around a cell."""
 
 
 def fit_normalizer(
@@ -26,7 +26,7 @@ def fit_normalizer(
     source_crop_px: CropPx | None = None,
     target_crop_px: CropPx | None = None,
 ) -> Normalizer:
-    """Fit a normalizer on images of two sites; what `hemabridge fit` does, without files.
+    """Fit a normalizer on images of two sites, as `hemabridge fit` does on files.
 
     Cells are cut at the same scale from the images of both sites, so that both show as much empty field around a cell.
 
@@ -34,15 +34,15 @@ def fit_normalizer(
         method: a name that `hemabridge catalog` lists, such as `optical-density`, `macenko` or `linear-ot`.
         source: images of the site to re-stain, each uint8[H, W, 3] RGB, 0..255, one cell in the center; sizes may
             differ. An array uint8[N, H, W, 3], or anything that yields images.
-        target: the same of the site whose colors are wanted.
-        source_crop_px: side of the central square that shows a cell, in pixels of the source's images; `whole` takes
-            all of the image. Estimated from the nuclei of up to `SCALE_SAMPLE` images if not given.
-        target_crop_px: the same of the target.
+        target: the same for the site whose colors are wanted.
+        source_crop_px: side of the central square that shows a cell, in pixels of the source's images; `whole` for the
+            whole image. Estimated from the nuclei of up to `SCALE_SAMPLE` images if not given.
+        target_crop_px: the same for the target.
 
     Returns:
-        The fitted normalizer. It re-stains images of any size, by the square around the cell in their center:
-        `normalizer.standardize(images)`, or `normalizer(image)` for one image. `normalizer.to_json()` is the content
-        of a file that `open_model` opens.
+        The fitted normalizer. It re-stains images of any size by measurements of the square around the cell in their
+        center: `normalizer.standardize(images)`, or `normalizer(image)` for one image. `normalizer.to_json()` is the
+        content of a file that `open_model` opens.
 
     Raises:
         InputError: there is no such method, or it would give the cells colors that they do not have at the target.
@@ -72,12 +72,12 @@ def fit_normalizer(
 def cut_cells(
     images: UInt8Images | Iterable[UInt8Image], crop_px: CropPx | None, what: str
 ) -> tuple[UInt8Images, CropPx]:
-    """Cut the cell out of each image, at one scale.
+    """Cut the central cell from each image, at one scale.
 
     Args:
         images: each uint8[H, W, 3] RGB; sizes may differ.
-        crop_px: side of the central square in the images; `whole` for all of the image; estimated if None.
-        what: what an error calls the images.
+        crop_px: side of the central square in the images; `whole` for the whole image; estimated if None.
+        what: name of the images in errors.
 
     Returns:
         uint8[N, `CELL_PX`, `CELL_PX`, 3], and the side of the square.

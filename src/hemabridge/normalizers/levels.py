@@ -1,4 +1,4 @@
-"""sRGB values as normalizers keep and return them."""
+"""sRGB values 0..255 in settings and results of normalizers, and the density that counts as stain."""
 
 from typing import Annotated, Final, TypeAlias
 
@@ -15,15 +15,15 @@ Rgb: TypeAlias = tuple[Level, Level, Level]
 """One sRGB color, 0..255."""
 
 STAINED_OD: Final = 0.08
-"""What absorbs less in every channel (decadic optical density) is the empty field and its noise."""
+"""Decadic optical density below which, in every channel, a pixel counts as empty field with noise."""
 
 
 def to_levels(values: NDArray[np.float64]) -> UInt8Image:
-    """Round to uint8; what leaves 0..255 is clipped."""
+    """Round to uint8; values outside 0..255 are clipped."""
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
 def as_rgb(values: ArrayLike) -> Rgb:
-    """Return three plain floats."""
+    """Return three numbers as Python floats."""
     red, green, blue = (float(value) for value in np.asarray(values, np.float64))
     return red, green, blue

@@ -12,20 +12,20 @@ from hemabridge.normalizers.measures import site_glass, site_pixels, site_white,
 from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
 LARGEST_GAIN = 4.0
-"""No direction of color is stretched more than this or shrunk below 1 / this."""
+"""Largest factor by which a direction in color space is stretched, and inverse of the smallest one."""
 
 NOISE_VARIANCE = 1.0
-"""Added to the variance of every direction (levels squared): where a site has less, it has nothing but rounding."""
+"""Added to the variance of every direction (levels squared); smaller variances are rounding errors."""
 
 Entry: TypeAlias = Annotated[float, Field(ge=-4.001, le=4.001)]
 Row: TypeAlias = tuple[Entry, Entry, Entry]
 
 
 class LinearTransport(Normalizer):
-    """Move all colors by one affine map of least mean squared shift that makes mean and covariance the target's.
+    """Map all colors by the affine map that gives the target's mean and covariance with the least mean squared shift.
 
     Pitie and Kokaram (2007), CVMP, eq. 12-13, doi:10.1049/cp:20070055, on sRGB values 0..255.
-    First each image gets the target's white point.
+    Each image first gets the target's white point.
 
     Attributes:
         target_white: color of the target's empty field, sRGB 0..255.
@@ -60,7 +60,7 @@ class LinearTransport(Normalizer):
         return to_levels(self.moved(whitened(image, measured.white, self.target_white)))
 
     def moved(self, colors: NDArray[np.generic]) -> NDArray[np.float64]:
-        """Return where colors [..., 3] (0..255, under the target's white) go, neither rounded nor clipped."""
+        """Map colors [..., 3] (0..255, with the target's white point), without rounding and clipping."""
         centered = np.asarray(colors, np.float64) - np.asarray(self.source_mean)
         return np.asarray(centered @ np.asarray(self.matrix) + np.asarray(self.target_mean), np.float64)
 

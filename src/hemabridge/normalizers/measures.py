@@ -1,4 +1,4 @@
-"""What is measured of images, and the empty field and optical densities that all methods begin with."""
+"""Measurements of images that the methods share: empty field, samples of pixels, optical density and its scale."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,13 +11,13 @@ from hemabridge.normalizers.glass import Glass, white_of
 from hemabridge.normalizers.levels import Rgb, to_levels
 
 FIT_IMAGES = 400
-"""Of larger sets, this many images, evenly spaced, are measured where each image costs a segmentation."""
+"""At most so many images, evenly spaced through the set, are measured if each needs a segmentation."""
 
 SAMPLE_PIXELS = 200_000
-"""Of larger sets, this many pixels are measured."""
+"""At most so many pixels of a site are measured."""
 
 LARGEST_WHITE_GAIN = 2.0
-"""A channel is made at most this many times, at least 1 / this, as bright: darker images show no empty field."""
+"""Largest gain of a channel, and inverse of the smallest one; an image that needs more shows no empty field."""
 
 _QUANTILES = np.linspace(0, 1, 513)[1:-1]
 
@@ -30,7 +30,7 @@ def spaced(images: UInt8Images) -> UInt8Images:
 
 
 def sample_pixels(images: UInt8Images, count: int = SAMPLE_PIXELS) -> UInt8Image:
-    """Return all pixels uint8[P, 3], or `count` that are drawn at random, the same ones each time."""
+    """Return all pixels uint8[P, 3], or `count` pixels drawn at random with a fixed seed."""
     pixels = images.reshape(-1, 3)
     if len(pixels) <= count:
         return pixels
@@ -49,7 +49,7 @@ def site_white(images: UInt8Images) -> Rgb:
 
 
 def site_pixels(images: UInt8Images, white: ArrayLike, count: int = SAMPLE_PIXELS) -> UInt8Image:
-    """Return the colors uint8[P, 3] of a sample of a site's pixels, each image under the empty field `white`."""
+    """Return a sample of a site's pixels, uint8[P, 3], after the white point of each image was set to `white`."""
     measured = spaced(images)
     per_image = max(1, count // len(measured))
     return np.concatenate(
@@ -58,7 +58,7 @@ def site_pixels(images: UInt8Images, white: ArrayLike, count: int = SAMPLE_PIXEL
 
 
 def site_density(images: UInt8Images) -> NDArray[np.float64]:
-    """Return the optical densities float64[P, 3] of a sample of a site's pixels, each against its image's own field."""
+    """Return optical densities of a sample of a site's pixels, float64[P, 3], relative to each image's empty field."""
     measured = spaced(images)
     per_image = max(1, SAMPLE_PIXELS // len(measured))
     return np.concatenate(
@@ -67,9 +67,9 @@ def site_density(images: UInt8Images) -> NDArray[np.float64]:
 
 
 def nearest_scale(source: NDArray[np.float64], target: NDArray[np.float64], largest_gain: float) -> NDArray[np.float64]:
-    """Return the factor on each column that brings the source's distribution nearest to the target's.
+    """Return the factor on each column that brings the source's distribution closest to the target's.
 
-    In the 2-Wasserstein distance of one dimension, with a_q and b_q the quantiles of source and target, that is
+    It minimizes the 2-Wasserstein distance in one dimension: with quantiles a_q of the source and b_q of the target,
     s = sum(a_q b_q) / sum(a_q^2).
 
     Args:
@@ -78,7 +78,7 @@ def nearest_scale(source: NDArray[np.float64], target: NDArray[np.float64], larg
         largest_gain: the factors lie between 1 / this and this.
 
     Returns:
-        float64[K]; 1 where there is no pixel, or no stain to scale.
+        float64[K]; 1 if there are no pixels, or no stain to scale.
     """
     if not (len(source) and len(target)):
         return np.ones(source.shape[1])
@@ -89,7 +89,7 @@ def nearest_scale(source: NDArray[np.float64], target: NDArray[np.float64], larg
 
 
 def whitened(image: UInt8Image, own_white: NDArray[np.float32], target_white: ArrayLike) -> UInt8Image:
-    """Return uint8[H, W, 3] in which the color `own_white` has become `target_white` (both sRGB 0..255)."""
+    """Return the image, uint8[H, W, 3], with its white point moved from `own_white` to `target_white` (0..255)."""
     return to_levels(image * white_gain(own_white, target_white))
 
 
@@ -100,12 +100,12 @@ def white_gain(own_white: NDArray[np.float32], target_white: ArrayLike) -> NDArr
 
 
 def density_of(image: UInt8Image, own_white: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the optical density float64[H, W, 3] against an empty field; brighter pixels are negative."""
+    """Return the optical density relative to the empty field, float64[H, W, 3]; brighter pixels are negative."""
     return optical_density(image, own_white).astype(np.float64)
 
 
 def from_density(density: NDArray[np.float64], white: ArrayLike) -> UInt8Image:
-    """Return the colors uint8[..., 3] of optical densities [..., 3] under the empty field `white` (0..255)."""
+    """Return the colors, uint8[..., 3], of optical densities [..., 3] relative to the empty field `white` (0..255)."""
     return to_levels(np.asarray(white) * 10.0 ** -np.clip(density, -10, 10))
 
 

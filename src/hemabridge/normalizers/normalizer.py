@@ -1,4 +1,4 @@
-"""What all normalizers have in common: fitted on sets of images, frozen, applied image by image, kept as JSON."""
+"""The base class of all normalizers: fitted on images of two sites, frozen, applied image by image, saved as JSON."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ FORMAT: Final = 1
 """Version of a normalizer's JSON."""
 
 MAX_JSON_CHARACTERS = 1_000_000
-"""The longest JSON that is parsed; the largest normalizer, a color table, has about an eighth of it."""
+"""The longest JSON that is parsed; that of the largest normalizer, a color table, is about eight times shorter."""
 
 Gain: TypeAlias = Annotated[float, Field(gt=0, le=16)]
 """A factor by which something is multiplied."""
 
 
-NO_GLASS: Final = "no empty glass in the cell's square; what is usual at the site was used for what it does not show"
-"""What a row says of an image whose white could not be measured."""
+NO_GLASS: Final = "no empty glass in the square around the cell; the site's usual white point was used"
+"""Remark about an image whose white point could not be measured."""
 
 
 class CellScale(BaseModel):
-    """How the cells were cut that a normalizer was fitted on.
+    """The size of the cells that a normalizer was fitted on.
 
     Attributes:
         source_crop_px: side of the square around a cell in the files of the source, in pixels; `whole` if whole images
             were squeezed to a square.
-        target_crop_px: the same of the target; None if it is not known.
+        target_crop_px: the same for the target; None if it is not known.
         size_px: side of the square after resizing, in pixels.
     """
 
@@ -49,17 +49,17 @@ class CellScale(BaseModel):
     size_px: Annotated[int, Field(ge=1, le=4096)]
 
     def crop(self) -> CropSpec:
-        """Return how the cell is cut from a file of the source."""
+        """Return the crop that cuts the cell from a file of the source."""
         return CropSpec(self.source_crop_px, self.size_px)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a normalizer measures of one image before it re-stains it.
+    """The measurements of one image that its re-staining depends on.
 
     Attributes:
-        white: the empty field, float32[3], sRGB 1..255.
-        shows_glass: whether the image itself shows that white; otherwise it is the site's.
+        white: color of the empty field, float32[3], sRGB 1..255.
+        shows_glass: whether `white` was measured in the image; otherwise it is the site's.
     """
 
     white: NDArray[np.float32]
@@ -67,24 +67,23 @@ class Measured:
 
 
 class Normalizer(BaseModel):
-    """A Standardizer whose whole state is some numbers.
+    """A Standardizer whose whole state is a small set of numbers.
 
-    Every image is re-stained for itself, so that the result does not depend on the images beside it. First some
-    numbers are measured of the image (`measure`), then each of its pixels is re-stained by these (`apply`). So a whole
-    photograph can be re-stained by what was measured of the square around its cell (`standardize_by`).
+    Each image is re-stained independently of the others. First the image is measured (`measure`), then each of its
+    pixels is re-stained by these measurements (`apply`). A whole photograph can therefore be re-stained by measurements
+    of the square around its cell (`standardize_by`).
 
-    A normalizer is made by `hemabridge.fit_normalizer`, takes part in `torchvision.transforms.v2.Compose`, and is kept
-    as JSON.
+    `hemabridge.fit_normalizer` makes a normalizer. It works in `torchvision.transforms.v2.Compose`, and is saved as
+    JSON.
 
     Attributes:
-        format: version of the JSON. A file without one is older than versions, and is read as this one.
-        sites: profiles of the sites that it was fitted on, to tell whether a folder is of one of them; they take no
-            part in the re-staining.
+        format: version of the JSON; a file without it is read as version 1.
+        sites: profiles of the sites that it was fitted on, to recognize their images; not used in the re-staining.
         source_glass: the empty glass of the source, for images that show none; None if it is not known.
-        cells: how the cells were cut that it was fitted on. Photographs are then re-stained by the square around their
-            cell. None if images are cells already, or if it is not known.
-        note: how it was fitted, if that was not the usual way.
-        faults: what is implausible in the colors that it makes of the source (`plausibility.faults_of`).
+        cells: size of the cells that it was fitted on. If it is set, photographs are re-stained by the square around
+            their cell. None if the images are cropped cells, or if the size is not known.
+        note: a deviation from the usual fit, if there was one.
+        faults: implausible colors that it gives to cells of the source (`plausibility.faults_of`); empty if none.
 
     Example:
         >>> import hemabridge as hb
@@ -121,25 +120,25 @@ class Normalizer(BaseModel):
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether a pixel's new color depends on nothing but its old one and what was measured of the image."""
+        """Whether a pixel's new color depends only on its old color and on the measurements of the image."""
         return True
 
     def measure(self, square: UInt8Image) -> Measured:
-        """Measure an image, uint8[H, W, 3], of any size from 1 x 1: the cell's square."""
+        """Measure the square around a cell, uint8[H, W, 3], of any size from 1 x 1."""
         return Measured(*white_of(square, self.source_glass))
 
     @abstractmethod
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
-        """Return one re-stained copy, uint8[H, W, 3], of a checked RGB image, by what `measure` returned."""
+        """Return one re-stained copy, uint8[H, W, 3], of a checked RGB image, given the result of `measure`."""
 
     def restain(self, image: UInt8Image) -> UInt8Image:
         """Return one re-stained copy, uint8[H, W, 3], of a checked RGB image of any size from 1 x 1."""
         return self._restained_by(image, self.measure(image))
 
     def standardize_by(self, images: UInt8Images, squares: UInt8Images) -> UInt8Images:
-        """Re-stain uint8[N, H, W, 3], each by what is measured of its cell's square, uint8[N, S, S, 3].
+        """Re-stain uint8[N, H, W, 3], each image by measurements of the square around its cell, uint8[N, S, S, 3].
 
-        Only for normalizers that are pointwise (`is_pointwise`).
+        Only for pointwise normalizers (`is_pointwise`).
 
         Raises:
             ImageError: a set has another type or shape.
@@ -152,7 +151,7 @@ class Normalizer(BaseModel):
         return restained
 
     def checked(self, method: str) -> Self:
-        """Return the normalizer if what it makes of the source is plausible.
+        """Return the normalizer if it gives plausible colors to the cells of the source.
 
         Args:
             method: its name, for the error.
@@ -169,15 +168,15 @@ class Normalizer(BaseModel):
         return self
 
     def of_photographs(self, cells: CellScale) -> Self:
-        """Return the normalizer for photographs, whose cells are cut as those were that it was fitted on."""
+        """Return the normalizer for photographs that show a cell of this size in their center."""
         return self.model_copy(update={"cells": cells})
 
     def of_cells(self) -> Self:
-        """Return the normalizer for images that are cells already, cut as those were that it was fitted on."""
+        """Return the normalizer for cropped cells, at the size of those that it was fitted on."""
         return self if self.cells is None else self.model_copy(update={"cells": None})
 
     def remark(self, square: UInt8Image) -> str:
-        """Return what has to be said of the re-staining of an image, given its cell's square; mostly nothing."""
+        """Return a remark about the re-staining of an image, given the square around its cell; usually empty."""
         return "" if self.measure(square).shows_glass else NO_GLASS
 
     def _restained_by(self, image: UInt8Image, measured: Measured) -> UInt8Image:
@@ -200,11 +199,11 @@ class Normalizer(BaseModel):
         return restained
 
     def transform(self, images: UInt8Images) -> UInt8Images:
-        """Do what `standardize` does, under scikit-learn's name; in a pipeline use `hemabridge.StainNormalizer`."""
+        """Do the same as `standardize`, under scikit-learn's name; in a pipeline use `hemabridge.StainNormalizer`."""
         return self.standardize(images)
 
     def __call__(self, image: AnyImage) -> AnyImage:
-        """Re-stain one image as a transform of torchvision: the type that comes in returns.
+        """Re-stain one image, as a torchvision transform; the result has the type of the input.
 
         Args:
             image: an array uint8[H, W, 3], a PIL image or a tensor uint8[3, H, W], RGB; or a stack of one of these.
@@ -215,21 +214,21 @@ class Normalizer(BaseModel):
         return restained_like(self.standardize, image)
 
     def to_json(self) -> str:
-        """Return all numbers as JSON; floats keep every bit."""
+        """Return the normalizer as JSON; floats keep full precision."""
         return self.model_dump_json()
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
+        """Read the JSON that `to_json` wrote.
 
         Raises:
-            ModelError: It is a path, or the text is not JSON, is too long, or holds anything but this method's numbers.
+            ModelError: It is a path, or the text is not JSON, is too long, or does not fit this method.
         """
         expect_json_text(text, "normalizer", "open a file with hemabridge.open_model(path)", ModelError)
         if len(text) > MAX_JSON_CHARACTERS:
             raise ModelError(
                 f"normalizer: expected at most {MAX_JSON_CHARACTERS:,} characters of JSON, got {len(text):,}; "
-                "this is no file that to_json wrote"
+                "to_json did not write this text"
             )
         check_normalizer_format(text)
         try:
@@ -243,9 +242,9 @@ class Normalizer(BaseModel):
 
 
 def check_normalizer_format(text: str) -> None:
-    """Raise ModelError, which says what to do, if the JSON of a normalizer has a `format` that is not known.
+    """Raise ModelError, with what to do, if the JSON of a normalizer has a `format` that is not known.
 
-    What is no normalizer's JSON at all is left to the reader.
+    Text that is not a normalizer's JSON passes; the caller's parser refuses it.
     """
     try:
         found = _Version.model_validate_json(text).format

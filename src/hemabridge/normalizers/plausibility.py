@@ -1,6 +1,6 @@
-"""Whether a fitted map sends each compartment of the source's cells to colors that it has at the target.
+"""Check that a fitted map gives each compartment of the source's cells colors that it has at the target.
 
-A map can be fitted well and be wrong: two directions of dye that do not belong together turn violet nuclei green.
+A fit can succeed and still be wrong: if the two stain vectors of both sites are different dyes, nuclei become green.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from hemabridge.imaging.compartments import Mask, segment
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 
 CHECKED_IMAGES: Final = 40
-"""So many images of a site are segmented, spread over all of it."""
+"""At most so many images of a site are segmented, evenly spaced."""
 
 FEWEST_CELLS: Final = 10
-"""Of fewer cells that show a compartment nothing is said."""
+"""A compartment is checked if at least so many cells show it."""
 
 FEWEST_PIXELS: Final = 20
-"""A compartment of fewer pixels is not seen in a cell."""
+"""A cell shows a compartment if it has at least so many pixels of it."""
 
 TARGET_PERCENTILE: Final = 99.0
-"""Of the pixels of a compartment at the target; a color beyond is one that it hardly ever has there."""
+"""Percentile of a compartment's pixels at the target; colors farther away hardly occur there."""
 
 NAMES: Final = ("nucleus", "cytoplasm", "red_cells", "background")
 ORDERED: Final = ("nucleus", "cytoplasm", "background")
-"""From dark to bright, in every Romanowsky stain."""
+"""Order from dark to bright, in every Romanowsky stain."""
 
 WORDS: Final[Mapping[str, str]] = {
     "nucleus": "nuclei",
@@ -47,9 +47,10 @@ class SiteColors:
     """The colors of a site's compartments.
 
     Attributes:
-        medians: for each compartment that enough cells show, the median over the cells of each cell's median, CIE Lab
+        medians: for each compartment that enough cells show: the median over cells of the cell's median, CIE Lab,
             float64[3].
-        reach: for each, the distance in a and b from there within which `TARGET_PERCENTILE` of its pixels lie.
+        reach: for each compartment: the distance from its median in a and b within which `TARGET_PERCENTILE` percent of
+            its pixels lie.
     """
 
     medians: Mapping[str, NDArray[np.float64]]
@@ -57,14 +58,14 @@ class SiteColors:
 
 
 def faults_of(fitted: Standardizer, source: UInt8Images, target: UInt8Images) -> tuple[str, ...]:
-    """Return what is implausible in the colors that a fitted map makes of the source; nothing if all is well.
+    """Return descriptions of implausible colors that a fitted map gives to the source's cells; empty if there are none.
 
-    For each compartment that both sites show: its re-stained median must lie within the target's own spread of hue and
-    chroma (a and b of CIE Lab), or at least not farther from the target's median than it was without the map. Nucleus,
-    cytoplasm and glass must keep their order from dark to bright.
+    For each compartment that both sites show, the re-stained median must lie within the target's spread in a and b of
+    CIE Lab, or be no farther from the target's median than without the map. Nucleus, cytoplasm and glass must keep
+    their order from dark to bright.
 
     Args:
-        fitted: to the target.
+        fitted: the map from source to target.
         source: cells of the source, uint8[N, S, S, 3].
         target: cells of the target, uint8[M, S', S', 3].
     """
@@ -107,7 +108,7 @@ def measured(images: UInt8Images, masks: list[dict[str, Mask]]) -> SiteColors:
 
 
 def _disordered(*sites: Mapping[str, NDArray[np.float64]]) -> list[str]:
-    """Return which neighbors in lightness changed places between the original and the map, and not at the target."""
+    """Return which compartments the map reversed in lightness, although the target has the order of the original."""
     before, after, target = sites
     found = []
     for dark, bright in pairwise(ORDERED):
@@ -126,7 +127,7 @@ _KEPT: Final = 8
 
 
 class _Images:
-    """Images as a key: an ensemble checks several normalizers on the same cells."""
+    """Images as a cache key, since an ensemble checks several normalizers on the same cells."""
 
     def __init__(self, images: UInt8Images) -> None:
         self.images = images

@@ -1,4 +1,4 @@
-"""Reinhard's color transfer: the mean and the spread of each Lab axis become the target's."""
+"""Reinhard's color transfer: each Lab axis gets the target's mean and standard deviation."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeAlias
@@ -15,10 +15,10 @@ from hemabridge.normalizers.measures import sample_pixels, site_glass, site_whit
 from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
 LARGEST_GAIN = 3.0
-"""The spread of an axis is multiplied by at most this and divided by at most this."""
+"""Largest factor on the standard deviation of an axis, and inverse of the smallest one."""
 
 BLANK_DEVIATION = 3.0
-"""An image whose lightness (0..100) varies less shows nothing but the empty field, its shading and noise."""
+"""Standard deviation of lightness (0..100) below which an image shows only empty field, shading and noise."""
 
 Coordinate: TypeAlias = Annotated[float, Field(ge=-200, le=200)]
 Deviation: TypeAlias = Annotated[float, Field(ge=0, le=200)]
@@ -34,7 +34,7 @@ class LabStatistics(BaseModel):
 
     @property
     def is_blank(self) -> bool:
-        """Whether the lightness varies so little that there is nothing but the empty field."""
+        """Whether the lightness varies so little that only empty field is shown."""
         return self.deviation[0] < BLANK_DEVIATION
 
 
@@ -65,11 +65,11 @@ def transferred(
 
 
 class ReinhardImage(Normalizer):
-    """Give each image the mean and the spread that an image of the target has on average.
+    """Give each image the average Lab mean and standard deviation of the target's images.
 
-    An image that shows nothing but the empty field gets the target's white point instead, or it would take on the
-    color of a cell. An image that shows no empty field holds another mix of things than those of the site; it moves as
-    a usual image of the source does.
+    An image that shows only empty field gets the target's white point instead, since it would otherwise get the color
+    of a cell. An image without empty field has another composition than the other images of its site; it is mapped by
+    the average statistics of the source.
 
     Attributes:
         source: the mean over the source's images of their Lab means and deviations.
@@ -94,13 +94,13 @@ class ReinhardImage(Normalizer):
         )
 
     def measure(self, square: UInt8Image) -> MeasuredLab:
-        """Measure the mean and the spread of an image; the site's where it shows no empty field."""
+        """Measure mean and standard deviation of an image; those of the site if it shows no empty field."""
         lab = lab_statistics(rgb_to_lab(square))
         white, shows_glass = white_of(square, self.source_glass)
         return MeasuredLab(white, shows_glass, lab if shows_glass or lab.is_blank else self.source)
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
-        """Return the image with the target's mean and spread."""
+        """Return the image with the target's mean and standard deviation."""
         assert isinstance(measured, MeasuredLab)
         if measured.lab.is_blank:
             return whitened(image, measured.white, self.target_white)
@@ -108,9 +108,9 @@ class ReinhardImage(Normalizer):
 
 
 class ReinhardSite(Normalizer):
-    """Move all images of a site by one map: the mean and the spread of all its pixels become the target's.
+    """Map all images of a site alike, so that all its pixels together get the target's mean and standard deviation.
 
-    What differs between the images of a site, such as the color of their granules, stays different.
+    Differences between the images of a site, such as the color of granules, are kept.
 
     Attributes:
         source: statistics of all pixels of the source.
@@ -133,7 +133,7 @@ class ReinhardSite(Normalizer):
         return Measured(np.full(3, 255, np.float32), shows_glass=True)
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
-        """Return the image moved as its site is."""
+        """Return the image, mapped like its site."""
         return lab_to_rgb(transferred(rgb_to_lab(image), self.source, self.target))
 
 

@@ -1,4 +1,4 @@
-"""Reinhard's color transfer with statistics of their own for nucleus, cytoplasm, red cells and the empty field."""
+"""Reinhard's color transfer with separate statistics for nucleus, cytoplasm, red cells and the empty field."""
 
 from typing import Literal, Self
 
@@ -17,17 +17,17 @@ from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 from hemabridge.normalizers.reinhard import BLANK_DEVIATION, LabStatistics, lab_statistics, transferred
 
 LARGEST_GAIN = 1.6
-"""The spread inside a compartment is multiplied by at most this and divided by at most this."""
+"""Largest factor on the standard deviation within a compartment, and inverse of the smallest one."""
 
 BLEND_SHARE = 0.02
-"""Standard deviation of the blending between compartments, as a share of the longer side."""
+"""Standard deviation of the Gaussian that blends compartments, as a share of the image's longer side."""
 
 LEAST_PIXELS = 200
-"""A compartment with fewer pixels in all images of a site has no statistics of its own."""
+"""Fewest pixels in all images of a site for which a compartment gets separate statistics."""
 
 
 class CompartmentStatistics(BaseModel):
-    """Statistics of one compartment at both sites, each image under the target's white point."""
+    """Statistics of one compartment at both sites, after each image got the target's white point."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -36,20 +36,23 @@ class CompartmentStatistics(BaseModel):
 
 
 class ReinhardCompartment(Normalizer):
-    """Move nucleus, cytoplasm, red cells and the empty field each by their own map, with soft borders between them.
+    """Map nucleus, cytoplasm, red cells and the empty field separately, with soft borders between them.
 
-    First each image gets the target's white point. Then the Lab mean and spread of a compartment over all images of
-    the source become those of the target. The statistics are those of the sites, not of the image, so that orange
-    granules stay orange where most cells have none. The maps are weighted by the masks blurred with a Gaussian, so
-    that no edge appears where the image has none.
+    Each image first gets the target's white point. Then each compartment, over all images of the source, gets the
+    target's Lab mean and standard deviation. The statistics are those of the sites, not of the image, so that orange
+    granules stay orange if most cells have none. The maps are weighted by masks blurred with a Gaussian, so that no new
+    edges appear.
 
-    A compartment that one site lacks, and what belongs to none (platelets), moves by the statistics of all pixels. So
-    does an image in which no nucleus is found; one that shows nothing but the empty field gets the white point alone.
+    The statistics of all pixels are used for a compartment that one site lacks, for pixels of no compartment
+    (platelets), and for images without a nucleus. An image that shows only empty field gets the white point only.
 
     Attributes:
         target_white: color of the target's empty field, sRGB 0..255.
-        nucleus: statistics of the nuclei of the central leukocytes, as the following for their compartments.
-        whole: statistics of all pixels.
+        nucleus: statistics of the nuclei of the central leukocytes.
+        cytoplasm: of their cytoplasm.
+        red_cells: of red cells.
+        background: of the empty field.
+        whole: of all pixels.
     """
 
     method: Literal["reinhard-compartment"] = "reinhard-compartment"
@@ -83,11 +86,11 @@ class ReinhardCompartment(Normalizer):
 
     @property
     def is_pointwise(self) -> bool:
-        """It is not: the compartment of a pixel follows from its surroundings."""
+        """False: the compartment of a pixel depends on its surroundings."""
         return False
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
-        """Return the image with each compartment moved as at its site."""
+        """Return the image with each compartment mapped by its statistics."""
         white = whitened(image, measured.white, self.target_white)
         lab = rgb_to_lab(white)
         if lab[..., 0].std() < BLANK_DEVIATION:
@@ -104,14 +107,14 @@ _NAMES = ("nucleus", "cytoplasm", "red_cells", "background")
 
 
 def _masks(image: UInt8Image) -> dict[str, NDArray[np.bool_]]:
-    """Return the masks of the compartments, bool[H, W]; none is set where no nucleus is found."""
+    """Return the masks of the compartments, bool[H, W]; all are empty if no nucleus is found."""
     found = segment(image)
     is_found = bool(found.nucleus.any())
     return {name: getattr(found, name) & is_found for name in _NAMES}
 
 
 def _weights(masks: dict[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.float32]]:
-    """Return how much each compartment counts in each pixel, float32[H, W]; they add up to 1 with `whole`."""
+    """Return the weight of each compartment in each pixel, float32[H, W]; with `whole` they add up to 1."""
     masks = masks | {"whole": ~np.logical_or.reduce(list(masks.values()))}
     sigma = BLEND_SHARE * max(masks["whole"].shape)
     soft = {name: ndimage.gaussian_filter(mask.astype(np.float32), sigma) for name, mask in masks.items()}

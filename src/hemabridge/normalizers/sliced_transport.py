@@ -1,4 +1,4 @@
-"""Sliced optimal transport: the whole distribution of colors is moved, kept as a smooth 3D table."""
+"""Sliced optimal transport: the whole color distribution is mapped to the target's; stored as a smooth 3D table."""
 
 from typing import Literal, Self
 
@@ -18,31 +18,30 @@ SLICED_PIXELS = 10_000
 
 
 class SlicedTransport(TableNormalizer):
-    """Move the distribution of colors onto the target's.
+    """Map the distribution of colors to the target's.
 
-    The iterative distribution transfer of Pitie, Kokaram and Dahyot (2007), CVIU 107, section 3,
-    doi:10.1016/j.cviu.2006.11.011, that is a descent on the sliced Wasserstein distance of Rabin et al. (2011), SSVM,
-    doi:10.1007/978-3-642-24785-9_37, moves a sample of the source's pixels. It starts from the linear transport. A
-    table of 17 x 17 x 17 colors is fitted to where they went, with a penalty on its curvature that also carries it
-    beyond the colors that occur.
+    A sample of the source's pixels is moved by the iterative distribution transfer of Pitie, Kokaram and Dahyot (2007),
+    CVIU 107, section 3, doi:10.1016/j.cviu.2006.11.011. This is a descent on the sliced Wasserstein distance of Rabin
+    et al. (2011), SSVM, doi:10.1007/978-3-642-24785-9_37. It starts from the linear transport. A table of 17 x 17 x 17
+    colors is fitted to the moved pixels. A penalty on its curvature extrapolates it to colors that do not occur.
     """
 
     method: Literal["sliced-ot"] = "sliced-ot"
 
     @classmethod
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
-        """Move a sample of the source's colors and fit the table to it."""
+        """Transport a sample of the source's colors, and fit the table to it."""
         check_sites(source, target)
         linear = LinearTransport.fit(source, target)
         own, wanted = (_sample(images, linear.target_white) for images in (source, target))
         moved = distribution_transfer(linear.moved(own), wanted)
-        # The table holds what is to be added to the linear map, so that smooth means near to that map.
+        # The table is fitted to the difference from the linear map, so that the penalty keeps it close to that map.
         nodes = linear.moved(node_colors()) + fit_table(own, moved - linear.moved(own))
         return cls(source_glass=linear.source_glass, target_white=linear.target_white, table=as_table(nodes))
 
 
 def distribution_transfer(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return where points [P, 3] go when they get the distribution of as many points [P, 3], over random rotations."""
+    """Move points [P, 3] until they have the distribution of `target` [P, 3], over fixed random rotations."""
     generator = np.random.default_rng(0)
     moved = source.copy()
     for _ in range(ROTATIONS):
@@ -56,6 +55,6 @@ def distribution_transfer(source: NDArray[np.float64], target: NDArray[np.float6
 
 
 def _sample(images: UInt8Images, white: Rgb) -> NDArray[np.float64]:
-    """Return SLICED_PIXELS colors [P, 3]; those of small sets occur several times."""
+    """Return SLICED_PIXELS colors [P, 3]; in small sets they are repeated."""
     pixels = site_pixels(images, white, SLICED_PIXELS)
     return np.resize(pixels, (SLICED_PIXELS, 3)).astype(np.float64)

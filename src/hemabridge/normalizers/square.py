@@ -1,8 +1,8 @@
-"""A whole photograph re-stained by what is measured of the square around its cell.
+"""Re-staining of a whole photograph by measurements of the square around its cell.
 
-A model is trained and scored on that square, cut and resized by a `CropSpec`. Whatever it measures of an image (white
-point, mean, thumbnail, the statistics of instance norm) is therefore measured of the same square when a photograph is
-re-stained, however much of the smear the photograph shows around it.
+A model is trained and scored on that square, cut and resized by a `CropSpec`. All measurements that a re-staining
+depends on (white point, mean, thumbnail, statistics of instance norm) are taken from the same square in a photograph.
+The result does therefore not depend on how much of the smear the photograph shows around the cell.
 """
 
 from typing import Final, Protocol, runtime_checkable
@@ -16,29 +16,30 @@ from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Image
 from hemabridge.normalizers.color_table import fit_table, interpolation
 
 NODES: Final = 9
-"""Nodes of the color map of the surroundings along each of red, green and blue: one cell's colors fill no finer one."""
+"""Nodes of the color map of the surroundings along red, green and blue; the colors of one cell determine no more."""
 
 RIM_SHARE: Final = 1 / 8
-"""Around the square, over this share of its side, its change fades into that of the surroundings."""
+"""Width of the rim around the square in which its change is blended with that of the surroundings, as a share of the
+square's side."""
 
 
 @runtime_checkable
 class SquareMeasuring(Protocol):
-    """A standardizer that may re-stain images by what it measures of other images."""
+    """A standardizer that can re-stain images by measurements of other images."""
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether a pixel's new color depends on nothing but its old one and what was measured."""
+        """Whether a pixel's new color depends only on its old color and on the measurements."""
         ...
 
     def standardize_by(self, images: UInt8Images, squares: UInt8Images) -> UInt8Images:
-        """Re-stain uint8[N, H, W, 3], each by what is measured of uint8[N, S, S, 3]; if it is pointwise."""
+        """Re-stain uint8[N, H, W, 3] by measurements of uint8[N, S, S, 3]; only for pointwise standardizers."""
         ...
 
 
 @runtime_checkable
 class Remarking(Protocol):
-    """A standardizer that may have to say something of the re-staining of an image."""
+    """A standardizer that can give a remark about the re-staining of an image."""
 
     def remark(self, image: UInt8Image) -> str:
         """Return what has to be said of the re-staining of uint8[H, W, 3]; mostly nothing."""
@@ -48,13 +49,13 @@ class Remarking(Protocol):
 class SquareStandardizer:
     """Re-stains photographs of any size by the cell's square in their center.
 
-    If `inner` is pointwise (`SquareMeasuring`), all pixels are re-stained by what it measures of the square. Any other
-    `inner`, such as a convolutional network, re-stains the square alone, as it did when it was scored; its change,
-    resized, is added to the original, so that what is finer comes from the original. The surroundings are then
-    re-stained by the color map from the square's old to its new colors (`color_change`), not by the network. Within a
-    rim around the square (`RIM_SHARE`) the one change fades into the other.
+    If `inner` is pointwise (`SquareMeasuring`), all pixels are re-stained by measurements of the square. Any other
+    `inner`, such as a convolutional network, re-stains the square only, at the size at which it was scored. The change
+    of color is resized and added to the original, so that finer detail comes from the original. The surroundings are
+    re-stained by a color map fitted to the square before and after (`color_change`). Within a rim around the square
+    (`RIM_SHARE`) the two changes are blended.
 
-    So what becomes of a pixel never depends on how much of the smear a photograph shows.
+    The result for a pixel does not depend on how much of the smear the photograph shows.
     """
 
     def __init__(self, inner: Standardizer, crop: CropSpec) -> None:
@@ -76,7 +77,7 @@ class SquareStandardizer:
         return self.inner.remark(self.crop.cut(image)) if isinstance(self.inner, Remarking) else ""
 
     def _joined(self, image: UInt8Image, square: UInt8Image, restained: UInt8Image) -> UInt8Image:
-        """Return the photograph with the square's change in its place, and its color map around it."""
+        """Return the photograph with the change of the square inside it, and the color map applied around it."""
         height, width = image.shape[:2]
         change = restained.astype(np.float32) - square
         if self.crop.crop_px == "whole":
@@ -103,9 +104,9 @@ class SquareStandardizer:
 
 
 def color_change(square: UInt8Image, restained: UInt8Image) -> NDArray[np.float64]:
-    """Return how the colors of a cell's square were changed, as a smooth table float64[NODES^3, 3] in gray levels.
+    """Return the change of colors in the square around a cell, as a smooth table float64[NODES^3, 3] in gray levels.
 
-    Colors that the square does not show change as those near to them, at most as much as any color of the square.
+    Colors that do not occur in the square change like similar ones, and by no more than the colors of the square.
     """
     colors = square.reshape(-1, 3).astype(np.float64)
     change = restained.reshape(-1, 3).astype(np.float64) - colors
@@ -122,7 +123,7 @@ def _changed(image: UInt8Image, change: NDArray[np.floating]) -> UInt8Image:
 
 
 def _fading(side: int, rim: int) -> NDArray[np.float32]:
-    """Return the weight of the square's own change, float32[side + 2 rim, side + 2 rim]: 1 inside, less outside."""
+    """Return the weight of the square's change, float32[side + 2 rim, side + 2 rim]: 1 inside, falling outside."""
     places = np.arange(side + 2 * rim)
     outside = np.maximum(0, np.maximum(rim - places, places - (side + rim - 1)))
     return np.asarray(1 - np.maximum(outside[:, None], outside) / (rim + 1), np.float32)

@@ -1,4 +1,4 @@
-"""Stain separation: the two dyes of the image are exchanged for those of the target."""
+"""Stain separation: the stain vectors and amounts of two dyes are replaced by those of the target."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ from hemabridge.normalizers.stain_vectors import (
 )
 
 LARGEST_GAIN = 3.0
-"""The amount of a dye is multiplied by at most this and divided by at most this."""
+"""Largest factor on the amount of a dye, and inverse of the smallest one."""
 
 IN_SOLUTION = np.array([[0.87, 0.46, 0.17], [0.08, 0.97, 0.23]])
-"""About the optical densities of azure B and of eosin Y in red, green and blue, as unit vectors."""
+"""Approximate optical densities of azure B and of eosin Y in solution, in red, green and blue, as unit vectors."""
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Vector: TypeAlias = tuple[Share, Share, Share]
@@ -59,13 +59,13 @@ class _Sites:
 
 
 class StainSeparation(Normalizer):
-    """Exchange two dyes: their directions in optical density, and how much of each there is.
+    """Replace two dyes: their directions in optical density, and their amounts.
 
-    V holds the directions of the dyes and, as a third, the one at right angles to both, which takes what they do not
-    explain (Ruifrok and Johnston 2001, Anal. Quant. Cytol. Histol. 23(4)). The amounts H = OD V^-1 are scaled and
-    given the target's directions: OD' = (H s) V'. So a site mapped to itself does not change. Macenko and Vahadane
-    scale by the 99th percentile; that of single cells is set by a few pixels at dark rims, so the factors here are
-    those of `measures.nearest_scale`.
+    The rows of V are the directions of the dyes and a third one perpendicular to both, for the residual (Ruifrok and
+    Johnston 2001, Anal. Quant. Cytol. Histol. 23(4)). The amounts H = OD V^-1 are scaled and combined with the target's
+    directions: OD' = (H s) V'. A site that is mapped to itself does not change. Macenko and Vahadane scale by the 99th
+    percentile. In single cells that is determined by a few pixels at dark rims; the factors here are therefore those
+    of `measures.nearest_scale`.
 
     Attributes:
         target_white: color of the target's empty field, sRGB 0..255.
@@ -95,10 +95,10 @@ class StainSeparation(Normalizer):
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
         """Find the dyes of both sites.
 
-        Where one site does not show two dyes, both get the vectors of the other, or of azure and eosin in solution:
-        amounts are scaled then, and no color is turned. The same is done where the dyes of both sites do not belong
-        together, which shows in what becomes of the source's cells (`plausibility`): the extreme directions of one site
-        may be nuclei and hemoglobin, and of the other pale cytoplasm and eosin. `note` says so.
+        If one site does not show two dyes, both get the vectors of the other one, or those of azure and eosin in
+        solution: amounts are then scaled, and hues are kept. The same is done if the vectors of both sites belong to
+        different dyes, which implausible colors of the source's cells show (`plausibility`). The extreme directions of
+        one site may be nuclei and hemoglobin, and those of the other pale cytoplasm and eosin. `note` then says so.
         """
         check_sites(source, target)
         sites = _Sites.measured(source, target)
@@ -112,9 +112,7 @@ class StainSeparation(Normalizer):
         if not faults:
             return first
         for name, vectors in alone.items():
-            note = (
-                f"the dyes found at both sites do not belong together ({faults[0]}); those of {name} are used at both"
-            )
+            note = f"the dyes found at both sites are different ones ({faults[0]}); those of {name} are used at both"
             fitted = cls._with_dyes(sites, vectors, vectors, note)
             if not faults_of(fitted, source, target):
                 return fitted
@@ -140,10 +138,10 @@ class StainSeparation(Normalizer):
 
 
 class Macenko(StainSeparation):
-    """Exchange the two dyes that Macenko's method finds in all stained pixels of a site.
+    """Replace the two dyes that Macenko's method finds in all stained pixels of a site.
 
-    Its rule is in `stain_vectors.macenko_vectors`. The vectors are those of the site: a single cell seldom shows both
-    dyes well enough.
+    See `stain_vectors.macenko_vectors`. The vectors are those of the site, since a single cell seldom shows both dyes
+    well enough.
     """
 
     method: Literal["macenko"] = "macenko"
@@ -155,9 +153,9 @@ class Macenko(StainSeparation):
 
 
 class Vahadane(StainSeparation):
-    """Exchange the two dyes that a sparse non-negative factorization finds in all stained pixels of a site.
+    """Replace the two dyes that a sparse non-negative factorization finds in all stained pixels of a site.
 
-    Its rule is in `stain_vectors.vahadane_vectors`.
+    See `stain_vectors.vahadane_vectors`.
     """
 
     method: Literal["vahadane"] = "vahadane"

@@ -1,4 +1,4 @@
-"""Which two dyes are in the pixels: the directions of their optical densities, by Macenko's and Vahadane's methods."""
+"""The stain vectors of two dyes in optical density, by the methods of Macenko and of Vahadane."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 from hemabridge.normalizers.levels import STAINED_OD
 
 LEAST_PIXELS = 50
-"""Fewer stained pixels do not tell two dyes apart."""
+"""Fewest stained pixels from which two dyes can be separated."""
 
 LEAST_ANGLE_DEG = 8.0
-"""Directions that are nearer to each other are one dye and its noise."""
+"""Smallest angle between two dyes; directions closer to each other are one dye and noise."""
 
 SPARSITY = 0.1 / np.log(10)
-"""Vahadane's penalty on the amounts of dye: their lambda of 0.1 is for natural logarithms, these are decadic."""
+"""Vahadane's penalty on the amounts of dye: lambda is 0.1 for natural logarithms in the paper; these are decadic."""
 
 _ROUNDS = 60
 _ANGLE_PERCENTILES = (1.0, 99.0)
@@ -24,7 +24,7 @@ StainVectors = NDArray[np.float64]
 def stained(density: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the pixels [P', 3] of [P, 3] that absorb in at least one channel.
 
-    Macenko asks for absorption in every channel, which drops red cells and eosin: they hardly absorb red.
+    Macenko's criterion, absorption in every channel, would exclude red cells and eosin, which hardly absorb red.
     """
     return density[(density > STAINED_OD).any(axis=1)]
 
@@ -32,14 +32,14 @@ def stained(density: NDArray[np.float64]) -> NDArray[np.float64]:
 def macenko_vectors(density: NDArray[np.float64]) -> StainVectors | None:
     """Find the two dyes as the extreme directions in the plane of the densities.
 
-    Macenko et al. (2009), ISBI, section 2.2, doi:10.1109/ISBI.2009.5193250: the plane of the two largest eigenvectors
-    of the covariance, in it the 1st and 99th percentile of the angle.
+    Macenko et al. (2009), ISBI, section 2.2, doi:10.1109/ISBI.2009.5193250: project the densities to the plane of the
+    two largest eigenvectors of their covariance; the dyes are the 1st and 99th percentile of the angle.
 
     Args:
         density: optical densities of stained pixels, float64[P, 3].
 
     Returns:
-        The vectors in the order of `by_dye`; None where the pixels do not show two dyes.
+        The vectors in the order of `by_dye`; None if the pixels do not show two dyes.
     """
     if len(density) < LEAST_PIXELS:
         return None
@@ -56,9 +56,9 @@ def vahadane_vectors(density: NDArray[np.float64]) -> StainVectors | None:
     """Find the two dyes as a sparse non-negative dictionary of the densities.
 
     Vahadane et al. (2016), IEEE TMI 35(8), eq. 4, doi:10.1109/TMI.2016.2529665: the minimum over V, H >= 0 of
-    |D - H V|^2 / 2 + lambda |H|_1 with rows of V of length at most 1. Alternating: coordinate descent on the amounts H,
-    block coordinate descent on V (Mairal et al. 2010, JMLR 11, algorithm 2). It starts from Macenko's vectors and
-    has no random part.
+    |D - H V|^2 / 2 + lambda |H|_1 with rows of V of length at most 1. The solver alternates coordinate descent on the
+    amounts H and block coordinate descent on V (Mairal et al. 2010, JMLR 11, algorithm 2). It starts from Macenko's
+    vectors and is deterministic.
 
     Args:
         density: optical densities of stained pixels, float64[P, 3].
@@ -79,9 +79,9 @@ def vahadane_vectors(density: NDArray[np.float64]) -> StainVectors | None:
 def by_dye(vectors: NDArray[np.float64]) -> StainVectors | None:
     """Return non-negative unit vectors [2, 3], azure first; None if they are not two different directions.
 
-    Azure B has its maximum near 650 nm and absorbs red light; eosin Y has it near 520 nm and hardly absorbs red, as
-    does hemoglobin. So azure is the vector whose share of red in all that it absorbs is larger, whatever its hue in
-    green and blue: no reference colors of hematoxylin and eosin come in.
+    Azure B has its absorption maximum near 650 nm and absorbs red light. Eosin Y has its maximum near 520 nm and hardly
+    absorbs red; nor does hemoglobin. Azure is therefore the vector with the larger share of red in its absorption. No
+    reference colors of hematoxylin and eosin are used.
     """
     positive = np.clip(vectors, 0, None)
     lengths = np.linalg.norm(positive, axis=1, keepdims=True)
@@ -95,13 +95,13 @@ def by_dye(vectors: NDArray[np.float64]) -> StainVectors | None:
 
 
 def completed(vectors: StainVectors) -> NDArray[np.float64]:
-    """Return the directions of both dyes and the unit vector at right angles to them, float64[3, 3]."""
+    """Return the directions of both dyes and the unit vector perpendicular to them, float64[3, 3]."""
     across = np.cross(vectors[0], vectors[1])
     return np.vstack([vectors, across / np.linalg.norm(across)])
 
 
 def inverse_of(vectors: StainVectors) -> NDArray[np.float64]:
-    """Return the matrix [3, 3] that turns optical densities [..., 3] into amounts of azure, eosin and the rest."""
+    """Return the matrix [3, 3] from optical densities [..., 3] to amounts of azure, eosin and the residual."""
     return np.asarray(np.linalg.inv(completed(vectors)), np.float64)
 
 

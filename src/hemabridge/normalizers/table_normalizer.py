@@ -19,10 +19,10 @@ Table: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=3 * NODES**3, m
 
 
 class TableNormalizer(Normalizer):
-    """Look every color up in a table, the same color always to the same color.
+    """Map every color by a table.
 
     Attributes:
-        target_white: color of the target's empty field, sRGB 0..255; each image gets it first.
+        target_white: color of the target's empty field, sRGB 0..255; each image first gets this white point.
         table: color of each node, sRGB 0..255; between the nodes it is trilinear.
     """
 
@@ -40,12 +40,12 @@ class TableNormalizer(Normalizer):
 
 
 class LearnedLut(TableNormalizer):
-    """A learned color table: with it one classifier predicts what an ensemble predicts.
+    """A color table that is learned so that one frozen classifier reproduces the predictions of an ensemble.
 
-    `hemabridge.ensemble.lut_learning` learns it.
+    `hemabridge.ensemble.lut_learning` learns it. Using it needs no PyTorch.
 
     Attributes:
-        learned_for: SHA-256 of the classifier's weights; the table is for this classifier alone.
+        learned_for: SHA-256 of the classifier's weights; the table is valid for this classifier only.
     """
 
     method: Literal["learned-lut"] = "learned-lut"
@@ -53,7 +53,7 @@ class LearnedLut(TableNormalizer):
 
     @classmethod
     def fit(cls, source: UInt8Images, target: UInt8Images) -> Self:
-        """Refuse: two sets of images do not say what a classifier should predict.
+        """Raise an error: a learned color LUT cannot be fitted on two sets of images.
 
         Raises:
             InputError: always.
@@ -72,5 +72,5 @@ def _colors(table: Table) -> NDArray[np.float64]:
 
 
 def as_table(colors: NDArray[np.float64]) -> Table:
-    """Return node colors [NODES^3, 3] as a normalizer keeps them; what leaves 0..255 is clipped."""
+    """Return node colors [NODES^3, 3] as a tuple, rounded to 0.001; values outside 0..255 are clipped."""
     return tuple(np.round(np.clip(colors, 0, 255), 3).ravel().tolist())

@@ -1,4 +1,4 @@
-"""White point: the color of the empty field becomes the target's."""
+"""White point: the empty field gets the target's color."""
 
 from typing import Literal, Self
 
@@ -9,11 +9,11 @@ from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
 
 class WhitePoint(Normalizer):
-    """Multiply each channel so that the image's own empty field gets the target's color.
+    """Multiply each channel so that the image's empty field gets the target's color.
 
-    The gains act on sRGB values, not on linear light. Where the tone curve is a power, both are the same (a gain g of
-    the light is a gain g^(1/gamma) of the value), and dark values are not amplified by the toe of the sRGB curve.
-    It is von Kries' rule (1902) with the empty field as the white.
+    The gains act on sRGB values, not on linear light. For a power-law tone curve the two are equivalent (a gain g of
+    light is a gain g^(1/gamma) of the value). On sRGB values, the linear part of the curve does not amplify dark
+    pixels. This is the rule of von Kries (1902) with the empty field as white.
 
     Attributes:
         target_white: color of the target's empty field, sRGB 0..255.
@@ -29,5 +29,5 @@ class WhitePoint(Normalizer):
         return cls(source_glass=site_glass(source), target_white=site_white(target))
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
-        """Return the image under the target's white."""
+        """Return the image with the target's white point."""
         return whitened(image, measured.white, self.target_white)

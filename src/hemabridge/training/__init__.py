@@ -1,1 +1,1 @@
-"""One training loop for every objective: phases, schedules, EMA, checkpoints, events."""
+"""One training loop for all models: phases, schedules, averaged weights, checkpoints, snapshots and event logs."""

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that is needed to resume, for the program; the two newest are kept."""
+"""Checkpoints: all state that is needed to resume a run; the two newest are kept."""
 
 import json
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ KEPT = 2
 
 
 def checkpoint_path(folder: Path, images: int) -> Path:
-    """Return where the state after `images` images lies."""
+    """Return the path of the checkpoint after `images` images."""
     return folder / f"images-{images:08d}.safetensors"
 
 
 def write_checkpoint(folder: Path, images: int, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
-    """Write the state after `images` images, then remove all but the two newest, and what a killed write left."""
+    """Write the state after `images` images; then remove all but the two newest, and files of interrupted writes."""
     folder.mkdir(parents=True, exist_ok=True)
     path = checkpoint_path(folder, images)
     write_tensors(path, tensors, {**header, "images": images})
@@ -30,10 +30,10 @@ def write_checkpoint(folder: Path, images: int, tensors: Mapping[str, Tensor], h
 
 
 def read_newest_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Read the newest checkpoint that is whole; None if there are none at all.
+    """Read the newest checkpoint that is not damaged; return None if there is no checkpoint.
 
     Raises:
-        RunError: there are checkpoints, and none is whole.
+        RunError: there are checkpoints, and all are damaged.
     """
     paths = _newest_first(folder)
     for path in paths:

@@ -1,10 +1,10 @@
-"""Settings of the training engine: optimizer, length, snapshots and moving averages. Free of PyTorch."""
+"""Settings of the training loop: optimizer, length, snapshots and averaged weights. Imports no PyTorch."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class OptimizerConfig(BaseModel):
-    """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019); 0 decay is plain Adam."""
+    """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019); a decay of 0 is plain Adam."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -14,19 +14,19 @@ class OptimizerConfig(BaseModel):
 
 
 class LoopConfig(BaseModel):
-    """How long to train and what to write on the way; everything is counted in images."""
+    """Length of the training, and what is written when; progress is counted in images, not in steps."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     total_images: int = Field(ge=1)
-    batch_size: int = Field(ge=1, description="images a step, over all processes")
-    epoch_images: int = Field(ge=1, description="images that make an epoch, for people and for schedules")
+    batch_size: int = Field(ge=1, description="images per step, over all processes")
+    epoch_images: int = Field(ge=1, description="images per epoch, in schedules and in names of snapshots")
     snapshot_images: tuple[int, ...] = Field(
-        (), description="snapshots are written after so many images, and at the end"
+        (), description="numbers of images after which a snapshot is written; one more is written at the end"
     )
-    checkpoint_every_seconds: float = Field(60.0, gt=0, description="a killed run loses at most this")
+    checkpoint_every_seconds: float = Field(60.0, gt=0, description="a killed run loses at most this much training")
     average_half_life_images: float | None = Field(
-        None, gt=0, description="moving average of the weights; none without"
+        None, gt=0, description="half-life of the moving average of the weights; no average if it is not set"
     )
     log_every_images: int = Field(50, ge=1)
     seed: int = 0

@@ -17,10 +17,10 @@ from hemabridge.training.schedules import Schedule
 
 
 class Engine:
-    """Nets, one optimizer per phase, and the step that moves them.
+    """The networks, one optimizer per phase, and the training step.
 
-    `schedules` holds one schedule per net. Gradients are averaged over processes by hand, so that an objective may call
-    a net as often as it likes within one step.
+    `schedules` holds one schedule per network. Gradients are averaged over processes without DistributedDataParallel,
+    so that an objective may call a network several times within one step.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Engine:
         )
 
     def set_to(self, images: int) -> dict[str, float]:
-        """Set every optimizer to its schedule's place; return the learning rate of each net."""
+        """Set learning rate and momentum of each optimizer by its schedule; return the rate of each network."""
         rates = {}
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
@@ -52,10 +52,10 @@ class Engine:
         return rates
 
     def step(self, batch: Batch, images: int) -> dict[str, float]:
-        """Do one step of all phases; return each loss term by name.
+        """Run one step of all phases; return each loss term by name.
 
         Raises:
-            NonFiniteLossError: a term or a gradient is NaN or infinite; the phase that it belongs to has not moved.
+            NonFiniteLossError: a term or a gradient is NaN or infinite; the networks of its phase were not updated.
         """
         rates = self.set_to(images)
         awake = {name for name, rate in rates.items() if rate > 0.0}
@@ -92,7 +92,7 @@ class Engine:
             gradient.copy_(mean.view_as(gradient))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all tensors that the next step depends on, by a flat name."""
+        """Return all tensors that the next step depends on: networks and optimizers, by a flat name."""
         state = {
             f"nets/{name}/{key}": tensor
             for name, net in self.objective.nets.items()
@@ -117,7 +117,7 @@ class Engine:
 
 @contextmanager
 def only(nets: Mapping[str, nn.Module], trained: set[str]) -> Iterator[None]:
-    """Let gradients reach the weights of the nets named in `trained` alone; all are free again afterwards."""
+    """Within the context, freeze all networks but those in `trained`; afterwards none is frozen."""
     for name, net in nets.items():
         net.requires_grad_(name in trained)
     try:
@@ -143,11 +143,11 @@ def _check_finite(numbers: Mapping[str, float], images: int, phase: str) -> None
 
 
 RAMP = 0.05
-"""The half-life never exceeds this fraction of the images seen, so that an average is useful early."""
+"""The half-life is at most this share of the images seen, so that the average is useful early in training."""
 
 
 class WeightAverage:
-    """Moving averages of some nets, with the half-life counted in images (Karras et al. 2019, progressive GAN code).
+    """Moving averages of networks' weights, with a half-life in images (Karras et al. 2018, progressive GAN code).
 
     Buffers, such as batch-norm statistics, are copied, not averaged.
     """
@@ -158,7 +158,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, nets: Mapping[str, nn.Module], images: int, batch_size: int) -> None:
-        """Move the averages towards `nets`, of which a step of `batch_size` images was just made."""
+        """Update the averages after a step of `batch_size` images; `images` were seen so far."""
         half_life = min(self.half_life_images, max(images * RAMP, 1e-8))
         keep = 0.5 ** (batch_size / half_life)
         for name, average in self.nets.items():

@@ -1,4 +1,4 @@
-"""`events.jsonl`: one JSON object a line, appended while a run goes on; and what watches a run by its events."""
+"""The log `events.jsonl`: one JSON object per line, appended during training."""
 
 import json
 import math
@@ -17,18 +17,18 @@ _LOG: Final = FileKind("a log of events", RunError, "remove that line, or the fi
 
 
 class EventLog:
-    """Appends events; each is one line and carries the number of images seen."""
+    """Appends events to a log; each is one line and states the number of images seen."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, kind: str, images: int, **values: Any) -> None:
-        """Append one event; it is on disk when this returns."""
+        """Append one event and close the file."""
         with open_own(self.path, "a") as file:
             file.write(json.dumps(_finite({"kind": kind, "images": images, **values}), allow_nan=False) + "\n")
 
     def rewind(self, images: int) -> None:
-        """Drop what was logged after `images` images, and a line that a killed process left torn."""
+        """Remove events after `images` images, and an incomplete line that a killed process left."""
         if self.path.exists():
             kept = [json.dumps(event) for event in read_events(self.path) if event["images"] <= images]
             with atomic_write(self.path) as temporary:
@@ -36,10 +36,10 @@ class EventLog:
 
 
 def read_events(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """Read all whole events, or those of one kind; a line that is no JSON, as a kill leaves it, is left out.
+    """Read all events, or those of one kind; a line that is not JSON, as a killed process leaves it, is skipped.
 
     Raises:
-        RunError: the file cannot be read, or a line is JSON and no event.
+        RunError: the file cannot be read, or a line is JSON but not an event.
     """
     events = []
     for number, line in enumerate(_LOG.read_text(path, errors="replace").split("\n"), start=1):
@@ -48,7 +48,7 @@ def read_events(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
         except (RecursionError, ValueError):
-            pass  # the reader says it in words
+            pass  # parse_object raises an error that explains it
         event = _LOG.parse_object(line, f"line {number} of {path}")
         _check(event, f"line {number} of {path}")
         if kind is None or event["kind"] == kind:
@@ -57,7 +57,7 @@ def read_events(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
 
 
 def _finite(value: Any) -> Any:
-    """Return values with null for what is no finite number, which JSON has not."""
+    """Return values with null in place of NaN and infinite numbers, which JSON does not have."""
     if isinstance(value, Mapping):
         return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -71,8 +71,8 @@ def _check(event: Event, where: str) -> None:
         raise _LOG.damaged(where, "an object without a kind and a number of images")
     losses = event.get("losses", {})
     if not isinstance(losses, dict) or not all(isinstance(loss, int | float) for loss in losses.values()):
-        raise _LOG.damaged(where, "losses that are no numbers")
+        raise _LOG.damaged(where, "losses that are not numbers")
     for name in ("faults", "persisting"):
         found = event.get(name, [])
         if not isinstance(found, list) or not all(isinstance(fault, str) for fault in found):
-            raise _LOG.damaged(where, f"{name} that are no list of names")
+            raise _LOG.damaged(where, f"{name} that are not a list of names")

@@ -1,4 +1,4 @@
-"""The training loop: it knows phases, images and files, and no model."""
+"""The training loop: phases, images and files, independent of the model that is trained."""
 
 import hashlib
 import shutil
@@ -38,18 +38,19 @@ CHECKPOINT_FOLDER = "state"
 
 @dataclass(frozen=True)
 class Training:
-    """One training: what, on what, how long.
+    """One training: the model, its data and its length.
 
     Attributes:
         objective: the model.
-        batches: called with the number of images already seen, gives the batches from there on; each holds
-            `loop.batch_size` images, whatever the number of processes, and depends on nothing but its place.
-        schedules: one per net.
-        averaged: the nets whose weights are averaged.
-        identity: what must not change between a run and its resumption; JSON.
-        about: what a snapshot must say of itself to be used alone; its `images` and `epoch` are filled in.
+        batches: called with the number of images already seen, returns the batches from there on; each holds
+            `loop.batch_size` images, whatever the number of processes, and depends on its position alone.
+        schedules: one per network.
+        averaged: names of the networks whose weights are averaged.
+        loop: length, batch size, and when to write files.
+        identity: settings and hashes that must not change between a run and its resumption; JSON.
+        about: header of the snapshots; its `images` and `epoch` are filled in.
         on_snapshot: called after each snapshot, for sample pictures.
-        watch: checks now and then whether training goes as it should, and may stop it.
+        watch: checks at intervals whether the training is sound, and may stop it.
     """
 
     objective: Objective
@@ -64,15 +65,15 @@ class Training:
 
 
 def fit(training: Training, folder: Path, fabric: Fabric, progress: Progress = silent) -> list[Snapshot]:
-    """Train, or go on training: a folder that holds a checkpoint is resumed from it, bit for bit.
+    """Train, or resume from the newest checkpoint in the folder (bit-exact on a CPU).
 
     Returns the snapshots, oldest first.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; a checkpoint was written and the same call resumes.
-        NonFiniteLossError: a loss became NaN or infinite; the last checkpoint stands.
-        RunError: another process holds the folder, or it holds a run with another identity.
-        TrainingFaultError: the training's own watch stopped it; so does the same call again.
+        Interrupted: SIGINT or SIGTERM came; a checkpoint was written, and the same call resumes.
+        NonFiniteLossError: a loss became NaN or infinite; the last checkpoint is kept.
+        RunError: another process holds the folder, or the folder holds a run with another identity.
+        TrainingFaultError: the training's watch stopped it; the same call stops again.
     """
     if training.loop.batch_size % fabric.world_size:
         raise RunError(
@@ -85,7 +86,7 @@ def fit(training: Training, folder: Path, fabric: Fabric, progress: Progress = s
 
 
 def drop_checkpoints(folder: Path) -> None:
-    """Remove what only a resumption needs from all finished runs in a folder; their snapshots stay."""
+    """Remove the checkpoints of all finished runs below a folder; their snapshots are kept."""
     for checkpoints in list(folder.rglob(CHECKPOINT_FOLDER)):
         shutil.rmtree(checkpoints, ignore_errors=True)
 
@@ -161,7 +162,7 @@ class _Run:
         self._heed_watch()
 
     def _heed_watch(self) -> None:
-        """Stop if the watch says so; it says so again when the run is resumed, since the events are kept."""
+        """Stop if the watch returns a reason; a resumed run stops again, since the events are kept."""
         if self.training.watch is None:
             return
         reason = self.training.watch.verdict(self._events()) if self.fabric.global_rank == 0 else None
@@ -236,7 +237,7 @@ class _Run:
         self.checkpointed_at = (self.images, time.monotonic())
 
     def _begin(self) -> None:
-        """Say before the first step whose run the folder holds, so that a run cut at once is known too."""
+        """Write the identity of the run before the first step, so that a run killed at once can be recognized."""
         if self.fabric.global_rank == 0:
             if list_snapshots(self.folder):
                 raise RunError(

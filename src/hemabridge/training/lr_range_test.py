@@ -23,7 +23,7 @@ BLOWN_UP = 4.0
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test saw: the rates tried, the smoothed loss at each, and the rate it suggests."""
+    """Result of a range test: the rates tried, the smoothed loss at each, and the suggested rate."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -66,7 +66,7 @@ def lr_range_test(
             if losses[-1] > BLOWN_UP * min(losses):
                 break
     except NonFiniteLossError:
-        pass  # the end of the test, as when the loss blows up; the number of steps is checked below
+        pass  # ends the test, like a loss above the bound; the number of steps is checked below
     finally:
         for name, state in before.items():
             objective.nets[name].load_state_dict(state)
@@ -81,7 +81,7 @@ def lr_range_test(
 def suggest(rates: list[float], losses: list[float]) -> float:
     """Return the rate at which the smoothed loss falls fastest per decade of the rate, before its minimum.
 
-    Rates ascend. The first tenth, where the average is not settled, and all after the minimum are left out.
+    Rates ascend. The first tenth, where the average has not settled, and all rates after the minimum are ignored.
     """
     end = max(int(np.argmin(losses)), 3)
     slopes = np.gradient(np.asarray(losses), np.log10(np.asarray(rates)))

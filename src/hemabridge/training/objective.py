@@ -1,4 +1,4 @@
-"""What the training loop knows of a model: its nets, its phases, and nothing else."""
+"""The protocol between the training loop and a model: networks, phases and losses."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,8 +17,10 @@ Terms: TypeAlias = dict[str, Tensor]
 class Phase:
     """One optimizer step of a training step.
 
-    `trains` names the nets that this phase updates; the loop freezes all others while `losses` runs.
-    `losses` takes what the objective's `forward` returned.
+    Attributes:
+        name: of the phase.
+        trains: names of the networks that this phase updates; all others are frozen while `losses` runs.
+        losses: takes what the objective's `forward` returned.
     """
 
     name: str
@@ -27,10 +29,10 @@ class Phase:
 
 
 class Objective(Protocol):
-    """A model to train, as the loop sees it.
+    """A model to train.
 
-    `phases` are run in their order: CycleGAN is generators then discriminators, colorization discriminators then
-    generator, a classifier has one phase.
+    `phases` are run in their order. CycleGAN trains generators, then discriminators; colorization trains the
+    discriminator, then the generator; a classifier has one phase.
     """
 
     @property
@@ -44,11 +46,11 @@ class Objective(Protocol):
         ...
 
     def forward(self, batch: Batch) -> Any:
-        """Compute, once per step, what the losses of all phases share."""
+        """Compute what the losses of all phases need; called once per step."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all state that is neither a net's nor an optimizer's (a replay pool, say); empty if there is none."""
+        """Return the state that belongs to no network and no optimizer, such as a replay pool; it may be empty."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

@@ -14,11 +14,11 @@ from hemabridge.progress import Progress, prefixed, silent
 def start_fabric(device: str = "auto") -> Fabric:
     """Return Fabric on one device, or on as many processes as `torchrun` started.
 
-    `device` is cpu, cuda, mps, or auto for the best there is. Started by torchrun, gradients are averaged over its
+    `device` is cpu, cuda, mps, or auto for the best available. Under torchrun, gradients are averaged over the
     processes (gloo on CPUs, NCCL on GPUs).
 
     Raises:
-        InputError: there is no such device, or not as many as processes.
+        InputError: there is no such device, or fewer devices than processes.
     """
     try:
         if "LOCAL_WORLD_SIZE" not in os.environ:
@@ -34,10 +34,10 @@ def start_fabric(device: str = "auto") -> Fabric:
 
 
 def one_process(fabric: Fabric, work: str) -> None:
-    """Make sure that nobody started several processes for work that one does.
+    """Make sure that work for one process was not started in several.
 
     Raises:
-        RunError: there are several.
+        RunError: there are several processes.
     """
     if fabric.world_size > 1:
         raise RunError(
@@ -48,12 +48,12 @@ def one_process(fabric: Fabric, work: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class RunContext:
-    """Where and how something is trained.
+    """Where and how a model is trained.
 
     Attributes:
-        folder: gets the run; the same call goes on with what was begun there.
+        folder: of the run; a second call with the same folder resumes it.
         fabric: device, precision and processes.
-        seed: of all draws.
+        seed: of all random draws.
         progress: called after each step.
     """
 
@@ -63,7 +63,7 @@ class RunContext:
     progress: Progress = silent
 
     def within(self, name: str, label: str | None = None) -> "RunContext":
-        """Return the same context in a folder below, whose progress is told of as a part named `label`, if given."""
+        """Return the same context in a subfolder; progress is reported under `label`, if it is given."""
         progress = self.progress if label is None else prefixed(self.progress, label)
         return replace(self, folder=self.folder / name, progress=progress)
 

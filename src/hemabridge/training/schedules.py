@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 
 class Schedule(Protocol):
-    """What an optimizer is set to after `images` images; a rate of exactly 0 freezes the net."""
+    """Learning rate and momentum of the step after `images` images; a rate of exactly 0 freezes the network."""
 
     def learning_rate(self, images: int) -> float:
         """Return the learning rate of the step that starts after `images` images."""
@@ -34,7 +34,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Exponential:
-    """From `lowest` at 0 to `highest` at `total`, by equal factors: the ramp of a range test."""
+    """Exponential rise from `lowest` at 0 to `highest` at `total`: the ramp of a learning-rate range test."""
 
     lowest: float
     highest: float

@@ -1,4 +1,4 @@
-"""Snapshots: the weights after so many images, with all that is needed to use them, for people."""
+"""Snapshots: weights after a number of images, with a header that has all that is needed to use them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Weights: TypeAlias = Literal["average", "raw", "best"]
-"""Which weights of a snapshot; `best` are the averaged ones where the run averaged, the raw ones otherwise."""
+"""Which weights of a snapshot to read; `best` are the averaged ones if there are any, else the raw ones."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where a snapshot is, and how far the run was."""
+    """The path of a snapshot, and the images and epochs that the run had seen."""
 
     path: Path
     images: int
@@ -25,7 +25,7 @@ class Snapshot:
 
     @property
     def name(self) -> str:
-        """Its name in tables and on the command line."""
+        """The name in tables and on the command line."""
         return self.path.stem
 
 
@@ -37,13 +37,13 @@ def write_snapshot(
     average: "Mapping[str, Tensor] | None",
     about: Mapping[str, Any],
 ) -> Snapshot:
-    """Write raw weights, averaged weights if there are any, and `about`, which says how to rebuild the nets.
+    """Write raw weights, averaged weights if there are any, and the header `about`, which describes the networks.
 
-    The name tells the epoch if it is a whole one, such as `epoch-0015`, and the images otherwise, `images-00001234`.
+    The file name states the epoch if it is a whole number, such as `epoch-0015`, else the images, `images-00001234`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(".*.safetensors"):
-        left.unlink()  # a process was killed while it wrote
+        left.unlink()  # left by a process that was killed while it wrote
     name = f"epoch-{round(epoch):04d}" if epoch.is_integer() else f"images-{images:08d}"
     path = folder / f"{name}.safetensors"
     tensors = {f"raw/{name}": tensor for name, tensor in raw.items()}
@@ -57,23 +57,23 @@ def list_snapshots(folder: Path) -> list[Snapshot]:
     """Return the snapshots of a run folder, oldest first.
 
     Raises:
-        ModelError: a file among them is damaged, or no snapshot.
+        ModelError: a file among them is damaged, or is not a snapshot.
     """
     return sorted(map(_snapshot_at, snapshot_files(folder)), key=lambda snapshot: snapshot.images)
 
 
 def snapshot_files(folder: Path) -> list[Path]:
-    """Return the files of a run folder's snapshots by name, without opening any."""
+    """Return the files of a run folder's snapshots, sorted by name; none is opened."""
     paths = (folder / "snapshots").glob("*.safetensors")
     # A process that was killed while it wrote leaves a file whose name begins with a dot.
     return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def last_snapshot(files: Sequence[Path]) -> Path:
-    """Return the one of the longest training; headers are read only where the names do not tell.
+    """Return the snapshot of the longest training; headers are read only where the names are not sufficient.
 
     Raises:
-        ModelError: a file that has to be read is damaged, or no snapshot.
+        ModelError: a file that has to be read is damaged, or is not a snapshot.
     """
     last: dict[str, tuple[int, Path]] = {}
     for path in files:
@@ -96,17 +96,17 @@ def _snapshot_at(path: Path) -> Snapshot:
 
 
 def read_snapshot(path: Path, weights: Weights = "best") -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    """Read the weights of a snapshot, named `net/key`, and its header.
+    """Read the weights of a snapshot, by names `network/key`, and its header.
 
     Raises:
-        ModelError: the file is no snapshot, or has no averaged weights and they were asked for.
+        ModelError: the file is not a snapshot, or does not have the weights that were asked for.
     """
     tensors, header = read_tensors(path)
     return weights_of(tensors, path, weights), header
 
 
 def weights_of(tensors: "Mapping[str, Tensor]", path: Path, weights: Weights = "best") -> "dict[str, Tensor]":
-    """Return some weights among all tensors of a snapshot, named `net/key`; `path` is named in errors.
+    """Select weights among all tensors of a snapshot, by names `network/key`; errors state `path`.
 
     Raises:
         ModelError: there are no such weights.

@@ -1,4 +1,4 @@
-"""Stopping cleanly on SIGINT and SIGTERM."""
+"""What stops a training before its end: SIGINT and SIGTERM, or a watch over its weights and events."""
 
 import signal
 import threading
@@ -23,7 +23,7 @@ class StopRequest:
 
 @contextmanager
 def listen_for_stop() -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM into a request that the loop reads; a second SIGINT stops at once."""
+    """Turn the first SIGINT or SIGTERM into a request that the loop reads; a second signal interrupts at once."""
     request = StopRequest()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -44,16 +44,17 @@ def listen_for_stop() -> Iterator[StopRequest]:
 
 @dataclass(frozen=True)
 class Watch:
-    """What is looked at, and when to stop.
+    """What is measured during a training, and the decision whether to stop it.
 
-    Both functions are pure, so that a run that was cut and resumed sees and does the same: `check` depends on the
-    weights and on the events before, `verdict` on the events.
+    Both functions are pure, so that a resumed run decides like an uninterrupted one: `check` depends on the weights and
+    the earlier events, `verdict` on the events.
 
     Attributes:
-        every_images: after each so many images there is a check.
-        check: called with the images seen and all events so far; what it returns, JSON, becomes an event `watch`. It
-            draws no random number and leaves the nets as they are.
-        verdict: called with all events so far, after each check and when a run is resumed; why to stop, or None.
+        every_images: number of images between two checks.
+        check: called with the number of images seen and all events so far; the JSON values that it returns become an
+            event `watch`. It draws no random numbers and does not change the networks.
+        verdict: called with all events so far, after each check and when a run is resumed; returns the reason to stop,
+            or None.
     """
 
     every_images: int

@@ -1,4 +1,4 @@
-"""Tensors with JSON beside them in one safetensors file: one file is one atomic write.
+"""Tensors and a JSON header in one safetensors file, written atomically.
 
 Importing this module, and reading a header, needs no PyTorch.
 """
@@ -29,13 +29,13 @@ _KIND: Final = FileKind("a whole safetensors file", ModelError, "take another co
 
 
 class Header(BaseModel):
-    """What every snapshot says of itself. Each kind of snapshot has a subclass beside the class that writes it.
+    """The header of a snapshot. Each kind of snapshot has a subclass beside the class that writes it.
 
     Attributes:
         format: version of the header.
         kind: what the tensors are, such as `translator` or `classifier`.
         images: images that the training had seen.
-        epoch: the same in epochs.
+        epoch: the same number in epochs.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -82,7 +82,7 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", header: Mapping[s
 
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        # Not save_file, whose files only their owner may read.
+        # save_file would write files that only their owner may read.
         temporary.write_bytes(save(whole, {HEADER: json.dumps(header)}))
 
 
@@ -90,7 +90,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """Read the JSON header alone.
 
     Raises:
-        ModelError: the file does not exist, is no safetensors file, or was not written by hemabridge.
+        ModelError: the file does not exist, is not a safetensors file, or was not written by hemabridge.
     """
     if not path.is_file():
         raise ModelError(f"expected a safetensors file, got nothing: {path} does not exist")
@@ -105,10 +105,10 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def parse_header(content: bytes, path: Path) -> dict[str, Any]:
-    """Return the JSON header of the beginning of a file, or of all of it; `path` is named in errors.
+    """Return the JSON header from the beginning of a file, or from its whole content; errors state `path`.
 
     Raises:
-        ModelError: it is no safetensors file, or was not written by hemabridge.
+        ModelError: it is not a safetensors file, or was not written by hemabridge.
     """
     header = parse_metadata(content, path).get(HEADER)
     if header is None:
@@ -124,7 +124,7 @@ def parse_metadata(content: bytes, path: Path) -> dict[str, Any]:
     The format: 8 bytes, little-endian, are the length of a JSON object, whose key `__metadata__` holds strings.
 
     Raises:
-        ModelError: it is no safetensors file.
+        ModelError: it is not a safetensors file.
     """
     length = int.from_bytes(content[:_LENGTH_BYTES], "little")
     text = content[_LENGTH_BYTES : _LENGTH_BYTES + length]
@@ -150,10 +150,10 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
 
 
 def parse_tensors(content: bytes, path: Path) -> "dict[str, Tensor]":
-    """Return the tensors of a whole file that was read; `path` is named in errors.
+    """Return the tensors of a file's whole content; errors state `path`.
 
     Raises:
-        ModelError: it is no safetensors file.
+        ModelError: it is not a safetensors file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
