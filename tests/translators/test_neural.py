@@ -89,7 +89,9 @@ def test_a_direction_that_the_snapshot_has_not_is_refused(small_snapshot: Path, 
         ("to_target", "to_source"),
         ("to_target",),
     )
-    with pytest.raises(ModelError, match="expected a translator that knows to_source, got one that knows only to_tar"):
+    with pytest.raises(
+        ModelError, match="expected a translator with the direction to_source, got one with only to_tar"
+    ):
         NeuralStandardizer.from_snapshot(path, "to_source")
     assert NeuralStandardizer.from_snapshot(path).standardize(noise(1, 16, 16)).shape == (1, 16, 16, 3)
 

@@ -20,7 +20,7 @@ from hemabridge.models.restaining import NormalizerModel, TranslatorModel
 from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import normalizer_from_json
-from hemabridge.storage.formats import check_format
+from hemabridge.storage.file_kind import check_format
 from hemabridge.storage.settings_file import explain, read_toml
 from hemabridge.training.snapshots import last_snapshot, snapshot_files
 from hemabridge.training.tensorfile import HEADER, parse_header, parse_metadata

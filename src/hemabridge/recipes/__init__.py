@@ -1,1 +1,1 @@
-"""Recipes: one TOML file says all of a run. Read, checked and explained without PyTorch."""
+"""Recipes: TOML files with all settings of a run, read and validated without PyTorch."""

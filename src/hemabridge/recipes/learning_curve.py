@@ -1,4 +1,4 @@
-"""What the rare-class learning curve compares: section `[learning_curve]` of a synthesis."""
+"""Settings of the rare-class learning curve: section `[learning_curve]` of a synthesis recipe."""
 
 from typing import Annotated, Self
 
@@ -44,42 +44,44 @@ SMALL_GENERATOR = TranslatorConfig(
     average_half_life_images=150,
     watchdog=WatchdogConfig(on_fault="ignore"),
 )
-"""1,500 images, about a minute and a half of one core: fifteen of them are trained."""
+"""A generator trained on 1,500 images, in about 90 seconds on one core; fifteen of them are trained."""
 
 MILD = StainAugmentationConfig(stain=0.1, blur=0.0, blurred=0.0, noise=0.0, zoom=0.0)
-"""What `augmented` means: turned by right angles, mirrored, moved, and colors jittered by a few percent.
+"""The augmentation of the arm `augmented`: turns by right angles, mirroring, shifts, and color jitter of a few percent.
 
-Nothing is interpolated: a network that saw smoothed cells alone takes the sharp ones of the test for granular ones.
+No interpolation is used, because a network trained on smoothed cells takes sharp test cells for granular ones.
 """
 
 
 class LearningCurveRecipe(BaseModel):
-    """The rare-class curve: few real cells of one class, all of the others, and one thing more in each arm.
+    """The rare-class learning curve: few real cells of one class, all cells of the others, and one change in each arm.
 
-    Every classifier sees equally many images, and every arm of a seed the same real cells; those of a smaller number
-    are among those of a larger one.
+    All classifiers are trained on the same number of images. With one seed, all arms use the same real cells, and a
+    smaller number of real cells is a subset of a larger one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rare: str = Field(min_length=1, max_length=80, description="the class of which few cells are known")
-    source: str = Field(min_length=1, max_length=80, description="a common class, which synthetic cells are drawn from")
+    rare: str = Field(min_length=1, max_length=80, description="the class with few cells")
+    source: str = Field(min_length=1, max_length=80, description="a common class, from which synthetic cells are made")
     real: Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_ascending)] = Field(
         (5, 10, 20, 50, 100), description="numbers of real cells of the rare class"
     )
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], AfterValidator(_ascending)] = (0, 1, 2)
     arms: Annotated[tuple[str, ...], AfterValidator(_known)] = Field(
-        tuple(ARMS), description="what is tried, some of: " + "; ".join(f"{arm} ({text})" for arm, text in ARMS.items())
+        tuple(ARMS), description="arms, some of: " + "; ".join(f"{arm} ({text})" for arm, text in ARMS.items())
     )
     added: int = Field(150, ge=1, description="synthetic, or further real, cells of the rare class")
     common_cells: int = Field(250, ge=1, description="training cells of each other class, at most")
     test_cells: int = Field(100, ge=5, description="held-out real cells of each class, at most")
-    images: int = Field(2000, ge=1, description="images that each classifier sees in training")
+    images: int = Field(2000, ge=1, description="images in the training of each classifier")
     classifier: ClassifierConfig = Field(
-        ClassifierConfig(size_px=64), description="its augmentation and balance are those of the arms"
+        ClassifierConfig(size_px=64), description="its augmentation and balance are set by the arms"
     )
     augmentation: StainAugmentationConfig = Field(MILD, description="of the augmented arms")
-    generator: TranslatorConfig = Field(SMALL_GENERATOR, description="learns from the source and the few real cells")
+    generator: TranslatorConfig = Field(
+        SMALL_GENERATOR, description="trained on the source class and the few real cells"
+    )
 
     @model_validator(mode="after")
     def _check_classes(self) -> Self:
@@ -100,6 +102,6 @@ class LearningCurveRecipe(BaseModel):
 
     @property
     def generator_images(self) -> int:
-        """Images that each generator sees."""
+        """Number of images in the training of each generator."""
         epochs = self.generator.constant_epochs + self.generator.decay_epochs
         return epochs * self.generator.epoch_length(self.common_cells, max(self.real))

@@ -1,4 +1,4 @@
-"""Keys and names of earlier recipes, and what they are called now: for error messages alone, none is read."""
+"""Renamed keys and values of recipes, for error messages that state the new name; old names are not accepted."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -22,7 +22,7 @@ OLD_KEYS: Final[Mapping[str, str | Mapping[str, str]]] = MappingProxyType(
         "sure": "min_confidence",
     }
 )
-"""New key by old key. Where it depends on the section that holds the key: by that section, "" for any other."""
+"""New key by old key. If it depends on the section that holds the key: new key by section, "" for any other."""
 
 OLD_VALUES: Final[Mapping[str, str]] = MappingProxyType(
     {"gray-then-colour": "gray-then-color", "by-look": "by-subdomain", "taught-table": "learned-lut"}

@@ -1,4 +1,4 @@
-"""Recipes: one TOML file says all of a run. The only place that sees the whole tree of settings."""
+"""The recipes of trainings and studies: the models of all settings that one TOML file holds."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -32,11 +32,11 @@ def _for_training_and_tests(parts: dict[str, float]) -> dict[str, float]:
 
 ClassNames = Annotated[tuple[str, ...], AfterValidator(each_once)]
 Parts = Annotated[dict[str, float], AfterValidator(_for_training_and_tests)]
-"""Which share of a site's cells goes to which part."""
+"""The share of a site's cells for each part of the split."""
 
 
 StatedCropPx = Annotated[int, Field(ge=8)] | Literal["whole"]
-"""How much of an image is the cell (`hemabridge.imaging.scale.CropPx`); squares below 8 pixels show none."""
+"""Side of the square around a cell in pixels, at least 8, or `whole` (`hemabridge.imaging.scale.CropPx`)."""
 
 
 class SiteRecipe(BaseModel):
@@ -48,15 +48,15 @@ class SiteRecipe(BaseModel):
     folder: RecipePath | None = Field(None, description="a folder with one folder of images per class")
     manifest: RecipePath | None = Field(None, description="a manifest, as `hemabridge index` writes it")
     root: RecipePath | None = Field(
-        None, description="what the manifest's paths are relative to; its folder if not given"
+        None, description="folder that the manifest's paths are relative to; that of the manifest if not given"
     )
     crop_px: StatedCropPx | None = Field(
         None,
-        description="side of the square around a cell; 'whole' squeezes whole images, as the paper does; estimated if "
-        "not given",
+        description="side of the square around a cell; 'whole' resizes whole images to a square, as the paper does; "
+        "estimated if not given",
     )
     subclasses: bool = Field(
-        False, description="take the finer classes that PBC_dataset_normal_DIB writes into file names; of a folder only"
+        False, description="use the finer classes in file names of PBC_dataset_normal_DIB; only with a folder"
     )
 
     @model_validator(mode="after")
@@ -67,7 +67,7 @@ class SiteRecipe(BaseModel):
 
 
 class ClassifierRecipe(BaseModel):
-    """A classifier of the study: one that it fine-tunes on the target site, or one that comes as a file."""
+    """A classifier of the study: fine-tuned on the target site, or an external one from a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -97,21 +97,22 @@ class SourceFineTuningRecipe(BaseModel):
 
     epochs: int = Field(15, ge=1)
     rate_share: float = Field(
-        0.3, gt=0, le=1, description="peak of its 1cycle schedule, as a share of the first fine-tuning's"
+        0.3, gt=0, le=1, description="peak learning rate of its 1cycle schedule, as a share of the first fine-tuning's"
     )
     k_labels: Annotated[tuple[Annotated[int, Field(ge=2)], ...], AfterValidator(each_once)] = Field(
         (),
-        description="fewer labels to try too, such as [8, 16, 32, 64]: on originals and on the last tested snapshot",
+        description="smaller numbers of labels to test too, such as [8, 16, 32, 64]: on originals and on the last "
+        "tested snapshot",
     )
     frozen_batch_norm: bool = Field(False, description="keep the target's batch norm statistics while fine-tuning")
 
     def described(self) -> dict[str, Any]:
-        """Return what identifies a fine-tuning on all labels; JSON. What is newer is left out while it is off."""
+        """Return what identifies a fine-tuning on all labels, as JSON; settings that are off are omitted."""
         return self.model_dump(exclude={"k_labels"} if self.frozen_batch_norm else {"k_labels", "frozen_batch_norm"})
 
 
 class TranslatorRecipe(BaseModel):
-    """`hemabridge train` of a translator."""
+    """The recipe of `hemabridge train` for a translator."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -124,7 +125,7 @@ class TranslatorRecipe(BaseModel):
 
 
 class DistillationRecipe(BaseModel):
-    """`hemabridge train` of a light model that copies a re-stainer."""
+    """The recipe of `hemabridge train` for a small model that is distilled from a re-stainer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -144,7 +145,7 @@ class DistillationRecipe(BaseModel):
 
 
 class ClassifierTrainingRecipe(BaseModel):
-    """`hemabridge train` of a classifier."""
+    """The recipe of `hemabridge train` for a classifier."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -159,7 +160,7 @@ class ClassifierTrainingRecipe(BaseModel):
 
 
 class StudyRecipe(BaseModel):
-    """`hemabridge study`: Blocks 1 and 2 of the paper on two sites."""
+    """The recipe of `hemabridge study`: Blocks 1 and 2 of the paper on two sites."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -167,10 +168,12 @@ class StudyRecipe(BaseModel):
     name: RunName
     seed: Seed = 0
     classes: ClassNames = Field(
-        (), description="classes to tell apart; if not given, all that both sites have enough of"
+        (), description="classes of the classifiers; if not given, all with enough cells at both sites"
     )
     mode: Literal["strict", "transductive"] = Field(
-        "strict", description="whether the translator is kept from the scored source images, or sees them unlabeled"
+        "strict",
+        description="strict: the translator is not trained on the scored source images; transductive: it is, without "
+        "their labels",
     )
     target: SiteRecipe = Field(
         description="the hospital of the classifiers; `[[target]]` may be given several times: one's own hospital, "
@@ -181,7 +184,7 @@ class StudyRecipe(BaseModel):
     )
     source: SiteRecipe
     truth: SiteRecipe | None = Field(
-        None, description="the source's cells as the target would show them; simulations only"
+        None, description="the source's cells with the target's appearance, as ground truth; simulations only"
     )
     target_parts: Parts = {"train": 0.8, "validation": 0.1, "test": 0.1}
     source_parts: Parts = {"train": 0.5, "test": 0.5}
@@ -190,7 +193,7 @@ class StudyRecipe(BaseModel):
         ("white-point", "reinhard-image", "histogram", "macenko"), description="re-stainings without a GAN, to compare"
     )
     translators: PresetNames = Field(
-        (), description="presets of more translators to compare; of each the last snapshot is tested"
+        (), description="presets of further translators to compare; the last snapshot of each is tested"
     )
     tested_epochs: tuple[int, ...] = Field((10, 15, 20, 25, 200), min_length=1, description="the snapshots to test")
     classifiers: tuple[ClassifierRecipe, ...] = Field(min_length=1)
@@ -200,12 +203,12 @@ class StudyRecipe(BaseModel):
 
     adabn: bool = Field(
         False,
-        description="test each classifier also with batch norm measured again on the source's unlabeled cells",
+        description="test each classifier also with AdaBN: batch norm statistics from the source's unlabeled cells",
     )
     more_seeds: tuple[Seed, ...] = Field(
-        (), description="do all again with these seeds on the same split, for mean and spread"
+        (), description="repeat the study with these seeds on the same split, for mean and spread"
     )
-    audit: bool = Field(True, description="whether to look through the images of both sites first")
+    audit: bool = Field(True, description="whether to audit the images of both sites first")
     guard: bool = Field(True, description="whether to check the morphology of each re-stained test cell")
     ensemble: EnsembleConfig | None = Field(
         None, description="the pooled prediction of all classifiers and several re-stainings, as one more row"
@@ -244,7 +247,7 @@ class StudyRecipe(BaseModel):
         last, every = translator.constant_epochs + translator.decay_epochs, translator.snapshot_every_epochs
         epochs = [*range(every, last, every), last]
         missing = [epoch for epoch in tested if epoch not in epochs]
-        # Whether snapshots at given numbers of images make whole epochs, only the number of cells tells.
+        # Snapshots at given numbers of images may be at whole epochs; that depends on the number of cells.
         if missing and not translator.snapshot_images:
             raise ValueError(
                 f"expected tested_epochs among the snapshots' epochs {epochs}, got {missing}; "
@@ -261,27 +264,27 @@ class StudyRecipe(BaseModel):
 
     @property
     def trainings(self) -> tuple[ClassifierConfig, ...]:
-        """How the study's classifiers are trained, those of its ensemble too; without those that come as a file."""
+        """Settings of all classifiers that the study trains, including those of its ensemble."""
         own = tuple(spec.train for spec in self.classifiers if spec.train is not None)
         return own if self.ensemble is None else (*own, *self.ensemble.trainings)
 
     @property
     def size_px(self) -> int:
-        """Side of the cells that are re-stained, in pixels: the size at which the translator learned."""
+        """Side of the cells that are re-stained, in pixels: the size at which the translator is trained."""
         return self.translator.crop_px
 
     def cells_px(self, classifier: ClassifierRecipe) -> int:
         """Return the side, in pixels, at which cells are cut from the original images for a classifier.
 
-        It is the classifier's own input where that is larger than the translator's cells, so that it sees real detail.
-        Else it is the size of the translator's cells, which the classifier's preprocessing shrinks: a cell is then
-        resized in two steps, as are the re-stained cells that it is compared with.
+        It is the classifier's input size if that is larger than the translator's cells, so that no detail is lost.
+        Otherwise it is the size of the translator's cells, which the classifier's preprocessing shrinks. Original cells
+        are then resized in two steps, like the re-stained cells that they are compared with.
         """
         return max(self.size_px, classifier.size_px)
 
     @property
     def ensemble_px(self) -> int:
-        """Side of the cells of the ensemble, in pixels: the largest that one of its members needs."""
+        """Side of the ensemble's cells in pixels: the largest input size of its members."""
         inputs = (*(each.size_px for each in self.classifiers), *(each.size_px for each in self.trainings))
         return max(self.size_px, *inputs)
 

@@ -1,4 +1,4 @@
-"""Reading a recipe: TOML, changes from the command line, a translator's preset, and errors that name the place."""
+"""Reading of a recipe: TOML, changes from the command line, the translator's preset, and errors with their location."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,10 +25,11 @@ Kind = TypeVar("Kind", TranslatorRecipe, DistillationRecipe, ClassifierTrainingR
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
-    """Read a recipe, apply `section.key=value` changes, fill in the translator's preset, and check all of it.
+    """Read a recipe, apply `section.key=value` changes, fill in the translator's preset, and validate the result.
 
     Raises:
-        RecipeError: the file is missing or no TOML, a key is unknown (the nearest is named), or a value is wrong.
+        RecipeError: the file is missing or not TOML, a key is unknown (a similar one is suggested), or a value is
+            wrong.
     """
     data = read_toml(path)
     for change in changes:
@@ -49,7 +50,7 @@ def expect_kind(recipe: Recipe, kind: type[Kind]) -> Kind:
     """Return the recipe if it is of that kind.
 
     Raises:
-        RecipeError: it is of another.
+        RecipeError: it is of another kind.
     """
     if not isinstance(recipe, kind):
         raise RecipeError(f"expected a recipe of another kind, got kind = {recipe.kind!r}; see `hemabridge --help`")
@@ -89,7 +90,7 @@ def _with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the base with what is said again; a section of another kind replaces the base's, whose keys it has not."""
+    """Return `base` updated by `own`, section by section; a section of another `kind` replaces that of the base."""
     if "kind" in own and own["kind"] != base.get("kind"):
         return dict(own)
     both = dict(base)

@@ -1,4 +1,4 @@
-"""What a review is: which arms, which questions, how many cells, whose eyes. One TOML file."""
+"""The recipe of a review: arms, questions, numbers of cells and readers."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -23,32 +23,34 @@ class ArmFolder(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Text = Field(description="the arm's name in the results; no reader sees it")
-    folder: RecipePath = Field(description="images with a manifest.csv; without one the folder is indexed")
-    manifest: RecipePath | None = Field(None, description="a manifest that lies elsewhere; its paths start at `folder`")
+    folder: RecipePath = Field(description="folder of images; it is indexed if it has no manifest.csv")
+    manifest: RecipePath | None = Field(
+        None, description="a manifest in another folder; its paths are relative to `folder`"
+    )
     of: Text | None = Field(
         None, description="the arm whose photographs were re-stained; files are matched by name without suffix"
     )
     crop_px: StatedCropPx | None = Field(
-        None, description="side of the square around a cell; that of the manifest, or all, if not given"
+        None, description="side of the square around a cell; if not given, that of the manifest, or the whole image"
     )
 
 
 class ReviewPlan(BaseModel):
-    """`hemabridge review create`."""
+    """The recipe of `hemabridge review create`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["review"]
     name: RunName
-    title: Text = Field("Blood cells", description="heading of the readers' pages; it must not tell what is compared")
+    title: Text = Field("Blood cells", description="heading of the readers' pages; it must not reveal what is compared")
     readers: Names = Field(min_length=1, max_length=200)
     language: Literal["en", "es"] = Field("en", description="of the pages, until a reader changes it")
     seed: Seed = 0
-    study: RecipePath | None = Field(None, description="folder of a finished study, to take arms from")
+    study: RecipePath | None = Field(None, description="folder of a finished study that provides arms")
     study_arms: Names = Field(
         (),
-        description="which of it: original, target, normalizers, snapshots; the first two and the chosen snapshot, or "
-        "the last one, if not given",
+        description="arms of the study: original, target, normalizers, snapshots; if not given, the first two and the "
+        "chosen (else the last) snapshot",
     )
     arms: tuple[ArmFolder, ...] = ()
     tasks: tuple[TaskPlan, ...] = Field(min_length=1, max_length=20)
@@ -57,7 +59,7 @@ class ReviewPlan(BaseModel):
     apart: int = Field(10, ge=1, le=200, description="screens between two showings of one cell, if that is possible")
     break_every: int = Field(50, ge=5, le=1000, description="screens after which a break is proposed")
     size_px: int | None = Field(
-        None, ge=16, le=1024, description="side that all pictures are brought to; that of the smallest if not given"
+        None, ge=16, le=1024, description="side to which all pictures are resized; that of the smallest if not given"
     )
     address: str = Field(
         "http://127.0.0.1:8321",
@@ -81,15 +83,16 @@ class ReviewPlan(BaseModel):
         return self
 
     def asks(self, question: Question) -> bool:
-        """Tell whether any task asks this."""
+        """Return whether any task asks this question."""
         return any(question in task.questions for task in self.tasks)
 
 
 def read_plan(path: Path) -> ReviewPlan:
-    """Read what a review shall be.
+    """Read the recipe of a review.
 
     Raises:
-        RecipeError: the file is missing or no TOML, a key is unknown (the nearest is named), or a value is wrong.
+        RecipeError: the file is missing or not TOML, a key is unknown (a similar one is suggested), or a value is
+            wrong.
     """
     data = read_toml(path)
     if data.get("kind") != KIND:

@@ -1,4 +1,4 @@
-"""From a site of a recipe to its cells, split and scale-matched."""
+"""The cells of a recipe's site: manifest, split, scale, and loading."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from hemabridge.storage.stages import Stages
 
 @dataclass(frozen=True)
 class Site:
-    """One hospital's manifest with the column `split` filled, and its scale."""
+    """The manifest of one hospital with a filled column `split`, and the scale of its images."""
 
     name: str
     manifest: Manifest
@@ -43,15 +43,15 @@ class Site:
         return {"site": self.name, "crop_px": self.crop_px, "cells": sorted(list(row) for row in rows)}
 
     def listed(self) -> list[list[str]]:
-        """Return path and hash of each cell in their order, which is that of all arrays made of them; JSON."""
+        """Return path and hash of each cell, in the order of all arrays that are made from them; JSON."""
         return [list(row) for row in zip(self.manifest.column("path"), self.manifest.column("sha256"), strict=True)]
 
 
 def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
-    """Read the manifest of a site, or index its folder; every image has its hash and, if it has one, its origin.
+    """Read the manifest of a site, or index its folder; images get their hash and, if it is known, their origin.
 
     Raises:
-        ManifestError: nothing usable is there, or the manifest holds several sites.
+        ManifestError: there are no usable images, or the manifest holds several sites.
     """
     if recipe.folder is not None:
         indexed = index_folder(
@@ -86,13 +86,13 @@ def prepare_site(
     stages: Stages,
     progress: Progress = silent,
 ) -> Site:
-    """Keep the given classes, split them unless the manifest already is, and settle the scale.
+    """Keep the given classes, split the cells unless the manifest has a split, and determine the scale.
 
-    Copies and near duplicates stay in one part. What was settled is written to the stage `split/<site>`.
+    Copies and near duplicates stay in one part. The result is written to the stage `split/<site>`.
 
     Raises:
-        SplitError: the manifest's own split leaks, or no split can be made.
-        ManifestError: the manifest's own split lacks the part `train` or `test`.
+        SplitError: the manifest's split leaks, or no split can be made.
+        ManifestError: the manifest's split lacks the part `train` or `test`.
     """
     kept = manifest.select(pl.col("class").is_in(classes))
     rows = zip(*(kept.column(name) for name in ("path", "sha256", "class", "split", "crop_px")), strict=True)
@@ -136,10 +136,10 @@ def whole_site(recipe: SiteRecipe, manifest: Manifest, classes: tuple[str, ...],
 
 
 def read_settled(recipe: SiteRecipe, folder: Path) -> Site:
-    """Read what `prepare_site` settled in the folder of a study: the cells with their parts, and their scale.
+    """Read the result of `prepare_site` in the folder of a study: the cells with their parts, and their scale.
 
     Raises:
-        ManifestError: nothing usable is there.
+        ManifestError: there is no usable result.
     """
     root = recipe.folder
     if root is None:
@@ -165,10 +165,10 @@ def _split_once(
 
 
 def refuse_shared_files(source: Site, target: Site) -> None:
-    """Make sure that no file is at both sites: what one trains on, the other might be scored on.
+    """Make sure that no file belongs to both sites, since it could be in the training of one and the test of the other.
 
     Raises:
-        SplitError: some are.
+        SplitError: a file belongs to both.
     """
     shared = set(source.manifest.column("sha256")) & set(target.manifest.column("sha256"))
     if shared:
@@ -181,7 +181,7 @@ def refuse_shared_files(source: Site, target: Site) -> None:
 
 
 def cells_for_translation(recipe: SiteRecipe, size_px: int, progress: Progress = silent) -> CellSet:
-    """Load all cells of a site, labeled or not, but those that its manifest keeps for tests."""
+    """Load all cells of a site, labeled or not, except those in the test part of its manifest."""
     manifest = read_site(recipe, progress)
     kept = manifest.select(pl.col("split") != "test")
     return load_cells(

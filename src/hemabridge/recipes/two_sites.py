@@ -1,7 +1,6 @@
-"""The two sites of a study: which ones, and whether their classes can be told apart. Fast, for it comes first.
+"""A fast check of the two sites of a study and their classes, before any long work.
 
-No image is read, except to tell masks and thumbnails from images of the same name. Nothing that takes long to import is
-needed.
+No image is read, except to distinguish masks and thumbnails from images of the same name. No slow imports are needed.
 """
 
 from collections import Counter
@@ -21,10 +20,10 @@ from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.storage.settings_file import explain
 
 FEWEST: Final = 8
-"""A class with fewer cells than this at either site is left out when the recipe does not name the classes."""
+"""Fewest cells of a class at each site, if the recipe does not state the classes."""
 
 MANIFEST: Final = "manifest.csv"
-"""How `hemabridge index` calls a folder's manifest if not told otherwise."""
+"""Default name of the manifest that `hemabridge index` writes into a folder."""
 
 
 def with_manifests(
@@ -35,11 +34,10 @@ def with_manifests(
     source_root: Path | None = None,
     target_root: Path | None = None,
 ) -> StudyRecipe:
-    """Return the recipe for two other sites: their manifests take the place of those that the recipe names.
+    """Return the recipe with its sites replaced by those of other manifests.
 
-    A folder stands for the `manifest.csv` in it.
-
-    A ground truth that the recipe names belongs to its own source, so it goes with that.
+    A folder stands for the `manifest.csv` in it. The recipe's ground truth belongs to its source, and is removed if the
+    source is replaced.
 
     Raises:
         ManifestError: a manifest holds several sites.
@@ -67,9 +65,9 @@ def _site_of(path: Path, root: Path | None) -> SiteRecipe:
 
 
 def check_sites(recipe: StudyRecipe) -> None:
-    """Refuse, within a second or two, two sites that cannot be studied, or classifiers whose files are missing.
+    """Raise an error, within a second or two, if the sites cannot be studied or the file of a classifier is missing.
 
-    A folder's files are counted by their names and places. Not all of them may be readable, so the study counts again.
+    A folder's files are counted by their paths. Some may be unreadable; the study therefore counts again.
 
     Raises:
         ModelError: the file of a classifier, or of the weights that it starts from, is missing.
@@ -92,7 +90,7 @@ def _check_files(recipe: StudyRecipe) -> None:
 
 
 def _classes(site: SiteRecipe) -> list[str]:
-    """Return the class of each image of a site, "" where there is none; of a folder by the names of its files."""
+    """Return the class of each image of a site, or ""; in a folder, classes follow from paths."""
     if site.folder is None:
         assert site.manifest is not None  # the recipe's own check
         return [str(name) for name in read_manifest(site.manifest, site.root).column("class")]
@@ -109,12 +107,12 @@ def _classes(site: SiteRecipe) -> list[str]:
 
 
 def shared_classes(source: Iterable[str], target: Iterable[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the classes to tell apart: those wanted, or all that both sites have at least `FEWEST` cells of.
+    """Return the classes of a study: those of the recipe, or all with at least `FEWEST` cells at both sites.
 
     Args:
-        source: the class of each of its cells; "" for an unlabeled one.
-        target: the same.
-        wanted: the classes that the recipe names.
+        source: the class of each cell of the source; "" for an unlabeled one.
+        target: the same for the target.
+        wanted: the classes in the recipe; may be empty.
 
     Raises:
         ManifestError: a site has no labels, a wanted class is missing at a site, or fewer than two are shared.

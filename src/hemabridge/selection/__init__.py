@@ -1,1 +1,1 @@
-"""Which state of a trained translator to use, and why; measured without labels."""
+"""Choice of the best snapshot of a trained translator, by measures that need no labels."""

@@ -1,4 +1,4 @@
-"""Explains the choice of a snapshot in plain sentences."""
+"""Plain sentences that explain the choice of a snapshot."""
 
 from collections.abc import Sequence
 
@@ -19,11 +19,11 @@ def why(
     *,
     by_shape: bool = False,
 ) -> str:
-    """Say which snapshot was chosen, why, and with which confidence; or that none can be used, and what to do.
+    """Return which snapshot was chosen, why and how surely; or that none can be used, and what to do.
 
     Args:
-        chosen: the snapshot; None where the rule found none.
-        alike: names of the others that the cells cannot tell from it.
+        chosen: the snapshot; None if the rule found none.
+        alike: names of the snapshots that are not distinguishable from it with these cells.
         rows: all snapshots.
         rule: the constants of the choice.
         by_shape: whether disagreement is that with shape members, else that with the consensus of the snapshots.

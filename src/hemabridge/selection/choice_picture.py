@@ -1,4 +1,4 @@
-"""Draws the choice: distance of the stain against morphology, one point for each snapshot."""
+"""The figure of a selection: stain distance against morphology, with one point for each snapshot."""
 
 import io
 import warnings
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from hemabridge.models.selection_file import Selection, SnapshotRow
 
 CHOSEN, FIT, UNFIT, LINE = "#D55E00", "#0072B2", "#999999", "#BBBBBB"
-"""Colors of Okabe and Ito (2008), which readers with any color vision tell apart; markers differ too."""
+"""Colors of Okabe and Ito (2008), which are distinguishable with any color vision; markers differ too."""
 
 
 def pareto_png(selection: Selection, most_refused: float) -> bytes:
@@ -26,7 +26,7 @@ def pareto_png(selection: Selection, most_refused: float) -> bytes:
         axes.plot([_passed(r) for r in rows], [r.stain for r in rows], color=LINE, linewidth=1, zorder=1)
         for place, row in enumerate(rows):
             _draw(axes, row, chosen=row.snapshot == selection.chosen, on_front=row.snapshot in front)
-            # In turns above and below, because late snapshots lie close together.
+            # Labels alternate between above and below, because late snapshots lie close together.
             away = (5, 5) if place % 2 else (5, -13)
             axes.annotate(_label(row), (_passed(row), row.stain), away, textcoords="offset points", zorder=5)
         original = selection.original

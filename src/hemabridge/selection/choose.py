@@ -1,4 +1,4 @@
-"""Applies the rule to the measured snapshots and writes the choice down."""
+"""The choice of a snapshot: applies the rule to the measured snapshots and describes the result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from hemabridge.selection.snapshot_measures import SnapshotMeasures, interval_of
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One snapshot and what was measured of it; `readers` is the share of cells that readers accepted."""
+    """One snapshot and its measures; `readers` is the share of cells that human readers accepted, if known."""
 
     name: str
     sha256: str
@@ -31,9 +31,9 @@ def select_snapshot(
     config: RuleConfig,
     facts: Mapping[str, Any],
 ) -> Selection:
-    """Apply the rule to snapshots in the order of training, and say why.
+    """Apply the rule to snapshots in the order of training, and explain the choice.
 
-    The rule minimizes the distance of the stain; with classifiers their disagreement, and with labels their error.
+    The rule minimizes the stain distance; with classifiers their disagreement; with labels their error.
     """
     compared = ruler.compared([one.readings for one in snapshots])
     snapshots = [replace(one, readings=readings) for one, readings in zip(snapshots, compared, strict=True)]

@@ -1,4 +1,4 @@
-"""Features of color and texture that need no network: what cells look like to someone who knows no cells."""
+"""Features of color and texture that need no network."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SCALES_PX = (0.0, 1.0, 2.0, 4.0)
-"""Texture is the spread of what lies between two neighboring scales, at cells of 64 px; it grows with the image."""
+"""Blur radii, for cells of 64 px; they grow with the image. Texture is the spread between two neighboring scales."""
 
 REFERENCE_PX = 64
 

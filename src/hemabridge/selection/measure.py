@@ -1,4 +1,4 @@
-"""Measures every snapshot on the same cells, with the same bootstrap resamples. No labels, no PyTorch."""
+"""Measurement of every snapshot on the same cells, with the same bootstrap resamples."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,19 +21,19 @@ from hemabridge.selection.stain_distance import COMPARTMENTS, SPACES, Places, St
 Floats = NDArray[np.float64]
 
 FEWEST_CELLS = 10
-"""Fewer cells than this of a site tell too little about its stain."""
+"""Fewest cells of a site from which its stain can be measured."""
 
 LEAST_PROBABILITY = 1e-3
 """Probabilities are clipped to at least this value, so that no single cell dominates the consensus likelihood."""
 CONSENSUS_ROUNDS = 3
-"""How often the consensus is formed again from the half of the snapshots that disagrees least with it."""
+"""Number of rounds in which the consensus is formed again, from the half of the snapshots that disagrees least."""
 
 Features = Callable[[UInt8Images], NDArray[np.floating]]
-"""Maps uint8[N, H, W, 3] to features [N, D] in which two laboratories are compared."""
+"""Maps uint8[N, H, W, 3] to features [N, D] in which two sites are compared."""
 
 
 class Answers(Protocol):
-    """What is asked of a classifier."""
+    """The interface of a classifier that is used here."""
 
     def probabilities(self, images: UInt8Images) -> NDArray[np.float32]:
         """Return float32[N, C], rows sum to 1."""
@@ -41,20 +41,20 @@ class Answers(Protocol):
 
 
 class Ruler:
-    """The cells of both sites, against which each snapshot's images are measured.
+    """The cells of both sites, with which the re-stained cells of each snapshot are compared.
 
-    Cells are resampled with replacement (Efron 1979, doi:10.1214/aos/1176344552), the same draws for all snapshots, so
-    that two snapshots are compared on the same cells.
+    Cells are resampled with replacement (Efron 1979, doi:10.1214/aos/1176344552), with the same draws for all
+    snapshots, so that two snapshots are compared on the same cells.
 
     Args:
-        source: cells of the source as they came, uint8[N, S, S, 3].
+        source: original cells of the source, uint8[N, S, S, 3].
         target: cells of the target, uint8[M, S, S, 3].
-        features: where laboratories are compared.
-        classifiers: their predictions on the re-stained cells are compared; may be none.
-        shape_members: classifiers that see no color; they classify the source's original cells; may be none.
+        features: features in which the sites are compared.
+        classifiers: their predictions on the re-stained cells are compared; may be empty.
+        shape_members: classifiers of gray shape images; they classify the source's original cells; may be empty.
         labels: int64[N], classes of the source's cells; only if they may be used.
-        resamples: how many.
-        seed: another seed draws other resamples.
+        resamples: number of resamples.
+        seed: of the resamples.
 
     Raises:
         InputError: a site has fewer than `FEWEST_CELLS` cells.
@@ -86,7 +86,7 @@ class Ruler:
         self._goal, self._goal_drawn = goal.pooled(np.ones((1, len(target)))), goal.pooled(self._drawn_target)
         self._start, self._start_drawn = (self._distances(own, drawn) for drawn in (None, self._drawn))
         raw = np.asarray(features(target), np.float64)
-        # By both sites: features that hardly vary at the target would drown all others.
+        # Scaled by both sites, because features that hardly vary at the target would dominate all others.
         self._scale = np.concatenate([raw, np.asarray(features(source), np.float64)])
         self._target = standardized(raw, self._scale)
         by_shape = [member.probabilities(source) for member in shape_members]
@@ -96,16 +96,16 @@ class Ruler:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """The compartments that enough cells of both sites show."""
+        """The compartments that enough cells of both sites show, by name."""
         return tuple(name for name, use in zip(COMPARTMENTS, self._kinds, strict=True) if use)
 
     @property
     def has_shape_members(self) -> bool:
-        """Whether disagreement is that with shape members."""
+        """Whether there are shape members, with which the classifiers are then compared."""
         return self._by_shape is not None
 
     def kid_floor(self) -> tuple[float, tuple[float, float]]:
-        """Return KID between the two halves of the target's cells, and its 95% interval: what equal stains measure."""
+        """Return KID between two halves of the target's cells, the value for equal stains, and its 95% interval."""
         middle = len(self._halves) // 2
         one, other = self._target[self._halves[:middle]], self._target[self._halves[middle:]]
         generator = np.random.default_rng(1)
@@ -114,15 +114,15 @@ class Ruler:
         return distance.value(), interval_of(drawn)
 
     def originals(self) -> SnapshotMeasures:
-        """Measure the source's cells as they came."""
+        """Measure the source's original cells."""
         return self.read(self.source, floors())
 
     def read(self, images: UInt8Images, limits: Thresholds) -> SnapshotMeasures:
         """Measure the source's cells after a re-staining.
 
         Args:
-            images: uint8[N, S, S, 3] in the order of the source's.
-            limits: of the morphology guard for that re-staining.
+            images: uint8[N, S, S, 3] in the order of the source's cells.
+            limits: of the morphology guard for this re-staining.
         """
         profile = StainProfile.of(images, self._places)
         now, drawn = self._distances(profile, None), self._distances(profile, self._drawn)
@@ -157,7 +157,7 @@ class Ruler:
         )
 
     def compared(self, snapshots: Sequence[SnapshotMeasures]) -> list[SnapshotMeasures]:
-        """Return the readings of all snapshots of a run with their disagreement, where there are classifiers.
+        """Return the measures of all snapshots of a run with their disagreement, if there are classifiers.
 
         Without shape members it is the consensus negative log-likelihood: the mean over cells of -ln p, where p is the
         snapshot's probability, at least `LEAST_PROBABILITY`, of the class with the largest mean probability over
@@ -197,14 +197,14 @@ class Ruler:
         return stain_distances(profile.pooled(drawn), self._goal_drawn)
 
     def _share(self, now: dict[str, Floats], start: dict[str, Floats]) -> Floats:
-        """Return distances as a share of the originals'; the two spaces weigh equally."""
+        """Return distances as a share of those of the originals; both color spaces have equal weight."""
         means = [self._over_compartments(now[s]) / np.maximum(self._over_compartments(start[s]), 1e-9) for s in SPACES]
         return np.asarray(np.mean(means, axis=0))
 
     def _over_compartments(self, distances: Floats) -> Floats:
-        """Return the mean over the measured compartments; those that a resample lacks are left out of it.
+        """Return the mean over the measured compartments that occur in a resample.
 
-        Where it lacks all of them it is 0, for every snapshot alike, because all share their resamples.
+        If none occurs, the mean is 0 for all snapshots alike, because they share their resamples.
         """
         values = distances[:, self._kinds]
         shown = ~np.isnan(values)
@@ -232,7 +232,7 @@ class Ruler:
 
 
 def _draws(generator: np.random.Generator, n: int, resamples: int) -> Floats:
-    """Return how often each of n cells is drawn in each resample, float64[B, n]."""
+    """Return the number of times that each of n cells is drawn in each resample, float64[B, n]."""
     return generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
 
@@ -246,7 +246,7 @@ def _consensus_nll(probabilities: Floats, members: NDArray[np.int64]) -> Floats:
 
     Args:
         probabilities: of each snapshot, cell and class, [S, N, C].
-        members: places of the snapshots that form the consensus.
+        members: indices of the snapshots that form the consensus.
     """
     consensus = probabilities[members].mean(axis=0).argmax(axis=1)
     own = probabilities[:, np.arange(probabilities.shape[1]), consensus]

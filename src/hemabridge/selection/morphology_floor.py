@@ -1,4 +1,4 @@
-"""Measures what a re-staining did to morphology: which cells the guard refuses, how much structure is kept."""
+"""Morphology measures of a snapshot: the share of cells that the guard refuses, and the structure that is kept."""
 
 from typing import Final
 
@@ -15,26 +15,25 @@ from hemabridge.metrics.closeness import gradient_correlation
 MEASURE: Final = "correlation of edge strength with the original's, mean over cells"
 
 MOST_REFUSED: Final = 0.25
-"""A snapshot of which the guard refuses a larger share is not chosen.
+"""A snapshot is not chosen if the guard refuses a larger share of its cells.
 
-`hemabridge standardize` re-stains a refused cell by the fallback. Above one in four
-refused cells, more than a quarter of the result would come from another method, and the measures of the snapshot would
-no longer describe the result.
+`hemabridge standardize` re-stains refused cells by the fallback. If it refused more than a quarter of the cells, the
+measures of the snapshot would not describe the result.
 """
 
 LEAST_KEPT: Final = 0.5
-"""A snapshot that keeps less structure on average is not chosen, whatever the guard says.
+"""A snapshot that keeps less structure on average is not chosen, whatever the share of refused cells.
 
-The guard's limits come from what a snapshot does to the target's own cells. A snapshot that destroys
-those as well, by a blank output, would set its own limits. Images of other cells keep 0.2 to 0.3.
+The guard's limits are learned from the target's cells, re-stained by the same snapshot. A snapshot that destroys these
+cells too, for example by blank output, would get limits that accept it. Images of other cells keep 0.2 to 0.3.
 """
 
 GUARDED: Final = 100
-"""At most so many cells are compared: each takes a fraction of a second; the share is then known within 10 points."""
+"""At most so many cells are compared, since each takes a fraction of a second; the share is known within 10 points."""
 
 
 def structure_kept(before: UInt8Images, after: UInt8Images) -> NDArray[np.float64]:
-    """Return for each cell how much of its structure is kept, float64[N]: 1 all of it, 0 nothing.
+    """Return the share of each cell's structure that is kept, float64[N]: 1 for all of it, 0 for nothing.
 
     Raises:
         ValueError: the stacks differ in shape or are not uint8[N, H, W, 3].

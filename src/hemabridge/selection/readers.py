@@ -1,4 +1,4 @@
-"""Reads how many cells of each snapshot human readers accepted: an optional file that constrains the choice."""
+"""The optional file of reader scores: the share of cells of each snapshot that human readers accepted."""
 
 import math
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from hemabridge.storage.file_kind import FileKind
 
 COLUMNS = ("snapshot", "accepted")
 LARGEST_FILE = 1_000_000
-"""Bytes; a table of snapshots is far smaller."""
+"""Largest size in bytes; a table of snapshots is far smaller."""
 
 _KIND: Final = FileKind(f"a CSV file with {','.join(COLUMNS)}", InputError, "correct the file", LARGEST_FILE)
 
 
 def read_reader_scores(path: Path, snapshots: Sequence[str]) -> dict[str, float]:
-    """Read the share of cells, 0..1, that readers accepted of some snapshots: CSV with the columns of `COLUMNS`.
+    """Read the share of cells, 0..1, that readers accepted of some snapshots, from CSV with the columns `COLUMNS`.
 
     Raises:
-        InputError: the file cannot be read, is no such table, or scores a snapshot twice or one that does not exist.
+        InputError: the file cannot be read, is not such a table, or scores a snapshot twice or an unknown one.
     """
     header, *rows = _KIND.parse_csv(_KIND.read_text(path), path) or [[]]
     if tuple(header) != COLUMNS:

@@ -1,11 +1,12 @@
-"""The rule: nearest stain subject to a morphology floor, smoothed over neighboring snapshots; and how sure it is.
+"""The selection rule: smallest distance subject to a morphology floor, with the confidence of the choice.
 
-Where classifiers are asked, those snapshots are nearest of which they say what classifiers that see shape alone say,
-or, without such, what they themselves say of the best half together. This is not smoothed: all are compared on the same
-cells with the same answer.
+Without classifiers the distance is that of the stain, smoothed over neighboring snapshots. With classifiers it is their
+disagreement with the shape members or, without these, with the consensus of the best half of the snapshots. The
+disagreement is not smoothed, since all snapshots are compared on the same cells with the same reference.
 
-The floor is the morphology guard's: it may refuse at most a given share of a snapshot's cells. A low floor of the
-structure besides holds off what destroys the target's cells too, by which the guard's limits are learned.
+The floor has two parts. The morphology guard may refuse at most a given share of a snapshot's cells. The kept structure
+must reach a low minimum, which excludes snapshots that also destroy the target's cells, from which the guard learns its
+limits.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from hemabridge.selection.morphology_floor import LEAST_KEPT, MOST_REFUSED
 Floats = NDArray[np.float64]
 
 CHANCE = 0.025
-"""A share of resamples up to this is no evidence: the tail of a 95% interval."""
+"""A share of resamples up to this counts as chance: the tail of a 95% interval."""
 
 
 class RuleConfig(BaseModel):
@@ -28,24 +29,24 @@ class RuleConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     most_refused: float = Field(
-        MOST_REFUSED, ge=0, le=1, description="a snapshot of which the guard refuses a larger share is never chosen"
+        MOST_REFUSED, ge=0, le=1, description="largest share of cells that the guard may refuse of a chosen snapshot"
     )
     least_kept: float = Field(
         LEAST_KEPT,
         ge=-1,
         le=1,
-        description="nor one that keeps less structure, which may destroy the target's cells too",
+        description="least structure that a chosen snapshot must keep",
     )
     stain_margin: float = Field(
         0.05, ge=0, description="snapshots within this of the smallest distance count as equally near"
     )
     disagreement_margin: float = Field(
-        0.0, ge=0, description="the same for the disagreement of classifiers, where there are any; in its unit"
+        0.0, ge=0, description="the same for the disagreement of classifiers, in its unit"
     )
     smoothing_octaves: float = Field(
-        0.25, ge=0, description="width of the smoothing of stain, in doublings of the images seen; 0: none"
+        0.25, ge=0, description="width of the smoothing of stain distances, in doublings of the images seen; 0: none"
     )
-    reader_floor: float = Field(0.8, ge=0, le=1, description="share of cells that readers must accept, where they read")
+    reader_floor: float = Field(0.8, ge=0, le=1, description="share of cells that readers must accept")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class Table:
 
     Attributes:
         images: images seen in training, rising, [S].
-        distance: what is to be small, float64[S].
+        distance: the measure that is minimized, float64[S].
         distance_drawn: the same of each resample, float64[B, S].
         margin: distances within this of the smallest count as equal.
         octaves: width of the smoothing, in doublings of the images seen.
@@ -62,7 +63,7 @@ class Table:
         refused_drawn: the same of each resample, float64[B, S].
         kept: structure kept, float64[S].
         kept_drawn: the same of each resample, float64[B, S].
-        allowed: False for what readers refused, bool[S].
+        allowed: False for snapshots that readers refused, bool[S].
     """
 
     images: tuple[int, ...]
@@ -79,14 +80,14 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What the rule found.
+    """The result of the rule.
 
     Attributes:
-        chosen: place of the chosen snapshot; None where none is above the floor.
+        chosen: index of the chosen snapshot; None if none is above the floor.
         smoothed: the distance that was compared, float64[S].
-        won: share of resamples in which each snapshot is chosen, float64[S]; they sum to less than 1 where in some
+        won: share of resamples in which each snapshot is chosen, float64[S]; the sum is less than 1 if in some
             resamples none is above the floor.
-        alike: places of the others that are as good as the chosen one in more than `CHANCE` of the resamples.
+        alike: indices of the snapshots that are as good as the chosen one in more than `CHANCE` of the resamples.
     """
 
     chosen: int | None
@@ -96,14 +97,14 @@ class Choice:
 
 
 def choose(table: Table, config: RuleConfig) -> Choice:
-    """Choose the nearest snapshot above the floor; of those that are as near, the one that keeps most structure.
+    """Choose the snapshot of smallest distance above the floor; among equal distances, that with the most structure.
 
-    A single snapshot is easily lucky; its neighbors saw nearly the same training. So distance and structure are
-    averaged over neighbors before they are compared. The floor holds for each snapshot by itself. Of equals the
-    earliest is chosen.
+    The measures of a single snapshot vary by chance, and neighboring snapshots had nearly the same training. Distance
+    and structure are therefore averaged over neighbors before they are compared. The floor is applied to each snapshot
+    separately. Of equals the earliest is chosen.
 
     Raises:
-        ValueError: there is no snapshot, or one did not see more images than the one before.
+        ValueError: there is no snapshot, or their numbers of images do not rise.
     """
     weights = smoothing_weights(table.images, table.octaves)
     near, near_drawn = table.distance @ weights.T, table.distance_drawn @ weights.T
@@ -122,12 +123,12 @@ def choose(table: Table, config: RuleConfig) -> Choice:
 
 
 def above_floor(refused: Floats, kept: Floats, config: RuleConfig) -> NDArray[np.bool_]:
-    """Return which snapshots their morphology allows to choose, bool of the shape of both arrays."""
+    """Return which snapshots are above the morphology floor, bool of the shape of both arrays."""
     return np.asarray((refused <= config.most_refused) & (kept >= config.least_kept))
 
 
 def _near_enough(distance: Floats, fit: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
-    """Return which fit snapshots are within the margin of the nearest fit one, bool[..., S]."""
+    """Return which snapshots among `fit` are within the margin of the smallest distance among them, bool[..., S]."""
     among = np.where(fit, distance, np.inf)
     return np.asarray(fit & (among <= among.min(axis=-1, keepdims=True) + margin))
 
@@ -135,11 +136,11 @@ def _near_enough(distance: Floats, fit: NDArray[np.bool_], margin: float) -> NDA
 def smoothing_weights(images: tuple[int, ...], octaves: float) -> Floats:
     """Return for each snapshot the weights of all, float64[S, S]; rows sum to 1.
 
-    exp(-d^2 / 2 octaves^2) with d the distance in doublings of the images seen, because training changes a translator
-    fast at first and slowly later: epochs 200 and 205 are neighbors, epochs 5 and 10 are not.
+    The weight is exp(-d^2 / 2 octaves^2), where d is the distance in doublings of the images seen. Training changes a
+    translator fast at first and slowly later: epochs 200 and 205 are neighbors, epochs 5 and 10 are not.
 
     Raises:
-        ValueError: there is no snapshot, or one did not see more images than the one before.
+        ValueError: there is no snapshot, or their numbers of images do not rise.
     """
     seen = np.asarray(images, np.float64)
     if len(seen) == 0 or seen[0] <= 0 or (np.diff(seen) <= 0).any():

@@ -1,4 +1,4 @@
-"""What is measured of one snapshot's re-stained cells, and the interval of a resampled measure."""
+"""The measures of one snapshot's re-stained cells, and the interval of a resampled measure."""
 
 from dataclasses import dataclass
 
@@ -10,28 +10,28 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class SnapshotMeasures:
-    """What was measured of one set of images; `drawn` arrays hold one value for each resample of the cells.
+    """Measures of one set of re-stained cells; arrays `..._drawn` hold one value for each resample of the cells.
 
     Attributes:
         compartments: distance of each measured compartment in CIELAB and in optical density.
-        stain: distance as a share of the originals': 1 as far as they are, 0 the target itself.
+        stain: stain distance to the target, as a share of that of the originals; 0 for the target itself.
         stain_drawn: the same of each resample, float64[B].
         kid: kernel distance to the target in the features.
         kid_drawn: the same of each resample, float64[B].
-        auc: how well a model tells the images from the target's, 0.5..1.
-        refused: share of cells that the morphology guard refuses, of those that it was shown.
+        auc: domain-classifier AUC between the images and the target's, 0.5..1.
+        refused: share of cells that the morphology guard refuses, among those that it compared.
         refused_drawn: the same of each resample, float64[B].
         kept: structure kept, mean over cells.
         kept_drawn: the same of each resample, float64[B].
         confidence: mean over cells and classifiers of the largest probability; None without a classifier.
         prior_shift: half the sum of absolute differences between the classes' mean probabilities on these images and
             on the target's, mean over classifiers; None without a classifier.
-        error: share of cells classified wrongly, mean over classifiers; None unless labels were given.
+        error: share of misclassified cells, mean over classifiers; None unless labels were given.
         error_drawn: the same of each resample, float64[B].
         answers: mean of the classifiers' probabilities, float64[N, C]; None without a classifier.
         votes: share of classifiers that predict each class, float64[N, C]; None without a classifier.
         disagreement: with shape members 1 - their soft agreement with the votes, 0..1; without them the consensus
-            negative log-likelihood in nats. See `Ruler.compared`. None before that, and without a classifier.
+            negative log-likelihood in nats. Set by `Ruler.compared`; None without a classifier.
         disagreement_drawn: the same of each resample, float64[B].
     """
 

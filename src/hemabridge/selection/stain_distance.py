@@ -1,4 +1,4 @@
-"""How far a stain is from the target's, compartment by compartment."""
+"""The distance of a stain from the target's, compartment by compartment: sliced Wasserstein, in CIELAB and density."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ COMPARTMENTS = ("nucleus", "cytoplasm", "red_cells", "background")
 SPACES = ("lab", "od")
 
 PIXELS = 400
-"""At most so many pixels of each compartment of a cell are measured."""
+"""Largest number of pixels that are measured of each compartment of a cell."""
 
 RAREST_SHARE = 0.1
-"""A compartment that fewer of either side's cells show than this is not measured."""
+"""Smallest share of cells, of both sites, that must show a compartment for it to be measured."""
 
-# What leaves these boxes is no color of a blood film, and counts at the border.
+# Colors of blood films lie within these boxes; values outside are clipped.
 SLICES = {
     "lab": Slices.through((0, -40, -100), (100, 80, 60), nodes=96),
     "od": Slices.through((0, 0, 0), (2, 2, 2), nodes=96),
@@ -30,19 +30,20 @@ SLICES = {
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Which pixels of each cell belong to which compartment, found once on the cells as they came.
+    """The pixels of each compartment of each cell, segmented once on the original cells.
 
-    A translator that moves a nucleus puts its colors in another compartment's places: that counts as distance.
+    If a translator moves a nucleus, nuclear colors appear at pixels of another compartment, which increases the
+    distance.
 
     Attributes:
-        pixels: for each cell and compartment, places in the flattened image.
+        pixels: for each cell and compartment, indices of pixels in the flattened image.
     """
 
     pixels: tuple[tuple[NDArray[np.intp], ...], ...]
 
     @classmethod
     def found(cls, images: UInt8Images) -> "Places":
-        """Segment uint8[N, H, W, 3], and draw up to `PIXELS` pixels of each compartment, always the same."""
+        """Segment uint8[N, H, W, 3], and draw up to `PIXELS` pixels of each compartment with a fixed seed."""
         generator = np.random.default_rng(0)
         cells = []
         for image in images:
@@ -54,7 +55,7 @@ class Places:
 
 @dataclass(frozen=True, eq=False)
 class StainProfile:
-    """The colors of cells, each cell for itself.
+    """The color distribution of each cell's compartments.
 
     Attributes:
         shares: for each of `SPACES`, of each cell and compartment the share of its pixels at each node of
@@ -67,7 +68,7 @@ class StainProfile:
 
     @classmethod
     def of(cls, images: UInt8Images, places: Places) -> "StainProfile":
-        """Measure uint8[N, H, W, 3] at places that were found on images of that size."""
+        """Measure uint8[N, H, W, 3] at pixels that were segmented on images of the same size."""
         present = np.array([[len(p) > 0 for p in cell] for cell in places.pixels], bool).reshape(-1, len(COMPARTMENTS))
         size = {space: (len(slices.vectors), slices.nodes) for space, slices in SLICES.items()}
         shares = {space: np.zeros((*present.shape, *size[space]), np.float32) for space in SPACES}
@@ -80,9 +81,9 @@ class StainProfile:
         return cls(shares, present)
 
     def pooled(self, drawn: Floats) -> dict[str, Floats]:
-        """Return the shares of all cells together, each cell as often as it was drawn [B, N]: float64[B, 4, P, nodes].
+        """Return the pooled shares of all cells, weighted by how often each was drawn [B, N]: float64[B, 4, P, nodes].
 
-        NaN where no drawn cell has the compartment.
+        NaN if no drawn cell has the compartment.
         """
         held = drawn @ self.present
         out = {}
@@ -94,9 +95,9 @@ class StainProfile:
 
 
 def measurable(source: StainProfile, target: StainProfile) -> NDArray[np.bool_]:
-    """Return which compartments enough cells of both sides show, bool[4]; the background where none is.
+    """Return which compartments enough cells of both sites show, bool[4]; only the background if there are none.
 
-    Cells without a nucleus that can be found are all background.
+    A cell in which no nucleus is found counts as background only.
     """
     shown = [profile.present.mean(axis=0) >= RAREST_SHARE for profile in (source, target)]
     both = shown[0] & shown[1]
@@ -106,6 +107,6 @@ def measurable(source: StainProfile, target: StainProfile) -> NDArray[np.bool_]:
 def stain_distances(one: dict[str, Floats], other: dict[str, Floats]) -> dict[str, Floats]:
     """Return the sliced Wasserstein distance of pooled shares in each of `SPACES`, float64[B, 4].
 
-    `lab` in units of CIELAB (1 is about just visible), `od` in units of optical density against white 255.
+    `lab` is in units of CIELAB (1 is about the smallest visible difference), `od` in optical density relative to 255.
     """
     return {space: SLICES[space].distance(one[space], other[space]) for space in SPACES}

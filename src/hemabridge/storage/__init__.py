@@ -1,1 +1,1 @@
-"""Files, locks, stages and run folders: how anything is written so that a kill loses nothing."""
+"""Files, locks, stages and run folders: safe writing and bounded reading, also if a process is killed."""

@@ -19,14 +19,14 @@ from pydantic import TypeAdapter, ValidationError
 from hemabridge.errors import HemabridgeError, RunError
 
 LARGEST_BYTES: Final = 100_000_000
-"""Bytes of one file of text."""
+"""Largest size of a text file, in bytes."""
 DEEPEST: Final = 64
-"""Lists and objects within each other; results of hemabridge have about 8."""
+"""Deepest nesting of lists and objects; results of hemabridge have about 8 levels."""
 MOST_BITS: Final = 64
-"""Bits of an integer, which is what NumPy, PyTorch and TOML hold."""
+"""Largest size of an integer, in bits: that of NumPy, PyTorch and TOML."""
 
 _SHOWN: Final = 200
-"""Characters of a parser's own words."""
+"""Number of characters of a parser's message that are shown."""
 
 _OF_ARRAYS: Final = (
     OSError,
@@ -38,21 +38,24 @@ _OF_ARRAYS: Final = (
     ValueError,
     tokenize.TokenError,
 )
-"""What NumPy raises of a damaged header, which is the text of a Python dictionary."""
+"""Errors that NumPy raises for a damaged header, which is the text of a Python dictionary."""
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class FileKind:
-    """What a file is expected to be. Its methods read such a file, and raise `error` for any damage.
+    """The expected content of a file. Its methods read such a file, and raise `error` if it is damaged.
+
+    All sizes are limited, since a file far larger than those that hemabridge writes is damaged, or was made to stop a
+    program.
 
     Attributes:
-        what: what a message calls it.
-        error: the class of its errors.
-        remedy: what to do about a damaged one, at the end of the message.
-        largest_bytes: size of a file of text, at most.
-        most_bits: size of an integer, at most.
+        what: name of the content in messages.
+        error: class of the errors.
+        remedy: what to do about a damaged file, at the end of the message.
+        largest_bytes: largest size of a text file.
+        most_bits: largest size of an integer.
     """
 
     what: str
@@ -62,20 +65,20 @@ class FileKind:
     most_bits: int = MOST_BITS
 
     def damaged(self, where: Path | str | None, got: object) -> HemabridgeError:
-        """Return the error that tells what was found instead."""
+        """Return the error that states what was found instead."""
         place = "" if where is None else f": {where}"
         return self.error(f"expected {self.what}, got {str(got)[:_SHOWN]}{place}; {self.remedy}")
 
     def read_text(self, path: Path, *, errors: str = "strict", utf16: bool = False) -> str:
-        """Read UTF-8 text; a byte order mark at its beginning is left out.
+        """Read UTF-8 text; a byte order mark at its beginning is removed.
 
         Args:
             path: of the file.
-            errors: what to do with other bytes, as `bytes.decode` takes it.
-            utf16: whether UTF-16 is read too, as spreadsheets write it: with a byte order mark at its beginning.
+            errors: how to handle bytes that are not UTF-8, as in `bytes.decode`.
+            utf16: whether to read UTF-16 with a byte order mark too, as spreadsheets write it.
 
         Raises:
-            HemabridgeError: `error`, if it is no file, cannot be read, is too large or is no UTF-8.
+            HemabridgeError: `error`, if it is not a file, cannot be read, is too large or is not UTF-8.
         """
         try:
             if not path.is_file():
@@ -86,7 +89,7 @@ class FileKind:
                 raise self.damaged(path, f"more than {self.largest_bytes:,} bytes")
             is_utf16 = utf16 and content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             return content.decode("utf-16" if is_utf16 else "utf-8-sig", errors)
-        except (OSError, ValueError) as error:  # ValueError: other bytes, or a name with a null character
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a file name with a null character
             raise self.damaged(path, error) from error
 
     def read_object(self, path: Path) -> dict[str, Any]:
@@ -94,13 +97,13 @@ class FileKind:
         return self.parse_object(self.read_text(path), path)
 
     def read_as(self, path: Path, adapter: TypeAdapter[Value]) -> Value:
-        """Read JSON of the kind that a Pydantic adapter describes.
+        """Read JSON that a Pydantic adapter describes.
 
         Raises:
             HemabridgeError: `error`, if the file holds anything else.
         """
         text = self.read_text(path)
-        self.parse_json(text, path)  # the limits
+        self.parse_json(text, path)  # checks the limits
         try:
             return adapter.validate_json(text)
         except (ValidationError, ArithmeticError, LookupError, TypeError) as error:
@@ -128,10 +131,10 @@ class FileKind:
         return found
 
     def expect_bounded(self, value: Any, where: Path | str | None = None) -> None:
-        """Make sure that parsed values keep the limits of `parse_object`.
+        """Make sure that parsed values are within the limits of `parse_object`.
 
         Raises:
-            HemabridgeError: `error`, which names the key, if they do not.
+            HemabridgeError: `error`, with the key, if they are not.
         """
         fault = _fault_in(value, self.most_bits)
         if fault is not None:
@@ -140,16 +143,16 @@ class FileKind:
     def parse_csv(
         self, text: str, where: Path | str | None = None, *, strict: bool = True, separator: str = ","
     ) -> list[list[str]]:
-        """Return the rows of a CSV file, the header first; blank lines are left out.
+        """Return the rows of a CSV file, the header first; blank lines are skipped.
 
         Args:
             text: of the file.
             where: the file, for messages.
-            separator: what stands between the cells of a row.
-            strict: whether a quote that is not closed, as a kill leaves it, is a fault.
+            separator: the character between the cells of a row.
+            strict: whether a quote that is not closed, as a killed process leaves it, is an error.
 
         Raises:
-            HemabridgeError: `error`, if it is no CSV, or a cell is longer than `csv.field_size_limit()`.
+            HemabridgeError: `error`, if it is not CSV, or a cell is longer than `csv.field_size_limit()`.
         """
         try:
             rows = csv.reader(io.StringIO(text, newline=""), strict=strict, delimiter=separator)
@@ -161,10 +164,10 @@ class FileKind:
         """Read a NumPy file; nothing is unpickled.
 
         Raises:
-            HemabridgeError: `error`, if it is no such file, or a part of one.
+            HemabridgeError: `error`, if it is not such a file, or is incomplete.
         """
         try:
-            # A header may state any shape: the map fails where the file is shorter, before memory is taken.
+            # A header may state any shape. Mapping fails if the file is shorter, before memory is allocated.
             return np.array(np.lib.format.open_memmap(path, mode="r"))
         except _OF_ARRAYS as error:
             raise self.damaged(path, f"a damaged one ({error})") from error
@@ -181,7 +184,7 @@ class FileKind:
 
 
 def _fault_in(value: Any, most_bits: int) -> str | None:
-    """Return what is beyond the limits in parsed values; None where nothing is. Needs no recursion itself."""
+    """Return a description of the first value beyond the limits, or None; works without recursion."""
     waiting = [(value, "", 0)]
     while waiting:
         found, place, depth = waiting.pop()
@@ -217,17 +220,17 @@ def _told(error: Exception) -> str:
 
 
 def check_format(found: object, newest: int, what: str, again: str, error: type[Exception]) -> None:
-    """Refuse a file of another format than `newest`; what a file without a version means, its reader decides before.
+    """Raise an error if a file has another format version than `newest`.
 
     Args:
-        found: the value of the key `format`.
+        found: the value of the key `format`; for a file without it, the caller decides which version it has.
         newest: the version that is written.
-        what: what a message calls the file.
+        what: name of the file in messages.
         again: how to make the file again.
-        error: what is raised.
+        error: class of the error.
 
     Raises:
-        Exception: `error`, since it is another version; the message says what to do.
+        Exception: `error`, if it is another version; the message states what to do.
     """
     if type(found) is int and found == newest:
         return
@@ -240,12 +243,13 @@ def check_format(found: object, newest: int, what: str, again: str, error: type[
 
 
 def with_format(data: object, newest: int, what: str, again: str) -> object:
-    """Check the version of a table before a model reads the rest of it; for validators that run before.
+    """Check the format version of a JSON table; for Pydantic validators with mode `before`.
 
-    Format 1 said `version = 1`, and held what format 2 holds. A table without either is of the newest format.
+    Format 1 had the key `version = 1`, and otherwise the content of format 2. A table without either key has the newest
+    format.
 
     Raises:
-        ValueError: it is of a format that is not read.
+        ValueError: it has a format that is not supported.
     """
     if not isinstance(data, Mapping):
         return data

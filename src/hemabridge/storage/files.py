@@ -13,23 +13,23 @@ from typing import Final, Literal, TextIO
 from hemabridge.errors import HemabridgeError, InputError, RunError
 
 TEMPORARY: Final = ".writing-"
-"""What the name of a file begins with while it is written."""
+"""Prefix of a file's name while it is written."""
 
 _LONGEST_SUFFIX = 16
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has no such flag, and makes links only for administrators
 
 
 def expect_json_text(text: object, what: str, instead: str, error: type[HemabridgeError]) -> None:
-    """Make sure that somebody who has a file did not pass its path where its content belongs.
+    """Make sure that the argument of a `from_json` is a text of JSON and not the path of a file.
 
     Args:
-        text: the content that was passed, which the caller parses.
-        what: the name of what the content holds, at the start of the message.
+        text: the argument.
+        what: name of the content, at the start of the message.
         instead: how to read a file, at the end of the message.
-        error: the class of the error.
+        error: class of the error.
 
     Raises:
-        HemabridgeError: `error`, if `text` is a path or no text at all.
+        HemabridgeError: `error`, if `text` is a path, or is not a text.
     """
     if isinstance(text, str):
         is_path = "{" not in text and (text.endswith(".json") or any(mark in text for mark in ("/", os.sep)))
@@ -42,9 +42,9 @@ def expect_json_text(text: object, what: str, instead: str, error: type[Hemabrid
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it becomes `path`, on any exception it is removed.
+    """Yield a temporary path beside `path`; it is renamed to `path` on success, and removed on any exception.
 
-    Missing parent folders are made. The temporary name is short, whatever the name of the file, and keeps its suffix.
+    Missing parent folders are made. The temporary name is short, and has the suffix of `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
@@ -62,7 +62,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file whole or not at all.
 
     Raises:
-        OSError: it cannot be written, such as on a full disk; `path` is then as it was before.
+        OSError: it cannot be written, for example on a full disk; `path` is then unchanged.
     """
     with atomic_write(path) as temporary:
         written = temporary.write_bytes(content)
@@ -71,17 +71,17 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that must not be there yet, whole or not at all, and not over one that another process just wrote.
+    """Write a new file, whole or not at all; a file that exists, or that another process writes, is not replaced.
 
     Raises:
-        InputError: it is there.
+        InputError: the file exists.
         OSError: it cannot be written.
     """
     with atomic_write(path) as temporary:
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         except FileExistsError as error:
-            raise InputError(f"expected a new file, got one that is there: {path}; name another one") from error
+            raise InputError(f"expected a new file, got one that exists: {path}; choose another name") from error
         try:
             temporary.write_bytes(content)
         except BaseException:
@@ -90,10 +90,10 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def open_own(path: Path, mode: Literal["a", "w"], *, errors: str = "strict") -> TextIO:
-    """Open a text file that only this program writes; UTF-8, line ends as they are.
+    """Open a text file that only this program writes, as UTF-8 and without conversion of line ends.
 
     Raises:
-        RunError: it is a link: somebody else's file would be written through it.
+        RunError: it is a link, so that another file would be overwritten.
     """
     try:
         return open(
@@ -106,7 +106,7 @@ def open_own(path: Path, mode: Literal["a", "w"], *, errors: str = "strict") -> 
 
 
 def open_lock(path: Path) -> int:
-    """Open, or make, a file to lock; its content is left alone. Return its descriptor, which the caller closes.
+    """Open, or make, a lock file without changing its content. Return its descriptor, which the caller closes.
 
     Raises:
         RunError: it is a link.
@@ -130,12 +130,12 @@ def _open(path: str | Path, flags: int) -> int:
 
 
 def picture_names(ids: Sequence[str]) -> list[str]:
-    """Return a PNG file's name for each image: its own, and with the old suffix inside where two would be one."""
+    """Return a PNG file name for each image; if two would be equal, the name keeps the original suffix before .png."""
     plain = [PurePosixPath(name).with_suffix(".png").as_posix() for name in ids]
     twice = {name for name, count in Counter(plain).items() if count > 1}
     return [f"{own}.png" if name in twice and own != name else name for own, name in zip(ids, plain, strict=True)]
 
 
 def folder_name(name: str) -> str:
-    """Return a name as a folder name: lower-case letters of any script, digits and hyphens; empty if it has none."""
+    """Return a name as a folder name: lower-case letters of any script, digits and hyphens; it may be empty."""
     return re.sub(r"[\W_]+", "-", name).strip("-").lower()

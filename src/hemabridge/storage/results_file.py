@@ -1,4 +1,4 @@
-"""Results as one JSON file: frozen data of a known format, written whole and checked when read."""
+"""The base class of results that are stored as one JSON file, with a format version, and validated when read."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from hemabridge.errors import InputError
 from hemabridge.storage.file_kind import FileKind, check_format
 from hemabridge.storage.files import expect_json_text
 
-# What is read from a file is taken as it stands: no "0.5" for 0.5, no unknown keys, no NaN.
+# Files are read strictly: no "0.5" for 0.5, no unknown keys, no NaN.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -20,10 +20,10 @@ class ResultsFile:
     """Frozen results that are written as JSON and read back.
 
     Attributes:
-        WHAT: what a message calls the file.
-        FORMAT: version of the format; another one is not read.
-        AGAIN: how to make the file again, as the end of a message.
-        KIND: word in the file that tells it from others of its name; None without one.
+        WHAT: name of the file in messages.
+        FORMAT: version of the format; other versions are not read.
+        AGAIN: how to make the file again, at the end of a message.
+        KIND: value of the key `kind`, which distinguishes files of the same name; None if the file has no such key.
     """
 
     WHAT: ClassVar[str]
@@ -37,10 +37,10 @@ class ResultsFile:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
+        """Read the JSON that `to_json` wrote.
 
         Raises:
-            InputError: it is a path, or the text is not such JSON, or of another kind or format version.
+            InputError: it is a path, or the text is not such JSON, or has another kind or format version.
         """
         expect_json_text(text, cls.WHAT, f"read a file with {cls.__name__}.read(path)", InputError)
         data = cls._kind().parse_json(text)

@@ -17,22 +17,22 @@ from hemabridge.errors import InputError, RunError
 from hemabridge.storage.files import atomic_write, open_lock
 
 RECIPE = "recipe.toml"
-"""Every run begins by writing it."""
+"""The complete recipe; every run writes it first."""
 SIMULATED = "simulated"
-"""What a demo makes there before its study begins."""
+"""Folder of the simulated images, which a demo makes before its study begins."""
 PACKAGES = ("hemabridge", "torch", "timm", "lightning-fabric", "numpy", "scikit-image", "pillow")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that numbers depend on."""
+    """Return the versions of Python and of the packages that affect numerical results."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def check_run_folder(folder: Path) -> None:
-    """Check that a folder is new, empty or that of an earlier run: images shall not come to lie beside ours.
+    """Make sure that a folder is new, empty or that of an earlier run, so that no other files are mixed with the run's.
 
     Raises:
-        InputError: it holds files of something else.
+        InputError: it holds other files.
     """
     if folder.is_file():
         raise InputError(f"expected a folder for the run, got a file: {folder}")
@@ -47,14 +47,14 @@ def check_run_folder(folder: Path) -> None:
 
 
 def check_outputs(out: Path, others: Iterable[str]) -> None:
-    """Make sure that a folder to write to holds nothing but what an earlier call of the same command wrote.
+    """Make sure that an output folder holds only files of an earlier call of the same command.
 
     Args:
-        out: the folder; it need not be there.
-        others: names in it that are not of an earlier call. Hidden files, such as locks, do not count.
+        out: the folder; it need not exist.
+        others: names of other files in it, without hidden files such as locks.
 
     Raises:
-        InputError: it is a file, or holds anything else.
+        InputError: it is a file, or `others` is not empty.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"expected a folder to write to, got a file: {out}")
@@ -66,15 +66,15 @@ def check_outputs(out: Path, others: Iterable[str]) -> None:
 
 
 def names_in(out: Path) -> set[str]:
-    """Return the names of what a folder holds, hidden files left out; none where there is no folder."""
+    """Return the names of all files in a folder except hidden ones; empty if the folder does not exist."""
     return {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
 
 
 def check_apart(out: Path, *originals: Path) -> None:
-    """Make sure that a folder to write to is none of some others, within none of them, and holds none of them.
+    """Make sure that an output folder and the folders of originals do not contain each other.
 
     Raises:
-        InputError: it is a file, or it is not apart.
+        InputError: the output folder is a file, or is not separate from a folder of originals.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"expected an output folder, got a file: {out}")
@@ -89,7 +89,7 @@ def check_apart(out: Path, *originals: Path) -> None:
 
 
 def describe_run(folder: Path, recipe: BaseModel, device: str) -> None:
-    """Write `recipe.toml`, complete and resolved, and `run.json`, the versions and the device."""
+    """Write the complete recipe to `recipe.toml`, and versions and device to `run.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / RECIPE) as temporary:
         temporary.write_text(tomli_w.dumps(_without_none(recipe.model_dump(mode="json"))), encoding="utf-8")
@@ -107,10 +107,10 @@ def _without_none(value: Any) -> Any:
 
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process alone; the operating system lets go of it if the process dies.
+    """Lock a run folder for this process; the operating system releases the lock if the process dies.
 
     Raises:
-        RunError: another process holds it, or its lock is a link.
+        RunError: another process holds the lock, or the lock file is a link.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = open_lock(folder / ".lock")

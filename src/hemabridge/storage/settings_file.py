@@ -1,4 +1,4 @@
-"""Settings from outside: kinds of values, TOML files, and what is wrong with them in words. Free of PyTorch."""
+"""Settings in TOML files: types of values, reading, and plain messages about errors. Imports no PyTorch."""
 
 import difflib
 import re
@@ -15,10 +15,10 @@ from hemabridge.storage.file_kind import FileKind
 Items = TypeVar("Items", bound=tuple[Hashable, ...])
 
 _SHOWN: Final = 60
-"""Characters of a wrong value."""
+"""Number of characters of a wrong value that a message shows."""
 
 _BRANCH: Final = re.compile(r"constrained-.*|[\w-]+\[.*\]|int|float|str|bool|path|none", re.DOTALL)
-"""What Pydantic appends to a place for each kind of value that it tried there."""
+"""Suffixes that Pydantic appends to a location for each type that it tried there."""
 
 _WORDS: Final = {
     "missing": "a value, got none",
@@ -40,10 +40,10 @@ _WORDS: Final = {
 
 
 def each_once(items: Items) -> Items:
-    """Return the items if they differ from each other; for the validators of settings.
+    """Return the items if they are all different; for validators of settings.
 
     Raises:
-        ValueError: some are there more than once.
+        ValueError: an item occurs more than once.
     """
     twice = [str(item) for item, count in Counter(items).items() if count > 1]
     if twice:
@@ -57,20 +57,20 @@ def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
 
 
 RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
-"""A path; in a recipe it is relative to the recipe's own folder, which is the validation context's `folder`."""
+"""A path, relative to the folder of the recipe; the validation context passes that as `folder`."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-"""What both NumPy and PyTorch take for a seed."""
+"""A seed that both NumPy and PyTorch accept."""
 TOML: Final = FileKind("TOML", RecipeError, "correct the file", largest_bytes=1_000_000, most_bits=1000)
-"""A recipe, or another file of settings, whose own schema bounds each integer by its name."""
+"""A recipe or another file of settings; its schema limits the integers."""
 RunName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
-"""Letters, digits, hyphens and dots: it is a folder's name too."""
+"""Letters, digits, hyphens and dots, since it is also the name of a folder."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        RecipeError: there is none, or it is none.
+        RecipeError: the file does not exist, or is not TOML.
     """
     if not path.is_file():
         raise RecipeError(f"expected a recipe, got {'no file' if path.exists() else 'nothing'}: {path}")
@@ -83,14 +83,14 @@ def explain(
     old_keys: Mapping[str, str | Mapping[str, str]] = {},
     old_values: Mapping[str, str] = {},
 ) -> str:
-    """Say what is wrong with settings, a line for each problem; an unknown key is answered with the nearest one.
+    """Return a message about wrong settings, with a line for each error; for an unknown key it suggests a similar one.
 
     Args:
-        error: what Pydantic found.
-        kind: the settings that were to be read.
-        old_keys: what earlier keys are called now: a new key, or one for each section that may hold the old one, ""
+        error: the error of Pydantic.
+        kind: the settings that were read.
+        old_keys: for each renamed key the new one, or a mapping from the section that holds it to the new one, with ""
             for any other section.
-        old_values: what earlier values are called now.
+        old_values: for each renamed value the new one.
     """
     keys = _all_keys(kind)
     problems: list[dict[str, Any]] = [dict(problem) for problem in error.errors()]
@@ -112,7 +112,7 @@ def explain(
 
 
 def _new_key(old: str, sections: Sequence[Any], old_keys: Mapping[str, str | Mapping[str, str]]) -> str | None:
-    """Return what a key is called now in the section that holds it; items of lists are no sections."""
+    """Return the new name of a renamed key in its section, or None; items of lists do not count as sections."""
     now = old_keys.get(old)
     if now is None or isinstance(now, str):
         return now
@@ -121,20 +121,20 @@ def _new_key(old: str, sections: Sequence[Any], old_keys: Mapping[str, str | Map
 
 
 def renamed(told: str, old_values: Mapping[str, str]) -> str:
-    """Return a message that also says what the earlier names in it are called now."""
+    """Append to a message the new names of the renamed values in it."""
     found = [old for old in old_values if re.search(rf"(?<![\w-]){re.escape(old)}(?![\w-])", told)]
     return told + "".join(f"; {old!r} is now {old_values[old]!r}" for old in found)
 
 
 def _follows(problem: Mapping[str, Any], problems: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether a problem is only there because of another: of a default, or of a list whose items are wrong."""
+    """Return whether an error only follows from another one, as that of a list follows from errors in its items."""
     depth = len(problem["loc"])
     inside = any(len(one["loc"]) > depth and one["loc"][:depth] == problem["loc"] for one in problems)
     return problem["type"] == "default_factory_not_called" or (problem["type"] == "too_short" and inside)
 
 
 def _said(problem: Mapping[str, Any]) -> str:
-    """Return what was expected, in our words where Pydantic's are not for laboratories."""
+    """Return what was expected, in plain words in place of Pydantic's technical ones."""
     if problem["type"] in _WORDS:
         return f"expected {_WORDS[problem['type']]}"
     text = (
@@ -148,7 +148,7 @@ def _said(problem: Mapping[str, Any]) -> str:
 
 
 def _together(said: Sequence[str], given: Any) -> str:
-    """Join what each kind of value that a setting may have expected, and say what was given if that is short."""
+    """Join the expectations of all types that a setting may have, and append the given value if it is short."""
     first, *others = dict.fromkeys(said)
     text = " or ".join([first, *(other.removeprefix("expected ") for other in others)])
     if " got " in text or not isinstance(given, str | int | float):
@@ -157,7 +157,7 @@ def _together(said: Sequence[str], given: Any) -> str:
 
 
 def nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:
-    """Return the question whether the nearest known name was meant; nothing where none is near."""
+    """Return a suggestion of the most similar known name; empty if none is similar."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 

@@ -1,18 +1,18 @@
-"""Text in tables that people open in a spreadsheet, which must not take it for a formula (CWE-1236)."""
+"""Text cells of CSV files, marked so that a spreadsheet does not run them as formulas (CWE-1236)."""
 
 import polars as pl
 
 FORMULA = r"^[=+\-@]"
-"""What a spreadsheet takes for the beginning of a formula."""
+"""The beginning of a formula in a spreadsheet."""
 
 _MARKED = tuple("=+-@\t\r\n'")
 _MARK = "'"
 
 
 def as_cell(text: str) -> str:
-    """Put an apostrophe before a text that begins as a formula does, with a blank of another kind, or with one itself.
+    """Put an apostrophe before a text that begins like a formula, with a tab or line end, or with an apostrophe.
 
-    Spreadsheets show what follows it as text. `from_cell` gives back any text that came this way.
+    Spreadsheets show what follows the apostrophe as text. `from_cell` returns the original text.
 
     >>> as_cell("=1+1"), as_cell("a=1"), as_cell("'quoted'")
     ("'=1+1", 'a=1', "''quoted'")
@@ -21,7 +21,7 @@ def as_cell(text: str) -> str:
 
 
 def from_cell(cell: str) -> str:
-    """Return the text that `as_cell` wrote.
+    """Return the original text of a cell that `as_cell` made.
 
     >>> from_cell("'=1+1"), from_cell("a=1")
     ('=1+1', 'a=1')
@@ -30,7 +30,7 @@ def from_cell(cell: str) -> str:
 
 
 def as_cells(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with `as_cell` of all its text; null stays null."""
+    """Apply `as_cell` to all text of a table; null stays null."""
     return table.with_columns(
         pl.when(pl.any_horizontal(pl.col(name).str.starts_with(mark) for mark in _MARKED))
         .then(pl.lit(_MARK) + pl.col(name))
@@ -42,5 +42,5 @@ def as_cells(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def from_cells(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with `from_cell` of all its text; null stays null."""
+    """Apply `from_cell` to all text of a table; null stays null."""
     return table.with_columns(pl.selectors.string().str.strip_prefix(_MARK))

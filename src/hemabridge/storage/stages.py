@@ -1,4 +1,4 @@
-"""Stages of a long job: each has a folder, is done once for the same inputs, and is resumed if it was cut off."""
+"""Stages of a long job: each has a folder, is done once for the same inputs, and is resumed after an interruption."""
 
 import hashlib
 import json
@@ -19,19 +19,19 @@ INPUTS = "stage-inputs.json"
 DONE = "stage-done.json"
 
 RESULTS: Final = (".npy", ".json", ".csv")
-"""Suffixes of what later stages read. Such a file that is missing, or of another size, is made again."""
+"""Suffixes of files that later stages read. If such a file is missing or has another size, the stage is done again."""
 
 _KIND: Final = FileKind("the record of a stage", RunError, "remove its folder, and run the same command again")
 
 
 @dataclass(frozen=True)
 class _Record:
-    """What `stage-inputs.json` and `stage-done.json` hold.
+    """The content of `stage-inputs.json` and `stage-done.json`.
 
     Attributes:
         key: hash of the inputs.
-        seconds, cpu_seconds: of all sittings.
-        files: bytes of each of `RESULTS` by its name; None while they are not counted.
+        seconds, cpu_seconds: total of all calls that worked on the stage.
+        files: size in bytes of each of `RESULTS`, by its name; None if not yet known.
     """
 
     __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)
@@ -60,14 +60,14 @@ class Stages:
     ) -> Path:
         """Return the stage's folder after `work(folder)` was done for exactly these `inputs` (JSON).
 
-        A stage that is done for the same inputs is not done again, unless its record is damaged, or one of `RESULTS` is
-        missing or of another size. One that was begun for the same inputs gets its
-        folder as it was left. One of other inputs is removed first. `tidy(folder)` removes what a finished stage does
+        A stage that is finished for the same inputs is not done again, unless its record is damaged, or one of
+        `RESULTS` is missing or has another size. An interrupted stage with the same inputs continues in its folder. The
+        folder of a stage with other inputs is removed first. `tidy(folder)` removes files that a finished stage does
         not need.
 
         Raises:
-            RunError: the folder holds files that no stage wrote; or a result is damaged, and what it was made from has
-                been tidied away.
+            RunError: the folder holds files that no stage wrote; or a result is damaged, and the files that it was made
+                from were removed by `tidy`.
         """
         folder = self.folder / name
         key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
@@ -101,11 +101,11 @@ class Stages:
         return folder
 
     def key(self, name: str) -> str:
-        """Return the key of a stage that was done; what follows from it names it among its inputs."""
+        """Return the key of a finished stage; stages that depend on it include it in their inputs."""
         return str(_key_in(self.folder / name / DONE))
 
     def seconds(self) -> dict[str, float]:
-        """Return the wall seconds that each finished stage took, in all its sittings but those that were killed."""
+        """Return the wall-clock seconds of each finished stage, over all calls but those that were killed."""
         found = {path: _read(path) for path in sorted(self.folder.rglob(DONE))}
         return {
             path.parent.relative_to(self.folder).as_posix(): round(record.seconds, 1)
@@ -115,7 +115,7 @@ class Stages:
 
 
 class _Clock:
-    """Counts the seconds of this sitting on top of those of earlier ones."""
+    """Counts the seconds of this call, added to those of earlier ones."""
 
     def __init__(self, before: _Record | None) -> None:
         self._before = (0.0, 0.0) if before is None else (before.seconds or 0.0, before.cpu_seconds or 0.0)
@@ -140,16 +140,16 @@ def _remove_own(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.name != INPUTS:
             path.unlink()
-    shutil.rmtree(folder)  # INPUTS goes last: a call that is killed here must know the folder as its own
+    shutil.rmtree(folder)  # INPUTS is removed last, so that after a kill the folder is still recognized
 
 
 def _strangers_in(folder: Path) -> bool:
-    """Tell whether files lie here and no stage said that it would; a killed write of INPUTS leaves a hidden file."""
+    """Return whether a folder without a stage's record holds files; hidden ones are left by interrupted writes."""
     return not (folder / INPUTS).is_file() and any(not path.name.startswith(TEMPORARY) for path in folder.iterdir())
 
 
 def _read(path: Path) -> _Record | None:
-    """Return a stage's record; None where there is none, or a damaged one."""
+    """Return a stage's record; None if there is none, or it is damaged."""
     try:
         return _KIND.read_as(path, _RECORD)
     except RunError:
@@ -162,7 +162,7 @@ def _key_in(path: Path) -> str | None:
 
 
 def _damaged_in(folder: Path, key: str) -> Path | None:
-    """Return a damaged file of a stage that was done for these inputs; None where all are as they were written."""
+    """Return a damaged file of a stage that was finished for these inputs; None if there is none."""
     record = _read(folder / DONE)
     if record is None or record.key != key or None in (record.seconds, record.cpu_seconds):
         return folder / DONE
@@ -171,7 +171,7 @@ def _damaged_in(folder: Path, key: str) -> Path | None:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Return the bytes of a stage's own results; stages within it, which have records of their own, are left out."""
+    """Return the sizes of a stage's results in bytes, without those of stages within it, which have own records."""
     found = {}
     for path in folder.iterdir():
         if path.suffix in RESULTS and path.name not in (INPUTS, DONE) and not path.name.startswith("."):

@@ -1,1 +1,1 @@
-"""How good a synthetic cell is: is it of its class, is it shaped like it, is it a copy. No PyTorch."""
+"""Quality of synthetic cells: class, shape of the nucleus, copies of training cells, and value as training data."""

@@ -1,4 +1,4 @@
-"""Are synthetic cells copies: the nearest real training cell of each, against the same distance between real cells."""
+"""Detection of copies: the distance of synthetic cells to training cells, compared with that of real held-out cells."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,20 +23,20 @@ from hemabridge.synthesis.shape_distributions import spread
 Floats = NDArray[np.float64]
 
 CANDIDATES = 5
-"""So many nearest training cells, in features and by hash each, are compared in their fine detail."""
+"""Number of nearest training cells, by features and by hash each, whose fine detail is compared."""
 
 SHOWN = 6
-"""So many of the nearest synthetic cells are listed beside their training cell, copies first."""
+"""Number of synthetic cells that are listed beside their training cell: copies first, then the nearest ones."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingCells:
-    """What the training cells look like.
+    """Features and fingerprints of the training cells.
 
     Attributes:
         ids: of the N cells.
         features: float[N, D], in which cells are compared.
-        prints: fingerprint of each cell, and then of each cell's mirror image, which training shows as often: 2 N.
+        prints: fingerprints of the cells, followed by those of their mirror images, which training shows as often: 2 N.
     """
 
     ids: tuple[str, ...]
@@ -49,11 +49,11 @@ class Nearest:
     """The nearest training cells of N cells.
 
     Attributes:
-        features: distance to the nearest one in features, float64[N].
-        bits: places in which the hashes of a cell and of the nearest one by hash differ, int64[N].
-        place: of the training cell whose fine detail correlates best, among the nearest ones, int64[N].
-        place_bits: places in which the hashes of these two differ, int64[N].
-        correlation: of their fine detail, float64[N].
+        features: distance to the nearest training cell in features, float64[N].
+        bits: Hamming distance to the nearest training cell by hash, int64[N].
+        place: index of the training cell with the best correlation of fine detail, among the nearest ones, int64[N].
+        place_bits: Hamming distance to that cell, int64[N].
+        correlation: of fine detail with that cell, float64[N].
     """
 
     features: Floats
@@ -95,14 +95,14 @@ def check_copies(
     """Find the copies among synthetic cells, and among real ones by the same rule.
 
     A copy shows the same field as a training cell by the rule of `hemabridge audit`, or it is nearer to training cells,
-    in features and by hash, than any of the unscored real cells is.
+    in features and by hash, than every unscored real cell.
 
     Args:
         ids: of the sources of the synthetic cells.
         synthetic: the nearest training cells of the synthetic cells.
-        real: those of real held-out cells of the intended class.
-        unscored: those of other real held-out cells of it, which set the limits.
-        training: what both were compared with.
+        real: the same for real held-out cells of the intended class.
+        unscored: the same for other real held-out cells of that class, which set the limits.
+        training: the training cells.
     """
     limits = float(unscored.features.min()), int(unscored.bits.min())
     marked, same = copies_among(synthetic, *limits), _same_field(synthetic)
@@ -132,7 +132,7 @@ def check_copies(
 
 
 def copies_among(cells: Nearest, limit_features: float, limit_bits: int) -> NDArray[np.bool_]:
-    """Tell which cells are copies, bool[N]; see `check_copies`."""
+    """Return which cells are copies, bool[N]; see `check_copies`."""
     nearer = (cells.features < limit_features) & (cells.bits < limit_bits)
     return np.asarray(_same_field(cells) | nearer)
 
@@ -142,7 +142,7 @@ def _same_field(cells: Nearest) -> NDArray[np.bool_]:
 
 
 def _bits(one: Sequence[Fingerprint], other: Sequence[Fingerprint]) -> NDArray[np.int64]:
-    """Hamming distances of all pairs of cells; of a training cell and its mirror image the smaller one counts."""
+    """Return the Hamming distances of all pairs; for each training cell, the smaller one of the cell and its mirror."""
     signs = [np.stack([np.where(print_.bits, 1, -1) for print_ in prints]) for prints in (one, other)]
     different = (signs[0].shape[1] - signs[0] @ signs[1].T) // 2
     plain, mirrored = np.split(different, 2, axis=1)
@@ -152,9 +152,9 @@ def _bits(one: Sequence[Fingerprint], other: Sequence[Fingerprint]) -> NDArray[n
 def _best_match(
     print_: Fingerprint, far: Floats, bits: NDArray[np.int64], training: TrainingCells
 ) -> tuple[int, int, float]:
-    """Return place, differing bits and correlation of the training cell that shares most fine detail.
+    """Return index, Hamming distance and correlation of the training cell with the most similar fine detail.
 
-    Cells that the audit would call the same field come first, whatever else correlates.
+    Cells that show the same field by the rule of the audit have priority.
     """
     near = {*np.argsort(far)[:CANDIDATES].tolist(), *np.argsort(bits, kind="stable")[:CANDIDATES].tolist()}
     own, n = fine_detail(print_.thumbnail), len(training.ids)

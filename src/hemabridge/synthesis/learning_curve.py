@@ -1,4 +1,4 @@
-"""The rare-class learning curve, synthetic cells as training data: scores of trainings, side by side."""
+"""The rare-class learning curve: scores of classifiers trained with and without synthetic cells."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Interval: TypeAlias = tuple[float, float]
 Effect: TypeAlias = Literal["helps", "harms", "not shown"]
 
 ARMS: Final[Mapping[str, str]] = {
-    "nothing": "the real cells, and nothing else",
+    "nothing": "the real cells only",
     "augmented": "turned, mirrored, moved and color-jittered",
     "oversampled": "each class drawn equally often",
     "synthetic": "synthetic cells added",
@@ -25,18 +25,19 @@ ARMS: Final[Mapping[str, str]] = {
     "usual": "augmented and oversampled",
     "usual and synthetic": "augmented, oversampled, synthetic cells added",
 }
-"""What is done beside the few real cells of the rare class, and what it means."""
+"""The arms: how each training differs from one on the few real cells of the rare class."""
 
 AGAINST: Final[Mapping[str, str]] = {
     **dict.fromkeys(("augmented", "oversampled", "synthetic", "real", "usual"), "nothing"),
     "usual and synthetic": "usual",
 }
-"""With which other arm each is compared: synthetic cells also with what costs no generator."""
+"""The arm with which each is compared; synthetic cells are also compared with augmentation, which needs no
+generator."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A mean over seeds, with its 95% interval: bootstrap of the seeds, and of the cells within their class."""
+    """A mean over seeds with its 95% interval, from a bootstrap of seeds and of cells within their class."""
 
     __pydantic_config__ = STRICT
 
@@ -46,17 +47,17 @@ class Score:
 
 @dataclass(frozen=True)
 class LearningCurveRow:
-    """Classifiers that learned from so many real cells of the rare class in one way.
+    """Scores of the classifiers of one arm with one number of real cells of the rare class.
 
     Attributes:
         real: real cells of the rare class.
         arm: one of `ARMS`.
-        added: synthetic or further real cells.
+        added: number of synthetic or further real cells.
         balanced_accuracy: mean recall of all classes, 0..1.
         recall: of the rare class, 0..1.
-        against: the arm that the gains are over; None for the first.
+        against: the arm that the gains are relative to; None for the first arm.
         balanced_gain: difference of the balanced accuracies on the same cells with the same seeds, -1..1.
-        recall_gain: the same of the rare class's recall.
+        recall_gain: the same for the recall of the rare class.
         by_seed: balanced accuracy and recall with each seed.
     """
 
@@ -73,7 +74,7 @@ class LearningCurveRow:
     by_seed: tuple[tuple[float, float], ...]
 
     def effect(self, measure: Literal["balanced", "recall"]) -> Effect | None:
-        """Return whether the interval of a gain leaves out 0; None where nothing is compared."""
+        """Return whether the interval of a gain excludes 0; None if the arm is not compared with another."""
         gain = self.balanced_gain if measure == "balanced" else self.recall_gain
         if gain is None:
             return None
@@ -86,14 +87,14 @@ class LearningCurve(ResultsFile):
     """The rare-class curve.
 
     Attributes:
-        rare: the class of which few cells are known.
-        source: the class that synthetic cells were drawn from.
-        classes: all, in the order of the labels.
-        common_cells: training cells of each other class.
-        test_cells: real held-out cells of each class.
-        images: that each classifier saw in training.
-        generator_images: that each generator saw in training.
-        seeds: of which cells are known, of generators and of classifiers.
+        rare: the class of which few cells are available.
+        source: the class that synthetic cells were translated from.
+        classes: all classes, in the order of the labels.
+        common_cells: number of training cells of each other class.
+        test_cells: number of real held-out cells of each class.
+        images: number of images in the training of each classifier.
+        generator_images: number of images in the training of each generator.
+        seeds: of the choice of cells, of generators and of classifiers.
         rows: by number of real cells, then in the order of `ARMS`.
     """
 
@@ -113,7 +114,7 @@ class LearningCurve(ResultsFile):
     rows: tuple[LearningCurveRow, ...]
 
     def row(self, real: int, arm: str) -> LearningCurveRow | None:
-        """Return one row; None if that was not tried."""
+        """Return one row; None if it was not measured."""
         return next((row for row in self.rows if (row.real, row.arm) == (real, arm)), None)
 
     @property
@@ -139,10 +140,10 @@ def score_arms(
 ) -> list[LearningCurveRow]:
     """Score the arms of one number of real cells on the same test cells, with the same seeds.
 
-    A draw of the bootstrap takes seeds with replacement, the same for all arms, and cells with replacement within their
-    class, the same for all arms and seeds: so differences are paired. With one seed, only cells are drawn, and the
-    intervals say nothing of other seeds; with few, they are too narrow rather than too wide (Davison and Hinkley 1997,
-    section 3.8, doi:10.1017/CBO9780511802843).
+    The bootstrap resamples seeds, alike for all arms, and cells within their class, alike for all arms and seeds, so
+    that differences are paired. With one seed only cells are resampled, and the intervals do not include the variation
+    between seeds. With few seeds they are too narrow (Davison and Hinkley 1997, section 3.8,
+    doi:10.1017/CBO9780511802843).
 
     Args:
         truth: int64[N], class of each test cell.
@@ -206,7 +207,7 @@ def _scores(truth: NDArray[np.int64], right: NDArray[np.bool_], rare: int) -> tu
 
 
 def in_words(learning_curve: LearningCurve) -> list[str]:
-    """Say in plain sentences where synthetic cells helped, where they harmed and where nothing was shown."""
+    """Return plain sentences: where synthetic cells helped, where they harmed, and where no effect was shown."""
     sentences = []
     for arm, over in (("synthetic", "the real cells alone"), ("usual and synthetic", "augmentation and oversampling")):
         rows = [

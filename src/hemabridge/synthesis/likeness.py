@@ -14,24 +14,24 @@ from hemabridge.synthesis.results import Estimate, Share, SnapshotCheck
 Floats = NDArray[np.float64]
 
 DRAWS = 1000
-"""Resamples of the cells behind each bootstrap interval."""
+"""Number of bootstrap resamples of the cells for each interval."""
 
 
 def share_of(wanted: NDArray[np.bool_]) -> Share:
-    """Return how many of the cells bool[N] are as wanted; N at least 1."""
+    """Return the share of cells for which bool[N] is true; N at least 1."""
     count, n = int(np.count_nonzero(wanted)), len(wanted)
     return Share(count, n, wilson_interval(count, n))
 
 
 def called(probabilities: NDArray[np.floating], label: int) -> Share:
-    """Return how many cells a classifier gives one class, by its largest probability: float[N, C], N at least 1."""
+    """Return the share of cells that are predicted as one class, by the largest of float[N, C]; N at least 1."""
     return share_of(probabilities.argmax(axis=1) == label)
 
 
 def kernel_distance(one: NDArray[np.floating], other: NDArray[np.floating], *, seed: int = 0) -> Estimate:
     """Return the kernel distance (KID) of two sets of features [N, D] and [M, D], with its bootstrap interval.
 
-    Cells of both sets are drawn again with replacement, each set for itself (Efron and Tibshirani 1993, chapter 8,
+    Cells are resampled with replacement within each set (Efron and Tibshirani 1993, chapter 8,
     doi:10.1201/9780429246593).
 
     Raises:
@@ -48,17 +48,18 @@ def _times_drawn(rng: np.random.Generator, n: int) -> Floats:
 
 
 SLACK = 0.05
-"""A snapshot may fall so far behind the best share of intended classes, and still win by its kernel distance."""
+"""A snapshot is considered if its share of cells of the intended class is at most this far below the best share."""
 
 
 def choose(checks: Sequence[SnapshotCheck]) -> SnapshotCheck:
-    """Return the snapshot nearest to real cells among those whose cells are of the intended class as often as any.
+    """Return the snapshot that makes the synthetic cells, chosen on validation cells.
 
-    Of those whose share lies at most `SLACK` below the best, the one of the smallest kernel distance; the earlier one
-    of two that are equal.
+    Among the snapshots whose share of cells of the intended class is at most `SLACK` below the best share, it is the
+    one with the smallest kernel distance to real cells; of equal ones the earliest. The classifier that scores the
+    results is not used.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no snapshot.
     """
     if not checks:
         raise InputError("expected at least one snapshot to choose from, got none")

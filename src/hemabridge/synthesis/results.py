@@ -1,4 +1,4 @@
-"""What was found of the synthetic cells of each pair of classes, as frozen data. JSON in and out, no PyTorch."""
+"""Results of a synthesis for each pair of classes: frozen dataclasses, stored as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,11 +55,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class ShapeRow:
-    """How one measure of the nucleus is distributed.
+    """The distribution of one measure of the nucleus.
 
     Attributes:
         measure: its name in `hemabridge.synthesis.shape_distributions`.
-        source: of the real held-out cells that were translated; here and below without cells that show no nucleus.
+        source: of the real held-out cells that were translated; cells without a nucleus are excluded here and below.
         synthetic: of the synthetic cells.
         real: of real held-out cells of the intended class.
         untouched: 1-Wasserstein distance of source to real, in standard deviations of all real training cells of the
@@ -81,17 +81,17 @@ class ShapeRow:
 
 @dataclass(frozen=True)
 class Copy:
-    """A synthetic cell and the real training cell that it is most like.
+    """A synthetic cell and the most similar real training cell.
 
     Attributes:
         id: of the source of the synthetic cell.
         training_id: of the training cell.
-        bits: places of the 64 in which their perceptual hashes differ.
+        bits: Hamming distance of their perceptual hashes, 0..64.
         correlation: of their fine detail after the best small shift, -1..1.
         feature_distance: distance of the synthetic cell to its nearest training cell in the scoring classifier's
             features.
         rule: `same field` (what `hemabridge audit` calls a near duplicate) or `nearer than real` (nearer to training
-            cells, in features and by hash, than any real held-out cell is); None if it is no copy.
+            cells, in features and by hash, than every real held-out cell); None if it is not a copy.
     """
 
     __pydantic_config__ = STRICT
@@ -106,14 +106,14 @@ class Copy:
 
 @dataclass(frozen=True)
 class CopyCheck:
-    """How near cells are to real training cells of both classes.
+    """The distance of synthetic and real cells to real training cells of both classes.
 
     Attributes:
-        training: training cells that were compared with.
+        training: number of training cells.
         synthetic: share of the synthetic cells that are copies.
-        real: share of the real held-out cells of the intended class that the same rule calls copies.
-        copies: the synthetic ones, the nearest first.
-        nearest: the synthetic cells that are most like a training cell, copies or not, to be looked at.
+        real: share of the real held-out cells of the intended class that are copies by the same rule.
+        copies: the synthetic copies, the nearest first.
+        nearest: the synthetic cells nearest to a training cell, copies or not, for inspection.
         features: distance to the nearest training cell in the scoring classifier's features, of synthetic and of
             real cells.
         bits: distance to the nearest training cell by perceptual hash, of synthetic and of real cells.
@@ -134,18 +134,18 @@ class CopyCheck:
     limit_bits: int
 
     def shown(self) -> tuple[Copy, ...]:
-        """Return what a reader is to look at: all copies, and the nearest cells."""
+        """Return the cells for the report: all copies, and the nearest cells."""
         return tuple(dict.fromkeys((*self.copies, *self.nearest)))
 
 
 @dataclass(frozen=True)
 class SnapshotCheck:
-    """One snapshot on the validation part: what the choice rests on.
+    """Measures of one snapshot on the validation part, by which it is chosen.
 
     Attributes:
         snapshot: its name.
         images: images seen in training.
-        intended: share of its synthetic cells that the second classifier gives the intended class.
+        intended: share of its synthetic cells that the second classifier predicts as the intended class.
         kid: kernel distance to real validation cells of the intended class, in the second classifier's features.
     """
 
@@ -159,19 +159,19 @@ class SnapshotCheck:
 
 @dataclass(frozen=True)
 class DirectionResults:
-    """What is true of the synthetic cells of one direction; scored cells come from sources that no training saw.
+    """Results for the synthetic cells of one direction; the scored cells are translated from unseen source cells.
 
     Attributes:
         direction: `to_target` or `to_source` of the pair.
         source_class: class of the cells that were translated.
-        intended_class: class that the synthetic cells shall have.
+        intended_class: class that the synthetic cells should have.
         snapshot: the chosen snapshot.
         model_sha256: hash of its file.
         checks: all snapshots on the validation part, oldest first.
-        intended: share of synthetic cells that the scoring classifier gives the intended class.
+        intended: share of synthetic cells that the scoring classifier predicts as the intended class.
         intended_real: the same share of real held-out cells of the intended class.
-        intended_source: the same share of the untranslated sources: the scoring classifier's false answers.
-        second: share of synthetic cells to which the second classifier, which knows all classes of the recipe, gives
+        intended_source: the same share of the untranslated source cells: false positives of the scoring classifier.
+        second: share of synthetic cells that the second classifier, trained on all classes of the recipe, predicts as
             the intended class.
         second_real: the same share of real held-out cells of the intended class.
         kid: kernel distance of synthetic to real held-out cells of the intended class, in the scoring classifier's
@@ -179,7 +179,7 @@ class DirectionResults:
         kid_floor: the same distance of two sets of real held-out cells of the intended class.
         kid_source: the same distance of the untranslated sources to the intended class.
         shapes: one row for each measure of the nucleus.
-        copies: how near synthetic cells are to training cells.
+        copies: distance of synthetic cells to training cells.
         way_back: mean absolute difference between sources and their reconstructions, 0..255.
     """
 
@@ -219,9 +219,9 @@ class PairResults:
 
 @dataclass(frozen=True)
 class SynthesisResults(ResultsFile):
-    """All that a synthesis found. `facts` holds what the report states beside the tables (seconds, versions).
+    """All results of a synthesis; `facts` are further statements for the report (seconds, versions).
 
-    `learning_curve` is the rare-class curve, if the recipe asked for one.
+    `learning_curve` is the rare-class learning curve, if the recipe has that section.
     """
 
     __pydantic_config__ = STRICT

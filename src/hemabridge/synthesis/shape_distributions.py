@@ -1,4 +1,4 @@
-"""Is a synthetic cell shaped like its class: nucleus area, share of the cell, lobedness; their distributions."""
+"""Shape of synthetic nuclei compared with real ones: distributions of area, share of the cell, and lobes."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -19,10 +19,10 @@ from hemabridge.synthesis.results import Estimate, ShapeRow, Spread
 Values = NDArray[np.float64]
 
 DRAWS: Final = 500
-"""Resamples of the cells behind each interval."""
+"""Number of bootstrap resamples of the cells for each interval."""
 
 FEWEST_CELLS: Final = 2
-"""Fewer cells with a nucleus than this have no distribution."""
+"""Fewest cells with a nucleus for which distributions are compared."""
 
 MEASURES: Final = MappingProxyType(
     {
@@ -32,14 +32,14 @@ MEASURES: Final = MappingProxyType(
         "lobes": "number of lobes",
     }
 )
-"""Every measure of `measure_shapes`, and what it is."""
+"""Every measure of `measure_shapes`, with its description."""
 
 
 def measure_shapes(images: UInt8Images) -> dict[str, Values]:
     """Measure the nucleus of each square picture uint8[N, S, S, 3]: float64[N] by name in `MEASURES`.
 
-    NaN where no nucleus is found. Masks are found at `WORK_PX`: small pictures are enlarged first, real and synthetic
-    ones alike.
+    NaN if no nucleus is found. Pictures smaller than `WORK_PX` are first enlarged to that size, real and synthetic ones
+    alike.
     """
     rows = [_measure_one(image) for image in images]
     columns = np.array(rows, np.float64).reshape(len(rows), len(MEASURES)).T
@@ -54,14 +54,14 @@ def compare_shapes(
     *,
     seed: int = 0,
 ) -> tuple[ShapeRow, ...]:
-    """Compare distributions of each measure; a measure that too few cells have is left out.
+    """Compare the distributions of each measure; a measure that too few cells have is omitted.
 
     Args:
-        source: of the cells that were translated.
-        synthetic: of what became of them.
+        source: measures of the cells that were translated.
+        synthetic: of the synthetic cells.
         real: of held-out cells of the intended class.
-        training: of training cells of that class: the unit of the distances, and the floor.
-        seed: of the resamples, and of the training cells that make the floor.
+        training: of training cells of that class, which give the unit of the distances and the floor.
+        seed: of the resamples, and of the training cells for the floor.
     """
     rows = []
     for name in MEASURES:
@@ -93,7 +93,7 @@ def spread(values: NDArray[np.floating] | NDArray[np.integer]) -> Spread:
 
 
 def _distance(one: Values, other: Values, unit: float, rng: np.random.Generator) -> Estimate:
-    """1-Wasserstein distance (Vallender 1974, doi:10.1137/1118101) in units, with its bootstrap interval."""
+    """Return the 1-Wasserstein distance (Vallender 1974, doi:10.1137/1118101) in `unit`, with bootstrap interval."""
     drawn = np.array([wasserstein_distance(_drawn(one, rng), _drawn(other, rng)) for _ in range(DRAWS)])
     return Estimate(float(wasserstein_distance(one, other)) / unit, percentile_interval(drawn / unit))
 
@@ -112,6 +112,6 @@ def _measure_one(image: UInt8Image) -> tuple[float, ...]:
 
 
 def _hull_deficit(nucleus: Mask) -> float:
-    """1 minus solidity: what the convex hull of a mask adds to it, as a share of the hull."""
+    """Return 1 - solidity: the share of the convex hull that does not belong to the mask."""
     hull = np.count_nonzero(convex_hull_image(nucleus))  # type: ignore[no-untyped-call]
     return max(0.0, 1.0 - np.count_nonzero(nucleus) / hull)

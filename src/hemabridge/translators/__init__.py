@@ -1,1 +1,1 @@
-"""Models that re-stain images."""
+"""Re-staining models that are trained: objectives, settings, presets, and their use as a Standardizer."""

@@ -1,4 +1,4 @@
-"""The appearance descriptor of a site: color statistics of its images, and how far it is from those learned."""
+"""Appearance descriptors as tensors: color statistics of images, and their distance from those of the training."""
 
 from typing import Final
 
@@ -11,25 +11,26 @@ from hemabridge.networks.color_generators import thumbnail
 THUMBNAIL_PX: Final = 32
 QUANTILES: Final = (0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99)
 DIRECTIONS: Final = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, -1, 0), (0, 1, -1), (1, 0, -1), (1, 1, 1))
-"""Along these directions of RGB, made of length 1, quantiles are taken: three channels, three contrasts, brightness."""
+"""Directions in RGB, scaled to length 1, along which quantiles are measured: channels, contrasts, brightness."""
 
 MOMENTS: Final = 12
 """The first entries of a descriptor: mean, float[3], and second moments, float[3, 3]."""
 
 DESCRIPTOR_SIZE: Final = MOMENTS + len(DIRECTIONS) * len(QUANTILES)
-"""Entries of a descriptor."""
+"""Number of entries of a descriptor."""
 
 COMPONENTS: Final = 8
-"""Descriptors vary along a few directions (dyes, lamp, camera); distances are measured along so many."""
+"""Number of principal axes along which distances are measured; descriptors vary along few (dyes, lamp, camera)."""
 
 SMALLEST_VARIANCE: Final = 1e-4
-"""Of colors in [-1, 1], as added to every direction: rounding and noise have about as much."""
+"""Variance of colors in [-1, 1] that is added to every direction; about that of rounding and noise."""
 
 
 def descriptors_of(images: Tensor) -> Tensor:
-    """Measure float[B, 3, H, W] in [-1, 1]: float[B, DESCRIPTOR_SIZE], taken from thumbnails; a site's is their mean.
+    """Return descriptors of float[B, 3, H, W] in [-1, 1], computed from thumbnails: float[B, DESCRIPTOR_SIZE].
 
-    A mean of quantiles over images is not the quantile of all pixels, but as steady, and it needs no image twice.
+    The descriptor of a site is the mean over its images. A mean of quantiles over images differs from the quantile of
+    all pixels, but is as stable, and needs each image only once.
     """
     colors = thumbnail(images, THUMBNAIL_PX).flatten(2)
     count = colors.shape[2]
@@ -58,10 +59,10 @@ def monge_matrices(source: Tensor, target: Tensor) -> Tensor:
 
 
 def principal_axes(descriptors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what `distances_of` needs of float[N, DESCRIPTOR_SIZE]: mean, axes and standard deviations.
+    """Return the mean, principal axes and standard deviations of float[N, DESCRIPTOR_SIZE], for `distances_of`.
 
-    Mean float[DESCRIPTOR_SIZE]; orthonormal axes float[DESCRIPTOR_SIZE, COMPONENTS], zeros beyond the N - 1 that N
-    descriptors have; the standard deviation along each and, last, of what the axes leave over, float[COMPONENTS + 1].
+    The mean is float[DESCRIPTOR_SIZE]. The orthonormal axes are float[DESCRIPTOR_SIZE, COMPONENTS]; axes beyond N - 1
+    are 0. The standard deviations along the axes and, last, of the residual are float[COMPONENTS + 1].
     """
     mean = descriptors.mean(dim=0)
     _, _, found = torch.linalg.svd(descriptors - mean, full_matrices=False)
@@ -73,10 +74,10 @@ def principal_axes(descriptors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def distances_of(descriptors: Tensor, mean: Tensor, axes: Tensor, deviations: Tensor) -> Tensor:
-    """Return how far float[N, DESCRIPTOR_SIZE] lies from those of `principal_axes`: float[N], about 1 for the usual.
+    """Return the distance of float[N, DESCRIPTOR_SIZE] from the descriptors of `principal_axes`: float[N].
 
-    The root mean square of the components in standard deviations (Mahalanobis 1936), with the length of what the axes
-    leave over as one more component.
+    It is the root mean square of the components in standard deviations (Mahalanobis 1936), with the length of the
+    residual as one more component; about 1 for typical descriptors.
     """
     return (_components(descriptors - mean, axes) / deviations).square().mean(dim=1).sqrt()
 

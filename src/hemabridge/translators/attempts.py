@@ -1,4 +1,4 @@
-"""Several seeds for one training: which is tried, which was stopped and why, and where that went."""
+"""The record of several attempts of one training with different seeds, and of the reasons why some were stopped."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from hemabridge.training.loop import CHECKPOINT_FOLDER, SNAPSHOT_FOLDER, drop_ch
 
 RECORD: Final = "watchdog.json"
 STOPPED: Final = "stopped"
-"""What a stopped attempt has written lies in `stopped/seed-N`, but its state, which is dropped."""
+"""Folders and files of a stopped attempt that are moved to `stopped/seed-N`; its checkpoints are removed."""
 
 _MOVED: Final = (SNAPSHOT_FOLDER, "samples", "events.jsonl")
 _SEEDS: Final = 2**63
@@ -33,12 +33,12 @@ class Stopped:
 
 
 class Attempts:
-    """The attempts of one run folder. What was decided is written before it is done, so a killed run knows it.
+    """The attempts of one run folder. Decisions are written before they are carried out, so that a kill loses none.
 
     Args:
         folder: the run folder.
-        first_seed: the recipe's; each further attempt takes the next number.
-        fabric: the first process writes, the others wait for it.
+        first_seed: the seed of the recipe; each further attempt takes the next number.
+        fabric: the first process writes, and the others wait for it.
     """
 
     def __init__(self, folder: Path, first_seed: int, fabric: Fabric) -> None:
@@ -50,11 +50,11 @@ class Attempts:
 
     @property
     def seed(self) -> int:
-        """The seed of the attempt that is under way."""
+        """The seed of the current attempt."""
         return (self.first_seed + len(self.stopped)) % _SEEDS
 
     def stop(self, reason: str) -> None:
-        """Put the attempt under way aside; the next one has another seed."""
+        """Stop the current attempt and move its files away; the next attempt has another seed."""
         self.stopped = (*self.stopped, Stopped(self.seed, reason))
         if self.fabric.global_rank == 0:
             self._write(finished=False)
@@ -62,7 +62,7 @@ class Attempts:
         self.fabric.barrier()
 
     def finish(self) -> None:
-        """Say that the attempt under way came to its end."""
+        """Record that the current attempt is finished."""
         if self.fabric.global_rank == 0:
             self._write(finished=True)
 
@@ -72,7 +72,7 @@ class Attempts:
             temporary.write_text(json.dumps({"format": 1, **record}, indent=2), encoding="utf-8")
 
     def _clear_away(self, stopped: Stopped) -> None:
-        """Move what a stopped attempt wrote; the state, by which it is known, goes last."""
+        """Move the files of a stopped attempt; its checkpoints, by which it is recognized, are removed last."""
         with hold_folder(self.folder):
             found = read_newest_checkpoint(self.folder / CHECKPOINT_FOLDER)
             if found is None or found[1].get("identity", {}).get("seed") != stopped.seed:

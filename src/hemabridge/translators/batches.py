@@ -1,4 +1,4 @@
-"""Unpaired batches of two sites: a pure function of the seed, the place in the run and how often each cell is drawn."""
+"""Unpaired batches of two sites, as a pure function of seed, number of images seen, and drawing probabilities."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Chances = NDArray[np.float64]
 
 def to_network(images: UInt8Images) -> Tensor:
     """Turn uint8[B, H, W, 3] into float32[B, 3, H, W] in [-1, 1]."""
-    writable = np.require(images, requirements=("C", "W"))  # PyTorch warns of memory that may not be written
+    writable = np.require(images, requirements=("C", "W"))  # PyTorch warns about read-only memory
     return torch.from_numpy(writable).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
@@ -34,14 +34,14 @@ def from_network(tensor: Tensor) -> UInt8Images:
 
 @dataclass(frozen=True, eq=False)
 class UnpairedBatches:
-    """Batches of `source` and `target`, float[B, 3, crop, crop] in [-1, 1], from a place in the run on.
+    """Batches of `source` and `target`, float[B, 3, crop, crop] in [-1, 1], from a given image on.
 
-    As in the reference implementation: an epoch is as long as the larger site and runs through a fresh permutation of
-    0 .. length - 1; number i takes source image i mod |source| and a target image at random. Each image is cropped at
-    random and mirrored with probability 1/2, each for itself. With a `stride` every stride-th row and column of the
-    crop is taken, from a random one on: colors enough, unblurred, for a generator that looks at no neighbors.
+    As in the reference code, an epoch is as long as the larger site and runs through a new permutation of
+    0 .. length - 1; number i takes source image i mod |source| and a random target image. Each image is cropped at
+    random and mirrored with probability 1/2, independently. With a `stride`, every stride-th row and column of the crop
+    is taken, with a random offset; this keeps the colors unblurred for generators that use single pixels only.
 
-    Images of a site with chances, float64[N], sum 1, are drawn at random by these instead.
+    If a site has probabilities, float64[N] with sum 1, its images are drawn by these instead.
     """
 
     source: UInt8Images
@@ -54,7 +54,7 @@ class UnpairedBatches:
     target_chances: NDArray[np.float64] | None = None
 
     def __call__(self, images: int) -> Iterator[Batch]:
-        """Yield the batches after `images` images, without end."""
+        """Yield the batches after `images` images, endlessly."""
         while True:
             rng = np.random.default_rng((self.seed, images))
             if self.source_chances is None:
@@ -89,15 +89,15 @@ class UnpairedBatches:
 
 
 def chances_of(balance: Balance, source: CellSet, target: CellSet) -> tuple[Chances | None, Chances | None]:
-    """Return the chance of each cell of both sites to be drawn, float64[N] and float64[M]; None: as they come.
+    """Return the probability of drawing each cell of both sites, float64[N] and float64[M]; None if all are equal.
 
-    Sites with other class priors differ by these, and a translator whose discriminator uses that turns
-    cells of one class into those of another. Each class of the target comes equally often by its labels, cells without
-    one do not come. The source has no labels: its cells are parted into as many kinds as the target has classes, by
-    what they look like.
+    If the class priors of the sites differ, a discriminator can use this difference, and the translator learns to turn
+    cells of one class into another. The classes of the target are therefore drawn equally often; its unlabeled cells
+    are not drawn. The cells of the source, which has no labels, are clustered by appearance into as many groups as the
+    target has classes.
 
     Raises:
-        InputError: a target without labels cannot be balanced.
+        InputError: the target has no labels.
     """
     if balance == "none":
         return None, None
@@ -111,7 +111,7 @@ def chances_of(balance: Balance, source: CellSet, target: CellSet) -> tuple[Chan
 
 
 def _evenly(groups: Sequence[NDArray[np.intp]], count: int) -> Chances:
-    """Return chances, float64[count], of which each group of rows has the same share."""
+    """Return probabilities, float64[count], with the same sum for each group of rows."""
     chances = np.zeros(count)
     for rows in groups:
         chances[rows] = 1 / (len(groups) * len(rows))

@@ -21,15 +21,15 @@ from hemabridge.translators.target_only_net import SiteRestainer
 
 
 class TranslatorObjective(Objective, Protocol):
-    """A translator to train. The net that re-stains is called `to_target`, and the other direction `to_source`."""
+    """A translator to train. Its network `to_target` re-stains; `to_source` is the other direction, if there is one."""
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """The nets that re-stain: their moving average is kept, and each is a direction that snapshots offer."""
+        """Names of the networks that re-stain; their weights are averaged, and each is a direction of the snapshots."""
         ...
 
     def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
-        """Take from the training cells, uint8[N, H, W, 3], once before training, what goes into buffers."""
+        """Measure the training cells of both sites, uint8[N, H, W, 3], once before training; results go to buffers."""
         ...
 
 
@@ -38,9 +38,9 @@ class Entry:
     """One translator of the catalog.
 
     Attributes:
-        objective: makes, from its settings, the model that is trained.
-        restainer: makes, from its settings, the net of one direction alone: float[B, 3, H, W] in [-1, 1] to the same,
-            of any size from its own smallest on.
+        objective: makes the model that is trained from its settings.
+        restainer: makes the network of one direction from the same settings: float[B, 3, H, W] in [-1, 1] to the same,
+            of any size that is not below the network's minimum.
     """
 
     objective: Callable[[Any], TranslatorObjective]
@@ -70,5 +70,5 @@ def new_objective(config: ModelConfig) -> TranslatorObjective:
 
 
 def new_restainer(config: ModelConfig) -> nn.Module:
-    """Make the net of one direction alone, with weights of its own, to be loaded."""
+    """Make the network of one direction; its initial weights are to be replaced by those of a snapshot."""
     return MODELS[config.kind].restainer(config)

@@ -1,7 +1,8 @@
 """Colorization (Isola et al. 2017, doi:10.1109/CVPR.2017.632): color learned from target images alone.
 
-The paper names "ColorizationGAN" and does not describe it. Two readings are here: pix2pix from luminance to color, as
-in the reference implementation of its group's CycleGAN, and the two-step model of the group's later paper.
+The paper that hemabridge implements uses a "ColorizationGAN" and does not describe it. Two interpretations are here:
+pix2pix from luminance to color, as in the CycleGAN code that the group used, and the two-step model of their later
+paper.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from hemabridge.translators.objective_config import ColorizationConfig, GrayThen
 
 @dataclass(frozen=True)
 class Painted:
-    """One conditional picture: what was given, what was made of it, and the truth; float[B, C, H, W] in [-1, 1]."""
+    """The input of a conditional model, its output and the truth; float[B, C, H, W] in [-1, 1]."""
 
     given: Tensor
     fake: Tensor
@@ -33,10 +34,10 @@ class Painted:
 
 
 class ConditionalDiscriminator(PatchDiscriminator):
-    """Score the patches of `given` and a picture, of `in_channels` channels together, in [-1, 1].
+    """Scores patches of the input and a picture, with `in_channels` channels together, in [-1, 1].
 
-    By default it has instance norm, as CycleGAN's discriminator. Pix2pix's has batch norm, which is the same at its
-    batch of 1 but for two weights per channel.
+    By default it has instance norm, as CycleGAN's discriminator. That of pix2pix has batch norm, which at a batch size
+    of 1 differs only by two weights per channel.
     """
 
     def __init__(self, config: PatchDiscriminatorConfig, in_channels: int) -> None:
@@ -48,22 +49,22 @@ class ConditionalDiscriminator(PatchDiscriminator):
         self.layers[0] = first
 
     def own_loss(self, painted: Painted) -> Tensor:
-        """Return the discriminator's own loss, half for the truth and half for the fake, which gets no gradient."""
+        """Return the discriminator's loss, half for the truth and half for the output, which gets no gradient."""
         real = self(torch.cat((painted.given, painted.real), dim=1))
         fake = self(torch.cat((painted.given, painted.fake.detach()), dim=1))
         return 0.5 * (logistic(real, real=True) + logistic(fake, real=False))
 
     def fooled(self, painted: Painted) -> Tensor:
-        """Return the generator's loss: how little the fake passes for true."""
+        """Return the generator's adversarial loss."""
         return logistic(self(torch.cat((painted.given, painted.fake), dim=1)), real=True)
 
 
 class Colorization:
     """A generator and a conditional discriminator; of the batch only `target` is used, float[B, 3, H, W] in [-1, 1].
 
-    Isola et al. 2017, Eq. 4: cross-entropy for both, plus L1. The discriminator sees the luminance beside the color
-    and steps first, as in the reference implementation. It differs in that the generator sees luminance that was made
-    brighter or darker at random, because that of another site, though matched, is never quite the target's.
+    Isola et al. 2017, Eq. 4: cross-entropy for both, plus L1. The discriminator gets the luminance beside the color and
+    is updated first, as in the reference code. Unlike there, the luminance for the generator is made brighter or darker
+    at random, because the matched luminance of another site differs slightly from the target's.
     """
 
     averaged = ("to_target",)
@@ -79,7 +80,7 @@ class Colorization:
         )
 
     def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
-        """Measure luminance and chroma of both sites, which the generator keeps."""
+        """Measure luminance and chroma of both sites, which the generator stores."""
         self.to_target.measure(source, target)
 
     def forward(self, batch: Batch) -> Painted:
@@ -94,18 +95,18 @@ class Colorization:
         return Painted(luminance / 50.0 - 1.0, fake, chroma / AB_RANGE if self.config.output == "ab" else target)
 
     def discriminator_losses(self, painted: Painted) -> Terms:
-        """Tell the true colors from the predicted ones."""
+        """Return the discriminator's loss on true and predicted colors."""
         return {"discriminator_target": self.discriminator_target.own_loss(painted)}
 
     def generator_losses(self, painted: Painted) -> Terms:
-        """Fool the discriminator, and hit the true colors."""
+        """Return the adversarial loss, and the L1 distance to the true colors."""
         return {
             "adversarial_target": self.discriminator_target.fooled(painted),
             "l1_target": self.config.l1_weight * l1_loss(painted.fake, painted.real),
         }
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return nothing: what was measured lies in the generator's buffers."""
+        """Return nothing: the measurements are in the generator's buffers."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -114,7 +115,7 @@ class Colorization:
 
 @dataclass(frozen=True)
 class Faded:
-    """The two pictures of one step of `GrayThenColor`."""
+    """The two conditional pictures of one step of `GrayThenColor`."""
 
     gray: Painted
     color: Painted
@@ -123,8 +124,8 @@ class Faded:
 class GrayThenColor:
     """Two pix2pix models in a row, each with its discriminator; of the batch only `target` is used.
 
-    The first learns to give images whose colors were changed the gray of the unchanged image; the second colors what
-    the first gave, and teaches it nothing.
+    The first maps images with changed colors to the gray of the unchanged image. The second colors the output of the
+    first, and sends no gradient to it.
     """
 
     averaged = ("to_target",)
@@ -145,10 +146,10 @@ class GrayThenColor:
         )
 
     def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
-        """Need nothing of the sites: the gray is learned."""
+        """Do nothing: the gray is learned, and no measurements are needed."""
 
     def forward(self, batch: Batch) -> Faded:
-        """Change the colors of the target images; fade them; color the gray."""
+        """Change the colors of the target images, map them to gray, and color the gray."""
         target = batch["target"]
         changed = recolored(target, self.config.jitter)
         true_gray = rgb_to_lab(target)[:, :1] / 50.0 - 1.0
@@ -157,14 +158,14 @@ class GrayThenColor:
         return Faded(Painted(changed, gray, true_gray), Painted(gray.detach(), color, target))
 
     def discriminator_losses(self, faded: Faded) -> Terms:
-        """Tell true grays and colors from made ones."""
+        """Return the losses of both discriminators, on true and generated grays and colors."""
         return {
             "discriminator_gray": self.discriminator_gray.own_loss(faded.gray),
             "discriminator_target": self.discriminator_target.own_loss(faded.color),
         }
 
     def generator_losses(self, faded: Faded) -> Terms:
-        """Fool both discriminators, and hit the true gray and the true colors."""
+        """Return the adversarial losses, and the L1 distances to the true gray and the true colors."""
         return {
             "adversarial_gray": self.discriminator_gray.fooled(faded.gray),
             "adversarial_target": self.discriminator_target.fooled(faded.color),
@@ -173,7 +174,7 @@ class GrayThenColor:
         }
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return nothing: no state outlives a step but the nets'."""
+        """Return nothing: there is no state besides that of the networks."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -181,11 +182,11 @@ class GrayThenColor:
 
 
 def recolored(images: Tensor, strength: float) -> Tensor:
-    """Change the colors of each image of float[B, 3, H, W] in [-1, 1] as another stain and lamp would.
+    """Change the colors of each image of float[B, 3, H, W] in [-1, 1], as another stain and lamp would.
 
-    Each channel's light becomes white * light^gamma: a gamma is more or less dye (Beer-Lambert), a white is the lamp.
-    The logarithms of the gammas are drawn from -strength..strength, those of the whites from -strength..0; torch's
-    global generator. All channels share half of each draw, since dyes and lamps act on all of them.
+    The light of each channel becomes white * light^gamma. The gamma stands for the amount of dye (Beer-Lambert), the
+    white for the lamp. Logarithms of gammas are drawn from -strength..strength, those of whites from -strength..0, with
+    torch's global generator. Half of each draw is common to all channels, since dyes and lamps act on all of them.
     """
     shape = (2, len(images), 3, 1, 1)
     own = torch.rand(shape, device=images.device)
@@ -197,6 +198,6 @@ def recolored(images: Tensor, strength: float) -> Tensor:
 
 
 def _hint_jittered(hint: Tensor, strength: float) -> Tensor:
-    """Shift and stretch each channel of each image's hint: another site's normalized chroma never fits exactly."""
+    """Shift and scale each channel of each image's hint, since normalized chroma of another site differs slightly."""
     draws = (torch.rand(2, len(hint), 2, 1, 1, device=hint.device) * 2.0 - 1.0) * strength
     return draws[0].exp() * hint + draws[1]

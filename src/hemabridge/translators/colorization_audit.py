@@ -1,4 +1,4 @@
-"""What colorization did to chroma, which it takes away and guesses: the error of each class, and the order of cells."""
+"""Audit of the chroma that colorization predicts: error by class, and rank correlation with the original chroma."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,20 +22,20 @@ from hemabridge.translators.colorization_nets import Colorizer
 from hemabridge.translators.neural import NeuralStandardizer
 
 AUDITED = 60
-"""So many cells of each site are looked at for a snapshot."""
+"""Number of cells of each site that are measured for a snapshot."""
 
 LEAST_RANKED = 20
-"""Fewer pixels of a cytoplasm, or fewer cells, are not ranked."""
+"""Fewest pixels of a cytoplasm, and fewest cells, for a rank correlation."""
 
 
 @dataclass(frozen=True)
 class ChromaAgreement:
-    """Spearman's rank correlations of the cytoplasm's chroma before and after, -1..1; None where nothing was ranked.
+    """Spearman's rank correlations of the cytoplasm's chroma before and after, -1..1; None if there is too little.
 
     Attributes:
         within_cells: of the pixels of one cytoplasm, the median over cells.
         between_cells: of the cells' median chroma.
-        n_cells: cells in which a cytoplasm was found.
+        n_cells: number of cells in which a cytoplasm was found.
     """
 
     within_cells: float | None
@@ -47,16 +47,16 @@ class ChromaAgreement:
 def chroma_error(
     colorizer: Colorizer, images: UInt8Images, labels: NDArray[np.int64], classes: Sequence[str]
 ) -> Mapping[str, float]:
-    """Take the color from target images that training did not see, predict it, and measure the error of each class.
+    """Predict the color of target images from their luminance, and measure the error of each class.
 
     Args:
-        colorizer: as trained; it is set to evaluation.
-        images: held-out target images, uint8[N, H, W, 3].
-        labels: index into `classes` of each, int64[N]; others (unknown ones) are left out.
+        colorizer: a trained one; it is set to evaluation.
+        images: target images that training did not use, uint8[N, H, W, 3].
+        labels: index of each into `classes`, int64[N]; images with other values (unknown class) are skipped.
         classes: names of the classes.
 
     Returns:
-        For each class that occurs, the mean over its pixels of the distance in a and b (CIE Lab), 0 and up.
+        For each class that occurs, the mean distance in a and b (CIE Lab) over its pixels, >= 0.
     """
     colorizer.eval()
     errors = np.array([_own_error(colorizer, image) for image in images])
@@ -68,9 +68,9 @@ def chroma_error(
 def chroma_agreement(before: UInt8Images, after: UInt8Images) -> ChromaAgreement:
     """Compare the cytoplasm's chroma in source images and in the same images re-stained, uint8[N, H, W, 3].
 
-    Chroma is the distance in a and b to the image's own background, so that the color of the lamp is left out. The
-    cytoplasm is that of the image before. Basophilia and granules are such differences; a translator that invents them
-    from luminance has no correlation.
+    Chroma is the distance in a and b to the image's background, so that the color of the lamp has no effect. The
+    cytoplasm is segmented in the image before. Basophilia and granules are differences of chroma; a translator that
+    invents them from luminance has no correlation.
 
     Raises:
         InputError: the two do not hold the same number of images of the same size.
@@ -86,10 +86,10 @@ def chroma_agreement(before: UInt8Images, after: UInt8Images) -> ChromaAgreement
 
 @torch.inference_mode()
 def write_color_audit(snapshot: Path, source: CellSet, target: CellSet, path: Path) -> None:
-    """Write what a snapshot of `colorization` did to chroma, as JSON; nothing if it is of another translator.
+    """Write the chroma audit of a snapshot of `colorization` as JSON; nothing is written for other translators.
 
-    `chroma_error`: of each class of the target's cells (those of the training, where it is at its best); `agreement`:
-    of the source's; `clipped`: mean share of the pixels of the source's cells that left sRGB.
+    `chroma_error`: by class, on the target's training cells, which gives a lower bound; `agreement`: on the source's
+    cells; `clipped`: mean share of the pixels of the source's cells whose predicted color is outside sRGB.
     """
     standardizer = NeuralStandardizer.from_snapshot(snapshot)
     net = standardizer.generator
@@ -121,13 +121,13 @@ def _chroma(image: UInt8Image, background: NDArray[np.bool_]) -> NDArray[np.floa
 
 
 def _own_error(colorizer: Colorizer, image: UInt8Image) -> float:
-    """Mean distance in a and b of one target image to its colors as predicted from itself."""
+    """Return the mean distance in a and b of one target image to the colors predicted from its luminance."""
     predicted = from_network(colorizer.recolor(to_network(image[None])).images)[0]
     return float(np.linalg.norm((rgb_to_lab(image) - rgb_to_lab(predicted))[..., 1:], axis=-1).mean())
 
 
 def _spearman(one: NDArray[np.floating], other: NDArray[np.floating]) -> float | None:
-    """Rank correlation; None where one of both is constant and has no ranks."""
+    """Return the rank correlation; None if one of the two is constant."""
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
     return float(spearmanr(one, other).statistic)

@@ -1,4 +1,4 @@
-"""Luminance of one site in the range of another's: the table that colorization needs before it may predict color."""
+"""Matching of a site's luminance distribution to another's, which colorization needs before it predicts color."""
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ SAMPLED_PIXELS = 2_000_000
 def sampled_lab(images: UInt8Images) -> NDArray[np.float32]:
     """Return CIE Lab float32[M, 3] of evenly spaced images and pixels of uint8[N, H, W, 3], N at least 1.
 
-    It is the same sample each time. M is about `SAMPLED_PIXELS`, or all pixels where there are fewer.
+    The sample is deterministic. M is about `SAMPLED_PIXELS`, or the number of all pixels if there are fewer.
     """
     chosen = evenly_spaced(len(images), SAMPLED_IMAGES, ends=True)
     pixels = images[chosen].reshape(-1, 3)
@@ -27,11 +27,11 @@ def sampled_lab(images: UInt8Images) -> NDArray[np.float32]:
 
 
 def luminance_curve(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what each of `LEVELS` values of L becomes so that the source's L is distributed as the target's.
+    """Return the new value of each of `LEVELS` values of L that gives the source's L the target's distribution.
 
     Gonzalez and Woods, Digital Image Processing (4th ed., 2018), section 3.3: s = G^-1(F(r)). Unlike there, a value
-    that many pixels share goes to the middle of their ranks, not to the highest: a burnt-out field becomes the target's
-    median field, not its brightest pixel.
+    that many pixels have is mapped to the middle of their ranks, not to the highest rank: an overexposed field becomes
+    the target's median field, not its brightest pixel.
 
     Args:
         source: L of the source's pixels, 0..100, float32[M].
@@ -48,7 +48,7 @@ def luminance_curve(source: NDArray[np.float32], target: NDArray[np.float32]) ->
 
 
 def through_curve(luminance: Tensor, curve: Tensor) -> Tensor:
-    """Send L 0..100, a float of any shape, through float[LEVELS], linearly between its entries."""
+    """Map L 0..100, a float tensor of any shape, by a curve float[LEVELS], linearly between its entries."""
     place = luminance.clamp(0.0, 100.0) * ((len(curve) - 1) / 100.0)
     below = place.floor().clamp(max=len(curve) - 2)
     index = below.long()
@@ -57,10 +57,10 @@ def through_curve(luminance: Tensor, curve: Tensor) -> Tensor:
 
 
 def jittered(luminance: Tensor, strength: float) -> Tensor:
-    """Change the brightness of each image of float[B, 1, H, W], L 0..100, as a site not quite matched would.
+    """Change the brightness of each image of float[B, 1, H, W], L 0..100, to imitate an imperfectly matched site.
 
-    L / 100 becomes gain * (L / 100)^gamma, with the logarithms of both drawn from -strength..strength; torch's global
-    generator.
+    L / 100 becomes gain * (L / 100)^gamma; the logarithms of both are drawn from -strength..strength with torch's
+    global generator.
     """
     draws = (torch.rand(2, len(luminance), 1, 1, 1, device=luminance.device) * 2.0 - 1.0) * strength
     gamma, gain = draws.exp()

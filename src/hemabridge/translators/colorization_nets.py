@@ -1,4 +1,4 @@
-"""The nets that color, whole: RGB of any size in, RGB of the same size out."""
+"""Complete networks for colorization: RGB of any size to RGB of the same size."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from hemabridge.translators.colorization_luminance import LEVELS, luminance_curv
 from hemabridge.translators.objective_config import ColorizationConfig, GrayThenColorConfig
 
 AB_RANGE = 110.0
-"""a and b are divided by this, and L / 50 - 1 is taken, as in the reference implementation."""
+"""Scale of a and b in networks; L is scaled as L / 50 - 1. Both as in the reference code."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Colored:
 
     Attributes:
         images: sRGB float[B, 3, H, W], clipped to [-1, 1].
-        luminance: what was colored, L 0..100, float[B, 1, H, W].
-        outside: whether the predicted color lies outside of sRGB, so that clipping moved it, bool[B, H, W].
+        luminance: the luminance from which color was predicted, L 0..100, float[B, 1, H, W].
+        outside: whether the predicted color lies outside sRGB and was clipped, bool[B, H, W].
     """
 
     images: Tensor
@@ -40,10 +40,10 @@ class Colored:
 
 
 class Colorizer(nn.Module):
-    """Color an image of the source from its luminance, and a hint if there is one; float[B, 3, H, W] in [-1, 1].
+    """Predicts the color of source images from their luminance and an optional hint; float[B, 3, H, W] in [-1, 1].
 
-    What `measure` found of the two sites is kept in buffers: the curve that brings the source's luminance into the
-    target's range, and mean and standard deviation of a and b at both. Any size; the backbone's stride is padded.
+    Buffers hold the measurements of both sites: the curve that matches the source's luminance to the target's, and mean
+    and standard deviation of a and b at both. Images of any size are padded to the backbone's stride.
     """
 
     curve: Tensor
@@ -65,7 +65,7 @@ class Colorizer(nn.Module):
         if self.config.match_luminance:
             self.curve.copy_(torch.from_numpy(luminance_curve(own[:, 0], wanted[:, 0])))
         for buffer, lab in ((self.source_chroma, own), (self.target_chroma, wanted)):
-            spread = np.maximum(lab[:, 1:].std(axis=0), 1e-3)  # a site without any color
+            spread = np.maximum(lab[:, 1:].std(axis=0), 1e-3)  # for a site without any color
             buffer.copy_(torch.from_numpy(np.stack((lab[:, 1:].mean(axis=0), spread))))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,17 +73,17 @@ class Colorizer(nn.Module):
         return self.color(images).images
 
     def color(self, images: Tensor) -> Colored:
-        """Re-stain source images, and say what was clipped."""
+        """Re-stain source images, and report clipped pixels."""
         lab = rgb_to_lab(images)
         return self._colored(through_curve(lab[:, :1], self.curve), self.hint(lab[:, 1:], self.source_chroma))
 
     def recolor(self, images: Tensor) -> Colored:
-        """Take the color from target images and predict it again; their luminance needs no matching."""
+        """Predict the color of target images from their luminance, which needs no matching."""
         lab = rgb_to_lab(images)
         return self._colored(lab[:, :1], self.hint(lab[:, 1:], self.target_chroma))
 
     def hint(self, chroma: Tensor, site: Tensor) -> Tensor | None:
-        """Average a and b, float[B, 2, H, W], over squares, in standard deviations of a site; None without hints.
+        """Average a and b, float[B, 2, H, W], over squares, in standard deviations of a site; None if hints are off.
 
         Args:
             chroma: a and b of a whole image.
@@ -114,7 +114,7 @@ class Colorizer(nn.Module):
 
 
 class GrayColorizer(nn.Module):
-    """Fade the colors of any site to the target's gray, and color that; float[B, 3, H, W] in [-1, 1]; any size."""
+    """Maps images of any site to the target's gray, and colors that; float[B, 3, H, W] in [-1, 1], of any size."""
 
     def __init__(self, config: GrayThenColorConfig) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class GrayColorizer(nn.Module):
 
 
 def new_backbone(config: BackboneConfig, in_channels: int, out_channels: int) -> Unet | ResnetUnet:
-    """Build the U-Net that a configuration describes."""
+    """Make the U-Net that a configuration describes."""
     if isinstance(config, UnetConfig):
         return Unet(config, in_channels, out_channels)
     return ResnetUnet(config, in_channels, out_channels)

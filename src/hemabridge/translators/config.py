@@ -1,4 +1,4 @@
-"""Settings of a translator and its training. Free of PyTorch."""
+"""Settings of a translator and its training. Imports no PyTorch."""
 
 from typing import Final, Literal, Self
 
@@ -9,31 +9,29 @@ from hemabridge.training.config import OptimizerConfig
 from hemabridge.translators.objective_config import CycleGanConfig, ModelConfig
 
 LARGEST_PX: Final = 2048
-"""Side of a cell, at most: eight times the paper's. Cells are held in memory, 12 MB each at this size."""
+"""Largest side of a cell: eight times that of the paper. Cells are held in memory, with 12 MB each at this size."""
 
 SMALLEST_VIEW_PX = 8
-"""Fewer rows and columns than this of a crop say too little of it."""
+"""Fewest rows and columns of a crop that training may use."""
 
 Balance = Literal["none", "target", "both"]
-"""Of what each cell is shown equally often: of nothing, of the classes of the target, or of both sites' kinds."""
+"""How cells are drawn: as they come, balanced over the target's classes, or balanced at both sites."""
 
 
 class WatchdogConfig(BaseModel):
-    """What to do when a training fails in a way that can be seen: section `[translator.watchdog]`."""
+    """Detection of failed trainings, and the reaction to them: section `[translator.watchdog]`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     on_fault: Literal["ignore", "warn", "stop"] = Field(
-        "warn", description="warn and go on; stop with an error, or with another seed if `restarts` says so"
+        "warn", description="warn and continue; or stop: with an error, or with another seed if `restarts` allows it"
     )
-    restarts: int = Field(
-        0, ge=0, le=20, description="how many further seeds are tried, one after the other, before it stops"
-    )
+    restarts: int = Field(0, ge=0, le=20, description="number of further seeds that are tried before it stops")
     every_images: int | None = Field(
-        None, ge=1, description="a check after each so many images; 20 checks, 100 to 1000 images apart, if not given"
+        None, ge=1, description="images between two checks; if not given, 20 checks that are 100 to 1000 images apart"
     )
     cells: int = Field(16, ge=2, le=256, description="cells of the source that are re-stained at each check")
-    patience: int = Field(3, ge=1, le=20, description="a fault counts if so many looks in a row see it")
+    patience: int = Field(3, ge=1, le=20, description="number of successive checks that must find a fault")
 
     @model_validator(mode="after")
     def _check_restarts(self) -> Self:
@@ -43,37 +41,39 @@ class WatchdogConfig(BaseModel):
 
 
 class TranslatorConfig(BaseModel):
-    """A translator and its training. The defaults are the reference recipe of CycleGAN to the letter.
+    """A translator and its training. The defaults are those of the CycleGAN reference code.
 
-    An epoch is as long as the larger site unless `epoch_images` says otherwise, which makes the length of a run, its
-    schedule and its snapshots independent of how many images there are.
+    An epoch has as many images as the larger site. If `epoch_images` is set, the length of a run, its schedule and its
+    snapshots do not depend on the number of images.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: ModelConfig = CycleGanConfig()
     load_px: int = Field(286, ge=16, le=LARGEST_PX, description="each cell is resized to a square of this side")
-    crop_px: int = Field(256, ge=16, le=LARGEST_PX, description="side of training's random crop, and of test images")
+    crop_px: int = Field(
+        256, ge=16, le=LARGEST_PX, description="side of the random crop in training, and of test cells"
+    )
     stride: int = Field(
         1,
         ge=1,
-        description="training sees every so many-th row and column of the crop: much faster, and enough for generators "
-        "and discriminators that look at single pixels",
+        description="training uses only every stride-th row and column of the crop: much faster, and sufficient for "
+        "generators and discriminators of single pixels",
     )
     batch_size: int = Field(1, ge=1, le=4096)
     balance: Balance = Field(
         "none",
         exclude_if=lambda balance: balance == "none",
-        description="target: its classes are shown equally often; both: also kinds of source cells, found without "
-        "labels; none: cells as often as they come",
+        description="target: its classes are drawn equally often; both: also clusters of source cells, found without "
+        "labels; none: all cells are drawn equally often",
     )
     learning_rate: float = Field(2e-4, gt=0)
-    epoch_images: int | None = Field(None, ge=1, description="images an epoch; the larger site's number if not given")
+    epoch_images: int | None = Field(None, ge=1, description="images per epoch; number of the larger site if not given")
     constant_epochs: int = Field(100, ge=0, description="epochs at the full learning rate")
     decay_epochs: int = Field(100, ge=0, description="epochs of linear decay after them")
     stepping: Literal["reference", "corrected"] = Field(
         "reference",
-        description="whether the rate is lowered one epoch early, as the reference of 2020 does, or on time",
+        description="reference: the rate falls one epoch early, as in the reference code of 2020; corrected: on time",
     )
     snapshot_every_epochs: int = Field(5, ge=1)
     snapshot_images: tuple[int, ...] = Field((), description="further snapshots, after so many images")
@@ -95,5 +95,5 @@ class TranslatorConfig(BaseModel):
         return self
 
     def epoch_length(self, source: int, target: int) -> int:
-        """Return the images of an epoch for sites of so many images."""
+        """Return the number of images per epoch for sites of so many images."""
         return self.epoch_images or max(source, target)

@@ -1,4 +1,4 @@
-"""CUT and FastCUT (Park, Efros, Zhang & Zhu 2020, doi:10.1007/978-3-030-58545-7_19): one generator, no way back."""
+"""CUT and FastCUT (Park, Efros, Zhang & Zhu 2020, doi:10.1007/978-3-030-58545-7_19): one generator, no cycle."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from hemabridge.translators.objective_config import ContrastiveConfig
 
 @dataclass(frozen=True)
 class Contrasted:
-    """All images of one step, float[B, 3, H, W] in [-1, 1]; `mirrored` says that `fake_target` shows mirror images."""
+    """All images of one step, float[B, 3, H, W] in [-1, 1]; if `mirrored`, `fake_target` shows mirror images."""
 
     source: Tensor
     target: Tensor
@@ -30,9 +30,9 @@ class Contrasted:
 class Contrastive:
     """Generator, discriminator and projection; the batch holds `source` and `target`, float[B, 3, H, W] in [-1, 1].
 
-    Park et al. 2020, Eq. 5 with least-squares adversarial terms. A place of the translated image must look, to the
-    generator's own first half, more like the same place of the source image than like any other place of it. The
-    discriminator steps first; generator and projection step together.
+    Park et al. 2020, Eq. 5 with least-squares adversarial terms. In the features of the generator's first half, a
+    position of the translated image must be more similar to the same position of the source image than to its other
+    positions. The discriminator is updated first, then generator and projection together.
     """
 
     averaged = ("to_target",)
@@ -56,10 +56,10 @@ class Contrastive:
         )
 
     def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
-        """Need nothing of the sites before training."""
+        """Do nothing: no measurements are needed."""
 
     def forward(self, batch: Batch) -> Contrasted:
-        """Translate the source, mirrored or not, and the target if it is compared too."""
+        """Translate the source, mirrored or not, and the target if the identity term is used."""
         source, target = batch["source"], batch["target"]
         mirrored = self.config.flip_equivariance and bool(torch.rand(()) < 0.5)
         shown = source.flip(3) if mirrored else source
@@ -67,13 +67,13 @@ class Contrastive:
         return Contrasted(source, target, self.to_target(shown), same, mirrored)
 
     def discriminator_losses(self, images: Contrasted) -> Terms:
-        """Tell real from fake, both with half the weight."""
+        """Return the discriminator's loss: real and fake images with half the weight each."""
         real = least_squares(self.discriminator_target(images.target), real=True)
         fake = least_squares(self.discriminator_target(images.fake_target.detach()), real=False)
         return {"discriminator_target": 0.5 * (real + fake)}
 
     def generator_losses(self, images: Contrasted) -> Terms:
-        """Fool the discriminator, and keep each place recognizable."""
+        """Return the adversarial and the contrastive loss of the generator."""
         terms = {"adversarial_target": least_squares(self.discriminator_target(images.fake_target), real=True)}
         weight = self.config.contrast_weight * (1.0 if images.same_target is None else 0.5)
         terms["contrast_source"] = weight * self._contrast(images.source, images.fake_target, images.mirrored)
@@ -82,7 +82,7 @@ class Contrastive:
         return terms
 
     def _contrast(self, originals: Tensor, translated: Tensor, mirrored: bool) -> Tensor:
-        """Mean PatchNCE loss over the layers; the translation of a mirrored image is mirrored back layer by layer."""
+        """Return the mean PatchNCE loss over the layers; features of mirrored images are mirrored back first."""
         with torch.no_grad():
             before = features(self.to_target, self.layers, originals)
             places = draw_places(before, self.config.patches)
@@ -95,7 +95,7 @@ class Contrastive:
         return torch.stack(losses).mean()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return nothing: no state outlives a step but the nets'."""
+        """Return nothing: there is no state besides that of the networks."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

@@ -17,9 +17,9 @@ from hemabridge.translators.objective_config import CycleGanConfig
 
 
 class ReplayPool:
-    """Earlier fakes that the discriminators are shown (Shrivastava et al. 2017, doi:10.1109/CVPR.2017.241).
+    """A pool of earlier generated images for the discriminators (Shrivastava et al. 2017, doi:10.1109/CVPR.2017.241).
 
-    Keeps up to `size` images, float[3, H, W]; random choices come from torch's global generator.
+    It holds up to `size` images, float[3, H, W]; random choices come from torch's global generator.
 
     Until the pool is full each new image is stored and returned. Then, per image and with probability 1/2, a random
     stored image is returned and the new one takes its place; otherwise the new one is returned. Size 0 returns all.
@@ -46,7 +46,7 @@ class ReplayPool:
         return old.to(fake.device)  # a restored pool is on the CPU
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the stored images as one tensor; nothing while there are none."""
+        """Return the stored images as one tensor; empty if there are none."""
         return {"images": torch.stack(self.images)} if self.images else {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -70,9 +70,10 @@ class CycleGan:
     """Two generators and two discriminators; the batch holds `source` and `target`, float[B, 3, H, W] in [-1, 1].
 
     The loss is that of Zhu et al. 2017, Eq. 3, with least-squares adversarial terms, plus the identity terms of their
-    section 5.2. The generators step first; the discriminators then see the fakes from before that step, through the
-    pool. A color translator is this with a generator of `hemabridge.networks.catalog` that moves nothing; the
-    distance of colors (`transport_weight`) may then join the discriminators or take their place.
+    section 5.2. The generators are updated first; the discriminators are then trained on images generated before that
+    update, taken through the pool. A color translator has the same objective with a generator of
+    `hemabridge.networks.catalog` that moves nothing. The distance of color distributions (`transport_weight`) may then
+    be added to the adversarial terms, or replace them.
     """
 
     averaged = ("to_target", "to_source")
@@ -96,7 +97,7 @@ class CycleGan:
         self.pools = {"target": ReplayPool(config.pool_size), "source": ReplayPool(config.pool_size)}
 
     def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
-        """Need nothing of the sites before training."""
+        """Do nothing: no measurements are needed."""
 
     def forward(self, batch: Batch) -> Translated:
         """Translate both images of the batch there and back."""
@@ -107,7 +108,7 @@ class CycleGan:
         )
 
     def generator_losses(self, images: Translated) -> Terms:
-        """Fool both discriminators, come back, and leave alone what is already there."""
+        """Return the adversarial, cycle and identity losses of the generators, and the penalty of color maps."""
         cycle = self.config.cycle_weight
         terms = self._likeness(images) | {
             "cycle_source": cycle * l1_loss(images.cycled_source, images.source),
@@ -120,7 +121,7 @@ class CycleGan:
         return terms | self._roughness(images)
 
     def _likeness(self, images: Translated) -> Terms:
-        """How far fakes are from real images: to the discriminators, and in the distribution of their colors."""
+        """Return the distance of generated from real images: adversarial, and of the color distributions."""
         terms = {}
         if (weight := self.config.adversarial_weight) > 0:
             for site, discriminator, fake in (
@@ -137,7 +138,7 @@ class CycleGan:
         return terms
 
     def _roughness(self, images: Translated) -> Terms:
-        """How rough the color maps are, of generators that have one."""
+        """Return the roughness of the color maps, for generators that have one."""
         terms = {}
         if (weight := self.config.penalty_weight) > 0:
             for net, seen in (("to_target", images.source), ("to_source", images.target)):
@@ -147,7 +148,7 @@ class CycleGan:
         return terms
 
     def discriminator_losses(self, images: Translated) -> Terms:
-        """Tell real from fake, each discriminator with half the weight."""
+        """Return the losses of both discriminators: real and fake images with half the weight each."""
         fake_target = self.pools["target"].query(images.fake_target.detach())
         fake_source = self.pools["source"].query(images.fake_source.detach())
         return {

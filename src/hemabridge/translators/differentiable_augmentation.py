@@ -1,9 +1,9 @@
-"""Differentiable augmentation of what a discriminator sees (DiffAug: Zhao et al. 2020, doi:10.48550/arXiv.2006.10738).
+"""Differentiable augmentation of a discriminator's input (DiffAug: Zhao et al. 2020, doi:10.48550/arXiv.2006.10738).
 
 Each function takes float[B, C, H, W] in [-1, 1] and returns the same shape, differentiably; random numbers come from
-torch's global generator, and each image gets its own. Real and fake images pass through it alike, in the steps of
-generators and discriminators both, so a discriminator of few images cannot learn them by heart, and no augmentation
-shows in the fakes.
+torch's global generator, separately for each image. Real and fake images are augmented alike, in the steps of
+generators and of discriminators. A discriminator then cannot memorize a small training set, and the augmentation does
+not appear in the generated images.
 """
 
 import torch
@@ -14,7 +14,7 @@ from hemabridge.translators.objective_config import AugmentationConfig
 
 
 def augment(images: Tensor, config: AugmentationConfig) -> Tensor:
-    """Apply all that the configuration asks for."""
+    """Apply all augmentations of the configuration."""
     if config.brightness > 0:
         images = images + (2 * _random(images) - 1) * config.brightness
     if config.symmetries:
@@ -39,7 +39,7 @@ def symmetries(images: Tensor) -> Tensor:
 
 
 def translate(images: Tensor, share: float) -> Tensor:
-    """Move each image by up to `share` of its sides, by whole pixels; 0 (gray) moves in, as in the paper."""
+    """Shift each image by whole pixels, up to `share` of its sides, padded with 0 (gray), as in the paper."""
     count, _, height, width = images.shape
     down, right = int(height * share + 0.5), int(width * share + 0.5)
     rows = torch.randint(2 * down + 1, (count, 1), device=images.device) + torch.arange(height, device=images.device)
@@ -50,7 +50,7 @@ def translate(images: Tensor, share: float) -> Tensor:
 
 
 def cut_out(images: Tensor, share: float) -> Tensor:
-    """Cover a square of `share` of each image's sides with 0 (gray), wherever in the image its center falls."""
+    """Cover a square with `share` of each image's sides by 0 (gray); its center is random within the image."""
     count, _, height, width = images.shape
     tall, wide = int(height * share + 0.5), int(width * share + 0.5)
     tops = torch.randint(height + (1 - tall % 2), (count, 1), device=images.device) - tall // 2

@@ -1,4 +1,4 @@
-"""Distillation: a light model learns what a heavy one makes of images (StainNet, Kang et al. 2021).
+"""Distillation: a small model learns to reproduce the output of a large one (StainNet, Kang et al. 2021).
 
 Kang, Luo, Feng, Zeng, Quan, Hu & Liu 2021, Frontiers in Medicine 8:746307, doi:10.3389/fmed.2021.746307.
 """
@@ -21,16 +21,16 @@ from hemabridge.translators.objective_config import DistillationConfig
 
 @dataclass(frozen=True)
 class Copied:
-    """What the student made and what the teacher had made of the same images, float[B, 3, H, W] in [-1, 1]."""
+    """The outputs of student and teacher for the same images, float[B, 3, H, W] in [-1, 1]."""
 
     student: Tensor
     teacher: Tensor
 
 
 class Distillation:
-    """One generator and no discriminator; `target` is what the teacher made of `source`, float[B, 3, H, W] in [-1, 1].
+    """One generator, no discriminator; `target` is the teacher's output for `source`, float[B, 3, H, W] in [-1, 1].
 
-    Kang et al. 2021, section 2.3: the L1 distance alone. It differs in the optimizer, which is the loop's.
+    Kang et al. 2021, section 2.3: the loss is the L1 distance. The optimizer differs; it is that of the training loop.
     """
 
     averaged = ("to_target",)
@@ -42,10 +42,10 @@ class Distillation:
         self.phases = (Phase("student", ("to_target",), self.student_losses),)
 
     def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
-        """Refuse two sites without pairs, from which a student would learn nothing.
+        """Raise an error, since a student cannot be trained on two unpaired sites.
 
         Raises:
-            InputError: always; `hemabridge.translators.student.distill` brings the teacher, and does not ask this.
+            InputError: always; `hemabridge.translators.student.distill`, which has a teacher, does not call this.
         """
         raise InputError(
             "expected a teacher whose images the student copies, got two sites without pairs; "
@@ -53,15 +53,15 @@ class Distillation:
         )
 
     def forward(self, batch: Batch) -> Copied:
-        """Re-stain as the student does."""
+        """Re-stain the source by the student."""
         return Copied(self.to_target(batch["source"]), batch["target"])
 
     def student_losses(self, images: Copied) -> Terms:
-        """Come near to the teacher."""
+        """Return the L1 distance between student and teacher."""
         return {"l1_target": self.config.l1_weight * l1_loss(images.student, images.teacher)}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return nothing: no state outlives a step but the net's."""
+        """Return nothing: there is no state besides that of the network."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -70,15 +70,15 @@ class Distillation:
 
 @dataclass(frozen=True, eq=False)
 class PairedBatches:
-    """Batches of `source` and `target` of the same cells, cut and mirrored alike, from a place in the run on.
+    """Batches of `source` and `target` of the same cells, cropped and mirrored alike, from a given image on.
 
-    An epoch runs once through all pairs, in a fresh order.
+    An epoch uses each pair once, in a new random order.
 
     Attributes:
         source: uint8[N, H, W, 3].
-        target: what the teacher made of them, uint8[N, H, W, 3].
+        target: the teacher's output for them, uint8[N, H, W, 3].
         crop_px: side of the crops.
-        batch_size: pairs a step.
+        batch_size: pairs per step.
         seed: of order and crops.
     """
 
@@ -89,7 +89,7 @@ class PairedBatches:
     seed: int
 
     def __call__(self, images: int) -> Iterator[Batch]:
-        """Yield the batches after `images` pairs, without end; float[B, 3, crop, crop] in [-1, 1]."""
+        """Yield the batches after `images` pairs, endlessly; float[B, 3, crop, crop] in [-1, 1]."""
         while True:
             chosen = [self._number(place) for place in range(images, images + self.batch_size)]
             yield {

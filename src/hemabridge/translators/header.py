@@ -1,4 +1,4 @@
-"""What the snapshot of a translator says of itself. Reading it needs no PyTorch."""
+"""The header of a translator's snapshot; reading it needs no PyTorch."""
 
 from typing import Final, Literal, TypeAlias
 
@@ -16,13 +16,13 @@ class TranslatorHeader(Header):
     """The header of a translator.
 
     Attributes:
-        config: how it was trained.
+        config: settings of the model and its training.
         seed: of the training.
-        source_crop_px: how cells were cut from the files of the site that it re-stains.
-        target_crop_px: the same of the site whose appearance it gives.
+        source_crop_px: side of the square around a cell in files of the source site, in pixels, or `whole`.
+        target_crop_px: the same for the target site.
         seen: SHA-256 of the files that it was trained on.
-        sites: the profiles of both sites; None where there were too few images.
-        teacher: SHA-256 of the model that a distilled one copies; None otherwise.
+        sites: the profiles of both sites; None if there were too few images.
+        teacher: SHA-256 of the teacher of a distilled model; None otherwise.
     """
 
     kind: Literal["translator"] = KIND
@@ -36,5 +36,5 @@ class TranslatorHeader(Header):
 
     @property
     def is_target_only(self) -> bool:
-        """Whether the model was made for any hospital, and measures by itself how far one is from its training."""
+        """Whether the model is trained for any source hospital, and can measure a site's distance from its training."""
         return self.config.model.kind == "target-only"

@@ -22,11 +22,11 @@ from hemabridge.translators.target_only_net import SiteRestainer
 __all__ = ["KIND", "Direction", "NeuralStandardizer", "directions_of"]
 
 BATCH_IMAGES = 4
-"""What a color network computes for many cells at once leaves the processor's cache (`benchmarks/speed.py`)."""
+"""Cells per batch of a color network; the results of larger batches exceed the CPU cache (`benchmarks/speed.py`)."""
 
 
 class NeuralStandardizer:
-    """Re-stains with a generator: deterministic, without dropout, in batches of `batch_size` images."""
+    """Re-stains by a generator, deterministically and without dropout, in batches of `batch_size` images."""
 
     def __init__(self, generator: nn.Module, batch_size: int = BATCH_IMAGES) -> None:
         self.generator = generator.eval().requires_grad_(False)
@@ -44,21 +44,21 @@ class NeuralStandardizer:
     def from_tensors(
         cls, tensors: Mapping[str, Tensor], header: TranslatorHeader, path: Path, direction: Direction = "to_target"
     ) -> "NeuralStandardizer":
-        """Rebuild a generator from what `path` held.
+        """Rebuild a generator from the content of a snapshot.
 
         Args:
-            tensors: weights of one kind, named `net/key`, as `weights_of` returns them.
+            tensors: weights of one kind, by names `network/key`, as `weights_of` returns them.
             header: of the same file.
-            path: is named in errors.
+            path: of the file, for errors.
             direction: which generator.
 
         Raises:
-            ModelError: the weights are not those of the header, or of a model that has no such direction.
+            ModelError: the weights do not fit the header, or the model does not have this direction.
         """
         known = directions_of(tensors)
         if known and direction not in known:
             raise ModelError(
-                f"expected a translator that knows {direction}, got one that knows only {', '.join(known)}: {path}"
+                f"expected a translator with the direction {direction}, got one with only {', '.join(known)}: {path}"
             )
         prefix = f"{direction}/"
         own = {k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)}
@@ -81,12 +81,15 @@ class NeuralStandardizer:
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether a pixel's new color depends on nothing but its old one and a summary of the image."""
+        """Whether a pixel's new color depends only on its old color and on a summary of the image."""
         net = self.generator
         return isinstance(net, SiteRestainer) or (isinstance(net, ColorGenerator) and net.is_pointwise)
 
     def standardize_by(self, images: UInt8Images, squares: UInt8Images) -> UInt8Images:
-        """Re-stain uint8[N, H, W, 3], each by the summary of its cell's square, uint8[N, S, S, 3]; if pointwise."""
+        """Re-stain uint8[N, H, W, 3] by summaries of the squares around their cells, uint8[N, S, S, 3].
+
+        Only for pointwise generators.
+        """
         restained = np.empty_like(images)
         for place, (image, square) in enumerate(zip(images, squares, strict=True)):
             restained[place] = self._recolored(image, square)
@@ -106,14 +109,14 @@ class NeuralStandardizer:
 
 
 def directions_of(tensors: Mapping[str, Tensor]) -> tuple[Direction, ...]:
-    """Return the directions that weights named `net/key` offer: `to_target`, and `to_source` of some models."""
+    """Return the directions among weights with names `network/key`: `to_target`, and in some models `to_source`."""
     nets = {name.split("/", 1)[0] for name in tensors}
     directions: tuple[Direction, ...] = get_args(Direction)
     return tuple(direction for direction in directions if direction in nets)
 
 
 def _rebuilt(config: ModelConfig, weights: Mapping[str, Tensor]) -> nn.Module:
-    """Return a net of these weights; takes no more memory than they do, whatever the configuration says."""
+    """Return a network with these weights; it takes no more memory than they do, whatever the configuration states."""
     if not all(weight.dtype == torch.float32 and bool(weight.isfinite().all()) for weight in weights.values()):
         raise ValueError("weights that are no finite 32-bit numbers")
     with torch.device("meta"):

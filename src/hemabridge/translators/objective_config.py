@@ -1,4 +1,4 @@
-"""Settings of the objectives that train a translator, and of the networks in them. Free of PyTorch."""
+"""Settings of the objectives that train a translator, and of their networks. Imports no PyTorch."""
 
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -19,18 +19,18 @@ from hemabridge.storage.settings_file import each_once
 
 
 class AugmentationConfig(BaseModel):
-    """What is varied. Color is not, unless asked for: it is what the discriminator of a stain must see."""
+    """Differentiable augmentation. Color is not augmented by default, since a discriminator of stain depends on it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    symmetries: bool = Field(True, description="the eight turns and mirrorings of a square; a smear has no upper side")
+    symmetries: bool = Field(True, description="the eight turns and mirrorings of a square; a smear has no orientation")
     translation: float = Field(0.125, ge=0, le=0.5, description="largest move, as a share of the image's side")
     cutout: float = Field(0.0, ge=0, lt=1, description="side of the gray square, as a share of the image's side")
     brightness: float = Field(0.0, ge=0, le=1, description="largest change of brightness, as a share of half the range")
 
 
 class CycleGanConfig(BaseModel):
-    """Networks and loss weights; the defaults are the reference's."""
+    """Networks and loss weights; the defaults are those of the CycleGAN reference code."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,13 +38,13 @@ class CycleGanConfig(BaseModel):
     generator: GeneratorConfig = ResnetGeneratorConfig()
     discriminator: DiscriminatorConfig = PatchDiscriminatorConfig()
     adversarial_weight: float = Field(
-        1.0, ge=0, description="weight of the discriminators' word; 0 trains without discriminators"
+        1.0, ge=0, description="weight of the adversarial loss; 0 trains without discriminators"
     )
     transport_weight: float = Field(
         0.0,
         ge=0,
         description="weight of the sliced Wasserstein distance between the colors of re-stained and real images: "
-        "steadier than discriminators, but blind to what wears a color",
+        "more stable than discriminators, but independent of which structure has a color",
     )
     cycle_weight: float = Field(10.0, ge=0, description="weight of the L1 distance after both translations")
     identity_weight: float = Field(
@@ -53,25 +53,25 @@ class CycleGanConfig(BaseModel):
         description="weight of the L1 distance of a translated target image to itself, as a part of cycle_weight",
     )
     penalty_weight: float = Field(
-        1.0, ge=0, description="weight of the roughness of a color map; nothing without a generator that has one"
+        1.0, ge=0, description="weight of the roughness of a color map; no effect on generators without one"
     )
     augmentation: AugmentationConfig | None = Field(
-        None, description="how what the discriminators see is varied, for sites of few images; not at all if not given"
+        None, description="augmentation of the discriminators' input, for sites with few images; none if not given"
     )
     pool_size: int = Field(
-        50, ge=0, description="earlier fakes kept per direction for the discriminators; 0 shows only new ones"
+        50, ge=0, description="earlier generated images kept per direction for the discriminators; 0 uses only new ones"
     )
 
 
 class ColorizationConfig(BaseModel):
-    """Luminance to color; the defaults are the reference's colorization model, with luminance matched and jittered.
+    """Luminance to color; the defaults are the colorization model of the reference code, with matching and jitter.
 
-    The paper that this follows names "ColorizationGAN" and says no more: not the network, not what it is trained on,
-    not the number of epochs, not how luminance crosses from one hospital to the other. The defaults take the
-    `colorization` model of the repository that its group used for CycleGAN (junyanz, 2020: `unet_256`, 256 px, batch
-    1, 100 + 100 epochs). Matching and jitter are not in it; `match_luminance` false and `jitter` 0 leave them out.
+    The paper that this follows uses "ColorizationGAN" and does not describe its network, its training data, the number
+    of epochs, or how luminance is transferred between hospitals. The defaults are those of the `colorization` model in
+    the repository that its group used for CycleGAN (junyanz, 2020: `unet_256`, 256 px, batch 1, 100 + 100 epochs).
+    Matching and jitter of the luminance are added; `match_luminance` false and `jitter` 0 switch them off.
 
-    `output` "ab" keeps the luminance and predicts a and b alone: the default, because it cannot move a nucleus. "rgb"
+    `output` "ab", the default, keeps the luminance and predicts only a and b, so that a nucleus cannot be moved. "rgb"
     predicts all three channels from the gray picture.
     """
 
@@ -84,23 +84,23 @@ class ColorizationConfig(BaseModel):
     l1_weight: float = Field(100.0, ge=0, description="weight of the L1 distance to the true color")
     match_luminance: bool = Field(True, description="whether the source's luminance gets the target's distribution")
     jitter: float = Field(
-        0.1, ge=0, le=1, description="brightness in training: gain and gamma, each between e^-jitter and e^jitter"
+        0.1, ge=0, le=1, description="jitter of brightness in training: gain and gamma between e^-jitter and e^jitter"
     )
     hint_px: int | None = Field(
         None,
         ge=2,
-        description="side of the squares over which the source's own chroma, in standard deviations of its site, is "
-        "averaged to hint at the color; none by default: luminance alone",
+        description="side of the squares over which the source's chroma, in standard deviations of its site, is "
+        "averaged as a hint to the color; by default there is no hint",
     )
-    hint_jitter: float = Field(0.3, ge=0, le=1, description="in training: shift and log gain of the hint, at most")
+    hint_jitter: float = Field(0.3, ge=0, le=1, description="largest shift and log gain of the hint in training")
 
 
 class GrayThenColorConfig(BaseModel):
     """Color to an adaptive gray, and that to color (Barrera et al. 2023, doi:10.1016/j.cmpb.2023.107629).
 
-    Only the abstract of the paper was read. It gives two pix2pix models, U-Nets with ResNet, and training on images of
-    the reference center alone; how the first is trained to fade colors that it never sees, it does not say. Here:
-    target images whose colors are changed at random, to the gray of the unchanged image.
+    The implementation follows the abstract of the paper: two pix2pix models, U-Nets with ResNet, trained on images of
+    the reference center alone. The abstract does not describe how the first model is trained for colors of other
+    centers. Here it maps target images with randomly changed colors to the gray of the unchanged image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -111,7 +111,7 @@ class GrayThenColorConfig(BaseModel):
     discriminator: PatchDiscriminatorConfig = PatchDiscriminatorConfig()
     l1_weight: float = Field(100.0, ge=0, description="weight of the L1 distances to the true gray and color")
     jitter: float = Field(
-        0.5, ge=0, le=1, description="changes of color in training: gamma of each channel's light, and of its white"
+        0.5, ge=0, le=1, description="strength of the color changes in training: gamma and white of each channel"
     )
 
 
@@ -119,10 +119,10 @@ LayerName = Annotated[str, Field(pattern=r"^(pixels|down-1|down-2|block-[1-9][0-
 
 
 class ContrastiveConfig(BaseModel):
-    """Networks and losses; the defaults are those of CUT in its reference implementation.
+    """Networks and losses; the defaults are those of CUT in its reference code.
 
     FastCUT is `contrast_weight` 10, `identity` false and `flip_equivariance` true. A section `generator` or
-    `discriminator` that is given replaces the default's as a whole, its `downsampling` and `upsampling` too.
+    `discriminator` replaces the whole default section, including its `downsampling` and `upsampling`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -135,16 +135,16 @@ class ContrastiveConfig(BaseModel):
         min_length=1,
         description="layers of the generator at which an image and its translation are compared",
     )
-    projection_width: int = Field(256, ge=1, le=4096, description="numbers of a patch's vector")
-    patches: int = Field(256, ge=2, le=65_536, description="places compared in each layer of each image")
+    projection_width: int = Field(256, ge=1, le=4096, description="length of a patch's feature vector")
+    patches: int = Field(256, ge=2, le=65_536, description="positions compared in each layer of each image")
     temperature: float = Field(0.07, gt=0, description="of the contrastive loss")
     contrast_weight: float = Field(1.0, gt=0, description="weight of the contrastive loss")
     identity: bool = Field(
         True,
-        description="whether target images, which should stay as they are, are compared too, at half of the weight",
+        description="whether target images, which should not change, are compared too, with half of the weight",
     )
     flip_equivariance: bool = Field(
-        False, description="whether half of the steps translate the mirrored image and compare it with the image itself"
+        False, description="whether half of the steps translate the mirrored image and compare it with the original"
     )
 
     @model_validator(mode="after")
@@ -159,36 +159,36 @@ class ContrastiveConfig(BaseModel):
 
 
 class TargetOnlyConfig(BaseModel):
-    """A color network tuned by a site's descriptor, and the hospitals that it learns from."""
+    """A color network that is tuned by a site's appearance descriptor, and the random hospitals of its training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["target-only"] = "target-only"
     width: int = Field(32, ge=1, le=256, description="units of each hidden layer of the color network")
-    layers: int = Field(3, ge=1, le=8, description="its hidden layers")
+    layers: int = Field(3, ge=1, le=8, description="hidden layers of the color network")
     tuner_width: int = Field(
-        96, ge=1, le=512, description="hidden units between a descriptor and the tuning of the layers"
+        96, ge=1, le=512, description="hidden units of the network from the descriptor to the tuning of the layers"
     )
     hospitals: int = Field(320, ge=10, le=5000, description="random hospitals, of which a tenth is held out")
-    hospital_images: int = Field(8, ge=1, le=200, description="target images that each of them photographs again")
-    strength: float = Field(1.0, gt=0, le=1, description="how far from the target the hospitals are drawn; 1 is most")
-    step_hospitals: int = Field(64, ge=1, le=1024, description="hospitals in a step, drawn again each time")
-    pixels: int = Field(128, ge=1, le=4096, description="pixels of each of them")
+    hospital_images: int = Field(8, ge=1, le=200, description="target images that are restyled for each hospital")
+    strength: float = Field(1.0, gt=0, le=1, description="how much the hospitals differ from the target, up to 1")
+    step_hospitals: int = Field(64, ge=1, le=1024, description="random hospitals per step")
+    pixels: int = Field(128, ge=1, le=4096, description="pixels of each hospital per step")
     site: Literal["source", "image"] = Field(
         "source",
-        description="whose descriptor tunes the network: that of the whole source site, or of each image for itself",
+        description="descriptor that tunes the network: that of the whole source site, or that of each image",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="of the random hospitals")
 
 
 class DistillationConfig(BaseModel):
-    """The student. By default a network of 1x1 convolutions, as StainNet is; theirs has 1,283 weights too."""
+    """The student; by default a network of 1x1 convolutions with 1,283 weights, as StainNet."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["distillation"] = "distillation"
     generator: GeneratorConfig = PixelNetworkConfig()
-    l1_weight: float = Field(1.0, gt=0, description="weight of the L1 distance to what the teacher made")
+    l1_weight: float = Field(1.0, gt=0, description="weight of the L1 distance to the teacher's output")
 
 
 ModelConfig: TypeAlias = Annotated[
@@ -208,15 +208,15 @@ ModelConfig: TypeAlias = Annotated[
         DistillationConfig,
     ),
 ]
-"""The settings of any translator; `cyclegan` where a section has no `kind`."""
+"""The settings of any translator; `cyclegan` if a section has no `kind`."""
 
 
 def method_name(config: ModelConfig) -> str:
-    """Return what results and reports call a translator: its objective, or its color model where it has one.
+    """Return the name of a translator in results and reports: its objective, or its color generator.
 
-    A CycleGAN that may only change colors is another method than one that may redraw the cell, so it is called by its
-    generator, as its preset is: `pixel`, `film`, `lut`, `bilateral`. Other objectives with another generator than
-    their usual one name both, as in `distillation bilateral`.
+    A CycleGAN that can only change colors is a different method than one that can redraw the cell. It is therefore
+    named by its generator, like its preset: `pixel`, `film`, `lut`, `bilateral`. Other objectives with an unusual
+    generator are named by both, such as `distillation bilateral`.
     """
     generator: GeneratorConfig | None = getattr(config, "generator", None)
     usual: GeneratorConfig | None = getattr(type(config)(), "generator", None)

@@ -1,4 +1,4 @@
-"""The presets of translators: what a recipe may ask for by one word. Free of PyTorch."""
+"""The presets of translators: complete settings that a recipe selects by name. Imports no PyTorch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Preset:
 
     Attributes:
         use: one line on when to use it.
-        config: its settings, each of which a recipe may change.
+        config: its settings; a recipe may change each of them.
     """
 
     use: str
@@ -52,20 +52,20 @@ SMALL_CUT = ContrastiveConfig(
     patches=128,
     contrast_weight=5.0,
 )
-"""CUT at a size that one core can train in minutes; a short training needs a heavier contrast to keep structure."""
+"""CUT at a size that one core trains in minutes; a short training needs a larger contrast weight to keep structure."""
 
 _SMALL_DISCRIMINATOR = PatchDiscriminatorConfig(channels=16, layers=2)
 
 _SMALL_UNET = ResnetUnetConfig(channels=16, blocks=(1, 1, 1))
 
 SMALL_COLORIZATION = ColorizationConfig(backbone=_SMALL_UNET, discriminator=_SMALL_DISCRIMINATOR)
-"""For a minute and a half on one core at 64 px. Its U-Net sees the image itself last, and so draws no grid of pixels;
-its batch norm is frozen afterwards: with instance norm, colors of another hospital's images left the gamut."""
+"""About 90 seconds on one core at 64 px. The last layer of its U-Net gets the input image, which avoids a pixel grid.
+It has batch norm, because with instance norm colors of another hospital's images left the gamut."""
 
 SMALL_GRAY_THEN_COLOR = GrayThenColorConfig(
     fading=_SMALL_UNET, coloring=_SMALL_UNET, discriminator=_SMALL_DISCRIMINATOR
 )
-"""For some three minutes on one core at 64 px."""
+"""About three minutes on one core at 64 px."""
 
 SMALL_TRAINING = TranslatorConfig(
     load_px=72,
@@ -78,14 +78,15 @@ SMALL_TRAINING = TranslatorConfig(
     stepping="corrected",
     average_half_life_images=400,
 )
-"""How the small models of colorization are trained: 10,000 images."""
+"""The training of the small colorization models: 10,000 images."""
 
 
 def _color_training(generator: GeneratorConfig, epochs: int) -> TranslatorConfig:
-    """Train a generator of colors: 25 steps an epoch, each of 64 whole cells at every eighth row and column.
+    """Return the training of a color generator: 25 steps per epoch, each on 64 cells at every eighth row and column.
 
-    Many cells a step matter more than many pixels, because few cells hold another mix of colors than their site does.
-    Generators that see the whole image train for half as long: later they learn which cell a site shows more often.
+    Many cells per step matter more than many pixels, because the colors of few cells differ from those of their site.
+    Generators that depend on a summary of the image are trained for half as long. Later they begin to learn which
+    cell class is more frequent at a site.
     """
     return TranslatorConfig(
         model=CycleGanConfig(
@@ -116,19 +117,19 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             _color_training(PixelNetworkConfig(conditioned=True), epochs=10),
         ),
         "pixel": Preset(
-            "as film, where all images of the site look alike: one color map for all of them",
+            "as film, if all images of the site look alike: one color map for all of them",
             _color_training(PixelNetworkConfig(), epochs=20),
         ),
         "lut": Preset(
-            "as film, where regions of color must move independently; can draw contours",
+            "as film, if regions of color must change independently; can draw contours",
             _color_training(ColorLutConfig(), epochs=10),
         ),
         "bilateral": Preset(
-            "as film, where light or thickness varies across an image; can draw haloes",
+            "as film, if illumination or thickness varies across an image; can draw haloes",
             _color_training(BilateralGridConfig(), epochs=10),
         ),
         "target-only": Preset(
-            "hospitals that nobody has seen yet: learns from the target alone, says who is too far out",
+            "for unseen hospitals: trained on the target alone; measures how far a site is from its training",
             TranslatorConfig(
                 model=TargetOnlyConfig(),
                 load_px=96,
@@ -165,7 +166,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             SMALL_TRAINING.model_copy(update={"model": SMALL_COLORIZATION}),
         ),
         "gray-then-color": Preset(
-            "as colorization-cpu, by way of a learned gray, for sites never seen",
+            "as colorization-cpu, through a learned gray, for unseen sites",
             SMALL_TRAINING.model_copy(update={"model": SMALL_GRAY_THEN_COLOR}),
         ),
         "cut-cpu": Preset(
@@ -217,7 +218,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             ),
         ),
         "cyclegan-resize": Preset(
-            "as cyclegan-demo, without dots from transposed convolutions; its discriminator sees colors",
+            "as cyclegan-demo, without dots from transposed convolutions; its discriminator uses colors",
             TranslatorConfig(
                 model=CycleGanConfig(
                     generator=ResnetGeneratorConfig(channels=16, blocks=4, upsampling="nearest"),
@@ -254,22 +255,22 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
                 watchdog=WatchdogConfig(on_fault="ignore"),
             ),
         ),
-        "paper-cyclegan": Preset("the paper's CycleGAN to the letter; wants a GPU", TranslatorConfig()),
+        "paper-cyclegan": Preset("the paper's CycleGAN, exactly; needs a GPU", TranslatorConfig()),
         "paper-colorization": Preset(
-            "the paper's ColorizationGAN, as far as it is described; wants a GPU",
+            "the paper's ColorizationGAN, as far as it is described; needs a GPU",
             TranslatorConfig(model=ColorizationConfig()),
         ),
         "paper-cut": Preset(
-            "CUT as its authors trained it; wants a GPU",
+            "CUT as its authors trained it; needs a GPU",
             TranslatorConfig(model=ContrastiveConfig(), constant_epochs=200, decay_epochs=200, stepping="corrected"),
         ),
         "paper-fastcut": Preset(
-            "FastCUT as its authors trained it: quicker than CUT, colors less held; wants a GPU",
+            "FastCUT as its authors trained it: faster than CUT, with weaker control of colors; needs a GPU",
             TranslatorConfig(model=FASTCUT, constant_epochs=150, decay_epochs=50, stepping="corrected"),
         ),
     }
 )
-"""By name, the safest first. `hemabridge catalog` prints the names and when to use which."""
+"""Presets by name, the safest first; `hemabridge catalog` prints the names and when to use which."""
 
 
 def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -280,4 +281,4 @@ def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 PresetNames = Annotated[tuple[str, ...], AfterValidator(_check_names)]
-"""Different keys of `PRESETS`, of translators that learn from two sites, in settings."""
+"""Different keys of `PRESETS` in settings, of translators that are trained on two sites."""

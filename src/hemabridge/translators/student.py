@@ -1,4 +1,4 @@
-"""Training the student of a re-stainer, and how near it came."""
+"""Training of a student that copies a re-stainer, and its distance from the teacher."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -30,19 +30,19 @@ from hemabridge.translators.train import loop_config
 
 FIDELITY = "fidelity.json"
 HELD_OUT = 0.1
-"""Share of the cells that the student never sees, on which it is compared with its teacher; at least one cell."""
+"""Share of the cells that are held out, at least one, on which the student is compared with its teacher."""
 RESTAINED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near a student is to its teacher, as means over cells that it has not seen.
+    """The similarity of a student to its teacher, as means over held-out cells.
 
     Attributes:
-        cells: how many.
-        psnr_db: peak signal-to-noise ratio in decibels; higher is nearer.
-        delta_e_2000: CIEDE2000 over the pixels; 0 is equal.
-        change_delta_e_2000: CIEDE2000 between the originals and the teacher's images: how much there was to learn.
+        cells: number of cells.
+        psnr_db: peak signal-to-noise ratio in decibels; higher is more similar.
+        delta_e_2000: CIEDE2000 over the pixels; 0 if equal.
+        change_delta_e_2000: CIEDE2000 between the originals and the teacher's images, for comparison.
     """
 
     cells: int
@@ -85,20 +85,20 @@ def distill(
     seed: int,
     progress: Progress = silent,
 ) -> list[Snapshot]:
-    """Train, or resume, a student; beside its snapshots, `FIDELITY` holds one `Fidelity` for each by name.
+    """Train, or resume, a student; the file `FIDELITY` in its folder holds a `Fidelity` for each snapshot, by name.
 
     Args:
         config: its model is a `DistillationConfig`.
-        teacher: what the student is to copy.
-        teacher_sha256: of the teacher's file: a run that is resumed must have the same.
-        cells: of the source site, `config.load_px` pixels a side, two at least; labels are not looked at.
+        teacher: the re-stainer that the student copies.
+        teacher_sha256: of the teacher's file; a resumed run must have the same.
+        cells: of the source site, `config.load_px` pixels a side, at least two; labels are not used.
         folder: the run folder.
-        fabric: where to train.
+        fabric: device, precision and processes.
         seed: of weights, order, crops and the held-out cells.
-        progress: told of each step.
+        progress: called after each step.
 
     Raises:
-        InputError: the model is no student, or the cells have another size or are fewer than two; see also `fit`.
+        InputError: the model is not a student, or the cells have another size or are fewer than two; see also `fit`.
     """
     student = _student_of(config)
     _check_cells(cells, config.load_px)
@@ -132,7 +132,7 @@ def distill(
 
 
 def compared(student: UInt8Images, teacher: UInt8Images, originals: UInt8Images) -> Fidelity:
-    """Compare what student and teacher made of the same originals, uint8[N, H, W, 3] each, N at least 1."""
+    """Compare the outputs of student and teacher for the same originals, uint8[N, H, W, 3] each, N at least 1."""
     return Fidelity(
         cells=len(originals),
         psnr_db=float(psnr_db(student, teacher).mean()),
@@ -142,7 +142,7 @@ def compared(student: UInt8Images, teacher: UInt8Images, originals: UInt8Images)
 
 
 def read_fidelities(folder: Path) -> dict[str, Fidelity]:
-    """Return what a run folder of `distill` says of each of its snapshots, by name.
+    """Return the `Fidelity` of each snapshot in a run folder of `distill`, by name.
 
     Raises:
         RunError: the file is missing or damaged.
@@ -181,12 +181,12 @@ def _restained(teacher: Standardizer, images: UInt8Images, progress: Progress) -
     out = np.empty_like(images)
     for start in range(0, len(images), RESTAINED_AT_ONCE):
         out[start : start + RESTAINED_AT_ONCE] = teacher.standardize(images[start : start + RESTAINED_AT_ONCE])
-        progress("asking the teacher", min(start + RESTAINED_AT_ONCE, len(images)), len(images))
+        progress("re-staining by the teacher", min(start + RESTAINED_AT_ONCE, len(images)), len(images))
     return out
 
 
 def _parted(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places of the cells to learn from, and of those held out."""
+    """Return the indices of the training cells, and of the held-out cells."""
     order = np.random.default_rng((seed, count)).permutation(count)
     first = max(1, round(HELD_OUT * count))
     return np.sort(order[first:]), np.sort(order[:first])

@@ -1,7 +1,7 @@
-"""One model for many hospitals, from images of the target alone.
+"""A model for many source hospitals, trained on images of the target alone.
 
-The target's images are photographed again by random hospitals (`hemabridge.data.simulate`), and the model learns to
-undo that: domain randomization (Tobin et al. 2017, doi:10.1109/IROS.2017.8202133) for stain, with exact pairs.
+The target's images are restyled as random hospitals (`hemabridge.data.simulate`), and the model learns to undo that:
+domain randomization of stain (Tobin et al. 2017, doi:10.1109/IROS.2017.8202133) with exact pairs.
 """
 
 from collections.abc import Mapping
@@ -29,11 +29,11 @@ REFERENCE_IMAGES = 100
 
 @dataclass(frozen=True, eq=False)
 class Restyled:
-    """Target images as random hospitals show them.
+    """Target images, restyled as random hospitals.
 
     Attributes:
-        images: uint8[K, M, H, W, 3], those of K hospitals.
-        originals: which target image each is, int64[K, M].
+        images: uint8[K, M, H, W, 3], for K hospitals.
+        originals: index of the target image of each, int64[K, M].
     """
 
     images: UInt8Images
@@ -42,14 +42,14 @@ class Restyled:
 
 @dataclass(frozen=True)
 class Undone:
-    """Pixels of one step, float[B, 3, P, 1] in [-1, 1]: re-stained, and as the target shows them."""
+    """Pixels of one step, float[B, 3, P, 1] in [-1, 1]: re-stained ones, and those of the target."""
 
     restained: Tensor
     truth: Tensor
 
 
 class TargetOnly:
-    """One net and no discriminator; the batch is ignored, since all images come from what `measure_sites` was given."""
+    """One network, no discriminator; the batch is ignored, since all images are made by `measure_sites`."""
 
     averaged = ("to_target",)
 
@@ -61,7 +61,7 @@ class TargetOnly:
         self._pool: _Pool | None = None
 
     def measure_sites(self, source: UInt8Images, target: UInt8Images) -> None:
-        """Photograph the target again; of the source only the descriptor is kept, and nothing is learned from it."""
+        """Restyle the target's images; of the source only the descriptor is stored, and not trained on."""
         self.to_target.learn_target(target)
         restyled = restyle(target, self.config)
         descriptors = torch.stack([descriptors_of(to_network(images)) for images in restyled.images])
@@ -72,13 +72,13 @@ class TargetOnly:
             self.to_target.settle(source)
 
     def forward(self, batch: Batch) -> Undone:
-        """Re-stain random pixels of random hospitals, by descriptors pooled over one to all images of each.
+        """Re-stain random pixels of random hospitals, by descriptors averaged over one to all images of each.
 
         Raises:
             ModelError: `measure_sites` was not called.
         """
         if self._pool is None:
-            raise ModelError("expected measure_sites before training, which photographs the target again; call it")
+            raise ModelError("expected a call of measure_sites before training, which restyles the target; call it")
         device = batch["target"].device
         colors, truth, descriptors = (
             tensor.to(device) for tensor in self._pool.draw(self.config.step_hospitals, self.config.pixels)
@@ -86,7 +86,7 @@ class TargetOnly:
         return Undone(self.to_target.recolor(colors, descriptors), truth)
 
     def losses(self, undone: Undone) -> Terms:
-        """Come near to the target's own colors."""
+        """Return the color difference to the target's pixels."""
         return {"color_target": visible_difference(undone.restained, undone.truth)}
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -98,9 +98,9 @@ class TargetOnly:
 
 
 def restyle(target: UInt8Images, config: TargetOnlyConfig) -> Restyled:
-    """Photograph the target's images, uint8[N, H, W, 3], as `config.hospitals` random hospitals would.
+    """Restyle the target's images, uint8[N, H, W, 3], as `config.hospitals` random hospitals.
 
-    Every sixteenth shows them unchanged, so that the target's own descriptor is known too.
+    Every sixteenth hospital shows them unchanged, so that the target's descriptor is in the training too.
     """
     rng = np.random.default_rng(config.seed)
     few = target[:: -(-len(target) // REFERENCE_IMAGES)]
@@ -115,10 +115,11 @@ def restyle(target: UInt8Images, config: TargetOnlyConfig) -> Restyled:
 
 
 def visible_difference(images: Tensor, truth: Tensor) -> Tensor:
-    """Return the mean color difference of float[B, 3, H, W] in [-1, 1], about 0.1 where it is just visible: a scalar.
+    """Return the mean color difference of float[B, 3, H, W] in [-1, 1]: a scalar, about 0.1 if it is just visible.
 
-    sqrt(dL^2 + (da^2 + db^2) / S_C^2 + 0.1) / 10 in CIE Lab with S_C = 1 + 0.045 C of the truth: the chroma weight of
-    CIE 116:1995, which keeps strong colors from ruling; its hue term is left out, and 0.1 keeps the gradient finite.
+    sqrt(dL^2 + (da^2 + db^2) / S_C^2 + 0.1) / 10 in CIE Lab with S_C = 1 + 0.045 C of the truth. S_C is the chroma
+    weight of CIE 116:1995, so that strong colors do not dominate; its hue term is omitted. 0.1 keeps the gradient
+    finite.
     """
     wanted = rgb_to_lab(truth)
     steps = (rgb_to_lab(images) - wanted).square()
@@ -128,7 +129,7 @@ def visible_difference(images: Tensor, truth: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Pool:
-    """Pixels uint8[K, M * S, 3], true colors uint8[N * S, 3] and descriptors float[K, M, D] to draw from."""
+    """The pixels uint8[K, M * S, 3], true colors uint8[N * S, 3] and descriptors float[K, M, D] that are drawn."""
 
     colors: Tensor
     truth: Tensor
@@ -143,13 +144,13 @@ class _Pool:
         return cls(colors, truth, torch.from_numpy(restyled.originals[kept]), descriptors[torch.from_numpy(kept)])
 
     def draw(self, hospitals: int, pixels: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw colors and truth, float[B, 3, P, 1], and descriptors, float[B, D], by torch's generator."""
+        """Draw colors and truth, float[B, 3, P, 1], and descriptors, float[B, D], with torch's global generator."""
         count, images = self.originals.shape
         size = self.truth.shape[1]
         chosen = torch.randint(count, (hospitals, 1))
         places = torch.randint(images * size, (hospitals, pixels))
         truth = self.truth[self.originals[chosen, places // size], places % size]
-        # Now and then a single image, now and then all: a model for one image and for a site.
+        # Descriptors are averaged over one to all images, so that the model works for single images and for sites.
         pooled = (torch.rand(hospitals, images) < torch.rand(hospitals, 1)).float()
         pooled[torch.arange(hospitals), torch.randint(images, (hospitals,))] = 1.0
         descriptors = (self.descriptors[chosen[:, 0]] * pooled.unsqueeze(2)).sum(dim=1) / pooled.sum(

@@ -1,4 +1,4 @@
-"""The net that re-stains any site into the target by the site's descriptor, and knows how unusual it is."""
+"""The network that re-stains any site by the site's appearance descriptor, with the distance from its training."""
 
 from itertools import pairwise
 
@@ -22,18 +22,18 @@ from hemabridge.translators.objective_config import TargetOnlyConfig
 
 MEASURED_IMAGES = 400
 NEAR, FAR = 0.9, 0.99
-"""Shares of the held-out hospitals: within the first a site counts as known, within the second as near."""
+"""Shares of held-out hospitals that set the limits of in-distribution and of borderline sites."""
 
 
 class SiteRestainer(nn.Module):
     """Linear transport by the site's mean and covariance, then a perceptron per pixel, tuned by the site's descriptor.
 
-    It can map any color to any other, smoothly, in another way for each site. It cannot move, blur or sharpen
-    anything, nor follow light that varies across the image. The tuning is that of FiLM (Perez et al. 2018,
+    It can map any color to any other, smoothly and differently for each site. It cannot move, blur or sharpen anything,
+    or follow illumination that varies across the image. The tuning is that of FiLM (Perez et al. 2018,
     doi:10.1609/aaai.v32i1.11671).
 
-    Buffers keep the target's descriptor, that of the site to re-stain if one is settled, and the descriptors of the
-    hospitals seen in training: where they lie, and how far the nearest 90 % and 99 % of those held out are.
+    Buffers hold the target's descriptor, that of the site to re-stain if one is set, the distribution of the
+    descriptors in training, and the distances within which 90% and 99% of the held-out hospitals lie.
     """
 
     target_descriptor: Tensor
@@ -67,11 +67,11 @@ class SiteRestainer(nn.Module):
         self.register_buffer("thresholds", torch.zeros(2))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Re-stain float[B, 3, H, W] in [-1, 1] of any size, by the settled site's descriptor or each image's own."""
+        """Re-stain float[B, 3, H, W] in [-1, 1] of any size, by the descriptor of the set site or of each image."""
         return self.recolor(images, self.summarize(images))
 
     def summarize(self, images: Tensor) -> Tensor:
-        """Return by which descriptors float[B, 3, H, W] are re-stained, float[B, DESCRIPTOR_SIZE]."""
+        """Return the descriptors by which float[B, 3, H, W] are re-stained, float[B, DESCRIPTOR_SIZE]."""
         return self.site_descriptor.expand(len(images), -1) if bool(self.settled) else descriptors_of(images)
 
     def recolor(self, images: Tensor, descriptors: Tensor) -> Tensor:
@@ -90,16 +90,16 @@ class SiteRestainer(nn.Module):
         return shift_colors(linear, self.last(x))
 
     def settle(self, images: UInt8Images) -> None:
-        """Re-stain from now on by the descriptor of the site of these images, uint8[N, H, W, 3], N at least 1."""
+        """Set the site to re-stain, by its images uint8[N, H, W, 3], N at least 1."""
         self.site_descriptor.copy_(site_descriptor(images))
         self.settled.fill_(1.0)
 
     def learn_target(self, images: UInt8Images) -> None:
-        """Keep the descriptor of the target, of which these are images."""
+        """Store the descriptor of the target, measured on these images."""
         self.target_descriptor.copy_(site_descriptor(images))
 
     def learn_known(self, seen: Tensor, held_out: Tensor) -> None:
-        """Keep where the descriptors of hospitals lie, float[N, D] and float[K, D] of those not trained on."""
+        """Store the distribution of the training hospitals' descriptors, float[N, D], and of held-out ones, [K, D]."""
         mean, axes, deviations = principal_axes(seen)
         self.known_mean.copy_(mean)
         self.known_axes.copy_(axes)
@@ -109,7 +109,7 @@ class SiteRestainer(nn.Module):
         self.thresholds.copy_(self.distances(held_out).quantile(shares))
 
     def distances(self, descriptors: Tensor) -> Tensor:
-        """Return how far float[N, DESCRIPTOR_SIZE] are from those seen in training, float[N]; about 1 is usual."""
+        """Return the distances of float[N, DESCRIPTOR_SIZE] from the training hospitals, float[N]; typically 1."""
         return distances_of(descriptors, self.known_mean, self.known_axes, self.known_deviations)
 
 

@@ -40,15 +40,15 @@ def train_translator(
 ) -> list[Snapshot]:
     """Train, or resume, a translator between two sites whose cells have `config.load_px` pixels a side.
 
-    Labels of the source are not looked at, those of the target only if `config.balance` asks for it. Returns the
-    snapshots, oldest first; beside each, `samples/` shows the same cells of both sites (of the source alone if the
-    model knows no way back), original above re-stained.
+    Labels of the source are not used, and those of the target only for `config.balance`. Returns the snapshots, oldest
+    first. For each, `samples/` shows the same cells of both sites (of the source alone if the model has one direction),
+    original above re-stained.
 
     Raises:
         InputError: the cells have another size, or there are no classes to balance.
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
-        TrainingFaultError: the watchdog stopped the last seed that `config.watchdog` allows. `attempts.RECORD` in the
-            folder says which seed is used, and why earlier ones were stopped.
+        TrainingFaultError: the watchdog stopped the last seed that `config.watchdog` allows. The file `attempts.RECORD`
+            in the folder states the seed that is used, and why earlier ones were stopped.
     """
     for cells in (source, target):
         if cells.images.shape[1] != config.load_px:
@@ -90,7 +90,7 @@ def _training(config: TranslatorConfig, source: CellSet, target: CellSet, folder
         loop=loop,
         averaged=model.averaged,
         identity={
-            # How a run is watched changes nothing of it, and may be changed when it is resumed.
+            # The watchdog does not affect the weights, so its settings may change when a run is resumed.
             "config": config.model_dump(mode="json", exclude={"watchdog"}),
             "seed": seed,
             "source": [source.crop_px, *source.hashes],
@@ -120,7 +120,7 @@ def _stopped_for_good(error: TrainingFaultError, attempts: Attempts, folder: Pat
 
 
 def loop_config(config: TranslatorConfig, source: int, target: int, seed: int) -> LoopConfig:
-    """Return how long to train, and when to write snapshots, on sites of so many cells."""
+    """Return length and snapshots of a training on sites with so many cells."""
     epoch = config.epoch_length(source, target)
     total = epoch * (config.constant_epochs + config.decay_epochs)
     every = epoch * config.snapshot_every_epochs

@@ -1,4 +1,4 @@
-"""A target-only model on a site that it never saw: re-stain by that site's descriptor, and say how unusual it is."""
+"""A target-only model on an unseen site: re-staining by the site's descriptor, and its distance from the training."""
 
 from pathlib import Path
 
@@ -12,16 +12,16 @@ from hemabridge.translators.target_only_net import SiteRestainer, site_descripto
 
 
 def settle(standardizer: NeuralStandardizer, images: UInt8Images | None, path: Path) -> None:
-    """Let a target-only model re-stain another site than its recipe's source.
+    """Set a target-only model to re-stain another site than its recipe's source.
 
     Args:
-        standardizer: of a target-only model; it is changed.
-        images: some of the site's, uint8[N, H, W, 3], any mix of classes, the more the steadier; None to re-stain each
-            image by its own descriptor.
-        path: of the model's file, is named in errors.
+        standardizer: of a target-only model; it is modified.
+        images: images of the site, uint8[N, H, W, 3], of any classes; more images give a more stable descriptor. None
+            to re-stain each image by its own descriptor.
+        path: of the model's file, for errors.
 
     Raises:
-        ModelError: it is another model.
+        ModelError: it is not a target-only model.
         InputError: there is no image.
     """
     net = _net_of(standardizer, path)
@@ -34,15 +34,13 @@ def settle(standardizer: NeuralStandardizer, images: UInt8Images | None, path: P
 
 @torch.no_grad()
 def distance_of(standardizer: NeuralStandardizer, images: UInt8Images, path: Path) -> Distance:
-    """Measure how far a site is from all that a target-only model has learned from.
+    """Measure the distance of a site from the hospitals that a target-only model was trained on.
 
-    90 % of the random hospitals that were held out are within `in_distribution_max`, 99 % within `borderline_max`.
-
-    The thresholds are those of sites of as many images as the model's `hospital_images`; fewer make a site descriptor
-    farther than it is.
+    90% of the held-out random hospitals are within `in_distribution_max`, 99% within `borderline_max`. The thresholds
+    hold for sites with as many images as the model's `hospital_images`; fewer images increase the distance.
 
     Raises:
-        ModelError: it is another model; `path` is named.
+        ModelError: it is not a target-only model.
         InputError: there is no image.
     """
     _check(images)

@@ -1,4 +1,4 @@
-"""A watchdog for the training of a translator: sees early that it fails in one of the ways in which such models do."""
+"""A watchdog for the training of a translator: early detection of the known ways in which such models fail."""
 
 import io
 import warnings
@@ -29,41 +29,42 @@ from hemabridge.translators.catalog import TranslatorObjective
 from hemabridge.translators.config import WatchdogConfig
 
 CHECKS: Final = 20
-"""Unless the recipe says otherwise there are so many checks, at least `SOONEST` and at most `LATEST` images apart."""
+"""Default number of checks; they are at least `SOONEST` and at most `LATEST` images apart."""
 SOONEST, LATEST = 100, 1000
 
 SETTLED: Final = 0.25
-"""An idle or a checkered beginning is usual; these faults count only after this share of the run."""
+"""Share of the run after which the faults idle and checkered count, since they are usual at the beginning."""
 GROWN_OUT_OF: Final = frozenset({"idle", "checkered"})
 
 SILENT_LOSS: Final = 0.005
 SILENT_STEPS: Final = 10
-"""A discriminator whose logged loss stays below this for so many steps knows every fake; nobody learns from it."""
+"""If the logged loss of a discriminator stays below this for so many steps, it separates all fakes from real images,
+and the generator gets no useful gradient."""
 
 JPEG_QUALITY: Final = 90
 
 MEANINGS: Final[Mapping[str, str]] = {
     "inverted": "bright and dark are exchanged",
-    "constant": "the output hardly depends on the place in the image",
+    "constant": "the output hardly depends on the position in the image",
     "collapsed": "all outputs are alike, whatever the input",
     "idle": "images are left as they are, although the sites differ",
     "checkered": "a regular grid of 2 or 4 pixels lies over the images",
-    "hidden information": "the way back works only on what the eye does not see: rounding and JPEG destroy it",
-    "silent discriminator": "a discriminator tells every fake apart, so that the generator learns nothing from it",
+    "hidden information": "the reconstruction depends on invisible detail, which rounding and JPEG destroy",
+    "silent discriminator": "a discriminator recognizes every fake, so that the generator learns nothing from it",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Watchdog:
-    """Re-stains the same cells at every check, measures, and remembers through the events.
+    """Re-stains the same cells at every check, and measures them; all its memory is in the events.
 
     Attributes:
         config: what to do when a fault persists.
         model: the translator that is trained.
         source: some cells of the source site, uint8[N, H, W, 3].
-        least_change: CIE76 by which any map to the target must move the source's pixels on average; 0 if the sites look
+        least_change: lower bound of the mean color change (CIE76) of any map from source to target; 0 if the sites are
             alike.
-        total_images: how long the run is.
+        total_images: length of the run.
     """
 
     config: WatchdogConfig
@@ -73,14 +74,14 @@ class Watchdog:
     total_images: int
 
     def watch(self) -> Watch | None:
-        """Return what the loop calls; None if training is not watched."""
+        """Return the watch for the training loop; None if the training is not watched."""
         if self.config.on_fault == "ignore":
             return None
         usual = min(max(self.total_images // CHECKS, SOONEST), LATEST)
         return Watch(self.config.every_images or usual, self.check, self.verdict)
 
     def check(self, images: int, events: Sequence[Event]) -> dict[str, Any]:
-        """Measure; name the faults of this check and those that persist. Warns when one begins to persist."""
+        """Measure, and return the faults of this check and those that persist; warn when one begins to persist."""
         measures = self._measure()
         faults = [name for name in faults_in(measures) if name not in GROWN_OUT_OF or self._settled(images)]
         faults += ["silent discriminator"] * _silent(events)
@@ -98,7 +99,7 @@ class Watchdog:
         return {"measures": rounded, "faults": faults, "persisting": persisting}
 
     def verdict(self, events: Sequence[Event]) -> str | None:
-        """Return why to stop: the faults that persist at the newest check, if the recipe says so."""
+        """Return the reason to stop: the faults that persist at the newest check, if the recipe demands a stop."""
         checks = [event for event in events if event["kind"] == "watch"]
         if self.config.on_fault != "stop" or not checks or not checks[-1].get("persisting"):
             return None
@@ -129,15 +130,15 @@ def watchdog_for(
     crop_px: int,
     total_images: int,
 ) -> Watchdog:
-    """Choose the cells that are looked at, evenly spaced, and measure how far the sites are apart.
+    """Choose evenly spaced cells for the checks, and measure the distance between the sites.
 
     Args:
-        config: how to watch.
+        config: settings of the watchdog.
         model: the translator.
         source: training cells, uint8[N, S, S, 3].
         target: training cells, uint8[M, S, S, 3].
         crop_px: side of the central square that is re-stained.
-        total_images: how long the run is.
+        total_images: length of the run.
     """
     places = evenly_spaced(len(source), config.cells, ends=True)
     margin = (source.shape[1] - crop_px) // 2
@@ -148,7 +149,7 @@ def watchdog_for(
 
 @contextmanager
 def evaluating(nets: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Put nets into evaluation without gradients, and back into the state that they were in."""
+    """Within the context, set networks to evaluation without gradients; their modes are restored afterwards."""
     before = {name: net.training for name, net in nets.items()}
     try:
         for net in nets.values():
@@ -170,7 +171,7 @@ def _apart(source: UInt8Images, target: UInt8Images) -> float:
 
 
 def _saved(images: UInt8Images) -> UInt8Images:
-    """Return uint8[N, H, W, 3] as JPEG files would hold them."""
+    """Return uint8[N, H, W, 3] after JPEG compression."""
     back = []
     for image in images:
         file = io.BytesIO()
@@ -180,7 +181,7 @@ def _saved(images: UInt8Images) -> UInt8Images:
 
 
 def _silent(events: Sequence[Event]) -> bool:
-    """Tell whether a discriminator's logged loss has been about 0 for long."""
+    """Return whether a discriminator's logged loss was about 0 for `SILENT_STEPS` logged steps."""
     steps = [event.get("losses", {}) for event in events if event["kind"] == "step"][-SILENT_STEPS:]
     if len(steps) < SILENT_STEPS:
         return False

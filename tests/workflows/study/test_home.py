@@ -14,7 +14,7 @@ from hemabridge.data.manifest import read_manifest
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.study.classifiers import StudyClassifiers
 from hemabridge.workflows.study.inputs import StudyInputs
 
