@@ -387,5 +387,5 @@ def test_classifiers_of_other_classes_and_unknown_names_are_refused() -> None:
     target = cells(4, 4)
     with pytest.raises(InputError, match="all members of the same classes"):
         fitted_to(EnsembleConfig(), target.images, target, color=[ByBrightness(), ByBrightness(classes=("a", "b"))])
-    with pytest.raises(ValidationError, match="expected different normalizers out of"):
+    with pytest.raises(ValidationError, match="expected different normalizers of"):
         EnsembleConfig(restainings=("linear-oat",))

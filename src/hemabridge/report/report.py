@@ -186,13 +186,17 @@ def write_review_report(reading: Reading, pictures: Mapping[str, Sequence[UInt8I
             that are missing are named and not shown.
         out: the HTML file; replaced as a whole.
     """
-    html = report_environment(reading_story).get_template("reading.html.j2").render(
-        reading=reading,
-        pictures=pictures,
-        figures={name: data_uri(svg, "image/svg+xml") for name, svg in _review_figures(reading).items()},
-        fact_groups=group_facts(reading.facts),
-        style=_style("study.css", "reading.css"),
-        version=__version__,
+    html = (
+        report_environment(reading_story)
+        .get_template("reading.html.j2")
+        .render(
+            reading=reading,
+            pictures=pictures,
+            figures={name: data_uri(svg, "image/svg+xml") for name, svg in _review_figures(reading).items()},
+            fact_groups=group_facts(reading.facts),
+            style=_style("study.css", "reading.css"),
+            version=__version__,
+        )
     )
     _write_html(out, html)
 
@@ -227,19 +231,23 @@ def write_synthesis_report(
         for found in pair.directions
         if found.shapes
     }
-    html = report_environment(synthesis_story).get_template("synthesis.html.j2").render(
-        results=results,
-        views=pictures,
-        drawn=drawn,
-        learning_curve=results.learning_curve,
-        learning_curve_words=[] if results.learning_curve is None else in_words(results.learning_curve),
-        drawn_learning_curve=None
-        if results.learning_curve is None
-        else data_uri(learning_curve_svg(results.learning_curve), "image/svg+xml"),
-        figures={},
-        fact_groups=group_facts(dict(results.facts)),
-        style=_style("study.css", "synthesis.css"),
-        version=__version__,
+    html = (
+        report_environment(synthesis_story)
+        .get_template("synthesis.html.j2")
+        .render(
+            results=results,
+            views=pictures,
+            drawn=drawn,
+            learning_curve=results.learning_curve,
+            learning_curve_words=[] if results.learning_curve is None else in_words(results.learning_curve),
+            drawn_learning_curve=None
+            if results.learning_curve is None
+            else data_uri(learning_curve_svg(results.learning_curve), "image/svg+xml"),
+            figures={},
+            fact_groups=group_facts(dict(results.facts)),
+            style=_style("study.css", "synthesis.css"),
+            version=__version__,
+        )
     )
     _write_html(out, html)
 

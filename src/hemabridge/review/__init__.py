@@ -1,1 +1,1 @@
-"""Blinded reading by experts: the items that they see, what they said of them, and what it means once unblinded."""
+"""Blinded reading by experts: sample, web pages of the readers, store, and analysis after unblinding."""

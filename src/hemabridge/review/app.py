@@ -1,6 +1,6 @@
-"""The readers' pages as a web application. It opens store and pictures; the key of the review it never reads.
+"""The readers' pages as a web application. It uses the store and the pictures, and never the key of the review.
 
-Every reader has a secret link, `/r/TOKEN/`; all of a reader's pages lie below it.
+Every reader has a secret link, `/r/TOKEN/`; all pages of the reader are below it.
 """
 
 import errno
@@ -20,7 +20,7 @@ from hemabridge.review.security import GuessThrottle, SecurityHeaders, read_form
 from hemabridge.review.store import Store
 
 MESSAGES: Final = {404: "unknown", 405: "unknown", 500: "fault", 507: "full"}
-"""What is said for a status; `refused` for all others."""
+"""Key of the message for an HTTP status; `refused` for all others."""
 
 STATIC_KEPT: Final = "public, max-age=31536000, immutable"
 
@@ -36,7 +36,7 @@ def make_app(store: Store, pictures: Path) -> FastAPI:
     _add_static(app, pages)
     _add_messages(app, pages)
     app.add_middleware(GuessThrottle)
-    app.add_middleware(SecurityHeaders)  # the outermost: on every response
+    app.add_middleware(SecurityHeaders)  # outermost, so that it applies to every response
     return app
 
 
@@ -92,14 +92,14 @@ def _answering(make: Callable[[], Response]) -> Callable[[], Awaitable[Response]
 
 
 def _add_messages(app: FastAPI, pages: ReviewPages) -> None:
-    """Answer every error with a calm page that names no cause: a stranger learns nothing from it."""
+    """Respond to every error with a page that states no cause, so that it reveals nothing to strangers."""
 
     def say(request: Request, status: int) -> Response:
         token = str(request.path_params.get("token", ""))
         return HTMLResponse(pages.message(token, MESSAGES.get(status, "refused")), status_code=status)
 
     async def refused(request: Request, error: Exception) -> Response:
-        # The router raises Starlette's own class, of which FastAPI's is one.
+        # The router raises Starlette's class, which is the base of FastAPI's.
         return await run_in_threadpool(say, request, int(getattr(error, "status_code", 404)))
 
     async def failed(request: Request, error: Exception) -> Response:
@@ -115,7 +115,7 @@ def _add_messages(app: FastAPI, pages: ReviewPages) -> None:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(sqlite3.OperationalError, not_stored)
     app.add_exception_handler(OSError, not_stored)
-    for status in (404, 405):  # those that the router itself raises
+    for status in (404, 405):  # raised by the router itself
         app.add_exception_handler(status, refused)
     app.add_exception_handler(Exception, failed)
 

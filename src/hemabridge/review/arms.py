@@ -1,4 +1,4 @@
-"""The arms of a review: the ways in which readers see cells, such as originals and each re-staining."""
+"""The arms of a review: the sets of pictures that are compared, such as originals and each re-staining."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Final, Literal
 
 ORIGINAL: Final = "original"
-"""The arm of photographs as they were taken at the source site."""
+"""The arm of the source site's original photographs."""
 
 TARGET: Final = "target"
-"""The arm of photographs of the target site."""
+"""The arm of the target site's photographs."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Where the pixels of a cell are.
+    """The image file of a cell, and the part of it that is shown.
 
     Args:
         path: of the image file.
-        crop_px: side of the central square; `whole` squeezes all of it; None takes that of `like` if the image is as
-            large as that one, else the largest central square.
-        like: the photograph that the image was made of.
+        crop_px: side of the central square in pixels; `whole` for the whole image, resized to a square; None for the
+            square of `like` if the image has the same size, else for the largest central square.
+        like: the photograph that the image was made from.
     """
 
     path: Path
@@ -30,7 +30,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ArmCell:
-    """A cell as one arm shows it: `cell`, `cell_type`, `site` as in `Item`; `name` is its path in the arm's folder."""
+    """A cell in one arm; `cell`, `cell_type`, `site` as in `Item`; `name` is its path in the arm's folder."""
 
     cell: str
     cell_type: str
@@ -41,12 +41,12 @@ class ArmCell:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way in which cells are shown.
+    """One set of pictures that is compared with others.
 
     Args:
-        name: for the key; no reader sees it.
+        name: of the arm, for the key; it is not shown to readers.
         cells: by the cell's identity.
-        of: the arm of the photographs that this one was made of; None for photographs, and for synthetic cells.
+        of: the arm of the photographs that this one was made from; None for photographs and for synthetic cells.
     """
 
     name: str

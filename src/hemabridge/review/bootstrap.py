@@ -1,4 +1,4 @@
-"""Bootstrap over cells: answers about one cell stand or fall together, whoever gave them and whatever arm showed it."""
+"""Bootstrap over cells: all answers about a cell are resampled together, whatever the reader and the arm."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from hemabridge.metrics.statistics import wilson_interval
 Floats = NDArray[np.float64]
 
 DEFINED = 0.95
-"""A statistic that is not defined in more than the rest of the draws has no interval."""
+"""Share of draws in which a statistic must be defined to have an interval."""
 
 NO_WIDTH = 1e-12
 
@@ -20,13 +20,13 @@ NO_WIDTH = 1e-12
 def estimate(
     columns: Floats, cells: Sequence[str], statistics: Sequence[Callable[[Floats], Floats]], draws: int
 ) -> list[Estimate]:
-    """Return statistics of sums over answers, with their percentile intervals, all of the same draws.
+    """Return statistics of sums over answers, with their percentile intervals from the same draws.
 
     Args:
         columns: float64[N, M], a row for each answer or picture.
-        cells: the cell that each row is about.
-        statistics: of sums float64[..., M]; each gives float64[...], NaN where it is not defined.
-        draws: of the bootstrap.
+        cells: the cell of each row.
+        statistics: functions of sums float64[..., M] that return float64[...], NaN if undefined.
+        draws: number of bootstrap draws.
     """
     whole, summed = columns.sum(axis=0), draw_sums(columns, cells, draws)
     found = []
@@ -40,9 +40,9 @@ def estimate(
 
 
 def estimate_share(hits: Sequence[bool], cells: Sequence[str], draws: int) -> Estimate:
-    """Return a share of answers with its interval; of none or of all of them Wilson's, with one answer for each cell.
+    """Return a share of answers with its interval; if it is 0 or 1, Wilson's interval with one answer for each cell.
 
-    No draw of answers that are all alike differs from them, which would make the interval a point.
+    Resamples of equal answers are equal, so that the bootstrap interval would be a point.
     """
     if not hits:
         return Estimate(None)
@@ -57,7 +57,7 @@ def estimate_share(hits: Sequence[bool], cells: Sequence[str], draws: int) -> Es
 def draw_sums(columns: Floats, cells: Sequence[str], draws: int) -> Floats | None:
     """Return the sums of each draw of cells, float64[draws, M]; None for fewer than two cells.
 
-    The same cells give the same draws: statistics of them are paired.
+    The same cells give the same draws, so that statistics are paired.
     """
     names, place = np.unique(np.asarray(cells), return_inverse=True)
     if len(names) < 2:
@@ -71,7 +71,7 @@ def draw_sums(columns: Floats, cells: Sequence[str], draws: int) -> Floats | Non
 def interval_of(drawn: Floats) -> Interval | None:
     """Return the percentile interval of the draws in which a statistic is defined.
 
-    None where there are too few of them, and where all are alike: then the draws say nothing of how sure it is.
+    None if there are too few of them, or if all are equal, since the draws then contain no information on uncertainty.
     """
     found = drawn[np.isfinite(drawn)]
     if len(found) < DEFINED * len(drawn):
@@ -81,7 +81,7 @@ def interval_of(drawn: Floats) -> Interval | None:
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
-    """Divide elementwise; NaN where there is nothing to divide by."""
+    """Divide elementwise; NaN if the divisor is 0."""
     found = np.full(np.broadcast_shapes(np.shape(above), np.shape(below)), np.nan)
     np.divide(above, below, out=found, where=np.asarray(below) > 0)
     return found

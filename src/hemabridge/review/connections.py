@@ -1,4 +1,4 @@
-"""Connections to the readers' server: how many one computer may hold, and for how long without a whole request."""
+"""Limits of connections to the readers' server: number per address, and time for a complete request."""
 
 import asyncio
 from collections import Counter
@@ -10,14 +10,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from hemabridge.review.security import HEADERS
 
 REQUEST_SECONDS: Final = 10.0
-"""A request, headers and body, must have arrived so long after the connection was made or its first byte came."""
+"""Time within which a request must be complete, from the connection or from its first byte."""
 
 MOST_OF_ONE_PEER: Final = 200
-"""Connections of one address; a browser opens six. Behind a proxy all readers have one address."""
+"""Most connections of one address; a browser opens six. Behind a proxy all readers have one address."""
 
 
 class BoundedConnection(H11Protocol):
-    """An HTTP/1.1 connection that ends if its request does not become whole in time, or its peer has too many."""
+    """An HTTP/1.1 connection that is closed if its request is not complete in time, or its peer has too many."""
 
     request_seconds = REQUEST_SECONDS
     most_of_one_peer = MOST_OF_ONE_PEER
@@ -29,7 +29,7 @@ class BoundedConnection(H11Protocol):
         self._peer = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request, or end the connection if its peer has too many."""
+        """Start the timer for a request, or close the connection if its peer has too many."""
         super().connection_made(transport)
         self._peer = self.client[0] if self.client else ""
         self._open_of[self._peer] += 1
@@ -39,7 +39,7 @@ class BoundedConnection(H11Protocol):
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count the connection no more."""
+        """Remove the connection from the count of its peer."""
         self._cancel()
         self._open_of[self._peer] -= 1
         if self._open_of[self._peer] <= 0:
@@ -47,14 +47,14 @@ class BoundedConnection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take a part of a request; the first one begins its time."""
+        """Receive a part of a request; the first part starts its timer."""
         self._wait()
         super().data_received(data)
         if self.conn.their_state in {h11.DONE, h11.MUST_CLOSE, h11.CLOSED, h11.ERROR}:
             self._cancel()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, with the headers that every response has, and close."""
+        """Respond to data that is not HTTP, with the headers of all responses, and close."""
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
         headers += [(name.encode(), value.encode()) for name, value in HEADERS.items()]
         headers.append((b"connection", b"close"))

@@ -1,4 +1,4 @@
-"""Verdicts and key, joined: who said what about which arm. From here on nothing is blind."""
+"""Unblinded verdicts: each answer joined with its item in the key."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,9 +17,9 @@ LONGEST_ANSWER: Final = 200
 
 @dataclass(frozen=True)
 class Truth:
-    """What the arms are: `target` shows photographs of the target's laboratory, `photographs` those of others.
+    """The origin of the arms: `target` has photographs of the target's laboratory, `photographs` those of others.
 
-    A program made all other arms.
+    All other arms are made by a program.
     """
 
     target: str = TARGET
@@ -28,14 +28,14 @@ class Truth:
 
 @dataclass(frozen=True)
 class Judgment:
-    """One answer to one aspect of one item, with all that the reader was not told.
+    """One answer to one aspect of one item, with the information that was hidden from the reader.
 
     Attributes:
-        aspect: the question; of faults of the stain one for each fault, `stain_faults: nucleus`.
-        answer: as at the `Question`; of a fault `present` or `absent`; of a preference the arm, or `equal`.
-        item: what was answered.
-        verdict: as it was given.
-        is_photograph: whether a camera made the picture, and no program.
+        aspect: the question; for faults of the stain one aspect for each fault, such as `stain_faults: nucleus`.
+        answer: as at the `Question`; for a fault `present` or `absent`; for a preference the arm, or `equal`.
+        item: the item in the key.
+        verdict: the reader's verdict.
+        is_photograph: whether the picture is a photograph and not made by a program.
         is_target: whether it is a photograph of the target's laboratory.
     """
 
@@ -53,21 +53,20 @@ class Judgment:
 
     @property
     def arm(self) -> str:
-        """The arm that is judged: of morphology the picture beside the original."""
+        """The arm that the answer is about; for morphology that of the picture beside the original."""
         return self.item.arms[-1]
 
 
 def join(items: Sequence[Item], verdicts: Iterable[Verdict], truth: Truth | None = None) -> list[Judgment]:
-    """Return all judgments, practice left out, in the order of the verdicts.
+    """Return all judgments without practice, in the order of the verdicts.
 
     Args:
         items: of the key.
         verdicts: of the store.
-        truth: what the arms are.
+        truth: the origin of the arms.
 
     Raises:
-        RunError: a verdict is about an item that the key does not hold, stands twice, or is none of the answers to its
-            question.
+        RunError: a verdict is about an unknown item, occurs twice, or is not a possible answer to its question.
     """
     key = {item.item: item for item in items}
     truth = truth or Truth()
@@ -91,7 +90,7 @@ def join(items: Sequence[Item], verdicts: Iterable[Verdict], truth: Truth | None
 
 
 def check_together(items: Sequence[Item], stored: Iterable[tuple[str, str, str]]) -> None:
-    """Make sure that key and store are of one review.
+    """Make sure that key and store belong to the same review.
 
     Args:
         items: of the key.
@@ -110,7 +109,7 @@ def check_together(items: Sequence[Item], stored: Iterable[tuple[str, str, str]]
 
 
 def first_showings(judgments: Iterable[Judgment]) -> list[Judgment]:
-    """Leave out the repeats."""
+    """Return the judgments without repeats."""
     return [j for j in judgments if j.item.repeat_of is None]
 
 
@@ -136,14 +135,14 @@ def aspects_of(question: Question) -> tuple[str, ...]:
 
 
 def categories_of(aspect: str, judgments: Sequence[Judgment]) -> tuple[str, ...]:
-    """Return the answers that could be given to an aspect; a scale is in its order."""
+    """Return the possible answers to an aspect; those of a scale in their order."""
     if aspect.startswith(Question.STAIN_FAULTS):
         return ("absent", "present")
     if aspect == Question.CELL_TYPE:
         named = {j.item.cell_type for j in judgments} | {j.answer for j in judgments}
         return (*sorted(named - {"", UNSURE}), UNSURE)
     if aspect == Question.PREFERENCE:
-        # An arm as an answer means little across pairs of arms: first or second of the pair by name does.
+        # Answers to different pairs of arms are comparable as first or second of the pair, sorted by name.
         return ("first", EQUAL, "second")
     return ANSWERS[Question(aspect)]
 
@@ -179,7 +178,7 @@ def _check(item: Item, verdict: Verdict) -> None:
 
 
 def _is_inside(place: tuple[float | None, float | None]) -> bool:
-    """Tell whether both coordinates are there and inside of the picture; a store may hold half of a place."""
+    """Return whether both coordinates exist and are inside the picture; a damaged store may hold only one."""
     return all(share is not None and math.isfinite(share) and 0 <= share <= 1 for share in place)
 
 

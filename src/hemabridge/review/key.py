@@ -1,4 +1,4 @@
-"""The key of a review: which arm and cell each opaque item is. Only drawing and unblinding may read it."""
+"""The key of a review: the arm and cell of each opaque item. Only `review create` and unblinding may use it."""
 
 import json
 import os
@@ -14,17 +14,17 @@ from hemabridge.review.records import Item, Question
 from hemabridge.storage.files import atomic_write
 
 KEY: Final = "key.json"
-"""Its name in the folder of a review."""
+"""Name of the key in the folder of a review."""
 
 FORMAT_VERSION: Final = 1
 LARGEST_FILE: Final = 50_000_000
-"""Bytes; an item takes some hundred."""
+"""Largest size in bytes; an item takes a few hundred."""
 
 ARMS: Final = {Question.MORPHOLOGY: 2, Question.PREFERENCE: 2}
-"""Pictures of a question; one where nothing is said."""
+"""Number of pictures by question; 1 for others."""
 
 OPAQUE: Final = r"^[A-Za-z0-9_-]{8,64}$"
-"""Ids of items, screens and pictures: they stand in URLs and are names of files."""
+"""Pattern of the ids of items, screens and pictures, which are parts of URLs and file names."""
 
 _Id = Annotated[str, StringConstraints(pattern=OPAQUE)]
 _Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -32,7 +32,7 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
 class _KeyItem(BaseModel):
-    """One `Item` as it stands in the file."""
+    """One `Item` in the file."""
 
     model_config = _STRICT
 
@@ -55,7 +55,7 @@ class _KeyFile(BaseModel):
 
 
 def write_key(path: Path, items: Sequence[Item]) -> None:
-    """Write the key, readable for its owner alone."""
+    """Write the key, readable by its owner only."""
     with atomic_write(path) as temporary:
         temporary.touch(mode=0o600)
         os.chmod(temporary, 0o600)
@@ -64,10 +64,10 @@ def write_key(path: Path, items: Sequence[Item]) -> None:
 
 
 def read_key(path: Path) -> list[Item]:
-    """Read what `write_key` wrote.
+    """Read a key that `write_key` wrote.
 
     Raises:
-        RunError: the file is missing, too large, no such key, or contradicts itself.
+        RunError: the file is missing, too large, not a key, or inconsistent.
     """
     try:
         if path.stat().st_size > LARGEST_FILE:
@@ -89,7 +89,7 @@ def read_key(path: Path) -> list[Item]:
 
 
 def _check(items: Sequence[Item], path: Path) -> None:
-    """Make sure that no id stands twice, each repeat has its first showing, and arms fit their question."""
+    """Make sure that ids are unique, each repeat has its first showing, and arms fit their question."""
     by_id = {item.item: item for item in items}
     if len(by_id) != len(items):
         raise RunError(f"expected each item once in {path}, got one of them twice")
@@ -105,5 +105,5 @@ def _check(items: Sequence[Item], path: Path) -> None:
 
 
 def _is_alike(first: Item, again: Item) -> bool:
-    """Tell whether one repeats the other; the sides of a preference may change."""
+    """Return whether one item repeats the other; the sides of a preference may be exchanged."""
     return (first.question, first.cell, sorted(first.arms)) == (again.question, again.cell, sorted(again.arms))

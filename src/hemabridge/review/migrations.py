@@ -1,4 +1,4 @@
-"""The schema of a review's store, as named steps; each is recorded in the transaction that makes it."""
+"""The schema of a review's store as named migrations; each is recorded in its own transaction."""
 
 import sqlite3
 import time
@@ -6,7 +6,7 @@ import time
 from hemabridge.errors import RunError
 
 APPLICATION_ID = 0x48425256
-"""Tells a review's store from other SQLite files ("HBRV")."""
+"""SQLite application id of a review's store ("HBRV")."""
 
 MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
@@ -51,7 +51,7 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 undone_at REAL,
                 PRIMARY KEY (reader, id)
             ) STRICT""",
-            # What was undone stays; of what stands there is one for each reader and screen.
+            # Undone submissions are kept; each reader has at most one valid submission per screen.
             "CREATE UNIQUE INDEX entry ON submission (reader, screen) WHERE undone_at IS NULL",
             """CREATE TABLE answer (
                 reader INTEGER NOT NULL,
@@ -81,13 +81,13 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def migrate(connection: sqlite3.Connection) -> list[str]:
-    """Bring a store to the newest schema; return the names of the steps that were done now.
+    """Migrate a store to the newest schema; return the names of the migrations that were applied.
 
     Args:
         connection: in autocommit mode (`isolation_level=None`).
 
     Raises:
-        RunError: the file is no store of a review, or was made by a newer version.
+        RunError: the file is not the store of a review, or was made by a newer version.
     """
     done: list[str] = []
     for name, statements in MIGRATIONS:
@@ -107,7 +107,7 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
 
 
 def _recorded(connection: sqlite3.Connection) -> set[str]:
-    """Return the steps that a store has had; mark an empty file as a store."""
+    """Return the migrations that were applied to a store; mark an empty file as a store."""
     mark = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not tables and mark == 0:

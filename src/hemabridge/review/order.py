@@ -1,4 +1,4 @@
-"""The order in which one reader sees the screens: random, with showings of the same cell far from each other."""
+"""The order of the screens for one reader: random, with a minimum distance between screens of the same cell."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from random import Random
 from hemabridge.errors import InputError
 
 ATTEMPTS = 50
-"""Random orders that are tried before the distance is lowered by one."""
+"""Number of random orders that are tried before the distance is lowered by one."""
 
 
 def spaced_order(
@@ -20,11 +20,11 @@ def spaced_order(
     """Return a random order of all screens, block after block, and the distance that it keeps.
 
     Args:
-        blocks: ids of screens; a block is shown whole before the next one begins.
+        blocks: ids of screens; each block is completed before the next one begins.
         cell_of: the cell of each screen.
-        first_of: the screen that a repeat repeats; a repeat comes after it.
-        apart: wanted distance between two screens of one cell, in screens; lowered where there is no such order.
-        rng: draws the order.
+        first_of: the first showing for each repeat; the repeat comes later.
+        apart: wanted distance between two screens of one cell, in screens; it is lowered if there is no such order.
+        rng: source of random numbers.
 
     Returns:
         The order, and the distance.
@@ -46,13 +46,13 @@ def spaced_order(
 
 
 def _is_possible(blocks: Sequence[Sequence[str]], cell_of: Mapping[str, str], distance: int) -> bool:
-    """Tell whether each block is long enough for its commonest cell; orders may still not exist."""
+    """Return whether each block is long enough for its most frequent cell; this is necessary, but not sufficient."""
     most = [max(Counter(cell_of[screen] for screen in block).values(), default=0) for block in blocks]
     return all((count - 1) * distance < len(block) for count, block in zip(most, blocks, strict=True))
 
 
 def _drawn(blocks: Sequence[Sequence[str]], cell_of: Mapping[str, str], distance: int, rng: Random) -> list[str] | None:
-    """Draw screen by screen among those that are far enough from the last one of their cell; None at a dead end."""
+    """Draw screen by screen among those far enough from the last screen of their cell; None if none is left."""
     order: list[str] = []
     last: dict[str, int] = {}
     for block in blocks:
@@ -62,7 +62,7 @@ def _drawn(blocks: Sequence[Sequence[str]], cell_of: Mapping[str, str], distance
             free = [s for s in left if cell_of[s] not in last or place - last[cell_of[s]] >= distance]
             if not free:
                 return None
-            # A cell that would no longer fit into what is left of the block has precedence.
+            # A cell whose screens would otherwise not fit into the rest of the block has priority.
             counts = Counter(cell_of[screen] for screen in left)
             urgent = [s for s in free if (counts[cell_of[s]] - 1) * distance + 1 >= len(left)]
             chosen = rng.choice(urgent or free)
@@ -73,7 +73,7 @@ def _drawn(blocks: Sequence[Sequence[str]], cell_of: Mapping[str, str], distance
 
 
 def _repeats_last(order: list[str], first_of: Mapping[str, str]) -> list[str]:
-    """Swap each repeat that comes too early with its first showing; both are of one cell, so distances stay."""
+    """Swap each repeat that precedes its first showing with it; both show the same cell, so distances do not change."""
     place = {screen: number for number, screen in enumerate(order)}
     for again, first in first_of.items():
         if place[again] < place[first]:

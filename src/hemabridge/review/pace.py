@@ -1,4 +1,4 @@
-"""Time for a screen, and what changes in the course of a session."""
+"""The time per screen, and changes in the course of a session."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -11,15 +11,15 @@ from hemabridge.review.judgments import Judgment, readers_of
 from hemabridge.review.scores import accepts, is_right
 
 PARTS: Final = 4
-"""A session is cut into so many parts. Each kind of screen is cut by itself: tasks follow one another, and a change of
-task would else look like learning."""
+"""Number of parts of a session. Each kind of screen is divided separately, since tasks follow one another, and a change
+of task could be mistaken for learning."""
 
 FEWEST_FOR_PARTS: Final = 8
-"""Screens; a shorter session is not cut."""
+"""Fewest screens of a session that is divided."""
 
 
 def stretches(judgments: Sequence[Judgment]) -> tuple[Stretch, ...]:
-    """Return time and answers of each reader's whole session, and of its parts in order. Repeats count."""
+    """Return time and answers of each reader's whole session, and of its parts in order; repeats are included."""
     found = []
     for reader in readers_of(judgments):
         screens = _screens(j for j in judgments if j.reader == reader)
@@ -31,9 +31,9 @@ def stretches(judgments: Sequence[Judgment]) -> tuple[Stretch, ...]:
 
 
 def trends(judgments: Sequence[Judgment]) -> tuple[Trend, ...]:
-    """Return whether time, rightness and acceptance of each reader rise or fall over the session.
+    """Return the trends of each reader's time, correctness and acceptance over the session.
 
-    The place of a screen is that among screens of its kind, 0..1; its time is a share of their median.
+    The position of a screen is that among screens of its kind, 0..1; its time is relative to their median.
 
     References:
         Kendall (1945), The treatment of ties in ranking problems, doi:10.1093/biomet/33.3.239.
@@ -56,7 +56,7 @@ def trends(judgments: Sequence[Judgment]) -> tuple[Trend, ...]:
 
 
 def _kinds(screens: Sequence[list[Judgment]]) -> list[list[list[Judgment]]]:
-    """Return the screens in groups that ask the same questions."""
+    """Return the screens in groups with the same questions."""
     found: dict[frozenset[str], list[list[Judgment]]] = {}
     for screen in screens:
         found.setdefault(frozenset(j.item.question for j in screen), []).append(screen)
@@ -96,6 +96,6 @@ def _stretch(reader: str, part: int, parts: int, screens: Sequence[Sequence[Judg
 def _trend(reader: str, what: str, points: Sequence[tuple[float, float]]) -> Trend:
     order, values = zip(*points, strict=True)
     found = kendalltau(order, values)
-    if not np.isfinite(found.statistic):  # all values alike
+    if not np.isfinite(found.statistic):  # all values are equal
         return Trend(reader, what, len(points), None, None)
     return Trend(reader, what, len(points), float(found.statistic), float(found.pvalue))

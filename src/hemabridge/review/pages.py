@@ -1,4 +1,4 @@
-"""The readers' pages as HTML: what stands on each, and the files that they load."""
+"""The readers' pages as HTML, and the static files that they load."""
 
 import hashlib
 import math
@@ -18,14 +18,14 @@ from hemabridge.review.store import Screen, Store
 from hemabridge.review.texts import LANGUAGES, text
 
 USUAL_SECONDS: Final = 8.0
-"""Time of a screen that is assumed before the first answer."""
+"""Time per screen that is assumed before the first answer, in seconds."""
 
 STATIC: Final = {"review.css": "text/css", "review.js": "text/javascript"}
 
 
 @dataclass(frozen=True)
 class StaticFile:
-    """A file that pages load; `path` holds its hash, so that browsers may keep it."""
+    """A file that pages load; `path` contains its hash, so that browsers may cache it."""
 
     path: str
     content: bytes
@@ -57,10 +57,10 @@ class Pages:
             lstrip_blocks=True,
         )
         for name in self._environment.list_templates():
-            self._environment.get_template(name)  # compiled now, not while the first reader waits
+            self._environment.get_template(name)  # compiled before the first request
 
     def welcome(self, reader: Reader, called: str) -> str:
-        """Return the first page: what to do, what is recorded."""
+        """Return the first page: instructions, and what is recorded."""
         progress = session.progress_of(self.store, reader)
         return self._page(
             "welcome",
@@ -72,7 +72,7 @@ class Pages:
         )
 
     def reading(self, reader: Reader, screen: Screen, *, complaint: str = "") -> str:
-        """Return the page that shows a screen and asks."""
+        """Return the page with the pictures and questions of a screen."""
         progress = session.progress_of(self.store, reader)
         following = session.next_screen(self.store, reader)
         before = session.undone_answers(self.store, reader, screen.id)
@@ -104,7 +104,7 @@ class Pages:
         return self._page("pause", reader.language, progress=progress, proposed=proposed)
 
     def part(self, reader: Reader, screen: Screen, *, practice_over: bool) -> str:
-        """Return the page before the first screen that asks something else."""
+        """Return the page before the first screen with other questions."""
         questions = [text(reader.language, question.value) for _, question in screen.asks]
         return self._page("part", reader.language, questions=questions, practice_over=practice_over)
 
@@ -115,7 +115,7 @@ class Pages:
         return self._page("done", reader.language, progress=progress, last=last)
 
     def message(self, language: str, what: str, *, back: str = "") -> str:
-        """Return a page that says what went wrong: `stale`, `unknown`, `refused`, `full`, `fault`; `back` leads out."""
+        """Return an error page for `stale`, `unknown`, `refused`, `full` or `fault`, with the link `back`."""
         return self._page("message", language, what=what, back=back)
 
     def _page(self, name: str, language: str, **values: Any) -> str:

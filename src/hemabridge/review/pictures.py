@@ -1,4 +1,4 @@
-"""Pictures as readers get them: nothing of the file tells the arm, neither format, size, length nor metadata."""
+"""The picture files for readers: format, size, length and metadata are equal in all arms."""
 
 import io
 import struct
@@ -18,13 +18,13 @@ from hemabridge.progress import FileProgress
 from hemabridge.review.arms import Picture
 
 SHOWN_PX: Final = 512
-"""Smaller pictures are enlarged to this side, so that a browser has less to make up."""
+"""Smaller pictures are enlarged to this side, so that browsers interpolate less."""
 
 LARGEST_PX: Final = 1024
 SMALLEST_PX: Final = 16
 
 _PADDING: Final = b"paDd"
-"""Type of the PNG chunk that makes all files equally long: ancillary, private, safe to copy (PNG 3rd edition, 5.4)."""
+"""Type of the PNG chunk that pads all files to one length: ancillary, private, safe to copy (PNG 3rd edition, 5.4)."""
 
 _END: Final = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
@@ -32,15 +32,15 @@ _END: Final = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 def write_pictures(
     pictures: Mapping[str, Picture], folder: Path, *, size_px: int | None = None, progress: FileProgress | None = None
 ) -> int:
-    """Write `ID.png` for each opaque id, all of the same side and length.
+    """Write `ID.png` for each opaque id, all with the same side and file length.
 
-    All pictures are brought to the side of the smallest one first, and only then to what is shown: an arm that was made
-    at a low resolution would else be known by it.
+    All pictures are first resized to the side of the smallest one and then to the shown side. Otherwise an arm of low
+    resolution could be recognized.
 
     Args:
         pictures: by opaque id.
-        folder: is made.
-        size_px: the common side; that of the smallest picture if None.
+        folder: the new folder.
+        size_px: the common side in pixels; that of the smallest picture if None.
         progress: called after each file.
 
     Returns:
@@ -48,12 +48,12 @@ def write_pictures(
 
     Raises:
         ImageError: a file cannot be read.
-        InputError: a picture is too small to be read by anyone.
+        InputError: a picture is too small for reading.
     """
     common = size_px or min(LARGEST_PX, min(_side_of(picture) for picture in _each_once(pictures)))
     if common < SMALLEST_PX:
         raise InputError(f"expected pictures of at least {SMALLEST_PX} px, got one of {common} px; leave that arm out")
-    # By random ids: files in the order of drawing would tell which pictures are of one arm.
+    # In the order of the random ids: files in the order of drawing would reveal which pictures are of one arm.
     for number, (name, picture) in enumerate(sorted(pictures.items(), key=lambda named: named[0]), start=1):
         content = encoded(resize_square(_shown(picture, common), max(common, SHOWN_PX)))
         (folder / f"{name}.png").parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def encoded(image: UInt8Image) -> bytes:
 
 
 def padded(content: bytes, length: int) -> bytes:
-    """Return the PNG with a chunk of zeros, so that it has `length` bytes: at least 12 more than now."""
+    """Return the PNG, padded by a chunk of zeros to `length` bytes, which is at least 12 more than its length."""
     if not content.endswith(_END) or length < len(content) + 12:
         raise InputError(f"expected a PNG at least 12 bytes shorter than {length}, got {len(content)} bytes")
     data = bytes(length - len(content) - 12)
@@ -83,7 +83,7 @@ def padded(content: bytes, length: int) -> bytes:
 def _pad_all(folder: Path) -> None:
     files = sorted(folder.iterdir())
     length = 12 + max(path.stat().st_size for path in files)
-    for path in files:  # the folder is of this call alone: nobody sees it half-written
+    for path in files:  # the folder is used by this call only, so that rewriting is safe
         path.write_bytes(padded(path.read_bytes(), length))
 
 

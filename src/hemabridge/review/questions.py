@@ -1,4 +1,4 @@
-"""What can be answered to each question, which key stands for it, and what of a sent form is an answer."""
+"""The possible answers to each question, their keyboard keys, and the reading of submitted forms."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +20,10 @@ ANSWERS: Final[Mapping[Question, tuple[str, ...]]] = {
     Question.MORPHOLOGY: ("unchanged", "changed"),
     Question.PREFERENCE: ("left", "right", "equal"),
 }
-"""All questions but `CELL_TYPE`, whose answers a study states."""
+"""Answers to all questions but `CELL_TYPE`, whose answers are those of the review."""
 
 KEYS: Final = "123456789abcdefghijklmnoqrstvwxyz"
-"""Keys of the answers, in order; 0, u and p are taken by zooming, undoing and breaks."""
+"""Keyboard keys of the answers, in order; 0, u and p are used for zoom, undo and breaks."""
 
 CHANGED: Final = "changed"
 NINTHS: Final = 9
@@ -31,7 +31,7 @@ NINTHS: Final = 9
 
 @dataclass(frozen=True)
 class Option:
-    """One answer as a button: its value, what it says, its key (empty: none is left)."""
+    """One answer as a button: its value, its label, and its keyboard key (empty if none is left)."""
 
     value: str
     label: str
@@ -43,11 +43,11 @@ class Asked:
     """One question as a form shows it.
 
     Attributes:
-        item: id; the name of the form's field.
-        question: which.
-        legend: the question in words.
+        item: id of the item, and name of the form's field.
+        question: the question.
+        legend: its text.
         options: in their order.
-        several: whether any number of options can be chosen.
+        several: whether several options can be chosen.
     """
 
     item: str
@@ -58,14 +58,14 @@ class Asked:
 
 
 def answers_to(question: Question, reader: Reader) -> tuple[str, ...]:
-    """Return what can be answered, in the order of the buttons."""
+    """Return the possible answers, in the order of the buttons."""
     if question is Question.CELL_TYPE:
         return (*reader.cell_types, UNSURE)
     return ANSWERS[question]
 
 
 def asked_on(screen: Screen, reader: Reader, home: str) -> list[Asked]:
-    """Return the questions of a screen in the reader's language, with one key for each answer of all of them."""
+    """Return the questions of a screen in the reader's language, with a different key for each answer."""
     keys = iter(KEYS)
     return [
         Asked(
@@ -83,9 +83,9 @@ def asked_on(screen: Screen, reader: Reader, home: str) -> list[Asked]:
 
 
 def read_answers(screen: Screen, reader: Reader, fields: Mapping[str, Sequence[str]]) -> list[Answer] | None:
-    """Return the answers to all items of a screen from a form's fields; None if one is missing or none.
+    """Return the answers to all items of a screen from a form's fields; None if one is missing or invalid.
 
-    The place of a change comes as `x` and `y`, shares of the picture's sides, or as `ninth`, 0..8 row by row.
+    The position of a change is given as `x` and `y`, shares of the picture's sides, or as `ninth`, 0..8 row by row.
     """
     found = []
     for item, question in screen.asks:
@@ -106,7 +106,7 @@ def read_answers(screen: Screen, reader: Reader, fields: Mapping[str, Sequence[s
 
 
 def number_in(fields: Mapping[str, Sequence[str]], name: str) -> float | None:
-    """Return a finite number of a form; None where there is none, or something else."""
+    """Return a finite number of a form; None if the field is missing or not a finite number."""
     given = fields.get(name, ())
     if len(given) != 1 or len(given[0]) > 40:
         return None
@@ -137,6 +137,6 @@ def _label(question: Question, value: str, language: str, home: str) -> str:
 
 
 def sentences(language: str, screens: int) -> Iterator[str]:
-    """Yield what a reader is told before the first picture: five sentences."""
+    """Yield the five sentences of instruction before the first picture."""
     for number in range(1, 6):
         yield text(language, f"about_{number}", screens=screens)

@@ -1,4 +1,4 @@
-"""Agreement between readers, and of each reader with themselves."""
+"""Inter-reader and intra-reader agreement."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ class Grid:
     """The answers to one aspect: `answers` int64[N, R], index of a category or `MISSING`.
 
     Attributes:
-        aspect: what was asked.
-        categories: that could be answered.
+        aspect: of the question.
+        categories: the possible answers.
         readers: of the columns.
-        items: of the rows, first showings; `cells` are theirs.
+        items: of the rows, first showings only; `cells` are the cells of the items.
     """
 
     aspect: str
@@ -52,11 +52,11 @@ class Grid:
 
     @property
     def is_scale(self) -> bool:
-        """Whether the categories are grades in order."""
+        """Whether the categories are ordered grades."""
         return self.aspect == Question.STAIN
 
     def of(self, readers: Sequence[str]) -> "Grid":
-        """Return the columns of some readers, and the rows that at least two of them answered."""
+        """Return the grid of some readers, with the rows that at least two of them answered."""
         columns = [self.readers.index(reader) for reader in readers]
         answers = self.answers[:, columns]
         rows = np.flatnonzero((answers != MISSING).sum(axis=1) > 1)
@@ -71,7 +71,7 @@ class Grid:
 
 
 def lay_grid(aspect: str, judgments: Sequence[Judgment]) -> Grid:
-    """Lay out the answers to one aspect, first showings only."""
+    """Return the answers to one aspect as a grid, first showings only."""
     first = first_showings(judgments)
     categories, readers = categories_of(aspect, judgments), readers_of(first)
     items = list(dict.fromkeys(j.item for j in sorted(first, key=lambda j: j.item.item)))
@@ -84,9 +84,9 @@ def lay_grid(aspect: str, judgments: Sequence[Judgment]) -> Grid:
 
 
 def agreements(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[Agreement, ...]:
-    """Return agreement for each aspect: of each two readers, then of all where there are more.
+    """Return agreement for each aspect: of each pair of readers, then of all if there are more than two.
 
-    Readers who share no picture are left out.
+    Pairs of readers without a common picture are omitted.
     """
     found = []
     for aspect, own in by_aspect(judgments).items():
@@ -100,7 +100,7 @@ def agreements(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[Agree
 
 
 def repeats(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[Repeats, ...]:
-    """Return how each reader answered the second time, and all of them together, for each aspect with repeats."""
+    """Return the agreement of repeats with first showings, of each reader and of all, for each aspect with repeats."""
     found = []
     for aspect, own in by_aspect(judgments).items():
         by_item = {(j.reader, j.item.item): j for j in own}
@@ -118,7 +118,7 @@ def repeats(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[Repeats,
 
 
 def disputes(judgments: Sequence[Judgment]) -> tuple[Dispute, ...]:
-    """Return the pictures on which at least two readers differ, the worst first, aspect by aspect."""
+    """Return the pictures on which at least two readers disagree, the worst first, aspect by aspect."""
     found = []
     for aspect, own in by_aspect(judgments).items():
         grid = lay_grid(aspect, own)
@@ -146,7 +146,7 @@ def disputes(judgments: Sequence[Judgment]) -> tuple[Dispute, ...]:
 
 def _agreement(grid: Grid, draws: int) -> Agreement:
     counts = answer_counts(grid.answers, len(grid.categories))
-    # Sums of: pictures, agreement, shares of answers. Each picture here has two answers or more.
+    # Sums of: pictures, agreement, shares of answers. Each picture here has at least two answers.
     columns = np.column_stack([np.ones(len(counts)), pair_agreement(counts), answer_shares(counts)])
 
     def by(formula: Callable[[Floats, Floats], Floats]) -> Callable[[Floats], Floats]:
@@ -171,7 +171,7 @@ def _agreement(grid: Grid, draws: int) -> Agreement:
 
 
 def _light(grid: Grid, draws: int, *, quadratic: bool) -> Estimate:
-    """Return the mean of Cohen's kappa over pairs of readers (Light 1971); pairs without one are left out."""
+    """Return the mean of Cohen's kappa over pairs of readers (Light 1971); pairs with undefined kappa are omitted."""
     values, drawn = [], []
     for one, other in combinations(range(len(grid.readers)), 2):
         both = (grid.answers[:, [one, other]] != MISSING).all(axis=1)
@@ -220,7 +220,7 @@ def _repeats(
 
 
 def _tables(first: NDArray[np.int64], second: NDArray[np.int64], categories: int) -> Floats:
-    """Return each pair of answers as a table with a single 1 in it, in one row: float64[N, K * K]."""
+    """Return each pair of answers as a flattened table with a single 1: float64[N, K * K]."""
     found = np.zeros((len(first), categories**2))
     found[np.arange(len(first)), first * categories + second] = 1
     return found
@@ -232,7 +232,7 @@ def _kappa(sums: Floats, quadratic: bool) -> Floats:
 
 
 def _disagreement(grid: Grid) -> Floats:
-    """Return how far readers are apart on each picture, float64[N], 0..1; 0 where fewer than two answered."""
+    """Return the disagreement of readers on each picture, float64[N], 0..1; 0 if fewer than two answered."""
     counts = answer_counts(grid.answers, len(grid.categories))
     if not grid.is_scale:
         return np.asarray(1 - np.nan_to_num(pair_agreement(counts), nan=1.0))

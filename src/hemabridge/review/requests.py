@@ -1,4 +1,4 @@
-"""What readers can ask of a review's server, and what it answers. Nothing here reads the key."""
+"""The HTTP requests of readers and their responses; the key is not used here."""
 
 import re
 import time
@@ -18,7 +18,7 @@ from hemabridge.review.texts import LANGUAGES
 OPAQUE: Final = re.compile(r"[0-9a-f]{24}")
 SUBMISSION: Final = re.compile(r"[0-9a-f]{32}")
 KEPT: Final = "private, max-age=3600"
-"""How long a browser may keep a picture, so that the next one is there when it is needed."""
+"""Cache header of pictures: long enough that the next picture can be loaded in advance."""
 
 Fields: TypeAlias = dict[str, list[str]]
 
@@ -31,14 +31,14 @@ class ReviewPages:
         self.pages = Pages(store)
 
     def reader(self, token: str) -> Reader:
-        """Return the reader of a token, or end the request: a wrong one is answered like any wrong address."""
+        """Return the reader of a token, or end the request; an invalid token gets the response of any wrong address."""
         found = session.reader_of(self.store, token)
         if found is None:
             raise HTTPException(404)
         return found
 
     def enter(self, token: str) -> Response:
-        """Send a link whose last slash was lost to the first page."""
+        """Redirect a link without its last slash to the first page."""
         self.reader(token)
         return _see(token, "")
 
@@ -48,7 +48,7 @@ class ReviewPages:
         return HTMLResponse(self.pages.welcome(reader, session.name_of(self.store, reader)))
 
     def read(self, token: str) -> Response:
-        """Show the current screen, and begin to count its time."""
+        """Show the current screen, and start its time."""
         reader = self.reader(token)
         current = session.current_screen(self.store, reader)
         if current is None:
@@ -57,7 +57,7 @@ class ReviewPages:
         return HTMLResponse(self.pages.reading(reader, current[1]))
 
     def answer(self, token: str, fields: Fields) -> Response:
-        """Store the answers to the current screen and go on."""
+        """Store the answers to the current screen, and continue."""
         reader = self.reader(token)
         screen, submission = _one(fields, "screen", OPAQUE), _one(fields, "submission", SUBMISSION)
         if screen is None or submission is None:
@@ -78,7 +78,7 @@ class ReviewPages:
         return _see(token, self._after(reader))
 
     def undo(self, token: str, fields: Fields) -> Response:
-        """Take back the last answer and show its screen again."""
+        """Undo the last answer, and show its screen again."""
         reader = self.reader(token)
         screen = _one(fields, "screen", OPAQUE)
         if screen is None:
@@ -97,7 +97,7 @@ class ReviewPages:
         return Response(status_code=204)
 
     def speak(self, token: str, fields: Fields) -> Response:
-        """Keep the language that a reader chose."""
+        """Store the language that a reader chose."""
         reader = self.reader(token)
         language = fields.get("language", [""])[0]
         if language not in LANGUAGES:
@@ -110,7 +110,7 @@ class ReviewPages:
         return HTMLResponse(self.pages.pause(self.reader(token), proposed=proposed))
 
     def part(self, token: str) -> Response:
-        """Show what the next screens ask."""
+        """Show the page before a new part of the review."""
         reader = self.reader(token)
         current = session.current_screen(self.store, reader)
         if current is None:
@@ -121,34 +121,34 @@ class ReviewPages:
         return HTMLResponse(self.pages.part(reader, screen, practice_over=over))
 
     def done(self, token: str) -> Response:
-        """Show the last page to whoever has no screen left."""
+        """Show the last page to a reader who has no screen left."""
         reader = self.reader(token)
         if session.current_screen(self.store, reader) is not None:
             return _see(token, "read")
         return HTMLResponse(self.pages.done(reader))
 
     def picture(self, token: str, name: str) -> Response:
-        """Send a picture that the reader may see by now."""
+        """Send a picture, if the reader has reached its screen."""
         reader = self.reader(token)
         if OPAQUE.fullmatch(name) is None or not session.may_see(self.store, reader, name):
             raise HTTPException(404)
-        # Neither time of change nor a hash of the content: a repeat must not be known by them.
+        # No modification time and no content hash, which would reveal repeats.
         content = (self.folder / f"{name}.png").read_bytes()
         return Response(content, media_type="image/png", headers={"cache-control": KEPT})
 
     def message(self, token: str, what: str) -> str:
-        """Return the page that says what went wrong, with a way back for a reader."""
+        """Return an error page, with a link back for a reader."""
         reader = session.reader_of(self.store, token)
         if reader is None:
             return self.pages.message("en", what)
         return self.pages.message(reader.language, what, back=f"/r/{token}/read")
 
     def stale(self, token: str) -> Response:
-        """Say calmly that a form was of another screen than the current one."""
+        """Show the page for a form that does not belong to the current screen."""
         return HTMLResponse(self.message(token, "stale"), status_code=409)
 
     def _after(self, reader: Reader) -> str:
-        """Return the page after an answer: most often the next screen."""
+        """Return the page after an answer, usually the next screen."""
         current = session.current_screen(self.store, reader)
         if current is None:
             return "done"
@@ -163,7 +163,7 @@ class ReviewPages:
 
 
 def _part(screen: Screen) -> tuple[str, ...]:
-    """Return what tells one part of a review from the next: the practice round, then what is asked."""
+    """Return what distinguishes the parts of a review: the practice round, and the questions."""
     return ("practice",) if screen.practice else tuple(question.value for _, question in screen.asks)
 
 
@@ -174,5 +174,5 @@ def _one(fields: Fields, name: str, form: re.Pattern[str]) -> str | None:
 
 
 def _see(token: str, page: str) -> Response:
-    """Send the browser to a page of the reader by GET, so that loading it again sends nothing twice."""
+    """Redirect the browser to a page by GET, so that reloading does not submit a form twice."""
     return RedirectResponse(f"/r/{token}/{page}", status_code=303)

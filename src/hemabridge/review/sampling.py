@@ -1,4 +1,4 @@
-"""Draw what readers will see: a seeded sample, balanced over cell types, the same cells in all arms."""
+"""The sample of a review: drawn with a seed, balanced over cell types, with the same cells in all arms."""
 
 import secrets
 from collections import Counter, defaultdict
@@ -16,21 +16,23 @@ from hemabridge.review.records import Item, Question
 from hemabridge.review.store import Screen
 
 PAIRS: Final = (Question.MORPHOLOGY, Question.PREFERENCE)
-"""Questions that show two pictures, and so stand alone on a screen."""
+"""Questions with two pictures, which are the only question on their screen."""
 
 T = TypeVar("T")
 
 
 class TaskPlan(BaseModel):
-    """One part of a review: what is asked, and of how many cells."""
+    """One part of a review: its questions, and numbers of cells."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    questions: tuple[Question, ...] = Field(min_length=1, description="asked together, of one picture")
-    cells: int = Field(ge=1, le=500, description="of each arm, or of each pair of arms for a preference")
-    arms: tuple[str, ...] = Field((), description="which; all that fit the question if not given")
+    questions: tuple[Question, ...] = Field(
+        min_length=1, description="questions that are asked together, about one picture"
+    )
+    cells: int = Field(ge=1, le=500, description="cells of each arm, or of each pair of arms for a preference")
+    arms: tuple[str, ...] = Field((), description="arms of the task; all that fit the question if not given")
     repeats: int = Field(0, ge=0, le=500, description="screens that are shown a second time")
-    practice: int = Field(0, ge=0, le=50, description="screens before those that count")
+    practice: int = Field(0, ge=0, le=50, description="practice screens, which are not counted")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -52,7 +54,7 @@ class DrawnScreen:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a screen shall show, before it has ids."""
+    """The content of a screen before it gets ids."""
 
     questions: tuple[Question, ...]
     names: tuple[str, ...]
@@ -62,15 +64,16 @@ class _Wanted:
 def draw(tasks: Sequence[TaskPlan], arms: Mapping[str, Arm], seed: int) -> list[list[DrawnScreen]]:
     """Draw the practice round, then the screens of each task.
 
-    Each arm of a task shows the same cells if the arms are of the same photographs. Cell types are as equal as can be;
-    cells that no other task shows are preferred. Ids are random and do not depend on the seed.
+    Each arm of a task shows the same cells if the arms are made from the same photographs. Cell types are as equally
+    frequent as possible, and cells that no other task shows are preferred. Ids are random and do not depend on the
+    seed.
 
     Returns:
-        One list of screens for the practice round (it may be empty), and one for each task. A repeat stands in the
-        list of its first showing, and its items name the first ones.
+        One list of screens for the practice round (it may be empty), and one for each task. A repeat is in the list of
+        its first showing, and its items refer to the first ones.
 
     Raises:
-        InputError: an arm is unknown or has too few cells, or a question cannot be asked of the arms.
+        InputError: an arm is unknown or has too few cells, or a question does not fit the arms.
     """
     used: Counter[str] = Counter()
     blocks = []
@@ -106,7 +109,7 @@ def _sample(task: TaskPlan, arms: Mapping[str, Arm], count: int, used: Counter[s
 
 
 def _practice(task: TaskPlan, arms: Mapping[str, Arm], used: Counter[str], rng: Random) -> list[_Wanted]:
-    """Draw few screens, of all arms in turn, and of cells that the rest of the review shows least."""
+    """Draw a few screens, of all arms in turn, preferably of cells that the rest of the review does not show."""
     if task.practice == 0:
         return []
     by_arms: dict[tuple[str, ...], list[_Wanted]] = defaultdict(list)
@@ -134,7 +137,7 @@ def _beside_originals(
 
 
 def _preferences(chosen: Sequence[Arm], count: int, used: Counter[str], rng: Random) -> list[_Wanted]:
-    """Draw cells for each pair of arms; each arm stands on the left in half of a pair's screens."""
+    """Draw cells for each pair of arms; each arm is on the left in half of the pair's screens."""
     found = []
     for pair in combinations(chosen, 2):
         if len(_of_same_photographs(pair)) > 1:
@@ -193,7 +196,7 @@ def _choose(arms: Sequence[Arm], count: int, used: Counter[str], rng: Random) ->
 
 
 def _balanced(values: Sequence[T], count: int, rng: Random, group_of: Callable[[T], Hashable]) -> list[T]:
-    """Return `count` values, as many of each group as can be; within a group the first ones."""
+    """Return `count` values, as equally many of each group as possible; within a group the first ones."""
     groups: dict[Hashable, list[T]] = defaultdict(list)
     for value in values:
         groups[group_of(value)].append(value)
@@ -219,7 +222,7 @@ def _as_screen(wanted: _Wanted, *, practice: bool = False) -> DrawnScreen:
 
 
 def _again(first: DrawnScreen) -> DrawnScreen:
-    """Return a second showing: new ids for screen, items and pictures, so that nothing tells that it is one."""
+    """Return a repeat, with new ids for screen, items and pictures, so that it is not recognizable."""
     screen = opaque_id()
     items = tuple(replace(item, item=opaque_id(), shown=screen, repeat_of=item.item) for item in first.items)
     return DrawnScreen(_screen_of(items), items, first.pictures)
@@ -235,5 +238,5 @@ def _screen_of(items: Sequence[Item]) -> Screen:
 
 
 def opaque_id() -> str:
-    """Return a new id that tells nothing and cannot be guessed: 96 random bits, safe in URLs and file names."""
+    """Return a new unguessable id: 96 random bits, safe in URLs and file names."""
     return secrets.token_hex(12)

@@ -1,4 +1,4 @@
-"""How each arm fared: what readers took it for, accepted, named rightly and preferred."""
+"""Scores of each arm: what readers took its pictures for, accepted, classified and preferred."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ ACCEPTED: Final = "accepted"
 
 @dataclass(frozen=True)
 class Score:
-    """One answer by one measure: 0 or 1, or a grade."""
+    """The value of one answer in one measure: 0 or 1, or a grade."""
 
     reader: str
     cell: str
@@ -44,16 +44,16 @@ class Score:
 
 
 def accepts(judgment: Judgment) -> bool | None:
-    """Tell whether an answer on stain or morphology accepts the picture; None for all other questions."""
+    """Return whether an answer on stain or morphology accepts the picture; None for all other questions."""
     if judgment.aspect == Question.STAIN:
         return int(judgment.answer) >= ACCEPTED_GRADE
     return judgment.answer == "unchanged" if judgment.aspect == Question.MORPHOLOGY else None
 
 
 def is_right(judgment: Judgment) -> bool | None:
-    """Tell whether an answer is true: which laboratory took the photograph, which made it, which cell type.
+    """Return whether an answer is correct: on laboratory, on real or artificial, and on cell type.
 
-    None for questions of taste, and where the key does not know the cell type.
+    None for all other questions, and if the cell type is not in the key.
     """
     if judgment.aspect == Question.LABORATORY:
         return judgment.answer == ("target" if judgment.is_target else "other")
@@ -95,14 +95,14 @@ MEASURES: Final[dict[str, Callable[[Judgment], float | None]]] = {
     "cell type, right": _right(Question.CELL_TYPE),
     "cell type, unsure": _says(Question.CELL_TYPE, UNSURE),
 }
-"""Each measure scores an answer, or leaves it out. `accepted` stands beside them: it joins answers to one picture."""
+"""Measures by name; each scores an answer, or returns None. `accepted` is separate, since it combines answers."""
 
 
 def arm_scores(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[ArmScore, ...]:
-    """Return every measure of every arm, of all readers and of each one; first showings only.
+    """Return every measure of every arm, for all readers and for each one; first showings only.
 
-    `accepted` comes first: the share of (reader, cell) in which the reader, of whatever was asked of stain and
-    morphology, refused nothing: no stain below `ACCEPTED_GRADE`, no changed morphology.
+    `accepted` comes first: the share of (reader, cell) with no refusal in the answers on stain and morphology, that is
+    no stain below `ACCEPTED_GRADE` and no changed morphology.
     """
     first = first_showings(judgments)
     found = _scored(ACCEPTED, accepted(first), draws)
@@ -114,7 +114,7 @@ def arm_scores(judgments: Sequence[Judgment], draws: int = DRAWS) -> tuple[ArmSc
 
 
 def accepted(judgments: Iterable[Judgment]) -> list[Score]:
-    """Return for each reader, cell and arm with an answer on stain or morphology whether nothing was refused."""
+    """Return for each reader, cell and arm with an answer on stain or morphology whether the reader accepted it."""
     found: dict[tuple[str, str, str], bool] = {}
     for judgment in judgments:
         verdict = accepts(judgment)
@@ -198,7 +198,7 @@ def _difference(scores: Sequence[Score], arms: Sequence[str], arm: str, drawn: F
 
 
 def _of_all_alike(measure: str, scores: Sequence[Score], draws: int) -> Interval | None:
-    """Return the interval of a share of 0 or 1, for which no draw differs; None of grades."""
+    """Return the interval of a share of 0 or 1, for which all draws are equal; None for grades."""
     values = {score.value for score in scores}
     if measure == MEAN or len(values) > 1:
         return None
@@ -237,7 +237,7 @@ def _discrimination(
 
 
 def _sign_test(first: str, answers: Sequence[Judgment]) -> float:
-    """Return p of the exact sign test: each cell votes for the arm that most of its decided answers prefer."""
+    """Return p of the exact sign test; each cell counts for the arm that most of its decided answers prefer."""
     votes: dict[str, int] = {}
     for judgment in answers:
         vote = 0 if judgment.answer == EQUAL else 1 if judgment.answer == first else -1
@@ -262,5 +262,5 @@ def _preferred(first: str, second: str, answers: Sequence[Judgment], p: float, p
 
 
 def _arms(names: Iterable[str]) -> list[str]:
-    """Return names once each: originals first, the target last, the others sorted between them."""
+    """Return the distinct names: originals first, the target last, the others sorted between them."""
     return sorted(set(names), key=lambda name: (name != ORIGINAL, name == TARGET, name))

@@ -1,4 +1,4 @@
-"""What stands between the readers' pages and the rest of the world: headers, origins, sizes of forms, guesses."""
+"""Protection of the readers' pages: security headers, origin checks, limits of forms, and throttling of guesses."""
 
 import re
 import time
@@ -11,7 +11,7 @@ from fastapi import HTTPException, Request
 from starlette.requests import ClientDisconnect
 
 MAX_BODY_BYTES: Final = 8_192
-"""Largest form that is read; the largest honest one has about a thousand bytes."""
+"""Largest form that is read, in bytes; valid ones have up to about a thousand."""
 
 MAX_FIELDS: Final = 60
 
@@ -23,13 +23,13 @@ HEADERS: Final[dict[str, str]] = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    # Not `no-referrer`: browsers then send `Origin: null` with our own forms.
+    # Not `no-referrer`, with which browsers send `Origin: null` for forms of these pages.
     "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "x-robots-tag": "noindex, nofollow",
 }
-"""On every response. What is fetched by a page comes from this server alone, and nothing inline is run or styled."""
+"""Headers of every response. Pages load from this server only, and inline scripts and styles are blocked."""
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -38,13 +38,13 @@ App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[N
 
 
 class SecurityHeaders:
-    """ASGI layer that puts `HEADERS` on every response, and `no-store` where the response says nothing of storing."""
+    """ASGI middleware that adds `HEADERS` to every response, and `no-store` if it has no caching header."""
 
     def __init__(self, app: App) -> None:
         self.app = app
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Pass a request on; add headers to what comes back."""
+        """Handle a request, and add the headers to its response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -62,16 +62,16 @@ class SecurityHeaders:
 
 
 WRONG_TOKENS: Final = 20
-"""So many tokens of nobody may one address ask for within `WRONG_SECONDS`."""
+"""Number of invalid tokens that one address may request within `WRONG_SECONDS`."""
 WRONG_SECONDS: Final = 60.0
 MOST_REMEMBERED: Final = 10_000
 _TOKEN = re.compile(r"/r/([^/]+)")
 
 
 class GuessThrottle:
-    """ASGI layer: an address that guessed tokens gets 429 for every token that has not been right before.
+    """ASGI middleware: an address that guessed tokens gets status 429 for every token that was not valid before.
 
-    A reader who is in already goes on, whoever else has the same address.
+    A reader with a valid token is not affected by others with the same address.
     """
 
     def __init__(self, app: App, *, most: int = WRONG_TOKENS, seconds: float = WRONG_SECONDS) -> None:
@@ -80,7 +80,7 @@ class GuessThrottle:
         self._right: set[str] = set()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it; count the tokens of nobody."""
+        """Handle a request, or refuse it; count invalid tokens."""
         token = _TOKEN.match(scope["path"]) if scope["type"] == "http" else None
         if token is None:
             await self.app(scope, receive, send)
@@ -108,7 +108,7 @@ class GuessThrottle:
         return wrong is not None and len(wrong) >= self.most
 
     def _count(self, peer: str, token: str, status: int) -> None:
-        if status < 400:  # a token of nobody is never answered so
+        if status < 400:  # never for an invalid token
             self._right.add(token)
         elif status == 404 and token not in self._right:
             self._wrong.setdefault(peer, deque(maxlen=self.most)).append(time.monotonic())
@@ -118,10 +118,10 @@ class GuessThrottle:
 
 
 def is_same_origin(request: Request) -> bool:
-    """Tell whether a form was sent from a page of this server: by Sec-Fetch-Site, or by Origin against Host.
+    """Return whether a form was sent from a page of this server: by Sec-Fetch-Site, or by Origin and Host.
 
-    Scheme and port behind a proxy may differ from what this server sees, so only the host and port that the browser
-    itself names are compared. A request with neither header comes from no browser of the last years.
+    Behind a proxy, scheme and port may differ from those of this server. Therefore only the host and port that the
+    browser states are compared. A request with neither header does not come from a current browser.
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None and site != "same-origin":
@@ -136,10 +136,10 @@ def is_same_origin(request: Request) -> bool:
 
 
 async def read_form(request: Request) -> dict[str, list[str]]:
-    """Read a form that one of our own pages sent.
+    """Read a form that a page of this server sent.
 
     Raises:
-        HTTPException: 403 from another origin, 413 too large, 400 no such form, or its sender left before its end.
+        HTTPException: 403 for another origin, 413 if too large, 400 if it is not such a form or is incomplete.
     """
     if not is_same_origin(request):
         raise HTTPException(403)

@@ -1,4 +1,4 @@
-"""What one reader does in a review: which screen comes next, answers, undoing, time. All of it is in the store."""
+"""The session of one reader: current screen, answers, undo and time, all kept in the store."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -13,30 +13,30 @@ from hemabridge.storage.file_kind import FileKind
 _CELL_TYPES: Final = FileKind("the cell types of a reader", remedy="restore the folder of the review")
 
 LONGEST_SECONDS = 3600.0
-"""A screen that lay open for longer was left, not read."""
+"""Longest time of a screen in seconds; a screen that is open for longer was not being read."""
 
 SHORTEST_SECONDS = 0.01
 
 
 class Outcome(Enum):
-    """What became of a submission."""
+    """The result of a submission."""
 
     STORED = "stored"
     REPLAYED = "replayed"
-    """It was stored before; nothing changed."""
+    """It was already stored; nothing changed."""
     REFUSED = "refused"
     """It is not of the reader's current screen; nothing changed."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader as the page knows one.
+    """A reader, with the information that the pages use.
 
     Attributes:
         id: number in the store.
         language: of the pages.
         cell_types: in this reader's order of buttons.
-        begun: whether a screen was opened.
+        begun: whether the reader has opened a screen.
     """
 
     id: int
@@ -56,13 +56,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a reader is.
+    """The progress of a reader.
 
     Attributes:
-        done: screens with an answer that stands.
-        total: all screens.
-        practice: screens of the practice round; they come first.
-        seconds_each: median time of a screen so far; None before the first.
+        done: number of screens with a valid answer.
+        total: number of all screens.
+        practice: number of screens of the practice round, which come first.
+        seconds_each: median time per screen so far, in seconds; None before the first.
     """
 
     done: int
@@ -72,12 +72,12 @@ class Progress:
 
     @property
     def left(self) -> int:
-        """Screens without an answer."""
+        """Number of screens without an answer."""
         return self.total - self.done
 
 
 def reader_of(store: Store, token: str) -> Reader | None:
-    """Return the reader whose URL holds this token; None for nobody's."""
+    """Return the reader whose URL has this token; None for an invalid token."""
     found = store.rows("SELECT id, language, cell_types, begun_at FROM reader WHERE token_hash = ?", (hashed(token),))
     if not found:
         return None
@@ -97,19 +97,19 @@ def set_language(store: Store, reader: Reader, language: str) -> None:
 
 
 def current_screen(store: Store, reader: Reader) -> tuple[int, Screen] | None:
-    """Return place and screen of what the reader is to answer next; None at the end."""
+    """Return position and screen that the reader has to answer next; None at the end."""
     places = _places_left(store, reader, 1)
     return _turn_at(store, reader, places[0]) if places else None
 
 
 def next_screen(store: Store, reader: Reader) -> tuple[int, Screen] | None:
-    """Return what follows the current screen, whose pictures can be loaded by now; None at the end."""
+    """Return the screen after the current one, whose pictures can be loaded in advance; None at the end."""
     places = _places_left(store, reader, 2)
     return _turn_at(store, reader, places[1]) if len(places) == 2 else None
 
 
 def may_see(store: Store, reader: Reader, picture: str) -> bool:
-    """Tell whether a picture is of a screen that the reader answered, is to answer, or will next."""
+    """Return whether a picture is on a screen that is answered, current or next for the reader."""
     query = """
         SELECT turn.place FROM picture JOIN turn ON turn.screen = picture.screen
         WHERE picture.id = ? AND turn.reader = ?"""
@@ -119,7 +119,7 @@ def may_see(store: Store, reader: Reader, picture: str) -> bool:
 
 
 def progress_of(store: Store, reader: Reader) -> Progress:
-    """Return how far a reader is."""
+    """Return the progress of a reader."""
     query = """
         SELECT count(*), coalesce(sum(screen.practice), 0) FROM turn JOIN screen ON screen.id = turn.screen
         WHERE turn.reader = ?"""
@@ -130,7 +130,7 @@ def progress_of(store: Store, reader: Reader) -> Progress:
 
 
 def show(store: Store, reader: Reader, screen: Screen, now: float) -> None:
-    """Record that a screen is being shown; time runs from the first showing."""
+    """Record that a screen is shown; its time starts with the first showing."""
     with store.transaction(durable=False) as connection:
         connection.execute("UPDATE reader SET begun_at = coalesce(begun_at, ?) WHERE id = ?", (now, reader.id))
         connection.execute(
@@ -165,10 +165,10 @@ def submit(
     Args:
         store: of the review.
         reader: who answers.
-        screen: that the answers are of; only the reader's current one is accepted.
-        submission: id of this submission: the same one again changes nothing.
+        screen: the screen of the answers; only the reader's current one is accepted.
+        submission: id of this submission; a second one with the same id changes nothing.
         answers: one for each item of the screen.
-        seconds: that the page counted since it was shown; None where it cannot count.
+        seconds: time since the screen was shown, counted by the page; None if it cannot count.
         now: seconds since the epoch.
     """
     with store.transaction() as connection:
@@ -194,10 +194,10 @@ def submit(
 
 
 def undo(store: Store, reader: Reader, screen: str, now: float) -> bool:
-    """Take back the answer to a screen if it is the reader's last one; it stays in the history.
+    """Undo the answer to a screen if it is the reader's last one; it is kept in the history.
 
     Returns:
-        Whether it was taken back.
+        Whether it was undone.
     """
     with store.transaction() as connection:
         last = last_answered(store, reader)
@@ -211,7 +211,7 @@ def undo(store: Store, reader: Reader, screen: str, now: float) -> bool:
 
 
 def last_answered(store: Store, reader: Reader) -> str | None:
-    """Return the screen before the current one: what undoing takes back; None at the beginning."""
+    """Return the screen before the current one, whose answer can be undone; None at the beginning."""
     query = """
         SELECT turn.screen FROM turn
         JOIN submission AS given ON given.reader = turn.reader AND given.screen = turn.screen
@@ -222,7 +222,7 @@ def last_answered(store: Store, reader: Reader) -> str | None:
 
 
 def undone_answers(store: Store, reader: Reader, screen: str) -> dict[str, Answer]:
-    """Return what was last said of a screen and taken back, by item, so that the page can show it again."""
+    """Return the last undone answers to a screen, by item, so that the page can show them again."""
     query = """
         SELECT answer.item, answer.answer, answer.x, answer.y FROM answer
         WHERE answer.reader = ?1 AND answer.submission = (
@@ -234,7 +234,7 @@ def undone_answers(store: Store, reader: Reader, screen: str) -> dict[str, Answe
 
 
 def _places_left(store: Store, reader: Reader, count: int) -> list[int]:
-    """Return the first few places without an answer that stands, in order."""
+    """Return the first few positions without a valid answer, in order."""
     query = """
         SELECT turn.place FROM turn WHERE turn.reader = ? AND NOT EXISTS (
             SELECT 1 FROM submission AS given
@@ -249,7 +249,7 @@ def _turn_at(store: Store, reader: Reader, place: int) -> tuple[int, Screen] | N
 
 
 def screen_at(store: Store, reader: Reader, place: int) -> Screen | None:
-    """Return the screen at a place of the reader's order, from 0; None outside of it."""
+    """Return the screen at a position of the reader's order, from 0; None outside of it."""
     query = """
         SELECT screen.id, screen.practice FROM turn JOIN screen ON screen.id = turn.screen
         WHERE turn.reader = ? AND turn.place = ?"""
@@ -268,7 +268,7 @@ def screen_at(store: Store, reader: Reader, place: int) -> Screen | None:
 
 
 def _spent(connection: sqlite3.Connection, reader: Reader, screen: str, seconds: float | None, now: float) -> float:
-    """Return the seconds that a reader looked at a screen, up to now. What a page counts cannot exceed the clock."""
+    """Return the seconds of a reader on a screen; the time counted by the page is limited by the server's clock."""
     query = "SELECT shown_at, spent FROM attention WHERE reader = ? AND screen = ?"
     found = connection.execute(query, (reader.id, screen)).fetchone()
     if found is None:

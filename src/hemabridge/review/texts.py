@@ -1,4 +1,4 @@
-"""All that a reader reads, in one catalog, `texts.json`: each text in English and in Spanish."""
+"""All texts of the readers' pages, in English and in Spanish, from `texts.json`."""
 
 import json
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "es": "Español"}
 
 _CATALOG: Final[Mapping[str, Any]] = json.loads(files(__package__).joinpath("texts.json").read_text(encoding="utf-8"))
 TEXTS: Final[Mapping[str, Mapping[str, str]]] = _CATALOG["texts"]
-"""By key, then by language; fields stand in braces."""
+"""Texts by key, then by language; fields are in braces."""
 
 CELL_TYPES: Final[Mapping[str, Mapping[str, str]]] = _CATALOG["cell_types"]
-"""Names of the types that hemabridge knows, where they are not the English ones; others stand as a study names them."""
+"""Translated names of known cell types; other types are shown by their class name."""
 
 
 def text(language: str, key: str, **fields: object) -> str:
@@ -25,7 +25,7 @@ def text(language: str, key: str, **fields: object) -> str:
 
 
 def cell_type_name(language: str, name: str) -> str:
-    """Return what a button calls a cell type.
+    """Return the label of a cell type on a button.
 
     >>> cell_type_name("en", "reactive_lymphocyte"), cell_type_name("es", "blast")
     ('Reactive lymphocyte', 'Blasto')

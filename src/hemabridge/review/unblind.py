@@ -1,4 +1,4 @@
-"""Unblinding: key and verdicts become results. The page that readers see can never import this."""
+"""Unblinding: results from the key and the verdicts. The readers' pages must not import it (import contract)."""
 
 import re
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from hemabridge.review.reliability import agreements, disputes, repeats
 from hemabridge.review.scores import ACCEPTED, ACCEPTED_GRADE, arm_scores, discrimination, preferences
 
 _SNAPSHOT: Final = re.compile(r"(?:epoch|images)-[0-9]+")
-"""The name of an arm that is a translator's snapshot."""
+"""Pattern of the name of an arm that is a translator's snapshot."""
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """How things stood when a review was unblinded.
+    """The state of a review when it is unblinded.
 
     Attributes:
-        readers: all that were invited.
-        open_sessions: readers who began and have screens left.
-        despite: why it is unblinded all the same.
+        readers: all invited readers.
+        open_sessions: readers who have begun and have screens left.
+        despite: the reason to unblind in spite of open sessions.
         earlier: as in `Reading`.
     """
 
@@ -35,10 +35,10 @@ class Circumstances:
     earlier: tuple[str, ...] = ()
 
     def refuse_while_open(self) -> None:
-        """Stop unless every reader who began has finished, or a reason is given.
+        """Make sure that every reader who began has finished, or that a reason is given.
 
         Raises:
-            RunError: a session is open and `despite` is no reason.
+            RunError: a session is open and `despite` is empty.
         """
         if self.open_sessions and not (self.despite or "").strip():
             raise RunError(
@@ -58,7 +58,7 @@ def unblind(
     facts: dict[str, Any] | None = None,
     draws: int = DRAWS,
 ) -> Reading:
-    """Return all that a review found: of its key's items and its store's verdicts, given what the arms are.
+    """Return the results of a review from the items of its key and the verdicts of its store.
 
     Raises:
         RunError: a session is open without a reason, a verdict does not fit the key, or there is none to count.
@@ -109,6 +109,6 @@ def _counts(items: Sequence[Item], judgments: Sequence[Judgment], draws: int) ->
 
 
 def snapshot_acceptance(scores: Sequence[ArmScore]) -> tuple[Acceptance, ...]:
-    """Return what `hemabridge select` reads: the accepted share of each arm that is a snapshot of the translator."""
+    """Return the accepted share of each arm that is a translator's snapshot, for `hemabridge select`."""
     own = (score for score in scores if score.measure == ACCEPTED and score.reader is None)
     return tuple(Acceptance(score.arm, score.share) for score in own if _SNAPSHOT.fullmatch(score.arm))

@@ -1,4 +1,4 @@
-"""What unblinding found as tables for a spreadsheet. No cell can be taken for a formula."""
+"""Tables of unblinded results for a spreadsheet, with cells that are never formulas."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from hemabridge.review.records import Item, Verdict
 from hemabridge.storage.spreadsheets import as_cell
 
 READER_SCORES: Final = "reader-scores.csv"
-"""What `hemabridge select --readers` takes: the columns snapshot and accepted."""
+"""The table for `hemabridge select --readers`, with the columns snapshot and accepted."""
 
 TABLES: Final = (
     "verdicts.csv",
@@ -29,9 +29,9 @@ _PAIRS: Final = {"interval": ("low", "high"), "seconds": ("lower", "median", "up
 
 
 def tables_of(reading: Reading, items: Sequence[Item], verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """Return CSV texts by file name; a table without a row is left out.
+    """Return CSV texts by file name; empty tables are omitted.
 
-    `verdicts.csv` holds every verdict with its arms, practice too; the others hold the rows of `Reading`.
+    `verdicts.csv` holds every verdict with its arms, including practice; the others hold the rows of `Reading`.
     """
     rows: tuple[Sequence[Any], ...] = (
         reading.agreement,
@@ -49,7 +49,7 @@ def tables_of(reading: Reading, items: Sequence[Item], verdicts: Sequence[Verdic
 
 
 def flat(row: Any) -> dict[str, Any]:
-    """Return a dataclass of results as one line: an estimate is three cells, readers are joined by semicolons."""
+    """Return a dataclass of results as one row: an estimate takes three cells, readers are joined by semicolons."""
     line: dict[str, Any] = {}
     for name in row.__dataclass_fields__:
         value = getattr(row, name)

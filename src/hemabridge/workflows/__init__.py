@@ -1,1 +1,1 @@
-"""One public function per user verb; the only place where the parts are wired."""
+"""The work of each command: one public function per command, which combines the parts of the other rooms."""

@@ -1,4 +1,4 @@
-"""`hemabridge audit`: look at the images before any training."""
+"""`hemabridge audit`: check of the images before any training."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,9 +29,9 @@ def audit_manifest(
     Args:
         path: the manifest.
         root: the folder of its images; the manifest's own if None.
-        other: the manifest of the other site, to find what both share and how far apart they look.
-        other_root: the folder of the other's images; that manifest's own if None.
-        model: a normalizer's JSON, or a translator's snapshot: say of each site whether the model knows it.
+        other: the manifest of another site, to find shared images and the distance of their appearance.
+        other_root: the folder of the other site's images; that of its manifest if None.
+        model: a normalizer's JSON, or a translator's snapshot, to check whether each site is in-distribution for it.
         crop_px: side of the square around a cell in the files, for the model; as in its training if None.
         out: the JSON to write; nothing is written if None.
         progress: called after each image.

@@ -1,4 +1,4 @@
-"""`hemabridge catalog`: every way to re-stain, and when to use which."""
+"""`hemabridge catalog`: all re-staining methods, with advice on when to use each."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,11 +9,11 @@ from hemabridge.translators.presets import PRESETS
 
 @dataclass(frozen=True)
 class Method:
-    """One way to re-stain.
+    """One re-staining method.
 
     Attributes:
-        name: by which recipes know it.
-        kind: `normalizer`: a closed form, fitted in seconds; `translator`: trained, the name is that of a preset.
+        name: its name in recipes.
+        kind: `normalizer`: a closed form that is fitted in seconds; `translator`: a preset that is trained.
         use: one line on when to use it.
     """
 

@@ -1,4 +1,4 @@
-"""`hemabridge classify`: the images of a folder classified by one classifier, with a row for each image."""
+"""`hemabridge classify`: classifies the images of a folder by one classifier, with a row for each image."""
 
 import json
 from collections.abc import Iterator
@@ -39,12 +39,12 @@ BATCH: Final = 32
 
 @dataclass(frozen=True)
 class ImagePrediction:
-    """What became of one image.
+    """The result for one image.
 
     Attributes:
         path: relative to the folder.
-        predicted: the most probable class; None where there is no prediction.
-        probabilities: 0..1, in the order of the model's classes; None where there is no prediction.
+        predicted: the most probable class; None if there is no prediction.
+        probabilities: 0..1, in the order of the model's classes; None if there is no prediction.
         reason: why there is no prediction; empty if there is one.
     """
 

@@ -20,21 +20,21 @@ CLASSES = ("lymphocyte", "reactive_lymphocyte", "abnormal_lymphocyte", "blast")
 SIZE_PX = 64
 _RESNET18 = ClassifierConfig(architecture="resnet18", epochs=7, size_px=SIZE_PX)
 SETS = {TARGET: {"seed": 1, "n_per_class": 200}, SOURCE: {"seed": 2, "n_per_class": 100}}
-"""Each hospital has cells of its own; the truth shows the source's cells as the target would."""
+"""Each hospital has its own cells; the truth shows the source's cells with the target's appearance."""
 
 
 def demo(out: Path, *, fabric: Fabric | None = None, progress: Progress = silent) -> StudyResults:
-    """Simulate two hospitals, train a small CycleGAN between them, and study what it does to two classifiers.
+    """Simulate two hospitals, train a small CycleGAN between them, and study its effect on two classifiers.
 
-    All that it makes lies in `out`; the same call resumes.
+    All results are written to `out`; the same call resumes.
 
     Raises:
-        Interrupted: a signal stopped it; the same call goes on from there.
-        InputError: `out` holds something else.
+        Interrupted: a signal stopped it; the same call resumes.
+        InputError: `out` holds other files.
         RunError: another process works in it.
     """
     check_run_folder(out)
-    torch.set_num_threads(1)  # its nets are too small to share between cores: two threads take twice as long
+    torch.set_num_threads(1)  # the networks are too small for several cores: two threads take twice as long
     stages = Stages(out)
     cells = {
         hospital: simulate_stage(stages, hospital, classes=CLASSES, size_px=SIZE_PX, **size, progress=progress)
@@ -44,7 +44,7 @@ def demo(out: Path, *, fabric: Fabric | None = None, progress: Progress = silent
 
 
 def demo_recipe(target: Path, source: Path) -> StudyRecipe:
-    """Return the study of the demo, for the folders that `simulate` wrote."""
+    """Return the recipe of the demo's study, for the folders that `simulate` wrote."""
     return StudyRecipe(
         kind="study",
         name="demo",

@@ -1,4 +1,4 @@
-"""`hemabridge drift`: does a hospital still look as it did when a model was trained? A control chart over folders."""
+"""`hemabridge drift`: a control chart of the appearance of a hospital's images, relative to a model's training."""
 
 import csv
 import re
@@ -30,13 +30,13 @@ class DriftPoint:
     Attributes:
         folder: its name.
         date: from its name, as ISO 8601; empty if it has none.
-        images: how many were measured.
-        distance: from the site that the model re-stains; about 1 is usual.
-        answer: whether the folder alone is known, near or unknown.
-        score: the distance in standard deviations above usual folders of as many images.
-        ewma: the moving average of scores, never below 0.
-        limit: above this the moving average alarms.
-        alarm: `shewhart` if this folder alone is too far, `ewma` if the last ones together are, both, or empty.
+        images: number of images that were measured.
+        distance: from the site that the model re-stains; about 1 is typical.
+        answer: whether the folder alone is in-distribution, borderline or out-of-distribution.
+        score: the distance in standard deviations above that of typical folders with as many images.
+        ewma: the moving average of scores, at least 0.
+        limit: alarm limit of the moving average.
+        alarm: `shewhart` if this folder alone is too far, `ewma` if the moving average is, both, or empty.
     """
 
     folder: str
@@ -52,24 +52,24 @@ class DriftPoint:
 
 @dataclass(frozen=True)
 class Drift:
-    """All points in the order of time; and how dates were read that can be read in two ways."""
+    """All points in the order of time, and a note on how ambiguous dates were read."""
 
     points: tuple[DriftPoint, ...]
     guess: str = ""
 
     @property
     def alarms(self) -> tuple[DriftPoint, ...]:
-        """The points at which the chart alarms."""
+        """The points with an alarm."""
         return tuple(point for point in self.points if point.alarm)
 
 
 def drift(
     model: Path, folders: Sequence[Path], out: Path, *, crop_px: int | None = None, progress: Progress = silent
 ) -> Drift:
-    """Measure how far each folder is from the model's source site; write `TABLE` and `CHART` to `out`.
+    """Measure the distance of each folder from the model's source site; write `TABLE` and `CHART` to `out`.
 
     The chart is an EWMA (Roberts 1959) with a Shewhart limit beside it (Lucas & Saccucci 1990); see
-    `hemabridge.domain.control_chart`. What is usual comes from the model's own file, not from the folders.
+    `hemabridge.domain.control_chart`. The typical values are those in the model's file, not those of the folders.
 
     Args:
         model: a normalizer's JSON, or a translator's snapshot.
@@ -138,7 +138,7 @@ def _points(
 
 
 def _in_order(folders: Sequence[Path]) -> tuple[list[tuple[str, Path]], str]:
-    """Return the ISO date, empty if there is none, and each folder in the order of time; and what had to be guessed."""
+    """Return the ISO date (or empty) and path of each folder in the order of time, and a note on ambiguous dates."""
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing or not folders:
         raise InputError(f"expected folders of images, got {missing[0] if missing else 'none'}")

@@ -1,4 +1,4 @@
-"""`hemabridge fit`: a normalizer from two folders of images, kept as JSON; needs no PyTorch."""
+"""`hemabridge fit`: fits a normalizer on two folders of images and writes it as JSON; needs no PyTorch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from hemabridge.workflows.index import MANIFEST_NAME
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was fitted.
+    """The result of `fit`.
 
     Attributes:
         subdomains: how many of the source's images show each of its subdomains, by the color of the empty field,
@@ -52,15 +52,15 @@ def fit(
         method: a key of `hemabridge.normalizers.NORMALIZERS`.
         source: folder of the site to re-stain.
         target: folder of the site whose colors are wanted.
-        out: the JSON file; it must not be there yet.
+        out: the JSON file; it must not exist yet.
         source_crop_px: square around a cell in the source's images, estimated from the nuclei if not given.
-        target_crop_px: the same of the target.
-        each_subdomain: fit each subdomain of the source for itself; they should show the same classes.
-        progress: told of each file.
+        target_crop_px: the same for the target.
+        each_subdomain: fit each subdomain of the source separately; they should show the same classes.
+        progress: called after each file.
 
     Raises:
-        InputError: there is no such method, it would give cells colors that they do not have at the target, `out` is
-            there already or is not named .json, or a folder shows no cell.
+        InputError: there is no such method, it would give cells colors that they do not have at the target, `out`
+            exists or is not named .json, or a folder shows no cell.
     """
     if out.suffix.lower() != ".json" or out.exists():
         raise InputError(f"expected a new file that is named .json, got {out}; name another one")

@@ -1,4 +1,4 @@
-"""`hemabridge guard`: learn from which change of morphology on a model's output is not kept, and write it beside it."""
+"""`hemabridge guard`: learns the morphology limits of a model, and writes them beside its file."""
 
 from pathlib import Path
 from typing import Final
@@ -19,13 +19,13 @@ from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.progress import Progress, silent
 
 LEARNED_FROM: Final = 200
-"""So many cells of the target are enough for limits; each takes part of a second."""
+"""Number of the target's cells from which limits are learned; each takes a fraction of a second."""
 
 NORMALIZER_PX: Final = 96
-"""A normalizer knows no scale: its limits are learned from whole pictures, shrunk to this side."""
+"""Side to which whole pictures are shrunk to learn the limits of a normalizer, which has no scale of its own."""
 
 FALLBACK: Final = "white-point"
-"""Re-stains a refused cell if nothing else is asked for: the safest, and it needs no source images to be fitted."""
+"""Default fallback for refused cells: the safest normalizer, which needs no source images to be fitted."""
 
 
 def learn_guard(
@@ -40,20 +40,19 @@ def learn_guard(
     """Learn the thresholds of a model from images of the target, and write them beside it.
 
     Args:
-        model: a snapshot, or a run folder, of which the selected snapshot is taken, else the last one; or the JSON file
-            of a normalizer.
-        target: a folder of target images; best of cells that the model was not trained on.
+        model: a snapshot; a run folder, whose selected or else last snapshot is used; or the JSON file of a normalizer.
+        target: a folder of target images, preferably of cells that the model was not trained on.
         snapshot: the name of a snapshot of the run folder.
         crop_px: square around a cell in these images; as in training if not given.
         fallback: the normalizer for refused cells, a key of `NORMALIZERS`, fitted on these images alone.
-        progress: told of each image.
+        progress: called after each image.
 
     Returns:
-        The file that was written, and what it holds.
+        The file that was written, and its content.
 
     Raises:
-        InputError: too few readable images.
-        ModelError: no model is there.
+        InputError: there are too few readable images.
+        ModelError: there is no model.
     """
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px)
     cells = _read(target, opened.crop("target"), progress)
@@ -86,7 +85,7 @@ def guard_of(sha256: str, thresholds: Thresholds, target: UInt8Images, fallback:
 
 
 def _method(model: Model) -> str | None:
-    """Return the catalog's name of a normalizer; None of what is not fitted so."""
+    """Return the name of a normalizer in the catalog; None for other models."""
     if not isinstance(model, NormalizerModel):
         return None
     kind = type(model.header)
@@ -94,7 +93,7 @@ def _method(model: Model) -> str | None:
 
 
 def _read(folder: Path, crop: CropSpec | None, progress: Progress) -> UInt8Images:
-    """Read up to `LEARNED_FROM` cells of a folder, spread over all of it."""
+    """Read up to `LEARNED_FROM` cells of a folder, evenly spaced over its files."""
     if not folder.is_dir():
         raise InputError(
             f"expected a folder of target images, got {'a file' if folder.exists() else 'nothing'}: {folder}"
@@ -106,7 +105,7 @@ def _read(folder: Path, crop: CropSpec | None, progress: Progress) -> UInt8Image
         try:
             image = read_image(folder / name)
         except ImageError:
-            continue  # the limits need some cells, not all
+            continue  # some unreadable images do not matter
         whole = scale_matched(image, min(image.shape[:2]), NORMALIZER_PX) if crop is None else crop.cut(image)
         cells.append(whole)
         progress("reading the target", number, len(some))

@@ -30,14 +30,15 @@ def index(
     Args:
         folder: images, in a folder per class or in the layout of a known public data set.
         site: name of the hospital or laboratory.
-        out: the CSV to write; `manifest.csv` in `folder` if None. A manifest that lies elsewhere is read with
+        out: the CSV to write; `manifest.csv` in `folder` if None. A manifest in another folder is read with
             `root=folder`.
         crop_px: side of the crop at the common scale, in pixels, written for each image.
         estimate_crop: estimate `crop_px` from the nuclei of the images.
-        subclasses: take the finer classes that PBC_dataset_normal_DIB writes into file names.
-        classes_at: the level of the folders that are classes, 1 for those right below; 0 for none; found if None.
-        patients_at: the level of the folders that are patients; likewise.
-        replace: overwrite `out`; what was filled in by hand is lost.
+        subclasses: use the finer classes in file names of PBC_dataset_normal_DIB.
+        classes_at: level of the folders that are classes, 1 for those directly below `folder`; 0 for none; detected if
+            None.
+        patients_at: the same for the folders that are patients.
+        replace: overwrite `out`; entries that were made by hand are lost.
         progress: called after each file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`hemabridge restyle`: the same real cells as several hospitals would have stained and photographed them."""
+"""`hemabridge restyle`: real cells with the appearance of several hospitals (synthetic domain shift)."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ from hemabridge.workflows.simulate import find_hospitals
 
 MANIFEST = "manifest.csv"
 ORIGIN = "restyle.json"
-"""What the images of a folder were made from and how: a later call goes on only where it is the same."""
+"""The origin and settings of the images in a folder; a later call resumes only if they are the same."""
 
 SHEET = "sheet.png"
 _SHEET_CELL_PX: Final = 96
@@ -40,12 +40,12 @@ _REFERENCE_SAMPLE: Final = 60
 
 @dataclass(frozen=True)
 class Restyles:
-    """What `restyle` wrote.
+    """The result of `restyle`.
 
     Attributes:
         manifests: the manifest of each hospital by name.
-        sheet: the picture with one cell per class under each hospital, beside the original.
-        n_images: number of images; each hospital has all of them.
+        sheet: the picture with one cell per class in each hospital, beside the original.
+        n_images: number of images of each hospital.
     """
 
     manifests: dict[str, Path]
@@ -69,25 +69,26 @@ def restyle(
     """Write `OUT/<hospital>/<path of the image>.png`, a manifest per hospital, and `OUT/sheet.png`.
 
     Class, patient, slide and split of every image are kept; its site becomes `<site>-<hospital>`. The reference is the
-    target hospital with the clear field measured on the images (`measured_reference`). The same command goes on where
-    an earlier one stopped; other hospitals may be added later.
+    target hospital with the clear field measured on the images (`measured_reference`). The same command resumes an
+    interrupted one; other hospitals may be added later.
 
     Args:
         source: a manifest, or a folder of images in folders of classes (its name becomes the site).
         out: a new or empty folder, or that of an earlier call.
-        hospitals: with different names.
-        root: what a manifest's paths are relative to; its folder if None.
-        classes: the classes to take; all if None.
-        n_per_class: at most so many images of each class, drawn always the same; all if None.
-        crop_px: side of the central square that shows `FIELD_UM`; what the manifest states if None, and estimated from
-            the nuclei where it states nothing.
-        size_px: photograph that square alone, with a camera of so many pixels a side; whole images if None.
-        seed: another seed gives other noise.
-        progress: told of each image.
+        hospitals: hospitals with different names.
+        root: the folder that a manifest's paths are relative to; that of the manifest if None.
+        classes: the classes to restyle; all if None.
+        n_per_class: largest number of images of each class, drawn with a fixed seed; all if None.
+        crop_px: side of the central square that shows `FIELD_UM`; if None, that of the manifest, or else estimated from
+            the nuclei.
+        size_px: restyle only that square, for a camera with so many pixels per side; whole images if None.
+        seed: of the noise.
+        progress: called after each image.
 
     Raises:
-        InputError: no hospital, one twice, `out` is within the source or holds other files or another restyle.
-        ManifestError: the source cannot be used, or two images would get one name.
+        InputError: there is no hospital, or one occurs twice; `out` is within the source, or holds other files or
+            images of other settings.
+        ManifestError: the source cannot be used, or two images would get the same name.
         ImageError: an image cannot be read.
         RunError: another process works in `out`.
     """
@@ -131,7 +132,7 @@ def _photograph_all(
 
 
 def find_or_draw(names: Sequence[str] | None, n_random: int, strength: float, seed: int) -> list[Hospital]:
-    """Return the hospitals of these names, and so many random ones; all named ones if neither is asked for.
+    """Return the hospitals of these names, and so many random ones; all of `HOSPITALS` if neither is given.
 
     Raises:
         InputError: an unknown or repeated name, or `strength` is not above 0 and up to 1.
@@ -166,7 +167,7 @@ def _read_source(source: Path, out: Path, root: Path | None, progress: Progress)
 
 
 def _chosen(manifest: Manifest, classes: Sequence[str] | None, n_per_class: int | None) -> Manifest:
-    """Return the images of the classes, at most so many of each, in the order of the manifest."""
+    """Return the images of the classes, at most `n_per_class` of each, in the order of the manifest."""
     if n_per_class is not None and n_per_class < 1:
         raise InputError(f"expected n_per_class of at least 1, got {n_per_class}")
     known = sorted(set(manifest.column("class")))
@@ -220,7 +221,7 @@ def _origin(
 
 
 def _claim(folder: Path, origin: dict[str, Any]) -> None:
-    """Write down what a folder is made from, or make sure that it is the same."""
+    """Write the origin of a folder's images, or make sure that it is the same as in an earlier call."""
     path = folder / ORIGIN
     if not path.is_file():
         with atomic_write(path) as temporary:
@@ -239,7 +240,7 @@ def _claim(folder: Path, origin: dict[str, Any]) -> None:
 
 
 def _view(path: Path, crop_px: int, size_px: int | None) -> tuple[UInt8Image, float]:
-    """Return what the camera sees of an image, and the side of its pixels in µm."""
+    """Return the part of an image that the camera photographs, and the side of its pixels in µm."""
     image = read_image(path)
     if size_px is None:
         return image, FIELD_UM / crop_px

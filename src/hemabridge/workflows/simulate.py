@@ -1,4 +1,4 @@
-"""`hemabridge simulate`: folders of simulated hospitals, with the same cells under each, and a sheet of them."""
+"""`hemabridge simulate`: writes folders of simulated hospitals with the same cells, and a sheet that compares them."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from hemabridge.storage.files import sha256_of
 from hemabridge.storage.stages import Stages
 
 TRUTH = "truth"
-"""Folder of the noiseless pictures under the target hospital."""
+"""Folder of the noiseless pictures with the target hospital's appearance."""
 
 MANIFEST = "manifest.csv"
 SHEET = "sheet.png"
@@ -29,7 +29,7 @@ _CELLS_BESIDE = 3
 
 @dataclass(frozen=True)
 class Simulation:
-    """What `simulate` wrote.
+    """The result of `simulate`.
 
     Attributes:
         manifests: the manifest of each hospital by name, and of the ground truth under `truth`.
@@ -54,17 +54,17 @@ def simulate(
 ) -> Simulation:
     """Write `OUT/<hospital>/<class>/<cell>.png`, a manifest per hospital, and `OUT/sheet.png`.
 
-    A cell has the same file name under every hospital. `OUT/truth` holds the same cells under the target hospital
-    without sensor noise and JPEG: the exact ground truth for re-staining.
+    A cell has the same file name in every hospital. `OUT/truth` holds the same cells with the target hospital's
+    appearance, without sensor noise and JPEG: the exact ground truth for re-staining.
 
     Args:
         out: a new or empty folder.
-        n_per_class: cells of each class.
-        hospitals: names out of `HOSPITALS`.
-        classes: names out of `CLASSES`.
-        seed: another seed makes other cells.
-        size_px: side of the pictures; they show 18 µm.
-        progress: called with the number of pictures written and the number of all.
+        n_per_class: number of cells of each class.
+        hospitals: names from `HOSPITALS`.
+        classes: names from `CLASSES`.
+        seed: of the cells.
+        size_px: side of the pictures in pixels; they show 18 µm.
+        progress: called with the number of pictures written and the total number.
 
     Raises:
         InputError: an unknown name, a number out of range, or `out` is not empty.
@@ -101,11 +101,11 @@ def simulate_stage(
     """Simulate one hospital as the stage `simulated/HOSPITAL`; return the folder that `simulate` wrote.
 
     Raises:
-        InputError: as `simulate` does.
+        InputError: as for `simulate`.
     """
 
     def work(folder: Path) -> None:
-        shutil.rmtree(folder / "cells", ignore_errors=True)  # what a cut call left
+        shutil.rmtree(folder / "cells", ignore_errors=True)  # files of an interrupted call
         simulate(
             folder / "cells",
             n_per_class=n_per_class,
@@ -137,17 +137,17 @@ def simulate_sheet(
     beside: Path | None = None,
     beside_crop_px: int = 180,
 ) -> None:
-    """Write a sheet: classes in rows, hospitals in columns, the same cells under each.
+    """Write a sheet of the same cells in several hospitals: classes in rows, hospitals in columns.
 
     Args:
         out: the picture to write.
-        classes: names out of `CLASSES`.
-        hospitals: names out of `HOSPITALS`.
+        classes: names from `CLASSES`.
+        hospitals: names from `HOSPITALS`.
         seed: as in `simulate`.
-        size_px: side of one cell on the sheet.
-        cells_per_class: cells of each class; each takes a row.
-        beside: a folder with a folder of real cells per class; three real cells of each class that it has are put to
-            the left of the simulated ones, blank where it has none.
+        size_px: side of one cell on the sheet, in pixels.
+        cells_per_class: number of cells of each class; each has a row.
+        beside: a folder with a folder of real cells per class; three real cells of each class are shown to the left of
+            the simulated ones, and blanks for a class without real cells.
         beside_crop_px: side of the central square of a real picture that shows 18 µm.
 
     Raises:

@@ -27,17 +27,17 @@ def split_manifest(
 ) -> Manifest:
     """Split a manifest by patient or slide, with the same class prevalence in each part, and write it.
 
-    Synthetic images, also those that only the mark in their file tells, go to `train`, and with them what they were
-    drawn from.
+    Synthetic images, including those that are known only by the mark in their file, go to `train`, together with the
+    images that they were made from.
 
     Args:
         path: the manifest.
         root: the folder of its images; the manifest's own if None.
         out: the CSV to write; `path` if None.
-        fractions: part -> share of the images; the parts are train, validation and test.
-        seed: another seed gives another split.
-        group: what must not come to two parts; `auto` takes the patient where known, else the slide, else the image.
-        keep_near_duplicates_together: look for photographs of one cell (reads every image) and keep them in one part.
+        fractions: share of the images for each part; the parts are train, validation and test.
+        seed: of the split.
+        group: unit that must stay in one part; `auto` is the patient if it is known, else the slide, else the image.
+        keep_near_duplicates_together: find photographs of the same cell (reads every image) and keep them in one part.
         replace: replace the split in `path`, or overwrite `out`.
         progress: called after each image that is read.
 

@@ -1,4 +1,4 @@
-"""`hemabridge train`: one translator, one distilled copy or one classifier; the same call resumes."""
+"""`hemabridge train`: the training of a translator, of a distilled model or of a classifier; it can be resumed."""
 
 from pathlib import Path
 
@@ -26,16 +26,16 @@ def train(
     fabric: Fabric | None = None,
     progress: Progress = silent,
 ) -> list[Snapshot]:
-    """Train what the recipe says into the run folder `out`, or go on where an earlier call stopped.
+    """Train the model of the recipe in the run folder `out`, or resume an earlier call.
 
     Returns the snapshots, oldest first.
 
     Raises:
-        Interrupted: a signal stopped it; the same call goes on from there.
+        Interrupted: a signal stopped it; the same call resumes.
         HemabridgeError: something else that the message explains.
     """
     fabric = fabric or Fabric(accelerator="auto", devices=1)
-    # A run that has a checkpoint is described already, and may be the run of another recipe.
+    # A run with a checkpoint already has its description, and may belong to another recipe.
     if fabric.global_rank == 0 and not (out / CHECKPOINT_FOLDER).exists():
         check_run_folder(out)
         describe_run(out, recipe, str(fabric.device))
@@ -62,10 +62,10 @@ def _distill(recipe: DistillationRecipe, out: Path, fabric: Fabric, progress: Pr
 
 
 def open_teacher(path: Path) -> Model:
-    """Open the file of a re-stainer: a normalizer in JSON, or the snapshot of a translator.
+    """Open the file of a teacher: the JSON of a normalizer, or the snapshot of a translator.
 
     Raises:
-        ModelError: it holds neither.
+        ModelError: it is neither of the two.
     """
     if not path.is_file():
         raise ModelError(

@@ -7,7 +7,7 @@ import pytest
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.study.study import study
 
 Call = tuple[str, int, int]

@@ -12,7 +12,7 @@ from hemabridge.models.study_folder import StudyFolder
 from hemabridge.progress import silent
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from hemabridge.training.devices import start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.training.tensorfile import read_header
 from hemabridge.workflows.study.classifiers import StudyClassifiers

@@ -1,1 +1,1 @@
-"""`hemabridge evaluate`: new cells classified as a study classifies its own."""
+"""`hemabridge evaluate`: classifies new cells by the classifiers, re-stainings and ensemble of a finished study."""

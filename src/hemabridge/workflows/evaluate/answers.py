@@ -1,4 +1,4 @@
-"""All predictions that a study can make of new cells: by each classifier on each re-staining, and by its ensemble."""
+"""All predictions of a study for new cells: of each classifier on each re-staining, and of its ensemble."""
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
@@ -38,13 +38,13 @@ from hemabridge.workflows.study.translation import fitted_restainings
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What one classifier, or the ensemble, predicts of all cells.
+    """Predictions of one classifier, or of the ensemble, for all cells.
 
     Attributes:
         classifier: its name, or `ensemble`.
-        images: `original`, or what re-stained them.
-        snapshot: of the study's own translator; None for all others.
-        labels_used: how many of the source's labels it was trained on.
+        images: `original`, or the name of the re-staining.
+        snapshot: of the study's translator; None for all other re-stainings.
+        labels_used: number of the source's labels that it was trained on.
         probabilities: float32[N, C].
     """
 
@@ -56,19 +56,19 @@ class Answers:
 
     @property
     def name(self) -> str:
-        """What `--by` calls it."""
+        """Its name in the option `--by`."""
         return name_of(self.classifier, self.snapshot or self.images, self.labels_used)
 
 
 @dataclass(frozen=True)
 class FinishedStudy:
-    """A finished study, as new cells need it.
+    """A finished study with all that is needed to classify new cells.
 
     Attributes:
         folder: of the study.
         recipe: its recipe.
         classes: its class names, in the order of the labels.
-        progress: told of each step.
+        progress: called after each step.
     """
 
     folder: Path
@@ -78,7 +78,7 @@ class FinishedStudy:
 
     @property
     def study(self) -> StudyFolder:
-        """Where its files lie."""
+        """The layout of its folder."""
         return StudyFolder(self.folder)
 
     @cached_property
@@ -92,7 +92,7 @@ class FinishedStudy:
         return {spec.name: self._classifier(spec) for spec in self.recipe.classifiers}
 
     def answers(self, images_at: Callable[[int], UInt8Images], only: str | None = None) -> Iterator[Answers]:
-        """Yield what each classifier, and the study's ensemble, predicts; nothing is fitted.
+        """Yield the predictions of each classifier and of the study's ensemble; nothing is fitted.
 
         Args:
             images_at: returns the cells, cut from the original images, at a size in pixels, uint8[N, S, S, 3].
@@ -132,15 +132,15 @@ class FinishedStudy:
     def refitted(
         self, read: Callable[[int], NewCells], crop_px: CropPx, folder: Path, fabric: Fabric
     ) -> tuple[FittedEnsemble, list[Answers]]:
-        """Fit the study's members to the cells of another hospital, without its labels; return what they predict.
+        """Fit the study's ensemble to the cells of another hospital, without its labels; return its predictions.
 
-        The steps are those of the study (`hemabridge.ensemble.fit.fit_ensemble`). The study's translator takes no
-        part: it was trained for another hospital. Color tables are written to `folder`.
+        The steps are those of the study (`hemabridge.ensemble.fit.fit_ensemble`). The study's translator is not used,
+        since it was trained for another hospital. Learned color LUTs are written to `folder`.
 
         Args:
             read: returns the cells of the other hospital, cut from the original images, at a size in pixels.
             crop_px: the square around a cell in the original images.
-            folder: gets all that is trained; the same call goes on with what was begun there.
+            folder: for all that is trained; the same call resumes.
             fabric: device and precision.
 
         Raises:
@@ -177,7 +177,7 @@ class FinishedStudy:
         return self.recipe.ensemble
 
     def names(self, *, fit: bool) -> list[str]:
-        """Return the names of all answers that there will be, before any is worked out."""
+        """Return the names of all answers, before they are computed."""
         recipe, classifiers = self.recipe, [spec.name for spec in self.recipe.classifiers]
         restainings = [] if fit else fitted_restainings(recipe, self.folder)
         shown = [ORIGINAL, *(each.snapshot or each.method for each in restainings)]
@@ -187,7 +187,7 @@ class FinishedStudy:
         return names + [name_of(ENSEMBLE, each, count) for count in labels for each in (ORIGINAL, ENSEMBLE)]
 
     def check_name(self, by: str, *, fit: bool) -> None:
-        """Check that there will be an answer of that name.
+        """Make sure that there will be an answer of that name.
 
         Raises:
             InputError: there will be none.
@@ -199,7 +199,10 @@ class FinishedStudy:
             raise InputError(f"expected one of {', '.join(names)}, got {by!r}{hint}")
 
     def on_selected(self) -> str | None:
-        """Return the first classifier's answer on the selected snapshot; None with an ensemble, or if untested."""
+        """Return the name of the first classifier's answer on the selected snapshot.
+
+        None if the recipe has an ensemble, or if that snapshot was not tested.
+        """
         selection = None if self.recipe.ensemble is not None else read_selection(self.folder)
         if selection is None or selection.chosen is None:
             return None
@@ -224,7 +227,7 @@ class FinishedStudy:
             yield Answers(name, LEARNED_LUT, None, 0, mean_prediction([self.classifiers[name]], restained))
 
     def _with_lut(self) -> list[str]:
-        """Return the classifiers for which the study learned a color table: those that can have one."""
+        """Return the names of the classifiers for which the study learned a color LUT."""
         names = [spec.name for spec in self.recipe.classifiers]
         return [name for name in names if lut_file(self.study.ensemble(), name).is_file()]
 
@@ -240,7 +243,7 @@ class FinishedStudy:
 def choose(answers: Sequence[Answers], by: str | None) -> Answers:
     """Return the answers of that name.
 
-    Without a name the last answers of the ensemble, else those of the first classifier on the last snapshot.
+    Without a name: the last answers of the ensemble, or else those of the first classifier on the last snapshot.
     """
     if by is None:
         first, last = answers[0].classifier, answers[-1]
@@ -256,6 +259,6 @@ def _of_ensemble(fitted: FittedEnsemble, images: UInt8Images, labels_used: int) 
 
 
 def name_of(classifier: str, shown: str, labels_used: int) -> str:
-    """Return what `--by` calls the answers of a classifier on some images."""
+    """Return the name of a classifier's answers on some images, for `--by`."""
     name = classifier if classifier == shown else f"{classifier} on {shown}"
     return f"{name}, {labels_used} labels" if labels_used else name

@@ -1,1 +1,1 @@
-"""`hemabridge select`."""
+"""`hemabridge select`: chooses a snapshot of a run by measures that need no labels."""

@@ -26,22 +26,22 @@ from hemabridge.storage.run_folder import RECIPE
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 
 CELLS = 200
-"""At most so many cells of each site are measured."""
+"""Largest number of cells of each site that are measured."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What selection takes from a run folder.
+    """The content of a run folder that selection uses.
 
     Attributes:
-        name: the recipe's.
+        name: of the recipe.
         snapshots: oldest first.
         source: cells of the source that are not scored.
-        part: which part of the source they are.
+        part: name of the part of the source that they belong to.
         target: cells of the target that are not scored.
-        classifiers: of a study, by name: those that see color.
-        shape_members: of a study, by name: those that see shape only.
-        labeled: whether the source's cells have classes that the classifiers know.
+        classifiers: of a study, by name: those of color images.
+        shape_members: of a study, by name: classifiers with `view = "shape"`.
+        labeled: whether the source's cells have classes of the classifiers.
     """
 
     name: str
@@ -55,10 +55,10 @@ class Run:
 
 
 def read_run(folder: Path, cells: int = CELLS, progress: Progress = silent) -> Run:
-    """Read what selection needs of a run folder.
+    """Read the snapshots, cells and classifiers of a run folder.
 
     Raises:
-        InputError: it is not the folder of a translator between two sites, or its images are gone.
+        InputError: it is not the folder of a translator between two sites, or its images are missing.
     """
     recipe = read_recipe(folder / RECIPE)
     if isinstance(recipe, StudyRecipe):
@@ -151,9 +151,9 @@ def _load(
 def _classifiers(
     recipe: StudyRecipe, folder: Path, classes: tuple[str, ...]
 ) -> tuple[dict[str, Classifier], dict[str, Classifier]]:
-    """Return the study's classifiers that see color, and its shape members; an ensemble holds all of these.
+    """Return the study's classifiers of color images, and its shape members, those of its ensemble if there is one.
 
-    One that is not trained yet is left out.
+    Classifiers that are not trained yet are omitted.
     """
     found: dict[str, Classifier] = {}
     shape_members: dict[str, Classifier] = {}

@@ -41,19 +41,19 @@ def select(
 ) -> Selection:
     """Measure every snapshot of a translator, choose one, and write `selection.json` and `selection.png`.
 
-    The cells are those of the source's part `validation` if it has one, else of its training part, never of the part
-    that is scored; the results say how many of them the translator was trained on.
+    The cells are from the source's part `validation` if it has one, else from its training part, and never from the
+    part that is scored. The results state how many of them the translator was trained on.
 
     Args:
-        folder: the folder of a study, or of `hemabridge train` of a translator.
-        rule: the rule's constants.
-        cells: at most so many cells of each site are measured.
+        folder: the folder of a study, or of a translator trained by `hemabridge train`.
+        rule: the constants of the rule.
+        cells: largest number of cells of each site that are measured.
         labels: choose by the error of the study's classifiers on the source's labels, in place of the stain.
         readers: CSV with the columns snapshot and accepted, the share of cells that readers accepted.
-        progress: told of each snapshot.
+        progress: called after each snapshot.
 
     Raises:
-        InputError: no such run, too few cells, or no labels or classifiers to use.
+        InputError: there is no such run, there are too few cells, or there are no labels or classifiers.
         RunError: another process works in the folder.
     """
     config = rule or RuleConfig()
@@ -83,18 +83,18 @@ def select(
 
 
 class SnapshotLimits:
-    """The guard's limits of each snapshot, learned from the target re-stained into itself, as in a study.
+    """The guard's limits for each snapshot, learned from the target's cells re-stained by it, as in a study.
 
     Attributes:
-        learned_from: how many cells of the target they are learned from; 0: there are too few, and the strictest are
-            taken.
+        learned_from: number of cells that limits are learned from; 0 if there are too few, so that the strictest limits
+            are used.
     """
 
     def __init__(self, folder: Path, target: CellSet, seen: Collection[str]) -> None:
-        """Take cells of the target, those that no training saw where that are enough, and at most `GUARDED`.
+        """Choose at most `GUARDED` cells of the target, only unseen ones if these are enough.
 
         Args:
-            folder: of the run; what is learned is kept there.
+            folder: of the run, in which the limits are stored.
             target: cells of the target that are not scored.
             seen: hashes of the files that the translator was trained on.
         """
@@ -104,7 +104,7 @@ class SnapshotLimits:
         self.learned_from = len(self._cells) if len(self._cells) >= FEWEST else 0
 
     def of(self, model: Model) -> Thresholds:
-        """Learn the limits of a snapshot, or read what an earlier call learned."""
+        """Learn the limits of a snapshot, or read those of an earlier call."""
         if not self.learned_from:
             return floors()
         cells = self._cells
@@ -133,7 +133,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _features(run: Run) -> tuple[Any, str]:
-    """Return the features for KID and AUC, and their name: the first network's, else color and texture."""
+    """Return the features for KID and AUC, and their name: those of the first network, else color and texture."""
     for name, classifier in run.classifiers.items():
         if isinstance(classifier, NetworkClassifier):
             return classifier.features, f"the classifier {name}"
@@ -159,7 +159,7 @@ def _measure(
 
 
 def _restained(folder: Path, model: Model, cells: CellSet) -> UInt8Images:
-    """Re-stain the cells, or read what an earlier call re-stained."""
+    """Re-stain the cells, or read those of an earlier call."""
 
     def work(out: Path) -> None:
         images = model.cell_standardizer().standardize(cells.images)

@@ -1,1 +1,1 @@
-"""`hemabridge standardize`: a folder of images is re-stained, and a log tells what became of each file."""
+"""`hemabridge standardize`: re-stains a folder of images, with a log of the result for each file."""

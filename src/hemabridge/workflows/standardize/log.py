@@ -12,10 +12,10 @@ from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.spreadsheets import as_cell, from_cell
 
 LOG = "standardized.csv"
-"""Written into the output folder: one row per file found, appended as the job goes on.
+"""The log in the output folder: one row per input file, appended as soon as the file is done.
 
-Rows of earlier calls stay as long as their output does. A text that a spreadsheet would take for a formula has an
-apostrophe in front (`hemabridge.storage.spreadsheets.as_cell`).
+Rows of earlier calls are kept as long as their output exists. Text that a spreadsheet would take for a formula begins
+with an apostrophe (`hemabridge.storage.spreadsheets.as_cell`).
 """
 
 _LOG: Final = FileKind(f"the {LOG} of an earlier call", InputError, "remove it; all is then re-stained again", 10**9)
@@ -25,19 +25,19 @@ Status = Literal["restained", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class FileRow:
-    """What became of one file.
+    """The result for one file.
 
     Attributes:
-        path: relative to the input folder, and of the output to the output folder.
-        status: `restained`; `failed`: an image that could not be used; `skipped`: no input image.
+        path: of the file relative to the input folder, and of its output relative to the output folder.
+        status: `restained`; `failed`: an image that could not be used; `skipped`: not an input image.
         reason: why there is no output; empty if there is one.
         sha256: of the input file.
-        model: SHA-256 of the snapshot, with `crop_px` where it was stated, and of the guard and its fallback.
-        verdict: of the guard on what the model made of the cell: `pass`, `warn` or `refuse`; empty without a guard.
-        verdict_reasons: names of the measures beyond their limits, worst first, a blank between them.
-        restained_by: `model`, or `fallback` in the place of what was refused; empty if there is no output.
-        output_sha256: of the output file; empty if there is none. An output that does not fit is made again.
-        remark: what the reader of the picture has to know, such as a white point that could not be measured.
+        model: SHA-256 of the snapshot, with `crop_px` if it was given, and of the guard and its fallback.
+        verdict: the guard's verdict on the model's output: `pass`, `warn` or `refuse`; empty without a guard.
+        verdict_reasons: names of the measures beyond their limits, worst first, separated by blanks.
+        restained_by: `model`, or `fallback` if the model's output was refused; empty if there is no output.
+        output_sha256: of the output file; empty if there is none. An output with another hash is made again.
+        remark: information for users of the image, such as a white point that could not be measured.
     """
 
     path: str
@@ -54,7 +54,7 @@ class FileRow:
 
 COLUMNS = tuple(field.name for field in fields(FileRow))
 EARLIER_COLUMNS = (COLUMNS[:5], COLUMNS[:8])
-"""Those of logs from before there were verdicts, and before there were hashes of the outputs."""
+"""Columns of logs of earlier versions: without verdicts, and without hashes of the outputs."""
 
 
 def open_log(path: Path, mode: Literal["a", "w"]) -> TextIO:
@@ -76,11 +76,11 @@ def log_cells(row: FileRow) -> dict[str, str]:
 
 
 def read_log(out: Path) -> dict[str, FileRow]:
-    """Return the rows of earlier calls whose output is in its place and as it was written, by path."""
+    """Return the rows of earlier calls whose output exists and is unchanged, by path."""
     if not (out / LOG).is_file():
         return {}
     header, *cells = log_rows(out / LOG)
-    # A killed process leaves a line with cells missing.
+    # A killed process leaves an incomplete line.
     whole = [row for row in cells if len(row) == len(header)] if is_header(header) else []
     rows = [{name: from_cell(cell) for name, cell in zip(header, row, strict=True)} for row in whole]
     return {
@@ -96,13 +96,13 @@ def log_rows(log: Path) -> list[list[str]]:
 
 
 def _is_as_written(out: Path, name: str, sha256: str) -> bool:
-    """Tell whether an output is in its place, and has that hash; logs from before there were hashes state none."""
+    """Return whether an output exists and has that hash; logs of earlier versions have no hashes."""
     path = out / name
     return path.is_file() and is_inside(path, out) and (not sha256 or sha256_of(path) == sha256)
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Tell whether a file is written within the folder; a link among its parents may lead out of it."""
+    """Return whether a file lies within the folder; a link among its parents may lead out of it."""
     return path.parent.resolve().is_relative_to(folder.resolve())
 
 

@@ -1,4 +1,4 @@
-"""`hemabridge standardize`: a folder of images re-stained, file by file, nothing lost."""
+"""`hemabridge standardize`: re-stains a folder of images, file by file; an interrupted call can be resumed."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -38,12 +38,12 @@ from hemabridge.workflows.standardize.log import (
 
 @dataclass(frozen=True)
 class Standardized:
-    """What became of a folder.
+    """The results for a folder.
 
     Attributes:
-        rows: of all files and of folders that are left out, in the order of the paths.
-        site: whether the model knows the site; None if its file cannot say.
-        left_out: what is no input, by its kind.
+        rows: of all files and of skipped folders, in the order of their paths.
+        site: whether the site is in-distribution for the model; None if the model has no site profile.
+        left_out: files that are not input images, by their kind.
     """
 
     rows: tuple[FileRow, ...]
@@ -51,11 +51,11 @@ class Standardized:
     left_out: tuple[LeftOut, ...] = ()
 
     def count(self, status: Status) -> int:
-        """Return how many files ended so."""
+        """Return the number of files with this status."""
         return sum(row.status == status for row in self.rows)
 
     def count_verdict(self, verdict: Verdict) -> int:
-        """Return how many files the guard said that of."""
+        """Return the number of files with this verdict of the guard."""
         return sum(row.verdict == verdict for row in self.rows)
 
 
@@ -70,28 +70,28 @@ def standardize(
     fallback: Path | Literal["none"] | None = None,
     progress: Progress = silent,
 ) -> Standardized:
-    """Re-stain every image below `source` into `out`: names and tree are kept, and each file gets a row in `LOG`.
+    """Re-stain every image below `source` into `out`; names and folders are kept, and each file gets a row in `LOG`.
 
-    Files that an earlier, interrupted call with the same model has done are not done again. Metadata is not copied.
-    Images of several folders may go to one output folder, call by call; one of the same name takes the other's place.
+    Files that an earlier, interrupted call with the same model finished are not done again. Metadata is not copied.
+    Images of several folders may go to one output folder, in several calls; an image of the same name is replaced.
 
     Args:
-        model: a snapshot, or a run folder, of which the snapshot that `hemabridge select` chose is taken, the last one
-            if it was not asked; or the JSON file of a normalizer.
+        model: a snapshot; a run folder, whose snapshot chosen by `hemabridge select`, or else the last one, is used; or
+            the JSON file of a normalizer.
         source: a folder of images.
         out: a new or empty folder, or that of an earlier call.
         snapshot: the name of a snapshot of the run folder.
-        crop_px: the square, in pixels of these images, that shows a cell as large as training saw it; the value of the
-            site that the model was trained on if not given.
-        site: a folder of images by whose appearance a target-only model re-stains; as it was trained if not given.
-        fallback: what re-stains the cells that the model's guard refuses: the JSON file of a normalizer; the guard's
-            own one if not given; with `none` refused cells stay as the model made them. A model that has no guard
-            (`hemabridge guard`) works without.
-        progress: told of each file.
+        crop_px: side of the square around a cell, in pixels of these images, at the scale of the training; if not
+            given, that of the site that the model was trained on.
+        site: a folder of images of the site that a target-only model re-stains; as in its training if not given.
+        fallback: re-stains the cells that the model's guard refuses: the JSON file of a normalizer; the guard's own
+            fallback if not given; with `none`, refused cells keep the model's output. A model without a guard
+            (`hemabridge guard`) re-stains all cells.
+        progress: called after each file.
 
     Raises:
         InputError: a folder is missing, empty or cannot be listed, one is within the other, or `out` holds other files.
-        ModelError: no translator is there; the guard is damaged; there is none, and a fallback was asked for.
+        ModelError: there is no model; its guard is damaged; or a fallback is given and there is no guard.
         RunError: another process works in `out`.
     """
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px, site=site)
@@ -106,10 +106,10 @@ def standardize_with(
     fallback: Path | Literal["none"] | None = None,
     progress: Progress = silent,
 ) -> Standardized:
-    """Do what `standardize` does with a model that is open already.
+    """Do the same as `standardize`, with a model that is already open.
 
     Raises:
-        InputError, ModelError, RunError: as `standardize`.
+        InputError, ModelError, RunError: as for `standardize`.
     """
     _check_folders(source, out)
     listing = list_images(source)
@@ -120,7 +120,7 @@ def standardize_with(
     made_by = model.identity + model.guard_identity(safer)
     with hold_folder(out):
         earlier = read_log(out)
-        write_log(out / LOG, earlier.values())  # before all else: by its log a later call knows the folder
+        write_log(out / LOG, earlier.values())  # first of all: a later call recognizes the folder by its log
         known = write_answer(model, [source / name for name in listing.images], out, progress)
         rows = _standardize_files(standardizer, source, listing, out, earlier, made_by, progress)
     return Standardized(tuple(rows), known, listing.left_out)
@@ -155,7 +155,7 @@ def _standardize_files(
 
 
 def _settled(listing: Listing, model: str) -> dict[str, FileRow]:
-    """Return the rows of what is no input, and of links that no command reads."""
+    """Return the rows of files that are not input images, and of links that are not followed."""
     skipped = {name: FileRow(name, "skipped", reason, "", model) for name, reason in listing.reasons().items()}
     return skipped | {name: FileRow(name, "failed", LINK_OUT, "", model) for name in listing.links_out}
 
@@ -174,15 +174,15 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
         remark = remark_of(standardizer, image, replaced=maker == "fallback")
         written = write_image(restained, made, description=mark_of(original))
         return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker, written, remark)
-    # PyTorch tells of an image that is too large for the memory by a RuntimeError.
+    # PyTorch raises a RuntimeError for an image that is too large for the memory.
     except (ImageError, OSError, RuntimeError, MemoryError) as error:
         if not restained.is_dir():
-            restained.unlink(missing_ok=True)  # what an earlier call made of another file or by another model
+            restained.unlink(missing_ok=True)  # output of an earlier call from another file or model
         return FileRow(name, "failed", reason_of(error, original), "", model)
 
 
 def _fallback(model: Model, fallback: Path | Literal["none"] | None) -> Normalizer | Literal["none"] | None:
-    """Return what re-stains refused cells, as `Model.guarded` takes it."""
+    """Return the fallback for refused cells, as `Model.guarded` takes it."""
     if fallback is None or fallback == "none":
         return "none" if fallback == "none" else None
     if model.guard is None:
@@ -197,7 +197,7 @@ def _fallback(model: Model, fallback: Path | Literal["none"] | None) -> Normaliz
 
 
 def _restained(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Image, str, str, str]:
-    """Return one re-stained image with the guard's verdict, its reasons, and who made it."""
+    """Return one re-stained image with the guard's verdict, its reasons, and `model` or `fallback`."""
     if not isinstance(standardizer, GuardedStandardizer):
         return standardizer.standardize(image[None])[0], "", "", "model"
     checked = standardizer.checked(image[None])
@@ -207,7 +207,7 @@ def _restained(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Imag
 
 
 def _finished(files: Sequence[str], source: Path, earlier: Mapping[str, FileRow], model: str) -> dict[str, FileRow]:
-    """Return the rows of earlier calls that need not be made again: same model, same input."""
+    """Return the rows of earlier calls that are still valid: same model, same input."""
     return {name: earlier[name] for name in files if name in earlier and _is_same(earlier[name], source / name, model)}
 
 

@@ -1,4 +1,4 @@
-"""Block 2 of the paper in a study: classifiers of the target, tested on the source, before and after learning there."""
+"""Block 2 of the paper in a study: classifiers of the target, tested on the source, original and re-stained."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,13 +24,13 @@ from hemabridge.workflows.study.restained import Restained
 
 
 class StudyClassifiers:
-    """Trains, or opens, the classifiers of a study, and asks them about cells."""
+    """Trains or opens the classifiers of a study, and predicts with them."""
 
     def __init__(self, inputs: StudyInputs) -> None:
         self.inputs, self.recipe, self.stages = inputs, inputs.recipe, inputs.stages
 
     def check(self) -> None:
-        """Find out before hours of training, not after, that a classifier cannot be had."""
+        """Make sure before hours of training that every classifier can be trained or opened."""
         for spec in self.recipe.classifiers:
             if spec.external is not None:
                 self.get(spec)
@@ -158,7 +158,7 @@ def predict(
     snapshot: str | None = None,
     labels_used: int = 0,
 ) -> Predictions:
-    """Ask a classifier about cells; `images` and `snapshot` say what was done to them."""
+    """Predict the classes of cells; `images` and `snapshot` state their re-staining."""
     return Predictions(
         site=site,
         part=part,

@@ -1,4 +1,4 @@
-"""The ensemble of a study: what it is fitted from, and what it predicts of both sites' test parts."""
+"""The ensemble stage of a study: its inputs, and its predictions for the test parts of both sites."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,21 +29,21 @@ NAME: Final = "ensemble"
 
 @dataclass(frozen=True, eq=False)
 class EnsembleStage:
-    """What the ensemble of a study is fitted from, and what it is tested on.
+    """The data and settings with which a study's ensemble is fitted and tested.
 
     Attributes:
-        config: see there.
-        members: the study's own classifiers.
-        classifiers: the same, by the names of the recipe.
-        source: the source's cells that may be fitted on; their labels are not read.
-        labeled: the source's training cells, of which fine-tuning on few labels reads some.
+        config: settings of the ensemble.
+        members: the study's classifiers.
+        classifiers: the same, by their names in the recipe.
+        source: the source's cells for fitting; their labels are not used.
+        labeled: the source's training cells, some of whose labels are used in fine-tuning on few labels.
         target: labeled cells that the members were trained on.
         further: labeled cells of further targets that they were trained on too.
         source_test, target_test: the scored parts.
-        source_test_at: the same cells of the source for each classifier, at the size that it needs, by its name.
+        source_test_at: the source's test cells at the size of each classifier, by its name.
         sites: names of source and target.
         translator: the snapshot of the study's translator; None without one.
-        inputs: what identifies all of it; JSON.
+        inputs: values that identify the stage's inputs; JSON.
         context: of the study; its folder is the study's.
     """
 
@@ -68,7 +68,7 @@ class EnsembleStage:
         return frozenset(digest for cells in (self.source, self.target, *self.further) for digest in cells.hashes)
 
     def run(self, stages: Stages) -> list[Predictions]:
-        """Return, or read from an earlier call, what the ensemble predicts of both sites' test parts."""
+        """Return the ensemble's predictions for the test parts of both sites, possibly those of an earlier call."""
         inputs = {"recipe": self.config.model_dump(mode="json"), **self.inputs}
         folder = stages.run(ENSEMBLE_STAGE, inputs, self._work, drop_checkpoints)
         return list(read_predictions(folder / PREDICTIONS)[0])
@@ -102,7 +102,7 @@ class EnsembleStage:
         write_predictions(found, self.source_test.classes, folder / PREDICTIONS)
 
     def _tests_of_round(self, number: int, fitted: FittedEnsemble) -> list[Predictions]:
-        """Return what the ensemble predicts before self-training (0), or after one of its rounds."""
+        """Return the ensemble's predictions before self-training (0), or after one of its rounds."""
         of_source = fitted.predict(self.source_test.images)
         if number:
             return [self._of_source(of_source, f"{NAME}, self-training {number}")]

@@ -1,4 +1,4 @@
-"""What a report states beside its tables: who, how many, how long, how much structure was kept, what was chosen."""
+"""Facts for the report besides its tables: sites, numbers, times, kept structure, chosen snapshot."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.study.restained import Restained
 
 LARGEST_PICTURE: Final = 8_000_000
-"""Bytes; what `hemabridge select` draws has about a hundred thousand."""
+"""Largest size of the selection's figure in bytes; `hemabridge select` writes about a hundred thousand."""
 
 PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequence[Restained]) -> dict[str, Any]:
-    """Return what the report states beside the tables: who, how many, how long."""
+    """Return facts about sites, cells, snapshots and settings."""
     sizes = sorted({recipe.cells_px(spec) for spec in recipe.classifiers})
     facts: dict[str, Any] = {
         "source site": source.name,
@@ -53,7 +53,7 @@ def study_facts(recipe: StudyRecipe, source: Site, target: Site, restained: Sequ
 
 
 def _fit_facts(restained: Sequence[Restained]) -> dict[str, str]:
-    """Say which normalizers were not fitted in the usual way, or make implausible colors."""
+    """Return facts about normalizers with an unusual fit or with implausible colors."""
     facts = {}
     for r in restained:
         header = open_model(r.model).header
@@ -69,9 +69,9 @@ def _crop_text(site: Site) -> str:
 
 
 def structure_facts(test: CellSet, restained: Sequence[Restained]) -> dict[str, str]:
-    """Say how much of each cell's structure re-staining kept: medians and 5th percentiles over the test cells.
+    """Return the kept structure of each re-staining: medians and 5th percentiles over the test cells.
 
-    SSIM of the luminance and correlation of the gradients, input against output; 1 is all of it.
+    The measures are SSIM of the luminance and correlation of the gradients between input and output; 1 is the maximum.
     """
     facts = {}
     for r in restained:
@@ -85,9 +85,9 @@ def structure_facts(test: CellSet, restained: Sequence[Restained]) -> dict[str, 
 
 
 def read_chosen(folder: Path) -> ChosenSnapshot | None:
-    """Return the choice of `hemabridge select` in a study's folder; None where it was not asked.
+    """Return the choice of `hemabridge select` in a study's folder; None if there is none.
 
-    A damaged file, or a choice among other snapshots than those that are there now, ends no study: the report says so.
+    A damaged file, or a choice among other snapshots than the present ones, is not an error; the report states it.
     """
     try:
         found = read_selection(folder)
@@ -103,7 +103,7 @@ def read_chosen(folder: Path) -> ChosenSnapshot | None:
 
 
 def _is_of(found: Selection, folder: Path) -> bool:
-    """Tell whether the snapshots are those that were measured; of their contents, the chosen one's is looked at."""
+    """Return whether the snapshots are those of the selection, by their names and the hash of the chosen one."""
     paths = {snapshot.name: snapshot.path for snapshot in list_snapshots(StudyFolder(folder).translator)}
     if any(row.snapshot not in paths for row in found.snapshots):
         return False

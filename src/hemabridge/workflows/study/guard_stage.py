@@ -1,8 +1,8 @@
-"""The morphology guard in a study: what each re-staining did to the shapes of the source's test cells.
+"""The morphology guard in a study: changes of shape in the source's test cells by each re-staining.
 
-The guard needs cells of the size at which the model works (`Restained.size_px`), before and after: at any other size
-resizing would count as a change of shape. A translator's limits also hold for `hemabridge guard` and `hemabridge
-standardize`, which cut cells at that size too.
+The guard compares cells before and after at the size at which the model works (`Restained.size_px`); at any other size
+the resizing would count as a change of shape. A translator's limits are also valid for `hemabridge guard` and
+`hemabridge standardize`, which cut cells at the same size.
 """
 
 from collections.abc import Sequence
@@ -30,10 +30,10 @@ from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
 from hemabridge.workflows.study.restained import Restained
 
 LEARNED_FROM: Final = 100
-"""So many held-out cells of the target are enough for limits; each takes part of a second for each method."""
+"""Number of held-out target cells for the limits; each takes a fraction of a second per method."""
 
 FITTED_ON: Final = 200
-"""Training cells of the target on which a normalizer to itself, and the fallback, are fitted; at most."""
+"""Most training cells of the target on which the fallback, and normalizers from the target to itself, are fitted."""
 
 _CHECK: Final = TypeAdapter(MorphologyCheck)
 _VERDICTS: Final = FileKind("the verdicts of a finished stage", RunError, "remove its folder")
@@ -46,10 +46,10 @@ class StudyGuard:
         self.inputs, self.stages = inputs, inputs.stages
 
     def run(self, restained: Sequence[Restained]) -> tuple[MorphologyCheck, ...]:
-        """Return what the guard says of each re-staining.
+        """Return the guard's check of each re-staining.
 
-        Each gets a folder with its `guard.json` and its verdicts. The guard of a snapshot is written beside it too,
-        where `hemabridge standardize` finds it, if its limits were learned and none is there.
+        Each gets a folder with its `guard.json` and its verdicts. The guard of a snapshot is also written beside the
+        snapshot for `hemabridge standardize`, if its limits were learned and there is no guard yet.
         """
         found = []
         for number, method in enumerate(restained, 1):
@@ -83,9 +83,9 @@ class StudyGuard:
             temporary.write_bytes(_CHECK.dump_json(checked))
 
     def _thresholds(self, method: Restained, train: CellSet) -> Thresholds:
-        """Learn from the target's held-out cells; a normalizer is fitted from its training cells to themselves.
+        """Learn limits from the target's held-out cells; normalizers are refitted from the target to itself for this.
 
-        With too few of them the strictest limits are taken, and say that they rest on 0 cells.
+        With too few cells the strictest limits are used, which state that they are learned from 0 cells.
         """
         held = self._held_out(method.size_px)
         if len(held) < FEWEST:
@@ -98,7 +98,7 @@ class StudyGuard:
         return learn_thresholds(own, held.images)
 
     def _held_out(self, size_px: int) -> CellSet:
-        """Return the target's validation part; with its test part if there is none, or one of too few cells."""
+        """Return the target's validation part; together with its test part if it has too few cells."""
         if self.inputs.has_validation():
             held = self.inputs.cells(TARGET, "validation", size_px=size_px)
             if len(held) >= FEWEST:
@@ -107,7 +107,7 @@ class StudyGuard:
 
 
 def check(test: CellSet, method: Restained, thresholds: Thresholds) -> MorphologyCheck:
-    """Check the source's test cells as one method re-stains them."""
+    """Check the source's test cells, re-stained by one method."""
     found = guard_cells(test, method.test, thresholds)
     verdicts = found.verdicts
     return MorphologyCheck(
@@ -129,7 +129,7 @@ def check(test: CellSet, method: Restained, thresholds: Thresholds) -> Morpholog
 
 
 def _spread(cells: CellSet, count: int) -> CellSet:
-    """Return at most `count` cells, evenly spread over all."""
+    """Return at most `count` cells, evenly spaced."""
     return cells.subset(evenly_spaced(len(cells), count))
 
 

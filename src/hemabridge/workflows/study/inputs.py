@@ -1,4 +1,4 @@
-"""What all stages of a study share: the recipe, both sites split and scale-matched, their cells, the run folder."""
+"""The common inputs of a study's stages: recipe, both sites with split and scale, their cells, and the run folder."""
 
 import copy
 from collections import Counter
@@ -34,7 +34,7 @@ _AUDIT: Final = FileKind("what an audit found", RunError, "remove its folder, an
 
 @dataclass(frozen=True)
 class _Audited:
-    """What a study takes from the JSON of an audit."""
+    """The part of an audit's JSON that a study uses."""
 
     findings: tuple[AuditFinding, ...]
 
@@ -43,10 +43,10 @@ _AUDITED: Final = TypeAdapter(_Audited)
 
 
 class StudyInputs:
-    """Both sites of one study. Cells are loaded when a stage first needs them, and kept.
+    """Both sites of one study. Cells are loaded when they are first needed, and cached.
 
     Raises:
-        HemabridgeError: a site cannot be used; the message says why.
+        HemabridgeError: a site cannot be used; the message states why.
     """
 
     def __init__(self, recipe: StudyRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:
@@ -87,7 +87,7 @@ class StudyInputs:
         return {"further_targets": [site.described() for site in self.further_targets]} if self.further_targets else {}
 
     def with_seed(self, seed: int) -> "StudyInputs":
-        """Return the same sites, parts and cells for a study with another seed, in a folder of its own."""
+        """Return the same sites, parts and cells for a study with another seed, in its own folder."""
         other = copy.copy(self)
         other.recipe = self.recipe.model_copy(update={"seed": seed, "more_seeds": ()})
         other.out = StudyFolder(self.out).of_seed(seed).path
@@ -95,22 +95,22 @@ class StudyInputs:
         return other
 
     def patients(self) -> dict[str, str] | None:
-        """Return the patient of each of the source's test cells, by its id; None where not all are known."""
+        """Return the patient of each of the source's test cells, by its id; None if not all are known."""
         tests = self.source.manifest.select(pl.col("split") == "test")
         found = dict(zip(tests.column("path"), tests.column("patient"), strict=True))
         return found if all(found.values()) else None
 
     def has_validation(self) -> bool:
-        """Tell whether the target has a validation part."""
+        """Return whether the target has a validation part."""
         return "validation" in self.target.manifest.column("split")
 
     def majority(self) -> str | None:
-        """Return the commonest class of the target's training part; None where several are equally common."""
+        """Return the most frequent class of the target's training part; None if several are equally frequent."""
         counts = Counter(self.target.manifest.select(pl.col("split") == "train").column("class")).most_common(2)
         return None if len(counts) > 1 and counts[0][1] == counts[1][1] else str(counts[0][0])
 
     def audit(self) -> tuple[AuditFinding, ...]:
-        """Look through the images of both sites, or read what was found before; nothing if the recipe forbids it."""
+        """Audit the images of both sites, or read an earlier audit; empty if the recipe switches the audit off."""
         if not self.recipe.audit:
             return ()
 
@@ -129,12 +129,12 @@ class StudyInputs:
 
     @property
     def seen_parts(self) -> tuple[str, ...]:
-        """The parts of the source that a method may be fitted on, unlabeled; a validation part is to choose by."""
+        """The parts of the source that a method may be fitted on without labels; validation is reserved for choices."""
         scored = ("test",) if self.recipe.mode == "strict" else ()
         return tuple(part for part in self.recipe.source_parts if part not in ("validation", *scored))
 
     def truth(self) -> CellSet | None:
-        """Return the source's test cells as the target would show them; simulations only."""
+        """Return the source's test cells with the target's appearance, in simulations; else None."""
         if self.recipe.truth is None:
             return None
         manifest = read_site(self.recipe.truth, self.progress)

@@ -1,4 +1,4 @@
-"""What labels of the source add: classifiers of the target, fine-tuned on the source and tested again."""
+"""The effect of labels of the source: the target's classifiers, fine-tuned on the source and tested again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from hemabridge.workflows.study.restained import Restained
 
 @dataclass(frozen=True)
 class _Images:
-    """Training and test cells of the source, as they came or as one snapshot re-stains them."""
+    """Training and test cells of the source, original or re-stained by one snapshot."""
 
     images: str
     snapshot: str | None
@@ -42,7 +42,7 @@ class StudyLabels:
         self.inputs, self.recipe, self.stages, self.spec = inputs, inputs.recipe, inputs.stages, again
 
     def check(self) -> None:
-        """Find out before hours of training that so few labels cannot be drawn.
+        """Check the numbers of labels before hours of training.
 
         Raises:
             RecipeError: fewer labels than classes, or more than there are training cells.
@@ -57,14 +57,14 @@ class StudyLabels:
             )
 
     def run(self, spec: ClassifierRecipe, restained: Sequence[Restained]) -> list[Predictions]:
-        """Fine-tune again on the source's training part, original and as each snapshot re-stains it, and test.
+        """Fine-tune on the source's training part, original and re-stained by each snapshot, and test.
 
-        With fewer labels only originals and the last tested snapshot are tried. The labels are nested: those of the
-        smaller number are among those of the larger. Each training is as long, in images, as that on all labels.
+        With fewer labels, only originals and the last tested snapshot are used. The labels are nested: a smaller set is
+        a subset of a larger one. Each training has as many images as that on all labels.
         `restained` holds cells of the size that the recipe states for this classifier (`StudyRecipe.cells_px`).
         """
         if spec.train is None:
-            return []  # a classifier that came as a file is used as it came
+            return []  # an external classifier is not fine-tuned
         size_px = self.recipe.cells_px(spec)
         train, test = (self.inputs.cells(SOURCE, part, size_px=size_px) for part in ("train", "test"))
         original = _Images(ORIGINAL, None, train, test)
@@ -127,7 +127,7 @@ class StudyLabels:
         assert spec.train is not None  # the caller's check
         header = open_model(start).header
         if not isinstance(header, ClassifierHeader) or header.learning_rate is None:
-            raise ModelError(f"expected a classifier that says its learning rate, got none: {start}; train it again")
+            raise ModelError(f"expected a classifier that states its learning rate, got none: {start}; train it again")
         rate = self.spec.rate_share * header.learning_rate
         changes = {"epochs": epochs, "learning_rate": rate, "frozen_epochs": 0}
         if self.spec.frozen_batch_norm:

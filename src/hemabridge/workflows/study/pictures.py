@@ -1,4 +1,4 @@
-"""The pictures of a study: cells that the report shows, the paper's Figure 4, training losses."""
+"""The pictures of a study: cells for the report, the paper's Figure 4, and training losses."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +21,9 @@ STRIPS_PER_CLASS = 3
 FIGURE_CELLS_PER_CLASS = 2
 LOSS_POINTS = 60
 REFUSED_SHOWN = 12
-"""Cells in the report that the guard refused, at most."""
+"""Most cells in the report that the guard refused."""
 CHANGED_SHOWN = 12
-"""Rescued and broken cells in the report, at most so many of each."""
+"""Most cells in the report whose classification a re-staining corrected, and most whose classification it broke."""
 
 
 def loss_curves(events: Path, points: int = LOSS_POINTS) -> tuple[LossCurve, ...]:
@@ -53,7 +53,7 @@ def study_pictures(
     losses: tuple[LossCurve, ...] = (),
     tests: Sequence[Predictions] = (),
 ) -> StudyPictures:
-    """Choose the cells that the report shows at both sites: equally many of each class, spread over its paths."""
+    """Choose the cells for the report at both sites: equally many of each class, evenly spaced over their paths."""
     places = _some_of_each_class(test, STRIPS_PER_CLASS)
     strips = tuple(
         CellStrip(
@@ -79,9 +79,9 @@ def study_pictures(
 def changed_cells(
     classes: tuple[str, ...], test: CellSet, restained: Restained, tests: Sequence[Predictions]
 ) -> tuple[ChangedCell, ...]:
-    """Return the cells that a re-staining rescued, then those that it broke, for most classifiers first.
+    """Return the cells whose classification a re-staining corrected, then those that it broke, for most classifiers.
 
-    Classifiers without labels of the source count, and those that were tested on originals too.
+    Only classifiers that used no labels of the source, and were also tested on originals, are counted.
     """
     free = [run for run in tests if run.labels_used == 0 and set(run.ids) == set(test.ids)]
     originals = {run.classifier: run for run in free if run.images == ORIGINAL}
@@ -119,7 +119,7 @@ def refused_cells(
 ) -> tuple[RefusedCell, ...]:
     """Return cells whose re-staining the guard refused: the worst of each method, then the second worst, and so on.
 
-    Methods keep their order. Where not all fit, those of the last methods, which the other pictures show, come first.
+    Methods keep their order. If there are too many cells, the last methods, which other pictures show, have priority.
     """
     by_name = {(r.method, r.snapshot_name): r for r in restained}
     ranked = [
@@ -153,7 +153,7 @@ def refused_cells(
 def draw_figure_4(
     classes: tuple[str, ...], test: CellSet, restained: Sequence[Restained], target: CellSet, truth: CellSet | None
 ) -> UInt8Image:
-    """Draw the paper's Figure 4: the same cells as they came and at each epoch, above target cells of their class."""
+    """Draw the paper's Figure 4: the same cells, original and at each epoch, above target cells of their class."""
     labels = [label for label in range(len(classes)) for _ in range(FIGURE_CELLS_PER_CLASS)]
     rows = {"original": _column_cells(test, labels)}
     rows |= {r.label: _column_cells(r.test, labels) for r in restained}
@@ -164,7 +164,7 @@ def draw_figure_4(
 
 
 def _column_cells(cells: CellSet, labels: Sequence[int]) -> list[UInt8Image]:
-    """Return one cell per label, spread evenly over the paths of its class; white where there are no more."""
+    """Return one cell per label, evenly spaced over the paths of its class; white if there are no more."""
     chosen = {label: iter(_some_of_class(cells, label, len(labels))) for label in set(labels)}
     white = np.full(cells.images.shape[1:], 255, dtype=np.uint8)
     places = [next(chosen[label], None) for label in labels]

@@ -1,4 +1,4 @@
-"""Re-stained cells of a study, on disk and in memory."""
+"""The re-stained cells of a study, on disk and in memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,12 +27,12 @@ _ARRAY: Final = FileKind(
 
 @dataclass(frozen=True)
 class Restained:
-    """The source's training and test cells as one translator or normalizer re-stains them.
+    """The source's training and test cells, re-stained by one translator or normalizer.
 
     Attributes:
-        method: the normalizer, the preset of a translator that is compared, or what the study's own translator is.
-        snapshot: the tested one of the study's own translator; None for all others.
-        model: the file that re-stains: a snapshot, or the JSON of a normalizer.
+        method: name of the normalizer, preset of a compared translator, or method of the study's translator.
+        snapshot: the tested snapshot of the study's translator; None for all others.
+        model: the file of the re-stainer: a snapshot, or the JSON of a normalizer.
         train, test: the re-stained cells, at the size at which the model works.
         seen: hashes of all files that it was trained or fitted on.
     """
@@ -51,17 +51,17 @@ class Restained:
 
     @property
     def snapshot_name(self) -> str | None:
-        """The snapshot's name; None if it is not one of the study's own translator."""
+        """Name of the snapshot; None if it does not belong to the study's translator."""
         return None if self.snapshot is None else self.snapshot.name
 
     @property
     def name(self) -> str:
-        """What tells it from the others of a study."""
+        """Unique name among the re-stainings of a study."""
         return self.snapshot_name or self.method
 
     @property
     def label(self) -> str:
-        """What a figure calls it."""
+        """Label in figures."""
         return self.method if self.snapshot is None else f"epoch {self.snapshot.epoch:g}"
 
 
@@ -75,7 +75,7 @@ def restain(to_target: Standardizer, source: Mapping[str, CellSet], folder: Path
 
 
 def restain_back(snapshot: Snapshot, target_test: CellSet, folder: Path) -> None:
-    """Write the target's test part, re-stained to the source, as PNG files, if the translator knows that direction."""
+    """Write the target's test part, re-stained to the source, as PNG files, if the translator has that direction."""
     model = open_model(snapshot.path)
     if TO_SOURCE not in model.directions:
         return
@@ -84,7 +84,7 @@ def restain_back(snapshot: Snapshot, target_test: CellSet, folder: Path) -> None
 
 
 def read_restained(source: Mapping[str, CellSet], folder: Path) -> dict[str, CellSet]:
-    """Read what `restain` wrote for the same cells, part by part.
+    """Read the arrays that `restain` wrote for the same cells, by part.
 
     Raises:
         RunError: a file is damaged, or holds something other than these cells.

@@ -1,4 +1,4 @@
-"""From the predictions of a study to its results."""
+"""The results of a study, computed from its predictions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,15 +30,15 @@ from hemabridge.workflows.study.restained import Restained
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was said of cells in a study.
+    """All predictions and checks of a study.
 
     Attributes:
         tests, validation, seen, variants: as in `hemabridge.workflows.study.study.Tested`.
         source: name of the source site.
         majority: the one commonest class of the target's training part, if there is one.
-        patients: of each scored cell of the source, by its id; None where not all are known.
+        patients: of each scored cell of the source, by its id; None if not all are known.
         other_seeds: the tests of further seeds.
-        guard: what became of the morphology of the source's test cells.
+        guard: the guard's checks of the source's test cells.
         home: classifiers that fail on the target's test cells.
     """
 
@@ -98,7 +98,7 @@ def collect(
 
 
 def closeness_to(truth: CellSet, test: CellSet, restained: Sequence[Restained]) -> tuple[Closeness, ...]:
-    """Measure how near the originals, and each re-staining of them, are to the truth.
+    """Measure the distance of the originals, and of each re-staining of them, from the truth.
 
     Raises:
         ManifestError: the truth holds other cells.

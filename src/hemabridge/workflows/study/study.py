@@ -1,4 +1,4 @@
-"""`hemabridge study`: Blocks 1 and 2 of the paper on two sites, as one run that can be killed and resumed."""
+"""`hemabridge study`: Blocks 1 and 2 of the paper on two sites, as one resumable run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,14 +43,14 @@ from hemabridge.workflows.study.translation import StudyTranslation
 def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progress: Progress = silent) -> StudyResults:
     """Run, or resume, a study; write results, tables and the report to `out`.
 
-    Split both sites, fine-tune the classifiers on the target, train the translator, re-stain the source at each tested
-    epoch, test on the source's test part, original and re-stained; fine-tune again on the source's training part,
-    original and re-stained, and test again. Check the morphology of the re-stained cells. `results.json`,
-    `predictions.csv`, `tables/`, `figure-4.png` and `report.html` are written at the end. A stage whose inputs are
-    unchanged is not done again.
+    The steps: split both sites; fine-tune the classifiers on the target; train the translator; re-stain the source at
+    each tested epoch; test on the source's test part, original and re-stained; fine-tune on the source's training part,
+    original and re-stained, and test again; check the morphology of the re-stained cells. `results.json`,
+    `predictions.csv`, `tables/`, `figure-4.png` and `report.html` are written at the end. A stage with unchanged inputs
+    is not done again.
 
     Raises:
-        Interrupted: a signal stopped it; the same call goes on from there.
+        Interrupted: a signal stopped it; the same call resumes.
         HemabridgeError: something else that the message explains.
     """
     fabric = fabric or Fabric(accelerator="auto", devices=1)
@@ -66,12 +66,12 @@ class Tested:
     """The predictions of all classifiers of a study with one seed.
 
     Attributes:
-        restained: the source's cells as each method re-stains them, at the size at which its model works.
-        shown: the same at the size of the study's own translator, to be compared and drawn side by side.
-        tests: on the test parts of both sites.
-        validation: on the target's validation part.
-        seen: hashes of the files that a method of such a test was fitted on; none for a test on plain originals.
-        variants: the classifier that a variant was made from, by the variant's name.
+        restained: the source's cells re-stained by each method, at the size at which its model works.
+        shown: the same at the size of the study's translator, for comparisons and figures.
+        tests: predictions for the test parts of both sites.
+        validation: predictions for the target's validation part.
+        seen: hashes of the files that a method in these tests was fitted on; empty for original images.
+        variants: name of the classifier that a variant was made from, by the variant's name.
     """
 
     restained: Sequence[Restained]
@@ -88,11 +88,11 @@ class Study:
     def __init__(self, recipe: StudyRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:
         self.recipe, self.folder = recipe, StudyFolder(out)
         for config in recipe.trainings:
-            pretrained_cfg(config.architecture)  # a name that timm does not know, before images are compared
+            pretrained_cfg(config.architecture)  # raises early if timm does not have this architecture
         self.inputs = StudyInputs(recipe, out, fabric, progress)
 
     def run(self) -> StudyResults:
-        """Do all stages that are not done, and write what was found."""
+        """Do all stages that are not finished, and write the results."""
         self._check()
         failing = StudyClassifiers(self.inputs).failing_given()
         audit = self.inputs.audit()
@@ -155,7 +155,7 @@ class Study:
 
 
 def test_classifiers(inputs: StudyInputs) -> Tested:
-    """Train what is to be trained with the recipe's seed, re-stain, and test every classifier on every image."""
+    """Train classifiers and translators with the recipe's seed, re-stain, and test every classifier on all images."""
     recipe, own = inputs.recipe, StudyClassifiers(inputs)
     classifiers = {spec.name: own.get(spec) for spec in recipe.classifiers}
     validation = [p for spec in recipe.classifiers for p in own.validate(spec, classifiers[spec.name])]
@@ -188,7 +188,7 @@ def test_classifiers(inputs: StudyInputs) -> Tested:
 def ensemble_stage(
     inputs: StudyInputs, config: EnsembleConfig, classifiers: Mapping[str, Classifier], restained: Sequence[Restained]
 ) -> EnsembleStage:
-    """Return the part of a study that fits an ensemble of its classifiers and re-stainings."""
+    """Return the stage that fits an ensemble of the study's classifiers and re-stainings."""
     recipe, last = inputs.recipe, restained[-1].snapshot
     folders = {w.name: classifier_stage(w.name) for w in recipe.classifiers if w.train is not None}
     px = recipe.ensemble_px
@@ -223,7 +223,7 @@ def ensemble_stage(
 
 
 def study_members(inputs: StudyInputs, classifiers: Mapping[str, Classifier], target: CellSet) -> Members:
-    """Return a study's own classifiers as members of an ensemble; first those that it did not train."""
+    """Return a study's classifiers as members of an ensemble, the external ones first."""
     external: list[Member] = []
     color: list[Member] = []
     shape: list[Member] = []
