@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=  # the tests start many interpreters: what one compiled, the next one reads
 
-.PHONY: demo test check docs bench format clean
+.PHONY: demo test check docs bench format constraints clean
 
 demo: $(INSTALLED)  ## the whole story on two simulated hospitals, ending with runs/demo/report.html
 	$(BIN)/hemabridge demo
@@ -43,10 +43,14 @@ format: $(INSTALLED)  ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+constraints:  ## write constraints.txt and constraints-dev.txt again; NEWEST=--newest for newer versions
+	$(BIN)/python .ci/constraints.py $(NEWEST)
+
 clean:  ## remove the environment, all runs and the site
 	rm -rf $(VENV) runs site .cache
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt constraints-dev.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,review,docs,dev]'
+	$(BIN)/pip install --quiet --require-hashes --requirement constraints-dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

@@ -218,7 +218,7 @@ def test_a_cut_connection_goes_on_where_it_was_cut(ask: Ask, hub: Hub, tmp_path:
 
 
 def test_a_connection_that_is_always_cut_is_given_up(ask: Ask, hub: Hub, tmp_path: Path) -> None:
-    hub.cuts, hub.ranges = 1000, False  # a server that begins anew each time: the library would try for ever
+    hub.cuts, hub.ranges = 1000, False  # a server that starts again each time: the library would try for ever
     told = ask(hub.server_port)
     assert f"ModelError: expected {len(hub.content)} bytes of http://" in told
     assert "the connection is cut again and again" in told

@@ -16,7 +16,7 @@ from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
 from hemabridge.normalizers.sliced_transport import distribution_transfer
 from hemabridge.normalizers.stain_vectors import SPARSITY, by_dye, macenko_vectors, vahadane_vectors
 
-HOW = "of the extra `dev`: pip install --constraint constraints.txt '.[dev]'"
+HOW = "of the extra `dev`: make .venv/.installed"
 
 
 def degrees_between(found: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
