@@ -24,10 +24,11 @@ def kinds(listing: Listing) -> dict[str, tuple[str, ...]]:
 
 SYSTEM = ["__MACOSX/1.png", "@eaDir/1.png", ".Trash-1000/1.png", "$RECYCLE.BIN/1.png", "lost+found/1.png"]
 SYSTEM += ["System Volume Information/1.png", "#recycle/1.png", "@Recycle/1.png", "a/@eaDir/2.png"]
+SYSTEM += ["~snapshot/1.png", "@appstore/1.png", "found.000/1.png"]
 
 
 def test_folders_of_systems_and_hidden_files_are_no_input(tmp_path: Path) -> None:
-    for name in ("a/1.png", "a/._1.png", "a/.x.png", "a/_x.png", "_masks/1.png", ".git/1.png", *SYSTEM):
+    for name in ("a/1.png", "a/._1.png", "a/.x.png", "a/_x.png", "a/~$1.png", "_masks/1.png", ".git/1.png", *SYSTEM):
         put(tmp_path / name)
     (tmp_path / "a" / "Thumbs.db").write_bytes(b"x")
     listing = list_images(tmp_path)
@@ -36,11 +37,11 @@ def test_folders_of_systems_and_hidden_files_are_no_input(tmp_path: Path) -> Non
     left = kinds(listing)
     assert left["hidden"] == (".git/", "a/.x.png")
     assert left["beginning with _"] == ("_masks/", "a/_x.png")
-    wanted = {f"{Path(name).parent.as_posix()}/" for name in SYSTEM} | {"a/._1.png", "a/Thumbs.db"}
+    wanted = {f"{Path(name).parent.as_posix()}/" for name in SYSTEM} | {"a/._1.png", "a/~$1.png", "a/Thumbs.db"}
     assert set(left["of the operating system or storage"]) == wanted
     lines = [str(one) for one in listing.left_out]
     assert "2 hidden: .git/, a/.x.png" in lines
-    assert any(line.startswith("11 of the operating system or storage: ") and line.endswith(", ...") for line in lines)
+    assert any(line.startswith("15 of the operating system or storage: ") and line.endswith(", ...") for line in lines)
 
 
 @pytest.mark.parametrize("mask", ["1_mask.png", "mask_1.png", "1.bmp", "1.jpg", "masks/1.png", "GT/1-seg.png"])

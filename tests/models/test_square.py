@@ -1,5 +1,6 @@
 """What is delivered is what was scored: a photograph is re-stained by its cell's square, whatever it shows around."""
 
+import tracemalloc
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.errors import ImageError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.scale import CropSpec, crop_center
-from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
+from hemabridge.imaging.standardizer import TILE_PIXELS, Standardizer, UInt8Image, UInt8Images, sparse
 from hemabridge.models import open_model
 from hemabridge.networks.config import (
     BilateralGridConfig,
@@ -22,7 +25,7 @@ from hemabridge.networks.config import (
 )
 from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells, read_normalizer
-from hemabridge.normalizers.normalizer import NO_GLASS, CellScale, Normalizer
+from hemabridge.normalizers.normalizer import MAX_WHOLE_PIXELS, NO_GLASS, CellScale, Normalizer
 from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.translators.catalog import MODELS, new_restainer
 from hemabridge.translators.neural import NeuralStandardizer
@@ -158,6 +161,56 @@ def test_a_whole_picture_that_is_the_cell_is_measured_as_a_whole() -> None:
     compartments = SquareStandardizer(normalizer("reinhard-compartment"), CropSpec("whole", 45))
     scored = normalizer("reinhard-compartment").standardize(images)
     np.testing.assert_array_equal(compartments.standardize(images), scored)
+
+
+def test_a_large_whole_picture_has_no_seams() -> None:
+    image = np.tile(cells("yellow-field", 3, 45, 1)[0], (40, 20, 1))  # more than is worked on at once
+    model = SquareStandardizer(network(NETWORKS["cyclegan"]), CropSpec("whole", SIZE_PX))
+    square = CropSpec("whole", SIZE_PX).cut(image)
+    change = network(NETWORKS["cyclegan"]).standardize(square[None])[0].astype(np.float32) - square
+    bands = [Image.fromarray(change[:, :, band]).resize((900, 1800), Image.Resampling.BICUBIC) for band in range(3)]
+    wanted = np.clip(image + np.stack([np.asarray(band) for band in bands], axis=2), 0, 255)
+    assert image.shape[0] * image.shape[1] > 2 * TILE_PIXELS
+    np.testing.assert_allclose(model.standardize(image[None])[0], wanted, atol=0.6)
+
+
+def memory_of(standardizer: Standardizer, height: int) -> int:
+    """Return the bytes that re-staining a photograph of `height` x 1,000 takes beside the result."""
+    photograph = np.tile(cells("yellow-field", 5, 100, 1)[0], (height // 100, 10, 1))[None]
+    standardizer.standardize(photograph[:, :100, :100])
+    tracemalloc.start()
+    try:
+        out = standardizer.standardize(photograph)
+        return tracemalloc.get_traced_memory()[1] - out.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", STANDARDIZERS)
+def test_the_memory_does_not_grow_with_the_photograph(name: str) -> None:
+    model = SquareStandardizer(STANDARDIZERS[name](), CropSpec(CROP_PX, SIZE_PX))
+    small, large = 1000 * 1000, 2000 * 1000
+    taken = memory_of(model, large // 1000) - memory_of(model, small // 1000)
+    # One further image of bytes may be held, and no map of numbers of 32 or 64 bits.
+    assert taken <= 1.2 * 3 * (large - small)
+
+
+@pytest.mark.parametrize("name", NORMALIZERS)
+def test_a_large_picture_without_a_known_square_takes_bounded_memory_or_is_refused(name: str) -> None:
+    own = normalizer(name)
+    image = np.tile(cells("yellow-field", 5, 100, 1)[0], (24, 18, 1))
+    assert image.shape[0] * image.shape[1] > MAX_WHOLE_PIXELS
+    if not own.is_pointwise:
+        with pytest.raises(ImageError, match=r"expected at most 4,000,000 pixels .*got 1800 x 2400; state the square"):
+            own.standardize(image[None])
+        return
+    tracemalloc.start()
+    own.measure(sparse(image))
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 200e6
+    found, wanted = own.standardize(image[None])[0], own.standardize(image[None, :500, :500])[0]
+    np.testing.assert_allclose(found[:500, :500].astype(int), wanted, atol=6)
 
 
 @pytest.mark.parametrize("name", NORMALIZERS)

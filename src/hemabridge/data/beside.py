@@ -11,10 +11,14 @@ import numpy as np
 
 from hemabridge.errors import ImageError
 from hemabridge.imaging.files import read_image
+from hemabridge.imaging.standardizer import sparse
 
 MASK_COLORS: Final = 32
 """Largest number of colors of a mask, whose labels may be anti-aliased. A photograph of a stained cell has
 thousands."""
+
+MEASURED_PIXELS: Final = 1_000_000
+"""Of a larger picture, the colors of about so many pixels are counted."""
 
 FLAT_COLORS: Final = 8
 FLAT_SHARE: Final = 0.95
@@ -123,9 +127,10 @@ def _stem_of(pattern: re.Pattern[str], stem: str) -> str | None:
 def _read(path: Path) -> _Content | None:
     try:
         image = read_image(path)
+        seen = sparse(image, MEASURED_PIXELS)
     except (ImageError, OSError, MemoryError):
         return None  # reported by the code that reads the images
-    packed = image.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    packed = seen.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
     counts = np.sort(np.unique(packed, return_counts=True)[1])[::-1]
     is_flat = len(counts) <= MASK_COLORS or counts[:FLAT_COLORS].sum() >= FLAT_SHARE * packed.size
     return _Content(image.shape[0], image.shape[1], bool(is_flat))

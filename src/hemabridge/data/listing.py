@@ -29,6 +29,10 @@ SYSTEM_NAMES: Final = frozenset(
 """Lower-case names of files and folders of Windows, macOS, Linux, Synology and QNAP. Names that begin with `.` are
 hidden files, and are not listed here."""
 
+SYSTEM_STARTS: Final = ("._", ".trash", "@", "~", "$", "found.0")
+"""Lower-case beginnings of such names: of Synology and QNAP, NetApp's `~snapshot`, files that an office program has
+open (`~$`), and what a check of the disk found."""
+
 _OWN_NAMES: Final = frozenset(
     {"standardized.csv", "site.json", "predicted-classes.csv", "predictions.csv", "drift.csv"}
 )
@@ -162,7 +166,7 @@ def _walk(folder: Path, folders: list[str]) -> Iterator[tuple[str, Kind | None]]
 
 
 def _kind_of_name(name: str) -> Kind | None:
-    if name.lower() in SYSTEM_NAMES or name.lower().startswith((".trash", "._")):
+    if name.lower() in SYSTEM_NAMES or name.lower().startswith(SYSTEM_STARTS):
         return "of the operating system or storage"
     if name == ".DS_Store":
         return "of the operating system or storage"

@@ -104,7 +104,7 @@ def crop_px_of(manifest: Manifest) -> int:
 def _can_be_read(path: Path) -> bool:
     try:
         check_shows_cell(read_image(path))
-    except (ImageError, OSError):
+    except (ImageError, OSError, MemoryError):
         return False
     return True
 
@@ -146,7 +146,7 @@ def read_new_cells(listed: Listed, classes: Sequence[str], spec: CropSpec, progr
             image = read_image(file)
             check_shows_cell(image)
             digest = sha256_of(file)
-        except (ImageError, OSError) as error:
+        except (ImageError, OSError, MemoryError) as error:
             failed[paths[row]] = reason_of(error, file)
         else:
             images.append(spec.cut(image))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from hemabridge.errors import ImageError
-from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.imaging.standardizer import TILE_PIXELS, UInt8Image
 from hemabridge.imaging.tiff import MAGIC as TIFF_MAGIC
 from hemabridge.imaging.tiff import read_tiff
 
@@ -217,6 +217,15 @@ def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 def _to_rgb8(values: NDArray[Any], white: int, alpha: Alpha) -> UInt8Image:
     """Convert gray or RGB samples 0..`white`, with or without opacity, to RGB uint8, over a white background."""
+    height, width = values.shape[:2]
+    out = np.empty((height, width, 3), np.uint8)
+    rows = max(1, TILE_PIXELS // width)
+    for start in range(0, height, rows):  # numbers of 32 bits of all of a large image would fill the memory
+        out[start : start + rows] = _rows_to_rgb8(values[start : start + rows], white, alpha)
+    return out
+
+
+def _rows_to_rgb8(values: NDArray[Any], white: int, alpha: Alpha) -> UInt8Image:
     samples = values.astype(np.float32) / white
     if alpha is not None:
         opacity = samples[..., -1:]

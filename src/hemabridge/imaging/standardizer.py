@@ -1,5 +1,6 @@
 """The protocol of everything that re-stains images, and row-by-row work on large images."""
 
+import math
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
@@ -25,8 +26,17 @@ class Standardizer(Protocol):
         ...
 
 
+MEASURED_PIXELS: Final = 4_000_000
+"""Number of pixels, at equal distances, on which the statistics of a larger image are measured."""
+
 TILE_PIXELS: Final = 400_000
 """Pixels that are processed at once; a color map in double precision then takes some tens of megabytes."""
+
+
+def sparse(image: UInt8Image, most: int = MEASURED_PIXELS) -> UInt8Image:
+    """Return uint8[H, W, 3], or every k-th row and column of it if it has more than `most` pixels; a view."""
+    step = math.ceil(math.sqrt(image.shape[0] * image.shape[1] / most))
+    return image[::step, ::step] if step > 1 else image
 
 
 def by_rows(image: UInt8Image, work: Callable[[UInt8Image], UInt8Image]) -> UInt8Image:

@@ -151,5 +151,5 @@ def _nuclei_say(files: Sequence[Path]) -> int | Literal["whole"]:
 def _read(path: Path) -> UInt8Image | None:
     try:
         return read_image(path)
-    except (ImageError, OSError):
+    except (ImageError, OSError, MemoryError):
         return None

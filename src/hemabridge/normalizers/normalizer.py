@@ -12,7 +12,7 @@ from hemabridge.domain.site_profile import SiteProfiles
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.any_image import AnyImage, restained_like
 from hemabridge.imaging.scale import CropSpec, WrittenCropPx
-from hemabridge.imaging.standardizer import UInt8Image, UInt8Images, by_rows
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images, by_rows, sparse
 from hemabridge.normalizers.glass import Glass, white_of
 from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.storage.file_kind import check_format
@@ -20,6 +20,9 @@ from hemabridge.storage.files import expect_json_text
 
 FORMAT: Final = 1
 """Version of a normalizer's JSON."""
+
+MAX_WHOLE_PIXELS: Final = 4_000_000
+"""The largest image that a method which is not pointwise works on in one piece: about half a gigabyte."""
 
 MAX_JSON_CHARACTERS = 1_000_000
 """The longest JSON that is parsed; that of the largest normalizer, a color table, is about eight times shorter."""
@@ -133,7 +136,7 @@ class Normalizer(BaseModel):
 
     def restain(self, image: UInt8Image) -> UInt8Image:
         """Return one re-stained copy, uint8[H, W, 3], of a checked RGB image of any size from 1 x 1."""
-        return self._restained_by(image, self.measure(image))
+        return self._restained_by(image, self.measure(sparse(image)))
 
     def standardize_by(self, images: UInt8Images, squares: UInt8Images) -> UInt8Images:
         """Re-stain uint8[N, H, W, 3], each image by measurements of the square around its cell, uint8[N, S, S, 3].
@@ -147,7 +150,7 @@ class Normalizer(BaseModel):
         check_images(squares, "the cells' squares")
         restained = np.empty_like(images)
         for position, (image, square) in enumerate(zip(images, squares, strict=True)):
-            restained[position] = self._restained_by(image, self.measure(square))
+            restained[position] = self._restained_by(image, self.measure(sparse(square)))
         return restained
 
     def checked(self, method: str) -> Self:
@@ -177,10 +180,11 @@ class Normalizer(BaseModel):
 
     def remark(self, square: UInt8Image) -> str:
         """Return a remark about the re-staining of an image, given the square around its cell; usually empty."""
-        return "" if self.measure(square).shows_glass else NO_GLASS
+        return "" if self.measure(sparse(square)).shows_glass else NO_GLASS
 
     def _restained_by(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         if not self.is_pointwise:
+            _check_in_one_piece(image)
             return self.apply(image, measured)
         return by_rows(image, lambda rows: self.apply(rows, measured))
 
@@ -266,6 +270,16 @@ def check_images(images: UInt8Images, what: str) -> None:
     if not fits or images.shape[3] != 3 or 0 in images.shape[1:]:
         got = f"{images.dtype}{list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
         raise ImageError(f"{what}: expected RGB uint8[N, H, W, 3], got {got}; read them with hemabridge.read_image")
+
+
+def _check_in_one_piece(image: UInt8Image) -> None:
+    """Raise ImageError if an image is too large for a method that needs all of it at once."""
+    height, width = image.shape[:2]
+    if height * width > MAX_WHOLE_PIXELS:
+        raise ImageError(
+            f"expected at most {MAX_WHOLE_PIXELS:,} pixels for a method that segments the whole image, got {width} x "
+            f"{height}; state the square around a cell (--crop-px), or cut the field into single cells first"
+        )
 
 
 def check_sites(source: UInt8Images, target: UInt8Images) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemabridge.imaging.scale import CropSpec
-from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images, by_rows
+from hemabridge.imaging.standardizer import TILE_PIXELS, Standardizer, UInt8Image, UInt8Images, by_rows
 from hemabridge.normalizers.color_table import fit_table, interpolation
 
 NODES: Final = 9
@@ -81,7 +81,7 @@ class SquareStandardizer:
         height, width = image.shape[:2]
         change = restained.astype(np.float32) - square
         if self.crop.crop_px == "whole":
-            return _changed(image, _resized(change, (width, height)))
+            return _with_resized(image, change)
         side = self.crop.crop_px
         top, left = (height - side) // 2, (width - side) // 2
         out = image.copy()
@@ -118,6 +118,17 @@ def _looked_up(nodes: NDArray[np.float64], image: UInt8Image) -> NDArray[np.floa
     return np.asarray(found, np.float64).reshape(image.shape)
 
 
+def _with_resized(image: UInt8Image, change: NDArray[np.float32]) -> UInt8Image:
+    """Return the image with a change, float32[S, S, 3], that is resized to it, a few rows at a time."""
+    height, width = image.shape[:2]
+    out = np.empty_like(image)
+    rows = max(1, TILE_PIXELS // width)
+    for start in range(0, height, rows):
+        end = min(start + rows, height)
+        out[start:end] = _changed(image[start:end], _resized(change, (width, height), (start, end)))
+    return out
+
+
 def _changed(image: UInt8Image, change: NDArray[np.floating]) -> UInt8Image:
     return np.clip(np.rint(image + change), 0, 255).astype(np.uint8)
 
@@ -129,7 +140,16 @@ def _fading(side: int, rim: int) -> NDArray[np.float32]:
     return np.asarray(1 - np.maximum(outside[:, None], outside) / (rim + 1), np.float32)
 
 
-def _resized(change: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize float32[H, W, 3] to `size` (width, height)."""
-    bands = [Image.fromarray(change[:, :, band]).resize(size, Image.Resampling.BICUBIC) for band in range(3)]
+def _resized(
+    change: NDArray[np.float32], size: tuple[int, int], rows: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
+    """Resize float32[H, W, 3] to `size` (width, height); of that return only some rows, from and to, if given."""
+    (width, height), (own_height, own_width) = size, change.shape[:2]
+    start, end = rows or (0, height)
+    # Around the box, Pillow's filter sees the pixels of the whole picture, so that there are no seams.
+    box = (0, start * own_height / height, own_width, end * own_height / height)
+    bands = [
+        Image.fromarray(change[:, :, band]).resize((width, end - start), Image.Resampling.BICUBIC, box=box)
+        for band in range(3)
+    ]
     return np.stack([np.asarray(band) for band in bands], axis=2)

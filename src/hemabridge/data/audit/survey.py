@@ -95,7 +95,7 @@ def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Su
                 image = np.ascontiguousarray(decoded.pixels)
                 check_shows_cell(image)
                 digest = sha256_of(path)
-            except (ImageError, OSError) as error:
+            except (ImageError, OSError, MemoryError) as error:
                 survey.unreadable.append(UnreadableFile(row["path"], reason_of(error, path)))
             else:
                 if row["sha256"] not in ("", digest):
