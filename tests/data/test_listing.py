@@ -31,8 +31,9 @@ def test_folders_of_systems_and_hidden_files_are_no_input(tmp_path: Path) -> Non
     for name in ("a/1.png", "a/._1.png", "a/.x.png", "a/_x.png", "a/~$1.png", "_masks/1.png", ".git/1.png", *SYSTEM):
         put(tmp_path / name)
     (tmp_path / "a" / "Thumbs.db").write_bytes(b"x")
+    put(tmp_path / "a" / "@2.png")
     listing = list_images(tmp_path)
-    assert listing.images == ("a/1.png",)
+    assert listing.images == ("a/1.png", "a/@2.png")
     assert listing.folders == ("a",)
     left = kinds(listing)
     assert left["hidden"] == (".git/", "a/.x.png")

@@ -425,6 +425,25 @@ def test_study_evaluate_and_benchmark_fit_the_same_ensemble_to_the_bit(
         assert table == fitted.restainings[name] == read_normalizer(tmp_path / "out" / f"{name}.json").of_cells()
 
 
+def test_a_fit_that_was_stopped_after_its_first_files_goes_on(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, out = written(source, tmp_path / "cells.csv"), tmp_path / "out"
+    save = FittedEnsemble.save_normalizers
+
+    def stop(self: FittedEnsemble, folder: Path) -> None:
+        save(self, folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FittedEnsemble, "save_normalizers", stop)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(finished[0], cells, out, root=source.root, fit=True)
+    assert (out / "linear-ot.json").is_file()
+    monkeypatch.undo()
+    assert evaluate(finished[0], cells, out, root=source.root, fit=True).predicted == len(source)
+    assert len(predicted(out)) == len(source)
+
+
 def test_a_bad_file_of_another_hospital_is_told_and_stops_nothing(
     finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
 ) -> None:

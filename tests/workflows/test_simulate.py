@@ -36,7 +36,13 @@ def test_each_hospital_has_the_same_cells_under_the_same_names(simulation):
     assert set(result.manifests) == {"clinic-like", "pale", "truth"}
     names = {site: read_manifest(path).column("path") for site, path in result.manifests.items()}
     assert names["clinic-like"] == names["pale"] == names["truth"]
-    assert sorted(file.name for file in out.iterdir()) == ["clinic-like", "pale", "sheet.png", "truth"]
+    assert sorted(file.name for file in out.iterdir()) == [
+        "clinic-like",
+        "pale",
+        "sheet.png",
+        "simulation.json",
+        "truth",
+    ]
 
 
 def test_manifest_states_what_the_files_are(simulation):
@@ -58,6 +64,28 @@ def test_truth_is_the_target_without_noise(simulation):
 def test_progress_counts_every_picture(simulation):
     _, _, calls = simulation
     assert calls == [(done, 12) for done in range(1, 13)]
+
+
+@pytest.mark.parametrize("pictures", [0, 1, 3])
+def test_the_same_call_goes_on_after_a_stop(tmp_path, pictures):
+    wanted = {"n_per_class": 1, "hospitals": ("pale",), "classes": ("blast", "monocyte"), "size_px": 32}
+
+    def stop(done, total):
+        if done > pictures:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tmp_path / "cut", progress=stop, **wanted)
+    with pytest.raises(InputError, match="expected the same hospitals"):
+        simulate(tmp_path / "cut", **(wanted | {"n_per_class": 2}))
+    simulate(tmp_path / "cut", **wanted)
+    simulate(tmp_path / "uncut", **wanted)
+    cut, uncut = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in ("cut", "uncut")
+    )
+    assert cut == uncut
+    assert len(uncut) == 8
 
 
 def test_a_folder_with_files_is_left_alone(tmp_path):

@@ -29,9 +29,11 @@ SYSTEM_NAMES: Final = frozenset(
 """Lower-case names of files and folders of Windows, macOS, Linux, Synology and QNAP. Names that begin with `.` are
 hidden files, and are not listed here."""
 
-SYSTEM_STARTS: Final = ("._", ".trash", "@", "~", "$", "found.0")
-"""Lower-case beginnings of such names: of Synology and QNAP, NetApp's `~snapshot`, files that an office program has
-open (`~$`), and what a check of the disk found."""
+SYSTEM_STARTS: Final = ("._", ".trash", "~$")
+"""Lower-case beginnings of such names: of macOS, and of files that an office program has open."""
+
+SYSTEM_FOLDER_STARTS: Final = ("@", "~", "$", "found.0")
+"""Beginnings of such folders: of Synology and QNAP, NetApp's `~snapshot`, and what a check of the disk found."""
 
 _OWN_NAMES: Final = frozenset(
     {"standardized.csv", "site.json", "predicted-classes.csv", "predictions.csv", "drift.csv"}
@@ -152,7 +154,7 @@ def _walk(folder: Path, folders: list[str]) -> Iterator[tuple[str, Kind | None]]
         place = Path(parent).relative_to(folder)
         for name in list(below):
             path = (place / name).as_posix()
-            kind = _kind_of_name(name)
+            kind = _kind_of_folder(name)
             if kind is None and Path(parent, name).is_symlink():
                 is_image = PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES  # reported by the code that reads it
                 yield path, None if is_image else "links to folders"
@@ -171,6 +173,12 @@ def _kind_of_name(name: str) -> Kind | None:
     if name == ".DS_Store":
         return "of the operating system or storage"
     return "hidden" if name.startswith(".") else "beginning with _" if name.startswith("_") else None
+
+
+def _kind_of_folder(name: str) -> Kind | None:
+    if name.lower().startswith(SYSTEM_FOLDER_STARTS):
+        return "of the operating system or storage"
+    return _kind_of_name(name)
 
 
 def _kind_of_file(parent: Path, name: str) -> Kind | None:

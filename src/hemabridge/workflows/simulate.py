@@ -1,10 +1,12 @@
 """`hemabridge simulate`: writes folders of simulated hospitals with the same cells, and a sheet that compares them."""
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,7 +18,9 @@ from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import Progress, silent
-from hemabridge.storage.files import sha256_of
+from hemabridge.storage.file_kind import FileKind
+from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.run_folder import names_in
 from hemabridge.storage.stages import Stages
 
 TRUTH = "truth"
@@ -24,6 +28,10 @@ TRUTH = "truth"
 
 MANIFEST = "manifest.csv"
 SHEET = "sheet.png"
+ORIGIN: Final = "simulation.json"
+"""File in the folder that says what it is made from; a call that was stopped goes on by it."""
+
+_ORIGIN: Final = FileKind("what `simulate` wrote", InputError, "remove its folder")
 _CELLS_BESIDE = 3
 
 
@@ -58,7 +66,7 @@ def simulate(
     appearance, without sensor noise and JPEG: the exact ground truth for re-staining.
 
     Args:
-        out: a new or empty folder.
+        out: a new or empty folder, or that of an earlier call for the same cells, which then goes on.
         n_per_class: number of cells of each class.
         hospitals: names from `HOSPITALS`.
         classes: names from `CLASSES`.
@@ -67,18 +75,26 @@ def simulate(
         progress: called with the number of pictures written and the total number.
 
     Raises:
-        InputError: an unknown name, a number out of range, or `out` is not empty.
+        InputError: an unknown name, a number out of range, or `out` holds files of others, or other cells.
     """
     chosen = find_hospitals(hospitals)
     cells = list_cells(classes, n_per_class, seed)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"expected a new or empty folder to write to, but {out} is not; name another or empty it")
+    origin = {
+        "hospitals": list(hospitals),
+        "classes": list(classes),
+        "n_per_class": n_per_class,
+        "seed": seed,
+        "size_px": size_px,
+    }
+    _claim(out, origin)
     sites = [(hospital.name, hospital, True) for hospital in chosen] + [(TRUTH, HOSPITALS[TARGET], False)]
     total, done, manifests = len(sites) * len(cells), 0, {}
     for name, hospital, noise in sites:
         folder = out / name
         for cell in cells:
-            write_image(_cell_path(folder, cell), render(cell, hospital, size_px, noise=noise))
+            path = _cell_path(folder, cell)
+            if not path.is_file():
+                write_image(path, render(cell, hospital, size_px, noise=noise))
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -176,6 +192,22 @@ def find_hospitals(names: Sequence[str]) -> list[Hospital]:
             f"expected different hospitals out of {', '.join(HOSPITALS)}; got {', '.join(names) or 'none'}"
         )
     return [HOSPITALS[name] for name in names]
+
+
+def _claim(out: Path, origin: dict[str, Any]) -> None:
+    """Write down what a folder is made from before all else, or make sure that it is the same."""
+    path = out / ORIGIN
+    if path.is_file():
+        if _ORIGIN.read_object(path) != origin:
+            raise InputError(
+                f"expected the same hospitals, classes, cells, seed and size as before to go on in {out}, got others; "
+                "name another folder, or remove that one"
+            )
+        return
+    if out.exists() and (not out.is_dir() or names_in(out)):
+        raise InputError(f"expected a new or empty folder to write to, but {out} is not; name another or empty it")
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
 
 
 def _cell_path(folder: Path, cell: Cell) -> Path:

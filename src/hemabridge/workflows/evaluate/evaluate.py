@@ -181,6 +181,7 @@ def _refitted(finished: FinishedStudy, read: Callable[[int], NewCells], crop_px:
 
     def work(folder: Path) -> None:
         fitted, answers = finished.refitted(read, crop_px, folder, Fabric(accelerator="auto", devices=1))
+        _claim(out / PREDICTED_CLASSES)
         fitted.save_normalizers(out)
         for table in folder.glob("*.json"):
             if _is_table(table.name):
@@ -223,6 +224,13 @@ def _is_predicted_classes(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.readline().strip() == ",".join(COLUMNS).encode()
+
+
+def _claim(path: Path) -> None:
+    """Write the header alone, before other files, by which a later call knows the folder of one that was stopped."""
+    if not _is_predicted_classes(path):
+        with atomic_write(path) as temporary:
+            temporary.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
 
 
 def _write_predicted_classes(
