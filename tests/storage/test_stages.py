@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -256,3 +257,34 @@ def test_a_damaged_stage_that_cannot_be_resumed_is_named(tmp_path: Path) -> None
     with pytest.raises(RunError, match=r"got a damaged or missing file: .*images\.npy; restore it, or remove"):
         stages.run("one", {"a": 1}, saves, lambda _: None)
     assert (folder / "state").is_dir()
+
+
+def test_a_stage_that_is_killed_keeps_the_seconds_of_the_killed_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hemabridge.storage.stages.BEAT_SECONDS", 0.01)
+
+    def killed(folder: Path) -> None:
+        started = time.monotonic()
+        record = folder / "stage-inputs.json"
+        while json.loads(record.read_text(encoding="utf-8"))["seconds"] < 0.05:
+            assert time.monotonic() - started < 60
+            time.sleep(0.005)
+        (tmp_path / "after" / "a").mkdir(parents=True)  # what a kill at this moment leaves
+        (tmp_path / "after" / "a" / record.name).write_text(record.read_text(encoding="utf-8"), encoding="utf-8")
+
+    Stages(tmp_path / "before").run("a", {}, killed)
+    told: list[tuple[str, float | None]] = []
+    Stages(tmp_path / "after", lambda *call: told.append(call)).run("a", {}, lambda _: None)
+    assert [name for name, _ in told] == ["a", "a"]
+    assert told[0][1] is None
+    assert told[1][1] is not None
+    assert told[1][1] >= 0.05
+    assert Stages(tmp_path / "after").seconds()["a"] == round(told[1][1], 1)
+
+
+def test_a_listener_is_told_of_a_stage_that_was_done_before(tmp_path: Path) -> None:
+    Stages(tmp_path).run("a", {}, lambda _: None)
+    told: list[str] = []
+    Stages(tmp_path, lambda name, seconds: told.append(f"{name} {seconds is not None}")).run("a", {}, lambda _: None)
+    assert told == ["a True"]

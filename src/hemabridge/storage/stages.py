@@ -3,11 +3,13 @@
 import hashlib
 import json
 import shutil
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
@@ -45,11 +47,18 @@ class _Record:
 _RECORD: Final = TypeAdapter(_Record)
 
 
-class Stages:
-    """The stages below one folder."""
+StageListener: TypeAlias = Callable[[str, float | None], None]
+"""Called as `listener(name, None)` when a stage begins, and with the seconds of all calls when it is done."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+BEAT_SECONDS: Final = 20.0
+"""Interval at which the seconds of a running stage are written: a kill loses at most so many."""
+
+
+class Stages:
+    """The stages below one folder; `listener` is called at the beginning and the end of each."""
+
+    def __init__(self, folder: Path, listener: StageListener | None = None) -> None:
+        self.folder, self.listener = folder, listener
 
     def run(
         self,
@@ -77,6 +86,8 @@ class Stages:
         if (folder / DONE).is_file():
             damaged = _damaged_in(folder, key)
             if damaged is None:
+                record = _read(folder / DONE)
+                self._tell(name, 0.0 if record is None else record.seconds or 0.0)
                 return folder
             if tidy is not None:
                 raise RunError(
@@ -86,32 +97,62 @@ class Stages:
         begun = {"key": key, "inputs": inputs}
         spent = _Clock(_read(folder / INPUTS))
         _write_json(folder / INPUTS, begun | spent.seconds())
+        self._tell(name, None)
         try:
-            work(folder)
+            with _beating(lambda: _write_json(folder / INPUTS, begun | spent.seconds())):
+                work(folder)
         except BaseException:
             if folder.is_dir():
                 _write_json(folder / INPUTS, begun | spent.seconds())
             raise
-        done = {"key": key, **spent.seconds()}
+        seconds = spent.seconds()
+        done = {"key": key, **seconds}
         _write_json(folder / DONE, done)
         if tidy is not None:
             tidy(folder)
         if folder.is_dir():
             _write_json(folder / DONE, done | {"files": _sizes(folder)})
+        self._tell(name, seconds["seconds"])
         return folder
+
+    def _tell(self, name: str, seconds: float | None) -> None:
+        if self.listener is not None:
+            self.listener(name, seconds)
 
     def key(self, name: str) -> str:
         """Return the key of a finished stage; stages that depend on it include it in their inputs."""
         return str(_key_in(self.folder / name / DONE))
 
     def seconds(self) -> dict[str, float]:
-        """Return the wall-clock seconds of each finished stage, over all calls but those that were killed."""
+        """Return the wall-clock seconds of each finished stage, over all calls.
+
+        Of a call that was killed the last `BEAT_SECONDS` may be missing.
+        """
         found = {path: _read(path) for path in sorted(self.folder.rglob(DONE))}
         return {
             path.parent.relative_to(self.folder).as_posix(): round(record.seconds, 1)
             for path, record in found.items()
             if record is not None and record.seconds is not None
         }
+
+
+@contextmanager
+def _beating(beat: Callable[[], None]) -> Iterator[None]:
+    """Call `beat` every `BEAT_SECONDS` in another thread, so that the seconds of a stage survive a kill."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(BEAT_SECONDS):
+            with suppress(OSError):  # the work may have removed its folder, or the disk is full
+                beat()
+
+    thread = threading.Thread(target=run, name="stage-clock", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class _Clock:

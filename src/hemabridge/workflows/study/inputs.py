@@ -91,7 +91,8 @@ class StudyInputs:
         other = copy.copy(self)
         other.recipe = self.recipe.model_copy(update={"seed": seed, "more_seeds": ()})
         other.out = StudyFolder(self.out).of_seed(seed).path
-        other.stages = Stages(other.out)
+        told = self.stages.listener
+        other.stages = Stages(other.out, told and (lambda name, seconds: told(f"seeds/{seed}/{name}", seconds)))
         return other
 
     def patients(self) -> dict[str, str] | None:

@@ -13,6 +13,7 @@ from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.ensemble.fitted import ENSEMBLE_FILE
 from hemabridge.ensemble.members import Member, Members
 from hemabridge.ensemble.saved import SavedEnsemble
+from hemabridge.errors import Interrupted
 from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.leaderboard_files import write_leaderboard
 from hemabridge.evaluation.paired_bootstrap import RunKey
@@ -34,6 +35,7 @@ from hemabridge.workflows.study.facts import read_chosen, structure_facts, study
 from hemabridge.workflows.study.guard_stage import StudyGuard
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
 from hemabridge.workflows.study.labels import StudyLabels
+from hemabridge.workflows.study.outlook import Outlook, planned_seconds
 from hemabridge.workflows.study.pictures import draw_figure_4, loss_curves, refused_cells, study_pictures
 from hemabridge.workflows.study.restained import Restained
 from hemabridge.workflows.study.results import Findings, collect
@@ -58,7 +60,11 @@ def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progr
     check_run_folder(out)
     with hold_folder(out):
         describe_run(out, recipe, str(fabric.device))
-        return Study(recipe, out, fabric, progress).run()
+        started = Study(recipe, out, fabric, progress)
+        try:
+            return started.run()
+        except (KeyboardInterrupt, Interrupted) as stop:
+            raise Interrupted(started.outlook.at_stop(out)) from stop
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,8 @@ class Study:
         for config in recipe.trainings:
             pretrained_cfg(config.architecture)  # raises early if timm does not have this architecture
         self.inputs = StudyInputs(recipe, out, fabric, progress)
+        self.outlook = Outlook(planned_seconds(self.inputs), progress)
+        self.inputs.stages.listener = self.outlook
 
     def run(self) -> StudyResults:
         """Do all stages that are not finished, and write the results."""

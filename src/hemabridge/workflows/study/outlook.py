@@ -1,0 +1,145 @@
+"""How long a study will take: each stage's time, what is left of all of them, and what is kept when it is stopped."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.models.study_folder import (
+    AUDIT_STAGE,
+    ENSEMBLE_STAGE,
+    TRANSLATOR_STAGE,
+    classifier_stage,
+    compared_stage,
+    guard_stage,
+    restained_stage,
+    source_fine_tuning_stage,
+)
+from hemabridge.progress import Progress
+from hemabridge.translators.config import TranslatorConfig
+from hemabridge.translators.presets import PRESETS
+from hemabridge.workflows.study.inputs import StudyInputs
+
+# Seconds on two CPU cores, of the demo and of recommended.toml; only their proportions matter once a stage is done.
+CLASSIFIED_IMAGE: Final = 0.008
+"""Of training on one image of 64 x 64 px."""
+TRANSLATED_IMAGE: Final = 0.1
+"""Of training on one pair of images of 64 x 64 px."""
+AUDITED_IMAGE: Final = 0.005
+RESTAINING: Final = 3.0
+GUARD: Final = 5.0
+
+
+class Outlook:
+    """Listens to the stages of a study and tells what each took and what is left.
+
+    Args:
+        plan: the stages to come with the seconds that they are expected to take; only their proportions matter.
+        progress: is told one sentence after each stage.
+    """
+
+    def __init__(self, plan: Mapping[str, float], progress: Progress) -> None:
+        self.plan, self.progress = dict(plan), progress
+        self.done: dict[str, float] = {}
+        self.now: str | None = None
+        self._began = False
+
+    def __call__(self, name: str, seconds: float | None) -> None:
+        """Take note that a stage begins (`seconds` None) or is done, now or in an earlier call."""
+        if seconds is None:
+            self.now = name
+            if not self._began:
+                self._began = True
+                self.progress(f"{len(self.plan)} stages, {self._known()} done before{self._left_in_words()}", 0, 0)
+            return
+        self.done[name] = seconds
+        if self.now == name:
+            self.now = None
+            took = f"{name} took {in_words(seconds)}"
+            self.progress(f"{took}; {self._known()} of {len(self.plan)} stages done{self._left_in_words()}", 0, 0)
+
+    def left(self) -> float:
+        """Return the seconds that the stages to come will take, at the pace of those that are done.
+
+        The pace is that of stages of the same kind where one is done, else that of all.
+        """
+        return sum(cost * self._pace(_kind(name)) for name, cost in self.plan.items() if name not in self.done)
+
+    def at_stop(self, out: Path) -> str:
+        """Return what is said when the study is stopped."""
+        where = "" if self.now is None else f" in the stage {self.now}"
+        return (
+            f"stopped{where}. Kept in {out}: {len(self.done)} finished stages, and what the training of this one had "
+            "reached. Nothing is lost; the same command goes on from there"
+        )
+
+    def _known(self) -> int:
+        return sum(name in self.done for name in self.plan)
+
+    def _left_in_words(self) -> str:
+        left = self.left()
+        return f"; about {in_words(left)} left of the whole study" if left > 0 else ""
+
+    def _pace(self, kind: str) -> float:
+        timed = [name for name in self.plan if name in self.done]
+        alike = [name for name in timed if _kind(name) == kind] or timed
+        cost = sum(self.plan[name] for name in alike)
+        return sum(self.done[name] for name in alike) / cost if cost > 0 else 1.0
+
+
+def planned_seconds(inputs: StudyInputs) -> dict[str, float]:
+    """Return the stages of a study in their order, with roughly the seconds that each takes on two CPU cores."""
+    recipe = inputs.recipe
+    source, target = inputs.source.manifest.column("split"), inputs.target.manifest.column("split")
+    n_source, n_target = source.count("train"), target.count("train")
+    plan = {AUDIT_STAGE: AUDITED_IMAGE * (len(source) + len(target))} if recipe.audit else {}
+    work = {w.name: w.train for w in recipe.classifiers if w.train is not None}
+    plan_of_seed = {classifier_stage(name): _training(config, n_target) for name, config in work.items()}
+    cells = max(n_source, n_target)
+    plan_of_seed[TRANSLATOR_STAGE] = _translation(recipe.translator, cells)
+    plan_of_seed |= {compared_stage(name): _translation(PRESETS[name].config, cells) for name in recipe.translators}
+    snapshots = [] if recipe.translator.snapshot_images else [f"epoch-{each:04d}" for each in recipe.tested_epochs]
+    restained = (*recipe.normalizers, *recipe.translators, *snapshots)
+    plan_of_seed |= {restained_stage(name): RESTAINING for name in restained}
+    if recipe.source_fine_tuning is not None:
+        for name, config in work.items():
+            again = config.model_copy(update={"epochs": recipe.source_fine_tuning.epochs, "epoch_images": None})
+            shown = (ORIGINAL, *snapshots)
+            plan_of_seed |= {source_fine_tuning_stage(name, each): _training(again, n_source) for each in shown}
+    if recipe.ensemble is not None:
+        plan_of_seed[ENSEMBLE_STAGE] = _ensemble(inputs, n_target)
+    plan |= plan_of_seed
+    if recipe.guard:
+        plan |= {guard_stage(name): GUARD for name in restained}
+    return plan | {f"seeds/{seed}/{name}": cost for seed in recipe.more_seeds for name, cost in plan_of_seed.items()}
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration as people say it: `41 s`, `12 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 120 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def _training(config: ClassifierConfig, cells: int) -> float:
+    return CLASSIFIED_IMAGE * config.epochs * (config.epoch_images or cells) * (config.size_px / 64) ** 2
+
+
+def _translation(config: TranslatorConfig, cells: int) -> float:
+    epochs = config.constant_epochs + config.decay_epochs
+    return TRANSLATED_IMAGE * epochs * (config.epoch_images or cells) * (config.crop_px / 64) ** 2
+
+
+def _ensemble(inputs: StudyInputs, n_target: int) -> float:
+    config = inputs.recipe.ensemble
+    assert config is not None  # the caller's check
+    members = sum(each.count * _training(each.train, n_target) for each in config.members)
+    back = config.target_to_source
+    others = 0.0 if back is None else back.classifiers * _training(back.train, n_target * (1 + back.copies))
+    return members + others + 20.0 * (1 + len(config.few_labels))
+
+
+def _kind(name: str) -> str:
+    parts = name.split("/")
+    return parts[2] if parts[0] == "seeds" and len(parts) > 2 else parts[0]
