@@ -1,1 +1,1 @@
-"""Choice of the best snapshot of a trained translator, by measures that need no labels."""
+"""Choice without labels: of the best snapshot of a translator, and of the cells that an expert should label."""
