@@ -28,7 +28,7 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/distillation.py
 	$(BIN)/python benchmarks/gallery.py
 	$(BIN)/python benchmarks/planted_changes.py
-	$(BIN)/python benchmarks/recommended.py
+	$(BIN)/python benchmarks/leave_one_out.py
 	$(BIN)/python benchmarks/class_prior.py
 	$(BIN)/python benchmarks/selection_regret.py
 	$(BIN)/python benchmarks/review_load.py

@@ -104,7 +104,7 @@ def _with_members(
     seen, test, known = cells
     spec = expect_kind(read_recipe(path), StudyRecipe).ensemble
     assert spec is not None
-    config, lut = spec.model_copy(update={"self_training_rounds": 0, "target_to_source": None}), spec.learned_lut
+    config, lut = spec, spec.learned_lut
     assert lut is not None
     kinds = [one.model_copy(update={"count": min(one.count, most or one.count)}) for one in spec.members]
     with TemporaryDirectory() as place:

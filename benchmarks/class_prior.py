@@ -5,7 +5,7 @@
 Hospitals have different class priors, by which a discriminator can tell them apart. `balance = "target"` shows the
 target's classes equally often, `"both"` also the clusters of cells that are found in the source without labels. Scored
 with one classifier that was trained without stain augmentation, and with those that were trained with it, as
-benchmarks/recommended.py trains and keeps them.
+benchmarks/leave_one_out.py trains and keeps them.
 """
 
 import argparse
@@ -21,8 +21,7 @@ from hemabridge.ensemble.pooling import mean_prediction
 from hemabridge.metrics.classification import balanced_accuracy, recall_per_class
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from recommended_bench import new_bench, real_source
-from recommended_tables import CLASSES
+from recommended_bench import CLASSES, new_bench, real_source
 
 BALANCES = ("none", "target", "both")
 ROW = "{:10s} {:10s} {:>6s} {:>7s} {:>8s} {:>6s} {:>7s} {:>8s}   {}"
@@ -33,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, default=Path("recipes/recommended.toml"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("runs/recommended"))
+    parser.add_argument("--out", type=Path, default=Path("runs/leave-one-out"))
     parser.add_argument("--sources", default="tecom,raabin")
     parser.add_argument("--seeds", default="0,1,2", help="of the translator; the classifiers are those of start 0")
     spec = parser.parse_args()

@@ -1,6 +1,9 @@
-"""The sites, members and translators of `benchmarks/recommended.py`; whatever is trained is kept on disk."""
+"""The sites, members and translators of `benchmarks/leave_one_out.py`; whatever is trained is kept on disk."""
 
+import csv
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,13 @@ import polars as pl
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
-from hemabridge.data.cells import CellSet, load_cells
+from hemabridge.data.cells import CellSet, joined, load_cells
 from hemabridge.data.simulate import HOSPITALS, measured_reference, photograph
 from hemabridge.ensemble.config import EnsembleConfig
-from hemabridge.ensemble.fit import OnRound, fit_ensemble
+from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import Member, Members, train_members
+from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.scale import resize_square
 from hemabridge.recipes.recipe import ClassifierRecipe, SiteRecipe, StudyRecipe
 from hemabridge.recipes.sites import Site, prepare_site, read_site
@@ -27,11 +31,11 @@ from hemabridge.training.run_context import RunContext, start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
-from recommended_tables import CLASSES
 
-REAL = "tecom"
+CLASSES = ("neutrophil", "lymphocyte", "monocyte", "eosinophil")
 BY_EYE, BY_EYE_CROP_PX = "raabin", 330
-REAL_SITES = (REAL, BY_EYE)
+BOXES, BOXES_CROP_PX = "bccd", 235
+REAL_SITES = ("tecom", BY_EYE, BOXES)
 NATIVE_PX = 180
 """Cells are restyled at about the size that the camera saw."""
 STARTS_APART = 100
@@ -71,53 +75,65 @@ class Bench:
         """Return the labeled cells that the members are trained on."""
         return self.cells(self.target, "train", self.recipe.ensemble_px)
 
-    def members(self, start: int) -> tuple[Members, float]:
-        """Return the members, trained once for each start, and the CPU seconds that they took."""
+    def members(self, start: int, further: Sequence[CellSet] = ()) -> tuple[Members, float]:
+        """Return the members, trained once for each start, and the CPU seconds that they took.
+
+        Args:
+            start: of the random starts.
+            further: labeled cells of other hospitals, from which they learn too.
+        """
         seed, target, seconds = STARTS_APART * start, self.target_cells(), 0.0
+        shown, own = joined(target, further), _digest(further)
         color: list[Member] = []
         shape: list[Member] = []
         for spec in self.recipe.classifiers:
             config = _trained(spec)
-            snapshot, spent = self._classifier(folder_name(spec.name), config, seed)
-            (shape if config.view == "shape" else color).append(Member.from_snapshot(snapshot, target))
+            snapshot, spent = self._classifier(folder_name(spec.name) + own, config, seed, further)
+            (shape if config.view == "shape" else color).append(Member.from_snapshot(snapshot, shown))
             seconds += spent
         specs = self.config.members
-        inputs = {"members": [spec.model_dump(mode="json") for spec in specs], "target": self.target.described()}
+        inputs = {
+            "members": [spec.model_dump(mode="json") for spec in specs],
+            "target": self.target.described(),
+            "further": [list(cells.hashes) for cells in further],
+            "seed": seed,
+        }
         folder = self.stages.run(
-            f"classifiers/members-{start}",
-            inputs | {"seed": seed},
-            lambda own: _no_result(train_members(Members(()), specs, target, RunContext(own, FABRIC, seed))),
+            f"classifiers/members{own}-{start}",
+            inputs,
+            lambda own: _no_result(train_members(Members(()), specs, target, RunContext(own, FABRIC, seed), further)),
             drop_checkpoints,
         )
         for number, kind in enumerate(specs):
             for place in range(kind.count):
                 snapshot = list_snapshots(folder / f"{number}/{place}")[-1].path
-                (shape if kind.train.view == "shape" else color).append(Member.from_snapshot(snapshot, target))
+                (shape if kind.train.view == "shape" else color).append(Member.from_snapshot(snapshot, shown))
         return Members(tuple(color), tuple(shape)), seconds + _cpu_seconds(folder)
 
-    def fitted(
-        self, members: Members, seen: CellSet, context: RunContext, on_round: OnRound = lambda *_: None
-    ) -> FittedEnsemble:
+    def fitted(self, members: Members, seen: CellSet, context: RunContext) -> FittedEnsemble:
         """Return the recipe's ensemble, fitted to the cells `seen` without their labels; no translator takes part."""
-        return fit_ensemble(members, seen, self.target_cells(), self.config, context, on_round=on_round)
+        return fit_ensemble(members, seen, self.target_cells(), self.config, context)
 
     def plain(self, start: int) -> SnapshotClassifier:
         """Return the recipe's first classifier, trained on its own site's colors alone."""
         config = _trained(self.recipe.classifiers[0]).model_copy(update={"stain_augmentation": None})
         return SnapshotClassifier.from_snapshot(self._classifier("plain", config, STARTS_APART * start)[0])
 
-    def _classifier(self, name: str, config: ClassifierConfig, seed: int) -> tuple[Path, float]:
+    def _classifier(
+        self, name: str, config: ClassifierConfig, seed: int, further: Sequence[CellSet] = ()
+    ) -> tuple[Path, float]:
         target = self.cells(self.target, "train", max(self.recipe.size_px, config.size_px))
         inputs: dict[str, Any] = {
             "config": config.model_dump(mode="json"),
             "target": self.target.described(),
+            "further": [list(cells.hashes) for cells in further],
             "seed": seed,
             "size_px": target.images.shape[1],
         }
         folder = self.stages.run(
             f"classifiers/{name}-{seed}",
             inputs,
-            lambda folder: _no_result(fine_tune(config, target, folder, FABRIC, seed=seed)),
+            lambda folder: _no_result(fine_tune(config, target, folder, FABRIC, seed=seed, further=further)),
             drop_checkpoints,
         )
         return list_snapshots(folder)[-1].path, _cpu_seconds(folder)
@@ -147,14 +163,46 @@ def _site(recipe: StudyRecipe, stages: Stages, spec: SiteRecipe, *, clinic: bool
     return prepare_site(spec, read_site(spec), CLASSES, parts, seed=recipe.seed, stages=stages)
 
 
-def real_source(bench: Bench, name: str, data: Path) -> Source:
-    """Return a real hospital's cells, by the names of `REAL_SITES`."""
+def real_site(bench: Bench, name: str, data: Path) -> Site:
+    """Return a real hospital, by the names of `REAL_SITES`."""
     spec = SiteRecipe(site=name, folder=data / name)
     if name == BY_EYE:
         named = Path(__file__).with_name(f"{BY_EYE}_by_eye.csv")
         root = data / BY_EYE / "unlabelled"
         spec = SiteRecipe(site=name, manifest=named, root=root, crop_px=BY_EYE_CROP_PX)
-    site = _site(bench.recipe, bench.stages, spec, clinic=False)
+    if name == BOXES:
+        folder = bench.stages.run("crops", {"px": BOXES_CROP_PX}, lambda own: _write_crops(data / BOXES, own))
+        spec = SiteRecipe(site=name, folder=folder / "cells", crop_px=BOXES_CROP_PX)
+    return _site(bench.recipe, bench.stages, spec, clinic=False)
+
+
+def _write_crops(collection: Path, out: Path) -> None:
+    """Write a square around each leukocyte of a field that holds one, into a folder for its class."""
+    with (collection / "labels.csv").open(encoding="utf-8") as file:
+        classes = {row["field"]: row["leukocytes"] for row in csv.DictReader(file) if row["leukocytes"] in CLASSES}
+    boxes: dict[str, list[dict[str, str]]] = {}
+    with (collection / "boxes.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["kind"] == "WBC":
+                boxes.setdefault(row["field"], []).append(row)
+    margin = BOXES_CROP_PX // 2 + 1
+    for field, name in sorted(classes.items()):
+        if len(boxes.get(field, ())) != 1:
+            continue
+        (box,) = boxes[field]
+        x, y = ((int(box[axis + "min"]) + int(box[axis + "max"])) // 2 for axis in "xy")
+        padded = np.pad(
+            read_image(collection / "fields" / field), ((margin, margin), (margin, margin), (0, 0)), "reflect"
+        )
+        square = padded[y + 1 : y + 1 + BOXES_CROP_PX, x + 1 : x + 1 + BOXES_CROP_PX]
+        path = out / "cells" / name / f"{Path(field).stem}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, np.ascontiguousarray(square))
+
+
+def real_source(bench: Bench, name: str, data: Path) -> Source:
+    """Return a real hospital's cells, by the names of `REAL_SITES`."""
+    site = real_site(bench, name, data)
     size_px, load_px = bench.recipe.ensemble_px, bench.recipe.translator.load_px
     return Source(
         bench.cells(site, "train", size_px),
@@ -190,6 +238,12 @@ def restyled_source(bench: Bench, hospitals: str) -> Source:
 
 def _resized(cells: CellSet, size_px: int) -> CellSet:
     return replace(cells, images=np.stack([resize_square(image, size_px) for image in cells.images]))
+
+
+def _digest(sets: Sequence[CellSet]) -> str:
+    """Return a suffix for folders of what learned from further hospitals; nothing without any."""
+    found = hashlib.sha256("".join(digest for cells in sets for digest in cells.hashes).encode())
+    return f"-{found.hexdigest()[:8]}" if sets else ""
 
 
 def _no_result(_: object) -> None:

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,21 +8,22 @@ import pytest
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.network import new_network, preprocessing_of
+from hemabridge.ensemble.fit import site_statistics
 from hemabridge.ensemble.fitted import ENSEMBLE_FILE, TRANSLATOR, FittedEnsemble
 from hemabridge.ensemble.members import MEMBERS_FILE, Member, Members
 from hemabridge.ensemble.saved import SavedEnsemble
-from hemabridge.errors import InputError
+from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.models import open_model
 from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.training.snapshots import write_snapshot
+from hemabridge.training.tensorfile import read_tensors, write_tensors
 
 CLASSES = ("dark", "bright")
 RNG = np.random.default_rng(0)
 GLASSES = [np.clip(RNG.normal(field, 5, (4, 32, 32, 3)), 0, 255).astype(np.uint8) for field in ((250, 240, 130), 245)]
 IMAGES = np.concatenate(GLASSES)
-SUBDOMAINS = {"#faf082": ("white-point",), "#f5f5f5": ("white-point",)}
 
 
 def member(folder: Path) -> Member:
@@ -47,17 +49,15 @@ def fitted(study: Path) -> FittedEnsemble:
     """An ensemble with all that a file can hold."""
     own = [(images, fit_on_cells("white-point", images, images)) for images in GLASSES]
     given = member(study / "given").classifier
-    return FittedEnsemble(
+    unfitted = FittedEnsemble(
         (Member(given, external="given"), member(study / "color")),
         (member(study / "shape"),),
         {"white-point": BySubdomain.of(own, GLASSES[0]), "linear-ot": fit_on_cells("linear-ot", IMAGES, GLASSES[0])},
-        target_to_source_members=(member(study / "augmented"),),
-        soft_agreement={f"white-point on {field}": value for field, value in zip(SUBDOMAINS, (0.9, 0.8), strict=True)},
-        confidence={"white-point": 0.7, "linear-ot": 0.6},
-        subdomains=SUBDOMAINS,
-        class_prior=np.array([0.25, 0.75]),
-        adabn=True,
+        prevalence=np.array([0.25, 0.75]),
     )
+    rng = np.random.default_rng(0)
+    statistics = site_statistics(unfitted, dict(unfitted.inputs(IMAGES)), unfitted.predict(IMAGES), rng)
+    return replace(unfitted, site_statistics=replace(statistics, weight=0.6))
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +74,10 @@ def test_what_is_loaded_predicts_the_same_to_the_bit(fitted: FittedEnsemble, sav
     np.testing.assert_array_equal(loaded.predict(IMAGES), fitted.predict(IMAGES))
     np.testing.assert_array_equal(loaded.predict_target(IMAGES), fitted.predict_target(IMAGES))
     assert list(loaded.restainings) == ["white-point", "linear-ot"]
-    for name in ("soft_agreement", "confidence", "subdomains", "adabn"):
-        assert getattr(loaded, name) == getattr(fitted, name)
-    np.testing.assert_array_equal(loaded.class_prior, [0.25, 0.75])
+    assert loaded.site_statistics is not None
+    assert fitted.site_statistics is not None
+    assert loaded.site_statistics.weight == fitted.site_statistics.weight
+    np.testing.assert_array_equal(loaded.prevalence, [0.25, 0.75])
 
 
 def test_members_are_loaded_as_they_were_saved(fitted: FittedEnsemble, saved: Path, study: Path) -> None:
@@ -86,16 +87,32 @@ def test_members_are_loaded_as_they_were_saved(fitted: FittedEnsemble, saved: Pa
     assert [each.snapshot for each in members.shape] == [fitted.shape_members[0].snapshot]
 
 
-def test_the_facts_of_a_report_name_members_and_subdomains(saved: Path) -> None:
+def test_the_facts_of_a_report_name_members_and_statistics(saved: Path) -> None:
     assert SavedEnsemble.read(saved / ENSEMBLE_FILE).facts() == {
         "ensemble: re-stainings": "white-point, linear-ot",
         "ensemble: color members": "2",
         "ensemble: shape members": "1",
-        "ensemble: target-to-source members": "1",
-        "ensemble: subdomains of the source": "empty field #faf082: white-point; empty field #f5f5f5: white-point",
-        "ensemble: batch norm of the shape members": "statistics of the source's unlabeled cells (AdaBN)",
-        "ensemble: soft agreement with the shape members": "white-point on #faf082 0.900, white-point on #f5f5f5 0.800",
+        "ensemble: batch norm": "statistics of the target, and of the source's unlabeled cells (AdaBN)",
+        "ensemble: predicted prevalence in the source": "dark 25 %, bright 75 %",
     }
+
+
+def test_statistics_of_other_members_are_refused(fitted: FittedEnsemble, saved: Path, study: Path) -> None:
+    file = saved / "site-statistics.safetensors"
+    content = file.read_bytes()
+    tensors, header = read_tensors(file)
+    external = {"given": fitted.color_members[0].classifier}
+    for changed in (
+        {name: value for name, value in tensors.items() if not name.endswith("bn1.running_mean")},
+        {name: value * float("nan") for name, value in tensors.items()},
+    ):
+        write_tensors(file, changed, header)
+        with pytest.raises(ModelError, match="expected finite batch norm statistics of"):
+            FittedEnsemble.load(saved, study, external)
+    file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ModelError, match="expected a whole safetensors file"):
+        FittedEnsemble.load(saved, study, external)
+    file.write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -103,10 +120,10 @@ def test_the_facts_of_a_report_name_members_and_subdomains(saved: Path) -> None:
     [
         (ENSEMBLE_FILE, "restainings", {"linear-ot": "../elsewhere.json"}, "expected a file of the study"),
         (ENSEMBLE_FILE, "color_members", ["../elsewhere.json"], "expected a file of the study"),
-        (ENSEMBLE_FILE, "target_to_source_members", ["missing.safetensors"], "expected a file of the study"),
-        (ENSEMBLE_FILE, "class_prior", {"dark": 1.0}, "expected a class prior of dark, bright"),
+        (ENSEMBLE_FILE, "site_statistics", "missing.safetensors", "expected a file of the study"),
+        (ENSEMBLE_FILE, "prevalence", {"dark": 1.0}, "expected the prevalence of dark, bright"),
         (ENSEMBLE_FILE, "external_members", ["other"], "expected classifiers of the recipe"),
-        (ENSEMBLE_FILE, "format", 1, "of format 2, got 1; run the study again"),
+        (ENSEMBLE_FILE, "format", 1, "of format 3, got 1; run the study again"),
         (MEMBERS_FILE, "shape_members", ["../elsewhere.json"], "expected a file of the study"),
         (MEMBERS_FILE, "kind", "ensemble", "expected the members of an ensemble"),
     ],
@@ -146,5 +163,5 @@ def test_a_translator_is_loaded_at_the_scale_of_the_ensembles_cells(
     translated.save(folder, study, snapshot)
     assert SavedEnsemble.read(folder / ENSEMBLE_FILE).translator_scale == scale
     loaded = FittedEnsemble.load(folder, study, {})
-    np.testing.assert_array_equal(loaded.restained(IMAGES), translated.restained(IMAGES))
-    assert loaded.class_prior is None
+    np.testing.assert_array_equal(loaded.predict(IMAGES), translated.predict(IMAGES))
+    assert loaded.prevalence is None

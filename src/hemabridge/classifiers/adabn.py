@@ -1,6 +1,8 @@
 """AdaBN: batch norm statistics are replaced by those of the images that are to be classified (Li et al. 2018)."""
 
 import copy
+from collections.abc import Mapping
+from typing import Final
 
 import torch
 from torch import nn
@@ -8,8 +10,10 @@ from torch import nn
 from hemabridge.classifiers.classifier import BATCH_SIZE, NetworkClassifier
 from hemabridge.classifiers.network import has_batch_norm
 from hemabridge.classifiers.protocol import AlignedClassifier, Classifier
-from hemabridge.errors import InputError
+from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.standardizer import UInt8Images
+
+_STATISTICS: Final = (".running_mean", ".running_var")
 
 
 def adabn(classifier: Classifier, images: UInt8Images) -> Classifier | None:
@@ -55,4 +59,35 @@ def with_statistics_of(classifier: NetworkClassifier, images: UInt8Images) -> Ne
     for start in range(batches):
         batch = classifier.preprocessing(images[start::batches])
         network(torch.from_numpy(batch))
+    return NetworkClassifier(network, classifier.preprocessing, classifier.classes, classifier.name)
+
+
+def statistics_of(classifier: Classifier) -> dict[str, torch.Tensor]:
+    """Return running means and variances of a classifier's batch norm by their names; empty without batch norm."""
+    if isinstance(classifier, AlignedClassifier):
+        return statistics_of(classifier.inner)
+    if not isinstance(classifier, NetworkClassifier):
+        return {}
+    return {name: value for name, value in classifier.network.state_dict().items() if name.endswith(_STATISTICS)}
+
+
+def with_statistics(classifier: Classifier, statistics: Mapping[str, torch.Tensor]) -> Classifier:
+    """Return a copy of a classifier with batch norm statistics that `statistics_of` returned.
+
+    Raises:
+        ModelError: the statistics are not those of this architecture.
+    """
+    if isinstance(classifier, AlignedClassifier):
+        return AlignedClassifier(with_statistics(classifier.inner, statistics), classifier.classes)
+    own = statistics_of(classifier)
+    shapes = {name: tuple(value.shape) for name, value in own.items()}
+    found = {name: tuple(value.shape) for name, value in statistics.items()}
+    finite = all(bool(value.isfinite().all()) for value in statistics.values())
+    if not isinstance(classifier, NetworkClassifier) or not own or shapes != found or not finite:
+        raise ModelError(
+            f"expected finite batch norm statistics of {classifier.name} ({len(own)} tensors), got {len(found)} "
+            "tensors of another classifier or damaged ones; fit the ensemble again"
+        )
+    network = copy.deepcopy(classifier.network)
+    network.load_state_dict({**network.state_dict(), **statistics})
     return NetworkClassifier(network, classifier.preprocessing, classifier.classes, classifier.name)

@@ -5,7 +5,6 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
-from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS
 from hemabridge.normalizers.catalog import NormalizerNames
 from hemabridge.normalizers.color_table import NODES
 
@@ -16,22 +15,6 @@ class MembersConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     count: int = Field(5, ge=1, le=1000, description="number of classifiers, each with other initial weights")
-    train: ClassifierConfig
-
-
-class TargetToSourceConfig(BaseModel):
-    """Target-to-source stain augmentation: members that are trained on target cells in the source's colors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    restainings: NormalizerNames = Field(
-        ("linear-ot", "sliced-ot", "macenko", "vahadane"), min_length=1, description="normalizers of the catalog"
-    )
-    subdomains: int = Field(3, ge=1, le=20, description="largest number of subdomains of the source")
-    copies: int = Field(
-        3, ge=1, le=20, description="number of re-stained copies of each target cell, beside the original"
-    )
-    classifiers: int = Field(2, ge=1, le=1000, description="number of classifiers, each with other initial weights")
     train: ClassifierConfig
 
 
@@ -55,57 +38,23 @@ class EnsembleConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    restainings: NormalizerNames | None = Field(
-        None,
-        min_length=1,
-        description="normalizers of the catalog to try; if not given, eight if shape members can rank them, else four",
+    restainings: NormalizerNames = Field(
+        ("macenko", "vahadane", "linear-ot", "sliced-ot"),
+        description="normalizers of the catalog; color members predict from each of them, and from the original cells",
     )
-    max_agreement_gap: float | None = Field(
-        0.02,
-        ge=0,
-        description="a re-staining is used if its soft agreement with the shape members is at most this much below "
-        "that of the best one; all are used if there is no bound",
-    )
-    max_confidence_gap: float | None = Field(
-        0.1,
-        ge=0,
-        description="the shape members are used if their confidence, the mean over cells of the largest probability, "
-        "is at most this much below that of the color members on their most confident re-staining; without shape "
-        "members the same holds for each re-staining; all are used if there is no bound",
-    )
-    adabn_min_gain: float | None = Field(
-        0.05,
-        ge=-1,
-        le=1,
-        description="the shape members use batch norm statistics of the source (AdaBN) if the share of cells of which "
-        "they then predict the same class as the color members grows by more than this; -1 for always, no bound for "
-        "never",
-    )
-    subdomains: int = Field(
-        3,
-        ge=1,
-        le=MOST_SUBDOMAINS,
-        description="largest number of subdomains of the source, by the color of the empty field, if there are shape "
-        "members and the colors differ clearly; each subdomain gets re-stainings of its own",
-    )
-    prior_rounds: int = Field(
+    adabn_rounds: int = Field(
         2,
         ge=0,
-        description="how often re-stainings are fitted again to target images drawn with the source's class prior",
+        description="times that each member gets batch norm statistics of the source (AdaBN), on cells drawn so that "
+        "the ensemble's predicted classes come equally often; 0 uses the target's statistics alone",
     )
     translator: bool = Field(
         True, description="whether the study's translator is one of the re-stainings, with its last tested epoch"
     )
     members: tuple[MembersConfig, ...] = Field(
         (),
-        description="further classifiers of the target beside those of the study; many short trainings are better than "
-        "a long one",
-    )
-    target_to_source: TargetToSourceConfig | None = Field(
-        None, description="further members, trained on the target's cells in the source's colors"
-    )
-    self_training_rounds: int = Field(
-        0, ge=0, description="rounds of fine-tuning every member on the ensemble's own pseudo-labels"
+        description="further classifiers of the target beside the study's; many short trainings are better than a "
+        "long one",
     )
     min_confidence: float = Field(
         0.5,
@@ -115,16 +64,15 @@ class EnsembleConfig(BaseModel):
     )
     learned_lut: LearnedLutConfig | None = Field(
         None,
-        description="learn a color table for each of the study's classifiers, which stay frozen, so that they predict "
+        description="learn a color table for each of the study's classifiers, which stays frozen, so that it predicts "
         "what the ensemble predicts",
     )
     few_labels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (), description="numbers of labeled cells of the source to fine-tune on, each in a run of its own"
+        (), description="how many labeled cells of the source to fine-tune on, in runs of their own"
     )
     semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
 
     @property
     def trainings(self) -> tuple[ClassifierConfig, ...]:
-        """The settings of all members that are trained for the ensemble alone."""
-        augmented = () if self.target_to_source is None else (self.target_to_source.train,)
-        return (*(spec.train for spec in self.members), *augmented)
+        """How the members that are trained for the ensemble alone are trained."""
+        return tuple(spec.train for spec in self.members)

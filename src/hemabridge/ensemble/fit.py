@@ -1,40 +1,38 @@
-"""The fit of an ensemble to a source site without its labels: the only module that orders the steps."""
+"""Fitting an ensemble to a source site without labels of it: the one place that puts the steps in their order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hemabridge.classifiers.adabn import adabn
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.ensemble.config import EnsembleConfig
-from hemabridge.ensemble.fitted import TRANSLATOR, FittedEnsemble
-from hemabridge.ensemble.members import Members, classifiers_of, train_kind
-from hemabridge.ensemble.pooling import mean_prediction
-from hemabridge.ensemble.ranking import Predicted, drop_unconfident, suitable_restainings, with_adabn
-from hemabridge.ensemble.subdomain_fits import (
-    LARGEST_FIT,
-    RestainingFitter,
-    Subdomain,
-    agreement_by_subdomain,
-    for_all_subdomains,
-    restainings_by_subdomain,
-)
-from hemabridge.ensemble.target_to_source import target_to_source
+from hemabridge.ensemble.fitted import ORIGINAL, TRANSLATOR, FittedEnsemble, GroupPredictions
+from hemabridge.ensemble.members import Members, classifiers_of
+from hemabridge.ensemble.site_statistics import SiteStatistics
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
-from hemabridge.normalizers.normalizer import CellScale
+from hemabridge.metrics.soft_agreement import soft_agreement
+from hemabridge.normalizers.catalog import fit_on_cells
+from hemabridge.normalizers.normalizer import CellScale, Normalizer
 from hemabridge.training.run_context import RunContext
 
-ADABN_FOLDER: Final = "adabn"
-"""The folder of the shape members' snapshots with batch norm statistics of the source."""
+LARGEST_FIT: Final = 300
+"""Re-stainings are fitted on at most so many images of a site: more change nothing but the time."""
 
-OnRound = Callable[[int, FittedEnsemble], None]
+LARGEST_ADABN: Final = 400
+"""Batch norm statistics are computed from draws among at most so many images of the source, spread evenly over it."""
 
+TRUST: Final = 4
+"""Power of the soft agreement in the weights of the target's and the source's batch norm statistics."""
 
-def _ignore(_round: int, _fitted: FittedEnsemble) -> None:
-    """Do nothing after a round."""
+DRAWS: Final = 64
+"""Draws for each class, from which batch norm statistics of the source are computed."""
 
 
 def fit_ensemble(
@@ -45,52 +43,124 @@ def fit_ensemble(
     context: RunContext,
     *,
     translator: Standardizer | None = None,
-    on_round: OnRound = _ignore,
 ) -> FittedEnsemble:
-    """Fit an ensemble to a source site, without its labels.
+    """Fit an ensemble to a source site, without its labels. No network is trained.
 
-    1. Re-stainings are fitted to each subdomain of the source, and ranked by their soft agreement with the shape
-       members (`hemabridge.ensemble.ranking`).
-    2. Shape members of too low confidence are left out; without shape members, re-stainings of too low confidence.
-    3. The shape members get batch norm statistics of the source (AdaBN) if that makes them agree more with the color
-       members.
-    4. If the class priors of the sites differ, a normalizer that matches distributions gives cells the colors of other
-       classes. The re-stainings are therefore fitted again, `config.prior_rounds` times, to target images that are
-       drawn with the class prior that the ensemble estimates for the source.
-    5. Target-to-source members are trained, if `config.target_to_source` is given.
-    6. All members are fine-tuned on the ensemble's own pseudo-labels, `config.self_training_rounds` times.
+    1. Normalizers are fitted from the source to the target. One that makes implausible colors is left out.
+    2. Each member gets batch norm statistics of the source beside those of the target (AdaBN), for each kind of image
+       from which it predicts. They are computed on cells drawn so that the ensemble's predicted classes come equally
+       often, `config.adabn_rounds` times. Statistics of all cells would be those of the commonest class.
+
+    3. Predictions with the target's and with the source's statistics are averaged. The weight of each grows with the
+       soft agreement between color and shape members under it (`agreement_weight`).
+
+    No re-staining is ranked or left out by its predictions: the mean of all was as good as any choice on hospitals for
+    which no choice was made (`benchmarks/leave_one_out.py`).
 
     Args:
         members: classifiers of the target, all of the same classes.
         source: cells to fit on; their labels are not read.
         target: labeled cells on which the members were trained.
         config: the steps and their settings. Its members are not trained here
-            (`hemabridge.ensemble.members.train_members`), and its labels and color tables are not part of the fit.
-        context: its folder gets the run folders of all trainings; the same call resumes them.
-        translator: one more re-staining, if given.
-        on_round: called with 0 before self-training, and with the number of each round after it.
+            (`hemabridge.ensemble.members.train_members`), and its labels and color tables are no part of the fit.
+        context: seed of the draws, and progress; nothing is written.
+        translator: used as one more re-staining if it is given.
 
     Raises:
         InputError: no color member, or members of different classes.
-        Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
     """
     _check(members)
+    rng = np.random.default_rng(context.seed)
     context.progress("fitting re-stainings", 0, 1)
-    translators = {} if translator is None else {TRANSLATOR: translator}
-    fitted = _fit_restainings(members, source.images, target, config, translators, context.seed)
+    restainings, left_out = _restainings(config, source.images, target, rng)
+    if translator is not None:
+        restainings[TRANSLATOR] = translator
     cut = CellScale(source_crop_px=source.crop_px, target_crop_px=target.crop_px, size_px=source.images.shape[1])
-    fitted = replace(fitted, cells=cut)
+    fitted = FittedEnsemble(members.color, members.shape, restainings, cells=cut, left_out=left_out)
     context.progress("fitting re-stainings", 1, 1)
-    if fitted.adabn:
-        fitted = _with_adabn_snapshots(fitted, context)
-    if config.target_to_source is not None:
-        fitted = _with_target_to_source_members(fitted, source, target, config, context)
-    on_round(0, fitted)
-    for number in range(1, config.self_training_rounds + 1):
-        own = context.within(f"self-training-{number}", f"self-training {number}")
-        fitted = fitted.fine_tuned(source, None, config, own)
-        on_round(number, fitted)
-    return fitted
+    shown = dict(fitted.inputs(source.images[evenly_spaced(len(source), LARGEST_ADABN)]))
+    target_statistics = fitted.predict_with(shown, None, mirrored=False)
+    prediction = fitted.combined(target_statistics, None)
+    for number in range(config.adabn_rounds):
+        context.progress("batch norm statistics of the source", number, config.adabn_rounds)
+        statistics = site_statistics(fitted, shown, prediction, rng)
+        of_source = fitted.predict_with(shown, statistics, mirrored=False)
+        statistics = replace(statistics, weight=agreement_weight(target_statistics, of_source))
+        fitted = replace(fitted, site_statistics=statistics)
+        prediction = fitted.combined(target_statistics, of_source)
+    context.progress("batch norm statistics of the source", 1, 1)
+    return replace(fitted, prevalence=np.asarray(prediction.mean(axis=0, dtype=np.float64)))
+
+
+def site_statistics(
+    fitted: FittedEnsemble, inputs: Mapping[str, UInt8Images], prediction: Probabilities, rng: np.random.Generator
+) -> SiteStatistics:
+    """Return the members with batch norm statistics of a site's images, from draws of `balanced_draw`.
+
+    Args:
+        fitted: the ensemble; statistics that it has are not used.
+        inputs: images of the source and their re-stainings (`FittedEnsemble.inputs`).
+        prediction: of their classes, float32[N, C].
+        rng: of the draws.
+    """
+    drawn = balanced_draw(prediction, rng)
+    color = {
+        name: tuple(adabn(each, images[drawn]) or each for each in classifiers_of(fitted.color_members))
+        for name, images in inputs.items()
+    }
+    original = inputs[ORIGINAL][drawn]
+    shape = tuple(adabn(each, original) or each for each in classifiers_of(fitted.shape_members))
+    return SiteStatistics(color, shape, weight=0.5)
+
+
+def agreement_weight(target: GroupPredictions, source: GroupPredictions) -> float:
+    """Return the weight of predictions with the source's statistics against those with the target's, 0..1.
+
+    Color and shape members err on different cells, so their soft agreement (`hemabridge.metrics.soft_agreement`) grows
+    with the accuracy of both (co-training, Blum & Mitchell 1998, doi:10.1145/279943.279962). The weights
+    are proportional to its power `TRUST`: where one is clearly larger it decides, and else both count alike.
+
+    Args:
+        target: mean predictions of color and of shape members with the target's statistics, float32[N, C] each.
+        source: the same with the source's statistics; both are None without shape members, and the weight is 0.5.
+    """
+    if target[1] is None or source[1] is None:
+        return 0.5
+    before, after = soft_agreement(target[1], target[0]) ** TRUST, soft_agreement(source[1], source[0]) ** TRUST
+    return after / (before + after)
+
+
+def balanced_draw(prediction: Probabilities, rng: np.random.Generator, each: int = DRAWS) -> NDArray[np.intp]:
+    """Draw rows so that each predicted class comes equally often; return intp[C * each], class after class.
+
+    The chance of a row in the draws for a class is proportional to its squared probability of that class: unlike a
+    hard pseudo-label it leaves an uncertain cell a small chance in several classes.
+
+    Args:
+        prediction: float32[N, C], N at least 1.
+        rng: of the draws.
+        each: draws for each class.
+    """
+    chances = np.maximum(prediction.astype(np.float64), np.finfo(np.float32).tiny) ** 2
+    chances /= chances.sum(axis=0)
+    return np.concatenate([rng.choice(len(chances), each, p=own) for own in chances.T])
+
+
+def _restainings(
+    config: EnsembleConfig, source: UInt8Images, target: CellSet, rng: np.random.Generator
+) -> tuple[dict[str, Standardizer], Mapping[str, str]]:
+    """Return the re-stainings by name, and what is implausible about those that are left out.
+
+    The target's images are drawn so that each class comes equally often.
+    """
+    some = source[rng.permutation(len(source))[:LARGEST_FIT]]
+    classes = len(target.classes)
+    drawn = target.images[target.drawn(np.full(classes, 1.0 / classes), LARGEST_FIT, rng)]
+    fitted = {name: fit_on_cells(name, some, drawn) for name in config.restainings}
+    left_out = {
+        name: "; ".join(each.faults) for name, each in fitted.items() if isinstance(each, Normalizer) and each.faults
+    }
+    return {name: each for name, each in fitted.items() if name not in left_out}, left_out
 
 
 def _check(members: Members) -> None:
@@ -102,76 +172,3 @@ def _check(members: Members) -> None:
             f"expected at least one color member, and all members of the same classes, got {len(members.color)} color "
             f"members and the classes {found}; align them first"
         )
-
-
-def _fit_restainings(
-    members: Members,
-    images: UInt8Images,
-    target: CellSet,
-    config: EnsembleConfig,
-    translators: dict[str, Standardizer],
-    seed: int,
-) -> FittedEnsemble:
-    """Do steps 1 to 4, which train nothing."""
-    rng = np.random.default_rng(seed)
-    source = images[rng.permutation(len(images))[:LARGEST_FIT]]
-    fitter = RestainingFitter(target, translators, rng)
-    shape = mean_prediction(classifiers_of(members.shape), source) if members.shape else None
-    subdomains = suitable_restainings(config, members, source, shape, fitter)
-    fitted = FittedEnsemble(
-        members.color,
-        members.shape,
-        for_all_subdomains(subdomains, target.images),
-        soft_agreement=agreement_by_subdomain(subdomains),
-        subdomains=restainings_by_subdomain(subdomains),
-    )
-    predicted = drop_unconfident(config, fitted, source, shape)
-    if predicted.shape is not None and config.adabn_min_gain is not None:
-        predicted = with_adabn(predicted, config.adabn_min_gain, source, rng)
-    with_prior = _with_class_prior(config.prior_rounds, predicted, subdomains, fitter, source)
-    return replace(with_prior, left_out=dict(fitter.left_out))
-
-
-def _with_class_prior(
-    rounds: int, predicted: Predicted, subdomains: Sequence[Subdomain], fitter: RestainingFitter, source: UInt8Images
-) -> FittedEnsemble:
-    """Fit the re-stainings again, `rounds` times, to target images drawn with the source's estimated class prior."""
-    for _ in range(rounds):
-        fitted, probabilities = predicted.fitted, predicted.pooled()
-        subdomains = [
-            replace(
-                each,
-                restainings=fitter.fit(
-                    each.images,
-                    each.restainings if each.soft_agreement else fitted.restainings,
-                    _class_prior(probabilities[each.rows]),
-                ),
-            )
-            for each in subdomains
-        ]
-        fitted = replace(fitted, restainings=for_all_subdomains(subdomains, fitter.target.images))
-        color = tuple(fitted.predict_color(each.standardize(source)) for each in fitted.restainings.values())
-        predicted = replace(predicted, fitted=fitted, color=color)
-    return replace(predicted.fitted, class_prior=_class_prior(predicted.pooled()))
-
-
-def _class_prior(probabilities: Probabilities) -> np.ndarray:
-    return np.asarray(probabilities.mean(axis=0, dtype=np.float64))
-
-
-def _with_adabn_snapshots(fitted: FittedEnsemble, context: RunContext) -> FittedEnsemble:
-    folder = context.folder / ADABN_FOLDER
-    members = tuple(
-        member.rewritten(folder / f"{place}.safetensors") for place, member in enumerate(fitted.shape_members)
-    )
-    return replace(fitted, shape_members=members)
-
-
-def _with_target_to_source_members(
-    fitted: FittedEnsemble, source: CellSet, target: CellSet, config: EnsembleConfig, context: RunContext
-) -> FittedEnsemble:
-    spec = config.target_to_source
-    assert spec is not None
-    cells = target_to_source(spec, target, source.images, fitted.predict(source.images), context.seed)
-    own = context.within("target-to-source", "target-to-source stain augmentation")
-    return replace(fitted, target_to_source_members=train_kind(spec.train, spec.classifiers, cells, own))

@@ -1,9 +1,9 @@
 """The fitted ensemble: it predicts the classes of a source site's cells, and was fitted without labels of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from hemabridge.ensemble.members import (
 from hemabridge.ensemble.pooling import logarithmic_pool, mean_of, mean_prediction
 from hemabridge.ensemble.pseudo_labels import pseudo_labels
 from hemabridge.ensemble.saved import SavedEnsemble, files_within
+from hemabridge.ensemble.site_statistics import SiteStatistics
 from hemabridge.errors import InputError
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
@@ -33,32 +34,33 @@ from hemabridge.storage.files import atomic_write
 from hemabridge.training.run_context import RunContext
 
 ENSEMBLE_FILE: Final = "ensemble.json"
+STATISTICS_FILE: Final = "site-statistics.safetensors"
+ORIGINAL: Final = "original"
+"""The name of the original images among those from which color members predict."""
 TRANSLATOR: Final = "translator"
 """The name of the study's translator among the re-stainings."""
 
 
+GroupPredictions: TypeAlias = tuple[Probabilities, Probabilities | None]
+"""Mean predictions of color and of shape members, float32[N, C] each; None without shape members."""
+
+
 @dataclass(frozen=True, eq=False)
 class FittedEnsemble:
-    """Members and re-stainings whose predictions are pooled.
+    """Members, re-stainings and batch norm statistics whose predictions are pooled.
 
-    The color members predict from every re-staining. The original members, which are the shape members and the
-    target-to-source members, predict from the original images. Members of one group make similar errors, so their
-    predictions are averaged. The errors of the two groups are on different cells, so their means are combined in a
-    logarithmic opinion pool (Genest & Zidek 1986, doi:10.1214/ss/1177013825). The weight of a group is its number of
-    members.
+    The color members predict from the original images and from every re-staining, the shape members from the original
+    images. Each predicts twice: with batch norm statistics of the target, and with those of the source
+    (`SiteStatistics.weight`). Members of one group make similar errors, so all their predictions are averaged. The
+    errors of the two groups are on different cells, so their means are combined in a logarithmic opinion pool (Genest &
+    Zidek 1986, doi:10.1214/ss/1177013825). The weight of a group is its number of members.
 
     Attributes:
         color_members: at least one.
-        shape_members: take the shape view of cells; none if they were left out.
-        restainings: at least one, by name; the best one first if they were ranked.
-        target_to_source_members: trained on target cells in the source's colors.
-        soft_agreement: with the shape members, 0..1, of each re-staining that was tried
-            (`hemabridge.metrics.soft_agreement`), for each subdomain; empty without shape members.
-        confidence: mean largest probability of the color members on each re-staining, 0..1.
-        subdomains: the re-stainings of each subdomain of the source, by the color of its empty field; empty if there is
-            one subdomain.
-        class_prior: float64[C], the estimated prevalence of each class in the source; None if it was not estimated.
-        adabn: whether the shape members use batch norm statistics of the source.
+        shape_members: take the shape view of cells.
+        restainings: by name.
+        site_statistics: the members with batch norm statistics of the source; None without any.
+        prevalence: float64[C], mean predicted probability of each class in the source; None if it is not known.
         cells: the crop of the cells on which it was fitted; None if unknown.
         left_out: normalizers that are not used since they make implausible colors, and those colors.
     """
@@ -66,12 +68,8 @@ class FittedEnsemble:
     color_members: tuple[Member, ...]
     shape_members: tuple[Member, ...]
     restainings: Mapping[str, Standardizer]
-    target_to_source_members: tuple[Member, ...] = ()
-    soft_agreement: Mapping[str, float] = field(default_factory=dict)
-    confidence: Mapping[str, float] = field(default_factory=dict)
-    subdomains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    class_prior: NDArray[np.float64] | None = None
-    adabn: bool = False
+    site_statistics: SiteStatistics | None = None
+    prevalence: NDArray[np.float64] | None = None
     cells: CellScale | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,49 +78,66 @@ class FittedEnsemble:
         """Class names in the order of the probabilities."""
         return self.color_members[0].classifier.classes
 
-    @property
-    def original_members(self) -> tuple[Member, ...]:
-        """The members that predict from the original images."""
-        return (*self.shape_members, *self.target_to_source_members)
+    def inputs(self, images: UInt8Images) -> Iterator[tuple[str, UInt8Images]]:
+        """Yield the images from which color members predict, by name: the originals, then each re-staining."""
+        yield ORIGINAL, images
+        for name, standardizer in self.restainings.items():
+            yield name, standardizer.standardize(images)
 
     def predict(self, images: UInt8Images) -> Probabilities:
         """Return float32[N, C] for images of the source, uint8[N, S, S, 3]."""
-        color = [self.predict_color(standardizer.standardize(images)) for standardizer in self.restainings.values()]
-        return self.pooled(color, self.predict_original(images))
+        shown = dict(self.inputs(images))
+        site = None if self.site_statistics is None else self.predict_with(shown, self.site_statistics)
+        return self.combined(self.predict_with(shown, None), site)
 
-    def predict_target(self, images: UInt8Images) -> Probabilities:
-        """Return float32[N, C] for images of the target site, uint8[N, S, S, 3], which need no re-staining."""
-        return self.pooled([self.predict_color(images)], self.predict_original(images))
-
-    def predict_color(self, restained: UInt8Images) -> Probabilities:
-        """Return the mean prediction of the color members, float32[N, C], for images in the target's colors."""
-        return mean_prediction(classifiers_of(self.color_members), restained)
-
-    def predict_original(self, images: UInt8Images) -> Probabilities | None:
-        """Return the mean prediction of the original members, float32[N, C]; None if there are none."""
-        return mean_prediction(classifiers_of(self.original_members), images) if self.original_members else None
-
-    def pooled(self, color: Sequence[Probabilities], original: Probabilities | None) -> Probabilities:
-        """Return the ensemble's prediction, float32[N, C].
+    def predict_with(
+        self, inputs: Mapping[str, UInt8Images], statistics: SiteStatistics | None, *, mirrored: bool = True
+    ) -> GroupPredictions:
+        """Return the mean predictions of color and of shape members with batch norm statistics of one site.
 
         Args:
-            color: mean prediction of the color members on each re-staining, float32[N, C] each.
-            original: mean prediction of the original members, float32[N, C]; None if there are none.
+            inputs: see `inputs`.
+            statistics: those of the source, or None for those of the target.
+            mirrored: see `hemabridge.ensemble.pooling.mean_prediction`.
         """
-        mean = mean_of(color)
-        if original is None:
-            return mean
-        weight = len(self.original_members) / (len(self.color_members) + len(self.original_members))
-        return logarithmic_pool(mean, original, weight)
+        own, shape = classifiers_of(self.color_members), classifiers_of(self.shape_members)
+        by_input = dict.fromkeys(inputs, own) if statistics is None else statistics.color
+        shape = shape if statistics is None else tuple(statistics.shape)
+        color = mean_of([mean_prediction(by_input[name], shown, mirrored=mirrored) for name, shown in inputs.items()])
+        return color, mean_prediction(shape, inputs[ORIGINAL], mirrored=mirrored) if shape else None
 
-    def restained(self, images: UInt8Images) -> UInt8Images:
-        """Return the re-stainings of uint8[N, S, S, 3], uint8[R, N, S, S, 3], in the order of `restainings`."""
-        return np.stack([standardizer.standardize(images) for standardizer in self.restainings.values()])
+    def combined(self, target: GroupPredictions, source: GroupPredictions | None) -> Probabilities:
+        """Return the ensemble's prediction, float32[N, C], from those with the target's and the source's statistics."""
+        color, shape = target
+        if source is not None and self.site_statistics is not None:
+            weight = self.site_statistics.weight
+            color = _between(color, source[0], weight)
+            if shape is not None and source[1] is not None:
+                shape = _between(shape, source[1], weight)
+        return self._pooled(color, shape)
+
+    def predict_target(self, images: UInt8Images) -> Probabilities:
+        """Return float32[N, C] for images of the target site, uint8[N, S, S, 3].
+
+        They need no re-staining and no other statistics. For images of the source it is what the members predict if
+        nothing is done about the difference between the sites.
+        """
+        shape = classifiers_of(self.shape_members)
+        color = mean_prediction(classifiers_of(self.color_members), images)
+        return self._pooled(color, mean_prediction(shape, images) if shape else None)
+
+    def _pooled(self, color: Probabilities, shape: Probabilities | None) -> Probabilities:
+        if shape is None:
+            return color
+        weight = len(self.shape_members) / (len(self.color_members) + len(self.shape_members))
+        return logarithmic_pool(color, shape, weight)
 
     def fine_tuned(
         self, source: CellSet, labels: NDArray[np.int64] | None, config: EnsembleConfig, context: RunContext
     ) -> "FittedEnsemble":
         """Return the ensemble after each member that was trained here was fine-tuned on cells of the source.
+
+        Training on cells of both sites gives the members batch norm statistics of both, so they get no further ones.
 
         One half of each batch are the labeled cells on which the member was trained. The other half are cells of the
         source with the ensemble's pseudo-labels: their re-stainings for color members, the original images for others.
@@ -138,11 +153,13 @@ class FittedEnsemble:
             InputError: a member's own labeled cells are not given, or no cell of the source can be used.
             Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
         """
-        targets = pseudo_labels(self.predict(source.images), config.min_confidence, labels)
-        restained = PseudoLabeledCells(self.restained(source.images), *targets, source.hashes)
+        prediction = self.predict(source.images)
+        targets = pseudo_labels(prediction, config.min_confidence, labels)
+        restained = np.stack([shown for _, shown in self.inputs(source.images)])
+        color = PseudoLabeledCells(restained, *targets, source.hashes)
         original = PseudoLabeledCells(source.images[None], *targets, source.hashes)
-        shown = [(member, restained) for member in self.color_members]
-        shown += [(member, original) for member in self.original_members]
+        shown = [(member, color) for member in self.color_members]
+        shown += [(member, original) for member in self.shape_members]
         total = sum(member.snapshot is not None for member, _ in shown)
         tuned: list[Member] = []
         place = 0
@@ -151,12 +168,12 @@ class FittedEnsemble:
                 own = context.within(str(place), f"fine-tuning {place + 1} of {total}")
                 member, place = _fine_tuned(member, cells, config, own), place + 1
             tuned.append(member)
-        color, shape = len(self.color_members), len(self.color_members) + len(self.shape_members)
+        count = len(self.color_members)
         return replace(
             self,
-            color_members=tuple(tuned[:color]),
-            shape_members=tuple(tuned[color:shape]),
-            target_to_source_members=tuple(tuned[shape:]),
+            color_members=tuple(tuned[:count]),
+            shape_members=tuple(tuned[count:]),
+            site_statistics=None,
         )
 
     def save(self, folder: Path, root: Path, translator: Path | None = None) -> None:
@@ -177,19 +194,17 @@ class FittedEnsemble:
                     "expected the snapshot of the translator, which is one of the re-stainings, got none; state it"
                 )
             files[TRANSLATOR] = translator
-        prior = [] if self.class_prior is None else self.class_prior.tolist()
+        shares = [] if self.prevalence is None else self.prevalence.tolist()
+        if self.site_statistics is not None:
+            self.site_statistics.save(folder / STATISTICS_FILE)
         saved = SavedEnsemble(
             color_members=snapshot_names(self.color_members, root),
             shape_members=snapshot_names(self.shape_members, root),
             external_members=external_names(self.color_members),
-            target_to_source_members=snapshot_names(self.target_to_source_members, root),
             restainings={name: name_below(root, files[name]) for name in self.restainings},
             translator_scale=_scale_of(self.restainings.get(TRANSLATOR)),
-            soft_agreement=dict(self.soft_agreement),
-            confidence=dict(self.confidence),
-            subdomains=dict(self.subdomains),
-            class_prior=dict(zip(self.classes, prior, strict=True)) if prior else {},
-            adabn=self.adabn,
+            site_statistics="" if self.site_statistics is None else name_below(root, folder / STATISTICS_FILE),
+            prevalence=dict(zip(self.classes, shares, strict=True)) if shares else {},
             left_out=dict(self.left_out),
         )
         with atomic_write(folder / ENSEMBLE_FILE) as temporary:
@@ -229,15 +244,15 @@ class FittedEnsemble:
             color_members=(*others, *open_members(saved.color_files(root), cells)),
             shape_members=open_members(saved.shape_files(root), cells),
             restainings={name: _restaining(name, path, saved.translator_scale) for name, path in files.items()},
-            target_to_source_members=open_members(files_within(root, saved.target_to_source_members), None),
-            soft_agreement=saved.soft_agreement,
-            confidence=saved.confidence,
-            subdomains=saved.subdomains,
-            adabn=saved.adabn,
             left_out=saved.left_out,
             cells=_cells_of(files.values()),
         )
-        return replace(fitted, class_prior=_class_prior(saved, fitted.classes))
+        fitted = replace(fitted, prevalence=_prevalence(saved, fitted.classes))
+        if not saved.site_statistics:
+            return fitted
+        (file,) = files_within(root, [saved.site_statistics])
+        color, shape = classifiers_of(fitted.color_members), classifiers_of(fitted.shape_members)
+        return replace(fitted, site_statistics=SiteStatistics.load(file, (ORIGINAL, *fitted.restainings), color, shape))
 
 
 def _cells_of(restainings: Iterable[Path]) -> CellScale | None:
@@ -256,15 +271,21 @@ def _restaining(name: str, path: Path, translator_scale: float) -> Standardizer:
     return RescaledStandardizer(found, translator_scale) if scaled else found
 
 
-def _class_prior(saved: SavedEnsemble, classes: tuple[str, ...]) -> NDArray[np.float64] | None:
-    if not saved.class_prior:
+def _between(target: Probabilities, source: Probabilities, weight: float) -> Probabilities:
+    """Return the mean of two predictions, of which the second has this weight, 0..1."""
+    mean: Probabilities = ((1 - weight) * target + weight * source).astype(np.float32)
+    return mean
+
+
+def _prevalence(saved: SavedEnsemble, classes: tuple[str, ...]) -> NDArray[np.float64] | None:
+    if not saved.prevalence:
         return None
-    if set(saved.class_prior) != set(classes):
+    if set(saved.prevalence) != set(classes):
         raise InputError(
-            f"expected a class prior of {', '.join(classes)}, got one of {', '.join(saved.class_prior)} in "
+            f"expected the prevalence of {', '.join(classes)}, got that of {', '.join(saved.prevalence)} in "
             f"{ENSEMBLE_FILE}; {saved.AGAIN}"
         )
-    return np.array([saved.class_prior[name] for name in classes], np.float64)
+    return np.array([saved.prevalence[name] for name in classes], np.float64)
 
 
 def _fine_tuned(member: Member, source: PseudoLabeledCells, config: EnsembleConfig, context: RunContext) -> Member:

@@ -11,16 +11,17 @@ LEAST_PROBABILITY = 1e-3
 """Smallest probability of a class in the logarithmic pool, so that one group of members cannot exclude a class."""
 
 
-def mean_prediction(classifiers: Sequence[Classifier], images: UInt8Images) -> Probabilities:
-    """Return the mean prediction, float32[N, C], over classifiers and over four views of each image.
+def mean_prediction(classifiers: Sequence[Classifier], images: UInt8Images, *, mirrored: bool = True) -> Probabilities:
+    """Return the mean prediction, float32[N, C], over classifiers and over views of each image.
 
     A smear has no natural orientation: the image, its two mirror images and its transpose show the same cell.
 
     Args:
         classifiers: at least one, all of the same classes.
         images: uint8[N, S, S, 3].
+        mirrored: whether these four views are shown, or the image alone.
     """
-    views = (images, images[:, :, ::-1], images[:, ::-1], images.swapaxes(1, 2))
+    views = (images, images[:, :, ::-1], images[:, ::-1], images.swapaxes(1, 2)) if mirrored else (images,)
     return mean_of([classifier.probabilities(view) for view in views for classifier in classifiers])
 
 

@@ -54,55 +54,37 @@ class SavedEnsemble(SavedMembers):
     """The content of `ensemble.json`.
 
     Attributes:
-        target_to_source_members: snapshots of the classifiers that were trained with target-to-source stain
-            augmentation, which predict from the original images.
         restainings: by name, the JSON file of a normalizer or the snapshot of a translator.
         translator_scale: pixels of the translator's cells for each pixel of the ensemble's; 1 without a translator.
-        soft_agreement: with the shape members, 0..1, of each re-staining that was tried; empty without shape members.
-        confidence: mean largest probability of the color members on each re-staining, 0..1.
-        subdomains: the re-stainings of each subdomain of the source, by the color of its empty field; empty if there is
-            one subdomain.
-        class_prior: estimated prevalence of each class in the source, 0..1; empty if it was not estimated.
-        adabn: whether the shape members use batch norm statistics of the source.
+        site_statistics: the file of the members' batch norm statistics of the source; empty without any.
+        prevalence: mean predicted probability of each class in the source, 0..1.
         left_out: normalizers that are not used since they make implausible colors, and those colors.
     """
 
     __pydantic_config__ = STRICT
     WHAT: ClassVar[str] = "the ensemble of a study"
+    FORMAT: ClassVar[int] = 3
     KIND: ClassVar[str | None] = "ensemble"
 
-    target_to_source_members: tuple[str, ...]
     restainings: dict[str, str]
     translator_scale: float
-    soft_agreement: dict[str, float]
-    confidence: dict[str, float]
-    subdomains: dict[str, tuple[str, ...]]
-    class_prior: dict[str, float]
-    adabn: bool
+    site_statistics: str
+    prevalence: dict[str, float]
     left_out: dict[str, str] = field(default_factory=dict)
 
     def facts(self) -> dict[str, str]:
         """Return the facts for a report, as texts by their names."""
-        counts = {
-            "ensemble: color members": len(self.external_members) + len(self.color_members),
-            "ensemble: shape members": len(self.shape_members),
-            "ensemble: target-to-source members": len(self.target_to_source_members),
+        facts = {
+            "ensemble: re-stainings": ", ".join(self.restainings) or "none",
+            "ensemble: color members": str(len(self.external_members) + len(self.color_members)),
+            "ensemble: shape members": str(len(self.shape_members)),
         }
-        facts = {"ensemble: re-stainings": ", ".join(self.restainings)}
-        facts |= {name: str(count) for name, count in counts.items()}
-        if self.subdomains:
-            facts["ensemble: subdomains of the source"] = "; ".join(
-                f"empty field {color}: {', '.join(names)}" for color, names in self.subdomains.items()
-            )
-        if self.adabn:
-            facts["ensemble: batch norm of the shape members"] = "statistics of the source's unlabeled cells (AdaBN)"
+        if self.site_statistics:
+            facts["ensemble: batch norm"] = "statistics of the target, and of the source's unlabeled cells (AdaBN)"
+        predicted = ", ".join(f"{name} {100 * share:.0f} %" for name, share in self.prevalence.items())
+        facts["ensemble: predicted prevalence in the source"] = predicted
         for name, faults in self.left_out.items():
             facts[f"ensemble: {name} left out"] = f"it makes implausible colors: {faults}"
-        if self.soft_agreement:
-            best_first = sorted(self.soft_agreement.items(), key=lambda found: -found[1])
-            facts["ensemble: soft agreement with the shape members"] = ", ".join(
-                f"{name} {value:.3f}" for name, value in best_first
-            )
         return facts
 
 

@@ -77,19 +77,12 @@ class EnsembleStage:
         config, context = self.config, replace(self.context, folder=folder)
         members = train_members(self.members, config.members, self.target, context.within("members"), self.further)
         members.save(folder, self.context.folder)
-        found: list[Predictions] = []
-
-        def test_round(number: int, fitted: FittedEnsemble) -> None:
-            found.extend(self._tests_of_round(number, fitted))
-
         translator = None
         if self.translator is not None and config.translator:
             translator = translator_at(self.translator, self.source.images.shape[1])
-        fitted = fit_ensemble(
-            members, self.source, self.target, config, context, translator=translator, on_round=test_round
-        )
+        fitted = fit_ensemble(members, self.source, self.target, config, context, translator=translator)
         fitted.save(folder, self.context.folder, self.translator)
-        found += self._tests_of_luts(fitted, context)
+        found = [*self._tests(fitted), *self._tests_of_luts(fitted, context)]
         for count in config.few_labels:
             own = context.within(labels_folder(count), f"{count} labels")
             labels = few_labels(self.labeled.labels, count, context.seed)
@@ -101,11 +94,8 @@ class EnsembleStage:
             ]
         write_predictions(found, self.source_test.classes, folder / PREDICTIONS)
 
-    def _tests_of_round(self, number: int, fitted: FittedEnsemble) -> list[Predictions]:
-        """Return the ensemble's predictions before self-training (0), or after one of its rounds."""
+    def _tests(self, fitted: FittedEnsemble) -> list[Predictions]:
         of_source = fitted.predict(self.source_test.images)
-        if number:
-            return [self._of_source(of_source, f"{NAME}, self-training {number}")]
         of_target = fitted.predict_target(self.target_test.images)
         home = self._predictions(self.sites[1], self.target_test, of_target, ORIGINAL, 0)
         return [home, self._originals(fitted), self._of_source(of_source, NAME)]
