@@ -19,7 +19,7 @@ from hemabridge.errors import HemabridgeError, TrainingFaultWarning
 INTERRUPTED = 130
 
 PANELS: Final = {
-    "Begin": ("demo",),
+    "Begin": ("demo", "adapt", "run"),
     "Your images": ("index", "audit", "split"),
     "Re-stain": ("catalog", "fit", "guard", "standardize", "drift"),
     "Compare and classify": ("study", "evaluate", "classify"),

@@ -135,9 +135,7 @@ def _ensemble(inputs: StudyInputs, n_target: int) -> float:
     config = inputs.recipe.ensemble
     assert config is not None  # the caller's check
     members = sum(each.count * _training(each.train, n_target) for each in config.members)
-    back = config.target_to_source
-    others = 0.0 if back is None else back.classifiers * _training(back.train, n_target * (1 + back.copies))
-    return members + others + 20.0 * (1 + len(config.few_labels))
+    return members + 20.0 * (1 + len(config.few_labels))
 
 
 def _kind(name: str) -> str:

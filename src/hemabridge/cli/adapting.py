@@ -1,0 +1,115 @@
+"""The two commands of daily life: adapt and run."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hemabridge.cli.app import app
+from hemabridge.cli.progress_bars import shown_progress
+from hemabridge.cli.training import Device, needs_training
+
+if TYPE_CHECKING:
+    from hemabridge.workflows.adapt.apply import Run
+
+
+@app.command()
+def adapt(
+    ours: Annotated[
+        Path,
+        typer.Argument(
+            help="Your own labeled cells: a folder with a folder of images for each class, or a manifest. An image "
+            "shows one cell."
+        ),
+    ],
+    new: Annotated[Path, typer.Argument(help="Folder of images of the other hospital; no label is needed or read.")],
+    out: Annotated[Path, typer.Option(help="Run folder, for everything that is made.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Pretrained weights of timm's mobilenetv2_100: `download` from the Hugging Face hub, or a safetensors "
+            "file [default: random, which costs much accuracy]."
+        ),
+    ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="A further labeled hospital to learn from, such as a public collection. May be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the split and of the trainings.", min=0)] = 0,
+    device: Device = "auto",
+) -> None:
+    """Adapt to another hospital: your labeled cells, its unlabeled images, and each gets a class.
+
+    Takes about ten minutes on two cores and 300 MB. RUN/results/predictions.csv has a row for each image with the
+    column predicted_class; RUN/results/restained has the images. For its next images: `hemabridge run RUN FOLDER OUT`.
+    """
+    needs_training()
+    from hemabridge.errors import InputError
+    from hemabridge.training.run_context import start_fabric
+    from hemabridge.workflows.adapt.adapt import RESULTS, AdaptConfig, members
+    from hemabridge.workflows.adapt.adapt import adapt as run_adapt
+
+    if weights is not None and weights != "download" and not Path(weights).is_file():
+        raise InputError(f"expected `download` or a safetensors file for --weights, got {weights}")
+    start: Literal["download"] | Path | None = None
+    if weights is not None:
+        start = "download" if weights == "download" else Path(weights).resolve()
+    if weights is None:
+        print("training begins from random weights, which costs much accuracy; see --weights", file=sys.stderr)
+    config = AdaptConfig(members=members(start))
+    with shown_progress() as progress:
+        adapted, done = run_adapt(
+            ours,
+            new,
+            out,
+            config=config,
+            also=tuple(also or ()),
+            seed=seed,
+            fabric=start_fabric(device),
+            progress=progress,
+        )
+    for line in adapted.lines():
+        print(line)
+    _print_run(done, out / RESULTS)
+    print(f"For more images of {adapted.source}: hemabridge run {out} FOLDER OUT")
+
+
+@app.command()
+def run(
+    adapted: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `hemabridge adapt`.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of images of the other hospital; it is not changed.")],
+    out: Annotated[Path, typer.Argument(help="Folder for predictions.csv and the re-stained images.")],
+) -> None:
+    """Re-stain and classify a folder of images of a hospital to which `adapt` has adapted.
+
+    predictions.csv has a row for each image: its class, or the reason why there is none, and what the morphology guard
+    says of the re-stained image. If the images are of neither hospital, the classes are withheld.
+    """
+    from hemabridge.workflows.adapt.apply import run as run_adapted
+
+    with shown_progress() as progress:
+        done = run_adapted(adapted, folder, out, progress=progress)
+    _print_run(done, out)
+    if done.classified.failed or done.classified.withheld:
+        raise typer.Exit(1)
+
+
+def _print_run(done: "Run", out: Path) -> None:
+    from hemabridge.workflows.adapt.apply import PREDICTIONS, RESTAINED
+    from hemabridge.workflows.classify import WITHHELD
+
+    classified, restained = done.classified, done.restained
+    for row in classified.rows:
+        if row.predicted is None and row.reason != WITHHELD:
+            print(f"failed: {row.path}: {row.reason}", file=sys.stderr)
+    if classified.site is not None and classified.site.answer != "in-distribution":
+        print(classified.site.text, file=sys.stderr)
+    print(
+        f"{len(classified.rows)} images: {classified.predicted} classified, {classified.failed} failed, "
+        f"{classified.withheld} withheld: {out / PREDICTIONS}"
+    )
+    print(
+        f"{restained.count('restained')} re-stained, of which the guard refuses {restained.count_verdict('refuse')} "
+        f"and warns of {restained.count_verdict('warn')}: {out / RESTAINED}"
+    )

@@ -1,0 +1,120 @@
+"""What `hemabridge adapt` leaves in its run folder, as `hemabridge run` reads it. Imports no PyTorch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from hemabridge.errors import InputError
+from hemabridge.storage.results_file import STRICT, ResultsFile
+
+ADAPTED_FILE: Final = "adapted.json"
+
+
+@dataclass(frozen=True)
+class Adapted(ResultsFile):
+    """The content of `adapted.json`.
+
+    Attributes:
+        classes: class names.
+        target, source: names of one's own hospital and of the other.
+        target_cells, source_cells: how many cells were learned from; those of the source without labels.
+        crop_px: square around a cell in the source's images, in pixels.
+        classifier: the snapshot of the distilled classifier, relative to the run folder.
+        normalizer: the JSON file of the re-stainer, likewise.
+        home_accuracy: balanced accuracy of the classifier on one's own held-out cells, 0..1.
+        home_scored: number of these cells.
+        same_class: share of the source's cells of which classifier and ensemble predict the same class.
+        agreement: soft agreement of color and shape members on the source's cells, 0..1.
+        home_agreement: the same on one's own held-out cells.
+        prevalence: mean predicted probability of each class in the source.
+        left_out: normalizers that make implausible colors, and those colors.
+        guarded: whether the re-stained images are checked by the morphology guard.
+        pretrained: whether training started from pretrained weights.
+    """
+
+    __pydantic_config__ = STRICT
+    WHAT: ClassVar[str] = "the result of `hemabridge adapt`"
+    FORMAT: ClassVar[int] = 1
+    AGAIN: ClassVar[str] = "run `hemabridge adapt` again"
+    KIND: ClassVar[str | None] = "adapted"
+
+    classes: tuple[str, ...]
+    target: str
+    source: str
+    target_cells: int
+    source_cells: int
+    crop_px: int
+    classifier: str
+    normalizer: str
+    home_accuracy: float
+    home_scored: int
+    same_class: float
+    agreement: float
+    home_agreement: float
+    prevalence: dict[str, float]
+    left_out: dict[str, str]
+    guarded: bool
+    pretrained: bool
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> "Adapted":
+        """Read the file of a run folder.
+
+        Raises:
+            InputError: it is no finished run of `hemabridge adapt`, or the file is damaged.
+        """
+        if not (folder / ADAPTED_FILE).is_file():
+            raise InputError(
+                f"expected a finished run folder of `hemabridge adapt`, got {folder} without {ADAPTED_FILE}; run "
+                "`hemabridge adapt OURS NEW --out RUN` (again, if it was stopped)"
+            )
+        return cls.read(folder / ADAPTED_FILE)
+
+    def file(self, folder: Path, name: str) -> Path:
+        """Return a file by its path relative to the run folder.
+
+        Raises:
+            InputError: it is missing, or outside of the folder.
+        """
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+            raise InputError(f"expected a file of the run {folder}, got {name} in {ADAPTED_FILE}; {self.AGAIN}")
+        return path
+
+    def lines(self) -> list[str]:
+        """Return what a user should know, a line for each fact."""
+        share = ", ".join(f"{name} {100 * value:.0f} %" for name, value in self.prevalence.items())
+        lines = [
+            f"Own hospital ({self.target}): learned from {self.target_cells} labeled cells of {len(self.classes)} "
+            f"classes. Balanced accuracy on {self.home_scored} cells held out: {self.home_accuracy:.3f}.",
+            f"Other hospital ({self.source}): fitted to {self.source_cells} cells without labels. How many of its "
+            "classes are right is not known without labels; the next lines are signs.",
+            f"Classifiers that see color and those that see shape agree to {self.agreement:.2f} (own hospital "
+            f"{self.home_agreement:.2f}; by chance {1 / len(self.classes):.2f}).",
+            f"Predicted there: {share}. Compare this with what you expect.",
+        ]
+        if self.agreement < _LEAST_AGREEMENT * self.home_agreement:
+            lines.append(
+                "CAUTION: the agreement is low. Have an expert look at some cells before you use these classes."
+            )
+        if self.home_accuracy < _LEAST_HOME:
+            lines.append(
+                "CAUTION: the classifier is weak even on your own cells. Check their labels, or give more "
+                "cells of each class."
+            )
+        if not self.pretrained:
+            lines.append(
+                "CAUTION: training began from random weights, which costs much accuracy. Give pretrained weights: "
+                "--weights download, or --weights FILE (safetensors of timm's mobilenetv2_100)."
+            )
+        if not self.guarded:
+            lines.append("The morphology of re-stained images is not checked: there are too few of your own cells.")
+        lines += [f"{name} was left out: it makes implausible colors ({what})." for name, what in self.left_out.items()]
+        return lines
+
+
+_LEAST_AGREEMENT: Final = 0.6
+"""Below this share of the agreement at home a caution is printed. It is derived from no labels."""
+
+_LEAST_HOME: Final = 0.85
+"""Below this balanced accuracy on held-out cells of one's own hospital a caution is printed."""

@@ -1,0 +1,81 @@
+"""`hemabridge run`: re-stains and classifies a folder with what `hemabridge adapt` made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from hemabridge.models import open_model
+from hemabridge.progress import Progress, silent
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
+from hemabridge.storage.spreadsheets import as_cells
+from hemabridge.workflows.adapt.adapted import Adapted
+from hemabridge.workflows.classify import Classified, ImagePrediction, classify
+from hemabridge.workflows.standardize.log import FileRow
+from hemabridge.workflows.standardize.standardize import Standardized, standardize
+
+PREDICTIONS: Final = "predictions.csv"
+RESTAINED: Final = "restained"
+CLASSES: Final = "classes"
+"""What `hemabridge classify` writes."""
+COLUMNS: Final = ("path", "predicted_class", "probability", "site", "guard", "reason")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The results for one folder.
+
+    Attributes:
+        classified: the classes.
+        restained: the re-stained images.
+    """
+
+    classified: Classified
+    restained: Standardized
+
+
+def run(adapted: Path, folder: Path, out: Path, *, progress: Progress = silent) -> Run:
+    """Re-stain and classify every image below a folder; write `PREDICTIONS` with a row for each.
+
+    The re-stained images go to `RESTAINED`. Classes are withheld where the images are out-of-distribution for the
+    classifier, which knows both hospitals. A call that was stopped does not re-stain again what is done.
+
+    Args:
+        adapted: the run folder of `hemabridge adapt`.
+        folder: images of single cells of the other hospital.
+        out: a new or empty folder, or that of an earlier call.
+        progress: told of each image.
+
+    Raises:
+        InputError: `adapted` is not finished, `folder` holds no images, or `out` holds other files.
+        ModelError: a file of the run is damaged.
+        RunError: another process works in `out`.
+    """
+    model = Adapted.of_folder(adapted)
+    classifier = open_model(model.file(adapted, model.classifier), crop_px=model.crop_px)
+    normalizer = model.file(adapted, model.normalizer)
+    check_apart(out, folder)
+    check_outputs(out, names_in(out) - {PREDICTIONS, RESTAINED, CLASSES})
+    with hold_folder(out):
+        classified = classify(classifier, folder, out / CLASSES, progress=progress)
+        restained = standardize(normalizer, folder, out / RESTAINED, progress=progress)
+        _write(classified, {row.path: row for row in restained.rows}, out / PREDICTIONS)
+    return Run(classified, restained)
+
+
+def _write(classified: Classified, restained: Mapping[str, FileRow], path: Path) -> None:
+    """Write a row for each image: its class, and what site profile and guard say of it."""
+    site = None if classified.site is None else classified.site.answer
+    rows = [_cells_of(row, site, restained.get(row.path)) for row in classified.rows]
+    schema: dict[str, Any] = {name: pl.Float64 if name == "probability" else pl.String for name in COLUMNS}
+    with atomic_write(path) as temporary:
+        as_cells(pl.DataFrame(rows, schema=schema, orient="row")).write_csv(temporary, float_precision=4)
+
+
+def _cells_of(row: ImagePrediction, site: str | None, restained: FileRow | None) -> tuple[object, ...]:
+    probability = None if row.probabilities is None else max(row.probabilities)
+    guard = None if restained is None else restained.verdict or None
+    return (row.path, row.predicted, probability, site, guard, row.reason or None)
