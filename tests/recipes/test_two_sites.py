@@ -64,6 +64,18 @@ def test_manifests_take_the_place_of_the_recipes_sites(
     assert changed.model_copy(update={"source": recipe.source, "truth": recipe.truth}) == recipe
 
 
+@pytest.mark.parametrize(("before", "after"), [("whole", "whole"), (90, None), (None, None)])
+def test_squeezed_images_stay_squeezed_and_a_crop_in_pixels_goes_with_its_site(
+    small_study: Path, hospitals: Path, before: str | int | None, after: str | None
+) -> None:
+    recipe = expect_kind(read_recipe(small_study), StudyRecipe)
+    sites = {role: getattr(recipe, role).model_copy(update={"crop_px": before}) for role in ("source", "target")}
+    changed = with_manifests(
+        recipe.model_copy(update=sites), source=hospitals / "yellow-field", target=hospitals / "clinic-like"
+    )
+    assert (changed.source.crop_px, changed.target.crop_px) == (after, after)
+
+
 def test_the_truth_belongs_to_the_source_and_stays_with_it(small_study: Path, hospitals: Path) -> None:
     recipe = expect_kind(read_recipe(small_study), StudyRecipe)
     changed = with_manifests(recipe, target=hospitals / "truth" / "manifest.csv")

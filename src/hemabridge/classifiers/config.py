@@ -1,15 +1,18 @@
 """Settings of classifiers: training, semi-supervised fine-tuning, and a classifier of another program."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from hemabridge.classifiers.preprocessing import Channels, Preprocessing, View
 from hemabridge.data.stain_augmentation import StainAugmentationConfig
 from hemabridge.storage.settings_file import RecipePath, each_once
 
 ONNX_SUFFIX = ".onnx"
+
+RANDOM: Final = "random"
+"""Takes away the weights that a recipe names: TOML has no word for nothing."""
 
 FROM_SCRATCH: dict[str, int] = {"epochs": 5, "frozen_epochs": 0}
 """Length for random initial weights. It is enough for a few thousand cells of four classes; small sets need more
@@ -30,6 +33,10 @@ def _lengths(so_far: dict[str, Any]) -> dict[str, int]:
     return FROM_SCRATCH if so_far.get("weights") is None else PRETRAINED
 
 
+def _weights_or_none(weights: Any) -> Any:
+    return None if weights == RANDOM else weights
+
+
 class ClassifierConfig(BaseModel):
     """A classifier and its training: any timm model, the 1cycle schedule, Adam with decoupled weight decay.
 
@@ -40,10 +47,10 @@ class ClassifierConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: str = Field("resnet18", description="a timm model, such as resnet18 or resnet18.tv_in1k")
-    weights: Literal["download"] | RecipePath | None = Field(
+    weights: Annotated[Literal["download"] | RecipePath | None, BeforeValidator(_weights_or_none)] = Field(
         None,
-        description="initial weights: random if not given, a safetensors file with timm's keys, or 'download' "
-        "for those of the Hugging Face hub",
+        description="initial weights: random if 'random' or not given, a safetensors file with timm's keys, or "
+        "'download' for those of the Hugging Face hub",
     )
     size_px: int = Field(96, ge=32, le=2048, description="side of the network's input, in pixels")
     mean: Channels | None = Field(None, description="input mean as a share of 255; if not given, timm's for the model")
@@ -133,7 +140,10 @@ class SemiSupervisedConfig(BaseModel):
 
 
 class ExternalConfig(BaseModel):
-    """A trained classifier in a file: ONNX, or safetensors with all keys of a timm model, also those of its head."""
+    """A trained classifier in a file: ONNX, safetensors with all keys of a timm model, also of its head, or a snapshot.
+
+    What is stated of a snapshot of `hemabridge train` must be what it says of itself.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

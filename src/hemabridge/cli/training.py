@@ -15,7 +15,12 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe (TOML); see the folder recipes/ for examples.")]
 Changes = Annotated[
-    list[str] | None, typer.Option("--set", help="Change one setting: section.key=value. May be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Change one setting: section.key=value; in a list classifiers.0.KEY, classifiers.NAME.KEY or, for all, "
+        "classifiers.*.KEY. May be repeated.",
+    ),
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Device for training; auto takes the fastest one.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -21,11 +21,16 @@ KINDS: dict[str, type[Recipe]] = {
     "study": StudyRecipe,
     "synthesis": SynthesisRecipe,
 }
+EVERY: Final = "*"
+"""In `--set`: every item of a list."""
 Kind = TypeVar("Kind", TranslatorRecipe, DistillationRecipe, ClassifierTrainingRecipe, StudyRecipe, SynthesisRecipe)
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe, apply `section.key=value` changes, fill in the translator's preset, and validate the result.
+
+    In the place of a section may stand an item of a list: its number, from 0, its name, or `*` for every item that has
+    the section which comes next.
 
     Raises:
         RecipeError: the file is missing or not TOML, a key is unknown (a similar one is suggested), or a value is
@@ -61,12 +66,40 @@ def _apply(change: str, data: dict[str, Any]) -> None:
     keys, equals, value = change.partition("=")
     if not equals:
         raise RecipeError(f"expected --set section.key=value, got {change!r}")
-    *sections, key = [part.strip() for part in keys.split(".")]
-    for section in sections:
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
-            raise RecipeError(f"expected a section, got a value at {section!r} in --set {change!r}")
-    data[key] = _value(value)
+    _set(data, [part.strip() for part in keys.split(".")], _value(value), change)
+
+
+def _set(place: dict[str, Any] | list[Any], keys: Sequence[str], value: Any, change: str) -> None:
+    """Set one value below a section, in one item of a list or in every one."""
+    key, *below = keys
+    if isinstance(place, list):
+        for item in _items(place, key, below, change):
+            _set(item, below, value, change)
+        return
+    if not below:
+        place[key] = value
+        return
+    inner = place.setdefault(key, {})
+    if not isinstance(inner, dict | list):
+        raise RecipeError(f"expected a section, got a value at {key!r} in --set {change!r}")
+    _set(inner, below, value, change)
+
+
+def _items(items: Sequence[Any], key: str, below: Sequence[str], change: str) -> list[dict[str, Any]]:
+    """Return the item of that number, from 0, or of that name; or every one that has the section to be changed."""
+    numbered = {str(n): item for n, item in enumerate(items) if isinstance(item, dict)}
+    sections = list(numbered.values())
+    known = {str(item.get("name")): item for item in sections} | numbered
+    if key == EVERY:
+        found = [item for item in sections if len(below) < 2 or below[0] in item]
+    else:
+        found = [known[key]] if key in known else []
+    if not below or not found:
+        raise RecipeError(
+            f"expected a setting of one of {len(sections)} sections, by its number (from 0), its name, or {EVERY} for "
+            f"every one that has the setting's section, got --set {change!r}"
+        )
+    return found
 
 
 def _value(text: str) -> Any:

@@ -37,7 +37,7 @@ def with_manifests(
     """Return the recipe with its sites replaced by those of other manifests.
 
     A folder stands for the `manifest.csv` in it. The recipe's ground truth belongs to its source, and is removed if the
-    source is replaced.
+    source is replaced. A `crop_px` in pixels is removed with its site; `crop_px = "whole"` stays.
 
     Raises:
         ManifestError: a manifest holds several sites.
@@ -48,20 +48,21 @@ def with_manifests(
     changes: dict[str, SiteRecipe | None] = {}
     try:
         if source is not None:
-            changes |= {"source": _site_of(source, source_root), "truth": None}
+            changes |= {"source": _site_of(source, source_root, recipe.source), "truth": None}
         if target is not None:
-            changes["target"] = _site_of(target, target_root)
+            changes["target"] = _site_of(target, target_root, recipe.target)
         return StudyRecipe.model_validate({**dict(recipe), **changes})
     except ValidationError as error:
         raise ManifestError(f"these two sites cannot be studied together:\n{explain(error, StudyRecipe)}") from error
 
 
-def _site_of(path: Path, root: Path | None) -> SiteRecipe:
+def _site_of(path: Path, root: Path | None, before: SiteRecipe) -> SiteRecipe:
     path = path / MANIFEST if (path / MANIFEST).is_file() else path
     sites = sorted(set(read_manifest(path, root).column("site")))
     if len(sites) != 1:
         raise ManifestError(f"expected the images of one site in {path}, got {sites}; split the file by site")
-    return SiteRecipe(site=sites[0], manifest=path.resolve(), root=root and root.resolve())
+    squeezed = "whole" if before.crop_px == "whole" else None
+    return SiteRecipe(site=sites[0], manifest=path.resolve(), root=root and root.resolve(), crop_px=squeezed)
 
 
 def check_sites(recipe: StudyRecipe) -> None:
