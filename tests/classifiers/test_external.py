@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,10 +14,13 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from hemabridge.classifiers.classifier import Classifier
-from hemabridge.classifiers.config import ExternalConfig
+from hemabridge.classifiers.config import ClassifierConfig, ExternalConfig
 from hemabridge.classifiers.external import load_external
+from hemabridge.classifiers.header import ClassifierHeader
+from hemabridge.classifiers.network import ClassifierNetwork, new_network
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.errors import ModelError
+from hemabridge.training.snapshots import write_snapshot
 
 ARCHITECTURE = "test_efficientnet"
 CLASSES = ("neutrophil", "lymphocyte", "blast")
@@ -91,6 +95,51 @@ def test_a_timm_state_dict_of_other_classes_or_without_a_head_is_refused(tmp_pat
     save_file(timm.create_model(ARCHITECTURE, num_classes=0).state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(ModelError, match="2 missing: weight, bias"):
         load_external(config)
+
+
+def a_snapshot(folder: Path, network: ClassifierNetwork) -> Path:
+    config = ClassifierConfig(architecture=ARCHITECTURE, size_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    header = ClassifierHeader(config=config, preprocessing=PREPROCESSING, classes=CLASSES)
+    raw = {key.replace(".", "/", 1): tensor for key, tensor in network.state_dict().items()}
+    return write_snapshot(folder, 64, 1.0, raw, None, header.as_json()).path
+
+
+def test_a_snapshot_of_our_own_training_is_used_as_it_was_trained(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = new_network(ARCHITECTURE, 32, 3)
+    path = a_snapshot(tmp_path, network)
+    stated = ExternalConfig(
+        file=path, architecture=ARCHITECTURE, classes=CLASSES, preprocessing=Preprocessing(size_px=32)
+    )
+    found = load_external(stated)
+    with torch.inference_mode():
+        logits = network.eval()(torch.from_numpy(PREPROCESSING(IMAGES).copy()))
+    np.testing.assert_allclose(found.probabilities(IMAGES), torch.softmax(logits, dim=1).numpy(), atol=1e-6)
+    assert (found.classes, found.name) == (CLASSES, "epoch-0001")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"architecture": "resnet18"}, "architecture = 'test_efficientnet', got 'resnet18'"),
+        ({"classes": CLASSES[::-1]}, "classes = ('neutrophil', 'lymphocyte', 'blast'), got ('blast',"),
+        ({"preprocessing": Preprocessing(size_px=64)}, "preprocessing.size_px = 32, got 64"),
+        ({"preprocessing": Preprocessing(size_px=32, mean=(0.1, 0.5, 0.5))}, "preprocessing.mean = (0.5, 0.5, 0.5)"),
+    ],
+)
+def test_what_is_stated_of_a_snapshot_must_be_what_it_says(
+    tmp_path: Path, changes: dict[str, object], told: str
+) -> None:
+    path = a_snapshot(tmp_path, new_network(ARCHITECTURE, 32, 3))
+    right = {"architecture": ARCHITECTURE, "classes": CLASSES, "preprocessing": Preprocessing(size_px=32)}
+    with pytest.raises(ModelError, match=re.escape(told)):
+        load_external(ExternalConfig.model_validate({"file": path, **right, **changes}))
+
+
+def test_the_snapshot_of_a_translator_is_no_classifier(small_snapshot: Path) -> None:
+    stated = ExternalConfig(file=small_snapshot, architecture=ARCHITECTURE, classes=CLASSES)
+    with pytest.raises(ModelError, match="expected the snapshot of a classifier, got that of a translator"):
+        load_external(stated)
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
-"""Classifiers that were trained elsewhere: an ONNX file, or a timm state dict. An ONNX file needs no PyTorch."""
+"""Classifiers that were trained elsewhere: an ONNX file, a timm state dict, or a snapshot of `hemabridge train`.
+
+An ONNX file needs no PyTorch.
+"""
 
 from collections.abc import Sequence
 from copy import copy
@@ -10,10 +13,12 @@ import onnxruntime
 from scipy.special import softmax
 
 from hemabridge.classifiers.config import ExternalConfig
+from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.training.tensorfile import HEADER, parse_header, parse_metadata
 
 BATCH_SIZE = 64
 SUM_TOLERANCE = 1e-3
@@ -173,18 +178,37 @@ def load_external(config: ExternalConfig, content: bytes | None = None) -> Class
     """
     if config.is_onnx:
         return OnnxClassifier(config.file, config.classes, config.preprocessing, config.outputs, content)
-    return _load_timm(config, content)
+    return _load_safetensors(config, content)
 
 
-def _load_timm(config: ExternalConfig, content: bytes | None) -> Classifier:
+def _load_safetensors(config: ExternalConfig, content: bytes | None) -> Classifier:
     # Imported here so that an ONNX file needs no PyTorch.
-    from hemabridge.classifiers.classifier import NetworkClassifier
+    from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
     from hemabridge.classifiers.network import new_network, pretrained_cfg, split_weights
     from hemabridge.classifiers.weights import fill, read_weights
+    from hemabridge.training.snapshots import weights_of
 
     file, classes, architecture = config.file, config.classes, str(config.architecture)
+    weights = read_weights(file, content)
+    start = file.read_bytes() if content is None else content
+    if HEADER in parse_metadata(start, file):
+        header = ClassifierHeader.of(parse_header(start, file), file)
+        _check_stated(config, header, file)
+        return SnapshotClassifier.from_tensors(weights_of(weights, file), header, file, file.stem)
     network = new_network(architecture, config.preprocessing.size_px, len(classes))
-    body, head = split_weights(read_weights(file, content), pretrained_cfg(architecture), network.body)
+    body, head = split_weights(weights, pretrained_cfg(architecture), network.body)
     fill(network.body, body, f"{architecture} ({file.name})")
     fill(network.head, head, f"{architecture}'s classifier of {len(classes)} classes ({file.name})")
     return NetworkClassifier(network, config.preprocessing, classes, file.stem)
+
+
+def _check_stated(config: ExternalConfig, header: ClassifierHeader, file: Path) -> None:
+    """Make sure that what is stated of a snapshot is what it says of itself; mean and deviation need no statement."""
+    stated: dict[str, object] = {"architecture": config.architecture, "classes": config.classes}
+    own: dict[str, object] = {"architecture": header.config.architecture, "classes": header.classes}
+    for name in sorted({"size_px", *config.preprocessing.model_fields_set}):
+        stated[f"preprocessing.{name}"] = getattr(config.preprocessing, name)
+        own[f"preprocessing.{name}"] = getattr(header.preprocessing, name)
+    wrong = [f"{name} = {value!r}, got {stated[name]!r}" for name, value in own.items() if stated[name] != value]
+    if wrong:
+        raise ModelError(f"expected what the snapshot says of itself, {'; '.join(wrong)}: {file}; correct the recipe")
