@@ -1,4 +1,5 @@
 import json
+import math
 import re
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from hemabridge.errors import InputError, ModelError
-from hemabridge.guard.morphology import BAD, Morphology
+from hemabridge.guard.morphology import BAD, Morphology, compare
 from hemabridge.guard.thresholds import (
     FEWEST,
     FLOORS,
@@ -18,6 +19,7 @@ from hemabridge.guard.thresholds import (
     read_thresholds,
     thresholds_of,
 )
+from hemabridge.guard.verdict import verdicts_of
 from hemabridge.imaging.standardizer import UInt8Images
 
 
@@ -26,6 +28,13 @@ class Shifted:
 
     def standardize(self, images: UInt8Images) -> UInt8Images:
         return np.roll(images, 1, axis=2)
+
+
+class Noise:
+    """Draws noise, whatever it is given."""
+
+    def standardize(self, images: UInt8Images) -> UInt8Images:
+        return np.random.default_rng(0).integers(100, 156, images.shape, dtype=np.uint8)
 
 
 class Same:
@@ -48,13 +57,14 @@ def test_what_changes_nothing_gets_the_floors(target: UInt8Images) -> None:
 def test_the_rule_worked_out_by_hand() -> None:
     # 0.0, 0.1 ... 1.0: median 0.5, 90th percentile 0.9; 0.5 + 2 x 0.4 and 0.5 + 3 x 0.4.
     tenths = np.arange(11) / 10
-    learned = thresholds_of(morphology_of(residual=tenths, structure_ssim=1 - tenths, nucleus_area_change=-tenths))
+    fewer = tenths / 4  # below the ceilings
+    learned = thresholds_of(morphology_of(residual=tenths, structure_ssim=1 - fewer, nucleus_area_change=-fewer))
     assert (learned.limits["residual"].warn, learned.limits["residual"].refuse) == pytest.approx((1.3, 1.7))
     assert (learned.limits["structure_ssim"].warn, learned.limits["structure_ssim"].refuse) == pytest.approx(
-        (-0.3, -0.7)
+        (1 - 1.3 / 4, 1 - 1.7 / 4)
     )
     area = learned.limits["nucleus_area_change"]
-    assert (area.warn, area.refuse) == pytest.approx((1.3, 1.7))
+    assert (area.warn, area.refuse) == pytest.approx((1.3 / 4, 1.7 / 4))
     assert learned.limits["lobe_change"] == floors().limits["lobe_change"]
 
 
@@ -62,6 +72,16 @@ def test_what_moves_the_target_may_move_other_cells_as_far(target: UInt8Images) 
     learned, strict = learn_thresholds(Shifted(), target), floors()
     assert learned.limits["residual"].refuse > 1.5 * strict.limits["residual"].refuse
     assert learned.limits["structure_ssim"].refuse < strict.limits["structure_ssim"].refuse - 0.05
+
+
+def test_what_leaves_nothing_of_the_target_teaches_no_limit_that_lets_noise_pass(target: UInt8Images) -> None:
+    """A translator that draws noise in the place of the target's cells draws it in the place of all cells."""
+    learned = learn_thresholds(Noise(), target)
+    limits = learned.limits
+    assert (limits["nucleus_dice"].refuse, limits["structure_ssim"].refuse) == (0.5, 0.5)
+    assert limits["nucleus_area_change"].refuse <= math.log(2)
+    judged = verdicts_of(compare(target, Noise().standardize(target)), learned)
+    assert judged.count("refuse") == len(target)
 
 
 def test_a_normalizer_is_fitted_from_the_target_to_the_target(target: UInt8Images) -> None:

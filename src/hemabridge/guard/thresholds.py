@@ -4,6 +4,7 @@ The target's own cells need no re-staining. The changes of their morphology are 
 then: its texture, blur and noise. A cell with clearly larger changes is refused.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -53,6 +54,15 @@ FLOORS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
 They are beyond the values that closed-form color maps, which can move nothing, reach on real cells by rounding,
 clipping and changes of masks: two and three of 96 pixels for edges; a tenth and a fifth of the nucleus's area. The
 limits of the structure permit color maps that exchange two tones.
+"""
+
+CEILINGS: Final[Mapping[str, float]] = MappingProxyType(
+    {"nucleus_dice": 0.5, "nucleus_area_change": math.log(2.0), "structure_ssim": 0.5}
+)
+"""The laxest limits, for a re-staining with large changes on the target: half of the nucleus, half or twice its area,
+half of the structure.
+
+Without them a re-staining that turns the target's cells into noise permits noise.
 """
 
 Finite = Annotated[float, Field(ge=-10_000, le=10_000)]
@@ -130,7 +140,8 @@ def learn_thresholds(standardizer: Standardizer, target: UInt8Images) -> Thresho
     """Learn the limits of a re-staining from target cells that it re-stains.
 
     The limit of each measure, as a distance from "unchanged", is the median plus 2 (warn) or 3 (refuse) times the
-    distance from the median to the 90th percentile, and at least the floor of that measure (`FLOORS`).
+    distance from the median to the 90th percentile: at least the floor of that measure (`FLOORS`), and at most its
+    ceiling, if it has one (`CEILINGS`).
 
     Args:
         standardizer: a translator to the target, or a normalizer that was fitted from the target to the target.
@@ -173,12 +184,17 @@ def thresholds_of(unchanged: Morphology) -> Thresholds:
     limits = {}
     for name, (values, bad) in unchanged.measures().items():
         middle, high = np.percentile(badness(values, bad), [50, 90])
+        ceiling = _distance(CEILINGS[name], bad) if name in CEILINGS else math.inf
         warn, refuse = (
-            max(float(badness(np.array([floor]), bad)[0]), float(middle + spreads * (high - middle)))
+            min(ceiling, max(_distance(floor, bad), float(middle + spreads * (high - middle))))
             for floor, spreads in zip(FLOORS[name], (WARN_SPREADS, REFUSE_SPREADS), strict=True)
         )
         limits[name] = Limit(warn=_edge(warn, bad), refuse=_edge(refuse, bad))
     return Thresholds(cells=len(unchanged), limits=limits)
+
+
+def _distance(edge: float, bad: Bad) -> float:
+    return float(badness(np.array([edge]), bad)[0])
 
 
 def _edge(distance: float, bad: Bad) -> float:
