@@ -26,6 +26,8 @@ def test_no_name_runs_into_its_neighbor_or_over_a_picture(side):
     parts = [ink(["", ""], [columns[0], ""]), ink(["", ""], ["", columns[1]])]
     assert not (parts[0] & parts[1]).any()
     assert parts[0].sum() == parts[1].sum()  # the same name, whole both times
+    left, right = (np.flatnonzero(part.any(axis=0)) for part in parts)
+    assert right[0] - left[-1] > 6  # two names, not one
     names, pictures = ink(rows, columns), ink(rows, columns, level=0) & ~ink(rows, columns)
     assert pictures.sum() == 4 * side**2  # no picture lies under a name
     assert names.any()

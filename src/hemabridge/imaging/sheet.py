@@ -42,7 +42,7 @@ def draw_sheet(
     row_names, column_names = ([name.replace("_", "\n") for name in names] for names in (row_names, column_names))
     beside = max(_MARGIN_LEFT_PX, _widest(row_names, font) + _MARGIN_PX)
     above = _MARGIN_PX + _LINE_PX * _lines(column_names)
-    wide = max(side, _widest(column_names, font)) + _GAP_PX
+    wide = max(side, _widest(column_names, font) + _MARGIN_PX) + _GAP_PX
     high = max(side, _LINE_PX * _lines(row_names)) + _GAP_PX
     sheet = Image.new("RGB", (beside + wide * len(column_names), above + high * len(row_names)), "white")
     pen = ImageDraw.Draw(sheet)
