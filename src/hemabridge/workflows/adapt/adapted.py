@@ -8,6 +8,10 @@ from hemabridge.errors import InputError
 from hemabridge.storage.results_file import STRICT, ResultsFile
 
 ADAPTED_FILE: Final = "adapted.json"
+UNKNOWN: Final = "unknown"
+"""The predicted class of a cell that may belong to none of the classes."""
+KNOWN_REFUSED: Final = 0.05
+"""So large a share of one's own held-out cells gets the class `UNKNOWN`."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Adapted(ResultsFile):
         home_agreement: the same on one's own held-out cells.
         prevalence: mean predicted probability of each class in the source.
         left_out: normalizers that make implausible colors, and those colors.
+        unknown_below: a cell whose largest probability is below this, 0..1, gets the class `UNKNOWN`.
         guarded: whether the re-stained images are checked by the morphology guard.
         pretrained: whether training started from pretrained weights.
     """
@@ -53,6 +58,7 @@ class Adapted(ResultsFile):
     home_agreement: float
     prevalence: dict[str, float]
     left_out: dict[str, str]
+    unknown_below: float
     guarded: bool
     pretrained: bool
 
@@ -93,6 +99,10 @@ class Adapted(ResultsFile):
             f"{self.home_agreement:.2f}; by chance {1 / len(self.classes):.2f}).",
             f"Predicted there: {share}. Compare this with what you expect.",
         ]
+        lines.append(
+            f"A cell whose largest probability is below {self.unknown_below:.2f} is called {UNKNOWN}: it may belong to "
+            f"none of the classes. So it is with {100 * KNOWN_REFUSED:.0f} % of your own cells."
+        )
         if self.agreement < _LEAST_AGREEMENT * self.home_agreement:
             lines.append(
                 "CAUTION: the agreement is low. Have an expert look at some cells before you use these classes."
