@@ -14,7 +14,6 @@ import huggingface_hub
 import pytest
 import timm
 from huggingface_hub import constants, file_download
-from huggingface_hub.utils import _detect_agent
 from lightning_fabric import Fabric
 from safetensors.torch import save
 
@@ -128,7 +127,6 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
-    monkeypatch.setattr(_detect_agent, "_registry", None)
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 14)
     huggingface_hub.close_session()
 
@@ -282,7 +280,12 @@ def test_a_look_up_of_the_address_that_hangs_is_given_up_within_three_seconds(
     ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: waits.wait(60))
+
+    def hanging(*_: object, **__: object) -> None:
+        waits.wait(60)
+        raise OSError("the look-up hung")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
     told = ask(9)
     waits.set()
     assert "ModelError: expected to download" in told

@@ -104,12 +104,12 @@ def _within(seconds: float, ask: Callable[[], HfFileMetadata]) -> HfFileMetadata
     Raises:
         TimeoutError: it takes longer than `seconds`.
     """
-    answers: list[HfFileMetadata | BaseException] = []
+    answers: list[HfFileMetadata | Exception] = []
 
     def run() -> None:
         try:
             answers.append(ask())
-        except BaseException as error:  # raised again by the caller's thread
+        except _FAILURES as error:  # raised again in the thread of the caller
             answers.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -117,7 +117,7 @@ def _within(seconds: float, ask: Callable[[], HfFileMetadata]) -> HfFileMetadata
     thread.join(seconds)
     if not answers:
         raise TimeoutError(f"no answer within {seconds} s")
-    if isinstance(answers[0], BaseException):
+    if isinstance(answers[0], Exception):
         raise answers[0]
     return answers[0]
 
