@@ -1,0 +1,368 @@
+"""Leukocytes in a whole field: their nuclei by chromatin index and by size in micrometers.
+
+Every constant is in micrometers, or relative to the field's own red cells and densest nucleus.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from hemabridge.errors import ImageError
+from hemabridge.fields.density import (
+    Chromatin,
+    FloatMap,
+    Mask,
+    chromatin_index,
+    chromatin_of,
+    optical_density,
+)
+from hemabridge.fields.scale import Scale
+from hemabridge.imaging.compartments import background_color
+from hemabridge.imaging.standardizer import UInt8Image
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""Top, left, bottom, right in pixels at working scale, the last two exclusive."""
+
+Kind: TypeAlias = Literal["leukocyte", "platelet", "clump", "smudge", "debris"]
+"""What a stained object is: `clump` is wider than a cell, `smudge` paler than a nucleus, `debris` thin or tiny."""
+
+WORK_UM: Final = 0.25
+"""Side of a pixel in micrometers at which nuclei are found. A coarser image is not enlarged."""
+
+TILE_PX: Final = 1024
+"""Side at working scale of the parts in which a large image is done, so that memory does not grow with the image."""
+
+OVERLAP_UM: Final = 40.0
+"""How far a part reaches into its neighbors: more than the extent of a leukocyte and of the gaps in it."""
+
+LEAST_TILE_PX: Final = 256
+"""Smallest such side."""
+
+LEAST_PART_UM: Final = 2.8
+"""Smallest depth of a thick part that may be a leukocyte of its own; lobes of a neutrophil are 1 to 2.5 um deep."""
+
+LEAST_PART_UM2: Final = 28.0
+"""Smallest area of a nucleus that is parted from another, that of a disc 6 um wide: a small lymphocyte's."""
+
+NECK: Final = 0.6
+"""Largest depth between two such parts, as a share of the shallower one's."""
+
+
+@dataclass(frozen=True)
+class DetectionLimits:
+    """What distinguishes a leukocyte's nucleus, in micrometers.
+
+    Attributes:
+        chromatin_share: of the way from the red cells' chromatin index to the densest nucleus from which a pixel is
+            chromatin, 0..1.
+        opening_um: radius of the opening that removes thin dark structures.
+        gap_um: largest gap between the lobes of one nucleus; nuclei of two cells that touch are parted afterwards.
+        least_um2: smallest area of a nucleus.
+        least_cut_um2: the same for one that the border of the field cuts.
+        least_thickness_um: smallest diameter of the largest disc in the nucleus.
+        most_um: largest extent of one cell's nucleus.
+        apart_um: smallest distance between the centers of two leukocytes.
+        least_contrast: smallest mean of the chromatin index, 0 as the red cells, 1 as the densest nucleus.
+    """
+
+    chromatin_share: float = 0.45
+    opening_um: float = 0.5
+    gap_um: float = 4.0
+    least_um2: float = 18.0
+    least_cut_um2: float = 12.0
+    least_thickness_um: float = 2.4
+    most_um: float = 26.0
+    apart_um: float = 8.0
+    least_contrast: float = 0.5
+
+
+@dataclass(frozen=True)
+class Leukocyte:
+    """A leukocyte in a field.
+
+    Attributes:
+        x, y: center of the nucleus, the middle of its bounding box, in pixels of the field from its left and top edge.
+        diameter_um: of the disc with the area of the nucleus, in micrometers.
+        score: how dense and how large the nucleus is, 0..1; for the order in which people check cells.
+        border: whether the border of the field cuts the nucleus.
+        cluster: whether it was parted from a leukocyte that touches it.
+        box: bounding box of the nucleus in pixels: left, top, right, bottom, the last two exclusive.
+    """
+
+    x: float
+    y: float
+    diameter_um: float
+    score: float
+    border: bool
+    cluster: bool
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class FieldCells:
+    """What was found in a field.
+
+    Attributes:
+        leukocytes: from top to bottom, then from left to right.
+        others: number of other objects that chromatin dyes stain, by their kind.
+    """
+
+    leukocytes: tuple[Leukocyte, ...]
+    others: dict[Kind, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One stained object: what it is, and its measures, which are those of a leukocyte."""
+
+    kind: Kind
+    cell: Leukocyte
+
+
+def find_leukocytes(
+    image: UInt8Image, scale: Scale, *, limits: DetectionLimits | None = None, tile_px: int = TILE_PX
+) -> FieldCells:
+    """Find the leukocytes of a field.
+
+    Chromatin is what absorbs much more green than blue light, above a level between those of the red cells and of the
+    densest nucleus. Lobes less than a gap apart are one nucleus. Two thick parts that are farther apart than lobes can
+    be are two leukocytes. What is too small, too thin, too pale or too wide is another object.
+
+    Args:
+        image: RGB uint8[H, W, 3].
+        scale: of the image (`fields.scale.estimate_scale`).
+        limits: sizes; `DetectionLimits()` if None.
+        tile_px: side of the parts, at working scale, in which a large image is done; at least 256. The result does not
+            depend on it.
+
+    Raises:
+        ImageError: `tile_px` is below 256.
+    """
+    if tile_px < LEAST_TILE_PX:
+        raise ImageError(f"expected tile_px of at least {LEAST_TILE_PX}, got {tile_px}; leave it out")
+    own = DetectionLimits() if limits is None else limits
+    view = _View(image, max(1.0, WORK_UM / scale.um_per_px), scale.um_per_px)
+    levels = _levels(view)
+    if levels is None:
+        return FieldCells(())
+    glass, chromatin = levels
+    chromatin = replace(chromatin, threshold=chromatin.red + own.chromatin_share * (chromatin.densest - chromatin.red))
+    found: list[_Piece] = []
+    for core, window in _tiles(view, tile_px):
+        density = optical_density(view.part(window), glass)
+        for piece in _objects(chromatin_index(density), chromatin, window, view, own):
+            row, column = piece.cell.y / view.factor, piece.cell.x / view.factor
+            if core[0] <= row < core[2] and core[1] <= column < core[3]:
+                found.append(piece)
+    found.sort(key=lambda piece: (piece.cell.y, piece.cell.x))
+    others: Counter[Kind] = Counter(piece.kind for piece in found if piece.kind != "leukocyte")
+    return FieldCells(tuple(piece.cell for piece in found if piece.kind == "leukocyte"), dict(others))
+
+
+@dataclass(frozen=True)
+class _View:
+    """An image at working scale, of which only parts are made.
+
+    Attributes:
+        image: uint8[H, W, 3].
+        factor: pixels of the image per pixel at working scale, at least 1.
+        um_per_px: of the image.
+    """
+
+    image: UInt8Image
+    factor: float
+    um_per_px: float
+
+    @property
+    def um(self) -> float:
+        """Micrometers per pixel at working scale."""
+        return self.factor * self.um_per_px
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        height, width = self.image.shape[:2]
+        return max(1, round(height / self.factor)), max(1, round(width / self.factor))
+
+    def part(self, box: Box) -> UInt8Image:
+        """Return the part (top, left, bottom, right) at working scale."""
+        top, left, bottom, right = box
+        height, width = self.image.shape[:2]
+        first_row, first_column = int(top * self.factor), int(left * self.factor)
+        last_row = min(height, int(np.ceil(bottom * self.factor)) + 1)
+        last_column = min(width, int(np.ceil(right * self.factor)) + 1)
+        own = Image.fromarray(np.ascontiguousarray(self.image[first_row:last_row, first_column:last_column]))
+        source = (
+            left * self.factor - first_column,
+            top * self.factor - first_row,
+            min(right * self.factor, width) - first_column,
+            min(bottom * self.factor, height) - first_row,
+        )
+        return np.asarray(own.resize((right - left, bottom - top), Image.Resampling.BOX, box=source))
+
+
+def _levels(view: _View) -> tuple[FloatMap, Chromatin] | None:
+    """Return the color of the glass and the levels of the chromatin index, from parts all over the image."""
+    height, width = view.shape
+    side = TILE_PX
+    boxes = [
+        (top, left, min(height, top + side), min(width, left + side))
+        for top in _starts(height, side)
+        for left in _starts(width, side)
+    ]
+    picked = [boxes[place] for place in np.unique(np.linspace(0, len(boxes) - 1, 9).round().astype(int))]
+    parts = [view.part(box) for box in picked]
+    flat = np.concatenate([part.reshape(1, -1, 3) for part in parts], axis=1)
+    glass = background_color(flat)
+    spot = max(1, round(3 / view.um))
+    found = [level for part in parts if (level := chromatin_of(optical_density(part, glass), spot)) is not None]
+    if not found:
+        return None
+    red = float(np.median([level.red for level in found]))
+    densest = float(np.median([level.densest for level in found]))
+    return glass, Chromatin(red, densest, 0.0)
+
+
+def _starts(length: int, side: int) -> range:
+    return range(0, length, side)
+
+
+def _tiles(view: _View, tile_px: int) -> Iterator[tuple[Box, Box]]:
+    """Yield the core of each tile, and the core with its overlap."""
+    height, width = view.shape
+    overlap = round(OVERLAP_UM / view.um)
+    for top in _starts(height, tile_px):
+        for left in _starts(width, tile_px):
+            bottom = height if top + tile_px >= height else top + tile_px
+            right = width if left + tile_px >= width else left + tile_px
+            window = (
+                max(0, top - overlap),
+                max(0, left - overlap),
+                min(height, bottom + overlap),
+                min(width, right + overlap),
+            )
+            yield (top, left, bottom, right), window
+
+
+def _objects(index: FloatMap, levels: Chromatin, window: Box, view: _View, limits: DetectionLimits) -> Iterator[_Piece]:
+    """Yield all stained objects of a part of the field."""
+    smooth = ndimage.gaussian_filter(index, 0.3 / view.um)
+    mask = _opened(smooth > levels.threshold, limits.opening_um / view.um)
+    if not mask.any():
+        return
+    top, left = window[:2]
+    near = ndimage.distance_transform_edt(~mask) <= limits.gap_um / 2 / view.um
+    labels, _ = ndimage.label(near)
+    for number, where in enumerate(ndimage.find_objects(labels), start=1):
+        own = (labels[where] == number) & mask[where]
+        if not own.any():
+            continue
+        rows, columns = where[0].start + top, where[1].start + left
+        for part, parted in _parted(own, view.um, limits):
+            yield _piece(_Chunk(part, smooth[where], (rows, columns), parted), levels, view, limits)
+
+
+def _opened(mask: Mask, radius: float) -> Mask:
+    if radius < 1:
+        return np.asarray(mask)
+    reach = int(radius)
+    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    return np.asarray(ndimage.binary_opening(mask, rows**2 + columns**2 <= radius**2))
+
+
+def _depth(mask: Mask) -> NDArray[np.float64]:
+    return np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1])
+
+
+def _parted(mask: Mask, um: float, limits: DetectionLimits) -> list[tuple[Mask, bool]]:
+    """Return the nuclei of one connected object: several if thick parts are as far apart as leukocytes are."""
+    if np.count_nonzero(mask) * um**2 < 2 * LEAST_PART_UM2:
+        return [(mask, False)]
+    depth = ndimage.gaussian_filter(_depth(mask), 0.5 / um)
+    seeds = _seeds(depth, um, limits)
+    if len(seeds) < 2:
+        return [(mask, False)]
+    rows, columns = np.nonzero(mask)
+    nearest = np.argmin([(rows - y) ** 2 + (columns - x) ** 2 for y, x in seeds], axis=0)
+    parts = []
+    for number in range(len(seeds)):
+        part = np.zeros_like(mask)
+        part[rows[nearest == number], columns[nearest == number]] = True
+        parts.append(part)
+    if min(np.count_nonzero(part) for part in parts) * um**2 < LEAST_PART_UM2:
+        return [(mask, False)]
+    return [(part, True) for part in parts]
+
+
+def _seeds(depth: NDArray[np.float64], um: float, limits: DetectionLimits) -> list[tuple[int, int]]:
+    """Return the middles of thick parts, thickest first, between which the object has a neck."""
+    reach = 2 * round(1.5 / um) + 1
+    tops = np.argwhere((depth == ndimage.maximum_filter(depth, reach)) & (depth >= LEAST_PART_UM / um))
+    seeds: list[tuple[int, int]] = []
+    for y, x in sorted(tops.tolist(), key=lambda place: -float(depth[place[0], place[1]])):
+        if all(_are_two(depth, (y, x), other, um, limits) for other in seeds):
+            seeds.append((y, x))
+    return seeds
+
+
+def _are_two(
+    depth: NDArray[np.float64], one: tuple[int, int], other: tuple[int, int], um: float, limits: DetectionLimits
+) -> bool:
+    if np.hypot(one[0] - other[0], one[1] - other[1]) * um < limits.apart_um:
+        return False
+    steps = np.linspace(0, 1, 32)
+    rows = np.rint(one[0] + steps * (other[0] - one[0])).astype(int)
+    columns = np.rint(one[1] + steps * (other[1] - one[1])).astype(int)
+    return bool(depth[rows, columns].min() < NECK * min(depth[one], depth[other]))
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """One object: its mask, the chromatin index around it, the place of both, and whether it was parted."""
+
+    mask: Mask
+    index: FloatMap
+    corner: tuple[int, int]
+    parted: bool
+
+
+def _piece(chunk: _Chunk, levels: Chromatin, view: _View, limits: DetectionLimits) -> _Piece:
+    """Measure one object and name its kind."""
+    um = view.um
+    mask, (height, width) = chunk.mask, view.shape
+    rows, columns = np.nonzero(mask)
+    top, left = rows.min() + chunk.corner[0], columns.min() + chunk.corner[1]
+    bottom, right = rows.max() + 1 + chunk.corner[0], columns.max() + 1 + chunk.corner[1]
+    border = bool(top <= 1 or left <= 1 or bottom >= height - 1 or right >= width - 1)
+    area = len(rows) * um**2
+    contrast = (float(chunk.index[mask].mean()) - levels.red) / (levels.densest - levels.red)
+    thickness = 2 * float(_depth(mask).max()) * um
+    extent = max(bottom - top, right - left) * um
+    kind = _kind(area, thickness, extent, contrast, border, limits)
+    score = min(1.0, contrast) * min(1.0, area / 40)
+    box = tuple(float(value * view.factor) for value in (left, top, right, bottom))
+    cell = Leukocyte(
+        (box[0] + box[2]) / 2,
+        (box[1] + box[3]) / 2,
+        float(2 * np.sqrt(area / np.pi)),
+        float(score),
+        border,
+        chunk.parted,
+        (box[0], box[1], box[2], box[3]),
+    )
+    return _Piece(kind, cell)
+
+
+def _kind(area: float, thickness: float, extent: float, contrast: float, border: bool, limits: DetectionLimits) -> Kind:
+    if area < (limits.least_cut_um2 if border else limits.least_um2):
+        return "platelet" if area >= 1.5 else "debris"
+    if thickness < limits.least_thickness_um:
+        return "debris"
+    if extent > limits.most_um:
+        return "clump"
+    return "leukocyte" if contrast >= limits.least_contrast else "smudge"

@@ -1,0 +1,199 @@
+"""Scale of a field in micrometers per pixel, from its own red cells."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from hemabridge.errors import ImageError
+from hemabridge.fields.circles import Circle, find_circles
+from hemabridge.fields.density import (
+    FloatMap,
+    chromatin_index,
+    foreground_threshold,
+    nuclear_threshold,
+    optical_density,
+    resized,
+)
+from hemabridge.imaging.compartments import background_color
+from hemabridge.imaging.standardizer import UInt8Image
+
+ScaleSource: TypeAlias = Literal["red cells", "nuclei", "stated"]
+
+RED_CELL_UM: Final = 7.5
+"""Diameter of a red cell on a smear in micrometers: 7 to 8 (Bain, Blood Cells, 5th ed. 2015, chapter 3)."""
+
+NUCLEUS_UM: Final = 8.8
+"""Diameter of the disc with the area of the largest nucleus of a field, in micrometers.
+
+It is the median over two collections whose red cells are 7.5 um wide (BCCD 8.9, Raabin 8.7). The middle half of the
+nuclei is within 12 and 21 % of it, so that a scale from nuclei is rough.
+"""
+
+LOOK_PX: Final = 250
+"""Side in pixels of the pictures in which red cells are looked for."""
+
+LEAST_RED_CELLS: Final = 3
+"""Smallest number of red cells of one size that states a scale."""
+
+LEAST_COVERED: Final = 0.03
+"""Smallest share of the area that red cells cover at a finer level; bubbles and grains cover less."""
+
+_WIDTH: Final = 0.12  # of the kernel that finds the most frequent size, in natural logarithms
+_NEAR: Final = 0.2  # red cells differ by less from the most frequent size, in natural logarithms
+_NUCLEUS_SPREAD: Final = 0.35
+_MOST_PARTS: Final = 3  # windows in a row and in a column
+_SPOT_SHARE: Final = 0.05  # side of the spot of `chromatin_of`, of `LOOK_PX`
+_FLAT: Final = 0.35  # optical density from which all is equally dark, so that edges of nuclei do not prevail
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Scale of a field.
+
+    Attributes:
+        um_per_px: micrometers per pixel of the original image.
+        low, high: 95 % interval of it; without the 7 to 8 um that red cells differ by between people.
+        source: `red cells`, `nuclei` or `stated`.
+        cells: number of red cells, or of nuclei, that it comes from; 0 if stated.
+    """
+
+    um_per_px: float
+    low: float
+    high: float
+    source: ScaleSource
+    cells: int
+
+
+def stated_scale(um_per_px: float) -> Scale:
+    """Return a scale that the user, or the file, states.
+
+    Raises:
+        ImageError: it is not above 0 and finite.
+    """
+    if not (np.isfinite(um_per_px) and um_per_px > 0):
+        raise ImageError(f"expected um_per_px above 0, got {um_per_px}; a 100x objective has about 0.05 to 0.1")
+    return Scale(um_per_px, um_per_px, um_per_px, "stated", 0)
+
+
+def estimate_scale(image: UInt8Image) -> Scale | None:
+    """Estimate the scale of a field from its red cells, or else from its nuclei.
+
+    Discs are looked for in the whole field resized to `LOOK_PX`; if fewer than three are found, in parts of it at
+    finer levels. The diameter is the most frequent one, and the interval that of the mean of its red cells.
+
+    Args:
+        image: RGB uint8[H, W, 3], a field of any size.
+
+    Returns:
+        The scale; None if neither red cells nor nuclei are found.
+
+    Example:
+        >>> import numpy as np
+        >>> from hemabridge.fields.scale import estimate_scale
+        >>> estimate_scale(np.full((100, 100, 3), 240, np.uint8)) is None
+        True
+    """
+    whole, factor = _part(image, 1, (0, 0))
+    glass = background_color(whole)
+    density = optical_density(whole, glass)
+    nuclear = nuclear_threshold(density, round(_SPOT_SHARE * LOOK_PX))
+    best = _red_cells(density, nuclear) / factor
+    share = _covered(best, image.shape[0] * image.shape[1])
+    parts = 2
+    while len(best) < LEAST_RED_CELLS and parts * LOOK_PX <= 2 * max(image.shape[:2]):
+        found, seen = _in_parts(image, parts, glass, nuclear)
+        if _covered(found, seen) > max(share, LEAST_COVERED):
+            best, share = found, _covered(found, seen)
+        parts *= 2
+    if len(best) >= LEAST_RED_CELLS:
+        return _scale_of(best)
+    return _scale_of_nuclei(density, nuclear, factor)
+
+
+def _part(image: UInt8Image, parts: int, place: tuple[int, int]) -> tuple[UInt8Image, float]:
+    """Return one of `parts` x `parts` windows at `LOOK_PX`, and the factor by which it is resized."""
+    side = -(-max(image.shape[:2]) // parts)
+    top, left = place[0] * side, place[1] * side
+    window = image[top : top + side, left : left + side]
+    factor = LOOK_PX / side
+    return resized(window, factor), factor
+
+
+def _covered(diameters: NDArray[np.float64], pixels: int) -> float:
+    """Return the share of these pixels that discs cover; 0 for too few discs."""
+    return float((diameters**2).sum()) * np.pi / 4 / pixels if len(diameters) >= LEAST_RED_CELLS else 0.0
+
+
+def _in_parts(image: UInt8Image, parts: int, glass: FloatMap, nuclear: float | None) -> tuple[NDArray[np.float64], int]:
+    """Return the diameters of red cells in a sample of windows, and the size of the sample, in pixels of the image."""
+    side = -(-max(image.shape[:2]) // parts)
+    rows, columns = (max(1, round(length / side)) for length in image.shape[:2])
+    picked = [
+        (int(row), int(column))
+        for row in np.unique(np.linspace(0, rows - 1, _MOST_PARTS).round())
+        for column in np.unique(np.linspace(0, columns - 1, _MOST_PARTS).round())
+    ]
+    found, seen = [np.zeros(0)], 1
+    for place in picked:
+        window, factor = _part(image, parts, place)
+        if min(window.shape[:2]) > LOOK_PX // 4:
+            found.append(_discs(optical_density(window, glass), nuclear) / factor)
+            seen += round(window.shape[0] * window.shape[1] / factor**2)
+    return _of_one_size(np.concatenate(found)), seen
+
+
+def _red_cells(density: FloatMap, nuclear: float | None) -> NDArray[np.float64]:
+    return _of_one_size(_discs(density, nuclear))
+
+
+def _discs(density: FloatMap, nuclear: float | None) -> NDArray[np.float64]:
+    """Return the diameters in pixels of the discs that are no nuclei."""
+    if foreground_threshold(density) is None:
+        return np.zeros(0)
+    chromatin = ndimage.uniform_filter(chromatin_index(density), 5)
+    circles = find_circles(np.minimum(density[..., 1], _FLAT))
+    return np.array([2 * circle.radius for circle in circles if not _is_nucleus(circle, chromatin, nuclear)])
+
+
+def _is_nucleus(circle: Circle, chromatin: FloatMap, nuclear: float | None) -> bool:
+    height, width = chromatin.shape
+    row, column = min(max(int(circle.y), 0), height - 1), min(max(int(circle.x), 0), width - 1)
+    return nuclear is not None and bool(chromatin[row, column] > nuclear)
+
+
+def _of_one_size(diameters: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the diameters near the most frequent one, in which a disc counts by its diameter.
+
+    A platelet so counts less than a red cell.
+    """
+    if len(diameters) == 0:
+        return diameters
+    sizes = np.log(diameters)
+    frequency = np.exp(-((sizes[:, None] - sizes) ** 2) / (2 * _WIDTH**2)) @ diameters
+    return np.asarray(diameters[np.abs(sizes - sizes[np.argmax(frequency)]) < _NEAR])
+
+
+def _scale_of(diameters: NDArray[np.float64]) -> Scale:
+    sizes = np.log(diameters)
+    middle = float(np.mean(sizes))
+    error = 1.96 * float(np.std(sizes, ddof=1)) / np.sqrt(len(sizes))
+    um_per_px = RED_CELL_UM / float(np.exp(middle))
+    low, high = um_per_px * np.exp(-error), um_per_px * np.exp(error)
+    return Scale(um_per_px, float(low), float(high), "red cells", len(diameters))
+
+
+def _scale_of_nuclei(density: FloatMap, nuclear: float | None, factor: float) -> Scale | None:
+    if nuclear is None:
+        return None
+    dark = ndimage.gaussian_filter(chromatin_index(density), 1) > nuclear
+    pieces = ndimage.binary_opening(dark, iterations=2)
+    labels, count = ndimage.label(ndimage.binary_dilation(pieces, iterations=5))
+    if count == 0:
+        return None
+    area = np.bincount(labels[pieces], minlength=2)[1:].max()
+    um_per_px = NUCLEUS_UM * factor / float(2 * np.sqrt(area / np.pi))
+    spread = float(np.exp(1.96 * _NUCLEUS_SPREAD))
+    return Scale(um_per_px, um_per_px / spread, um_per_px * spread, "nuclei", 1)

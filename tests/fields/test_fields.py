@@ -1,0 +1,132 @@
+"""Scale and leukocytes of drawn fields, whose sizes and positions are known."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.draw import disk
+
+from hemabridge.errors import ImageError
+from hemabridge.fields.detect import find_leukocytes
+from hemabridge.fields.scale import RED_CELL_UM, estimate_scale, stated_scale
+
+GLASS, RED, CYTOPLASM, NUCLEUS, PLATELET = (
+    (230, 225, 220), (190, 140, 140), (205, 190, 215), (90, 40, 130), (150, 110, 170),
+)  # fmt: skip
+UM = 0.1
+
+
+def draw(image, x, y, diameter_um, color):
+    image[disk((y, x), diameter_um / UM / 2, shape=image.shape[:2])] = color
+
+
+def drawn(size, leukocytes, *, seed=0, reds=24):
+    """Draw a field of (height, width) with leukocytes at (x, y, um) and red cells and platelets where room is left."""
+    image, rng = np.full((*size, 3), GLASS, np.uint8), np.random.default_rng(seed)
+    taken = [(x, y, 13.0) for x, y, _ in leukocytes]
+    for number in range(reds + reds // 4):
+        wide, color = (RED_CELL_UM, RED) if number < reds else (2.5, PLATELET)
+        for _ in range(200):
+            x, y = rng.uniform(0, size[1]), rng.uniform(0, size[0])
+            if all(np.hypot(x - a, y - b) * UM > (wide + other) / 2 + 0.5 for a, b, other in taken):
+                taken.append((x, y, wide))
+                draw(image, x, y, wide, color)
+                break
+    for x, y, _ in leukocytes:
+        draw(image, x, y, 12.0, CYTOPLASM)
+    for x, y, wide in leukocytes:
+        draw(image, x, y, wide, NUCLEUS)
+    noise = rng.normal(0, 3, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def resized(image, factor):
+    height, width = image.shape[:2]
+    size = round(width * factor), round(height * factor)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def placed(cells):
+    return sorted((cell.x, cell.y) for cell in cells.leukocytes)
+
+
+PLACES = [(150, 120, 8.0), (430, 330, 7.0), (500, 100, 10.0)]
+
+
+def test_scale_of_a_drawn_field_is_that_of_its_red_cells():
+    scale = estimate_scale(drawn((480, 640), PLACES))
+    assert scale is not None
+    assert scale.source == "red cells"
+    assert scale.um_per_px == pytest.approx(UM, rel=0.03)
+    assert scale.low < scale.um_per_px < scale.high
+
+
+@pytest.mark.parametrize("factor", [0.4, 0.7, 1.6, 2.5])
+def test_scale_follows_the_size_of_a_copy(factor):
+    field = drawn((480, 640), PLACES)
+    scale, copy = estimate_scale(field), estimate_scale(resized(field, factor))
+    assert scale is not None
+    assert copy is not None
+    assert copy.um_per_px * factor == pytest.approx(scale.um_per_px, rel=0.05)
+
+
+def test_scale_of_a_field_without_red_cells_comes_from_its_nuclei():
+    scale = estimate_scale(drawn((300, 300), [(150, 150, 8.8)], reds=0))
+    assert scale is not None
+    assert scale.source == "nuclei"
+    assert scale.um_per_px == pytest.approx(UM, rel=0.15)
+
+
+def test_an_empty_field_has_no_scale_and_no_leukocyte():
+    empty = np.full((200, 300, 3), GLASS, np.uint8)
+    assert estimate_scale(empty) is None
+    assert find_leukocytes(empty, stated_scale(UM)).leukocytes == ()
+
+
+def test_a_field_of_red_cells_has_no_leukocyte():
+    assert find_leukocytes(drawn((480, 640), []), stated_scale(UM)).leukocytes == ()
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.0, 2.5])
+def test_leukocytes_are_found_where_they_were_drawn_and_platelets_are_not(factor):
+    field = resized(drawn((480, 640), PLACES), factor)
+    scale = estimate_scale(field)
+    assert scale is not None
+    found = find_leukocytes(field, scale)
+    assert np.array(placed(found)) / factor == pytest.approx(np.array(sorted(p[:2] for p in PLACES)), abs=6)
+    sizes = [cell.diameter_um for cell in sorted(found.leukocytes, key=lambda cell: cell.x)]
+    assert sizes == pytest.approx([8.0, 7.0, 10.0], rel=0.12)
+    assert not any(cell.border or cell.cluster for cell in found.leukocytes)
+
+
+def test_lobes_are_one_leukocyte_and_touching_leukocytes_are_two():
+    field = drawn((480, 640), [(200, 240, 0.1), (430, 200, 7.0), (530, 200, 7.0)])
+    for x, y in [(175, 225), (225, 225), (200, 270)]:
+        draw(field, x, y, 3.5, NUCLEUS)
+    draw(field, 480, 200, 5.0, NUCLEUS)  # a bridge between the two
+    found = find_leukocytes(field, stated_scale(UM)).leukocytes
+    assert len(found) == 3
+    assert [cell.cluster for cell in sorted(found, key=lambda cell: cell.x)] == [False, True, True]
+
+
+def test_a_cell_at_the_border_is_flagged():
+    found = find_leukocytes(drawn((480, 640), [(12, 240, 8.0), (400, 240, 8.0)]), stated_scale(UM)).leukocytes
+    assert [cell.border for cell in sorted(found, key=lambda cell: cell.x)] == [True, False]
+
+
+def test_in_tiles_the_same_is_found_as_in_the_whole():
+    rng = np.random.default_rng(1)
+    places = [(float(x), float(y), 8.0) for x in range(150, 2000, 310) for y in range(150, 1400, 290)]
+    places = [(x + rng.uniform(-40, 40), y + rng.uniform(-40, 40), wide) for x, y, wide in places]
+    field = drawn((1500, 2000), places, reds=100)
+    scale = stated_scale(UM)
+    whole, tiled = (find_leukocytes(field, scale, tile_px=side) for side in (1024, 256))
+    assert len(whole.leukocytes) == len(places)
+    assert np.array(placed(tiled)) == pytest.approx(np.array(placed(whole)), abs=1e-6)
+    assert tiled.others == whole.others
+
+
+def test_wrong_scales_and_tiles_are_refused():
+    with pytest.raises(ImageError, match="um_per_px above 0"):
+        stated_scale(0)
+    with pytest.raises(ImageError, match="tile_px of at least 256"):
+        find_leukocytes(drawn((100, 100), [], reds=0), stated_scale(UM), tile_px=100)
