@@ -86,9 +86,13 @@ class FittedEnsemble:
 
     def predict(self, images: UInt8Images) -> Probabilities:
         """Return float32[N, C] for images of the source, uint8[N, S, S, 3]."""
+        return self.pooled(*self.group_predictions(images))
+
+    def group_predictions(self, images: UInt8Images) -> GroupPredictions:
+        """Return the predictions of color and of shape members for images of the source, which `pooled` combines."""
         shown = dict(self.inputs(images))
         site = None if self.site_statistics is None else self.predict_with(shown, self.site_statistics)
-        return self.combined(self.predict_with(shown, None), site)
+        return self._averaged(self.predict_with(shown, None), site)
 
     def predict_with(
         self, inputs: Mapping[str, UInt8Images], statistics: SiteStatistics | None, *, mirrored: bool = True
@@ -108,13 +112,17 @@ class FittedEnsemble:
 
     def combined(self, target: GroupPredictions, source: GroupPredictions | None) -> Probabilities:
         """Return the ensemble's prediction, float32[N, C], from those with the target's and the source's statistics."""
+        return self.pooled(*self._averaged(target, source))
+
+    def _averaged(self, target: GroupPredictions, source: GroupPredictions | None) -> GroupPredictions:
+        """Return the predictions of each group, averaged over the statistics of target and source."""
         color, shape = target
         if source is not None and self.site_statistics is not None:
             weight = self.site_statistics.weight
             color = _between(color, source[0], weight)
             if shape is not None and source[1] is not None:
                 shape = _between(shape, source[1], weight)
-        return self._pooled(color, shape)
+        return color, shape
 
     def predict_target(self, images: UInt8Images) -> Probabilities:
         """Return float32[N, C] for images of the target site, uint8[N, S, S, 3].
@@ -124,9 +132,10 @@ class FittedEnsemble:
         """
         shape = classifiers_of(self.shape_members)
         color = mean_prediction(classifiers_of(self.color_members), images)
-        return self._pooled(color, mean_prediction(shape, images) if shape else None)
+        return self.pooled(color, mean_prediction(shape, images) if shape else None)
 
-    def _pooled(self, color: Probabilities, shape: Probabilities | None) -> Probabilities:
+    def pooled(self, color: Probabilities, shape: Probabilities | None) -> Probabilities:
+        """Return the ensemble's prediction, float32[N, C], from those of color and, if any, shape members."""
         if shape is None:
             return color
         weight = len(self.shape_members) / (len(self.color_members) + len(self.shape_members))

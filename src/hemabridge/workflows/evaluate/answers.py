@@ -60,6 +60,15 @@ class Answers:
         return name_of(self.classifier, self.snapshot or self.images, self.labels_used)
 
 
+@dataclass(frozen=True, eq=False)
+class FittedTo:
+    """A study's ensemble that was fitted to another hospital: the cells of that, and the target's training cells."""
+
+    fitted: FittedEnsemble
+    source: CellSet
+    target: CellSet
+
+
 @dataclass(frozen=True)
 class FinishedStudy:
     """A finished study with all that is needed to classify new cells.
@@ -149,7 +158,27 @@ class FinishedStudy:
         """
         config = self.check_ensemble()
         answers = list(self._original(lambda px: read(px).images))
-        cells = read(self.recipe.ensemble_px)
+        context = RunContext(folder, fabric, self.recipe.seed, self.progress)
+        found = self.fit_to(read(self.recipe.ensemble_px), crop_px, context)
+        names = learn_luts(
+            config.learned_lut, self.classifiers, found.fitted, found.source, found.target.images, context
+        )
+        answers += self._with_luts(folder, names, lambda px: read(px).images)
+        answers += _of_ensemble(found.fitted, found.source.images, 0)
+        return found.fitted, answers
+
+    def fit_to(self, cells: NewCells, crop_px: CropPx, context: RunContext) -> FittedTo:
+        """Fit the study's ensemble to the cells of another hospital, without its labels and without learning LUTs.
+
+        Args:
+            cells: at the size of the ensemble.
+            crop_px: the square around a cell in the original images.
+            context: seed and progress.
+
+        Raises:
+            InputError: the study has no ensemble.
+        """
+        config = self.check_ensemble()
         known = read_settled(self.recipe.target, self.folder)
         target = known.cells(("train",), self.classes, self.recipe.ensemble_px, self.progress)
         further = [
@@ -159,12 +188,7 @@ class FinishedStudy:
         members = Members.load(self.study.ensemble(), self.folder, self.classifiers, joined(target, further))
         unlabeled = np.full(len(cells.paths), UNKNOWN, np.int64)
         source = CellSet(cells.images, unlabeled, self.classes, cells.paths, cells.hashes, crop_px)
-        context = RunContext(folder, fabric, self.recipe.seed, self.progress)
-        fitted = fit_ensemble(members, source, target, config, context)
-        names = learn_luts(config.learned_lut, self.classifiers, fitted, source, target.images, context)
-        answers += self._with_luts(folder, names, lambda px: read(px).images)
-        answers += _of_ensemble(fitted, cells.images, 0)
-        return fitted, answers
+        return FittedTo(fit_ensemble(members, source, target, config, context), source, target)
 
     def check_ensemble(self) -> EnsembleConfig:
         """Return the recipe's ensemble.
