@@ -24,7 +24,7 @@ PANELS: Final = {
     "Re-stain": ("catalog", "fit", "guard", "standardize", "drift"),
     "Compare and classify": ("study", "evaluate", "classify"),
     "Train and choose": ("train", "select"),
-    "New cells, and experts": ("synthesize", "review"),
+    "New cells, and experts": ("synthesize", "review", "label"),
     "Simulated images": ("simulate", "sheet", "restyle"),
 }
 """The commands in their order in `--help`, by the heading under which they are listed."""

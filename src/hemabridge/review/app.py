@@ -29,7 +29,11 @@ LOG: Final = logging.getLogger(__name__)
 
 def make_app(store: Store, pictures: Path) -> FastAPI:
     """Return the application for an open store and its folder of pictures."""
-    pages = ReviewPages(store, pictures)
+    return app_of(ReviewPages(store, pictures))
+
+
+def app_of(pages: ReviewPages) -> FastAPI:
+    """Return the application for the requests of readers."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     _add_pages(app, pages)
     _add_forms(app, pages)

@@ -3,15 +3,15 @@
 import hashlib
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hemabridge.review import session
-from hemabridge.review.questions import NINTHS, asked_on, sentences
+from hemabridge.review.questions import NINTHS, Asked, asked_on, sentences
 from hemabridge.review.records import Question
 from hemabridge.review.session import Progress, Reader
 from hemabridge.review.store import Screen, Store
@@ -43,7 +43,15 @@ def static_files() -> dict[str, StaticFile]:
 
 
 class Pages:
-    """Renders every page of one review."""
+    """Renders every page of one review.
+
+    Attributes:
+        UNDO: key that takes the last answer back, as a browser names it, and as it is shown.
+        KEYS_TEXT: name of the text that explains the keys.
+    """
+
+    UNDO: ClassVar[tuple[str, str]] = ("u", "U")
+    KEYS_TEXT: ClassVar[str] = "keys_text"
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -66,7 +74,8 @@ class Pages:
             "welcome",
             reader.language,
             called=called,
-            sentences=list(sentences(reader.language, progress.total)),
+            sentences=list(self.sentences(reader.language, progress.total)),
+            keys_text=text(reader.language, self.KEYS_TEXT),
             progress=progress,
             left=_left(reader.language, progress),
         )
@@ -76,7 +85,7 @@ class Pages:
         progress = session.progress_of(self.store, reader)
         following = session.next_screen(self.store, reader)
         before = session.undone_answers(self.store, reader, screen.id)
-        asked = asked_on(screen, reader, str(self.settings["home"]))
+        asked = self.asked(screen, reader)
         single = len(asked) == 1 and not asked[0].several
         place = next((answer.place for answer in before.values() if answer.place is not None), None)
         return self._page(
@@ -87,7 +96,8 @@ class Pages:
             single=single,
             before={item: answer.answer.split(",") for item, answer in before.items()},
             place=place,
-            pair=screen.asks[0][1] if len(screen.pictures) > 1 else "",
+            layout=self.layout(screen),
+            captions=self.captions(screen, reader.language),
             marks=screen.asks[0][1] is Question.MORPHOLOGY,
             ninths=range(NINTHS),
             submission=secrets.token_hex(16),
@@ -97,6 +107,26 @@ class Pages:
             following=following[1].pictures if following else (),
             complaint=complaint,
         )
+
+    def sentences(self, language: str, screens: int) -> Iterable[str]:
+        """Return the instructions before the first picture."""
+        return sentences(language, screens)
+
+    def asked(self, screen: Screen, reader: Reader) -> list[Asked]:
+        """Return the questions of a screen with their answers."""
+        return asked_on(screen, reader, str(self.settings["home"]))
+
+    def layout(self, screen: Screen) -> str:
+        """Return the class of the page's style: `pair` for two pictures side by side, else nothing."""
+        return "pair" if len(screen.pictures) > 1 else ""
+
+    def captions(self, screen: Screen, language: str) -> list[str]:
+        """Return the captions of the pictures, from left to right; none for a single picture."""
+        if len(screen.pictures) < 2:
+            return []
+        marks = screen.asks[0][1] is Question.MORPHOLOGY
+        names = ("original_picture", "restained_picture") if marks else ("left_picture", "right_picture")
+        return [text(language, name) for name in names]
 
     def pause(self, reader: Reader, *, proposed: bool) -> str:
         """Return the page of a break."""
@@ -129,6 +159,7 @@ class Pages:
             "title": self.settings["title"],
             "css": self.static["review.css"].path,
             "js": self.static["review.js"].path,
+            "undo_key": self.UNDO,
         }
         return self._environment.get_template(f"{name}.html.j2").render(**shared, **values)
 

@@ -26,9 +26,9 @@ Fields: TypeAlias = dict[str, list[str]]
 class ReviewPages:
     """The requests of readers, one method for each kind."""
 
-    def __init__(self, store: Store, pictures: Path) -> None:
+    def __init__(self, store: Store, pictures: Path, pages: Pages | None = None) -> None:
         self.store, self.folder = store, pictures
-        self.pages = Pages(store)
+        self.pages = pages or Pages(store)
 
     def reader(self, token: str) -> Reader:
         """Return the reader of a token, or end the request; an invalid token gets the response of any wrong address."""

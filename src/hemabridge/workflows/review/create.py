@@ -71,7 +71,7 @@ def review_create(plan: ReviewPlan, out: Path, *, progress: Progress = silent) -
     drawn = [screen for block in blocks for screen in block]
     cell_types = _cell_types(plan, arms)
     readers, apart = _readers(plan, blocks, cell_types)
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         pictures = {
             name: picture
             for shown in drawn
@@ -83,8 +83,8 @@ def review_create(plan: ReviewPlan, out: Path, *, progress: Progress = silent) -
         Store.create(folder / STORE, _settings(plan), [shown.screen for shown in drawn], readers).close()
         write_key(folder / KEY, [item for shown in drawn for item in shown.items])
         links = {reader.name: f"{plan.address.rstrip('/')}/r/{reader.token}/" for reader in readers}
-        _write_private(folder / LINKS, "".join(f"{name}\t{link}\n" for name, link in links.items()))
-        _write_private(folder / PLAN, tomli_w.dumps(plan.model_dump(mode="json", exclude_none=True)))
+        write_private(folder / LINKS, "".join(f"{name}\t{link}\n" for name, link in links.items()))
+        write_private(folder / PLAN, tomli_w.dumps(plan.model_dump(mode="json", exclude_none=True)))
     return Created(
         out=out,
         screens=len(drawn),
@@ -135,7 +135,7 @@ def _readers(
 
 
 @contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path) -> Iterator[Path]:
     """Give a folder that becomes `out` on success, and is removed on any exception; for its owner alone."""
     there = f"expected no folder at {out} yet; choose another with --out, what readers said may be in this one"
     if out.exists():
@@ -155,7 +155,8 @@ def _new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read."""
     with atomic_write(path) as temporary:
         temporary.touch(mode=0o600)
         temporary.write_text(text, encoding="utf-8")

@@ -6,9 +6,11 @@ import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from hemabridge.errors import InputError, RunError
 from hemabridge.review.app import make_app
@@ -42,9 +44,26 @@ def review_serve(folder: Path, *, host: str, port: int, ready: Callable[[str], N
     """
     if not (folder / PICTURES).is_dir() or not (folder / STORE).is_file():
         raise RunError(f"expected a folder of `hemabridge review create` with {STORE} and {PICTURES}, got {folder}")
-    with hold_folder(folder), Store.open(folder / STORE) as store, _listening(host, port) as listener:
+    with hold_folder(folder), Store.open(folder / STORE) as store:
+        serve_app(make_app(store, folder / PICTURES), host, port, ready)
+
+
+def serve_app(app: FastAPI, host: str, port: int, ready: Callable[[str], None], finished: Event | None = None) -> None:
+    """Serve an application with limits on connections until SIGINT, SIGTERM, or until `finished` is set.
+
+    Args:
+        app: of `hemabridge.review.app`.
+        host: name or address to listen on.
+        port: 0 takes a free one.
+        ready: called with the server's address once it listens.
+        finished: ends the server after the responses that are under way.
+
+    Raises:
+        InputError: that address cannot be listened on.
+    """
+    with _listening(host, port) as listener:
         config = uvicorn.Config(
-            make_app(store, folder / PICTURES),
+            app,
             http=BoundedConnection,
             ws="none",
             lifespan="off",
@@ -59,11 +78,19 @@ def review_serve(folder: Path, *, host: str, port: int, ready: Callable[[str], N
         )
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listener.getsockname()[1]}")
-        _Server(config).run(sockets=[listener])
+        _Server(config, finished or Event()).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """Ends on SIGINT and SIGTERM as on a request; uvicorn's own would raise the signal once more after that."""
+
+    def __init__(self, config: uvicorn.Config, finished: Event) -> None:
+        super().__init__(config)
+        self.finished = finished
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether the server should stop; called every 0.1 s."""
+        return await super().on_tick(counter) or self.finished.is_set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

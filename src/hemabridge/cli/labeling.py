@@ -1,0 +1,109 @@
+"""The command `label`: two minutes of an expert."""
+
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hemabridge.cli.app import app
+from hemabridge.cli.progress_bars import shown_progress
+from hemabridge.cli.training import needs_training
+from hemabridge.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from hemabridge.evaluation.label_results import LabelResults
+    from hemabridge.workflows.label.label import Ask
+
+
+@app.command()
+def label(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished study with an ensemble.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images of another hospital, or a manifest.")],
+    out: Annotated[Path, typer.Option(help="Folder for the labels, the fine-tuned ensemble and the report.")],
+    count: Annotated[int, typer.Option("-k", "--count", min=1, help="Number of cells to label.")] = 16,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Labels that exist already, with the columns path and class."),
+    ] = None,
+    page: Annotated[
+        bool, typer.Option("--page/--no-page", help="Serve the page for labeling, or write cells-to-label.csv alone.")
+    ] = True,
+    language: Annotated[str, typer.Option(help="Language of the page: en or es; it can be changed there.")] = "en",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 8322,
+    folds: Annotated[
+        int, typer.Option(min=0, help="Folds of the cross-validation on the labels; 0 saves its time.")
+    ] = 4,
+    root: Annotated[Path | None, typer.Option(help="Folder to which a manifest's paths are relative.")] = None,
+    crop_px: Annotated[
+        int | None, typer.Option(min=8, help="Square around a cell in these images [default: estimated].")
+    ] = None,
+) -> None:
+    """Choose the cells of another hospital that teach most, and fine-tune a study's ensemble on an expert's labels.
+
+    An expert labels the cells on a page in a browser of this computer; the same command goes on where it was left.
+    Labels that exist already are given by --labels, such as cells-to-label.csv with its column class filled in. A cell
+    of another class gets any other name, such as unknown: it is kept and not trained on. report.html says what
+    the labels changed, and what the next ones would add. Labels that would do harm are not used.
+    """
+    needs_training()
+    from hemabridge.cli.printing import print_unusable
+    from hemabridge.workflows.label.label import REPORT
+    from hemabridge.workflows.label.label import label as work
+    from hemabridge.workflows.label.label_files import TO_LABEL
+
+    ask = _page(language, port) if page and labels is None else None
+    with shown_progress() as progress:
+        done = work(
+            run,
+            folder,
+            out,
+            k=count,
+            labels=labels,
+            ask=ask,
+            folds=folds,
+            root=root,
+            crop_px=crop_px,
+            progress=progress,
+        )
+    print_unusable(done.failed.items(), "failed")
+    if done.results is not None:
+        _print_results(done.results)
+        print(f"See {out / REPORT}.")
+    elif ask is None:
+        print(f"{done.chosen} cells to label: {out / TO_LABEL}. Fill in the column class, and run the same command")
+        print(f"with --labels {out / TO_LABEL}")
+    else:
+        print(f"{done.labeled} of {done.chosen} cells are labeled. The same command goes on.")
+
+
+def _page(language: str, port: int) -> "Ask":
+    """Return what serves the page, and says where it is.
+
+    Raises:
+        MissingExtraError: no web server is installed.
+        InputError: there is no such language.
+    """
+    if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
+        raise MissingExtraError("the page needs a web server: pip install 'hemabridge[review]'; or give --no-page")
+    from hemabridge.review.texts import LANGUAGES
+    from hemabridge.workflows.label.page import ask_on_page
+
+    if language not in LANGUAGES:
+        raise InputError(f"expected --language {' or '.join(LANGUAGES)}, got {language!r}")
+
+    def ready(address: str) -> None:
+        print(f"Label the cells at {address}", flush=True)
+        print("This computer alone can open it. Ctrl+C stops; nothing is lost.", flush=True)
+
+    return partial(ask_on_page, language=language, port=port, ready=ready)
+
+
+def _print_results(results: "LabelResults") -> None:
+    from hemabridge.report.labeling_story import following, headline, sentences
+
+    print(headline(results))
+    for sentence in sentences(results):
+        print(f"- {sentence}")
+    print(f"- {following(results)}")
