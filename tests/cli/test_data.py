@@ -24,7 +24,7 @@ def test_simulate_writes_what_was_asked_for(run: Callable, tmp_path: Path) -> No
     ended = run("simulate", out, *chosen, "--n-per-class", 2, "--size-px", 24)
     assert ended.code == 0
     assert ended.out.startswith(f"4 cells in {out}: a folder and a manifest.csv per hospital")
-    assert sorted(path.name for path in out.iterdir()) == ["pale", "sheet.png", "truth"]
+    assert sorted(path.name for path in out.iterdir()) == ["pale", "sheet.png", "simulation.json", "truth"]
     assert Counter(read_manifest(out / "pale" / "manifest.csv").column("class")) == {"blast": 2, "monocyte": 2}
     assert read_image(next(out.rglob("blast/*.png"))).shape == (24, 24, 3)
     assert "rendering: 8 of 8" in ended.err

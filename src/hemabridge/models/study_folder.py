@@ -68,6 +68,11 @@ def guard_stage(name: str) -> str:
     return f"guard/{name}"
 
 
+def stage_of_seed(seed: int, stage: str) -> str:
+    """Return the name of a stage that a study does again with another seed."""
+    return f"seeds/{seed}/{stage}"
+
+
 def source_fine_tuning_stage(classifier: str, shown: str, labels: int | None = None) -> str:
     """Return the stage that fine-tunes a classifier again, on the source.
 

@@ -304,8 +304,7 @@ def test_shape_members_rank_the_snapshots_of_a_study(small_study: Path, tmp_path
         "source_fine_tuning=false",
         "normalizers=[]",
         f'classifiers=[{{name = "Color", train = {train}}}, {{name = "Shape", train = {shape}}}]',
-        'ensemble={restainings = ["white-point"], max_confidence_gap = 1.0, '
-        f"members = [{{count = 2, train = {shape}}}]}}",
+        f'ensemble={{restainings = ["white-point"], members = [{{count = 2, train = {shape}}}]}}',
     ]
     study(read_recipe(small_study, changes), tmp_path / "run")
     run = read_run(tmp_path / "run")

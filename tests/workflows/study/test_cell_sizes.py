@@ -46,7 +46,7 @@ CHANGES = (
     "target_parts={train=0.15, validation=0.35, test=0.5}",
     "adabn=true",
     'translators=["film", "pixel"]',
-    'ensemble={translator = false, restainings = ["white-point"], prior_rounds = 0, learned_lut = {images = 24}}',
+    'ensemble={translator = false, restainings = ["white-point"], learned_lut = {images = 24}}',
     f'classifiers=[{{name = "Large", train = {TRAIN.format(px=LARGE_PX)}}}, '
     f'{{name = "Small", train = {TRAIN.format(px=SMALL_PX)}}}]',
 )

@@ -10,7 +10,6 @@ import numpy as np
 from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.network import load_start, new_network
 from hemabridge.classifiers.protocol import Classifier, Probabilities
@@ -29,6 +28,7 @@ from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.soft_agreement import soft_agreement
+from hemabridge.models import open_model
 from hemabridge.models.guard_file import guard_path
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import SiteRecipe
@@ -294,7 +294,7 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
         path = distill(
             fitted, source, prediction, context.config.distillation, own.within(CLASSIFIER, "one classifier")
         )
-        classifier = SnapshotClassifier.from_snapshot(path)
+        classifier = open_model(path).classifier
         summary = _Summary(
             home_accuracy=_balanced(classifier, home),
             same_class=float(

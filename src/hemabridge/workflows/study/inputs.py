@@ -16,7 +16,7 @@ from hemabridge.data.audit import audit
 from hemabridge.data.cells import CellSet, load_cells
 from hemabridge.errors import RunError
 from hemabridge.evaluation.results import AuditFinding
-from hemabridge.models.study_folder import AUDIT, AUDIT_STAGE, StudyFolder
+from hemabridge.models.study_folder import AUDIT, AUDIT_STAGE, StudyFolder, stage_of_seed
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.sites import prepare_site, read_site, refuse_shared_files, whole_site
@@ -92,7 +92,7 @@ class StudyInputs:
         other.recipe = self.recipe.model_copy(update={"seed": seed, "more_seeds": ()})
         other.out = StudyFolder(self.out).of_seed(seed).path
         told = self.stages.listener
-        other.stages = Stages(other.out, told and (lambda name, seconds: told(f"seeds/{seed}/{name}", seconds)))
+        other.stages = Stages(other.out, told and (lambda name, seconds: told(stage_of_seed(seed, name), seconds)))
         return other
 
     def patients(self) -> dict[str, str] | None:

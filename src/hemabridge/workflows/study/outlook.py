@@ -15,6 +15,7 @@ from hemabridge.models.study_folder import (
     guard_stage,
     restained_stage,
     source_fine_tuning_stage,
+    stage_of_seed,
 )
 from hemabridge.progress import Progress
 from hemabridge.translators.config import TranslatorConfig
@@ -112,7 +113,7 @@ def planned_seconds(inputs: StudyInputs) -> dict[str, float]:
     plan |= plan_of_seed
     if recipe.guard:
         plan |= {guard_stage(name): GUARD for name in restained}
-    return plan | {f"seeds/{seed}/{name}": cost for seed in recipe.more_seeds for name, cost in plan_of_seed.items()}
+    return plan | {stage_of_seed(seed, name): cost for seed in recipe.more_seeds for name, cost in plan_of_seed.items()}
 
 
 def in_words(seconds: float) -> str:
