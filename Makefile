@@ -26,6 +26,7 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/speed.py --paper
 	$(BIN)/python benchmarks/paper.py
 	$(BIN)/python benchmarks/nucleus_dice.py
+	$(BIN)/python benchmarks/near_duplicates.py --site clinic-b --site tecom --site raabin --time 10000
 	$(BIN)/python benchmarks/distillation.py
 	$(BIN)/python benchmarks/gallery.py
 	$(BIN)/python benchmarks/planted_changes.py

@@ -75,7 +75,7 @@ def test_copies_across_the_split_and_classes_are_errors(tmp_path: Path, make_sit
     ]
     errors = texts(found, "error")
     assert "(2 images in 1 group, for example lymphocyte/0.png, neutrophil/copy.png) are in several parts" in errors
-    assert "Images of one cell, saved or photographed twice (2 images in 1 group" in errors
+    assert "mirrored, turned, resized or cropped) (2 images in 1 group" in errors
     assert "different classes" in errors
     assert found.findings[0].severity == "error"
 

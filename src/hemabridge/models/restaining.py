@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hemabridge.domain.site_profile import Distance, SiteProfiles
 from hemabridge.errors import MissingExtraError, ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
+from hemabridge.imaging.grayness import GRAY_REMARK, is_gray
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
 from hemabridge.models.model import Kind, Model, Site
@@ -179,7 +180,12 @@ def remark_of(standardizer: Standardizer, image: UInt8Image, *, replaced: bool =
         image: the original.
         replaced: whether the fallback of a guarded standardizer re-stained it.
     """
+    remarks = (GRAY_REMARK if is_gray(image) else "", _own_remark(standardizer, image, replaced))
+    return "; ".join(filter(None, remarks))
+
+
+def _own_remark(standardizer: Standardizer, image: UInt8Image, replaced: bool) -> str:
     if isinstance(standardizer, GuardedStandardizer):
         used = standardizer.fallback if replaced else standardizer.inner
-        return "" if used is None else remark_of(used, image)
+        return "" if used is None else _own_remark(used, image, replaced=False)
     return standardizer.remark(image) if isinstance(standardizer, Remarking) else ""

@@ -117,7 +117,10 @@ def _without_mark(synthetic: Sequence[SyntheticFile], duplicates: Sequence[Dupli
 
 
 def _duplicates(groups: Sequence[DuplicateGroup]) -> Iterator[Finding]:
-    names = {"exact": "Copies of one file", "near": "Images of one cell, saved or photographed twice"}
+    names = {
+        "exact": "Copies of one file",
+        "near": "Views of one cell or field (saved or photographed again, mirrored, turned, resized or cropped)",
+    }
     consequences: dict[Border, tuple[Severity, str]] = {
         "split": ("error", "are in several parts of the split, so that scores will be too high: split again"),
         "class": ("error", "have different classes, so that at least one label is wrong: check them"),

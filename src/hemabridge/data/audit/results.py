@@ -32,7 +32,8 @@ class DuplicateGroup:
     """Images that show the same field.
 
     Attributes:
-        kind: `exact` (the same bytes) or `near` (saved or photographed a second time).
+        kind: `exact` (the same bytes) or `near` (the same cell or field: saved or photographed again, mirrored, turned,
+            resized, cropped or shifted).
         members: two images or more.
         crosses: the properties in which the members differ.
         correlation: the lowest one of the pairs that link the group, -1..1; 1 for exact copies.
@@ -134,6 +135,7 @@ class Audit:
     scales: tuple[SiteScale, ...]
     findings: tuple[Finding, ...]
     synthetic: tuple[SyntheticFile, ...] = ()
+    gray: tuple[Member, ...] = ()
 
     def to_json(self) -> str:
         """Return the audit as JSON."""

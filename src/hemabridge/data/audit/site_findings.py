@@ -1,4 +1,4 @@
-"""The findings of an audit about sites: classes, patients and slides, scale, color, and depth of samples."""
+"""The findings of an audit about sites: classes, patients and slides, scale, color, gray pictures, depth of samples."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from hemabridge.data.audit.results import Audit, ClassCount, ColorProfile, Finding, SiteScale
+from hemabridge.data.audit.results import Audit, ClassCount, ColorProfile, Finding, Member, SiteScale
 from hemabridge.data.class_names import spelled_otherwise
 from hemabridge.imaging.color import delta_e_2000
 from hemabridge.imaging.decoding import Decoded
@@ -41,6 +41,7 @@ def site_findings(audit: Audit, ungrouped_sites: Sequence[str]) -> Iterator[Find
         audit: the measures; its own `findings` are not read.
         ungrouped_sites: sites of which neither patients nor slides are known.
     """
+    yield from _gray(audit.gray, audit.class_prior)
     yield from _classes(audit.class_prior)
     yield from _groups(ungrouped_sites)
     yield from _scales(audit.scales)
@@ -54,6 +55,31 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '2 images')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _gray(gray: Sequence[Member], class_prior: Sequence[ClassCount]) -> Iterator[Finding]:
+    totals: Counter[tuple[int, str]] = Counter()
+    for count in class_prior:
+        totals[count.manifest, count.site] += count.n
+    paths: dict[tuple[int, str], list[str]] = {}
+    for member in gray:
+        paths.setdefault((member.manifest, member.site), []).append(member.path)
+    for key, names in sorted(paths.items()):
+        total = counted(totals[key], "image")
+        if len(names) == totals[key]:
+            yield Finding(
+                "warning",
+                f"All images of {key[1]} are gray ({total}): no color transform can re-stain them; ask for the color "
+                "images.",
+            )
+        else:
+            shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+            yield Finding(
+                "warning",
+                f"{len(names)} of {total} of {key[1]} {'is' if len(names) == 1 else 'are'} gray, or nearly so, among "
+                f"color ones ({shown}): no color transform can re-stain them; leave them out, or ask for the color "
+                "images.",
+            )
 
 
 def _classes(class_prior: Sequence[ClassCount]) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from hemabridge.data.audit.appearance import Appearance, color_profiles, measure, site_scale
-from hemabridge.data.audit.duplicates import Fingerprint, exact_copies, fingerprint, first_of_each, same_fields
+from hemabridge.data.audit.duplicates import Sketch, exact_copies, first_of_each, same_fields, sketch
 from hemabridge.data.audit.findings import find_all
 from hemabridge.data.audit.results import Audit, Border, ClassCount, DuplicateGroup, Member, SyntheticFile
 from hemabridge.data.audit.site_findings import Depths
@@ -18,6 +18,7 @@ from hemabridge.data.manifest import Manifest
 from hemabridge.data.splits import find_leaks
 from hemabridge.errors import ImageError
 from hemabridge.imaging.files import read_decoded, reason_of
+from hemabridge.imaging.grayness import is_gray
 from hemabridge.imaging.provenance import read_origin
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.progress import FileProgress
@@ -30,11 +31,12 @@ class _Survey:
 
     members: list[Member] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
-    fingerprints: list[Fingerprint] = field(default_factory=list)
+    sketches: list[Sketch] = field(default_factory=list)
     unreadable: list[UnreadableFile] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     synthetic: list[SyntheticFile] = field(default_factory=list)
     depths: Depths = field(default_factory=Depths)
+    gray: list[Member] = field(default_factory=list)
     samples: dict[tuple[int, str], list[Appearance]] = field(default_factory=dict)
 
 
@@ -58,7 +60,7 @@ def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FilePr
     survey = _survey(manifests, progress)
     duplicates = (*_exact(survey), *_near(survey))
     blank = tuple(
-        member.path for member, seen in zip(survey.members, survey.fingerprints, strict=True) if seen.is_blank
+        member.path for member, seen in zip(survey.members, survey.sketches, strict=True) if seen.fingerprint.is_blank
     )
     class_prior = tuple(count for number, one in enumerate(manifests, start=1) for count in _class_prior(number, one))
     colors = [
@@ -80,6 +82,7 @@ def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FilePr
         scales=tuple(scales),
         findings=(),
         synthetic=tuple(survey.synthetic),
+        gray=tuple(survey.gray),
     )
     return replace(found, findings=tuple(find_all(found, leaks, survey.changed, ungrouped, survey.depths)))
 
@@ -108,7 +111,9 @@ def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Su
                     survey.synthetic.append(SyntheticFile(member, origin, marked is None))
                 survey.depths.add(row["site"], row["path"], decoded)
                 survey.hashes.append(digest)
-                survey.fingerprints.append(fingerprint(image))
+                survey.sketches.append(sketch(image))
+                if is_gray(image) and not survey.sketches[-1].fingerprint.is_blank:
+                    survey.gray.append(member)
                 if row["path"] in measured:
                     survey.samples.setdefault((number, row["site"]), []).append(measure(image))
             done += 1
@@ -130,7 +135,7 @@ def _exact(survey: _Survey) -> list[DuplicateGroup]:
 def _near(survey: _Survey) -> list[DuplicateGroup]:
     """Group images of one field; of exact copies only the first one is compared."""
     rows = first_of_each(survey.hashes)
-    groups = same_fields([survey.fingerprints[row] for row in rows])
+    groups = same_fields([survey.sketches[row] for row in rows])
     return [_group("near", (survey.members[rows[i]] for i in one.positions), one.correlation) for one in groups]
 
 

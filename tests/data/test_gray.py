@@ -1,0 +1,93 @@
+"""Gray pictures among color ones are told by the audit and in the row of what was re-stained."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from hemabridge.data.audit import audit
+from hemabridge.data.index import index_folder
+from hemabridge.data.manifest import Manifest
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.imaging.grayness import GRAY_REMARK, color_range, is_gray
+from hemabridge.models.restaining import remark_of
+from hemabridge.normalizers.catalog import fit_on_cells
+
+Picture = NDArray[np.uint8]
+
+
+def gray_of(image: Picture) -> Picture:
+    return np.repeat(np.asarray(Image.fromarray(image).convert("L"))[..., None], 3, axis=2)
+
+
+def as_jpeg(image: Picture) -> Picture:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=50)
+    return np.asarray(Image.open(buffer))
+
+
+def noisy(image: Picture) -> Picture:
+    noise = np.random.default_rng(0).normal(0, 4, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+GRAY: dict[str, Callable[[Picture], Picture]] = {
+    "equal channels": gray_of,
+    "JPEG": lambda image: as_jpeg(gray_of(image)),
+    "noise": lambda image: noisy(gray_of(image)),
+    "a tenth of the color": lambda image: np.asarray(
+        Image.blend(Image.fromarray(gray_of(image)), Image.fromarray(image), 0.1)
+    ),
+    "a cast": lambda image: np.clip(gray_of(image).astype(int) + np.array([12, 0, -20]), 0, 255).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("how", GRAY)
+@pytest.mark.parametrize("hospital", ["clinic-like", "yellow-field"])
+def test_tells_gray_from_stained(how: str, hospital: str) -> None:
+    images, _ = simulate_cells(["neutrophil", "lymphocyte", "eosinophil"], 1, HOSPITALS[hospital], 1, 96)
+    assert [is_gray(image) for image in images] == [False] * 3
+    assert [is_gray(GRAY[how](image)) for image in images] == [True] * 3
+
+
+@pytest.mark.parametrize("hospital", HOSPITALS)
+def test_a_picture_that_a_nucleus_fills_is_not_gray(hospital: str) -> None:
+    images, _ = simulate_cells(["lymphocyte"], 2, HOSPITALS[hospital], 9, 96)
+    assert [is_gray(np.ascontiguousarray(image[36:60, 36:60])) for image in images] == [False] * 2
+
+
+def test_color_range_of_known_patches() -> None:
+    patches = np.full((32, 32, 3), 200, np.uint8)
+    assert color_range(patches) == 0
+    patches[:16] = (150, 90, 160)
+    assert color_range(patches) == pytest.approx(70)
+
+
+def test_an_audit_names_the_gray_picture_among_color_ones(tmp_path: Path, make_site: Callable[..., Manifest]) -> None:
+    manifest = make_site(tmp_path, [f"neutrophil/{number}.png" for number in range(4)])
+    assert not any("gray" in finding.text for finding in audit(manifest).findings)
+    path = tmp_path / "neutrophil/2.png"
+    Image.open(path).convert("L").save(path)
+    found = audit(index_folder(tmp_path, "here").manifest)
+    assert [member.path for member in found.gray] == ["neutrophil/2.png"]
+    said = [finding.text for finding in found.findings if "gray" in finding.text]
+    assert len(said) == 1
+    assert said[0].startswith("1 of 4 images of here is gray, or nearly so, among color ones (neutrophil/2.png)")
+
+
+def test_an_audit_tells_a_site_that_is_wholly_gray(tmp_path: Path, make_site: Callable[..., Manifest]) -> None:
+    for path in make_site(tmp_path, ["neutrophil/1.png", "neutrophil/2.png"]).paths():
+        Image.open(path).convert("L").save(path)
+    found = audit(index_folder(tmp_path, "here").manifest)
+    assert any("All images of here are gray (2 images)" in finding.text for finding in found.findings)
+
+
+def test_a_row_says_that_the_picture_is_gray() -> None:
+    images, _ = simulate_cells(["neutrophil"], 4, HOSPITALS["clinic-like"], 1, 64)
+    normalizer = fit_on_cells("reinhard-site", images, images)
+    assert remark_of(normalizer, images[0]) == ""
+    assert GRAY_REMARK in remark_of(normalizer, gray_of(images[0]))
