@@ -9,10 +9,14 @@ from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.ensemble.config import EnsembleConfig, MembersConfig
 from hemabridge.errors import InputError, ManifestError
 from hemabridge.imaging.files import read_image, write_image
+from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.adapt.adapt import AdaptConfig, adapt, members
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, UNKNOWN, Adapted
 from hemabridge.workflows.adapt.apply import run
+
+RECOMMENDED = Path(__file__).resolve().parents[2] / "recipes" / "recommended.toml"
 
 
 def small(epochs: int = 1) -> AdaptConfig:
@@ -66,6 +70,7 @@ def test_each_image_gets_a_class_or_a_reason_and_is_restained(done: tuple[Path, 
         assert (out / "results" / "restained" / name).is_file()
     assert adapted.source_cells == len(good)
     assert adapted.home_scored > 0
+    assert adapted.target == "clinic-like"  # its manifest says so
     assert sum(adapted.prevalence.values()) == pytest.approx(1)
 
 
@@ -126,6 +131,25 @@ def test_swapped_folders_and_shared_images_are_refused(hospitals: Path, flat: Pa
         adapt(whole, hospitals / "clinic-like", tmp_path / "a", config=small())
     with pytest.raises(ManifestError, match="that are in both"):
         adapt(hospitals / "clinic-like", hospitals / "clinic-like" / "neutrophil", tmp_path / "b", config=small())
+
+
+def test_hospitals_of_one_name_and_labeled_images_of_the_new_one_are_refused(
+    hospitals: Path, flat: Path, tmp_path: Path
+) -> None:
+    ours = hospitals / "clinic-like"
+    with pytest.raises(InputError, match="expected hospitals whose names differ, got clinic-like, clinic-like"):
+        adapt(ours, flat, tmp_path / "a", config=small(), also=(ours,))
+    labeled = hospitals / "yellow-field"
+    with pytest.raises(ManifestError, match="than among the labeled cells of yellow-field, got 12 that are in both"):
+        adapt(ours, labeled / "neutrophil", tmp_path / "b", config=small(), also=(labeled,))
+
+
+def test_members_are_trained_as_those_of_the_recommended_recipe() -> None:
+    recipe = expect_kind(read_recipe(RECOMMENDED), StudyRecipe)
+    assert recipe.ensemble is not None
+    weights = recipe.ensemble.members[0].train.weights
+    assert isinstance(weights, Path)
+    assert [spec.train for spec in members(weights)] == [spec.train for spec in recipe.ensemble.members]
 
 
 def test_random_weights_are_trained_longer() -> None:

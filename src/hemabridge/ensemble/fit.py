@@ -54,8 +54,7 @@ def fit_ensemble(
     3. Predictions with the target's and with the source's statistics are averaged. The weight of each grows with the
        soft agreement between color and shape members under it (`agreement_weight`).
 
-    No re-staining is ranked or left out by its predictions: the mean of all was as good as any choice on hospitals for
-    which no choice was made (`benchmarks/leave_one_out.py`).
+    No re-staining is ranked or left out by its predictions: which one is best differs from hospital to hospital.
 
     Args:
         members: classifiers of the target, all of the same classes.

@@ -142,19 +142,17 @@ class FittedEnsemble:
         return logarithmic_pool(color, shape, weight)
 
     def fine_tuned(
-        self, source: CellSet, labels: NDArray[np.int64] | None, config: EnsembleConfig, context: RunContext
+        self, source: CellSet, labels: NDArray[np.int64], config: EnsembleConfig, context: RunContext
     ) -> "FittedEnsemble":
         """Return the ensemble after each member that was trained here was fine-tuned on cells of the source.
 
-        Training on cells of both sites gives the members batch norm statistics of both, so they get no further ones.
-
         One half of each batch are the labeled cells on which the member was trained. The other half are cells of the
         source with the ensemble's pseudo-labels: their re-stainings for color members, the original images for others.
+        Their batch norm statistics are then those of both sites, and no further ones are used.
 
         Args:
             source: its labels are not read.
-            labels: int64[N], the class of the labeled cells, -1 for all others; None for self-training, which uses no
-                label.
+            labels: int64[N], the class of the labeled cells, -1 for all others.
             config: `min_confidence` and `semi_supervised`.
             context: its folder gets a run folder for each member; the same call resumes them.
 

@@ -48,20 +48,30 @@ def with_manifests(
     changes: dict[str, SiteRecipe | None] = {}
     try:
         if source is not None:
-            changes |= {"source": _site_of(source, source_root, recipe.source), "truth": None}
+            changes |= {"source": site_of_manifest(source, source_root, recipe.source), "truth": None}
         if target is not None:
-            changes["target"] = _site_of(target, target_root, recipe.target)
+            changes["target"] = site_of_manifest(target, target_root, recipe.target)
         return StudyRecipe.model_validate({**dict(recipe), **changes})
     except ValidationError as error:
         raise ManifestError(f"these two sites cannot be studied together:\n{explain(error, StudyRecipe)}") from error
 
 
-def _site_of(path: Path, root: Path | None, before: SiteRecipe) -> SiteRecipe:
+def site_of_manifest(path: Path, root: Path | None = None, before: SiteRecipe | None = None) -> SiteRecipe:
+    """Return the recipe of the site of a manifest, or of the folder that holds one.
+
+    Args:
+        path: the manifest, or its folder.
+        root: what its paths are relative to; its folder if not given.
+        before: the recipe that it replaces, whose squeezing of whole images is kept.
+
+    Raises:
+        ManifestError: it is no manifest, or holds several sites.
+    """
     path = path / MANIFEST if (path / MANIFEST).is_file() else path
     sites = sorted(set(read_manifest(path, root).column("site")))
     if len(sites) != 1:
         raise ManifestError(f"expected the images of one site in {path}, got {sites}; split the file by site")
-    squeezed = "whole" if before.crop_px == "whole" else None
+    squeezed = "whole" if before is not None and before.crop_px == "whole" else None
     return SiteRecipe(site=sites[0], manifest=path.resolve(), root=root and root.resolve(), crop_px=squeezed)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -23,7 +24,8 @@ from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble
 from hemabridge.ensemble.members import Members, classifiers_of, train_members
 from hemabridge.ensemble.pooling import mean_prediction
-from hemabridge.errors import ManifestError, RunError
+from hemabridge.errors import InputError, ManifestError, RunError
+from hemabridge.guard.thresholds import FEWEST as FEWEST_FOR_LIMITS
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.metrics.classification import balanced_accuracy
@@ -33,9 +35,9 @@ from hemabridge.models.guard_file import guard_path
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import Site, prepare_site, read_site, refuse_shared_files, whole_site
-from hemabridge.recipes.two_sites import FEWEST, MANIFEST
+from hemabridge.recipes.two_sites import FEWEST, MANIFEST, site_of_manifest
 from hemabridge.storage.file_kind import FileKind
-from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.files import atomic_write, folder_name, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_run_folder, describe_run, hold_folder
 from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import drop_checkpoints
@@ -49,7 +51,7 @@ ARCHITECTURE: Final = "mobilenetv2_100"
 CELL_PX: Final = 96
 """Side of the cells, cut from the original images."""
 PARTS: Final = {"train": 0.9, "test": 0.1}
-FEWEST_GUARDED: Final = 40
+FEWEST_GUARDED: Final = 2 * FEWEST_FOR_LIMITS
 """With fewer of one's own cells there are no limits for the morphology guard."""
 CLASSIFIER: Final = "classifier"
 SUMMARY: Final = "summary.json"
@@ -60,7 +62,7 @@ RESULTS: Final = "results"
 def members(weights: Literal["download"] | Path | None) -> tuple[MembersConfig, ...]:
     """Return which classifiers are trained: three that see color and three that see shape alone.
 
-    They are those of `recipes/recommended.toml`. From random weights they are trained four times as long.
+    They are trained as the members of `recipes/recommended.toml`; from random weights, four times as long.
     """
     common: dict[str, Any] = {
         "architecture": ARCHITECTURE,
@@ -158,9 +160,10 @@ def adapt(
         progress: told of each step.
 
     Raises:
-        ManifestError: one's own images have no labels, or fewer than two classes of enough cells.
-        InputError: a folder cannot be used.
-        SplitError: an image is in two of the folders.
+        ManifestError: one's own images have no labels, or fewer than two classes of enough cells; or an image of the
+            other hospital is among the labeled ones.
+        InputError: a folder cannot be used, or two labeled hospitals have one name.
+        SplitError: an image is at two labeled hospitals.
         Interrupted: a signal stopped it.
     """
     check_apart(out, *(path for path in (ours, new, *also) if path.is_dir()))
@@ -177,7 +180,7 @@ def adapt(
 
 def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: _Context) -> Adapted:
     own, further, classes = _sites(ours, also, context)
-    source = _source(new, classes, own, context)
+    source = _source(new, classes, (own, *further), context)
     target, home = (context.cells(own, part, classes) for part in PARTS)
     others = tuple(context.cells(each, "train", classes) for each in further)
     trained = _train(own, target, others, context)
@@ -214,7 +217,13 @@ def _check_weights(config: AdaptConfig) -> None:
 
 def _sites(ours: Path, also: tuple[Path, ...], context: _Context) -> tuple[Site, tuple[Site, ...], tuple[str, ...]]:
     """Return one's own hospital, split, the further ones, and the classes."""
-    recipe = _recipe(ours)
+    recipe, *others = (_recipe(path) for path in (ours, *also))
+    names = [folder_name(each.site) for each in (recipe, *others)]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"expected hospitals whose names differ, got {', '.join(each.site for each in (recipe, *others))}; "
+            "rename a folder, since its name is that of the hospital"
+        )
     manifest = read_site(recipe, context.progress)
     counts = Counter(manifest.column("class"))
     classes = tuple(sorted(name for name, count in counts.items() if name and count >= FEWEST))
@@ -227,32 +236,30 @@ def _sites(ours: Path, also: tuple[Path, ...], context: _Context) -> tuple[Site,
     own = prepare_site(
         recipe, manifest, classes, PARTS, seed=context.seed, stages=context.stages, progress=context.progress
     )
-    further = tuple(
-        whole_site(_recipe(path), read_site(_recipe(path), context.progress), classes, context.stages) for path in also
-    )
-    for each in further:
-        refuse_shared_files(each, own)
+    further = tuple(whole_site(each, read_site(each, context.progress), classes, context.stages) for each in others)
+    for one, other in combinations((own, *further), 2):
+        refuse_shared_files(one, other)
     return own, further, classes
 
 
 def _recipe(path: Path) -> SiteRecipe:
-    file = path / MANIFEST if (path / MANIFEST).is_file() else path
-    if file.is_file():
-        return SiteRecipe(site=path.resolve().stem if path.is_file() else path.resolve().name, manifest=file.resolve())
+    if path.is_file() or (path / MANIFEST).is_file():
+        return site_of_manifest(path)
     return SiteRecipe(site=path.resolve().name, folder=path.resolve())
 
 
-def _source(new: Path, classes: tuple[str, ...], own: Site, context: _Context) -> CellSet:
+def _source(new: Path, classes: tuple[str, ...], labeled: tuple[Site, ...], context: _Context) -> CellSet:
     """Return the cells of the other hospital; classes that its manifest or folders may state are not read."""
     listed = list_new_cells(new, None, new.resolve().name)
     crop_px = crop_px_of(listed.manifest)
     cells = read_new_cells(listed, classes, CropSpec(crop_px, context.config.cell_px), context.progress)
-    shared = set(cells.hashes) & set(own.manifest.column("sha256"))
-    if shared:
-        raise ManifestError(
-            f"expected other images in {new} than in the folder of labeled cells, got {len(shared)} that are in both; "
-            "take them out of one"
-        )
+    for site in labeled:
+        shared = set(cells.hashes) & set(site.manifest.column("sha256"))
+        if shared:
+            raise ManifestError(
+                f"expected other images in {new} than among the labeled cells of {site.name}, got {len(shared)} "
+                "that are in both; take them out of one"
+            )
     unknown = np.full(len(cells.paths), UNKNOWN, np.int64)
     return CellSet(cells.images, unknown, classes, cells.paths, cells.hashes, crop_px)
 
@@ -290,18 +297,19 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
         fitted = fit_ensemble(trained, source, target, context.config.ensemble, own)
         fitted.save(folder, context.out)
         context.progress("classifying", 0, 1)
-        prediction = fitted.predict(source.images)
-        path = distill(
+        color, shape = fitted.group_predictions(source.images)
+        prediction = fitted.pooled(color, shape)
+        snapshot = distill(
             fitted, source, prediction, context.config.distillation, own.within(CLASSIFIER, "one classifier")
         )
-        classifier = open_model(path).classifier
+        classifier = open_model(snapshot).classifier
         summary = _Summary(
             home_accuracy=_balanced(classifier, home),
             same_class=float(
                 (classifier.probabilities(source.images).argmax(axis=1) == prediction.argmax(axis=1)).mean()
             ),
-            agreement=_agreement(fitted, source, at_home=False),
-            home_agreement=_agreement(fitted, home, at_home=True),
+            agreement=_agreement(color, shape),
+            home_agreement=_agreement(*fitted.predict_with({ORIGINAL: home.images}, None)),
             prevalence=tuple(prediction.mean(axis=0, dtype=np.float64).tolist()),
             restainer=_best_restainer(fitted, source, prediction),
             left_out=dict(fitted.left_out),
@@ -323,11 +331,8 @@ def _balanced(classifier: Classifier, cells: CellSet) -> float:
     return balanced_accuracy(cells.labels, classifier.probabilities(cells.images).argmax(axis=1), len(cells.classes))
 
 
-def _agreement(fitted: FittedEnsemble, cells: CellSet, *, at_home: bool) -> float:
-    """Return the soft agreement of color and shape members, each group with its pooled prediction."""
-    inputs = {ORIGINAL: cells.images} if at_home else dict(fitted.inputs(cells.images))
-    color, shape = fitted.predict_with(inputs, None if at_home else fitted.site_statistics, mirrored=False)
-    return soft_agreement(shape, color) if shape is not None else 1.0
+def _agreement(color: Probabilities, shape: Probabilities | None) -> float:
+    return 1.0 if shape is None else soft_agreement(shape, color)
 
 
 def _best_restainer(fitted: FittedEnsemble, source: CellSet, prediction: Probabilities) -> str:

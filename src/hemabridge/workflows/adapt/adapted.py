@@ -98,11 +98,11 @@ class Adapted(ResultsFile):
             f"Classifiers that see color and those that see shape agree to {self.agreement:.2f} (own hospital "
             f"{self.home_agreement:.2f}; by chance {1 / len(self.classes):.2f}).",
             f"Predicted there: {share}. Compare this with what you expect.",
-        ]
-        lines.append(
+            f"One classifier stands for all: it predicts the same class as they for {100 * self.same_class:.0f} % of "
+            "those cells.",
             f"A cell whose largest probability is below {self.unknown_below:.2f} is called {UNKNOWN}: it may belong to "
-            f"none of the classes. So it is with {100 * KNOWN_REFUSED:.0f} % of your own cells."
-        )
+            f"none of the classes. So it is with {100 * KNOWN_REFUSED:.0f} % of your own cells.",
+        ]
         if self.agreement < _LEAST_AGREEMENT * self.home_agreement:
             lines.append(
                 "CAUTION: the agreement is low. Have an expert look at some cells before you use these classes."
