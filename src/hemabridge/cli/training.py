@@ -145,7 +145,7 @@ def evaluate(
 
     Without --fit nothing is fitted or trained: use this for new images of the study's source. predicted-classes.csv
     has a row for each file. Where no class is known, only the answers of --by are worked out; those of one classifier
-    take seconds, those of the ensemble ask all its members.
+    ask it alone, those of the ensemble ask all its members.
     """
     needs_training()
     from hemabridge.cli.printing import print_left_out_of, print_unusable
