@@ -1,5 +1,4 @@
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +12,7 @@ from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.adapt.adapt import AdaptConfig, adapt, members
-from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, UNKNOWN, Adapted
+from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import run
 
 RECOMMENDED = Path(__file__).resolve().parents[2] / "recipes" / "recommended.toml"
@@ -61,9 +60,7 @@ def test_each_image_gets_a_class_or_a_reason_and_is_restained(done: tuple[Path, 
     assert bad["reason"]
     good = table.filter(pl.col("path") != "damaged.png")
     known = good.filter(pl.col("site") != "out-of-distribution")
-    assert set(known["predicted_class"]) <= {*adapted.classes, UNKNOWN}
-    unsure = known["probability"] < adapted.unknown_below
-    assert (known["predicted_class"] == UNKNOWN).to_list() == unsure.to_list()
+    assert set(known["predicted_class"]) <= set(adapted.classes)
     assert set(good["guard"]) == {None}  # 22 cells are too few for limits, and the user is told
     assert any(line.startswith("The morphology of re-stained images is not checked") for line in adapted.lines())
     for name in good["path"]:
@@ -72,18 +69,6 @@ def test_each_image_gets_a_class_or_a_reason_and_is_restained(done: tuple[Path, 
     assert adapted.home_scored > 0
     assert adapted.target == "clinic-like"  # its manifest says so
     assert sum(adapted.prevalence.values()) == pytest.approx(1)
-
-
-def test_a_cell_of_no_likely_class_is_unknown(done: tuple[Path, Adapted], flat: Path, tmp_path: Path) -> None:
-    out, adapted = done
-    strict = Path(shutil.copytree(out, tmp_path / "strict"))
-    text = replace(adapted, unknown_below=1.0).to_json()
-    (strict / ADAPTED_FILE).write_text(text, encoding="utf-8")
-    run(strict, flat, tmp_path / "out")
-    table = pl.read_csv(tmp_path / "out" / "predictions.csv").filter(pl.col("probability") < 1)
-    assert len(table) > 0
-    assert set(table["predicted_class"]) == {UNKNOWN}
-    assert table["reason"].str.contains("it looks most like").all()
 
 
 def test_what_a_user_reads_doubts_random_weights(done: tuple[Path, Adapted]) -> None:

@@ -43,7 +43,7 @@ from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.run_context import RunContext, start_fabric
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, KNOWN_REFUSED, Adapted
+from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import Run, run
 from hemabridge.workflows.guard import LEARNED_FROM, guard_of
 
@@ -130,7 +130,6 @@ class _Summary:
     prevalence: tuple[float, ...]
     restainer: str
     left_out: dict[str, str]
-    unknown_below: float
 
 
 _SUMMARY: Final = FileKind("what a fit found", RunError, "remove its folder, and run the same command again")
@@ -202,7 +201,6 @@ def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: _Context) -
         home_agreement=summary.home_agreement,
         prevalence=dict(zip(classes, summary.prevalence, strict=True)),
         left_out=summary.left_out,
-        unknown_below=summary.unknown_below,
         guarded=(folder / f"{summary.restainer}.guard.json").is_file(),
         pretrained=all(spec.train.weights is not None for spec in context.config.members),
     )
@@ -313,7 +311,6 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
             prevalence=tuple(prediction.mean(axis=0, dtype=np.float64).tolist()),
             restainer=_best_restainer(fitted, source, prediction),
             left_out=dict(fitted.left_out),
-            unknown_below=float(np.quantile(classifier.probabilities(home.images).max(axis=1), KNOWN_REFUSED)),
         )
         path = folder / f"{summary.restainer}.json"
         some = target.images[evenly_spaced(len(target), LEARNED_FROM)]

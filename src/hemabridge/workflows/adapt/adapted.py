@@ -8,10 +8,6 @@ from hemabridge.errors import InputError
 from hemabridge.storage.results_file import STRICT, ResultsFile
 
 ADAPTED_FILE: Final = "adapted.json"
-UNKNOWN: Final = "unknown"
-"""The predicted class of a cell that may belong to none of the classes."""
-KNOWN_REFUSED: Final = 0.05
-"""So large a share of one's own held-out cells gets the class `UNKNOWN`."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,6 @@ class Adapted(ResultsFile):
         home_agreement: the same on one's own held-out cells.
         prevalence: mean predicted probability of each class in the source.
         left_out: normalizers that make implausible colors, and those colors.
-        unknown_below: a cell whose largest probability is below this, 0..1, gets the class `UNKNOWN`.
         guarded: whether the re-stained images are checked by the morphology guard.
         pretrained: whether training started from pretrained weights.
     """
@@ -58,7 +53,6 @@ class Adapted(ResultsFile):
     home_agreement: float
     prevalence: dict[str, float]
     left_out: dict[str, str]
-    unknown_below: float
     guarded: bool
     pretrained: bool
 
@@ -100,8 +94,6 @@ class Adapted(ResultsFile):
             f"Predicted there: {share}. Compare this with what you expect.",
             f"One classifier stands for all: it predicts the same class as they for {100 * self.same_class:.0f} % of "
             "those cells.",
-            f"A cell whose largest probability is below {self.unknown_below:.2f} is called {UNKNOWN}: it may belong to "
-            f"none of the classes. So it is with {100 * KNOWN_REFUSED:.0f} % of your own cells.",
         ]
         if self.agreement < _LEAST_AGREEMENT * self.home_agreement:
             lines.append(

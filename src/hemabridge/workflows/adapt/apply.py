@@ -12,7 +12,7 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
-from hemabridge.workflows.adapt.adapted import UNKNOWN, Adapted
+from hemabridge.workflows.adapt.adapted import Adapted
 from hemabridge.workflows.classify import Classified, ImagePrediction, classify
 from hemabridge.workflows.standardize.log import FileRow
 from hemabridge.workflows.standardize.standardize import Standardized, standardize
@@ -62,26 +62,20 @@ def run(adapted: Path, folder: Path, out: Path, *, progress: Progress = silent) 
     with hold_folder(out):
         classified = classify(classifier, folder, out / CLASSES, progress=progress)
         restained = standardize(normalizer, folder, out / RESTAINED, progress=progress)
-        _write(classified, {row.path: row for row in restained.rows}, model.unknown_below, out / PREDICTIONS)
+        _write(classified, {row.path: row for row in restained.rows}, out / PREDICTIONS)
     return Run(classified, restained)
 
 
-def _write(classified: Classified, restained: Mapping[str, FileRow], unknown_below: float, path: Path) -> None:
+def _write(classified: Classified, restained: Mapping[str, FileRow], path: Path) -> None:
     """Write a row for each image: its class, and what site profile and guard say of it."""
     site = None if classified.site is None else classified.site.answer
-    rows = [_cells_of(row, site, restained.get(row.path), unknown_below) for row in classified.rows]
+    rows = [_cells_of(row, site, restained.get(row.path)) for row in classified.rows]
     schema: dict[str, Any] = {name: pl.Float64 if name == "probability" else pl.String for name in COLUMNS}
     with atomic_write(path) as temporary:
         as_cells(pl.DataFrame(rows, schema=schema, orient="row")).write_csv(temporary, float_precision=4)
 
 
-def _cells_of(
-    row: ImagePrediction, site: str | None, restained: FileRow | None, unknown_below: float
-) -> tuple[object, ...]:
+def _cells_of(row: ImagePrediction, site: str | None, restained: FileRow | None) -> tuple[object, ...]:
+    probability = None if row.probabilities is None else max(row.probabilities)
     guard = None if restained is None else restained.verdict or None
-    if row.probabilities is None:
-        return (row.path, None, None, site, guard, row.reason or None)
-    probability = max(row.probabilities)
-    if probability < unknown_below:
-        return (row.path, UNKNOWN, probability, site, guard, f"it looks most like {row.predicted}, and not enough so")
     return (row.path, row.predicted, probability, site, guard, row.reason or None)
