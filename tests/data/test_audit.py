@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 from skimage.color import rgb2lab
 
 from hemabridge.data.audit import Audit, audit
@@ -59,6 +60,20 @@ def test_samples_of_16_bits_whose_depth_is_guessed_are_told(tmp_path: Path, cell
     assert "it would be 12 bits (1, for example 2.tif) and 14 bits (3, " in texts(found["uneven"], "error")
     assert "MaxSampleValue" in texts(found["uneven"], "error")
     assert not any("16 bits" in finding.text for finding in found["stated"].findings)
+
+
+def test_profiles_that_cannot_be_read_and_black_rows_are_told(
+    tmp_path: Path, make_site: MakeSite, cell: DrawCell
+) -> None:
+    manifest = make_site(tmp_path, NAMES)
+    assert "profile" not in texts(audit(manifest), "warning")
+    Image.fromarray(cell(70)).save(tmp_path / NAMES[0], icc_profile=b"no profile")
+    incomplete = cell(71)
+    incomplete[-9:] = 0
+    Image.fromarray(incomplete).save(tmp_path / NAMES[1])
+    warnings = texts(audit(index_folder(tmp_path, "here").manifest), "warning")
+    assert f"The color profile cannot be read: 1 image ({NAMES[0]})" in warnings
+    assert f"Rows at an edge are black: 1 image ({NAMES[1]})" in warnings
 
 
 def test_copies_across_the_split_and_classes_are_errors(tmp_path: Path, make_site: MakeSite, cell: DrawCell) -> None:

@@ -1,20 +1,20 @@
 """Decoding of image files to RGB uint8: formats, sample depth, transparency, orientation, color profiles."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, BinaryIO, Final, Literal, TypeAlias
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 
 from hemabridge.errors import ImageError
+from hemabridge.imaging.color_profile import in_srgb, profile_of_jpeg_2000
 from hemabridge.imaging.standardizer import TILE_PIXELS, UInt8Image
 from hemabridge.imaging.tiff import MAGIC as TIFF_MAGIC
 from hemabridge.imaging.tiff import read_tiff
+from hemabridge.imaging.whole_file import FEW_BLACK_ROWS, black_rows, check_png, check_tail
 
 MAX_PIXELS: Final = 100_000_000
 """Largest width x height that is read, so that a small file cannot fill the memory."""
@@ -59,6 +59,8 @@ class Decoded:
         stored_bits: size of a sample in the file, in bits.
         stated: whether the file states `bits`; otherwise it is the smallest depth for the file's largest value.
         gray: whether the file has one color channel.
+        own_bits: the smallest depth for the file's largest value, if `stated` is false; `bits` is that of the folder.
+        lost_profile: whether the file has a color profile that cannot be read.
     """
 
     pixels: UInt8Image
@@ -66,10 +68,26 @@ class Decoded:
     stored_bits: int = 8
     stated: bool = True
     gray: bool = False
+    own_bits: int = 8
+    lost_profile: bool = False
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what users of the image must know: an assumed depth, a color profile that is not used."""
+        depth = f"the file does not state the depth of its samples of 16 bits: read as {self.bits} bits"
+        profile = "the color profile of the file cannot be read: taken as sRGB"
+        rows = black_rows(self.pixels)
+        black = f"{rows} rows at an edge are black: padding, or an incomplete copy"
+        found = ((depth, not self.stated), (profile, self.lost_profile), (black, rows >= FEW_BLACK_ROWS))
+        return tuple(remark for remark, is_true in found if is_true)
 
 
-def decode(file: BinaryIO, where: str) -> Decoded:
+def decode(file: BinaryIO, where: str, bits: int | None = None) -> Decoded:
     """Decode one image file.
+
+    Args:
+        file: an open file at its beginning.
+        where: the path, for messages.
+        bits: the depth of samples of 16 bits whose file does not state it; None: by their largest value.
 
     Raises:
         ImageError: the file is empty, too large, or has several images. Decoders raise other errors, too.
@@ -83,17 +101,15 @@ def decode(file: BinaryIO, where: str) -> Decoded:
         if found.samples is not None:
             upright = _upright(found.samples, found.orientation)
             alpha: Alpha = ("premultiplied" if found.is_premultiplied else "straight") if found.has_alpha else None
-            return _deep(upright, found.white, found.icc_profile, alpha)
+            return _deep(upright, found.white, found.icc_profile, alpha, bits)
     file.seek(0)
     with Image.open(file, formats=_FORMATS) as image:
         check_size(image.width, image.height, where)
         _check_declared(image, file, where)
+        if image.format in ("PNG", "WEBP", "JPEG2000"):
+            (check_png if image.format == "PNG" else check_tail)(file, where)
         if image.format == "JPEG2000":
-            file.seek(0)
-            content = file.read()
-            if (bits := _jpeg_2000_bits(content)) > 8:  # Pillow scales deeper samples out of their range
-                samples = np.asarray(imagecodecs.jpeg2k_decode(content))
-                return _deep(samples, 2**bits - 1, b"", _last_of(samples))
+            return _jpeg_2000(image, file, where)
         # A camera's JPEG may contain previews as further frames (MPO); the first frame is the picture by definition.
         if image.format not in ("MPO", "TIFF") and getattr(image, "n_frames", 1) != 1:
             raise ImageError(
@@ -104,7 +120,7 @@ def decode(file: BinaryIO, where: str) -> Decoded:
             file.seek(0)
             samples = np.asarray(imagecodecs.png_decode(file.read()))
             upright = _upright(samples, image.getexif().get(_EXIF_ORIENTATION, 1))
-            return _deep(upright, None, image.info.get("icc_profile") or b"", _last_of(samples))
+            return _deep(upright, None, image.info.get("icc_profile") or b"", _last_of(samples), bits)
         return _shallow(ImageOps.exif_transpose(image), where)
 
 
@@ -140,6 +156,18 @@ def _check_declared(image: Image.Image, file: BinaryIO, where: str) -> None:
         )
 
 
+def _jpeg_2000(image: Image.Image, file: BinaryIO, where: str) -> Decoded:
+    file.seek(0)
+    content = file.read()
+    profile = profile_of_jpeg_2000(content)
+    if (bits := _jpeg_2000_bits(content)) > 8:  # Pillow scales deeper samples out of their range
+        samples = np.asarray(imagecodecs.jpeg2k_decode(content))
+        return _deep(samples, 2**bits - 1, profile, _last_of(samples))
+    if profile:
+        image.info["icc_profile"] = profile
+    return _shallow(image, where)
+
+
 def _jpeg_2000_bits(content: bytes) -> int:
     """Return the bits of the first component, as the marker SIZ of the code stream states them (ISO 15444-1, A.5.1)."""
     start = content.find(_SIZ)
@@ -154,13 +182,14 @@ def _shallow(image: Image.Image, where: str) -> Decoded:
         )
     gray, profile = image.mode in ("1", "L", "LA"), image.info.get("icc_profile") or b""
     if not image.has_transparency_data:
-        return Decoded(np.array(_in_srgb(image, profile)), gray=gray)
-    both = image.convert("RGBA")
-    opacity = np.asarray(both)[..., 3:]
-    colors = np.asarray(_in_srgb(both.convert("RGB"), profile))
-    if _is_unfilled(opacity):  # not transparency
-        return Decoded(np.array(colors), gray=gray)
-    return Decoded(_to_rgb8(np.concatenate([colors, opacity], axis=2), 255, "straight"), gray=gray)
+        colors, used = in_srgb(image, profile)
+        return Decoded(np.array(colors), gray=gray, lost_profile=not used)
+    opacity = np.asarray(image.convert("RGBA"))[..., 3:]
+    colors, used = in_srgb(image.convert("L" if gray else "RGB"), profile)
+    pixels = np.array(colors)
+    if not _is_unfilled(opacity):  # otherwise not transparency
+        pixels = _to_rgb8(np.concatenate([pixels, opacity], axis=2), 255, "straight")
+    return Decoded(pixels, gray=gray, lost_profile=not used)
 
 
 def _last_of(samples: NDArray[Any]) -> Alpha:
@@ -168,7 +197,9 @@ def _last_of(samples: NDArray[Any]) -> Alpha:
     return "straight" if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
 
 
-def _deep(samples: NDArray[Any], white: int | None, profile: bytes, alpha: Alpha) -> Decoded:
+def _deep(
+    samples: NDArray[Any], white: int | None, profile: bytes, alpha: Alpha, assumed: int | None = None
+) -> Decoded:
     """Convert samples of 8 or 16 bits to RGB uint8, scaled by their depth."""
     full = int(np.iinfo(samples.dtype).max)
     values = np.atleast_3d(samples)
@@ -176,33 +207,19 @@ def _deep(samples: NDArray[Any], white: int | None, profile: bytes, alpha: Alpha
         values, alpha = values[..., :-1], None
     has_alpha = alpha is not None
     largest = int(values[..., : values.shape[2] - has_alpha].max())
+    own = next((bits for bits in DEPTHS if 0 < largest < 2**bits), 16)
     # A stated maximum of all 16 bits is usual and does not show the depth of the camera.
     stated = full == 255 or (white is not None and largest <= white < full)
     if not stated or white is None:
-        white = full if full == 255 else next((2**bits - 1 for bits in DEPTHS if 0 < largest < 2**bits), full)
+        white = full if full == 255 else 2 ** max(own, assumed or own) - 1
     if has_alpha and white != full:  # opacity has the depth of the colors
         values = np.minimum(values, white)
+    gray, used = values.shape[2] - has_alpha == 1, True
     pixels = _to_rgb8(values, white, alpha)
     if profile:
-        pixels = np.array(_in_srgb(Image.fromarray(pixels), profile))
-    return Decoded(pixels, int(white).bit_length(), full.bit_length(), stated, gray=values.shape[2] - has_alpha == 1)
-
-
-def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Return the image in sRGB, converted by its color profile if that can be read and is not sRGB."""
-    if profile:
-        try:
-            own = ImageCms.ImageCmsProfile(BytesIO(profile))
-            if "srgb" in ImageCms.getProfileDescription(own).lower():
-                return image.convert("RGB")
-            plain = image.convert("RGB") if image.mode in ("1", "P", "PA") else image
-            with warnings.catch_warnings(action="ignore"):
-                done = ImageCms.profileToProfile(plain, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            if done is not None:
-                return done
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a profile of another kind of image, or none: the samples are taken as sRGB
-    return image.convert("RGB")
+        converted, used = in_srgb(Image.fromarray(np.ascontiguousarray(pixels[..., 0]) if gray else pixels), profile)
+        pixels = np.array(converted)
+    return Decoded(pixels, int(white).bit_length(), full.bit_length(), stated, gray, own, not used)
 
 
 def _is_unfilled(opacity: NDArray[Any]) -> bool:

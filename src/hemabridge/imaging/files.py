@@ -1,7 +1,10 @@
 """Image files: read to RGB uint8, by content and not by name; written atomically."""
 
+import contextlib
 import hashlib
 import warnings
+from collections import Counter
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,11 @@ WRITTEN_SUFFIXES: frozenset[str] = frozenset(_WRITERS)
 IMAGE_SUFFIXES: frozenset[str] = WRITTEN_SUFFIXES | {".gif"}
 """Lower-case suffixes of files that are read as images. The format of a file is recognized by its content."""
 
+_BESIDE = 9
+_AGREEING = 3
+_DEEPER: dict[int, tuple[int, ...]] = {10: (12,), 12: (14,), 14: (16,)}
+"""Depths that a dark picture may have in truth: four times its largest value. No bright field is 16 times darker."""
+
 _NO_DESCRIPTION = ("BMP", "JPEG2000")
 
 
@@ -45,8 +53,8 @@ def read_image(path: Path | str) -> UInt8Image:
     Formats are JPEG, PNG, BMP, GIF, TIFF, WebP and JPEG 2000 with one picture; thumbnails and smaller levels of a TIFF
     are ignored. Gray, palette and CMYK images are converted to RGB. Transparency is blended with white, and ignored if
     the opacity is almost 0 everywhere. 16-bit samples are scaled by their depth: as the file states it, else the
-    smallest of 8, 10, 12, 14 and 16 bits for its largest value. EXIF orientation and the color profile (to sRGB) are
-    applied.
+    smallest of 8, 10, 12, 14 and 16 bits for its largest value, or the next one if most files beside it have that.
+    EXIF orientation and the color profile (to sRGB) are applied.
 
     Args:
         path: A regular file.
@@ -74,6 +82,9 @@ def read_image(path: Path | str) -> UInt8Image:
 def read_decoded(path: Path) -> Decoded:
     """Read one image as `read_image` does, with the depth and channels of its file.
 
+    If a file with samples of 16 bits does not state their depth, and most of some files beside it are one step deeper
+    by their largest values, then this one is a dark picture of the same camera, and is scaled as they are.
+
     Raises:
         ImageError: as `read_image`.
     """
@@ -81,9 +92,10 @@ def read_decoded(path: Path) -> Decoded:
         what = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
         raise ImageError(f"{path}: expected an image file, found {what}; check the path")
     try:
-        # The decoder warns below our limit.
-        with path.open("rb") as file, warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
-            return decode(file, str(path))
+        decoded = _decoded(path)
+        if not decoded.stated and (bits := _depth_beside(path.parent, path.suffix)) in _DEEPER.get(decoded.bits, ()):
+            return _decoded(path, bits)
+        return decoded
     except ImageError:
         raise
     except Image.DecompressionBombError as error:  # raised before the size is known
@@ -95,6 +107,26 @@ def read_decoded(path: Path) -> Decoded:
             f"{path}: expected a whole JPEG, PNG, BMP, GIF, TIFF, WebP or JPEG 2000 image, could not decode it "
             f"({_cause(error)}); export the image again, or leave it out"
         ) from error
+
+
+def _decoded(path: Path, bits: int | None = None) -> Decoded:
+    # Decoders warn of images below our limit, and of damage that they then report as an error.
+    with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+        return decode(file, str(path), bits)
+
+
+@lru_cache(maxsize=256)
+def _depth_beside(folder: Path, suffix: str) -> int | None:
+    """Return the depth of most of some files of a folder that do not state it; None if they do not agree."""
+    names = sorted(path for path in folder.iterdir() if path.suffix == suffix)
+    places = sorted({round(place) for place in np.linspace(0, len(names) - 1, _BESIDE)})
+    found: Counter[int] = Counter()
+    for place in places:
+        with contextlib.suppress(Exception):  # a damaged file is reported when it is read itself
+            decoded = _decoded(names[place])
+            found.update([] if decoded.stated else [decoded.bits])
+    bits, count = found.most_common(1)[0] if found else (None, 0)
+    return bits if count >= _AGREEING and 3 * count >= 2 * found.total() else None
 
 
 def reason_of(error: Exception, path: Path) -> str:

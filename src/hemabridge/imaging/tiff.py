@@ -1,5 +1,7 @@
 """TIFF files: the page that is the picture, and samples that Pillow cannot read."""
 
+import logging
+import re
 import struct
 from typing import Any, BinaryIO
 
@@ -8,6 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from hemabridge.errors import ImageError
+from hemabridge.imaging.whole_file import check_segments
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PAGES = 64
@@ -16,7 +19,14 @@ MAX_PAGES = 64
 _COMPRESSIONS_OF_PILLOW = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000}
 """None, fax, LZW, JPEG, deflate, PackBits, LZMA and Zstandard."""
 
+_SILENTLY_CUT = {6, 7, 33003, 33004, 33005, 34712, 34927, 50001}
+"""JPEG, JPEG 2000 and WebP: their decoders make a picture of data that end early."""
+
+_SIGNIFICANT = re.compile(r'SignificantBits="(\d+)"')
+_PRIMARIES = "red, green and blue"
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # damage is reported as an error with the path
 _READ = (_PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.RGB, _PHOTOMETRIC.YCBCR)
 _MAX_SAMPLE_VALUE = 281
 _ICC_PROFILE = 34675
@@ -43,6 +53,10 @@ class TiffPicture:
             return
         tags = page.tags
         self.white = _integer(tags, _MAX_SAMPLE_VALUE)
+        if 8 < page.bitspersample < 16:  # packed
+            self.white = 2**page.bitspersample - 1
+        elif stated := _SIGNIFICANT.search(page.parent.ome_metadata or ""):
+            self.white = 2 ** int(stated[1]) - 1
         self.orientation = _integer(tags, _ORIENTATION) or 1
         profile = tags.get(_ICC_PROFILE)
         self.icc_profile = b"" if profile is None else bytes(profile.value)
@@ -65,7 +79,8 @@ def read_tiff(file: BinaryIO, where: str, check_size: Any) -> TiffPicture:
     """Find the picture of a TIFF file; its samples are read only if Pillow cannot read them.
 
     A page that is marked as reduced, or that is at most half as wide and high as the largest one, is a thumbnail or a
-    level of a pyramid. Three planes of one size in a file of ImageJ are red, green and blue.
+    level of a pyramid; a mask of transparency is left out. The three channels of a composite of ImageJ are red, green
+    and blue, in the order of their colors; the slices or frames of a stack are not.
 
     Args:
         file: an open file at its beginning.
@@ -77,17 +92,40 @@ def read_tiff(file: BinaryIO, where: str, check_size: Any) -> TiffPicture:
     """
     count = count_pages(file, where)
     with tifffile.TiffFile(file) as tiff:
-        pages = [tiff.pages[index].aspage() for index in range(count)]
-        composite = tiff.is_imagej and len(pages) == 3 and len({page.shape for page in pages}) == 1
-        index = 0 if composite else _picture_of(pages, where)
-        page = pages[index]
+        pages = [page for page in (tiff.pages[index].aspage() for index in range(count)) if not page.is_mask]
+        order = _composite_order(tiff, pages, where)
+        page = pages[0 if order else _picture_of(pages, where)]
         check_size(page.imagewidth, page.imagelength)
-        if composite and pages[0].samplesperpixel == 1:
-            return TiffPicture(page, np.stack([plane.asarray() for plane in pages], axis=-1))
-        if index == 0 and _pillow_reads(page):
+        if int(page.compression) in _SILENTLY_CUT:
+            check_segments(file, zip(page.dataoffsets, page.databytecounts, strict=True), where)
+        if order:
+            return TiffPicture(page, np.stack([pages[place].asarray() for place in order], axis=-1))
+        if page.index == 0 and _pillow_reads(page):
             return TiffPicture(None)
         _check_samples(page, where)
         return TiffPicture(page)
+
+
+def _composite_order(tiff: tifffile.TiffFile, pages: list[tifffile.TiffPage], where: str) -> tuple[int, ...]:
+    """Return the places of red, green and blue in a file of ImageJ with three channels; empty if it is no such file.
+
+    Raises:
+        ImageError: the three channels have other colors.
+    """
+    facts = (tiff.imagej_metadata or {}) if tiff.is_imagej else {}
+    alike = len({page.shape for page in pages}) == 1 and pages[0].samplesperpixel == 1
+    if facts.get("channels") != 3 or facts.get("images", 3) != 3 or len(pages) != 3 or not alike:
+        return ()
+    tables = [np.asarray(table) for table in facts.get("LUTs", ())]
+    if len(tables) != 3 or all((table == table[:1]).all() for table in tables):  # none, or shown in gray
+        return (0, 1, 2)
+    shown = [tuple(bool(row.any()) for row in table) for table in tables]
+    wanted = [tuple(place == color for place in range(3)) for color in range(3)]
+    if sorted(shown) != sorted(wanted):
+        raise ImageError(
+            f"{where}: expected channels shown in {_PRIMARIES}, got other colors; save it as RGB color in ImageJ"
+        )
+    return tuple(shown.index(color) for color in wanted)
 
 
 def count_pages(file: BinaryIO, where: str) -> int:
@@ -146,7 +184,10 @@ def _pillow_reads(page: tifffile.TiffPage) -> bool:
     further = tuple(page.extrasamples)
     # Pillow divides by associated opacity, which may be 0.
     is_odd = bool(further) and (
-        page.planarconfig == tifffile.PLANARCONFIG.SEPARATE or further[0] == tifffile.EXTRASAMPLE.ASSOCALPHA
+        page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+        or further[0] == tifffile.EXTRASAMPLE.ASSOCALPHA
+        or len(further) > 1
+        or page.dtype != np.uint8
     )
     return page.bitspersample <= 8 and int(page.compression) in _COMPRESSIONS_OF_PILLOW and not is_odd
 

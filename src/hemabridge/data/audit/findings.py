@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from hemabridge.data.audit.decoded_findings import DecodedFindings
 from hemabridge.data.audit.results import (
     Audit,
     Border,
@@ -10,7 +11,7 @@ from hemabridge.data.audit.results import (
     Severity,
     SyntheticFile,
 )
-from hemabridge.data.audit.site_findings import Depths, counted, site_findings
+from hemabridge.data.audit.site_findings import counted, site_findings
 from hemabridge.data.splits import Leak
 from hemabridge.data.synthetic import TRAINED_ON
 
@@ -19,7 +20,11 @@ _SHOWN = 3
 
 
 def find_all(
-    audit: Audit, leaks: Sequence[Leak], changed: Sequence[str], ungrouped_sites: Sequence[str], depths: Depths
+    audit: Audit,
+    leaks: Sequence[Leak],
+    changed: Sequence[str],
+    ungrouped_sites: Sequence[str],
+    decoded: DecodedFindings,
 ) -> list[Finding]:
     """Return every finding, errors first.
 
@@ -28,11 +33,11 @@ def find_all(
         leaks: patients, slides, and source images of synthetic ones that are in several parts of the split.
         changed: paths of files that have changed since they were indexed.
         ungrouped_sites: sites of which neither patients nor slides are known.
-        depths: the depths of the samples of all images.
+        decoded: what was found while all images were decoded.
     """
     found = [
         *_files(audit, changed),
-        *depths.findings(),
+        *decoded.findings(),
         *_leaks(leaks),
         *_synthetic(audit.synthetic, audit.duplicates, audit.n_images),
         *_duplicates(audit.duplicates),

@@ -1,6 +1,6 @@
-"""The findings of an audit about sites: classes, patients and slides, scale, color, gray pictures, depth of samples."""
+"""The findings of an audit about sites: classes, patients and slides, scale, color, gray pictures."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Final
@@ -10,7 +10,6 @@ import numpy as np
 from hemabridge.data.audit.results import Audit, ClassCount, ColorProfile, Finding, Member, SiteScale
 from hemabridge.data.class_names import spelled_otherwise
 from hemabridge.imaging.color import delta_e_2000
-from hemabridge.imaging.decoding import Decoded
 
 FEW_CELLS = 20
 """With fewer cells of a class, the 95% confidence interval of its recall is wider than 0.3."""
@@ -29,9 +28,6 @@ SCALE_TOLERANCE = 0.2
 
 
 _SHOWN: Final = 3
-_REMEDY: Final = (
-    "write the depth into the files (the TIFF tag MaxSampleValue), or export all of them as 8-bit RGB by one rule"
-)
 
 
 def site_findings(audit: Audit, ungrouped_sites: Sequence[str]) -> Iterator[Finding]:
@@ -232,44 +228,3 @@ def _colors(profiles: Sequence[ColorProfile]) -> Iterator[Finding]:
 
 def _median_nucleus(scale: SiteScale) -> float:
     return scale.nucleus_px[1] if scale.nucleus_px is not None else 0.0
-
-
-class Depths:
-    """Collects the depth of the samples of each site's images."""
-
-    def __init__(self) -> None:
-        self._guessed: dict[str, Counter[int]] = defaultdict(Counter)
-        self._examples: dict[tuple[str, int], list[str]] = defaultdict(list)
-
-    def add(self, site: str, path: str, image: Decoded) -> None:
-        """Count one image of a site, unless its file states the depth."""
-        if image.stated:
-            return
-        self._guessed[site][image.bits] += 1
-        if len(self._examples[site, image.bits]) < _SHOWN:
-            self._examples[site, image.bits].append(path)
-
-    def findings(self) -> Iterator[Finding]:
-        """Yield the estimated depth of each site; it is an error if the images have several.
-
-        The smallest depth for the largest value of an image is correct if a part of the image is almost white. A dark
-        image of a camera of 14 bits has the values of one of 12 bits, and would become four times too bright.
-        """
-        for site, counts in sorted(self._guessed.items()):
-            each = [
-                f"{bits} bits ({count}, for example {', '.join(self._examples[site, bits])})"
-                for bits, count in sorted(counts.items())
-            ]
-            if len(counts) > 1:
-                yield Finding(
-                    "error",
-                    f"Images of {site} hold samples of 16 bits and do not say how many are used; by their largest "
-                    f"values it would be {' and '.join(each)}. If one camera took them, some are read too bright: "
-                    f"{_REMEDY}.",
-                )
-            else:
-                yield Finding(
-                    "note",
-                    f"Images of {site} hold samples of 16 bits and do not say how many are used; by their largest "
-                    f"values they are read as {each[0]}. If that is wrong, {_REMEDY}.",
-                )

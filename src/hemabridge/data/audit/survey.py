@@ -8,10 +8,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from hemabridge.data.audit.appearance import Appearance, color_profiles, measure, site_scale
+from hemabridge.data.audit.decoded_findings import DecodedFindings
 from hemabridge.data.audit.duplicates import Sketch, exact_copies, first_of_each, same_fields, sketch
 from hemabridge.data.audit.findings import find_all
 from hemabridge.data.audit.results import Audit, Border, ClassCount, DuplicateGroup, Member, SyntheticFile
-from hemabridge.data.audit.site_findings import Depths
 from hemabridge.data.cells import SCALE_SAMPLE, sampled
 from hemabridge.data.index import UnreadableFile
 from hemabridge.data.manifest import Manifest
@@ -35,7 +35,7 @@ class _Survey:
     unreadable: list[UnreadableFile] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     synthetic: list[SyntheticFile] = field(default_factory=list)
-    depths: Depths = field(default_factory=Depths)
+    decoded: DecodedFindings = field(default_factory=DecodedFindings)
     gray: list[Member] = field(default_factory=list)
     samples: dict[tuple[int, str], list[Appearance]] = field(default_factory=dict)
 
@@ -84,7 +84,7 @@ def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FilePr
         synthetic=tuple(survey.synthetic),
         gray=tuple(survey.gray),
     )
-    return replace(found, findings=tuple(find_all(found, leaks, survey.changed, ungrouped, survey.depths)))
+    return replace(found, findings=tuple(find_all(found, leaks, survey.changed, ungrouped, survey.decoded)))
 
 
 def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Survey:
@@ -109,7 +109,7 @@ def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Su
                 if row["origin"] or marked is not None:
                     origin = row["origin"] if marked is None else marked.as_text()
                     survey.synthetic.append(SyntheticFile(member, origin, marked is None))
-                survey.depths.add(row["site"], row["path"], decoded)
+                survey.decoded.add(row["site"], row["path"], decoded)
                 survey.hashes.append(digest)
                 survey.sketches.append(sketch(image))
                 if is_gray(image) and not survey.sketches[-1].fingerprint.is_blank:

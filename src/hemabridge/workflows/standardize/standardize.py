@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, list_images
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.verdict import Verdict
-from hemabridge.imaging.files import WRITTEN_SUFFIXES, read_image, reason_of, write_image
+from hemabridge.imaging.files import WRITTEN_SUFFIXES, read_decoded, reason_of, write_image
 from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
@@ -168,10 +170,12 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
     if not is_inside(restained, out):
         return FileRow(name, "failed", f"{restained.parent} is a link that leads out of {out}; remove it", "", model)
     try:
-        image = read_image(original)
+        decoded = read_decoded(original)
+        image = np.ascontiguousarray(decoded.pixels)
         check_shows_cell(image)
         made, verdict, reasons, maker = _restained(standardizer, image)
-        remark = remark_of(standardizer, image, replaced=maker == "fallback")
+        remarks = (*decoded.remarks(), remark_of(standardizer, image, replaced=maker == "fallback"))
+        remark = "; ".join(one for one in remarks if one)
         written = write_image(restained, made, description=mark_of(original))
         return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker, written, remark)
     # PyTorch raises a RuntimeError for an image that is too large for the memory.
