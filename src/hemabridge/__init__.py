@@ -2,6 +2,7 @@
 
 The public API in the order of work: `read_image` and `read_manifest` read images; `fit_normalizer` and
 `StainNormalizer` fit a normalizer; `open_model` opens what a command wrote; `read_study` reads what a study found.
+`find_cells` and `cut_cell` find the leukocytes of a whole field of a microscope.
 Images are RGB, uint8[H, W, 3], 0..255. Tables are polars tables. Every expected error is a `HemabridgeError`
 (`hemabridge.errors`). Each name is imported from its module when it is first used, so that `import hemabridge` is quick
 and imports no PyTorch.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hemabridge.data.manifest import Manifest, read_manifest
     from hemabridge.errors import HemabridgeError
     from hemabridge.evaluation.results import StudyResults, read_study
+    from hemabridge.fields.find_cells import FoundCells, cut_cell, find_cells
     from hemabridge.imaging.files import read_image
     from hemabridge.models.model import Classification, Model
     from hemabridge.models.open import open_model
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Classification",
+    "FoundCells",
     "HemabridgeError",
     "Manifest",
     "Model",
@@ -41,6 +44,8 @@ __all__ = [
     "StainNormalizer",
     "StudyResults",
     "__version__",
+    "cut_cell",
+    "find_cells",
     "fit_normalizer",
     "open_model",
     "read_image",
@@ -50,12 +55,15 @@ __all__ = [
 
 _MODULES: Final = {
     "Classification": "hemabridge.models.model",
+    "FoundCells": "hemabridge.fields.find_cells",
     "HemabridgeError": "hemabridge.errors",
     "Manifest": "hemabridge.data.manifest",
     "Model": "hemabridge.models.model",
     "Normalizer": "hemabridge.normalizers.normalizer",
     "StainNormalizer": "hemabridge.normalizers.estimator",
     "StudyResults": "hemabridge.evaluation.results",
+    "cut_cell": "hemabridge.fields.find_cells",
+    "find_cells": "hemabridge.fields.find_cells",
     "fit_normalizer": "hemabridge.normalizers.images",
     "open_model": "hemabridge.models.open",
     "read_image": "hemabridge.imaging.files",

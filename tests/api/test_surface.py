@@ -13,6 +13,7 @@ from hemabridge.cli.api_reference import api_reference
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 PUBLIC = [
     "Classification",
+    "FoundCells",
     "HemabridgeError",
     "Manifest",
     "Model",
@@ -20,6 +21,8 @@ PUBLIC = [
     "StainNormalizer",
     "StudyResults",
     "__version__",
+    "cut_cell",
+    "find_cells",
     "fit_normalizer",
     "open_model",
     "read_image",

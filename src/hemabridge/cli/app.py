@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 PANELS: Final = {
     "Begin": ("demo", "adapt", "run"),
-    "Your images": ("index", "audit", "split"),
+    "Your images": ("find", "index", "audit", "split"),
     "Re-stain": ("catalog", "fit", "guard", "standardize", "drift"),
     "Compare and classify": ("study", "evaluate", "classify"),
     "Train and choose": ("train", "select"),

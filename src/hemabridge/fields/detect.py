@@ -10,7 +10,6 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
 from hemabridge.errors import ImageError
@@ -23,11 +22,9 @@ from hemabridge.fields.density import (
     optical_density,
 )
 from hemabridge.fields.scale import Scale
+from hemabridge.fields.view import Box, View
 from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.standardizer import UInt8Image
-
-Box: TypeAlias = tuple[int, int, int, int]
-"""Top, left, bottom, right in pixels at working scale, the last two exclusive."""
 
 Kind: TypeAlias = Literal["leukocyte", "platelet", "clump", "smudge", "debris"]
 """What a stained object is: `clump` is wider than a cell, `smudge` paler than a nucleus, `debris` thin or tiny."""
@@ -147,14 +144,14 @@ def find_leukocytes(
     if tile_px < LEAST_TILE_PX:
         raise ImageError(f"expected tile_px of at least {LEAST_TILE_PX}, got {tile_px}; leave it out")
     own = DetectionLimits() if limits is None else limits
-    view = _View(image, max(1.0, WORK_UM / scale.um_per_px), scale.um_per_px)
+    view = View.at(image, scale.um_per_px, WORK_UM)
     levels = _levels(view)
     if levels is None:
         return FieldCells(())
     glass, chromatin = levels
     chromatin = replace(chromatin, threshold=chromatin.red + own.chromatin_share * (chromatin.densest - chromatin.red))
     found: list[_Piece] = []
-    for core, window in _tiles(view, tile_px):
+    for core, window in view.tiles(tile_px, OVERLAP_UM):
         density = optical_density(view.part(window), glass)
         for piece in _objects(chromatin_index(density), chromatin, window, view, own):
             row, column = piece.cell.y / view.factor, piece.cell.x / view.factor
@@ -165,58 +162,9 @@ def find_leukocytes(
     return FieldCells(tuple(piece.cell for piece in found if piece.kind == "leukocyte"), dict(others))
 
 
-@dataclass(frozen=True)
-class _View:
-    """An image at working scale, of which only parts are made.
-
-    Attributes:
-        image: uint8[H, W, 3].
-        factor: pixels of the image per pixel at working scale, at least 1.
-        um_per_px: of the image.
-    """
-
-    image: UInt8Image
-    factor: float
-    um_per_px: float
-
-    @property
-    def um(self) -> float:
-        """Micrometers per pixel at working scale."""
-        return self.factor * self.um_per_px
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        height, width = self.image.shape[:2]
-        return max(1, round(height / self.factor)), max(1, round(width / self.factor))
-
-    def part(self, box: Box) -> UInt8Image:
-        """Return the part (top, left, bottom, right) at working scale."""
-        top, left, bottom, right = box
-        height, width = self.image.shape[:2]
-        first_row, first_column = int(top * self.factor), int(left * self.factor)
-        last_row = min(height, int(np.ceil(bottom * self.factor)) + 1)
-        last_column = min(width, int(np.ceil(right * self.factor)) + 1)
-        own = Image.fromarray(np.ascontiguousarray(self.image[first_row:last_row, first_column:last_column]))
-        source = (
-            left * self.factor - first_column,
-            top * self.factor - first_row,
-            min(right * self.factor, width) - first_column,
-            min(bottom * self.factor, height) - first_row,
-        )
-        return np.asarray(own.resize((right - left, bottom - top), Image.Resampling.BOX, box=source))
-
-
-def _levels(view: _View) -> tuple[FloatMap, Chromatin] | None:
+def _levels(view: View) -> tuple[FloatMap, Chromatin] | None:
     """Return the color of the glass and the levels of the chromatin index, from parts all over the image."""
-    height, width = view.shape
-    side = TILE_PX
-    boxes = [
-        (top, left, min(height, top + side), min(width, left + side))
-        for top in _starts(height, side)
-        for left in _starts(width, side)
-    ]
-    picked = [boxes[place] for place in np.unique(np.linspace(0, len(boxes) - 1, 9).round().astype(int))]
-    parts = [view.part(box) for box in picked]
+    parts = [view.part(box) for box in view.sample(TILE_PX)]
     flat = np.concatenate([part.reshape(1, -1, 3) for part in parts], axis=1)
     glass = background_color(flat)
     spot = max(1, round(3 / view.um))
@@ -228,28 +176,7 @@ def _levels(view: _View) -> tuple[FloatMap, Chromatin] | None:
     return glass, Chromatin(red, densest, 0.0)
 
 
-def _starts(length: int, side: int) -> range:
-    return range(0, length, side)
-
-
-def _tiles(view: _View, tile_px: int) -> Iterator[tuple[Box, Box]]:
-    """Yield the core of each tile, and the core with its overlap."""
-    height, width = view.shape
-    overlap = round(OVERLAP_UM / view.um)
-    for top in _starts(height, tile_px):
-        for left in _starts(width, tile_px):
-            bottom = height if top + tile_px >= height else top + tile_px
-            right = width if left + tile_px >= width else left + tile_px
-            window = (
-                max(0, top - overlap),
-                max(0, left - overlap),
-                min(height, bottom + overlap),
-                min(width, right + overlap),
-            )
-            yield (top, left, bottom, right), window
-
-
-def _objects(index: FloatMap, levels: Chromatin, window: Box, view: _View, limits: DetectionLimits) -> Iterator[_Piece]:
+def _objects(index: FloatMap, levels: Chromatin, window: Box, view: View, limits: DetectionLimits) -> Iterator[_Piece]:
     """Yield all stained objects of a part of the field."""
     smooth = ndimage.gaussian_filter(index, 0.3 / view.um)
     mask = _opened(smooth > levels.threshold, limits.opening_um / view.um)
@@ -331,7 +258,7 @@ class _Chunk:
     parted: bool
 
 
-def _piece(chunk: _Chunk, levels: Chromatin, view: _View, limits: DetectionLimits) -> _Piece:
+def _piece(chunk: _Chunk, levels: Chromatin, view: View, limits: DetectionLimits) -> _Piece:
     """Measure one object and name its kind."""
     um = view.um
     mask, (height, width) = chunk.mask, view.shape

@@ -1,0 +1,121 @@
+"""The record of one searched field, from which a later call goes on, and which the tables are written from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from hemabridge.errors import RunError
+from hemabridge.fields.find_cells import FieldStatus
+from hemabridge.storage.file_kind import FileKind
+from hemabridge.storage.files import sha256_of, write_bytes
+
+FORMAT: Final = 1
+"""Version of the records."""
+
+RecordStatus: TypeAlias = FieldStatus | Literal["unreadable", "left out"]
+"""What became of a file: `FieldStatus`; `unreadable`; `left out`: no input image."""
+
+_Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_STRICT: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """A leukocyte that was cut out: its crop, with hash and side in pixels, and the attributes of `Leukocyte`."""
+
+    __pydantic_config__ = _STRICT
+
+    path: str
+    sha256: _Sha256
+    side_px: int
+    x: float
+    y: float
+    diameter_um: float
+    score: float
+    border: bool
+    cluster: bool
+
+
+@dataclass(frozen=True)
+class FieldRecord:
+    """What became of one file.
+
+    Attributes:
+        field: path of the file relative to the folder of fields.
+        status, reason: what became of it, and why.
+        key: hash of the file and of all settings that the result depends on; empty if it could not be read.
+        sha256: of the file; empty if it could not be read.
+        width, height: in pixels; None if it could not be read.
+        um_per_px, um_per_px_low, um_per_px_high: the scale and its 95 % interval; None if it is unknown.
+        scale_from: `red cells`, `nuclei` or `stated`; empty if it is unknown.
+        scale_cells: number of cells that the scale comes from.
+        platelets, clumps, smudges, debris: number of such objects.
+        red_cells: about how many.
+        covered: share of the area that cells cover, 0..1.
+        edge_um: width of the edges of cells in micrometers.
+        overlay: path of the picture with rings, relative to the output folder; empty if there is none.
+        overlay_sha256: its hash.
+        cells: the leukocytes.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    field: str
+    status: RecordStatus
+    reason: str = ""
+    key: str = ""
+    sha256: str = ""
+    width: int | None = None
+    height: int | None = None
+    um_per_px: float | None = None
+    um_per_px_low: float | None = None
+    um_per_px_high: float | None = None
+    scale_from: str = ""
+    scale_cells: int = 0
+    platelets: int = 0
+    clumps: int = 0
+    smudges: int = 0
+    debris: int = 0
+    red_cells: int | None = None
+    covered: float | None = None
+    edge_um: float | None = None
+    overlay: str = ""
+    overlay_sha256: str = ""
+    cells: tuple[CellRecord, ...] = ()
+
+    @property
+    def border(self) -> int:
+        """Number of leukocytes that the border of the field cuts."""
+        return sum(cell.border for cell in self.cells)
+
+    @property
+    def cluster(self) -> int:
+        """Number of leukocytes that touch another one."""
+        return sum(cell.cluster for cell in self.cells)
+
+
+_ADAPTER: Final = TypeAdapter(FieldRecord)
+_KIND: Final = FileKind("the record of a field", RunError, "remove it; the field is then searched again")
+
+
+def write_record(record: FieldRecord, path: Path) -> None:
+    """Write a record as JSON, whole or not at all."""
+    write_bytes(path, _ADAPTER.dump_json(record, indent=2))
+
+
+def read_valid(path: Path, out: Path, key: str) -> FieldRecord | None:
+    """Return the record of an earlier call if it has this key and all its pictures are as written; else None."""
+    try:
+        record = _KIND.read_as(path, _ADAPTER)
+    except RunError:
+        return None
+    pictures = [(cell.path, cell.sha256) for cell in record.cells]
+    pictures += [(record.overlay, record.overlay_sha256)] if record.overlay else []
+    whole = record.key == key and all(_is_as_written(out / name, sha256) for name, sha256 in pictures)
+    return record if whole else None
+
+
+def _is_as_written(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_of(path) == sha256

@@ -1,0 +1,230 @@
+"""`hemabridge find`: finds and cuts out the leukocytes of a folder of fields; a stopped call goes on."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hemabridge.data.columns import reason_against_name
+from hemabridge.data.index import check_listable
+from hemabridge.data.listing import LeftOut, Listing, escaped, list_images
+from hemabridge.errors import ImageError, InputError
+from hemabridge.fields.find_cells import CROP_UM, FoundCells, cut_cell, find_cells
+from hemabridge.fields.overlay import draw_overlay
+from hemabridge.fields.scale import stated_scale
+from hemabridge.imaging.files import read_image, reason_of, write_image
+from hemabridge.imaging.scale import check_shows_cell
+from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.progress import Progress, silent
+from hemabridge.storage.files import sha256_of
+from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
+from hemabridge.workflows.find.field_record import (
+    CellRecord,
+    FieldRecord,
+    RecordStatus,
+    read_valid,
+    write_record,
+)
+from hemabridge.workflows.find.tables import SETTINGS, TABLES, is_own, write_settings, write_tables
+
+METHOD: Final = 1
+"""Version of the search; fields that an earlier version searched are searched again."""
+
+CELLS: Final = "cells"
+"""Folder of the crops; each field has a folder in it."""
+
+OVERLAYS: Final = "_overlays"
+"""Folder of the pictures with rings; commands that list images leave out names that begin with `_`."""
+
+RECORDS: Final = "_records"
+"""Folder of the records, one for each field, from which a later call goes on."""
+
+LEAST_CROP_UM: Final = 5.0
+"""Smallest side of a crop: less than a small lymphocyte's nucleus."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a folder of fields.
+
+    Attributes:
+        fields: one record for each file, by path.
+        left_out: files that are not input images, by their kind.
+    """
+
+    fields: tuple[FieldRecord, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def cells(self) -> int:
+        """Number of leukocytes."""
+        return sum(len(record.cells) for record in self.fields)
+
+    def count(self, status: RecordStatus) -> int:
+        """Return the number of files with this status."""
+        return sum(record.status == status for record in self.fields)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What the result of a field depends on, besides its file."""
+
+    um_per_px: float | None
+    crop_um: float
+
+    def key(self, sha256: str) -> str:
+        told = {"file": sha256, "method": METHOD, "um_per_px": self.um_per_px, "crop_um": self.crop_um}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def find(
+    fields: Path,
+    out: Path,
+    *,
+    site: str | None = None,
+    um_per_px: float | None = None,
+    crop_um: float = CROP_UM,
+    progress: Progress = silent,
+) -> Found:
+    """Find the leukocytes of every field below a folder, and cut them out.
+
+    `out` gets `manifest.csv` (the crops, for every command that reads a manifest), `cells.csv` (the place, size and
+    score of each crop), `fields.csv` (a row for each file), the crops in `cells/`, and a picture of each field with
+    rings in `_overlays/`. Fields that an earlier, stopped call with the same settings finished are not searched again.
+    The tables are written when all fields are done.
+
+    Args:
+        fields: a folder of images of whole fields; it is not changed.
+        out: a new or empty folder, or that of an earlier call.
+        site: name of the hospital in the manifest; the name of the folder if None.
+        um_per_px: micrometers per pixel of all fields; estimated for each if None.
+        crop_um: side of the crops in micrometers, at least 5.
+        progress: called after each field.
+
+    Raises:
+        InputError: there is no folder of images, one folder is within the other, `out` holds other files, or a setting
+            is not valid.
+        RunError: another process works in `out`.
+    """
+    settings = _checked(fields, out, um_per_px, crop_um)
+    name = fields.resolve().name if site is None else site
+    if reason := reason_against_name(name) or ("expected the name of a site" if not name else None):
+        raise InputError(f"{reason}, got {name!r}; state the name (--site)")
+    listing = list_images(fields)
+    if not listing.images and not listing.links_out:
+        raise InputError(f"expected images of fields in {fields}, got none; name the folder that holds them")
+    with hold_folder(out):
+        write_settings(out, um_per_px=um_per_px, crop_um=crop_um, site=name)
+        records = []
+        for number, record in enumerate(_search_all(fields, listing, out, settings), start=1):
+            records.append(record)
+            progress("finding cells", number, len(listing.images) + len(listing.links_out))
+        records += [FieldRecord(path, "left out", reason) for path, reason in listing.reasons().items()]
+        done = tuple(sorted(records, key=lambda record: record.field))
+        write_tables(done, out, name)
+    return Found(done, listing.left_out)
+
+
+def _checked(fields: Path, out: Path, um_per_px: float | None, crop_um: float) -> _Settings:
+    if not fields.is_dir():
+        raise InputError(f"expected a folder of fields, got {'a file' if fields.exists() else 'nothing'}: {fields}")
+    check_apart(out, fields)
+    own = {SETTINGS, *TABLES, CELLS, OVERLAYS, RECORDS} if is_own(out) else set()
+    check_outputs(out, names_in(out) - own)
+    if not crop_um >= LEAST_CROP_UM:
+        raise InputError(f"expected crop_um of at least {LEAST_CROP_UM:g} micrometers, got {crop_um:g}")
+    if um_per_px is not None:
+        stated_scale(um_per_px)
+    return _Settings(um_per_px, crop_um)
+
+
+def _search_all(fields: Path, listing: Listing, out: Path, settings: _Settings) -> Iterator[FieldRecord]:
+    """Yield the record of each image; the tables of an earlier call are removed before the first change."""
+    for name in sorted(listing.images + listing.links_out):
+        try:
+            check_listable(fields, name)
+        except ImageError as error:
+            yield FieldRecord(escaped(name), "unreadable", str(error))
+            continue
+        yield _search(fields, name, out, settings)
+
+
+def _search(fields: Path, name: str, out: Path, settings: _Settings) -> FieldRecord:
+    file, record_file = fields / name, out / RECORDS / f"{name}.json"
+    try:
+        sha256 = sha256_of(file)
+        earlier = read_valid(record_file, out, settings.key(sha256))
+        if earlier is not None:
+            return earlier
+        _forget(out, name)
+        image = read_image(file)
+        check_shows_cell(image)
+        found = find_cells(image, settings.um_per_px)
+    except (ImageError, OSError, MemoryError) as error:
+        return FieldRecord(name, "unreadable", reason_of(error, file))
+    record = _written(name, image, found, out, settings, sha256)
+    write_record(record, record_file)
+    return record
+
+
+def _forget(out: Path, name: str) -> None:
+    """Remove what an earlier call wrote about a field, the record first, and the tables, which name it."""
+    for path in (out / RECORDS / f"{name}.json", *(out / table for table in TABLES)):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(out / CELLS / name, ignore_errors=True)
+
+
+def _written(
+    name: str, image: UInt8Image, found: FoundCells, out: Path, settings: _Settings, sha256: str
+) -> FieldRecord:
+    """Write the crops and the overlay of a field; return its record."""
+    cells = []
+    for number, cell in enumerate(found.leukocytes, start=1):
+        side = found.crop_px(settings.crop_um)
+        path = f"{CELLS}/{name}/{number:03d}.png"
+        written = write_image(out / path, cut_cell(image, cell, side))
+        cells.append(
+            CellRecord(path, written, side, cell.x, cell.y, cell.diameter_um, cell.score, cell.border, cell.cluster)
+        )
+    overlay = f"{OVERLAYS}/{name}.png"
+    return FieldRecord(
+        field=name,
+        status=found.status,
+        reason=found.reason,
+        key=settings.key(sha256),
+        sha256=sha256,
+        width=image.shape[1],
+        height=image.shape[0],
+        overlay=overlay,
+        overlay_sha256=write_image(out / overlay, draw_overlay(image, found)),
+        cells=tuple(cells),
+        **_measures(found),
+    )
+
+
+def _measures(found: FoundCells) -> dict[str, Any]:
+    """Return scale, counts and quality of a field, by the names of `FieldRecord`."""
+    measures: dict[str, Any] = {
+        "platelets": found.others.get("platelet", 0),
+        "clumps": found.others.get("clump", 0),
+        "smudges": found.others.get("smudge", 0),
+        "debris": found.others.get("debris", 0),
+    }
+    if found.scale is not None:
+        measures |= {
+            "um_per_px": found.scale.um_per_px,
+            "um_per_px_low": found.scale.low,
+            "um_per_px_high": found.scale.high,
+            "scale_from": found.scale.source,
+            "scale_cells": found.scale.cells,
+        }
+    if found.quality is not None:
+        measures |= {
+            "red_cells": found.quality.red_cells,
+            "covered": found.quality.covered,
+            "edge_um": found.quality.edge_um,
+        }
+    return measures

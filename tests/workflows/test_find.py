@@ -1,0 +1,167 @@
+"""`find`: every field has a row, every cell a crop, and a stopped call goes on."""
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from skimage.draw import disk
+
+from hemabridge.data.manifest import read_manifest
+from hemabridge.errors import InputError
+from hemabridge.imaging.files import read_image
+from hemabridge.workflows.find import find as module
+from hemabridge.workflows.find.find import find
+
+GLASS, RED, NUCLEUS = (230, 225, 220), (190, 140, 140), (90, 40, 130)
+UM = 0.1
+REDS = [(60, 60), (60, 200), (60, 330), (240, 60), (240, 330)]
+
+
+def draw_field(path, nuclei):
+    """Write a field of 400 x 300 pixels of 0.1 um with five red cells, and nuclei 8 um wide at (x, y)."""
+    image = np.full((300, 400, 3), GLASS, np.uint8)
+    for row, column in REDS:
+        image[disk((row, column), 37.5, shape=image.shape[:2])] = RED
+    for x, y in nuclei:
+        image[disk((y, x), 40, shape=image.shape[:2])] = NUCLEUS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+@pytest.fixture
+def fields(tmp_path):
+    folder = tmp_path / "fields"
+    draw_field(folder / "one.png", [(200, 180)])
+    draw_field(folder / "slide 2" / "two.png", [(140, 150), (10, 150)])
+    draw_field(folder / "no leukocyte.png", [])
+    Image.new("RGB", (400, 300), GLASS).save(folder / "glass.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def tables(out):
+    return pl.read_csv(out / "cells.csv"), pl.read_csv(out / "fields.csv")
+
+
+def test_every_file_has_one_row_that_says_what_became_of_it(fields, tmp_path):
+    done = find(fields, tmp_path / "out")
+    _, rows = tables(tmp_path / "out")
+    told = {row["field"]: (row["status"], row["leukocytes"], row["border"]) for row in rows.to_dicts()}
+    assert told == {
+        "one.png": ("searched", 1, 0),
+        "slide 2/two.png": ("searched", 2, 1),
+        "no leukocyte.png": ("searched", 0, 0),
+        "glass.png": ("empty", 0, 0),
+        "broken.png": ("unreadable", 0, 0),
+        "notes.txt": ("left out", 0, 0),
+    }
+    assert all(row["reason"] for row in rows.to_dicts() if row["status"] != "searched")
+    assert (done.cells, done.count("searched"), done.count("unreadable")) == (3, 3, 1)
+
+
+def test_crops_have_the_nucleus_in_their_middle_and_the_stated_width(fields, tmp_path):
+    out = tmp_path / "out"
+    find(fields, out, site="ours", um_per_px=UM, crop_um=16.0)
+    manifest = read_manifest(out / "manifest.csv")
+    assert set(manifest.column("site")) == {"ours"}
+    for path in manifest.paths():
+        crop = read_image(path)
+        assert crop.shape == (160, 160, 3)
+        assert crop[80, 80].tolist() == list(NUCLEUS)
+        assert crop[80, 80 + 50].tolist() != list(NUCLEUS)
+    cells, _ = tables(out)
+    assert cells["path"].to_list() == manifest.column("path")
+    one = cells.filter(pl.col("field") == "one.png").to_dicts()[0]
+    assert (one["x"], one["y"], one["diameter_um"]) == pytest.approx((200, 180, 8), abs=1.5)
+    assert (one["um_per_px"], one["border"], one["cluster"]) == (UM, False, False)
+
+
+def test_each_searched_field_has_a_picture_in_a_folder_that_other_commands_leave_out(fields, tmp_path):
+    out = tmp_path / "out"
+    find(fields, out)
+    _, rows = tables(out)
+    for name, overlay in rows.select("field", "overlay").rows():
+        assert (overlay == "") == (name in ("broken.png", "notes.txt"))
+        if overlay:
+            assert overlay.startswith("_")
+            assert read_image(out / overlay).shape[1] == 640
+    with_ring = read_image(out / "_overlays" / "one.png.png")
+    assert (with_ring == (0, 114, 178)).all(axis=2).any()
+
+
+def test_a_finished_field_is_not_searched_again_unless_a_crop_is_gone(fields, tmp_path, monkeypatch):
+    out, searched = tmp_path / "out", []
+
+    def counted(image, um_per_px=None):
+        searched.append(image.shape)
+        return module.find_cells.__wrapped__(image, um_per_px)
+
+    counted.__wrapped__ = module.find_cells
+    find(fields, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    monkeypatch.setattr(module, "find_cells", counted)
+    find(fields, out)
+    assert searched == []
+    (out / "cells" / "one.png" / "001.png").unlink()
+    find(fields, out)
+    assert len(searched) == 1
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    find(fields, out, crop_um=20.0)
+    assert len(searched) == 5
+
+
+def test_a_stopped_call_leaves_no_table_and_the_same_call_goes_on(fields, tmp_path, monkeypatch):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    find(fields, whole)
+    real, calls = module.draw_overlay, []
+
+    def stopped(image, found):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(image, found)
+
+    monkeypatch.setattr(module, "draw_overlay", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        find(fields, out)
+    assert not (out / "manifest.csv").exists()
+    find(fields, out)
+    assert len(calls) == 5
+    for name in ("manifest.csv", "cells.csv", "fields.csv"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_changed_field_is_searched_again_and_its_old_crops_are_gone(fields, tmp_path):
+    out = tmp_path / "out"
+    find(fields, out)
+    draw_field(fields / "slide 2" / "two.png", [(200, 150)])
+    find(fields, out)
+    assert [path.name for path in (out / "cells" / "slide 2" / "two.png").iterdir()] == ["001.png"]
+    assert len(read_manifest(out / "manifest.csv")) == 2
+
+
+def test_without_a_leukocyte_there_is_no_manifest(tmp_path):
+    draw_field(tmp_path / "fields" / "a.png", [])
+    find(tmp_path / "fields", tmp_path / "out")
+    assert not (tmp_path / "out" / "manifest.csv").exists()
+    assert tables(tmp_path / "out")[0].height == 0
+
+
+def test_wrong_folders_and_settings_are_refused(fields, tmp_path):
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"got thesis\.txt"):
+        find(fields, foreign)
+    with pytest.raises(InputError, match="none is in the other"):
+        find(fields, fields / "out")
+    with pytest.raises(InputError, match="got nothing"):
+        find(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(InputError, match="um_per_px above 0"):
+        find(fields, tmp_path / "out", um_per_px=-1.0)
+    with pytest.raises(InputError, match="crop_um of at least 5"):
+        find(fields, tmp_path / "out", crop_um=float("nan"))
+    with pytest.raises(InputError, match="--site"):
+        find(fields, tmp_path / "out", site="=1")
+    assert [path.name for path in foreign.iterdir()] == ["thesis.txt"]
