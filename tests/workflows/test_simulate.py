@@ -1,3 +1,4 @@
+import csv
 from itertools import pairwise
 from pathlib import Path
 
@@ -6,11 +7,12 @@ import pytest
 from PIL import Image
 
 from hemabridge.data.manifest import read_manifest
-from hemabridge.data.simulate import CLASSES, HOSPITALS, TARGET, Cell, render
+from hemabridge.data.simulate import CLASSES, HOSPITALS, TARGET, Cell, FieldSpec, render
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import read_image
 from hemabridge.storage.files import sha256_of
 from hemabridge.workflows.simulate import simulate, simulate_sheet
+from hemabridge.workflows.simulate_fields import read_mix, simulate_fields
 
 DOCUMENTED_SHEET = Path(__file__).resolve().parents[2] / "docs" / "simulated-cells.png"
 
@@ -178,3 +180,33 @@ def test_the_sheet_in_the_documentation_is_what_the_command_writes(tmp_path):
     assert documented.shape == written.shape
     assert np.abs(documented - written).mean() < 1.0  # JPEG coders and fonts differ a little between versions
     assert DOCUMENTED_SHEET.stat().st_size < 600_000
+
+
+def test_fields_come_with_the_place_of_each_cell_and_go_on(tmp_path):
+    spec = FieldSpec(seed=2, width_px=240, height_px=200, um_per_px=0.25)
+    done = simulate_fields(tmp_path / "f", 2, spec, hospitals=("pale",))
+    assert set(done.truths) == {"pale", "truth"}
+    folder = tmp_path / "f" / "pale"
+    with done.truths["pale"].open(newline="") as file:
+        cells = list(csv.DictReader(file))
+    assert list(cells[0]) == ["field", "x", "y", "diameter_um", "class", "border", "cluster", "visible"]
+    assert {cell["field"] for cell in cells} <= {path.name for path in folder.glob("*.png")}
+    assert sum(cell["class"] in CLASSES for cell in cells) == done.n_leukocytes
+    with (folder / "fields.csv").open(newline="") as file:
+        fields = list(csv.DictReader(file))
+    assert [float(field["um_per_px"]) for field in fields] == [0.25, 0.25]
+    assert sum(int(field["red_cells"]) for field in fields) == sum(cell["class"] == "red_cell" for cell in cells)
+    first = folder / fields[0]["field"]
+    before = first.read_bytes()
+    first.unlink()
+    simulate_fields(tmp_path / "f", 2, spec, hospitals=("pale",))
+    assert first.read_bytes() == before
+    with pytest.raises(InputError, match="the same hospitals"):
+        simulate_fields(tmp_path / "f", 3, spec, hospitals=("pale",))
+
+
+def test_a_mix_is_read_and_a_wrong_one_refused():
+    assert read_mix("neutrophil=60, blast=1.5") == {"neutrophil": 60.0, "blast": 1.5}
+    for wrong in ("neutrophil", "neutrophil=", "neutrophil=many", ""):
+        with pytest.raises(InputError, match="expected shares"):
+            read_mix(wrong)

@@ -1,6 +1,8 @@
 """The commands on images, which need no PyTorch: index, audit, split, simulate, sheet, restyle."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,11 +33,22 @@ def simulate(
     n_per_class: Annotated[int, typer.Option(min=1, help="Cells of each class.")] = 20,
     size_px: Annotated[int, typer.Option(min=16, max=1024, help="Side of the pictures.")] = 96,
     seed: CellSeed = 0,
+    fields: Annotated[
+        int | None, typer.Option(min=1, help="Write this many whole fields of a microscope instead of single cells.")
+    ] = None,
+    um_per_px: Annotated[float, typer.Option(help="Side of a pixel of a field in µm.")] = 0.14,
+    mix: Annotated[
+        str | None,
+        typer.Option(help="Leukocytes of the fields: neutrophil=60,lymphocyte=40 [default: a healthy adult's]."),
+    ] = None,
 ) -> None:
     """Simulate the same cells with stain and camera of several hospitals, so that the exact re-staining is known."""
     from hemabridge.data.simulate import CLASSES, HOSPITALS
     from hemabridge.workflows.simulate import simulate as run
 
+    if fields is not None:
+        _simulate_fields(out, fields, hospital or tuple(HOSPITALS), seed, um_per_px, mix)
+        return
     with shown_progress() as progress:
         done = run(
             out,
@@ -48,6 +61,22 @@ def simulate(
         )
     print(
         f"{done.n_cells} cells in {out}: a folder and a manifest.csv per hospital, the ground truth, {done.sheet.name}."
+    )
+
+
+def _simulate_fields(
+    out: Path, fields: int, hospitals: Sequence[str], seed: int, um_per_px: float, mix: str | None
+) -> None:
+    from hemabridge.data.simulate import FieldSpec
+    from hemabridge.workflows.simulate_fields import read_mix, simulate_fields
+
+    spec = FieldSpec(seed=seed, um_per_px=um_per_px)
+    spec = spec if mix is None else replace(spec, mix=read_mix(mix))
+    with shown_progress() as progress:
+        done = simulate_fields(out, fields, spec, hospitals=hospitals, progress=partial(progress, "rendering"))
+    print(
+        f"{done.n_fields} fields with {done.n_leukocytes} leukocytes in {out}: a folder per hospital with "
+        "truth.csv (each cell) and fields.csv, and the ground truth of re-staining."
     )
 
 

@@ -86,7 +86,7 @@ def simulate(
         "seed": seed,
         "size_px": size_px,
     }
-    _claim(out, origin)
+    claim(out, origin)
     sites = [(hospital.name, hospital, True) for hospital in chosen] + [(TRUTH, HOSPITALS[TARGET], False)]
     total, done, manifests = len(sites) * len(cells), 0, {}
     for name, hospital, noise in sites:
@@ -194,7 +194,7 @@ def find_hospitals(names: Sequence[str]) -> list[Hospital]:
     return [HOSPITALS[name] for name in names]
 
 
-def _claim(out: Path, origin: dict[str, Any]) -> None:
+def claim(out: Path, origin: dict[str, Any]) -> None:
     """Write down what a folder is made from before all else, or make sure that it is the same."""
     path = out / ORIGIN
     if path.is_file():

@@ -2,8 +2,11 @@
 
 Shapes of cells are drawn as thickness maps (`leukocytes`, `nuclei`, `surroundings`), stained by a model of the dyes
 (`stain`) and imaged by a model of lamp, lens and camera (`camera`). `restyle` applies the same models to real images.
+`field_plan` and `field_pictures` place many such cells on whole fields.
 """
 
+from hemabridge.data.simulate.field_pictures import PaintedField, paint_field, photograph_field
+from hemabridge.data.simulate.field_plan import FieldSpec, plan_field
 from hemabridge.data.simulate.hospitals import HOSPITALS, TARGET, Hospital, random_hospital
 from hemabridge.data.simulate.restyle import measured_reference, photograph
 from hemabridge.data.simulate.simulated_cells import CLASSES, Cell, list_cells, render, simulate_cells
@@ -13,10 +16,15 @@ __all__ = [
     "HOSPITALS",
     "TARGET",
     "Cell",
+    "FieldSpec",
     "Hospital",
+    "PaintedField",
     "list_cells",
     "measured_reference",
+    "paint_field",
     "photograph",
+    "photograph_field",
+    "plan_field",
     "random_hospital",
     "render",
     "simulate_cells",

@@ -53,24 +53,37 @@ class Camera(BaseModel):
     jpeg_quality: int | None = Field(default=90, ge=1, le=95)
 
 
-def expose(transmitted: NDArray[np.float32], camera: Camera, size_px: int) -> NDArray[np.float32]:
-    """Return the noiseless picture, float32[size_px, size_px, 3], 0..255.
+def expose(
+    transmitted: NDArray[np.float32],
+    camera: Camera,
+    size_px: int,
+    *,
+    width_um: float = FIELD_UM,
+    light: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Return the noiseless picture, float32[H, size_px, 3], 0..255.
 
     Args:
-        transmitted: fraction of light that passes, float32[wavelengths, P, P] with P a multiple of `size_px`.
+        transmitted: fraction of light that passes, float32[wavelengths, Q, P]; Q and P are the same multiple of the
+            picture's height and width.
         camera: lamp, lens and camera.
-        size_px: side of the picture.
+        size_px: width of the picture.
+        width_um: what the width shows, in µm.
+        light: light of the lamp in each pixel of the picture, float32[H, size_px], 1 is its full light; None for even
+            light.
     """
-    side = transmitted.shape[-1]
-    weights = response(camera)
-    linear = (weights @ transmitted.reshape(len(WAVELENGTHS_NM), -1)).reshape(3, side, side)
-    if camera.blur_um > 0:
-        sigma = camera.blur_um * side / FIELD_UM
-        linear = np.stack([gaussian_filter(plane, sigma, mode="nearest", truncate=3.0) for plane in linear])
+    rows, side = transmitted.shape[-2:]
     factor = side // size_px
-    linear = linear.reshape(3, size_px, factor, size_px, factor).mean(axis=(2, 4), dtype=np.float32)
-    linear *= shading((size_px, size_px), camera)
-    return _sharpened(developed(linear, camera), camera).transpose(1, 2, 0)
+    height_px = rows // factor
+    linear = (response(camera) @ transmitted.reshape(len(WAVELENGTHS_NM), -1)).reshape(3, rows, side)
+    if camera.blur_um > 0:
+        sigma = camera.blur_um * side / width_um
+        linear = np.stack([gaussian_filter(plane, sigma, mode="nearest", truncate=3.0) for plane in linear])
+    linear = linear.reshape(3, height_px, factor, size_px, factor).mean(axis=(2, 4), dtype=np.float32)
+    linear *= shading((height_px, size_px), camera)
+    if light is not None:
+        linear *= light
+    return _sharpened(developed(linear, camera), camera, width_um).transpose(1, 2, 0)
 
 
 def response(camera: Camera) -> NDArray[np.float32]:
@@ -154,9 +167,9 @@ def record(picture: NDArray[np.float32], camera: Camera, rng: np.random.Generato
     return np.asarray(Image.open(buffer), dtype=np.uint8)
 
 
-def _sharpened(picture: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
+def _sharpened(picture: NDArray[np.float32], camera: Camera, width_um: float) -> NDArray[np.float32]:
     if camera.sharpening > 0:
-        sigma = SHARPENING_UM * picture.shape[-1] / FIELD_UM
+        sigma = SHARPENING_UM * picture.shape[-1] / width_um
         soft = np.stack([gaussian_filter(plane, sigma, mode="nearest", truncate=3.0) for plane in picture])
         picture += camera.sharpening * (picture - soft)
     return picture

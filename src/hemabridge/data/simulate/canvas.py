@@ -28,24 +28,26 @@ class Canvas:
 
     Attributes:
         size_px: number of pixels along a side.
+        field_um: side of the canvas, in µm.
     """
 
     size_px: int
+    field_um: float = FIELD_UM
 
     @property
     def px_per_um(self) -> float:
         """Pixels per micrometer."""
-        return self.size_px / FIELD_UM
+        return self.size_px / self.field_um
 
     @property
     def x(self) -> Field:
         """Pixel centers along a row, float32[1, P], µm, increasing to the right."""
-        return _axis(self.size_px)[None, :]
+        return _axis(self.size_px, self.field_um)[None, :]
 
     @property
     def y(self) -> Field:
         """Pixel centers along a column, float32[P, 1], µm, increasing downwards."""
-        return _axis(self.size_px)[:, None]
+        return _axis(self.size_px, self.field_um)[:, None]
 
     def zeros(self) -> Field:
         """Return a field of zeros."""
@@ -57,7 +59,7 @@ class Canvas:
         White noise on a lattice of `scale_um`, interpolated by cubic B-splines. Cook & DeRose (2005, Wavelet noise, ACM
         TOG 24:803-811) use quadratic ones.
         """
-        weights = _spline_weights(self.size_px, scale_um)
+        weights = _spline_weights(self.size_px, self.field_um, scale_um)
         lattice = rng.standard_normal((weights.shape[1], weights.shape[1]), dtype=np.float32)
         return (weights @ lattice) @ weights.T
 
@@ -67,22 +69,22 @@ class Canvas:
         One jittered point per square of side `spacing_um` (Worley 1996, A cellular texture basis function,
         SIGGRAPH 96, doi 10.1145/237170.237267).
         """
-        cells = int(np.ceil(FIELD_UM / spacing_um)) + 2
+        cells = int(np.ceil(self.field_um / spacing_um)) + 2
         points = rng.random((3, cells, cells), dtype=np.float32)
         return _nearest_grain(self, points, spacing_um)
 
 
 @lru_cache(maxsize=16)
-def _axis(size_px: int) -> Field:
-    axis = ((np.arange(size_px, dtype=np.float32) + 0.5) / size_px - 0.5) * FIELD_UM
+def _axis(size_px: int, field_um: float) -> Field:
+    axis = ((np.arange(size_px, dtype=np.float32) + 0.5) / size_px - 0.5) * field_um
     axis.setflags(write=False)
     return axis
 
 
 @lru_cache(maxsize=128)
-def _spline_weights(size_px: int, scale_um: float) -> Field:
-    nodes = int(np.ceil(FIELD_UM / scale_um)) + 3
-    position = (_axis(size_px) + FIELD_UM / 2) / scale_um + 1.0
+def _spline_weights(size_px: int, field_um: float, scale_um: float) -> Field:
+    nodes = int(np.ceil(field_um / scale_um)) + 3
+    position = (_axis(size_px, field_um) + field_um / 2) / scale_um + 1.0
     distance = np.abs(position[:, None] - np.arange(nodes)[None, :])
     near = 2.0 / 3.0 - distance**2 + distance**3 / 2.0
     far = np.clip(2.0 - distance, 0.0, None) ** 3 / 6.0
@@ -92,7 +94,7 @@ def _spline_weights(size_px: int, scale_um: float) -> Field:
 
 
 def _nearest_grain(canvas: Canvas, points: NDArray[np.float32], spacing_um: float) -> tuple[Field, Field]:
-    position = (_axis(canvas.size_px) + (FIELD_UM / 2)) / spacing_um
+    position = (_axis(canvas.size_px, canvas.field_um) + (canvas.field_um / 2)) / spacing_um
     square = position.astype(np.intp) + 1
     within = position + 1.0 - square.astype(np.float32)
     nearest = np.full((canvas.size_px, canvas.size_px), 9.0, dtype=np.float32)

@@ -25,10 +25,10 @@ CLASSES: Final = tuple(KINDS)
 MIN_SIZE_PX: Final = 16
 MAX_SIZE_PX: Final = 1024
 _OVERSAMPLING = 2
-_STAIN_SPREAD = 0.08
+STAIN_SPREAD = 0.08
 
 # The matrices of one picture are so small that several cores make it slower, on a busy computer ten times.
-_BLAS: Final = ThreadpoolController()
+BLAS: Final = ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class Cell:
         leukocyte = kind.paint(canvas, rng, radius, red_cells)
         maps = np.zeros((len(Structure), canvas.size_px, canvas.size_px), dtype=np.float32)
         for structure, layer in leukocyte.layers.items():
-            maps[structure] = np.clip(layer, 0.0, None) * math.exp(rng.normal(0.0, _STAIN_SPREAD))
+            maps[structure] = np.clip(layer, 0.0, None) * math.exp(rng.normal(0.0, STAIN_SPREAD))
         uncovered = np.float32(1.0) - leukocyte.coverage
         maps[Structure.RED_CELL] = paint_red_cells(canvas, rng, red_cells) * uncovered
         maps[Structure.AZUROPHIL] += paint_platelets(canvas, rng, red_cells, radius) * uncovered
         return maps
 
 
-@_BLAS.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
+@BLAS.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def render(cell: Cell, hospital: Hospital, size_px: int, *, noise: bool = True) -> UInt8Image:
     """Return the picture of a cell in a hospital, uint8[size_px, size_px, 3], RGB.
 

@@ -40,13 +40,27 @@ def paint_red_cells(canvas: Canvas, rng: np.random.Generator, cells: list[Disc])
     cloud = 1.0 + 0.04 * canvas.noise(rng, 0.5) + 0.04 * canvas.noise(rng, 1.5)
     slide_pallor = rng.uniform(0.3, 0.95)
     for cell in cells:
-        aspect, angle = 1.0 + abs(rng.normal(0.0, 0.12)), rng.uniform(0, math.pi)
-        pallor, reach = min(max(rng.normal(slide_pallor, 0.15), 0.05), 0.9), rng.uniform(0.32, 0.6)
-        depth = ellipse(canvas, cell, aspect=aspect, angle=angle) + warp
-        center = edge(depth - cell.radius * (1.0 - reach), cell.radius * reach * 0.5)
-        rim = np.exp(-(((depth - 0.35) / 0.45) ** 2))
-        total += rng.normal(0.97, 0.06) * (1.0 - pallor * center + 0.10 * rim) * edge(depth, 0.16)
+        total += paint_red_cell(canvas, rng, cell, warp, slide_pallor)
     return total * cloud
+
+
+def paint_red_cell(canvas: Canvas, rng: np.random.Generator, cell: Disc, warp: Field, slide_pallor: float) -> Field:
+    """Return the thickness of one red cell, 1.0 in its ring.
+
+    Args:
+        canvas: the grid.
+        rng: random generator.
+        cell: center and radius.
+        warp: how far its edge is moved outwards, in µm.
+        slide_pallor: mean depth of the dimples in this place of the film, 0..1.
+    """
+    aspect, angle = 1.0 + abs(rng.normal(0.0, 0.12)), rng.uniform(0, math.pi)
+    pallor, reach = min(max(rng.normal(slide_pallor, 0.15), 0.05), 0.9), rng.uniform(0.32, 0.6)
+    depth = ellipse(canvas, cell, aspect=aspect, angle=angle) + warp
+    center = edge(depth - cell.radius * (1.0 - reach), cell.radius * reach * 0.5)
+    rim = np.exp(-(((depth - 0.35) / 0.45) ** 2))
+    thickness: Field = rng.normal(0.97, 0.06) * (1.0 - pallor * center + 0.10 * rim) * edge(depth, 0.16)
+    return thickness
 
 
 def paint_platelets(canvas: Canvas, rng: np.random.Generator, red_cells: list[Disc], leukocyte_um: float) -> Field:
@@ -57,8 +71,14 @@ def paint_platelets(canvas: Canvas, rng: np.random.Generator, red_cells: list[Di
         clear = all(math.hypot(platelet.x - c.x, platelet.y - c.y) > c.radius + platelet.radius for c in red_cells)
         if not clear or math.hypot(platelet.x, platelet.y) < leukocyte_um + platelet.radius + 0.3:
             continue
-        depth = ellipse(canvas, platelet, aspect=rng.uniform(1.0, 1.5), angle=rng.uniform(0, math.pi))
-        depth = roughen(depth, canvas, rng, 0.33, 0.7)
-        granules = np.clip(1.3 + 1.67 * canvas.noise(rng, 0.35), 0.1, None)
-        total += edge(depth, 0.3) * 0.35 + granules * edge(depth - 0.35, 0.35)
+        total += paint_platelet(canvas, rng, platelet)
     return total
+
+
+def paint_platelet(canvas: Canvas, rng: np.random.Generator, platelet: Disc) -> Field:
+    """Return the thickness of the granules of one platelet."""
+    depth = ellipse(canvas, platelet, aspect=rng.uniform(1.0, 1.5), angle=rng.uniform(0, math.pi))
+    depth = roughen(depth, canvas, rng, 0.33, 0.7)
+    granules = np.clip(1.3 + 1.67 * canvas.noise(rng, 0.35), 0.1, None)
+    thickness: Field = edge(depth, 0.3) * 0.35 + granules * edge(depth - 0.35, 0.35)
+    return thickness
