@@ -22,7 +22,7 @@ PANELS: Final = {
     "Begin": ("demo", "adapt", "run"),
     "Your images": ("find", "index", "audit", "split"),
     "Re-stain": ("catalog", "fit", "guard", "standardize", "drift"),
-    "Compare and classify": ("study", "evaluate", "classify"),
+    "Compare and classify": ("study", "evaluate", "classify", "differential"),
     "Train and choose": ("train", "select"),
     "New cells, and experts": ("synthesize", "review", "label"),
     "Simulated images": ("simulate", "sheet", "restyle"),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.network import load_start, new_network
-from hemabridge.classifiers.protocol import Classifier, Probabilities
+from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import UNKNOWN, CellSet, joined
 from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
 from hemabridge.data.sampling import evenly_spaced
@@ -28,7 +28,7 @@ from hemabridge.errors import InputError, ManifestError, RunError
 from hemabridge.guard.thresholds import FEWEST as FEWEST_FOR_LIMITS
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.imaging.scale import CropSpec
-from hemabridge.metrics.classification import balanced_accuracy
+from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
 from hemabridge.metrics.soft_agreement import soft_agreement
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import guard_path
@@ -130,6 +130,7 @@ class _Summary:
     prevalence: tuple[float, ...]
     restainer: str
     left_out: dict[str, str]
+    home_confusion: tuple[tuple[int, ...], ...] = ()
 
 
 _SUMMARY: Final = FileKind("what a fit found", RunError, "remove its folder, and run the same command again")
@@ -203,6 +204,7 @@ def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: _Context) -
         left_out=summary.left_out,
         guarded=(folder / f"{summary.restainer}.guard.json").is_file(),
         pretrained=all(spec.train.weights is not None for spec in context.config.members),
+        home_confusion=summary.home_confusion,
     )
 
 
@@ -301,8 +303,11 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
             fitted, source, prediction, context.config.distillation, own.within(CLASSIFIER, "one classifier")
         )
         classifier = open_model(snapshot).classifier
+        at_home = classifier.probabilities(home.images).argmax(axis=1).astype(np.int64)
+        confusion = confusion_counts(home.labels, at_home, len(home.classes))
         summary = _Summary(
-            home_accuracy=_balanced(classifier, home),
+            home_accuracy=balanced_accuracy(home.labels, at_home, len(home.classes)),
+            home_confusion=tuple(map(tuple, confusion.tolist())),
             same_class=float(
                 (classifier.probabilities(source.images).argmax(axis=1) == prediction.argmax(axis=1)).mean()
             ),
@@ -322,10 +327,6 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
             temporary.write_text(json.dumps(asdict(summary)), encoding="utf-8")
 
     return context.stages.run("model", inputs, work, drop_checkpoints)
-
-
-def _balanced(classifier: Classifier, cells: CellSet) -> float:
-    return balanced_accuracy(cells.labels, classifier.probabilities(cells.images).argmax(axis=1), len(cells.classes))
 
 
 def _agreement(color: Probabilities, shape: Probabilities | None) -> float:

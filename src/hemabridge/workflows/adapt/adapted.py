@@ -30,6 +30,7 @@ class Adapted(ResultsFile):
         left_out: normalizers that make implausible colors, and those colors.
         guarded: whether the re-stained images are checked by the morphology guard.
         pretrained: whether training started from pretrained weights.
+        home_confusion: own held-out cells of each class, in the rows, by predicted class; empty of an earlier version.
     """
 
     __pydantic_config__ = STRICT
@@ -55,6 +56,7 @@ class Adapted(ResultsFile):
     left_out: dict[str, str]
     guarded: bool
     pretrained: bool
+    home_confusion: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
     def of_folder(cls, folder: Path) -> "Adapted":
