@@ -5,11 +5,12 @@ import pytest
 from scipy.stats import binom, norm
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import power_proportions_2indep, proportion_confint
+from statsmodels.stats.proportion import confint_proportions_2indep, power_proportions_2indep, proportion_confint
 
 from hemabridge.metrics.statistics import (
     holm,
     mcnemar_exact,
+    mean_of_fractions_interval,
     smallest_detectable_difference,
     smallest_paired_difference,
     wilson_interval,
@@ -139,3 +140,19 @@ def test_too_little_disagreement_shows_nothing() -> None:
     assert smallest_paired_difference(92, 1.0) is not None
     with pytest.raises(ValueError, match="share of disagreement"):
         smallest_paired_difference(0, 0.5)
+
+
+@pytest.mark.parametrize(("successes", "n"), [((6, 6), (6, 6)), ((40, 31), (50, 33)), ((0, 9), (4, 17))])
+def test_interval_of_a_mean_of_two_fractions_is_that_of_statsmodels(
+    successes: tuple[int, int], n: tuple[int, int]
+) -> None:
+    # (a + b) / 2 = ((a - (1 - b)) + 1) / 2, and statsmodels has the interval of a difference (Newcombe 1998).
+    low, high = confint_proportions_2indep(
+        successes[0], n[0], n[1] - successes[1], n[1], method="newcomb", compare="diff"
+    )
+    expected = ((low + 1) / 2, (high + 1) / 2)
+    assert mean_of_fractions_interval(successes, n) == pytest.approx(expected, abs=1e-9)
+
+
+def test_interval_of_a_mean_of_one_fraction_is_its_own() -> None:
+    assert mean_of_fractions_interval([7], [9]) == pytest.approx(wilson_interval(7, 9))

@@ -6,6 +6,7 @@ PyTorch is imported only by the commands that need it, and only when they run.
 from hemabridge.cli import adapting as _adapting  # noqa: F401 - adds its commands
 from hemabridge.cli import applying as _applying  # noqa: F401 - adds its commands
 from hemabridge.cli import data as _data  # noqa: F401 - adds its commands
+from hemabridge.cli import exporting as _exporting  # noqa: F401 - adds its commands
 from hemabridge.cli import fields as _fields  # noqa: F401 - adds its command
 from hemabridge.cli import labeling as _labeling  # noqa: F401 - adds its command
 from hemabridge.cli import restaining as _restaining  # noqa: F401 - adds its commands

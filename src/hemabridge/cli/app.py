@@ -20,9 +20,10 @@ INTERRUPTED = 130
 
 PANELS: Final = {
     "Begin": ("demo", "adapt", "run"),
+    "Give it to a hospital": ("export", "verify"),
     "Your images": ("find", "index", "audit", "split"),
     "Re-stain": ("catalog", "fit", "guard", "standardize", "drift"),
-    "Compare and classify": ("study", "evaluate", "classify", "differential"),
+    "Compare and classify": ("study", "evaluate", "classify"),
     "Train and choose": ("train", "select"),
     "New cells, and experts": ("synthesize", "review", "label"),
     "Simulated images": ("simulate", "sheet", "restyle"),

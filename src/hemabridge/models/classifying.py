@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from hemabridge.classifiers.config import ExternalConfig
-from hemabridge.classifiers.external import load_external
+from hemabridge.classifiers.external import OnnxClassifier, load_external
 from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.protocol import Classifier
 from hemabridge.domain.site_profile import SiteProfile
@@ -21,7 +21,10 @@ from hemabridge.models.restaining import needs_torch
 
 @dataclass(frozen=True, eq=False)
 class ClassifierModel(Model):
-    """The snapshot of a classifier, or a file of another program with its description, an `ExternalConfig`."""
+    """The snapshot of a classifier, or a file of another program with its description, an `ExternalConfig`.
+
+    Within a bundle the network of a snapshot is an ONNX file.
+    """
 
     header: ClassifierHeader | ExternalConfig
 
@@ -54,6 +57,8 @@ class ClassifierModel(Model):
             if not self.header.is_onnx:
                 needs_torch()
             return load_external(self.header, self.file.content)
+        if self.file.format == "onnx":  # within a bundle
+            return OnnxClassifier(self.path, self.classes, self.header.preprocessing, "logits", self.file.content)
         needs_torch()
         from hemabridge.classifiers.classifier import SnapshotClassifier
         from hemabridge.training.snapshots import weights_of

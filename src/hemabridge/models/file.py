@@ -6,13 +6,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, Self, TypeAlias
 
+from hemabridge.deployment.bundle import is_bundle
 from hemabridge.errors import ModelError
+from hemabridge.models.guard_file import Guard
 
-Format: TypeAlias = Literal["json", "safetensors", "onnx"]
+Format: TypeAlias = Literal["json", "safetensors", "onnx", "bundle"]
 
 _PICKLE_STARTS: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _ONNX_START: Final = b"\x08"
 """The first field of an ONNX file is its version, `ir_version`: field 1, a number."""
+_LONGEST_START: Final = 64
+"""Bytes from which a bundle is recognized."""
 _SAFETENSORS_JSON: Final = 8
 """Bytes of the length of the JSON object with which a safetensors file begins."""
 
@@ -61,6 +65,8 @@ class ModelFile:
             return "json"
         if start[_SAFETENSORS_JSON:] == b"{":
             return "safetensors"
+        if is_bundle(self.content[:_LONGEST_START]):
+            return "bundle"
         if start.startswith(_PICKLE_STARTS):
             raise ModelError(
                 f"expected the file of a model, got a pickle, which can run any code when it is opened: {self.path}; "
@@ -69,11 +75,31 @@ class ModelFile:
         if start.startswith(_ONNX_START):
             return "onnx"
         raise ModelError(
-            "expected a normalizer's JSON, a safetensors file of a translator or a classifier, or an ONNX file, "
-            f"got another file: {self.path}"
+            "expected a bundle, a normalizer's JSON, a safetensors file of a translator or a classifier, or an ONNX "
+            f"file, got another file: {self.path}"
         )
 
     @property
     def text(self) -> str:
         """The content of a JSON file."""
         return self.content.decode("utf-8-sig", errors="replace")
+
+
+@dataclass(frozen=True, eq=False)
+class BundledFile(ModelFile):
+    """A model's file within a bundle.
+
+    Attributes:
+        path: path of the bundle.
+        content: all bytes of the entry.
+        bundle_sha256: SHA-256 of the bundle, by which the results of its models are known.
+        guard: the limits for the morphology guard; None if there are none.
+    """
+
+    bundle_sha256: str
+    guard: Guard | None = None
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bundle, 64 lower-case hexadecimal digits."""
+        return self.bundle_sha256

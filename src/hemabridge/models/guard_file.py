@@ -57,8 +57,17 @@ class Guard(BaseModel):
         """
         if not path.is_file() or path.stat().st_size > MAX_JSON_CHARACTERS:
             raise ModelError(f"expected the guard of a model, got nothing, a folder or a very large file: {path}")
+        return cls.of_text(path.read_text(encoding="utf-8-sig", errors="replace"), path)
+
+    @classmethod
+    def of_text(cls, text: str, path: Path) -> Self:
+        """Read the text of a file; errors state `path`.
+
+        Raises:
+            ModelError: it has other content.
+        """
         try:
-            guard = cls.model_validate_json(path.read_text(encoding="utf-8-sig", errors="replace"))
+            guard = cls.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])[:80] or "the text"

@@ -19,14 +19,14 @@ from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.imaging.any_image import AnyImage, check_each, restained_like
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
-from hemabridge.models.file import ModelFile
+from hemabridge.models.file import BundledFile, ModelFile
 from hemabridge.models.guard_file import Guard, find_guard
 from hemabridge.normalizers.glass import Glass
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.translators.header import Direction
 
-Kind: TypeAlias = Literal["normalizer", "translator", "classifier"]
+Kind: TypeAlias = Literal["normalizer", "translator", "classifier", "bundle"]
 
 Site: TypeAlias = Literal["source", "target"]
 
@@ -128,6 +128,24 @@ class Model(ABC):
         return self.sha256 + (f" at {self.crop_px} px" if self.crop_px else "")
 
     @property
+    def restaining(self) -> "Model":
+        """The model that re-stains: of a bundle the one within it, else the model itself.
+
+        Raises:
+            ModelError: the bundle has none.
+        """
+        return self
+
+    @property
+    def classifying(self) -> "Model":
+        """The model that classifies: of a bundle the one within it, else the model itself.
+
+        Raises:
+            ModelError: the bundle has none.
+        """
+        return self
+
+    @property
     def profiles(self) -> SiteProfiles | None:
         """The profiles of the two sites of the fit; None if the file has none."""
         return None
@@ -144,12 +162,12 @@ class Model(ABC):
 
     @cached_property
     def guard(self) -> Guard | None:
-        """The guard beside the file; None if there is none.
+        """The guard beside the file, or within the bundle; None if there is none.
 
         Raises:
             ModelError: the guard is damaged, or belongs to another model.
         """
-        return find_guard(self.path, self.sha256)
+        return self.file.guard if isinstance(self.file, BundledFile) else find_guard(self.path, self.sha256)
 
     def crop(self, site: Site = "source") -> CropSpec | None:
         """Return the crop of a cell in a site's images, at the size of the training; None without a scale."""
@@ -286,8 +304,7 @@ class Model(ABC):
         return self.guarded() or self.standardizer()
 
     def _cannot(self, does: str) -> ModelError:
-        article = {"normalizer": "a normalizer", "translator": "a translator", "classifier": "a classifier"}
-        return ModelError(f"expected a model that {does}, got {article[self.kind]}: {self.path}")
+        return ModelError(f"expected a model that {does}, got a {self.kind}: {self.path}")
 
 
 def _chosen(guard: Guard, fallback: Normalizer | Literal["none"] | None) -> Normalizer | None:

@@ -14,6 +14,7 @@ from hemabridge.errors import ImageError, InputError, ModelError, RecipeError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models.bundled import open_bundle
 from hemabridge.models.file import ModelFile
 from hemabridge.models.model import Model
 from hemabridge.models.restaining import NormalizerModel, TranslatorModel
@@ -50,7 +51,8 @@ def open_model(
 
     Args:
         path: the JSON file of a normalizer; the snapshot of a translator or of a classifier; a run folder, for its
-            snapshot that `hemabridge select` chose, else the last one; a study's folder, for its translator; the ONNX
+            snapshot that `hemabridge select` chose, else the last one; a study's folder, for its translator; a bundle
+            that `hemabridge export` wrote; the ONNX
             or timm safetensors file of a classifier of another program; or a TOML file that describes such a
             classifier, with the keys of `ExternalConfig`.
         snapshot: the name of a snapshot of the run folder.
@@ -170,6 +172,10 @@ def _opened(
     architecture: str | None,
     preprocessing: Preprocessing | None,
 ) -> Model:
+    if file.format == "bundle":
+        if classes or architecture or preprocessing is not None:
+            raise ModelError(f"expected no classes, architecture or preprocessing for a bundle: {file.path}")
+        return open_bundle(file, crop_px)
     if file.format == "json":
         return _normalizer(file, crop_px)
     own = file.format == "safetensors" and HEADER in parse_metadata(file.content, file.path)

@@ -7,6 +7,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from hemabridge.deployment.runtime import OnnxRestainer
 from hemabridge.domain.site_profile import Distance, SiteProfiles
 from hemabridge.errors import MissingExtraError, ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
@@ -122,8 +123,16 @@ class TranslatorModel(Model):
         """Return the standardizer for images of any size, which works at the scale of the cell in their center."""
         return SquareStandardizer(self.cell_standardizer(), self.crop())
 
-    def cell_standardizer(self, direction: Direction = "to_target") -> "NeuralStandardizer":
-        """Return the generator of a direction, with the appearance of a site if it was given."""
+    def cell_standardizer(self, direction: Direction = "to_target") -> "NeuralStandardizer | OnnxRestainer":
+        """Return the generator of a direction, with the appearance of a site if it was given.
+
+        Raises:
+            ModelError: the model does not have this direction, or the file is damaged.
+        """
+        if self.file.format == "onnx":  # within a bundle
+            if direction not in self.directions:
+                raise ModelError(f"expected a model with the direction {direction}, got a bundle: {self.path}")
+            return OnnxRestainer(self.file.content, self.path)
         found = self._generator(direction)
         if self.appearance is not None:
             from hemabridge.translators.unseen_site import settle
@@ -144,6 +153,8 @@ class TranslatorModel(Model):
     @property
     def directions(self) -> tuple[Direction, ...]:
         """Its directions: `to_target`, and for some models `to_source`."""
+        if self.file.format == "onnx":
+            return ("to_target",)
         from hemabridge.translators.neural import directions_of
 
         return directions_of(self._weights)

@@ -78,12 +78,18 @@ class Header(BaseModel):
 
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", header: Mapping[str, Any]) -> None:
     """Write tensors and a JSON header; the file appears whole or not at all."""
+    content = tensor_content(tensors, header)
+    with atomic_write(path) as temporary:
+        # save_file would write files that only their owner may read.
+        temporary.write_bytes(content)
+
+
+def tensor_content(tensors: "Mapping[str, Tensor]", header: Mapping[str, Any]) -> bytes:
+    """Return the content of a file of tensors and a JSON header."""
     from safetensors.torch import save
 
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with atomic_write(path) as temporary:
-        # save_file would write files that only their owner may read.
-        temporary.write_bytes(save(whole, {HEADER: json.dumps(header)}))
+    return save(whole, {HEADER: json.dumps(header)})
 
 
 def read_header(path: Path) -> dict[str, Any]:

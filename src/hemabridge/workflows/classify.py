@@ -99,6 +99,7 @@ def classify(model: Model, source: Path, out: Path, *, progress: Progress = sile
         InputError: `source` is no folder of images, one folder is within the other, or `out` holds other files.
         RunError: another process works in `out`.
     """
+    model = model.classifying
     classes = model.classes
     if not source.is_dir():
         raise InputError(f"expected a folder of images, got {'a file' if source.exists() else 'nothing'}: {source}")

@@ -7,12 +7,13 @@ import numpy as np
 
 from hemabridge.data.listing import list_images
 from hemabridge.data.sampling import evenly_spaced
-from hemabridge.errors import ImageError, InputError
+from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.guard.thresholds import Thresholds, learn_normalizer_thresholds, learn_thresholds
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import CropSpec, scale_matched
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import Model, open_model
+from hemabridge.models.bundled import BundleModel
 from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.models.restaining import NormalizerModel
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
@@ -52,9 +53,14 @@ def learn_guard(
 
     Raises:
         InputError: there are too few readable images.
-        ModelError: there is no model.
+        ModelError: there is no model, or it is a bundle.
     """
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px)
+    if isinstance(opened, BundleModel):
+        raise ModelError(
+            f"expected a model that can get limits, got a bundle, which cannot be changed: {model}; learn them beside "
+            "the model that it was made from, and export that again"
+        )
     cells = _read(target, opened.crop("target"), progress)
     guard = guard_of(opened.sha256, _thresholds(opened, cells), cells, fallback)
     guard.write(guard_path(opened.path))

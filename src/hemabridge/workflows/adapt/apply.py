@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from hemabridge.models import open_model
+from hemabridge.models import Model, open_model
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
@@ -15,7 +15,7 @@ from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.workflows.adapt.adapted import Adapted
 from hemabridge.workflows.classify import Classified, ImagePrediction, classify
 from hemabridge.workflows.standardize.log import FileRow
-from hemabridge.workflows.standardize.standardize import Standardized, standardize
+from hemabridge.workflows.standardize.standardize import Standardized, standardize_with
 
 PREDICTIONS: Final = "predictions.csv"
 RESTAINED: Final = "restained"
@@ -44,26 +44,40 @@ def run(adapted: Path, folder: Path, out: Path, *, progress: Progress = silent) 
     classifier, which knows both hospitals. A call that was stopped does not re-stain again what is done.
 
     Args:
-        adapted: the run folder of `hemabridge adapt`.
+        adapted: the run folder of `hemabridge adapt`, or a bundle with a classifier and a model that re-stains.
         folder: images of single cells of the other hospital.
         out: a new or empty folder, or that of an earlier call.
         progress: told of each image.
 
     Raises:
-        InputError: `adapted` is not finished, `folder` holds no images, or `out` holds other files.
+        InputError: `adapted` is neither a finished run nor a bundle, `folder` holds no images, or `out` holds other
+            files.
         ModelError: a file of the run is damaged.
         RunError: another process works in `out`.
     """
-    model = Adapted.of_folder(adapted)
-    classifier = open_model(model.file(adapted, model.classifier), crop_px=model.crop_px)
-    normalizer = model.file(adapted, model.normalizer)
+    classifier, restainer = opened_for(adapted)
     check_apart(out, folder)
     check_outputs(out, names_in(out) - {PREDICTIONS, RESTAINED, CLASSES})
     with hold_folder(out):
         classified = classify(classifier, folder, out / CLASSES, progress=progress)
-        restained = standardize(normalizer, folder, out / RESTAINED, progress=progress)
+        restained = standardize_with(restainer, folder, out / RESTAINED, progress=progress)
         _write(classified, {row.path: row for row in restained.rows}, out / PREDICTIONS)
     return Run(classified, restained)
+
+
+def opened_for(adapted: Path) -> tuple[Model, Model]:
+    """Return the classifier and the re-stainer of the run folder of `hemabridge adapt`, or of a bundle.
+
+    Raises:
+        InputError: it is neither, or the run is not finished.
+        ModelError: a file of it is damaged, or the bundle lacks one of the two.
+    """
+    if adapted.is_file():
+        model = open_model(adapted)
+        return model.classifying, model.restaining
+    found = Adapted.of_folder(adapted)
+    classifier = open_model(found.file(adapted, found.classifier), crop_px=found.crop_px)
+    return classifier, open_model(found.file(adapted, found.normalizer))
 
 
 def _write(classified: Classified, restained: Mapping[str, FileRow], path: Path) -> None:

@@ -113,6 +113,7 @@ def standardize_with(
     Raises:
         InputError, ModelError, RunError: as for `standardize`.
     """
+    model = model.restaining
     _check_folders(source, out)
     listing = list_images(source)
     if not listing.images and not listing.links_out and not listing.left_out:

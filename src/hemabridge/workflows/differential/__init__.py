@@ -1,1 +1,0 @@
-"""`hemabridge differential`: finds the leukocytes of fields, classifies and counts them, and serves a page to check."""

@@ -1,0 +1,56 @@
+"""A small run of `hemabridge adapt`, which several commands use."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hemabridge.imaging.files import read_image, write_image
+
+if TYPE_CHECKING:
+    from hemabridge.workflows.adapt.adapt import AdaptConfig
+    from hemabridge.workflows.adapt.adapted import Adapted
+
+
+@pytest.fixture(scope="session")
+def adapt_config() -> "AdaptConfig":
+    """Two networks of a second each."""
+    pytest.importorskip("torch")
+    from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
+    from hemabridge.ensemble.config import EnsembleConfig, MembersConfig
+    from hemabridge.workflows.adapt.adapt import AdaptConfig
+
+    train = {"architecture": "test_resnet", "size_px": 32, "epochs": 1, "learning_rate": 1e-3}
+    return AdaptConfig(
+        members=tuple(
+            MembersConfig(count=1, train=ClassifierConfig.model_validate({**train, "view": view}))
+            for view in ("color", "shape")
+        ),
+        ensemble=EnsembleConfig(restainings=("linear-ot",)),
+        distillation=SemiSupervisedConfig(images=48, batch_size=8),
+        cell_px=32,
+    )
+
+
+@pytest.fixture(scope="session")
+def unlabeled(hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images of another hospital, without classes, one of them damaged."""
+    folder = tmp_path_factory.mktemp("new") / "flat"
+    for path in sorted((hospitals / "yellow-field").rglob("*.png")):
+        folder.mkdir(exist_ok=True)
+        write_image(folder / f"{path.parent.name[0]}-{path.name}", read_image(path))
+    (folder / "damaged.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def adapted_run(
+    hospitals: Path, unlabeled: Path, adapt_config: "AdaptConfig", tmp_path_factory: pytest.TempPathFactory
+) -> "tuple[Path, Adapted]":
+    """A finished run of `hemabridge adapt`."""
+    from hemabridge.training.run_context import start_fabric
+    from hemabridge.workflows.adapt.adapt import adapt
+
+    out = tmp_path_factory.mktemp("adapted") / "run"
+    adapted, _ = adapt(hospitals / "clinic-like", unlabeled, out, config=adapt_config, fabric=start_fabric("cpu"))
+    return out, adapted

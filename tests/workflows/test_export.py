@@ -1,0 +1,293 @@
+"""A model, exported, does the same without PyTorch; and what is changed in the file is noticed."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from huggingface_hub import ModelCard
+
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.deployment.archive import pack, unpack
+from hemabridge.deployment.bundle import MANIFEST, Bundle, listed
+from hemabridge.errors import InputError, ModelError
+from hemabridge.guard.thresholds import learn_normalizer_thresholds
+from hemabridge.imaging.files import read_image
+from hemabridge.models import open_model
+from hemabridge.models.guard_file import guard_path
+from hemabridge.normalizers.images import fit_normalizer
+from hemabridge.storage.files import sha256_of
+from hemabridge.workflows.adapt.adapted import Adapted
+from hemabridge.workflows.adapt.apply import run
+from hemabridge.workflows.export.export import Exported, export
+from hemabridge.workflows.guard import guard_of, learn_guard
+from hemabridge.workflows.verify import verify
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+@pytest.fixture(scope="module")
+def exported(adapted_run: tuple[Path, Adapted], tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return export(adapted_run[0], tmp_path_factory.mktemp("bundle") / "from-yellow-field", key=KEY)
+
+
+@pytest.fixture(scope="module")
+def normalizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A normalizer with limits for the guard."""
+    kinds = ("neutrophil", "lymphocyte")
+    theirs, ours = (simulate_cells(kinds, 20, HOSPITALS[name], 3, 48)[0] for name in ("yellow-field", "clinic-like"))
+    path = tmp_path_factory.mktemp("normalizer") / "macenko.json"
+    path.write_text(fit_normalizer("macenko", theirs, ours).to_json(), encoding="utf-8")
+    guard_of(sha256_of(path), learn_normalizer_thresholds("macenko", ours), ours).write(guard_path(path))
+    return path
+
+
+def test_a_bundle_of_an_adapted_run_predicts_and_restains_as_the_run(
+    exported: Exported, adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path
+) -> None:
+    assert exported.path.name == "from-yellow-field.hemabridge"
+    run(exported.path, unlabeled, tmp_path / "out")
+    own, other = (folder for folder in (tmp_path / "out", adapted_run[0] / "results"))
+    first, second = (pl.read_csv(folder / "predictions.csv") for folder in (own, other))
+    assert first.drop("probability").equals(second.drop("probability"))
+    np.testing.assert_allclose(first["probability"].drop_nulls(), second["probability"].drop_nulls(), atol=2e-4)
+    for name in first.filter(pl.col("path") != "damaged.png")["path"]:
+        np.testing.assert_array_equal(read_image(own / "restained" / name), read_image(other / "restained" / name))
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "timm", "lightning_fabric", "onnx", "onnxscript"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from hemabridge.cli import main
+main()
+"""
+
+
+def without_torch(*arguments: Path | str) -> str:
+    """Run a command where PyTorch cannot be imported; return what it prints."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def test_a_bundle_runs_and_is_verified_without_pytorch(
+    exported: Exported, adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path
+) -> None:
+    public = tmp_path / "pub.pem"
+    pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    public.write_bytes(pem)
+    told = without_torch("verify", exported.path, "--key", public)
+    assert "from-yellow-field: re-stains and classifies" in told
+    assert "Signature: made with the key" in told
+    assert "Test cells: 8, as expected" in told
+    told = without_torch("run", exported.path, unlabeled, tmp_path / "out")
+    assert f"25 images: 24 classified, 1 failed, 0 withheld: {tmp_path / 'out' / 'predictions.csv'}" in told
+    first, second = (
+        pl.read_csv(folder / "predictions.csv") for folder in (tmp_path / "out", adapted_run[0] / "results")
+    )
+    assert first.drop("probability").equals(second.drop("probability"))
+
+
+@pytest.mark.slow
+def test_a_classifier_and_a_translator_do_the_same_in_a_bundle(
+    adapted_run: tuple[Path, Adapted], small_snapshot: Path, hospitals: Path, tmp_path: Path
+) -> None:
+    folder = hospitals / "yellow-field"
+    images = [read_image(path) for path in sorted(folder.rglob("*.png"))]
+    snapshot = adapted_run[0] / adapted_run[1].classifier
+    classifier = open_model(export(snapshot, tmp_path / "c", images=folder).path)
+    own = open_model(snapshot)
+    assert classifier.classes == own.classes
+    np.testing.assert_allclose(classifier.classify(images).probabilities, own.classify(images).probabilities, atol=1e-4)
+    with pytest.raises(ModelError, match="expected a bundle with a model that re-stains, got one without"):
+        classifier.standardize(images)
+    translator = open_model(export(small_snapshot, tmp_path / "t", images=folder).path)
+    one, other = translator.standardize(images), open_model(small_snapshot).standardize(images)
+    assert max(np.abs(a.astype(int) - b).max() for a, b in zip(one, other, strict=True)) <= 1
+    with pytest.raises(ModelError, match="expected a bundle with a classifier, got one without"):
+        translator.classify(images)
+
+
+def test_a_normalizer_keeps_its_guard_and_its_profiles(normalizer: Path, hospitals: Path, tmp_path: Path) -> None:
+    done = export(normalizer, tmp_path / "n", images=hospitals / "yellow-field")
+    assert (done.agreement.gray_levels, done.agreement.probability) == (0, None)
+    bundle, own = open_model(done.path), open_model(normalizer)
+    assert bundle.guard == own.guard
+    assert bundle.profiles == own.profiles
+    assert bundle.profiles is not None
+    images = [read_image(path) for path in sorted((hospitals / "pale").rglob("*.png"))] or [
+        read_image(path) for path in sorted((hospitals / "truth").rglob("*.png"))
+    ]
+    for one, other in zip(bundle.standardize(images), own.standardize(images), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ModelError, match="got a bundle, which cannot be changed"):
+        learn_guard(done.path, hospitals / "clinic-like")
+    with pytest.raises(ModelError, match="got a bundle, which is exported already"):
+        export(done.path, tmp_path / "again", images=hospitals / "yellow-field")
+
+
+def test_no_bundle_is_written_that_differs_from_its_model(
+    normalizer: Path, hospitals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hemabridge.workflows.export.agreement.MAX_GRAY_LEVELS", -1)
+    with pytest.raises(ModelError, match="nothing was written"):
+        export(normalizer, tmp_path / "n", images=hospitals / "yellow-field")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_model_gives_the_same_bytes_and_no_file_is_replaced(
+    normalizer: Path, hospitals: Path, tmp_path: Path
+) -> None:
+    images = hospitals / "yellow-field"
+    first, second = (export(normalizer, tmp_path / file, images=images, name="n") for file in ("a.zip", "b.zip"))
+    assert first.path.read_bytes() == second.path.read_bytes()
+    with pytest.raises(InputError, match="got one that exists"):
+        export(normalizer, tmp_path / "a.zip", images=images)
+    with pytest.raises(InputError, match="expected a folder of real images"):
+        export(normalizer, tmp_path / "c")
+
+
+def test_the_card_is_filled_from_the_run_and_read_by_hugging_face(
+    exported: Exported, adapted_run: tuple[Path, Adapted]
+) -> None:
+    adapted = adapted_run[1]
+    entries = unpack(exported.path.read_bytes(), exported.path)
+    card = ModelCard(entries["card.md"].decode())
+    results = card.data.eval_results
+    assert results is not None
+    assert [(each.metric_type, each.dataset_name) for each in results] == [
+        ("balanced_accuracy", "held-out cells of clinic-like"),
+        ("agreement_with_ensemble", "cells of flat, without labels"),
+    ]
+    assert results[0].metric_value == pytest.approx(adapted.home_accuracy, abs=1e-4)
+    assert results[0].metric_args["interval_95"] == pytest.approx(adapted.home_interval, abs=1e-4)
+    for line in adapted.lines():
+        assert line in card.text
+    bom = json.loads(entries["bom.json"])
+    assert [each["modelCard"]["modelParameters"]["task"] for each in bom["components"]] == [
+        "stain normalization",
+        "image classification",
+    ]
+    metric = bom["components"][1]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"][0]
+    assert float(metric["confidenceInterval"]["lowerBound"]) == pytest.approx(adapted.home_interval[0], abs=1e-4)
+
+
+def test_no_image_of_a_hospital_and_no_path_of_this_computer_is_in_a_bundle(
+    exported: Exported, adapted_run: tuple[Path, Adapted], unlabeled: Path
+) -> None:
+    content = exported.path.read_bytes()
+    assert str(adapted_run[0]).encode() not in content
+    assert b"site-packages" not in content
+    own = json.loads(unpack(content, exported.path)["classifier/header.json"])
+    assert own["seen"] == []
+    hashes = [sha256_of(path) for path in unlabeled.iterdir()]
+    assert [each for each in hashes if each.encode() in content] == []
+
+
+def rewritten(content: bytes, change: Callable[[dict[str, bytes], dict[str, object]], None]) -> bytes:
+    """Return a bundle whose entries or manifest were changed by someone who can write such files."""
+    entries = unpack(content, Path("x"))
+    manifest = json.loads(entries[MANIFEST])
+    change(entries, manifest)
+    return pack({MANIFEST: json.dumps(manifest).encode(), **{k: v for k, v in entries.items() if k != MANIFEST}})
+
+
+def an_extra_entry(entries: dict[str, bytes], manifest: dict) -> None:
+    entries["run.sh"] = b"rm"
+
+
+def a_listed_extra_entry(entries: dict[str, bytes], manifest: dict) -> None:
+    entries["run.sh"] = b"rm"
+    manifest["entries"]["run.sh"] = {"size": 2, "sha256": hashlib.sha256(b"rm").hexdigest()}
+
+
+def a_missing_entry(entries: dict[str, bytes], manifest: dict) -> None:
+    del entries["card.md"]
+
+
+def a_changed_entry(entries: dict[str, bytes], manifest: dict) -> None:
+    entries["restainer/normalizer.json"] = entries["restainer/normalizer.json"].replace(b"1", b"2", 1)
+
+
+def a_foreign_guard(entries: dict[str, bytes], manifest: dict) -> None:
+    manifest["restainer"]["sha256"] = "0" * 64
+
+
+def a_newer_format(entries: dict[str, bytes], manifest: dict) -> None:
+    manifest["format"] = 2
+
+
+def an_unknown_key(entries: dict[str, bytes], manifest: dict) -> None:
+    manifest["run"] = "rm"
+
+
+def no_model(entries: dict[str, bytes], manifest: dict) -> None:
+    manifest["restainer"] = None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (an_extra_entry, "run.sh missing, extra or changed"),
+        (a_listed_extra_entry, r"missing or extra: \['run.sh'\]"),
+        (a_missing_entry, "card.md missing, extra or changed"),
+        (a_changed_entry, "restainer/normalizer.json missing, extra or changed"),
+        (a_foreign_guard, "expected the guard of the bundle's model"),
+        (a_newer_format, "which a newer hemabridge wrote"),
+        (an_unknown_key, "got another in run"),
+        (no_model, "got neither"),
+    ],
+)
+def test_a_bundle_that_was_written_again_is_refused(
+    change: Callable, message: str, normalizer: Path, hospitals: Path, tmp_path: Path
+) -> None:
+    path = export(normalizer, tmp_path / "n", images=hospitals / "yellow-field").path
+    path.write_bytes(rewritten(path.read_bytes(), change))
+    with pytest.raises(ModelError, match=message):
+        open_model(path)
+
+
+def test_each_region_of_a_signed_bundle_that_is_changed_is_noticed(exported: Exported, tmp_path: Path) -> None:
+    """Without the key by the hashes, except for the signature itself; with the key everywhere."""
+    content = exported.path.read_bytes()
+    path = tmp_path / "changed.hemabridge"
+    for place in [*range(0, len(content) - 64, len(content) // 200), len(content) - 65]:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ModelError, match=r"expected"):
+            open_model(path)
+        with pytest.raises(ModelError, match=r"was changed|without a signature"):
+            verify(path, KEY.public_key())
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert verify(path).test_cells.is_same
+    with pytest.raises(ModelError, match="was changed or is signed by another"):
+        verify(path, KEY.public_key())
+
+
+def test_other_results_of_the_test_cells_are_told(normalizer: Path, hospitals: Path, tmp_path: Path) -> None:
+    path = export(normalizer, tmp_path / "n", images=hospitals / "yellow-field").path
+    bundle = Bundle.of(path.read_bytes(), path)
+    swapped = dict(bundle.entries)
+    one, other = "test/restained-1.png", "test/restained-2.png"
+    swapped[one], swapped[other] = swapped[other], swapped[one]
+    manifest = bundle.manifest.model_copy(update={"entries": listed(swapped)})
+    path.write_bytes(Bundle(manifest, swapped).to_bytes())
+    found = verify(path).test_cells
+    assert not found.is_same
+    assert (found.gray_levels or 0) > 20
