@@ -34,9 +34,9 @@ from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.progress import silent
-from hemabridge.recipes.recipe import TranslatorRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import cells_for_translation
+from hemabridge.recipes.trainings import TranslatorRecipe
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.neural import NeuralStandardizer
 from planters import Change, changes

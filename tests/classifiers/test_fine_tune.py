@@ -3,6 +3,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +48,35 @@ def accuracy(snapshot: Path, cells: CellSet) -> float:
     return float((probabilities.argmax(axis=1) == cells.labels).mean())
 
 
+def resumable(rate: float | None) -> ClassifierConfig:
+    return CONFIG.model_copy(update={"epochs": 3, "frozen_epochs": 1, "learning_rate": rate})
+
+
+@pytest.fixture(scope="module")
+def uncut(
+    easy_cells: MakeCells, cpu: Fabric, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[float | None], tuple[Path, Path]]:
+    """Train at a learning rate without a cut, once; return the folder and the snapshot."""
+
+    @cache
+    def trained(rate: float | None) -> tuple[Path, Path]:
+        folder = tmp_path_factory.mktemp("uncut")
+        return folder, fine_tune(resumable(rate), easy_cells(24), folder, cpu, seed=5)
+
+    return trained
+
+
 @pytest.mark.parametrize(("images", "rate"), [(8, 3e-3), (24, 3e-3), (56, None)])
 def test_a_cut_run_that_is_resumed_equals_an_uncut_one_to_the_bit(
-    tmp_path: Path, easy_cells: MakeCells, cpu: Fabric, images: int, rate: float | None
+    tmp_path: Path,
+    easy_cells: MakeCells,
+    cpu: Fabric,
+    uncut: Callable[[float | None], tuple[Path, Path]],
+    images: int,
+    rate: float | None,
 ) -> None:
-    config = CONFIG.model_copy(update={"epochs": 3, "frozen_epochs": 1, "learning_rate": rate})
-    cells = easy_cells(24)
-    whole = fine_tune(config, cells, tmp_path / "whole", cpu, seed=5)
-
+    config, cells = resumable(rate), easy_cells(24)
+    folder, whole = uncut(rate)
     with pytest.raises(Interrupted):
         fine_tune(config, cells, tmp_path / "cut", cpu, seed=5, progress=interrupt_after(images))
     labels = []
@@ -62,7 +84,7 @@ def test_a_cut_run_that_is_resumed_equals_an_uncut_one_to_the_bit(
 
     assert set(labels) == {"training"}  # the range test's answer is kept
     assert read_header(cut) == read_header(whole)
-    one, other = final_state(tmp_path / "whole"), final_state(tmp_path / "cut")
+    one, other = final_state(folder), final_state(tmp_path / "cut")
     assert one.keys() == other.keys()
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 

@@ -15,6 +15,7 @@ from hemabridge.recipes.two_sites import shared_classes
 
 ACCENT = "linfocito at\u00edpico"
 SPELLINGS = [("neutrophil", "Neutrophil"), (ACCENT, unicodedata.normalize("NFD", ACCENT)), ("band cell", "band_cell")]
+SPELLINGS += [("neutrophil", "neutrophil."), ("neutrophil", "neutro\u200bphil")]
 
 
 def listed(root: Path, classes: list[str]) -> Listed:

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +6,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
+from hemabridge.data.audit import duplicates
+from hemabridge.data.audit.alignment import View, likeness
 from hemabridge.data.audit.duplicates import (
     MIN_CORRELATION,
     aligned_correlation,
@@ -61,6 +63,25 @@ def test_different_cells_of_one_shape_and_blank_images_are_not_the_same(cell: Dr
     images = [cell(seed) for seed in range(40)] + [blank, blank + 1]
     assert same_fields([sketch(image) for image in images]) == []
     assert same_fields([]) == []
+
+
+def test_no_pair_is_laid_onto_each_other_twice_in_a_process(cell: DrawCell, monkeypatch: pytest.MonkeyPatch) -> None:
+    laid = 0
+
+    def counting(first: View, second: View, hits: Sequence[tuple[int, int]]) -> float:
+        nonlocal laid
+        laid += 1
+        return likeness(first, second, hits)
+
+    monkeypatch.setattr(duplicates, "likeness", counting)
+    images = [cell(seed) for seed in range(300, 308)]
+    images.append(np.ascontiguousarray(images[2][:, ::-1]))
+    found = same_fields([sketch(image) for image in images])
+    assert [group.positions for group in found] == [(2, 8)]
+    before = laid
+    assert before > 1
+    assert same_fields([sketch(image) for image in images]) == found
+    assert laid == before
 
 
 def test_near_pairs_agree_with_counting_bit_by_bit() -> None:

@@ -113,7 +113,8 @@ def test_network_looks_colors_up_as_the_normalizer_does() -> None:
     table = LearnedLut(target_white=(255.0, 255.0, 255.0), table=as_table(nodes), learned_for="0" * 64)
     with torch.no_grad():
         found = shifts(torch.from_numpy(images.transpose(0, 3, 1, 2) / np.float32(255)))
-    assert np.abs(found.numpy().transpose(0, 2, 3, 1) * 255 - table.standardize(images)).max() < 0.51
+    # One half by rounding; the rest is the fixed point in which the normalizer looks colors up.
+    assert np.abs(found.numpy().transpose(0, 2, 3, 1) * 255 - table.standardize(images)).max() < 0.58
 
 
 def test_only_a_network_that_sees_color_has_a_table(tmp_path: Path) -> None:

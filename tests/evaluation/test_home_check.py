@@ -1,6 +1,7 @@
 """Whether a wrong description of a classifier is found, with networks that really need another one."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,15 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Train an ONNX classifier as `truly` says; return how it is described, as ImageNet's in RGB if not `stated`."""
     folder = tmp_path_factory.mktemp("networks")
 
-    def make(classes: tuple[str, ...] = CLASSES, stated: dict[str, Any] | None = None, **truly: Any) -> ExternalConfig:
+    @cache
+    def trained(own: Preprocessing) -> torch.nn.Sequential:
         images, labels = colored_cells(1)
+        return learned(own(images), labels)
+
+    def make(classes: tuple[str, ...] = CLASSES, stated: dict[str, Any] | None = None, **truly: Any) -> ExternalConfig:
         path = folder / f"{len(list(folder.iterdir()))}.onnx"
         own = Preprocessing.model_validate({"size_px": PX, **truly, "layout": "nchw"})
-        as_onnx(learned(own(images), labels), path, channels_last=truly.get("layout") == "nhwc")
+        as_onnx(trained(own), path, channels_last=truly.get("layout") == "nhwc")
         described = Preprocessing.model_validate({"size_px": PX, **(stated or {})})
         return ExternalConfig(file=path, classes=classes, preprocessing=described)
 

@@ -77,6 +77,19 @@ def test_every_eighth_color_survives_the_round_trip() -> None:
     np.testing.assert_allclose(rgb_to_lab(colors), color.rgb2lab(colors), atol=1e-2)
 
 
+def test_lab_is_scikit_images() -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (200, 100, 3), np.uint8)
+    np.testing.assert_allclose(rgb_to_lab(colors), color.rgb2lab(colors / 255.0), atol=1e-3)
+
+
+def test_srgb_of_any_lab_is_scikit_images_within_one_level() -> None:
+    lab = np.random.default_rng(0).uniform([20, -90, -90], [100, 90, 30], (200, 100, 3))
+    wanted = np.rint(np.clip(color.lab2rgb(lab), 0, 1) * 255)
+    difference = np.abs(lab_to_rgb(lab).astype(float) - wanted)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
+
+
 def test_colors_outside_srgb_are_clipped_in_silence() -> None:
     lab = np.array([[50, 200, 0], [10, 0, 120], [120, 0, 0], [-5, 0, 0], [20, -100, -100]], np.float32)
     found = lab_to_rgb(lab)

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from skimage.draw import disk
 
-from hemabridge.imaging.compartments import Compartments, background_color, segment
+from hemabridge.imaging.compartments import Compartments, background_color, eroded, opened, segment, without_holes
 from hemabridge.imaging.files import read_image
 
 WHITE_FIELD = ((255, 255, 255), (215, 160, 215), (90, 40, 150), (200, 170, 175))
@@ -122,6 +122,23 @@ def test_input_is_untouched_and_the_answer_repeats() -> None:
 def test_background_color_is_the_field(field: str) -> None:
     image, _ = smear(FIELDS[field])
     np.testing.assert_allclose(background_color(image), FIELDS[field][0], atol=2)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_erosion_opening_and_holes_are_scipys(share: float, times: int) -> None:
+    generator = np.random.default_rng(times)
+    for shape in ((1, 1), (1, 9), (2, 3), (40, 31)):
+        mask = ndimage.gaussian_filter(generator.random(shape), 1) > np.quantile(generator.random(shape), share)
+        np.testing.assert_array_equal(eroded(mask, times), ndimage.binary_erosion(mask, iterations=times))
+        np.testing.assert_array_equal(opened(mask, times), ndimage.binary_opening(mask, iterations=times))
+        np.testing.assert_array_equal(without_holes(mask), ndimage.binary_fill_holes(mask))
+
+
+def test_background_color_is_a_median_of_each_channel() -> None:
+    image = np.full((20, 20, 3), (250, 240, 230), np.uint8)
+    image[::2] = (251, 240, 225)
+    np.testing.assert_array_equal(background_color(image), [250.5, 240, 227.5])
 
 
 def test_glints_are_not_the_background() -> None:

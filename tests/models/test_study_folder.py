@@ -34,6 +34,7 @@ OTHERS = {
     "workflows/adapt": "writes a folder of its own",
     "workflows/classify.py": "writes into a folder of its own",
     "workflows/demo.py": "reads the manifests of simulated sites",
+    "workflows/differential": "writes a folder of its own",
     "workflows/find": "writes the manifest of the crops, into a folder of its own",
     "workflows/index.py": "writes the manifest of a folder of images",
     "workflows/label": "writes a folder of its own",

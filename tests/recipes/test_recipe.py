@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from hemabridge.errors import RecipeError
 from hemabridge.networks.config import ColorLutConfig
-from hemabridge.recipes.recipe import ClassifierTrainingRecipe, StudyRecipe, TranslatorRecipe
+from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.trainings import ClassifierTrainingRecipe, TranslatorRecipe
 from hemabridge.storage.run_folder import describe_run
 from hemabridge.translators.objective_config import ContrastiveConfig
 from hemabridge.translators.presets import PRESETS

@@ -86,12 +86,19 @@ def checks(folder: Path) -> list[dict[str, object]]:
     return read_events(folder / "events.jsonl", "watch")
 
 
-def test_a_training_that_goes_well_is_left_alone_and_measured(tmp_path: Path) -> None:
-    train.train_translator(watched(on_fault="stop"), *SITES, tmp_path, cpu(), seed=1)
-    found = checks(tmp_path)
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training with seed 1 that is watched and goes well."""
+    folder = tmp_path_factory.mktemp("healthy")
+    train.train_translator(watched(on_fault="stop"), *SITES, folder, cpu(), seed=1)
+    return folder
+
+
+def test_a_training_that_goes_well_is_left_alone_and_measured(healthy: Path) -> None:
+    found = checks(healthy)
     assert [check["images"] for check in found] == list(range(20, 161, 20))
     assert not any(check["persisting"] for check in found)
-    assert json.loads((tmp_path / RECORD).read_text()) == {"format": 1, "seed": 1, "finished": True, "stopped": []}
+    assert json.loads((healthy / RECORD).read_text()) == {"format": 1, "seed": 1, "finished": True, "stopped": []}
 
 
 @pytest.mark.usefixtures("inverted_with_seed_0")
@@ -121,7 +128,7 @@ def test_it_stops_if_that_is_wished_and_the_same_call_says_the_same(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("inverted_with_seed_0")
-def test_another_seed_is_tried_and_the_folder_says_which_won_and_why(tmp_path: Path) -> None:
+def test_another_seed_is_tried_and_the_folder_says_which_won_and_why(healthy: Path, tmp_path: Path) -> None:
     config = watched(on_fault="stop", restarts=2)
     snapshots = train.train_translator(config, *SITES, tmp_path, cpu(), seed=0)
     record = json.loads((tmp_path / RECORD).read_text())
@@ -130,9 +137,8 @@ def test_another_seed_is_tried_and_the_folder_says_which_won_and_why(tmp_path: P
     assert checks(tmp_path / "stopped" / "seed-0")[-1]["persisting"] == ["inverted"]
     assert (tmp_path / "stopped" / "seed-0" / "snapshots").is_dir()
     assert not (tmp_path / "stopped" / "seed-0" / "state").exists()
-    train.train_translator(CONFIG, *SITES, tmp_path / "alone", cpu(), seed=1)
-    assert [s.name for s in snapshots] == [s.name for s in list_snapshots(tmp_path / "alone")]
-    won, alone = (read_newest_checkpoint(folder / "state") for folder in (tmp_path, tmp_path / "alone"))
+    assert [s.name for s in snapshots] == [s.name for s in list_snapshots(healthy)]
+    won, alone = (read_newest_checkpoint(folder / "state") for folder in (tmp_path, healthy))
     assert won is not None
     assert alone is not None
     assert all(torch.equal(tensor, alone[0][name]) for name, tensor in won[0].items())
@@ -173,10 +179,9 @@ class CutBatches(UnpairedBatches):
 
 
 def test_a_cut_run_sees_what_an_uncut_one_sees_and_watching_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    healthy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = watched(on_fault="stop")
-    train.train_translator(config, *SITES, tmp_path / "whole", cpu(), seed=1)
     train.train_translator(watched(on_fault="ignore"), *SITES, tmp_path / "unwatched", cpu(), seed=1)
     with monkeypatch.context() as cut:
         cut.setattr(train, "UnpairedBatches", CutBatches)
@@ -184,9 +189,10 @@ def test_a_cut_run_sees_what_an_uncut_one_sees_and_watching_changes_nothing(
         with pytest.raises(CutError):
             train.train_translator(config, *SITES, tmp_path / "cut", cpu(), seed=1)
     train.train_translator(config, *SITES, tmp_path / "cut", cpu(), seed=1)
-    assert checks(tmp_path / "cut") == checks(tmp_path / "whole")
+    assert checks(tmp_path / "cut") == checks(healthy)
     assert checks(tmp_path / "unwatched") == []
-    states = [read_newest_checkpoint(tmp_path / name / "state") for name in ("whole", "cut", "unwatched")]
+    folders = healthy, tmp_path / "cut", tmp_path / "unwatched"
+    states = [read_newest_checkpoint(folder / "state") for folder in folders]
     whole, *others = (found[0] for found in states if found is not None)
     assert all(torch.equal(tensor, other[name]) for other in others for name, tensor in whole.items())
 

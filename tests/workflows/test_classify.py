@@ -13,8 +13,8 @@ from hemabridge.errors import InputError, ModelError, RecipeError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.models import open_model
 from hemabridge.normalizers.catalog import fit_on_cells
-from hemabridge.recipes.recipe import ClassifierTrainingRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.trainings import ClassifierTrainingRecipe
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.classify import COLUMNS, WITHHELD, classify

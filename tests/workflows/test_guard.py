@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,24 +37,30 @@ def write_cells(folder: Path, hospital: str, per_class: int, seed: int) -> list[
     return list(cells)
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    write_cells(tmp_path / "in", "yellow-field", 2, 0)
-    return tmp_path / "in"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images of two hospitals and a normalizer between them."""
+    folder = tmp_path_factory.mktemp("made")
+    source = write_cells(folder / "in", "yellow-field", 2, 0)
+    target = write_cells(folder / "target", "clinic-like", 20, 1)
+    fitted = fit_on_cells("linear-ot", np.stack(source), np.stack(target))
+    (folder / "linear-ot.json").write_text(fitted.to_json(), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Path:
-    write_cells(tmp_path / "target", "clinic-like", 20, 1)
-    return tmp_path / "target"
+def images(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made / "in", tmp_path / "in"))
 
 
 @pytest.fixture
-def normalizer(images: Path, target: Path, tmp_path: Path) -> Path:
-    stacks = (np.stack([read_image(path) for path in sorted(folder.iterdir())]) for folder in (images, target))
-    path = tmp_path / "linear-ot.json"
-    path.write_text(fit_on_cells("linear-ot", *stacks).to_json(), encoding="utf-8")
-    return path
+def target(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made / "target", tmp_path / "target"))
+
+
+@pytest.fixture
+def normalizer(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(made / "linear-ot.json", tmp_path))
 
 
 def with_limits(path: Path, refuse: float) -> None:

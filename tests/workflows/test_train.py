@@ -7,8 +7,8 @@ import torch
 
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.errors import RunError
-from hemabridge.recipes.recipe import ClassifierTrainingRecipe, TranslatorRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.trainings import ClassifierTrainingRecipe, TranslatorRecipe
 from hemabridge.training.events import read_events
 from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import Snapshot, read_snapshot

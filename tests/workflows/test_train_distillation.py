@@ -5,8 +5,8 @@ import pytest
 
 from hemabridge.errors import ModelError, RecipeError
 from hemabridge.normalizers.white_point import WhitePoint
-from hemabridge.recipes.recipe import DistillationRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.trainings import DistillationRecipe
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.run_context import start_fabric
 from hemabridge.training.tensorfile import read_header

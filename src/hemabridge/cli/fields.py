@@ -1,4 +1,4 @@
-"""The commands on whole fields of a microscope: find."""
+"""The commands on whole fields of a microscope: find and differential."""
 
 from pathlib import Path
 from typing import Annotated
@@ -48,3 +48,47 @@ def find(
     print(f"{done.cells} leukocytes ({border} cut by the border of a field), {platelets} platelets. See {out}.")
     if done.count("unreadable") or done.count("unknown scale"):
         raise typer.Exit(1)
+
+
+@app.command()
+def differential(
+    model: Annotated[
+        Path, typer.Argument(help="Run folder of `hemabridge adapt`, folder of a study, or file of a classifier.")
+    ],
+    fields: Annotated[Path, typer.Argument(help="Folder of images of whole fields of one patient; it is not changed.")],
+    out: Annotated[Path, typer.Argument(help="Folder for tables, report and cells: new, or that of an earlier call.")],
+    restain: Annotated[
+        Path | None, typer.Option(help="Model that re-stains the cells before a classifier sees them.")
+    ] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labeled cells that the classifier was not trained on, a folder for each class, for its confusion "
+            "[default: what the model states]."
+        ),
+    ] = None,
+    um_per_px: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=10, help="Micrometers per pixel of all fields [default: from their red cells]."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals.")] = 0,
+) -> None:
+    """Count the leukocytes of a patient's fields: find, re-stain, classify, and give percentages with 95 % intervals.
+
+    The intervals hold counting error and the classifier's own confusion. OUT gets differential.csv, cells.csv and
+    report.html.
+    """
+    from hemabridge.report.differential_story import sentences
+    from hemabridge.workflows.differential.differential import differential as run
+    from hemabridge.workflows.differential.written import REPORT
+
+    with shown_progress() as progress:
+        done = run(model, fields, out, restain=restain, home=home, um_per_px=um_per_px, seed=seed, progress=progress)
+    for one in done.shares():
+        print(
+            f"{one.name}: {one.counted} cells, {100 * one.share:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f} %; "
+            f"counted {100 * one.raw:.1f} %)"
+        )
+    for sentence in sentences(done):
+        print(f"- {sentence}")
+    print(f"See {out / REPORT}.")

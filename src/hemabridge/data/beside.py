@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import sparse
@@ -24,6 +25,9 @@ FLAT_COLORS: Final = 8
 FLAT_SHARE: Final = 0.95
 """A mask saved as JPEG has more colors, but its `FLAT_COLORS` most frequent ones cover at least this share of
 pixels."""
+
+FOLDER_SAMPLE: Final = 5
+"""So many images of a folder show whether it holds masks."""
 
 _MASK_NAME: Final = re.compile(
     r"^(?:mask|label|seg)[ _.-]+(.+)$|^(.+?)[ _.-]*(?:mask|masks|seg|segmentation|labels|label|gt|groundtruth)$", re.I
@@ -56,6 +60,7 @@ class Beside:
         self._folder = folder
         self._paths = paths
         self._contents: dict[str, _Content | None] = {}
+        self._mask_folders: dict[str, bool] = {}
 
     def kind(self, path: str) -> Literal["masks", "thumbnails"] | None:
         """Return whether an image is a mask or a thumbnail of another one; None if neither. Few images are read."""
@@ -69,6 +74,13 @@ class Beside:
         found = defaultdict(list)
         for path in self._paths:
             found[PurePosixPath(path).stem.lower()].append(path)
+        return found
+
+    @cached_property
+    def _by_folder(self) -> dict[str, list[str]]:
+        found = defaultdict(list)
+        for path in sorted(self._paths):
+            found[PurePosixPath(path).parent.as_posix()].append(path)
         return found
 
     @cached_property
@@ -86,12 +98,28 @@ class Beside:
         own_name = _stem_of(_MASK_NAME, stem)
         partners = [other for other in self._by_place[place, stem] if other != path]
         partners += self._by_place.get((place, own_name), []) if own_name else []
-        if any(_MASK_FOLDER.match(part) for part in pure.parts[:-1]):
+        if any(_MASK_FOLDER.match(part) for part in pure.parts[:-1]) or self._holds_masks(place):
             names = {stem, own_name or stem}
             partners += [other for name in names for other in self._by_stem.get(name, []) if other != path]
         if not partners or not self._is_flat(path):
             return False
         return any(self._is_flat(other) is False for other in partners)
+
+    def _holds_masks(self, place: str) -> bool:
+        """Return whether a folder of any name seems to hold masks of images in other folders, by a few of its images.
+
+        Of a folder of photographs one image is read, and none if all its names are its own.
+        """
+        if place not in self._mask_folders:
+            named = [path for path in self._by_folder[place] if self._has_namesake(path)]
+            some = [named[at] for at in evenly_spaced(len(named), FOLDER_SAMPLE, ends=True)]
+            self._mask_folders[place] = bool(some) and all(self._is_flat(path) is True for path in some)
+        return self._mask_folders[place]
+
+    def _has_namesake(self, path: str) -> bool:
+        stem = PurePosixPath(path).stem.lower()
+        own_name = _stem_of(_MASK_NAME, stem)
+        return len(self._by_stem[stem]) > 1 or (own_name is not None and own_name in self._by_stem)
 
     def _is_thumbnail(self, path: str) -> bool:
         pure = PurePosixPath(path)

@@ -6,13 +6,16 @@ from collections.abc import Iterable
 
 
 def spelling_key(name: str) -> str:
-    """Return a key that all spellings of one class share: without case, blanks, `_` and `-`, with composed accents.
+    """Return a key that all spellings of one class share.
+
+    It has no case, blanks, `_`, `-`, invisible characters and dots at its end, and composed accents.
 
     >>> spelling_key("Band Neutrophil ") == spelling_key("band_neutrophil")
     True
     """
     composed = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return "".join(composed.replace("_", " ").replace("-", " ").split())
+    visible = "".join(sign for sign in composed if unicodedata.category(sign) != "Cf")
+    return "".join(visible.replace("_", " ").replace("-", " ").split()).rstrip(".")
 
 
 def spelled_otherwise(names: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:

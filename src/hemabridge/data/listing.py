@@ -17,7 +17,7 @@ from hemabridge.imaging.files import IMAGE_SUFFIXES
 
 Kind: TypeAlias = Literal[
     "hidden", "of the operating system or storage", "beginning with _", "not images by name", "links to folders",
-    "of hemabridge", "masks", "thumbnails",
+    "of hemabridge", "masks", "thumbnails", "with too long a path",
 ]  # fmt: skip
 
 SYSTEM_NAMES: Final = frozenset(
@@ -40,6 +40,8 @@ _OWN_NAMES: Final = frozenset(
 )
 _MANIFEST_HEADER: Final = re.compile(r'^\ufeff?"?path"?,"?site"?(,|\r?\n)')
 _SHOWN: Final = 3
+_LONGEST_PATH: Final = 4095 - 255
+"""PATH_MAX of Linux without a name, in bytes: beside a file with a longer path no other one can be written."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _walk(folder: Path, folders: list[str]) -> Iterator[tuple[str, Kind | None]]
         place = Path(parent).relative_to(folder)
         for name in list(below):
             path = (place / name).as_posix()
-            kind = _kind_of_folder(name)
+            kind = _kind_of_folder(name) if _is_short(parent, name) else "with too long a path"
             if kind is None and Path(parent, name).is_symlink():
                 is_image = PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES  # reported by the code that reads it
                 yield path, None if is_image else "links to folders"
@@ -164,7 +166,12 @@ def _walk(folder: Path, folders: list[str]) -> Iterator[tuple[str, Kind | None]]
                 below.remove(name)
                 yield f"{path}/", kind
         for name in names:
-            yield (place / name).as_posix(), _kind_of_file(Path(parent), name)
+            is_short = _is_short(parent, name)
+            yield (place / name).as_posix(), _kind_of_file(Path(parent), name) if is_short else "with too long a path"
+
+
+def _is_short(parent: str, name: str) -> bool:
+    return len(os.fsencode(os.path.join(parent, name))) <= _LONGEST_PATH
 
 
 def _kind_of_name(name: str) -> Kind | None:

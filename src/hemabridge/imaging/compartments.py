@@ -90,11 +90,20 @@ def background_color(image: UInt8Image) -> FloatMap:
     counts = np.bincount(green.ravel(), minlength=256).astype(np.float64)
     smooth = ndimage.gaussian_filter1d(counts, 3, mode="nearest")
     before, after = np.r_[-1, smooth[:-1]], np.r_[smooth[1:], -1]
-    peaks = np.flatnonzero((smooth > before) & (smooth >= after) & (smooth >= 0.2 * smooth.max()))
-    chosen = image[np.abs(green.astype(np.int16) - peaks[-1]) <= 4]
+    peak = int(np.flatnonzero((smooth > before) & (smooth >= after) & (smooth >= 0.2 * smooth.max()))[-1])
+    chosen = image[(green >= max(0, peak - 4)) & (green <= min(255, peak + 4))]
     # The smoothed peak may be at a value that no pixel has.
-    middle = np.median(chosen if len(chosen) else image.reshape(-1, 3), axis=0)
-    return np.asarray(middle, np.float32)
+    return _median_color(chosen if len(chosen) else image.reshape(-1, 3))
+
+
+def _median_color(colors: UInt8Image) -> FloatMap:
+    """Return the median of each channel of uint8[P, 3], float32[3], by counting: much faster than by sorting."""
+    middle = np.empty(3, np.float32)
+    ranks = np.array([(len(colors) - 1) // 2, len(colors) // 2])
+    for channel in range(3):
+        reached = np.cumsum(np.bincount(colors[:, channel], minlength=256))
+        middle[channel] = np.searchsorted(reached, ranks, side="right").mean()
+    return middle
 
 
 def _shrunk(image: UInt8Image) -> UInt8Image:
@@ -122,11 +131,11 @@ def _find(lost: FloatMap) -> tuple[Mask, Mask, Mask, Mask]:
     if not (_has_three_classes(chromatin) and _has_three_classes(green)):
         return blank
     dark, pale = _thresholds(chromatin)[1], _thresholds(green)[0]
-    nuclei = ndimage.binary_opening(chromatin > dark)
+    nuclei = opened(chromatin > dark)
     main = _main_piece(nuclei)
     if not main.any():
         return blank
-    foreground = _without_holes((green > FOREGROUND_SHARE * pale) | nuclei, 0.15 * np.count_nonzero(main))
+    foreground = without_holes((green > FOREGROUND_SHARE * pale) | nuclei, 0.15 * np.count_nonzero(main))
     cell = _central_cell(np.where(main, chromatin - dark, 0), foreground)
     nucleus = _refined_nucleus(_lobes(nuclei & cell), cell, chromatin)
     return nucleus, cell & ~nucleus, foreground & ~cell & ~nuclei, ~(foreground | cell)
@@ -177,8 +186,7 @@ def _central_cell(excess: FloatMap, foreground: Mask) -> Mask:
     own = held > 0.2 * held.sum()
     own[0] = False
     dense = excess > 0.5 * np.median(excess[excess > 0])
-    cell = ndimage.binary_opening(own[basins] | dense, iterations=2)
-    return np.asarray(ndimage.binary_fill_holes(cell))
+    return without_holes(opened(own[basins] | dense, 2))
 
 
 def _refined_nucleus(nucleus: Mask, cell: Mask, chromatin: FloatMap) -> Mask:
@@ -188,7 +196,7 @@ def _refined_nucleus(nucleus: Mask, cell: Mask, chromatin: FloatMap) -> Mask:
     they explain four fifths of the variance (Otsu's eta), and if the lower mean is at most three quarters of the upper
     one.
     """
-    inner = chromatin[ndimage.binary_erosion(cell, iterations=3)]  # the blurred rim is not a class
+    inner = chromatin[eroded(cell, 3)]  # the blurred rim is not a class
     if inner.size < 2 or np.ptp(inner) < LEAST_CONTRAST:
         return nucleus
     threshold = threshold_otsu(inner, nbins=OTSU_BINS)  # type: ignore[no-untyped-call]
@@ -197,22 +205,57 @@ def _refined_nucleus(nucleus: Mask, cell: Mask, chromatin: FloatMap) -> Mask:
     explained = share * (1 - share) * (upper - lower) ** 2 / inner.var()
     if explained < 0.8 or lower > 0.75 * upper:
         return nucleus
-    return _lobes(ndimage.binary_opening(chromatin > threshold) & cell)
+    return _lobes(opened(chromatin > threshold) & cell)
 
 
 def _lobes(pieces: Mask) -> Mask:
     """Remove specks and thin rims; close notches and small holes between chromatin clumps."""
-    labels, count = ndimage.label(pieces)
-    if count == 0:
+    window = _window(pieces)
+    if window is None:
         return pieces
+    labels, count = ndimage.label(pieces[window])
     sizes = np.bincount(labels.ravel())
-    depths = np.r_[0, ndimage.maximum(ndimage.distance_transform_edt(pieces), labels, np.arange(1, count + 1))]
+    depths = np.zeros(count + 1)
+    np.maximum.at(depths, labels.ravel(), ndimage.distance_transform_edt(pieces[window]).ravel())
     sizes[0] = 0
     kept = ((sizes >= 0.04 * sizes.max()) & (depths >= 0.4 * depths.max()))[labels]
-    return _without_holes(ndimage.binary_closing(kept) | kept, 0.03 * np.count_nonzero(kept))
+    closed = eroded(_dilated(kept, 1), 1) | kept
+    whole = np.zeros_like(pieces)
+    whole[window] = without_holes(closed, 0.03 * np.count_nonzero(kept))
+    return whole
 
 
-def _without_holes(mask: Mask, largest: float) -> Mask:
+def _window(mask: Mask) -> tuple[slice, slice] | None:
+    """Return the rows and columns that contain a mask, with two pixels around it; None if it is empty."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if len(rows) == 0:
+        return None
+    return slice(max(0, rows[0] - 2), rows[-1] + 3), slice(max(0, columns[0] - 2), columns[-1] + 3)
+
+
+def opened(mask: Mask, times: int = 1) -> Mask:
+    """Erode `times` times, then dilate as often; bool[H, W]."""
+    return _dilated(eroded(mask, times), times)
+
+
+def eroded(mask: Mask, times: int) -> Mask:
+    """Remove pixels with a neighbor (of four) outside the mask; the surroundings of the image are outside."""
+    return ~_dilated(np.pad(~mask, 1, constant_values=True), times)[1:-1, 1:-1]
+
+
+def _dilated(mask: Mask, times: int) -> Mask:
+    """Add the four neighbors of each pixel; many times faster than scipy's general operation, with the same result."""
+    for _ in range(times):
+        grown = mask.copy()
+        grown[1:] |= mask[:-1]
+        grown[:-1] |= mask[1:]
+        grown[:, 1:] |= mask[:, :-1]
+        grown[:, :-1] |= mask[:, 1:]
+        mask = grown
+    return mask
+
+
+def without_holes(mask: Mask, largest: float = np.inf) -> Mask:
     """Fill holes of at most `largest` pixels that do not touch the border."""
     labels, _ = ndimage.label(~mask)
     fillable = np.bincount(labels.ravel()) <= largest

@@ -58,7 +58,11 @@ def crop_center(image: UInt8Image, crop_px: int) -> UInt8Image:
         ImageError: `crop_px` is below 1.
     """
     _check_side(crop_px, "crop_px")
-    rows, columns = (_central(side, crop_px) for side in image.shape[:2])
+    height, width = image.shape[:2]
+    if crop_px <= min(height, width):
+        top, left = (height - crop_px) // 2, (width - crop_px) // 2
+        return image[top : top + crop_px, left : left + crop_px].copy()
+    rows, columns = (_central(side, crop_px) for side in (height, width))
     return np.ascontiguousarray(image[rows[:, None], columns])
 
 

@@ -5,10 +5,10 @@ from typing import Literal, Self
 import numpy as np
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.levels import Rgb, as_rgb
+from hemabridge.normalizers.levels import Rgb, as_rgb, curves_applied
 from hemabridge.normalizers.measures import (
-    density_of,
     from_density,
+    levels_density,
     nearest_scale,
     site_density,
     site_glass,
@@ -44,4 +44,5 @@ class DensityScaling(Normalizer):
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with the target's empty field and the scaled densities."""
-        return from_density(density_of(image, measured.white) * np.asarray(self.scale), self.target_white)
+        scaled = levels_density(measured.white) * np.asarray(self.scale)
+        return curves_applied(image, from_density(scaled, self.target_white))

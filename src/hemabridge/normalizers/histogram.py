@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.levels import Level, Rgb, to_levels
+from hemabridge.normalizers.levels import Level, Rgb, curves_applied, to_levels
 from hemabridge.normalizers.measures import site_glass, site_pixels, site_white, whitened
 from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
@@ -44,9 +44,8 @@ class HistogramMatching(Normalizer):
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with each channel mapped by its curve."""
-        curves = to_levels(np.asarray(self.curves, np.float64))
         white = whitened(image, measured.white, self.target_white)
-        return np.stack([curves[channel][white[..., channel]] for channel in range(3)], axis=-1)
+        return curves_applied(white, to_levels(np.asarray(self.curves, np.float64).T))
 
 
 def matching_curve(source: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[np.float64]:

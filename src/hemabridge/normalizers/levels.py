@@ -4,6 +4,7 @@ from typing import Annotated, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image
@@ -18,9 +19,16 @@ STAINED_OD: Final = 0.08
 """Decadic optical density below which, in every channel, a pixel counts as empty field with noise."""
 
 
-def to_levels(values: NDArray[np.float64]) -> UInt8Image:
+def to_levels(values: NDArray[np.floating]) -> UInt8Image:
     """Round to uint8; values outside 0..255 are clipped."""
-    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+    levels: UInt8Image = np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+    return levels
+
+
+def curves_applied(image: UInt8Image, curves: UInt8Image) -> UInt8Image:
+    """Return uint8[H, W, 3] with each channel looked up in its curve, uint8[256, 3]."""
+    table = curves.T.ravel().tolist()
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).point(table))
 
 
 def as_rgb(values: ArrayLike) -> Rgb:

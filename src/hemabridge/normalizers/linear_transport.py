@@ -4,10 +4,11 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.levels import Rgb, as_rgb, to_levels
+from hemabridge.normalizers.levels import Rgb, as_rgb
 from hemabridge.normalizers.measures import site_glass, site_pixels, site_white, whitened
 from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
@@ -57,7 +58,11 @@ class LinearTransport(Normalizer):
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with all colors moved by the map."""
-        return to_levels(self.moved(whitened(image, measured.white, self.target_white)))
+        white = whitened(image, measured.white, self.target_white)
+        matrix = np.asarray(self.matrix)
+        shift = np.asarray(self.target_mean) - np.asarray(self.source_mean) @ matrix
+        # Pillow adds one half and truncates.
+        return np.asarray(Image.fromarray(white).convert("RGB", np.c_[matrix.T, shift].ravel().tolist()))
 
     def moved(self, colors: NDArray[np.generic]) -> NDArray[np.float64]:
         """Map colors [..., 3] (0..255, with the target's white point), without rounding and clipping."""

@@ -8,7 +8,7 @@ from hemabridge.imaging.color import optical_density
 from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.glass import Glass, white_of
-from hemabridge.normalizers.levels import Rgb, to_levels
+from hemabridge.normalizers.levels import Rgb, curves_applied, to_levels
 
 FIT_IMAGES = 400
 """At most so many images, evenly spaced through the set, are measured if each needs a segmentation."""
@@ -19,6 +19,7 @@ SAMPLE_PIXELS = 200_000
 LARGEST_WHITE_GAIN = 2.0
 """Largest gain of a channel, and inverse of the smallest one; an image that needs more shows no empty field."""
 
+_EVERY_LEVEL = np.arange(256.0)[:, None]
 _QUANTILES = np.linspace(0, 1, 513)[1:-1]
 
 
@@ -90,7 +91,7 @@ def nearest_scale(source: NDArray[np.float64], target: NDArray[np.float64], larg
 
 def whitened(image: UInt8Image, own_white: NDArray[np.float32], target_white: ArrayLike) -> UInt8Image:
     """Return the image, uint8[H, W, 3], with its white point moved from `own_white` to `target_white` (0..255)."""
-    return to_levels(image * white_gain(own_white, target_white))
+    return curves_applied(image, to_levels(_EVERY_LEVEL * white_gain(own_white, target_white)))
 
 
 def white_gain(own_white: NDArray[np.float32], target_white: ArrayLike) -> NDArray[np.float64]:
@@ -104,9 +105,15 @@ def density_of(image: UInt8Image, own_white: NDArray[np.float32]) -> NDArray[np.
     return optical_density(image, own_white).astype(np.float64)
 
 
-def from_density(density: NDArray[np.float64], white: ArrayLike) -> UInt8Image:
+def levels_density(own_white: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the optical density of each level of each channel, relative to the empty field, float64[256, 3]."""
+    return density_of(np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1), own_white)
+
+
+def from_density(density: NDArray[np.floating], white: ArrayLike) -> UInt8Image:
     """Return the colors, uint8[..., 3], of optical densities [..., 3] relative to the empty field `white` (0..255)."""
-    return to_levels(np.asarray(white) * 10.0 ** -np.clip(density, -10, 10))
+    light = np.exp(np.clip(density, -10, 10) * density.dtype.type(-np.log(10)))
+    return to_levels(light * np.asarray(white, density.dtype))
 
 
 def _draw(image: UInt8Image, count: int) -> NDArray[np.intp]:

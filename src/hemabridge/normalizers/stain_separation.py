@@ -12,8 +12,8 @@ from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.glass import Glass
 from hemabridge.normalizers.levels import Rgb, as_rgb
 from hemabridge.normalizers.measures import (
-    density_of,
     from_density,
+    levels_density,
     nearest_scale,
     site_density,
     site_glass,
@@ -132,9 +132,11 @@ class StainSeparation(Normalizer):
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with the target's dyes and empty field."""
-        density = density_of(image, measured.white)
-        amounts = density @ inverse_of(np.asarray(self.source_vectors)) * np.asarray(self.scale)
-        return from_density(amounts @ completed(np.asarray(self.target_vectors)), self.target_white)
+        unmixed = inverse_of(np.asarray(self.source_vectors)) * np.asarray(self.scale)
+        remixed = (unmixed @ completed(np.asarray(self.target_vectors))).astype(np.float32)
+        levels = levels_density(measured.white).astype(np.float32)
+        density = np.stack([levels[:, channel][image[..., channel]] for channel in range(3)], axis=-1)
+        return from_density(density @ remixed, self.target_white)
 
 
 class Macenko(StainSeparation):

@@ -5,12 +5,13 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 from pydantic import Field
 
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.normalizers.color_table import NODES, interpolation
-from hemabridge.normalizers.levels import Level, Rgb, to_levels
+from hemabridge.normalizers.color_table import NODES
+from hemabridge.normalizers.levels import Level, Rgb
 from hemabridge.normalizers.measures import whitened
 from hemabridge.normalizers.normalizer import Measured, Normalizer
 
@@ -32,7 +33,7 @@ class TableNormalizer(Normalizer):
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with every color looked up."""
         white = whitened(image, measured.white, self.target_white)
-        return to_levels(interpolation(white.reshape(-1, 3)) @ self.colors()).reshape(image.shape)
+        return np.asarray(Image.fromarray(white).filter(_filter(self.table)))
 
     def colors(self) -> NDArray[np.float64]:
         """Return the colors of the nodes, float64[NODES^3, 3], sRGB 0..255; red slowest, blue fastest."""
@@ -69,6 +70,14 @@ def _colors(table: Table) -> NDArray[np.float64]:
     colors = np.asarray(table, np.float64).reshape(-1, 3)
     colors.setflags(write=False)
     return colors
+
+
+@lru_cache(maxsize=8)
+def _filter(table: Table) -> ImageFilter.Color3DLUT:
+    """Return the table for Pillow, which interpolates in fixed point: within one gray level of floating point."""
+    nodes = _colors(table).reshape(NODES, NODES, NODES, 3)
+    fastest_red = nodes.transpose(2, 1, 0, 3) / 255
+    return ImageFilter.Color3DLUT(NODES, fastest_red.astype(np.float32).ravel())
 
 
 def as_table(colors: NDArray[np.float64]) -> Table:

@@ -1,4 +1,4 @@
-"""The recipes of trainings and studies: the models of all settings that one TOML file holds."""
+"""The recipe of a study, and of the sites and classifiers in it: the settings that one TOML file holds."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -20,8 +20,7 @@ from hemabridge.normalizers.catalog import NormalizerNames
 from hemabridge.storage.files import folder_name
 from hemabridge.storage.settings_file import RecipePath, RunName, Seed, each_once
 from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.objective_config import DistillationConfig
-from hemabridge.translators.presets import PRESETS, PresetNames
+from hemabridge.translators.presets import PresetNames
 
 
 def _for_training_and_tests(parts: dict[str, float]) -> dict[str, float]:
@@ -109,54 +108,6 @@ class SourceFineTuningRecipe(BaseModel):
     def described(self) -> dict[str, Any]:
         """Return what identifies a fine-tuning on all labels, as JSON; settings that are off are omitted."""
         return self.model_dump(exclude={"k_labels"} if self.frozen_batch_norm else {"k_labels", "frozen_batch_norm"})
-
-
-class TranslatorRecipe(BaseModel):
-    """The recipe of `hemabridge train` for a translator."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["translator"]
-    name: RunName
-    seed: Seed = 0
-    source: SiteRecipe
-    target: SiteRecipe
-    translator: TranslatorConfig = TranslatorConfig()
-
-
-class DistillationRecipe(BaseModel):
-    """The recipe of `hemabridge train` for a small model that is distilled from a re-stainer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["distillation"]
-    name: RunName
-    seed: Seed = 0
-    teacher: RecipePath = Field(description="snapshot of a translator, or the JSON of a normalizer")
-    site: SiteRecipe = Field(description="the source site, which the teacher re-stains")
-    translator: TranslatorConfig = PRESETS["distillation"].config
-
-    @field_validator("translator")
-    @classmethod
-    def _check_student(cls, value: TranslatorConfig) -> TranslatorConfig:
-        if not isinstance(value.model, DistillationConfig):
-            raise ValueError(f'expected model.kind = "distillation", got {value.model.kind!r}')
-        return value
-
-
-class ClassifierTrainingRecipe(BaseModel):
-    """The recipe of `hemabridge train` for a classifier."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["classifier"]
-    name: RunName
-    seed: Seed = 0
-    classes: ClassNames = Field((), description="all classes of the site if not given")
-    size_px: int = Field(96, ge=16, le=2048)
-    site: SiteRecipe
-    parts: Parts = {"train": 0.8, "validation": 0.1, "test": 0.1}
-    classifier: ClassifierConfig
 
 
 class StudyRecipe(BaseModel):

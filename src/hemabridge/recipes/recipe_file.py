@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from hemabridge.errors import RecipeError
 from hemabridge.recipes.old_names import OLD_KEYS, OLD_VALUES
-from hemabridge.recipes.recipe import ClassifierTrainingRecipe, DistillationRecipe, StudyRecipe, TranslatorRecipe
+from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.synthesis import SynthesisRecipe
+from hemabridge.recipes.trainings import ClassifierTrainingRecipe, DistillationRecipe, TranslatorRecipe
 from hemabridge.storage.settings_file import TOML, explain, nearest, read_toml, renamed
 from hemabridge.translators.presets import PRESETS
 

@@ -1,4 +1,4 @@
-"""The HTML reports of a study, a review, a synthesis and of labels: one file each, which opens offline."""
+"""The HTML reports of a study, a review, a synthesis, of labels and of a count: one file each, which opens offline."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hemabridge._version import __version__
 from hemabridge.data.sampling import evenly_spaced
+from hemabridge.evaluation.differential_results import CountedCell, DifferentialResults
 from hemabridge.evaluation.home_failure import first_words
 from hemabridge.evaluation.label_results import LabelResults
 from hemabridge.evaluation.reading import Reading
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.standardizer import UInt8Image
-from hemabridge.report import labeling_story, morphology_section, reading_story, story, synthesis_story
+from hemabridge.report import (
+    differential_story,
+    labeling_story,
+    morphology_section,
+    reading_story,
+    story,
+    synthesis_story,
+)
 from hemabridge.report import sentences as findings
 from hemabridge.report.curves import labels_svgs, refusals_svg, reliability_svgs, risk_svgs
 from hemabridge.report.figures import accuracy_svg, loss_svg
@@ -265,6 +273,35 @@ def write_label_report(results: LabelResults, images: Mapping[str, UInt8Image], 
         report_environment(labeling_story)
         .get_template("labeling.html.j2")
         .render(results=results, images=images, style=_style("study.css", "labeling.css"), version=__version__)
+    )
+    _write_html(out, html)
+
+
+def write_differential_report(
+    results: DifferentialResults,
+    shown: Mapping[str, Sequence[CountedCell]],
+    images: Mapping[str, UInt8Image],
+    out: Path,
+) -> None:
+    """Write the report of `hemabridge differential` as one self-contained HTML file, as the other reports are.
+
+    Args:
+        results: the count.
+        shown: cells of each class, in the order in which they are shown.
+        images: of these cells, by path.
+        out: the HTML file; replaced as a whole.
+    """
+    html = (
+        report_environment(differential_story)
+        .get_template("differential.html.j2")
+        .render(
+            results=results,
+            shares=results.shares(),
+            shown=shown,
+            images=images,
+            style=_style("study.css", "labeling.css", "differential.css"),
+            version=__version__,
+        )
     )
     _write_html(out, html)
 

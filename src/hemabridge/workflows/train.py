@@ -8,8 +8,8 @@ from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.errors import ModelError
 from hemabridge.models import Model, open_model
 from hemabridge.progress import Progress, silent
-from hemabridge.recipes.recipe import ClassifierTrainingRecipe, DistillationRecipe, TranslatorRecipe
 from hemabridge.recipes.sites import cells_for_translation, prepare_site, read_site
+from hemabridge.recipes.trainings import ClassifierTrainingRecipe, DistillationRecipe, TranslatorRecipe
 from hemabridge.storage.run_folder import check_run_folder, describe_run
 from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import CHECKPOINT_FOLDER

@@ -16,8 +16,9 @@ from hemabridge.imaging.files import read_image
 from hemabridge.models import open_model
 from hemabridge.models.open import find_snapshot, read_selection
 from hemabridge.models.selection_file import PICTURE, Selection
-from hemabridge.recipes.recipe import SiteRecipe, TranslatorRecipe
+from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.recipe_file import read_recipe
+from hemabridge.recipes.trainings import TranslatorRecipe
 from hemabridge.selection.rule import RuleConfig
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.run_folder import describe_run, hold_folder

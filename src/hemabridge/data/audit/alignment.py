@@ -18,7 +18,9 @@ MIN_OVERLAP = 0.25
 LARGEST_ZOOM = 1.7
 """Two views differ in scale by at most this factor."""
 
-_HITS = 3
+HITS = 3
+"""So many shared blobs of a pair are tried."""
+
 _COARSE_PX, _FINE_PX = (1.5, 6.0), (0.8, 3.0)
 _STEPS = 6
 _FIRST_LIKENESS = 0.35
@@ -96,7 +98,7 @@ def likeness(first: View, second: View, hits: Sequence[tuple[int, int]]) -> floa
         hits: a blob of the first and one of the second that may be the same, the most alike first.
     """
     best = 0.0
-    for one, two in hits[:_HITS]:
+    for one, two in hits[:HITS]:
         wide, near, seen, same = first, second, one, two
         if second.blobs[two, 2] < first.blobs[one, 2]:
             wide, near, seen, same = second, first, two, one

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.network import load_start, new_network
-from hemabridge.classifiers.protocol import Classifier, Probabilities
+from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import UNKNOWN, CellSet, joined
 from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
 from hemabridge.data.sampling import evenly_spaced
@@ -30,7 +30,6 @@ from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
 from hemabridge.metrics.soft_agreement import soft_agreement
-from hemabridge.metrics.statistics import Interval, mean_of_fractions_interval
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import guard_path
 from hemabridge.progress import Progress, silent
@@ -125,13 +124,13 @@ class _Summary:
     """What a fit found; see `Adapted`."""
 
     home_accuracy: float
-    home_interval: Interval
     same_class: float
     agreement: float
     home_agreement: float
     prevalence: tuple[float, ...]
     restainer: str
     left_out: dict[str, str]
+    home_confusion: tuple[tuple[int, ...], ...] = ()
 
 
 _SUMMARY: Final = FileKind("what a fit found", RunError, "remove its folder, and run the same command again")
@@ -197,7 +196,6 @@ def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: _Context) -
         classifier=list_snapshots(folder / CLASSIFIER)[-1].path.relative_to(context.out).as_posix(),
         normalizer=(folder / f"{summary.restainer}.json").relative_to(context.out).as_posix(),
         home_accuracy=summary.home_accuracy,
-        home_interval=summary.home_interval,
         home_scored=len(home),
         same_class=summary.same_class,
         agreement=summary.agreement,
@@ -206,6 +204,7 @@ def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: _Context) -
         left_out=summary.left_out,
         guarded=(folder / f"{summary.restainer}.guard.json").is_file(),
         pretrained=all(spec.train.weights is not None for spec in context.config.members),
+        home_confusion=summary.home_confusion,
     )
 
 
@@ -304,10 +303,11 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
             fitted, source, prediction, context.config.distillation, own.within(CLASSIFIER, "one classifier")
         )
         classifier = open_model(snapshot).classifier
-        home_accuracy, home_interval = _balanced(classifier, home)
+        at_home = classifier.probabilities(home.images).argmax(axis=1).astype(np.int64)
+        confusion = confusion_counts(home.labels, at_home, len(home.classes))
         summary = _Summary(
-            home_accuracy=home_accuracy,
-            home_interval=home_interval,
+            home_accuracy=balanced_accuracy(home.labels, at_home, len(home.classes)),
+            home_confusion=tuple(map(tuple, confusion.tolist())),
             same_class=float(
                 (classifier.probabilities(source.images).argmax(axis=1) == prediction.argmax(axis=1)).mean()
             ),
@@ -327,15 +327,6 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
             temporary.write_text(json.dumps(asdict(summary)), encoding="utf-8")
 
     return context.stages.run("model", inputs, work, drop_checkpoints)
-
-
-def _balanced(classifier: Classifier, cells: CellSet) -> tuple[float, Interval]:
-    """Return the balanced accuracy, and its 95% interval."""
-    predicted = classifier.probabilities(cells.images).argmax(axis=1)
-    counts = confusion_counts(cells.labels, predicted, len(cells.classes))
-    own = counts.sum(axis=1) > 0
-    interval = mean_of_fractions_interval(counts.diagonal()[own].tolist(), counts.sum(axis=1)[own].tolist())
-    return balanced_accuracy(cells.labels, predicted, len(cells.classes)), interval
 
 
 def _agreement(color: Probabilities, shape: Probabilities | None) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from hemabridge.errors import InputError
+from hemabridge.metrics.statistics import Interval, mean_of_fractions_interval
 from hemabridge.storage.results_file import STRICT, ResultsFile
 
 ADAPTED_FILE: Final = "adapted.json"
@@ -22,7 +23,6 @@ class Adapted(ResultsFile):
         classifier: the snapshot of the distilled classifier, relative to the run folder.
         normalizer: the JSON file of the re-stainer, likewise.
         home_accuracy: balanced accuracy of the classifier on one's own held-out cells, 0..1.
-        home_interval: 95% interval of `home_accuracy` (`metrics.statistics.mean_of_fractions_interval`).
         home_scored: number of these cells.
         same_class: share of the source's cells of which classifier and ensemble predict the same class.
         agreement: soft agreement of color and shape members on the source's cells, 0..1.
@@ -31,11 +31,12 @@ class Adapted(ResultsFile):
         left_out: normalizers that make implausible colors, and those colors.
         guarded: whether the re-stained images are checked by the morphology guard.
         pretrained: whether training started from pretrained weights.
+        home_confusion: own held-out cells of each class, in the rows, by predicted class; empty of an earlier version.
     """
 
     __pydantic_config__ = STRICT
     WHAT: ClassVar[str] = "the result of `hemabridge adapt`"
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 1
     AGAIN: ClassVar[str] = "run `hemabridge adapt` again"
     KIND: ClassVar[str | None] = "adapted"
 
@@ -48,7 +49,6 @@ class Adapted(ResultsFile):
     classifier: str
     normalizer: str
     home_accuracy: float
-    home_interval: tuple[float, float]
     home_scored: int
     same_class: float
     agreement: float
@@ -57,6 +57,14 @@ class Adapted(ResultsFile):
     left_out: dict[str, str]
     guarded: bool
     pretrained: bool
+    home_confusion: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def home_interval(self) -> Interval | None:
+        """95% interval of `home_accuracy` (`mean_of_fractions_interval`); None of an earlier version."""
+        right = [row[place] for place, row in enumerate(self.home_confusion) if sum(row)]
+        counts = [sum(row) for row in self.home_confusion if sum(row)]
+        return mean_of_fractions_interval(right, counts) if counts else None
 
     @classmethod
     def of_folder(cls, folder: Path) -> "Adapted":
@@ -86,10 +94,12 @@ class Adapted(ResultsFile):
     def lines(self) -> list[str]:
         """Return what a user should know, a line for each fact."""
         share = ", ".join(f"{name} {100 * value:.0f} %" for name, value in self.prevalence.items())
+        interval = self.home_interval
+        ends = "" if interval is None else f" (95% interval {interval[0]:.3f} to {interval[1]:.3f})"
         lines = [
             f"Own hospital ({self.target}): learned from {self.target_cells} labeled cells of {len(self.classes)} "
-            f"classes. Balanced accuracy on {self.home_scored} cells held out: {self.home_accuracy:.3f} (95% interval "
-            f"{self.home_interval[0]:.3f} to {self.home_interval[1]:.3f}).",
+            f"classes. Balanced accuracy on {self.home_scored} cells held out: {self.home_accuracy:.3f}"
+            f"{ends}.",
             f"Other hospital ({self.source}): fitted to {self.source_cells} cells without labels. How many of its "
             "classes are right is not known without labels; the next lines are signs.",
             f"Classifiers that see color and those that see shape agree to {self.agreement:.2f} (own hospital "

@@ -19,9 +19,10 @@ from hemabridge.models.model import Site
 from hemabridge.models.open import open_translator
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.progress import Progress, silent
-from hemabridge.recipes.recipe import StudyRecipe, TranslatorRecipe
+from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import read_recipe
 from hemabridge.recipes.sites import read_settled, read_site
+from hemabridge.recipes.trainings import TranslatorRecipe
 from hemabridge.storage.run_folder import RECIPE
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 

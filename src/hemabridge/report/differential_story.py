@@ -1,0 +1,134 @@
+"""What a differential count came to, in plain sentences."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from hemabridge.evaluation.differential_results import (
+    CUT,
+    NO_CELL,
+    ClassShare,
+    CountedField,
+    DifferentialResults,
+)
+from hemabridge.report.story import percent
+
+FEWEST: Final = 100
+"""With fewer cells a sentence says so. Manual differentials count 100, the reference method (CLSI H20-A2) 200."""
+
+CONFUSED: Final = 0.02
+"""Confusions of at least this share of a class's cells at home are listed."""
+
+WIDE: Final = 540
+"""Width of the picture of the intervals, in its units."""
+
+
+def headline(results: DifferentialResults) -> str:
+    """Return the count in one line, largest share first."""
+    shares = sorted(results.shares(), key=lambda one: -one.share)
+    told = ", ".join(f"{one.name} {percent(one.share)}" for one in shares[:3])
+    return f"{len(results.counted)} leukocytes counted: {told}." if results.counted else "No leukocyte was counted."
+
+
+def sentences(results: DifferentialResults) -> Iterator[str]:
+    """Yield what was counted, what was not, and what the intervals hold."""
+    if results.site:
+        yield f"CAUTION: {results.site}. Check the cells by eye before you use these percentages."
+    used = [field for field in results.fields if field.used]
+    yield (
+        f"{len(results.cells)} leukocytes were found in {len(results.fields)} files. {len(used)} fields are fit for a "
+        f"count, and {len(results.counted)} of their cells are counted."
+    )
+    yield from _not_counted(results)
+    if 0 < len(results.counted) < FEWEST:
+        yield f"Fewer than {FEWEST} cells were counted: photograph more fields."
+    touching = sum(cell.cluster for cell in results.counted)
+    if touching:
+        yield f"{touching} of the counted cells touch another leukocyte; each was cut out and classified by itself."
+    refused = sum(cell.guard == "refuse" for cell in results.counted)
+    if refused:
+        yield f"The morphology guard refuses the re-staining of {refused} counted cells: see the originals."
+    yield _intervals(results)
+    yield _checked(results)
+
+
+def _not_counted(results: DifferentialResults) -> Iterator[str]:
+    border = sum(cell.left_out == CUT for cell in results.cells)
+    if border:
+        yield f"{border} cells that the border of a field cuts are classified and not counted."
+    struck = sum(cell.expert == NO_CELL for cell in results.cells)
+    if struck:
+        yield f"{struck} objects that an expert called no leukocyte are not counted."
+
+
+def _intervals(results: DifferentialResults) -> str:
+    if not results.confusion:
+        return (
+            "The intervals hold the counting error alone: the model states no confusion at home. Give labeled cells "
+            "(--home) to add the classifier's own errors."
+        )
+    return (
+        f"The percentages are corrected by the classifier's confusion on {results.confusion_from}; the 95 % intervals "
+        "hold counting error and confusion. They hold only as far as the classifier errs here as it does there."
+    )
+
+
+def _checked(results: DifferentialResults) -> str:
+    seen = sum(cell.expert is not None for cell in results.cells)
+    if not seen:
+        return "No expert has checked the cells yet."
+    changed = sum(cell.expert not in (None, cell.predicted) for cell in results.cells)
+    return f"An expert has seen {seen} cells and changed {changed}; these count as certain."
+
+
+def quality(results: DifferentialResults) -> list[str]:
+    """Return the numbers of red cells and platelets in the fields that are used."""
+    used = [field for field in results.fields if field.used]
+    red = sorted(field.red_cells for field in used if field.red_cells is not None)
+    if not red:
+        return ["No field is fit for a count."]
+    platelets = sorted(field.platelets for field in used)
+    total_red = sum(red)
+    per_1000 = f" ({1000 * sum(platelets) / total_red:.0f} per 1000 red cells)" if total_red else ""
+    return [
+        f"Red cells per field: median {red[len(red) // 2]}, {red[0]} to {red[-1]}.",
+        f"Platelets per field: median {platelets[len(platelets) // 2]}, {platelets[0]} to {platelets[-1]}{per_1000}; "
+        "clumps are not counted among them.",
+        f"Leukocytes per field: {sum(field.leukocytes for field in used) / len(used):.1f}. "
+        f"Smudge cells: {sum(field.smudges for field in used)}.",
+    ]
+
+
+def left_out(results: DifferentialResults) -> list[CountedField]:
+    """Return the fields that are not used."""
+    return [field for field in results.fields if not field.used]
+
+
+def left_out_kinds(results: DifferentialResults) -> str:
+    """Return how many files are not used, by their status."""
+    kinds = Counter(field.status for field in left_out(results))
+    return ", ".join(f"{count} {status}" for status, count in sorted(kinds.items()))
+
+
+def failure_modes(results: DifferentialResults) -> list[str]:
+    """Return which classes the classifier confuses at home, the most frequent confusion first."""
+    found = []
+    for name, row in zip(results.classes, results.confusion, strict=False):
+        total = sum(row)
+        for other, count in zip(results.classes, row, strict=True):
+            if total and other != name and count / total >= CONFUSED:
+                found.append((count / total, f"{count} of {total} cells of {name} are called {other}"))
+    return [told for _, told in sorted(found, key=lambda one: -one[0])]
+
+
+def against_manual(one: ClassShare) -> str:
+    """Return whether the interval is narrower than what a perfect count of 100 or 200 cells can show."""
+    width = one.high - one.low
+    if width <= one.of_200[1] - one.of_200[0]:
+        return "as good as 200 cells"
+    return "as good as 100 cells" if width <= one.of_100[1] - one.of_100[0] else "wider than 100 cells"
+
+
+def place(share: float) -> str:
+    """Return where a share lies in the picture of the intervals, in its units."""
+    return f"{WIDE * share:.1f}"

@@ -1,0 +1,57 @@
+"""Fast ways to map all pixels, against the formulas in double precision."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.catalog import fit_on_cells
+from hemabridge.normalizers.color_table import interpolation
+from hemabridge.normalizers.density_scaling import DensityScaling
+from hemabridge.normalizers.linear_transport import LinearTransport
+from hemabridge.normalizers.measures import density_of, from_density, whitened
+from hemabridge.normalizers.sliced_transport import SlicedTransport
+from hemabridge.normalizers.stain_separation import Macenko
+from hemabridge.normalizers.stain_vectors import completed, inverse_of
+
+
+@pytest.fixture
+def colors() -> UInt8Image:
+    """All of a wide range of colors, also such as no cell has."""
+    return np.random.default_rng(0).integers(0, 256, (120, 90, 3), np.uint8)
+
+
+def test_linear_transport_is_its_formula(source: UInt8Images, target: UInt8Images, colors: UInt8Image) -> None:
+    fitted = LinearTransport.fit(source, target)
+    measured = fitted.measure(source[0])
+    wanted = np.clip(fitted.moved(whitened(colors, measured.white, fitted.target_white)), 0, 255)
+    assert _is_rounded(fitted.apply(colors, measured), wanted, 1e-3)
+
+
+def test_a_table_is_interpolated_linearly(source: UInt8Images, target: UInt8Images, colors: UInt8Image) -> None:
+    fitted = SlicedTransport.fit(source, target)
+    measured = fitted.measure(source[0])
+    white = whitened(colors, measured.white, fitted.target_white)
+    assert _is_rounded(fitted.apply(colors, measured), interpolation(white.reshape(-1, 3)) @ fitted.colors(), 0.05)
+
+
+def test_densities_are_scaled_as_by_their_formula(source: UInt8Images, target: UInt8Images, colors: UInt8Image) -> None:
+    fitted = DensityScaling.fit(source, target)
+    measured = fitted.measure(source[0])
+    wanted = from_density(density_of(colors, measured.white) * np.asarray(fitted.scale), fitted.target_white)
+    np.testing.assert_array_equal(fitted.apply(colors, measured), wanted)
+
+
+def test_dyes_are_replaced_as_by_their_formula(source: UInt8Images, target: UInt8Images, colors: UInt8Image) -> None:
+    fitted = fit_on_cells("macenko", source, target)
+    assert isinstance(fitted, Macenko)
+    measured = fitted.measure(source[0])
+    amounts = density_of(colors, measured.white) @ inverse_of(np.asarray(fitted.source_vectors))
+    density = amounts * np.asarray(fitted.scale) @ completed(np.asarray(fitted.target_vectors))
+    assert _is_rounded(fitted.apply(colors, measured), np.asarray(fitted.target_white) * 10.0**-density, 1e-3)
+
+
+def _is_rounded(found: UInt8Image, wanted: NDArray[np.floating], share: float) -> bool:
+    """Return whether levels are the rounded values, except for one level in at most a share of them."""
+    off = np.abs(found - np.rint(np.clip(wanted, 0, 255)).reshape(found.shape))
+    return bool(off.max() <= 1 and (off > 0).mean() <= share)

@@ -1,0 +1,132 @@
+"""A count of simulated fields, from pictures to percentages, by a classifier that is a formula."""
+
+import csv
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hemabridge.data.simulate import FieldSpec, simulate_cells
+from hemabridge.data.simulate.hospitals import HOSPITALS
+from hemabridge.errors import InputError, ModelError
+from hemabridge.evaluation.differential_results import CUT, DifferentialResults
+from hemabridge.imaging.files import read_image, write_image
+from hemabridge.normalizers.catalog import fit_on_cells
+from hemabridge.workflows.differential.differential import differential
+from hemabridge.workflows.simulate_fields import simulate_fields
+
+SPEC = FieldSpec(
+    seed=5, width_px=340, height_px=300, um_per_px=0.22, leukocytes=5.0, areas=("monolayer",), mix={"lymphocyte": 1.0}
+)
+DESCRIBED = 'file = "brightest.onnx"\nclasses = ["red", "green", "blue"]\n'
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three fields of one patient, an empty one, and a text file."""
+    out = tmp_path_factory.mktemp("fields") / "simulated"
+    simulate_fields(out, 3, SPEC, hospitals=("clinic-like",))
+    folder = out / "clinic-like"
+    write_image(folder / "empty.png", np.full((300, 340, 3), 230, np.uint8))
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")
+    return folder
+
+
+@pytest.fixture
+def model(brightest: Path) -> Path:
+    """A classifier that calls a cell by its brightest channel."""
+    file = brightest.parent / "theirs.toml"
+    file.write_text(DESCRIBED, encoding="utf-8")
+    return file
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_cells_are_found_classified_and_counted(model: Path, fields: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = differential(model, fields, out)
+    truth = [row for row in rows(fields / "truth.csv") if row["class"] == "lymphocyte"]
+    assert len(done.cells) == pytest.approx(len([row for row in truth if float(row["visible"]) > 0.5]), abs=2)
+    statuses = {field.field: field.status for field in done.fields}
+    assert statuses["empty.png"] == "empty"
+    assert statuses["broken.png"] == "unreadable"
+    assert [cell.left_out for cell in done.cells] == [CUT if cell.border else "" for cell in done.cells]
+    shares = done.shares()
+    assert sum(one.counted for one in shares) == len(done.counted)
+    assert Counter(cell.predicted for cell in done.counted) == Counter(
+        {one.name: one.counted for one in shares if one.counted}
+    )
+    assert sum(one.share for one in shares) == pytest.approx(1.0)
+    table = rows(out / "differential.csv")
+    assert [row["class"] for row in table] == ["red", "green", "blue"]
+    assert [float(row["counted_percent"]) for row in table] == pytest.approx(
+        [100 * one.raw for one in shares], abs=0.01
+    )
+    cells = rows(out / "cells.csv")
+    assert [row["field"] for row in cells] == [cell.field for cell in done.cells]
+    assert all((out / row["path"]).is_file() for row in cells)
+    assert {row["counted"] for row in cells} <= {"true", "false"}
+    assert DifferentialResults.read(out / "differential.json") == done
+
+
+def test_the_report_is_one_file_and_says_what_was_left_out(model: Path, fields: Path, tmp_path: Path) -> None:
+    done = differential(model, fields, tmp_path / "out")
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
+    assert f"{len(done.counted)} leukocytes counted" in html
+    assert "empty.png" in html
+    assert "the counting error alone" in html
+
+
+def test_with_labeled_cells_the_counts_are_corrected(model: Path, fields: Path, tmp_path: Path) -> None:
+    for name, channel in (("red", 0), ("green", 1), ("blue", 2)):
+        for number in range(8):
+            image = np.full((40, 40, 3), 60, np.uint8)
+            image[::2, :, channel if number else (channel + 1) % 3] = 220
+            image[12:28, 12:28] = (90, 40, 130)
+            image[12 + number, 12] = (90, 41, 130)
+            write_image(tmp_path / "home" / name / f"{number}.png", image)
+    done = differential(model, fields, tmp_path / "out", home=tmp_path / "home")
+    assert sum(map(sum, done.confusion)) == 24
+    assert np.trace(done.matrix) < 24
+    assert all(one.low <= one.share <= one.high for one in done.shares())
+    assert max(one.share for one in done.shares()) < max(one.raw for one in done.shares())
+
+
+def test_cells_are_restained_before_they_are_classified(model: Path, fields: Path, tmp_path: Path) -> None:
+    theirs, _ = simulate_cells(["lymphocyte"], 6, HOSPITALS["clinic-like"], 1, 64)
+    ours, _ = simulate_cells(["lymphocyte"], 6, HOSPITALS["yellow-field"], 2, 64)
+    normalizer = tmp_path / "reinhard-site.json"
+    normalizer.write_text(fit_on_cells("reinhard-site", theirs, ours).to_json(), encoding="utf-8")
+    done = differential(model, fields, tmp_path / "out", restain=normalizer)
+    cell = done.cells[0]
+    before, after = (read_image(tmp_path / "out" / name).astype(float) for name in (cell.path, cell.restained))
+    blue = [image[..., 2].mean() / image[..., 0].mean() for image in (before, after)]
+    assert blue[1] < 0.85 * blue[0]
+    assert {one.name: one.counted for one in done.shares()}["blue"] == 0
+    with pytest.raises(ModelError, match="re-stains"):
+        differential(model, fields, tmp_path / "other", restain=model)
+
+
+def test_an_experts_classes_count_as_certain(model: Path, fields: Path, tmp_path: Path) -> None:
+    done = differential(model, fields, tmp_path / "out")
+    first, second, *_ = done.counted
+    fixed = done.corrected({first.path: "green", second.path: "no leukocyte"})
+    assert len(fixed.counted) == len(done.counted) - 1
+    green = next(one for one in fixed.shares() if one.name == "green")
+    assert green.checked == 1
+    named = done.corrected({first.path: "other leukocyte"}).shares()
+    assert [one.name for one in named] == ["red", "green", "blue", "other leukocyte"]
+    assert sum(one.share for one in named) == pytest.approx(1.0)
+    assert done.corrected({}) == done
+
+
+def test_a_folder_without_leukocytes_is_an_error(model: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "glass" / "one.png", np.full((300, 300, 3), 230, np.uint8))
+    with pytest.raises(InputError, match="found none in 1 files"):
+        differential(model, tmp_path / "glass", tmp_path / "out")
