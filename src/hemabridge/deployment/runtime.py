@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from hemabridge.errors import ModelError
@@ -31,6 +30,8 @@ class OnnxRestainer:
     """
 
     def __init__(self, content: bytes, path: Path) -> None:
+        import onnxruntime  # slow to load, and needed for networks only
+
         self.path = path
         try:
             self.session: Any = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])

@@ -191,8 +191,20 @@ def remark_of(standardizer: Standardizer, image: UInt8Image, *, replaced: bool =
         image: the original.
         replaced: whether the fallback of a guarded standardizer re-stained it.
     """
-    remarks = (GRAY_REMARK if is_gray(image) else "", _own_remark(standardizer, image, replaced))
-    return "; ".join(filter(None, remarks))
+    return _with_gray(image, _own_remark(standardizer, image, replaced))
+
+
+def restained_with_remark(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Image, str]:
+    """Return a re-stained copy of uint8[H, W, 3] and the remark on it, as `remark_of`; the image is measured once."""
+    if isinstance(standardizer, Remarking):
+        made, remark = standardizer.restained(image)
+    else:
+        made, remark = standardizer.standardize(image[None])[0], ""
+    return made, _with_gray(image, remark)
+
+
+def _with_gray(image: UInt8Image, remark: str) -> str:
+    return "; ".join(filter(None, (GRAY_REMARK if is_gray(image) else "", remark)))
 
 
 def _own_remark(standardizer: Standardizer, image: UInt8Image, replaced: bool) -> str:

@@ -182,6 +182,17 @@ class Normalizer(BaseModel):
         """Return a remark about the re-staining of an image, given the square around its cell; usually empty."""
         return "" if self.measure(sparse(square)).shows_glass else NO_GLASS
 
+    def restained_by(self, image: UInt8Image, square: UInt8Image) -> tuple[UInt8Image, str]:
+        """Return a re-stained copy of uint8[H, W, 3], by measurements of uint8[S, S, 3], and the remark."""
+        measured = self.measure(sparse(square))
+        return self._restained_by(image, measured), "" if measured.shows_glass else NO_GLASS
+
+    def restained(self, image: UInt8Image) -> tuple[UInt8Image, str]:
+        """Return a re-stained copy of uint8[H, W, 3] and the remark; the image is measured once for both."""
+        if self.cells is not None:
+            return SquareStandardizer(self.of_cells(), self.cells.crop()).restained(image)
+        return self.restained_by(image, image)
+
     def _restained_by(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         if not self.is_pointwise:
             _check_in_one_piece(image)

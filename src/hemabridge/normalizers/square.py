@@ -38,11 +38,24 @@ class SquareMeasuring(Protocol):
 
 
 @runtime_checkable
+class SquareRemarking(SquareMeasuring, Protocol):
+    """One that can also give a remark about these measurements."""
+
+    def restained_by(self, image: UInt8Image, square: UInt8Image) -> tuple[UInt8Image, str]:
+        """Return a re-stained copy of uint8[H, W, 3], by measurements of uint8[S, S, 3], and the remark."""
+        ...
+
+
+@runtime_checkable
 class Remarking(Protocol):
     """A standardizer that can give a remark about the re-staining of an image."""
 
     def remark(self, image: UInt8Image) -> str:
         """Return what has to be said of the re-staining of uint8[H, W, 3]; mostly nothing."""
+        ...
+
+    def restained(self, image: UInt8Image) -> tuple[UInt8Image, str]:
+        """Return a re-stained copy of uint8[H, W, 3] and the remark; the image is measured once for both."""
         ...
 
 
@@ -75,6 +88,12 @@ class SquareStandardizer:
     def remark(self, image: UInt8Image) -> str:
         """Return what has to be said of the re-staining of uint8[H, W, 3]; mostly nothing."""
         return self.inner.remark(self.crop.cut(image)) if isinstance(self.inner, Remarking) else ""
+
+    def restained(self, image: UInt8Image) -> tuple[UInt8Image, str]:
+        """Return a re-stained copy of uint8[H, W, 3] and the remark; the image is measured once for both."""
+        if isinstance(self.inner, SquareRemarking) and self.inner.is_pointwise:
+            return self.inner.restained_by(image, self.crop.cut(image))
+        return self.standardize(image[None])[0], self.remark(image)
 
     def _joined(self, image: UInt8Image, square: UInt8Image, restained: UInt8Image) -> UInt8Image:
         """Return the photograph with the change of the square inside it, and the color map applied around it."""

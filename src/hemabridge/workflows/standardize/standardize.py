@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,8 +17,9 @@ from hemabridge.imaging.files import WRITTEN_SUFFIXES, read_decoded, reason_of, 
 from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
+from hemabridge.imaging.threads import LARGE_PIXELS, ONE_LARGE, in_order, thread_count
 from hemabridge.models import Model, open_model
-from hemabridge.models.restaining import NormalizerModel, remark_of
+from hemabridge.models.restaining import NormalizerModel, remark_of, restained_with_remark
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
@@ -125,35 +127,44 @@ def standardize_with(
         earlier = read_log(out)
         write_log(out / LOG, earlier.values())  # first of all: a later call recognizes the folder by its log
         known = write_answer(model, [source / name for name in listing.images], out, progress)
-        rows = _standardize_files(standardizer, source, listing, out, earlier, made_by, progress)
+        threads = thread_count() if isinstance(model, NormalizerModel) else 1  # a network uses all cores by itself
+        job = _Job(standardizer, source, out, made_by, threads)
+        rows = _standardize_files(job, listing, earlier, progress)
     return Standardized(tuple(rows), known, listing.left_out)
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One call: what re-stains, from which folder into which, its identity for the log, and the number of threads."""
+
+    standardizer: Standardizer
+    source: Path
+    out: Path
+    model: str
+    threads: int
+
+
 def _standardize_files(
-    standardizer: Standardizer,
-    source: Path,
-    listing: Listing,
-    out: Path,
-    earlier: Mapping[str, FileRow],
-    made_by: str,
-    progress: Progress,
+    job: _Job, listing: Listing, earlier: Mapping[str, FileRow], progress: Progress
 ) -> list[FileRow]:
-    rows = []
-    settled = _settled(listing, made_by)
+    settled = _settled(listing, job.model)
     files = sorted({*listing.images, *settled})
-    done = _finished(listing.images, source, earlier, made_by)
+    done = _finished(listing.images, job.source, earlier, job.model)
     others = [earlier[name] for name in sorted(earlier.keys() - set(files))]
-    write_log(out / LOG, [*others, *done.values()])
-    with open_log(out / LOG, "a") as file:
+    write_log(job.out / LOG, [*others, *done.values()])
+
+    def row_of(name: str) -> FileRow:
+        return done.get(name) or settled.get(name) or _standardize_file(job, name)
+
+    rows = []
+    with open_log(job.out / LOG, "a") as file:
         log = csv.DictWriter(file, COLUMNS)
-        for number, name in enumerate(files, 1):
-            row = done.get(name)
-            if row is None:
-                row = settled.get(name) or _standardize_file(standardizer, source, out, name, made_by)
+        for row in in_order(row_of, files, job.threads):
+            if row.path not in done:
                 log.writerow(log_cells(row))
                 file.flush()
             rows.append(row)
-            progress("re-staining", number, len(files))
+            progress("re-staining", len(rows), len(files))
     return rows
 
 
@@ -163,8 +174,9 @@ def _settled(listing: Listing, model: str) -> dict[str, FileRow]:
     return skipped | {name: FileRow(name, "failed", LINK_OUT, "", model) for name in listing.links_out}
 
 
-def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name: str, model: str) -> FileRow:
-    original, restained = source / name, out / name
+def _standardize_file(job: _Job, name: str) -> FileRow:
+    out, model = job.out, job.model
+    original, restained = job.source / name, out / name
     if original.suffix.lower() not in WRITTEN_SUFFIXES:
         reason = f"expected {', '.join(sorted(WRITTEN_SUFFIXES))}, got {original.suffix}, which is read but not written"
         return FileRow(name, "failed", f"{reason}; convert the image to PNG", "", model)
@@ -174,9 +186,9 @@ def _standardize_file(standardizer: Standardizer, source: Path, out: Path, name:
         decoded = read_decoded(original)
         image = np.ascontiguousarray(decoded.pixels)
         check_shows_cell(image)
-        made, verdict, reasons, maker = _restained(standardizer, image)
-        remarks = (*decoded.remarks(), remark_of(standardizer, image, replaced=maker == "fallback"))
-        remark = "; ".join(one for one in remarks if one)
+        with ONE_LARGE if image.size > 3 * LARGE_PIXELS else nullcontext():
+            made, remark, verdict, reasons, maker = _restained(job.standardizer, image)
+        remark = "; ".join(filter(None, (*decoded.remarks(), remark)))
         written = write_image(restained, made, description=mark_of(original))
         return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker, written, remark)
     # PyTorch raises a RuntimeError for an image that is too large for the memory.
@@ -201,14 +213,15 @@ def _fallback(model: Model, fallback: Path | Literal["none"] | None) -> Normaliz
     return found.header
 
 
-def _restained(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Image, str, str, str]:
-    """Return one re-stained image with the guard's verdict, its reasons, and `model` or `fallback`."""
+def _restained(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Image, str, str, str, str]:
+    """Return one re-stained image, a remark, the guard's verdict and its reasons, and `model` or `fallback`."""
     if not isinstance(standardizer, GuardedStandardizer):
-        return standardizer.standardize(image[None])[0], "", "", "model"
+        return *restained_with_remark(standardizer, image), "", "", "model"
     checked = standardizer.checked(image[None])
     verdict, reasons = checked.verdicts.verdicts[0], " ".join(checked.verdicts.reasons[0])
     replaced = verdict == "refuse" and standardizer.fallback is not None
-    return checked.images[0], verdict, reasons, "fallback" if replaced else "model"
+    remark = remark_of(standardizer, image, replaced=replaced)
+    return checked.images[0], remark, verdict, reasons, "fallback" if replaced else "model"
 
 
 def _finished(files: Sequence[str], source: Path, earlier: Mapping[str, FileRow], model: str) -> dict[str, FileRow]:
