@@ -10,7 +10,8 @@ were not certain); or `bccd`, squares around the boxes of leukocytes. A restyled
 `hemabridge simulate`: the Clinic's validation part, restyled, is seen, and its test part, restyled, is scored.
 
 A constant of the recipe is chosen on all hospitals but one, and counts by what it gives at that one. `--set` tries
-another. Each result is kept in --out: a second call goes on where the first was stopped.
+another. Each result is kept in --out: a second call goes on where the first was stopped. The folder of a result also
+holds the fitted ensemble, and `predictions.npz`: the probabilities and the labels of each scored cell.
 """
 
 import argparse
@@ -24,18 +25,25 @@ import numpy as np
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS
+from hemabridge.ensemble.distilled import DISTILLATION, distill
 from hemabridge.ensemble.fit import fit_ensemble
+from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
 from hemabridge.metrics.confidence import expected_calibration_error
+from hemabridge.models import open_model
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.run_context import RunContext
-from recommended_bench import CLASSES, FABRIC, REAL_SITES, STARTS_APART, Bench, new_bench, real_site, restyled_source
+from recommended_bench import FABRIC, REAL_SITES, STARTS_APART, Bench, new_bench, real_site, restyled_source
 
 RESTYLED = tuple(name for name in HOSPITALS if name != "clinic-like")
+PREDICTIONS = "predictions.npz"
 DOUBTFUL = {"bccd": ("eosinophil",)}
 """Classes whose labels are doubtful, which a second figure leaves out."""
-ROW = "{:14s} {:12s} {:10s} {:>6s} {:>6s} {:>6s} {:>6s} {:>6s}  {:47s} {}"
+ARMS = ("originals", "ensemble", "one classifier")
+"""The members on the images as they came; the ensemble; and the single classifier that was distilled from it."""
+ROW = "{:14s} {:12s} {:14s} {:>6s} {:>6s} {:>6s} {:>6s} {:>6s}  {:47s} {}"
 
 
 def main() -> None:
@@ -59,7 +67,7 @@ def main() -> None:
             if count == "1" or name in REAL_SITES:
                 targets = "clinic" if count == "1" else "clinic + 2"
                 runs[name, targets] = [_kept(bench, name, spec.data, start, count != "1") for start in starts]
-    _print(runs)
+    _print(bench.classes, runs)
 
 
 def _kept(bench: Bench, name: str, data: Path, start: int, further: bool) -> dict[str, Any]:
@@ -74,9 +82,18 @@ def _kept(bench: Bench, name: str, data: Path, start: int, further: bool) -> dic
         "recipe": bench.recipe.model_dump(mode="json"),
         "cells": [list(cells.hashes) for cells in (seen, test, *others)],
     }
-    folder = bench.stages.run(f"figures/{name}{'-further' if further else ''}-{start}", inputs, work)
+    row = f"{name}{'-further' if further else ''}-{start}"
+    folder = bench.stages.run(f"figures/{row}", inputs, work)
     found: dict[str, Any] = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
-    return found
+    key = {"config": DISTILLATION.model_dump(mode="json"), "figures": bench.stages.key(f"figures/{row}")}
+
+    def distilled(own: Path) -> None:
+        with np.load(folder / PREDICTIONS) as kept:
+            figures = _distilled(bench, seen, test, others, start, kept["seen"], own)
+        (own / "figures.json").write_text(json.dumps(figures), "utf-8")
+
+    own = bench.stages.run(f"distilled/{row}", key, distilled, drop_checkpoints)
+    return found | json.loads((own / "figures.json").read_text(encoding="utf-8"))
 
 
 def _cells(bench: Bench, name: str, data: Path) -> tuple[CellSet, CellSet]:
@@ -86,7 +103,7 @@ def _cells(bench: Bench, name: str, data: Path) -> tuple[CellSet, CellSet]:
         return source.seen, source.test
     site = real_site(bench, name, data)
     parts = tuple(sorted(set(site.manifest.column("split"))))
-    cells = site.cells(parts, CLASSES, bench.recipe.ensemble_px, lambda *_: None)
+    cells = site.cells(parts, bench.classes, bench.recipe.ensemble_px, lambda *_: None)
     return cells, cells
 
 
@@ -99,21 +116,52 @@ def _figures(
     context = RunContext(folder, FABRIC, STARTS_APART * start)
     fitted = fit_ensemble(members, seen, bench.target_cells(), bench.config, context)
     seconds = trained_in + time.process_time() - started
+    fitted.save(folder, bench.stages.folder)
+    originals, ensemble = fitted.predict_target(test.images), fitted.predict(test.images)
+    at_home = fitted.predict_target(home.images)
+    kept = {"originals": originals, "ensemble": ensemble, "labels": test.labels}
+    of_seen = ensemble if seen is test else fitted.predict(seen.images)
+    np.savez(folder / PREDICTIONS, **kept, seen=of_seen, home=at_home, home_labels=home.labels)
     return {
-        "originals": _scores(test, fitted.predict_target(test.images)),
-        "ensemble": _scores(test, fitted.predict(test.images)) | {"seconds": seconds},
-        "home": _scores(home, fitted.predict_target(home.images)),
+        "originals": _scores(test, originals),
+        "ensemble": _scores(test, ensemble) | {"seconds": seconds},
+        "home": _scores(home, at_home),
         "left out": dict(fitted.left_out),
         "weight": None if fitted.site_statistics is None else fitted.site_statistics.weight,
     }
 
 
+def _distilled(
+    bench: Bench,
+    seen: CellSet,
+    test: CellSet,
+    others: list[CellSet],
+    start: int,
+    prediction: Probabilities,
+    folder: Path,
+) -> dict[str, Any]:
+    """Distill the ensemble's prediction of the cells that are seen; return the figures of the single classifier."""
+    members, _ = bench.members(start, others)
+    home = bench.cells(bench.target, "test", bench.recipe.ensemble_px)
+    started = time.process_time()
+    ensemble = FittedEnsemble(members.color, members.shape, {})
+    context = RunContext(folder, FABRIC, STARTS_APART * start)
+    classifier = open_model(distill(ensemble, seen, prediction, DISTILLATION, context)).classifier
+    seconds = time.process_time() - started
+    found, at_home = (classifier.probabilities(cells.images) for cells in (test, home))
+    np.savez(folder / PREDICTIONS, distilled=found, home=at_home)
+    return {
+        "one classifier": _scores(test, found) | {"seconds": seconds},
+        "one classifier, home": _scores(home, at_home),
+    }
+
+
 def _scores(cells: CellSet, prediction: Probabilities) -> dict[str, Any]:
     predicted = prediction.argmax(axis=1)
-    counts = confusion_counts(cells.labels, predicted, len(CLASSES))
+    counts = confusion_counts(cells.labels, predicted, len(cells.classes))
     right, labeled, given = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     return {
-        "balanced": balanced_accuracy(cells.labels, predicted, len(CLASSES)),
+        "balanced": balanced_accuracy(cells.labels, predicted, len(cells.classes)),
         "f1": float((2 * right / np.maximum(labeled + given, 1))[labeled > 0].mean()),
         "recall": (right / np.maximum(labeled, 1)).tolist(),
         "precision": (right / np.maximum(given, 1)).tolist(),
@@ -122,39 +170,41 @@ def _scores(cells: CellSet, prediction: Probabilities) -> dict[str, Any]:
     }
 
 
-def _print(runs: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
-    """Print a line for each hospital, worst first."""
+def _print(classes: tuple[str, ...], runs: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
+    """Print lines for each hospital, worst first."""
+    print("n, mean balanced accuracy and its lowest and highest over the starts, macro-F1, calibration error, mean")
     print(
-        "n, mean balanced accuracy and its lowest and highest over the starts, macro-F1, calibration error, precision"
+        f"precision and recall of {', '.join(classes)}, most CPU seconds of training and fitting, and of distillation"
     )
-    print(f"and recall of {', '.join(CLASSES)}, most CPU seconds of training and fitting")
     print(ROW.format("", "targets", "", "mean", "lowest", "highest", "F1", "ECE", "precision", "recall, CPU seconds"))
-    lines = [
-        (name, targets, arm, found) for (name, targets), found in runs.items() for arm in ("originals", "ensemble")
-    ]
     worst = {key: np.mean([one["ensemble"]["balanced"] for one in found]) for key, found in runs.items()}
-    for name, targets, arm, found in sorted(lines, key=lambda line: (worst[line[:2]], line[2] == "ensemble")):
-        values = [one[arm]["balanced"] for one in found]
-        means = [np.mean([one[arm][key] for one in found]) for key in ("f1", "ece")]
-        lists = [
-            " ".join(f"{value:.2f}" for value in np.mean([one[arm][key] for one in found], axis=0))
-            for key in ("precision", "recall")
-        ]
-        spent = max(one[arm].get("seconds", 0) for one in found)
-        figures = [f"{value:.3f}" for value in (np.mean(values), min(values), max(values), *means)]
-        print(ROW.format(name, targets, arm, *figures, lists[0], lists[1] + (f"  {spent:.0f} s" if spent else "")))
-        if name in DOUBTFUL:
-            kept = [place for place, kind in enumerate(CLASSES) if kind not in DOUBTFUL[name]]
-            mean = np.mean([[one[arm]["recall"][place] for place in kept] for one in found])
-            print(f"{'':38s} mean recall without {', '.join(DOUBTFUL[name])}: {mean:.3f}")
+    for (name, targets), found in sorted(runs.items(), key=lambda item: worst[item[0]]):
+        for arm in ARMS:
+            _print_arm(name, targets, arm, classes, found)
     for (name, targets), found in runs.items():
-        home, weights = [one["home"]["balanced"] for one in found], [one["weight"] for one in found]
-        shown = ", ".join("none" if weight is None else f"{weight:.2f}" for weight in weights)
+        home = [np.mean([one[arm]["balanced"] for one in found]) for arm in ("home", "one classifier, home")]
+        shown = ", ".join("none" if one["weight"] is None else f"{one['weight']:.2f}" for one in found)
         left_out = sorted({method for one in found for method in one["left out"]})
         print(
-            f"{name}, {targets}: home {np.mean(home):.3f}; weight of the source's statistics {shown}; "
-            f"implausible {', '.join(left_out) or 'none'}"
+            f"{name}, {targets}: home {home[0]:.3f}, of one classifier {home[1]:.3f}; weight of the source's "
+            f"statistics {shown}; implausible {', '.join(left_out) or 'none'}"
         )
+
+
+def _print_arm(name: str, targets: str, arm: str, classes: tuple[str, ...], found: list[dict[str, Any]]) -> None:
+    values = [one[arm]["balanced"] for one in found]
+    means = [np.mean([one[arm][key] for one in found]) for key in ("f1", "ece")]
+    lists = [
+        " ".join(f"{value:.2f}" for value in np.mean([one[arm][key] for one in found], axis=0))
+        for key in ("precision", "recall")
+    ]
+    spent = max(one[arm].get("seconds", 0) for one in found)
+    figures = [f"{value:.3f}" for value in (np.mean(values), min(values), max(values), *means)]
+    print(ROW.format(name, targets, arm, *figures, lists[0], lists[1] + (f"  {spent:.0f} s" if spent else "")))
+    if name in DOUBTFUL:
+        kept = [place for place, kind in enumerate(classes) if kind not in DOUBTFUL[name]]
+        mean = np.mean([[one[arm]["recall"][place] for place in kept] for one in found])
+        print(f"{'':42s} mean recall without {', '.join(DOUBTFUL[name])}: {mean:.3f}")
 
 
 if __name__ == "__main__":

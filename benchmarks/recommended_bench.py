@@ -63,7 +63,12 @@ class Bench:
 
     def cells(self, site: Site, part: str, size_px: int) -> CellSet:
         """Return one part of a site."""
-        return site.cells((part,), self.recipe.classes or CLASSES, size_px, lambda *_: None)
+        return site.cells((part,), self.classes, size_px, lambda *_: None)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The recipe's classes, or those that all hospitals have."""
+        return self.recipe.classes or CLASSES
 
     @property
     def config(self) -> EnsembleConfig:
@@ -160,7 +165,7 @@ def new_bench(recipe: StudyRecipe, out: Path, data: Path) -> Bench:
 
 def _site(recipe: StudyRecipe, stages: Stages, spec: SiteRecipe, *, clinic: bool) -> Site:
     parts = recipe.target_parts if clinic else recipe.source_parts
-    return prepare_site(spec, read_site(spec), CLASSES, parts, seed=recipe.seed, stages=stages)
+    return prepare_site(spec, read_site(spec), recipe.classes or CLASSES, parts, seed=recipe.seed, stages=stages)
 
 
 def real_site(bench: Bench, name: str, data: Path) -> Site:
@@ -219,7 +224,7 @@ def restyled_source(bench: Bench, hospitals: str) -> Source:
     found = {}
     for part in ("validation", "test"):
         wanted = manifest.select(pl.col("split") == part)
-        cells = load_cells(wanted, classes=CLASSES, size_px=NATIVE_PX, crop_px=bench.target.crop_px)
+        cells = load_cells(wanted, classes=bench.classes, size_px=NATIVE_PX, crop_px=bench.target.crop_px)
         reference = reference or measured_reference(list(cells.images[::10]))
         images = cells.images.copy()
         names = hospitals.split("+")

@@ -1,6 +1,8 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -11,6 +13,7 @@ from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.adapt.adapt import AdaptConfig, adapt, members
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import run
+from hemabridge.workflows.adapt.certainty import UNKNOWN, quantiles_of, uncertainty, unknown_limit
 
 RECOMMENDED = Path(__file__).resolve().parents[2] / "recipes" / "recommended.toml"
 
@@ -20,7 +23,7 @@ def test_each_image_gets_a_class_or_a_reason_and_is_restained(
 ) -> None:
     out, adapted = adapted_run
     table = pl.read_csv(out / "results" / "predictions.csv")
-    assert table.columns == ["path", "predicted_class", "probability", "site", "guard", "reason"]
+    assert table.columns == ["path", "predicted_class", "probability", "uncertainty", "site", "guard", "reason"]
     assert sorted(table["path"]) == sorted(path.name for path in unlabeled.iterdir())
     bad = table.filter(pl.col("path") == "damaged.png").row(0, named=True)
     assert bad["predicted_class"] is None
@@ -36,6 +39,41 @@ def test_each_image_gets_a_class_or_a_reason_and_is_restained(
     assert adapted.home_scored > 0
     assert adapted.target == "clinic-like"  # its manifest says so
     assert sum(adapted.prevalence.values()) == pytest.approx(1)
+
+
+def test_the_least_certain_cells_can_be_found(adapted_run: tuple[Path, Adapted]) -> None:
+    table = pl.read_csv(adapted_run[0] / "results" / "predictions.csv").drop_nulls("probability")
+    least_certain_last = table.sort("uncertainty")
+    assert least_certain_last["probability"].is_sorted(descending=True)
+    assert least_certain_last["uncertainty"].to_list()[:: len(table) - 1] == pytest.approx([0, 1], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"), [(1.0, "is below 1.00 is called unknown"), (None, "No cell is called unkn")]
+)
+def test_a_cell_is_unknown_below_a_limit_that_holds(
+    adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path, limit: float | None, said: str
+) -> None:
+    out, adapted = adapted_run
+    changed = replace(adapted, unknown_below=limit)
+    other = Path(shutil.copytree(out, tmp_path / "other"))
+    (other / ADAPTED_FILE).write_text(changed.to_json(), encoding="utf-8")
+    run(other, unlabeled, tmp_path / "out")
+    table = pl.read_csv(tmp_path / "out" / "predictions.csv").drop_nulls("predicted_class")
+    assert len(table) > 0
+    unknown = table["predicted_class"] == UNKNOWN
+    assert unknown.all() if limit else not unknown.any()
+    assert table["reason"].drop_nulls().str.contains("it resembles .* most").sum() == unknown.sum()
+    assert any(said in line for line in changed.lines())
+
+
+def test_the_limit_of_the_own_hospital_holds_only_where_cells_are_as_certain() -> None:
+    home = np.linspace(0.5, 1.0, 101)
+    assert unknown_limit(home, home) == pytest.approx(0.525)
+    assert unknown_limit(home, np.append(home[:5], home)) == pytest.approx(0.525)  # 10 of 106 are below
+    assert unknown_limit(home, np.append(home[:5], home[:90])) is None  # 10 of 95
+    quantiles = quantiles_of(home)
+    assert [uncertainty(value, quantiles) for value in (0.4, 0.525, 0.75, 1.0)] == pytest.approx([1, 0.95, 0.5, 0])
 
 
 def test_what_a_user_reads_doubts_random_weights(adapted_run: tuple[Path, Adapted]) -> None:

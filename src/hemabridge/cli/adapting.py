@@ -42,7 +42,8 @@ def adapt(
     """Adapt to another hospital: your labeled cells, its unlabeled images, and each gets a class.
 
     Takes about ten minutes on two cores and 100 MB. RUN/results/predictions.csv has a row for each image with the
-    column predicted_class; RUN/results/restained has the images. For its next images: `hemabridge run RUN FOLDER OUT`.
+    columns predicted_class and uncertainty; RUN/results/restained has the images. For its next images:
+    `hemabridge run RUN FOLDER OUT`.
     """
     needs_training()
     from hemabridge.errors import InputError

@@ -1,6 +1,9 @@
 """Distillation of an ensemble, for one hospital, into a single classifier for daily use."""
 
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from hemabridge.classifiers.config import SemiSupervisedConfig
 from hemabridge.classifiers.protocol import Probabilities
@@ -10,6 +13,9 @@ from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.pseudo_labels import pseudo_labels
 from hemabridge.errors import InputError
 from hemabridge.training.run_context import RunContext
+
+DISTILLATION: Final = SemiSupervisedConfig(images=4000)
+"""Length and learning rate of the distillation into a classifier for daily use."""
 
 
 def distill(
@@ -22,8 +28,9 @@ def distill(
     """Train the first color member further until it predicts from original cells what the ensemble predicts.
 
     One half of each batch are the labeled cells on which the member was trained, the other half are cells of the source
-    with the ensemble's sharpened prediction as their label, each predicted class equally often (knowledge distillation,
-    Hinton, Vinyals & Dean 2015, arXiv:1503.02531). It needs no re-staining, and predicts as fast as any one member.
+    with the ensemble's prediction as their label, each predicted class equally often (knowledge distillation, Hinton,
+    Vinyals & Dean 2015, arXiv:1503.02531). The prediction is not sharpened: where the ensemble is uncertain, it is
+    wrong more often. The classifier needs no re-staining, and predicts as fast as any one member.
 
     Args:
         fitted: the ensemble.
@@ -47,7 +54,8 @@ def distill(
         )
     start, target = trained[0]
     assert target is not None  # checked above
-    shown = PseudoLabeledCells(source.images[None], *pseudo_labels(prediction, 0.0), source.hashes)
+    _, weights = pseudo_labels(prediction, 0.0)
+    shown = PseudoLabeledCells(source.images[None], prediction.astype(np.float32), weights, source.hashes)
     return fine_tune_semi_supervised(
         config, start, target, shown, context.folder, context.fabric, seed=context.seed, progress=context.progress
     )

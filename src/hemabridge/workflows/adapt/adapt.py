@@ -19,7 +19,7 @@ from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.data.stain_augmentation import StainAugmentationConfig
 from hemabridge.ensemble.config import EnsembleConfig, MembersConfig
-from hemabridge.ensemble.distilled import distill
+from hemabridge.ensemble.distilled import DISTILLATION, distill
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble
 from hemabridge.ensemble.members import Members, classifiers_of, train_members
@@ -45,6 +45,7 @@ from hemabridge.training.run_context import RunContext, start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import Run, run
+from hemabridge.workflows.adapt.certainty import quantiles_of, unknown_limit
 from hemabridge.workflows.guard import LEARNED_FROM, guard_of
 
 ARCHITECTURE: Final = "mobilenetv2_100"
@@ -95,7 +96,7 @@ class AdaptConfig(BaseModel):
 
     members: tuple[MembersConfig, ...]
     ensemble: EnsembleConfig = EnsembleConfig()
-    distillation: SemiSupervisedConfig = SemiSupervisedConfig(images=4000)
+    distillation: SemiSupervisedConfig = DISTILLATION
     cell_px: int = CELL_PX
 
 
@@ -130,6 +131,8 @@ class _Summary:
     prevalence: tuple[float, ...]
     restainer: str
     left_out: dict[str, str]
+    unknown_below: float | None
+    certainties: tuple[float, ...]
     home_confusion: tuple[tuple[int, ...], ...] = ()
 
 
@@ -202,6 +205,8 @@ def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: _Context) -
         home_agreement=summary.home_agreement,
         prevalence=dict(zip(classes, summary.prevalence, strict=True)),
         left_out=summary.left_out,
+        unknown_below=summary.unknown_below,
+        certainties=summary.certainties,
         guarded=(folder / f"{summary.restainer}.guard.json").is_file(),
         pretrained=all(spec.train.weights is not None for spec in context.config.members),
         home_confusion=summary.home_confusion,
@@ -303,19 +308,20 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
             fitted, source, prediction, context.config.distillation, own.within(CLASSIFIER, "one classifier")
         )
         classifier = open_model(snapshot).classifier
-        at_home = classifier.probabilities(home.images).argmax(axis=1).astype(np.int64)
-        confusion = confusion_counts(home.labels, at_home, len(home.classes))
+        at_home, there = (classifier.probabilities(cells.images) for cells in (home, source))
+        predicted = at_home.argmax(axis=1).astype(np.int64)
+        confusion = confusion_counts(home.labels, predicted, len(home.classes))
         summary = _Summary(
-            home_accuracy=balanced_accuracy(home.labels, at_home, len(home.classes)),
+            home_accuracy=balanced_accuracy(home.labels, predicted, len(home.classes)),
             home_confusion=tuple(map(tuple, confusion.tolist())),
-            same_class=float(
-                (classifier.probabilities(source.images).argmax(axis=1) == prediction.argmax(axis=1)).mean()
-            ),
+            same_class=float((there.argmax(axis=1) == prediction.argmax(axis=1)).mean()),
             agreement=_agreement(color, shape),
             home_agreement=_agreement(*fitted.predict_with({ORIGINAL: home.images}, None)),
             prevalence=tuple(prediction.mean(axis=0, dtype=np.float64).tolist()),
             restainer=_best_restainer(fitted, source, prediction),
             left_out=dict(fitted.left_out),
+            unknown_below=unknown_limit(at_home.max(axis=1), there.max(axis=1)),
+            certainties=quantiles_of(there.max(axis=1)),
         )
         path = folder / f"{summary.restainer}.json"
         some = target.images[evenly_spaced(len(target), LEARNED_FROM)]

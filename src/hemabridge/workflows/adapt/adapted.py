@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 from hemabridge.errors import InputError
 from hemabridge.metrics.statistics import Interval, mean_of_fractions_interval
 from hemabridge.storage.results_file import STRICT, ResultsFile
+from hemabridge.workflows.adapt.certainty import KNOWN_REFUSED, UNKNOWN
 
 ADAPTED_FILE: Final = "adapted.json"
 
@@ -29,6 +30,8 @@ class Adapted(ResultsFile):
         home_agreement: the same on one's own held-out cells.
         prevalence: mean predicted probability of each class in the source.
         left_out: normalizers that make implausible colors, and those colors.
+        unknown_below: a cell whose largest probability is below this is called unknown; None if no cell is.
+        certainties: quantiles of the classifier's largest probabilities of the source's cells, ascending.
         guarded: whether the re-stained images are checked by the morphology guard.
         pretrained: whether training started from pretrained weights.
         home_confusion: own held-out cells of each class, in the rows, by predicted class; empty of an earlier version.
@@ -55,6 +58,8 @@ class Adapted(ResultsFile):
     home_agreement: float
     prevalence: dict[str, float]
     left_out: dict[str, str]
+    unknown_below: float | None
+    certainties: tuple[float, ...]
     guarded: bool
     pretrained: bool
     home_confusion: tuple[tuple[int, ...], ...] = ()
@@ -107,6 +112,7 @@ class Adapted(ResultsFile):
             f"Predicted there: {share}. Compare this with what you expect.",
             f"One classifier stands for all: it predicts the same class as they for {100 * self.same_class:.0f} % of "
             "those cells.",
+            self._of_unknown(),
         ]
         if self.agreement < _LEAST_AGREEMENT * self.home_agreement:
             lines.append(
@@ -126,6 +132,18 @@ class Adapted(ResultsFile):
             lines.append("The morphology of re-stained images is not checked: there are too few of your own cells.")
         lines += [f"{name} was left out: it makes implausible colors ({what})." for name, what in self.left_out.items()]
         return lines
+
+    def _of_unknown(self) -> str:
+        order = "The column uncertainty orders the cells; have the first ones looked at."
+        if self.unknown_below is None:
+            return (
+                f"No cell is called {UNKNOWN}: the classifier is less certain there than on your own cells, so their "
+                f"limit would refuse many good cells. A cell of another class gets one of yours. {order}"
+            )
+        return (
+            f"A cell whose largest probability is below {self.unknown_below:.2f} is called {UNKNOWN}; so it is with "
+            f"{100 * KNOWN_REFUSED:.0f} % of your own cells. Many cells of other classes are above it. {order}"
+        )
 
 
 _LEAST_AGREEMENT: Final = 0.6

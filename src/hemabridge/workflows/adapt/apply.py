@@ -13,6 +13,7 @@ from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.workflows.adapt.adapted import Adapted
+from hemabridge.workflows.adapt.certainty import UNKNOWN, uncertainty
 from hemabridge.workflows.classify import Classified, ImagePrediction, classify
 from hemabridge.workflows.standardize.log import FileRow
 from hemabridge.workflows.standardize.standardize import Standardized, standardize_with
@@ -21,7 +22,10 @@ PREDICTIONS: Final = "predictions.csv"
 RESTAINED: Final = "restained"
 CLASSES: Final = "classes"
 """What `hemabridge classify` writes."""
-COLUMNS: Final = ("path", "predicted_class", "probability", "site", "guard", "reason")
+COLUMNS: Final = ("path", "predicted_class", "probability", "uncertainty", "site", "guard", "reason")
+
+NUMBERS: Final = ("probability", "uncertainty")
+"""The columns that are numbers."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ def run(adapted: Path, folder: Path, out: Path, *, progress: Progress = silent) 
     """Re-stain and classify every image below a folder; write `PREDICTIONS` with a row for each.
 
     The re-stained images go to `RESTAINED`. Classes are withheld where the images are out-of-distribution for the
-    classifier, which knows both hospitals. A call that was stopped does not re-stain again what is done.
+    classifier, which knows both hospitals. A cell is called unknown only below `Adapted.unknown_below`; a bundle states
+    none, and no `uncertainty`. A call that was stopped does not re-stain again what is done.
 
     Args:
         adapted: the run folder of `hemabridge adapt`, or a bundle with a classifier and a model that re-stains.
@@ -56,12 +61,13 @@ def run(adapted: Path, folder: Path, out: Path, *, progress: Progress = silent) 
         RunError: another process works in `out`.
     """
     classifier, restainer = opened_for(adapted)
+    model = None if adapted.is_file() else Adapted.of_folder(adapted)
     check_apart(out, folder)
     check_outputs(out, names_in(out) - {PREDICTIONS, RESTAINED, CLASSES})
     with hold_folder(out):
         classified = classify(classifier, folder, out / CLASSES, progress=progress)
         restained = standardize_with(restainer, folder, out / RESTAINED, progress=progress)
-        _write(classified, {row.path: row for row in restained.rows}, out / PREDICTIONS)
+        _write(classified, {row.path: row for row in restained.rows}, model, out / PREDICTIONS)
     return Run(classified, restained)
 
 
@@ -80,16 +86,24 @@ def opened_for(adapted: Path) -> tuple[Model, Model]:
     return classifier, open_model(found.file(adapted, found.normalizer))
 
 
-def _write(classified: Classified, restained: Mapping[str, FileRow], path: Path) -> None:
+def _write(classified: Classified, restained: Mapping[str, FileRow], model: Adapted | None, path: Path) -> None:
     """Write a row for each image: its class, and what site profile and guard say of it."""
     site = None if classified.site is None else classified.site.answer
-    rows = [_cells_of(row, site, restained.get(row.path)) for row in classified.rows]
-    schema: dict[str, Any] = {name: pl.Float64 if name == "probability" else pl.String for name in COLUMNS}
+    rows = [_cells_of(row, site, restained.get(row.path), model) for row in classified.rows]
+    schema: dict[str, Any] = dict.fromkeys(COLUMNS, pl.String) | dict.fromkeys(NUMBERS, pl.Float64)
     with atomic_write(path) as temporary:
         as_cells(pl.DataFrame(rows, schema=schema, orient="row")).write_csv(temporary, float_precision=4)
 
 
-def _cells_of(row: ImagePrediction, site: str | None, restained: FileRow | None) -> tuple[object, ...]:
-    probability = None if row.probabilities is None else max(row.probabilities)
+def _cells_of(
+    row: ImagePrediction, site: str | None, restained: FileRow | None, model: Adapted | None
+) -> tuple[object, ...]:
+    """Return the cells of `COLUMNS`; a bundle does not say how certain its classifier was of the other cells."""
     guard = None if restained is None else restained.verdict or None
-    return (row.path, row.predicted, probability, site, guard, row.reason or None)
+    probability = None if row.probabilities is None else max(row.probabilities)
+    if probability is None or model is None:
+        return (row.path, row.predicted, probability, None, site, guard, row.reason or None)
+    shown = (probability, uncertainty(probability, model.certainties), site, guard)
+    if row.predicted is not None and model.unknown_below is not None and probability < model.unknown_below:
+        return (row.path, UNKNOWN, *shown, f"it resembles {row.predicted} most, and not enough")
+    return (row.path, row.predicted, *shown, row.reason or None)
