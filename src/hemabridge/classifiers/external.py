@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import onnxruntime
 from scipy.special import softmax
 
 from hemabridge.classifiers.config import ExternalConfig
@@ -118,6 +117,8 @@ def _open(file: Path, content: bytes | None) -> Any:
         if not file.is_file():
             raise ModelError(f"expected an ONNX file, got nothing: {file} does not exist")
         content = file.read_bytes()
+    import onnxruntime  # slow to load, and needed for a network only
+
     options = onnxruntime.SessionOptions()
     # Weights in a second file lie beside the first one, as ONNX Runtime assumes where it reads the first one itself.
     options.add_session_config_entry(EXTERNAL_DATA_FOLDER, str(file.resolve().parent))
