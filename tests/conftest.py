@@ -58,6 +58,23 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def drawn_field(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PNG of a field of 640 x 480 pixels, 0.1 um each: 12 red cells and a leukocyte near a corner."""
+    import numpy as np
+    from PIL import Image
+    from skimage.draw import disk
+
+    image = np.full((480, 640, 3), (230, 225, 220), np.uint8)
+    for place in range(12):
+        image[disk((60 + 120 * (place % 4), 170 + 190 * (place // 4)), 37)] = (190, 140, 140)
+    image[disk((100, 70), 62)] = (205, 190, 215)
+    image[disk((100, 70), 42)] = (90, 40, 130)
+    path = tmp_path_factory.mktemp("field") / "field.png"
+    Image.fromarray(image).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def small_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The snapshot of a small translator with random weights, as a training at 32 px of cells of 64 px would write it.
 

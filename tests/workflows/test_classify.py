@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +227,15 @@ def test_a_classifier_that_takes_bgr_is_told_and_its_description_can_say_so(brig
 def test_folders_that_are_no_classes_say_nothing(brightest: Path, tmp_path: Path) -> None:
     source = in_folders(tmp_path, ("monday", "tuesday", "friday"))
     assert classify(open_model(brightest, classes=("green", "blue", "red")), source, tmp_path / "out").failure is None
+
+
+def test_a_whole_field_gets_no_class_and_its_row_says_what_to_do(
+    brightest: Path, images: Path, drawn_field: Path, tmp_path: Path
+) -> None:
+    shutil.copyfile(drawn_field, images / "field.png")
+    done = classify(open_model(brightest, classes=CHANNELS), images, tmp_path / "out")
+    row = next(row for row in done.rows if row.path == "field.png")
+    assert row.predicted is None
+    assert "image of 640 x 480 pixels that is a whole field" in row.reason
+    assert "hemabridge find" in row.reason
+    assert sum(row.predicted is not None for row in done.rows) == 36

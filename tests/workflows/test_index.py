@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +50,15 @@ def test_estimates_the_crop_when_asked(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "manifest.csv").column("crop_px") == found.manifest.column("crop_px")
     with pytest.raises(ManifestError, match="got both"):
         index(tmp_path, "x", crop_px=90, estimate_crop=True, replace=True)
+
+
+def test_warns_of_whole_fields_and_says_what_to_do(drawn_field: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        shutil.copyfile(drawn_field, tmp_path / name)
+    found = index(tmp_path, "ours")
+    assert found.warning.startswith(f"warning: 3 of 3 images of {tmp_path} that were checked are whole fields")
+    assert "hemabridge find" in found.warning
+
+
+def test_does_not_warn_of_cells(hospitals: Path, tmp_path: Path) -> None:
+    assert index(hospitals / "clinic-like", "ours", out=tmp_path / "manifest.csv").warning == ""

@@ -550,3 +550,14 @@ def test_what_index_leaves_out_is_not_restained(small_snapshot: Path, images: Pa
     assert rows["link.png"][0] == "failed"
     assert "link that leaves" in rows["link.png"][1]
     assert not {"_masks", "@eaDir", "._1.png", "link.png"} & {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_a_whole_field_is_restained_with_a_remark(drawn_field: Path, small_snapshot: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write_image(folder / "cell.png", picture(0))
+    shutil.copyfile(drawn_field, folder / "field.png")
+    told = []
+    done = standardize(small_snapshot, folder, tmp_path / "out", progress=lambda *what: told.append(what))
+    assert ["hemabridge find" in row.remark for row in done.rows] == [False, True]
+    assert [row.status for row in done.rows] == ["restained", "restained"]
+    assert [label for label, _, total in told if total == 0 and "1 of 2 images" in label] != []

@@ -204,6 +204,8 @@ def index(
         print(f"without an image: {count} folder{'s' * (count > 1)}: {names}{more}", file=sys.stderr)
     print(f"{len(found.manifest)} images in {out or folder / MANIFEST_NAME}, {len(found.unreadable)} unreadable files.")
     print(summary_of(found.manifest))
+    if found.warning:
+        print(found.warning, file=sys.stderr)
     if found.unreadable:
         raise typer.Exit(1)
 

@@ -39,12 +39,14 @@ class Index:
         unreadable: files with the name of an image that cannot be used.
         left_out: files that are not input images, by their kind.
         without_images: the folders, `escaped`, that contain no input image at any depth.
+        warning: one line about images that are no single cells; empty if there is none, or nobody looked.
     """
 
     manifest: Manifest
     unreadable: tuple[UnreadableFile, ...]
     left_out: tuple[LeftOut, ...]
     without_images: tuple[str, ...] = ()
+    warning: str = ""
 
 
 def index_folder(

@@ -1,6 +1,6 @@
 """New cells of a hospital: files are read one by one, and one that cannot be read is reported and stops nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, ManifestError, SplitError
 from hemabridge.imaging.files import read_image, reason_of
 from hemabridge.imaging.scale import CropSpec, check_shows_cell
-from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.progress import Progress
 from hemabridge.storage.files import sha256_of
 
@@ -126,8 +126,16 @@ def _labels_of(names: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def read_new_cells(listed: Listed, classes: Sequence[str], spec: CropSpec, progress: Progress) -> NewCells:
+def read_new_cells(
+    listed: Listed,
+    classes: Sequence[str],
+    spec: CropSpec,
+    progress: Progress,
+    reason_against: Callable[[UInt8Image], str] | None = None,
+) -> NewCells:
     """Read the cells, cut as `spec` states; files that could not be listed are among the failed ones.
+
+    An image for which `reason_against` returns a text, such as a whole field, is among them with that reason.
 
     Raises:
         SplitError: a synthetic cell has a class, so that it would be scored.
@@ -145,6 +153,8 @@ def read_new_cells(listed: Listed, classes: Sequence[str], spec: CropSpec, progr
         try:
             image = read_image(file)
             check_shows_cell(image)
+            if reason_against is not None and (reason := reason_against(image)):
+                raise ImageError(reason)
             digest = sha256_of(file)
         except (ImageError, OSError, MemoryError) as error:
             failed[paths[row]] = reason_of(error, file)

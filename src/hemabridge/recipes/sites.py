@@ -14,6 +14,7 @@ from hemabridge.data.manifest import Manifest, read_manifest, with_hashes, write
 from hemabridge.data.splits import check_split, split
 from hemabridge.data.synthetic import with_origins
 from hemabridge.errors import ManifestError, SplitError
+from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.scale import CropPx
 from hemabridge.models.study_folder import MANIFEST, StudyFolder, split_stage
 from hemabridge.progress import Progress, silent
@@ -73,6 +74,8 @@ def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
     sites = sorted(set(found.column("site")))
     if len(sites) != 1:
         raise ManifestError(f"expected one site, got {sites} in {recipe.manifest or recipe.folder}; select one")
+    if warning := FieldCheck.of(found.paths()).warning(recipe.site):
+        progress(warning, 0, 0)
     return found
 
 

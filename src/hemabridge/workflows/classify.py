@@ -13,6 +13,7 @@ from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.new_cells import Listed, list_new_cells
 from hemabridge.errors import ImageError, InputError
 from hemabridge.evaluation.home_failure import HomeFailure
+from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.files import read_image, reason_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Image
@@ -126,12 +127,15 @@ def _predictions(model: Model, listed: Listed, distrusted: bool, progress: Progr
     for name, reason in listed.failed.items():
         yield ImagePrediction(name, None, None, reason)
     files = list(zip(listed.manifest.column("path"), listed.manifest.paths(), strict=True))
+    check = FieldCheck.of([file for _, file in files])
     for start in range(0, len(files), BATCH):
         readable: dict[str, UInt8Image] = {}
         for count, (name, file) in enumerate(files[start : start + BATCH], start + 1):
             try:
                 image = read_image(file)
                 check_shows_cell(image)
+                if reason := check.reason(image):
+                    raise ImageError(reason)
                 readable[name] = image
             except (ImageError, OSError) as error:
                 yield ImagePrediction(name, None, None, reason_of(error, file))

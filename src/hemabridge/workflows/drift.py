@@ -12,6 +12,7 @@ from hemabridge.data.listing import list_images
 from hemabridge.domain.control_chart import SHEWHART, ewma, ewma_limits, normal_scores
 from hemabridge.domain.site_profile import Answer, SiteProfile
 from hemabridge.errors import InputError, ModelError
+from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.models import open_model
 from hemabridge.models.site_answer import read_descriptors
 from hemabridge.progress import Progress, silent
@@ -113,6 +114,8 @@ def _points(
         files = [folder / name for name in list_images(folder).images]
         if not files:
             raise InputError(f"expected readable images in {folder}, got no image; leave the folder out")
+        if warning := FieldCheck.of(files).warning(str(folder)):
+            progress(warning, 0, 0)
         descriptors = read_descriptors(files, profile, crop_px, progress)
         distances.append(profile.distance(descriptors))
         scores.append(float(normal_scores(distances[-1].value, profile.usual(len(descriptors)))))

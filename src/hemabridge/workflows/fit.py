@@ -10,6 +10,7 @@ from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import read_manifest
 from hemabridge.domain.subdomains import FEWEST_IMAGES, fields_of, name_of, subdomains_of
 from hemabridge.errors import InputError, ManifestError
+from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS, BySubdomain
 from hemabridge.normalizers.catalog import check_method, fit_on_cells
 from hemabridge.normalizers.images import CELL_PX
@@ -104,4 +105,6 @@ def _cells(folder: Path, site: str, crop_px: int | None, progress: Progress) -> 
     manifest = index_folder(folder, site, progress=partial(progress, f"indexing the {site}")).manifest
     classes = sorted(set(manifest.column("class")) - {""})
     reading = partial(progress, f"reading the {site}")
+    if warning := FieldCheck.of(manifest.paths()).warning(str(folder)):
+        progress(warning, 0, 0)
     return load_cells(manifest, classes=classes, size_px=CELL_PX, crop_px=crop_px, progress=reading)

@@ -8,6 +8,7 @@ import numpy as np
 from hemabridge.data.listing import list_images
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError, InputError, ModelError
+from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.guard.thresholds import Thresholds, learn_normalizer_thresholds, learn_thresholds
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import CropSpec, scale_matched
@@ -106,6 +107,9 @@ def _read(folder: Path, crop: CropSpec | None, progress: Progress) -> UInt8Image
         )
     files = list_images(folder).images
     some = [files[place] for place in evenly_spaced(len(files), LEARNED_FROM)]
+    check = FieldCheck.of([folder / name for name in some])
+    if warning := check.warning(str(folder)):
+        progress(warning, 0, 0)
     cells = []
     for number, name in enumerate(some, 1):
         try:

@@ -7,6 +7,7 @@ from hemabridge.data.cells import estimate_crop_px
 from hemabridge.data.index import Index, index_folder
 from hemabridge.data.manifest import write_manifest
 from hemabridge.errors import ManifestError
+from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.progress import FileProgress
 
 MANIFEST_NAME = "manifest.csv"
@@ -63,4 +64,5 @@ def index(
         manifest = found.manifest.with_crop_px(estimate_crop_px(found.manifest))
         found = replace_fields(found, manifest=manifest)
     write_manifest(found.manifest, target)
-    return found
+    check = FieldCheck.of(found.manifest.paths())
+    return replace_fields(found, warning=check.warning(str(folder)))

@@ -25,6 +25,7 @@ from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble
 from hemabridge.ensemble.members import Members, classifiers_of, train_members
 from hemabridge.ensemble.pooling import mean_prediction
 from hemabridge.errors import InputError, ManifestError, RunError
+from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.guard.thresholds import FEWEST as FEWEST_FOR_LIMITS
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.imaging.scale import CropSpec
@@ -257,7 +258,8 @@ def _source(new: Path, classes: tuple[str, ...], labeled: tuple[Site, ...], cont
     """Return the cells of the other hospital; classes that its manifest or folders may state are not read."""
     listed = list_new_cells(new, None, new.resolve().name)
     crop_px = crop_px_of(listed.manifest)
-    cells = read_new_cells(listed, classes, CropSpec(crop_px, context.config.cell_px), context.progress)
+    spec, check = CropSpec(crop_px, context.config.cell_px), FieldCheck.of(listed.manifest.paths())
+    cells = read_new_cells(listed, classes, spec, context.progress, check.reason)
     for site in labeled:
         shared = set(cells.hashes) & set(site.manifest.column("sha256"))
         if shared:

@@ -22,6 +22,7 @@ from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.predictions import Predictions, write_predictions
 from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
+from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.scale import CropPx, CropSpec
 from hemabridge.models import open_model
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
@@ -121,7 +122,8 @@ def evaluate(
     check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may lie all around
     _check_own(out)
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
-    read = cache(lambda px: read_new_cells(listed, classes, CropSpec(scale, px), progress))
+    check = FieldCheck.of(manifest.paths())
+    read = cache(lambda px: read_new_cells(listed, classes, CropSpec(scale, px), progress, check.reason))
     cells = read(recipe.ensemble_px if fit else recipe.size_px)
     by = by if fit else by or finished.default_name()
     answers = _refitted(finished, read, scale, out) if fit else _answers(finished, read, cells, by)

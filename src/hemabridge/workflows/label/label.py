@@ -12,6 +12,7 @@ from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
 from hemabridge.errors import InputError
 from hemabridge.evaluation.label_results import FILE, LabelResults
 from hemabridge.evaluation.results import StudyResults
+from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.progress import Progress, silent
@@ -139,7 +140,8 @@ def _open(
     own = read_settled(recipe.source, study)
     listed = list_new_cells(source, root, own.name)
     scale = crop_px or (own.crop_px if own.crop_px == "whole" else crop_px_of(listed.manifest))
-    cells = read_new_cells(listed, finished.classes, CropSpec(scale, recipe.ensemble_px), progress)
+    check = FieldCheck.of(listed.manifest.paths())
+    cells = read_new_cells(listed, finished.classes, CropSpec(scale, recipe.ensemble_px), progress, check.reason)
     return Hospital(finished, listed.manifest, cells, scale, fabric)
 
 

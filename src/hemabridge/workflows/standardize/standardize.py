@@ -11,6 +11,7 @@ import numpy as np
 
 from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, list_images
 from hemabridge.errors import ImageError, InputError, ModelError
+from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.verdict import Verdict
 from hemabridge.imaging.files import WRITTEN_SUFFIXES, read_decoded, reason_of, write_image
@@ -128,20 +129,24 @@ def standardize_with(
         write_log(out / LOG, earlier.values())  # first of all: a later call recognizes the folder by its log
         known = write_answer(model, [source / name for name in listing.images], out, progress)
         threads = thread_count() if isinstance(model, NormalizerModel) else 1  # a network uses all cores by itself
-        job = _Job(standardizer, source, out, made_by, threads)
+        check = FieldCheck.of([source / name for name in listing.images])
+        if warning := check.warning(str(source)):
+            progress(warning, 0, 0)
+        job = _Job(standardizer, source, out, made_by, threads, check)
         rows = _standardize_files(job, listing, earlier, progress)
     return Standardized(tuple(rows), known, listing.left_out)
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """One call: what re-stains, from which folder into which, its identity for the log, and the number of threads."""
+    """One call: what re-stains, from and to which folder, its identity, number of threads, and the check for fields."""
 
     standardizer: Standardizer
     source: Path
     out: Path
     model: str
     threads: int
+    check: FieldCheck
 
 
 def _standardize_files(
@@ -188,7 +193,7 @@ def _standardize_file(job: _Job, name: str) -> FileRow:
         check_shows_cell(image)
         with ONE_LARGE if image.size > 3 * LARGE_PIXELS else nullcontext():
             made, remark, verdict, reasons, maker = _restained(job.standardizer, image)
-        remark = "; ".join(filter(None, (*decoded.remarks(), remark)))
+        remark = "; ".join(filter(None, (*decoded.remarks(), job.check.remark(image), remark)))
         written = write_image(restained, made, description=mark_of(original))
         return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker, written, remark)
     # PyTorch raises a RuntimeError for an image that is too large for the memory.
