@@ -77,7 +77,7 @@ def resized(image: UInt8Image, factor: float) -> UInt8Image:
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, method))
 
 
-CONTRAST: Final = 2.5
+CONTRAST: Final = 2.05
 """Smallest chromatin index of the densest spot of a field with a nucleus, in multiples of that of its red cells."""
 
 LEAST_CHROMATIN: Final = 0.1

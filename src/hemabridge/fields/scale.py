@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from hemabridge.errors import ImageError
-from hemabridge.fields.circles import Circle, find_circles
+from hemabridge.fields.circles import Circle, Floats, find_circles
 from hemabridge.fields.density import (
     FloatMap,
     chromatin_index,
@@ -32,17 +31,25 @@ It is the median over two collections whose red cells are 7.5 um wide (BCCD 8.9,
 nuclei is within 12 and 21 % of it, so that a scale from nuclei is rough.
 """
 
-LOOK_PX: Final = 250
+LOOK_PX: Final = 330
 """Side in pixels of the pictures in which red cells are looked for."""
 
-LEAST_RED_CELLS: Final = 3
-"""Smallest number of red cells of one size that states a scale."""
+LEAST_RED_CELLS: Final = 2.2
+"""Smallest number of red cells of one size that states a scale; each counts by how near it is to that size, 0..1."""
+
+MOST_ERROR: Final = 0.2
+"""Largest half of the 95 % interval of a size, in natural logarithms; beyond it red cells do not state a scale."""
+
+SURE_RED_CELLS: Final = 12
+"""Number of red cells from which nuclei are not asked whether the scale is plausible."""
 
 LEAST_COVERED: Final = 0.03
 """Smallest share of the area that red cells cover at a finer level; bubbles and grains cover less."""
 
-_WIDTH: Final = 0.12  # of the kernel that finds the most frequent size, in natural logarithms
-_NEAR: Final = 0.2  # red cells differ by less from the most frequent size, in natural logarithms
+_WIDTH: Final = 0.16  # of the kernel that finds the most frequent size, in natural logarithms
+_NEAR: Final = 0.18  # standard deviation of the weight of sizes near it, in natural logarithms
+_LEAST_SPREAD: Final = 0.06  # of the sizes of red cells: of fewer the spread may be 0 by chance
+_SHIFTS: Final = 20
 _NUCLEUS_SPREAD: Final = 0.35
 _MOST_PARTS: Final = 3  # windows in a row and in a column
 _SPOT_SHARE: Final = 0.05  # side of the spot of `chromatin_of`, of `LOOK_PX`
@@ -100,17 +107,51 @@ def estimate_scale(image: UInt8Image) -> Scale | None:
     glass = background_color(whole)
     density = optical_density(whole, glass)
     nuclear = nuclear_threshold(density, round(_SPOT_SHARE * LOOK_PX))
-    best = _red_cells(density, nuclear) / factor
+    best = _most_frequent(_discs(density, nuclear, factor))
     share = _covered(best, image.shape[0] * image.shape[1])
     parts = 2
-    while len(best) < LEAST_RED_CELLS and parts * LOOK_PX <= 2 * max(image.shape[:2]):
+    while best is None and parts * LOOK_PX <= 2 * max(image.shape[:2]):
         found, seen = _in_parts(image, parts, glass, nuclear)
         if _covered(found, seen) > max(share, LEAST_COVERED):
             best, share = found, _covered(found, seen)
         parts *= 2
-    if len(best) >= LEAST_RED_CELLS:
-        return _scale_of(best)
-    return _scale_of_nuclei(density, nuclear, factor)
+    if best is not None and best.error <= MOST_ERROR and best.count >= SURE_RED_CELLS:
+        return best.scale()
+    nuclei = _scale_of_nuclei(density, nuclear, factor)
+    if best is None or best.error > MOST_ERROR or (nuclei is not None and best.scale().um_per_px > nuclei.high):
+        return nuclei  # a nucleus would be twice as wide as one is: the discs are granules or texture
+    return best.scale()
+
+
+@dataclass(frozen=True)
+class _Discs:
+    """Discs that may be red cells: diameters in pixels of the image, and coverage by edges, each float64[N]."""
+
+    diameters: Floats
+    coverage: Floats
+
+
+@dataclass(frozen=True)
+class _Size:
+    """The most frequent size of discs.
+
+    Attributes:
+        middle: mean of the natural logarithms of their diameters in pixels of the image.
+        error: half of the 95 % interval of it.
+        count: number of discs, each by how near it is to this size.
+        area: area of these discs in square pixels of the image.
+    """
+
+    middle: float
+    error: float
+    count: float
+    area: float
+
+    def scale(self) -> Scale:
+        """Return the scale at which these discs are red cells."""
+        um_per_px = RED_CELL_UM / float(np.exp(self.middle))
+        low, high = um_per_px * np.exp(-self.error), um_per_px * np.exp(self.error)
+        return Scale(um_per_px, float(low), float(high), "red cells", round(self.count))
 
 
 def _part(image: UInt8Image, parts: int, place: tuple[int, int]) -> tuple[UInt8Image, float]:
@@ -122,13 +163,13 @@ def _part(image: UInt8Image, parts: int, place: tuple[int, int]) -> tuple[UInt8I
     return resized(window, factor), factor
 
 
-def _covered(diameters: NDArray[np.float64], pixels: int) -> float:
-    """Return the share of these pixels that discs cover; 0 for too few discs."""
-    return float((diameters**2).sum()) * np.pi / 4 / pixels if len(diameters) >= LEAST_RED_CELLS else 0.0
+def _covered(size: _Size | None, pixels: int) -> float:
+    """Return the share of these pixels that discs of the most frequent size cover; 0 if there is none."""
+    return 0.0 if size is None else size.area / pixels
 
 
-def _in_parts(image: UInt8Image, parts: int, glass: FloatMap, nuclear: float | None) -> tuple[NDArray[np.float64], int]:
-    """Return the diameters of red cells in a sample of windows, and the size of the sample, in pixels of the image."""
+def _in_parts(image: UInt8Image, parts: int, glass: FloatMap, nuclear: float | None) -> tuple[_Size | None, int]:
+    """Return the size of red cells in a sample of windows, and that of the sample, both in pixels of the image."""
     side = -(-max(image.shape[:2]) // parts)
     rows, columns = (max(1, round(length / side)) for length in image.shape[:2])
     picked = [
@@ -136,26 +177,26 @@ def _in_parts(image: UInt8Image, parts: int, glass: FloatMap, nuclear: float | N
         for row in np.unique(np.linspace(0, rows - 1, _MOST_PARTS).round())
         for column in np.unique(np.linspace(0, columns - 1, _MOST_PARTS).round())
     ]
-    found, seen = [np.zeros(0)], 1
+    found, seen = [_Discs(np.zeros(0), np.zeros(0))], 1
     for place in picked:
         window, factor = _part(image, parts, place)
         if min(window.shape[:2]) > LOOK_PX // 4:
-            found.append(_discs(optical_density(window, glass), nuclear) / factor)
+            found.append(_discs(optical_density(window, glass), nuclear, factor))
             seen += round(window.shape[0] * window.shape[1] / factor**2)
-    return _of_one_size(np.concatenate(found)), seen
+    diameters, coverage = (np.concatenate([getattr(own, name) for own in found]) for name in ("diameters", "coverage"))
+    return _most_frequent(_Discs(diameters, coverage)), seen
 
 
-def _red_cells(density: FloatMap, nuclear: float | None) -> NDArray[np.float64]:
-    return _of_one_size(_discs(density, nuclear))
-
-
-def _discs(density: FloatMap, nuclear: float | None) -> NDArray[np.float64]:
-    """Return the diameters in pixels of the discs that are no nuclei."""
+def _discs(density: FloatMap, nuclear: float | None, factor: float) -> _Discs:
+    """Return the discs that are no nuclei in a picture that was resized by `factor`."""
     if foreground_threshold(density) is None:
-        return np.zeros(0)
+        return _Discs(np.zeros(0), np.zeros(0))
     chromatin = ndimage.uniform_filter(chromatin_index(density), 5)
     circles = find_circles(np.minimum(density[..., 1], _FLAT))
-    return np.array([2 * circle.radius for circle in circles if not _is_nucleus(circle, chromatin, nuclear)])
+    own = [circle for circle in circles if not _is_nucleus(circle, chromatin, nuclear)]
+    return _Discs(
+        np.array([2 * circle.radius / factor for circle in own]), np.array([circle.coverage for circle in own])
+    )
 
 
 def _is_nucleus(circle: Circle, chromatin: FloatMap, nuclear: float | None) -> bool:
@@ -164,25 +205,30 @@ def _is_nucleus(circle: Circle, chromatin: FloatMap, nuclear: float | None) -> b
     return nuclear is not None and bool(chromatin[row, column] > nuclear)
 
 
-def _of_one_size(diameters: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the diameters near the most frequent one, in which a disc counts by its diameter.
+def _most_frequent(discs: _Discs) -> _Size | None:
+    """Return the most frequent size, found by mean shift (Comaniciu and Meer 2002, doi:10.1109/34.1000236).
 
-    A platelet so counts less than a red cell.
+    A disc counts by its diameter, so that a platelet counts less than a red cell, and by the square of its coverage.
     """
-    if len(diameters) == 0:
-        return diameters
-    sizes = np.log(diameters)
-    frequency = np.exp(-((sizes[:, None] - sizes) ** 2) / (2 * _WIDTH**2)) @ diameters
-    return np.asarray(diameters[np.abs(sizes - sizes[np.argmax(frequency)]) < _NEAR])
+    if len(discs.diameters) == 0:
+        return None
+    sizes, weights = np.log(discs.diameters), discs.diameters * discs.coverage**2
+    frequency = np.exp(-((sizes[:, None] - sizes) ** 2) / (2 * _WIDTH**2)) @ weights
+    middle = float(sizes[np.argmax(frequency)])
+    for _ in range(_SHIFTS):
+        middle = float(np.average(sizes, weights=weights * _nearness(sizes, middle)))
+    near = _nearness(sizes, middle)
+    if near.sum() < LEAST_RED_CELLS:
+        return None
+    own = weights * near
+    spread = max(_LEAST_SPREAD, float(np.sqrt(np.average((sizes - middle) ** 2, weights=own))))
+    effective = float(own.sum() ** 2 / (own**2).sum())  # Kish 1965
+    area = np.pi / 4 * float((near * discs.diameters**2).sum())
+    return _Size(middle, 1.96 * spread / np.sqrt(effective), float(near.sum()), area)
 
 
-def _scale_of(diameters: NDArray[np.float64]) -> Scale:
-    sizes = np.log(diameters)
-    middle = float(np.mean(sizes))
-    error = 1.96 * float(np.std(sizes, ddof=1)) / np.sqrt(len(sizes))
-    um_per_px = RED_CELL_UM / float(np.exp(middle))
-    low, high = um_per_px * np.exp(-error), um_per_px * np.exp(error)
-    return Scale(um_per_px, float(low), float(high), "red cells", len(diameters))
+def _nearness(sizes: Floats, middle: float) -> Floats:
+    return np.asarray(np.exp(-((sizes - middle) ** 2) / (2 * _NEAR**2)))
 
 
 def _scale_of_nuclei(density: FloatMap, nuclear: float | None, factor: float) -> Scale | None:
