@@ -94,7 +94,7 @@ class Bench:
         for spec in self.recipe.classifiers:
             config = _trained(spec)
             snapshot, spent = self._classifier(folder_name(spec.name) + own, config, seed, further)
-            (shape if config.view == "shape" else color).append(Member.from_snapshot(snapshot, shown))
+            (shape if config.view == "shape" else color).append(Member.of_snapshot(snapshot, shown))
             seconds += spent
         specs = self.config.members
         inputs = {
@@ -112,7 +112,7 @@ class Bench:
         for number, kind in enumerate(specs):
             for place in range(kind.count):
                 snapshot = list_snapshots(folder / f"{number}/{place}")[-1].path
-                (shape if kind.train.view == "shape" else color).append(Member.from_snapshot(snapshot, shown))
+                (shape if kind.train.view == "shape" else color).append(Member.of_snapshot(snapshot, shown))
         return Members(tuple(color), tuple(shape)), seconds + _cpu_seconds(folder)
 
     def fitted(self, members: Members, seen: CellSet, context: RunContext) -> FittedEnsemble:

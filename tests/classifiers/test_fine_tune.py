@@ -126,7 +126,7 @@ def test_training_goes_on_from_a_snapshot(tmp_path: Path, easy_cells: MakeCells,
     cells = easy_cells(16)
     first = fine_tune(CONFIG.model_copy(update={"epochs": 1}), cells, tmp_path / "first", cpu, seed=0)
     barely = CONFIG.model_copy(update={"epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0, "size_px": 64})
-    second = fine_tune(barely, cells, tmp_path / "second", cpu, seed=1, start=first)
+    second = fine_tune(barely, cells, tmp_path / "second", cpu, seed=1, start=SnapshotClassifier.from_snapshot(first))
     one, other = (SnapshotClassifier.from_snapshot(path) for path in (first, second))
     torch.testing.assert_close(other.network.head.weight, one.network.head.weight, atol=1e-8, rtol=0)
     assert other.preprocessing == one.preprocessing  # of the start, not of the new configuration
@@ -142,10 +142,10 @@ def test_a_start_of_another_model_or_other_classes_is_refused(
     with pytest.raises(
         ModelError, match=r"expected test_efficientnet of bright, dark to start from, got .* of dark, br"
     ):
-        fine_tune(CONFIG, other_classes, tmp_path / "a", cpu, seed=0, start=first)
+        fine_tune(CONFIG, other_classes, tmp_path / "a", cpu, seed=0, start=SnapshotClassifier.from_snapshot(first))
     other_model = CONFIG.model_copy(update={"architecture": "test_resnet"})
     with pytest.raises(ModelError, match="expected test_resnet of"):
-        fine_tune(other_model, cells, tmp_path / "b", cpu, seed=0, start=first)
+        fine_tune(other_model, cells, tmp_path / "b", cpu, seed=0, start=SnapshotClassifier.from_snapshot(first))
 
 
 def test_the_range_test_is_done_anew_for_other_cells(tmp_path: Path, easy_cells: MakeCells, cpu: Fabric) -> None:

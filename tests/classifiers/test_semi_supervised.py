@@ -28,8 +28,12 @@ SMALL = ClassifierConfig(architecture="resnet10t", size_px=32, epochs=4, learnin
 
 
 @pytest.fixture(scope="module")
-def start(easy_cells: Callable[..., CellSet], cpu: Fabric, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fine_tune(SMALL, easy_cells(), tmp_path_factory.mktemp("start"), cpu, seed=0)
+def start(
+    easy_cells: Callable[..., CellSet], cpu: Fabric, tmp_path_factory: pytest.TempPathFactory
+) -> SnapshotClassifier:
+    return SnapshotClassifier.from_snapshot(
+        fine_tune(SMALL, easy_cells(), tmp_path_factory.mktemp("start"), cpu, seed=0)
+    )
 
 
 def inverted(cells: CellSet) -> PseudoLabeledCells:
@@ -40,11 +44,11 @@ def inverted(cells: CellSet) -> PseudoLabeledCells:
 
 
 def test_the_classes_of_the_source_are_learned_and_all_is_repeatable(
-    easy_cells: Callable[..., CellSet], start: Path, cpu: Fabric, tmp_path: Path
+    easy_cells: Callable[..., CellSet], start: SnapshotClassifier, cpu: Fabric, tmp_path: Path
 ) -> None:
     target, theirs = easy_cells(), easy_cells(seed=1)
     source = inverted(theirs)
-    before = SnapshotClassifier.from_snapshot(start).probabilities(source.views[0]).argmax(axis=1)
+    before = start.probabilities(source.views[0]).argmax(axis=1)
 
     def learned(images: int, name: str) -> Probabilities:
         config = SemiSupervisedConfig(images=images, batch_size=24, learning_rate=3e-3)
@@ -79,7 +83,7 @@ def test_cells_without_weight_are_never_shown(easy_cells: Callable[..., CellSet]
 
 
 def test_nothing_to_draw_and_other_classes_are_refused(
-    easy_cells: Callable[..., CellSet], start: Path, cpu: Fabric, tmp_path: Path
+    easy_cells: Callable[..., CellSet], start: SnapshotClassifier, cpu: Fabric, tmp_path: Path
 ) -> None:
     cells = easy_cells()
     nothing = PseudoLabeledCells(

@@ -3,6 +3,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,16 +85,22 @@ def test_standardize_takes_a_snapshot_by_its_name(run: Callable, small_snapshot:
     assert "expected one of the snapshots epoch-0001, got 'epoch-0009'" in ended.err
 
 
-def test_select_then_standardize_takes_the_choice(run: Callable, recipe: Path, hospitals: Path, tmp_path: Path) -> None:
+def test_select_then_standardize_takes_the_choice(
+    run: Callable, recipe: Path, hospitals: Path, tmp_path: Path, reads: Any
+) -> None:
     model = tmp_path / "model"
     assert run("train", recipe, "--out", model, "--device", "cpu").code == 0
-    ended = run("select", model, "--most-refused", "1", "--least-kept", "-1")
+    with reads("select, command line"):
+        ended = run("select", model, "--most-refused", "1", "--least-kept", "-1")
     assert (ended.code, "Traceback" in ended.err) == (0, False)
     assert "epoch-0001 *" in ended.out
     assert "epoch-0001 is the best of all 1 snapshots" in ended.out.replace("\n", " ")
     assert f"See {model / 'selection.png'}." in ended.out
     assert "hemabridge study" not in ended.out
-    ended = run("standardize", model, hospitals / "yellow-field", tmp_path / "out")
+    with reads("standardize, command line"):
+        ended = run("standardize", model, hospitals / "yellow-field", tmp_path / "out")
+    for command in ("select", "standardize"):
+        reads.check_once(f"{command}, command line", *(model / "snapshots").iterdir())
     assert ended.out.startswith(f"Re-staining with epoch-0001, the selected snapshot: see {model / 'selection.json'}.")
     named = run("standardize", model, hospitals / "yellow-field", tmp_path / "out", "--snapshot", "epoch-0001")
     assert "selected" not in named.out

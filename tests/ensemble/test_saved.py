@@ -36,7 +36,7 @@ def member(folder: Path) -> Member:
         "classes": list(CLASSES),
     }
     raw = {key.replace(".", "/", 1): value for key, value in new_network("test_resnet", 32, 2).state_dict().items()}
-    return Member.from_snapshot(write_snapshot(folder, 8, 1.0, raw, None, about).path)
+    return Member.of_snapshot(write_snapshot(folder, 8, 1.0, raw, None, about).path)
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "hemabridge"
 
 READERS = {
-    "classifiers/fine_tune.py": "is below models: measures the snapshot that it has just written",
-    "ensemble/fitted.py": "rewrites the tensors of its own members",
-    "ensemble/members.py": "a member is a network that goes on being trained",
     "training/snapshots.py": "is below models: lists the snapshots of a run",
-    "translators/colorization_audit.py": "is below models: measures the snapshot that was just written",
-    "translators/student.py": "is below models: compares the student with its teacher while it is trained",
-    "translators/train.py": "is below models: shows the snapshot that it has just written",
 }
 """What opens a snapshot by itself, and why."""
 

@@ -4,6 +4,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -34,6 +35,8 @@ from hemabridge.workflows.selection.select import select
 from hemabridge.workflows.study import translation
 from hemabridge.workflows.study.study import study
 
+CountReads = Any
+
 TRAIN = '{architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}'
 CHANGES = (
     "source_fine_tuning=false",
@@ -60,14 +63,17 @@ QUICK = {
 
 
 @pytest.fixture(scope="module")
-def finished(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResults]:
+def finished(
+    small_study: Path, tmp_path_factory: pytest.TempPathFactory, reads: CountReads
+) -> tuple[Path, StudyResults]:
     """Of a study with a color member and a shape member; its color translator trains for seconds."""
     out = tmp_path_factory.mktemp("finished") / "study"
     recipe = expect_kind(read_recipe(small_study, CHANGES), StudyRecipe)
     quick = PRESETS["pixel"].config.model_copy(update=QUICK)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(translation, "PRESETS", {"pixel": Preset("a quick one", quick)})
-        return out, study(recipe, out, fabric=start_fabric("cpu"))
+        with reads("study of an ensemble"):
+            return out, study(recipe, out, fabric=start_fabric("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +100,35 @@ def written(manifest: Manifest, path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluated(
-    finished: tuple[Path, StudyResults], source: Manifest, tmp_path_factory: pytest.TempPathFactory
+    finished: tuple[Path, StudyResults],
+    source: Manifest,
+    tmp_path_factory: pytest.TempPathFactory,
+    reads: CountReads,
 ) -> dict[bool, tuple[Path, Evaluation]]:
     """The source's test part after the study's own models and after a fit: the folder and what the call returned."""
     folder = tmp_path_factory.mktemp("evaluated")
     cells = written(source, folder / "cells.csv")
-    return {
-        fit: (folder / str(fit), evaluate(finished[0], cells, folder / str(fit), root=source.root, fit=fit))
-        for fit in (False, True)
-    }
+    done = {}
+    for fit in (False, True):
+        with reads(f"evaluate, fit = {fit}"):
+            done[fit] = folder / str(fit), evaluate(finished[0], cells, folder / str(fit), root=source.root, fit=fit)
+    return done
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_each_model_is_opened_and_hashed_once_in_a_command(
+    finished: tuple[Path, StudyResults], reads: CountReads
+) -> None:
+    study = finished[0]
+    classifier, translator, pixel, shape = (
+        snapshot
+        for pattern in ("classifiers/*", "translator", "translators/pixel", "ensemble/members/0/0")
+        for snapshot in [max(study.glob(f"{pattern}/snapshots/*.safetensors"))]
+    )
+    lut, normalizer = (study / "ensemble" / f"{name}.json" for name in ("learned-lut-learner", "linear-ot"))
+    reads.check_once("study of an ensemble", classifier, translator, pixel, shape, lut)
+    reads.check_once("evaluate, fit = False", classifier, translator, pixel, shape, lut, normalizer)
+    reads.check_once("evaluate, fit = True", classifier, shape)
 
 
 def predicted(out: Path) -> pl.DataFrame:

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 from pathlib import Path
 
@@ -149,4 +148,4 @@ def test_snapshots_are_told_oldest_first(translator: TranslatorRecipe, tmp_path:
         translator.model_copy(update={"translator": config}), tmp_path / "run", fabric=start_fabric("cpu")
     )
     assert [s.name for s in snapshots] == ["images-00000003", "epoch-0001", "images-00000006", "epoch-0002"]
-    assert [dataclasses.asdict(s)["images"] for s in snapshots] == [3, 4, 6, 8]
+    assert [s.images for s in snapshots] == [3, 4, 6, 8]

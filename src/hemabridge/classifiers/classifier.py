@@ -1,5 +1,6 @@
 """Classifiers that run in PyTorch."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.header import KIND, ClassifierHeader
 from hemabridge.classifiers.network import ClassifierNetwork, new_network
 from hemabridge.classifiers.preprocessing import Preprocessing
@@ -15,7 +15,8 @@ from hemabridge.classifiers.protocol import Classifier, Probabilities, align_cla
 from hemabridge.classifiers.weights import fill
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.training.snapshots import read_snapshot
+from hemabridge.training.snapshots import weights_of
+from hemabridge.training.tensorfile import parse_header, parse_tensors, read_whole
 
 __all__ = ["KIND", "Classifier", "NetworkClassifier", "SnapshotClassifier", "align_classes"]
 
@@ -69,7 +70,24 @@ class NetworkClassifier:
 
 
 class SnapshotClassifier(NetworkClassifier):
-    """A classifier that was rebuilt from a snapshot of `fine_tune`; no other file is needed."""
+    """A classifier that was rebuilt from a snapshot of `fine_tune`; no other file is needed.
+
+    Attributes:
+        path: path of the snapshot.
+        sha256: SHA-256 of the snapshot, 64 lower-case hexadecimal digits.
+        header: its header.
+    """
+
+    def __init__(self, content: bytes, header: ClassifierHeader, path: Path, name: str | None = None) -> None:
+        """Rebuild the network from all bytes of a snapshot, whose header is `header`; errors state `path`.
+
+        Raises:
+            ModelError: the weights are damaged, or not those of the header.
+        """
+        network = rebuilt(weights_of(parse_tensors(content, path), path), header, path.name)
+        super().__init__(network, header.preprocessing, header.classes, name or header.config.architecture)
+        self.path, self.header = path, header
+        self.sha256 = hashlib.sha256(content).hexdigest()
 
     @classmethod
     def from_snapshot(cls, path: Path, name: str | None = None) -> "SnapshotClassifier":
@@ -78,35 +96,22 @@ class SnapshotClassifier(NetworkClassifier):
         Raises:
             ModelError: the file is not the snapshot of a classifier.
         """
-        tensors, header = read_snapshot(path)
-        return cls.from_tensors(tensors, ClassifierHeader.of(header, path), path, name)
+        content = read_whole(path)
+        return cls(content, ClassifierHeader.of(parse_header(content, path), path), path, name)
 
-    @classmethod
-    def from_tensors(
-        cls, tensors: Mapping[str, torch.Tensor], header: ClassifierHeader, path: Path, name: str | None = None
-    ) -> "SnapshotClassifier":
-        """Rebuild the network from the content of `path`: weights with keys `net/key`, as `weights_of` returns them.
-
-        Raises:
-            ModelError: the weights are not those of the header.
-        """
-        network = _rebuilt(tensors, header, path)
-        return cls(network, header.preprocessing, header.classes, name or header.config.architecture)
+    def new_network(self) -> ClassifierNetwork:
+        """Return another network with the same weights, from which a training can start."""
+        weights = {key.replace(".", "/", 1): tensor for key, tensor in self.network.state_dict().items()}
+        return rebuilt(weights, self.header, self.path.name)
 
 
-def read_network(path: Path) -> tuple[ClassifierNetwork, Preprocessing, tuple[str, ...], ClassifierConfig]:
-    """Read a snapshot's network, preprocessing, class names and configuration.
+def rebuilt(tensors: Mapping[str, torch.Tensor], header: ClassifierHeader, name: str) -> ClassifierNetwork:
+    """Return a network with weights of a snapshot, by names `net/key`; errors state `name`.
 
     Raises:
-        ModelError: the file is not the snapshot of a classifier.
+        ModelError: the weights are not those of the header.
     """
-    tensors, table = read_snapshot(path)
-    header = ClassifierHeader.of(table, path)
-    return _rebuilt(tensors, header, path), header.preprocessing, header.classes, header.config
-
-
-def _rebuilt(tensors: Mapping[str, torch.Tensor], header: ClassifierHeader, path: Path) -> ClassifierNetwork:
     config = header.config
     network = new_network(config.architecture, header.preprocessing.size_px, len(header.classes), config.norm)
-    fill(network, {key.replace("/", ".", 1): tensor for key, tensor in tensors.items()}, f"{path.name}")
+    fill(network, {key.replace("/", ".", 1): tensor for key, tensor in tensors.items()}, name)
     return network

@@ -187,15 +187,16 @@ def _load_safetensors(config: ExternalConfig, content: bytes | None) -> Classifi
     from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
     from hemabridge.classifiers.network import new_network, pretrained_cfg, split_weights
     from hemabridge.classifiers.weights import fill, read_weights
-    from hemabridge.training.snapshots import weights_of
 
     file, classes, architecture = config.file, config.classes, str(config.architecture)
+    if content is None and file.is_file():
+        content = file.read_bytes()
     weights = read_weights(file, content)
-    start = file.read_bytes() if content is None else content
-    if HEADER in parse_metadata(start, file):
-        header = ClassifierHeader.of(parse_header(start, file), file)
+    assert content is not None  # read_weights raises for a missing file
+    if HEADER in parse_metadata(content, file):
+        header = ClassifierHeader.of(parse_header(content, file), file)
         _check_stated(config, header, file)
-        return SnapshotClassifier.from_tensors(weights_of(weights, file), header, file, file.stem)
+        return SnapshotClassifier(content, header, file, file.stem)
     network = new_network(architecture, config.preprocessing.size_px, len(classes))
     body, head = split_weights(weights, pretrained_cfg(architecture), network.body)
     fill(network.body, body, f"{architecture} ({file.name})")

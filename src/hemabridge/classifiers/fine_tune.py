@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
-from hemabridge.classifiers.classifier import SnapshotClassifier, read_network
+from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier, rebuilt
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.network import (
@@ -29,10 +30,10 @@ from hemabridge.errors import InputError, ModelError, RunError
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.file_kind import FileKind
-from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.files import atomic_write
 from hemabridge.training.config import LoopConfig, OptimizerConfig
 from hemabridge.training.events import EventLog
-from hemabridge.training.loop import Training, fit
+from hemabridge.training.loop import OnSnapshot, Training, fit
 from hemabridge.training.lr_range_test import lr_range_test
 from hemabridge.training.schedules import OneCycle
 from hemabridge.training.snapshots import Snapshot
@@ -63,7 +64,7 @@ def fine_tune(
     seed: int,
     further: Sequence[CellSet] = (),
     validation: CellSet | None = None,
-    start: Path | None = None,
+    start: SnapshotClassifier | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Train a classifier of `cells.classes`, or resume its training; return its last snapshot.
@@ -79,7 +80,7 @@ def fine_tune(
         seed: of initial weights, batches and augmentation.
         further: labeled cells of other hospitals, shown too, together at most about as often as `cells`.
         validation: cells; the balanced accuracy on them is written to `events.jsonl` at the end, and selects nothing.
-        start: a snapshot of this function whose weights are taken instead of `config.weights`; its preprocessing is
+        start: a result of this function whose weights are taken instead of `config.weights`; its preprocessing is
             kept.
         progress: called after each step.
 
@@ -98,18 +99,15 @@ def fine_tune(
     batches = _batches(config, cells, beginning.preprocessing, seed)
     rate = config.learning_rate or _find_rate(objective, batches, identity, config, folder, fabric, progress)
 
-    def validate(snapshot: Snapshot) -> None:
-        if validation is not None:
-            _validate(snapshot, validation, EventLog(folder / "events.jsonl"))
-
+    about = _header(config, sites, cells, beginning, rate, seed, identity["cells_sha256"])
     training = Training(
         objective=objective,
         batches=batches,
         schedules=_schedules(config, config.epoch_images or len(cells), rate),
         loop=_loop_config(config, config.epoch_images or len(cells), seed),
         identity=identity,
-        about=_header(config, sites, cells, beginning, rate, seed, identity["cells_sha256"]),
-        on_snapshot=validate,
+        about=about,
+        on_snapshot=None if validation is None else _validated(about, validation, EventLog(folder / "events.jsonl")),
     )
     return fit(training, folder, fabric, progress)[-1].path
 
@@ -185,15 +183,18 @@ def _check_labels(cells: CellSet) -> None:
         )
 
 
-def _begin(config: ClassifierConfig, cells: CellSet, start: Path | None, progress: Progress) -> _Beginning:
+def _begin(
+    config: ClassifierConfig, cells: CellSet, start: SnapshotClassifier | None, progress: Progress
+) -> _Beginning:
     if start is not None:
-        network, preprocessing, classes, before = read_network(start)
+        before, classes = start.header.config, start.header.classes
+        network = start.new_network()
         if (before.architecture, before.norm, classes) != (config.architecture, config.norm, cells.classes):
             raise ModelError(
                 f"expected {config.architecture} of {', '.join(cells.classes)} to start from, got "
-                f"{before.architecture} of {', '.join(classes)}: {start}"
+                f"{before.architecture} of {', '.join(classes)}: {start.path}"
             )
-        return _Beginning(network, preprocessing, StartWeights(sha256_of(start)))
+        return _Beginning(network, start.header.preprocessing, StartWeights(start.sha256))
     network = new_network(config.architecture, config.size_px, len(cells.classes), config.norm)
     weights = None if config.weights is None else load_start(network, config.architecture, config.weights, progress)
     return _Beginning(network, preprocessing_of(config), weights)
@@ -244,8 +245,14 @@ def _kept_rate(path: Path, identity: dict[str, Any]) -> float | None:
     return rate if fits else None
 
 
-def _validate(snapshot: Snapshot, validation: CellSet, events: EventLog) -> None:
-    classifier = SnapshotClassifier.from_snapshot(snapshot.path)
-    predicted = classifier.probabilities(validation.images).argmax(axis=1)
-    found = balanced_accuracy(validation.labels, predicted, len(validation.classes))
-    events.append("validation", snapshot.images, n=len(validation), balanced_accuracy=found)
+def _validated(about: ClassifierHeader, cells: CellSet, events: EventLog) -> OnSnapshot:
+    """Return a function that writes the balanced accuracy of a snapshot's weights on cells to the events."""
+
+    def validate(snapshot: Snapshot, weights: Mapping[str, Tensor]) -> None:
+        network = rebuilt(weights, about, snapshot.path.name)
+        classifier = NetworkClassifier(network, about.preprocessing, about.classes, about.config.architecture)
+        predicted = classifier.probabilities(cells.images).argmax(axis=1)
+        found = balanced_accuracy(cells.labels, predicted, len(cells.classes))
+        events.append("validation", snapshot.images, n=len(cells), balanced_accuracy=found)
+
+    return validate

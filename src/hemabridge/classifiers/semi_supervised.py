@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from hemabridge.classifiers.classifier import read_network
+from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.objective import ClassifierObjective, LabeledBatches
@@ -22,7 +22,6 @@ from hemabridge.domain.site_profile import profile_of
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import Progress, silent
-from hemabridge.storage.files import sha256_of
 from hemabridge.training.config import LoopConfig, OptimizerConfig
 from hemabridge.training.loop import Training, fit
 from hemabridge.training.objective import Batch
@@ -77,7 +76,7 @@ class SemiSupervisedBatches:
 
 def fine_tune_semi_supervised(
     config: SemiSupervisedConfig,
-    start: Path,
+    start: SnapshotClassifier,
     target: CellSet,
     source: PseudoLabeledCells,
     folder: Path,
@@ -86,14 +85,14 @@ def fine_tune_semi_supervised(
     seed: int,
     progress: Progress = silent,
 ) -> Path:
-    """Train the classifier of the snapshot `start` further, with cross-entropy; return the last snapshot.
+    """Train the classifier `start` further, with cross-entropy; return the last snapshot.
 
     Cells of the source get the same augmentation of color, size and place as those of the target. No blur is added to
     them, since their own optics have blurred them already.
 
     Args:
         config: length and learning rate.
-        start: a snapshot of `fine_tune`, or of this function.
+        start: a result of `fine_tune`, or of this function.
         target: labeled cells, half of each batch.
         source: the other half.
         folder: run folder.
@@ -103,15 +102,15 @@ def fine_tune_semi_supervised(
 
     Raises:
         InputError: all weights of the source's cells are 0, or the classes differ.
-        ModelError: `start` cannot be used.
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
     """
-    network, preprocessing, classes, before = read_network(start)
+    network, preprocessing = start.new_network(), start.header.preprocessing
+    classes, before = start.header.classes, start.header.config
     _check(classes, target, source)
     torch.manual_seed(seed)
     config_now = before.model_copy(update={"loss": "cross_entropy"})
     described = config_now.model_dump(mode="json")
-    identity = {"config": described, "semi_supervised": config.model_dump(), "seed": seed, "start": sha256_of(start)}
+    identity = {"config": described, "semi_supervised": config.model_dump(), "seed": seed, "start": start.sha256}
     cells_sha256 = _digest(target, source)
     training = Training(
         objective=ClassifierObjective(network, config_now),

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import SemiSupervisedConfig
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.classifiers.semi_supervised import PseudoLabeledCells, fine_tune_semi_supervised
@@ -46,7 +47,11 @@ def distill(
         InputError: no color member was trained here, or its labeled cells are not at hand.
         Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
     """
-    trained = [(each.snapshot, each.cells) for each in fitted.color_members if each.snapshot is not None]
+    trained = [
+        (each.classifier, each.cells)
+        for each in fitted.color_members
+        if isinstance(each.classifier, SnapshotClassifier) and each.snapshot is not None
+    ]
     if not trained or trained[0][1] is None:
         raise InputError(
             "expected a color member that was trained here, with its labeled cells, to distill the ensemble into, got "

@@ -1,6 +1,6 @@
 """The fitted ensemble: it predicts the classes of a source site's cells, and was fitted without labels of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.classifiers.semi_supervised import PseudoLabeledCells, fine_tune_semi_supervised
 from hemabridge.data.cells import CellSet
@@ -29,6 +30,7 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.models import open_model
+from hemabridge.models.model import Model
 from hemabridge.normalizers.normalizer import CellScale, Normalizer
 from hemabridge.storage.files import atomic_write
 from hemabridge.training.run_context import RunContext
@@ -230,7 +232,12 @@ class FittedEnsemble:
 
     @classmethod
     def load(
-        cls, folder: Path, root: Path, external: Mapping[str, Classifier], cells: CellSet | None = None
+        cls,
+        folder: Path,
+        root: Path,
+        external: Mapping[str, Classifier],
+        cells: CellSet | None = None,
+        opened: Callable[[Path], Model] = open_model,
     ) -> "FittedEnsemble":
         """Read what `save` wrote.
 
@@ -239,6 +246,7 @@ class FittedEnsemble:
             root: the folder of the study.
             external: classifiers of the recipe that were not trained here, by name; it may contain others.
             cells: the cells on which color and shape members were trained, to train them further.
+            opened: opens the files; see `hemabridge.models.open.OpenModels`.
 
         Raises:
             InputError: a file is missing or outside of `root`, or a classifier is not in the recipe.
@@ -247,12 +255,13 @@ class FittedEnsemble:
         saved = SavedEnsemble.read(folder / ENSEMBLE_FILE)
         others = find_external(saved.external_members, external)
         files = dict(zip(saved.restainings, files_within(root, list(saved.restainings.values())), strict=True))
+        models = {name: opened(path) for name, path in files.items()}
         fitted = cls(
-            color_members=(*others, *open_members(saved.color_files(root), cells)),
-            shape_members=open_members(saved.shape_files(root), cells),
-            restainings={name: _restaining(name, path, saved.translator_scale) for name, path in files.items()},
+            color_members=(*others, *open_members(saved.color_files(root), cells, opened)),
+            shape_members=open_members(saved.shape_files(root), cells, opened),
+            restainings={name: _restaining(name, model, saved.translator_scale) for name, model in models.items()},
             left_out=saved.left_out,
-            cells=_cells_of(files.values()),
+            cells=_cells_of(models.values()),
         )
         fitted = replace(fitted, prevalence=_prevalence(saved, fitted.classes))
         if not saved.site_statistics:
@@ -262,18 +271,17 @@ class FittedEnsemble:
         return replace(fitted, site_statistics=SiteStatistics.load(file, (ORIGINAL, *fitted.restainings), color, shape))
 
 
-def _cells_of(restainings: Iterable[Path]) -> CellScale | None:
-    """Return the crop of the cells, from the files of the normalizers."""
-    headers = [open_model(path).header for path in restainings]
-    return next((header.cells for header in headers if isinstance(header, Normalizer)), None)
+def _cells_of(restainings: Iterable[Model]) -> CellScale | None:
+    """Return the crop of the cells, from the headers of the normalizers."""
+    return next((model.header.cells for model in restainings if isinstance(model.header, Normalizer)), None)
 
 
 def _scale_of(translator: Standardizer | None) -> float:
     return translator.scale if isinstance(translator, RescaledStandardizer) else 1.0
 
 
-def _restaining(name: str, path: Path, translator_scale: float) -> Standardizer:
-    found = open_model(path).cell_standardizer()
+def _restaining(name: str, model: Model, translator_scale: float) -> Standardizer:
+    found = model.cell_standardizer()
     scaled = name == TRANSLATOR and translator_scale != 1.0
     return RescaledStandardizer(found, translator_scale) if scaled else found
 
@@ -296,14 +304,14 @@ def _prevalence(saved: SavedEnsemble, classes: tuple[str, ...]) -> NDArray[np.fl
 
 
 def _fine_tuned(member: Member, source: PseudoLabeledCells, config: EnsembleConfig, context: RunContext) -> Member:
-    if member.snapshot is None or member.cells is None:
+    if not isinstance(member.classifier, SnapshotClassifier) or member.cells is None:
         raise InputError(
             f"expected a member with its own labeled cells for fine-tuning, got {member.snapshot} without; "
             "fit the ensemble again, or give the cells when it is loaded"
         )
     end = fine_tune_semi_supervised(
         config.semi_supervised,
-        member.snapshot,
+        member.classifier,
         member.cells,
         source,
         context.folder,
@@ -311,4 +319,4 @@ def _fine_tuned(member: Member, source: PseudoLabeledCells, config: EnsembleConf
         seed=context.seed,
         progress=context.progress,
     )
-    return Member.from_snapshot(end, member.cells)
+    return Member.of_snapshot(end, member.cells)

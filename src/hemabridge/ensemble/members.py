@@ -1,11 +1,10 @@
 """The members of an ensemble, with the color view or the shape view, and the training of further ones."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.protocol import Classifier
@@ -13,10 +12,10 @@ from hemabridge.data.cells import CellSet, joined
 from hemabridge.ensemble.config import MembersConfig
 from hemabridge.ensemble.saved import SavedMembers
 from hemabridge.errors import InputError
+from hemabridge.models import open_model
+from hemabridge.models.model import Model
 from hemabridge.storage.files import atomic_write
 from hemabridge.training.run_context import RunContext
-from hemabridge.training.snapshots import read_snapshot
-from hemabridge.training.tensorfile import write_tensors
 
 MEMBERS_FILE: Final = "members.json"
 """The file of all members before the fit, from which an ensemble for another hospital can be fitted."""
@@ -39,28 +38,15 @@ class Member:
     external: str | None = None
 
     @classmethod
-    def from_snapshot(cls, snapshot: Path, cells: CellSet | None = None) -> "Member":
+    def of_snapshot(
+        cls, snapshot: Path, cells: CellSet | None = None, opened: Callable[[Path], Model] = open_model
+    ) -> "Member":
         """Open a member that was trained here.
 
         Raises:
             ModelError: the file is not the snapshot of a classifier.
         """
-        return cls(SnapshotClassifier.from_snapshot(snapshot), snapshot, cells)
-
-    def rewritten(self, path: Path) -> "Member":
-        """Write a snapshot with the present weights to `path`; return the member with this snapshot.
-
-        Raises:
-            ModelError: its snapshot is damaged.
-        """
-        if self.snapshot is None:
-            return self
-        assert isinstance(self.classifier, NetworkClassifier)  # every member with a snapshot is one
-        weights, header = read_snapshot(self.snapshot)
-        state = self.classifier.network.state_dict()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(path, {f"raw/{key}": state[key.replace("/", ".", 1)] for key in weights}, header)
-        return replace(self, snapshot=path)
+        return cls(opened(snapshot).classifier, snapshot, cells)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +77,12 @@ class Members:
 
     @classmethod
     def load(
-        cls, folder: Path, root: Path, external: Mapping[str, Classifier], cells: CellSet | None = None
+        cls,
+        folder: Path,
+        root: Path,
+        external: Mapping[str, Classifier],
+        cells: CellSet | None = None,
+        opened: Callable[[Path], Model] = open_model,
     ) -> "Members":
         """Read what `save` wrote.
 
@@ -100,16 +91,17 @@ class Members:
             root: the folder of the study.
             external: classifiers of the recipe that were not trained here, by name; it may contain others.
             cells: the cells on which the members were trained, to train them further.
+            opened: opens the snapshots; see `hemabridge.models.open.OpenModels`.
 
         Raises:
             InputError: a file is missing or outside of `root`, or a classifier is not in the recipe.
             ModelError: a snapshot is damaged.
         """
         saved = SavedMembers.read(folder / MEMBERS_FILE)
-        own = open_members(saved.color_files(root), cells)
-        return cls(
-            (*find_external(saved.external_members, external), *own), open_members(saved.shape_files(root), cells)
+        color, shape = (
+            open_members(files, cells, opened) for files in (saved.color_files(root), saved.shape_files(root))
         )
+        return cls((*find_external(saved.external_members, external), *color), shape)
 
 
 def train_members(
@@ -165,7 +157,7 @@ def train_kind(
     for place in range(count):
         own = context.within(str(place), f"{place + 1} of {count}").with_seed(context.seed + place)
         end = fine_tune(config, cells, own.folder, own.fabric, seed=own.seed, further=further, progress=own.progress)
-        found.append(Member.from_snapshot(end, joined(cells, further)))
+        found.append(Member.of_snapshot(end, joined(cells, further)))
     return tuple(found)
 
 
@@ -174,9 +166,11 @@ def classifiers_of(members: Sequence[Member]) -> tuple[Classifier, ...]:
     return tuple(member.classifier for member in members)
 
 
-def open_members(snapshots: Sequence[Path], cells: CellSet | None) -> tuple[Member, ...]:
+def open_members(
+    snapshots: Sequence[Path], cells: CellSet | None, opened: Callable[[Path], Model]
+) -> tuple[Member, ...]:
     """Open members by their snapshots."""
-    return tuple(Member.from_snapshot(path, cells) for path in snapshots)
+    return tuple(Member.of_snapshot(path, cells, opened) for path in snapshots)
 
 
 def snapshot_names(members: Sequence[Member], root: Path) -> tuple[str, ...]:

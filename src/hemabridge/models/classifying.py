@@ -61,11 +61,8 @@ class ClassifierModel(Model):
             return OnnxClassifier(self.path, self.classes, self.header.preprocessing, "logits", self.file.content)
         needs_torch()
         from hemabridge.classifiers.classifier import SnapshotClassifier
-        from hemabridge.training.snapshots import weights_of
-        from hemabridge.training.tensorfile import parse_tensors
 
-        weights = weights_of(parse_tensors(self.file.content, self.path), self.path)
-        return SnapshotClassifier.from_tensors(weights, self.header, self.path)
+        return SnapshotClassifier(self.file.content, self.header, self.path)
 
     def classify(self, images: UInt8Images | Iterable[UInt8Image]) -> Classification:
         """Classify images of single cells, uint8[H, W, 3] each, of any sizes.

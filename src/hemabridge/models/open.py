@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from pydantic import ValidationError
 
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.listing import list_images
 from hemabridge.data.sampling import evenly_spaced
-from hemabridge.errors import ImageError, InputError, ModelError, RecipeError
+from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import UInt8Images
@@ -21,17 +20,12 @@ from hemabridge.models.restaining import NormalizerModel, TranslatorModel
 from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import normalizer_from_json
-from hemabridge.storage.file_kind import check_format
-from hemabridge.storage.settings_file import explain, read_toml
 from hemabridge.training.snapshots import last_snapshot, snapshot_files
 from hemabridge.training.tensorfile import HEADER, parse_header, parse_metadata
 from hemabridge.translators.header import TranslatorHeader
 
 APPEARANCE_IMAGES: Final = 100
 """Number of cells from which a site's appearance is measured."""
-
-DESCRIPTION_FORMAT: Final = 1
-"""Version of the TOML file that describes a classifier of another program, also of a file without a version."""
 
 DESCRIBED: Final = ".toml"
 """Suffix of a file that describes a classifier of another program."""
@@ -85,7 +79,9 @@ def open_model(
     if found.suffix.lower() == DESCRIBED:
         if any(each is not None for each in (site, classes, architecture, preprocessing)):
             raise ModelError(f"expected classes, architecture and preprocessing in {found} alone, and no site")
-        return _described(found, crop_px)
+        from hemabridge.models.other_programs import described_classifier
+
+        return described_classifier(found, crop_px)
     file = ModelFile.read(found)
     if selection is not None and selection.chosen == found.stem and file.sha256 != selection.row(found.stem).sha256:
         raise _other_than_selected(selection, path, "another")
@@ -113,6 +109,24 @@ def open_translator(path: Path | str) -> TranslatorModel:
     if not isinstance(model, TranslatorModel):
         raise ModelError(f"expected the snapshot of a translator, got a {model.kind}: {model.path}")
     return model
+
+
+class OpenModels:
+    """The models of one command by their files, each of which is opened and hashed once however many stages use it."""
+
+    def __init__(self) -> None:
+        self._opened: dict[Path, Model] = {}
+
+    def __call__(self, file: Path) -> Model:
+        """Open a file as `open_model` does, or return the model that was opened before.
+
+        Raises:
+            ModelError: as `open_model`.
+        """
+        key = file.resolve()
+        if key not in self._opened:
+            self._opened[key] = open_model(file)
+        return self._opened[key]
 
 
 def find_snapshot(model: Path, name: str | None = None) -> Path:
@@ -180,7 +194,9 @@ def _opened(
         return _normalizer(file, crop_px)
     own = file.format == "safetensors" and HEADER in parse_metadata(file.content, file.path)
     if not own:
-        return _external(file, crop_px, classes, architecture, preprocessing)
+        from hemabridge.models.other_programs import external_classifier
+
+        return external_classifier(file, crop_px, classes, architecture, preprocessing)
     header = parse_header(file.content, file.path)
     return _of_kind(file, header, crop_px)
 
@@ -205,56 +221,6 @@ def _of_kind(file: ModelFile, header: dict[str, Any], crop_px: int | None) -> Mo
         f"expected the snapshot of a translator or of a classifier, got that of a {kind}: {file.path}; of a learned "
         "LUT use the JSON file that the study wrote"
     )
-
-
-def _described(path: Path, crop_px: int | None) -> Model:
-    from hemabridge.classifiers.config import ExternalConfig
-    from hemabridge.models.classifying import ClassifierModel
-
-    table = read_toml(path)
-    check_format(
-        table.pop("format", DESCRIPTION_FORMAT),
-        DESCRIPTION_FORMAT,
-        f"the description of a classifier ({path})",
-        f"write it as format {DESCRIPTION_FORMAT} has it",
-        RecipeError,
-    )
-    try:
-        config = ExternalConfig.model_validate(table, context={"folder": path.parent})
-    except ValidationError as error:
-        raise RecipeError(
-            f"expected the description of a classifier, {path} cannot be used:\n{explain(error, ExternalConfig)}"
-        ) from error
-    return ClassifierModel(ModelFile.read(config.file), config, crop_px)
-
-
-def _external(
-    file: ModelFile,
-    crop_px: int | None,
-    classes: Sequence[str] | None,
-    architecture: str | None,
-    preprocessing: Preprocessing | None,
-) -> Model:
-    if not classes:
-        raise ModelError(
-            f"expected a file that hemabridge wrote, or the classes of another program's classifier in the order of "
-            f"its outputs, got neither: {file.path}"
-        )
-    if (architecture is None) != (file.format == "onnx"):
-        raise ModelError(
-            f"expected the timm model that a safetensors file belongs to, and none for an ONNX file, got "
-            f"{architecture!r} for {file.path}, which is {file.format}"
-        )
-    from hemabridge.classifiers.config import ExternalConfig
-    from hemabridge.models.classifying import ClassifierModel
-
-    config = ExternalConfig(
-        file=file.path,
-        architecture=architecture,
-        classes=tuple(classes),
-        preprocessing=preprocessing or Preprocessing(),
-    )
-    return ClassifierModel(file, config, crop_px)
 
 
 def _find(model: Path, name: str | None) -> tuple[Path, Selection | None]:

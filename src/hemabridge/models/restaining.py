@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -157,9 +156,8 @@ class TranslatorModel(Model):
             return ("to_target",)
         from hemabridge.translators.neural import directions_of
 
-        return directions_of(self._weights)
+        return directions_of(self._weights())
 
-    @cached_property
     def _weights(self) -> "Mapping[str, Tensor]":
         needs_torch()
         from hemabridge.training.snapshots import weights_of
@@ -170,7 +168,7 @@ class TranslatorModel(Model):
     def _generator(self, direction: Direction) -> "NeuralStandardizer":
         from hemabridge.translators.neural import NeuralStandardizer
 
-        return NeuralStandardizer.from_tensors(self._weights, self.header, self.path, direction)
+        return NeuralStandardizer.from_tensors(self._weights(), self.header, self.path, direction)
 
 
 def needs_torch() -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -36,6 +36,10 @@ SNAPSHOT_FOLDER = "snapshots"
 CHECKPOINT_FOLDER = "state"
 
 
+OnSnapshot: TypeAlias = Callable[[Snapshot, Mapping[str, Tensor]], None]
+"""A function of a snapshot that was just written, and its weights."""
+
+
 @dataclass(frozen=True)
 class Training:
     """One training: the model, its data and its length.
@@ -49,7 +53,8 @@ class Training:
         loop: length, batch size, and when to write files.
         identity: settings and hashes that must not change between a run and its resumption; JSON.
         about: header of the snapshots; its `images` and `epoch` are filled in.
-        on_snapshot: called after each snapshot, for sample pictures.
+        on_snapshot: called after each snapshot, with its weights (the averaged ones if there are any, by names
+            `network/key`, on the CPU), for sample pictures.
         watch: checks at intervals whether the training is sound, and may stop it.
     """
 
@@ -60,7 +65,7 @@ class Training:
     averaged: tuple[str, ...] = ()
     identity: Mapping[str, Any] = field(default_factory=dict)
     about: Header = field(default_factory=lambda: Header(kind="training"))
-    on_snapshot: Callable[[Snapshot], None] | None = None
+    on_snapshot: OnSnapshot | None = None
     watch: Watch | None = None
 
 
@@ -150,7 +155,8 @@ class _Run:
             snapshot = write_snapshot(folder, self.images, epoch, raw, average, self.training.about.as_json())
             self.events.append("snapshot", self.images, name=snapshot.name, epoch=epoch)
             if self.training.on_snapshot is not None:
-                self.training.on_snapshot(snapshot)
+                best = raw if average is None else average
+                self.training.on_snapshot(snapshot, {key: t.detach().cpu().clone() for key, t in best.items()})
         self.fabric.barrier()
 
     def _watch(self) -> None:

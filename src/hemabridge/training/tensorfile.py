@@ -146,13 +146,22 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     Raises:
         ModelError: the file does not exist, is no safetensors file, or was not written by hemabridge.
     """
+    content = read_whole(path)
+    return parse_tensors(content, path), parse_header(content, path)
+
+
+def read_whole(path: Path) -> bytes:
+    """Read all bytes of a file, for `parse_tensors` and `parse_header`.
+
+    Raises:
+        ModelError: the file does not exist, or cannot be read.
+    """
     if not path.is_file():
         raise ModelError(f"expected a safetensors file, got nothing: {path} does not exist")
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ModelError(f"expected a whole safetensors file, got a damaged one: {path} ({error})") from error
-    return parse_tensors(content, path), parse_header(content, path)
 
 
 def parse_tensors(content: bytes, path: Path) -> "dict[str, Tensor]":

@@ -85,13 +85,12 @@ def chroma_agreement(before: UInt8Images, after: UInt8Images) -> ChromaAgreement
 
 
 @torch.inference_mode()
-def write_color_audit(snapshot: Path, source: CellSet, target: CellSet, path: Path) -> None:
+def write_color_audit(standardizer: NeuralStandardizer, source: CellSet, target: CellSet, path: Path) -> None:
     """Write the chroma audit of a snapshot of `colorization` as JSON; nothing is written for other translators.
 
     `chroma_error`: by class, on the target's training cells, which gives a lower bound; `agreement`: on the source's
     cells; `clipped`: mean share of the pixels of the source's cells whose predicted color is outside sRGB.
     """
-    standardizer = NeuralStandardizer.from_snapshot(snapshot)
     net = standardizer.generator
     if not isinstance(net, Colorizer):
         return

@@ -1,6 +1,7 @@
 """Training of a student that copies a re-stainer, and its distance from the teacher."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError, RunError
@@ -61,11 +63,6 @@ def _schedule(config: TranslatorConfig, epoch_images: int) -> ConstantThenLinear
     )
 
 
-def _fidelity(snapshot: Snapshot, restained: UInt8Images, images: UInt8Images) -> Fidelity:
-    copies = NeuralStandardizer.from_snapshot(snapshot.path).standardize(images)
-    return compared(copies, restained, images)
-
-
 def _check_cells(cells: CellSet, load_px: int) -> None:
     if len(cells) < 2 or cells.images.shape[1] != load_px:
         raise InputError(
@@ -110,8 +107,11 @@ def distill(
     described = {"config": config.model_dump(mode="json"), "seed": seed, "teacher": teacher_sha256}
     fidelities: dict[str, Fidelity] = {}
 
-    def compare(snapshot: Snapshot) -> None:
-        fidelities[snapshot.name] = _fidelity(snapshot, restained[held_out], cells.images[held_out])
+    about = _header(config, seed, teacher_sha256, cells)
+
+    def compare(snapshot: Snapshot, weights: Mapping[str, Tensor]) -> None:
+        copies = NeuralStandardizer.from_tensors(weights, about, snapshot.path).standardize(cells.images[held_out])
+        fidelities[snapshot.name] = compared(copies, restained[held_out], cells.images[held_out])
         _write(folder / FIDELITY, fidelities)
 
     return fit(
@@ -122,7 +122,7 @@ def distill(
             loop=loop,
             averaged=Distillation.averaged,
             identity={**described, "source": [cells.crop_px, *cells.hashes]},
-            about=_header(config, seed, teacher_sha256, cells),
+            about=about,
             on_snapshot=compare,
         ),
         folder,

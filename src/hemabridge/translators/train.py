@@ -1,10 +1,12 @@
 """Training a translator between two sites."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from hemabridge.data.cells import CellSet
 from hemabridge.domain.site_profile import profiles_of
@@ -15,13 +17,13 @@ from hemabridge.progress import Progress, silent
 from hemabridge.training.config import LoopConfig
 from hemabridge.training.loop import Training, fit
 from hemabridge.training.schedules import ConstantThenLinear
-from hemabridge.training.snapshots import Snapshot, read_snapshot
+from hemabridge.training.snapshots import Snapshot
 from hemabridge.translators.attempts import Attempts
 from hemabridge.translators.batches import UnpairedBatches, chances_of
 from hemabridge.translators.catalog import new_objective
 from hemabridge.translators.colorization_audit import write_color_audit
 from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.header import TranslatorHeader
+from hemabridge.translators.header import Direction, TranslatorHeader
 from hemabridge.translators.neural import NeuralStandardizer, directions_of
 from hemabridge.translators.watchdog import watchdog_for
 
@@ -74,6 +76,16 @@ def _training(config: TranslatorConfig, source: CellSet, target: CellSet, folder
     schedule = ConstantThenLinear(
         config.learning_rate, loop.epoch_images, config.constant_epochs, config.decay_epochs, config.stepping
     )
+    about = _header(config, source, target, seed)
+
+    def show(snapshot: Snapshot, weights: Mapping[str, Tensor]) -> None:
+        at = folder / "samples" / snapshot.name
+        at.parent.mkdir(exist_ok=True)
+        known = directions_of(weights)
+        found = {each: NeuralStandardizer.from_tensors(weights, about, snapshot.path, each) for each in known}
+        _write_samples(found, source, target, config.crop_px, at.with_name(f"{at.name}.png"))
+        write_color_audit(found["to_target"], source, target, at.with_name(f"{at.name}.colors.json"))
+
     watchdog = watchdog_for(config.watchdog, model, source.images, target.images, config.crop_px, loop.total_images)
     return Training(
         objective=model,
@@ -97,16 +109,20 @@ def _training(config: TranslatorConfig, source: CellSet, target: CellSet, folder
             "target": [target.crop_px, *target.hashes],
             **({} if config.balance == "none" else {"labels": target.labels.tolist()}),
         },
-        about=TranslatorHeader(
-            config=config,
-            seed=seed,
-            source_crop_px=source.crop_px,
-            target_crop_px=target.crop_px,
-            seen=tuple(sorted({*source.hashes, *target.hashes})),
-            sites=profiles_of(source.images, target.images, source.crop_px, target.crop_px),
-        ),
-        on_snapshot=lambda snapshot: _show(snapshot, source, target, config.crop_px, folder / "samples"),
+        about=about,
+        on_snapshot=show,
         watch=watchdog.watch(),
+    )
+
+
+def _header(config: TranslatorConfig, source: CellSet, target: CellSet, seed: int) -> TranslatorHeader:
+    return TranslatorHeader(
+        config=config,
+        seed=seed,
+        source_crop_px=source.crop_px,
+        target_crop_px=target.crop_px,
+        seen=tuple(sorted({*source.hashes, *target.hashes})),
+        sites=profiles_of(source.images, target.images, source.crop_px, target.crop_px),
     )
 
 
@@ -135,19 +151,15 @@ def loop_config(config: TranslatorConfig, source: int, target: int, seed: int) -
     )
 
 
-def _show(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    _write_samples(snapshot, source, target, crop_px, folder)
-    write_color_audit(snapshot.path, source, target, folder / f"{snapshot.name}.colors.json")
-
-
-def _write_samples(snapshot: Snapshot, source: CellSet, target: CellSet, crop_px: int, folder: Path) -> None:
+def _write_samples(
+    standardizers: Mapping[Direction, NeuralStandardizer], source: CellSet, target: CellSet, crop_px: int, path: Path
+) -> None:
     rows: list[UInt8Images] = []
-    for direction in directions_of(read_snapshot(snapshot.path)[0]):
+    for direction, standardizer in standardizers.items():
         cells = source if direction == "to_target" else target
         places = np.linspace(0, len(cells) - 1, SAMPLES).astype(int)
         margin = (cells.images.shape[1] - crop_px) // 2
         originals = cells.images[places, margin : margin + crop_px, margin : margin + crop_px]
-        restained = NeuralStandardizer.from_snapshot(snapshot.path, direction).standardize(originals)
+        restained = standardizer.standardize(originals)
         rows += [np.concatenate(list(originals), axis=1), np.concatenate(list(restained), axis=1)]
-    write_image(folder / f"{snapshot.name}.png", np.concatenate(rows, axis=0))
+    write_image(path, np.concatenate(rows, axis=0))

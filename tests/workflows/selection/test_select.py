@@ -3,6 +3,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -31,6 +32,7 @@ from hemabridge.workflows.study.study import study
 from hemabridge.workflows.train import train
 
 MakeRun = Callable[..., Path]
+CountReads = Any
 
 
 def run_folder(
@@ -74,10 +76,13 @@ def make_run(hospitals: Path, tmp_path: Path) -> MakeRun:
 
 
 @pytest.fixture(scope="module")
-def selected_once(hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Selection]:
+def selected_once(
+    hospitals: Path, tmp_path_factory: pytest.TempPathFactory, reads: CountReads
+) -> tuple[Path, Selection]:
     """A run folder with three snapshots after a selection, and what this found."""
     run = run_folder(hospitals, tmp_path_factory.mktemp("selected"))
-    return run, select(run)
+    with reads("select"):
+        return run, select(run)
 
 
 @pytest.fixture
@@ -104,6 +109,10 @@ def test_snapshots_are_measured_and_the_choice_is_written(selected_once: tuple[P
     assert (same.refused, black.fit) == (0, False)
     limits = run / "selection" / "epoch-0002" / "limits" / "limits.json"
     assert read_thresholds(limits).cells == 24
+
+
+def test_each_snapshot_is_opened_and_hashed_once(selected_once: tuple[Path, Selection], reads: CountReads) -> None:
+    reads.check_once("select", *(selected_once[0] / "snapshots").glob("*.safetensors"))
 
 
 def test_the_scored_part_is_never_looked_at_and_a_validation_part_is_preferred(
@@ -298,7 +307,7 @@ def test_a_study_is_selected_with_its_classifiers(small_study: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_shape_members_rank_the_snapshots_of_a_study(small_study: Path, tmp_path: Path) -> None:
+def test_shape_members_rank_the_snapshots_of_a_study(small_study: Path, tmp_path: Path, reads: CountReads) -> None:
     train = '{architecture = "test_resnet", size_px = 32, epochs = 1, learning_rate = 1e-3}'
     shape = train.replace("epochs", 'view = "shape", epochs')
     changes = [
@@ -308,7 +317,9 @@ def test_shape_members_rank_the_snapshots_of_a_study(small_study: Path, tmp_path
         f'ensemble={{restainings = ["white-point"], members = [{{count = 2, train = {shape}}}]}}',
     ]
     study(read_recipe(small_study, changes), tmp_path / "run")
-    run = read_run(tmp_path / "run")
+    with reads("read"):
+        run = read_run(tmp_path / "run")
+    reads.check_once("read", *(tmp_path / "run").glob("classifiers/*/snapshots/*.safetensors"))
     assert set(run.classifiers) == {"Color"}
     assert list(run.shape_members) == ["shape 1", "shape 2", "shape 3"]  # that of the tables and two members
     found = select(tmp_path / "run", rule=RuleConfig(most_refused=1.0, least_kept=-1.0))

@@ -1,6 +1,7 @@
 """One finished study for all tests that only read it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,12 @@ Call = tuple[str, int, int]
 
 @pytest.fixture(scope="session")
 def finished_study(
-    small_study: Path, tmp_path_factory: pytest.TempPathFactory
+    small_study: Path, tmp_path_factory: pytest.TempPathFactory, reads: Any
 ) -> tuple[Path, StudyResults, list[Call]]:
     """The folder of the small study, its results, and what it told of its progress; work on a copy of the folder."""
     out = tmp_path_factory.mktemp("study") / "out"
     calls: list[Call] = []
     recipe = expect_kind(read_recipe(small_study), StudyRecipe)
-    results = study(recipe, out, fabric=start_fabric("cpu"), progress=lambda *call: calls.append(call))
+    with reads("study"):
+        results = study(recipe, out, fabric=start_fabric("cpu"), progress=lambda *call: calls.append(call))
     return out, results, calls

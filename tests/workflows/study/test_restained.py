@@ -5,7 +5,8 @@ import pytest
 
 from hemabridge.data.cells import CellSet
 from hemabridge.imaging.files import read_image
-from hemabridge.training.snapshots import Snapshot, read_snapshot, write_snapshot
+from hemabridge.models import open_model
+from hemabridge.training.snapshots import read_snapshot, write_snapshot
 from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.study.restained import picture_names, read_restained, restain, restain_back
 
@@ -31,7 +32,7 @@ def test_what_is_written_is_read_back_and_shown_as_pictures(small_snapshot: Path
 
 def test_the_other_direction_is_shown_too(small_snapshot: Path, tmp_path: Path) -> None:
     home = cells("b/home.tif")
-    restain_back(Snapshot(small_snapshot, 8, 1.0), home, tmp_path)
+    restain_back(open_model(small_snapshot), home, tmp_path)
     back = NeuralStandardizer.from_snapshot(small_snapshot, "to_source").standardize(home.images)[0]
     np.testing.assert_array_equal(read_image(tmp_path / "to_source" / "b" / "home.png"), back)
 
@@ -39,7 +40,8 @@ def test_the_other_direction_is_shown_too(small_snapshot: Path, tmp_path: Path) 
 def test_a_translator_without_the_other_direction_shows_none(small_snapshot: Path, tmp_path: Path) -> None:
     raw, header = read_snapshot(small_snapshot)
     one_way = {name: tensor for name, tensor in raw.items() if not name.startswith("to_source/")}
-    restain_back(write_snapshot(tmp_path / "snapshots", 8, 1.0, one_way, None, header), cells("home.tif"), tmp_path)
+    path = write_snapshot(tmp_path / "snapshots", 8, 1.0, one_way, None, header).path
+    restain_back(open_model(path), cells("home.tif"), tmp_path)
     assert not (tmp_path / "to_source").exists()
 
 

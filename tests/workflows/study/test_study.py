@@ -23,6 +23,7 @@ from hemabridge.data.manifest import read_manifest, write_manifest
 from hemabridge.errors import HemabridgeError, ManifestError, ModelError, RecipeError, RunError, SplitError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.files import read_image
+from hemabridge.models.study_folder import NORMALIZER
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.review import ReviewPlan
@@ -243,14 +244,16 @@ def test_the_run_folder_says_what_was_run(finished: tuple[Path, StudyResults, li
 
 
 def test_a_second_call_does_nothing_again(
-    finished: tuple[Path, StudyResults, list[Call]], small_study: Path, copied: Path
+    finished: tuple[Path, StudyResults, list[Call]], small_study: Path, copied: Path, reads: Any
 ) -> None:
     assert trained(finished[2]) == {
         *("Small net", "translator"),
         *(f"Small net again on {images}" for images in ("original", "epoch-0001", "epoch-0002")),
     }
     before = state_of(copied)
-    results, calls = run(small_study, copied)
+    with reads("study, a second time"):
+        results, calls = run(small_study, copied)
+    reads.check_once("study, a second time", *models_of(copied, small_study))
     after = state_of(copied)
     assert results == finished[1]
     assert trained(calls) == set()
@@ -258,6 +261,18 @@ def test_a_second_call_does_nothing_again(
     rewritten = {name for name in before if after[name] != before[name]}
     reported = {"report.html", "results.json", "predictions.csv", "figure-4.png", "recipe.toml", "run.json"}
     assert rewritten <= reported | {"tables/leaderboard.csv", "tables/leaderboard.tex"}
+
+
+def models_of(out: Path, recipe: Path) -> list[Path]:
+    """Return the files of the small study's models."""
+    own = [max((out / "classifiers" / "small-net" / "snapshots").iterdir()), recipe.parent / "given.safetensors"]
+    return [*own, *(out / "translator" / "snapshots").iterdir(), out / "restained" / "white-point" / NORMALIZER]
+
+
+def test_each_model_is_opened_and_hashed_once(
+    finished: tuple[Path, StudyResults, list[Call]], small_study: Path, reads: Any
+) -> None:
+    reads.check_once("study", *models_of(finished[0], small_study))
 
 
 @pytest.mark.slow
@@ -504,7 +519,7 @@ def test_a_truth_of_other_cells_is_refused(small_study: Path, hospitals: Path, t
 
 
 def snapshot(images: int, epoch_images: int) -> Snapshot:
-    return Snapshot(Path(f"{images}.safetensors"), images, images / epoch_images)
+    return Snapshot(Path(f"{images}.safetensors"), (images, images / epoch_images))
 
 
 def test_an_epoch_ends_with_the_batch_that_completes_it() -> None:

@@ -24,16 +24,15 @@ from hemabridge.errors import InputError
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.scale import CropPx
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.models import open_model
-from hemabridge.models.open import read_selection
+from hemabridge.models.open import OpenModels, read_selection
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.recipes.sites import read_settled
 from hemabridge.training.run_context import RunContext
-from hemabridge.training.snapshots import list_snapshots
+from hemabridge.training.snapshots import last_snapshot, snapshot_files
 from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
-from hemabridge.workflows.study.translation import fitted_restainings
+from hemabridge.workflows.study.translation import FittedRestaining, fitted_restainings, restained_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +99,20 @@ class FinishedStudy:
         """
         return {spec.name: self._classifier(spec) for spec in self.recipe.classifiers}
 
+    @cached_property
+    def opened(self) -> OpenModels:
+        """The models of the study, each of which is opened on first use."""
+        return OpenModels()
+
+    @cached_property
+    def restainings(self) -> list[FittedRestaining]:
+        """All that the study re-stained with, in its order.
+
+        Raises:
+            InputError: a file is missing.
+        """
+        return fitted_restainings(self.recipe, self.folder)
+
     def answers(self, images_at: Callable[[int], UInt8Images], only: str | None = None) -> Iterator[Answers]:
         """Yield the predictions of each classifier and of the study's ensemble; nothing is fitted.
 
@@ -109,21 +122,21 @@ class FinishedStudy:
         """
         yield from self._original(images_at, only)
         sizes = self._sizes()
-        restainings = fitted_restainings(self.recipe, self.folder)
-        for number, fitted in enumerate(restainings, 1):
+        for number, fitted in enumerate(self.restainings, 1):
             shown = fitted.snapshot or fitted.method
             asked = [name for name in self.classifiers if only in (None, name_of(name, shown, 0))]
-            restained = {px: fitted.restained(images_at, px) for px in {sizes[name] for name in asked}}
+            pixels = {sizes[name] for name in asked}
+            restained = {px: restained_at(self.opened(fitted.path), images_at, px) for px in pixels}
             for name in asked:
                 predicted = self.classifiers[name].probabilities(restained[sizes[name]])
                 yield Answers(name, fitted.method, fitted.snapshot, 0, predicted)
-            self.progress("re-staining and classifying", number, len(restainings))
+            self.progress("re-staining and classifying", number, len(self.restainings))
         tables = [name for name in self._with_lut() if only in (None, name_of(name, LEARNED_LUT, 0))]
         yield from self._with_luts(self.study.ensemble(), tables, images_at)
         counts = () if self.recipe.ensemble is None else (0, *self.recipe.ensemble.few_labels)
         for number, count in enumerate(counts, 1):
             if only in (None, *(name_of(ENSEMBLE, shown, count) for shown in (ORIGINAL, ENSEMBLE))):
-                fitted_then = FittedEnsemble.load(self.study.ensemble(count), self.folder, self.classifiers)
+                fitted_then = self._ensemble(count)
                 yield from _of_ensemble(fitted_then, images_at(self.recipe.ensemble_px), count)
             self.progress("predicting with the ensemble", number, len(counts))
 
@@ -135,7 +148,7 @@ class FinishedStudy:
         """
         if self.recipe.ensemble is not None:
             return self.names(fit=False)[-1]
-        first, last = self.recipe.classifiers[0].name, fitted_restainings(self.recipe, self.folder)[-1]
+        first, last = self.recipe.classifiers[0].name, self.restainings[-1]
         return self.on_selected() or name_of(first, last.snapshot or last.method, 0)
 
     def refitted(
@@ -185,7 +198,8 @@ class FinishedStudy:
             read_settled(site, self.folder).cells(("train",), self.classes, self.recipe.ensemble_px, self.progress)
             for site in self.recipe.further_targets
         ]
-        members = Members.load(self.study.ensemble(), self.folder, self.classifiers, joined(target, further))
+        labeled = joined(target, further)
+        members = Members.load(self.study.ensemble(), self.folder, self.classifiers, labeled, self.opened)
         unlabeled = np.full(len(cells.paths), UNKNOWN, np.int64)
         source = CellSet(cells.images, unlabeled, self.classes, cells.paths, cells.hashes, crop_px)
         return FittedTo(fit_ensemble(members, source, target, config, context), source, target)
@@ -203,7 +217,7 @@ class FinishedStudy:
     def names(self, *, fit: bool) -> list[str]:
         """Return the names of all answers, before they are computed."""
         recipe, classifiers = self.recipe, [spec.name for spec in self.recipe.classifiers]
-        restainings = [] if fit else fitted_restainings(recipe, self.folder)
+        restainings = [] if fit else self.restainings
         shown = [ORIGINAL, *(each.snapshot or each.method for each in restainings)]
         names = [name_of(classifier, each, 0) for each in shown for classifier in classifiers]
         names += [name_of(classifier, LEARNED_LUT, 0) for classifier in self._with_lut()]
@@ -239,6 +253,10 @@ class FinishedStudy:
             if only in (None, name_of(name, ORIGINAL, 0)):
                 yield Answers(name, ORIGINAL, None, 0, classifier.probabilities(images_at(sizes[name])))
 
+    def _ensemble(self, labels: int) -> FittedEnsemble:
+        folder = self.study.ensemble(labels)
+        return FittedEnsemble.load(folder, self.folder, self.classifiers, opened=self.opened)
+
     def _sizes(self) -> dict[str, int]:
         return {spec.name: self.recipe.cells_px(spec) for spec in self.recipe.classifiers}
 
@@ -247,7 +265,8 @@ class FinishedStudy:
     ) -> Iterator[Answers]:
         sizes = self._sizes()
         for name in names:
-            restained = open_model(lut_file(folder, name)).cell_standardizer().standardize(images_at(sizes[name]))
+            table = self.opened(lut_file(folder, name)).cell_standardizer()
+            restained = table.standardize(images_at(sizes[name]))
             yield Answers(name, LEARNED_LUT, None, 0, mean_prediction([self.classifiers[name]], restained))
 
     def _with_lut(self) -> list[str]:
@@ -259,9 +278,10 @@ class FinishedStudy:
         if spec.external is not None:
             return align_classes(load_external(spec.external), self.classes)
         own = self.study.classifier(spec.name)
-        if not list_snapshots(own):
+        files = snapshot_files(own)
+        if not files:
             raise InputError(f"expected the classifier {spec.name} in {self.folder}, got none; run the study again")
-        return align_classes(open_model(own).classifier, self.classes)
+        return align_classes(self.opened(last_snapshot(files)).classifier, self.classes)
 
 
 def choose(answers: Sequence[Answers], by: str | None) -> Answers:

@@ -24,7 +24,6 @@ from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.scale import CropPx, CropSpec
-from hemabridge.models import open_model
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.models.study_folder import PREDICTIONS, StudyFolder
 from hemabridge.normalizers.catalog import NORMALIZERS
@@ -37,7 +36,6 @@ from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.storage.stages import Stages
 from hemabridge.workflows.evaluate.answers import Answers, FinishedStudy, choose
-from hemabridge.workflows.study.translation import fitted_restainings
 
 FITTING: Final = ".fitting"
 """Folder of a fit that goes on where it was stopped; removed at the end."""
@@ -132,7 +130,7 @@ def evaluate(
     done = replace(_written(answers, chosen, manifest, cells, classes, seen, recipe.seed, out), home=results.home)
     if fit:
         return done
-    model = open_model(fitted_restainings(recipe, study)[-1].path, crop_px=crop_px)
+    model = replace(finished.opened(finished.restainings[-1].path), crop_px=crop_px)
     return replace(done, site=write_answer(model, manifest.paths(), out, progress))
 
 

@@ -11,12 +11,13 @@ from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.protocol import Classifier, align_classes
 from hemabridge.data.cells import CellSet, load_cells, sampled
 from hemabridge.data.manifest import Manifest
-from hemabridge.ensemble.members import MEMBERS_FILE, Members, classifiers_of
+from hemabridge.ensemble.members import MEMBERS_FILE
+from hemabridge.ensemble.saved import SavedMembers
 from hemabridge.errors import ModelError, RecipeError
 from hemabridge.imaging.scale import CropPx
-from hemabridge.models import open_model
 from hemabridge.models.model import Site
-from hemabridge.models.open import open_translator
+from hemabridge.models.open import OpenModels, open_translator
+from hemabridge.models.restaining import TranslatorModel
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import StudyRecipe
@@ -24,7 +25,7 @@ from hemabridge.recipes.recipe_file import read_recipe
 from hemabridge.recipes.sites import read_settled, read_site
 from hemabridge.recipes.trainings import TranslatorRecipe
 from hemabridge.storage.run_folder import RECIPE
-from hemabridge.training.snapshots import Snapshot, list_snapshots
+from hemabridge.training.snapshots import Snapshot, last_snapshot, list_snapshots, snapshot_files
 
 CELLS = 200
 """Largest number of cells of each site that are measured."""
@@ -37,6 +38,7 @@ class Run:
     Attributes:
         name: of the recipe.
         snapshots: oldest first.
+        last: the last of them, opened.
         source: cells of the source that are not scored.
         part: name of the part of the source that they belong to.
         target: cells of the target that are not scored.
@@ -47,6 +49,7 @@ class Run:
 
     name: str
     snapshots: list[Snapshot]
+    last: TranslatorModel
     source: CellSet
     part: str
     target: CellSet
@@ -81,6 +84,7 @@ def _read_study(recipe: StudyRecipe, folder: Path, cells: int, progress: Progres
     return Run(
         name=recipe.name,
         snapshots=snapshots,
+        last=open_translator(snapshots[-1].path),
         source=load(source.name, source.manifest.select(pl.col("split") == part), crop_px=source.crop_px),
         part=part,
         target=load(
@@ -115,7 +119,7 @@ def _read_training(recipe: TranslatorRecipe, folder: Path, cells: int, progress:
         )
         for site, manifest, side in zip((recipe.source, recipe.target), unscored, sides, strict=True)
     ]
-    return Run(recipe.name, snapshots, found[0], part, found[1], {}, {}, labeled=False)
+    return Run(recipe.name, snapshots, last, found[0], part, found[1], {}, {}, labeled=False)
 
 
 def _snapshots(folder: Path) -> list[Snapshot]:
@@ -156,17 +160,21 @@ def _classifiers(
 
     Classifiers that are not trained yet are omitted.
     """
+    study, opened = StudyFolder(folder), OpenModels()
+
+    def aligned(file: Path) -> Classifier:
+        return align_classes(opened(file).classifier, classes)
+
     found: dict[str, Classifier] = {}
     shape_members: dict[str, Classifier] = {}
-    study = StudyFolder(folder)
     for spec in recipe.classifiers:
         if spec.external is not None:
             found[spec.name] = align_classes(load_external(spec.external), classes)
-        elif list_snapshots(own := study.classifier(spec.name)):
+        elif files := snapshot_files(study.classifier(spec.name)):
             kind = shape_members if spec.train is not None and spec.train.view == "shape" else found
-            kind[spec.name] = align_classes(open_model(own).classifier, classes)
-    if (study.ensemble() / MEMBERS_FILE).is_file():
-        members = classifiers_of(Members.load(study.ensemble(), folder, found).shape)
-        of_ensemble = {f"shape {number}": align_classes(one, classes) for number, one in enumerate(members, 1)}
-        shape_members = of_ensemble or shape_members
+            kind[spec.name] = aligned(last_snapshot(files))
+    saved = study.ensemble() / MEMBERS_FILE
+    if saved.is_file():
+        shape = SavedMembers.read(saved).shape_files(study.path)
+        shape_members = {f"shape {place}": aligned(file) for place, file in enumerate(shape, 1)} or shape_members
     return found, shape_members

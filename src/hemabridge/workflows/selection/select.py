@@ -142,7 +142,7 @@ def _features(run: Run) -> tuple[Any, str]:
 
 def _seen(run: Run) -> set[str]:
     """Return the hashes of the files that the translator was trained on."""
-    return set(open_translator(run.snapshots[-1].path).header.seen)
+    return set(run.last.header.seen)
 
 
 def _measure(
@@ -150,10 +150,10 @@ def _measure(
 ) -> list[Measured]:
     measured = []
     for number, snapshot in enumerate(run.snapshots, 1):
-        model = open_translator(snapshot.path)
+        model = run.last if snapshot.path == run.last.path else open_translator(snapshot.path)
         images = _restained(folder, model, run.source)
         readings = ruler.read(images, limits.of(model))
-        measured.append(Measured(snapshot.name, model.sha256, snapshot.images, readings, scores.get(snapshot.name)))
+        measured.append(Measured(snapshot.name, model.sha256, model.header.images, readings, scores.get(snapshot.name)))
         progress("measuring snapshots", number, len(run.snapshots))
     return measured
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hemabridge.classifiers.adabn import adabn
+from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.fine_tune import fine_tune
@@ -24,10 +25,18 @@ from hemabridge.workflows.study.restained import Restained
 
 
 class StudyClassifiers:
-    """Trains or opens the classifiers of a study, and predicts with them."""
+    """Trains or opens the classifiers of a study, each once, and predicts with them."""
 
     def __init__(self, inputs: StudyInputs) -> None:
         self.inputs, self.recipe, self.stages = inputs, inputs.recipe, inputs.stages
+        self._given: dict[str, Classifier] = {}
+        self._trained: dict[str, SnapshotClassifier] = {}
+
+    def of(self, inputs: StudyInputs) -> "StudyClassifiers":
+        """Return the classifiers of the same study with another seed; those of other programs are the same."""
+        others = StudyClassifiers(inputs)
+        others._given = self._given
+        return others
 
     def check(self) -> None:
         """Make sure before hours of training that every classifier can be trained or opened."""
@@ -41,8 +50,19 @@ class StudyClassifiers:
 
     def get(self, spec: ClassifierRecipe) -> Classifier:
         """Return a classifier of the target site: fine-tuned there, or opened from its file."""
-        if spec.external is not None:
-            return align_classes(load_external(spec.external), self.inputs.classes)
+        if spec.external is None:
+            return self.trained(spec)
+        if spec.name not in self._given:
+            self._given[spec.name] = align_classes(load_external(spec.external), self.inputs.classes)
+        return self._given[spec.name]
+
+    def trained(self, spec: ClassifierRecipe) -> SnapshotClassifier:
+        """Return a classifier that the study fine-tunes on the target."""
+        if spec.name not in self._trained:
+            self._trained[spec.name] = self._opened(spec)
+        return self._trained[spec.name]
+
+    def _opened(self, spec: ClassifierRecipe) -> SnapshotClassifier:
         assert spec.train is not None  # the recipe's own check
         config = spec.train
         size_px = self.recipe.cells_px(spec)
@@ -57,12 +77,14 @@ class StudyClassifiers:
         folder = self.stages.run(
             classifier_stage(spec.name),
             inputs,
-            lambda f: self._train(spec.name, config, size_px, f),
+            lambda f: self._fine_tune(spec.name, config, size_px, f),
             drop_checkpoints,
         )
-        return open_model(folder).classifier
+        found = open_model(folder).classifier
+        assert isinstance(found, SnapshotClassifier)  # the stage has trained it
+        return found
 
-    def _train(self, name: str, config: ClassifierConfig, size_px: int, folder: Path) -> None:
+    def _fine_tune(self, name: str, config: ClassifierConfig, size_px: int, folder: Path) -> None:
         fine_tune(
             config,
             self.inputs.cells(TARGET, "train", size_px=size_px),

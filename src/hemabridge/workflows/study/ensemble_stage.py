@@ -17,6 +17,7 @@ from hemabridge.ensemble.pooling import mean_prediction
 from hemabridge.ensemble.pseudo_labels import few_labels
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.models.restaining import TranslatorModel
 from hemabridge.models.study_folder import ENSEMBLE_STAGE, PREDICTIONS, labels_folder
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.storage.stages import Stages
@@ -42,7 +43,7 @@ class EnsembleStage:
         source_test, target_test: the scored parts.
         source_test_at: the source's test cells at the size of each classifier, by its name.
         sites: names of source and target.
-        translator: the snapshot of the study's translator; None without one.
+        translator: the study's translator at its last tested epoch; None without one.
         inputs: values that identify the stage's inputs; JSON.
         context: of the study; its folder is the study's.
     """
@@ -58,7 +59,7 @@ class EnsembleStage:
     target_test: CellSet
     source_test_at: Mapping[str, CellSet]
     sites: tuple[str, str]
-    translator: Path | None
+    translator: TranslatorModel | None
     inputs: Mapping[str, object]
     context: RunContext
 
@@ -81,13 +82,14 @@ class EnsembleStage:
         if self.translator is not None and config.translator:
             translator = translator_at(self.translator, self.source.images.shape[1])
         fitted = fit_ensemble(members, self.source, self.target, config, context, translator=translator)
-        fitted.save(folder, self.context.folder, self.translator)
+        snapshot = None if self.translator is None else self.translator.path
+        fitted.save(folder, self.context.folder, snapshot)
         found = [*self._tests(fitted), *self._tests_of_luts(fitted, context)]
         for count in config.few_labels:
             own = context.within(labels_folder(count), f"{count} labels")
             labels = few_labels(self.labeled.labels, count, context.seed)
             tuned = fitted.fine_tuned(self.labeled, labels, config, own)
-            tuned.save(own.folder, self.context.folder, self.translator)
+            tuned.save(own.folder, self.context.folder, snapshot)
             found += [
                 self._originals(tuned, count),
                 self._of_source(tuned.predict(self.source_test.images), NAME, count),

@@ -1,7 +1,7 @@
 """Facts for the report besides its tables: sites, numbers, times, kept structure, chosen snapshot."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,6 @@ from hemabridge.data.cells import CellSet
 from hemabridge.errors import HemabridgeError
 from hemabridge.imaging.files import read_image
 from hemabridge.metrics.closeness import gradient_correlation, luminance_ssim
-from hemabridge.models import open_model
 from hemabridge.models.open import read_selection
 from hemabridge.models.selection_file import PICTURE, Selection
 from hemabridge.models.study_folder import StudyFolder
@@ -20,7 +19,7 @@ from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.sites import Site
 from hemabridge.report.report import ChosenSnapshot
 from hemabridge.storage.files import sha256_of
-from hemabridge.training.snapshots import list_snapshots
+from hemabridge.training.snapshots import snapshot_files
 from hemabridge.workflows.study.restained import Restained
 
 LARGEST_PICTURE: Final = 8_000_000
@@ -56,7 +55,7 @@ def _fit_facts(restained: Sequence[Restained]) -> dict[str, str]:
     """Return facts about normalizers with an unusual fit or with implausible colors."""
     facts = {}
     for r in restained:
-        header = open_model(r.model).header
+        header = r.model.header
         if isinstance(header, Normalizer) and header.faults:
             facts[f"do not use {r.name}"] = "it makes implausible colors: " + "; ".join(header.faults)
         elif isinstance(header, Normalizer) and header.note:
@@ -84,10 +83,11 @@ def structure_facts(test: CellSet, restained: Sequence[Restained]) -> dict[str, 
     return facts
 
 
-def read_chosen(folder: Path) -> ChosenSnapshot | None:
+def read_chosen(folder: Path, restained: Sequence[Restained] = ()) -> ChosenSnapshot | None:
     """Return the choice of `hemabridge select` in a study's folder; None if there is none.
 
     A damaged file, or a choice among other snapshots than the present ones, is not an error; the report states it.
+    The files of the models of `restained` are not opened again.
     """
     try:
         found = read_selection(folder)
@@ -95,19 +95,22 @@ def read_chosen(folder: Path) -> ChosenSnapshot | None:
         return ChosenSnapshot("selection.json cannot be read. Run hemabridge select again, then the study.")
     if found is None:
         return None
-    if not _is_of(found, folder):
+    if not _is_of(found, folder, {r.model.path: r.model.sha256 for r in restained}):
         return ChosenSnapshot(
             "The translator was trained again since a snapshot was chosen. Run hemabridge select again, then the study."
         )
     return ChosenSnapshot(found.reasons, _picture(folder / PICTURE))
 
 
-def _is_of(found: Selection, folder: Path) -> bool:
+def _is_of(found: Selection, folder: Path, hashes: Mapping[Path, str]) -> bool:
     """Return whether the snapshots are those of the selection, by their names and the hash of the chosen one."""
-    paths = {snapshot.name: snapshot.path for snapshot in list_snapshots(StudyFolder(folder).translator)}
+    paths = {path.stem: path for path in snapshot_files(StudyFolder(folder).translator)}
     if any(row.snapshot not in paths for row in found.snapshots):
         return False
-    return found.chosen is None or sha256_of(paths[found.chosen]) == found.row(found.chosen).sha256
+    if found.chosen is None:
+        return True
+    path = paths[found.chosen]
+    return (hashes.get(path) or sha256_of(path)) == found.row(found.chosen).sha256
 
 
 def _picture(path: Path) -> bytes | None:

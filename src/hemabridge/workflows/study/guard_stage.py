@@ -19,12 +19,11 @@ from hemabridge.evaluation.results import CellVerdict, MorphologyCheck
 from hemabridge.guard.cell_sets import guard_cells
 from hemabridge.guard.thresholds import FEWEST, Thresholds, floors, learn_thresholds
 from hemabridge.imaging.standardizer import Standardizer
-from hemabridge.models import open_model
 from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.models.study_folder import GUARD, VERDICTS, guard_stage, restained_stage
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.storage.file_kind import FileKind
-from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.files import atomic_write
 from hemabridge.workflows.guard import FALLBACK, guard_of
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
 from hemabridge.workflows.study.restained import Restained
@@ -58,26 +57,25 @@ class StudyGuard:
         return tuple(found)
 
     def _checked(self, method: Restained) -> MorphologyCheck:
-        model = method.model
         inputs = {
             "restained": self.stages.key(restained_stage(method.name)),
-            "model": sha256_of(model),
+            "model": method.model.sha256,
             "target": self.inputs.target.described(),
             "order": self.inputs.target.listed(),
             "size_px": method.size_px,
             "learned_from": LEARNED_FROM,
         }
-        folder = self.stages.run(guard_stage(method.name), inputs, lambda out: self._check(method, model, out))
+        folder = self.stages.run(guard_stage(method.name), inputs, lambda out: self._check(method, out))
         guard = Guard.read(folder / GUARD)
-        beside = guard_path(model)
+        beside = guard_path(method.model.path)
         if method.snapshot is not None and guard.thresholds.cells and not beside.exists():
             guard.write(beside)
         return replace(_read(folder / VERDICTS), images=method.method)  # named less well by an earlier version
 
-    def _check(self, method: Restained, model: Path, folder: Path) -> None:
+    def _check(self, method: Restained, folder: Path) -> None:
         train = _spread(self.inputs.cells(TARGET, "train", size_px=method.size_px), FITTED_ON)
         thresholds = self._thresholds(method, train)
-        guard_of(sha256_of(model), thresholds, train.images, FALLBACK).write(folder / GUARD)
+        guard_of(method.model.sha256, thresholds, train.images, FALLBACK).write(folder / GUARD)
         checked = check(self.inputs.cells(SOURCE, "test", size_px=method.size_px), method, thresholds)
         with atomic_write(folder / VERDICTS) as temporary:
             temporary.write_bytes(_CHECK.dump_json(checked))
@@ -94,7 +92,7 @@ class StudyGuard:
         if method.method in self.inputs.recipe.normalizers:
             own = fit_on_cells(method.method, train.images, train.images)
         else:
-            own = open_model(method.model).cell_standardizer()
+            own = method.model.cell_standardizer()
         return learn_thresholds(own, held.images)
 
     def _held_out(self, size_px: int) -> CellSet:

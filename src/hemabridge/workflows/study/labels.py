@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
-from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.data.cells import CellSet
 from hemabridge.ensemble.pseudo_labels import few_labels
 from hemabridge.errors import ModelError, RecipeError
@@ -19,9 +19,8 @@ from hemabridge.models.study_folder import PREDICTIONS, classifier_stage, restai
 from hemabridge.progress import prefixed
 from hemabridge.recipes.recipe import ClassifierRecipe, SourceFineTuningRecipe
 from hemabridge.training.loop import drop_checkpoints
-from hemabridge.training.snapshots import list_snapshots
-from hemabridge.workflows.study.classifiers import predict
-from hemabridge.workflows.study.inputs import SOURCE, StudyInputs
+from hemabridge.workflows.study.classifiers import StudyClassifiers, predict
+from hemabridge.workflows.study.inputs import SOURCE
 from hemabridge.workflows.study.restained import Restained
 
 
@@ -38,8 +37,9 @@ class _Images:
 class StudyLabels:
     """The second fine-tuning, with all labels of the source's training part and with fewer."""
 
-    def __init__(self, inputs: StudyInputs, again: SourceFineTuningRecipe) -> None:
-        self.inputs, self.recipe, self.stages, self.spec = inputs, inputs.recipe, inputs.stages, again
+    def __init__(self, classifiers: StudyClassifiers, again: SourceFineTuningRecipe) -> None:
+        self.classifiers, self.inputs, self.spec = classifiers, classifiers.inputs, again
+        self.recipe, self.stages = self.inputs.recipe, self.inputs.stages
 
     def check(self) -> None:
         """Check the numbers of labels before hours of training.
@@ -90,9 +90,9 @@ class StudyLabels:
         self, spec: ClassifierRecipe, images: _Images, epochs: int, stage: str, inputs: dict[str, object]
     ) -> Predictions:
         first = classifier_stage(spec.name)
-        start = list_snapshots(self.inputs.out / first)[-1].path
 
         def work(folder: Path) -> None:
+            start = self.classifiers.trained(spec)
             config = self._config(spec, epochs, start)
             shown = images.snapshot or images.images
             few = f" with {len(images.train)} labels" if "labels" in inputs else ""
@@ -123,12 +123,14 @@ class StudyLabels:
             kept, images=images.images, snapshot=images.snapshot
         )  # an earlier version named methods less well
 
-    def _config(self, spec: ClassifierRecipe, epochs: int, start: Path) -> ClassifierConfig:
+    def _config(self, spec: ClassifierRecipe, epochs: int, start: SnapshotClassifier) -> ClassifierConfig:
         assert spec.train is not None  # the caller's check
-        header = open_model(start).header
-        if not isinstance(header, ClassifierHeader) or header.learning_rate is None:
-            raise ModelError(f"expected a classifier that states its learning rate, got none: {start}; train it again")
-        rate = self.spec.rate_share * header.learning_rate
+        known = start.header.learning_rate
+        if known is None:
+            raise ModelError(
+                f"expected a classifier that states its learning rate, got none: {start.path}; train it again"
+            )
+        rate = self.spec.rate_share * known
         changes = {"epochs": epochs, "learning_rate": rate, "frozen_epochs": 0}
         if self.spec.frozen_batch_norm:
             changes["frozen_batch_norm"] = True

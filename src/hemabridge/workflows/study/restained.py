@@ -11,7 +11,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.errors import RunError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
-from hemabridge.models import open_model
+from hemabridge.models.model import Model
 from hemabridge.models.study_folder import cells_file
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import picture_names as picture_names
@@ -32,14 +32,14 @@ class Restained:
     Attributes:
         method: name of the normalizer, preset of a compared translator, or method of the study's translator.
         snapshot: the tested snapshot of the study's translator; None for all others.
-        model: the file of the re-stainer: a snapshot, or the JSON of a normalizer.
+        model: the re-stainer, whose file is opened once for all stages.
         train, test: the re-stained cells, at the size at which the model works.
         seen: hashes of all files that it was trained or fitted on.
     """
 
     method: str
     snapshot: Snapshot | None
-    model: Path
+    model: Model
     train: CellSet
     test: CellSet
     seen: frozenset[str]
@@ -74,9 +74,8 @@ def restain(to_target: Standardizer, source: Mapping[str, CellSet], folder: Path
             _write_pictures(images, cells, folder / TO_TARGET)
 
 
-def restain_back(snapshot: Snapshot, target_test: CellSet, folder: Path) -> None:
+def restain_back(model: Model, target_test: CellSet, folder: Path) -> None:
     """Write the target's test part, re-stained to the source, as PNG files, if the translator has that direction."""
-    model = open_model(snapshot.path)
     if TO_SOURCE not in model.directions:
         return
     back = model.cell_standardizer(TO_SOURCE)

@@ -21,6 +21,7 @@ from hemabridge.evaluation.predictions import Predictions, write_predictions
 from hemabridge.evaluation.results import AuditFinding, MorphologyCheck, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.files import write_image
+from hemabridge.models.restaining import TranslatorModel
 from hemabridge.models.study_folder import TRANSLATOR_STAGE, StudyFolder, classifier_stage
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import StudyRecipe
@@ -28,7 +29,7 @@ from hemabridge.report.report import write_study_report
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_run_folder, describe_run, hold_folder, versions
 from hemabridge.training.run_context import RunContext, one_process
-from hemabridge.training.snapshots import list_snapshots
+from hemabridge.training.snapshots import last_snapshot, snapshot_files
 from hemabridge.workflows.study.classifiers import StudyClassifiers, variant_name
 from hemabridge.workflows.study.ensemble_stage import EnsembleStage
 from hemabridge.workflows.study.facts import read_chosen, structure_facts, study_facts
@@ -101,21 +102,23 @@ class Study:
 
     def run(self) -> StudyResults:
         """Do all stages that are not finished, and write the results."""
-        self._check()
-        failing = StudyClassifiers(self.inputs).failing_given()
+        classifiers = StudyClassifiers(self.inputs)
+        self._check(classifiers)
+        failing = classifiers.failing_given()
         audit = self.inputs.audit()
-        tested = test_classifiers(self.inputs)
+        tested = test_classifiers(classifiers)
         guard = StudyGuard(self.inputs).run(tested.restained) if self.recipe.guard else ()
-        others = {seed: test_classifiers(self.inputs.with_seed(seed)).tests for seed in self.recipe.more_seeds}
-        failing += StudyClassifiers(self.inputs).failing_trained(tested.tests)
+        seeds = self.recipe.more_seeds
+        others = {seed: test_classifiers(classifiers.of(self.inputs.with_seed(seed))).tests for seed in seeds}
+        failing += classifiers.failing_trained(tested.tests)
         results = self._collect(tested, audit, guard, others, failing)
         self._report(results, tested)
         return results
 
-    def _check(self) -> None:
-        StudyClassifiers(self.inputs).check()
+    def _check(self, classifiers: StudyClassifiers) -> None:
+        classifiers.check()
         if self.recipe.source_fine_tuning is not None:
-            StudyLabels(self.inputs, self.recipe.source_fine_tuning).check()
+            StudyLabels(classifiers, self.recipe.source_fine_tuning).check()
 
     def _collect(
         self,
@@ -159,12 +162,12 @@ class Study:
         losses = loss_curves(self.folder.translator_events)
         shown = study_pictures(inputs.classes, test, restained, home, truth, losses, tested.tests)
         shown = replace(shown, refused=refused_cells(test, restained, results.guard))
-        write_study_report(results, shown, self.folder.report, read_chosen(self.folder.path))
+        write_study_report(results, shown, self.folder.report, read_chosen(self.folder.path, restained))
 
 
-def test_classifiers(inputs: StudyInputs) -> Tested:
+def test_classifiers(own: StudyClassifiers) -> Tested:
     """Train classifiers and translators with the recipe's seed, re-stain, and test every classifier on all images."""
-    recipe, own = inputs.recipe, StudyClassifiers(inputs)
+    inputs, recipe = own.inputs, own.recipe
     classifiers = {spec.name: own.get(spec) for spec in recipe.classifiers}
     validation = [p for spec in recipe.classifiers for p in own.validate(spec, classifiers[spec.name])]
     translation = StudyTranslation(inputs)
@@ -173,7 +176,7 @@ def test_classifiers(inputs: StudyInputs) -> Tested:
     shown = {spec.name: by_px[recipe.cells_px(spec)] for spec in recipe.classifiers}
     tests = [p for spec in recipe.classifiers for p in own.test(spec, classifiers[spec.name], shown[spec.name])]
     if recipe.source_fine_tuning is not None:
-        labels = StudyLabels(inputs, recipe.source_fine_tuning)
+        labels = StudyLabels(own, recipe.source_fine_tuning)
         tests += [p for spec in recipe.classifiers for p in labels.run(spec, shown[spec.name])]
     seen_by = {(r.method, r.snapshot_name): r.seen for r in restained}
     seen = {p.run: seen_by[p.images, p.snapshot] for p in tests if p.images != ORIGINAL}
@@ -197,7 +200,7 @@ def ensemble_stage(
     inputs: StudyInputs, config: EnsembleConfig, classifiers: Mapping[str, Classifier], restained: Sequence[Restained]
 ) -> EnsembleStage:
     """Return the stage that fits an ensemble of the study's classifiers and re-stainings."""
-    recipe, last = inputs.recipe, restained[-1].snapshot
+    recipe, last = inputs.recipe, restained[-1]
     folders = {w.name: classifier_stage(w.name) for w in recipe.classifiers if w.train is not None}
     px = recipe.ensemble_px
     target, further = inputs.cells(TARGET, "train", size_px=px), inputs.further(px)
@@ -213,7 +216,7 @@ def ensemble_stage(
         target_test=inputs.cells(TARGET, "test", size_px=px),
         source_test_at={w.name: inputs.cells(SOURCE, "test", size_px=recipe.cells_px(w)) for w in recipe.classifiers},
         sites=(inputs.source.name, inputs.target.name),
-        translator=None if last is None else last.path,
+        translator=last.model if last.snapshot is not None and isinstance(last.model, TranslatorModel) else None,
         inputs={
             "classifiers": [w.model_dump(mode="json") for w in recipe.classifiers],
             "trained": [inputs.stages.key(folder) for folder in folders.values()],
@@ -239,6 +242,6 @@ def study_members(inputs: StudyInputs, classifiers: Mapping[str, Classifier], ta
         if spec.train is None:
             external.append(Member(classifiers[spec.name], external=spec.name))
             continue
-        snapshot = list_snapshots(StudyFolder(inputs.out).classifier(spec.name))[-1].path
+        snapshot = last_snapshot(snapshot_files(StudyFolder(inputs.out).classifier(spec.name)))
         (shape if spec.train.view == "shape" else color).append(Member(classifiers[spec.name], snapshot, target))
     return Members((*external, *color), tuple(shape))

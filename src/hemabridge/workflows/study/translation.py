@@ -13,6 +13,7 @@ from hemabridge.imaging.rescaled import RescaledStandardizer
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.models import open_model
+from hemabridge.models.model import Model
 from hemabridge.models.open import open_translator
 from hemabridge.models.restaining import TranslatorModel
 from hemabridge.models.study_folder import (
@@ -28,7 +29,7 @@ from hemabridge.normalizers.normalizer import CellScale
 from hemabridge.progress import prefixed
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.training.loop import drop_checkpoints
-from hemabridge.training.snapshots import Snapshot, list_snapshots
+from hemabridge.training.snapshots import Snapshot, epoch_name, list_snapshots
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.objective_config import method_name
 from hemabridge.translators.presets import PRESETS
@@ -54,12 +55,12 @@ class StudyTranslation:
         parts = self._parts(recipe.size_px)
         restained = [self._normalized(name, parts) for name in recipe.normalizers]
         restained += [self._compared(name) for name in recipe.translators]
-        return restained + [self._of_snapshot(snapshot, parts) for snapshot in tested]
+        return restained + [self._of_snapshot(snapshot.path, parts) for snapshot in tested]
 
     def at(self, restained: Sequence[Restained], size_px: int) -> list[Restained]:
         """Return the same re-stainings for a consumer of cells of one size, all of them at that size.
 
-        The cells are cut from the original images, as `FittedRestaining.restained` says.
+        The cells are cut from the original images, as `restained_at` says.
         """
         return [each if each.size_px == size_px else self._at(each, size_px) for each in restained]
 
@@ -70,9 +71,8 @@ class StudyTranslation:
         parts = self._parts(size_px)
 
         def work(folder: Path) -> None:
-            fitted = FittedRestaining(restained.method, restained.snapshot_name, restained.model)
             for part in parts:
-                images = fitted.restained(partial(self._images, part), size_px)
+                images = restained_at(restained.model, partial(self._images, part), size_px)
                 np.save(folder / cells_file(part), images, allow_pickle=False)
 
         inputs = {
@@ -110,23 +110,25 @@ class StudyTranslation:
 
     def _compared(self, preset: str) -> Restained:
         stage, config = compared_stage(preset), PRESETS[preset].config
-        last = self._trained(stage, config)[-1]
+        last = open_translator(self._trained(stage, config)[-1].path)
         done = self._translated(preset, stage, last, self._parts(config.crop_px))
-        return Restained(preset, None, last.path, done["train"], done["test"], _seen(last))
+        return Restained(preset, None, last, done["train"], done["test"], frozenset(last.header.seen))
 
-    def _of_snapshot(self, snapshot: Snapshot, parts: Mapping[str, CellSet]) -> Restained:
-        done = self._translated(snapshot.name, TRANSLATOR_STAGE, snapshot, parts)
+    def _of_snapshot(self, path: Path, parts: Mapping[str, CellSet]) -> Restained:
+        model = open_translator(path)
+        header, snapshot = model.header, Snapshot(path, (model.header.images, model.header.epoch))
+        done = self._translated(snapshot.name, TRANSLATOR_STAGE, model, parts)
         method = method_name(self.recipe.translator.model)
-        return Restained(method, snapshot, snapshot.path, done["train"], done["test"], _seen(snapshot))
+        return Restained(method, snapshot, model, done["train"], done["test"], frozenset(header.seen))
 
     def _translated(
-        self, name: str, trained: str, snapshot: Snapshot, parts: Mapping[str, CellSet]
+        self, name: str, trained: str, model: TranslatorModel, parts: Mapping[str, CellSet]
     ) -> dict[str, CellSet]:
         size_px = parts["test"].images.shape[1]
 
         def work(folder: Path) -> None:
-            restain(open_model(snapshot.path).cell_standardizer(), parts, folder)
-            restain_back(snapshot, self.inputs.cells(TARGET, "test", size_px=size_px), folder)
+            restain(model.cell_standardizer(), parts, folder)
+            restain_back(model, self.inputs.cells(TARGET, "test", size_px=size_px), folder)
 
         inputs = {
             "translator": self.stages.key(trained),
@@ -156,7 +158,7 @@ class StudyTranslation:
         }
         folder = self.stages.run(restained_stage(name), inputs, work)
         done, seen = read_restained(parts, folder), frozenset((*source.hashes, *target.hashes))
-        return Restained(name, None, folder / NORMALIZER, done["train"], done["test"], seen)
+        return Restained(name, None, open_model(folder / NORMALIZER), done["train"], done["test"], seen)
 
 
 @dataclass(frozen=True)
@@ -167,44 +169,40 @@ class FittedRestaining:
     snapshot: str | None
     path: Path
 
-    def restained(self, images_at: Callable[[int], UInt8Images], size_px: int) -> UInt8Images:
-        """Re-stain cells for a consumer of `size_px` pixels: uint8[N, size_px, size_px, 3].
 
-        A normalizer works on the cells of that size, as it was fitted. A translator works at its own size. Where that
-        is the smaller one, it makes its change there, and the detail comes from the original (`RescaledStandardizer`).
-        Where it is the larger one, the translator gets cells with all the detail that it learned on, and its result is
-        shrunk.
+def restained_at(model: Model, images_at: Callable[[int], UInt8Images], size_px: int) -> UInt8Images:
+    """Re-stain cells for a consumer of `size_px` pixels: uint8[N, size_px, size_px, 3].
 
-        Args:
-            images_at: returns the cells, cut from the original images, at a size in pixels, uint8[N, S, S, 3].
-            size_px: see above.
+    A normalizer works on the cells of that size, as it was fitted. A translator works at its own size. Where that is
+    the smaller one, it makes its change there, and the detail comes from the original (`RescaledStandardizer`). Where
+    it is the larger one, the translator gets cells with all the detail that it learned on, and its result is shrunk.
 
-        Raises:
-            ModelError: the file is missing or damaged.
-        """
-        model = open_model(self.path)
-        if not isinstance(model, TranslatorModel):
-            return model.cell_standardizer().standardize(images_at(size_px))
-        cut_px = max(size_px, model.crop().size_px)
-        restained = _at_size(model, cut_px).standardize(images_at(cut_px))
-        if cut_px == size_px:
-            return restained
-        out: UInt8Images = np.empty((len(restained), size_px, size_px, 3), np.uint8)
-        for place, image in enumerate(restained):
-            out[place] = resize_square(image, size_px)
-        return out
+    Args:
+        model: a model that re-stains.
+        images_at: returns the cells, cut from the original images, at a size in pixels, uint8[N, S, S, 3].
+        size_px: see above.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    if not isinstance(model, TranslatorModel):
+        return model.cell_standardizer().standardize(images_at(size_px))
+    cut_px = max(size_px, model.crop().size_px)
+    restained = translator_at(model, cut_px).standardize(images_at(cut_px))
+    if cut_px == size_px:
+        return restained
+    out: UInt8Images = np.empty((len(restained), size_px, size_px, 3), np.uint8)
+    for place, image in enumerate(restained):
+        out[place] = resize_square(image, size_px)
+    return out
 
 
-def translator_at(snapshot: Path, size_px: int) -> Standardizer:
+def translator_at(model: TranslatorModel, size_px: int) -> Standardizer:
     """Return a translator for cells of `size_px` pixels, on which it makes the change of its own size.
 
     Raises:
-        ModelError: the file is missing or damaged.
+        ModelError: the file is damaged.
     """
-    return _at_size(open_translator(snapshot), size_px)
-
-
-def _at_size(model: TranslatorModel, size_px: int) -> Standardizer:
     translator, own_px = model.cell_standardizer(), model.crop().size_px
     return translator if size_px == own_px else RescaledStandardizer(translator, own_px / size_px)
 
@@ -232,16 +230,17 @@ def fitted_restainings(recipe: StudyRecipe, folder: Path) -> list[FittedRestaini
     ]
 
 
-def _seen(snapshot: Snapshot) -> frozenset[str]:
-    return frozenset(open_translator(snapshot.path).header.seen)
-
-
 def snapshots_of(snapshots: Sequence[Snapshot], epochs: Sequence[int], batch_size: int) -> list[Snapshot]:
     """Return the snapshot of each epoch: that of the batch which completed it.
+
+    Headers are read only where an epoch is not the name of a snapshot, since batches do not end with that epoch.
 
     Raises:
         RecipeError: an epoch has none.
     """
+    named = {snapshot.name: snapshot for snapshot in snapshots}
+    if all(epoch_name(epoch) in named for epoch in epochs):
+        return [named[epoch_name(epoch)] for epoch in epochs]
     found = {epoch: s for epoch in epochs for s in snapshots if _is_of(s, epoch, batch_size)}
     missing = [epoch for epoch in epochs if epoch not in found]
     if missing:
