@@ -1,0 +1,127 @@
+"""CPU time, wall time and memory of `standardize` on a folder of JPEGs, against decoding and encoding the same files.
+
+    python benchmarks/folder_speed.py                    1,000 files of 360 px, every method, three pairs each
+    python benchmarks/folder_speed.py --files 10000 --method linear-ot --pairs 1
+
+Each run is a process of its own; its time starts after the imports. A pair is one run that reads each file, decodes it
+to RGB, and encodes it again in memory with the same settings, and one run of the folder job. The table shows medians
+over the pairs: the floor is the first run, a ratio is that of the same pair. Cells are simulated (64 different ones).
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+METHODS = ("white-point", "linear-ot", "sliced-ot", "macenko", "reinhard-site", "reinhard-image", "histogram")
+SIDE_PX = 360
+CROP_PX = 240
+DIFFERENT = 64
+FIT_CELLS = 64
+
+
+def main() -> None:
+    """Print the table, or do one run and print its figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=1000, help="number of JPEGs in the folder")
+    parser.add_argument("--pairs", type=int, default=3, help="pairs of runs of each method")
+    parser.add_argument("--method", action="append", choices=METHODS, help="only this one; may be given several times")
+    parser.add_argument("--run", nargs=3, metavar=("WHAT", "IN", "OUT"), help="do one run in this process")
+    chosen = parser.parse_args()
+    if chosen.run is not None:
+        print(json.dumps(measured(chosen.run[0], Path(chosen.run[1]), Path(chosen.run[2]))))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        write_cells(work / "in", chosen.files)
+        print("| method | CPU of the floor | CPU | CPU ratio | wall ratio | peak memory |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: |")
+        for method in chosen.method or METHODS:
+            print(as_row(method, pairs_of(work, method, chosen.pairs)), flush=True)
+
+
+def write_cells(folder: Path, count: int) -> None:
+    """Write `count` JPEGs of 360 px of another hospital, and fit every method on cells of both."""
+    from hemabridge.data.simulate import CLASSES, HOSPITALS, TARGET, simulate_cells
+    from hemabridge.imaging.files import write_image
+    from hemabridge.imaging.scale import CropSpec
+    from hemabridge.normalizers.catalog import fit_on_cells
+    from hemabridge.normalizers.normalizer import CellScale
+
+    each = -(-DIFFERENT // len(CLASSES))
+    photographs, _ = simulate_cells(CLASSES, each, HOSPITALS["yellow-field"], 0, SIDE_PX)
+    cells = CropSpec(CROP_PX, 96).cut_all(photographs[:FIT_CELLS])
+    target, _ = simulate_cells(CLASSES, each, HOSPITALS[TARGET], 1, 96)
+    for method in METHODS:
+        fitted = fit_on_cells(method, cells, target).of_photographs(CellScale(source_crop_px=CROP_PX, size_px=96))
+        (folder.parent / f"{method}.json").write_text(fitted.to_json(), encoding="utf-8")
+    folder.mkdir()
+    for number in range(count):
+        file = folder / f"{number:06d}.jpg"
+        if number < DIFFERENT:
+            write_image(file, photographs[number])
+        else:
+            shutil.copyfile(folder / f"{number % DIFFERENT:06d}.jpg", file)
+
+
+def pairs_of(work: Path, method: str, count: int) -> list[tuple[dict[str, float], dict[str, float]]]:
+    """Return the figures of pairs of runs: the floor, and the folder job."""
+    pairs = []
+    for _ in range(count):
+        shutil.rmtree(work / "out", ignore_errors=True)
+        pairs.append((run_apart("floor", work), run_apart(str(work / f"{method}.json"), work)))
+    return pairs
+
+
+def run_apart(what: str, work: Path) -> dict[str, float]:
+    """Return the figures of one run in a new process."""
+    command = [sys.executable, __file__, "--run", what, str(work / "in"), str(work / "out")]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return found
+
+
+def measured(what: str, source: Path, out: Path) -> dict[str, float]:
+    """Do one run and return its CPU and wall seconds and its peak memory in megabytes."""
+    if what == "floor":
+        from hemabridge.imaging import files  # noqa: F401  the same imports, so that memory can be compared
+
+        wall, cpu = time.perf_counter(), time.process_time()
+        decode_and_encode(source)
+    else:
+        from hemabridge.workflows.standardize.standardize import standardize
+
+        wall, cpu = time.perf_counter(), time.process_time()
+        done = standardize(Path(what), source, out)
+        if done.count("restained") != len(done.rows):
+            raise SystemExit(f"expected {len(done.rows)} re-stained files, got {done.count('restained')}")
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "peak_mb": peak_mb}
+
+
+def decode_and_encode(source: Path) -> None:
+    """Decode each JPEG and encode it again, with the quality and chroma of `write_image`."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    for file in sorted(source.iterdir()):
+        image = Image.open(BytesIO(file.read_bytes())).convert("RGB")
+        image.save(BytesIO(), "JPEG", quality=95, subsampling="4:4:4")
+
+
+def as_row(method: str, pairs: list[tuple[dict[str, float], dict[str, float]]]) -> str:
+    """Return one row of the table."""
+    floor, job = (median(pair[place]["cpu"] for pair in pairs) for place in (0, 1))
+    cpu, wall = (median(pair[1][name] / pair[0][name] for pair in pairs) for name in ("cpu", "wall"))
+    peak = max(pair[1]["peak_mb"] for pair in pairs)
+    return f"| `{method}` | {floor:.1f} s | {job:.1f} s | {cpu:.1f} | {wall:.1f} | {peak:.0f} MB |"
+
+
+if __name__ == "__main__":
+    main()
