@@ -23,7 +23,7 @@ PANELS: Final = {
     "Give it to a hospital": ("export", "verify"),
     "Your images": ("find", "index", "audit", "split"),
     "Re-stain": ("catalog", "fit", "guard", "standardize", "drift"),
-    "Compare and classify": ("study", "evaluate", "classify", "differential"),
+    "Compare and classify": ("study", "evaluate", "classify", "differential", "check"),
     "Train and choose": ("train", "select"),
     "New cells, and experts": ("synthesize", "review", "label"),
     "Simulated images": ("simulate", "sheet", "restyle"),

@@ -1,5 +1,7 @@
-"""The commands on whole fields of a microscope: find and differential."""
+"""The commands on whole fields of a microscope: find, differential and check."""
 
+from getpass import getuser
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +78,7 @@ def differential(
     """Count the leukocytes of a patient's fields: find, re-stain, classify, and give percentages with 95 % intervals.
 
     The intervals hold counting error and the classifier's own confusion. OUT gets differential.csv, cells.csv and
-    report.html.
+    report.html. `hemabridge check OUT` serves a page on which an expert corrects the cells.
     """
     from hemabridge.report.differential_story import sentences
     from hemabridge.workflows.differential.differential import differential as run
@@ -91,4 +93,39 @@ def differential(
         )
     for sentence in sentences(done):
         print(f"- {sentence}")
+    print(f"See {out / REPORT}.")
+
+
+@app.command()
+def check(
+    out: Annotated[Path, typer.Argument(help="Folder that `hemabridge differential` wrote.")],
+    name: Annotated[
+        str | None, typer.Option(help="Your name, which is kept with each answer [default: that of the user].")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Language of the page: en or es; it can be changed there.")] = "en",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 8323,
+) -> None:
+    """Check a count on a page in a browser of this computer: see each cell, correct its class, and the count follows.
+
+    Every answer is kept with name and time, also one that is taken back. At the end differential.csv, cells.csv and
+    report.html are written again, and labels.csv for `hemabridge label`.
+    """
+    from hemabridge.errors import InputError, MissingExtraError
+
+    if any(find_spec(package) is None for package in ("fastapi", "uvicorn")):
+        raise MissingExtraError("the page needs a web server: pip install 'hemabridge[review]'")
+    from hemabridge.review.texts import LANGUAGES
+    from hemabridge.workflows.differential.check import check as run
+    from hemabridge.workflows.differential.written import REPORT
+
+    if language not in LANGUAGES:
+        raise InputError(f"expected --language {' or '.join(LANGUAGES)}, got {language!r}")
+
+    def ready(address: str) -> None:
+        print(f"Check the cells at {address}", flush=True)
+        print("This computer alone can open it. Ctrl+C stops; nothing is lost.", flush=True)
+
+    done = run(out, who=name or getuser(), language=language, port=port, ready=ready)
+    for one in done.shares():
+        print(f"{one.name}: {one.counted} cells ({one.checked} checked), {100 * one.share:.1f} %")
     print(f"See {out / REPORT}.")

@@ -85,6 +85,7 @@ class CountedField:
         status, reason: what `hemabridge find` says of it; cells of a `searched` field are counted.
         leukocytes, platelets, smudges, red_cells: numbers of objects; red cells are an estimate, None if unknown.
         um_per_px: None if unknown.
+        width, height: in pixels; None if it could not be read.
         overlay: picture with rings, relative to the folder of the count; empty if there is none.
     """
 
@@ -98,6 +99,8 @@ class CountedField:
     smudges: int
     red_cells: int | None
     um_per_px: float | None
+    width: int | None
+    height: int | None
     overlay: str
 
     @property

@@ -76,7 +76,7 @@ def _intervals(results: DifferentialResults) -> str:
 def _checked(results: DifferentialResults) -> str:
     seen = sum(cell.expert is not None for cell in results.cells)
     if not seen:
-        return "No expert has checked the cells yet."
+        return "No expert has checked the cells yet: `hemabridge check` serves a page for that."
     changed = sum(cell.expert not in (None, cell.predicted) for cell in results.cells)
     return f"An expert has seen {seen} cells and changed {changed}; these count as certain."
 

@@ -6,7 +6,7 @@ Every reader has a secret link, `/r/TOKEN/`; all pages of the reader are below i
 import errno
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, Response
 
+from hemabridge.review.pages import StaticFile
 from hemabridge.review.requests import Fields, ReviewPages
 from hemabridge.review.security import GuessThrottle, SecurityHeaders, read_form
 from hemabridge.review.store import Store
@@ -34,11 +35,22 @@ def make_app(store: Store, pictures: Path) -> FastAPI:
 
 def app_of(pages: ReviewPages) -> FastAPI:
     """Return the application for the requests of readers."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = bare_app(pages.pages.static, pages.message)
     _add_pages(app, pages)
     _add_forms(app, pages)
-    _add_static(app, pages)
-    _add_messages(app, pages)
+    return app
+
+
+def bare_app(static: Mapping[str, StaticFile], message: Callable[[str, str], str]) -> FastAPI:
+    """Return an application without pages, with static files, messages and all protection.
+
+    Args:
+        static: what the pages load.
+        message: returns the page for a token and the key of a message.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    _add_static(app, static)
+    _add_messages(app, message)
     app.add_middleware(GuessThrottle)
     app.add_middleware(SecurityHeaders)  # outermost, so that it applies to every response
     return app
@@ -79,8 +91,8 @@ def _add_forms(app: FastAPI, pages: ReviewPages) -> None:
     add("language", pages.speak)
 
 
-def _add_static(app: FastAPI, pages: ReviewPages) -> None:
-    for file in pages.pages.static.values():
+def _add_static(app: FastAPI, static: Mapping[str, StaticFile]) -> None:
+    for file in static.values():
         response = partial(Response, file.content, media_type=file.media_type, headers={"cache-control": STATIC_KEPT})
         app.add_api_route(file.path, _answering(response), methods=["GET"], response_model=None)
     app.add_api_route(
@@ -95,12 +107,12 @@ def _answering(make: Callable[[], Response]) -> Callable[[], Awaitable[Response]
     return answer
 
 
-def _add_messages(app: FastAPI, pages: ReviewPages) -> None:
+def _add_messages(app: FastAPI, message: Callable[[str, str], str]) -> None:
     """Respond to every error with a page that states no cause, so that it reveals nothing to strangers."""
 
     def say(request: Request, status: int) -> Response:
         token = str(request.path_params.get("token", ""))
-        return HTMLResponse(pages.message(token, MESSAGES.get(status, "refused")), status_code=status)
+        return HTMLResponse(message(token, MESSAGES.get(status, "refused")), status_code=status)
 
     async def refused(request: Request, error: Exception) -> Response:
         # The router raises Starlette's class, which is the base of FastAPI's.

@@ -42,6 +42,20 @@ def static_files() -> dict[str, StaticFile]:
     return found
 
 
+def page_environment() -> Environment:
+    """Return what renders the templates of pages, all of them compiled before the first request."""
+    environment = Environment(
+        loader=PackageLoader("hemabridge.review"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in environment.list_templates():
+        environment.get_template(name)
+    return environment
+
+
 class Pages:
     """Renders every page of one review.
 
@@ -57,15 +71,7 @@ class Pages:
         self.store = store
         self.settings = store.settings()
         self.static = static_files()
-        self._environment = Environment(
-            loader=PackageLoader("hemabridge.review"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        for name in self._environment.list_templates():
-            self._environment.get_template(name)  # compiled before the first request
+        self._environment = page_environment()
 
     def welcome(self, reader: Reader, called: str) -> str:
         """Return the first page: instructions, and what is recorded."""

@@ -30,7 +30,13 @@ RESTAINED: Final = "restained"
 PAGE: Final = "page"
 """What the page to check the count keeps."""
 
-OUTPUTS: Final = (FOUND, RESTAINED, PAGE, FILE, CELL_TABLE, SHARE_TABLE, REPORT)
+LABELS: Final = "labels.csv"
+"""Classes that an expert gave, as `hemabridge label --labels` reads them for the folder `FOUND`."""
+
+HISTORY: Final = "corrections.csv"
+"""Who said what of which cell, and when; answers that were taken back are kept."""
+
+OUTPUTS: Final = (FOUND, RESTAINED, PAGE, LABELS, HISTORY, FILE, CELL_TABLE, SHARE_TABLE, REPORT)
 
 BATCH: Final = 32
 """So many cells are in memory at once."""
@@ -185,5 +191,7 @@ def _field_row(field: FieldRecord) -> CountedField:
         smudges=field.smudges,
         red_cells=field.red_cells,
         um_per_px=field.um_per_px,
+        width=field.width,
+        height=field.height,
         overlay=f"{FOUND}/{field.overlay}" if field.overlay else "",
     )

@@ -1,0 +1,225 @@
+"""Do the 95 % intervals of a differential count hold the truth? `python benchmarks/differential.py --out FOLDER`.
+
+Simulated patients with five mixes of classes at four hospitals, about 200 counted cells each, end to end by
+`hemabridge differential`: a classifier is trained on cells of simulated fields of a home hospital; its confusion
+comes from other fields of it; the cells of the other hospitals are re-stained by a normalizer fitted without labels.
+
+`--bccd RUN BCCD` counts the fields of BCCD, taken for one patient, by a run of `hemabridge adapt` to their cells. It
+prints a confusion of found, missed and named cells against the labels of fields with one labeled leukocyte.
+"""
+
+import argparse
+import csv
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when NumPy and PyTorch are loaded
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hemabridge.classifiers.config import ClassifierConfig
+from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.data.cells import CellSet
+from hemabridge.data.simulate import (
+    HOSPITALS,
+    TARGET,
+    FieldSpec,
+    PaintedField,
+    paint_field,
+    photograph_field,
+    plan_field,
+)
+from hemabridge.data.stain_augmentation import StainAugmentationConfig
+from hemabridge.domain.site_profile import cell_side_px
+from hemabridge.evaluation.differential_results import DifferentialResults
+from hemabridge.fields.find_cells import cut_cell, find_cells
+from hemabridge.imaging.files import write_image
+from hemabridge.imaging.scale import CropSpec, resize_square
+from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.normalizers.catalog import fit_on_cells
+from hemabridge.training.run_context import start_fabric
+from hemabridge.workflows.differential.differential import FILE, differential
+
+CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
+MIXES: Mapping[str, tuple[float, ...]] = {
+    "healthy": (0.01, 0.04, 0.30, 0.07, 0.58),
+    "bacterial": (0.005, 0.015, 0.10, 0.05, 0.83),
+    "viral": (0.01, 0.02, 0.62, 0.10, 0.25),
+    "allergic": (0.02, 0.25, 0.28, 0.06, 0.39),
+    "monocytosis": (0.01, 0.03, 0.22, 0.26, 0.48),
+}
+AWAY = ("near", "yellow-field", "pale", "overstained")
+METHOD = "linear-ot"
+CELL_PX = 64
+CROP_PX = 100
+"""Side of a picture of a cell: 25 um at 0.25 um per pixel."""
+COUNTED_OF_A_FIELD = 15.0
+"""About so many of the leukocytes of a field are counted; the border cuts the others."""
+
+SPEC = FieldSpec(seed=21, um_per_px=0.25, leukocytes=20.0, areas=("monolayer", "sparse"))
+
+
+def spec_of(mix: tuple[float, ...], seed: int) -> FieldSpec:
+    """Return the settings of a patient's fields."""
+    return replace(SPEC, seed=seed, mix=dict(zip(CLASSES, mix, strict=True)))
+
+
+def labeled_crops(field: PaintedField, image: UInt8Image) -> Iterator[tuple[str, UInt8Image]]:
+    """Yield the cells that are found in a field, with their true class."""
+    found = find_cells(image)
+    for cell in found.leukocytes:
+        near = sorted(
+            (np.hypot(one.x - cell.x, one.y - cell.y), one.kind) for one in field.objects if one.kind in CLASSES
+        )
+        if near and near[0][0] * field.plan.spec.um_per_px < 4.0 and not cell.border:
+            yield near[0][1], resize_square(cut_cell(image, cell, found.crop_px()), CROP_PX)
+
+
+def home_cells(fields: int, seed: int) -> list[tuple[str, UInt8Image]]:
+    """Return labeled cells of the home hospital, all classes equally often."""
+    cells: list[tuple[str, UInt8Image]] = []
+    for index in range(fields):
+        field = paint_field(plan_field(spec_of((0.2,) * 5, seed), index))
+        cells += labeled_crops(field, photograph_field(field, HOSPITALS[TARGET]))
+    return cells
+
+
+def train(cells: list[tuple[str, UInt8Image]], weights: Path | None, out: Path) -> Path:
+    """Train the classifier; return its run folder."""
+    images = [image for _, image in cells]
+    crop = CropSpec(min(CROP_PX, cell_side_px(images[:200])), CELL_PX)
+    names = tuple(f"{number:064x}" for number in range(len(cells)))
+    labels = np.array([CLASSES.index(name) for name, _ in cells])
+    own = CellSet(crop.cut_all(np.stack(images)), labels, CLASSES, names, names, crop.crop_px)
+    config = ClassifierConfig(
+        architecture="mobilenetv2_100",
+        weights=weights,
+        size_px=CELL_PX,
+        epochs=5 if weights else 20,
+        frozen_epochs=0,
+        learning_rate=1e-3,
+        stain_augmentation=StainAugmentationConfig(stain=0.2),
+    )
+    fine_tune(config, own, out, start_fabric("cpu"), seed=0)
+    return out
+
+
+def fit_away(hospital: str, cells: list[tuple[str, UInt8Image]], out: Path) -> Path:
+    """Fit a normalizer from cells of another hospital, without labels, to those of the home hospital."""
+    field = [paint_field(plan_field(spec_of(MIXES["healthy"], 31), index)) for index in range(3)]
+    theirs = [crop for one in field for _, crop in labeled_crops(one, photograph_field(one, HOSPITALS[hospital]))]
+    fitted = fit_on_cells(METHOD, np.stack(theirs), np.stack([image for _, image in cells[:100]]))
+    path = out / f"{hospital}.json"
+    path.write_text(fitted.to_json(), encoding="utf-8")
+    return path
+
+
+def patients(cells: int, folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Write the fields of each patient, the same cells at each hospital; yield hospital, mix and folder."""
+    for number, (name, mix) in enumerate(MIXES.items()):
+        painted = [
+            paint_field(plan_field(spec_of(mix, 100 + number), index))
+            for index in range(round(cells / COUNTED_OF_A_FIELD))
+        ]
+        for hospital in AWAY:
+            for field in painted:
+                path = folder / hospital / name / f"{field.plan.field_id}.png"
+                if not path.is_file():
+                    write_image(path, photograph_field(field, HOSPITALS[hospital]))
+            yield hospital, name, folder / hospital / name
+
+
+def simulated(out: Path, cells: int, weights: Path | None) -> None:
+    """Print the share of true percentages inside of their intervals."""
+    home = home_cells(48, seed=41)
+    run = out / "classifier"
+    if not (run / "snapshots").is_dir():
+        train(home, weights, run)
+    for number, (name, image) in enumerate(home_cells(24, seed=42)):
+        write_image(out / "home" / name / f"{number:04d}.png", image)
+    restainers = {hospital: fit_away(hospital, home, out) for hospital in AWAY}
+    print("| hospital | mix | cells | truth inside of corrected intervals | of counted ones | mean width |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    inside, raw_inside = [], []
+    for hospital, name, fields in patients(cells, out / "fields"):
+        result = out / "counts" / hospital / name
+        if (result / FILE).is_file():
+            done = DifferentialResults.read(result / FILE)
+        else:
+            done = differential(run, fields, result, restain=restainers[hospital], home=out / "home")
+        truth = dict(zip(CLASSES, MIXES[name], strict=True))
+        shares = done.shares()
+        inside.append([one.low <= truth[one.name] <= one.high for one in shares])
+        raw_inside.append([one.raw_low <= truth[one.name] <= one.raw_high for one in shares])
+        width = np.mean([one.high - one.low for one in shares])
+        print(
+            f"| {hospital} | {name} | {len(done.counted)} | {sum(inside[-1])} of 5 | {sum(raw_inside[-1])} of 5 | "
+            f"{width:.3f} |",
+            flush=True,
+        )
+    print(f"\nCorrected: {np.mean(inside):.1%} of {np.size(inside)} true percentages inside. As counted: ", end="")
+    print(f"{np.mean(raw_inside):.1%}.")
+    matrix = done.matrix
+    print(f"Accuracy at home: {np.trace(matrix) / matrix.sum():.3f} of {matrix.sum()} cells.")
+
+
+def bccd(run: Path, folder: Path, out: Path) -> None:
+    """Print how the leukocytes of BCCD are found and named."""
+    done = (
+        DifferentialResults.read(out / "bccd" / FILE)
+        if (out / "bccd" / FILE).is_file()
+        else differential(run, folder / "fields", out / "bccd")
+    )
+    labels = {}
+    with (folder / "labels.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            labels[row["field"]] = row["leukocytes"]
+    named: Counter[tuple[str, str]] = Counter()
+    extra = 0
+    for field, label in labels.items():
+        if label not in done.classes:
+            continue
+        cells = sorted((cell for cell in done.cells if cell.field == field), key=lambda one: -one.score)
+        named[label, cells[0].predicted if cells else "missed"] += 1
+        extra += len(cells[1:])
+    columns = [*done.classes, "missed"]
+    print(f"| label | {' | '.join(columns)} |")
+    print(f"| --- |{' --- |' * len(columns)}")
+    for label in done.classes:
+        print(f"| {label} | {' | '.join(str(named[label, name]) for name in columns)} |")
+    right, total = sum(named[name, name] for name in done.classes), sum(named.values())
+    trusted = [name for name in ("lymphocyte", "monocyte", "neutrophil") if name in done.classes]
+    recalls = [named[name, name] / max(1, sum(named[name, other] for other in columns)) for name in trusted]
+    print(f"\n{right} of {total} labeled cells are found and named as labeled; {extra} further cells in these fields.")
+    print(f"Mean recall of {', '.join(trusted)}, whose labels can be trusted: {np.mean(recalls):.3f}.")
+    print("| class | percent | 95 % interval | counted | label |")
+    print("| --- | --- | --- | --- | --- |")
+    counted = Counter(label for label in labels.values() if label in done.classes)
+    for one in done.shares():
+        print(
+            f"| {one.name} | {one.share:.1%} | {one.low:.1%} to {one.high:.1%} | {one.raw:.1%} | "
+            f"{counted[one.name] / sum(counted.values()):.1%} |"
+        )
+
+
+def main() -> None:
+    """Print the tables that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cells", type=int, default=200)
+    parser.add_argument("--weights", type=Path, help="of timm's mobilenetv2_100 [default: random, trained for longer]")
+    parser.add_argument("--bccd", type=Path, nargs=2, metavar=("RUN", "BCCD"))
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.bccd is not None:
+        bccd(*given.bccd, given.out)
+        return
+    simulated(given.out, given.cells, given.weights)
+
+
+if __name__ == "__main__":
+    main()

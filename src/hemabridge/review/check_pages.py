@@ -1,0 +1,307 @@
+"""The pages on which an expert checks a differential count: a gallery by class, and each cell in its field."""
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any, Final
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from PIL import Image, ImageDraw
+
+from hemabridge.evaluation.differential_results import (
+    NO_CELL,
+    OTHER,
+    ClassShare,
+    CountedCell,
+    DifferentialResults,
+)
+from hemabridge.review.app import bare_app
+from hemabridge.review.corrections import Corrections
+from hemabridge.review.pages import page_environment, static_files
+from hemabridge.review.security import read_form
+from hemabridge.review.texts import LANGUAGES, cell_type_name, text
+
+CONTEXT_UM: Final = 60.0
+"""Side of the part of the field around a cell, in micrometers."""
+
+FIELD_PX: Final = 512
+"""Side of its picture."""
+
+KINDS: Final = ("cell", "restained", "field")
+_PICTURE: Final = re.compile(r"(cell|restained|field)-(\d{1,6})")
+_KEPT: Final = {"cache-control": "private, max-age=3600"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A class that can be chosen: its value, its label and its key."""
+
+    value: str
+    label: str
+    key: str
+
+
+class Checking:
+    """A count that an expert checks.
+
+    Attributes:
+        results: the count without corrections.
+        folder: of the count.
+        corrections: the open store.
+        who: name of the expert.
+        token: secret part of the address.
+        language: of the pages.
+        finished: set when the expert has finished.
+    """
+
+    def __init__(
+        self, results: DifferentialResults, folder: Path, corrections: Corrections, who: str, token: str, language: str
+    ) -> None:
+        self.results, self.folder, self.corrections = results, folder, corrections
+        self.who, self.token, self.language = who, token, language
+        self.finished = Event()
+        self._lock = Lock()
+        self._counted: tuple[Mapping[str, str], tuple[ClassShare, ...]] | None = None
+
+    def now(self) -> DifferentialResults:
+        """Return the count with all corrections."""
+        return self.results.corrected(self.corrections.answers())
+
+    def shares(self) -> tuple[ClassShare, ...]:
+        """Return the shares with all corrections; they are worked out once for each state of the corrections."""
+        answers = self.corrections.answers()
+        with self._lock:
+            if self._counted is None or self._counted[0] != answers:
+                self._counted = answers, self.results.corrected(answers).shares()
+            return self._counted[1]
+
+    def correct(self, number: int, class_name: str | None) -> None:
+        """Store the class of a cell, None to take it back."""
+        cell = self.now().cells[number]
+        self.corrections.add(self.who, cell.path, class_name, cell.class_name)
+
+
+class CheckPages:
+    """Renders the pages, and answers requests."""
+
+    def __init__(self, checking: Checking) -> None:
+        self.checking = checking
+        self.static = static_files()
+        self._environment = page_environment()
+
+    def gallery(self) -> str:
+        """Return the page of all cells by class, the least certain first, with the count."""
+        done = self.checking.now()
+        groups = []
+        for name in self._names(done):
+            own = [(number, cell) for number, cell in enumerate(done.cells) if cell.class_name == name]
+            groups.append((self._label(name), sorted(own, key=_uncertain_first)))
+        following = self._following(done, -1)
+        return self._page("check_gallery", done=done, shares=self.checking.shares(), groups=groups, following=following)
+
+    def cell(self, number: int) -> str:
+        """Return the page of one cell."""
+        done = self.checking.now()
+        order = [place for place, _ in sorted(enumerate(done.cells), key=_uncertain_first_of_class(done))]
+        place = order.index(number)
+        return self._page(
+            "check_cell",
+            cell=done.cells[number],
+            number=number,
+            total=len(done.cells),
+            previous=order[place - 1] if place else None,
+            following=order[place + 1] if place + 1 < len(order) else None,
+            choices=self.choices(),
+            done=done,
+            raw=[(one.name, one.counted) for one in self.checking.shares()],
+        )
+
+    def finish(self) -> str:
+        """Return the last page."""
+        return self._page("check_finished")
+
+    def message(self, _: str, what: str) -> str:
+        """Return an error page; it states no cause."""
+        return self._page("message", what=what, back="")
+
+    def choices(self) -> list[Choice]:
+        """Return what an expert can say of a cell."""
+        names = self.checking.results.classes
+        own = [Choice(name, self._label(name), str(place) if place < 10 else "") for place, name in enumerate(names, 1)]
+        return [*own, Choice(OTHER, self._label(OTHER), "o"), Choice(NO_CELL, self._label(NO_CELL), "x")]
+
+    def after(self, number: int) -> int | None:
+        """Return the cell to check next: the least certain one of the same predicted class that nobody has seen."""
+        return self._following(self.checking.now(), number)
+
+    def picture(self, name: str) -> bytes:
+        """Return a picture of a cell as PNG.
+
+        Raises:
+            HTTPException: 404 if there is none.
+        """
+        found = _PICTURE.fullmatch(name)
+        cells = self.checking.results.cells
+        if found is None or int(found[2]) >= len(cells):
+            raise HTTPException(404)
+        cell = cells[int(found[2])]
+        if found[1] == "field":
+            return self._in_field(cell)
+        path = cell.path if found[1] == "cell" else cell.restained
+        return _read(self.checking.folder, path)
+
+    def _in_field(self, cell: CountedCell) -> bytes:
+        """Return the surroundings of a cell, which is framed."""
+        field = next(one for one in self.checking.results.fields if one.field == cell.field)
+        content = _read(self.checking.folder, field.overlay)
+        with Image.open(BytesIO(content)) as picture:
+            factor = picture.width / (field.width or picture.width)
+            half = CONTEXT_UM / 2 / cell.um_per_px * factor
+            x, y = cell.x * factor, cell.y * factor
+            part = picture.convert("RGB").crop((round(x - half), round(y - half), round(x + half), round(y + half)))
+        shown = part.resize((FIELD_PX, FIELD_PX))
+        frame = FIELD_PX * (1 - 22.0 / CONTEXT_UM) / 2
+        pen = ImageDraw.Draw(shown)
+        pen.rectangle((frame, frame, FIELD_PX - frame, FIELD_PX - frame), outline="black", width=6)
+        pen.rectangle((frame + 2, frame + 2, FIELD_PX - frame - 2, FIELD_PX - frame - 2), outline="white", width=2)
+        buffer = BytesIO()
+        shown.save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def _following(self, done: DifferentialResults, number: int) -> int | None:
+        open_cells = [
+            (place, cell)
+            for place, cell in enumerate(done.cells)
+            if cell.expert is None and not cell.left_out and place != number
+        ]
+        if not open_cells:
+            return None
+        own = [pair for pair in open_cells if number >= 0 and pair[1].predicted == done.cells[number].predicted]
+        return min(own or open_cells, key=_uncertain_first)[0]
+
+    def _names(self, done: DifferentialResults) -> list[str]:
+        extra = [name for name in (OTHER, NO_CELL) if any(cell.class_name == name for cell in done.cells)]
+        return [*done.classes, *extra]
+
+    def _label(self, name: str) -> str:
+        language = self.checking.language
+        own = {OTHER: "check_other", NO_CELL: "check_none"}
+        return text(language, own[name]) if name in own else cell_type_name(language, name)
+
+    def _page(self, name: str, **values: Any) -> str:
+        language = self.checking.language
+
+        def say(key: str, **fields: object) -> str:
+            return text(language, key, **fields)
+
+        return self._environment.get_template(f"{name}.html.j2").render(
+            t=say,
+            language=language,
+            languages=LANGUAGES,
+            title=say("check_title", folder=self.checking.results.folder),
+            css=self.static["review.css"].path,
+            js=self.static["review.js"].path,
+            base=f"/r/{self.checking.token}/",
+            label=self._label,
+            percent=_percent,
+            **values,
+        )
+
+
+class _Requests:
+    """The requests of the expert, one method for each kind."""
+
+    def __init__(self, checking: Checking, pages: CheckPages) -> None:
+        self.checking, self.pages = checking, pages
+        self.base = f"/r/{checking.token}/"
+
+    async def gallery(self, token: str) -> Response:
+        self._known(token)
+        return HTMLResponse(await run_in_threadpool(self.pages.gallery))
+
+    async def cell(self, token: str, number: int) -> Response:
+        self._known(token, number)
+        return HTMLResponse(await run_in_threadpool(self.pages.cell, number))
+
+    async def picture(self, token: str, name: str) -> Response:
+        self._known(token)
+        content = await run_in_threadpool(self.pages.picture, name)
+        return Response(content, media_type="image/png", headers=_KEPT)
+
+    async def correct(self, token: str, number: int, request: Request) -> Response:
+        self._known(token, number)
+        given = (await read_form(request)).get("class", [])
+        if len(given) != 1 or given[0] not in {"", *(choice.value for choice in self.pages.choices())}:
+            raise HTTPException(400)
+        await run_in_threadpool(self.checking.correct, number, given[0] or None)
+        following = await run_in_threadpool(self.pages.after, number) if given[0] else number
+        return RedirectResponse(self.base if following is None else f"{self.base}c/{following}", status_code=303)
+
+    async def speak(self, token: str, request: Request) -> Response:
+        self._known(token)
+        language = (await read_form(request)).get("language", [""])[0]
+        if language not in LANGUAGES:
+            raise HTTPException(400)
+        self.checking.language = language
+        return RedirectResponse(self.base, status_code=303)
+
+    async def finish(self, token: str, request: Request) -> Response:
+        self._known(token)
+        await read_form(request)
+        self.checking.finished.set()
+        return HTMLResponse(self.pages.finish())
+
+    def _known(self, token: str, number: int = 0) -> None:
+        if not secrets.compare_digest(token.encode(), self.checking.token.encode()):
+            raise HTTPException(404)
+        if not 0 <= number < len(self.checking.results.cells):
+            raise HTTPException(404)
+
+
+def make_check_app(checking: Checking) -> FastAPI:
+    """Return the application; it sets `checking.finished` at the end."""
+    pages = CheckPages(checking)
+    app, requests = bare_app(pages.static, pages.message), _Requests(checking, pages)
+    for path, work, methods in (
+        ("/r/{token}/", requests.gallery, ["GET"]),
+        ("/r/{token}/c/{number}", requests.cell, ["GET"]),
+        ("/r/{token}/p/{name}.png", requests.picture, ["GET"]),
+        ("/r/{token}/c/{number}", requests.correct, ["POST"]),
+        ("/r/{token}/language", requests.speak, ["POST"]),
+        ("/r/{token}/finish", requests.finish, ["POST"]),
+    ):
+        app.add_api_route(path, work, methods=methods, response_model=None)
+    return app
+
+
+def _uncertain_first(numbered: tuple[int, CountedCell]) -> tuple[bool, bool, float]:
+    _, cell = numbered
+    return bool(cell.left_out), cell.expert is not None, cell.probability
+
+
+def _uncertain_first_of_class(done: DifferentialResults) -> Any:
+    """Return the key that sorts numbered cells as the gallery of the predicted classes does."""
+    places = {name: place for place, name in enumerate(done.classes)}
+
+    def key(numbered: tuple[int, CountedCell]) -> tuple[int, bool, float]:
+        _, cell = numbered
+        return places[cell.predicted], bool(cell.left_out), cell.probability
+
+    return key
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    if not name or not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+        raise HTTPException(404)
+    return path.read_bytes()
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
