@@ -30,6 +30,7 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/near_duplicates.py --site clinic-b --site tecom --site raabin --time 10000
 	$(BIN)/python benchmarks/distillation.py
 	$(BIN)/python benchmarks/gallery.py
+	$(BIN)/python benchmarks/without_extras.py
 	$(BIN)/python benchmarks/planted_changes.py
 	$(BIN)/python benchmarks/leave_one_out.py
 	$(BIN)/python benchmarks/class_prior.py

@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from huggingface_hub import ModelCard
+from onnx import TensorProto, helper, numpy_helper
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.deployment.archive import pack, unpack
@@ -291,3 +292,35 @@ def test_other_results_of_the_test_cells_are_told(normalizer: Path, hospitals: P
     found = verify(path).test_cells
     assert not found.is_same
     assert (found.gray_levels or 0) > 20
+
+
+def test_the_onnx_file_of_another_program_goes_into_a_bundle_unchanged(hospitals: Path, tmp_path: Path) -> None:
+    weights = numpy_helper.from_array(np.array([[1, -1], [0, 2], [3, 0]], np.float32), "w")
+    shape = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+            helper.make_node("Flatten", ["mean"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "w"], ["y"]),
+        ],
+        "net",
+        [shape("x", TensorProto.FLOAT, ["n", 3, 32, 32])],
+        [shape("y", TensorProto.FLOAT, ["n", 2])],
+        [weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    theirs = tmp_path / "theirs.onnx"
+    theirs.write_bytes(model.SerializeToString())
+    described = tmp_path / "theirs.toml"
+    described.write_text(
+        'file = "theirs.onnx"\nclasses = ["lymphocyte", "neutrophil"]\npreprocessing = { size_px = 32 }\n',
+        encoding="utf-8",
+    )
+    folder = hospitals / "yellow-field"
+    done = export(described, tmp_path / "b", images=folder, crop_px=24)
+    assert unpack(done.path.read_bytes(), done.path)["classifier/network.onnx"] == theirs.read_bytes()
+    images = [read_image(path) for path in sorted(folder.rglob("*.png"))]
+    expected = open_model(described, crop_px=24).classify(images)
+    found = open_model(done.path).classify(images)
+    assert found.classes == expected.classes
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hemabridge.classifiers.config import ExternalConfig
 from hemabridge.deployment.bundle import (
     CLASSIFIER_HEADER,
     CLASSIFIER_NETWORK,
@@ -21,7 +22,7 @@ from hemabridge.errors import ModelError
 from hemabridge.models import Model, open_model
 from hemabridge.models.bundled import BundleModel
 from hemabridge.models.classifying import ClassifierModel
-from hemabridge.models.restaining import NormalizerModel, TranslatorModel
+from hemabridge.models.restaining import NormalizerModel, TranslatorModel, needs_torch
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import RESTAINED, opened_for
 
@@ -86,6 +87,7 @@ def restainer_entries(model: Model | None) -> tuple[RestainerPart | None, dict[s
     if isinstance(model, NormalizerModel):
         entries[RESTAINER_JSON] = model.file.text.encode()
     elif isinstance(model, TranslatorModel):
+        needs_torch()
         from hemabridge.workflows.export.networks import translator_network, translator_weights
 
         header = model.header.model_copy(update={"seen": ()}).as_json()
@@ -112,13 +114,13 @@ def classifier_entries(model: ClassifierModel | None) -> tuple[ClassifierPart | 
     """
     if model is None:
         return None, {}
-    from hemabridge.classifiers.config import ExternalConfig
+    if isinstance(model.header, ExternalConfig) and model.header.is_onnx:
+        return _external(model, model.header, model.file.content)
+    needs_torch()
     from hemabridge.workflows.export.networks import classifier_network, classifier_weights
 
     if isinstance(model.header, ExternalConfig):
-        header = model.header.model_dump(mode="json", exclude={"file", "architecture"})
-        entries = {CLASSIFIER_HEADER: _json(header), CLASSIFIER_NETWORK: classifier_network(model)}
-        return ClassifierPart(kind="external", sha256=model.sha256, crop_px=model.crop_px), entries
+        return _external(model, model.header, classifier_network(model))
     header = model.header.model_copy(update={"seen": ()}).as_json()
     entries = {
         CLASSIFIER_HEADER: _json(header),
@@ -126,6 +128,12 @@ def classifier_entries(model: ClassifierModel | None) -> tuple[ClassifierPart | 
         CLASSIFIER_WEIGHTS: classifier_weights(model, header),
     }
     return ClassifierPart(kind="snapshot", sha256=model.sha256, crop_px=model.crop_px), entries
+
+
+def _external(model: Model, config: ExternalConfig, network: bytes) -> tuple[ClassifierPart, dict[str, bytes]]:
+    header = config.model_dump(mode="json", exclude={"file", "architecture"})
+    part = ClassifierPart(kind="external", sha256=model.sha256, crop_px=model.crop_px)
+    return part, {CLASSIFIER_HEADER: _json(header), CLASSIFIER_NETWORK: network}
 
 
 def _json(table: Mapping[str, object]) -> bytes:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from hemabridge.classifiers.classifier import NetworkClassifier
-from hemabridge.classifiers.config import ExternalConfig
 from hemabridge.deployment.runtime import IMAGES, RESTAINED, SQUARES
 from hemabridge.errors import MissingExtraError, ModelError
 from hemabridge.models.classifying import ClassifierModel
@@ -35,8 +34,6 @@ def classifier_network(model: ClassifierModel) -> bytes:
     Raises:
         ModelError: PyTorch cannot export the network.
     """
-    if isinstance(model.header, ExternalConfig) and model.header.is_onnx:
-        return model.file.content
     classifier = model.classifier
     assert isinstance(classifier, NetworkClassifier)
     side = classifier.preprocessing.size_px
