@@ -25,6 +25,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 USERS, DEVELOPERS = ROOT / "constraints.txt", ROOT / "constraints-dev.txt"
+USED = ("train", "review", "dicom", "slides")
+"""The extras of users."""
 EDITABLE = "editables"  # what the build backend needs for an editable install
 PYTHON = "3.11.9"
 GLIBC = 28  # 2.28, which the wheels of PyTorch need; no wheel that needs a newer one is listed
@@ -50,7 +52,7 @@ MARKERS = {
     frozenset({LINUX_X86}): ' ; sys_platform == "linux" and platform_machine == "x86_64"',
 }
 ABOUT_USERS = """\
-# What hemabridge is installed with, on Python 3.11: the extras train and review, and what builds the package.
+# What hemabridge is installed with, on Python 3.11: all extras but docs and dev, and what builds the package.
 #   pip install --require-hashes --requirement constraints.txt
 #   pip install --no-deps --no-build-isolation .
 # Wheels for Linux on x86_64 and ARM (glibc 2.28 or newer) and for macOS 14 on ARM. Made by: make constraints
@@ -95,7 +97,7 @@ def main(newest: bool) -> None:
 def roots(project: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return what a user's installation asks for, and what a developer's asks for beside it."""
     extras = project["project"]["optional-dependencies"]
-    users = [*project["project"]["dependencies"], *extras["train"], *extras["review"]]
+    users = [*project["project"]["dependencies"], *(line for name in USED for line in extras[name])]
     return [*users, *project["build-system"]["requires"]], [*extras["docs"], *extras["dev"], EDITABLE]
 
 

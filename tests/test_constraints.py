@@ -77,7 +77,7 @@ def test_a_compiled_package_has_a_hash_for_each_kind_of_computer() -> None:
         ([USERS], PROJECT["project"]["dependencies"]),
         ([USERS], PROJECT["build-system"]["requires"]),
         *(
-            ([USERS] if extra in ("train", "review") else [USERS, DEVELOPERS], lines)
+            ([USERS] if extra in ("train", "review", "dicom", "slides") else [USERS, DEVELOPERS], lines)
             for extra, lines in PROJECT["project"]["optional-dependencies"].items()
         ),
     ],

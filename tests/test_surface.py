@@ -85,14 +85,19 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else() -> None:
 
 
 def test_every_package_that_is_imported_is_required() -> None:
-    """By name of the distribution; what only some commands import stands in the extras `train` and `review`."""
+    """By name of the distribution; what only some commands import stands in the extras for users."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     required = [
         *project["dependencies"],
-        *(line for extra in ("train", "review") for line in project["optional-dependencies"][extra]),
+        *(line for extra in ("train", "review", "dicom", "slides") for line in project["optional-dependencies"][extra]),
     ]
     names = {re.split(r"[<>=\[ ]", line)[0].lower().replace("-", "_") for line in required}
-    imported_as = {"pil": "pillow", "skimage": "scikit_image", "sklearn": "scikit_learn"}
+    imported_as = {
+        "pil": "pillow",
+        "skimage": "scikit_image",
+        "sklearn": "scikit_learn",
+        "openslide": "openslide_python",
+    }
     imported = {
         (alias.name if isinstance(node, ast.Import) else node.module or "").partition(".")[0]
         for path in MODULES

@@ -93,14 +93,15 @@ def test_each_searched_field_has_a_picture_in_a_folder_that_other_commands_leave
 def test_a_finished_field_is_not_searched_again_unless_a_crop_is_gone(fields, tmp_path, monkeypatch):
     out, searched = tmp_path / "out", []
 
-    def counted(image, um_per_px=None):
-        searched.append(image.shape)
-        return module.find_cells.__wrapped__(image, um_per_px)
+    real = module.find_cells_at
 
-    counted.__wrapped__ = module.find_cells
+    def counted(image, scale):
+        searched.append(image.shape)
+        return real(image, scale)
+
     find(fields, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    monkeypatch.setattr(module, "find_cells", counted)
+    monkeypatch.setattr(module, "find_cells_at", counted)
     find(fields, out)
     assert searched == []
     (out / "cells" / "one.png" / "001.png").unlink()
@@ -165,3 +166,25 @@ def test_wrong_folders_and_settings_are_refused(fields, tmp_path):
     with pytest.raises(InputError, match="--site"):
         find(fields, tmp_path / "out", site="=1")
     assert [path.name for path in foreign.iterdir()] == ["thesis.txt"]
+
+
+def test_the_scale_of_a_file_is_taken_and_checked_against_the_red_cells(tmp_path):
+    image = np.full((480, 640, 3), GLASS, np.uint8)
+    for place in range(15):
+        image[disk((60 + 120 * (place % 4), 70 + 160 * (place // 4)), 37.5, shape=image.shape[:2])] = RED
+    image[disk((420, 570), 40)] = NUCLEUS
+    fields = tmp_path / "fields"
+    fields.mkdir()
+    for name, um_per_px in [("right.tif", 0.11), ("wrong.tif", 0.3), ("screen.tif", 25_400 / 72)]:
+        Image.fromarray(image).save(fields / name, dpi=(25_400 / um_per_px, 25_400 / um_per_px))
+    find(fields, tmp_path / "out")
+    rows = {row["field"]: row for row in tables(tmp_path / "out")[1].to_dicts()}
+    assert [rows[name]["scale_from"] for name in ("right.tif", "wrong.tif", "screen.tif")] == [
+        "file",
+        "red cells",
+        "red cells",
+    ]
+    assert rows["right.tif"]["um_per_px"] == pytest.approx(0.11, rel=0.001)
+    assert rows["wrong.tif"]["um_per_px"] == pytest.approx(0.1, rel=0.04)
+    assert "at which its red cells would be 22" in rows["wrong.tif"]["remark"]
+    assert rows["right.tif"]["remark"] == rows["screen.tif"]["remark"] == ""

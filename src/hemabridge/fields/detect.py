@@ -21,10 +21,10 @@ from hemabridge.fields.density import (
     chromatin_of,
     optical_density,
 )
+from hemabridge.fields.field_image import FieldPixels
 from hemabridge.fields.scale import Scale
 from hemabridge.fields.view import Box, View
 from hemabridge.imaging.compartments import background_color
-from hemabridge.imaging.standardizer import UInt8Image
 
 Kind: TypeAlias = Literal["leukocyte", "platelet", "clump", "smudge", "debris"]
 """What a stained object is: `clump` is wider than a cell, `smudge` paler than a nucleus, `debris` thin or tiny."""
@@ -34,6 +34,9 @@ WORK_UM: Final = 0.25
 
 TILE_PX: Final = 1024
 """Side at working scale of the parts in which a large image is done, so that memory does not grow with the image."""
+
+MOST_SOURCE_PX: Final = 4096
+"""Largest side of a part in pixels of the image."""
 
 OVERLAP_UM: Final = 40.0
 """How far a part reaches into its neighbors: more than the extent of a leukocyte and of the gaps in it."""
@@ -123,7 +126,7 @@ class _Piece:
 
 
 def find_leukocytes(
-    image: UInt8Image, scale: Scale, *, limits: DetectionLimits | None = None, tile_px: int = TILE_PX
+    image: FieldPixels, scale: Scale, *, limits: DetectionLimits | None = None, tile_px: int | None = None
 ) -> FieldCells:
     """Find the leukocytes of a field.
 
@@ -132,16 +135,16 @@ def find_leukocytes(
     be are two leukocytes. What is too small, too thin, too pale or too wide is another object.
 
     Args:
-        image: RGB uint8[H, W, 3].
+        image: RGB uint8[H, W, 3], or a file of which parts are read.
         scale: of the image (`fields.scale.estimate_scale`).
         limits: sizes; `DetectionLimits()` if None.
         tile_px: side of the parts, at working scale, in which a large image is done; at least 256. The result does not
-            depend on it.
+            depend on it. `TILE_PX`, or less if the image is far finer than needed, if None.
 
     Raises:
         ImageError: `tile_px` is below 256.
     """
-    if tile_px < LEAST_TILE_PX:
+    if tile_px is not None and tile_px < LEAST_TILE_PX:
         raise ImageError(f"expected tile_px of at least {LEAST_TILE_PX}, got {tile_px}; leave it out")
     own = DetectionLimits() if limits is None else limits
     view = View.at(image, scale.um_per_px, WORK_UM)
@@ -151,7 +154,7 @@ def find_leukocytes(
     glass, chromatin = levels
     chromatin = replace(chromatin, threshold=chromatin.red + own.chromatin_share * (chromatin.densest - chromatin.red))
     found: list[_Piece] = []
-    for core, window in view.tiles(tile_px, OVERLAP_UM):
+    for core, window in view.tiles(tile_px or _tile_px(view), OVERLAP_UM):
         density = optical_density(view.part(window), glass)
         for piece in _objects(chromatin_index(density), chromatin, window, view, own):
             row, column = piece.cell.y / view.factor, piece.cell.x / view.factor
@@ -162,9 +165,14 @@ def find_leukocytes(
     return FieldCells(tuple(piece.cell for piece in found if piece.kind == "leukocyte"), dict(others))
 
 
+def _tile_px(view: View) -> int:
+    """Return the side of a part at working scale, for which at most `MOST_SOURCE_PX` pixels of the image are read."""
+    return max(LEAST_TILE_PX, min(TILE_PX, round(MOST_SOURCE_PX / view.factor)))
+
+
 def _levels(view: View) -> tuple[FloatMap, Chromatin] | None:
     """Return the color of the glass and the levels of the chromatin index, from parts all over the image."""
-    parts = [view.part(box) for box in view.sample(TILE_PX)]
+    parts = [view.part(box) for box in view.sample(_tile_px(view))]
     flat = np.concatenate([part.reshape(1, -1, 3) for part in parts], axis=1)
     glass = background_color(flat)
     spot = max(1, round(3 / view.um))

@@ -7,8 +7,10 @@ import numpy as np
 
 from hemabridge.errors import ImageError
 from hemabridge.fields.detect import FieldCells, Kind, Leukocyte, find_leukocytes
+from hemabridge.fields.field_image import FieldImage, FieldPixels
 from hemabridge.fields.quality import Fault, Quality, measure_quality
-from hemabridge.fields.scale import Scale, estimate_scale, stated_scale
+from hemabridge.fields.scale import RED_CELL_UM, Scale, estimate_scale, stated_scale
+from hemabridge.fields.view import View
 from hemabridge.imaging.standardizer import UInt8Image
 
 FieldStatus: TypeAlias = Fault | Literal["searched", "unknown scale"]
@@ -19,6 +21,15 @@ CROP_UM: Final = 25.0
 
 LEUKOCYTE_UM: Final = 13.0
 """Diameter of a leukocyte on a smear for the area that red cells do not have: 10 to 20 um (Bain 2015, chapter 3)."""
+
+SURE_RED_CELLS: Final = 8
+"""Number of red cells whose size is taken rather than what a file states."""
+
+MOST_RATIO: Final = 1.4
+"""Largest ratio of the two scales at which the file's is taken; red cells of people differ by less."""
+
+MOST_SEEN_PX: Final = 512
+"""Longest side to which a field without a scale is shrunk to tell whether there is anything in it."""
 
 EMPTY_RANGE: Final = 25.0
 """Largest range of the colors of a field without cells, of 255; a pale red cell differs by 30 from the glass."""
@@ -98,7 +109,11 @@ def find_cells(image: UInt8Image, um_per_px: float | None = None) -> FoundCells:
         (200, 200, 3)
     """
     _check(image)
-    scale = estimate_scale(image) if um_per_px is None else stated_scale(um_per_px)
+    return find_cells_at(image, estimate_scale(image) if um_per_px is None else stated_scale(um_per_px))
+
+
+def find_cells_at(image: FieldPixels, scale: Scale | None) -> FoundCells:
+    """Do the same as `find_cells` at a scale that was worked out, in an image or a file of which parts are read."""
     if scale is None:
         return _without_scale(image)
     cells: FieldCells = find_leukocytes(image, scale)
@@ -109,11 +124,11 @@ def find_cells(image: UInt8Image, um_per_px: float | None = None) -> FoundCells:
     )
 
 
-def cut_cell(image: UInt8Image, cell: Leukocyte, side_px: int) -> UInt8Image:
+def cut_cell(image: FieldPixels, cell: Leukocyte, side_px: int) -> UInt8Image:
     """Cut a square around a leukocyte; outside of the field its edge pixels are repeated.
 
     Args:
-        image: RGB uint8[H, W, 3], the field in which the cell was found.
+        image: RGB uint8[H, W, 3], the field in which the cell was found, or its open file.
         cell: the leukocyte.
         side_px: side of the square in pixels of the field, at least 1; `FoundCells.crop_px` makes it of micrometers.
 
@@ -139,9 +154,27 @@ def cut_cell(image: UInt8Image, cell: Leukocyte, side_px: int) -> UInt8Image:
     return np.ascontiguousarray(window[(rows - rows[0])[:, None], columns - columns[0]])
 
 
-def _without_scale(image: UInt8Image) -> FoundCells:
+def checked_scale(field: FieldImage) -> tuple[Scale | None, str]:
+    """Return the scale of a field, and a remark where the file's statement was not taken.
+
+    What the file states is taken, unless at least `SURE_RED_CELLS` of the field's red cells would be far from 7.5 um.
+    """
+    estimated = estimate_scale(field.pixels)
+    if field.um_per_px is None:
+        return estimated, ""
+    is_sure = estimated is not None and estimated.source == "red cells" and estimated.cells >= SURE_RED_CELLS
+    if estimated is not None and is_sure:
+        ratio = estimated.um_per_px / field.um_per_px
+        if not 1 / MOST_RATIO < ratio < MOST_RATIO:
+            said = f"the file states {field.um_per_px:.4g} um per pixel, at which its red cells would be "
+            return estimated, f"{said}{RED_CELL_UM / ratio:.1f} um wide; the scale of the red cells was taken"
+    return stated_scale(field.um_per_px, "file"), ""
+
+
+def _without_scale(image: FieldPixels) -> FoundCells:
     """Return the result for a field without a scale: an empty one, or one whose scale must be stated."""
-    pale = image.reshape(-1, 3)[:: max(1, image.size // 300_000)].astype(np.float32)
+    view = View(image, max(1.0, max(image.shape[:2]) / MOST_SEEN_PX), 1.0)
+    pale = view.whole().reshape(-1, 3).astype(np.float32)
     if float(np.ptp(np.quantile(pale, [0.005, 0.995], axis=0), axis=0).max()) < EMPTY_RANGE:
         return FoundCells("empty", "the field has no contrast: glass, or out of focus", None)
     reason = "neither red cells nor nuclei state micrometers per pixel; state them (um_per_px, --um-per-px)"

@@ -5,7 +5,9 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from hemabridge.fields.field_image import FieldPixels
 from hemabridge.fields.find_cells import FoundCells
+from hemabridge.fields.view import View
 from hemabridge.imaging.standardizer import UInt8Image
 
 MOST_PX: Final = 1600
@@ -27,13 +29,13 @@ _FOOT_PX: Final = 34
 _FONT_PX: Final = 15
 
 
-def draw_overlay(image: UInt8Image, found: FoundCells) -> UInt8Image:
+def draw_overlay(image: FieldPixels, found: FoundCells) -> UInt8Image:
     """Draw a numbered ring around each leukocyte, and below a line with counts and a scale bar.
 
     Blue rings are whole cells, orange ones are cut by the border, green ones were parted from a cell that they touch.
 
     Args:
-        image: RGB uint8[H, W, 3], the field.
+        image: RGB uint8[H, W, 3], the field, or its open file.
         found: its cells.
 
     Returns:
@@ -43,7 +45,8 @@ def draw_overlay(image: UInt8Image, found: FoundCells) -> UInt8Image:
     factor = min(max(longest, LEAST_PX), MOST_PX) / longest
     size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
     picture = Image.new("RGB", (size[0], size[1] + _FOOT_PX), "white")
-    picture.paste(Image.fromarray(np.ascontiguousarray(image)).resize(size, reducing_gap=2.0), (0, 0))
+    small = View(image, max(1.0, 1 / factor), 1.0).whole()
+    picture.paste(Image.fromarray(small).resize(size), (0, 0))
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(_FONT_PX)
     if found.scale is not None:
         radius = RING_UM / 2 / found.scale.um_per_px * factor

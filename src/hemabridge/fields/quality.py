@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hemabridge.fields.density import FloatMap, foreground_threshold, optical_density
+from hemabridge.fields.field_image import FieldPixels
 from hemabridge.fields.scale import RED_CELL_UM
 from hemabridge.fields.view import View
 from hemabridge.imaging.compartments import background_color
-from hemabridge.imaging.standardizer import UInt8Image
 
 Fault: TypeAlias = Literal["empty", "blurred", "crowded"]
 """Why a field is not fit for a differential count."""
@@ -70,14 +70,14 @@ class Quality:
         return ""
 
 
-def measure_quality(image: UInt8Image, um_per_px: float, leukocytes_um2: float = 0.0) -> Quality:
+def measure_quality(image: FieldPixels, um_per_px: float, leukocytes_um2: float = 0.0) -> Quality:
     """Measure the quality of a field, on up to nine parts of a large one.
 
     The width of an edge is the optical density of the red cells, divided by the steepest slopes towards the glass; of
     an edge blurred by a Gaussian of standard deviation s it is 2.5 s.
 
     Args:
-        image: RGB uint8[H, W, 3].
+        image: RGB uint8[H, W, 3], or a file of which parts are read.
         um_per_px: micrometers per pixel of it.
         leukocytes_um2: area of the leukocytes in the whole field, in square micrometers.
     """

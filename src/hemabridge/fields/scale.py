@@ -1,5 +1,6 @@
 """Scale of a field in micrometers per pixel, from its own red cells."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -16,10 +17,11 @@ from hemabridge.fields.density import (
     optical_density,
     resized,
 )
+from hemabridge.fields.field_image import FieldPixels
 from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.standardizer import UInt8Image
 
-ScaleSource: TypeAlias = Literal["red cells", "nuclei", "stated"]
+ScaleSource: TypeAlias = Literal["red cells", "nuclei", "stated", "file"]
 
 RED_CELL_UM: Final = 7.5
 """Diameter of a red cell on a smear in micrometers: 7 to 8 (Bain, Blood Cells, 5th ed. 2015, chapter 3)."""
@@ -40,6 +42,9 @@ LEAST_RED_CELLS: Final = 2.2
 MOST_ERROR: Final = 0.2
 """Largest half of the 95 % interval of a size, in natural logarithms; beyond it red cells do not state a scale."""
 
+MOST_WHOLE_PX: Final = 4096
+"""Longest side of an image that is looked at as a whole; in a larger one no red cell could be recognized."""
+
 SURE_RED_CELLS: Final = 12
 """Number of red cells from which nuclei are not asked whether the scale is plausible."""
 
@@ -52,7 +57,8 @@ _LEAST_SPREAD: Final = 0.06  # of the sizes of red cells: of fewer the spread ma
 _SHIFTS: Final = 20
 _NUCLEUS_SPREAD: Final = 0.35
 _MOST_PARTS: Final = 3  # windows in a row and in a column
-_SPOT_SHARE: Final = 0.05  # side of the spot of `chromatin_of`, of `LOOK_PX`
+_MOST_WINDOWS: Final = 5  # the same of a large image, much of which may be glass
+_SPOT_PX: Final = round(0.05 * LOOK_PX)  # side of the spot of `chromatin_of`
 _FLAT: Final = 0.35  # optical density from which all is equally dark, so that edges of nuclei do not prevail
 
 
@@ -63,7 +69,7 @@ class Scale:
     Attributes:
         um_per_px: micrometers per pixel of the original image.
         low, high: 95 % interval of it; without the 7 to 8 um that red cells differ by between people.
-        source: `red cells`, `nuclei` or `stated`.
+        source: `red cells`, `nuclei`, `stated` by the user, or the `file`.
         cells: number of red cells, or of nuclei, that it comes from; 0 if stated.
     """
 
@@ -74,7 +80,7 @@ class Scale:
     cells: int
 
 
-def stated_scale(um_per_px: float) -> Scale:
+def stated_scale(um_per_px: float, source: ScaleSource = "stated") -> Scale:
     """Return a scale that the user, or the file, states.
 
     Raises:
@@ -82,17 +88,17 @@ def stated_scale(um_per_px: float) -> Scale:
     """
     if not (np.isfinite(um_per_px) and um_per_px > 0):
         raise ImageError(f"expected um_per_px above 0, got {um_per_px}; a 100x objective has about 0.05 to 0.1")
-    return Scale(um_per_px, um_per_px, um_per_px, "stated", 0)
+    return Scale(um_per_px, um_per_px, um_per_px, source, 0)
 
 
-def estimate_scale(image: UInt8Image) -> Scale | None:
+def estimate_scale(image: FieldPixels) -> Scale | None:
     """Estimate the scale of a field from its red cells, or else from its nuclei.
 
     Discs are looked for in the whole field resized to `LOOK_PX`; if fewer than three are found, in parts of it at
     finer levels. The diameter is the most frequent one, and the interval that of the mean of its red cells.
 
     Args:
-        image: RGB uint8[H, W, 3], a field of any size.
+        image: RGB uint8[H, W, 3], a field of any size, or a file of which parts are read.
 
     Returns:
         The scale; None if neither red cells nor nuclei are found.
@@ -103,10 +109,12 @@ def estimate_scale(image: UInt8Image) -> Scale | None:
         >>> estimate_scale(np.full((100, 100, 3), 240, np.uint8)) is None
         True
     """
+    if max(image.shape[:2]) > MOST_WHOLE_PX:
+        return _scale_of_large(image)
     whole, factor = _part(image, 1, (0, 0))
     glass = background_color(whole)
     density = optical_density(whole, glass)
-    nuclear = nuclear_threshold(density, round(_SPOT_SHARE * LOOK_PX))
+    nuclear = nuclear_threshold(density, _SPOT_PX)
     best = _most_frequent(_discs(density, nuclear, factor))
     share = _covered(best, image.shape[0] * image.shape[1])
     parts = 2
@@ -154,7 +162,35 @@ class _Size:
         return Scale(um_per_px, float(low), float(high), "red cells", round(self.count))
 
 
-def _part(image: UInt8Image, parts: int, place: tuple[int, int]) -> tuple[UInt8Image, float]:
+def _scale_of_large(image: FieldPixels) -> Scale | None:
+    """Return the scale of an image that is far wider than the field of an objective, from windows all over it."""
+    side = max(image.shape[:2])
+    parts = 2 ** int(np.ceil(np.log2(side / MOST_WHOLE_PX)))
+    best, share = None, 0.0
+    while parts * LOOK_PX <= 2 * side:
+        windows = [window for window in _windows(image, parts) if foreground_threshold(window[2]) is not None]
+        levels = [level for _, _, own in windows if (level := nuclear_threshold(own, _SPOT_PX)) is not None]
+        nuclear = float(np.median(levels)) if levels else None
+        found = _joined([_discs(density, nuclear, factor) for _, factor, density in windows])
+        seen = sum(pixels for pixels, _, _ in windows)
+        if _covered(found, seen or 1) > max(share, LEAST_COVERED):
+            best, share = found, _covered(found, seen)
+        parts *= 2
+    return best.scale() if best is not None and best.error <= MOST_ERROR else None
+
+
+def _windows(image: FieldPixels, parts: int) -> Iterator[tuple[int, float, FloatMap]]:
+    """Yield number of pixels, factor and density of windows in a row and column of `_MOST_WINDOWS`, spread evenly."""
+    side = -(-max(image.shape[:2]) // parts)
+    rows, columns = (max(1, length // side) for length in image.shape[:2])
+    for row in np.unique(np.linspace(0, rows - 1, _MOST_WINDOWS).round().astype(int)):
+        for column in np.unique(np.linspace(0, columns - 1, _MOST_WINDOWS).round().astype(int)):
+            window, factor = _part(image, parts, (int(row), int(column)))
+            pixels = round(window.shape[0] * window.shape[1] / factor**2)
+            yield pixels, factor, optical_density(window, background_color(window))
+
+
+def _part(image: FieldPixels, parts: int, place: tuple[int, int]) -> tuple[UInt8Image, float]:
     """Return one of `parts` x `parts` windows at `LOOK_PX`, and the factor by which it is resized."""
     side = -(-max(image.shape[:2]) // parts)
     top, left = place[0] * side, place[1] * side
@@ -168,7 +204,7 @@ def _covered(size: _Size | None, pixels: int) -> float:
     return 0.0 if size is None else size.area / pixels
 
 
-def _in_parts(image: UInt8Image, parts: int, glass: FloatMap, nuclear: float | None) -> tuple[_Size | None, int]:
+def _in_parts(image: FieldPixels, parts: int, glass: FloatMap, nuclear: float | None) -> tuple[_Size | None, int]:
     """Return the size of red cells in a sample of windows, and that of the sample, both in pixels of the image."""
     side = -(-max(image.shape[:2]) // parts)
     rows, columns = (max(1, round(length / side)) for length in image.shape[:2])
@@ -183,8 +219,15 @@ def _in_parts(image: UInt8Image, parts: int, glass: FloatMap, nuclear: float | N
         if min(window.shape[:2]) > LOOK_PX // 4:
             found.append(_discs(optical_density(window, glass), nuclear, factor))
             seen += round(window.shape[0] * window.shape[1] / factor**2)
-    diameters, coverage = (np.concatenate([getattr(own, name) for own in found]) for name in ("diameters", "coverage"))
-    return _most_frequent(_Discs(diameters, coverage)), seen
+    return _joined(found), seen
+
+
+def _joined(found: list[_Discs]) -> _Size | None:
+    """Return the most frequent size of the discs of several windows."""
+    if not found:
+        return None
+    diameters = np.concatenate([own.diameters for own in found])
+    return _most_frequent(_Discs(diameters, np.concatenate([own.coverage for own in found])))
 
 
 def _discs(density: FloatMap, nuclear: float | None, factor: float) -> _Discs:

@@ -7,10 +7,14 @@ from typing import Final, TypeAlias
 import numpy as np
 from PIL import Image
 
+from hemabridge.fields.field_image import FieldPixels
 from hemabridge.imaging.standardizer import UInt8Image
 
 Box: TypeAlias = tuple[int, int, int, int]
 """Top, left, bottom, right in pixels at working scale, the last two exclusive."""
+
+BAND_PX: Final = 1024
+"""Number of rows of the image that are read at once to make a small copy of the whole."""
 
 SAMPLED: Final = 9
 """Largest number of parts that stand for the whole of a large image."""
@@ -21,17 +25,17 @@ class View:
     """An image at working scale, of which only parts are made.
 
     Attributes:
-        image: uint8[H, W, 3].
+        image: the pixels, uint8[H, W, 3], or a file of which parts are read.
         factor: pixels of the image per pixel at working scale, at least 1.
         um_per_px: of the image.
     """
 
-    image: UInt8Image
+    image: FieldPixels
     factor: float
     um_per_px: float
 
     @classmethod
-    def at(cls, image: UInt8Image, um_per_px: float, work_um: float) -> "View":
+    def at(cls, image: FieldPixels, um_per_px: float, work_um: float) -> "View":
         """Return an image of `um_per_px` as seen with pixels of `work_um`; a coarser image is not enlarged."""
         return cls(image, max(1.0, work_um / um_per_px), um_per_px)
 
@@ -61,6 +65,13 @@ class View:
             min(bottom * self.factor, height) - first_row,
         )
         return np.asarray(own.resize((right - left, bottom - top), Image.Resampling.BOX, box=source))
+
+    def whole(self) -> UInt8Image:
+        """Return the whole image at working scale, made in bands so that memory holds little of a large image."""
+        height, width = self.shape
+        band = max(1, round(BAND_PX / self.factor))
+        bands = [self.part((top, 0, min(height, top + band), width)) for top in range(0, height, band)]
+        return np.concatenate(bands)
 
     def sample(self, tile_px: int) -> list[Box]:
         """Return up to `SAMPLED` tiles of `tile_px` at working scale, evenly spaced over all."""

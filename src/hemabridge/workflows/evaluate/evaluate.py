@@ -115,13 +115,12 @@ def evaluate(
     if by is not None and not (fit and recipe.ensemble is None):  # which is told below
         finished.check_name(by, fit=fit)
     own = read_settled(recipe.source, study)
-    listed = list_new_cells(source, root, own.name)
-    manifest = listed.manifest
+    manifest = (listed := list_new_cells(source, root, own.name)).manifest
     check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may lie all around
     _check_own(out)
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
-    check = FieldCheck.of(manifest.paths())
-    read = cache(lambda px: read_new_cells(listed, classes, CropSpec(scale, px), progress, check.reason))
+    reason = FieldCheck.of(manifest.paths()).reason
+    read = cache(lambda px: read_new_cells(listed, classes, CropSpec(scale, px), progress, reason))
     cells = read(recipe.ensemble_px if fit else recipe.size_px)
     by = by if fit else by or finished.default_name()
     answers = _refitted(finished, read, scale, out) if fit else _answers(finished, read, cells, by)

@@ -45,11 +45,12 @@ class FieldRecord:
     Attributes:
         field: path of the file relative to the folder of fields.
         status, reason: what became of it, and why.
+        remark: what else to know of it, such as a scale in the file that cannot be right.
         key: hash of the file and of all settings that the result depends on; empty if it could not be read.
         sha256: of the file; empty if it could not be read.
         width, height: in pixels; None if it could not be read.
         um_per_px, um_per_px_low, um_per_px_high: the scale and its 95 % interval; None if it is unknown.
-        scale_from: `red cells`, `nuclei` or `stated`; empty if it is unknown.
+        scale_from: `red cells`, `nuclei`, `stated` or `file`; empty if it is unknown.
         scale_cells: number of cells that the scale comes from.
         platelets, clumps, smudges, debris: number of such objects.
         red_cells: about how many.
@@ -65,6 +66,7 @@ class FieldRecord:
     field: str
     status: RecordStatus
     reason: str = ""
+    remark: str = ""
     key: str = ""
     sha256: str = ""
     width: int | None = None

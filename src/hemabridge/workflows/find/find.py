@@ -4,20 +4,21 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from hemabridge.data.columns import reason_against_name
 from hemabridge.data.index import check_listable
 from hemabridge.data.listing import LeftOut, Listing, escaped, list_images
-from hemabridge.errors import ImageError, InputError
-from hemabridge.fields.find_cells import CROP_UM, FoundCells, cut_cell, find_cells
+from hemabridge.errors import ImageError, InputError, MissingExtraError
+from hemabridge.fields.field_image import FieldImage, FieldPixels
+from hemabridge.fields.find_cells import CROP_UM, FoundCells, checked_scale, cut_cell, find_cells_at
+from hemabridge.fields.open_field import FURTHER_SUFFIXES, open_field
 from hemabridge.fields.overlay import draw_overlay
 from hemabridge.fields.scale import stated_scale
-from hemabridge.imaging.files import read_image, reason_of, write_image
-from hemabridge.imaging.scale import check_shows_cell
-from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.imaging.files import reason_of, write_image
+from hemabridge.imaging.scale import LEAST_CELL_PX
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
@@ -30,7 +31,7 @@ from hemabridge.workflows.find.field_record import (
 )
 from hemabridge.workflows.find.tables import SETTINGS, TABLES, is_own, write_settings, write_tables
 
-METHOD: Final = 1
+METHOD: Final = 2
 """Version of the search; fields that an earlier version searched are searched again."""
 
 CELLS: Final = "cells"
@@ -113,7 +114,7 @@ def find(
     name = fields.resolve().name if site is None else site
     if reason := reason_against_name(name) or ("expected the name of a site" if not name else None):
         raise InputError(f"{reason}, got {name!r}; state the name (--site)")
-    listing = list_images(fields)
+    listing = _listed(fields)
     if not listing.images and not listing.links_out:
         raise InputError(f"expected images of fields in {fields}, got none; name the folder that holds them")
     with hold_folder(out):
@@ -126,6 +127,19 @@ def find(
         done = tuple(sorted(records, key=lambda record: record.field))
         write_tables(done, out, name)
     return Found(done, listing.left_out)
+
+
+def _listed(fields: Path) -> Listing:
+    """List the images of a folder, and the files of formats that only fields have."""
+    listing = list_images(fields)
+    named = next((left for left in listing.left_out if left.kind == "not images by name"), None)
+    if named is None:
+        return listing
+    further = [path for path in named.paths if PurePosixPath(path).suffix.lower() in FURTHER_SUFFIXES]
+    rest = tuple(path for path in named.paths if path not in further)
+    left_out = tuple(left for left in listing.left_out if left is not named)
+    left_out += (LeftOut(named.kind, rest),) if rest else ()
+    return replace(listing, images=tuple(sorted((*listing.images, *further))), left_out=left_out)
 
 
 def _checked(fields: Path, out: Path, um_per_px: float | None, crop_um: float) -> _Settings:
@@ -160,14 +174,25 @@ def _search(fields: Path, name: str, out: Path, settings: _Settings) -> FieldRec
         if earlier is not None:
             return earlier
         _forget(out, name)
-        image = read_image(file)
-        check_shows_cell(image)
-        found = find_cells(image, settings.um_per_px)
-    except (ImageError, OSError, MemoryError) as error:
+        with open_field(file) as field:
+            record = _searched(name, field, out, settings, sha256)
+    except (ImageError, MissingExtraError, OSError, MemoryError) as error:
         return FieldRecord(name, "unreadable", reason_of(error, file))
-    record = _written(name, image, found, out, settings, sha256)
     write_record(record, record_file)
     return record
+
+
+def _searched(name: str, field: FieldImage, out: Path, settings: _Settings, sha256: str) -> FieldRecord:
+    if min(field.pixels.shape[:2]) < LEAST_CELL_PX:
+        raise ImageError(
+            f"expected a field, got {field.pixels.shape[1]} x {field.pixels.shape[0]} pixels; leave it out"
+        )
+    if settings.um_per_px is None:
+        scale, remark = checked_scale(field)
+    else:
+        scale, remark = stated_scale(settings.um_per_px), ""
+    record = _written(name, field.pixels, find_cells_at(field.pixels, scale), out, settings, sha256)
+    return replace(record, remark=remark)
 
 
 def _forget(out: Path, name: str) -> None:
@@ -178,7 +203,7 @@ def _forget(out: Path, name: str) -> None:
 
 
 def _written(
-    name: str, image: UInt8Image, found: FoundCells, out: Path, settings: _Settings, sha256: str
+    name: str, image: FieldPixels, found: FoundCells, out: Path, settings: _Settings, sha256: str
 ) -> FieldRecord:
     """Write the crops and the overlay of a field; return its record."""
     cells = []

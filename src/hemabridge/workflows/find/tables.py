@@ -38,7 +38,7 @@ CELL_COLUMNS: Final = {
 """Columns of `cells.csv`; `path` is that of the manifest, `x` and `y` are pixels of the field."""
 
 FIELD_COLUMNS: Final = {
-    **dict.fromkeys(("field", "status", "reason"), pl.String),
+    **dict.fromkeys(("field", "status", "reason", "remark"), pl.String),
     **dict.fromkeys(("width", "height"), pl.Int64),
     **dict.fromkeys(("um_per_px", "um_per_px_low", "um_per_px_high"), pl.Float64),
     "scale_from": pl.String,

@@ -1,0 +1,61 @@
+"""Open a field of any format that is read, by its content or the suffix of a slide."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from hemabridge.errors import ImageError
+from hemabridge.fields.dicom_image import open_dicom
+from hemabridge.fields.field_image import FieldImage
+from hemabridge.fields.slide_image import SLIDE_SUFFIXES, open_slide
+from hemabridge.fields.tiff_image import open_tiff
+from hemabridge.imaging.files import read_image
+from hemabridge.imaging.tiff import MAGIC
+
+FURTHER_SUFFIXES: Final = SLIDE_SUFFIXES | {".btf", ".dcm", ".dicom", ".tf8"}
+"""Lower-case suffixes of files that are read as fields but not as images of cells."""
+
+_DICOM_MARK: Final = b"DICM"
+_DICOM_OFFSET: Final = 128
+
+
+@contextmanager
+def open_field(path: Path) -> Iterator[FieldImage]:
+    """Open a field; a large one is read part by part while it is open.
+
+    JPEG, PNG, BMP, GIF, WebP, JPEG 2000 and small TIFF files are read as by `read_image`; large TIFF files, BigTIFF,
+    pyramids and OME-TIFF tile by tile; DICOM with the extra `dicom`; files of slide scanners with the extra `slides`.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ImageError: it cannot be read.
+        MissingExtraError: its format needs an extra.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from hemabridge.fields.open_field import open_field
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (640, 480)).save(f"{folder}/field.tif", dpi=(254_000, 254_000))
+        ...     with open_field(Path(folder, "field.tif")) as field:
+        ...         print(field.pixels.shape, field.um_per_px)
+        (480, 640, 3) 0.1
+    """
+    if not path.is_file():
+        raise ImageError(f"{path}: expected the file of a field, found {'a folder' if path.exists() else 'nothing'}")
+    with path.open("rb") as file:
+        head = file.read(_DICOM_OFFSET + len(_DICOM_MARK))
+    if head[_DICOM_OFFSET:] == _DICOM_MARK:
+        yield open_dicom(path)
+    elif path.suffix.lower() in SLIDE_SUFFIXES:
+        with open_slide(path) as field:
+            yield field
+    elif head.startswith(MAGIC):
+        with open_tiff(path) as field:
+            yield field
+    else:
+        yield FieldImage(read_image(path))
