@@ -93,7 +93,7 @@ class Bench:
         shape: list[Member] = []
         for spec in self.recipe.classifiers:
             config = _trained(spec)
-            snapshot, spent = self._classifier(folder_name(spec.name) + own, config, seed, further)
+            snapshot, spent = self.classifier(folder_name(spec.name) + own, config, seed, further)
             (shape if config.view == "shape" else color).append(Member.of_snapshot(snapshot, shown))
             seconds += spent
         specs = self.config.members
@@ -122,11 +122,12 @@ class Bench:
     def plain(self, start: int) -> SnapshotClassifier:
         """Return the recipe's first classifier, trained on its own site's colors alone."""
         config = _trained(self.recipe.classifiers[0]).model_copy(update={"stain_augmentation": None})
-        return SnapshotClassifier.from_snapshot(self._classifier("plain", config, STARTS_APART * start)[0])
+        return SnapshotClassifier.from_snapshot(self.classifier("plain", config, STARTS_APART * start)[0])
 
-    def _classifier(
+    def classifier(
         self, name: str, config: ClassifierConfig, seed: int, further: Sequence[CellSet] = ()
     ) -> tuple[Path, float]:
+        """Return the last snapshot of a classifier, trained once, and the CPU seconds that it took."""
         target = self.cells(self.target, "train", max(self.recipe.size_px, config.size_px))
         inputs: dict[str, Any] = {
             "config": config.model_dump(mode="json"),
