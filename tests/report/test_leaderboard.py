@@ -24,7 +24,7 @@ SECTIONS = {
     "Leaderboard": "leaderboard",
     "Do neighboring snapshots differ?": "contrasts",
     "How many labels a translator saves": "labels",
-    "How sure, how right": "leaderboard",
+    "Calibration": "leaderboard",
     "Leaving doubtful cells to a person": "leaderboard",
     "Cells that were rescued and broken": "changed",
     "Drift towards the commonest class": "leaderboard",
@@ -117,7 +117,7 @@ def test_the_best_without_restaining_is_said_beside_the_best_with(full: StudyRes
     restained = max((r for r in free if r.images != "original"), key=lambda r: r.balanced_accuracy)
     said = sentences.best_sentence(lay_out(full))
     assert said is not None
-    assert f"as they came: {100 * plain.balanced_accuracy:.1f}% ({plain.classifier})" in said
+    assert f"on original images: {100 * plain.balanced_accuracy:.1f}% ({plain.classifier})" in said
     assert f"re-stained ones: {100 * restained.balanced_accuracy:.1f}% ({restained.classifier}, " in said
 
 

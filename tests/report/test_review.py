@@ -206,7 +206,7 @@ def test_each_section_is_there_only_with_its_data(reading: Reading, tmp_path: Pa
         "How far readers agree",
         "How far readers agree with themselves",
         "Arm by arm",
-        "Can they be told from photographs?",
+        "Can re-stained cells be told from photographs?",
         "Side by side",
         "Time and learning",
         "Pictures that readers disagreed on",

@@ -51,10 +51,10 @@ def test_the_answer_is_three_sentences_with_the_numbers_of_the_rows(make_study: 
 
     assert first == (
         f"5 classifiers that learned on images of Clinic classified {span(0, original=True)} of the 92 cells of "
-        "Can Ruti correctly when shown the images as they came."
+        "Can Ruti correctly on the original images."
     )
     assert second == (
-        "Shown the same cells re-stained, without using a single label of Can Ruti, they classified "
+        "On the same cells re-stained, without using a single label of Can Ruti, they classified "
         f"{span(0, original=False)} correctly; after fine-tuning on 92 labeled original cells instead, "
         f"{span(92, original=True)}."
     )

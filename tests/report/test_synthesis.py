@@ -108,9 +108,9 @@ def test_cells_are_good_if_of_their_class_and_hardly_ever_copies(intended: int, 
 
 
 def test_the_distance_is_told_against_the_floor() -> None:
-    assert "further from real cells than two sets" in story.distance_sentence(direction_of())
+    assert "farther from real cells than two sets" in story.distance_sentence(direction_of())
     near = direction_of(kid=Estimate(0.01, (-0.02, 0.03)))
-    assert "not shown to be further" in story.distance_sentence(near)
+    assert "not shown to be farther" in story.distance_sentence(near)
 
 
 @pytest.mark.parametrize(("value", "told"), [(0, "0.000"), (0.25, "0.250"), (-4.01234, "-4.012"), (0.00012, "1.2e-04")])

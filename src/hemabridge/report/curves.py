@@ -1,4 +1,4 @@
-"""Curves of the report as SVG: calibration, selective risk, what labels add, refusals of the guard."""
+"""Curves of the report as SVG: calibration, risk-coverage, accuracy by number of labels, refusals of the guard."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,7 +16,7 @@ GRID = "#dddddd"
 
 
 def reliability_svgs(layout: Layout) -> dict[str, bytes]:
-    """Draw how often each classifier was right against how sure it was: originals, and the last re-staining."""
+    """Draw a reliability diagram of each classifier: accuracy by confidence, for originals and the last re-staining."""
 
     def draw(axes: Axes, classifier: str) -> None:
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
@@ -34,11 +34,11 @@ def reliability_svgs(layout: Layout) -> dict[str, bytes]:
         _percents(axes, "x")
         _percents(axes, "y")
 
-    return _panels(layout, draw, "how sure the classifier was", "how often it was right", compared(layout))
+    return _panels(layout, draw, "confidence of the classifier", "accuracy", compared(layout))
 
 
 def risk_svgs(layout: Layout) -> dict[str, bytes]:
-    """Draw the error among the surest cells against their share: originals, and the last re-staining."""
+    """Draw a risk-coverage curve of each classifier: error by the share of cells that it classifies."""
 
     def draw(axes: Axes, classifier: str) -> None:
         for column in compared(layout):
@@ -51,7 +51,7 @@ def risk_svgs(layout: Layout) -> dict[str, bytes]:
         _percents(axes, "x")
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
 
-    return _panels(layout, draw, "cells that are not left to a person", "classified wrongly", compared(layout))
+    return _panels(layout, draw, "cells that the classifier decides", "classified wrongly", compared(layout))
 
 
 def labels_svgs(layout: Layout) -> dict[str, bytes]:
@@ -79,7 +79,7 @@ def labels_svgs(layout: Layout) -> dict[str, bytes]:
 
 
 def refusals_svg(checks: Sequence[MorphologyCheck]) -> bytes:
-    """Draw which share of the cells the morphology guard refused, or warned of, at each tested snapshot."""
+    """Draw the share of cells that the morphology guard refused, or warned of, at each tested snapshot."""
     places = range(len(checks))
     with drawing_style():
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
@@ -102,7 +102,7 @@ def refusals_svg(checks: Sequence[MorphologyCheck]) -> bytes:
 
 
 def compared(layout: Layout) -> list[Column]:
-    """Return originals and the last re-staining, which the curves compare."""
+    """Return the columns that the curves compare: originals and the last re-staining."""
     last = layout.last_column()
     return [column for column in layout.columns if column in ((ORIGINAL, None), last)]
 
@@ -110,7 +110,7 @@ def compared(layout: Layout) -> list[Column]:
 def _panels(
     layout: Layout, draw: Callable[[Axes, str], None], x: str, y: str, columns: Sequence[Column]
 ) -> dict[str, bytes]:
-    """Draw one SVG for each classifier, so that a narrow screen can put them below each other."""
+    """Draw one SVG for each classifier, so that a narrow screen can show them one below the other."""
     return {
         name: _panel(layout, draw, name, (x, y), columns) for name in layout.classifiers if layout.has_rows(name, 0)
     }

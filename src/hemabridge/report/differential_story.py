@@ -1,4 +1,4 @@
-"""What a differential count came to, in plain sentences."""
+"""The results of a differential count as sentences for its report."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from hemabridge.evaluation.differential_results import (
 from hemabridge.report.story import percent
 
 FEWEST: Final = 100
-"""With fewer cells a sentence says so. Manual differentials count 100, the reference method (CLSI H20-A2) 200."""
+"""With fewer counted cells the report warns. Manual differentials count 100, the reference method (CLSI H20-A2) 200."""
 
 CONFUSED: Final = 0.02
 """Confusions of at least this share of a class's cells at home are listed."""
@@ -24,14 +24,14 @@ WIDE: Final = 540
 
 
 def headline(results: DifferentialResults) -> str:
-    """Return the count in one line, largest share first."""
+    """Return the number of cells and the three largest shares in one line."""
     shares = sorted(results.shares(), key=lambda one: -one.share)
     told = ", ".join(f"{one.name} {percent(one.share)}" for one in shares[:3])
     return f"{len(results.counted)} leukocytes counted: {told}." if results.counted else "No leukocyte was counted."
 
 
 def sentences(results: DifferentialResults) -> Iterator[str]:
-    """Yield what was counted, what was not, and what the intervals hold."""
+    """Yield which cells were counted, which were not, and what the intervals cover."""
     if results.site:
         yield f"CAUTION: {results.site}. Check the cells by eye before you use these percentages."
     used = [field for field in results.fields if field.used]
@@ -64,12 +64,12 @@ def _not_counted(results: DifferentialResults) -> Iterator[str]:
 def _intervals(results: DifferentialResults) -> str:
     if not results.confusion:
         return (
-            "The intervals hold the counting error alone: the model states no confusion at home. Give labeled cells "
-            "(--home) to add the classifier's own errors."
+            "The intervals cover counting error only, since the model states no confusion matrix of its own hospital. "
+            "Give labeled cells (--home) to add the classifier's own errors."
         )
     return (
-        f"The percentages are corrected by the classifier's confusion on {results.confusion_from}; the 95 % intervals "
-        "hold counting error and confusion. They hold only as far as the classifier errs here as it does there."
+        f"The percentages are corrected by the classifier's confusion on {results.confusion_from}. The 95 % intervals "
+        "cover counting error and confusion. They are valid only if the classifier makes the same errors here as there."
     )
 
 
@@ -111,18 +111,18 @@ def left_out_kinds(results: DifferentialResults) -> str:
 
 
 def failure_modes(results: DifferentialResults) -> list[str]:
-    """Return which classes the classifier confuses at home, the most frequent confusion first."""
+    """Return which classes the classifier confuses at its own hospital, the most frequent confusion first."""
     found = []
     for name, row in zip(results.classes, results.confusion, strict=False):
         total = sum(row)
         for other, count in zip(results.classes, row, strict=True):
             if total and other != name and count / total >= CONFUSED:
-                found.append((count / total, f"{count} of {total} cells of {name} are called {other}"))
+                found.append((count / total, f"{count} of {total} cells of {name} are classified as {other}"))
     return [told for _, told in sorted(found, key=lambda one: -one[0])]
 
 
 def against_manual(one: ClassShare) -> str:
-    """Return whether the interval is narrower than what a perfect count of 100 or 200 cells can show."""
+    """Return whether the interval is as narrow as that of an errorless count of 100 or 200 cells."""
     width = one.high - one.low
     if width <= one.of_200[1] - one.of_200[0]:
         return "as good as 200 cells"

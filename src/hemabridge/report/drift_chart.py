@@ -1,4 +1,4 @@
-"""The picture of a drift monitor."""
+"""The control chart of a drift monitor, as PNG."""
 
 import warnings
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def write_chart(
     limits: Sequence[float],
     alarms: Sequence[bool],
 ) -> None:
-    """Draw scores and their moving average with both limits, a point for each folder in the order of time; PNG."""
+    """Draw scores and their moving average with both limits; each folder is a point, in the order of time."""
     places = range(len(names))
     with mpl.rc_context({"text.usetex": False, "text.parse_math": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")

@@ -1,4 +1,4 @@
-"""Figures of the report as SVG. Drawn without a display, the same bytes for the same results.
+"""Figures of the report as SVG. They are drawn without a display; the same results give the same bytes.
 
 Colors are those of Okabe and Ito (2008), which readers with any color vision tell apart; markers differ too.
 """
@@ -26,7 +26,7 @@ WIDTH_INCHES, LINE_INCHES = 10.8, 0.18
 
 @dataclass(frozen=True)
 class _Line:
-    """One line of the accuracy figure: a row, how it is drawn, and the text beside it if it begins a block."""
+    """One line of the accuracy figure: a row, its style, and the text beside it if it begins a block."""
 
     row: Row
     color: str
@@ -84,7 +84,7 @@ def column_style(layout: Layout, column: Column) -> tuple[str, str]:
 
 
 def plain(name: str) -> str:
-    """Return a name that SVG can hold and a legend shows: no control characters, no underscore at the beginning."""
+    """Return a name that SVG and a legend can show: no control characters, no underscore at the beginning."""
     shown = "".join(character if character.isprintable() else "\ufffd" for character in name)
     return f"\u200b{shown}" if shown.startswith("_") else shown
 
@@ -127,7 +127,7 @@ def _legend(layout: Layout) -> list[Line2D]:
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """Draw with text that stays text, and the same bytes for the same figure."""
+    """Draw text as text and not as outlines; the same figure gives the same bytes."""
     settings = mpl.rc_context(
         {
             "svg.fonttype": "none",  # text stays text: the reader's own fonts draw it
@@ -146,7 +146,7 @@ def drawing_style() -> Iterator[None]:
 
 
 def svg_bytes(figure: Figure) -> bytes:
-    """Return a figure as SVG without the time of its making."""
+    """Return a figure as SVG without its date."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What fine-tuning on an expert's labels came to, in plain sentences."""
+"""The results of fine-tuning on an expert's labels as sentences for its report."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ def headline(results: LabelResults) -> str:
     """Return the answer in one line."""
     count, (before, held_out, _) = len(results.trained_on), results.right
     if not results.used:
-        return f"{count} labels are not used, since they would do harm: the predictions are those without labels."
+        return f"{count} labels are not used, since they would lower the accuracy. The predictions are those without."
     if held_out is None:
         return f"The ensemble was fine-tuned on {count} labels. With so few, nobody can know whether it is better."
     return (
@@ -20,7 +20,7 @@ def headline(results: LabelResults) -> str:
 
 
 def sentences(results: LabelResults) -> Iterator[str]:
-    """Yield what was measured: on the labels, at home, and by agreement."""
+    """Yield the measures: on the labels, at the hospital of the study, and by agreement."""
     yield (
         _why_not_used(results)
         if not results.used
@@ -35,7 +35,7 @@ def sentences(results: LabelResults) -> Iterator[str]:
         )
     strange = len(results.cells) - len(results.trained_on)
     if strange:
-        yield f"{_cells(strange)} with a label of no class of the study: kept, and not trained on."
+        yield f"{_cells(strange)} with a label that is no class of the study: kept, but not used for training."
     yield _home(results)
     if results.before.agreement is not None and results.after.agreement is not None:
         yield (
@@ -51,7 +51,7 @@ def sentences(results: LabelResults) -> Iterator[str]:
 
 
 def following(results: LabelResults) -> str:
-    """Return what as many further labels would add."""
+    """Return what the same number of further labels would add."""
     count = len(results.following)
     if not count:
         return "Every cell of the folder has a label."

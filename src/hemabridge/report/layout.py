@@ -1,4 +1,4 @@
-"""How the rows of a study are ordered for a reader: which site is which, which columns, in which order."""
+"""The order of a study's rows in the report: source and target sites, classifiers, columns."""
 
 import re
 from collections.abc import Iterable
@@ -139,7 +139,7 @@ def lay_out(results: StudyResults) -> Layout:
 
 
 def column_name(column: Column) -> str:
-    """Return what a reader calls it: `original`, or the method and its snapshot.
+    """Return the name of a column in the report: `original`, or the method and its snapshot.
 
     Snapshots of a training are named by epochs or images: `epoch-0015` is shown as `epoch 15`, and `images-00004000`
     as `4,000 images`.

@@ -1,4 +1,4 @@
-"""The rare-class curve as SVG: what one thing more beside few real cells does to a classifier."""
+"""The rare-class learning curve as SVG: the gain of a classifier by each arm, by the number of real cells."""
 
 from typing import Final, Literal
 
@@ -13,7 +13,7 @@ STYLES: Final = {
     arm: (ORIGINAL_COLOR, "o") if arm == "nothing" else (PALETTE[place - 1], MARKERS[place - 1])
     for place, arm in enumerate(ARMS)
 }
-"""Color and marker of each arm; what uses synthetic cells is drawn thicker."""
+"""Color and marker of each arm; arms with synthetic cells are drawn thicker."""
 
 _SPREAD = 1.035
 

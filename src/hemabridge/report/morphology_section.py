@@ -1,4 +1,4 @@
-"""What the morphology guard said of a study's re-stainings, in lines and plain sentences."""
+"""The verdicts of the morphology guard on a study's re-stainings, as table rows and sentences for the report."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,11 +21,11 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "granule_change": "spots new or gone",
     }
 )
-"""Every measure of the guard in a reader's words."""
+"""Name of every measure of the guard in the report."""
 
 
 def in_words(reason: str) -> str:
-    """Return a measure in a reader's words; its name if it is not known here."""
+    """Return the name of a measure in the report; an unknown measure keeps its own."""
     return WORDS.get(reason, reason)
 
 
@@ -61,12 +61,12 @@ def sentence(layout: Layout) -> str:
 
 
 def limits_sentence(layout: Layout) -> str:
-    """Return what the limits rest on."""
+    """Return from which cells the limits are learned."""
     counts = sorted({check.limits_from for check in layout.results.guard})
     if counts == [0]:
         return (
-            "The target has too few held-out cells to learn limits from. The strictest limits were taken: they may "
-            "refuse cells of a re-staining that blurs a little."
+            "The target has too few held-out cells to learn limits from. The strictest limits were used: they may "
+            "refuse cells that a re-staining only blurs a little."
         )
     return (
         f"The limits of each re-staining are learned from what it does to {' or '.join(map(str, counts))} held-out "

@@ -1,4 +1,4 @@
-"""The pictures that a report shows, and how they get into one file."""
+"""The images that a report shows, and their encoding within one file."""
 
 import base64
 import io
@@ -12,12 +12,12 @@ from PIL import Image
 from hemabridge.imaging.standardizer import UInt8Image
 
 LARGEST_SIDE_PX = 160
-"""Pictures are shrunk to this side for the page; smaller ones are kept to the pixel."""
+"""Larger images are resized to this side for the page; smaller ones are unchanged."""
 
 
 @dataclass(frozen=True, eq=False)
 class CellStrip:
-    """One cell of the source site: as it came, and as each method or snapshot re-stains it.
+    """One cell of the source site: the original, and the result of each method or snapshot.
 
     Attributes:
         id: its path in the manifest.

@@ -1,4 +1,4 @@
-"""What readers said, in plain sentences."""
+"""The answers of the readers as sentences for the report of a review."""
 
 from collections.abc import Sequence
 from typing import Final, TypeVar
@@ -29,7 +29,7 @@ MAIN: Final = {
     "taken for real": "took for real",
     "cell type, right": "named as the key does",
 }
-"""Measures that can be the answer, the first one first, and how a sentence says it."""
+"""Measures that can be the main result, by priority, and the verb of each in a sentence."""
 
 QUESTIONS: Final = {
     "laboratory": "Which laboratory?",
@@ -52,13 +52,13 @@ NONE: Final = "\u2013"
 
 
 def arm_name(arm: str) -> str:
-    """Return what an arm is called: `epoch-0015` is shown as `epoch 15`, as in a study's report."""
+    """Return the name of an arm in the report: `epoch-0015` is shown as `epoch 15`, as in a study's report."""
     shown = column_name(("", arm))
     return shown.removeprefix(", ") if shown.startswith(", ") else arm
 
 
 def main_measure(reading: Reading) -> str | None:
-    """Return the measure that answers the review: the first of `MAIN` that was asked about."""
+    """Return the main measure of the review: the first of `MAIN` for which there are answers."""
     asked = {score.measure for score in reading.scores}
     return next((measure for measure in MAIN if measure in asked), None)
 
@@ -165,7 +165,7 @@ def by_aspect(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def gallery(reading: Reading) -> list[tuple[str, list[Dispute], int]]:
-    """Return the disputed pictures that are shown, aspect by aspect, the worst first, and how many there are."""
+    """Return for each aspect the disputed pictures that are shown, the worst first, and the number of all."""
     return [
         (aspect, found[: SHOWN_FAULTS if ":" in aspect else SHOWN_DISPUTES], len(found))
         for aspect, found in by_aspect(reading.disputes)
@@ -173,7 +173,7 @@ def gallery(reading: Reading) -> list[tuple[str, list[Dispute], int]]:
 
 
 def said_text(aspect: str, said: str) -> str:
-    """Return an answer as the page shows it: arms by their names."""
+    """Return an answer with the names of arms that the report uses."""
     return arm_name(said) if aspect == "preference" else said
 
 
@@ -189,14 +189,14 @@ def trend_sentence(trend: Trend) -> str:
 
 
 def limits(reading: Reading) -> list[str]:
-    """Return what these numbers do not say."""
+    """Return what these numbers do not show."""
     listed = [
         "Intervals and p values are for other cells and the same readers: how much other readers would differ, "
         f"{len(reading.readers)} of them cannot show.",
         "Intervals of single arms are not corrected for the number of arms and measures.",
         "Kappa falls where nearly all pictures deserve the same answer, even if readers seldom differ; AC1 does not. "
         "Read both beside the observed agreement.",
-        "Cells were drawn with as many of each type; a hospital has another mix.",
+        "Equally many cells of each type were drawn; a hospital has other shares.",
     ]
     if reading.silent:
         listed.append(f"Invited, but never answered: {', '.join(reading.silent)}.")

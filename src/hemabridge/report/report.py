@@ -47,10 +47,10 @@ FEW_FACTS = 4
 
 @dataclass(frozen=True)
 class ChosenSnapshot:
-    """What `hemabridge select` found for the run of a report.
+    """The choice of `hemabridge select` for the run of a report.
 
     Attributes:
-        reasons: the choice in plain sentences, or why there is none to show.
+        reasons: sentences on the choice, or on why there is none to show.
         picture: the choice as PNG, if there is one.
     """
 
@@ -140,12 +140,12 @@ def group_facts(facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]
 
 @cache
 def report_environment(sentences: ModuleType) -> Environment:
-    """Return what renders the templates of all reports; names are shown as text.
+    """Return the Jinja environment of all reports; names are shown as text.
 
     A template is compiled once in a process.
 
     Args:
-        sentences: the module that the templates of one kind of report call `story`.
+        sentences: the module that is called `story` in the templates of one kind of report.
     """
     environment = Environment(
         loader=PackageLoader("hemabridge.report"),
@@ -177,7 +177,7 @@ def _one_per_class(cells: tuple[CellStrip, ...]) -> list[CellStrip]:
 
 
 def _shown_names(layout: Layout, pictures: StudyPictures) -> dict[str, str]:
-    """Return what to call each re-staining of the pictures: as the tables do."""
+    """Return the name of each re-staining in the pictures, which is that in the tables."""
     named = {snapshot or images: column_name((images, snapshot)) for images, snapshot in layout.columns}
     keys = pictures.cells[0].restained if pictures.cells else ()
     return {key: named.get(key, key) for key in keys}

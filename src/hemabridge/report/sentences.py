@@ -1,4 +1,4 @@
-"""What leaderboard, contrasts and labels of a study say, in lines and plain sentences."""
+"""Leaderboard, contrasts of snapshots and saved labels of a study, as table rows and sentences for the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ FIRST_LINES = 15
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the leaderboard: its place, the row, and where that stands."""
+    """A line of the leaderboard: its place, its row of the results, and its entry."""
 
     place: int
     row: Row
@@ -36,7 +36,7 @@ def best_sentence(layout: Layout) -> str | None:
     if plain is None or restained is None:
         return None
     return (
-        f"Best balanced accuracy on images as they came: {percent(plain.row.balanced_accuracy)} "
+        f"Best balanced accuracy on original images: {percent(plain.row.balanced_accuracy)} "
         f"({plain.row.classifier}); on re-stained ones: {percent(restained.row.balanced_accuracy)} "
         f"({restained.row.classifier}, {column_name((restained.row.images, restained.row.snapshot))})."
     )
@@ -73,7 +73,7 @@ def flips_sentence(layout: Layout) -> str:
 
 
 def contrast_sentences(layout: Layout) -> list[str]:
-    """Return, for each pair of neighboring snapshots, whether classifiers without labels tell them apart."""
+    """Return, for each pair of neighboring snapshots, whether the label-free accuracies on them differ."""
     pairs = dict.fromkeys((c.images, c.first, c.second) for c in layout.results.contrasts if c.labels_used == 0)
     return [
         _contrast_sentence(
@@ -108,7 +108,10 @@ def _plain(layout: Layout) -> list[SnapshotContrast]:
 
 
 def _contrast_sentence(contrasts: Sequence[SnapshotContrast], tests: int) -> str:
-    """Say it by the corrected test; the intervals are those of single comparisons, and are called so."""
+    """Return the sentence on one pair of snapshots.
+
+    The verdict is that of the corrected test. The intervals are those of single comparisons, and the sentence says so.
+    """
     first = column_name((contrasts[0].images, contrasts[0].first))
     second = column_name((contrasts[0].images, contrasts[0].second))
     many, apart = len(contrasts), [c for c in contrasts if c.p_holm < LEVEL]

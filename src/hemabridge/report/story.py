@@ -1,4 +1,4 @@
-"""What the numbers of a study say, in plain sentences."""
+"""The results of a study as sentences for its report."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -9,7 +9,7 @@ from hemabridge.metrics.statistics import smallest_detectable_difference
 from hemabridge.report.layout import ORIGINAL, Layout
 
 LEVEL = 0.05
-"""Holm-corrected p below this counts as shown."""
+"""A difference with a smaller Holm-corrected p counts as shown."""
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ Verdict: TypeAlias = Literal["helped", "harmed", "may be chance"]
 
 MODES = {
     "strict": "Strict: the translator had never seen any of the scored images, labeled or not, so the numbers are "
-    "what new cells from the same hospital can expect.",
+    "what to expect of new cells from the same hospital.",
     "transductive": "Transductive: the translator had seen scored images, without their labels, before they were "
     "scored, as in the paper; on cells that it has never seen the numbers may be lower.",
     "none": "No translator was involved.",
@@ -26,7 +26,7 @@ MODES = {
 
 
 def verdict(test: PairedTest) -> Verdict:
-    """Return what a paired test shows about one re-staining."""
+    """Return the effect of one re-staining by a paired test."""
     if test.p_holm >= LEVEL or test.rescued == test.broken:
         return "may be chance"
     return "helped" if test.rescued > test.broken else "harmed"
@@ -48,7 +48,7 @@ def headline(tests: Sequence[PairedTest]) -> str:
 
 
 def labels_beside(layout: Layout) -> str | None:
-    """Return whether the most labels did better than the best re-staining without any; None where none were used."""
+    """Return whether fine-tuning on the most labels beat the best label-free re-staining; None without labels."""
     most, pairs = layout.most_labels, []
     for name in layout.classifiers:
         fine_tuned = layout.row(name, (ORIGINAL, None), most) if most else None
@@ -71,11 +71,11 @@ def answer(layout: Layout) -> tuple[str, str, str]:
     first = (
         f"{_classifiers(len(layout.classifiers))} that learned on images of {target} classified "
         f"{accuracies(originals)} of the {cells(originals or restained)} of {layout.source} correctly "
-        "when shown the images as they came."
+        "on the original images."
     )
     translated, normalized = split_by_snapshot(restained)
     second = (
-        f"Shown the same cells re-stained, without using a single label of {layout.source}, "
+        f"On the same cells re-stained, without using a single label of {layout.source}, "
         f"{'they' if len(layout.classifiers) > 1 else 'it'} classified {accuracies(translated or normalized)} correctly"
     )
     if translated and normalized:
@@ -124,7 +124,7 @@ def cells(rows: Sequence[Row]) -> str:
 
 
 def carries(rows: Sequence[Row], interval: str = "brackets: 95% Wilson interval") -> str:
-    """Return what every number of a table carries: n, its interval, the mode of the re-stained rows, the seed.
+    """Return the end of a table's caption: n, the kind of interval, the mode of the re-stained rows, the seed.
 
     Args:
         rows: the rows of the table.
@@ -143,14 +143,14 @@ def mode_sentences(layout: Layout) -> list[str]:
 
 
 def caution(layout: Layout) -> str:
-    """Return what a sample of this size cannot show."""
+    """Return the smallest difference that a sample of this size can show."""
     n = min(row.n for labels in (0, *layout.labels) for row in layout.rows(labels))
     points = smallest_detectable_difference(n)
     if points is None:
         return f"n = {n}: too few cells to tell any two unpaired results apart."
     paired = _smallest_paired(layout)
     smaller = (
-        "only the paired tests see smaller ones."
+        "only the paired tests can show smaller ones."
         if paired is None
         else f"paired with the originals of the same cells, a difference of about {paired} points would be shown four "
         "times in five, at the disagreement seen here."
@@ -171,7 +171,7 @@ def _smallest_paired(layout: Layout) -> str | None:
 
 
 def limits(layout: Layout) -> list[str]:
-    """Return what the numbers do not say."""
+    """Return what the numbers do not show."""
     restained = len([column for column in layout.columns if column[0] != ORIGINAL])
     seeds = {row.seed for row in layout.results.rows}
     seeds |= {seed for s in layout.results.leaderboard if s.spread is not None for seed in s.spread.seeds}
@@ -180,7 +180,7 @@ def limits(layout: Layout) -> list[str]:
         "something else than this table.",
         _independence(layout),
         f"{len(seeds)} random start{'s were' if len(seeds) > 1 else ' was'} run. Another start gives other numbers.",
-        f"It holds for {layout.source}, for these classes and for the time at which its images were taken.",
+        f"The results hold for {layout.source}, for these classes and for the time at which its images were taken.",
         "A classifier that classifies more cells correctly does not prove that re-staining left every cell's shape "
         "unchanged; look at the cells.",
     ]
@@ -212,12 +212,12 @@ def percent(value: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """Return a p value as readers expect it."""
+    """Return a p value with three decimals, or `< 0.001`."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def fact_text(value: Any) -> str:
-    """Return a fact in words: lists and tables on one line, None as `not known`."""
+    """Return the value of a fact as text: lists and tables on one line, None as `not known`."""
     if value is None:
         return "not known"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The pictures that the report of a synthesis shows, and its figures as SVG."""
+"""The images in the report of a synthesis, and its figures as SVG."""
 
 from dataclasses import dataclass
 
@@ -17,10 +17,10 @@ class EpochCells:
     """The same cells at one epoch.
 
     Attributes:
-        label: what the epoch is called.
-        chosen: whether the numbers are of this one.
-        synthetic: uint8[N, S, S, 3], what became of the sources.
-        back: uint8[N, S, S, 3], what the other generator made of that again.
+        label: name of the epoch in the report.
+        chosen: whether the numbers of the report are those of this epoch.
+        synthetic: uint8[N, S, S, 3], the translated sources.
+        back: uint8[N, S, S, 3], the synthetic cells, translated back by the other generator.
     """
 
     label: str
@@ -31,7 +31,7 @@ class EpochCells:
 
 @dataclass(frozen=True, eq=False)
 class NearCell:
-    """A synthetic cell and the training cell that it is most like, uint8[S, S, 3] each."""
+    """A synthetic cell and its most similar training cell, uint8[S, S, 3] each."""
 
     found: Copy
     synthetic: UInt8Image

@@ -1,4 +1,4 @@
-"""What the numbers of a synthesis say, in plain sentences, and the warning that goes with synthetic cells."""
+"""The results of a synthesis as sentences for its report, and the warning on synthetic cells."""
 
 from typing import Final
 
@@ -6,25 +6,25 @@ from hemabridge.report.story import percent
 from hemabridge.synthesis.results import DirectionResults, Estimate, Share, SynthesisResults
 
 OF_THE_CLASS: Final = 0.9
-"""Share of synthetic cells that the scoring classifier must give the intended class."""
+"""Smallest good share of synthetic cells to which the scoring classifier gives the intended class."""
 
 FEW_COPIES: Final = 0.01
-"""Largest share of copies."""
+"""Largest good share of copies of training cells."""
 
 WARNING: Final = (
-    "A synthetic cell is drawn by a network. It shows no cell that ever was, and is evidence of nothing: not of a "
+    "A synthetic cell is drawn by a network. It shows no cell that ever existed, and is no evidence: not of a "
     "disease, not of a patient, not of how often a form occurs.",
     "Never put synthetic cells into a validation or test part, and never report a number that was measured on them. "
     "hemabridge refuses to load them there.",
     "Do not use them for diagnosis, for teaching morphology as if they were real, to estimate how common a class is, "
-    "or to anonymize patients: a network may remember cells that it learned from, and the check for copies finds only "
+    "or to anonymize patients: a network may reproduce cells that it learned from, and the check for copies finds only "
     "near ones.",
-    "They may be tried as additional training images. Whether they help must be measured on real cells, beside what "
-    "turning, mirroring and a few more real cells bring.",
-    "A network repeats what it saw: cells of one laboratory, one stain, and the sources' background. That a classifier "
-    "gives them the intended class does not make them typical for it.",
+    "They may be tried as additional training images. Whether they help must be measured on real cells, in comparison "
+    "with rotation, mirroring and a few more real cells.",
+    "A network reproduces its training data: cells of one laboratory, one stain, and the sources' background. A "
+    "synthetic cell to which a classifier gives the intended class need not be typical of that class.",
 )
-"""For everyone who uses the cells, one sentence or two each."""
+"""Warnings for everyone who uses the cells."""
 
 SHAPE_WORDS: Final = {
     "nucleus_area": "nucleus area, share of the picture",
@@ -35,12 +35,12 @@ SHAPE_WORDS: Final = {
 
 
 def is_good(found: DirectionResults) -> bool:
-    """Tell whether the cells of a direction are of their class, and hardly any is a copy."""
+    """Return whether enough cells of a direction are classified as intended, and few enough are copies."""
     return found.intended.value >= OF_THE_CLASS and found.copies.synthetic.value <= FEW_COPIES
 
 
 def headline(results: SynthesisResults) -> str:
-    """Return the answer in one line."""
+    """Return the result in one line."""
     found = [direction for pair in results.pairs for direction in pair.directions]
     good = sum(map(is_good, found))
     return (
@@ -50,24 +50,24 @@ def headline(results: SynthesisResults) -> str:
 
 
 def answer(found: DirectionResults) -> str:
-    """Return what one direction came to."""
+    """Return the results of one direction in a few sentences."""
     of_class = (
         f"The scoring classifier gives {share(found.intended)} of the {found.intended.n} synthetic cells the class "
-        f"{found.intended_class}; of {found.intended_real.n} real ones {share(found.intended_real)}, and of the "
+        f"{found.intended_class}, {share(found.intended_real)} of {found.intended_real.n} real ones, and of the "
         f"untranslated {found.source_class} cells {share(found.intended_source)}."
     )
     return f"{of_class} {distance_sentence(found)} {copies_sentence(found)}"
 
 
 def distance_sentence(found: DirectionResults) -> str:
-    """Say how far the synthetic cells are from real ones, against how far real ones are from each other."""
+    """Return whether the synthetic cells are farther from real ones than two sets of real ones are from each other."""
     if found.kid.interval[0] > found.kid_floor.interval[1]:
-        return "In its features they are further from real cells than two sets of real cells are from each other."
-    return "In its features they are not shown to be further from real cells than two sets of real cells are."
+        return "In its features they are farther from real cells than two sets of real cells are from each other."
+    return "In its features they are not shown to be farther from real cells than two sets of real cells are."
 
 
 def copies_sentence(found: DirectionResults) -> str:
-    """Say how many are copies."""
+    """Return how many synthetic cells are copies of training cells."""
     check = found.copies
     if not check.synthetic.count:
         return f"None is a copy of one of the {check.training} training cells."
@@ -81,7 +81,7 @@ def share(found: Share) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Return a number of so many digits after the point; with exponents where nothing would be left of it."""
+    """Return a number with `digits` decimals; a smaller one than these can show is written with an exponent."""
     return f"{value:.{digits}f}" if value == 0 or abs(value) >= 10.0**-digits else f"{value:.1e}"
 
 

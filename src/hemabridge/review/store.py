@@ -1,4 +1,4 @@
-"""The store of a review: one SQLite file with readers, screens and verdicts. It knows opaque ids, and no arm."""
+"""The store of a review: one SQLite file with readers, screens and verdicts. It holds opaque ids, and no arm."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from hemabridge.storage.file_kind import FileKind
 _SETTING: Final = FileKind("a setting of a review", RunError, "restore the folder of the review")
 
 STORE = "review.sqlite"
-"""Its name in the folder of a review."""
+"""Name of the store's file in the folder of a review."""
 
 WAIT_SECONDS = 10.0
 """How long one process waits for another that writes."""
@@ -26,12 +26,12 @@ WAIT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Screen:
-    """What a reader sees at once.
+    """One page of questions for a reader.
 
     Args:
-        id: opaque.
+        id: opaque identifier.
         asks: item id and question of each question on it, in their order.
-        pictures: opaque ids of its pictures from left to right.
+        pictures: opaque identifiers of its pictures from left to right.
         practice: whether it is of the practice round.
     """
 
@@ -43,10 +43,10 @@ class Screen:
 
 @dataclass(frozen=True)
 class NewReader:
-    """A reader as the store is made.
+    """A reader of a new review.
 
     Args:
-        name: told to nobody but whoever unblinds.
+        name: shown only when the review is unblinded.
         token: the unguessable part of the reader's URL; only its hash is kept.
         screens: ids of all screens in this reader's order.
         cell_types: answers to `Question.CELL_TYPE` in this reader's order of buttons.
@@ -109,7 +109,7 @@ class Store:
 
         Args:
             path: where there is no file yet.
-            settings: what the pages need beside screens; JSON.
+            settings: values that the pages need besides screens; JSON.
             screens: all screens.
             readers: all readers; each one's `screens` are ids of all screens.
 
@@ -129,7 +129,7 @@ class Store:
         return store
 
     def close(self) -> None:
-        """Close the file; what is in the write-ahead log goes into it."""
+        """Close the file; the write-ahead log is merged into it."""
         with self._lock, self._reading_lock:
             self._reading.close()
             self._connection.close()
@@ -142,10 +142,10 @@ class Store:
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """Give the connection inside of a transaction that is committed as a whole or not at all.
+        """Open a transaction, which is committed as a whole or not at all, and yield its connection.
 
-        A durable one is on the disk when it ends, even if the power fails then. Others survive a killed process too,
-        and do not wait for the disk.
+        A durable transaction is on the disk when it ends, even if the power fails then. Others survive a killed
+        process, but not a power failure, and do not wait for the disk.
 
         Raises:
             RunError: the file is damaged.
@@ -167,7 +167,7 @@ class Store:
                 self._writer = None
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a query that reads; within a transaction of this thread, of what it has written.
+        """Return all rows of a reading query; within a transaction of this thread, with its uncommitted changes.
 
         Raises:
             RunError: the file is damaged.
@@ -185,11 +185,11 @@ class Store:
     def _damaged(self, error: BaseException) -> RunError:
         return RunError(
             f"expected the store of a review at {self.path}, got a damaged one: {error}; restore the folder of "
-            "the review from a copy. Keep the damaged file: the program sqlite3 (.recover) may save answers out of it"
+            "the review from a copy. Keep the damaged file: the program sqlite3 (.recover) may recover answers from it"
         )
 
     def settings(self) -> dict[str, Any]:
-        """Return what `create` was given."""
+        """Return the settings that were given to `create`."""
         found = self.rows("SELECT name, value FROM setting")
         return {name: _SETTING.parse_json(value, self.path) for name, value in found}
 
@@ -208,9 +208,10 @@ class Store:
         return [name for (name,) in self.rows(query)]
 
     def verdicts(self) -> list[Verdict]:
-        """Return what stands: the last answer of each reader to each item that has one, practice too.
+        """Return the valid answers: the last one of each reader to each item, also of the practice round.
 
-        In the order of readers, and of each one's screens. What was undone and not given again is left out.
+        They are ordered by reader, then by the reader's screens. An answer that was undone and not given again is left
+        out.
         """
         query = """
             SELECT reader.name, answer.item, answer.answer, given.seconds, turn.place, answer.x, answer.y
@@ -228,7 +229,7 @@ class Store:
 
 
 def _is_damage(error: BaseException) -> bool:
-    """Tell whether SQLite found something else than a whole store; a full disk or a lock is no damage."""
+    """Return whether an error of SQLite means a damaged store; a full disk or a lock does not."""
     if type(error) is sqlite3.DatabaseError:
         return True
     # SQLITE_ERROR: a table or a column is not there. Text that is no UTF-8 has no code.
@@ -249,7 +250,7 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def hashed(token: str) -> bytes:
-    """Return what is kept of a token. It is random and long, so that a plain SHA-256 gives nothing away."""
+    """Return the hash that is kept of a token. A token is random and long, so a plain SHA-256 is safe."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -80,7 +80,7 @@ def test_the_report_is_one_file_and_says_what_was_left_out(model: Path, fields: 
     assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
     assert f"{len(done.counted)} leukocytes counted" in html
     assert "empty.png" in html
-    assert "the counting error alone" in html
+    assert "cover counting error only" in html
 
 
 def test_with_labeled_cells_the_counts_are_corrected(model: Path, fields: Path, tmp_path: Path) -> None:
