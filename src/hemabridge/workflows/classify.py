@@ -27,7 +27,7 @@ from hemabridge.workflows.labeled_folder import failure_on
 
 PREDICTIONS: Final = "predictions.csv"
 DESCRIPTION: Final = "predictions.json"
-"""Which model made `PREDICTIONS`."""
+"""The file that states which model made `PREDICTIONS`."""
 FORMAT: Final = 1
 """Version of `DESCRIPTION`."""
 COLUMNS: Final = ("path", "predicted_class", "site", "reason")
@@ -35,7 +35,7 @@ COLUMNS: Final = ("path", "predicted_class", "site", "reason")
 WITHHELD: Final = f"not predicted: the images are out-of-distribution for this model; see {ANSWER_FILE}"
 """The reason of an image of an out-of-distribution site."""
 BATCH: Final = 32
-"""So many images are in memory at once."""
+"""Number of images that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Classified:
     Attributes:
         classes: class names in the order of the probabilities.
         rows: one for each image, by path.
-        failed: how many images could not be used.
-        withheld: how many get no prediction since the site is out-of-distribution.
-        site: how far the images are from those that the model was fitted on; None if its file cannot say.
-        failure: that, and perhaps why, the model fails on images whose folders say their classes.
+        failed: number of images that could not be used.
+        withheld: number of images without a prediction because the site is out-of-distribution.
+        site: how far the images are from those that the model was fitted on; None if the model has no site profile.
+        failure: that the model fails on images whose folders state their classes, and a likely cause if one is found.
     """
 
     classes: tuple[str, ...]
@@ -84,10 +84,9 @@ class Classified:
 def classify(model: Model, source: Path, out: Path, *, progress: Progress = silent) -> Classified:
     """Classify every image below a folder; write `PREDICTIONS`, and `DESCRIPTION` with the hash of the model.
 
-    Images of an out-of-distribution site get no predicted class and no probabilities, and the reason in their place.
-    Where the names of the folders are classes of the model, its predictions are compared with them.
-    An image that cannot be read stops nothing. Each file is written whole or not at all. A call that was stopped
-    starts from the beginning when it is repeated.
+    Images of an out-of-distribution site get a reason instead of a predicted class and probabilities. If the names of
+    the folders are classes of the model, its predictions are compared with them. An image that cannot be read gets a
+    row with the reason. Each file is written whole or not at all. An interrupted call starts again when it is repeated.
 
     Args:
         model: a classifier.
@@ -155,7 +154,7 @@ def _rows(names: tuple[str, ...], predicted: tuple[str, ...], probabilities: Pro
 
 
 def _write_table(done: Classified, path: Path) -> None:
-    """Write a row for each image; no cell can be taken for a formula."""
+    """Write a row for each image; no spreadsheet takes a value for a formula."""
     answer = None if done.site is None else done.site.answer
     nothing = (None,) * len(done.classes)
     rows = [(row.path, row.predicted, answer, row.reason or None, *(row.probabilities or nothing)) for row in done.rows]
@@ -183,7 +182,7 @@ def _write_description(done: Classified, model: Model, out: Path) -> None:
 
 
 def _check_own(out: Path) -> None:
-    """Make sure that a folder is new or empty, or holds nothing but what an earlier call wrote."""
+    """Check that a folder is new or empty, or holds only files of an earlier call."""
     own = {ANSWER_FILE} | ({PREDICTIONS, DESCRIPTION} if _is_own_table(out / PREDICTIONS) else set())
     check_outputs(out, names_in(out) - own)
 

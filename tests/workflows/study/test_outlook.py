@@ -34,8 +34,8 @@ def test_what_is_kept_is_said_when_it_is_stopped() -> None:
     outlook("audit", 3.0)
     outlook("translator", None)
     assert outlook.at_stop(Path("runs/x")) == (
-        "stopped in the stage translator. Kept in runs/x: 1 finished stages, and what the training of this one had "
-        "reached. Nothing is lost; the same command goes on from there"
+        "stopped in the stage translator. runs/x keeps 1 finished stages and the last checkpoint of this one's "
+        "training; the same command resumes from there"
     )
 
 

@@ -511,7 +511,7 @@ def test_a_truth_of_other_cells_is_refused(small_study: Path, hospitals: Path, t
     half = manifest.select(np.arange(len(manifest)) % 2 == 0)
     write_manifest(half, tmp_path / "half.csv")
     changes = (f"truth.manifest={tmp_path}/half.csv", f"truth.root={hospitals}/truth")
-    with pytest.raises(ManifestError, match="expected the truth to hold the same 12 cells"):
+    with pytest.raises(ManifestError, match="expected the ground truth of the same 12 cells"):
         run(small_study, tmp_path / "out", *LEAN, *changes)
 
 

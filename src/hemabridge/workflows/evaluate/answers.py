@@ -70,7 +70,7 @@ class FittedTo:
 
 @dataclass(frozen=True)
 class FinishedStudy:
-    """A finished study with all that is needed to classify new cells.
+    """A finished study, whose models classify new cells.
 
     Attributes:
         folder: of the study.
@@ -118,7 +118,7 @@ class FinishedStudy:
 
         Args:
             images_at: returns the cells, cut from the original images, at a size in pixels, uint8[N, S, S, 3].
-            only: the name of the answers that are wanted; all others are not worked out.
+            only: the name of the predictions to make; None: all.
         """
         yield from self._original(images_at, only)
         sizes = self._sizes()
@@ -141,10 +141,11 @@ class FinishedStudy:
             self.progress("predicting with the ensemble", number, len(counts))
 
     def default_name(self) -> str:
-        """Return whose answers are taken where nobody says.
+        """Return the name of the predictions that are used if the user names none.
 
-        The last of the ensemble; without one those of the first classifier on the selected snapshot if it was tested,
-        else on the last one.
+        They are the last ones of the ensemble, which is fine-tuned on most labels. Without an ensemble they are those
+        of the first classifier on the snapshot that `hemabridge select` chose, or on the last one if that was not
+        tested.
         """
         if self.recipe.ensemble is not None:
             return self.names(fit=False)[-1]
@@ -215,7 +216,7 @@ class FinishedStudy:
         return self.recipe.ensemble
 
     def names(self, *, fit: bool) -> list[str]:
-        """Return the names of all answers, before they are computed."""
+        """Return the names of all predictions, before they are computed."""
         recipe, classifiers = self.recipe, [spec.name for spec in self.recipe.classifiers]
         restainings = [] if fit else self.restainings
         shown = [ORIGINAL, *(each.snapshot or each.method for each in restainings)]
@@ -225,7 +226,7 @@ class FinishedStudy:
         return names + [name_of(ENSEMBLE, each, count) for count in labels for each in (ORIGINAL, ENSEMBLE)]
 
     def check_name(self, by: str, *, fit: bool) -> None:
-        """Make sure that there will be an answer of that name.
+        """Check that there will be predictions of that name.
 
         Raises:
             InputError: there will be none.
@@ -237,7 +238,7 @@ class FinishedStudy:
             raise InputError(f"expected one of {', '.join(names)}, got {by!r}{hint}")
 
     def on_selected(self) -> str | None:
-        """Return the name of the first classifier's answer on the selected snapshot.
+        """Return the name of the first classifier's predictions on the selected snapshot.
 
         None if the recipe has an ensemble, or if that snapshot was not tested.
         """
@@ -285,9 +286,9 @@ class FinishedStudy:
 
 
 def choose(answers: Sequence[Answers], by: str | None) -> Answers:
-    """Return the answers of that name.
+    """Return the predictions of that name.
 
-    Without a name: the last answers of the ensemble, or else those of the first classifier on the last snapshot.
+    Without a name: the last ones of the ensemble, or else those of the first classifier on the last snapshot.
     """
     if by is None:
         first, last = answers[0].classifier, answers[-1]
@@ -303,6 +304,6 @@ def _of_ensemble(fitted: FittedEnsemble, images: UInt8Images, labels_used: int) 
 
 
 def name_of(classifier: str, shown: str, labels_used: int) -> str:
-    """Return the name of a classifier's answers on some images, for `--by`."""
+    """Return the name of a classifier's predictions for some images, for `--by`."""
     name = classifier if classifier == shown else f"{classifier} on {shown}"
     return f"{name}, {labels_used} labels" if labels_used else name

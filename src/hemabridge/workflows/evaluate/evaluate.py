@@ -1,4 +1,4 @@
-"""`hemabridge evaluate`: new cells classified as a study classifies its own, and scored where classes are known."""
+"""`hemabridge evaluate`: classifies new cells with the models of a study, and scores cells of known classes."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +46,7 @@ COLUMNS: Final = ("path", "class", "answer", "probability", "by", "reason")
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What became of all files.
+    """The results for all files.
 
     Attributes:
         by: the name of the answers in `predicted-classes.csv`.
@@ -55,8 +55,8 @@ class Evaluation:
         rows: of every classifier on every re-staining, if at least one cell's class is known; as in a study.
         tests: each row on re-stained cells against the same classifier on the originals.
         mode: `strict` if the study was fitted on none of the scored files, `transductive` if on some.
-        unscored: cells with a class that the study does not tell apart, or with none.
-        site: whether the translator knows the site; None if its file cannot say.
+        unscored: cells without a class, or with one that the study does not have.
+        site: whether the site is in-distribution for the translator; None if the translator has no site profile.
         home: classifiers of the study that failed at their own hospital.
     """
 
@@ -82,41 +82,38 @@ def evaluate(
     fit: bool = False,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Classify the cells of images that need not have been part of a study, by all that the study made.
+    """Classify new images with all classifiers and re-stainings of a study, and with its ensemble.
 
-    Each of its classifiers predicts from the original cells and from each of the study's re-stainings; so does the
-    study's ensemble, if it has one. Where no class is known, only the answers `by` are worked out. Nothing is fitted or
-    trained, unless `fit` is given, for images of another hospital. Writes `predicted-classes.csv`, one row per file,
-    and `predictions.csv`, from which every number can be counted again: cells of a known class alone.
+    If no class is known, only the predictions `by` are made. Nothing is fitted or trained, unless `fit` is given, for
+    images of another hospital. Writes `predicted-classes.csv`, one row per file, and `predictions.csv`, which holds the
+    cells of known classes and from which every score can be computed again.
 
     Args:
         study: the folder of a finished study.
         source: a folder of images, or a manifest, whose column `class` is used where it is filled.
-        out: folder for the two files: new, empty or that of an earlier call; apart from the study and the images.
-        root: what the manifest's paths are relative to; its folder if not given.
-        crop_px: the square, in pixels of these images, that shows a cell as large as the study saw the source's; if not
-            given, as in the study, and with `fit` estimated.
-        by: whose predictions `predicted-classes.csv` holds. If not given: the ensemble that was fine-tuned on most
-            labels. Without an ensemble: the first classifier on the snapshot that `hemabridge select` chose if it was
-            tested, else on the last tested one.
-        fit: fit the study's ensemble to these images without labels, by the steps of a study of this hospital. The
-            normalizers and color tables are written to `out` as JSON.
-        progress: told of each step.
+        out: a new or empty folder, or that of an earlier call; neither within the study or the images nor around them.
+        root: folder to which the manifest's paths are relative; the manifest's own if not given.
+        crop_px: side of the square around a cell in pixels of these images; if not given, that of the study's source,
+            or with `fit` an estimate.
+        by: name of the predictions in `predicted-classes.csv`; see `FinishedStudy.default_name` if not given.
+        fit: fit the study's ensemble to these images without labels. Normalizers and color tables are written to `out`.
+        progress: called after each step.
 
     Raises:
-        InputError: the study is not finished, no image can be read, `by` is none of the answers, `fit` needs an
-            ensemble, or `out` is not apart from the study and the images or holds other files.
+        InputError: the study is not finished, no image can be read, `by` is not the name of any predictions, `fit`
+            needs an ensemble, or `out` cannot be used.
         SplitError: a synthetic cell has a class, which would be scored.
         HemabridgeError: a file of the study is damaged.
     """
     recipe = expect_kind(read_recipe(StudyFolder(_finished(study)).recipe), StudyRecipe)
     results = StudyResults.read(StudyFolder(study).results)
     classes, finished = results.classes, FinishedStudy(study, recipe, results.classes, progress)
-    if by is not None and not (fit and recipe.ensemble is None):  # which is told below
+    if by is not None and not (fit and recipe.ensemble is None):  # `_refitted` reports the latter
         finished.check_name(by, fit=fit)
     own = read_settled(recipe.source, study)
-    manifest = (listed := list_new_cells(source, root, own.name)).manifest
-    check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may lie all around
+    listed = list_new_cells(source, root, own.name)
+    manifest = listed.manifest
+    check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may be anywhere
     _check_own(out)
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
     reason = FieldCheck.of(manifest.paths()).reason
@@ -136,7 +133,7 @@ def evaluate(
 def _answers(
     finished: FinishedStudy, read: Callable[[int], NewCells], cells: NewCells, by: str | None
 ) -> list[Answers]:
-    """Return all answers, or where no cell can be scored only those of that name: nobody looks at the others."""
+    """Return all predictions; only those of one name if no cell can be scored, since the others are not written."""
     scored = bool((cells.labels != UNKNOWN).any())
     return list(finished.answers(lambda px: read(px).images, None if scored else by))
 
@@ -172,9 +169,9 @@ def _written(
 
 
 def _refitted(finished: FinishedStudy, read: Callable[[int], NewCells], crop_px: CropPx, out: Path) -> list[Answers]:
-    """Fit the study's ensemble to other cells; write the normalizers and color tables, and drop what was trained.
+    """Fit the study's ensemble to other cells; write the normalizers and color tables, and remove trained networks.
 
-    A call that was stopped goes on from the hidden folder `FITTING` if the study and the cells are the same.
+    An interrupted call is resumed from the hidden folder `FITTING` if the study and the cells are the same.
     """
     kept: list[Answers] = []
 
@@ -207,7 +204,7 @@ def _finished(study: Path) -> Path:
 
 
 def _check_own(out: Path) -> None:
-    """Make sure that a folder is new or empty, or holds nothing but what an earlier call wrote."""
+    """Check that a folder is new or empty, or holds only files of an earlier call."""
     names = names_in(out)
     written = {PREDICTED_CLASSES, PREDICTIONS, ANSWER_FILE, *(f"{name}.json" for name in NORMALIZERS)}
     others = {name for name in names - written if not _is_table(name)}
@@ -226,7 +223,7 @@ def _is_predicted_classes(path: Path) -> bool:
 
 
 def _claim(path: Path) -> None:
-    """Write the header alone, before other files, by which a later call knows the folder of one that was stopped."""
+    """Write the header alone, before other files, so that a later call recognizes the folder of an interrupted one."""
     if not _is_predicted_classes(path):
         with atomic_write(path) as temporary:
             temporary.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
@@ -235,9 +232,9 @@ def _claim(path: Path) -> None:
 def _write_predicted_classes(
     chosen: Answers, cells: NewCells, classes: tuple[str, ...], given: Mapping[str, str], path: Path
 ) -> None:
-    """Write a row for each file, in the order of the manifest, then those that it may not hold.
+    """Write a row for each file: those of the manifest in its order, then those that could not be used.
 
-    No cell can be taken for a formula.
+    No spreadsheet takes a value for a formula.
     """
     places = {name: place for place, name in enumerate(cells.paths)}
     rows = []

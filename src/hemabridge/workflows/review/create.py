@@ -33,17 +33,17 @@ PLAN: Final = "review.toml"
 
 @dataclass(frozen=True)
 class Created:
-    """What was made.
+    """A new review.
 
     Attributes:
-        out: the folder.
-        screens: of each reader, practice and repeats included.
-        repeats: screens among them that are shown a second time.
-        practice: screens of the practice round.
-        pictures: files.
-        size_px: side that all pictures were brought to.
-        apart: screens between two showings of one cell, in every reader's order.
-        links: of each reader, by name.
+        out: its folder.
+        screens: number of screens of each reader, including practice and repeats.
+        repeats: number of screens that are shown a second time.
+        practice: number of screens of the practice round.
+        pictures: number of picture files.
+        size_px: side of all pictures in pixels.
+        apart: smallest number of screens between two showings of one cell, in every reader's order.
+        links: link of each reader, by name.
     """
 
     out: Path
@@ -64,7 +64,7 @@ def review_create(plan: ReviewPlan, out: Path, *, progress: Progress = silent) -
 
     Raises:
         RunError: `out` exists, or the study is not finished.
-        InputError: the plan cannot be met; the message says why.
+        InputError: the plan cannot be fulfilled; the message states why.
     """
     arms = arms_of(plan, progress)
     blocks = draw(plan.tasks, arms, plan.seed)
@@ -98,12 +98,12 @@ def review_create(plan: ReviewPlan, out: Path, *, progress: Progress = silent) -
 
 
 def _settings(plan: ReviewPlan) -> dict[str, Any]:
-    """Return what the pages may know: nothing of arms, folders or models."""
+    """Return the settings for the pages, without arms, folders or models."""
     return {"title": plan.title, "home": plan.home or "", "break_every": plan.break_every}
 
 
 def _cell_types(plan: ReviewPlan, arms: Mapping[str, Arm]) -> tuple[str, ...]:
-    """Return what readers choose from; nothing where no task asks, so that the store holds no types in vain."""
+    """Return the cell types that readers choose from; none if no task asks for the type."""
     if not plan.asks(Question.CELL_TYPE):
         return ()
     found = sorted({cell.cell_type for arm in arms.values() for cell in arm.cells.values()} - {""})
@@ -119,7 +119,7 @@ def _cell_types(plan: ReviewPlan, arms: Mapping[str, Arm]) -> tuple[str, ...]:
 def _readers(
     plan: ReviewPlan, blocks: Sequence[Sequence[DrawnScreen]], cell_types: Sequence[str]
 ) -> tuple[list[NewReader], int]:
-    """Return each reader with an order of screens and of cell types of their own, and the distance all orders keep."""
+    """Return the readers, each with an order of screens and of cell types, and the distance that all orders keep."""
     drawn = [shown for block in blocks for shown in block]
     cell_of = {shown.screen.id: shown.items[0].cell for shown in drawn}
     screen_of = {item.item: shown.screen.id for shown in drawn for item in shown.items}
@@ -136,8 +136,8 @@ def _readers(
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder that becomes `out` on success, and is removed on any exception; for its owner alone."""
-    there = f"expected no folder at {out} yet; choose another with --out, what readers said may be in this one"
+    """Yield a folder that becomes `out` on success and is removed on any exception; only its owner can read it."""
+    there = f"expected no folder at {out} yet; choose another with --out, since this one may hold answers"
     if out.exists():
         raise RunError(there)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         try:
             os.rename(folder, out)
         except OSError as error:
-            if out.exists():  # another process made it meanwhile
+            if out.exists():  # another process has made it in the meantime
                 raise RunError(there) from error
             raise
     finally:

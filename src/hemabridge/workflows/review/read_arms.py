@@ -26,7 +26,7 @@ def arms_of(plan: ReviewPlan, progress: Progress = silent) -> dict[str, Arm]:
     """Return all arms of a review by name: those of its study, then its folders.
 
     Raises:
-        RecipeError: two arms have the same name, or one is of an arm that is not there.
+        RecipeError: two arms have the same name, or `of` names an arm that does not exist.
         ManifestError: a folder cannot be used, or a re-stained image has no photograph.
         RunError: the study is not finished.
     """
@@ -71,7 +71,7 @@ def _read_study(folder: Path) -> StudyRecipe:
 
 
 def _usual(folder: Path, made: set[str]) -> str:
-    """Return the chosen snapshot, else the last one, else any normalizer."""
+    """Return the chosen snapshot; without a choice the last one; without snapshots a normalizer."""
     chosen = Selection.read(folder / FILE).chosen if (folder / FILE).is_file() else None
     snapshots = sorted(name for name in made if name.startswith(("epoch-", "images-")))
     found = [name for name in (chosen, *snapshots[::-1], *sorted(made)) if name in made]
@@ -81,7 +81,7 @@ def _usual(folder: Path, made: set[str]) -> str:
 
 
 def _tests(site: SiteRecipe, folder: Path) -> Manifest:
-    """Return the test cells of a site as the study settled them."""
+    """Return the test cells of a site in the split of the study."""
     settled = StudyFolder(folder).manifest(site.site)
     root = site.folder or site.root or (site.manifest.parent if site.manifest is not None else None)
     tests = read_manifest(settled, root).select(pl.col("split") == "test")
@@ -95,7 +95,7 @@ def _whole_or_none(site: SiteRecipe) -> Literal["whole"] | None:
 
 
 def _photographs(manifest: Manifest, crop: Crop) -> dict[str, ArmCell]:
-    """Return the cells of a manifest by the hash of their file, of equal files the first one."""
+    """Return the cells of a manifest by the hash of their file; of equal files, the first one."""
     found: dict[str, ArmCell] = {}
     for path, row in zip(manifest.paths(), manifest.table.iter_rows(named=True), strict=True):
         picture = Picture(path, crop or row["crop_px"])
@@ -104,7 +104,7 @@ def _photographs(manifest: Manifest, crop: Crop) -> dict[str, ArmCell]:
 
 
 def _restained(source: Manifest, folder: Path, name: str) -> dict[str, ArmCell]:
-    """Return the source's cells as one re-staining of a study shows them; all of each file is the cell."""
+    """Return the source's cells of one re-staining of a study; each file shows the cell without surroundings."""
     pictures = StudyFolder(folder).pictures(name)
     found: dict[str, ArmCell] = {}
     names = picture_names(source.column("path"))

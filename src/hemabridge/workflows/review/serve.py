@@ -1,4 +1,4 @@
-"""`hemabridge review serve`: the readers' pages on a socket."""
+"""`hemabridge review serve`: serves the readers' pages by HTTP."""
 
 import ipaddress
 import signal
@@ -22,7 +22,7 @@ PICTURES: Final = "pictures"
 LINKS: Final = "links.txt"
 
 LONGEST_HEADERS: Final = 16_384
-"""Bytes of a request's line and headers."""
+"""Largest size of a request's line and headers in bytes."""
 
 MOST_CONNECTIONS: Final = 1_000
 
@@ -30,17 +30,17 @@ MOST_CONNECTIONS: Final = 1_000
 def review_serve(folder: Path, *, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve the pages of a review until SIGINT or SIGTERM.
 
-    The key is not read, and need not be there. Nothing is written but the store; requests are not logged.
+    The key is not read, and may be elsewhere. Only the store is written; requests are not logged.
 
     Args:
-        folder: that `review create` made.
+        folder: the folder of a review (`review create`).
         host: name or address to listen on.
-        port: 0 takes a free one.
+        port: port to listen on; 0: any free one.
         ready: called with the server's address once it listens.
 
     Raises:
-        RunError: no such folder, or another process serves it.
-        InputError: that address cannot be listened on.
+        RunError: it is not the folder of a review, or another process serves it.
+        InputError: the address cannot be used.
     """
     if not (folder / PICTURES).is_dir() or not (folder / STORE).is_file():
         raise RunError(f"expected a folder of `hemabridge review create` with {STORE} and {PICTURES}, got {folder}")
@@ -82,19 +82,19 @@ def serve_app(app: FastAPI, host: str, port: int, ready: Callable[[str], None], 
 
 
 class _Server(uvicorn.Server):
-    """Ends on SIGINT and SIGTERM as on a request; uvicorn's own would raise the signal once more after that."""
+    """Ends on SIGINT and SIGTERM; uvicorn's own server would raise the signal again after that."""
 
     def __init__(self, config: uvicorn.Config, finished: Event) -> None:
         super().__init__(config)
         self.finished = finished
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether the server should stop; called every 0.1 s."""
+        """Return whether the server must stop; called every 0.1 s."""
         return await super().on_tick(counter) or self.finished.is_set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Take both signals for a request to stop while the block runs."""
+        """Treat both signals as a request to stop while the block runs."""
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -104,17 +104,17 @@ class _Server(uvicorn.Server):
 
 
 def risk_of(host: str) -> str:
-    """Return what whoever listens on an address should know; empty for addresses that this computer alone reaches."""
+    """Return the risk of serving on an address; empty for addresses that only this computer reaches."""
     if host == "localhost":
         return ""
     try:
         if ipaddress.ip_address(host).is_loopback:
             return ""
     except ValueError:
-        pass  # a name; whom it reaches is not known
+        pass  # a name, which other computers may reach
     return (
-        f"{host} can be reached from other computers. Pages and links travel unencrypted: whoever reads along on the "
-        "network can answer in a reader's name, and see the pictures. Use it in a network that you trust, or behind a "
+        f"{host} can be reached from other computers. Pages and links are not encrypted: anyone who intercepts them on "
+        "the network can see the pictures and answer as a reader. Use it in a network that you trust, or behind a "
         "proxy with TLS; links must begin with the address that readers reach (`address` in the plan)."
     )
 

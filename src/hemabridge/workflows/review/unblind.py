@@ -1,4 +1,4 @@
-"""`hemabridge review unblind`: from the folder of a review to results, tables, a report, and scores for `select`."""
+"""`hemabridge review unblind`: writes results, tables, report, and scores for `select` from the folder of a review."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -28,16 +28,16 @@ REPORT: Final = "review-report.html"
 TABLES_FOLDER: Final = "tables"
 PICTURES: Final = "pictures"
 LARGEST_STORE: Final = 1_000_000_000
-"""Bytes; a verdict takes some hundred."""
+"""Largest size of a store in bytes; a verdict takes some hundred bytes."""
 
 
 @dataclass(frozen=True)
 class Unblinded:
-    """What was found and where it was written.
+    """The results of a review, and the files that hold them.
 
     Attributes:
         reading: all results.
-        headline: the answer in one line; `answer` in three sentences.
+        headline: the result in one line; `answer` is the result in three sentences.
         report: the HTML file.
         tables: the CSV files, by name.
     """
@@ -51,7 +51,7 @@ class Unblinded:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What a store holds, all of one moment."""
+    """The content of a store at one moment."""
 
     items: list[tuple[str, str, str]]
     verdicts: list[Verdict]
@@ -68,21 +68,21 @@ def review_unblind(
     target: str | None = None,
     photographs: Sequence[str] = (),
 ) -> Unblinded:
-    """Join what readers said with the key, and write `unblinded.json`, `review-report.html` and `tables/*.csv`.
+    """Join the readers' answers with the key, and write `unblinded.json`, `review-report.html` and `tables/*.csv`.
 
-    The key is opened only if no session is open, or `despite` says why that does not matter. Each file is written whole
+    The key is opened only if no session is open, or if `despite` gives a reason for it. Each file is written whole
     or not at all, `unblinded.json` last.
 
     Args:
-        folder: of `hemabridge review create`.
+        folder: the folder of a review (`hemabridge review create`).
         key: its file, if it was kept elsewhere.
-        despite: why it is unblinded although a reader has screens left.
+        despite: reason for unblinding although a reader has screens left.
         target: the arm with photographs of the target's laboratory; `target` if not given.
-        photographs: further arms that a camera made; `original` always is one.
+        photographs: further arms of photographs; `original` always is one.
 
     Raises:
         RunError: a session is open; the folder is no review, or its files do not belong together.
-        InputError: an arm is unknown, or what an arm is must be said.
+        InputError: an arm is unknown, or it must be stated which arms are photographs or the target.
     """
     kept = _read_store(folder / STORE)
     when = Circumstances(kept.readers, kept.open_sessions, despite, _earlier(folder / FILE))
@@ -134,7 +134,7 @@ _ITEMS: Final = "SELECT id, screen, question FROM item"
 
 
 def _truth(items: Sequence[Item], target: str | None, photographs: Sequence[str]) -> Truth:
-    """Return what the arms are; refuse to guess it where a question needs it."""
+    """Return which arms are photographs and which is the target; an error if a question needs it and it is unknown."""
     arms = sorted({arm for item in items for arm in item.arms})
     unknown = [arm for arm in (target, *photographs) if arm is not None and arm not in arms]
     if unknown:
@@ -149,13 +149,13 @@ def _truth(items: Sequence[Item], target: str | None, photographs: Sequence[str]
         )
     if Question.ARTIFICIAL in asked and not {truth.target, *truth.photographs} & set(arms):
         raise InputError(
-            f"expected an arm that a camera made, got {', '.join(arms)}; name those that it made with --photograph"
+            f"expected an arm of photographs, got {', '.join(arms)}; name those of photographs with --photograph"
         )
     return truth
 
 
 def _earlier(path: Path) -> tuple[str, ...]:
-    """Return what must be said of earlier unblindings: it stays in the record for good."""
+    """Return a sentence on each earlier unblinding; the record keeps them permanently."""
     if not path.is_file():
         return ()
     try:
@@ -169,7 +169,7 @@ def _earlier(path: Path) -> tuple[str, ...]:
 
 
 def _pictures(folder: Path, reading: Reading, names: Mapping[str, Sequence[str]]) -> dict[str, tuple[UInt8Image, ...]]:
-    """Read the pictures of the disputes that the report shows; those that are gone are left out."""
+    """Read the pictures of the disputes that the report shows; missing ones are left out."""
     found = {}
     for _, disputes, _ in gallery(reading):
         for dispute in disputes:

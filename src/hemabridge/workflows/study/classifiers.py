@@ -39,7 +39,7 @@ class StudyClassifiers:
         return others
 
     def check(self) -> None:
-        """Make sure before hours of training that every classifier can be trained or opened."""
+        """Check before hours of training that every classifier can be trained or opened."""
         for spec in self.recipe.classifiers:
             if spec.external is not None:
                 self.get(spec)
@@ -112,7 +112,7 @@ class StudyClassifiers:
         return [home, *tests]
 
     def failing_given(self) -> list[HomeFailure]:
-        """Return which classifiers of other programs fail on the target's test cells, and why; tell of each at once."""
+        """Return which classifiers of other programs fail on the target's test cells, and why; report each at once."""
         found = []
         for spec in self.recipe.classifiers:
             if spec.external is None:

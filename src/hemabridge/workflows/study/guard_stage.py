@@ -70,7 +70,7 @@ class StudyGuard:
         beside = guard_path(method.model.path)
         if method.snapshot is not None and guard.thresholds.cells and not beside.exists():
             guard.write(beside)
-        return replace(_read(folder / VERDICTS), images=method.method)  # named less well by an earlier version
+        return replace(_read(folder / VERDICTS), images=method.method)  # the name in an earlier version
 
     def _check(self, method: Restained, folder: Path) -> None:
         train = _spread(self.inputs.cells(TARGET, "train", size_px=method.size_px), FITTED_ON)

@@ -35,7 +35,7 @@ class _Images:
 
 
 class StudyLabels:
-    """The second fine-tuning, with all labels of the source's training part and with fewer."""
+    """The second fine-tuning: on all labels of the source's training part, and on fewer."""
 
     def __init__(self, classifiers: StudyClassifiers, again: SourceFineTuningRecipe) -> None:
         self.classifiers, self.inputs, self.spec = classifiers, classifiers.inputs, again

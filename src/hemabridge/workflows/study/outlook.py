@@ -1,4 +1,4 @@
-"""How long a study will take: each stage's time, what is left of all of them, and what is kept when it is stopped."""
+"""Progress of a study: the duration of each stage, an estimate of the time left, and the message when it is stopped."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,22 +22,22 @@ from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.presets import PRESETS
 from hemabridge.workflows.study.inputs import StudyInputs
 
-# Seconds on two CPU cores, of the demo and of recommended.toml; only their proportions matter once a stage is done.
+# Seconds on two CPU cores, from the demo and recommended.toml; only their ratios matter once a stage is done.
 CLASSIFIED_IMAGE: Final = 0.008
-"""Of training on one image of 64 x 64 px."""
+"""Seconds of training a classifier on one image of 64 x 64 px."""
 TRANSLATED_IMAGE: Final = 0.1
-"""Of training on one pair of images of 64 x 64 px."""
+"""Seconds of training a translator on one pair of images of 64 x 64 px."""
 AUDITED_IMAGE: Final = 0.005
 RESTAINING: Final = 3.0
 GUARD: Final = 5.0
 
 
 class Outlook:
-    """Listens to the stages of a study and tells what each took and what is left.
+    """Reports after each stage of a study how long it took and how much time is left.
 
     Args:
-        plan: the stages to come with the seconds that they are expected to take; only their proportions matter.
-        progress: is told one sentence after each stage.
+        plan: expected seconds of each stage; only their ratios matter.
+        progress: called with one sentence after each stage.
     """
 
     def __init__(self, plan: Mapping[str, float], progress: Progress) -> None:
@@ -47,7 +47,7 @@ class Outlook:
         self._began = False
 
     def __call__(self, name: str, seconds: float | None) -> None:
-        """Take note that a stage begins (`seconds` None) or is done, now or in an earlier call."""
+        """Record that a stage begins (`seconds` None) or is done, now or in an earlier call."""
         if seconds is None:
             self.now = name
             if not self._began:
@@ -61,18 +61,18 @@ class Outlook:
             self.progress(f"{took}; {self._known()} of {len(self.plan)} stages done{self._left_in_words()}", 0, 0)
 
     def left(self) -> float:
-        """Return the seconds that the stages to come will take, at the pace of those that are done.
+        """Return the estimated seconds of the stages that are left.
 
-        The pace is that of stages of the same kind where one is done, else that of all.
+        The plan is scaled by the measured durations of finished stages: of the same kind if there are any, else of all.
         """
         return sum(cost * self._pace(_kind(name)) for name, cost in self.plan.items() if name not in self.done)
 
     def at_stop(self, out: Path) -> str:
-        """Return what is said when the study is stopped."""
+        """Return the message for a study that is stopped."""
         where = "" if self.now is None else f" in the stage {self.now}"
         return (
-            f"stopped{where}. Kept in {out}: {len(self.done)} finished stages, and what the training of this one had "
-            "reached. Nothing is lost; the same command goes on from there"
+            f"stopped{where}. {out} keeps {len(self.done)} finished stages and the last checkpoint of this one's "
+            "training; the same command resumes from there"
         )
 
     def _known(self) -> int:
@@ -90,7 +90,7 @@ class Outlook:
 
 
 def planned_seconds(inputs: StudyInputs) -> dict[str, float]:
-    """Return the stages of a study in their order, with roughly the seconds that each takes on two CPU cores."""
+    """Return the stages of a study in their order, with rough durations in seconds on two CPU cores."""
     recipe = inputs.recipe
     source, target = inputs.source.manifest.column("split"), inputs.target.manifest.column("split")
     n_source, n_target = source.count("train"), target.count("train")
@@ -117,7 +117,7 @@ def planned_seconds(inputs: StudyInputs) -> dict[str, float]:
 
 
 def in_words(seconds: float) -> str:
-    """Return a duration as people say it: `41 s`, `12 min`, `2.5 h`."""
+    """Return a duration in a suitable unit: `41 s`, `12 min`, `2.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 120 * 60 else f"{seconds / 3600:.1f} h"

@@ -98,7 +98,7 @@ def read_images(path: Path, count: int) -> UInt8Images:
     """Read the re-stained images of a stage, uint8[N, S, S, 3], for `count` cells.
 
     Raises:
-        RunError: the file is damaged, or holds something else.
+        RunError: the file is damaged, or holds other data.
     """
     found = _ARRAY.read_array(path)
     if found.dtype != np.uint8 or found.shape != (count, *found.shape[1:2] * 2, 3):

@@ -64,7 +64,7 @@ def collect(
     facts: Mapping[str, Any],
     audit: Sequence[AuditFinding],
 ) -> StudyResults:
-    """Score all predictions, test each re-staining against the originals, and measure closeness to a truth."""
+    """Score all predictions, test each re-staining against the originals, and measure closeness to the ground truth."""
     classes, seed = findings.classes, findings.recipe.seed
     own = [p for p in findings.tests if p.site == findings.source]
     with_originals = pairs_with_originals(findings.tests)
@@ -98,14 +98,14 @@ def collect(
 
 
 def closeness_to(truth: CellSet, test: CellSet, restained: Sequence[Restained]) -> tuple[Closeness, ...]:
-    """Measure the distance of the originals, and of each re-staining of them, from the truth.
+    """Measure the distance of the originals, and of each re-staining of them, from the ground truth.
 
     Raises:
-        ManifestError: the truth holds other cells.
+        ManifestError: the ground truth holds other cells.
     """
     if truth.ids != test.ids:
         raise ManifestError(
-            f"expected the truth to hold the same {len(test)} cells under the same paths, got {len(truth)} cells; "
+            f"expected the ground truth of the same {len(test)} cells under the same paths, got {len(truth)} cells; "
             "write both with one `hemabridge simulate`"
         )
 

@@ -1,4 +1,4 @@
-"""Block 1 of the paper in a study: the translator, and what it and the normalizers make of the source."""
+"""Block 1 of the paper in a study: translators and normalizers, and the source's cells that they re-stain."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,13 +39,13 @@ from hemabridge.workflows.study.restained import Restained, read_restained, rest
 
 
 class StudyTranslation:
-    """Trains translators, and re-stains the source with each tested snapshot, each other one and each normalizer."""
+    """Trains translators; re-stains the source with each tested snapshot, compared translator and normalizer."""
 
     def __init__(self, inputs: StudyInputs) -> None:
         self.inputs, self.recipe, self.stages = inputs, inputs.recipe, inputs.stages
 
     def run(self) -> list[Restained]:
-        """Return the source's cells as each normalizer, each compared translator and each tested snapshot do it.
+        """Return the source's cells, re-stained by each normalizer, each compared translator and each tested snapshot.
 
         Each translator gets cells of its own size, cut from the original images; so `Restained.size_px` may differ.
         """
@@ -58,9 +58,9 @@ class StudyTranslation:
         return restained + [self._of_snapshot(snapshot.path, parts) for snapshot in tested]
 
     def at(self, restained: Sequence[Restained], size_px: int) -> list[Restained]:
-        """Return the same re-stainings for a consumer of cells of one size, all of them at that size.
+        """Return the same re-stainings at the cell size of a consumer.
 
-        The cells are cut from the original images, as `restained_at` says.
+        The cells are cut from the original images; see `restained_at`.
         """
         return [each if each.size_px == size_px else self._at(each, size_px) for each in restained]
 
@@ -163,7 +163,7 @@ class StudyTranslation:
 
 @dataclass(frozen=True)
 class FittedRestaining:
-    """What a finished study re-stains with: `method` and `snapshot` as in its results, `path` of the model's file."""
+    """A model with which a finished study re-stains: `method` and `snapshot` as in its results, `path` of its file."""
 
     method: str
     snapshot: str | None
@@ -173,14 +173,14 @@ class FittedRestaining:
 def restained_at(model: Model, images_at: Callable[[int], UInt8Images], size_px: int) -> UInt8Images:
     """Re-stain cells for a consumer of `size_px` pixels: uint8[N, size_px, size_px, 3].
 
-    A normalizer works on the cells of that size, as it was fitted. A translator works at its own size. Where that is
-    the smaller one, it makes its change there, and the detail comes from the original (`RescaledStandardizer`). Where
-    it is the larger one, the translator gets cells with all the detail that it learned on, and its result is shrunk.
+    A normalizer works on cells of `size_px`. A translator works on cells of its own size. If that is smaller, its
+    change of color is enlarged and added to the original, which keeps its detail (`RescaledStandardizer`). If it is
+    larger, the result of the translator is reduced to `size_px`.
 
     Args:
         model: a model that re-stains.
         images_at: returns the cells, cut from the original images, at a size in pixels, uint8[N, S, S, 3].
-        size_px: see above.
+        size_px: side of the cells that the consumer needs, in pixels.
 
     Raises:
         ModelError: the file is damaged.
@@ -198,7 +198,7 @@ def restained_at(model: Model, images_at: Callable[[int], UInt8Images], size_px:
 
 
 def translator_at(model: TranslatorModel, size_px: int) -> Standardizer:
-    """Return a translator for cells of `size_px` pixels, on which it makes the change of its own size.
+    """Return a translator for cells of `size_px` pixels, to which the change at its own size is applied.
 
     Raises:
         ModelError: the file is damaged.
@@ -208,7 +208,7 @@ def translator_at(model: TranslatorModel, size_px: int) -> Standardizer:
 
 
 def fitted_restainings(recipe: StudyRecipe, folder: Path) -> list[FittedRestaining]:
-    """Return all that a finished study re-stained with, in its order: the last is its last tested snapshot.
+    """Return all models with which a finished study re-stained, in its order; the last tested snapshot is the last.
 
     Raises:
         InputError: a file is missing.
@@ -220,7 +220,10 @@ def fitted_restainings(recipe: StudyRecipe, folder: Path) -> list[FittedRestaini
     missing = [name for name, _, path in normalizers if not path.is_file()]
     missing += [name for name, snapshots in (*compared, ("translator", own)) if not snapshots]
     if missing:
-        raise InputError(f"expected the re-stainings of a finished study, got no {', '.join(missing)} in {folder}")
+        raise InputError(
+            f"expected the re-stainings of a finished study, got no {', '.join(missing)} in {folder}; "
+            "run the study again"
+        )
     tested = snapshots_of(own, recipe.tested_epochs, recipe.translator.batch_size)
     method = method_name(recipe.translator.model)
     return [
@@ -231,9 +234,9 @@ def fitted_restainings(recipe: StudyRecipe, folder: Path) -> list[FittedRestaini
 
 
 def snapshots_of(snapshots: Sequence[Snapshot], epochs: Sequence[int], batch_size: int) -> list[Snapshot]:
-    """Return the snapshot of each epoch: that of the batch which completed it.
+    """Return the snapshot of each epoch: the one after the batch that completed the epoch.
 
-    Headers are read only where an epoch is not the name of a snapshot, since batches do not end with that epoch.
+    Headers are read only for an epoch that is not the name of a snapshot because it ends within a batch.
 
     Raises:
         RecipeError: an epoch has none.

@@ -1,4 +1,4 @@
-"""The two classifiers of a synthesis: the scorer of each pair, which scores, and the second one, which chooses."""
+"""The two classifiers of a synthesis: one for each pair scores its cells, and a second one chooses snapshots."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from hemabridge.training.loop import drop_checkpoints
 from hemabridge.workflows.synthesis.inputs import SynthesisInputs
 
 SECOND = "second"
-"""Stage of the classifier of all classes."""
+"""Name of the stage that trains the classifier of all classes."""
 
 
 def check_classifiers(recipe: SynthesisRecipe, progress: Progress) -> None:
-    """Find out before hours of training, not after, that a classifier cannot be had.
+    """Check before hours of training that each classifier can be made.
 
     Raises:
         ModelError: its architecture or its weights cannot be used.
@@ -30,18 +30,18 @@ def check_classifiers(recipe: SynthesisRecipe, progress: Progress) -> None:
 
 
 def second_classifier(inputs: SynthesisInputs) -> SnapshotClassifier:
-    """Return the classifier that knows all classes of the recipe; it saw real training cells only."""
+    """Return the classifier of all classes of the recipe, which is trained on real cells only."""
     return _trained(inputs, SECOND, inputs.recipe.second, inputs.cells("train"), inputs.recipe.seed)
 
 
 def scorer_stage(pair: PairRecipe) -> str:
-    """Return the stage of a pair's scorer."""
+    """Return the name of the stage that trains a pair's scoring classifier."""
     return f"{pair.name}/scorer"
 
 
 def scorer_of(inputs: SynthesisInputs, pair: PairRecipe) -> SnapshotClassifier:
-    """Return the classifier that knows the two classes of a pair; it saw real training cells of both only."""
-    # Another seed than the second classifier's: with one architecture for both they must not be one network.
+    """Return the classifier of the two classes of a pair, which is trained on real cells of both only."""
+    # Another seed than the second classifier's, so that equal architectures give different networks.
     cells = inputs.cells("train", pair.source, pair.target)
     return _trained(inputs, scorer_stage(pair), inputs.recipe.scorer, cells, inputs.recipe.seed + 1)
 

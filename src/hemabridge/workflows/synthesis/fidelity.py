@@ -1,4 +1,4 @@
-"""All that is measured of the synthetic cells of one direction, beside real held-out cells."""
+"""All measures of the synthetic cells of one direction, with those of real held-out cells."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from hemabridge.workflows.synthesis.inputs import SynthesisInputs
 from hemabridge.workflows.synthesis.synthetic_cells import SyntheticCells
 
 SHAPE_CELLS = 200
-"""At most so many training cells of the intended class give the unit and the floor of the shapes."""
+"""Largest number of training cells of the intended class that give the unit and the floor of shape distances."""
 
 
 @dataclass(frozen=True)
 class Classifiers:
-    """The scorer of a pair, which scores its cells, and the second classifier, which chose their snapshot."""
+    """The scoring classifier of a pair, and the second classifier, which chose the snapshot."""
 
     scorer: SnapshotClassifier
     second: SnapshotClassifier

@@ -1,4 +1,4 @@
-"""What all pairs of a synthesis share: the site with its parts, the cells of each class, the run folder."""
+"""The common inputs of all pairs of a synthesis: the site with its parts, the cells of each class, the run folder."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ from hemabridge.workflows.simulate import simulate_stage
 
 PARTS: Final = ("train", "validation", "test")
 FEWEST: Final = 5
-"""A part with fewer cells of a class than this cannot be measured."""
+"""Smallest number of cells of each class in each part."""
 
 
 class SynthesisInputs:
-    """The site of one synthesis. Cells are loaded when a stage first needs them, and kept.
+    """The site of one synthesis. Cells are loaded when they are first needed, and cached.
 
     Raises:
-        HemabridgeError: the site cannot be used; the message says why.
+        HemabridgeError: the site cannot be used; the message states why.
     """
 
     def __init__(self, recipe: SynthesisRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:

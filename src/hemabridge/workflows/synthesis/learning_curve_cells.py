@@ -1,4 +1,4 @@
-"""The cells of a rare-class curve: which ones a seed knows, and synthetic ones on disk."""
+"""The cells of a rare-class learning curve: the real ones that a seed uses, and synthetic ones on disk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,13 +21,13 @@ MANIFEST: Final = "manifest.csv"
 
 @dataclass(frozen=True)
 class Draw:
-    """Which training cells one seed knows, as places in the training part, int64.
+    """The training cells that one seed uses, as indices in the training part, int64.
 
     Attributes:
-        rare: the cells of the rare class in their order: the first n are the real ones, those after them come in where
-            real cells are added.
-        source: cells that synthetic ones are drawn from, and that the generator learns from.
-        common: cells of all other classes, the source's among them.
+        rare: cells of the rare class, in order: the first n are the real cells of every arm, the next ones are added in
+            the arm with more real cells.
+        source: cells that the generator learns from and translates.
+        common: cells of all other classes, including those of the source.
     """
 
     rare: NDArray[np.int64]
@@ -36,18 +36,18 @@ class Draw:
 
 
 def draw_cells(labels: NDArray[np.int64], *, rare: int, source: int, most_common: int, wanted: int, seed: int) -> Draw:
-    """Draw which cells one seed knows.
+    """Draw the cells that one seed uses.
 
     Args:
         labels: int64[N] of the training part.
         rare: label of the rare class.
         source: label of the class that synthetic cells are drawn from.
-        most_common: training cells of each class but the rare one, at most.
-        wanted: cells of the rare class that will be needed.
+        most_common: largest number of training cells of each class except the rare one.
+        wanted: number of cells of the rare class that are needed.
         seed: of the draw.
 
     Raises:
-        ManifestError: the rare class has fewer cells than that.
+        ManifestError: the rare class has fewer cells than `wanted`.
     """
     rng = np.random.default_rng((seed, 5))
     orders = {label: rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels).tolist()}
@@ -73,7 +73,7 @@ def label_of(cells: CellSet, name: str) -> int:
 
 
 def balanced(cells: CellSet, most: int) -> CellSet:
-    """Return as many cells of each class: as many as the smallest has, at most `most`, always the same ones.
+    """Return equally many cells of each class: the number of the smallest class, at most `most`; always the same cells.
 
     Raises:
         ManifestError: a class has no cell.
@@ -100,7 +100,7 @@ def joined(first: CellSet, second: CellSet) -> CellSet:
 def write_cells(
     folder: Path, images: UInt8Images, origins: Sequence[SyntheticOrigin], *, class_name: str, site: str
 ) -> None:
-    """Write synthetic cells of one class as PNG files that carry their origin, and their manifest."""
+    """Write synthetic cells of one class as PNG files that state their origin, and their manifest."""
     names = [f"synthetic-{number:04d}.png" for number in range(len(images))]
     for name, image, origin in zip(names, images, origins, strict=True):
         write_synthetic(folder / name, image, origin)
@@ -120,7 +120,7 @@ def write_cells(
 
 
 def read_cells(folder: Path, beside: CellSet, label: int) -> CellSet:
-    """Read what `write_cells` wrote, with one label, as cells of the classes and scale of others."""
+    """Read the cells that `write_cells` wrote, with one label, and the classes and scale of `beside`."""
     manifest = read_manifest(folder / MANIFEST)
     images = np.stack([read_image(path) for path in manifest.paths()])
     labels = np.full(len(images), label, dtype=np.int64)

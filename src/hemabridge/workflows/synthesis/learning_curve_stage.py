@@ -1,7 +1,7 @@
-"""The rare-class learning curve: few real cells, and one thing more in each arm.
+"""The rare-class learning curve: classifiers that learn from few real cells, with one addition in each arm.
 
-The arithmetic of the default recipe: 5 numbers of real cells x 7 arms x 3 seeds = 105 classifiers of 2,000 images, and
-5 x 3 = 15 generators of 1,500 images: about 15 and 90 seconds of one core each, 50 minutes together.
+The default recipe trains 5 numbers of real cells x 7 arms x 3 seeds = 105 classifiers on 2,000 images each, and 5 x 3 =
+15 generators on 1,500 images each. On one core that is about 15 and 90 seconds each, 50 minutes in total.
 """
 
 import json
@@ -41,7 +41,7 @@ from hemabridge.workflows.synthesis.learning_curve_cells import (
 )
 
 LoadCells: TypeAlias = Callable[[str, int], CellSet]
-"""Given a part (`train`, `test`) and a side in pixels, returns its labeled cells; the same ones at every size."""
+"""Returns the labeled cells of a part (`train`, `test`) at a side in pixels; the same cells at every size."""
 
 _PREDICTED: Final = "predicted.json"
 _PREDICTIONS: Final = FileKind("the predictions of a finished stage", remedy="remove its folder")
@@ -52,7 +52,7 @@ _AUGMENTED: Final = ("augmented", "usual", "usual and synthetic")
 
 @dataclass(frozen=True)
 class _Surroundings:
-    """Where it is done, on what, and under which names; see `measure_learning_curve`."""
+    """Folder, device and names of a learning curve; see `measure_learning_curve`."""
 
     folder: Path
     fabric: Fabric
@@ -63,7 +63,7 @@ class _Surroundings:
 
 @dataclass(frozen=True)
 class _Predicted:
-    """The test cells of one arm, and the class, an index, that its classifier gave each."""
+    """The test cells of one arm, and the index of the class that its classifier predicts for each."""
 
     ids: tuple[str, ...]
     predicted: tuple[int, ...]
@@ -84,18 +84,19 @@ def measure_learning_curve(
 ) -> LearningCurve:
     """Train a classifier in each arm, for each number of real cells and seed, and score all on the same real cells.
 
-    The generators see the real cells of their own number and seed only, and the source's training cells. The same call
-    goes on where it was cut off; one with more seeds or numbers does only what is missing. Seeds come one after the
-    other, so that a call with fewer of them gives a whole result earlier. `FILE` is written to the folder.
+    A generator learns from the real cells of its own number and seed, and from the source's training cells. An
+    interrupted call is resumed by the same call. A call with more seeds or numbers trains only what is missing. Seeds
+    are processed one after the other, so that a call with fewer seeds has a whole result earlier. `FILE` is written to
+    the folder.
 
     Args:
-        recipe: what to try.
-        load: gives the cells; all classes of a part are told apart.
-        folder: for the stages.
+        recipe: the settings of the curve.
+        load: returns the cells; the classifiers have all classes of a part.
+        folder: folder of the stages.
         fabric: device.
-        name: of the recipe, for the origin of the synthetic cells.
-        site: of the cells, for the synthetic cells' manifest.
-        progress: told of each training.
+        name: name of the recipe, for the origin of the synthetic cells.
+        site: name of the site, for the manifest of the synthetic cells.
+        progress: called before each training.
 
     Raises:
         ManifestError: a class is missing, or has too few cells.
@@ -122,7 +123,7 @@ def _rows(curve: "_Curve", right: dict[tuple[int, str], list[NDArray[np.bool_]]]
 
 
 class _Curve:
-    """The stages below one folder: of each seed and number of real cells, a generator, its cells, and the arms."""
+    """The stages of a curve: for each seed and number of real cells, a generator, its cells, and the arms."""
 
     def __init__(self, recipe: LearningCurveRecipe, load: LoadCells, around: _Surroundings) -> None:
         self.recipe, self.around = recipe, around
@@ -134,7 +135,7 @@ class _Curve:
         self.test = balanced(self.load("test", recipe.classifier.size_px), recipe.test_cells)
 
     def right(self, seed: int, real: int, arm: str) -> NDArray[np.bool_]:
-        """Return bool[N]: which test cells the classifier of one arm classifies correctly."""
+        """Return bool[N]: whether the classifier of one arm classifies each test cell correctly."""
         inputs: dict[str, Any] = {
             "seed": seed,
             "arm": arm,
@@ -155,7 +156,7 @@ class _Curve:
         return found
 
     def described(self, rows: list[LearningCurveRow]) -> LearningCurve:
-        """Return the rows with what they were made of."""
+        """Return the rows with the settings and numbers of cells behind them."""
         classes = self.train.classes
         common = np.bincount(self.train.labels[self._draw(self.recipe.seeds[0]).common], minlength=len(classes))
         tested = np.bincount(self.test.labels, minlength=len(classes))
@@ -185,7 +186,7 @@ class _Curve:
         )
 
     def _learned(self, seed: int, real: int, arm: str) -> NDArray[np.int64]:
-        """Return the places of the real cells that one classifier learns from."""
+        """Return the indices of the real cells that one classifier learns from."""
         draw = self._draw(seed)
         return np.concatenate([draw.common, draw.rare[: real + (self.recipe.added if arm == "real" else 0)]])
 
@@ -233,7 +234,7 @@ class _Curve:
         return stage
 
     def _synthetic(self, seed: int, real: int) -> str:
-        """Draw the synthetic cells of one seed and number, once; return their stage."""
+        """Make the synthetic cells of one seed and number, once; return the name of their stage."""
         generator, sources = self._generator(seed, real), self._sources(seed)
         snapshot = list_snapshots(self.stages.folder / generator)[-1].path
 
@@ -255,7 +256,7 @@ class _Curve:
         return stage
 
     def _sources(self, seed: int) -> NDArray[np.int64]:
-        """Return which source cells are drawn from; each as often as any other where there are fewer than wanted."""
+        """Return the indices of the source cells to translate; equally often each if there are too few."""
         return np.resize(self._draw(seed).source, self.recipe.added)
 
 
@@ -264,7 +265,7 @@ def _place(seed: int, real: int) -> str:
 
 
 def _drop_snapshots(folder: Path) -> None:
-    """Keep what was predicted, and the events: a hundred classifiers would fill a disk."""
+    """Remove the snapshots of a classifier, of which there are a hundred; predictions and events are kept."""
     drop_checkpoints(folder)
     for snapshot in list_snapshots(folder):
         snapshot.path.unlink()

@@ -35,7 +35,7 @@ _RESULTS: Final = FileKind("the measures of a finished stage", remedy="remove it
 
 
 class PairSynthesis:
-    """The stages of one pair, below a folder of its name."""
+    """The stages of one pair, in a folder of its name."""
 
     def __init__(self, inputs: SynthesisInputs, pair: PairRecipe, second: SnapshotClassifier) -> None:
         self.inputs, self.pair, self.recipe, self.stages = inputs, pair, inputs.recipe, inputs.stages
@@ -43,7 +43,7 @@ class PairSynthesis:
         self.snapshots = self._train()
 
     def run(self) -> PairResults:
-        """Do all stages that are not done, and return what was found."""
+        """Do all stages that are not finished, and return the results."""
         return PairResults(
             name=self.pair.name,
             source_class=self.pair.source,
@@ -53,7 +53,7 @@ class PairSynthesis:
         )
 
     def classes(self, direction: Direction) -> tuple[str, str]:
-        """Return the class that is translated, and the one that is intended."""
+        """Return the class of the sources, and the intended class."""
         own, other = self.pair.source, self.pair.target
         return (own, other) if direction == "to_target" else (other, own)
 
@@ -71,7 +71,7 @@ class PairSynthesis:
         return read_cells(self.stages.run(f"{self.pair.name}/{direction}", described, work), sources)
 
     def checks(self, direction: Direction) -> tuple[SnapshotCheck, ...]:
-        """Return what the second classifier says of each snapshot's cells from the validation part."""
+        """Return the scores of each snapshot by the second classifier, on cells of the validation part."""
 
         def work(folder: Path) -> None:
             found = [self._check(snapshot, direction) for snapshot in self.snapshots]
@@ -124,7 +124,7 @@ class PairSynthesis:
         )
 
     def measured(self, direction: Direction) -> DirectionResults:
-        """Return what is true of the synthetic cells of one direction."""
+        """Return the measures of the synthetic cells of one direction."""
         checks, snapshot, made = self.checks(direction), self.chosen(direction), self.cells(direction)
 
         def work(folder: Path) -> None:
@@ -150,7 +150,7 @@ class PairSynthesis:
 
 
 def translated(snapshot: Path, direction: Direction, cells: CellSet | UInt8Images) -> UInt8Images:
-    """Return what a snapshot's generator makes of cells."""
+    """Return cells, translated by a snapshot's generator."""
     images = cells if isinstance(cells, np.ndarray) else cells.images
     return open_model(snapshot).cell_standardizer(direction).standardize(images)
 

@@ -1,4 +1,4 @@
-"""`hemabridge synthesize`: train, choose and measure translators between cell classes; it resumes after a kill."""
+"""`hemabridge synthesize`: trains, chooses and measures translators between cell classes, as a resumable run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,14 +36,14 @@ def synthesize(
     """Run, or resume, a synthesis; write results, cells and the report to `out`.
 
     For each pair of classes: train a CycleGAN on real training cells, choose a snapshot of each direction on validation
-    cells, translate held-out cells, and measure what came out beside real held-out cells. The cells lie in
+    cells, translate held-out cells, and compare them with real held-out cells. The cells are written to
     `PAIR/to_target` and `PAIR/to_source`, with a manifest. If the recipe has a section `[learning_curve]`,
     classifiers that learn from few real cells of a class, without and with synthetic ones, are trained in
-    `learning-curve`. `results.json` and `report.html` are written at the end. A stage whose inputs are unchanged is not
-    done again.
+    `learning-curve`. `results.json` and `report.html` are written at the end. A stage with unchanged inputs is not done
+    again.
 
     Raises:
-        Interrupted: a signal stopped it; the same call goes on from there.
+        Interrupted: a signal stopped it; the same call resumes.
         HemabridgeError: something else that the message explains.
     """
     fabric = fabric or Fabric(accelerator="auto", devices=1)
@@ -141,7 +141,7 @@ def _direction_pictures(pair: PairSynthesis, direction: Direction) -> DirectionP
 
 
 def shown_snapshots(snapshots: Sequence[Snapshot], count: int, chosen: Snapshot) -> list[Snapshot]:
-    """Return at most `count` snapshots, evenly from the first to the last one; the chosen one is among them."""
+    """Return at most `count` snapshots, evenly spaced from the first to the last, including the chosen one."""
     places = set(evenly_spaced(len(snapshots), count, ends=True).tolist())
     own = list(snapshots).index(chosen)
     if own not in places:
@@ -151,6 +151,6 @@ def shown_snapshots(snapshots: Sequence[Snapshot], count: int, chosen: Snapshot)
 
 
 def _spread_out(cells: CellSet, count: int) -> list[int]:
-    """Return places of at most `count` cells, evenly over their paths: not picked by how they look."""
+    """Return the indices of at most `count` cells, evenly spaced over their paths and not selected by appearance."""
     order = np.argsort(np.asarray(cells.ids))
     return [int(order[place]) for place in evenly_spaced(len(cells), count, ends=True)]

@@ -1,4 +1,4 @@
-"""Synthetic cells on disk: pictures that carry their origin, and a manifest of them."""
+"""Synthetic cells on disk: images that state their origin, and their manifest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,12 @@ _SYNTHETIC, _RECONSTRUCTED = "synthetic.npy", "reconstructed.npy"
 
 @dataclass(frozen=True, eq=False)
 class SyntheticCells:
-    """Real held-out cells, what a generator made of them, and what the other generator makes of that.
+    """Real held-out cells, their translations, and these translated back by the other generator.
 
     Attributes:
         sources: the real cells.
         synthetic: uint8[N, S, S, 3], in the order of the sources.
-        reconstructed: uint8[N, S, S, 3], of the class of the sources again.
+        reconstructed: uint8[N, S, S, 3], the synthetic cells translated back to the class of the sources.
     """
 
     sources: CellSet
@@ -38,7 +38,7 @@ class SyntheticCells:
 
 
 def there_and_back(snapshot: Path, direction: Direction, images: UInt8Images) -> tuple[UInt8Images, UInt8Images]:
-    """Translate cells, and translate the result back."""
+    """Return translated cells, and the same cells translated back."""
     model = open_model(snapshot)
     synthetic = model.cell_standardizer(direction).standardize(images)
     return synthetic, model.cell_standardizer(_BACK[direction]).standardize(synthetic)
@@ -49,7 +49,7 @@ def make_cells(
 ) -> None:
     """Write the synthetic cells of one direction as PNG files and `manifest.csv` into a folder.
 
-    Each file carries the hashes of the model and of its source; the manifest's patient and slide are the source's.
+    Each file states the hashes of the model and of its source. Patient and slide in the manifest are the source's.
     """
     synthetic, reconstructed = there_and_back(snapshot, direction, sources.images)
     np.save(folder / _SYNTHETIC, synthetic, allow_pickle=False)
@@ -77,10 +77,10 @@ def make_cells(
 
 
 def read_cells(folder: Path, sources: CellSet) -> SyntheticCells:
-    """Read what `make_cells` wrote for the same sources.
+    """Read the cells that `make_cells` wrote for the same sources.
 
     Raises:
-        RunError: a file is damaged, or holds something other than these cells.
+        RunError: a file is damaged, or holds other cells.
     """
     found = (read_images(folder / name, len(sources)) for name in (_SYNTHETIC, _RECONSTRUCTED))
     return SyntheticCells(sources, *found)
