@@ -30,7 +30,7 @@ def in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, bool]:
     plain = image.convert("RGB") if image.mode in ("1", "P", "PA") else image
     plain = plain.convert("L") if plain.mode == "LA" else plain
     if not profile:
-        return image.convert("RGB"), True
+        return image if image.mode == "RGB" else image.convert("RGB"), True  # Pillow would copy it
     transform = _to_srgb(profile, plain.mode)
     if transform is None and plain.mode == "L":  # many programs put a profile of RGB samples into gray pictures
         plain = plain.convert("RGB")

@@ -121,7 +121,8 @@ def decode(file: BinaryIO, where: str, bits: int | None = None) -> Decoded:
             samples = np.asarray(imagecodecs.png_decode(file.read()))
             upright = _upright(samples, image.getexif().get(_EXIF_ORIENTATION, 1))
             return _deep(upright, None, image.info.get("icc_profile") or b"", _last_of(samples), bits)
-        return _shallow(ImageOps.exif_transpose(image), where)
+        ImageOps.exif_transpose(image, in_place=True)  # without it, a copy even of an upright image
+        return _shallow(image, where)
 
 
 def check_size(width: int, height: int, where: str) -> None:
@@ -183,13 +184,22 @@ def _shallow(image: Image.Image, where: str) -> Decoded:
     gray, profile = image.mode in ("1", "L", "LA"), image.info.get("icc_profile") or b""
     if not image.has_transparency_data:
         colors, used = in_srgb(image, profile)
-        return Decoded(np.array(colors), gray=gray, lost_profile=not used)
+        return Decoded(_pixels_of(colors), gray=gray, lost_profile=not used)
     opacity = np.asarray(image.convert("RGBA"))[..., 3:]
     colors, used = in_srgb(image.convert("L" if gray else "RGB"), profile)
     pixels = np.array(colors)
     if not _is_unfilled(opacity):  # otherwise not transparency
         pixels = _to_rgb8(np.concatenate([pixels, opacity], axis=2), 255, "straight")
     return Decoded(pixels, gray=gray, lost_profile=not used)
+
+
+def _pixels_of(image: Image.Image) -> UInt8Image:
+    """Return RGB uint8[H, W, 3], copied in bands: Pillow makes a second copy of what it is asked for."""
+    pixels: UInt8Image = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, TILE_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        pixels[top : top + rows] = np.asarray(image.crop((0, top, image.width, min(image.height, top + rows))))
+    return pixels
 
 
 def _last_of(samples: NDArray[Any]) -> Alpha:
