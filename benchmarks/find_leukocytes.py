@@ -6,11 +6,13 @@ cells whose center is outside of the field neither count nor harm.
 
 BCCD is a folder with `fields/` and `boxes.csv`, RAABIN one with a folder of fields and `_yolo_boxes/`. A leukocyte is
 found if a center lies in its box, each center and each box counting once. Prints recall, precision, the scale, and CPU
-milliseconds per field, without decoding.
+milliseconds per field, without decoding. `--crossed` chooses limits on one collection and scores them on the other;
+`--copies N` resizes every Nth field by 0.4 to 2.5 and compares the scales.
 """
 
 import argparse
 import csv
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from hemabridge.data.simulate import (
     CLASSES,
@@ -29,7 +33,7 @@ from hemabridge.data.simulate import (
     plan_field,
 )
 from hemabridge.data.simulate.field_plan import AREAS
-from hemabridge.fields.detect import FieldCells, Leukocyte, find_leukocytes
+from hemabridge.fields.detect import DetectionLimits, FieldCells, Leukocyte, find_leukocytes
 from hemabridge.fields.scale import Scale, estimate_scale
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import UInt8Image
@@ -146,20 +150,86 @@ def print_simulated(n_fields: int) -> None:
         )
 
 
+SHARES, LEAST_UM2, LEAST_CUT_UM2 = (0.4, 0.45, 0.5), (14.0, 18.0, 22.0), (6.0, 9.0, 12.0)
+"""Values of `DetectionLimits` among which `--crossed` chooses."""
+
+
+def print_crossed(collections: dict[str, dict[Path, list[Box]]]) -> None:
+    """Choose limits on one collection by the sum of recall and precision, and score them on the other."""
+    choices = [
+        DetectionLimits(chromatin_share=share, least_um2=least, least_cut_um2=cut)
+        for share, least, cut in itertools.product(SHARES, LEAST_UM2, LEAST_CUT_UM2)
+    ]
+    scores = {name: _grid(boxes, choices) for name, boxes in collections.items()}
+    print("| chosen on | chromatin_share, least_um2, least_cut_um2 | scored on | recall | precision |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, own in scores.items():
+        best = int(np.argmax(own.sum(axis=1)))
+        limits = choices[best]
+        told = f"{limits.chromatin_share}, {limits.least_um2:g}, {limits.least_cut_um2:g}"
+        for other, found in scores.items():
+            print(f"| {name} | {told} | {other} | {found[best, 0]:.3f} | {found[best, 1]:.3f} |")
+
+
+def _grid(boxes: dict[Path, list[Box]], choices: list[DetectionLimits]) -> NDArray[np.float64]:
+    """Return recall and precision of each choice, float64[C, 2]."""
+    counts = np.zeros((len(choices), 2))
+    for path, own in boxes.items():
+        image = read_image(path)
+        scale = estimate_scale(image)
+        for place, limits in enumerate(choices):
+            cells = () if scale is None else find_leukocytes(image, scale, limits=limits).leukocytes
+            counts[place] += count_found(cells, own), len(cells)
+    total = sum(len(own) for own in boxes.values())
+    return np.stack([counts[:, 0] / total, counts[:, 0] / counts[:, 1]], axis=1)
+
+
+COPIES = (0.4, 0.7, 1.6, 2.5)
+"""Factors by which fields are resized for `--copies`."""
+
+
+def print_copies(collections: dict[str, dict[Path, list[Box]]], every: int) -> None:
+    """Print how well the scale of resized copies of every so many fields follows their size."""
+    print("| fields | copies | within 5 % | within 10 % | not stated by red cells |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, boxes in collections.items():
+        errors: list[float] = []
+        for path in list(boxes)[::every]:
+            image = read_image(path)
+            own = estimate_scale(image)
+            for factor in COPIES:
+                size = round(image.shape[1] * factor), round(image.shape[0] * factor)
+                copy = estimate_scale(np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)))
+                sure = own is not None and copy is not None and own.source == copy.source == "red cells"
+                errors.append(abs(np.log(copy.um_per_px * factor / own.um_per_px)) if sure else np.inf)
+        found = np.array(errors)
+        print(
+            f"| {name} | {len(found)} | {np.mean(found < np.log(1.05)):.3f} | {np.mean(found < np.log(1.1)):.3f} | "
+            f"{np.count_nonzero(np.isinf(found))} |"
+        )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bccd", type=Path, nargs="?")
     parser.add_argument("raabin", type=Path, nargs="?")
     parser.add_argument("--simulated", type=int, default=0, metavar="N")
+    parser.add_argument("--crossed", action="store_true", help="limits chosen on one collection, scored on the other")
+    parser.add_argument("--copies", type=int, default=0, metavar="N", help="scale of resized copies of every Nth field")
     given = parser.parse_args()
     if given.simulated:
         print_simulated(given.simulated)
     if given.raabin is None:
         return
+    collections = {"BCCD": bccd(given.bccd), "Raabin": raabin(given.raabin)}
+    if given.copies:
+        print_copies(collections, given.copies)
+    if given.crossed:
+        print_crossed(collections)
     print("| fields | leukocytes | recall | precision | um per pixel: median, middle 90 % | scale ms | cells ms |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, boxes in (("BCCD", bccd(given.bccd)), ("Raabin", raabin(given.raabin))):
+    for name, boxes in collections.items():
         found = centers = 0
         scales: list[float] = []
         spent = np.zeros((len(boxes), 2))
