@@ -23,7 +23,8 @@ def test_each_image_gets_a_class_or_a_reason_and_is_restained(
 ) -> None:
     out, adapted = adapted_run
     table = pl.read_csv(out / "results" / "predictions.csv")
-    assert table.columns == ["path", "predicted_class", "probability", "uncertainty", "site", "guard", "reason"]
+    columns = ["path", "predicted_class", "probability", "uncertainty", "site", "guard", "reason", "remark"]
+    assert table.columns == columns
     assert sorted(table["path"]) == sorted(path.name for path in unlabeled.iterdir())
     bad = table.filter(pl.col("path") == "damaged.png").row(0, named=True)
     assert bad["predicted_class"] is None
@@ -80,6 +81,45 @@ def test_what_a_user_reads_doubts_random_weights(adapted_run: tuple[Path, Adapte
     assert any(line.startswith("CAUTION: training began from random weights") for line in adapted_run[1].lines())
 
 
+def test_too_few_images_are_refused_before_anything_is_trained(
+    hospitals: Path, unlabeled: Path, adapt_config: AdaptConfig, tmp_path: Path
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for path in sorted(unlabeled.glob("*.png"))[:19]:
+        shutil.copy(path, few)
+    with pytest.raises(InputError, match=r"expected at least 20 images of the other hospital, .* got 19"):
+        adapt(hospitals / "clinic-like", few, tmp_path / "run", config=adapt_config, fabric=start_fabric("cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_run_folder_of_a_study_is_not_written_into(
+    hospitals: Path, unlabeled: Path, adapt_config: AdaptConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.toml").write_text('kind = "study"\n')
+    with pytest.raises(InputError, match="which holds a run of kind 'study'"):
+        adapt(hospitals / "clinic-like", unlabeled, tmp_path, config=adapt_config, fabric=start_fabric("cpu"))
+    assert (tmp_path / "recipe.toml").read_text() == 'kind = "study"\n'
+
+
+def test_what_standardize_remarks_stands_beside_the_class(
+    adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "gray"
+    folder.mkdir()
+    some = sorted(unlabeled.glob("[!d]*.png"))[:3]
+    for path in some[1:]:
+        shutil.copy(path, folder)
+    write_image(
+        folder / some[0].name, np.repeat(read_image(some[0]).mean(axis=2, keepdims=True), 3, 2).astype(np.uint8)
+    )
+    run(adapted_run[0], folder, tmp_path / "out")
+    table = pl.read_csv(tmp_path / "out" / "predictions.csv")
+    remarks = dict(table.select("path", "remark").iter_rows())
+    assert "the picture is gray" in remarks[some[0].name]
+    assert remarks[some[1].name] is None
+
+
 def test_the_same_call_does_nothing_again_and_a_new_folder_is_run(
     adapt_config: AdaptConfig, adapted_run: tuple[Path, Adapted], hospitals: Path, unlabeled: Path, tmp_path: Path
 ) -> None:
@@ -122,7 +162,7 @@ def test_swapped_folders_and_shared_images_are_refused(
     with pytest.raises(ManifestError, match=r"8 or more cells in .*, got without a class 24; give your own labeled"):
         adapt(whole, hospitals / "clinic-like", tmp_path / "a", config=adapt_config)
     with pytest.raises(ManifestError, match="that are in both"):
-        adapt(hospitals / "clinic-like", hospitals / "clinic-like" / "neutrophil", tmp_path / "b", config=adapt_config)
+        adapt(hospitals / "clinic-like", hospitals / "clinic-like", tmp_path / "b", config=adapt_config)
 
 
 def test_hospitals_of_one_name_and_labeled_images_of_the_new_one_are_refused(
@@ -132,8 +172,8 @@ def test_hospitals_of_one_name_and_labeled_images_of_the_new_one_are_refused(
     with pytest.raises(InputError, match="expected hospitals whose names differ, got clinic-like, clinic-like"):
         adapt(ours, unlabeled, tmp_path / "a", config=adapt_config, also=(ours,))
     labeled = hospitals / "yellow-field"
-    with pytest.raises(ManifestError, match="than among the labeled cells of yellow-field, got 12 that are in both"):
-        adapt(ours, labeled / "neutrophil", tmp_path / "b", config=adapt_config, also=(labeled,))
+    with pytest.raises(ManifestError, match="than among the labeled cells of yellow-field, got 24 that are in both"):
+        adapt(ours, labeled, tmp_path / "b", config=adapt_config, also=(labeled,))
 
 
 def test_members_are_trained_as_those_of_the_recommended_recipe() -> None:

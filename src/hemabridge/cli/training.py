@@ -68,7 +68,8 @@ def train(
     folder = out or Path("runs") / wanted.name
     with shown_progress() as progress:
         snapshots = run(wanted, folder, fabric=start_fabric(device), progress=progress)
-    print(f"{len(snapshots)} snapshots in {folder / 'snapshots'}; the last one is {snapshots[-1].name}.")
+    noun = "snapshot" if len(snapshots) == 1 else "snapshots"
+    print(f"{len(snapshots)} {noun} in {folder / 'snapshots'}; the last one is {snapshots[-1].name}.")
 
 
 @app.command()
@@ -105,7 +106,7 @@ def study(
     wanted = expect_kind(read_recipe(recipe, changes or ()), StudyRecipe)
     wanted = with_manifests(wanted, source=source, target=target, source_root=source_root, target_root=target_root)
     folder = out or Path("runs") / wanted.name
-    check_run_folder(folder)
+    check_run_folder(folder, wanted.kind)
     check_sites(wanted)
     from hemabridge.cli.progress_bars import shown_progress  # takes seconds; the inputs are checked before
     from hemabridge.training.run_context import start_fabric

@@ -13,8 +13,9 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel
 
-from hemabridge.errors import InputError, RunError
+from hemabridge.errors import InputError, RecipeError, RunError
 from hemabridge.storage.files import atomic_write, open_lock
+from hemabridge.storage.settings_file import read_toml
 
 RECIPE = "recipe.toml"
 """The complete recipe; every run writes it first."""
@@ -28,15 +29,27 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-def check_run_folder(folder: Path) -> None:
+def check_run_folder(folder: Path, kind: str) -> None:
     """Make sure that a folder is new, empty or that of an earlier run, so that no other files are mixed with the run's.
 
+    Args:
+        folder: the folder; it need not exist.
+        kind: what is run, as the key `kind` of its recipe says.
+
     Raises:
-        InputError: it holds other files.
+        InputError: it holds other files, or a run of another kind.
     """
     if folder.is_file():
         raise InputError(f"expected a folder for the run, got a file: {folder}")
-    if not folder.is_dir() or (folder / RECIPE).is_file():
+    if not folder.is_dir():
+        return
+    if (folder / RECIPE).is_file():
+        earlier = _kind_of(folder / RECIPE)
+        if earlier not in (None, kind):
+            raise InputError(
+                f"expected a new or empty folder, or that of an earlier run of kind {kind!r}, got {folder}, which "
+                f"holds a run of kind {earlier!r}; name another folder (--out)"
+            )
         return
     found = sorted(path.name for path in folder.glob("[!.]*") if path.name != SIMULATED)
     if found:
@@ -44,6 +57,15 @@ def check_run_folder(folder: Path) -> None:
             f"expected a new or empty folder, or that of an earlier run, got {folder}, which holds "
             f"{found[0]!r} and no {RECIPE}; name another folder (--out)"
         )
+
+
+def _kind_of(recipe: Path) -> str | None:
+    """Return the kind of a run; None if its recipe is empty or damaged, as it is written again."""
+    try:
+        found = read_toml(recipe)
+    except RecipeError:
+        return None
+    return str(found.get("kind", "unknown")) if found else None
 
 
 def check_outputs(out: Path, others: Iterable[str]) -> None:

@@ -33,7 +33,7 @@ def demo(out: Path, *, fabric: Fabric | None = None, progress: Progress = silent
         InputError: `out` holds other files.
         RunError: another process works in it.
     """
-    check_run_folder(out)
+    check_run_folder(out, "study")
     torch.set_num_threads(1)  # the networks are too small for several cores: two threads take twice as long
     stages = Stages(out)
     cells = {

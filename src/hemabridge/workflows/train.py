@@ -37,7 +37,7 @@ def train(
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     # A run with a checkpoint already has its description, and may belong to another recipe.
     if fabric.global_rank == 0 and not (out / CHECKPOINT_FOLDER).exists():
-        check_run_folder(out)
+        check_run_folder(out, recipe.kind)
         describe_run(out, recipe, str(fabric.device))
     if isinstance(recipe, TranslatorRecipe):
         return _train_translator(recipe, out, fabric, progress)

@@ -18,6 +18,7 @@ from hemabridge.data.cells import UNKNOWN, CellSet, joined
 from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.data.stain_augmentation import StainAugmentationConfig
+from hemabridge.domain.site_profile import FEWEST_CELLS
 from hemabridge.ensemble.config import EnsembleConfig, MembersConfig
 from hemabridge.ensemble.distilled import DISTILLATION, distill
 from hemabridge.ensemble.fit import fit_ensemble
@@ -87,6 +88,7 @@ class AdaptConfig(BaseModel):
     """What is trained, and how long. The defaults are for real images; tests take less.
 
     Attributes:
+        kind: what `recipe.toml` in the run folder describes.
         members: the classifiers.
         ensemble: how they are fitted to the other hospital.
         distillation: how the single classifier is trained.
@@ -95,6 +97,7 @@ class AdaptConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: Literal["adapt"] = "adapt"
     members: tuple[MembersConfig, ...]
     ensemble: EnsembleConfig = EnsembleConfig()
     distillation: SemiSupervisedConfig = DISTILLATION
@@ -166,13 +169,14 @@ def adapt(
     Raises:
         ManifestError: one's own images have no labels, or fewer than two classes of enough cells; or an image of the
             other hospital is among the labeled ones.
-        InputError: a folder cannot be used, or two labeled hospitals have one name.
+        InputError: a folder cannot be used, two labeled hospitals have one name, or there are too few new images.
         SplitError: an image is at two labeled hospitals.
         Interrupted: a signal stopped it.
     """
     check_apart(out, *(path for path in (ours, new, *also) if path.is_dir()))
     _check_weights(config)
-    check_run_folder(out)
+    check_run_folder(out, config.kind)
+    _check_new(new)
     with hold_folder(out):
         context = _Context(out, config, seed, Stages(out), fabric or start_fabric("auto"), progress)
         describe_run(out, config, str(context.fabric.device))
@@ -221,6 +225,20 @@ def _check_weights(config: AdaptConfig) -> None:
             load_start(new_network(train.architecture, train.size_px, 2, train.norm), train.architecture, train.weights)
 
 
+def _check_new(new: Path) -> None:
+    """Find out before any training that the folder of the other hospital lists too few images."""
+    listed = list_new_cells(new, None, new.resolve().name)
+    _check_count(len(listed.manifest), new)
+
+
+def _check_count(count: int, new: Path) -> None:
+    if count < FEWEST_CELLS:
+        raise InputError(
+            f"expected at least {FEWEST_CELLS} images of the other hospital, to learn what its cells look like, got "
+            f"{count} that can be read in {new}; give more"
+        )
+
+
 def _sites(ours: Path, also: tuple[Path, ...], context: _Context) -> tuple[Site, tuple[Site, ...], tuple[str, ...]]:
     """Return one's own hospital, split, the further ones, and the classes."""
     recipe, *others = (_recipe(path) for path in (ours, *also))
@@ -260,6 +278,7 @@ def _source(new: Path, classes: tuple[str, ...], labeled: tuple[Site, ...], cont
     crop_px = crop_px_of(listed.manifest)
     spec, check = CropSpec(crop_px, context.config.cell_px), FieldCheck.of(listed.manifest.paths())
     cells = read_new_cells(listed, classes, spec, context.progress, check.reason)
+    _check_count(len(cells.paths), new)
     for site in labeled:
         shared = set(cells.hashes) & set(site.manifest.column("sha256"))
         if shared:

@@ -22,7 +22,7 @@ PREDICTIONS: Final = "predictions.csv"
 RESTAINED: Final = "restained"
 CLASSES: Final = "classes"
 """What `hemabridge classify` writes."""
-COLUMNS: Final = ("path", "predicted_class", "probability", "uncertainty", "site", "guard", "reason")
+COLUMNS: Final = ("path", "predicted_class", "probability", "uncertainty", "site", "guard", "reason", "remark")
 
 NUMBERS: Final = ("probability", "uncertainty")
 """The columns that are numbers."""
@@ -100,10 +100,11 @@ def _cells_of(
 ) -> tuple[object, ...]:
     """Return the cells of `COLUMNS`; a bundle does not say how certain its classifier was of the other cells."""
     guard = None if restained is None else restained.verdict or None
+    remark = None if restained is None else restained.remark or None
     probability = None if row.probabilities is None else max(row.probabilities)
     if probability is None or model is None:
-        return (row.path, row.predicted, probability, None, site, guard, row.reason or None)
+        return (row.path, row.predicted, probability, None, site, guard, row.reason or None, remark)
     shown = (probability, uncertainty(probability, model.certainties), site, guard)
     if row.predicted is not None and model.unknown_below is not None and probability < model.unknown_below:
-        return (row.path, UNKNOWN, *shown, f"it resembles {row.predicted} most, and not enough")
-    return (row.path, row.predicted, *shown, row.reason or None)
+        return (row.path, UNKNOWN, *shown, f"it resembles {row.predicted} most, and not enough", remark)
+    return (row.path, row.predicted, *shown, row.reason or None, remark)

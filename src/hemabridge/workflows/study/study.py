@@ -58,7 +58,7 @@ def study(recipe: StudyRecipe, out: Path, *, fabric: Fabric | None = None, progr
     """
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     one_process(fabric, "a study")
-    check_run_folder(out)
+    check_run_folder(out, recipe.kind)
     with hold_folder(out):
         describe_run(out, recipe, str(fabric.device))
         started = Study(recipe, out, fabric, progress)

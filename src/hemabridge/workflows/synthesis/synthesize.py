@@ -48,7 +48,7 @@ def synthesize(
     """
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     one_process(fabric, "a synthesis")
-    check_run_folder(out)
+    check_run_folder(out, recipe.kind)
     with hold_folder(out):
         describe_run(out, recipe, str(fabric.device))
         check_classifiers(recipe, progress)
