@@ -1,4 +1,6 @@
 import json
+import weakref
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -127,6 +129,21 @@ def test_without_a_known_scale_cells_are_found_by_their_nuclei() -> None:
     image[np.hypot(rows, columns) < 20] = (90, 40, 130)
     assert cell_side_px([image] * 3) == pytest.approx(40 / 0.53, abs=3)
     assert cell_side_px([np.full((30, 50, 3), 9, np.uint8)]) == 30
+    assert cell_side_px([]) is None
+
+
+def test_the_side_of_a_cell_is_measured_with_one_image_in_memory() -> None:
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def images() -> Iterator[np.ndarray]:
+        for level in range(5):
+            assert sum(one() is not None for one in held) <= 1  # the one before
+            image = np.full((30, 50, 3), level, np.uint8)
+            held.append(weakref.ref(image))
+            yield image
+
+    assert cell_side_px(images()) == 30
+    assert len(held) == 5
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from hemabridge.networks.config import (
 from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells, read_normalizer
 from hemabridge.normalizers.normalizer import MAX_WHOLE_PIXELS, NO_GLASS, CellScale, Normalizer
+from hemabridge.normalizers.reinhard import ReinhardSite
 from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.translators.catalog import MODELS, new_restainer
 from hemabridge.translators.neural import NeuralStandardizer
@@ -255,6 +256,26 @@ def test_a_row_says_that_the_white_could_not_be_measured(tmp_path: Path) -> None
     path.write_text(normalizer("white-point").to_json(), encoding="utf-8")
     done = standardize(path, tmp_path / "in", tmp_path / "out")
     assert {row.path: row.remark for row in done.rows} == {"full.png": "", "tight.png": NO_GLASS}
+
+
+def test_a_picture_of_a_part_of_the_square_is_mapped_as_its_site_and_told(tmp_path: Path) -> None:
+    cell = cells("yellow-field", 9, 96, 1)[0]
+    square = CellScale(source_crop_px=64, target_crop_px=64, size_px=64)
+    site = normalizer("reinhard-image").of_photographs(square)
+    path = tmp_path / "model.json"
+    path.write_text(site.to_json(), encoding="utf-8")
+    opened = open_model(path).standardizer()
+    cell[:4] = cell[-4:] = 250  # glass is in every picture; the share of the cell is what differs
+    tight = crop_center(cell, 40).copy()
+    tight[:4] = 250
+    assert opened.remark(tight) == "the picture shows less than half of the square of 64 pixels around a cell"
+    assert "half" not in opened.remark(crop_center(cell, 64))
+    both = np.concatenate([crop_center(cell, 24), np.full((16, 24, 3), 250, np.uint8)])
+    for part in (tight, both):  # the same colors become the same ones, whatever else is in the picture
+        for standardizer in (opened, site):
+            made = standardizer.standardize(part[None])[0]
+            flat = ReinhardSite(source=site.source, target=site.target).standardize(part[None])[0]
+            np.testing.assert_array_equal(made, flat)
 
 
 def test_the_scale_is_kept_as_json() -> None:

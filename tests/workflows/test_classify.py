@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, ModelError, RecipeError
 from hemabridge.imaging.files import read_image, write_image
-from hemabridge.models import open_model
+from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.models import Classification, Model, open_model
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.trainings import ClassifierTrainingRecipe
@@ -57,6 +59,30 @@ def table(out: Path) -> pl.DataFrame:
 def described(folder: Path, text: str = 'file = "brightest.onnx"\nclasses = ["red", "green", "blue"]\n') -> Path:
     (folder / "theirs.toml").write_text(text, encoding="utf-8")
     return folder / "theirs.toml"
+
+
+def test_large_images_are_not_in_memory_together(
+    brightest: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = open_model(brightest, classes=CHANNELS)
+    done = classify(model, images, tmp_path / "out")
+    counts: list[int] = []
+    usual = type(model).classify
+
+    def counted(self: Model, given: Iterable[UInt8Image]) -> Classification:
+        some = list(given)
+        counts.append(len(some))
+        return usual(self, some)
+
+    monkeypatch.setattr(type(model), "classify", counted)
+    classify(model, images, tmp_path / "again")
+    assert counts == [32, 4]
+    counts.clear()
+    monkeypatch.setattr("hemabridge.workflows.classify.BATCH_PIXELS", 5_000)  # of 1,280 to 1,920 each
+    again = classify(model, images, tmp_path / "few")
+    assert max(counts) == 4
+    assert sum(counts) == 36
+    assert again.rows == done.rows
 
 
 @pytest.mark.parametrize("kind", ["onnx", "toml"])

@@ -253,6 +253,7 @@ def test_the_fallback_brightens_no_picture_that_shows_no_glass(
     done = standardize(normalizer, images, tmp_path / "out")
     rows = {row.path: row for row in done.rows}
     assert {row.restained_by for row in done.rows} == {"fallback"}
-    assert (rows["00.png"].remark, rows["tight.png"].remark) == ("", NO_GLASS)
+    assert rows["00.png"].remark == ""
+    assert rows["tight.png"].remark.endswith(NO_GLASS)
     made = read_image(tmp_path / "out" / "tight.png").astype(int)
     np.testing.assert_allclose(made, crop_center(read_image(tmp_path / "out" / "00.png"), 12), atol=3)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Final, Literal, Self, TypeAlias
@@ -99,7 +99,8 @@ class SiteProfile(BaseModel):
         if len(images) < FEWEST_CELLS:
             return None
         chosen = images[evenly_spaced(len(images), MOST_CELLS, ends=True)]
-        side = min(images.shape[1:3]) if crop_px is not None else cell_side_px(list(chosen))
+        shortest = min(images.shape[1:3])
+        side = shortest if crop_px is not None else cell_side_px(chosen) or shortest
         descriptors = descriptors_of([crop_center(image, side) for image in chosen])
         rows = tuple(tuple(None if np.isnan(x) else round(float(x), 4) for x in row) for row in descriptors)
         return cls(side_px=side, crop_px=crop_px, cells=rows)
@@ -210,11 +211,14 @@ def descriptors_of(cells: Sequence[UInt8Image]) -> Descriptors:
     return np.array([cell_descriptor(cell) for cell in cells])
 
 
-def cell_side_px(images: Sequence[UInt8Image]) -> int:
-    """Return the side of the square around a cell, in pixels, by the nuclei; without nuclei the shortest side."""
-    diameters = [nucleus_diameter_px(image) for image in images]
-    found = [diameter for diameter in diameters if diameter is not None]
-    return propose_crop_px(found) if found else min(min(image.shape[:2]) for image in images)
+def cell_side_px(images: Iterable[UInt8Image]) -> int | None:
+    """Return the side of the square around a cell, in pixels, by the nuclei; without nuclei the shortest side.
+
+    One image after the other is taken and let go. None if there is none.
+    """
+    sides = [(nucleus_diameter_px(image), min(image.shape[:2])) for image in images]
+    found = [diameter for diameter, _ in sides if diameter is not None]
+    return propose_crop_px(found) if found else min((shortest for _, shortest in sides), default=None)
 
 
 def profile_of(images: UInt8Images, crop_px: CropPx | None = None) -> SiteProfile | None:

@@ -144,8 +144,7 @@ def write_answer(model: Model, files: Sequence[Path], out: Path, progress: Progr
 
 def _nuclei_say(files: Sequence[Path]) -> int | Literal["whole"]:
     some = [files[place] for place in evenly_spaced(len(files), SCALE_IMAGES)]
-    images = [image for image in map(_read, some) if image is not None]
-    return cell_side_px(images) if images else "whole"
+    return cell_side_px(image for image in map(_read, some) if image is not None) or "whole"
 
 
 def _read(path: Path) -> UInt8Image | None:

@@ -68,8 +68,8 @@ class ReinhardImage(Normalizer):
     """Give each image the average Lab mean and standard deviation of the target's images.
 
     An image that shows only empty field gets the target's white point instead, since it would otherwise get the color
-    of a cell. An image without empty field has another composition than the other images of its site; it is mapped by
-    the average statistics of the source.
+    of a cell. An image without empty field, or of a part of the square around a cell, has another composition than the
+    other images of its site; it is mapped by the average statistics of the source.
 
     Attributes:
         source: the mean over the source's images of their Lab means and deviations.
@@ -98,6 +98,10 @@ class ReinhardImage(Normalizer):
         lab = lab_statistics(rgb_to_lab(square))
         white, shows_glass = white_of(square, self.source_glass)
         return MeasuredLab(white, shows_glass, lab if shows_glass or lab.is_blank else self.source)
+
+    def of_part(self) -> "ReinhardSite":
+        """Return the map by the average statistics of the source, for pictures of a part of the square."""
+        return ReinhardSite(source_glass=self.source_glass, source=self.source, target=self.target)
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with the target's mean and standard deviation."""

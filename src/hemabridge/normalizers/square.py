@@ -23,6 +23,10 @@ RIM_SHARE: Final = 1 / 8
 square's side."""
 
 
+LEAST_SHOWN: Final = 0.5
+"""Share of the square's area below which a picture does not show what a method measures on the square."""
+
+
 @runtime_checkable
 class SquareMeasuring(Protocol):
     """A standardizer that can re-stain images by measurements of other images."""
@@ -59,6 +63,15 @@ class Remarking(Protocol):
         ...
 
 
+@runtime_checkable
+class OfPart(Protocol):
+    """A standardizer that measures the composition of the square, which a smaller picture does not show."""
+
+    def of_part(self) -> Standardizer:
+        """Return what re-stains a picture that shows less than `LEAST_SHOWN` of the square, by the site's measures."""
+        ...
+
+
 class SquareStandardizer:
     """Re-stains photographs of any size by the cell's square in their center.
 
@@ -80,14 +93,25 @@ class SquareStandardizer:
         if len(images) == 0:
             return images.copy()
         squares = self.crop.cut_all(images)
-        if isinstance(self.inner, SquareMeasuring) and self.inner.is_pointwise:
-            return self.inner.standardize_by(images, squares)
-        restained = self.inner.standardize(squares)
+        inner = self.inner
+        if isinstance(inner, OfPart) and self._is_part(images[0]):
+            inner = inner.of_part()
+        if isinstance(inner, SquareMeasuring) and inner.is_pointwise:
+            return inner.standardize_by(images, squares)
+        restained = inner.standardize(squares)
         return np.stack([self._joined(image, *cells) for image, *cells in zip(images, squares, restained, strict=True)])
 
     def remark(self, image: UInt8Image) -> str:
         """Return what has to be said of the re-staining of uint8[H, W, 3]; mostly nothing."""
-        return self.inner.remark(self.crop.cut(image)) if isinstance(self.inner, Remarking) else ""
+        own = self.inner.remark(self.crop.cut(image)) if isinstance(self.inner, Remarking) else ""
+        part = f"the picture shows less than half of the square of {self.crop.crop_px} pixels around a cell"
+        return "; ".join(filter(None, (part if self._is_part(image) else "", own)))
+
+    def _is_part(self, image: UInt8Image) -> bool:
+        if self.crop.crop_px == "whole":
+            return False
+        height, width = (min(side, self.crop.crop_px) for side in image.shape[:2])
+        return height * width < LEAST_SHOWN * self.crop.crop_px**2
 
     def restained(self, image: UInt8Image) -> tuple[UInt8Image, str]:
         """Return a re-stained copy of uint8[H, W, 3] and the remark; the image is measured once for both."""

@@ -35,7 +35,9 @@ COLUMNS: Final = ("path", "predicted_class", "site", "reason")
 WITHHELD: Final = f"not predicted: the images are out-of-distribution for this model; see {ANSWER_FILE}"
 """The reason of an image of an out-of-distribution site."""
 BATCH: Final = 32
-"""Number of images that are in memory at once."""
+"""Number of images that are classified at once."""
+BATCH_PIXELS: Final = 32_000_000
+"""Fewer, if they have so many pixels, so that large photographs do not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -127,23 +129,27 @@ def _predictions(model: Model, listed: Listed, distrusted: bool, progress: Progr
         yield ImagePrediction(name, None, None, reason)
     files = list(zip(listed.manifest.column("path"), listed.manifest.paths(), strict=True))
     check = FieldCheck.of([file for _, file in files])
-    for start in range(0, len(files), BATCH):
-        readable: dict[str, UInt8Image] = {}
-        for count, (name, file) in enumerate(files[start : start + BATCH], start + 1):
-            try:
-                image = read_image(file)
-                check_shows_cell(image)
-                if reason := check.reason(image):
-                    raise ImageError(reason)
+    readable: dict[str, UInt8Image] = {}
+    pixels = 0
+    for count, (name, file) in enumerate(files, 1):
+        try:
+            image = read_image(file)
+            check_shows_cell(image)
+            if reason := check.reason(image):
+                raise ImageError(reason)
+        except (ImageError, OSError, MemoryError) as error:
+            yield ImagePrediction(name, None, None, reason_of(error, file))
+        else:
+            if distrusted:
+                yield ImagePrediction(name, None, None, WITHHELD)
+            else:
                 readable[name] = image
-            except (ImageError, OSError) as error:
-                yield ImagePrediction(name, None, None, reason_of(error, file))
-            progress("classifying", count, len(files))
-        if distrusted:
-            yield from (ImagePrediction(name, None, None, WITHHELD) for name in readable)
-        elif readable:
+                pixels += image.shape[0] * image.shape[1]
+        if readable and (len(readable) == BATCH or pixels >= BATCH_PIXELS or count == len(files)):
             found = model.classify(readable.values())
             yield from _rows(tuple(readable), found.predicted, found.probabilities)
+            readable, pixels = {}, 0
+        progress("classifying", count, len(files))
 
 
 def _rows(names: tuple[str, ...], predicted: tuple[str, ...], probabilities: Probabilities) -> list[ImagePrediction]:

@@ -97,7 +97,7 @@ def restyle(
     chosen = _chosen(_read_source(source, out, root, progress), classes, n_per_class)
     chosen = with_hashes(_with_scale(chosen, crop_px))
     names = _png_names(chosen)
-    reference = measured_reference([read_image(path) for path in sampled(chosen, _REFERENCE_SAMPLE).paths()])
+    reference = measured_reference(read_image(path) for path in sampled(chosen, _REFERENCE_SAMPLE).paths())
     with hold_folder(out):
         for hospital in hospitals:
             _claim(out / hospital.name, _origin(chosen, hospital, reference, size_px, seed))

@@ -1,7 +1,7 @@
 """Restyling: real images of cells with the stain and camera of a simulated hospital (a synthetic domain shift)."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -68,7 +68,7 @@ def photograph(
     return np.stack([_restyled(image, hospital, reference, px_per_um, seed, noise) for image in images])
 
 
-def measured_reference(images: Sequence[UInt8Image]) -> Hospital:
+def measured_reference(images: Iterable[UInt8Image]) -> Hospital:
     """Return the target hospital with the color of empty glass in these images: the reference for `photograph`.
 
     Args:
@@ -77,9 +77,10 @@ def measured_reference(images: Sequence[UInt8Image]) -> Hospital:
     Raises:
         InputError: there is no image.
     """
-    if not images:
+    glass = [background_color(image) for image in images]
+    if not glass:
         raise InputError("expected at least one image to measure the color of empty glass in, got none")
-    red, green, blue = np.median([background_color(image) for image in images], axis=0).tolist()
+    red, green, blue = np.median(glass, axis=0).tolist()
     target = HOSPITALS[TARGET]
     return target.model_copy(
         update={"camera": target.camera.model_copy(update={"clear_field_rgb": (red, green, blue)})}
