@@ -8,7 +8,7 @@ from PIL import Image
 
 from hemabridge.errors import ImageError, RunError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, write_image
-from hemabridge.storage.files import atomic_write, open_own, sha256_of
+from hemabridge.storage.files import atomic_write, copy_file, open_own, sha256_of
 from hemabridge.storage.run_folder import hold_folder
 
 
@@ -125,6 +125,19 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
             open_own(run / name, "a")
     assert victim.read_text() == "precious"
     assert not (tmp_path / "new.txt").exists()
+
+
+def test_a_copy_is_whole_and_is_not_written_through_a_link(tmp_path: Path) -> None:
+    victim, source, path = tmp_path / "victim.txt", tmp_path / "source.csv", tmp_path / "out.csv"
+    victim.write_text("precious")
+    source.write_bytes(b"new" * 9000)
+    path.symlink_to(victim)
+    copy_file(source, path)
+    assert (path.read_bytes(), path.is_symlink(), victim.read_text()) == (b"new" * 9000, False, "precious")
+    with pytest.raises(FileNotFoundError):
+        copy_file(tmp_path / "missing", path)
+    assert path.read_bytes() == b"new" * 9000
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["out.csv", "source.csv", "victim.txt"]
 
 
 def test_a_lock_leaves_what_the_file_holds(tmp_path: Path) -> None:

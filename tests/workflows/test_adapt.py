@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from hemabridge.errors import InputError, ManifestError
+from hemabridge.imaging.files import read_image, write_image
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.run_context import start_fabric

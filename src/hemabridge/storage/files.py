@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -68,6 +69,16 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         written = temporary.write_bytes(content)
         if written != len(content) or temporary.stat().st_size != len(content):
             raise OSError(f"expected {len(content):,} bytes to be written, got {written:,}: {path}; free some space")
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy the content of a file, whole or not at all; a link at `path` is replaced, and not followed.
+
+    Raises:
+        OSError: it cannot be read or written; `path` is then unchanged.
+    """
+    with atomic_write(path) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def write_new(path: Path, content: bytes) -> None:

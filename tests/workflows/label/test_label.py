@@ -167,6 +167,9 @@ def test_labels_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
     text = "sep=;\npath;class\na.png;Neutrophil \n'=b.png;erythroblast\nc.png;\n"
     (tmp_path / "labels.csv").write_bytes(text.encode("utf-16"))
     assert read_labels(tmp_path / "labels.csv", CLASSES) == {"a.png": "neutrophil", "=b.png": "erythroblast"}
+    (tmp_path / "twice.csv").write_text("path,class,class\na.png,neutrophil,lymphocyte\n")
+    with pytest.raises(InputError, match="expected each column once, got class more than once"):
+        read_labels(tmp_path / "twice.csv", CLASSES)
 
 
 def test_folds_hold_each_label_once_and_classes_evenly() -> None:

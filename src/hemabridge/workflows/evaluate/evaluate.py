@@ -31,7 +31,7 @@ from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import Site, read_settled
-from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.files import atomic_write, copy_file, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.storage.stages import Stages
@@ -181,7 +181,7 @@ def _refitted(finished: FinishedStudy, read: Callable[[int], NewCells], crop_px:
         fitted.save_normalizers(out)
         for table in folder.glob("*.json"):
             if _is_table(table.name):
-                shutil.copyfile(table, out / table.name)
+                copy_file(table, out / table.name)
         kept.extend(answers)
 
     finished.check_ensemble()

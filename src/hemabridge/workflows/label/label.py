@@ -20,6 +20,7 @@ from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import read_settled
 from hemabridge.report.report import write_label_report
+from hemabridge.storage.files import copy_file
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import drop_checkpoints
@@ -153,7 +154,7 @@ def _chosen(hospital: Hospital, k: int, out: Path) -> list[CellToLabel]:
 
     folder = Stages(out).run(SELECTION, hospital.inputs | {"k": k}, work)
     if not has_labels(out / TO_LABEL):
-        shutil.copyfile(folder / TO_LABEL, out / TO_LABEL)
+        copy_file(folder / TO_LABEL, out / TO_LABEL)
     return read_cells(folder / TO_LABEL)
 
 
@@ -169,7 +170,7 @@ def _taught(hospital: Hospital, given: Mapping[str, str], k: int, folds: int, na
     inputs = hospital.inputs | {"labels": dict(given), "k": k, "folds": folds}
     folder = Stages(out).run(FINE_TUNING, inputs, work, _tidy)
     for file in (FILE, PREDICTED_CLASSES, NEXT):
-        shutil.copyfile(folder / file, out / file)
+        copy_file(folder / file, out / file)
     results = LabelResults.read(folder / FILE)
     shown = {cell.path for cell in results.cells} | {cell.path for cell in results.following}
     images = {path: hospital.cells.images[row] for row, path in enumerate(hospital.cells.paths) if path in shown}

@@ -121,6 +121,9 @@ def _rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
     lines = lines[stated:]
     mark = max(",;\t", key=(lines[0] if lines else "").count)
     header, *cells = _LABELS.parse_csv("\n".join(lines), path, separator=mark) if lines else [[]]
+    twice = [name for name in columns if header.count(name) > 1]
+    if twice:
+        raise InputError(f"expected each column once, got {', '.join(twice)} more than once in {path}; remove one")
     missing = [name for name in columns if name not in header]
     if missing:
         raise InputError(
