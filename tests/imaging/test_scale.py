@@ -59,10 +59,13 @@ def test_scale_matched_keeps_pixels_at_equal_size(picture: np.ndarray) -> None:
 def test_wrong_sizes_are_refused(picture: np.ndarray) -> None:
     with pytest.raises(ImageError, match="square image to resize, got 14 x 9"):
         resize_square(picture, 5)
-    with pytest.raises(ImageError, match="size_px of at least 1 pixel, got 0"):
+    with pytest.raises(ImageError, match="size_px of 1 to 10,000 pixels, got 0"):
         resize_square(picture[:, :9], 0)
-    with pytest.raises(ImageError, match="crop_px of at least 1 pixel, got -3"):
+    with pytest.raises(ImageError, match="crop_px of 1 to 10,000 pixels, got -3"):
         crop_center(picture, -3)
+    for make in (lambda: crop_center(picture, 10_001), lambda: CropSpec(10**9, 32), lambda: CropSpec(32, 10**9)):
+        with pytest.raises(ImageError, match="of 1 to 10,000 pixels, got 1"):  # before memory for it is asked for
+            make()
 
 
 def test_a_crop_spec_cuts_the_central_square_at_the_size_asked_for() -> None:

@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,25 @@ def test_what_standardize_remarks_stands_beside_the_class(
     remarks = dict(table.select("path", "remark").iter_rows())
     assert "the picture is gray" in remarks[some[0].name]
     assert remarks[some[1].name] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("classes", []), ("classes", ["a", "a"]), ("crop_px", 0), ("crop_px", -5), ("crop_px", 10**9), ("classes", None)],
+)
+def test_a_damaged_result_is_refused(
+    adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path, key: str, value: object
+) -> None:
+    out, adapted = adapted_run
+    whole = (out / ADAPTED_FILE).read_text()
+    changed = list(adapted.classes[::-1]) if value is None else value
+    try:
+        (out / ADAPTED_FILE).write_text(json.dumps(json.loads(whole) | {key: changed}))
+        with pytest.raises(InputError, match="run `hemabridge adapt` again"):
+            run(out, unlabeled, tmp_path / "out")
+    finally:
+        (out / ADAPTED_FILE).write_text(whole)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_same_call_does_nothing_again_and_a_new_folder_is_run(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 CropPx: TypeAlias = int | Literal["whole"]
 """The crop of a cell: side of a central square in pixels, or `whole` for the whole image, resized to a square."""
 
-WrittenCropPx: TypeAlias = Annotated[int, Field(ge=1)] | Literal["whole"]
+MAX_CROP_PX: Final = 10_000
+"""Largest side of a crop, in pixels: the central square of the largest image that is read (`decoding.MAX_PIXELS`)."""
+
+WrittenCropPx: TypeAlias = Annotated[int, Field(ge=1, le=MAX_CROP_PX)] | Literal["whole"]
 """The same in the files of models, with validation."""
 
 NUCLEUS_FRACTION = 0.53
@@ -49,13 +52,13 @@ def crop_center(image: UInt8Image, crop_px: int) -> UInt8Image:
 
     Args:
         image: uint8[H, W, 3].
-        crop_px: Side in pixels, at least 1.
+        crop_px: Side in pixels, 1..`MAX_CROP_PX`.
 
     Returns:
         uint8[crop_px, crop_px, 3], a copy.
 
     Raises:
-        ImageError: `crop_px` is below 1.
+        ImageError: `crop_px` is below 1 or above `MAX_CROP_PX`.
     """
     _check_side(crop_px, "crop_px")
     height, width = image.shape[:2]
@@ -70,7 +73,7 @@ def resize_square(image: UInt8Image, size_px: int) -> UInt8Image:
     """Resize a square image to `size_px` pixels: by Lanczos to a smaller, bicubic to a larger size.
 
     Raises:
-        ImageError: The image is not square, or `size_px` is below 1.
+        ImageError: The image is not square, or `size_px` is below 1 or above `MAX_CROP_PX`.
     """
     _check_side(size_px, "size_px")
     height, width = image.shape[:2]
@@ -101,12 +104,12 @@ class CropSpec:
     """The crop of a cell from the original image, and the size of the result.
 
     Attributes:
-        crop_px: Side of the original's central square, in pixels (`scale_matched`), at least 1; or `whole` for the
-            whole image (`squeezed`).
-        size_px: Side S in pixels of the result, at least 1.
+        crop_px: Side of the original's central square, in pixels (`scale_matched`), 1..`MAX_CROP_PX`; or `whole` for
+            the whole image (`squeezed`).
+        size_px: Side S in pixels of the result, 1..`MAX_CROP_PX`.
 
     Raises:
-        ImageError: a side is below 1.
+        ImageError: a side is outside of this range.
     """
 
     crop_px: CropPx
@@ -159,5 +162,5 @@ def _central(side: int, crop_px: int) -> NDArray[np.intp]:
 
 
 def _check_side(side_px: int, name: str) -> None:
-    if side_px < 1:
-        raise ImageError(f"expected {name} of at least 1 pixel, got {side_px}")
+    if not 1 <= side_px <= MAX_CROP_PX:
+        raise ImageError(f"expected {name} of 1 to {MAX_CROP_PX:,} pixels, got {side_px:,}")

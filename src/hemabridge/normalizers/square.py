@@ -110,8 +110,9 @@ class SquareStandardizer:
     def _is_part(self, image: UInt8Image) -> bool:
         if self.crop.crop_px == "whole":
             return False
-        height, width = (min(side, self.crop.crop_px) for side in image.shape[:2])
-        return height * width < LEAST_SHOWN * self.crop.crop_px**2
+        side = self.crop.crop_px
+        shown = min(image.shape[0], side) * min(image.shape[1], side)
+        return bool(shown < LEAST_SHOWN * side**2)
 
     def restained(self, image: UInt8Image) -> tuple[UInt8Image, str]:
         """Return a re-stained copy of uint8[H, W, 3] and the remark; the image is measured once for both."""

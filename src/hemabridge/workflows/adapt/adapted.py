@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
+
+from pydantic import AfterValidator, Field
 
 from hemabridge.errors import InputError
+from hemabridge.imaging.scale import MAX_CROP_PX
 from hemabridge.metrics.statistics import Interval, mean_of_fractions_interval
 from hemabridge.storage.results_file import STRICT, ResultsFile
+from hemabridge.storage.settings_file import each_once
 from hemabridge.workflows.adapt.certainty import KNOWN_REFUSED, UNKNOWN
 
 ADAPTED_FILE: Final = "adapted.json"
@@ -43,12 +47,12 @@ class Adapted(ResultsFile):
     AGAIN: ClassVar[str] = "run `hemabridge adapt` again"
     KIND: ClassVar[str | None] = "adapted"
 
-    classes: tuple[str, ...]
+    classes: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(each_once)]
     target: str
     source: str
     target_cells: int
     source_cells: int
-    crop_px: int
+    crop_px: Annotated[int, Field(ge=1, le=MAX_CROP_PX)]
     classifier: str
     normalizer: str
     home_accuracy: float

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import polars as pl
 
+from hemabridge.errors import InputError
 from hemabridge.models import Model, open_model
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
-from hemabridge.workflows.adapt.adapted import Adapted
+from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.certainty import UNKNOWN, uncertainty
 from hemabridge.workflows.classify import Classified, ImagePrediction, classify
 from hemabridge.workflows.standardize.log import FileRow
@@ -83,6 +84,11 @@ def opened_for(adapted: Path) -> tuple[Model, Model]:
         return model.classifying, model.restaining
     found = Adapted.of_folder(adapted)
     classifier = open_model(found.file(adapted, found.classifier), crop_px=found.crop_px)
+    if classifier.classes != found.classes:
+        raise InputError(
+            f"expected a classifier of {', '.join(found.classes)}, as {ADAPTED_FILE} says, got one of "
+            f"{', '.join(classifier.classes)} in {adapted}; {found.AGAIN}"
+        )
     return classifier, open_model(found.file(adapted, found.normalizer))
 
 
