@@ -56,7 +56,11 @@ class ResultsFile:
         try:
             return TypeAdapter(cls).validate_json(json.dumps(data))
         except ValidationError as error:
-            raise InputError(f"expected {cls.WHAT}, got something else: {error}") from error
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"])) or "the whole"
+            raise InputError(
+                f"expected {cls.WHAT}, got something else ({place}: {first['msg']}); {cls.AGAIN}"
+            ) from error
 
     @classmethod
     def read(cls, path: Path) -> Self:
