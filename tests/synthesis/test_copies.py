@@ -5,6 +5,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from sklearn.neighbors import NearestNeighbors
 
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.synthesis.copies import check_copies, copies_among, nearest_training, training_cells
 
@@ -54,6 +55,24 @@ def test_a_training_cell_is_found_again_changed_a_little_or_mirrored(images: UIn
     assert check.copies[0].correlation >= check.copies[1].correlation
     assert check.nearest[:2] == check.copies
     assert [copy.rule for copy in check.nearest[2:]] == [None, None]
+
+
+@pytest.mark.parametrize("view", ["turned", "turned and mirrored", "cropped", "smaller"])
+def test_another_view_of_a_training_cell_is_found(view: str) -> None:
+    cells = simulate_cells(["neutrophil", "lymphocyte"], 8, HOSPITALS["clinic-like"], 3, 96)[0]
+    training = training_cells([f"cell {i}" for i in range(8)], cells[:8], features(8, 6))
+    seen = {
+        "turned": np.rot90(cells[5]),
+        "turned and mirrored": np.rot90(cells[5])[:, ::-1],
+        "cropped": np.asarray(Image.fromarray(cells[5][6:-10, 8:-8]).resize((96, 96))),
+        "smaller": np.pad(np.asarray(Image.fromarray(cells[5]).resize((80, 80))), ((8, 8), (8, 8), (0, 0)), "edge"),
+    }[view]
+    found = nearest_training(np.stack([seen, *cells[10:13]]).astype(np.uint8), features(4, 8), training)
+    assert found.is_view.tolist() == [True, False, False, False]
+    assert found.place[0] == 5
+    others = nearest_training(cells[13:16], features(3, 12), training)
+    check = check_copies(["view", "b", "c", "d"], found, others, others, training)
+    assert [(copy.id, copy.training_id, copy.rule) for copy in check.copies] == [("view", "cell 5", "same field")]
 
 
 def test_nearer_than_real_cells_in_one_measure_alone_is_no_copy(images: UInt8Images) -> None:

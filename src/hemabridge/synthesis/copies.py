@@ -14,7 +14,9 @@ from hemabridge.data.audit.duplicates import (
     aligned_correlation,
     fine_detail,
     fingerprint,
+    other_views,
 )
+from hemabridge.data.audit.landmarks import Landmarks, landmarks
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.synthesis.likeness import share_of
 from hemabridge.synthesis.results import Copy, CopyCheck
@@ -37,11 +39,13 @@ class TrainingCells:
         ids: of the N cells.
         features: float[N, D], in which cells are compared.
         prints: fingerprints of the cells, followed by those of their mirror images, which training shows as often: 2 N.
+        landmarks: of the N cells, by which other views of them are found.
     """
 
     ids: tuple[str, ...]
     features: NDArray[np.floating]
     prints: tuple[Fingerprint, ...]
+    landmarks: tuple[Landmarks, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,8 @@ class Nearest:
         place: index of the training cell with the best correlation of fine detail, among the nearest ones, int64[N].
         place_bits: Hamming distance to that cell, int64[N].
         correlation: of fine detail with that cell, float64[N].
+        is_view: whether a cell is another view of that training cell (mirrored, turned, resized, cropped), bool[N];
+            `place` and `correlation` are then those of the view.
     """
 
     features: Floats
@@ -61,6 +67,7 @@ class Nearest:
     place: NDArray[np.int64]
     place_bits: NDArray[np.int64]
     correlation: Floats
+    is_view: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.features)
@@ -70,7 +77,7 @@ def training_cells(ids: Sequence[str], images: UInt8Images, features: NDArray[np
     """Describe training cells uint8[N, S, S, 3] with features [N, D]."""
     prints = [fingerprint(image) for image in images]
     mirrored = [fingerprint(np.ascontiguousarray(image[:, ::-1])) for image in images]
-    return TrainingCells(tuple(ids), features, (*prints, *mirrored))
+    return TrainingCells(tuple(ids), features, (*prints, *mirrored), tuple(map(landmarks, images)))
 
 
 def nearest_training(images: UInt8Images, features: NDArray[np.floating], training: TrainingCells) -> Nearest:
@@ -79,6 +86,10 @@ def nearest_training(images: UInt8Images, features: NDArray[np.floating], traini
     far = cdist(features.astype(np.float64), training.features.astype(np.float64))
     bits = _bits(prints, training.prints)
     rows = [_best_match(prints[row], far[row], bits[row], training) for row in range(len(prints))]
+    views = other_views([landmarks(image) for image in images], training.landmarks)
+    for row, (seen, agrees) in views.items():
+        if not _shows_same(rows[row][1], rows[row][2]):
+            rows[row] = seen, int(bits[row, seen]), agrees
     place, place_bits, correlation = (np.array(column) for column in zip(*rows, strict=True))
     return Nearest(
         features=far.min(axis=1),
@@ -86,6 +97,7 @@ def nearest_training(images: UInt8Images, features: NDArray[np.floating], traini
         place=place.astype(np.int64),
         place_bits=place_bits.astype(np.int64),
         correlation=correlation.astype(np.float64),
+        is_view=np.isin(np.arange(len(images)), list(views)),
     )
 
 
@@ -94,8 +106,8 @@ def check_copies(
 ) -> CopyCheck:
     """Find the copies among synthetic cells, and among real ones by the same rule.
 
-    A copy shows the same field as a training cell by the rule of `hemabridge audit`, or it is nearer to training cells,
-    in features and by hash, than every unscored real cell.
+    A copy shows the same field as a training cell, in any view, by the rules of `hemabridge audit`, or it is nearer to
+    training cells, in features and by hash, than every unscored real cell.
 
     Args:
         ids: of the sources of the synthetic cells.
@@ -138,7 +150,11 @@ def copies_among(cells: Nearest, limit_features: float, limit_bits: int) -> NDAr
 
 
 def _same_field(cells: Nearest) -> NDArray[np.bool_]:
-    return np.asarray((cells.place_bits <= MAX_HAMMING) & (cells.correlation >= MIN_CORRELATION))
+    return np.asarray(_shows_same(cells.place_bits, cells.correlation) | cells.is_view)
+
+
+def _shows_same(bits: NDArray[np.int64] | int, correlation: Floats | float) -> NDArray[np.bool_]:
+    return np.asarray((np.asarray(bits) <= MAX_HAMMING) & (np.asarray(correlation) >= MIN_CORRELATION))
 
 
 def _bits(one: Sequence[Fingerprint], other: Sequence[Fingerprint]) -> NDArray[np.int64]:
@@ -165,6 +181,6 @@ def _best_match(
         )
         for place in sorted(near)
     ]
-    same = [(c, place) for c, place in found if bits[place] <= MAX_HAMMING and c >= MIN_CORRELATION]
+    same = [(c, place) for c, place in found if _shows_same(int(bits[place]), c)]
     correlation, place = max(same or found)
     return place, int(bits[place]), correlation

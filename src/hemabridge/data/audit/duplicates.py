@@ -182,6 +182,21 @@ def _same_places(images: Sequence[Landmarks], groups: DisjointSet) -> Iterator[t
                 yield first, found
 
 
+def other_views(images: Sequence[Landmarks], known: Sequence[Landmarks]) -> dict[int, tuple[int, float]]:
+    """Find the images that show the field of a known one, also mirrored, turned, resized, cropped or shifted.
+
+    Returns:
+        By the position of an image, that of the known image that agrees best, and how well, -1..1.
+    """
+    found: dict[int, tuple[int, float]] = {}
+    for first, second, hits in alike([*images, *known]):
+        if first < len(images) <= second:
+            agrees = likeness(View(images[first]), View(known[second - len(images)]), hits)
+            if agrees >= max(MIN_LIKENESS, found.get(first, (0, -1.0))[1]):
+                found[first] = second - len(images), agrees
+    return found
+
+
 def fine_detail(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return a gray thumbnail without the coarse structure that all cells share: float32[S, S], about -128..127."""
     gray = thumbnail.astype(np.float32)
