@@ -141,6 +141,19 @@ def test_a_damaged_result_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["classes", "restained"])
+def test_nothing_is_written_through_a_link_in_the_output(
+    adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path, name: str
+) -> None:
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    out.mkdir()
+    (out / name).symlink_to(elsewhere)
+    with pytest.raises(InputError, match="expected a folder of ours, got a link"):
+        run(adapted_run[0], unlabeled, out)
+    assert not any(elsewhere.iterdir())
+
+
 def test_the_same_call_does_nothing_again_and_a_new_folder_is_run(
     adapt_config: AdaptConfig, adapted_run: tuple[Path, Adapted], hospitals: Path, unlabeled: Path, tmp_path: Path
 ) -> None:

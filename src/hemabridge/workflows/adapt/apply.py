@@ -65,6 +65,9 @@ def run(adapted: Path, folder: Path, out: Path, *, progress: Progress = silent) 
     model = None if adapted.is_file() else Adapted.of_folder(adapted)
     check_apart(out, folder)
     check_outputs(out, names_in(out) - {PREDICTIONS, RESTAINED, CLASSES})
+    link = next((out / name for name in (RESTAINED, CLASSES) if (out / name).is_symlink()), None)
+    if link is not None:
+        raise InputError(f"expected a folder of ours, got a link: {link}; remove it")
     with hold_folder(out):
         classified = classify(classifier, folder, out / CLASSES, progress=progress)
         restained = standardize_with(restainer, folder, out / RESTAINED, progress=progress)
