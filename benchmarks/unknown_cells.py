@@ -7,14 +7,14 @@ Read what the first command kept. Cells of other classes are basophils, erythrob
 Hospital Clinic, and the basophils of Raabin-WBC that the authors labeled by eye. No classifier has seen any of them.
 
 - `largest probability`: of the ensemble (at home, of its members); `one classifier`: of the distilled one.
-- `other cells at home`: a ridge regression on the features of members tells the Clinic's known cells from its cells of
-  other classes, never of the class that is scored; with the source's batch norm statistics at Raabin-WBC. There the
-  ensemble was fitted without the basophils, or (`fitted with them`) to all cells.
+- `other cells at home`: ridge regressions on the members' features tell the Clinic's known cells from its cells of
+  other classes, never of the class that is scored; with the source's batch norm statistics at another hospital. At
+  Raabin-WBC the ensemble was fitted without the basophils, or (`fitted with them`) to all cells.
 
 The first table is the area under the ROC curve; the share of cells of other classes that a limit takes out with 5 % of
 the known ones, which is set with labels; and the shares of known and of other cells that a limit takes out which is set
-at home, at 5 % of known cells held out. The second table is the share of known cells at each hospital below the limit
-of one's own hospital for the largest probability.
+at home, at 5 % of known cells held out. The second table is the share of known cells at each hospital that a limit of
+one's own hospital takes out.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hemabridge.classifiers.classifier import NetworkClassifier
@@ -56,6 +56,7 @@ REFERENCE = 400
 """Known cells of the Clinic from which the regression learns."""
 STRENGTH = 0.1
 """Penalty of the ridge regression for each feature."""
+OTHER_CELLS = "other cells at home"
 Scores = NDArray[np.float64]
 
 
@@ -70,7 +71,7 @@ def main() -> None:
     bench = new_bench(expect_kind(read_recipe(spec.recipe), StudyRecipe), spec.out, spec.data)
     starts = [int(start) for start in spec.starts.split(",")]
     _print_scores(bench, spec.data, starts)
-    _print_limits(spec.out, starts)
+    _print_limits(bench, spec.data, starts)
 
 
 def _print_scores(bench: Bench, data: Path, starts: Sequence[int]) -> None:
@@ -113,24 +114,14 @@ def _scored(bench: Bench, data: Path, start: int) -> Iterator[tuple[tuple[str, s
     yield (BY_EYE, SHOWN, "largest probability"), Scored(there, _unsure(fitted.predict(shown)), at_home)
     by_one = [_unsure(distilled.probabilities(images)) for images in (known.images, shown, home)]
     yield (BY_EYE, SHOWN, "one classifier"), Scored(*by_one)
-    target = _reference(bench)
-    mixed = _fitted_with(bench, known, shown, start)
-    for view in ("color", "shape"):
-        own = classifiers_of(fitted.color_members if view == "color" else fitted.shape_members)
-        for kind in OTHERS:
-            learned = np.concatenate([images for each, images in others.items() if each != kind])
-            rule = _Rule(own, target, learned)
-            held_out = rule.scores(own, home)
-            score = f"other cells at home, {view} members"
-            yield ("home", kind, score), Scored(held_out, rule.scores(own, others[kind]), held_out)
-            if kind != SHOWN:
-                continue
-            for end, ensemble in (("", fitted), (", fitted with them", mixed)):
-                assert ensemble.site_statistics is not None
-                statistics = ensemble.site_statistics
-                of_source = statistics.color[ORIGINAL] if view == "color" else statistics.shape
-                found = [rule.scores(of_source, images) for images in (known.images, shown)]
-                yield (BY_EYE, kind, score + end), Scored(*found, held_out)
+    target, mixed = _reference(bench), _fitted_with(bench, known, shown, start)
+    for kind in OTHERS:
+        rule = _Rule(fitted, target, np.concatenate([images for each, images in others.items() if each != kind]), home)
+        yield ("home", kind, OTHER_CELLS), Scored(rule.home, rule.scores(fitted, others[kind]), rule.home)
+        for end, ensemble in (("", fitted), (", fitted with them", mixed)):
+            if kind == SHOWN:
+                found = [rule.scores(ensemble, images, at_source=True) for images in (known.images, shown)]
+                yield (BY_EYE, kind, OTHER_CELLS + end), Scored(*found, rule.home)
 
 
 def _fitted_with(bench: Bench, known: CellSet, others: UInt8Images, start: int) -> FittedEnsemble:
@@ -143,21 +134,44 @@ def _fitted_with(bench: Bench, known: CellSet, others: UInt8Images, start: int) 
 
 
 class _Rule:
-    """A regression for each member that tells `others` from `known` cells by its features."""
+    """Regressions, one for each member, that tell `others` from `known` cells by the member's features.
 
-    def __init__(self, members: Sequence[Classifier], known: UInt8Images, others: UInt8Images) -> None:
+    The score is the sum over color and shape members of their mean, in standard deviations of known cells at home.
+    """
+
+    def __init__(self, fitted: FittedEnsemble, known: UInt8Images, others: UInt8Images, home: UInt8Images) -> None:
         counts = [len(known), len(others)]
         answers, weights = np.repeat([-1.0, 1.0], counts), np.repeat([1 / count for count in counts], counts)
-        self.models = []
-        for member in members:
-            features = np.concatenate([_features(member, known), _features(member, others)])
-            model = make_pipeline(StandardScaler(), Ridge(STRENGTH * features.shape[1]))
-            self.models.append(model.fit(features, answers, ridge__sample_weight=weights * len(answers) / 2))
+        self.models: list[list[Pipeline]] = []
+        for members in _views(fitted, at_source=False):
+            self.models.append([])
+            for member in members:
+                features = np.concatenate([_features(member, known), _features(member, others)])
+                model = make_pipeline(StandardScaler(), Ridge(STRENGTH * features.shape[1]))
+                self.models[-1].append(model.fit(features, answers, ridge__sample_weight=weights * len(answers) / 2))
+        raw = self._raw(_views(fitted, at_source=False), home)
+        self.mean, self.deviation = raw.mean(axis=1, keepdims=True), raw.std(axis=1, keepdims=True)
+        self.home: Scores = ((raw - self.mean) / self.deviation).sum(axis=0)
 
-    def scores(self, members: Sequence[Classifier], images: UInt8Images) -> Scores:
-        """Return the mean score of the members, in their order, each with any batch norm statistics."""
-        pairs = zip(self.models, members, strict=True)
-        return np.asarray(np.mean([model.predict(_features(member, images)) for model, member in pairs], axis=0))
+    def scores(self, fitted: FittedEnsemble, images: UInt8Images, *, at_source: bool = False) -> Scores:
+        """Return float64[N], with the source's batch norm statistics or the target's."""
+        raw = self._raw(_views(fitted, at_source=at_source), images)
+        return np.asarray(((raw - self.mean) / self.deviation).sum(axis=0))
+
+    def _raw(self, views: Sequence[Sequence[Classifier]], images: UInt8Images) -> Scores:
+        found = []
+        for models, members in zip(self.models, views, strict=True):
+            pairs = zip(models, members, strict=True)
+            found.append(np.mean([model.predict(_features(member, images)) for model, member in pairs], axis=0))
+        return np.stack(found)
+
+
+def _views(fitted: FittedEnsemble, *, at_source: bool) -> tuple[Sequence[Classifier], Sequence[Classifier]]:
+    """Return the color and the shape members that predict from original images."""
+    if not at_source:
+        return classifiers_of(fitted.color_members), classifiers_of(fitted.shape_members)
+    assert fitted.site_statistics is not None
+    return fitted.site_statistics.color[ORIGINAL], fitted.site_statistics.shape
 
 
 def _features(classifier: Classifier, images: UInt8Images) -> NDArray[np.float32]:
@@ -195,11 +209,16 @@ def _reference(bench: Bench) -> UInt8Images:
     return cells.images[cells.drawn(np.full(classes, 1.0 / classes), REFERENCE, np.random.default_rng(0))]
 
 
-def _print_limits(out: Path, starts: Sequence[int]) -> None:
-    print("\n| hospital | known cells below the limit, ensemble | one classifier | starts with a limit |")
-    print("| --- | --- | --- | --- |")
+def _print_limits(bench: Bench, data: Path, starts: Sequence[int]) -> None:
+    print(f"\n| hospital | largest probability | one classifier | {OTHER_CELLS} | starts with a limit |")
+    print("| --- | --- | --- | --- | --- |")
+    size_px, out = bench.recipe.ensemble_px, bench.stages.folder
+    home, target = bench.cells(bench.target, "test", size_px).images, _reference(bench)
+    others = np.concatenate(list(_others(data, size_px).values()))
     for name in REAL_SITES:
-        shares: list[tuple[float, float]] = []
+        site = real_site(bench, name, data)
+        cells = site.cells(tuple(sorted(set(site.manifest.column("split")))), bench.classes, size_px, lambda *_: None)
+        shares: list[list[float]] = []
         limits = 0
         for start in starts:
             with (
@@ -207,11 +226,15 @@ def _print_limits(out: Path, starts: Sequence[int]) -> None:
                 np.load(out / "distilled" / f"{name}-{start}" / PREDICTIONS) as own,
             ):
                 pairs = [(kept["home"], kept["ensemble"]), (own["home"], own["distilled"])]
-            sure = [(home.max(axis=1), there.max(axis=1)) for home, there in pairs]
-            shares.append(tuple((there < np.quantile(home, KNOWN_REFUSED)).mean() for home, there in sure))
+            sure = [(at_home.max(axis=1), there.max(axis=1)) for at_home, there in pairs]
             limits += unknown_limit(*sure[1]) is not None
+            fitted = FittedEnsemble.load(out / "figures" / f"{name}-{start}", out, {})
+            rule = _Rule(fitted, target, others, home)
+            scores = [(1 - at_home, 1 - there) for at_home, there in sure]
+            scores.append((rule.home, rule.scores(fitted, cells.images, at_source=True)))
+            shares.append([float((there > np.quantile(known, 1 - KNOWN_REFUSED)).mean()) for known, there in scores])
         shown = [f"{np.mean(one):.2f} ({min(one):.2f} to {max(one):.2f})" for one in zip(*shares, strict=True)]
-        print(f"| {name} | {shown[0]} | {shown[1]} | {limits} of {len(starts)} |")
+        print(f"| {name} | {' | '.join(shown)} | {limits} of {len(starts)} |", flush=True)
 
 
 def _unsure(probabilities: NDArray[np.float32]) -> Scores:
