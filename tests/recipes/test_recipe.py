@@ -9,10 +9,11 @@ import tomli_w
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from hemabridge.errors import RecipeError
 from hemabridge.networks.config import ColorLutConfig
-from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.trainings import ClassifierTrainingRecipe, TranslatorRecipe
 from hemabridge.storage.run_folder import describe_run
@@ -465,3 +466,16 @@ def test_targets_are_refused_without_any_and_with_one_twice(tmp_path: Path) -> N
     assert "unknown key target.1.wrong" in refusal(
         tmp_path, target=[STUDY["target"], {"site": "x", "folder": "x", "wrong": 1}]
     ).replace("further_targets.0", "target.1")
+
+
+@pytest.mark.parametrize(
+    ("stated", "fault"),
+    [
+        ({"crop_px": 90, "crop_um": 18.0}, "expected crop_px or crop_um, got both"),
+        ({"um_per_px": 0.1}, "expected um_per_px together with crop_um"),
+        ({"crop_um": 1.0}, "greater than or equal to 5"),
+    ],
+)
+def test_a_crop_is_stated_once(stated: dict[str, float], fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        SiteRecipe(site="a", folder=Path("a"), **stated)

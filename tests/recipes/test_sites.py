@@ -153,6 +153,31 @@ def test_the_recipes_crop_wins_over_the_manifests_and_that_over_an_estimate(hosp
     assert 8 < prepared(stated, tmp_path / "c", manifest=silent).crop_px < 64
 
 
+def test_a_crop_in_micrometers_becomes_pixels_by_the_stated_scale(hospitals: Path, tmp_path: Path) -> None:
+    path = hospitals / "clinic-like" / "manifest.csv"
+    stated = SiteRecipe(site="clinic-like", manifest=path, crop_um=15.0, um_per_px=0.5)
+    assert prepared(stated, tmp_path / "a").crop_px == 30
+    unknown = SiteRecipe(site="clinic-like", manifest=path, crop_um=15.0)  # cells of 32 px show no whole red cell
+    with pytest.raises(ManifestError, match="state um_per_px beside crop_um"):
+        prepared(unknown, tmp_path / "b")
+
+
+def test_a_crop_in_micrometers_becomes_pixels_by_red_cells_or_by_what_the_files_state(
+    drawn_field: Path, tmp_path: Path
+) -> None:
+    image = Image.open(drawn_field)
+    names = [f"{name}/{place}.tif" for name in CLASSES for place in range(2)]
+    for place, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        image.transpose(Image.Transpose(place)).save(tmp_path / name)
+    recipe = SiteRecipe(site="here", folder=tmp_path, crop_um=18.0)
+    of_red_cells = whole_site(recipe, read_site(recipe), CLASSES, Stages(tmp_path / "_a"))
+    assert of_red_cells.crop_px == pytest.approx(180, rel=0.04)
+    for name in names:
+        Image.open(tmp_path / name).copy().save(tmp_path / name, dpi=(25_400 / 0.12, 25_400 / 0.12))
+    assert whole_site(recipe, read_site(recipe), CLASSES, Stages(tmp_path / "_b")).crop_px == 150
+
+
 def test_cells_are_those_of_the_asked_parts_at_the_asked_size(clinic: SiteRecipe, tmp_path: Path) -> None:
     site = prepared(clinic, tmp_path)
     calls: list[tuple[str, int, int]] = []

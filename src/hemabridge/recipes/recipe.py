@@ -54,6 +54,13 @@ class SiteRecipe(BaseModel):
         description="side of the square around a cell; 'whole' resizes whole images to a square, as the paper does; "
         "estimated if not given",
     )
+    crop_um: Annotated[float, Field(ge=5, le=200)] | None = Field(
+        None, description="the same side in micrometers, in place of crop_px; um_per_px says what that is in pixels"
+    )
+    um_per_px: Annotated[float, Field(gt=0, le=10)] | None = Field(
+        None,
+        description="micrometers per pixel of the images, with crop_um; from the files or their red cells if not given",
+    )
     subclasses: bool = Field(
         False, description="use the finer classes in file names of PBC_dataset_normal_DIB; only with a folder"
     )
@@ -63,6 +70,19 @@ class SiteRecipe(BaseModel):
         if (self.folder is None) == (self.manifest is None):
             raise ValueError("expected either folder or manifest")
         return self
+
+    @model_validator(mode="after")
+    def _check_one_crop(self) -> Self:
+        if self.crop_px is not None and self.crop_um is not None:
+            raise ValueError(f"expected crop_px or crop_um, got both ({self.crop_px} and {self.crop_um:g})")
+        if self.um_per_px is not None and self.crop_um is None:
+            raise ValueError("expected um_per_px together with crop_um; add crop_um, such as 17")
+        return self
+
+    def described_crop(self) -> dict[str, Any]:
+        """Return what identifies the crop, as JSON; micrometers are omitted if none are given."""
+        um = {} if self.crop_um is None else {"crop_um": self.crop_um, "um_per_px": self.um_per_px}
+        return {"crop_px": self.crop_px} | um
 
 
 class ClassifierRecipe(BaseModel):

@@ -14,6 +14,7 @@ from hemabridge.data.manifest import Manifest, read_manifest, with_hashes, write
 from hemabridge.data.splits import check_split, split
 from hemabridge.data.synthetic import with_origins
 from hemabridge.errors import ManifestError, SplitError
+from hemabridge.fields.site_scale import scale_of_images
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.scale import CropPx
 from hemabridge.models.study_folder import MANIFEST, StudyFolder, split_stage
@@ -99,7 +100,7 @@ def prepare_site(
     """
     kept = manifest.select(pl.col("class").is_in(classes))
     rows = zip(*(kept.column(name) for name in ("path", "sha256", "class", "split", "crop_px")), strict=True)
-    inputs = {"images": sorted(rows), "parts": dict(parts), "seed": seed, "crop_px": recipe.crop_px}
+    inputs = {"images": sorted(rows), "parts": dict(parts), "seed": seed} | recipe.described_crop()
 
     def settle(folder: Path) -> None:
         done = _split_once(kept, parts, seed, partial(progress, f"looking for near duplicates in {recipe.site}"))
@@ -127,7 +128,7 @@ def whole_site(recipe: SiteRecipe, manifest: Manifest, classes: tuple[str, ...],
             f"{', '.join(found) or 'none'}; its classes are {', '.join(sorted(set(manifest.column('class'))))}"
         )
     rows = zip(*(kept.column(name) for name in ("path", "sha256", "class", "crop_px")), strict=True)
-    inputs = {"images": sorted(rows), "crop_px": recipe.crop_px, "whole": True}
+    inputs = {"images": sorted(rows), "whole": True} | recipe.described_crop()
 
     def settle(folder: Path) -> None:
         done = Manifest(kept.table.with_columns(pl.lit("train").alias("split")), kept.root)
@@ -196,9 +197,29 @@ def cells_for_translation(recipe: SiteRecipe, size_px: int, progress: Progress =
     )
 
 
+def _px_of(crop_um: float, um_per_px: float | None, manifest: Manifest, site: str) -> int:
+    """Return a crop in pixels of a site's images.
+
+    Raises:
+        ManifestError: micrometers per pixel are not stated, and neither the files nor red cells say them.
+    """
+    scale = um_per_px
+    if scale is None:
+        found = scale_of_images(manifest.paths())
+        if found is None:
+            raise ManifestError(
+                f"expected images of {site} whose files or red cells say micrometers per pixel, got none; state "
+                "um_per_px beside crop_um, or crop_px in its place"
+            )
+        scale = found.um_per_px
+    return max(8, round(crop_um / scale))
+
+
 def _crop_px(recipe: SiteRecipe, manifest: Manifest) -> CropPx:
     if recipe.crop_px is not None:
         return recipe.crop_px
+    if recipe.crop_um is not None:
+        return _px_of(recipe.crop_um, recipe.um_per_px, manifest, recipe.site)
     stated = set(manifest.column("crop_px"))
     if len(stated) > 1:
         raise ManifestError(

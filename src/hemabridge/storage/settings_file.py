@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -14,6 +14,7 @@ from hemabridge.storage.file_kind import FileKind
 
 Items = TypeVar("Items", bound=tuple[Hashable, ...])
 
+_ALIKE: Final = 0.6  # smallest similarity of a suggestion, 0..1
 _SHOWN: Final = 60
 """Number of characters of a wrong value that a message shows."""
 
@@ -103,7 +104,10 @@ def explain(
         if problem["type"] == "extra_forbidden":
             name = str(problem["loc"][-1])
             now = _new_key(name, parts[:-1], old_keys)
-            lines.append(f"  unknown key {place}" + (f"; it is now {now!r}" if now else nearest(name, keys - {name})))
+            lines.append(
+                f"  unknown key {place}"
+                + (f"; it is now {now!r}" if now else nearest(name, [key for key in keys if key != name]))
+            )
         elif not _follows(problem, problems):
             told.setdefault(place or "the recipe", []).append(_said(problem))
             given[place or "the recipe"] = problem["input"]
@@ -156,13 +160,16 @@ def _together(said: Sequence[str], given: Any) -> str:
     return f"{text}, got {repr(given)[:_SHOWN]}"
 
 
-def nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:
-    """Return a suggestion of the most similar known name; empty if none is similar."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a suggestion of the most similar known name, of equally similar ones the first; empty if none is."""
+    alike = {key: difflib.SequenceMatcher(None, key, name).ratio() for key in known}
+    near = max(alike, key=lambda key: alike[key], default="")
+    return f"; did you mean {near!r}?" if near and alike[near] >= _ALIKE else ""
 
 
-def _all_keys(model: type[BaseModel]) -> set[str]:
+def _all_keys(model: type[BaseModel]) -> list[str]:
+    """Return the keys of all sections, those of most sections first."""
     schema = model.model_json_schema()
     parts = [schema, *schema.get("$defs", {}).values()]
-    return {key for part in parts for key in part.get("properties", {})}
+    counts = Counter(key for part in parts for key in part.get("properties", {}))
+    return [key for key, _ in counts.most_common()]
