@@ -1,7 +1,7 @@
 """Whether an image that a command takes for a single cell is a whole field: one rule for every command."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -96,12 +96,12 @@ class FieldCheck:
     noticed: int = 0
 
     @classmethod
-    def of(cls, paths: Sequence[Path]) -> "FieldCheck":
-        """Look at up to `SAMPLED` evenly spaced images; those that cannot be read are left out."""
+    def of(cls, paths: Sequence[Path], read: Callable[[Path], UInt8Image] = read_image) -> "FieldCheck":
+        """Look at up to `SAMPLED` evenly spaced images; those that `read` cannot read are left out."""
         answers: dict[tuple[int, int], list[bool]] = defaultdict(list)
         for place in evenly_spaced(len(paths), SAMPLED):
             try:
-                image = read_image(paths[place])
+                image = read(paths[place])
             except (ImageError, OSError, MemoryError):
                 continue
             answers[image.shape[0], image.shape[1]].append(is_whole_field(image))

@@ -4,10 +4,11 @@ import contextlib
 import hashlib
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -38,6 +39,9 @@ WRITTEN_SUFFIXES: frozenset[str] = frozenset(_WRITERS)
 
 IMAGE_SUFFIXES: frozenset[str] = WRITTEN_SUFFIXES | {".gif"}
 """Lower-case suffixes of files that are read as images. The format of a file is recognized by its content."""
+
+KEPT_BYTES: Final = 200_000_000
+"""So many bytes of decoded pixels `SentImages` keeps at most."""
 
 _BESIDE = 9
 _AGREEING = 3
@@ -91,10 +95,60 @@ def read_decoded(path: Path) -> Decoded:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
         raise ImageError(f"{path}: expected an image file, found {what}; check the path")
+    return _at_depth_beside(path, _decoded, lambda: _depth_beside(path.parent, path.suffix))
+
+
+class SentImages:
+    """Image files in memory that stand for the files of one folder: they are decoded as `read_decoded` does it.
+
+    Args:
+        contents: the bytes of each file by its path, which need not exist.
+    """
+
+    def __init__(self, contents: Mapping[Path, bytes]) -> None:
+        self.contents = contents
+        self._depths: dict[str, int | None] = {}
+        self._kept: dict[Path, Decoded] = {}
+        self._kept_bytes = 0
+
+    def read(self, path: Path) -> UInt8Image:
+        """Read one image as `read_image` does.
+
+        Raises:
+            ImageError: as `read_image`.
+        """
+        return np.ascontiguousarray(self.decoded(path).pixels)
+
+    def decoded(self, path: Path) -> Decoded:
+        """Read one image as `read_decoded` does. The first images are kept, so that each is decoded once.
+
+        Raises:
+            ImageError: as `read_image`.
+        """
+        if path in self._kept:
+            return self._kept[path]
+        found = _at_depth_beside(path, self._decoded, lambda: self._depth_beside(path.suffix))
+        if self._kept_bytes + found.pixels.nbytes <= KEPT_BYTES:
+            self._kept[path] = found
+            self._kept_bytes += found.pixels.nbytes
+        return found
+
+    def _decoded(self, path: Path, bits: int | None = None) -> Decoded:
+        return _decoded_from(BytesIO(self.contents[path]), path, bits)
+
+    def _depth_beside(self, suffix: str) -> int | None:
+        if suffix not in self._depths:
+            self._depths[suffix] = _common_depth(
+                [path for path in self.contents if path.suffix == suffix], self._decoded
+            )
+        return self._depths[suffix]
+
+
+def _at_depth_beside(path: Path, decoded_of: Callable[..., Decoded], depth_beside: Callable[[], int | None]) -> Decoded:
     try:
-        decoded = _decoded(path)
-        if not decoded.stated and (bits := _depth_beside(path.parent, path.suffix)) in _DEEPER.get(decoded.bits, ()):
-            return _decoded(path, bits)
+        decoded = decoded_of(path)
+        if not decoded.stated and (bits := depth_beside()) in _DEEPER.get(decoded.bits, ()):
+            return decoded_of(path, bits)
         return decoded
     except ImageError:
         raise
@@ -110,20 +164,29 @@ def read_decoded(path: Path) -> Decoded:
 
 
 def _decoded(path: Path, bits: int | None = None) -> Decoded:
+    with path.open("rb") as file:
+        return _decoded_from(file, path, bits)
+
+
+def _decoded_from(file: BinaryIO, path: Path, bits: int | None) -> Decoded:
     # Decoders warn of images below our limit, and of damage that they then report as an error.
-    with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings(action="ignore"):
         return decode(file, str(path), bits)
 
 
 @lru_cache(maxsize=256)
 def _depth_beside(folder: Path, suffix: str) -> int | None:
-    """Return the depth of most of some files of a folder that do not state it; None if they do not agree."""
-    names = sorted(path for path in folder.iterdir() if path.suffix == suffix)
+    return _common_depth([path for path in folder.iterdir() if path.suffix == suffix], _decoded)
+
+
+def _common_depth(paths: Iterable[Path], decoded_of: Callable[[Path], Decoded]) -> int | None:
+    """Return the depth of most of some files that do not state it; None if they do not agree."""
+    names = sorted(paths)
     places = sorted({round(place) for place in np.linspace(0, len(names) - 1, _BESIDE)})
     found: Counter[int] = Counter()
     for place in places:
         with contextlib.suppress(Exception):  # a damaged file is reported when it is read itself
-            decoded = _decoded(names[place])
+            decoded = decoded_of(names[place])
             found.update([] if decoded.stated else [decoded.bits])
     bits, count = found.most_common(1)[0] if found else (None, 0)
     return bits if count >= _AGREEING and 3 * count >= 2 * found.total() else None
@@ -153,6 +216,17 @@ def write_image(path: Path, image: UInt8Image, *, description: str = "") -> str:
         ImageError: The format cannot be written, or cannot store the description; or `image` is not uint8[H, W, 3] with
             at least one pixel.
     """
+    content = encoded_image(path, image, description=description)
+    write_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def encoded_image(path: Path, image: UInt8Image, *, description: str = "") -> memoryview:
+    """Return the bytes that `write_image` writes for the suffix of a path; nothing is written.
+
+    Raises:
+        ImageError: as `write_image`.
+    """
     if path.suffix.lower() not in _WRITERS:
         raise ImageError(f"{path}: expected one of the suffixes {', '.join(sorted(_WRITERS))}; rename the output")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
@@ -166,8 +240,7 @@ def write_image(path: Path, image: UInt8Image, *, description: str = "") -> str:
     encoded = BytesIO()
     options = options | _described(image_format, description)
     Image.fromarray(np.ascontiguousarray(image)).save(encoded, format=image_format, **options)
-    write_bytes(path, encoded.getbuffer())
-    return hashlib.sha256(encoded.getbuffer()).hexdigest()
+    return encoded.getbuffer()
 
 
 def _cause(error: Exception) -> str:

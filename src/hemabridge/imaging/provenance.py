@@ -104,7 +104,16 @@ def write_synthetic(path: Path, image: UInt8Image, origin: SyntheticOrigin) -> N
 
 def mark_of(path: Path) -> str:
     """Return the mark of a file, as `description` of `write_image` for images made from it; empty for a real image."""
-    origin = read_origin(path)
+    return _mark(read_origin(path))
+
+
+def mark_in(content: bytes) -> str:
+    """Return the same as `mark_of` for the content of a file."""
+    half = SEARCHED_BYTES // 2
+    return _mark(_origin_in(content[:half] + content[max(half, len(content) - half) :]))
+
+
+def _mark(origin: SyntheticOrigin | None) -> str:
     return "" if origin is None else _TAG + origin.as_text() + _END
 
 
@@ -122,6 +131,10 @@ def read_origin(path: Path) -> SyntheticOrigin | None:
             content += file.read(SEARCHED_BYTES // 2)
     except OSError:
         return None
+    return _origin_in(content)
+
+
+def _origin_in(content: bytes) -> SyntheticOrigin | None:
     match = _IN_FILE.search(content)
     if match is None:
         return None

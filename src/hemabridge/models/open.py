@@ -1,6 +1,6 @@
 """`open_model`, the only function that opens a path as a model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
 from hemabridge.imaging.scale import CropSpec
-from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.models.bundled import open_bundle
 from hemabridge.models.file import ModelFile
 from hemabridge.models.model import Model
@@ -151,8 +151,8 @@ def read_selection(model: Path) -> Selection | None:
     return Selection.read(path) if path.is_file() else None
 
 
-def read_cells(crop: CropSpec, files: Sequence[Path]) -> UInt8Images:
-    """Read the cells of at most `APPEARANCE_IMAGES` files, evenly spaced; uint8[N, S, S, 3].
+def read_cells(crop: CropSpec, files: Sequence[Path], read: Callable[[Path], UInt8Image] = read_image) -> UInt8Images:
+    """Read the cells of at most `APPEARANCE_IMAGES` files, evenly spaced, by `read`; uint8[N, S, S, 3].
 
     Raises:
         InputError: no file is a readable image.
@@ -162,7 +162,7 @@ def read_cells(crop: CropSpec, files: Sequence[Path]) -> UInt8Images:
     cells = []
     for file in some:
         try:
-            cells.append(crop.cut(read_image(file)))
+            cells.append(crop.cut(read(file)))
         except ImageError:
             continue  # unreadable files are reported when they are re-stained
     if not cells:

@@ -1,10 +1,10 @@
 """Whether a folder of images is in-distribution for a model: its distance from the sites of the training."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -30,6 +30,10 @@ from hemabridge.storage.files import atomic_write
 MEASURED_IMAGES: Final = 200
 """Largest number of images of a folder that are measured, evenly spaced."""
 SCALE_IMAGES: Final = 40
+
+Read: TypeAlias = Callable[[Path], UInt8Image]
+"""Reads the image of a path, RGB uint8[H, W, 3]; raises ImageError, OSError or MemoryError."""
+
 ANSWER_FILE: Final = "site.json"
 
 
@@ -80,7 +84,11 @@ class SiteAnswer:
 
 
 def read_descriptors(
-    files: Sequence[Path], profile: SiteProfile, crop_px: int | None = None, progress: Progress = silent
+    files: Sequence[Path],
+    profile: SiteProfile,
+    crop_px: int | None = None,
+    progress: Progress = silent,
+    read: Read = read_image,
 ) -> Descriptors:
     """Return the descriptors of at most `MEASURED_IMAGES` files, at the scale of a profile, float64[N, 24].
 
@@ -90,16 +98,17 @@ def read_descriptors(
         crop_px: side of the square around a cell in these files, in pixels; None: that of the profile, or estimated
             from the nuclei.
         progress: called after each image.
+        read: reads a file.
 
     Raises:
         InputError: no file is a readable image.
     """
     wanted = [path for path in sorted(files) if path.suffix.lower() in IMAGE_SUFFIXES]
     chosen = [wanted[place] for place in evenly_spaced(len(wanted), MEASURED_IMAGES, ends=True)]
-    spec = CropSpec(crop_px or profile.crop_px or _nuclei_say(chosen), profile.side_px)
+    spec = CropSpec(crop_px or profile.crop_px or _nuclei_say(chosen, read), profile.side_px)
     descriptors: list[Descriptors] = []
     for number, path in enumerate(chosen, 1):
-        image = _read(path)
+        image = _readable(path, read)
         if image is not None:
             descriptors.append(descriptors_of([spec.cut(image)]))
         progress("measuring the appearance", number, len(chosen))
@@ -108,20 +117,24 @@ def read_descriptors(
     return np.concatenate(descriptors)
 
 
-def answer_for(model: Model, files: Sequence[Path], progress: Progress = silent) -> SiteAnswer | None:
+def answer_for(
+    model: Model, files: Sequence[Path], progress: Progress = silent, read: Read = read_image
+) -> SiteAnswer | None:
     """Return the distance of images from the sites of a model; None if the model's file has no profiles.
+
+    `read` reads a file.
 
     Raises:
         InputError: no file is a readable image.
     """
-    measured = [(home, read_descriptors(files, home, model.crop_px, progress)) for home in model.at_home]
+    measured = [(home, read_descriptors(files, home, model.crop_px, progress, read)) for home in model.at_home]
     if not measured:
         return None
     descriptors = measured[0][1]
     source = min((home.distance(found) for home, found in measured), key=lambda one: one.value / one.borderline_max)
     target = None if model.profiles is None else model.profiles.target.distance(descriptors)
     if isinstance(model, TranslatorModel) and model.header.is_target_only:
-        source = model.distance(read_cells(model.crop(), files))
+        source = model.distance(read_cells(model.crop(), files, read))
     return SiteAnswer(len(descriptors), source, target)
 
 
@@ -142,13 +155,14 @@ def write_answer(model: Model, files: Sequence[Path], out: Path, progress: Progr
     return found
 
 
-def _nuclei_say(files: Sequence[Path]) -> int | Literal["whole"]:
+def _nuclei_say(files: Sequence[Path], read: Read) -> int | Literal["whole"]:
     some = [files[place] for place in evenly_spaced(len(files), SCALE_IMAGES)]
-    return cell_side_px(image for image in map(_read, some) if image is not None) or "whole"
+    images = (_readable(path, read) for path in some)
+    return cell_side_px(image for image in images if image is not None) or "whole"
 
 
-def _read(path: Path) -> UInt8Image | None:
+def _readable(path: Path, read: Read) -> UInt8Image | None:
     try:
-        return read_image(path)
+        return read(path)
     except (ImageError, OSError, MemoryError):
         return None

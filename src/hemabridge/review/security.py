@@ -3,7 +3,7 @@
 import re
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -38,10 +38,10 @@ App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[N
 
 
 class SecurityHeaders:
-    """ASGI middleware that adds `HEADERS` to every response, and `no-store` if it has no caching header."""
+    """ASGI middleware that adds headers to every response, and `no-store` if it has no caching header."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(self, app: App, headers: Mapping[str, str] = HEADERS) -> None:
+        self.app, self.headers = app, headers
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Handle a request, and add the headers to its response."""
@@ -52,7 +52,7 @@ class SecurityHeaders:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
-                headers += [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                headers += [(name.encode(), value.encode()) for name, value in self.headers.items()]
                 if not any(name.lower() == b"cache-control" for name, _ in headers):
                     headers.append((b"cache-control", b"no-store"))
                 message["headers"] = headers

@@ -1,7 +1,7 @@
 """`hemabridge classify`: classifies the images of a folder by one classifier, with a row for each image."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from hemabridge.imaging.files import read_image, reason_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models import Model
-from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
+from hemabridge.models.site_answer import ANSWER_FILE, Read, SiteAnswer, write_answer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
@@ -128,12 +128,34 @@ def _predictions(model: Model, listed: Listed, distrusted: bool, progress: Progr
     for name, reason in listed.failed.items():
         yield ImagePrediction(name, None, None, reason)
     files = list(zip(listed.manifest.column("path"), listed.manifest.paths(), strict=True))
-    check = FieldCheck.of([file for _, file in files])
+    yield from predictions(model, files, distrusted, progress)
+
+
+def predictions(
+    model: Model,
+    files: Sequence[tuple[str, Path]],
+    distrusted: bool,
+    progress: Progress = silent,
+    read: Read = read_image,
+) -> Iterator[ImagePrediction]:
+    """Yield the result for each image, in any order.
+
+    Args:
+        model: a classifier.
+        files: name and path of each image.
+        distrusted: whether predictions are withheld, since the images are out-of-distribution.
+        progress: told of each image.
+        read: reads a file.
+
+    Raises:
+        ModelError: the model does not classify, or its file is damaged.
+    """
+    check = FieldCheck.of([file for _, file in files], read)
     readable: dict[str, UInt8Image] = {}
     pixels = 0
     for count, (name, file) in enumerate(files, 1):
         try:
-            image = read_image(file)
+            image = read(file)
             check_shows_cell(image)
             if reason := check.reason(image):
                 raise ImageError(reason)

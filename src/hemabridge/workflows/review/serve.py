@@ -48,7 +48,14 @@ def review_serve(folder: Path, *, host: str, port: int, ready: Callable[[str], N
         serve_app(make_app(store, folder / PICTURES), host, port, ready)
 
 
-def serve_app(app: FastAPI, host: str, port: int, ready: Callable[[str], None], finished: Event | None = None) -> None:
+def serve_app(
+    app: FastAPI,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    finished: Event | None = None,
+    connection: type[BoundedConnection] = BoundedConnection,
+) -> None:
     """Serve an application with limits on connections until SIGINT, SIGTERM, or until `finished` is set.
 
     Args:
@@ -57,6 +64,7 @@ def serve_app(app: FastAPI, host: str, port: int, ready: Callable[[str], None], 
         port: 0 takes a free one.
         ready: called with the server's address once it listens.
         finished: ends the server after the responses that are under way.
+        connection: the limits of a connection.
 
     Raises:
         InputError: that address cannot be listened on.
@@ -64,7 +72,7 @@ def serve_app(app: FastAPI, host: str, port: int, ready: Callable[[str], None], 
     with _listening(host, port) as listener:
         config = uvicorn.Config(
             app,
-            http=BoundedConnection,
+            http=connection,
             ws="none",
             lifespan="off",
             log_level="error",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.verdict import Verdict
+from hemabridge.imaging.decoding import Decoded
 from hemabridge.imaging.files import WRITTEN_SUFFIXES, read_decoded, reason_of, write_image
 from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import check_shows_cell
@@ -39,6 +40,10 @@ from hemabridge.workflows.standardize.log import (
     read_log,
     write_log,
 )
+
+# PyTorch raises a RuntimeError for an image that is too large for the memory.
+FAILURES: Final = (ImageError, OSError, RuntimeError, MemoryError)
+"""Errors of one image, which stop no other."""
 
 
 @dataclass(frozen=True)
@@ -182,22 +187,15 @@ def _settled(listing: Listing, model: str) -> dict[str, FileRow]:
 def _standardize_file(job: _Job, name: str) -> FileRow:
     out, model = job.out, job.model
     original, restained = job.source / name, out / name
-    if original.suffix.lower() not in WRITTEN_SUFFIXES:
-        reason = f"expected {', '.join(sorted(WRITTEN_SUFFIXES))}, got {original.suffix}, which is read but not written"
-        return FileRow(name, "failed", f"{reason}; convert the image to PNG", "", model)
+    if reason := reason_against_suffix(original):
+        return FileRow(name, "failed", reason, "", model)
     if not is_inside(restained, out):
         return FileRow(name, "failed", f"{restained.parent} is a link that leads out of {out}; remove it", "", model)
     try:
-        decoded = read_decoded(original)
-        image = np.ascontiguousarray(decoded.pixels)
-        check_shows_cell(image)
-        with ONE_LARGE if image.size > 3 * LARGE_PIXELS else nullcontext():
-            made, remark, verdict, reasons, maker = _restained(job.standardizer, image)
-        remark = "; ".join(filter(None, (*decoded.remarks(), job.check.remark(image), remark)))
-        written = write_image(restained, made, description=mark_of(original))
-        return FileRow(name, "restained", "", sha256_of(original), model, verdict, reasons, maker, written, remark)
-    # PyTorch raises a RuntimeError for an image that is too large for the memory.
-    except (ImageError, OSError, RuntimeError, MemoryError) as error:
+        made = restain(job.standardizer, read_decoded(original), job.check)
+        written = write_image(restained, made.image, description=mark_of(original))
+        return FileRow(name, "restained", "", sha256_of(original), model, output_sha256=written, **made.columns)
+    except FAILURES as error:
         if not restained.is_dir():
             restained.unlink(missing_ok=True)  # output of an earlier call from another file or model
         return FileRow(name, "failed", reason_of(error, original), "", model)
@@ -216,6 +214,45 @@ def _fallback(model: Model, fallback: Path | Literal["none"] | None) -> Normaliz
     if not isinstance(found, NormalizerModel):
         raise ModelError(f"expected the JSON file of a normalizer as the fallback, got a {found.kind}: {fallback}")
     return found.header
+
+
+@dataclass(frozen=True, eq=False)
+class Restained:
+    """A re-stained image, uint8[H, W, 3], and what the columns of the log say of it (see `FileRow`)."""
+
+    image: UInt8Image
+    remark: str
+    verdict: str
+    verdict_reasons: str
+    restained_by: str
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of the log, by name."""
+        names = ("remark", "verdict", "verdict_reasons", "restained_by")
+        return {name: getattr(self, name) for name in names}
+
+
+def restain(standardizer: Standardizer, decoded: Decoded, check: FieldCheck) -> Restained:
+    """Re-stain one decoded image as `standardize` does.
+
+    Raises:
+        ImageError: it shows no cell, or cannot be re-stained. Other errors of `FAILURES` are those of the model.
+    """
+    image = np.ascontiguousarray(decoded.pixels)
+    check_shows_cell(image)
+    with ONE_LARGE if image.size > 3 * LARGE_PIXELS else nullcontext():
+        made, remark, verdict, reasons, maker = _restained(standardizer, image)
+    remark = "; ".join(filter(None, (*decoded.remarks(), check.remark(image), remark)))
+    return Restained(made, remark, verdict, reasons, maker)
+
+
+def reason_against_suffix(path: Path) -> str:
+    """Return why an image of that suffix cannot be written; empty if it can."""
+    if path.suffix.lower() in WRITTEN_SUFFIXES:
+        return ""
+    reason = f"expected {', '.join(sorted(WRITTEN_SUFFIXES))}, got {path.suffix}, which is read but not written"
+    return f"{reason}; convert the image to PNG"
 
 
 def _restained(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Image, str, str, str, str]:

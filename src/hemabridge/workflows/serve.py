@@ -1,0 +1,249 @@
+"""`hemabridge serve`: the models behind the service, which answers as the commands do."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from hemabridge._version import __version__
+from hemabridge.deployment.bundle import CARD
+from hemabridge.errors import InputError
+from hemabridge.fields.whole_field import FieldCheck
+from hemabridge.imaging.files import SentImages, encoded_image, reason_of
+from hemabridge.imaging.provenance import mark_in
+from hemabridge.imaging.standardizer import Standardizer
+from hemabridge.imaging.threads import in_order, thread_count
+from hemabridge.models import Model, open_model
+from hemabridge.models.bundled import BundleModel
+from hemabridge.models.restaining import NormalizerModel
+from hemabridge.models.site_answer import SiteAnswer, answer_for
+from hemabridge.progress import Progress
+from hemabridge.review.connections import BoundedConnection
+from hemabridge.service.access import FEWEST_SIGNS, Access, is_loopback
+from hemabridge.service.answers import (
+    Classified,
+    ClassifiedImage,
+    ImageSettings,
+    NoSettings,
+    Operation,
+    RestainedImage,
+    Served,
+    SiteVerdict,
+    Standardized,
+)
+from hemabridge.service.sent import Sent
+from hemabridge.service.service_app import Limits, make_service_app
+from hemabridge.workflows.adapt.adapted import ADAPTED_FILE
+from hemabridge.workflows.adapt.apply import opened_for
+from hemabridge.workflows.classify import predictions
+from hemabridge.workflows.review.serve import serve_app
+from hemabridge.workflows.standardize.standardize import FAILURES, reason_against_suffix, restain
+
+UPLOAD_SECONDS: Final = 60.0
+"""Time within which a request must have arrived as a whole."""
+
+_MEDIA_TYPES: Final = {"JPG": "jpeg", "JPE": "jpeg", "JFIF": "jpeg", "TIF": "tiff"}
+
+
+class _Connection(BoundedConnection):
+    """A connection with time to send images."""
+
+    request_seconds = UPLOAD_SECONDS
+
+
+def serve(
+    model: Path,
+    *,
+    crop_px: int | None,
+    host: str,
+    port: int,
+    token: str,
+    limits: Limits,
+    ready: Callable[[str], None],
+) -> None:
+    """Serve a model until SIGINT or SIGTERM. Images are kept in memory alone, and requests are not logged.
+
+    Args:
+        model: a bundle, the run folder of `hemabridge adapt`, or whatever `open_model` opens.
+        crop_px: side of the square around a cell in new images, in pixels; None: that of the model.
+        host: name or address to listen on.
+        port: 0 takes a free one.
+        token: that requests must state; may be empty where this computer alone reaches the service.
+        limits: of requests.
+        ready: called with the address once the service listens.
+
+    Raises:
+        ModelError: there is no model, or its file is damaged.
+        InputError: the token is too short, or that address cannot be listened on.
+    """
+    if not is_loopback(host) and not token:
+        raise InputError(f"expected a token, since other computers reach {host}; state it in the file of --token-file")
+    if token and len(token) < FEWEST_SIGNS:
+        raise InputError(f"expected a token of at least {FEWEST_SIGNS} characters, got {len(token)}; make a longer one")
+    served = served_of(model, crop_px)
+    app = make_service_app(served, limits, Access(token, only_loopback=is_loopback(host)))
+    try:
+        serve_app(app, host, port, ready, connection=_Connection)
+    finally:
+        app.state.line.end()
+
+
+def served_of(path: Path, crop_px: int | None = None) -> Served:
+    """Open a model, with its networks, and return all that it can do.
+
+    Raises:
+        ModelError: there is no model, or its file is damaged.
+    """
+    classifier, restainer, card = _opened(path, crop_px)
+    operations = []
+    if restainer is not None:
+        work = _Restaining(restainer)
+        _ = work.standardizer
+        operations.append(
+            Operation("standardize", "Re-stain images of single cells", ImageSettings, Standardized, work)
+        )
+    if classifier is not None:
+        _ = classifier.classifier
+        operations.append(
+            Operation("classify", "Classify images of single cells", NoSettings, Classified, _Classifying(classifier))
+        )
+    known = [model.sha256 for model in (restainer, classifier) if model is not None]
+    facts = {"version": __version__, "model": " ".join(dict.fromkeys(known))}
+    return Served(tuple(operations), card, facts)
+
+
+def _opened(path: Path, crop_px: int | None) -> tuple[Model | None, Model | None, str]:
+    """Return the classifier and the re-stainer of a path, and its card."""
+    if (path / ADAPTED_FILE).is_file():
+        if crop_px is not None:
+            raise InputError(f"expected no --crop-px for a run of `hemabridge adapt`, which states its own: {path}")
+        classifier, restainer = opened_for(path)
+        return classifier, restainer, _card_of(restainer, classifier)
+    model = open_model(path, crop_px=crop_px)
+    if isinstance(model, BundleModel):
+        return model.own_classifier, model.restainer, model.bundle.text(CARD)
+    if model.kind == "classifier":
+        return model, None, _card_of(model)
+    return None, model, _card_of(model)
+
+
+def _card_of(*models: Model) -> str:
+    """Return what the files of models say; a bundle has a card of its own."""
+    lines = ["# Models of this service", ""]
+    for model in models:
+        classes = f", classes {', '.join(model.classes)}" if model.kind == "classifier" else ""
+        guard = ", with a morphology guard" if model.kind != "classifier" and model.guard is not None else ""
+        lines.append(f"- {model.kind}, SHA-256 {model.sha256}{classes}{guard}")
+    lines += ["", "A bundle (`hemabridge export`) has a card with measured rows, intended use and limits."]
+    return "\n".join(lines) + "\n"
+
+
+class _Folder:
+    """The images of a request as if they were the files of a folder, in the order of their names."""
+
+    def __init__(self, sent: Sequence[Sent]) -> None:
+        order = sorted(range(len(sent)), key=lambda place: (sent[place].name, place))
+        paths = {place: Path(f"{rank:05d}", f"image{sent[place].suffix}") for rank, place in enumerate(order)}
+        self.order = order
+        self.paths = [paths[place] for place in order]
+        self.images = SentImages({paths[place]: sent[place].content for place in order})
+
+    def content(self, path: Path) -> bytes:
+        return self.images.contents[path]
+
+    def answer(self, model: Model, progress: Progress) -> SiteAnswer | None:
+        """Return whether the images are in-distribution; None if the model cannot say, or none can be read."""
+        try:
+            return answer_for(model, self.paths, progress, self.images.read)
+        except InputError:
+            return None  # no image can be read; each is reported by itself
+
+
+@dataclass(frozen=True, eq=False)
+class _Restaining:
+    model: Model
+
+    @cached_property
+    def standardizer(self) -> Standardizer:
+        return self.model.guarded() or self.model.standardizer()
+
+    @cached_property
+    def identity(self) -> str:
+        return self.model.identity + self.model.guard_identity()
+
+    def __call__(self, sent: Sequence[Sent], settings: ImageSettings, progress: Progress) -> Standardized:
+        folder = _Folder(sent)
+        site = folder.answer(self.model, progress)
+        check = FieldCheck.of(folder.paths, folder.images.read)
+        threads = thread_count() if isinstance(self.model, NormalizerModel) else 1
+        found: dict[int, RestainedImage] = {}
+
+        def work(place: int) -> RestainedImage:
+            name = sent[folder.order[place]].name
+            return self._restained(folder, folder.paths[place], name, settings.format == "png", check)
+
+        for place, image in enumerate(in_order(work, range(len(sent)), threads)):
+            found[folder.order[place]] = image
+            progress("re-staining", place + 1, len(sent))
+        return Standardized(
+            model=self.identity, site=_verdict(site), images=tuple(found[place] for place in sorted(found))
+        )
+
+    def _restained(self, folder: _Folder, path: Path, name: str, as_png: bool, check: FieldCheck) -> RestainedImage:
+        content, out = folder.content(path), path.with_suffix(".png") if as_png else path
+        sha256 = hashlib.sha256(content).hexdigest()
+        if reason := reason_against_suffix(out):
+            return RestainedImage(name=name, status="failed", reason=reason, sha256="")
+        try:
+            made = restain(self.standardizer, folder.images.decoded(path), check)
+            written = encoded_image(out, made.image, description=mark_in(content))
+        except FAILURES as error:
+            return RestainedImage(name=name, status="failed", reason=reason_of(error, path), sha256="")
+        return RestainedImage(
+            name=name,
+            status="restained",
+            reason="",
+            sha256=sha256,
+            output_sha256=hashlib.sha256(written).hexdigest(),
+            media_type=media_type_of(out),
+            image=base64.b64encode(written).decode("ascii"),
+            **made.columns,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Classifying:
+    model: Model
+
+    def __call__(self, sent: Sequence[Sent], settings: NoSettings, progress: Progress) -> Classified:
+        folder = _Folder(sent)
+        site = folder.answer(self.model, progress)
+        distrusted = site is not None and site.answer == "out-of-distribution"
+        files = [(str(place), path) for place, path in zip(folder.order, folder.paths, strict=True)]
+        rows = sorted(
+            predictions(self.model, files, distrusted, progress, folder.images.read), key=lambda row: int(row.path)
+        )
+        return Classified(
+            model=self.model.sha256,
+            classes=self.model.classes,
+            site=_verdict(site),
+            images=tuple(
+                ClassifiedImage(
+                    name=image.name, predicted_class=row.predicted, probabilities=row.probabilities, reason=row.reason
+                )
+                for image, row in zip(sent, rows, strict=True)
+            ),
+        )
+
+
+def media_type_of(path: Path) -> str:
+    """Return the media type of the files that are written with a suffix."""
+    kind = path.suffix[1:].upper()
+    return f"image/{_MEDIA_TYPES.get(kind, kind.lower())}"
+
+
+def _verdict(site: SiteAnswer | None) -> SiteVerdict | None:
+    return None if site is None else SiteVerdict(answer=site.answer, text=site.text, images=site.images)
