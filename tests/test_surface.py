@@ -158,6 +158,7 @@ SAME_IDEA = {
     "results.py": "frozen results, of each kind of work",
     "sampling.py": "how a few stand for many: of any list, and of a review's cells",
     "scale.py": "the scale of an image: of a cell's square, of a field",
+    "serve.py": "what is served until a signal: the pages of a review, a model",
     "synthesis.py": "the commands and the recipe of a synthesis",
     "train.py": "the command, and its work",
     "unblind.py": "the command, and its work",

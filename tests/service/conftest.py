@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from hemabridge.progress import Progress
 from hemabridge.service.access import Access
-from hemabridge.service.answers import Classified, ClassifiedImage, NoSettings, Operation, Served
+from hemabridge.service.responses import Classified, ClassifiedImage, NoSettings, Operation, Served
 from hemabridge.service.sent import Sent
 from hemabridge.service.service_app import Limits, make_service_app
 

@@ -18,8 +18,8 @@ from hemabridge.errors import InputError
 from hemabridge.progress import Progress
 from hemabridge.review.security import HEADERS, App, Message, Receive, SecurityHeaders, Send
 from hemabridge.service.access import Access, Refused
-from hemabridge.service.answers import Operation, Refusal, Served, State
 from hemabridge.service.counters import CONTENT_TYPE, Counters
+from hemabridge.service.responses import Operation, Refusal, Served, State
 from hemabridge.service.sent import images_of
 from hemabridge.service.waiting import Full, Gone, Line, TooLate, WorkFailed
 

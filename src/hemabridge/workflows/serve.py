@@ -23,7 +23,7 @@ from hemabridge.models.site_answer import SiteAnswer, answer_for
 from hemabridge.progress import Progress
 from hemabridge.review.connections import BoundedConnection
 from hemabridge.service.access import FEWEST_SIGNS, Access, is_loopback
-from hemabridge.service.answers import (
+from hemabridge.service.responses import (
     Classified,
     ClassifiedImage,
     ImageSettings,
