@@ -25,12 +25,17 @@ from hemabridge.imaging.files import read_image
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import guard_path
 from hemabridge.normalizers.images import fit_normalizer
+from hemabridge.progress import silent
 from hemabridge.storage.files import sha256_of
 from hemabridge.workflows.adapt.adapted import Adapted
 from hemabridge.workflows.adapt.apply import run
+from hemabridge.workflows.differential.opened import open_for_count
 from hemabridge.workflows.export.export import Exported, export
 from hemabridge.workflows.guard import guard_of, learn_guard
 from hemabridge.workflows.verify import verify
+
+NUMBERS = ("probability", "uncertainty")
+"""Columns that differ in the last digit: `uncertainty` is the rank of a probability among others."""
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
@@ -58,10 +63,22 @@ def test_a_bundle_of_an_adapted_run_predicts_and_restains_as_the_run(
     run(exported.path, unlabeled, tmp_path / "out")
     own, other = (folder for folder in (tmp_path / "out", adapted_run[0] / "results"))
     first, second = (pl.read_csv(folder / "predictions.csv") for folder in (own, other))
-    assert first.drop("probability").equals(second.drop("probability"))
-    np.testing.assert_allclose(first["probability"].drop_nulls(), second["probability"].drop_nulls(), atol=2e-4)
+    assert first.drop(NUMBERS).equals(second.drop(NUMBERS))
+    for name, tolerance in zip(NUMBERS, (2e-4, 0.1), strict=True):
+        np.testing.assert_allclose(first[name].drop_nulls(), second[name].drop_nulls(), atol=tolerance)
     for name in first.filter(pl.col("path") != "damaged.png")["path"]:
         np.testing.assert_array_equal(read_image(own / "restained" / name), read_image(other / "restained" / name))
+
+
+def test_a_count_of_fields_takes_a_bundle_with_the_confusion_of_its_run(
+    exported: Exported, adapted_run: tuple[Path, Adapted]
+) -> None:
+    found, own = (open_for_count(path, None, None, silent) for path in (exported.path, adapted_run[0]))
+    assert (found.classifier, found.restainer) == (exported.path, exported.path)
+    assert (found.confusion, found.confusion_from) == (own.confusion, own.confusion_from)
+    assert sum(map(sum, found.confusion)) == adapted_run[1].home_scored
+    with pytest.raises(ModelError, match="expected no --restain for a bundle"):
+        open_for_count(exported.path, exported.path, None, silent)
 
 
 WITHOUT_TORCH = """
@@ -103,7 +120,7 @@ def test_a_bundle_runs_and_is_verified_without_pytorch(
     first, second = (
         pl.read_csv(folder / "predictions.csv") for folder in (tmp_path / "out", adapted_run[0] / "results")
     )
-    assert first.drop("probability").equals(second.drop("probability"))
+    assert first.drop(NUMBERS).equals(second.drop(NUMBERS))
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ CLASSIFIER_NETWORK: Final = "classifier/network.onnx"
 CLASSIFIER_WEIGHTS: Final = "classifier/weights.safetensors"
 CARD: Final = "card.md"
 BILL_OF_MATERIALS: Final = "bom.json"
+ADAPTED: Final = "adapted.json"
 EXPECTED: Final = "test/expected.json"
 
 _START: Final = b"PK\x03\x04"
@@ -105,6 +106,7 @@ class Manifest(_Part):
         written_by: version of hemabridge.
         name: a name for people.
         restainer, classifier: the models; at least one.
+        is_adapted: whether it has what `hemabridge adapt` found, such as the limit below which a cell is unknown.
         test_cells: number of test cells.
         entries: all other entries of the bundle, by name.
     """
@@ -115,6 +117,7 @@ class Manifest(_Part):
     name: str = Field(max_length=200)
     restainer: RestainerPart | None = None
     classifier: ClassifierPart | None = None
+    is_adapted: bool = False
     test_cells: int = Field(0, ge=0, le=16)
     entries: dict[str, Entry]
 
@@ -122,7 +125,7 @@ class Manifest(_Part):
     def _check_parts(self) -> Self:
         if self.restainer is None and self.classifier is None:
             raise ValueError("expected a model that re-stains or one that classifies, got neither")
-        wanted = {CARD, BILL_OF_MATERIALS, EXPECTED}
+        wanted = {CARD, BILL_OF_MATERIALS, EXPECTED} | ({ADAPTED} if self.is_adapted else set())
         for part in (self.restainer, self.classifier):
             wanted |= set() if part is None else part.entries
         for number in range(1, self.test_cells + 1):

@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import polars as pl
 
+from hemabridge.deployment.bundle import ADAPTED
 from hemabridge.errors import InputError
 from hemabridge.models import Model, open_model
+from hemabridge.models.bundled import BundleModel
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
@@ -42,12 +44,28 @@ class Run:
     restained: Standardized
 
 
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What re-stains and classifies the images of a folder.
+
+    Attributes:
+        classifier: gives the classes, from the original images.
+        restainer: re-stains.
+        adapted: what `hemabridge adapt` found; None for a bundle of other models.
+    """
+
+    classifier: Model
+    restainer: Model
+    adapted: Adapted | None
+
+
 def run(adapted: Path, folder: Path, out: Path, *, progress: Progress = silent) -> Run:
     """Re-stain and classify every image below a folder; write `PREDICTIONS` with a row for each.
 
     The re-stained images go to `RESTAINED`. Classes are withheld where the images are out-of-distribution for the
-    classifier, which knows both hospitals. A cell is called unknown only below `Adapted.unknown_below`; a bundle states
-    none, and no `uncertainty`. A call that was stopped does not re-stain again what is done.
+    classifier, which knows both hospitals. A cell is called unknown only below `Adapted.unknown_below`. A bundle
+    of other models than those of `hemabridge adapt` has no such limit, and no `uncertainty`. A call that was stopped
+    does not re-stain again what is done.
 
     Args:
         adapted: the run folder of `hemabridge adapt`, or a bundle with a classifier and a model that re-stains.
@@ -61,21 +79,28 @@ def run(adapted: Path, folder: Path, out: Path, *, progress: Progress = silent) 
         ModelError: a file of the run is damaged.
         RunError: another process works in `out`.
     """
-    classifier, restainer = opened_for(adapted)
-    model = None if adapted.is_file() else Adapted.of_folder(adapted)
+    return run_with(opened_for(adapted), folder, out, progress=progress)
+
+
+def run_with(models: Opened, folder: Path, out: Path, *, progress: Progress = silent) -> Run:
+    """Do the same as `run`, with models that are already open.
+
+    Raises:
+        InputError, ModelError, RunError: as for `run`.
+    """
     check_apart(out, folder)
     check_outputs(out, names_in(out) - {PREDICTIONS, RESTAINED, CLASSES})
     link = next((out / name for name in (RESTAINED, CLASSES) if (out / name).is_symlink()), None)
     if link is not None:
         raise InputError(f"expected a folder of ours, got a link: {link}; remove it")
     with hold_folder(out):
-        classified = classify(classifier, folder, out / CLASSES, progress=progress)
-        restained = standardize_with(restainer, folder, out / RESTAINED, progress=progress)
-        _write(classified, {row.path: row for row in restained.rows}, model, out / PREDICTIONS)
+        classified = classify(models.classifier, folder, out / CLASSES, progress=progress)
+        restained = standardize_with(models.restainer, folder, out / RESTAINED, progress=progress)
+        _write(classified, {row.path: row for row in restained.rows}, models.adapted, out / PREDICTIONS)
     return Run(classified, restained)
 
 
-def opened_for(adapted: Path) -> tuple[Model, Model]:
+def opened_for(adapted: Path) -> Opened:
     """Return the classifier and the re-stainer of the run folder of `hemabridge adapt`, or of a bundle.
 
     Raises:
@@ -83,8 +108,7 @@ def opened_for(adapted: Path) -> tuple[Model, Model]:
         ModelError: a file of it is damaged, or the bundle lacks one of the two.
     """
     if adapted.is_file():
-        model = open_model(adapted)
-        return model.classifying, model.restaining
+        return opened_of(open_model(adapted))
     found = Adapted.of_folder(adapted)
     classifier = open_model(found.file(adapted, found.classifier), crop_px=found.crop_px)
     if classifier.classes != found.classes:
@@ -92,7 +116,19 @@ def opened_for(adapted: Path) -> tuple[Model, Model]:
             f"expected a classifier of {', '.join(found.classes)}, as {ADAPTED_FILE} says, got one of "
             f"{', '.join(classifier.classes)} in {adapted}; {found.AGAIN}"
         )
-    return classifier, open_model(found.file(adapted, found.normalizer))
+    return Opened(classifier, open_model(found.file(adapted, found.normalizer)), found)
+
+
+def opened_of(model: Model) -> Opened:
+    """Return the models of a bundle, and what `hemabridge adapt` found, if it was made from such a run.
+
+    Raises:
+        ModelError: the bundle lacks a classifier or a model that re-stains.
+    """
+    adapted = None
+    if isinstance(model, BundleModel) and model.header.is_adapted:
+        adapted = Adapted.from_json(model.bundle.text(ADAPTED))
+    return Opened(model.classifying, model.restaining, adapted)
 
 
 def _write(classified: Classified, restained: Mapping[str, FileRow], model: Adapted | None, path: Path) -> None:
@@ -107,7 +143,7 @@ def _write(classified: Classified, restained: Mapping[str, FileRow], model: Adap
 def _cells_of(
     row: ImagePrediction, site: str | None, restained: FileRow | None, model: Adapted | None
 ) -> tuple[object, ...]:
-    """Return the cells of `COLUMNS`; a bundle does not say how certain its classifier was of the other cells."""
+    """Return the cells of `COLUMNS`; only of a run of `hemabridge adapt` is known how certain it was of other cells."""
     guard = None if restained is None else restained.verdict or None
     remark = None if restained is None else restained.remark or None
     probability = None if row.probabilities is None else max(row.probabilities)

@@ -20,12 +20,14 @@ from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.metrics.classification import confusion_counts
 from hemabridge.metrics.prevalence import Counts
 from hemabridge.models import Classification, Model, open_model
+from hemabridge.models.bundled import BundleModel
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import read_site
 from hemabridge.recipes.two_sites import MANIFEST, site_of_manifest
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
+from hemabridge.workflows.adapt.apply import opened_of
 
 SCALED_CELLS: Final = 200
 """So many cells, evenly spaced, give the side of the square around a cell."""
@@ -91,7 +93,8 @@ def open_for_count(model: Path, restain: Path | None, home: Path | None, progres
     """Find the files of a model, and its confusion at home.
 
     Args:
-        model: a run folder of `hemabridge adapt`, the folder of a study, or a classifier that `open_model` opens.
+        model: a run folder of `hemabridge adapt`, the folder of a study, or a bundle or a classifier that `open_model`
+            opens.
         restain: a model that re-stains the cells before they are classified; not for a run of `adapt`.
         home: labeled cells of the home hospital that the classifier was not trained on, one folder for each class.
         progress: told of each cell of `home`.
@@ -114,7 +117,7 @@ def open_for_count(model: Path, restain: Path | None, home: Path | None, progres
     elif StudyFolder(model).results.is_file():
         found = _of_study(model, restain)
     else:
-        found = Opened(model, restain, restain is not None, (), "")
+        found = _of_model(model, restain)
     classes = open_model(found.classifier).classes
     if found.restainer is not None and open_model(found.restainer).kind == "classifier":
         raise ModelError(f"expected a model that re-stains, got a classifier: {found.restainer}")
@@ -123,6 +126,20 @@ def open_for_count(model: Path, restain: Path | None, home: Path | None, progres
     counts, cells = _confusion_on(found.classifier, home, classes, progress)
     told = f"{cells} labeled cells in {home.resolve().name}"
     return Opened(found.classifier, found.restainer, found.reads_restained, tuple(map(tuple, counts.tolist())), told)
+
+
+def _of_model(path: Path, restain: Path | None) -> Opened:
+    """Return a classifier; or a bundle, whose classifier sees the original picture if it re-stains too."""
+    model = open_model(path)
+    if not isinstance(model, BundleModel) or model.restainer is None:
+        return Opened(path, restain, restain is not None, (), "")
+    if restain is not None:
+        raise ModelError(f"expected no --restain for a bundle that has its own: {path}")
+    adapted = opened_of(model).adapted
+    if adapted is None:
+        return Opened(path, path, reads_restained=False, confusion=(), confusion_from="")
+    told = f"{adapted.home_scored} cells of {adapted.target}, held out of training"
+    return Opened(path, path, reads_restained=False, confusion=adapted.home_confusion, confusion_from=told)
 
 
 def reader_for(opened: Opened, cells: Sequence[UInt8Image]) -> Reader:

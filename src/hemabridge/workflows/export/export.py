@@ -7,7 +7,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hemabridge.data.simulate import CLASSES, HOSPITALS, simulate_cells
-from hemabridge.deployment.bundle import BILL_OF_MATERIALS, CARD, EXPECTED, Bundle, Manifest, listed
+from hemabridge.deployment.bundle import ADAPTED, BILL_OF_MATERIALS, CARD, EXPECTED, Bundle, Manifest, listed
 from hemabridge.deployment.signing import signed
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Image
@@ -112,8 +112,12 @@ def _untested(models: Models, name: str) -> Bundle:
     """Return the bundle without test cells and with an empty card."""
     restainer, own = restainer_entries(models.restainer)
     classifier, more = classifier_entries(models.classifier)
-    entries = {**own, **more, CARD: b"", BILL_OF_MATERIALS: b"{}", EXPECTED: b"{}"}
-    return Bundle(Manifest(name=name, restainer=restainer, classifier=classifier, entries=listed(entries)), entries)
+    found = {} if models.adapted is None else {ADAPTED: models.adapted.to_json().encode()}
+    entries = {**own, **more, **found, CARD: b"", BILL_OF_MATERIALS: b"{}", EXPECTED: b"{}"}
+    manifest = Manifest(
+        name=name, restainer=restainer, classifier=classifier, is_adapted=bool(found), entries=listed(entries)
+    )
+    return Bundle(manifest, entries)
 
 
 def _tested(models: Models, opened: BundleModel, agreement: Agreement) -> Bundle:

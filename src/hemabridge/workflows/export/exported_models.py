@@ -57,9 +57,9 @@ def models_of(run: Path, snapshot: str | None = None, crop_px: int | None = None
     if (run / ADAPTED_FILE).is_file():
         if snapshot is not None or crop_px is not None:
             raise ModelError(f"expected no snapshot and no crop for a run of `hemabridge adapt`, which has both: {run}")
-        classifier, restainer = opened_for(run)
-        assert isinstance(classifier, ClassifierModel)
-        return Models(restainer, classifier, Adapted.of_folder(run))
+        found = opened_for(run)
+        assert isinstance(found.classifier, ClassifierModel)
+        return Models(found.restainer, found.classifier, found.adapted)
     model = open_model(run, snapshot=snapshot, crop_px=crop_px)
     if isinstance(model, BundleModel):
         raise ModelError(f"expected a model to export, got a bundle, which is exported already: {run}")
