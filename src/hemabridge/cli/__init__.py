@@ -14,6 +14,7 @@ from hemabridge.cli import reviewing as _reviewing  # noqa: F401 - adds its comm
 from hemabridge.cli import serving as _serving  # noqa: F401 - adds its command
 from hemabridge.cli import synthesis as _synthesis  # noqa: F401 - adds its command
 from hemabridge.cli import training as _training  # noqa: F401 - adds its commands
+from hemabridge.cli import watching as _watching  # noqa: F401 - adds its commands
 from hemabridge.cli.app import main
 
 __all__ = ["main"]

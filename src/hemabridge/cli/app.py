@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 PANELS: Final = {
     "Begin": ("demo", "adapt", "run"),
-    "Give it to a hospital": ("export", "verify", "serve"),
+    "Give it to a hospital": ("export", "verify", "watch", "log", "serve"),
     "Your images": ("find", "index", "audit", "split"),
     "Re-stain": ("catalog", "fit", "guard", "standardize", "drift"),
     "Compare and classify": ("study", "evaluate", "classify", "differential", "check"),

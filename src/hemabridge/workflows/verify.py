@@ -10,7 +10,7 @@ from hemabridge.deployment.bundle import Manifest
 from hemabridge.deployment.signing import check_signature
 from hemabridge.errors import ModelError
 from hemabridge.models.bundle_check import Checked, check_test_cells
-from hemabridge.models.bundled import open_bundle
+from hemabridge.models.bundled import BundleModel, open_bundle
 from hemabridge.models.file import ModelFile
 
 
@@ -39,10 +39,20 @@ def verify(path: Path, key: Ed25519PublicKey | None = None) -> Verified:
     Raises:
         ModelError: it is not a bundle, it was damaged or changed, or it is not signed by the key.
     """
+    model = open_verified(path, key)
+    file = model.file
+    return Verified(model.header, file.sha256, is_signed(file.content), key is not None, check_test_cells(model))
+
+
+def open_verified(path: Path, key: Ed25519PublicKey | None = None) -> BundleModel:
+    """Open a bundle; with a key after its signature was checked.
+
+    Raises:
+        ModelError: as for `verify`.
+    """
     file = ModelFile.read(path)
     if key is not None:
         check_signature(file.content, key, path)
     if file.format != "bundle":
         raise ModelError(f"expected a bundle of `hemabridge export`, got another file: {path}")
-    model = open_bundle(file)
-    return Verified(model.header, file.sha256, is_signed(file.content), key is not None, check_test_cells(model))
+    return open_bundle(file)

@@ -1,0 +1,354 @@
+"""A watched folder: what arrives is done once, appears whole, is held at an alarm, and is in the log."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.deployment.audit_log import AuditLog, read_entries
+from hemabridge.errors import InputError, RunError
+from hemabridge.guard.thresholds import learn_normalizer_thresholds
+from hemabridge.imaging.files import read_image, write_image
+from hemabridge.models import open_model
+from hemabridge.models.bundled import BundleModel
+from hemabridge.models.guard_file import guard_path
+from hemabridge.normalizers.images import fit_normalizer
+from hemabridge.storage.files import sha256_of
+from hemabridge.workflows.export.export import export
+from hemabridge.workflows.guard import guard_of
+from hemabridge.workflows.watch import batch as batch_module
+from hemabridge.workflows.watch.arrivals import Arrivals
+from hemabridge.workflows.watch.audit_check import check_log
+from hemabridge.workflows.watch.gate import Appearance, alarms_of
+from hemabridge.workflows.watch.tries import Attempts
+from hemabridge.workflows.watch.watch import LOG, WatchConfig, Watched, watch
+
+KINDS = ("neutrophil", "lymphocyte")
+ONCE = WatchConfig(settle_s=0, interval_s=0.01, retries=1, once=True)
+
+
+def cells_of(hospital: str, folder: Path, seed: int = 3, count: int = 20) -> Path:
+    images, _ = simulate_cells(KINDS, count, HOSPITALS[hospital], seed, 48)
+    for number, image in enumerate(images):
+        write_image(folder / f"{number:02d}.png", image)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cells of three hospitals: the source, the target, and one that the model does not know."""
+    out = tmp_path_factory.mktemp("images")
+    for hospital in ("yellow-field", "clinic-like", "dark-blurred"):
+        cells_of(hospital, out / hospital)
+    cells_of("yellow-field", out / "next-day", seed=8, count=6)
+    return out
+
+
+@pytest.fixture(scope="module")
+def model(images: Path, tmp_path_factory: pytest.TempPathFactory) -> BundleModel:
+    """A normalizer with guard and profiles, as a bundle."""
+    folder = tmp_path_factory.mktemp("model")
+    theirs, ours = (
+        np.stack([read_image(path) for path in sorted((images / site).iterdir())])
+        for site in ("yellow-field", "clinic-like")
+    )
+    path = folder / "linear-ot.json"
+    path.write_text(fit_normalizer("linear-ot", theirs, ours).to_json(), encoding="utf-8")
+    guard_of(sha256_of(path), learn_normalizer_thresholds("linear-ot", ours), ours).write(guard_path(path))
+    opened = open_model(export(path, folder / "b", images=images / "yellow-field").path)
+    assert isinstance(opened, BundleModel)
+    return opened
+
+
+@pytest.fixture
+def source(images: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(images / "next-day", tmp_path / "in"))
+
+
+def watched(model: BundleModel, source: Path, out: Path, config: WatchConfig = ONCE) -> tuple[Watched, list[str]]:
+    told: list[str] = []
+    return watch(model, source, out, config, told.append), told
+
+
+def events(out: Path, kind: str) -> list[dict]:
+    return [entry for entry in read_entries(out / LOG) if entry["event"] == kind]
+
+
+def test_what_is_there_is_done_once_and_logged(model: BundleModel, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    done, told = watched(model, source, out)
+    assert (done.batches, done.images, done.quarantined) == ({"passed": 1}, 12, 0), told
+    (batch,) = (out / "batches").iterdir()
+    assert sorted(path.name for path in (batch / "restained").glob("*.png")) == sorted(before)
+    rows = events(out, "image")
+    assert {row["sha256"] for row in rows} == {sha256_of(path) for path in source.iterdir()}
+    for row in rows:
+        assert row["output_sha256"] == sha256_of(batch / "restained" / row["path"])
+        assert (row["bundle_sha256"], row["gate"]) == (model.sha256, "passed")
+        restained = model.standardize(read_image(source / row["path"])[None])[0]
+        np.testing.assert_array_equal(read_image(batch / "restained" / row["path"]), restained)
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
+    (source / "00.png").rename(source / "another-name.png")
+    again, _ = watched(model, source, out)
+    assert (again.batches, again.images) == ({}, 0)
+    assert (check_log(out).compared, check_log(out).missing) == (12, 0)
+    assert not (out / ".work").exists()
+
+
+def test_an_unknown_hospital_is_held_or_flagged(model: BundleModel, images: Path, tmp_path: Path) -> None:
+    done, told = watched(model, images / "dark-blurred", tmp_path / "out")
+    assert done.batches == {"held": 1}
+    assert any(line.startswith("ALARM: unknown hospital") for line in told)
+    assert not (tmp_path / "out" / "batches").exists()
+    (held,) = (tmp_path / "out" / "held").iterdir()
+    assert json.loads((held / "batch.json").read_text(encoding="utf-8"))["gate"] == "held"
+    flag = WatchConfig("flag", 0.01, 0, 1, once=True)
+    done, _ = watched(model, images / "dark-blurred", tmp_path / "flagged", flag)
+    assert done.batches == {"flagged": 1}
+    (batch,) = events(tmp_path / "flagged", "batch")
+    assert batch["alarms"]
+    assert batch["site"] == "out-of-distribution"
+
+
+def test_drift_and_refusals_are_alarms() -> None:
+    quiet = Appearance("in-distribution", 0.0)
+    assert alarms_of(quiet, [0.0] * 10, 0, 50) == ()
+    assert alarms_of(Appearance(None, None), [], 0, 0) == ()
+    assert alarms_of(Appearance("borderline", 4.5), [], 0, 50)[0].startswith("drift: 4.5 standard deviations")
+    assert alarms_of(Appearance("in-distribution", 1.5), [1.5] * 12, 0, 50)[0].startswith("drift")
+    assert alarms_of(quiet, [], 12, 50) == ("morphology: the guard refuses 12 of 50 cells",)
+    # Of 50 cells 1.6 are expected to be refused, and 7 or more once in 500 batches at most.
+    assert [bool(alarms_of(quiet, [], refused, 50)) for refused in (5, 6, 7)] == [False, False, True]
+
+
+def test_what_is_no_image_goes_into_quarantine_with_the_reason(
+    model: BundleModel, source: Path, tmp_path: Path
+) -> None:
+    (source / "broken.png").write_bytes((source / "00.png").read_bytes()[:200])
+    done, told = watched(model, source, tmp_path / "out")
+    assert (done.images, done.quarantined) == (12, 1), told
+    kept = sorted((tmp_path / "out" / "quarantine").iterdir())
+    assert [path.read_bytes() for path in kept if path.suffix == ".png"] == [(source / "broken.png").read_bytes()]
+    told_of = json.loads(next(path for path in kept if path.suffix == ".json").read_text(encoding="utf-8"))
+    assert told_of["path"] == "broken.png"
+    assert told_of["reason"]
+    again, _ = watched(model, source, tmp_path / "out")
+    assert again.quarantined == 0
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "broken.png").write_bytes(b"no image")
+    done, _ = watched(model, alone, tmp_path / "out2")
+    assert (done.images, done.quarantined) == (0, 1)
+
+
+def test_an_image_that_still_grows_or_vanishes_waits(source: Path) -> None:
+    arrivals = Arrivals(source, settle_s=5)
+    assert arrivals.complete(0.0) == []
+    assert len(arrivals.complete(4.9)) == 0
+    with (source / "00.png").open("ab") as file:
+        file.write(b"more")
+    found = {arrival.path: arrival for arrival in arrivals.complete(5.0)}
+    assert len(found) == 11
+    assert "00.png" not in found
+    assert "00.png" in {arrival.path for arrival in arrivals.complete(10.0)}
+    gone, grown = found["01.png"], found["02.png"]
+    (source / "01.png").unlink()
+    (source / "02.png").write_bytes(b"other")
+    assert arrivals.take(gone) is None
+    assert arrivals.take(grown) is None
+    taken = arrivals.take(found["03.png"])
+    assert taken is not None
+    assert taken.sha256 == sha256_of(source / "03.png")
+
+
+def test_a_full_disk_is_tried_again_and_then_given_up(
+    model: BundleModel, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, tries = tmp_path / "out", []
+
+    def full(path: Path, _content: bytes) -> None:
+        tries.append(path)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(batch_module, "write_bytes", full)
+        with pytest.raises(RunError, match=r"got an error of the system 2 times: .*No space left"):
+            watched(model, source, out)
+    assert len(tries) == 2
+    assert not (out / "batches").exists()
+    done, _ = watched(model, source, out)
+    assert done.images == 12
+    assert check_log(out).compared == 12
+
+
+def test_an_image_that_cannot_be_read_goes_into_quarantine_after_its_tries(
+    model: BundleModel, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = Arrivals.take
+
+    def take(self: Arrivals, arrival: object) -> object:
+        if arrival.path == "03.png":  # type: ignore[attr-defined]
+            raise OSError(5, "Input/output error")
+        return usual(self, arrival)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Arrivals, "take", take)
+    done, told = watched(model, source, tmp_path / "out")
+    assert (done.images, done.quarantined) == (11, 1)
+    assert any("quarantine: 03.png: cannot be read after 2 tries: Input/output error" in line for line in told)
+
+
+def test_a_batch_that_appeared_before_a_kill_is_logged_at_the_next_start(
+    model: BundleModel, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    class Killed(BaseException):
+        pass
+
+    usual = AuditLog.append
+
+    def kill(self: AuditLog, entries: list) -> None:
+        if entries[0]["event"] == "image":
+            raise Killed
+        usual(self, entries)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AuditLog, "append", kill)
+        with pytest.raises(Killed):
+            watched(model, source, out)
+    assert events(out, "image") == []
+    done, told = watched(model, source, out)
+    assert done.images == 0
+    assert told[0].endswith("had appeared before a kill, and is logged now")
+    assert len(events(out, "image")) == 12
+    assert check_log(out).compared == 12
+    assert len(list((out / "batches").iterdir())) == 1
+
+
+def test_an_image_that_kills_the_program_is_done_alone_and_then_given_up(
+    model: BundleModel, source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    culprit = sha256_of(source / "07.png")
+    out.mkdir()
+    first = {sha256_of(path): 1 for path in source.iterdir()}  # as after one kill in a batch of all
+    (out / ".attempts.json").write_text(json.dumps({**first, culprit: 2}), encoding="utf-8")
+    done, told = watched(model, source, out)
+    assert (done.images, done.quarantined) == (11, 1)
+    assert done.batches["passed"] + done.batches["held"] == 11
+    assert any("quarantine: 07.png: the program was killed 2 times" in line for line in told)
+    assert json.loads((out / ".attempts.json").read_text(encoding="utf-8")) == {culprit: 2}
+    again, _ = watched(model, source, out)
+    assert (again.images, again.quarantined) == (0, 0)
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_work_that_fails_or_is_stopped_is_no_attempt(error: type[BaseException], tmp_path: Path) -> None:
+    def work() -> None:
+        with Attempts(tmp_path).begun(["a", "b"]):
+            assert Attempts(tmp_path).counts == {"a": 1, "b": 1}
+            raise error
+
+    with pytest.raises(error):
+        work()
+    assert Attempts(tmp_path).counts == {}
+
+
+def test_a_changed_result_and_a_log_that_was_cut_off_are_noticed(
+    model: BundleModel, source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    watched(model, source, out)
+    last = check_log(out).chain.last
+    watched(model, source, out)
+    assert check_log(out, last).compared == 12
+    whole = (out / LOG).read_bytes()
+    (out / LOG).write_bytes(b"".join(whole.splitlines(keepends=True)[:5]))
+    assert check_log(out).chain.entries == 5
+    with pytest.raises(RunError, match="expected an entry with the hash"):
+        check_log(out, last)
+    (out / LOG).write_bytes(whole)
+    image = next((out / "batches").glob("*/restained/05.png"))
+    image.write_bytes(image.read_bytes() + b" ")
+    with pytest.raises(RunError, match="it was changed after that"):
+        check_log(out)
+    shutil.rmtree(image.parent.parent)
+    assert check_log(out).missing == 12
+
+
+def test_folders_that_cannot_be_used_are_refused(model: BundleModel, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a folder to watch, got nothing"):
+        watched(model, tmp_path / "missing", tmp_path / "out")
+    with pytest.raises(InputError, match="expected folders of which none is in the other"):
+        watched(model, source, source / "out")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "letter.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=r"letter\.txt"):
+        watched(model, source, other)
+
+
+@pytest.fixture
+def started(model: BundleModel, source: Path, tmp_path: Path) -> Callable[..., subprocess.Popen]:
+    """Start the command in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    program = "from hemabridge.cli import main; main()"
+
+    def start() -> subprocess.Popen:
+        words = ["watch", model.path, source, tmp_path / "out", "--settle", "0", "--interval", "0.05"]
+        command = [sys.executable, "-c", program, *map(str, words)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+    until = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_running_watch_takes_what_arrives_stops_cleanly_and_survives_a_kill(
+    started: Callable[..., subprocess.Popen], images: Path, source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    def logged(count: int) -> Callable[[], bool]:
+        return lambda: (out / LOG).is_file() and len(events(out, "image")) >= count
+
+    process = started()
+    wait_for(logged(12), process)
+    second = started()
+    assert (second.wait(120), "is in use" in second.communicate()[1]) == (2, True)
+    (source / ".part.png").write_bytes((images / "yellow-field" / "00.png").read_bytes())
+    (source / ".part.png").rename(source / "arrived.png")
+    wait_for(logged(13), process)
+    process.send_signal(signal.SIGTERM)
+    assert (process.wait(120), "Traceback" in process.communicate()[1]) == (0, False)
+    assert [entry["event"] for entry in read_entries(out / LOG)][-1] == "stopped"
+    for number, path in enumerate(sorted((images / "yellow-field").iterdir())[1:11]):
+        shutil.copy(path, source / f"more-{number}.png")
+    process = started()
+    time.sleep(2)
+    process.kill()
+    process.communicate()
+    process = started()
+    wait_for(logged(23), process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == 0
+    process.communicate()
+    assert len(events(out, "image")) == 23
+    assert (check_log(out).compared, check_log(out).missing) == (23, 0)
