@@ -120,8 +120,8 @@ def _opened(path: Path, crop_px: int | None) -> tuple[Model | None, Model | None
     if (path / ADAPTED_FILE).is_file():
         if crop_px is not None:
             raise InputError(f"expected no --crop-px for a run of `hemabridge adapt`, which states its own: {path}")
-        classifier, restainer = opened_for(path)
-        return classifier, restainer, _card_of(restainer, classifier)
+        found = opened_for(path)
+        return found.classifier, found.restainer, _card_of(found.restainer, found.classifier)
     model = open_model(path, crop_px=crop_px)
     if isinstance(model, BundleModel):
         return model.own_classifier, model.restainer, model.bundle.text(CARD)
