@@ -25,7 +25,8 @@ import numpy as np
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS
-from hemabridge.ensemble.distilled import DISTILLATION, distill
+from hemabridge.ensemble.config import DISTILLATION
+from hemabridge.ensemble.distilled import distill
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts

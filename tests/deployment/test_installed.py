@@ -66,7 +66,8 @@ def run_folder(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
     from hemabridge.ensemble.config import EnsembleConfig, MembersConfig
     from hemabridge.training.run_context import start_fabric
-    from hemabridge.workflows.adapt.adapt import AdaptConfig, adapt
+    from hemabridge.workflows.adapt.adapt import adapt
+    from hemabridge.workflows.adapt.config import AdaptConfig
 
     train = {"architecture": "test_resnet", "size_px": 32, "epochs": 2, "learning_rate": 1e-3}
     views = ("color", "shape")

@@ -15,8 +15,9 @@ import pytest
 from hemabridge.errors import InputError
 from hemabridge.evaluation.home_failure import Explanation, HomeFailure
 from hemabridge.evaluation.results import StudyResults
+from hemabridge.report.html import group_facts
 from hemabridge.report.pictures import StudyPictures
-from hemabridge.report.report import group_facts, write_study_report
+from hemabridge.report.report import write_study_report
 
 MakeStudy = Callable[..., StudyResults]
 MakePictures = Callable[..., StudyPictures]

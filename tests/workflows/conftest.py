@@ -8,8 +8,8 @@ import pytest
 from hemabridge.imaging.files import read_image, write_image
 
 if TYPE_CHECKING:
-    from hemabridge.workflows.adapt.adapt import AdaptConfig
     from hemabridge.workflows.adapt.adapted import Adapted
+    from hemabridge.workflows.adapt.config import AdaptConfig
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def adapt_config() -> "AdaptConfig":
     pytest.importorskip("torch")
     from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
     from hemabridge.ensemble.config import EnsembleConfig, MembersConfig
-    from hemabridge.workflows.adapt.adapt import AdaptConfig
+    from hemabridge.workflows.adapt.config import AdaptConfig
 
     train = {"architecture": "test_resnet", "size_px": 32, "epochs": 1, "learning_rate": 1e-3}
     return AdaptConfig(

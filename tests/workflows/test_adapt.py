@@ -12,10 +12,11 @@ from hemabridge.imaging.files import read_image, write_image
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.run_context import start_fabric
-from hemabridge.workflows.adapt.adapt import AdaptConfig, adapt, members
+from hemabridge.workflows.adapt.adapt import adapt
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import run
 from hemabridge.workflows.adapt.certainty import UNKNOWN, quantiles_of, uncertainty, unknown_limit
+from hemabridge.workflows.adapt.config import AdaptConfig, members
 
 RECOMMENDED = Path(__file__).resolve().parents[2] / "recipes" / "recommended.toml"
 

@@ -29,8 +29,9 @@ from hemabridge.recipes.sites import read_settled
 from hemabridge.storage.stages import Stages
 from hemabridge.training.run_context import RunContext, start_fabric
 from hemabridge.translators.presets import PRESETS, Preset
-from hemabridge.workflows.evaluate.answers import Answers, FinishedStudy
+from hemabridge.workflows.evaluate.answers import Answers
 from hemabridge.workflows.evaluate.evaluate import FITTING, Evaluation, evaluate
+from hemabridge.workflows.evaluate.finished_study import FinishedStudy
 from hemabridge.workflows.selection.select import select
 from hemabridge.workflows.study import translation
 from hemabridge.workflows.study.study import study

@@ -12,6 +12,7 @@ from hemabridge.cli import labeling as _labeling  # noqa: F401 - adds its comman
 from hemabridge.cli import restaining as _restaining  # noqa: F401 - adds its commands
 from hemabridge.cli import reviewing as _reviewing  # noqa: F401 - adds its commands
 from hemabridge.cli import serving as _serving  # noqa: F401 - adds its command
+from hemabridge.cli import simulating as _simulating  # noqa: F401 - adds its commands
 from hemabridge.cli import synthesis as _synthesis  # noqa: F401 - adds its command
 from hemabridge.cli import training as _training  # noqa: F401 - adds its commands
 from hemabridge.cli import watching as _watching  # noqa: F401 - adds its commands

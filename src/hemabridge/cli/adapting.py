@@ -48,8 +48,9 @@ def adapt(
     needs_training()
     from hemabridge.errors import InputError
     from hemabridge.training.run_context import start_fabric
-    from hemabridge.workflows.adapt.adapt import RESULTS, AdaptConfig, members
+    from hemabridge.workflows.adapt.adapt import RESULTS
     from hemabridge.workflows.adapt.adapt import adapt as run_adapt
+    from hemabridge.workflows.adapt.config import AdaptConfig, members
 
     if weights is not None and weights != "download" and not Path(weights).is_file():
         raise InputError(f"expected `download` or a safetensors file for --weights, got {weights}")

@@ -1,12 +1,15 @@
 """The section `[ensemble]` of a study's recipe. Imports no PyTorch."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.normalizers.catalog import NormalizerNames
 from hemabridge.normalizers.color_table import NODES
+
+DISTILLATION: Final = SemiSupervisedConfig(images=4000)
+"""Length and learning rate of the distillation into a classifier for daily use."""
 
 
 class MembersConfig(BaseModel):

@@ -1,7 +1,6 @@
 """Distillation of an ensemble, for one hospital, into a single classifier for daily use."""
 
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -14,9 +13,6 @@ from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.pseudo_labels import pseudo_labels
 from hemabridge.errors import InputError
 from hemabridge.training.run_context import RunContext
-
-DISTILLATION: Final = SemiSupervisedConfig(images=4000)
-"""Length and learning rate of the distillation into a classifier for daily use."""
 
 
 def distill(

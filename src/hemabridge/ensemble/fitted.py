@@ -8,11 +8,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.protocol import Classifier, Probabilities
-from hemabridge.classifiers.semi_supervised import PseudoLabeledCells, fine_tune_semi_supervised
 from hemabridge.data.cells import CellSet
-from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.ensemble.members import (
     Member,
     classifiers_of,
@@ -23,7 +20,6 @@ from hemabridge.ensemble.members import (
     snapshot_names,
 )
 from hemabridge.ensemble.pooling import logarithmic_pool, mean_of, mean_prediction
-from hemabridge.ensemble.pseudo_labels import pseudo_labels
 from hemabridge.ensemble.saved import SavedEnsemble, files_within
 from hemabridge.ensemble.site_statistics import SiteStatistics
 from hemabridge.errors import InputError
@@ -33,7 +29,6 @@ from hemabridge.models import open_model
 from hemabridge.models.model import Model
 from hemabridge.normalizers.normalizer import CellScale, Normalizer
 from hemabridge.storage.files import atomic_write
-from hemabridge.training.run_context import RunContext
 
 ENSEMBLE_FILE: Final = "ensemble.json"
 STATISTICS_FILE: Final = "site-statistics.safetensors"
@@ -142,48 +137,6 @@ class FittedEnsemble:
             return color
         weight = len(self.shape_members) / (len(self.color_members) + len(self.shape_members))
         return logarithmic_pool(color, shape, weight)
-
-    def fine_tuned(
-        self, source: CellSet, labels: NDArray[np.int64], config: EnsembleConfig, context: RunContext
-    ) -> "FittedEnsemble":
-        """Return the ensemble after each member that was trained here was fine-tuned on cells of the source.
-
-        One half of each batch are the labeled cells on which the member was trained. The other half are cells of the
-        source with the ensemble's pseudo-labels: their re-stainings for color members, the original images for others.
-        Their batch norm statistics are then those of both sites, and no further ones are used.
-
-        Args:
-            source: its labels are not read.
-            labels: int64[N], the class of the labeled cells, -1 for all others.
-            config: `min_confidence` and `semi_supervised`.
-            context: its folder gets a run folder for each member; the same call resumes them.
-
-        Raises:
-            InputError: a member's own labeled cells are not given, or no cell of the source can be used.
-            Interrupted, NonFiniteLossError, RunError: see `hemabridge.training.loop.fit`.
-        """
-        prediction = self.predict(source.images)
-        targets = pseudo_labels(prediction, config.min_confidence, labels)
-        restained = np.stack([shown for _, shown in self.inputs(source.images)])
-        color = PseudoLabeledCells(restained, *targets, source.hashes)
-        original = PseudoLabeledCells(source.images[None], *targets, source.hashes)
-        shown = [(member, color) for member in self.color_members]
-        shown += [(member, original) for member in self.shape_members]
-        total = sum(member.snapshot is not None for member, _ in shown)
-        tuned: list[Member] = []
-        place = 0
-        for member, cells in shown:
-            if member.snapshot is not None:
-                own = context.within(str(place), f"fine-tuning {place + 1} of {total}")
-                member, place = _fine_tuned(member, cells, config, own), place + 1
-            tuned.append(member)
-        count = len(self.color_members)
-        return replace(
-            self,
-            color_members=tuple(tuned[:count]),
-            shape_members=tuple(tuned[count:]),
-            site_statistics=None,
-        )
 
     def save(self, folder: Path, root: Path, translator: Path | None = None) -> None:
         """Write `ensemble.json`, and the normalizers as JSON beside it.
@@ -301,22 +254,3 @@ def _prevalence(saved: SavedEnsemble, classes: tuple[str, ...]) -> NDArray[np.fl
             f"{ENSEMBLE_FILE}; {saved.AGAIN}"
         )
     return np.array([saved.prevalence[name] for name in classes], np.float64)
-
-
-def _fine_tuned(member: Member, source: PseudoLabeledCells, config: EnsembleConfig, context: RunContext) -> Member:
-    if not isinstance(member.classifier, SnapshotClassifier) or member.cells is None:
-        raise InputError(
-            f"expected a member with its own labeled cells for fine-tuning, got {member.snapshot} without; "
-            "fit the ensemble again, or give the cells when it is loaded"
-        )
-    end = fine_tune_semi_supervised(
-        config.semi_supervised,
-        member.classifier,
-        member.cells,
-        source,
-        context.folder,
-        context.fabric,
-        seed=context.seed,
-        progress=context.progress,
-    )
-    return Member.of_snapshot(end, member.cells)

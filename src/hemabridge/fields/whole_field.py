@@ -1,4 +1,4 @@
-"""Whether an image that a command takes for a single cell is a whole field: one rule for every command."""
+"""The rule by which every command that takes single cells recognizes a whole field."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import UInt8Image
 
 ADVICE: Final = "a whole field is no single cell; cut its cells out first: hemabridge find FIELDS OUT"
-"""What to do, in every message."""
+"""The advice in every message about whole fields."""
 
 LEAST_PX: Final = 200
 """Shorter side of the smallest field, in pixels: 50 um at 0.25 um per pixel, at which nuclei can just be recognized."""
 
 SURE_PX: Final = 2000
-"""Shorter side from which an image is a field without a look: a cell is 20 um wide, and no camera sees 0.01 um."""
+"""Shorter side from which an image is a field by its size alone: a cell is 20 um wide, and a pixel at least 0.01 um."""
 
 WIDE_UM: Final = 65.0
 """Longer side from which an image is a field, whatever it shows. The fields of BCCD have 46 to 63 um."""
@@ -35,19 +35,19 @@ MIDDLE: Final = 0.42
 """Largest distance of a cell from the middle of its crop, as a share of half the shorter side."""
 
 LEAST_RED_CELLS: Final = 5
-"""Number of red cells that say how wide an image is; granules may be taken for three or four."""
+"""Smallest number of red cells from which the width of an image is estimated; three or four may be granules."""
 
 SEVERAL: Final = 4
 """Number of leukocytes, none cut by the border, from which an image is a field."""
 
 SAMPLED: Final = 24
-"""Number of images of a folder that are looked at for all of it."""
+"""Number of images of a folder that are checked as a sample."""
 
 LEAST_SHARE: Final = 0.25
 """Share of the sampled images of one size that are fields by themselves, from which all images of that size are."""
 
 LEAST_CELLS: Final = 8
-"""Number of sampled images of one size, none of them a field, from which others of that size are not looked at."""
+"""Number of sampled images of one size, none of them a field, from which others of that size are not checked."""
 
 _LOOK_PX: Final = 400
 
@@ -82,12 +82,12 @@ def is_whole_field(image: UInt8Image) -> bool:
 
 @dataclass(frozen=True)
 class FieldCheck:
-    """What a sample of a folder says about fields in it.
+    """The result of checking a sample of a folder for whole fields.
 
     Attributes:
-        sizes: height and width of images of which so many are fields that all of that size are.
-        cell_sizes: those of which many were looked at and none is a field; others of that size are not looked at.
-        sampled, noticed: number of images that were looked at, and of fields among them.
+        sizes: heights and widths at which so many sampled images are fields that all images of the size count as such.
+        cell_sizes: heights and widths at which many images were sampled and none is a field; others are not checked.
+        sampled, noticed: number of images in the sample, and of fields among them.
     """
 
     sizes: frozenset[tuple[int, int]] = frozenset()
@@ -97,7 +97,7 @@ class FieldCheck:
 
     @classmethod
     def of(cls, paths: Sequence[Path], read: Callable[[Path], UInt8Image] = read_image) -> "FieldCheck":
-        """Look at up to `SAMPLED` evenly spaced images; those that `read` cannot read are left out."""
+        """Check up to `SAMPLED` evenly spaced images; those that `read` cannot read are left out."""
         answers: dict[tuple[int, int], list[bool]] = defaultdict(list)
         for place in evenly_spaced(len(paths), SAMPLED):
             try:

@@ -2,18 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hemabridge._version import __version__
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.differential_results import CountedCell, DifferentialResults
-from hemabridge.evaluation.home_failure import first_words
 from hemabridge.evaluation.label_results import LabelResults
 from hemabridge.evaluation.reading import Reading
 from hemabridge.evaluation.results import StudyResults
@@ -26,23 +19,19 @@ from hemabridge.report import (
     story,
     synthesis_story,
 )
-from hemabridge.report import sentences as findings
 from hemabridge.report.curves import labels_svgs, refusals_svg, reliability_svgs, risk_svgs
 from hemabridge.report.figures import accuracy_svg, loss_svg
+from hemabridge.report.html import group_facts, report_environment, style_of, svg_uri, write_html
 from hemabridge.report.layout import Layout, column_name, lay_out
 from hemabridge.report.learning_curve import learning_curve_svg
-from hemabridge.report.pictures import CellStrip, StudyPictures, data_uri, image_uri
+from hemabridge.report.pictures import CellStrip, StudyPictures, data_uri
 from hemabridge.report.reading_figures import arms_svg, session_svg
 from hemabridge.report.synthesis_pictures import DirectionPictures, shapes_svg
-from hemabridge.storage.files import atomic_write
 from hemabridge.synthesis.learning_curve import in_words
 from hemabridge.synthesis.results import Direction, SynthesisResults
 
 HEADLINE_CLASSES = 4
 """Classes of which the beginning of a report shows a cell, at most."""
-
-FEW_FACTS = 4
-"""Facts with a common beginning ("seconds, ...") are folded together when there are more of them than this."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +78,11 @@ def write_study_report(
             fact_groups=group_facts(results.facts),
             figures=_figures(layout, pictures),
             panels=_panels(layout),
-            style=_style("study.css"),
+            style=style_of("study.css"),
             version=__version__,
         )
     )
-    _write_html(out, html)
+    write_html(out, html)
 
 
 def _figures(layout: Layout, pictures: StudyPictures) -> dict[str, str]:
@@ -103,7 +92,7 @@ def _figures(layout: Layout, pictures: StudyPictures) -> dict[str, str]:
         drawn["loss"] = loss_svg(pictures.losses)
     if len(morphology_section.tested_snapshots(layout)) > 1:
         drawn["refusals"] = refusals_svg(morphology_section.tested_snapshots(layout))
-    return {name: _svg_uri(svg) for name, svg in drawn.items()}
+    return {name: svg_uri(svg) for name, svg in drawn.items()}
 
 
 def _panels(layout: Layout) -> dict[str, dict[str, str]]:
@@ -113,61 +102,7 @@ def _panels(layout: Layout) -> dict[str, dict[str, str]]:
         drawn = {"reliability": reliability_svgs(layout), "risk": risk_svgs(layout)}
     if len(layout.labels) > 1:
         drawn["labels"] = labels_svgs(layout)
-    return {name: {title: _svg_uri(svg) for title, svg in svgs.items()} for name, svgs in drawn.items()}
-
-
-def _png_uri(png: bytes) -> str:
-    return data_uri(png, "image/png")
-
-
-def _svg_uri(svg: bytes) -> str:
-    return data_uri(svg, "image/svg+xml")
-
-
-def group_facts(facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
-    """Group facts by the text before the first ", " where more than a few share it; the others stay in group ""."""
-    beginnings = [key.partition(", ")[0] for key in facts if ", " in key]
-    folded = {name for name in beginnings if beginnings.count(name) > FEW_FACTS}
-    groups: dict[str, list[tuple[str, Any]]] = {"": []}
-    for key, value in facts.items():
-        name, _, rest = key.partition(", ")
-        if name in folded and rest:
-            groups.setdefault(name, []).append((rest, value))
-        else:
-            groups[""].append((key, value))
-    return list(groups.items())
-
-
-@cache
-def report_environment(sentences: ModuleType) -> Environment:
-    """Return the Jinja environment of all reports; names are shown as text.
-
-    A template is compiled once in a process.
-
-    Args:
-        sentences: the module that is called `story` in the templates of one kind of report.
-    """
-    environment = Environment(
-        loader=PackageLoader("hemabridge.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=story.percent,
-        p_text=story.p_text,
-        fact=story.fact_text,
-        image_uri=image_uri,
-        column_name=column_name,
-        points=findings.points,
-        png_uri=_png_uri,
-        in_words=morphology_section.in_words,
-    )
-    environment.globals.update(
-        story=sentences, findings=findings, morphology_section=morphology_section, first_words=first_words
-    )
-    return environment
+    return {name: {title: svg_uri(svg) for title, svg in svgs.items()} for name, svgs in drawn.items()}
 
 
 def _one_per_class(cells: tuple[CellStrip, ...]) -> list[CellStrip]:
@@ -203,11 +138,11 @@ def write_review_report(reading: Reading, pictures: Mapping[str, Sequence[UInt8I
             pictures=pictures,
             figures={name: data_uri(svg, "image/svg+xml") for name, svg in _review_figures(reading).items()},
             fact_groups=group_facts(reading.facts),
-            style=_style("study.css", "reading.css"),
+            style=style_of("study.css", "reading.css"),
             version=__version__,
         )
     )
-    _write_html(out, html)
+    write_html(out, html)
 
 
 def _review_figures(reading: Reading) -> dict[str, bytes]:
@@ -254,11 +189,11 @@ def write_synthesis_report(
             else data_uri(learning_curve_svg(results.learning_curve), "image/svg+xml"),
             figures={},
             fact_groups=group_facts(dict(results.facts)),
-            style=_style("study.css", "synthesis.css"),
+            style=style_of("study.css", "synthesis.css"),
             version=__version__,
         )
     )
-    _write_html(out, html)
+    write_html(out, html)
 
 
 def write_label_report(results: LabelResults, images: Mapping[str, UInt8Image], out: Path) -> None:
@@ -272,9 +207,9 @@ def write_label_report(results: LabelResults, images: Mapping[str, UInt8Image], 
     html = (
         report_environment(labeling_story)
         .get_template("labeling.html.j2")
-        .render(results=results, images=images, style=_style("study.css", "labeling.css"), version=__version__)
+        .render(results=results, images=images, style=style_of("study.css", "labeling.css"), version=__version__)
     )
-    _write_html(out, html)
+    write_html(out, html)
 
 
 def write_differential_report(
@@ -299,20 +234,8 @@ def write_differential_report(
             shares=results.shares(),
             shown=shown,
             images=images,
-            style=_style("study.css", "labeling.css", "differential.css"),
+            style=style_of("study.css", "labeling.css", "differential.css"),
             version=__version__,
         )
     )
-    _write_html(out, html)
-
-
-def _style(*names: str) -> str:
-    """Return the text of style sheets, one after the other."""
-    folder = files("hemabridge.report") / "templates"
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
-
-
-def _write_html(out: Path, html: str) -> None:
-    """Write a report as a whole; lone surrogates, as undecodable file names have them, become "?"."""
-    with atomic_write(out) as temporary:
-        temporary.write_bytes(html.encode("utf-8", errors="replace"))
+    write_html(out, html)

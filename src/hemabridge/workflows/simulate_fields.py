@@ -1,4 +1,4 @@
-"""`hemabridge simulate --fields`: folders of simulated fields of a microscope, and where each cell in them is."""
+"""`hemabridge simulate --fields`: writes simulated fields of a microscope, and a table of the objects in them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ from hemabridge.storage.files import atomic_write
 from hemabridge.workflows.simulate import TRUTH, claim, find_hospitals
 
 CELLS_FILE: Final = "truth.csv"
-"""Every object of all fields: where it is, and what it is."""
+"""Table of all objects of all fields, with place and kind."""
 
 FIELDS_FILE: Final = "fields.csv"
-"""Every field: its area, its scale and what lies on it."""
+"""Table of all fields, with area, scale and numbers of objects."""
 
 _COUNTED: Final = ("red_cell", "platelet", "platelet_clump", "smudge", "debris")
 
@@ -60,9 +60,9 @@ def simulate_fields(
     hospital's appearance, without sensor noise and JPEG.
 
     Args:
-        out: a new or empty folder, or that of an earlier call for the same fields, which then goes on.
+        out: a new or empty folder, or that of an interrupted call for the same fields, which is resumed.
         n_fields: number of fields.
-        spec: what they have in common.
+        spec: the common settings of the fields.
         hospitals: names from `HOSPITALS`.
         progress: called with the number of pictures written and the total number.
 

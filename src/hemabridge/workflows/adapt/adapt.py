@@ -1,132 +1,57 @@
-"""`hemabridge adapt`: from one's own labeled cells and another hospital's images to a classifier and a re-stainer."""
+"""`hemabridge adapt`: fits a classifier and a re-stainer to another hospital's images, from one's own labeled cells."""
 
 import json
-from collections import Counter
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
 from lightning_fabric import Fabric
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 
-from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.network import load_start, new_network
 from hemabridge.classifiers.protocol import Probabilities
-from hemabridge.data.cells import UNKNOWN, CellSet, joined
-from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
+from hemabridge.data.cells import CellSet, joined
 from hemabridge.data.sampling import evenly_spaced
-from hemabridge.data.stain_augmentation import StainAugmentationConfig
-from hemabridge.domain.site_profile import FEWEST_CELLS
-from hemabridge.ensemble.config import EnsembleConfig, MembersConfig
-from hemabridge.ensemble.distilled import DISTILLATION, distill
+from hemabridge.ensemble.distilled import distill
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble
 from hemabridge.ensemble.members import Members, classifiers_of, train_members
 from hemabridge.ensemble.pooling import mean_prediction
-from hemabridge.errors import InputError, ManifestError, RunError
-from hemabridge.fields.whole_field import FieldCheck
+from hemabridge.errors import ManifestError, RunError
 from hemabridge.guard.thresholds import FEWEST as FEWEST_FOR_LIMITS
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
-from hemabridge.imaging.scale import CropSpec
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
 from hemabridge.metrics.soft_agreement import soft_agreement
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import guard_path
 from hemabridge.progress import Progress, silent
-from hemabridge.recipes.recipe import SiteRecipe
-from hemabridge.recipes.sites import Site, prepare_site, read_site, refuse_shared_files, whole_site
-from hemabridge.recipes.two_sites import FEWEST, MANIFEST, site_of_manifest
+from hemabridge.recipes.sites import Site
 from hemabridge.storage.file_kind import FileKind
-from hemabridge.storage.files import atomic_write, folder_name, sha256_of
+from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_run_folder, describe_run, hold_folder
 from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import drop_checkpoints
-from hemabridge.training.run_context import RunContext, start_fabric
+from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import Run, run
 from hemabridge.workflows.adapt.certainty import quantiles_of, unknown_limit
+from hemabridge.workflows.adapt.config import AdaptConfig
+from hemabridge.workflows.adapt.inputs import PARTS, Context, check_new, labeled_sites, unlabeled_cells
 from hemabridge.workflows.guard import LEARNED_FROM, guard_of
 
-ARCHITECTURE: Final = "mobilenetv2_100"
-CELL_PX: Final = 96
-"""Side of the cells, cut from the original images."""
-PARTS: Final = {"train": 0.9, "test": 0.1}
 FEWEST_GUARDED: Final = 2 * FEWEST_FOR_LIMITS
-"""With fewer of one's own cells there are no limits for the morphology guard."""
+"""Smallest number of one's own cells from which limits of the morphology guard are learned."""
 CLASSIFIER: Final = "classifier"
 SUMMARY: Final = "summary.json"
 RESULTS: Final = "results"
-"""Holds what `hemabridge run` writes for the images that the run was adapted to."""
-
-
-def members(weights: Literal["download"] | Path | None) -> tuple[MembersConfig, ...]:
-    """Return which classifiers are trained: three that see color and three that see shape alone.
-
-    They are trained as the members of `recipes/recommended.toml`; from random weights, four times as long.
-    """
-    common: dict[str, Any] = {
-        "architecture": ARCHITECTURE,
-        "weights": weights,
-        "size_px": 64,
-        "epochs": 2 if weights else 8,
-        "epoch_images": 2336,
-        "frozen_epochs": 0,
-        "learning_rate": 1e-3,
-    }
-    color = StainAugmentationConfig(stain=0.3)
-    shape = StainAugmentationConfig(stain=0.0, contrast=0.5)
-    return (
-        MembersConfig(count=3, train=ClassifierConfig(**common, stain_augmentation=color)),
-        MembersConfig(count=3, train=ClassifierConfig(**common, view="shape", stain_augmentation=shape)),
-    )
-
-
-class AdaptConfig(BaseModel):
-    """What is trained, and how long. The defaults are for real images; tests take less.
-
-    Attributes:
-        kind: what `recipe.toml` in the run folder describes.
-        members: the classifiers.
-        ensemble: how they are fitted to the other hospital.
-        distillation: how the single classifier is trained.
-        cell_px: side of the cells.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["adapt"] = "adapt"
-    members: tuple[MembersConfig, ...]
-    ensemble: EnsembleConfig = EnsembleConfig()
-    distillation: SemiSupervisedConfig = DISTILLATION
-    cell_px: int = CELL_PX
-
-
-@dataclass(frozen=True)
-class _Context:
-    """What all steps of one call share."""
-
-    out: Path
-    config: AdaptConfig
-    seed: int
-    stages: Stages
-    fabric: Fabric
-    progress: Progress
-
-    def cells(self, site: Site, part: str, classes: tuple[str, ...]) -> CellSet:
-        """Return one part of a site, cut from the original images."""
-        return site.cells((part,), classes, self.config.cell_px, self.progress)
-
-    def within(self, folder: Path) -> RunContext:
-        """Return the context of a training in a folder."""
-        return RunContext(folder, self.fabric, self.seed, self.progress)
+"""Folder of the results of `hemabridge run` for the images to which the run was fitted."""
 
 
 @dataclass(frozen=True)
 class _Summary:
-    """What a fit found; see `Adapted`."""
+    """The measures of a fit; see `Adapted`."""
 
     home_accuracy: float
     same_class: float
@@ -140,7 +65,7 @@ class _Summary:
     home_confusion: tuple[tuple[int, ...], ...] = ()
 
 
-_SUMMARY: Final = FileKind("what a fit found", RunError, "remove its folder, and run the same command again")
+_SUMMARY: Final = FileKind("the measures of a fit", RunError, "remove its folder, and run the same command again")
 
 
 def adapt(
@@ -159,26 +84,26 @@ def adapt(
     Args:
         ours: a folder with a folder of images for each class, or a manifest.
         new: a folder of images of single cells of the other hospital; no label is read.
-        out: the run folder; the same call goes on with what was begun there.
-        config: what is trained.
+        out: the run folder; the same call resumes an interrupted one.
+        config: settings of the trainings.
         also: further labeled hospitals to learn from, such as public collections.
-        seed: of the split and of the trainings.
+        seed: random seed of the split and of the trainings.
         fabric: device; the fastest one if not given.
-        progress: told of each step.
+        progress: called after each step.
 
     Raises:
         ManifestError: one's own images have no labels, or fewer than two classes of enough cells; or an image of the
             other hospital is among the labeled ones.
-        InputError: a folder cannot be used, two labeled hospitals have one name, or there are too few new images.
-        SplitError: an image is at two labeled hospitals.
+        InputError: a folder cannot be used, two labeled hospitals have the same name, or there are too few new images.
+        SplitError: two labeled hospitals have an image in common.
         Interrupted: a signal stopped it.
     """
     check_apart(out, *(path for path in (ours, new, *also) if path.is_dir()))
     _check_weights(config)
     check_run_folder(out, config.kind)
-    _check_new(new)
+    check_new(new)
     with hold_folder(out):
-        context = _Context(out, config, seed, Stages(out), fabric or start_fabric("auto"), progress)
+        context = Context(out, config, seed, Stages(out), fabric or start_fabric("auto"), progress)
         describe_run(out, config, str(context.fabric.device))
         adapted = _adapted(ours, new, also, context)
         with atomic_write(out / ADAPTED_FILE) as temporary:
@@ -186,9 +111,9 @@ def adapt(
         return adapted, run(out, new, out / RESULTS, progress=progress)
 
 
-def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: _Context) -> Adapted:
-    own, further, classes = _sites(ours, also, context)
-    source = _source(new, classes, (own, *further), context)
+def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: Context) -> Adapted:
+    own, further, classes = labeled_sites(ours, also, context)
+    source = unlabeled_cells(new, classes, (own, *further), context)
     target, home = (context.cells(own, part, classes) for part in PARTS)
     others = tuple(context.cells(each, "train", classes) for each in further)
     trained = _train(own, target, others, context)
@@ -219,78 +144,13 @@ def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: _Context) -
 
 
 def _check_weights(config: AdaptConfig) -> None:
-    """Find out before any image is read that the pretrained weights cannot be had."""
+    """Check before any image is read that the pretrained weights can be loaded."""
     for train in {spec.train.architecture: spec.train for spec in config.members}.values():
         if train.weights is not None:
             load_start(new_network(train.architecture, train.size_px, 2, train.norm), train.architecture, train.weights)
 
 
-def _check_new(new: Path) -> None:
-    """Find out before any training that the folder of the other hospital lists too few images."""
-    listed = list_new_cells(new, None, new.resolve().name)
-    _check_count(len(listed.manifest), new)
-
-
-def _check_count(count: int, new: Path) -> None:
-    if count < FEWEST_CELLS:
-        raise InputError(
-            f"expected at least {FEWEST_CELLS} images of the other hospital, to learn what its cells look like, got "
-            f"{count} that can be read in {new}; give more"
-        )
-
-
-def _sites(ours: Path, also: tuple[Path, ...], context: _Context) -> tuple[Site, tuple[Site, ...], tuple[str, ...]]:
-    """Return one's own hospital, split, the further ones, and the classes."""
-    recipe, *others = (_recipe(path) for path in (ours, *also))
-    names = [folder_name(each.site) for each in (recipe, *others)]
-    if len(set(names)) < len(names):
-        raise InputError(
-            f"expected hospitals whose names differ, got {', '.join(each.site for each in (recipe, *others))}; "
-            "rename a folder, since its name is that of the hospital"
-        )
-    manifest = read_site(recipe, context.progress)
-    counts = Counter(manifest.column("class"))
-    classes = tuple(sorted(name for name, count in counts.items() if name and count >= FEWEST))
-    if len(classes) < 2:
-        found = ", ".join(f"{name or 'without a class'} {count}" for name, count in sorted(counts.items()))
-        raise ManifestError(
-            f"expected at least two classes with {FEWEST} or more cells in {ours}, got {found}; give your own labeled "
-            "cells first, as a folder with a folder of images for each class"
-        )
-    own = prepare_site(
-        recipe, manifest, classes, PARTS, seed=context.seed, stages=context.stages, progress=context.progress
-    )
-    further = tuple(whole_site(each, read_site(each, context.progress), classes, context.stages) for each in others)
-    for one, other in combinations((own, *further), 2):
-        refuse_shared_files(one, other)
-    return own, further, classes
-
-
-def _recipe(path: Path) -> SiteRecipe:
-    if path.is_file() or (path / MANIFEST).is_file():
-        return site_of_manifest(path)
-    return SiteRecipe(site=path.resolve().name, folder=path.resolve())
-
-
-def _source(new: Path, classes: tuple[str, ...], labeled: tuple[Site, ...], context: _Context) -> CellSet:
-    """Return the cells of the other hospital; classes that its manifest or folders may state are not read."""
-    listed = list_new_cells(new, None, new.resolve().name)
-    crop_px = crop_px_of(listed.manifest)
-    spec, check = CropSpec(crop_px, context.config.cell_px), FieldCheck.of(listed.manifest.paths())
-    cells = read_new_cells(listed, classes, spec, context.progress, check.reason)
-    _check_count(len(cells.paths), new)
-    for site in labeled:
-        shared = set(cells.hashes) & set(site.manifest.column("sha256"))
-        if shared:
-            raise ManifestError(
-                f"expected other images in {new} than among the labeled cells of {site.name}, got {len(shared)} "
-                "that are in both; take them out of one"
-            )
-    unknown = np.full(len(cells.paths), UNKNOWN, np.int64)
-    return CellSet(cells.images, unknown, classes, cells.paths, cells.hashes, crop_px)
-
-
-def _train(own: Site, target: CellSet, others: tuple[CellSet, ...], context: _Context) -> Members:
+def _train(own: Site, target: CellSet, others: tuple[CellSet, ...], context: Context) -> Members:
     inputs = {
         "members": [spec.model_dump(mode="json") for spec in context.config.members],
         "target": own.described(),
@@ -306,8 +166,8 @@ def _train(own: Site, target: CellSet, others: tuple[CellSet, ...], context: _Co
     return Members.load(folder, context.out, {}, joined(target, others))
 
 
-def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, context: _Context) -> Path:
-    """Fit the ensemble, keep what it predicts, distill it, and choose a re-stainer; return the folder."""
+def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, context: Context) -> Path:
+    """Fit the ensemble, distill it, measure the classifier, and choose a re-stainer; return the folder."""
     inputs = {
         "members": context.stages.key("members"),
         "source": list(source.hashes),
@@ -361,9 +221,10 @@ def _agreement(color: Probabilities, shape: Probabilities | None) -> float:
 
 
 def _best_restainer(fitted: FittedEnsemble, source: CellSet, prediction: Probabilities) -> str:
-    """Return the normalizer on whose images color members, with the target's statistics, agree best with the ensemble.
+    """Return the normalizer on whose images the color members agree best with the ensemble (soft agreement).
 
-    Such images look like the target's to them: that is what a re-stained image is for.
+    The color members use the batch norm statistics of the target, so they agree best on images that resemble the
+    target's.
     """
     members = classifiers_of(fitted.color_members)
     agreement = {

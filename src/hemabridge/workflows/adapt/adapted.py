@@ -1,4 +1,4 @@
-"""What `hemabridge adapt` leaves in its run folder, as `hemabridge run` reads it. Imports no PyTorch."""
+"""The result of `hemabridge adapt` in its run folder, which `hemabridge run` reads. Imports no PyTorch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Adapted(ResultsFile):
     Attributes:
         classes: class names.
         target, source: names of one's own hospital and of the other.
-        target_cells, source_cells: how many cells were learned from; those of the source without labels.
+        target_cells, source_cells: number of cells for training; those of the source are used without labels.
         crop_px: square around a cell in the source's images, in pixels.
         classifier: the snapshot of the distilled classifier, relative to the run folder.
         normalizer: the JSON file of the re-stainer, likewise.
@@ -101,7 +101,7 @@ class Adapted(ResultsFile):
         return path
 
     def lines(self) -> list[str]:
-        """Return what a user should know, a line for each fact."""
+        """Return the facts for the user, one line each."""
         share = ", ".join(f"{name} {100 * value:.0f} %" for name, value in self.prevalence.items())
         interval = self.home_interval
         ends = "" if interval is None else f" (95% interval {interval[0]:.3f} to {interval[1]:.3f})"

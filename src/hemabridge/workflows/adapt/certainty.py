@@ -1,4 +1,4 @@
-"""How certain a classifier is of a cell, compared with other cells, and when a cell may be called unknown.
+"""The certainty of a classifier on a cell compared with other cells, and the limit below which a cell is unknown.
 
 A limit on the largest probability that is learned at one hospital does not hold at another one, where a classifier is
 less certain of all cells. So each cell is compared with the other hospital's own cells, and the limit of one's own
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 UNKNOWN: Final = "unknown"
 """The predicted class of a cell that may belong to none of the classes."""
 KNOWN_REFUSED: Final = 0.05
-"""So large a share of one's own held-out cells is below the limit."""
+"""Share of one's own held-out cells that is below the limit."""
 _MOST_REFUSED: Final = 2 * KNOWN_REFUSED
-"""Largest share of the other hospital's cells below the limit with which it still holds there. A share of 0.05 that was
-found on 100 held-out cells may be up to 0.11 (exact 95 % interval)."""
+"""Largest share of the other hospital's cells below the limit with which the limit is used there. A share of 0.05 of
+100 held-out cells has an exact 95 % interval that ends at 0.11."""
 _POINTS: Final = 101
 
 
 def unknown_limit(home: NDArray[np.floating], source: NDArray[np.floating]) -> float | None:
-    """Return the largest probability below which a cell is called unknown, or None where no limit can be trusted.
+    """Return the limit: a cell whose largest probability is below it is unknown. None if the limit does not hold here.
 
     Args:
         home: largest probability of each of one's own held-out cells, float[M], 0..1, M at least 1.
@@ -32,14 +32,14 @@ def unknown_limit(home: NDArray[np.floating], source: NDArray[np.floating]) -> f
 
 
 def quantiles_of(source: NDArray[np.floating]) -> tuple[float, ...]:
-    """Return what `uncertainty` needs of the other hospital's largest probabilities, float[N], N at least 1."""
+    """Return quantiles of the other hospital's largest probabilities, float[N], N at least 1, for `uncertainty`."""
     return tuple(np.quantile(source.astype(np.float64), np.linspace(0, 1, _POINTS)).tolist())
 
 
 def uncertainty(probability: float, quantiles: tuple[float, ...]) -> float:
     """Return the share of the other hospital's cells of which the classifier was more certain than of this one, 0..1.
 
-    A limit of 0.95 on it takes out 5 % of that hospital's cells, whichever they are.
+    A limit of 0.95 on it always selects the 5 % least certain cells of that hospital.
 
     Args:
         probability: the cell's largest probability.

@@ -22,7 +22,7 @@ from hemabridge.workflows.find.field_record import CellRecord, FieldRecord
 from hemabridge.workflows.find.find import Found, find
 
 FOUND: Final = "found"
-"""What `hemabridge find` writes."""
+"""Folder of the results of `hemabridge find`."""
 
 RESTAINED: Final = "restained"
 """Re-stained pictures of the cells, under the names of the originals in `FOUND`."""
@@ -39,7 +39,7 @@ HISTORY: Final = "corrections.csv"
 OUTPUTS: Final = (FOUND, RESTAINED, PAGE, LABELS, HISTORY, FILE, CELL_TABLE, SHARE_TABLE, REPORT)
 
 BATCH: Final = 32
-"""So many cells are in memory at once."""
+"""Number of cells that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def differential(
 
 
 def _counted_cells(opened: Opened, found: Found, fields: Path, out: Path, progress: Progress) -> DifferentialResults:
-    """Classify the cells that were found."""
+    """Classify the found cells."""
     places = [_Place(field, cell) for field in found.fields for cell in field.cells]
     if not places:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What classifies and re-stains the cells of a count: a run of `hemabridge adapt`, a study, or a classifier."""
+"""The models that classify and re-stain the cells of a count: of a run of `hemabridge adapt`, a study, or a file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import opened_of
 
 SCALED_CELLS: Final = 200
-"""So many cells, evenly spaced, give the side of the square around a cell."""
+"""Largest number of cells, evenly spaced, from which the side of the square around a cell is estimated."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ PICTURE_PX: Final = 72
 """Side of a cell's picture in the report."""
 
 LEAST_CERTAIN: Final = 12
-"""So many cells of each class, the least certain first, are in the report."""
+"""Largest number of cells of each class in the report, the least certain first."""
 
 _SHARES: Final = {
     "class": pl.String,

@@ -35,7 +35,8 @@ from hemabridge.storage.files import atomic_write, copy_file, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.storage.stages import Stages
-from hemabridge.workflows.evaluate.answers import Answers, FinishedStudy, choose
+from hemabridge.workflows.evaluate.answers import Answers, choose
+from hemabridge.workflows.evaluate.finished_study import FinishedStudy
 
 FITTING: Final = ".fitting"
 """Folder of a fit that goes on where it was stopped; removed at the end."""

@@ -1,4 +1,4 @@
-"""Agreement of a bundle with the models that it was made from, on real images: nothing is written without it."""
+"""Agreement of a bundle with the models from which it is made, on real images; without it no bundle is written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

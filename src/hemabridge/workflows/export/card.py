@@ -27,9 +27,9 @@ USE: Final = (
 LIMITS: Final = (
     "It is fitted to the stain and the camera of one hospital. Images whose appearance is out-of-distribution get no "
     "class.",
-    "A class that it does not know is given one that it knows.",
-    "Re-staining changes colors. It proves nothing about the cell: where the morphology guard refuses an image, the "
-    "fallback re-stains it, or the image is marked.",
+    "A cell of a class that it does not have gets one of its classes.",
+    "Re-staining changes colors, and a network may change shapes. If the morphology guard refuses a re-stained image, "
+    "the fallback re-stains it, or the image is marked.",
 )
 
 
@@ -54,16 +54,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a bundle.
+    """The facts of a bundle for its model card.
 
     Attributes:
         manifest: its manifest, without the test cells.
         classes: class names; empty without a classifier.
         architecture: name of each model's method or network.
-        origin: lines on what it was made from.
-        limits: lines on what it cannot do.
-        measured: numbers of the run.
-        agreement: with PyTorch.
+        origin: lines on the models from which it was made.
+        limits: lines on its limits.
+        measured: measured numbers of the run.
+        agreement: its agreement with the models in PyTorch.
     """
 
     manifest: Manifest
@@ -76,7 +76,7 @@ class Facts:
 
     @classmethod
     def of(cls, models: Models, manifest: Manifest, agreement: Agreement) -> Self:
-        """Collect what the files of the models say."""
+        """Collect the facts in the files of the models."""
         adapted = models.adapted
         limits: tuple[str, ...] = LIMITS
         if models.restainer is not None and models.restainer.guard is None:

@@ -1,4 +1,4 @@
-"""`hemabridge export`: writes a bundle, if it does the same as the models that it was made from."""
+"""`hemabridge export`: writes a bundle if its results are those of the models from which it is made."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +102,7 @@ def export(
     content = bundle.to_bytes() if key is None else signed(bundle.to_bytes(), key)
     final = _opened(bundle, path)
     if not check_test_cells(final).is_same:
-        raise InputError("expected a bundle that gives the same twice, got one that does not; export it again")
+        raise InputError("expected a bundle with reproducible results, got one without; export it again")
     write_new(path, content)
     written = ModelFile(path, content)
     return Exported(path, len(content), written.sha256, bundle.manifest, agreement, key is not None)

@@ -120,7 +120,7 @@ def _exported(
 
 
 def _plain(model: Any) -> bytes:
-    """Return the file without what the exporter noted for its developers, such as lines and paths of source files."""
+    """Return the file without the exporter's notes for developers, such as lines and paths of source files."""
     graph = model.graph
     for each in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del each.metadata_props[:]
@@ -131,7 +131,7 @@ def _plain(model: Any) -> bytes:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what PyTorch's exporter tells its developers from a user's screen."""
+    """Suppress messages of PyTorch's exporter that are meant for its developers."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""The record of one searched field, from which a later call goes on, and which the tables are written from."""
+"""The record of one searched field: a later call resumes from it, and the tables are written from it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ FORMAT: Final = 1
 """Version of the records."""
 
 RecordStatus: TypeAlias = FieldStatus | Literal["unreadable", "left out"]
-"""What became of a file: `FieldStatus`; `unreadable`; `left out`: no input image."""
+"""Status of a file: `FieldStatus`; `unreadable`; `left out`: no input image."""
 
 _Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _STRICT: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -40,11 +40,11 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class FieldRecord:
-    """What became of one file.
+    """The result for one file.
 
     Attributes:
         field: path of the file relative to the folder of fields.
-        status, reason: what became of it, and why.
+        status, reason: its status, and why it is not `searched`.
         remark: what else to know of it, such as a scale in the file that cannot be right.
         key: hash of the file and of all settings that the result depends on; empty if it could not be read.
         sha256: of the file; empty if it could not be read.

@@ -1,4 +1,4 @@
-"""`hemabridge find`: finds and cuts out the leukocytes of a folder of fields; a stopped call goes on."""
+"""`hemabridge find`: finds and cuts out the leukocytes of a folder of fields; an interrupted call can be resumed."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ LEAST_CROP_UM: Final = 5.0
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in a folder of fields.
+    """The results for a folder of fields.
 
     Attributes:
         fields: one record for each file, by path.
@@ -71,7 +71,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Settings:
-    """What the result of a field depends on, besides its file."""
+    """The settings on which the result of a field depends, besides its file."""
 
     um_per_px: float | None
     crop_um: float
@@ -196,7 +196,7 @@ def _searched(name: str, field: FieldImage, out: Path, settings: _Settings, sha2
 
 
 def _forget(out: Path, name: str) -> None:
-    """Remove what an earlier call wrote about a field, the record first, and the tables, which name it."""
+    """Remove the files of an earlier call for a field, the record first, and the tables, which list it."""
     for path in (out / RECORDS / f"{name}.json", *(out / table for table in TABLES)):
         path.unlink(missing_ok=True)
     shutil.rmtree(out / CELLS / name, ignore_errors=True)

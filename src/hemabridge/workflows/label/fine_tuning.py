@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from hemabridge.data.cells import UNKNOWN, CellSet
 from hemabridge.ensemble.config import EnsembleConfig
+from hemabridge.ensemble.fine_tuned import fine_tuned_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.training.run_context import RunContext
@@ -64,7 +65,7 @@ def fine_tune_in_rounds(
     ensemble, accuracies = fitted, [home_accuracy(fitted, home)]
     for number in range(ROUNDS):
         own = context.within(str(number), f"round {number + 1} of {ROUNDS}")
-        tuned = ensemble.fine_tuned(source, labels, settings, own)
+        tuned = fine_tuned_ensemble(ensemble, source, labels, settings, own)
         accuracy = home_accuracy(tuned, home)
         if accuracy < accuracies[0] - MOST_LOST_AT_HOME:
             return FineTuned(ensemble, tuple(accuracies), stopped=True)

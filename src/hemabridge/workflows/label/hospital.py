@@ -26,7 +26,7 @@ from hemabridge.recipes.sites import read_settled
 from hemabridge.selection.cells_to_label import cells_to_label
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.run_context import RunContext
-from hemabridge.workflows.evaluate.answers import FinishedStudy, FittedTo
+from hemabridge.workflows.evaluate.finished_study import FinishedStudy, FittedTo
 from hemabridge.workflows.label.label_files import CellToLabel
 
 MOST_SUBDOMAINS: Final = 4

@@ -24,7 +24,7 @@ from hemabridge.storage.files import copy_file
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import drop_checkpoints
-from hemabridge.workflows.evaluate.answers import FinishedStudy
+from hemabridge.workflows.evaluate.finished_study import FinishedStudy
 from hemabridge.workflows.label.hospital import Hospital
 from hemabridge.workflows.label.label_files import (
     LABELS,

@@ -18,7 +18,9 @@ Rows of earlier calls are kept as long as their output exists. Text that a sprea
 with an apostrophe (`hemabridge.storage.spreadsheets.as_cell`).
 """
 
-_LOG: Final = FileKind(f"the {LOG} of an earlier call", InputError, "remove it; all is then re-stained again", 10**9)
+_LOG: Final = FileKind(
+    f"the {LOG} of an earlier call", InputError, "remove it; all images are then re-stained again", 10**9
+)
 
 Status = Literal["restained", "failed", "skipped"]
 

@@ -8,6 +8,7 @@ from typing import Final
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.ensemble.config import EnsembleConfig
+from hemabridge.ensemble.fine_tuned import fine_tuned_ensemble
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
@@ -88,7 +89,7 @@ class EnsembleStage:
         for count in config.few_labels:
             own = context.within(labels_folder(count), f"{count} labels")
             labels = few_labels(self.labeled.labels, count, context.seed)
-            tuned = fitted.fine_tuned(self.labeled, labels, config, own)
+            tuned = fine_tuned_ensemble(fitted, self.labeled, labels, config, own)
             tuned.save(own.folder, self.context.folder, snapshot)
             found += [
                 self._originals(tuned, count),
