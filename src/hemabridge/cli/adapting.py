@@ -79,7 +79,9 @@ def adapt(
 
 @app.command()
 def run(
-    adapted: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `hemabridge adapt`.")],
+    adapted: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder of `hemabridge adapt`, or a bundle of `export`.")
+    ],
     folder: Annotated[Path, typer.Argument(help="Folder of images of the other hospital; it is not changed.")],
     out: Annotated[Path, typer.Argument(help="Folder for predictions.csv and the re-stained images.")],
 ) -> None:
