@@ -62,6 +62,13 @@ def test_samples_of_16_bits_whose_depth_is_guessed_are_told(tmp_path: Path, cell
     assert not any("16 bits" in finding.text for finding in found["stated"].findings)
 
 
+def test_of_images_that_are_used_as_a_whole_no_crop_is_proposed(tmp_path: Path, make_site: MakeSite) -> None:
+    manifest = make_site(tmp_path, NAMES)
+    assert "crop_px" in texts(audit(manifest), "note")
+    assert "crop_px" not in texts(audit(manifest, squeezed=("here",)), "note")
+    assert "crop_px" in texts(audit(manifest, squeezed=("elsewhere",)), "note")
+
+
 def test_profiles_that_cannot_be_read_and_black_rows_are_told(
     tmp_path: Path, make_site: MakeSite, cell: DrawCell
 ) -> None:

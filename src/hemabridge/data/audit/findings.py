@@ -1,6 +1,6 @@
 """The findings of an audit in plain sentences: files, leaks, synthetic images, duplicates; then those about sites."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from hemabridge.data.audit.decoded_findings import DecodedFindings
 from hemabridge.data.audit.results import (
@@ -25,6 +25,7 @@ def find_all(
     changed: Sequence[str],
     ungrouped_sites: Sequence[str],
     decoded: DecodedFindings,
+    squeezed: Collection[str],
 ) -> list[Finding]:
     """Return every finding, errors first.
 
@@ -34,6 +35,7 @@ def find_all(
         changed: paths of files that have changed since they were indexed.
         ungrouped_sites: sites of which neither patients nor slides are known.
         decoded: what was found while all images were decoded.
+        squeezed: sites whose images are used as a whole.
     """
     found = [
         *_files(audit, changed),
@@ -41,7 +43,7 @@ def find_all(
         *_leaks(leaks),
         *_synthetic(audit.synthetic, audit.duplicates, audit.n_images),
         *_duplicates(audit.duplicates),
-        *site_findings(audit, ungrouped_sites),
+        *site_findings(audit, ungrouped_sites, squeezed),
     ]
     return sorted(found, key=lambda finding: _ORDER[finding.severity])
 

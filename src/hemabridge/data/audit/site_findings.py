@@ -1,7 +1,7 @@
 """The findings of an audit about sites: classes, patients and slides, scale, color, gray pictures."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 from typing import Final
 
@@ -30,17 +30,18 @@ SCALE_TOLERANCE = 0.2
 _SHOWN: Final = 3
 
 
-def site_findings(audit: Audit, ungrouped_sites: Sequence[str]) -> Iterator[Finding]:
+def site_findings(audit: Audit, ungrouped_sites: Sequence[str], squeezed: Collection[str]) -> Iterator[Finding]:
     """Yield the findings about each site, and about the differences between sites.
 
     Args:
         audit: the measures; its own `findings` are not read.
         ungrouped_sites: sites of which neither patients nor slides are known.
+        squeezed: sites whose images are used as a whole, so that they need no crop.
     """
     yield from _gray(audit.gray, audit.class_prior)
     yield from _classes(audit.class_prior)
     yield from _groups(ungrouped_sites)
-    yield from _scales(audit.scales)
+    yield from _scales([scale for scale in audit.scales if scale.site not in squeezed])
     yield from _colors(audit.colors)
 
 

@@ -1,7 +1,7 @@
 """The audit: one pass over all images, then a summary of their measures."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -40,7 +40,13 @@ class _Survey:
     samples: dict[tuple[int, str], list[Appearance]] = field(default_factory=dict)
 
 
-def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FileProgress | None = None) -> Audit:
+def audit(
+    manifest: Manifest,
+    *,
+    other: Manifest | None = None,
+    squeezed: Collection[str] = (),
+    progress: FileProgress | None = None,
+) -> Audit:
     """Check every image before any training.
 
     Each image is read once. Color and scale are measured on at most 200 images per site, always the same ones.
@@ -48,6 +54,7 @@ def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FilePr
     Args:
         manifest: the images of one or several sites.
         other: a second manifest, such as that of the other site, to find images that are in both.
+        squeezed: sites whose images are used as a whole (`crop_px = "whole"`), so that nothing is said of their crops.
         progress: called after each image.
 
     Returns:
@@ -84,7 +91,7 @@ def audit(manifest: Manifest, *, other: Manifest | None = None, progress: FilePr
         synthetic=tuple(survey.synthetic),
         gray=tuple(survey.gray),
     )
-    return replace(found, findings=tuple(find_all(found, leaks, survey.changed, ungrouped, survey.decoded)))
+    return replace(found, findings=tuple(find_all(found, leaks, survey.changed, ungrouped, survey.decoded, squeezed)))
 
 
 def _survey(manifests: Sequence[Manifest], progress: FileProgress | None) -> _Survey:

@@ -117,7 +117,9 @@ class StudyInputs:
 
         def work(folder: Path) -> None:
             progress = partial(self.progress, "auditing both sites")
-            found = audit(self.source.manifest, other=self.target.manifest, progress=progress)
+            sites = (self.source, self.target)
+            squeezed = [site.name for site in sites if site.crop_px == "whole"]
+            found = audit(sites[0].manifest, other=sites[1].manifest, squeezed=squeezed, progress=progress)
             with atomic_write(folder / AUDIT) as temporary:
                 temporary.write_text(found.to_json(), encoding="utf-8")
 
