@@ -240,6 +240,8 @@ def test_a_folder_is_no_manifest_and_the_way_to_one_is_told(site_dir: Path) -> N
     [
         ("sep=;\r\npath;site;width\r\na.png;s;120\r\n", "utf-8"),
         ("path\tsite\twidth\r\na.png\ts\t120\r\n", "utf-16"),
+        ("path\tsite\twidth\r\na.png\ts\t120\r\n", "utf-16-le"),
+        ("path,site,width\na.png,s,120\n", "utf-16-be"),
         ("path,site,width\r\n,,\r\na.png,s,120.0\r\n,,\r\n", "utf-8-sig"),
         ("path,,site,width,,\r\na.png,,s,120,,\r\n", "utf-8"),
         ("path;site;width\r\na.png;s;120,0;;\r\n", "utf-8"),

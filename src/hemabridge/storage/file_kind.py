@@ -25,6 +25,7 @@ DEEPEST: Final = 64
 MOST_BITS: Final = 64
 """Largest size of an integer, in bits: that of NumPy, PyTorch and TOML."""
 
+_HEADER_BYTES: Final = 16
 _SHOWN: Final = 200
 """Number of characters of a parser's message that are shown."""
 
@@ -75,7 +76,7 @@ class FileKind:
         Args:
             path: of the file.
             errors: how to handle bytes that are not UTF-8, as in `bytes.decode`.
-            utf16: whether to read UTF-16 with a byte order mark too, as spreadsheets write it.
+            utf16: whether to read UTF-16 too, as spreadsheets write it, with or without a byte order mark.
 
         Raises:
             HemabridgeError: `error`, if it is not a file, cannot be read, is too large or is not UTF-8.
@@ -87,8 +88,7 @@ class FileKind:
                 content = file.read(self.largest_bytes + 1)
             if len(content) > self.largest_bytes:
                 raise self.damaged(path, f"more than {self.largest_bytes:,} bytes")
-            is_utf16 = utf16 and content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-            return content.decode("utf-16" if is_utf16 else "utf-8-sig", errors)
+            return content.decode(_encoding(content) if utf16 else "utf-8-sig", errors)
         except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a file name with a null character
             raise self.damaged(path, error) from error
 
@@ -258,3 +258,13 @@ def with_format(data: object, newest: int, what: str, again: str) -> object:
         del table["version"]
     check_format(table.setdefault("format", newest), newest, what, again, ValueError)
     return table
+
+
+def _encoding(content: bytes) -> str:
+    """Return the encoding of a table; in UTF-16, every second byte of a header in ASCII is 0."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    head = content[:_HEADER_BYTES]
+    pairs = {"utf-16-le": (head[0::2], head[1::2]), "utf-16-be": (head[1::2], head[0::2])}
+    found = [name for name, (letters, zeros) in pairs.items() if zeros and all(letters) and not any(zeros)]
+    return found[0] if found else "utf-8-sig"
