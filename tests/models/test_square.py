@@ -276,6 +276,9 @@ def test_a_picture_of_a_part_of_the_square_is_mapped_as_its_site_and_told(tmp_pa
             made = standardizer.standardize(part[None])[0]
             flat = ReinhardSite(source=site.source, target=site.target).standardize(part[None])[0]
             np.testing.assert_array_equal(made, flat)
+            both_at_once = standardizer.restained(part)  # as `hemabridge standardize` does
+            np.testing.assert_array_equal(both_at_once[0], flat)
+            assert both_at_once[1].startswith("the picture shows less than half of the square")
 
 
 def test_the_scale_is_kept_as_json() -> None:

@@ -116,7 +116,7 @@ class SquareStandardizer:
 
     def restained(self, image: UInt8Image) -> tuple[UInt8Image, str]:
         """Return a re-stained copy of uint8[H, W, 3] and the remark; the image is measured once for both."""
-        if isinstance(self.inner, SquareRemarking) and self.inner.is_pointwise:
+        if isinstance(self.inner, SquareRemarking) and self.inner.is_pointwise and not self._is_part(image):
             return self.inner.restained_by(image, self.crop.cut(image))
         return self.standardize(image[None])[0], self.remark(image)
 
