@@ -43,7 +43,7 @@ def test_train_then_standardize(run: Callable, recipe: Path, hospitals: Path, tm
     model, out = tmp_path / "model", tmp_path / "out"
     ended = run("train", recipe, "--out", model, "--device", "cpu", "--set", "translator.epoch_images=3")
     assert ended.code == 0
-    assert ended.out == f"1 snapshots in {model / 'snapshots'}; the last one is epoch-0001.\n"
+    assert ended.out == f"1 snapshot in {model / 'snapshots'}; the last one is epoch-0001.\n"
     assert "training: 3 of 3" in ended.err
     assert "epoch_images = 3" in (model / "recipe.toml").read_text()
 

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,10 +132,13 @@ def test_cells_are_drawn_in_a_mix_of_classes() -> None:
     assert np.bincount(labels[all_of_them]).tolist() == [100, 1, 1]
 
 
-def test_refuses_cells_that_do_not_fit_into_memory(tmp_path: Path, make_site: MakeSite) -> None:
+def test_refuses_cells_that_do_not_fit_into_memory(
+    tmp_path: Path, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest = make_site(tmp_path, NAMES)
-    with pytest.raises(ManifestError, match=r"expected cells that fit into the .* GB of memory, got 3 of 1000000 x"):
-        load_cells(manifest, classes=CLASSES, size_px=1_000_000, crop_px=64)
+    monkeypatch.setattr(os, "sysconf", lambda _name: 20_000)  # pages of 20,000 bytes, and so many of them: 0.4 GB
+    with pytest.raises(ManifestError, match=r"expected cells that fit into the 0.4 GB of memory, got 3 of 10000 x"):
+        load_cells(manifest, classes=CLASSES, size_px=10_000, crop_px=64)
 
 
 def test_cells_of_further_hospitals_are_shown_at_most_about_as_often_as_ones_own(

@@ -40,7 +40,7 @@ def export(
         typer.Option(metavar="KEY", help="Private key that signs the bundle: Ed25519, PEM, without a password."),
     ] = None,
 ) -> None:
-    """Write a model as one file that another hospital runs with `pip install hemabridge` alone, without PyTorch.
+    """Write a model as one file that another hospital runs with hemabridge alone, without PyTorch.
 
     The file is written only if it does the same as the model on real images: at most one gray level and 0.001 of a
     probability. It holds the networks, the limits of the morphology guard, the appearance of the sites, a model card,

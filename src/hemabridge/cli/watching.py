@@ -7,7 +7,7 @@ import typer
 
 from hemabridge.cli.app import app
 
-log = typer.Typer(name="log", help="The audit log of a folder that `watch` wrote.", no_args_is_help=True)
+log = typer.Typer(name="log", help="The audit log of a folder that hemabridge watch wrote.", no_args_is_help=True)
 app.add_typer(log, name="log")
 
 
