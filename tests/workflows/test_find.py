@@ -142,6 +142,19 @@ def test_a_changed_field_is_searched_again_and_its_old_crops_are_gone(fields, tm
     assert len(read_manifest(out / "manifest.csv")) == 2
 
 
+def test_the_manifest_states_one_crop_where_all_fields_are_of_one_scale(tmp_path):
+    draw_field(tmp_path / "fields" / "a.png", [(200, 180)])
+    draw_field(tmp_path / "fields" / "b.png", [(140, 150)])
+    find(tmp_path / "fields", tmp_path / "out")
+    crops = set(read_manifest(tmp_path / "out" / "manifest.csv").column("crop_px"))
+    assert len(crops) == 1
+    assert crops.pop() == pytest.approx(185, rel=0.04)
+    with Image.open(tmp_path / "fields" / "a.png") as image:
+        image.resize((800, 600)).save(tmp_path / "fields" / "a.png")
+    find(tmp_path / "fields", tmp_path / "out")
+    assert set(read_manifest(tmp_path / "out" / "manifest.csv").column("crop_px")) == {None}
+
+
 def test_without_a_leukocyte_there_is_no_manifest(tmp_path):
     draw_field(tmp_path / "fields" / "a.png", [])
     find(tmp_path / "fields", tmp_path / "out")

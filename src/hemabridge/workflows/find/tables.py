@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from hemabridge._version import __version__
@@ -17,6 +18,15 @@ from hemabridge.workflows.find.field_record import FORMAT, FieldRecord
 
 SETTINGS: Final = "find.json"
 """The settings of the last call; a later call recognizes the folder by it."""
+
+COMMON_UM: Final = 18.5
+"""Side of the square that shows a cell at the common scale, in micrometers: 180 px of Clinic, 235 px of BCCD."""
+
+MOST_RATIO: Final = 1.25
+"""Largest ratio of the scale of a field to the median at which both are of one microscope, measured with errors."""
+
+LEAST_NEAR: Final = 0.9
+"""Smallest share of such fields."""
 
 MANIFEST: Final = "manifest.csv"
 CELL_TABLE: Final = "cells.csv"
@@ -90,8 +100,22 @@ def write_tables(records: Sequence[FieldRecord], out: Path, site: str) -> None:
         "sha256": [cell.sha256 for _, cell in cells],
         "width": sides,
         "height": sides,
+        "crop_px": [common_crop_px(records)] * len(cells),
     }
     write_manifest(make_manifest(columns, out, where=MANIFEST), out / MANIFEST)
+
+
+def common_crop_px(records: Sequence[FieldRecord]) -> int | None:
+    """Return the side of the square that shows a cell in all crops; None if the fields are of several scales.
+
+    It is `COMMON_UM` at the median scale, if nine of ten fields with cells are near it.
+    """
+    scales = np.array([record.um_per_px for record in records if record.cells and record.um_per_px is not None])
+    if len(scales) == 0:
+        return None
+    middle = float(np.median(scales))
+    near = np.abs(np.log(scales / middle)) < np.log(MOST_RATIO)
+    return round(COMMON_UM / middle) if near.mean() >= LEAST_NEAR else None
 
 
 def _write(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], path: Path) -> None:
