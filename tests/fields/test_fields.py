@@ -108,6 +108,33 @@ def test_lobes_are_one_leukocyte_and_touching_leukocytes_are_two():
     assert [cell.cluster for cell in sorted(found, key=lambda cell: cell.x)] == [False, True, True]
 
 
+def lobed(field, x, y):
+    """Draw the nucleus of a neutrophil: four lobes 3.5 um wide, none of which could be a cell of its own."""
+    for across, down in [(-28, 0), (28, 0), (0, -28), (0, 28)]:
+        draw(field, x + across, y + down, 3.5, NUCLEUS)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_touching_leukocytes_without_a_thick_part_are_parted_by_their_distance(count):
+    places = [(180 + 115 * place, 240 + 10 * (place % 2)) for place in range(count)]
+    field = drawn((480, 640), [(x, y, 0.1) for x, y in places])
+    for x, y in places:
+        lobed(field, x, y)
+    found = find_leukocytes(field, stated_scale(UM))
+    assert [(cell.x, cell.y) for cell in sorted(found.leukocytes, key=lambda cell: cell.x)] == [
+        pytest.approx(place, abs=6) for place in places
+    ]
+    assert all(cell.cluster for cell in found.leukocytes)
+    assert "clump" not in found.others
+    tiled = find_leukocytes(np.tile(field, (2, 2, 1)), stated_scale(UM), tile_px=256)
+    assert len(tiled.leukocytes) == 4 * count
+
+
+def test_one_wide_nucleus_is_not_parted():
+    found = find_leukocytes(drawn((480, 640), [(320, 240, 20.0)], reds=16), stated_scale(UM)).leukocytes
+    assert [cell.cluster for cell in found] == [False]
+
+
 def test_a_cell_at_the_border_is_flagged():
     found = find_leukocytes(drawn((480, 640), [(12, 240, 8.0), (400, 240, 8.0)]), stated_scale(UM)).leukocytes
     assert [cell.border for cell in sorted(found, key=lambda cell: cell.x)] == [True, False]

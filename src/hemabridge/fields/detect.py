@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.cluster.vq import kmeans2
 
 from hemabridge.errors import ImageError
 from hemabridge.fields.density import (
@@ -52,6 +53,22 @@ LEAST_PART_UM2: Final = 28.0
 
 NECK: Final = 0.6
 """Largest depth between two such parts, as a share of the shallower one's."""
+
+
+WIDEST_NUCLEUS_UM: Final = 19.0
+"""Extent beyond which an object may be several nuclei: the widest leukocytes, monocytes, are 15 to 20 um wide."""
+
+WIDEST_PART_UM: Final = 16.0
+"""Largest extent of each of them."""
+
+WIDEST_CHAIN_UM: Final = 38.0
+"""Largest extent of an object that is parted by distance; less than `OVERLAP_UM`."""
+
+MOST_IN_CHAIN: Final = 4
+"""Largest number of leukocytes in it."""
+
+MOST_CONTACT_UM: Final = 4.0
+"""Largest length of the contact between two of them."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +238,7 @@ def _parted(mask: Mask, um: float, limits: DetectionLimits) -> list[tuple[Mask, 
     depth = ndimage.gaussian_filter(_depth(mask), 0.5 / um)
     seeds = _seeds(depth, um, limits)
     if len(seeds) < 2:
-        return [(mask, False)]
+        return _parted_by_distance(mask, um, limits)
     rows, columns = np.nonzero(mask)
     nearest = np.argmin([(rows - y) ** 2 + (columns - x) ** 2 for y, x in seeds], axis=0)
     parts = []
@@ -232,6 +249,53 @@ def _parted(mask: Mask, um: float, limits: DetectionLimits) -> list[tuple[Mask, 
     if min(np.count_nonzero(part) for part in parts) * um**2 < LEAST_PART_UM2:
         return [(mask, False)]
     return [(part, True) for part in parts]
+
+
+def _parted_by_distance(mask: Mask, um: float, limits: DetectionLimits) -> list[tuple[Mask, bool]]:
+    """Return the nuclei of an object that is wider than one: of neutrophils, which have no thick part, for example.
+
+    Its pixels are clustered by k-means (Lloyd 1982, doi:10.1109/TIT.1982.1056489) into as few parts as are each as wide
+    as a nucleus, as far apart as leukocytes are, and hardly connected.
+    """
+    points = np.argwhere(mask).astype(np.float64)
+    if not WIDEST_NUCLEUS_UM < float(np.ptp(points, axis=0).max()) * um <= WIDEST_CHAIN_UM:
+        return [(mask, False)]
+    for count in range(2, MOST_IN_CHAIN + 1):
+        centers, labels = kmeans2(points, _far_apart(points, count), minit="matrix", missing="warn")
+        if all(_may_be_one(points[labels == own], um, limits) for own in range(count)) and _are_apart(
+            centers, um, limits
+        ):
+            labeled = np.zeros(mask.shape, np.int64)
+            labeled[mask] = labels + 1
+            parts = [labeled == own for own in range(1, count + 1)]
+            if _contact_px(labeled) * um <= MOST_CONTACT_UM * (count - 1):
+                return [(part, True) for part in parts]
+    return [(mask, False)]
+
+
+def _far_apart(points: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return points far from each other, with which k-means begins."""
+    chosen = [points[np.argmax(((points - points.mean(axis=0)) ** 2).sum(axis=1))]]
+    while len(chosen) < count:
+        nearest = np.min([((points - one) ** 2).sum(axis=1) for one in chosen], axis=0)
+        chosen.append(points[np.argmax(nearest)])
+    return np.array(chosen)
+
+
+def _may_be_one(points: NDArray[np.float64], um: float, limits: DetectionLimits) -> bool:
+    is_large = len(points) * um**2 >= limits.least_um2
+    return is_large and float(np.ptp(points, axis=0).max()) * um <= WIDEST_PART_UM
+
+
+def _are_apart(centers: NDArray[np.float64], um: float, limits: DetectionLimits) -> bool:
+    between = np.hypot(*(centers[:, None] - centers).transpose(2, 0, 1)) * um
+    return bool(between[~np.eye(len(centers), dtype=bool)].min() >= limits.apart_um)
+
+
+def _contact_px(labeled: NDArray[np.int64]) -> int:
+    """Return the number of pairs of neighboring pixels in a row or column that belong to two parts."""
+    pairs = ((labeled[1:], labeled[:-1]), (labeled[:, 1:], labeled[:, :-1]))
+    return sum(int(np.count_nonzero((one > 0) & (other > 0) & (one != other))) for one, other in pairs)
 
 
 def _seeds(depth: NDArray[np.float64], um: float, limits: DetectionLimits) -> list[tuple[int, int]]:
