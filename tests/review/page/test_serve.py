@@ -21,7 +21,7 @@ def test_addresses_of_this_computer_alone_bear_no_risk(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "lab-server", "localhost.example.org"])
 def test_the_risk_of_other_addresses_is_told(host: str) -> None:
     assert risk_of(host).startswith(f"{host} can be reached from other computers.")
-    assert "unencrypted" in risk_of(host)
+    assert "not encrypted" in risk_of(host)
 
 
 def never(_address: str) -> None:
