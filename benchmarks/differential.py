@@ -4,6 +4,8 @@ Simulated patients with five mixes of classes at four hospitals, about 200 count
 `hemabridge differential`: a classifier is trained on cells of simulated fields of a home hospital; its confusion
 comes from other fields of it; the cells of the other hospitals are re-stained by a normalizer fitted without labels.
 
+`--drawn N` draws many patients from cells that are found and classified once at each hospital.
+
 `--bccd RUN BCCD` counts the fields of BCCD, taken for one patient, by a run of `hemabridge adapt` to their cells. It
 prints a confusion of found, missed and named cells against the labels of fields with one labeled leukocyte.
 """
@@ -15,7 +17,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when NumPy and PyTorch are loaded
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +42,7 @@ from hemabridge.fields.find_cells import cut_cell, find_cells
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.scale import CropSpec, resize_square
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.metrics.prevalence import Counts, estimate_shares
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.differential.differential import FILE, differential
@@ -57,10 +60,10 @@ METHOD = "linear-ot"
 CELL_PX = 64
 CROP_PX = 100
 """Side of a picture of a cell: 25 um at 0.25 um per pixel."""
-COUNTED_OF_A_FIELD = 15.0
-"""About so many of the leukocytes of a field are counted; the border cuts the others."""
+COUNTED_OF_A_FIELD = 22.0
+"""About so many of the 40 leukocytes of a patient's field are counted; the border cuts many of so small a field."""
 
-SPEC = FieldSpec(seed=21, um_per_px=0.25, leukocytes=20.0, areas=("monolayer", "sparse"))
+SPEC = FieldSpec(um_per_px=0.25, leukocytes=20.0, areas=("monolayer", "sparse"))
 
 
 def spec_of(mix: tuple[float, ...], seed: int) -> FieldSpec:
@@ -108,49 +111,53 @@ def train(cells: list[tuple[str, UInt8Image]], weights: Path | None, out: Path) 
     return out
 
 
-def fit_away(hospital: str, cells: list[tuple[str, UInt8Image]], out: Path) -> Path:
-    """Fit a normalizer from cells of another hospital, without labels, to those of the home hospital."""
+def fit_away(hospital: str, cells: list[tuple[str, UInt8Image]], out: Path) -> None:
+    """Fit a normalizer from cells of another hospital, without labels, to those of the home hospital; write it."""
     field = [paint_field(plan_field(spec_of(MIXES["healthy"], 31), index)) for index in range(3)]
     theirs = [crop for one in field for _, crop in labeled_crops(one, photograph_field(one, HOSPITALS[hospital]))]
     fitted = fit_on_cells(METHOD, np.stack(theirs), np.stack([image for _, image in cells[:100]]))
-    path = out / f"{hospital}.json"
-    path.write_text(fitted.to_json(), encoding="utf-8")
-    return path
+    (out / f"{hospital}.json").write_text(fitted.to_json(), encoding="utf-8")
 
 
-def patients(cells: int, folder: Path) -> Iterator[tuple[str, str, Path]]:
-    """Write the fields of each patient, the same cells at each hospital; yield hospital, mix and folder."""
+def patients(cells: int, folder: Path, hospitals: Sequence[str]) -> Iterator[tuple[str, str, Path]]:
+    """Write the fields of each patient, who is at one hospital; yield hospital, mix and folder."""
     for number, (name, mix) in enumerate(MIXES.items()):
-        painted = [
-            paint_field(plan_field(spec_of(mix, 100 + number), index))
-            for index in range(round(cells / COUNTED_OF_A_FIELD))
-        ]
-        for hospital in AWAY:
-            for field in painted:
-                path = folder / hospital / name / f"{field.plan.field_id}.png"
+        for hospital in hospitals:
+            spec = replace(spec_of(mix, 100 + 10 * number + AWAY.index(hospital)), leukocytes=40.0)
+            for index in range(round(cells / COUNTED_OF_A_FIELD)):
+                plan = plan_field(spec, index)
+                path = folder / hospital / name / f"{plan.field_id}.png"
                 if not path.is_file():
-                    write_image(path, photograph_field(field, HOSPITALS[hospital]))
+                    write_image(path, photograph_field(paint_field(plan), HOSPITALS[hospital]))
             yield hospital, name, folder / hospital / name
 
 
-def simulated(out: Path, cells: int, weights: Path | None) -> None:
-    """Print the share of true percentages inside of their intervals."""
-    home = home_cells(48, seed=41)
+def prepare(out: Path, weights: Path | None) -> Path:
+    """Train the classifier, write labeled cells for its confusion, and fit the normalizers; return its run folder."""
     run = out / "classifier"
-    if not (run / "snapshots").is_dir():
-        train(home, weights, run)
+    if all((out / f"{hospital}.json").is_file() for hospital in AWAY):
+        return run
+    home = home_cells(48, seed=41)
+    train(home, weights, run)
     for number, (name, image) in enumerate(home_cells(24, seed=42)):
         write_image(out / "home" / name / f"{number:04d}.png", image)
-    restainers = {hospital: fit_away(hospital, home, out) for hospital in AWAY}
+    for hospital in AWAY:
+        fit_away(hospital, home, out)
+    return run
+
+
+def simulated(out: Path, cells: int, weights: Path | None, hospitals: Sequence[str]) -> None:
+    """Print the share of true percentages inside of their intervals."""
+    run = prepare(out, weights)
     print("| hospital | mix | cells | truth inside of corrected intervals | of counted ones | mean width |")
     print("| --- | --- | --- | --- | --- | --- |")
     inside, raw_inside = [], []
-    for hospital, name, fields in patients(cells, out / "fields"):
+    for hospital, name, fields in patients(cells, out / "fields", hospitals):
         result = out / "counts" / hospital / name
         if (result / FILE).is_file():
             done = DifferentialResults.read(result / FILE)
         else:
-            done = differential(run, fields, result, restain=restainers[hospital], home=out / "home")
+            done = differential(run, fields, result, restain=out / f"{hospital}.json", home=out / "home")
         truth = dict(zip(CLASSES, MIXES[name], strict=True))
         shares = done.shares()
         inside.append([one.low <= truth[one.name] <= one.high for one in shares])
@@ -165,6 +172,62 @@ def simulated(out: Path, cells: int, weights: Path | None) -> None:
     print(f"{np.mean(raw_inside):.1%}.")
     matrix = done.matrix
     print(f"Accuracy at home: {np.trace(matrix) / matrix.sum():.3f} of {matrix.sum()} cells.")
+
+
+def drawn(out: Path, n_patients: int, weights: Path | None) -> None:
+    """Print the coverage for many patients, whose cells are drawn from cells that were found and classified once.
+
+    At each hospital a count of fields with equal numbers of all classes gives the cells; their true classes come from
+    their places. A patient has 200 of them: classes by the mix, then any cell of the class.
+    """
+    run = prepare(out, weights)
+    rng = np.random.default_rng(5)
+    print("| hospital | accuracy there | truth inside of corrected intervals | of counted ones |")
+    print("| --- | --- | --- | --- |")
+    inside, raw_inside = [], []
+    for hospital in AWAY:
+        pool, home = _pool(out, hospital, run)
+        right = np.mean([np.mean(np.array(said) == place) for place, said in enumerate(pool)])
+        own, raw = [], []
+        for mix in MIXES.values():
+            for seed in range(n_patients):
+                truth = rng.multinomial(200, mix)
+                said = np.concatenate([rng.choice(pool[place], count) for place, count in enumerate(truth)])
+                found = estimate_shares(np.bincount(said, minlength=len(CLASSES)), home, seed=seed)
+                own.append((found.low <= mix) & (mix <= found.high))
+                raw.append((found.raw_low <= mix) & (mix <= found.raw_high))
+        print(f"| {hospital} | {right:.3f} | {np.mean(own):.1%} | {np.mean(raw):.1%} |", flush=True)
+        inside.append(np.mean(own))
+        raw_inside.append(np.mean(raw))
+    print(f"\nCorrected: {np.mean(inside):.1%} of all true percentages inside. As counted: {np.mean(raw_inside):.1%}.")
+    print(f"Accuracy at home: {np.trace(home) / home.sum():.3f} of {home.sum()} cells.")
+
+
+def _pool(out: Path, hospital: str, run: Path) -> tuple[list[list[int]], Counts]:
+    """Return the predicted classes of cells of each true class, and the confusion at home."""
+    spec = replace(spec_of((0.2,) * 5, 70), leukocytes=30.0)
+    plans = [plan_field(spec, index) for index in range(12)]
+    for plan in plans:
+        path = out / "pools" / hospital / f"{plan.field_id}.png"
+        if not path.is_file():
+            write_image(path, photograph_field(paint_field(plan), HOSPITALS[hospital]))
+    result = out / "pool-counts" / hospital
+    done = (
+        DifferentialResults.read(result / FILE)
+        if (result / FILE).is_file()
+        else differential(run, out / "pools" / hospital, result, restain=out / f"{hospital}.json", home=out / "home")
+    )
+    pool: list[list[int]] = [[] for _ in CLASSES]
+    for plan in plans:
+        cells = [cell for cell in done.counted if cell.field == f"{plan.field_id}.png"]
+        for one in (one for one in plan.objects if one.kind in CLASSES):
+            near = [
+                cell
+                for cell in cells
+                if np.hypot(cell.x * spec.um_per_px - one.x_um, cell.y * spec.um_per_px - one.y_um) < one.radius_um / 2
+            ]
+            pool[CLASSES.index(one.kind)] += [CLASSES.index(cell.predicted) for cell in near[:1]]
+    return pool, done.matrix
 
 
 def bccd(run: Path, folder: Path, out: Path) -> None:
@@ -212,13 +275,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cells", type=int, default=200)
     parser.add_argument("--weights", type=Path, help="of timm's mobilenetv2_100 [default: random, trained for longer]")
+    parser.add_argument("--hospital", action="append", choices=AWAY, help="may be repeated [default: all four]")
+    parser.add_argument("--drawn", type=int, metavar="N", help="N patients of each mix, from cells classified once")
     parser.add_argument("--bccd", type=Path, nargs=2, metavar=("RUN", "BCCD"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     if given.bccd is not None:
         bccd(*given.bccd, given.out)
         return
-    simulated(given.out, given.cells, given.weights)
+    if given.drawn:
+        drawn(given.out, given.drawn, given.weights)
+        return
+    simulated(given.out, given.cells, given.weights, given.hospital or AWAY)
 
 
 if __name__ == "__main__":

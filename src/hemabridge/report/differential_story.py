@@ -19,7 +19,7 @@ FEWEST: Final = 100
 CONFUSED: Final = 0.02
 """Confusions of at least this share of a class's cells at home are listed."""
 
-WIDE: Final = 540
+WIDE: Final = 170
 """Width of the picture of the intervals, in its units."""
 
 

@@ -164,7 +164,8 @@ class CheckPages:
             factor = picture.width / (field.width or picture.width)
             half = CONTEXT_UM / 2 / cell.um_per_px * factor
             x, y = cell.x * factor, cell.y * factor
-            part = picture.convert("RGB").crop((round(x - half), round(y - half), round(x + half), round(y + half)))
+            own = picture.convert("RGB").crop((0, 0, picture.width, round((field.height or picture.height) * factor)))
+            part = own.crop((round(x - half), round(y - half), round(x + half), round(y + half)))
         shown = part.resize((FIELD_PX, FIELD_PX))
         frame = FIELD_PX * (1 - 22.0 / CONTEXT_UM) / 2
         pen = ImageDraw.Draw(shown)

@@ -94,4 +94,6 @@ def test_cells_are_corrected_by_keys_and_the_count_follows(
     with (counted / "corrections.csv").open(newline="") as file:
         kept = [(row["who"], row["class"]) for row in csv.DictReader(file)]
     assert kept == [("Ana", "neutrophil"), ("Ana", "no leukocyte"), ("Ana", "")]
+    page.goto((counted / "report.html").as_uri())
+    look_at(page, f"check-{language}-report", tmp_path, whole=True)
     assert "An expert has seen 1 cells" in (counted / "report.html").read_text(encoding="utf-8")
