@@ -60,8 +60,8 @@ METHOD = "linear-ot"
 CELL_PX = 64
 CROP_PX = 100
 """Side of a picture of a cell: 25 um at 0.25 um per pixel."""
-COUNTED_OF_A_FIELD = 22.0
-"""About so many of the 40 leukocytes of a patient's field are counted; the border cuts many of so small a field."""
+COUNTED_OF_A_FIELD = 11.0
+"""About so many of the 20 leukocytes of a field are counted; the border cuts many of so small a field."""
 
 SPEC = FieldSpec(um_per_px=0.25, leukocytes=20.0, areas=("monolayer", "sparse"))
 
@@ -123,7 +123,7 @@ def patients(cells: int, folder: Path, hospitals: Sequence[str]) -> Iterator[tup
     """Write the fields of each patient, who is at one hospital; yield hospital, mix and folder."""
     for number, (name, mix) in enumerate(MIXES.items()):
         for hospital in hospitals:
-            spec = replace(spec_of(mix, 100 + 10 * number + AWAY.index(hospital)), leukocytes=40.0)
+            spec = spec_of(mix, 100 + 10 * number + AWAY.index(hospital))
             for index in range(round(cells / COUNTED_OF_A_FIELD)):
                 plan = plan_field(spec, index)
                 path = folder / hospital / name / f"{plan.field_id}.png"
@@ -205,8 +205,8 @@ def drawn(out: Path, n_patients: int, weights: Path | None) -> None:
 
 def _pool(out: Path, hospital: str, run: Path) -> tuple[list[list[int]], Counts]:
     """Return the predicted classes of cells of each true class, and the confusion at home."""
-    spec = replace(spec_of((0.2,) * 5, 70), leukocytes=30.0)
-    plans = [plan_field(spec, index) for index in range(12)]
+    spec = spec_of((0.2,) * 5, 70)
+    plans = [plan_field(spec, index) for index in range(16)]
     for plan in plans:
         path = out / "pools" / hospital / f"{plan.field_id}.png"
         if not path.is_file():

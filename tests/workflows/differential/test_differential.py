@@ -13,6 +13,7 @@ from hemabridge.data.simulate.hospitals import HOSPITALS
 from hemabridge.errors import InputError, ModelError
 from hemabridge.evaluation.differential_results import CUT, DifferentialResults
 from hemabridge.imaging.files import read_image, write_image
+from hemabridge.metrics.prevalence import estimate_shares
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.workflows.differential.differential import differential
 from hemabridge.workflows.simulate_fields import simulate_fields
@@ -95,7 +96,10 @@ def test_with_labeled_cells_the_counts_are_corrected(model: Path, fields: Path, 
     assert sum(map(sum, done.confusion)) == 24
     assert np.trace(done.matrix) < 24
     assert all(one.low <= one.share <= one.high for one in done.shares())
-    assert max(one.share for one in done.shares()) < max(one.raw for one in done.shares())
+    counts = np.array([one.counted for one in done.shares()])
+    expected = estimate_shares(counts, done.matrix)
+    assert [one.share for one in done.shares()] == pytest.approx(expected.share.tolist())
+    assert all(one.share != one.raw for one in done.shares())
 
 
 def test_cells_are_restained_before_they_are_classified(model: Path, fields: Path, tmp_path: Path) -> None:
