@@ -27,7 +27,7 @@ _LINE: Final = FileKind("an entry of an audit log", RunError, "keep the file as 
 
 @dataclass(frozen=True)
 class Chain:
-    """What the entries of a log add up to.
+    """Summary of the entries of a log.
 
     Attributes:
         entries: number of whole entries.

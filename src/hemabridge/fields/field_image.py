@@ -14,7 +14,7 @@ Window: TypeAlias = tuple[slice, slice]
 """Rows and columns of a part of an image, with step 1."""
 
 WANTED_UM: Final = 0.13
-"""Of a pyramid the coarsest level is read whose pixels are at most so wide in micrometers: that of a 60x objective."""
+"""Largest width in micrometers of a pixel of the level that is read from a pyramid: that of a 60x objective."""
 
 PLAUSIBLE_UM: Final = (0.01, 5.0)
 """Smallest and largest width of a pixel in micrometers that is taken from a file; 72 dpi of a camera are 353."""

@@ -31,7 +31,7 @@ CONTEXT_UM: Final = 60.0
 """Side of the part of the field around a cell, in micrometers."""
 
 FIELD_PX: Final = 512
-"""Side of its picture."""
+"""Side of the picture of this part in pixels."""
 
 KINDS: Final = ("cell", "restained", "field")
 _PICTURE: Final = re.compile(r"(cell|restained|field)-(\d{1,6})")
@@ -131,7 +131,7 @@ class CheckPages:
         return self._page("message", what=what, back="")
 
     def choices(self) -> list[Choice]:
-        """Return what an expert can say of a cell."""
+        """Return the answers that an expert can give for a cell."""
         names = self.checking.results.classes
         own = [Choice(name, self._label(name), str(place) if place < 10 else "") for place, name in enumerate(names, 1)]
         return [*own, Choice(OTHER, self._label(OTHER), "o"), Choice(NO_CELL, self._label(NO_CELL), "x")]

@@ -1,4 +1,4 @@
-"""What experts said of the cells of a count: one SQLite table to which rows are only ever added."""
+"""The answers of experts for the cells of a count: one SQLite table, to which rows are only added."""
 
 import sqlite3
 import threading

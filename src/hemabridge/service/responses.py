@@ -1,4 +1,4 @@
-"""What the service answers, and what it asks of the models behind it."""
+"""The answers of the service, and the interface to the models behind it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence

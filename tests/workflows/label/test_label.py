@@ -116,7 +116,7 @@ def test_the_same_call_trains_nothing_again(
     def trains(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(FittedEnsemble, "fine_tuned", trains)
+    monkeypatch.setattr("hemabridge.workflows.label.fine_tuning.fine_tuned_ensemble", trains)
     monkeypatch.setattr("hemabridge.workflows.evaluate.finished_study.fit_ensemble", trains)
     labels = out.parent / "expert.csv"
     again = label(finished, new_hospital, out, k=6, labels=labels, folds=2, fabric=start_fabric("cpu"))

@@ -28,7 +28,7 @@ QUARANTINE: Final = "quarantine"
 """Folder of the images that cannot be used."""
 WORK: Final = ".work"
 BATCH: Final = "batch.json"
-"""What is known of a batch, in its folder."""
+"""The file with the results of a batch, in its folder."""
 
 Gate: TypeAlias = Literal["passed", "held", "flagged"]
 OnAlarm: TypeAlias = Literal["hold", "flag"]

@@ -51,7 +51,7 @@ def appearance_of(model: Model, files: Sequence[Path]) -> Appearance:
 
 
 def alarms_of(appearance: Appearance, scores: Sequence[float], refused: int, checked: int) -> tuple[str, ...]:
-    """Return why a batch must not pass without a look; empty if it may.
+    """Return the reasons why a person must check a batch before it passes; empty if there are none.
 
     Args:
         appearance: of the batch.

@@ -224,7 +224,7 @@ class _Watcher:
             self._learn(entry)
 
     def _learn(self, entry: dict[str, Any]) -> None:
-        """Remember what a log entry says of images that are done, and of the appearance of batches."""
+        """Record the finished images and the appearance of batches from a log entry."""
         if entry.get("event") == "image" or (entry.get("event") == "quarantined" and entry["sha256"].strip("0")):
             self.known.add(str(entry["sha256"]))
         elif entry.get("event") == "batch":
