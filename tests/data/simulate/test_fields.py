@@ -99,6 +99,22 @@ def test_classes_come_as_often_as_the_mix_says():
     assert kinds["blast"] / (kinds["blast"] + kinds["eosinophil"]) == pytest.approx(0.75, abs=0.07)
 
 
+def test_a_crowded_field_has_every_cell_of_its_mix():
+    counted = Counter()
+    for index in range(5):
+        spec = FieldSpec(
+            seed=1,
+            width_px=300,
+            height_px=300,
+            leukocytes=30.0,
+            mix={"monocyte": 1.0, "lymphocyte": 1.0},
+            areas=("sparse",),
+        )
+        counted.update(o.kind for o in plan_field(spec, index).objects if o.kind in CLASSES)
+    assert sum(counted.values()) > 120
+    assert 0.4 < counted["monocyte"] / sum(counted.values()) < 0.6
+
+
 @pytest.mark.parametrize(
     "wrong", [{"mix": {"wombat": 1.0}}, {"mix": {}}, {"areas": ()}, {"um_per_px": 0.0}, {"width_px": 10}, {"seed": -1}]
 )

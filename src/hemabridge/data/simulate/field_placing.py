@@ -4,11 +4,15 @@ import math
 import zlib
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 import numpy as np
 
 from hemabridge.data.simulate.field_plan import AREAS, OVERSAMPLING, Area, FieldObject, FieldPlan, FieldSpec
 from hemabridge.data.simulate.leukocytes import KINDS
+
+RED_CELL_RADIUS_UM: Final = (3.75, 0.22)
+"""Mean and standard deviation: a red cell on a smear is 7 to 8 µm wide (Bain 2015)."""
 
 _CUT = 0.12  # share of the leukocytes that are placed at the border
 
@@ -89,7 +93,13 @@ def _place_leukocytes(place: _Placing, area: Area) -> None:
             continue
         cut = rng.random() < _CUT
         point = partial(_at_border, place, radius) if cut else partial(place.random_point, 0)
-        place.try_put(name, radius, 1.5, point)
+        if not place.try_put(name, radius, 1.5, point):
+            # Large cells find no room more often than small ones: without this a crowded field would not have the mix.
+            place.put(
+                name,
+                *max((point() for _ in range(_ATTEMPTS)), key=lambda at: place.gap_um(at[0], at[1], radius)),
+                radius,
+            )
 
 
 def _at_border(place: _Placing, radius: float) -> tuple[float, float]:
@@ -138,7 +148,7 @@ def _place_red_cells(place: _Placing, area: Area) -> None:
         placed += max(1, _place_chain(place))
     for _ in range(wanted - placed):
         overlap_um = 1.6 if rng.random() < 0.12 else area.overlap_um
-        radius = rng.normal(3.65, 0.22)
+        radius = rng.normal(*RED_CELL_RADIUS_UM)
         for _ in range(_ATTEMPTS):
             x, y = place.random_point(3.0)
             if _is_free(place, x, y, radius, overlap_um):
@@ -158,7 +168,7 @@ def _place_chain(place: _Placing) -> int:
     x, y = place.random_point(3.0)
     angle, placed = rng.uniform(0, 2 * math.pi), 0
     for _ in range(int(rng.integers(3, 9))):
-        radius = rng.normal(3.65, 0.22)
+        radius = rng.normal(*RED_CELL_RADIUS_UM)
         if place.gap_um(x, y, radius, "red_cell") > -0.25:
             place.put("red_cell", x, y, radius)
             placed += 1
