@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_fill_holes
 
 from hemabridge.data.simulate import CLASSES, HOSPITALS, FieldSpec, paint_field, photograph_field, plan_field
 from hemabridge.data.simulate.field_plan import AREAS
@@ -59,7 +60,7 @@ def test_a_lone_red_cell_is_where_it_is_said_and_as_wide():
         away = np.hypot(columns + 0.5 - 2 * one.x, rows + 0.5 - 2 * one.y) * SMALL.um_per_px / 2
         others = [o for o in field.objects if o is not one and np.hypot(o.x - one.x, o.y - one.y) * 0.25 < 10]
         if not others:
-            own = (field.thickness[Structure.RED_CELL] > 0.02) & (away < 6)
+            own = binary_fill_holes((field.thickness[Structure.RED_CELL] > 0.5) & (away < 6))
             assert 2 * np.sqrt(own.sum() / np.pi) * SMALL.um_per_px / 2 == pytest.approx(one.diameter_um, rel=0.01)
             assert np.median(columns[own]) / 2 == pytest.approx(one.x, abs=0.5 / SMALL.um_per_px)
             return

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_fill_holes
 
 from hemabridge.data.simulate.camera import digitize, expose, record
 from hemabridge.data.simulate.canvas import Canvas, Field
@@ -21,6 +22,7 @@ from hemabridge.imaging.standardizer import UInt8Image
 
 _MARGIN_UM: Final = 4.0  # between the radius of an object and the edge of the canvas on which it is painted
 _BAND: Final = 256  # rows of the grid that are stained at once
+_HALF: Final = 0.5  # thickness of a red cell where its edge is steepest; its pale center may be thinner
 _LEAST_VISIBLE: Final = 0.02
 
 
@@ -153,7 +155,7 @@ def _paint(
         warp = canvas.noise(rng, 3.2) * 0.31
         cloud = 1.0 + 0.04 * canvas.noise(rng, 0.5) + 0.04 * canvas.noise(rng, 1.5)
         red = paint_red_cell(canvas, rng, Disc(0.0, 0.0, one.radius_um), warp, plan.pallor) * cloud
-        return {Structure.RED_CELL: red}, np.asarray(red > 0.02, dtype=np.float32)
+        return {Structure.RED_CELL: red}, np.asarray(binary_fill_holes(red > _HALF), dtype=np.float32)
     if one.kind in ("platelet", "platelet_clump"):
         granules = canvas.zeros()
         for disc in _platelets(rng, one):
