@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from huggingface_hub import ModelCard
@@ -27,6 +28,9 @@ from hemabridge.models.guard_file import guard_path
 from hemabridge.normalizers.images import fit_normalizer
 from hemabridge.progress import silent
 from hemabridge.storage.files import sha256_of
+from hemabridge.training.snapshots import write_snapshot
+from hemabridge.translators.catalog import new_restainer
+from hemabridge.translators.presets import PRESETS
 from hemabridge.workflows.adapt.adapted import Adapted
 from hemabridge.workflows.adapt.apply import run
 from hemabridge.workflows.differential.opened import open_for_count
@@ -341,3 +345,26 @@ def test_the_onnx_file_of_another_program_goes_into_a_bundle_unchanged(hospitals
     found = open_model(done.path).classify(images)
     assert found.classes == expected.classes
     np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["film", "pixel", "lut", "bilateral", "colorization-cpu"])
+def test_a_network_of_each_kind_of_color_model_does_the_same_in_a_bundle(
+    preset: str, hospitals: Path, tmp_path: Path
+) -> None:
+    config = PRESETS[preset].config
+    torch.manual_seed(1)
+    network = new_restainer(config.model)
+    with torch.no_grad():
+        for weight in network.parameters():
+            if not weight.any():  # it begins as the identity, which would not show a wrong export
+                weight.normal_(0, 0.05)
+    raw = {f"to_target/{key}": tensor for key, tensor in network.state_dict().items()}
+    about = {"kind": "translator", "config": config.model_dump(mode="json"), "source_crop_px": 24, "seen": []}
+    snapshot = write_snapshot(tmp_path / "snapshots", 8, 1.0, raw, None, about).path
+    folder = hospitals / "yellow-field"
+    bundle, own = open_model(export(snapshot, tmp_path / "b", images=folder).path), open_model(snapshot)
+    photograph = np.tile(read_image(next(folder.rglob("*.png"))), (2, 3, 1))  # of another size than while it was traced
+    one, other = (model.standardize(photograph[None])[0].astype(int) for model in (bundle, own))
+    assert np.abs(one - other).max() <= 1
+    assert np.abs(one - photograph).max() > 1

@@ -11,15 +11,13 @@ from hemabridge.imaging.standardizer import UInt8Image, UInt8Images, by_rows
 
 IMAGES: Final = "images"
 SQUARES: Final = "squares"
-"""Inputs of a network, float32[N, 3, H, W] in [-1, 1]. Only a pointwise one has `SQUARES`: the images to measure."""
+"""Inputs of a network, float32[1, 3, H, W] in [-1, 1]. Only a pointwise one has `SQUARES`: the images to measure."""
 RESTAINED: Final = "restained"
-"""The output, float32[N, 3, H, W] in [-1, 1]."""
-
-BATCH_IMAGES: Final = 4
+"""The output, float32[1, 3, H, W] in [-1, 1]."""
 
 
 class OnnxRestainer:
-    """Re-stains by a network, in batches of `BATCH_IMAGES` images.
+    """Re-stains by a network, one image at a time.
 
     Args:
         content: the ONNX file.
@@ -51,9 +49,9 @@ class OnnxRestainer:
     def standardize(self, images: UInt8Images) -> UInt8Images:
         """Re-stain uint8[N, H, W, 3]; N may be 0."""
         out = np.empty_like(images)
-        for start in range(0, len(images), BATCH_IMAGES):
-            batch = images[start : start + BATCH_IMAGES]
-            out[start : start + BATCH_IMAGES] = self._run(batch, batch)
+        for place in range(len(images)):
+            one = images[place : place + 1]
+            out[place] = self._run(one, one)[0]
         return out
 
     def standardize_by(self, images: UInt8Images, squares: UInt8Images) -> UInt8Images:

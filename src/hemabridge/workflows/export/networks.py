@@ -44,7 +44,8 @@ def classifier_network(model: ClassifierModel) -> bytes:
 def translator_network(model: TranslatorModel) -> bytes:
     """Return the ONNX file of a translator, with the inputs and the output that `deployment.runtime` describes.
 
-    A pointwise network takes images of any size, and squares of the size of its training, which it measures.
+    It takes one image at a time, since some networks cannot be traced otherwise. A pointwise one takes any size, and a
+    square of the size of its training, which it measures.
 
     Raises:
         ModelError: PyTorch cannot export the network.
@@ -52,14 +53,13 @@ def translator_network(model: TranslatorModel) -> bytes:
     standardizer = model.cell_standardizer()
     assert isinstance(standardizer, NeuralStandardizer)
     network, side = standardizer.generator, model.crop().size_px
-    squares = torch.zeros(_EXAMPLES, 3, side, side)
-    n = torch.export.Dim("n")
+    squares = torch.zeros(1, 3, side, side)
     if not standardizer.is_pointwise:
-        return _exported(network, (squares,), (IMAGES,), RESTAINED, ({0: n},), model)
+        return _exported(network, (squares,), (IMAGES,), RESTAINED, ({},), model)
     assert isinstance(network, ColorGenerator)
-    images = torch.zeros(_EXAMPLES, 3, *_EXAMPLE_ROWS)
-    free = {0: n, 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
-    return _exported(_Measuring(network), (images, squares), (IMAGES, SQUARES), RESTAINED, (free, {0: n}), model)
+    images = torch.zeros(1, 3, *_EXAMPLE_ROWS)
+    free = {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    return _exported(_Measuring(network), (images, squares), (IMAGES, SQUARES), RESTAINED, (free, {}), model)
 
 
 def classifier_weights(model: ClassifierModel, header: Mapping[str, Any]) -> bytes:
