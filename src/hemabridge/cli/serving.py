@@ -60,7 +60,7 @@ def serve(
         )
 
     def ready(address: str) -> None:
-        print(f"Listening on {address}. Description: {address}/openapi.json. Ctrl+C stops.", flush=True)
+        print(f"Listening on {address}. A page for images is there, and /openapi.json. Ctrl+C stops.", flush=True)
 
     run(
         model,

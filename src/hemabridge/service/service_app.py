@@ -16,9 +16,11 @@ from starlette.requests import ClientDisconnect
 from hemabridge._version import __version__
 from hemabridge.errors import InputError
 from hemabridge.progress import Progress
+from hemabridge.review.app import STATIC_KEPT
 from hemabridge.review.security import HEADERS, App, Message, Receive, SecurityHeaders, Send
 from hemabridge.service.access import Access, Refused
 from hemabridge.service.counters import CONTENT_TYPE, Counters
+from hemabridge.service.drop_page import PageFile, page_files
 from hemabridge.service.responses import Operation, Refusal, Served, State
 from hemabridge.service.sent import images_of
 from hemabridge.service.waiting import Full, Gone, Line, TooLate, WorkFailed
@@ -71,6 +73,7 @@ def make_service_app(served: Served, limits: Limits, access: Access) -> FastAPI:
     for operation in served.operations:
         _add_operation(app, service, operation)
     _add_states(app, service)
+    _add_page(app, service)
     _add_errors(app)
     app.add_middleware(_Counted, counters=service.counters, paths=_paths(app))
     app.add_middleware(SecurityHeaders, headers=OWN_HEADERS)  # outermost, so that it applies to every response
@@ -210,6 +213,23 @@ def _add_states(app: FastAPI, service: _Service) -> None:
     add("/card", card, "The model card", response_class=_Markdown)
     described = app.openapi
     add("/openapi.json", lambda: JSONResponse(described()), "This description", include_in_schema=False)
+
+
+def _add_page(app: FastAPI, service: _Service) -> None:
+    """Add the page and its files; they hold nothing that needs a token."""
+
+    def add(file: PageFile) -> None:
+        headers = {"cache-control": STATIC_KEPT} if file.path != "/" else {}
+
+        async def answer(request: Request) -> Response:
+            service.access.check(request, needs_token=False)
+            return Response(file.content, media_type=file.media_type, headers=headers)
+
+        app.add_api_route(file.path, answer, methods=["GET"], include_in_schema=False)
+
+    operations = [operation.name for operation in service.served.operations]
+    for file in page_files(operations, needs_token=bool(service.access.token)):
+        add(file)
 
 
 class _Text(Response):
