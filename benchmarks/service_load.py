@@ -1,11 +1,11 @@
 """Several programs at once on `hemabridge serve` over loopback: answers a second, requests sent away, and none lost.
 
-    python benchmarks/service_load.py                     as many clients as the service takes requests
-    python benchmarks/service_load.py --clients 32        four times as many: some are sent away, and come again
+    python benchmarks/service_load.py                as many clients as the service takes requests
+    python benchmarks/service_load.py --clients 32   four times as many: some are sent away, and come again
 
-The model is a normalizer with a guard, fitted on simulated cells. Each client sends its images one by one, or several in
-a request, and waits for each answer; with status 429 it waits as long as `Retry-After` says. Every answer is compared
-with what the model makes of the image in this process. Service and clients share the cores of this machine.
+The model is a normalizer, fitted on simulated cells. Each client sends a request with one image, or several, and waits
+for the answer; with status 429 it waits as long as `Retry-After` says. Every answer is compared with what the model
+makes of the image in this process. Service and clients share the cores of this machine.
 """
 
 import argparse
@@ -75,19 +75,14 @@ def main() -> None:
 
 
 def prepared(folder: Path, images: int, size_px: int) -> tuple[Path, list[tuple[str, bytes]], list[str]]:
-    """Write a normalizer with a guard; return it, images, and the SHA-256 of the pixels that it makes of each."""
+    """Write a normalizer; return it, images, and the SHA-256 of the pixels that it makes of each."""
     from hemabridge.data.simulate import HOSPITALS, simulate_cells
-    from hemabridge.guard.thresholds import learn_normalizer_thresholds
     from hemabridge.models import open_model
-    from hemabridge.models.guard_file import guard_path
     from hemabridge.normalizers.images import fit_normalizer
-    from hemabridge.storage.files import sha256_of
-    from hemabridge.workflows.guard import guard_of
 
     theirs, ours = (simulate_cells(KINDS, 20, HOSPITALS[name], 3, 96)[0] for name in ("yellow-field", "clinic-like"))
     path = folder / "linear-ot.json"
     path.write_text(fit_normalizer("linear-ot", theirs, ours).to_json(), encoding="utf-8")
-    guard_of(sha256_of(path), learn_normalizer_thresholds("linear-ot", ours), ours).write(guard_path(path))
     cells, _ = simulate_cells(KINDS, -(-images // 2), HOSPITALS["yellow-field"], 4, size_px)
     sent = [(f"{number}.png", png_of(cell)) for number, cell in enumerate(cells[:images])]
     made = open_model(path).standardize(cells[:images])

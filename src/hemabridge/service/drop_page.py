@@ -25,6 +25,7 @@ def page_files(operations: Iterable[str], *, needs_token: bool) -> Iterator[Page
         content = files(__package__).joinpath("static", name).read_bytes()
         paths[name] = f"/s/{hashlib.sha256(content).hexdigest()[:12]}/{name}"
         yield PageFile(paths[name], content, media_type)
+    yield PageFile("/favicon.ico", b"", "image/x-icon")
     environment = Environment(
         loader=PackageLoader("hemabridge.service"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
