@@ -80,7 +80,7 @@ def prepared(folder: Path, images: int, size_px: int) -> tuple[Path, list[tuple[
     from hemabridge.models import open_model
     from hemabridge.normalizers.images import fit_normalizer
 
-    theirs, ours = (simulate_cells(KINDS, 20, HOSPITALS[name], 3, 96)[0] for name in ("yellow-field", "clinic-like"))
+    theirs, ours = (simulate_cells(KINDS, 4, HOSPITALS[name], 3, 96)[0] for name in ("yellow-field", "clinic-like"))
     path = folder / "linear-ot.json"
     path.write_text(fit_normalizer("linear-ot", theirs, ours).to_json(), encoding="utf-8")
     cells, _ = simulate_cells(KINDS, -(-images // 2), HOSPITALS["yellow-field"], 4, size_px)

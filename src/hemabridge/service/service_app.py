@@ -181,8 +181,12 @@ _BODY: Final = {
 }
 
 
-def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": Refusal, "description": REFUSALS[status]} for status in statuses or REFUSALS}
+_REFUSAL: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
+"""The content of a refusal, whatever the media type of the answer."""
+
+
+def _refusals() -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": Refusal, "description": text} for status, text in REFUSALS.items()}
 
 
 def _add_states(app: FastAPI, service: _Service) -> None:
@@ -191,7 +195,10 @@ def _add_states(app: FastAPI, service: _Service) -> None:
             service.access.check(request, needs_token=not open_to_all)
             return await run_in_threadpool(work)
 
-        refusals = _refusals(403) if open_to_all else _refusals(401, 403)
+        refusals: dict[int | str, dict[str, Any]] = {
+            status: {"content": _REFUSAL, "description": REFUSALS[status]}
+            for status in ((403,) if open_to_all else (401, 403))
+        }
         responses = {**refusals, **more.pop("responses", {})}
         app.add_api_route(path, answer, methods=["GET"], summary=summary, responses=responses, **more)
 
