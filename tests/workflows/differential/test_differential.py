@@ -56,6 +56,7 @@ def test_cells_are_found_classified_and_counted(model: Path, fields: Path, tmp_p
     statuses = {field.field: field.status for field in done.fields}
     assert statuses["empty.png"] == "empty"
     assert statuses["broken.png"] == "unreadable"
+    assert len(statuses) == 5  # no table is a field
     assert [cell.left_out for cell in done.cells] == [CUT if cell.border else "" for cell in done.cells]
     shares = done.shares()
     assert sum(one.counted for one in shares) == len(done.counted)

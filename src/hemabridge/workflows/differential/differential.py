@@ -113,7 +113,7 @@ def _counted_cells(opened: Opened, found: Found, fields: Path, out: Path, progre
         restained_by="" if opened.restainer is None else opened.restainer.name,
         classes=reader.model.classes,
         cells=tuple(_named(places, reader, scale, out, progress)),
-        fields=tuple(map(_field_row, found.fields)),
+        fields=tuple(_field_row(field) for field in found.fields if field.status != "left out"),
         confusion=opened.confusion,
         confusion_from=opened.confusion_from,
         site="" if answer is None or answer.answer == "in-distribution" else answer.text,
