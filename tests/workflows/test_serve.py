@@ -207,3 +207,20 @@ def test_the_command_serves_a_bundle_without_pytorch_and_ends_on_a_signal(bundle
             _, errors = process.communicate(timeout=60)
     assert len(told["images"]) == 1
     assert (process.returncode, errors) == (0, "")
+
+
+def test_one_image_is_looked_at_once_for_a_whole_field(
+    bundle: Path, unlabeled: Path, client_of: Callable[[Path], TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def counting(image: Any) -> bool:
+        asked.append(image.shape)
+        return False
+
+    monkeypatch.setattr("hemabridge.fields.whole_field.is_whole_field", counting)
+    image = next(unlabeled.glob("n-*.png"))
+    client = client_of(bundle)
+    for path in ("/v1/standardize", "/v1/classify"):
+        assert client.post(path, files={"images": (image.name, image.read_bytes())}).status_code == 200
+    assert len(asked) == 2

@@ -1,8 +1,8 @@
 """The rule by which every command that takes single cells recognizes a whole field."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -88,39 +88,47 @@ class FieldCheck:
         sizes: heights and widths at which so many sampled images are fields that all images of the size count as such.
         cell_sizes: heights and widths at which many images were sampled and none is a field; others are not checked.
         sampled, noticed: number of images in the sample, and of fields among them.
+        answers: whether each sampled image is a field; `reason` takes it from here if it is given the path.
     """
 
     sizes: frozenset[tuple[int, int]] = frozenset()
     cell_sizes: frozenset[tuple[int, int]] = frozenset()
     sampled: int = 0
     noticed: int = 0
+    answers: Mapping[Path, bool] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, paths: Sequence[Path], read: Callable[[Path], UInt8Image] = read_image) -> "FieldCheck":
         """Check up to `SAMPLED` evenly spaced images; those that `read` cannot read are left out."""
         answers: dict[tuple[int, int], list[bool]] = defaultdict(list)
+        by_path = {}
         for place in evenly_spaced(len(paths), SAMPLED):
             try:
                 image = read(paths[place])
             except (ImageError, OSError, MemoryError):
                 continue
-            answers[image.shape[0], image.shape[1]].append(is_whole_field(image))
+            by_path[paths[place]] = is_whole_field(image)
+            answers[image.shape[0], image.shape[1]].append(by_path[paths[place]])
         sizes = frozenset(size for size, own in answers.items() if sum(own) > 1 and np.mean(own) >= LEAST_SHARE)
         cells = frozenset(size for size, own in answers.items() if len(own) >= LEAST_CELLS and not any(own))
         noticed = sum(len(own) if size in sizes else sum(own) for size, own in answers.items())
-        return cls(sizes, cells, sum(map(len, answers.values())), noticed)
+        return cls(sizes, cells, sum(map(len, answers.values())), noticed, by_path)
 
-    def reason(self, image: UInt8Image) -> str:
+    def reason(self, image: UInt8Image, path: Path | None = None) -> str:
         """Return why RGB uint8[H, W, 3] cannot be used as a cell, and what to do; empty if it is none of the fields."""
         height, width = image.shape[:2]
         size = height, width
-        if size in self.sizes or (size not in self.cell_sizes and is_whole_field(image)):
+        if size in self.sizes or (size not in self.cell_sizes and self._is_field(image, path)):
             return f"expected a single cell, got an image of {width} x {height} pixels that is a whole field: {ADVICE}"
         return ""
 
-    def remark(self, image: UInt8Image) -> str:
+    def _is_field(self, image: UInt8Image, path: Path | None) -> bool:
+        known = None if path is None else self.answers.get(path)
+        return is_whole_field(image) if known is None else known
+
+    def remark(self, image: UInt8Image, path: Path | None = None) -> str:
         """Return what to remark on the row of an image that is used nevertheless; usually empty."""
-        return ADVICE if self.reason(image) else ""
+        return ADVICE if self.reason(image, path) else ""
 
     def warning(self, what: str) -> str:
         """Return one line for the user of a command about the images of `what`; empty if no field was noticed."""

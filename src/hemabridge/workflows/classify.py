@@ -157,7 +157,7 @@ def predictions(
         try:
             image = read(file)
             check_shows_cell(image)
-            if reason := check.reason(image):
+            if reason := check.reason(image, file):
                 raise ImageError(reason)
         except (ImageError, OSError, MemoryError) as error:
             yield ImagePrediction(name, None, None, reason_of(error, file))

@@ -198,7 +198,7 @@ class _Restaining:
         if reason := reason_against_suffix(out):
             return RestainedImage(name=name, status="failed", reason=reason, sha256="")
         try:
-            made = restain(self.standardizer, folder.images.decoded(path), check)
+            made = restain(self.standardizer, folder.images.decoded(path), check, path)
             written = encoded_image(out, made.image, description=mark_in(content))
         except FAILURES as error:
             return RestainedImage(name=name, status="failed", reason=reason_of(error, path), sha256="")

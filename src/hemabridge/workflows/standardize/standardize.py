@@ -192,7 +192,7 @@ def _standardize_file(job: _Job, name: str) -> FileRow:
     if not is_inside(restained, out):
         return FileRow(name, "failed", f"{restained.parent} is a link that leads out of {out}; remove it", "", model)
     try:
-        made = restain(job.standardizer, read_decoded(original), job.check)
+        made = restain(job.standardizer, read_decoded(original), job.check, original)
         written = write_image(restained, made.image, description=mark_of(original))
         return FileRow(name, "restained", "", sha256_of(original), model, output_sha256=written, **made.columns)
     except FAILURES as error:
@@ -233,8 +233,8 @@ class Restained:
         return {name: getattr(self, name) for name in names}
 
 
-def restain(standardizer: Standardizer, decoded: Decoded, check: FieldCheck) -> Restained:
-    """Re-stain one decoded image as `standardize` does.
+def restain(standardizer: Standardizer, decoded: Decoded, check: FieldCheck, path: Path) -> Restained:
+    """Re-stain the decoded image of a path as `standardize` does.
 
     Raises:
         ImageError: it shows no cell, or cannot be re-stained. Other errors of `FAILURES` are those of the model.
@@ -243,7 +243,7 @@ def restain(standardizer: Standardizer, decoded: Decoded, check: FieldCheck) -> 
     check_shows_cell(image)
     with ONE_LARGE if image.size > 3 * LARGE_PIXELS else nullcontext():
         made, remark, verdict, reasons, maker = _restained(standardizer, image)
-    remark = "; ".join(filter(None, (*decoded.remarks(), check.remark(image), remark)))
+    remark = "; ".join(filter(None, (*decoded.remarks(), check.remark(image, path), remark)))
     return Restained(made, remark, verdict, reasons, maker)
 
 
