@@ -435,8 +435,8 @@ def test_a_study_stops_when_it_is_asked_to_and_says_how_to_go_on(small_study: Pa
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert b"stopped in the stage translator. Kept in " in told
-    assert b"the same command goes on from there" in told
+    assert b"stopped in the stage translator. " in told
+    assert b"the same command resumes from there" in told
     assert b"Traceback" not in told
     assert list((tmp_path / "out" / "translator" / "state").glob("*.safetensors"))
 
