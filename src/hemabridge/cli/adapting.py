@@ -41,8 +41,9 @@ def adapt(
 ) -> None:
     """Adapt to another hospital: your labeled cells, its unlabeled images, and each gets a class.
 
-    Takes about ten minutes on two cores and 100 MB. RUN/results/predictions.csv has a row for each image with the
-    columns predicted_class and uncertainty; RUN/results/restained has the images. For its next images:
+    Takes about ten minutes on two idle cores, several times as long on a busy computer, and 100 MB.
+    RUN/results/predictions.csv has a row for each image with the columns predicted_class and uncertainty;
+    RUN/results/restained has the images. For its next images:
     `hemabridge run RUN FOLDER OUT`.
     """
     needs_training()

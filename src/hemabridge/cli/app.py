@@ -49,8 +49,9 @@ app = typer.Typer(
     name="hemabridge",
     cls=_InOrder,
     help="Re-stain blood-cell images of any hospital into the colors of yours, and measure what that does.\n\n"
-    "Begin with `hemabridge demo`. With images of your own: `index` each hospital's folder, `audit` what you have, "
-    "then `study`. `COMMAND --help` explains a command. A long command that was stopped continues if run again.",
+    "Begin with `hemabridge demo`. With images of your own: `adapt`, then `run` every day; `export` makes one file of "
+    "it for another computer. To measure with labels: `index` each hospital's folder, `audit` what you have, then "
+    "`study`. `COMMAND --help` explains a command. A long command that was stopped continues if run again.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -65,7 +65,10 @@ class BundleModel(Model):
             ModelError: there is none.
         """
         if self.restainer is None:
-            raise ModelError(f"expected a bundle with a model that re-stains, got one without: {self.path}")
+            raise ModelError(
+                f"expected a bundle with a model that re-stains, got one without: {self.path}; "
+                "for classes alone: hemabridge classify BUNDLE FOLDER OUT"
+            )
         return self.restainer
 
     @property
