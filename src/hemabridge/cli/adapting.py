@@ -41,9 +41,8 @@ def adapt(
 ) -> None:
     """Adapt to another hospital: your labeled cells, its unlabeled images, and each gets a class.
 
-    Takes about ten minutes on two idle cores, several times as long on a busy computer, and 100 MB.
-    RUN/results/predictions.csv has a row for each image with the columns predicted_class and uncertainty;
-    RUN/results/restained has the images. For its next images:
+    Takes ten minutes on two idle cores, longer on busy ones, and 100 MB. RUN/results/predictions.csv has a row for
+    each image, with predicted_class and uncertainty; RUN/results/restained has the images. For its next images:
     `hemabridge run RUN FOLDER OUT`.
     """
     needs_training()
