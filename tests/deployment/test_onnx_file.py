@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
+from onnxruntime import InferenceSession
 
 from hemabridge.deployment.onnx_file import check_onnx
 from hemabridge.errors import ModelError
@@ -81,6 +82,44 @@ def two_values() -> ModelProto:
     return Raw(_replaced(model, part, doubled))
 
 
+def two_domains() -> ModelProto:
+    model = a_model().SerializeToString()
+    return Raw(model + field(8, field(1, b"") + field(1, b"com.microsoft")))
+
+
+def hidden_domain() -> ModelProto:
+    """The number of a field has a 33rd bit, which ONNX Runtime ignores."""
+    node = helper.make_node("Gelu", ["x"], ["z"]).SerializeToString() + wide(7 << 3 | 2) + field(0, b"x")[1:]
+    return Raw(_with_in_graph(field(1, node)))
+
+
+def hidden_nan() -> ModelProto:
+    """The type of the weights has a 33rd bit, which ONNX Runtime ignores."""
+    tensor = numpy_helper.from_array(with_nan(np.float32), "v").SerializeToString()
+    assert tensor.count(b"\x10\x01") == 1
+    return Raw(_with_in_graph(field(5, tensor.replace(b"\x10\x01", b"\x10" + wide(1)))))
+
+
+def wide_number() -> ModelProto:
+    return Raw(_with_in_graph(field(5, b"\x10\x01\x20" + wide(1))))
+
+
+def nan_attribute() -> ModelProto:
+    return a_model(nodes=(helper.make_node("LeakyRelu", ["x"], ["z"], alpha=float("nan")),))
+
+
+def wide(number: int) -> bytes:
+    """Return a number below 128 as a varint with its 33rd bit set."""
+    return bytes([number | 0x80, 0x80, 0x80, 0x80, 0x10])
+
+
+def _with_in_graph(part: bytes) -> bytes:
+    model = a_model()
+    graph = model.graph.SerializeToString() + part
+    model.ClearField("graph")
+    return model.SerializeToString() + field(7, graph)
+
+
 class Raw:
     """Bytes that are serialized already."""
 
@@ -138,6 +177,15 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a domain in a branch": (lambda: in_a_branch(helper.make_node("Evil", [], ["c"], domain="x")), "operators of 'x'"),
     "infinite weights": (lambda: a_model(numpy_helper.from_array(WEIGHTS / np.float32(0), "w")), "NaN|infinite"),
     "two values of an attribute": (two_values, "two values"),
+    "two domains of an import": (two_domains, "operators of 'com.microsoft'"),
+    "a domain in a field of a wide number": (hidden_domain, "another file"),
+    "NaN of a type of a wide number": (hidden_nan, "unknown kind"),
+    "a number that is too wide": (wide_number, "another file"),
+    "NaN in an attribute": (nan_attribute, "NaN"),
+    "NaN in a list of an attribute": (
+        lambda: a_model(nodes=(helper.make_node("Constant", [], ["c"], value_floats=[1.0, float("nan")]),)),
+        "NaN",
+    ),
     "no network": (ModelProto, "no network"),
 }
 
@@ -169,6 +217,18 @@ def test_a_cut_file_is_refused() -> None:
         passed.append(length)
     # Where the last field begins, what is before it is a whole network without a version of the operators.
     assert len(passed) <= 2
+
+
+def test_onnx_runtime_sees_what_a_wide_number_hides() -> None:
+    """The reason for the refusal: here the graph itself is in such a field."""
+    model = a_model()
+    model.ir_version = 9
+    graph = model.graph.SerializeToString()
+    model.ClearField("graph")
+    hidden = model.SerializeToString() + wide(7 << 3 | 2) + field(7, graph)[1:]
+    assert InferenceSession(hidden).get_inputs()[0].name == "x"
+    with pytest.raises(ModelError, match="another file"):
+        check_onnx(hidden, PATH)
 
 
 @given(st.data())

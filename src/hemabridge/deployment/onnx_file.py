@@ -4,7 +4,7 @@ It reads the Protocol Buffers encoding itself (https://protobuf.dev/programming-
 of `onnx/onnx.proto3`: the package `onnx` is not needed to run a bundle.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -22,6 +22,9 @@ DEEPEST: Final = 16
 _Value: TypeAlias = int | memoryview
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT: Final = 10
+_LARGEST_KEY: Final = 2**32 - 1
+_LARGEST_KIND: Final = 2**31 - 1
+"""A reader of Protocol Buffers cuts larger numbers to 32 bits, and would see another field or type than this one."""
 
 _FLOAT, _FLOAT16, _DOUBLE, _BFLOAT16 = 1, 10, 11, 16
 _RAW_TYPES: Final = {_FLOAT: "<f4", _FLOAT16: "<f2", _DOUBLE: "<f8"}
@@ -64,11 +67,17 @@ def _check_model(model: memoryview) -> None:
             graphs += 1
             _check_graph(_message(value), 0)
         elif number == 8:  # opset_import
-            _check_domain(_first(_message(value), 1))
+            _check_import(_message(value))
         elif number in (20, 25):  # training_info, functions
             raise _OnnxError("functions or a training of its own")
     if graphs != 1:
         raise _OnnxError("no network" if graphs == 0 else "several networks")
+
+
+def _check_import(opset: memoryview) -> None:
+    for number, value in _fields(opset):
+        if number == 1:  # domain
+            _check_domain(_message(value))
 
 
 def _check_graph(graph: memoryview, depth: int) -> None:
@@ -96,7 +105,9 @@ def _check_attribute(attribute: memoryview, depth: int) -> None:
     if numbers.count(5) > 1 or numbers.count(6) > 1:
         raise _OnnxError("an attribute with two values")  # which a reader of Protocol Buffers would merge
     for number, value in _fields(attribute):
-        if number in (5, 10):  # t, tensors
+        if number in (2, 7):  # f, floats
+            _check_no_nan([_floats(value, "<f4")])
+        elif number in (5, 10):  # t, tensors
             _check_tensor(_message(value))
         elif number in (6, 11):  # g, graphs
             _check_graph(_message(value), depth + 1)
@@ -123,14 +134,18 @@ def _check_tensor(tensor: memoryview) -> None:
         elif number == 13 or (number == 14 and value != 0):  # external_data, data_location
             raise _OnnxError("weights in another file")
         found.has_words = found.has_words or number == 5  # int32_data
-    if found.kind == 0 or (found.has_words and found.kind in (_FLOAT16, _BFLOAT16)):
+    if not 0 < found.kind <= _LARGEST_KIND or (found.has_words and found.kind in (_FLOAT16, _BFLOAT16)):
         raise _OnnxError("weights of an unknown kind")
     values = [*found.parts, *_raw(found)]
-    if any(np.isnan(part).any() for part in values):
-        raise _OnnxError("weights that are no numbers (NaN)")
+    _check_no_nan(values)
     # A single infinite number is the open end of a range; among weights it is damage.
     if any(part.size > 1 and not np.isfinite(part).all() for part in values):
         raise _OnnxError("weights that are infinite")
+
+
+def _check_no_nan(values: Iterable[NDArray[np.floating]]) -> None:
+    if any(np.isnan(part).any() for part in values):
+        raise _OnnxError("weights that are no numbers (NaN)")
 
 
 def _raw(tensor: _Tensor) -> list[NDArray[np.floating]]:
@@ -145,7 +160,10 @@ def _raw(tensor: _Tensor) -> list[NDArray[np.floating]]:
 def _floats(value: _Value, kind: str) -> NDArray[np.floating]:
     """Return packed numbers, or one that is not packed, which `_fields` returns as its bits."""
     if isinstance(value, int):
-        return np.frombuffer(value.to_bytes(8 if kind == "<f8" else 4, "little"), kind)
+        size = np.dtype(kind).itemsize
+        if value >> (8 * size):
+            raise _OnnxError("another file")
+        return np.frombuffer(value.to_bytes(size, "little"), kind)
     return _array(value, kind)
 
 
@@ -153,10 +171,6 @@ def _array(content: memoryview, kind: str) -> NDArray[np.floating]:
     if len(content) % np.dtype(kind).itemsize:
         raise _OnnxError("weights of which a part is missing")
     return np.frombuffer(content, kind)
-
-
-def _first(message: memoryview, wanted: int) -> memoryview:
-    return next((_message(value) for number, value in _fields(message) if number == wanted), memoryview(b""))
 
 
 def _message(value: _Value) -> memoryview:
@@ -176,6 +190,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, _Value]]:
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
+        if key > _LARGEST_KEY:
+            raise _OnnxError("another file")
         number, kind = key >> 3, key & 7
         if kind == _VARINT:
             value, place = _varint(message, place)
