@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import hemabridge.workflows.watch.watch as watch_module
+from hemabridge.data.listing import escaped, is_printable
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.deployment.audit_log import AuditLog, read_entries
-from hemabridge.errors import InputError, RunError
+from hemabridge.errors import InputError, ModelError, RunError
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.models import open_model
@@ -26,8 +29,10 @@ from hemabridge.storage.files import sha256_of
 from hemabridge.workflows.export.export import export
 from hemabridge.workflows.guard import guard_of
 from hemabridge.workflows.watch import batch as batch_module
-from hemabridge.workflows.watch.arrivals import Arrivals
+from hemabridge.workflows.watch import tries as tries_module
+from hemabridge.workflows.watch.arrivals import Arrivals, Taken
 from hemabridge.workflows.watch.audit_check import check_log
+from hemabridge.workflows.watch.batch import Batch
 from hemabridge.workflows.watch.gate import Appearance, alarms_of
 from hemabridge.workflows.watch.tries import Attempts
 from hemabridge.workflows.watch.watch import LOG, WatchConfig, Watched, watch
@@ -151,6 +156,38 @@ def test_what_is_no_image_goes_into_quarantine_with_the_reason(
     assert (done.images, done.quarantined) == (0, 1)
 
 
+@pytest.mark.parametrize("name", [os.fsdecode(b"bad-\xe9.png"), "\u8840" * 83 + ".png", "a" * 251 + ".png", "a\nb.png"])
+def test_no_name_of_a_damaged_image_stops_it(name: str, model: BundleModel, source: Path, tmp_path: Path) -> None:
+    """Each name is allowed on Linux: not UTF-8, of the largest size in bytes, in characters, and with a line end."""
+    named = 2 * is_printable(name)  # the content of the others is not read: renamed, they are done
+    for folder in ("one", "two"):
+        (source / folder).mkdir()
+        (source / folder / name).write_bytes(b"no image")
+    done, _ = watched(model, source, tmp_path / "out")
+    assert (done.images, done.quarantined) == (12, 2)
+    reasons = [json.loads(path.read_bytes()) for path in (tmp_path / "out" / "quarantine").glob("*.reason.json")]
+    assert sorted(reason["path"] for reason in reasons) == [escaped(f"{folder}/{name}") for folder in ("one", "two")]
+    assert len(list((tmp_path / "out" / "quarantine").iterdir())) == 2 + named
+    assert watched(model, source, tmp_path / "out")[0].quarantined == 2 - named
+    for folder in ("one", "two"):
+        (source / folder / name).replace(source / f"{folder}.png")
+    assert watched(model, source, tmp_path / "out")[0].quarantined == 2 - named
+    assert check_log(tmp_path / "out").compared == 12
+
+
+def test_files_are_read_up_to_a_number_of_bytes(
+    model: BundleModel, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = max(path.stat().st_size for path in source.iterdir())
+    with (source / "large.png").open("wb") as file:
+        file.truncate(3 * size)
+    monkeypatch.setattr(watch_module, "MOST_BYTES", 2 * size)
+    done, told = watched(model, source, tmp_path / "out")
+    assert (done.images, done.quarantined) == (12, 1)
+    assert f"quarantine: large.png: expected a file of at most {2 * size:,} bytes, got {3 * size:,}" in told
+    assert 6 <= done.batches.total() <= 12
+
+
 def test_an_image_that_still_grows_or_vanishes_waits(source: Path) -> None:
     arrivals = Arrivals(source, settle_s=5)
     assert arrivals.complete(0.0) == []
@@ -246,13 +283,46 @@ def test_an_image_that_kills_the_program_is_done_alone_and_then_given_up(
     done, told = watched(model, source, out)
     assert (done.images, done.quarantined) == (11, 1)
     assert done.batches["passed"] + done.batches["held"] == 11
-    assert any("quarantine: 07.png: the program was killed 2 times" in line for line in told)
+    assert any("quarantine: 07.png: the program ended 2 times" in line for line in told)
     assert json.loads((out / ".attempts.json").read_text(encoding="utf-8")) == {culprit: 2}
     again, _ = watched(model, source, out)
     assert (again.images, again.quarantined) == (0, 0)
 
 
-@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_an_image_with_an_unexpected_error_is_given_up(
+    model: BundleModel, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if an image needed too much memory: the command ends, and is started again."""
+    culprit = sha256_of(source / "07.png")
+
+    def work_on(model: BundleModel, images: Sequence[Taken], *others: Any) -> Batch:
+        if any(image.sha256 == culprit for image in images):
+            raise MemoryError
+        return batch_module.work_on(model, images, *others)
+
+    monkeypatch.setattr(watch_module, "work_on", work_on)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            watched(model, source, tmp_path / "out")
+    done, told = watched(model, source, tmp_path / "out")
+    assert done.quarantined == 1
+    assert any("quarantine: 07.png: the program ended 2 times" in line for line in told)
+    assert len(events(tmp_path / "out", "image")) == 11
+
+
+def test_what_could_not_be_counted_is_no_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = Attempts(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tries_module, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"), attempts.begun(["a"]):
+        pytest.fail("the work may not begin")
+    assert attempts.counts == {}
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, ModelError])
 def test_work_that_fails_or_is_stopped_is_no_attempt(error: type[BaseException], tmp_path: Path) -> None:
     def work() -> None:
         with Attempts(tmp_path).begun(["a", "b"]):

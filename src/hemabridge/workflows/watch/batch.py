@@ -1,5 +1,6 @@
 """One batch: images are re-stained and classified in a folder of work, which then appears whole among the results."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -26,6 +27,8 @@ HELD: Final = "held"
 """Folder of the batches that wait for a person."""
 QUARANTINE: Final = "quarantine"
 """Folder of the images that cannot be used."""
+LONGEST_NAME: Final = 200
+"""Bytes of an image's name that are kept in `QUARANTINE`: file systems allow 255, with what is added."""
 WORK: Final = ".work"
 BATCH: Final = "batch.json"
 """The file with the results of a batch, in its folder."""
@@ -161,7 +164,8 @@ def finished_batches(out: Path) -> Iterator[Batch]:
 
 def quarantine(out: Path, path: str, sha256: str, reason: str, content: bytes | None) -> None:
     """Keep an image that cannot be used, if there is one, and the reason, under a name that no other image has."""
-    name = f"{sha256[:16]}-{Path(path).name}"[-200:]
+    own = hashlib.sha256(os.fsencode(f"{sha256} {path}")).hexdigest()[:16]
+    name = f"{own}-{os.fsencode(Path(path).name)[-LONGEST_NAME:].decode(errors='ignore')}"
     if content is not None:
         write_bytes(out / QUARANTINE / name, content)
     told = json.dumps({"path": path, "sha256": sha256, "reason": reason}, indent=1, ensure_ascii=False)

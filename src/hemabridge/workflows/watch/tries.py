@@ -1,4 +1,4 @@
-"""How often the program was killed while it worked on an image, so that one image cannot stop it for ever."""
+"""How often the program ended while it worked on an image, so that one image cannot stop it for ever."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from hemabridge.errors import RunError
+from hemabridge.errors import HemabridgeError, RunError
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import write_bytes
 
@@ -34,12 +34,16 @@ class Attempts:
 
     @contextmanager
     def begun(self, images: Sequence[str]) -> Iterator[None]:
-        """Count an attempt at these images; only a killed process leaves the count as it is."""
+        """Count an attempt at these images.
+
+        A killed process leaves the count as it is, and so does an error that nobody expected, such as too little
+        memory. A full disk, a signal, and a damaged model say nothing of the images.
+        """
         before = {sha256: self.counts[sha256] for sha256 in images}
-        self._write({sha256: count + 1 for sha256, count in before.items()})
         try:
+            self._write({sha256: count + 1 for sha256, count in before.items()})
             yield
-        except BaseException:
+        except (OSError, KeyboardInterrupt, HemabridgeError):
             self._write(before)
             raise
         self._write(dict.fromkeys(images, 0))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hemabridge._version import __version__
+from hemabridge.data.listing import escaped, is_printable
 from hemabridge.deployment.audit_log import AuditLog
 from hemabridge.errors import InputError, RunError
 from hemabridge.models.bundled import BundleModel
@@ -31,7 +32,11 @@ from hemabridge.workflows.watch.tries import Attempts
 LOG: Final = "audit.jsonl"
 MOST_IMAGES: Final = 200
 """Images of a batch, so that memory is bounded; the appearance of a site needs no more (`domain.site_profile`)."""
+MOST_BYTES: Final = 1_000_000_000
+"""Bytes of the files of a batch, and of one file: larger than any image that `read_image` takes, uncompressed."""
 LONGEST_PAUSE_S: Final = 60.0
+UNREAD: Final = "0" * 64
+"""What stands for the SHA-256 of an image that was not read."""
 
 Tell = Callable[[str], None]
 
@@ -106,6 +111,25 @@ def watch(model: BundleModel, source: Path, out: Path, config: WatchConfig, tell
     return watcher.done
 
 
+def first_of(found: Sequence[Arrival]) -> Sequence[Arrival]:
+    """Return the images of the next batch: the first ones, at most `MOST_IMAGES` and `MOST_BYTES`, and at least one."""
+    total = 0
+    for count, arrival in enumerate(found):
+        total += arrival.state.size
+        if count == MOST_IMAGES or (count and total > MOST_BYTES):
+            return found[:count]
+    return found
+
+
+def _reason_against(arrival: Arrival) -> str:
+    """Return why an image is not read; empty if it may be."""
+    if not is_printable(arrival.path):
+        return "expected a file name of printable UTF-8 characters without \\, got another; rename the file"
+    if arrival.state.size > MOST_BYTES:
+        return f"expected a file of at most {MOST_BYTES:,} bytes, got {arrival.state.size:,}"
+    return ""
+
+
 class _Watcher:
     """One call of `watch`."""
 
@@ -136,13 +160,13 @@ class _Watcher:
         while True:
             found = self._arrived()
             try:
-                worked = self._work(found[:MOST_IMAGES])
+                worked = self._work(first_of(found))
                 failures = 0
             except OSError as error:
                 failures += 1
                 self._after_failure(error, failures)
                 continue
-            if worked or len(found) > MOST_IMAGES:
+            if worked or len(found) > len(first_of(found)):
                 continue
             if self.config.once and not found and not self.arrivals.is_waiting():
                 return
@@ -170,7 +194,7 @@ class _Watcher:
                 new[arrival] = taken
         if not new:
             return False
-        # After a kill, an image that may have caused it is done alone.
+        # After such an end, an image that may have caused it is done alone.
         alone = next((arrival for arrival, taken in new.items() if self.attempts.counts[taken.sha256]), None)
         if alone is not None:
             new = {alone: new[alone]}
@@ -185,6 +209,9 @@ class _Watcher:
 
     def _taken(self, arrival: Arrival) -> Taken | None:
         """Read an image; after too many failures it goes into quarantine without its content."""
+        if reason := _reason_against(arrival):
+            self._quarantine(arrival, Taken(escaped(arrival.path), UNREAD, b""), reason)
+            return None
         try:
             return self.arrivals.take(arrival)
         except OSError as error:
@@ -192,12 +219,12 @@ class _Watcher:
             if self.unread[arrival] <= self.config.retries:
                 return None
             reason = f"cannot be read after {self.unread[arrival]} tries: {error.strerror or error}"
-            self._quarantine(arrival, Taken(arrival.path, "0" * 64, b""), reason)
+            self._quarantine(arrival, Taken(arrival.path, UNREAD, b""), reason)
             return None
 
     def _give_up(self, arrival: Arrival, taken: Taken) -> None:
-        """Put an image into quarantine on which the program was killed too often."""
-        reason = f"the program was killed {self.attempts.counts[taken.sha256]} times while it worked on the image"
+        """Put an image into quarantine on which the program ended too often."""
+        reason = f"the program ended {self.attempts.counts[taken.sha256]} times while it worked on the image"
         self._quarantine(arrival, taken, reason)
 
     def _quarantine(self, arrival: Arrival, taken: Taken, reason: str) -> None:
@@ -225,7 +252,7 @@ class _Watcher:
 
     def _learn(self, entry: dict[str, Any]) -> None:
         """Record the finished images and the appearance of batches from a log entry."""
-        if entry.get("event") == "image" or (entry.get("event") == "quarantined" and entry["sha256"].strip("0")):
+        if entry.get("event") == "image" or (entry.get("event") == "quarantined" and entry["sha256"] != UNREAD):
             self.known.add(str(entry["sha256"]))
         elif entry.get("event") == "batch":
             self.batches.add(str(entry["batch"]))
