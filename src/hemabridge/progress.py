@@ -24,3 +24,21 @@ def prefixed(progress: Progress, prefix: str) -> Progress:
         progress(f"{prefix}: {label}", done, total)
 
     return tell
+
+
+def counted(progress: Progress, label: str, total: int) -> Callable[[], None]:
+    """Report that none of `total` pieces of work is done; return a function to be called after each of them."""
+    done = 0
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        progress(label, done, total)
+
+    if total > 0:
+        progress(label, 0, total)
+    return tell
+
+
+def uncounted() -> None:
+    """Count nothing: in the place of what `counted` returns."""

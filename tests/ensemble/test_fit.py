@@ -22,6 +22,7 @@ from hemabridge.ensemble.pooling import logarithmic_pool, mean_prediction
 from hemabridge.ensemble.site_statistics import SiteStatistics
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer
+from hemabridge.progress import Progress, silent
 from hemabridge.training.run_context import RunContext, start_fabric
 
 
@@ -34,12 +35,13 @@ def fitted_to(
     shape: Sequence[Classifier] = (),
     translator: Standardizer | None = None,
     seed: int = 0,
+    progress: Progress = silent,
 ) -> FittedEnsemble:
     """Fit an ensemble of given classifiers, of which none is trained."""
     names = tuple(map(str, range(len(source))))
     cells = CellSet(source, np.full(len(source), -1), target.classes, names, names, target.crop_px)
     members = Members(tuple(map(Member, color)), tuple(map(Member, shape)))
-    context = RunContext(Path("nothing is written"), start_fabric("cpu"), seed)
+    context = RunContext(Path("nothing is written"), start_fabric("cpu"), seed, progress)
     return fit_ensemble(members, cells, target, config, context, translator=translator)
 
 
@@ -84,6 +86,23 @@ def network(seed: int, view: str = "color") -> NetworkClassifier:
     torch.manual_seed(seed)
     config = ClassifierConfig.model_validate({"architecture": "test_resnet", "size_px": 32, "view": view})
     return NetworkClassifier(new_network("test_resnet", 32, 2), preprocessing_of(config), ("dark", "bright"), str(seed))
+
+
+def test_progress_counts_to_totals_that_are_known_from_the_start() -> None:
+    told: list[tuple[str, int, int]] = []
+    config = EnsembleConfig(restainings=("white-point", "linear-ot"), adabn_rounds=2)
+    target, source = cells(6, 6), cells(5, 5, seed=1).images
+    fitted = fitted_to(
+        config, source, target, color=[network(1)], shape=[network(2, "shape")], progress=lambda *a: told.append(a)
+    )
+    fitted.group_predictions(source, lambda *a: told.append(a))
+    assert fitted.passes == 2 + len(fitted.restainings)
+    totals = {
+        "fitting re-stainings": 2,
+        "batch norm statistics of the source, passes": 5 * fitted.passes,
+        "classifying, passes": 2 * fitted.passes,
+    }
+    assert told == [(label, done, total) for label, total in totals.items() for done in range(total + 1)]
 
 
 def test_color_members_predict_from_originals_and_restainings_and_mirror_images() -> None:

@@ -1,6 +1,6 @@
 """Fitting an ensemble to a source site without labels of it: the one place that puts the steps in their order."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -20,6 +20,7 @@ from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.soft_agreement import soft_agreement
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.normalizers.normalizer import CellScale, Normalizer
+from hemabridge.progress import counted, uncounted
 from hemabridge.training.run_context import RunContext
 
 LARGEST_FIT: Final = 300
@@ -70,29 +71,31 @@ def fit_ensemble(
     """
     _check(members)
     rng = np.random.default_rng(context.seed)
-    context.progress("fitting re-stainings", 0, 1)
-    restainings, left_out = _restainings(config, source.images, target, rng)
+    restainings, left_out = _restainings(config, source.images, target, rng, context)
     if translator is not None:
         restainings[TRANSLATOR] = translator
     cut = CellScale(source_crop_px=source.crop_px, target_crop_px=target.crop_px, size_px=source.images.shape[1])
     fitted = FittedEnsemble(members.color, members.shape, restainings, cells=cut, left_out=left_out)
-    context.progress("fitting re-stainings", 1, 1)
     shown = dict(fitted.inputs(source.images[evenly_spaced(len(source), LARGEST_ADABN)]))
-    target_statistics = fitted.predict_with(shown, None, mirrored=False)
+    passes = fitted.passes * (1 + 2 * config.adabn_rounds)
+    passed = counted(context.progress, "batch norm statistics of the source, passes", passes)
+    target_statistics = fitted.predict_with(shown, None, mirrored=False, passed=passed)
     prediction = fitted.combined(target_statistics, None)
-    for number in range(config.adabn_rounds):
-        context.progress("batch norm statistics of the source", number, config.adabn_rounds)
-        statistics = site_statistics(fitted, shown, prediction, rng)
-        of_source = fitted.predict_with(shown, statistics, mirrored=False)
+    for _ in range(config.adabn_rounds):
+        statistics = site_statistics(fitted, shown, prediction, rng, passed)
+        of_source = fitted.predict_with(shown, statistics, mirrored=False, passed=passed)
         statistics = replace(statistics, weight=agreement_weight(target_statistics, of_source))
         fitted = replace(fitted, site_statistics=statistics)
         prediction = fitted.combined(target_statistics, of_source)
-    context.progress("batch norm statistics of the source", 1, 1)
     return replace(fitted, prevalence=np.asarray(prediction.mean(axis=0, dtype=np.float64)))
 
 
 def site_statistics(
-    fitted: FittedEnsemble, inputs: Mapping[str, UInt8Images], prediction: Probabilities, rng: np.random.Generator
+    fitted: FittedEnsemble,
+    inputs: Mapping[str, UInt8Images],
+    prediction: Probabilities,
+    rng: np.random.Generator,
+    passed: Callable[[], None] = uncounted,
 ) -> SiteStatistics:
     """Return the members with batch norm statistics of a site's images, from draws of `balanced_draw`.
 
@@ -101,14 +104,17 @@ def site_statistics(
         inputs: images of the source and their re-stainings (`FittedEnsemble.inputs`).
         prediction: of their classes, float32[N, C].
         rng: of the draws.
+        passed: called after each of `FittedEnsemble.passes`.
     """
     drawn = balanced_draw(prediction, rng)
-    color = {
-        name: tuple(adabn(each, images[drawn]) or each for each in classifiers_of(fitted.color_members))
-        for name, images in inputs.items()
-    }
+    color = {}
+    for name, images in inputs.items():
+        color[name] = tuple(adabn(each, images[drawn]) or each for each in classifiers_of(fitted.color_members))
+        passed()
     original = inputs[ORIGINAL][drawn]
     shape = tuple(adabn(each, original) or each for each in classifiers_of(fitted.shape_members))
+    if shape:
+        passed()
     return SiteStatistics(color, shape, weight=0.5)
 
 
@@ -146,7 +152,7 @@ def balanced_draw(prediction: Probabilities, rng: np.random.Generator, each: int
 
 
 def _restainings(
-    config: EnsembleConfig, source: UInt8Images, target: CellSet, rng: np.random.Generator
+    config: EnsembleConfig, source: UInt8Images, target: CellSet, rng: np.random.Generator, context: RunContext
 ) -> tuple[dict[str, Standardizer], Mapping[str, str]]:
     """Return the re-stainings by name, and what is implausible about those that are left out.
 
@@ -155,7 +161,11 @@ def _restainings(
     some = source[rng.permutation(len(source))[:LARGEST_FIT]]
     classes = len(target.classes)
     drawn = target.images[target.drawn(np.full(classes, 1.0 / classes), LARGEST_FIT, rng)]
-    fitted = {name: fit_on_cells(name, some, drawn) for name in config.restainings}
+    passed = counted(context.progress, "fitting re-stainings", len(config.restainings))
+    fitted = {}
+    for name in config.restainings:
+        fitted[name] = fit_on_cells(name, some, drawn)
+        passed()
     left_out = {
         name: "; ".join(each.faults) for name, each in fitted.items() if isinstance(each, Normalizer) and each.faults
     }

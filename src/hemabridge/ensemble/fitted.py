@@ -28,6 +28,7 @@ from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.models import open_model
 from hemabridge.models.model import Model
 from hemabridge.normalizers.normalizer import CellScale, Normalizer
+from hemabridge.progress import Progress, counted, silent, uncounted
 from hemabridge.storage.files import atomic_write
 
 ENSEMBLE_FILE: Final = "ensemble.json"
@@ -85,14 +86,28 @@ class FittedEnsemble:
         """Return float32[N, C] for images of the source, uint8[N, S, S, 3]."""
         return self.pooled(*self.group_predictions(images))
 
-    def group_predictions(self, images: UInt8Images) -> GroupPredictions:
+    @property
+    def passes(self) -> int:
+        """How often a group of members predicts from one kind of image, with batch norm statistics of one site."""
+        return 1 + len(self.restainings) + bool(self.shape_members)
+
+    def group_predictions(self, images: UInt8Images, progress: Progress = silent) -> GroupPredictions:
         """Return the predictions of color and of shape members for images of the source, which `pooled` combines."""
+        sites = 1 if self.site_statistics is None else 2
+        passed = counted(progress, "classifying, passes", sites * self.passes)
         shown = dict(self.inputs(images))
-        site = None if self.site_statistics is None else self.predict_with(shown, self.site_statistics)
-        return self._averaged(self.predict_with(shown, None), site)
+        target = self.predict_with(shown, None, passed=passed)
+        if self.site_statistics is None:
+            return target
+        return self._averaged(target, self.predict_with(shown, self.site_statistics, passed=passed))
 
     def predict_with(
-        self, inputs: Mapping[str, UInt8Images], statistics: SiteStatistics | None, *, mirrored: bool = True
+        self,
+        inputs: Mapping[str, UInt8Images],
+        statistics: SiteStatistics | None,
+        *,
+        mirrored: bool = True,
+        passed: Callable[[], None] = uncounted,
     ) -> GroupPredictions:
         """Return the mean predictions of color and of shape members with batch norm statistics of one site.
 
@@ -100,12 +115,20 @@ class FittedEnsemble:
             inputs: see `inputs`.
             statistics: those of the source, or None for those of the target.
             mirrored: see `hemabridge.ensemble.pooling.mean_prediction`.
+            passed: called after each of the `passes`.
         """
         own, shape = classifiers_of(self.color_members), classifiers_of(self.shape_members)
         by_input = dict.fromkeys(inputs, own) if statistics is None else statistics.color
         shape = shape if statistics is None else tuple(statistics.shape)
-        color = mean_of([mean_prediction(by_input[name], shown, mirrored=mirrored) for name, shown in inputs.items()])
-        return color, mean_prediction(shape, inputs[ORIGINAL], mirrored=mirrored) if shape else None
+        color = []
+        for name, shown in inputs.items():
+            color.append(mean_prediction(by_input[name], shown, mirrored=mirrored))
+            passed()
+        if not shape:
+            return mean_of(color), None
+        of_shape = mean_prediction(shape, inputs[ORIGINAL], mirrored=mirrored)
+        passed()
+        return mean_of(color), of_shape
 
     def combined(self, target: GroupPredictions, source: GroupPredictions | None) -> Probabilities:
         """Return the ensemble's prediction, float32[N, C], from those with the target's and the source's statistics."""

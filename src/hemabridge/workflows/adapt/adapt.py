@@ -182,8 +182,7 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
         own = context.within(folder)
         fitted = fit_ensemble(trained, source, target, context.config.ensemble, own)
         fitted.save(folder, context.out)
-        context.progress("classifying", 0, 1)
-        color, shape = fitted.group_predictions(source.images)
+        color, shape = fitted.group_predictions(source.images, context.progress)
         prediction = fitted.pooled(color, shape)
         snapshot = distill(
             fitted, source, prediction, context.config.distillation, own.within(CLASSIFIER, "one classifier")
