@@ -70,3 +70,15 @@ def test_on_a_terminal_there_is_a_bar_for_each_piece_of_work(monkeypatch: pytest
     assert "2/2" in shown
     assert "1/4" in shown
     assert "1/3" in shown
+
+
+def test_in_a_narrow_window_counts_and_the_time_left_of_this_piece_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(module, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=80))
+    with shown_progress() as listen:
+        for done in (32, 64, 96):
+            listen("step 12 of 13: classifier 3 of 6 (color): training", done, 4672)
+    shown = screen.getvalue()
+    assert " 96/4672" in shown
+    assert "left of this" in shown
+    assert "…" not in shown

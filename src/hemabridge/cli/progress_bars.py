@@ -11,15 +11,24 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
 from hemabridge.progress import Progress as Listener
 
 PLAIN_EVERY_SECONDS = 30.0
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time that is left of this piece of work; the whole may take longer."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) + Text(" left of this", "progress.remaining")
 
 
 @contextmanager
@@ -31,13 +40,12 @@ def shown_progress() -> Iterator[Listener]:
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
+        TextColumn("{task.description}", table_column=Column(ratio=3)),  # two lines in a narrow window
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        _TimeLeft(compact=True, table_column=Column(no_wrap=True)),
     )
-    with Progress(*columns, console=console) as bars:
+    with Progress(*columns, console=console, expand=True) as bars:
         tasks: dict[str, TaskID] = {}
 
         def listen(label: str, done: int, total: int) -> None:
