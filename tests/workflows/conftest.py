@@ -44,13 +44,30 @@ def unlabeled(hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
+def adapt_progress() -> list[tuple[str, int, int]]:
+    """The progress of `adapted_run`; empty before it."""
+    return []
+
+
+@pytest.fixture(scope="session")
 def adapted_run(
-    hospitals: Path, unlabeled: Path, adapt_config: "AdaptConfig", tmp_path_factory: pytest.TempPathFactory
+    hospitals: Path,
+    unlabeled: Path,
+    adapt_config: "AdaptConfig",
+    adapt_progress: list[tuple[str, int, int]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> "tuple[Path, Adapted]":
     """A finished run of `hemabridge adapt`."""
     from hemabridge.training.run_context import start_fabric
     from hemabridge.workflows.adapt.adapt import adapt
 
     out = tmp_path_factory.mktemp("adapted") / "run"
-    adapted, _ = adapt(hospitals / "clinic-like", unlabeled, out, config=adapt_config, fabric=start_fabric("cpu"))
+    adapted, _ = adapt(
+        hospitals / "clinic-like",
+        unlabeled,
+        out,
+        config=adapt_config,
+        fabric=start_fabric("cpu"),
+        progress=lambda *told: adapt_progress.append(told),
+    )
     return out, adapted

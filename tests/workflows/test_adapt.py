@@ -45,6 +45,26 @@ def test_each_image_gets_a_class_or_a_reason_and_is_restained(
     assert sum(adapted.prevalence.values()) == pytest.approx(1)
 
 
+@pytest.mark.usefixtures("adapted_run")
+def test_progress_numbers_the_steps_and_tells_the_time_left_of_all(
+    adapt_progress: list[tuple[str, int, int]],
+) -> None:
+    counts = {label: (done, total) for label, done, total in adapt_progress if total}
+    steps = [label.partition(": ") for label in counts]
+    assert list(dict.fromkeys(step for step, _, _ in steps)) == [f"step {number} of 9" for number in range(1, 10)]
+    by_step = {step: what for step, _, what in steps}
+    assert by_step["step 3 of 9"] == "classifier 1 of 2 (color): training"
+    assert by_step["step 4 of 9"] == "classifier 2 of 2 (shape): training"
+    assert all(done == total for done, total in counts.values())
+    messages = [label for label, _, total in adapt_progress if not total]
+    assert messages[0].startswith("9 steps, 2 done before; about ")
+    assert messages[0].endswith(" left of all steps")
+    assert messages[1].startswith("classifier 1 of 2 (color) took ")
+    assert "; 3 of 9 steps done; about " in messages[1]
+    assert messages[-1].endswith("9 of 9 steps done")
+    assert len(messages) == 8
+
+
 def test_the_least_certain_cells_can_be_found(adapted_run: tuple[Path, Adapted]) -> None:
     table = pl.read_csv(adapted_run[0] / "results" / "predictions.csv").drop_nulls("probability")
     least_certain_last = table.sort("uncertainty")
@@ -160,6 +180,7 @@ def test_the_same_call_does_nothing_again_and_a_new_folder_is_run(
 ) -> None:
     out, adapted = adapted_run
     told: list[str] = []
+    (out / ADAPTED_FILE).unlink()
     again, _ = adapt(
         hospitals / "clinic-like",
         unlabeled,
@@ -169,7 +190,8 @@ def test_the_same_call_does_nothing_again_and_a_new_folder_is_run(
         progress=lambda label, *_: told.append(label),
     )
     assert again == adapted
-    assert not any("members" in label or "one classifier" in label for label in told)
+    assert not any("training" in label or "one classifier" in label for label in told)
+    assert "9 steps, 8 done before; about 1 s left of all steps" in told
     found = run(out, unlabeled, tmp_path / "out")
     first, second = (
         pl.read_csv(folder / "predictions.csv").drop("guard") for folder in (out / "results", tmp_path / "out")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.protocol import Classifier
 from hemabridge.data.cells import CellSet, joined
@@ -110,55 +109,47 @@ def train_members(
     target: CellSet,
     context: RunContext,
     further: Sequence[CellSet] = (),
+    begin: Callable[[str], None] = lambda _: None,
 ) -> Members:
     """Return the members, followed by those that are trained for the ensemble alone; the same call resumes.
+
+    Those of one kind differ in their initial weights and in the order of the cells. Their mean prediction is more
+    accurate than that of one of them, above all under a large domain shift (deep ensembles, Lakshminarayanan, Pritzel &
+    Blundell 2017, arXiv:1612.01474).
 
     Args:
         members: existing members, trained with `context.seed`; new ones are trained with the following seeds.
         specs: the kinds to train, and the number of each.
         target: labeled cells.
-        context: the folder gets a folder for each kind.
+        context: the folder gets a folder for each kind, and that one a run folder for each classifier.
         further: labeled cells of other hospitals, from which they learn too.
+        begin: called with the name of each classifier (`member_names`) before it is trained.
 
     Raises:
         See `hemabridge.classifiers.fine_tune.fine_tune`.
     """
     color, shape = members.color, members.shape
+    known, names = joined(target, further), iter(member_names(specs))
     for number, spec in enumerate(specs):
-        own = context.within(str(number), f"members {number + 1}").with_seed(context.seed + 1)
-        trained = train_kind(spec.train, spec.count, target, own, further)
-        if spec.train.view == "shape":
-            shape += trained
-        else:
-            color += trained
+        for place in range(spec.count):
+            name = next(names)
+            begin(name)
+            own = context.within(f"{number}/{place}", name).with_seed(context.seed + 1 + place)
+            end = fine_tune(
+                spec.train, target, own.folder, own.fabric, seed=own.seed, further=further, progress=own.progress
+            )
+            trained = Member.of_snapshot(end, known)
+            if spec.train.view == "shape":
+                shape += (trained,)
+            else:
+                color += (trained,)
     return Members(color, shape)
 
 
-def train_kind(
-    config: ClassifierConfig, count: int, cells: CellSet, context: RunContext, further: Sequence[CellSet] = ()
-) -> tuple[Member, ...]:
-    """Train `count` classifiers of one kind; the same call resumes.
-
-    They differ in their initial weights and in the order of the cells. Their mean prediction is more accurate than that
-    of one of them, above all under a large domain shift (deep ensembles, Lakshminarayanan, Pritzel & Blundell 2017,
-    arXiv:1612.01474).
-
-    Args:
-        config: settings of each classifier.
-        count: number of classifiers.
-        cells: labeled cells of the target.
-        context: the folder gets a run folder for each; the seed is that of the first, the others' follow.
-        further: labeled cells of other hospitals, from which they learn too.
-
-    Raises:
-        See `hemabridge.classifiers.fine_tune.fine_tune`.
-    """
-    found = []
-    for place in range(count):
-        own = context.within(str(place), f"{place + 1} of {count}").with_seed(context.seed + place)
-        end = fine_tune(config, cells, own.folder, own.fabric, seed=own.seed, further=further, progress=own.progress)
-        found.append(Member.of_snapshot(end, joined(cells, further)))
-    return tuple(found)
+def member_names(specs: Sequence[MembersConfig]) -> tuple[str, ...]:
+    """Return what a user reads of each classifier that is trained, in the order of the trainings."""
+    views = [spec.train.view for spec in specs for _ in range(spec.count)]
+    return tuple(f"classifier {number} of {len(views)} ({view})" for number, view in enumerate(views, start=1))
 
 
 def classifiers_of(members: Sequence[Member]) -> tuple[Classifier, ...]:

@@ -29,6 +29,20 @@ def test_what_is_left_follows_the_pace_of_stages_of_the_same_kind() -> None:
     assert said[-1] == "translator took 30 s; 4 of 4 stages done"
 
 
+def test_no_estimate_rests_on_a_stage_of_unknown_seconds() -> None:
+    said: list[str] = []
+    outlook = Outlook({"a": 10, "b": 10, "c": 20}, lambda *c: said.append(c[0]), parts="steps", whole="all")
+    outlook.pass_over("a")
+    assert outlook.left() == 30
+    outlook("b", None)
+    outlook("b", 30.0)
+    outlook.pass_over("b")  # known already
+    assert said == [
+        "3 steps, 1 done before; about 30 s left of all",
+        "b took 30 s; 2 of 3 steps done; about 60 s left of all",
+    ]
+
+
 def test_what_is_kept_is_said_when_it_is_stopped() -> None:
     outlook = Outlook({"audit": 1.0, "translator": 1.0}, lambda *_: None)
     outlook("audit", 3.0)

@@ -1,6 +1,7 @@
 """`hemabridge adapt`: fits a classifier and a re-stainer to another hospital's images, from one's own labeled cells."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -10,12 +11,12 @@ from lightning_fabric import Fabric
 from pydantic import TypeAdapter
 
 from hemabridge.classifiers.network import load_start, new_network
-from hemabridge.classifiers.protocol import Probabilities
+from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet, joined
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.ensemble.distilled import distill
 from hemabridge.ensemble.fit import fit_ensemble
-from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble
+from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble, GroupPredictions
 from hemabridge.ensemble.members import Members, classifiers_of, train_members
 from hemabridge.ensemble.pooling import mean_prediction
 from hemabridge.errors import ManifestError, RunError
@@ -25,7 +26,7 @@ from hemabridge.metrics.classification import balanced_accuracy, confusion_count
 from hemabridge.metrics.soft_agreement import soft_agreement
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import guard_path
-from hemabridge.progress import Progress, silent
+from hemabridge.progress import Progress, counted, silent
 from hemabridge.recipes.sites import Site
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
@@ -39,6 +40,17 @@ from hemabridge.workflows.adapt.apply import Run, run
 from hemabridge.workflows.adapt.certainty import quantiles_of, unknown_limit
 from hemabridge.workflows.adapt.config import AdaptConfig
 from hemabridge.workflows.adapt.inputs import PARTS, Context, check_new, labeled_sites, unlabeled_cells
+from hemabridge.workflows.adapt.steps import (
+    ENSEMBLE,
+    FIT,
+    LABELED_CELLS,
+    MEASURES,
+    NEW_CELLS,
+    ONE_CLASSIFIER,
+    RESULTS_OF_RUN,
+    Steps,
+    step_seconds,
+)
 from hemabridge.workflows.guard import LEARNED_FROM, guard_of
 
 FEWEST_GUARDED: Final = 2 * FEWEST_FOR_LIMITS
@@ -103,19 +115,25 @@ def adapt(
     check_run_folder(out, config.kind)
     check_new(new)
     with hold_folder(out):
-        context = Context(out, config, seed, Stages(out), fabric or start_fabric("auto"), progress)
+        context = Context(out, config, seed, Stages(out), fabric or start_fabric("auto"), Steps(config, progress))
         describe_run(out, config, str(context.fabric.device))
         adapted = _adapted(ours, new, also, context)
         with atomic_write(out / ADAPTED_FILE) as temporary:
             temporary.write_text(adapted.to_json(), encoding="utf-8")
-        return adapted, run(out, new, out / RESULTS, progress=progress)
+        context.steps.begin(RESULTS_OF_RUN)
+        done = run(out, new, out / RESULTS, progress=context.progress)
+        context.steps.end()
+        return adapted, done
 
 
 def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: Context) -> Adapted:
+    context.steps.begin(LABELED_CELLS)
     own, further, classes = labeled_sites(ours, also, context)
+    context.steps.begin(NEW_CELLS)
     source = unlabeled_cells(new, classes, (own, *further), context)
     target, home = (context.cells(own, part, classes) for part in PARTS)
     others = tuple(context.cells(each, "train", classes) for each in further)
+    context.steps.estimate(step_seconds(context.config, len(target), len(source), len(home)))
     trained = _train(own, target, others, context)
     folder = _fit(trained, target, source, home, context)
     summary = _SUMMARY.read_as(folder / SUMMARY, TypeAdapter(_Summary))
@@ -159,7 +177,8 @@ def _train(own: Site, target: CellSet, others: tuple[CellSet, ...], context: Con
     }
 
     def work(folder: Path) -> None:
-        trained = train_members(Members(()), context.config.members, target, context.within(folder), others)
+        run_context, begin = context.within(folder), context.steps.begin
+        trained = train_members(Members(()), context.config.members, target, run_context, others, begin)
         trained.save(folder, context.out)
 
     folder = context.stages.run("members", inputs, work, drop_checkpoints)
@@ -180,29 +199,21 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
 
     def work(folder: Path) -> None:
         own = context.within(folder)
+        context.steps.begin(FIT)
         fitted = fit_ensemble(trained, source, target, context.config.ensemble, own)
         fitted.save(folder, context.out)
-        color, shape = fitted.group_predictions(source.images, context.progress)
-        prediction = fitted.pooled(color, shape)
+        context.steps.begin(ENSEMBLE)
+        predictions = fitted.group_predictions(source.images, context.progress)
+        context.steps.begin(ONE_CLASSIFIER)
         snapshot = distill(
-            fitted, source, prediction, context.config.distillation, own.within(CLASSIFIER, "one classifier")
+            fitted,
+            source,
+            fitted.pooled(*predictions),
+            context.config.distillation,
+            own.within(CLASSIFIER, "one classifier"),
         )
-        classifier = open_model(snapshot).classifier
-        at_home, there = (classifier.probabilities(cells.images) for cells in (home, source))
-        predicted = at_home.argmax(axis=1).astype(np.int64)
-        confusion = confusion_counts(home.labels, predicted, len(home.classes))
-        summary = _Summary(
-            home_accuracy=balanced_accuracy(home.labels, predicted, len(home.classes)),
-            home_confusion=tuple(map(tuple, confusion.tolist())),
-            same_class=float((there.argmax(axis=1) == prediction.argmax(axis=1)).mean()),
-            agreement=_agreement(color, shape),
-            home_agreement=_agreement(*fitted.predict_with({ORIGINAL: home.images}, None)),
-            prevalence=tuple(prediction.mean(axis=0, dtype=np.float64).tolist()),
-            restainer=_best_restainer(fitted, source, prediction),
-            left_out=dict(fitted.left_out),
-            unknown_below=unknown_limit(at_home.max(axis=1), there.max(axis=1)),
-            certainties=quantiles_of(there.max(axis=1)),
-        )
+        context.steps.begin(MEASURES)
+        summary = _measured(fitted, open_model(snapshot).classifier, source, home, predictions, context.progress)
         path = folder / f"{summary.restainer}.json"
         some = target.images[evenly_spaced(len(target), LEARNED_FROM)]
         if len(some) >= FEWEST_GUARDED:
@@ -215,22 +226,55 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
     return context.stages.run("model", inputs, work, drop_checkpoints)
 
 
+def _measured(
+    fitted: FittedEnsemble,
+    classifier: Classifier,
+    source: CellSet,
+    home: CellSet,
+    predictions: GroupPredictions,
+    progress: Progress,
+) -> _Summary:
+    """Measure the single classifier and the ensemble, whose predictions for the source are given, and choose."""
+    passed = counted(progress, "measuring, passes", 2 + fitted.passes)
+    at_home = classifier.probabilities(home.images)
+    passed()
+    there = classifier.probabilities(source.images)
+    passed()
+    prediction = fitted.pooled(*predictions)
+    predicted = at_home.argmax(axis=1).astype(np.int64)
+    confusion = confusion_counts(home.labels, predicted, len(home.classes))
+    return _Summary(
+        home_accuracy=balanced_accuracy(home.labels, predicted, len(home.classes)),
+        home_confusion=tuple(map(tuple, confusion.tolist())),
+        same_class=float((there.argmax(axis=1) == prediction.argmax(axis=1)).mean()),
+        agreement=_agreement(*predictions),
+        home_agreement=_agreement(*fitted.predict_with({ORIGINAL: home.images}, None, passed=passed)),
+        prevalence=tuple(prediction.mean(axis=0, dtype=np.float64).tolist()),
+        restainer=_best_restainer(fitted, source, prediction, passed),
+        left_out=dict(fitted.left_out),
+        unknown_below=unknown_limit(at_home.max(axis=1), there.max(axis=1)),
+        certainties=quantiles_of(there.max(axis=1)),
+    )
+
+
 def _agreement(color: Probabilities, shape: Probabilities | None) -> float:
     return 1.0 if shape is None else soft_agreement(shape, color)
 
 
-def _best_restainer(fitted: FittedEnsemble, source: CellSet, prediction: Probabilities) -> str:
+def _best_restainer(
+    fitted: FittedEnsemble, source: CellSet, prediction: Probabilities, passed: Callable[[], None]
+) -> str:
     """Return the normalizer on whose images the color members agree best with the ensemble (soft agreement).
 
     The color members use the batch norm statistics of the target, so they agree best on images that resemble the
     target's.
     """
     members = classifiers_of(fitted.color_members)
-    agreement = {
-        name: soft_agreement(prediction, mean_prediction(members, images, mirrored=False))
-        for name, images in fitted.inputs(source.images)
-        if name != ORIGINAL
-    }
+    agreement = {}
+    for name, standardizer in fitted.restainings.items():
+        restained = standardizer.standardize(source.images)
+        agreement[name] = soft_agreement(prediction, mean_prediction(members, restained, mirrored=False))
+        passed()
     if not agreement:
         raise ManifestError(
             "expected a re-stainer that makes plausible colors, got none: "

@@ -23,6 +23,7 @@ from hemabridge.storage.files import folder_name
 from hemabridge.storage.stages import Stages
 from hemabridge.training.run_context import RunContext
 from hemabridge.workflows.adapt.config import AdaptConfig
+from hemabridge.workflows.adapt.steps import Steps
 
 PARTS: Final = {"train": 0.9, "test": 0.1}
 """Parts of one's own cells, and their shares: for training, and held out for measures."""
@@ -37,7 +38,12 @@ class Context:
     seed: int
     stages: Stages
     fabric: Fabric
-    progress: Progress
+    steps: Steps
+
+    @property
+    def progress(self) -> Progress:
+        """Called after each piece of work; its labels get the number of the present step."""
+        return self.steps.progress
 
     def cells(self, site: Site, part: str, classes: tuple[str, ...]) -> CellSet:
         """Return one part of a site, cut from the original images."""

@@ -1,4 +1,4 @@
-"""Progress of a study: the duration of each stage, an estimate of the time left, and the message when it is stopped."""
+"""Progress of a long job: the duration of each stage, an estimate of the time left, and what is said when it stops."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,16 +33,22 @@ GUARD: Final = 5.0
 
 
 class Outlook:
-    """Reports after each stage of a study how long it took and how much time is left.
+    """Reports after each stage of a study, or of another long job, how long it took and how much time is left.
 
     Args:
         plan: expected seconds of each stage; only their ratios matter.
         progress: called with one sentence after each stage.
+        parts: what the stages are called.
+        whole: what all of them together are called.
     """
 
-    def __init__(self, plan: Mapping[str, float], progress: Progress) -> None:
+    def __init__(
+        self, plan: Mapping[str, float], progress: Progress, *, parts: str = "stages", whole: str = "the whole study"
+    ) -> None:
         self.plan, self.progress = dict(plan), progress
+        self.parts, self.whole = parts, whole
         self.done: dict[str, float] = {}
+        self._untimed: set[str] = set()
         self.now: str | None = None
         self._began = False
 
@@ -52,20 +58,29 @@ class Outlook:
             self.now = name
             if not self._began:
                 self._began = True
-                self.progress(f"{len(self.plan)} stages, {self._known()} done before{self._left_in_words()}", 0, 0)
+                known = f"{len(self.plan)} {self.parts}, {self._known()} done before"
+                self.progress(f"{known}{self._left_in_words()}", 0, 0)
             return
         self.done[name] = seconds
         if self.now == name:
             self.now = None
             took = f"{name} took {in_words(seconds)}"
-            self.progress(f"{took}; {self._known()} of {len(self.plan)} stages done{self._left_in_words()}", 0, 0)
+            done = f"{self._known()} of {len(self.plan)} {self.parts} done"
+            self.progress(f"{took}; {done}{self._left_in_words()}", 0, 0)
+
+    def pass_over(self, name: str) -> None:
+        """Record that a stage was done in an earlier call that did not keep its seconds: no estimate rests on it."""
+        self._untimed.add(name)
 
     def left(self) -> float:
         """Return the estimated seconds of the stages that are left.
 
         The plan is scaled by the measured durations of finished stages: of the same kind if there are any, else of all.
         """
-        return sum(cost * self._pace(_kind(name)) for name, cost in self.plan.items() if name not in self.done)
+        return sum(cost * self._pace(_kind(name)) for name, cost in self.plan.items() if not self._is_done(name))
+
+    def _is_done(self, name: str) -> bool:
+        return name in self.done or name in self._untimed
 
     def at_stop(self, out: Path) -> str:
         """Return the message for a study that is stopped."""
@@ -76,11 +91,11 @@ class Outlook:
         )
 
     def _known(self) -> int:
-        return sum(name in self.done for name in self.plan)
+        return sum(map(self._is_done, self.plan))
 
     def _left_in_words(self) -> str:
         left = self.left()
-        return f"; about {in_words(left)} left of the whole study" if left > 0 else ""
+        return f"; about {in_words(left)} left of {self.whole}" if left > 0 else ""
 
     def _pace(self, kind: str) -> float:
         timed = [name for name in self.plan if name in self.done]
@@ -96,7 +111,7 @@ def planned_seconds(inputs: StudyInputs) -> dict[str, float]:
     n_source, n_target = source.count("train"), target.count("train")
     plan = {AUDIT_STAGE: AUDITED_IMAGE * (len(source) + len(target))} if recipe.audit else {}
     work = {w.name: w.train for w in recipe.classifiers if w.train is not None}
-    plan_of_seed = {classifier_stage(name): _training(config, n_target) for name, config in work.items()}
+    plan_of_seed = {classifier_stage(name): training_seconds(config, n_target) for name, config in work.items()}
     cells = max(n_source, n_target)
     plan_of_seed[TRANSLATOR_STAGE] = _translation(recipe.translator, cells)
     plan_of_seed |= {compared_stage(name): _translation(PRESETS[name].config, cells) for name in recipe.translators}
@@ -107,7 +122,7 @@ def planned_seconds(inputs: StudyInputs) -> dict[str, float]:
         for name, config in work.items():
             again = config.model_copy(update={"epochs": recipe.source_fine_tuning.epochs, "epoch_images": None})
             shown = (ORIGINAL, *snapshots)
-            plan_of_seed |= {source_fine_tuning_stage(name, each): _training(again, n_source) for each in shown}
+            plan_of_seed |= {source_fine_tuning_stage(name, each): training_seconds(again, n_source) for each in shown}
     if recipe.ensemble is not None:
         plan_of_seed[ENSEMBLE_STAGE] = _ensemble(inputs, n_target)
     plan |= plan_of_seed
@@ -123,7 +138,8 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 120 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def _training(config: ClassifierConfig, cells: int) -> float:
+def training_seconds(config: ClassifierConfig, cells: int) -> float:
+    """Return rough seconds of the training of a classifier on so many cells, on two CPU cores."""
     return CLASSIFIED_IMAGE * config.epochs * (config.epoch_images or cells) * (config.size_px / 64) ** 2
 
 
@@ -135,7 +151,7 @@ def _translation(config: TranslatorConfig, cells: int) -> float:
 def _ensemble(inputs: StudyInputs, n_target: int) -> float:
     config = inputs.recipe.ensemble
     assert config is not None  # the caller's check
-    members = sum(each.count * _training(each.train, n_target) for each in config.members)
+    members = sum(each.count * training_seconds(each.train, n_target) for each in config.members)
     return members + 20.0 * (1 + len(config.few_labels))
 
 
