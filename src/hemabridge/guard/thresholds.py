@@ -18,7 +18,7 @@ from hemabridge.errors import InputError, ModelError
 from hemabridge.guard.morphology import BAD, Bad, Morphology, Values, compare
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.normalizers.catalog import fit_on_cells
-from hemabridge.storage.file_kind import with_format
+from hemabridge.storage.file_kind import fault_of, with_format
 from hemabridge.storage.files import expect_json_text
 
 FEWEST: Final = 20
@@ -124,11 +124,7 @@ class Thresholds(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])[:80] or "the text"
-            raise ModelError(
-                f"thresholds: expected limits as to_json writes them, in {where}: {first['msg']}"
-            ) from error
+            raise ModelError(f"thresholds: expected limits as to_json writes them, in {fault_of(error)}") from error
 
 
 def badness(values: Values, bad: Bad) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from hemabridge.errors import ModelError
 from hemabridge.guard.thresholds import Thresholds
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.normalizers.normalizer import Normalizer
-from hemabridge.storage.file_kind import with_format
+from hemabridge.storage.file_kind import fault_of, with_format
 from hemabridge.storage.files import atomic_write
 
 FORMAT: Final = 2
@@ -69,10 +69,8 @@ class Guard(BaseModel):
         try:
             guard = cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])[:80] or "the text"
             raise ModelError(
-                f"expected the guard of a model as `hemabridge guard` writes it, in {where}: {first['msg']}; "
+                f"expected the guard of a model as `hemabridge guard` writes it, in {fault_of(error)}; "
                 f"learn it again: {path}"
             ) from error
         guard.normalizer()

@@ -15,7 +15,7 @@ from hemabridge.imaging.scale import CropSpec, WrittenCropPx
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images, by_rows, sparse
 from hemabridge.normalizers.glass import Glass, white_of
 from hemabridge.normalizers.square import SquareStandardizer
-from hemabridge.storage.file_kind import check_format
+from hemabridge.storage.file_kind import check_format, fault_of
 from hemabridge.storage.files import expect_json_text
 
 FORMAT: Final = 1
@@ -249,10 +249,8 @@ class Normalizer(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the text"
             raise ModelError(
-                f"normalizer: expected the numbers of {cls.__name__}, in {where}: {first['msg']}; fit it again"
+                f"normalizer: expected the numbers of {cls.__name__}, in {fault_of(error)}; fit it again"
             ) from error
 
 

@@ -28,6 +28,7 @@ MOST_BITS: Final = 64
 _HEADER_BYTES: Final = 16
 _SHOWN: Final = 200
 """Number of characters of a parser's message that are shown."""
+_SHOWN_PLACE: Final = 80
 
 _OF_ARRAYS: Final = (
     OSError,
@@ -214,9 +215,23 @@ def _kind_of(value: Any) -> str:
 def _told(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return f"something else ({error})"
+    where, message = _first_fault(error)
+    return f"something else{f' in {where}' if where else ''} ({message})"
+
+
+def fault_of(error: ValidationError, whole: str = "the text") -> str:
+    """Return place and message of the first fault; `whole` is the place if no part of the content is at fault.
+
+    The place may be a key that someone else wrote: it is shortened, and what is not printable is escaped.
+    """
+    where, message = _first_fault(error)
+    return f"{where or whole}: {message}"
+
+
+def _first_fault(error: ValidationError) -> tuple[str, str]:
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"something else{f' in {where}' if where else ''} ({first['msg']})"
+    where = ".".join(str(part) for part in first["loc"])[:_SHOWN_PLACE]
+    return where if where.isprintable() else ascii(where), first["msg"]
 
 
 def check_format(found: object, newest: int, what: str, again: str, error: type[Exception]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hemabridge.errors import InputError
-from hemabridge.storage.file_kind import FileKind, check_format
+from hemabridge.storage.file_kind import FileKind, check_format, fault_of
 from hemabridge.storage.files import expect_json_text
 
 # Files are read strictly: no "0.5" for 0.5, no unknown keys, no NaN.
@@ -56,11 +56,7 @@ class ResultsFile:
         try:
             return TypeAdapter(cls).validate_json(json.dumps(data))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"])) or "the whole"
-            raise InputError(
-                f"expected {cls.WHAT}, got something else ({place}: {first['msg']}); {cls.AGAIN}"
-            ) from error
+            raise InputError(f"expected {cls.WHAT}, got something else ({fault_of(error)}); {cls.AGAIN}") from error
 
     @classmethod
     def read(cls, path: Path) -> Self:

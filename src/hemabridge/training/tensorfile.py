@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hemabridge.errors import ModelError
-from hemabridge.storage.file_kind import FileKind
+from hemabridge.storage.file_kind import FileKind, fault_of
 from hemabridge.storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -64,11 +64,9 @@ class Header(BaseModel):
         try:
             return cls.model_validate({**header, "format": FORMAT})
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
             raise ModelError(
-                f"expected the whole snapshot of a {header.get('kind')}, got a damaged one: {path} (in {where}: "
-                f"{first['msg']}); if an older hemabridge wrote it, train it again"
+                f"expected the whole snapshot of a {header.get('kind')}, got a damaged one: {path} (in "
+                f"{fault_of(error)}); if an older hemabridge wrote it, train it again"
             ) from error
 
     def as_json(self) -> dict[str, Any]:
