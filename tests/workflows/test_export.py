@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from huggingface_hub import ModelCard
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.deployment.archive import pack, unpack
@@ -260,6 +262,14 @@ def an_unknown_key(entries: dict[str, bytes], manifest: dict) -> None:
     manifest["run"] = "rm"
 
 
+def a_name_that_signs(entries: dict[str, bytes], manifest: dict) -> None:
+    manifest["name"] = "n: re-stains\nSignature: made with the key, over the whole file."
+
+
+def an_unknown_key_that_signs(entries: dict[str, bytes], manifest: dict) -> None:
+    manifest["\x1b[2J"] = "1"
+
+
 def no_model(entries: dict[str, bytes], manifest: dict) -> None:
     manifest["restainer"] = None
 
@@ -274,6 +284,8 @@ def no_model(entries: dict[str, bytes], manifest: dict) -> None:
         (a_foreign_guard, "expected the guard of the bundle's model"),
         (a_newer_format, "which a newer hemabridge wrote"),
         (an_unknown_key, "got another in run"),
+        (a_name_that_signs, "in name: .* 1 to 200 printable characters"),
+        (an_unknown_key_that_signs, r"got another in '\\x1b\[2J'"),
         (no_model, "got neither"),
     ],
 )
@@ -313,6 +325,31 @@ def test_other_results_of_the_test_cells_are_told(normalizer: Path, hospitals: P
     found = verify(path).test_cells
     assert not found.is_same
     assert (found.gray_levels or 0) > 20
+
+
+def test_test_cells_that_fill_the_memory_or_do_not_fit_are_refused(
+    normalizer: Path, hospitals: Path, tmp_path: Path
+) -> None:
+    path = export(normalizer, tmp_path / "n", images=hospitals / "yellow-field").path
+    bundle = Bundle.of(path.read_bytes(), path)
+    large = BytesIO()
+    Image.new("L", (8_000, 8_000)).save(large, "PNG")
+    assert len(large.getvalue()) < 100_000
+    ragged = json.dumps({"probabilities": [[1.0], [0.5, 0.5]], "verdicts": []}).encode()
+    for name, content, message in (
+        ("test/cell-1.png", large.getvalue(), "of 8000 x 8000 pixels"),
+        ("test/expected.json", ragged, "expected a probability for each class"),
+    ):
+        entries = {**bundle.entries, name: content}
+        path.write_bytes(Bundle(bundle.manifest.model_copy(update={"entries": listed(entries)}), entries).to_bytes())
+        with pytest.raises(ModelError, match=message):
+            verify(path)
+
+
+def test_a_name_that_no_bundle_may_have_is_refused_before_the_work(normalizer: Path, tmp_path: Path) -> None:
+    for name in ("n" * 201, "two\nlines"):
+        with pytest.raises(InputError, match="expected 1 to 200 printable characters in --name"):
+            export(normalizer, tmp_path / "n", name=name)
 
 
 def test_the_onnx_file_of_another_program_goes_into_a_bundle_unchanged(hospitals: Path, tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hemabridge._version import __version__
 from hemabridge.deployment.archive import LARGEST_BYTES, pack, unpack
 from hemabridge.deployment.onnx_file import check_onnx
 from hemabridge.errors import ModelError
-from hemabridge.storage.file_kind import FileKind, check_format
+from hemabridge.storage.file_kind import FileKind, check_format, fault_of
 
 MANIFEST: Final = "hemabridge.json"
 """The first entry of every bundle."""
@@ -40,6 +40,22 @@ _AGAIN: Final = "export it again"
 _MANIFEST: Final = FileKind("the manifest of a bundle", ModelError, "take another copy, or export it again")
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+LONGEST_NAME: Final = 200
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text may be the name of a bundle: one line that a terminal shows as it is."""
+    return 0 < len(text) <= LONGEST_NAME and text.isprintable()
+
+
+def _named(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(f"expected 1 to {LONGEST_NAME} printable characters")
+    return text
+
+
+Name: TypeAlias = Annotated[str, AfterValidator(_named)]
 
 
 class _Part(BaseModel):
@@ -113,8 +129,8 @@ class Manifest(_Part):
 
     kind: Literal["bundle"] = "bundle"
     format: Literal[1] = FORMAT
-    written_by: str = Field(__version__, max_length=80)
-    name: str = Field(max_length=200)
+    written_by: Name = __version__
+    name: Name
     restainer: RestainerPart | None = None
     classifier: ClassifierPart | None = None
     is_adapted: bool = False
@@ -221,11 +237,8 @@ def _manifest(content: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])[:80] or "the manifest"
-        raise ModelError(
-            f"expected the manifest of a bundle, got another in {where}: {first['msg']}: {path}; {_AGAIN}"
-        ) from error
+        found = fault_of(error, "the manifest")
+        raise ModelError(f"expected the manifest of a bundle, got another in {found}: {path}; {_AGAIN}") from error
 
 
 def _changed(path: Path, name: str) -> ModelError:

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hemabridge.deployment.bundle import EXPECTED, Bundle, restained_cell, test_cell
 from hemabridge.errors import ImageError, ModelError
+from hemabridge.imaging.files import encoded_image
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models.bundled import BundleModel
 from hemabridge.storage.results_file import STRICT
@@ -21,6 +23,8 @@ MAX_GRAY_LEVELS: Final = 1
 MAX_PROBABILITY: Final = 1e-3
 """Largest difference of a probability."""
 LARGEST_CELL_BYTES: Final = 20_000_000
+MOST_CELL_PIXELS: Final = 4_000_000
+"""Largest width x height of a test cell, so that a small file cannot fill the memory; `export` writes 512 x 512."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,10 @@ class Checked:
 
 def test_entries(model: BundleModel, cells: Sequence[UInt8Image]) -> dict[str, bytes]:
     """Return the entries of test cells, uint8[H, W, 3] each, with what a bundle gives for them now."""
-    entries = {test_cell(number): _png(cell) for number, cell in enumerate(cells, 1)}
     restained, expected = _outputs(model, cells)
-    entries |= {restained_cell(number): _png(image) for number, image in enumerate(restained, 1)}
+    images = {test_cell(number): cell for number, cell in enumerate(cells, 1)}
+    images |= {restained_cell(number): image for number, image in enumerate(restained, 1)}
+    entries = {name: bytes(encoded_image(Path(name), image)) for name, image in images.items()}
     return entries | {EXPECTED: json.dumps(asdict(expected), allow_nan=False).encode()}
 
 
@@ -111,11 +116,14 @@ def _outputs(model: BundleModel, cells: Sequence[UInt8Image]) -> tuple[list[UInt
 
 def _expected(bundle: Bundle) -> Expected:
     try:
-        return TypeAdapter(Expected).validate_json(bundle.text(EXPECTED))
+        found = TypeAdapter(Expected).validate_json(bundle.text(EXPECTED))
     except ValidationError as error:
         raise ModelError(
             f"expected the outputs for the test cells in {EXPECTED}, got another text; export it again"
         ) from error
+    if len({len(row) for row in found.probabilities}) > 1:
+        raise ModelError(f"expected a probability for each class in {EXPECTED}, got fewer or more; export it again")
+    return found
 
 
 def _distance(one: UInt8Image, other: UInt8Image) -> int:
@@ -124,18 +132,14 @@ def _distance(one: UInt8Image, other: UInt8Image) -> int:
     return int(np.abs(one.astype(np.int64) - other).max())
 
 
-def _png(image: UInt8Image) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "PNG")
-    return content.getvalue()
-
-
 def _read(bundle: Bundle, name: str) -> UInt8Image:
     content = bundle.entries[name]
     if len(content) > LARGEST_CELL_BYTES:
         raise ModelError(f"expected a test cell of at most {LARGEST_CELL_BYTES:,} bytes, got {name}; export it again")
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            if image.width * image.height > MOST_CELL_PIXELS:
+                raise ImageError(f"of {image.width} x {image.height} pixels")
             return np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, ImageError) as error:
         raise ModelError(

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -33,8 +34,10 @@ from hemabridge.models.model import Classification, Kind, Model, Site
 from hemabridge.models.restaining import NormalizerModel, TranslatorModel
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.normalizers.glass import Glass
-from hemabridge.storage.file_kind import FileKind
+from hemabridge.storage.file_kind import FileKind, fault_of
 from hemabridge.translators.header import Direction, TranslatorHeader
+
+_BUNDLE: Final = FileKind("a bundle", ModelError, "export it again")
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,9 +191,9 @@ def _external(table: dict[str, object], path: Path) -> ExternalConfig:
     try:
         return ExternalConfig.model_validate({**table, "file": path.with_suffix(ONNX_SUFFIX)})
     except ValidationError as error:
-        raise ModelError(f"expected the description of a classifier in {path}, got another: {error}") from error
+        found = fault_of(error)
+        raise ModelError(f"expected the description of a classifier in {path}, got another in {found}") from error
 
 
 def _object(bundle: Bundle, name: str, path: Path) -> dict[str, object]:
-    kind = FileKind("a bundle", ModelError, "export it again")
-    return kind.parse_object(bundle.text(name), f"{path}, entry {name}")
+    return _BUNDLE.parse_object(bundle.text(name), f"{path}, entry {name}")

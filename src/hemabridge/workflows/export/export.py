@@ -1,5 +1,6 @@
 """`hemabridge export`: writes a bundle if its results are those of the models from which it is made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -7,7 +8,17 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hemabridge.data.simulate import CLASSES, HOSPITALS, simulate_cells
-from hemabridge.deployment.bundle import ADAPTED, BILL_OF_MATERIALS, CARD, EXPECTED, Bundle, Manifest, listed
+from hemabridge.deployment.bundle import (
+    ADAPTED,
+    BILL_OF_MATERIALS,
+    CARD,
+    EXPECTED,
+    LONGEST_NAME,
+    Bundle,
+    Manifest,
+    is_name,
+    listed,
+)
 from hemabridge.deployment.signing import signed
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Image
@@ -88,17 +99,21 @@ def export(
     path = out if out.suffix else out.with_name(out.name + SUFFIX)
     if path.exists():
         raise InputError(f"expected a new file for the bundle, got one that exists: {path}; choose another name")
+    name = name or path.stem
+    if not is_name(name):
+        raise InputError(f"expected 1 to {LONGEST_NAME} printable characters in --name, got {name[:80]!r}")
     models = models_of(run, snapshot, crop_px)
     folder = images or default_images(run)
     if folder is None:
         raise InputError("expected a folder of real images, on which bundle and model are compared: --images FOLDER")
     real = read_images(folder)
     progress("exporting", 0, 1)
-    untested = _untested(models, name or path.stem)
+    untested = _untested(models, name)
     opened = _opened(untested, path)
     agreement = compare(models, opened, real, progress)
-    compare(models, opened, _simulated(models), progress)
-    bundle = _tested(models, opened, agreement)
+    cells = _simulated(models)
+    compare(models, opened, cells, progress)
+    bundle = _tested(models, opened, agreement, cells)
     content = bundle.to_bytes() if key is None else signed(bundle.to_bytes(), key)
     final = _opened(bundle, path)
     if not check_test_cells(final).is_same:
@@ -120,9 +135,8 @@ def _untested(models: Models, name: str) -> Bundle:
     return Bundle(manifest, entries)
 
 
-def _tested(models: Models, opened: BundleModel, agreement: Agreement) -> Bundle:
+def _tested(models: Models, opened: BundleModel, agreement: Agreement, cells: Sequence[UInt8Image]) -> Bundle:
     """Return the bundle with test cells, card and bill of materials."""
-    cells = _simulated(models)
     facts = Facts.of(models, opened.bundle.manifest, agreement)
     entries = {
         **opened.bundle.entries,
