@@ -2,15 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hemabridge.cli.app import app
 from hemabridge.cli.progress_bars import shown_progress
-
-if TYPE_CHECKING:
-    from hemabridge.models.site_answer import SiteAnswer
 
 
 @app.command()
@@ -51,6 +48,7 @@ def classify(
     predictions.csv has a row for each image: its class and the probability of each class, or the reason why there is
     none. If the images are out-of-distribution for the model, the classes are withheld.
     """
+    from hemabridge.cli.printing import print_site
     from hemabridge.evaluation.home_failure import first_words
     from hemabridge.models import open_model
     from hemabridge.workflows.classify import PREDICTIONS, WITHHELD
@@ -68,7 +66,9 @@ def classify(
         f"{len(done.rows)} images: {done.predicted} classified, {done.failed} failed, {done.withheld} withheld. "
         f"See {out / PREDICTIONS}."
     )
-    _print_site(folder, done.site)
+    if done.site is None:
+        print("The model does not describe the site of its training: it is unknown whether it fits these images.")
+    print_site(folder, done.site)
     if done.failed or done.withheld:
         raise typer.Exit(1)
 
@@ -114,13 +114,3 @@ def drift(
         )
         raise typer.Exit(1)
     print(f"No drift over {len(found.points)} folders; see {out / CHART}.")
-
-
-def _print_site(folder: Path, site: "SiteAnswer | None") -> None:
-    """Print whether the images of a folder are in-distribution; on standard error if they are not."""
-    if site is None:
-        print(
-            "The model's file does not describe the site of its training: it is unknown whether it fits these images."
-        )
-    else:
-        print(f"{folder}: {site.text}", file=sys.stdout if site.answer == "in-distribution" else sys.stderr)

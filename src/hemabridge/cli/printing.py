@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hemabridge.data.manifest import Manifest
     from hemabridge.evaluation.results import Row
     from hemabridge.models.selection_file import Selection
+    from hemabridge.models.site_answer import SiteAnswer
 
 _SHOWN = 3
 _QUOTED = re.compile(r"'[^']*'|\\d+")
@@ -107,6 +108,20 @@ def print_selection(found: "Selection") -> None:
         print("x: do not use; the guard or readers refuse too many of its cells, or it keeps too little structure.")
     value, (low, high) = found.kid_floor
     print(f"KID of one half of the target's cells to the other: {value:.3f} [{low:.3f}, {high:.3f}].")
+
+
+def print_site(folder: Path, site: "SiteAnswer | None") -> None:
+    """Print whether the images of a folder are in-distribution; if not, on standard error and with `CROP_ADVICE`.
+
+    For commands with --crop-px. Nothing is printed if it is unknown.
+    """
+    from hemabridge.models.site_answer import CROP_ADVICE
+
+    if site is not None and site.answer == "in-distribution":
+        print(f"{folder}: {site.text}")
+    elif site is not None:
+        advice = f"; {CROP_ADVICE}" if site.answer == "out-of-distribution" else ""
+        print(f"{folder}: {site.text}{advice}", file=sys.stderr)
 
 
 def print_left_out(kinds: "Iterable[LeftOut]") -> None:

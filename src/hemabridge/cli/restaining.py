@@ -117,7 +117,7 @@ def standardize(
 
     If the model has a guard (see `guard`), each cell gets a verdict, and refused cells are re-stained by the fallback.
     """
-    from hemabridge.cli.printing import print_left_out, print_unusable
+    from hemabridge.cli.printing import print_left_out, print_site, print_unusable
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.models import open_model
     from hemabridge.workflows.standardize.log import LOG
@@ -136,8 +136,7 @@ def standardize(
         f"{len(done.rows)} files: {done.count('restained')} re-stained, {done.count('failed')} failed, "
         f"{done.count('skipped')} left out. See {out / LOG}."
     )
-    if done.site is not None:
-        print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "in-distribution" else sys.stderr)
+    print_site(source, done.site)
     _print_verdicts(done, model)
     if done.count("failed"):
         raise typer.Exit(1)

@@ -1,6 +1,5 @@
 """The commands that need PyTorch: demo, train, study, evaluate, select."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -149,7 +148,7 @@ def evaluate(
     ask it alone, those of the ensemble ask all its members.
     """
     needs_training()
-    from hemabridge.cli.printing import print_left_out_of, print_unusable
+    from hemabridge.cli.printing import print_left_out_of, print_site, print_unusable
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.evaluation.home_failure import first_words
     from hemabridge.workflows.evaluate.evaluate import PREDICTED_CLASSES
@@ -168,8 +167,7 @@ def evaluate(
         if done.unscored:
             print(f"{done.unscored} more cells have a class that is not one of the study.")
     print(f"{done.predicted} files classified by {done.by}, {len(done.failed)} failed. See {out / PREDICTED_CLASSES}.")
-    if done.site is not None:
-        print(f"{source}: {done.site.text}", file=sys.stdout if done.site.answer == "in-distribution" else sys.stderr)
+    print_site(source, done.site)
     if done.failed:
         raise typer.Exit(1)
 

@@ -36,6 +36,17 @@ Read: TypeAlias = Callable[[Path], UInt8Image]
 
 ANSWER_FILE: Final = "site.json"
 
+CROP_ADVICE: Final = (
+    "if cells have another size in these images, state the crop (--crop-px; `hemabridge audit` proposes one)"
+)
+"""What a command with --crop-px adds to an answer other than in-distribution."""
+
+_MEANING: Final = {
+    "in-distribution": "like what the model was trained on",
+    "borderline": "at the edge of what the model was trained on",
+    "out-of-distribution": "unlike what the model was trained on, in color or in scale",
+}
+
 
 @dataclass(frozen=True)
 class SiteAnswer:
@@ -59,23 +70,30 @@ class SiteAnswer:
 
     @property
     def text(self) -> str:
-        """The answer as one plain sentence."""
+        """The answer as one plain sentence. A command adds its own advice, such as `CROP_ADVICE`."""
         target = self.target
         if target is not None and target.answer == "in-distribution" and self.source.answer != "in-distribution":
             return (
                 f"these images look like the model's target already (distance {target.value:.2f}, in-distribution "
                 f"up to {target.in_distribution_max:.2f}); they may not need to be re-stained"
             )
-        meaning = {
-            "in-distribution": "like what the model was trained on",
-            "borderline": "at the edge of what the model was trained on; check some results by eye",
-            "out-of-distribution": "unlike what the model was trained on, in color or in scale; do not trust the "
-            "results, or state the crop if cells have another size in these images (--crop-px; `hemabridge audit` "
-            "proposes one)",
+        action = {
+            "in-distribution": "",
+            "borderline": "; check some results by eye",
+            "out-of-distribution": "; do not trust the results",
         }[self.answer]
+        return f"{self.answer}: {_MEANING[self.answer]}{action} ({self._distance})"
+
+    @property
+    def fact(self) -> str:
+        """What is said of the images, without advice, as the end of a sentence."""
+        return f"{_MEANING[self.answer]} ({self._distance})"
+
+    @property
+    def _distance(self) -> str:
         return (
-            f"{self.answer}: {meaning} (distance {self.source.value:.2f} over {self.images} images; in-distribution up "
-            f"to {self.source.in_distribution_max:.2f}, borderline up to {self.source.borderline_max:.2f})"
+            f"distance {self.source.value:.2f} over {self.images} images; in-distribution up to "
+            f"{self.source.in_distribution_max:.2f}, borderline up to {self.source.borderline_max:.2f}"
         )
 
     def to_json(self) -> str:
