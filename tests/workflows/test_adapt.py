@@ -17,6 +17,8 @@ from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import run
 from hemabridge.workflows.adapt.certainty import UNKNOWN, quantiles_of, uncertainty, unknown_limit
 from hemabridge.workflows.adapt.config import AdaptConfig, members
+from hemabridge.workflows.export.exported_models import models_of
+from hemabridge.workflows.serve import served_of
 
 RECOMMENDED = Path(__file__).resolve().parents[2] / "recipes" / "recommended.toml"
 
@@ -205,8 +207,12 @@ def test_a_run_folder_can_be_moved(adapted_run: tuple[Path, Adapted], unlabeled:
     try:
         run(moved, unlabeled, tmp_path / "out")
         (moved / ADAPTED_FILE).rename(moved / "gone")
-        with pytest.raises(InputError, match="expected a finished run folder of `hemabridge adapt`"):
+        unfinished = "expected a finished run folder of `hemabridge adapt`"
+        with pytest.raises(InputError, match=unfinished):
             run(moved, unlabeled, tmp_path / "other")
+        for command in (models_of, served_of):
+            with pytest.raises(InputError, match=unfinished):
+                command(moved)
         (moved / "gone").rename(moved / ADAPTED_FILE)
     finally:
         moved.rename(adapted_run[0])

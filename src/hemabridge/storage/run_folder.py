@@ -44,7 +44,7 @@ def check_run_folder(folder: Path, kind: str) -> None:
     if not folder.is_dir():
         return
     if (folder / RECIPE).is_file():
-        earlier = _kind_of(folder / RECIPE)
+        earlier = kind_of_run(folder)
         if earlier not in (None, kind):
             raise InputError(
                 f"expected a new or empty folder, or that of an earlier run of kind {kind!r}, got {folder}, which "
@@ -59,10 +59,12 @@ def check_run_folder(folder: Path, kind: str) -> None:
         )
 
 
-def _kind_of(recipe: Path) -> str | None:
-    """Return the kind of a run; None if its recipe is empty or damaged, as it is written again."""
+def kind_of_run(folder: Path) -> str | None:
+    """Return the kind of a run folder, finished or not; None without a recipe, or if it is empty or damaged."""
+    if not (folder / RECIPE).is_file():
+        return None
     try:
-        found = read_toml(recipe)
+        found = read_toml(folder / RECIPE)
     except RecipeError:
         return None
     return str(found.get("kind", "unknown")) if found else None

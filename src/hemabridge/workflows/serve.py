@@ -36,7 +36,7 @@ from hemabridge.service.responses import (
 )
 from hemabridge.service.sent import Sent
 from hemabridge.service.service_app import Limits, make_service_app
-from hemabridge.workflows.adapt.adapted import ADAPTED_FILE
+from hemabridge.workflows.adapt.adapted import is_adapt_run
 from hemabridge.workflows.adapt.apply import opened_for
 from hemabridge.workflows.classify import predictions
 from hemabridge.workflows.review.serve import serve_app
@@ -117,7 +117,7 @@ def served_of(path: Path, crop_px: int | None = None) -> Served:
 
 def _opened(path: Path, crop_px: int | None) -> tuple[Model | None, Model | None, str]:
     """Return the classifier and the re-stainer of a path, and its card."""
-    if (path / ADAPTED_FILE).is_file():
+    if is_adapt_run(path):
         if crop_px is not None:
             raise InputError(f"expected no --crop-px for a run of `hemabridge adapt`, which states its own: {path}")
         found = opened_for(path)

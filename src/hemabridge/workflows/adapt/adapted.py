@@ -10,10 +10,19 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.scale import MAX_CROP_PX
 from hemabridge.metrics.statistics import Interval, mean_of_fractions_interval
 from hemabridge.storage.results_file import STRICT, ResultsFile
+from hemabridge.storage.run_folder import kind_of_run
 from hemabridge.storage.settings_file import each_once
 from hemabridge.workflows.adapt.certainty import KNOWN_REFUSED, UNKNOWN
 
 ADAPTED_FILE: Final = "adapted.json"
+
+
+def is_adapt_run(folder: Path) -> bool:
+    """Return whether a folder is a run of `hemabridge adapt`, finished or not; `Adapted.of_folder` refuses the latter.
+
+    Every command that takes such a run among other models asks this, so that all say the same of an unfinished one.
+    """
+    return (folder / ADAPTED_FILE).is_file() or kind_of_run(folder) == "adapt"
 
 
 @dataclass(frozen=True)

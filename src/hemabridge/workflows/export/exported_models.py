@@ -23,7 +23,7 @@ from hemabridge.models import Model, open_model
 from hemabridge.models.bundled import BundleModel
 from hemabridge.models.classifying import ClassifierModel
 from hemabridge.models.restaining import NormalizerModel, TranslatorModel, needs_torch
-from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
+from hemabridge.workflows.adapt.adapted import Adapted, is_adapt_run
 from hemabridge.workflows.adapt.apply import RESTAINED, opened_for
 
 
@@ -54,7 +54,7 @@ def models_of(run: Path, snapshot: str | None = None, crop_px: int | None = None
         ModelError: there is no model, it is damaged, or it is a bundle.
         InputError: a run is not finished.
     """
-    if (run / ADAPTED_FILE).is_file():
+    if is_adapt_run(run):
         if snapshot is not None or crop_px is not None:
             raise ModelError(f"expected no snapshot and no crop for a run of `hemabridge adapt`, which has both: {run}")
         found = opened_for(run)
@@ -76,7 +76,7 @@ def models_of(run: Path, snapshot: str | None = None, crop_px: int | None = None
 def default_images(run: Path) -> Path | None:
     """Return the folder of real images of a run of `hemabridge adapt`; None if there is none."""
     folder = run / "results" / RESTAINED
-    return folder if (run / ADAPTED_FILE).is_file() and folder.is_dir() else None
+    return folder if is_adapt_run(run) and folder.is_dir() else None
 
 
 def restainer_entries(model: Model | None) -> tuple[RestainerPart | None, dict[str, bytes]]:
