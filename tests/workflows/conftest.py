@@ -71,3 +71,22 @@ def adapted_run(
         progress=lambda *told: adapt_progress.append(told),
     )
     return out, adapted
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a classifier that was trained on a simulated hospital."""
+    pytest.importorskip("torch")
+    from hemabridge.classifiers.config import ClassifierConfig
+    from hemabridge.classifiers.fine_tune import fine_tune
+    from hemabridge.data.cells import CellSet
+    from hemabridge.data.simulate import HOSPITALS, simulate_cells
+    from hemabridge.training.run_context import start_fabric
+
+    images, labels = simulate_cells(("neutrophil", "lymphocyte"), 20, HOSPITALS["clinic-like"], 0, 48)
+    names = tuple(f"{number:064x}" for number in range(len(images)))
+    cells = CellSet(images, labels, ("neutrophil", "lymphocyte"), ids=names, hashes=names, crop_px=48)
+    config = ClassifierConfig(architecture="test_resnet", size_px=32, epochs=1, learning_rate=1e-3, batch_size=8)
+    folder = tmp_path_factory.mktemp("trained")
+    fine_tune(config, cells, folder, start_fabric("cpu"), seed=0)
+    return folder

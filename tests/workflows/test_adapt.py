@@ -9,6 +9,7 @@ import pytest
 
 from hemabridge.errors import InputError, ManifestError
 from hemabridge.imaging.files import read_image, write_image
+from hemabridge.progress import silent
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.run_context import start_fabric
@@ -17,6 +18,7 @@ from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import run
 from hemabridge.workflows.adapt.certainty import UNKNOWN, quantiles_of, uncertainty, unknown_limit
 from hemabridge.workflows.adapt.config import AdaptConfig, members
+from hemabridge.workflows.differential.opened import open_for_count
 from hemabridge.workflows.export.exported_models import models_of
 from hemabridge.workflows.serve import served_of
 
@@ -210,7 +212,7 @@ def test_a_run_folder_can_be_moved(adapted_run: tuple[Path, Adapted], unlabeled:
         unfinished = "expected a finished run folder of `hemabridge adapt`"
         with pytest.raises(InputError, match=unfinished):
             run(moved, unlabeled, tmp_path / "other")
-        for command in (models_of, served_of):
+        for command in (models_of, served_of, lambda path: open_for_count(path, None, None, silent)):
             with pytest.raises(InputError, match=unfinished):
                 command(moved)
         (moved / "gone").rename(moved / ADAPTED_FILE)

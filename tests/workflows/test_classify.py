@@ -7,9 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hemabridge.classifiers.config import ClassifierConfig
-from hemabridge.classifiers.fine_tune import fine_tune
-from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, ModelError, RecipeError
 from hemabridge.imaging.files import read_image, write_image
@@ -127,18 +124,6 @@ def test_a_trained_classifiers_run_folder_classifies(hospitals: Path, tmp_path: 
     np.testing.assert_allclose([sum(row.probabilities or ()) for row in done.rows], 1, atol=1e-5)
     told = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
     assert told["model"] == {"file": last.path.name, "sha256": sha256_of(last.path), "crop_px": None}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a classifier that was trained on a simulated hospital."""
-    images, labels = simulate_cells(("neutrophil", "lymphocyte"), 20, HOSPITALS["clinic-like"], 0, 48)
-    names = tuple(f"{number:064x}" for number in range(len(images)))
-    cells = CellSet(images, labels, ("neutrophil", "lymphocyte"), ids=names, hashes=names, crop_px=48)
-    config = ClassifierConfig(architecture="test_resnet", size_px=32, epochs=1, learning_rate=1e-3, batch_size=8)
-    folder = tmp_path_factory.mktemp("trained")
-    fine_tune(config, cells, folder, start_fabric("cpu"), seed=0)
-    return folder
 
 
 @pytest.mark.parametrize(("hospital", "trusted"), [("clinic-like", True), ("yellow-field", False)])

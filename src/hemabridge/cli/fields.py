@@ -78,14 +78,17 @@ def differential(
     """Count the leukocytes of a patient's fields: find, re-stain, classify, and give percentages with 95 % intervals.
 
     The intervals hold counting error and the classifier's own confusion. OUT gets differential.csv, cells.csv and
-    report.html. `hemabridge check OUT` serves a page on which an expert corrects the cells.
+    report.html. `hemabridge check OUT` serves a page on which an expert corrects the cells. Exits with 1 if the cells
+    are out-of-distribution for the classifier: then do not trust the count.
     """
-    from hemabridge.report.differential_story import sentences
+    from hemabridge.report.differential_story import first_words, sentences
     from hemabridge.workflows.differential.differential import differential as run
     from hemabridge.workflows.differential.written import REPORT
 
     with shown_progress() as progress:
         done = run(model, fields, out, restain=restain, home=home, um_per_px=um_per_px, seed=seed, progress=progress)
+    if done.distrusted:
+        print(first_words(done))
     for one in done.shares():
         print(
             f"{one.name}: {one.counted} cells, {100 * one.share:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f} %; "
@@ -94,6 +97,8 @@ def differential(
     for sentence in sentences(done):
         print(f"- {sentence}")
     print(f"See {out / REPORT}.")
+    if done.distrusted:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -114,6 +119,7 @@ def check(
 
     if any(find_spec(package) is None for package in ("fastapi", "uvicorn")):
         raise MissingExtraError("the page needs a web server: pip install 'hemabridge[review]'")
+    from hemabridge.report.differential_story import first_words
     from hemabridge.review.texts import LANGUAGES
     from hemabridge.workflows.differential.check import check as run
     from hemabridge.workflows.differential.written import REPORT
@@ -126,6 +132,8 @@ def check(
         print("This computer alone can open it. Ctrl+C stops; nothing is lost.", flush=True)
 
     done = run(out, who=name or getuser(), language=language, port=port, ready=ready)
+    if done.distrusted:
+        print(first_words(done))
     for one in done.shares():
         print(f"{one.name}: {one.counted} cells ({one.checked} checked), {100 * one.share:.1f} %")
     print(f"See {out / REPORT}.")

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 
+from hemabridge.domain.site_profile import Answer
 from hemabridge.metrics.prevalence import Counts, binomial_limits, estimate_shares
 from hemabridge.storage.results_file import STRICT, ResultsFile
 
@@ -149,7 +150,8 @@ class DifferentialResults(ResultsFile):
         fields: every file.
         confusion: labeled cells of the home hospital by true class, in the rows, and predicted class; empty: unknown.
         confusion_from: what these cells are.
-        site: sentence on how far the cells are from those of the training; empty if unknown or in-distribution.
+        site: whether the cells are in-distribution for the classifier; empty if its file does not tell.
+        site_fact: what they are like and how far they are from those of its training; empty likewise.
         seed: of the posterior draws.
     """
 
@@ -168,13 +170,19 @@ class DifferentialResults(ResultsFile):
     fields: tuple[CountedField, ...]
     confusion: tuple[tuple[int, ...], ...]
     confusion_from: str
-    site: str
+    site: Answer | Literal[""]
+    site_fact: str
     seed: int
 
     @property
     def counted(self) -> tuple[CountedCell, ...]:
         """The cells that are counted."""
         return tuple(cell for cell in self.cells if cell.counted)
+
+    @property
+    def distrusted(self) -> bool:
+        """Whether the cells are out-of-distribution for the classifier, and an expert has not seen each counted one."""
+        return self.site == "out-of-distribution" and any(cell.expert is None for cell in self.counted)
 
     @property
     def matrix(self) -> Counts | None:

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from PIL import Image
 
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.fields.field_image import FieldPixels
 from hemabridge.imaging.standardizer import UInt8Image
 
@@ -76,7 +77,7 @@ class View:
     def sample(self, tile_px: int) -> list[Box]:
         """Return up to `SAMPLED` tiles of `tile_px` at working scale, evenly spaced over all."""
         boxes = [core for core, _ in self.tiles(tile_px, 0.0)]
-        return [boxes[place] for place in np.unique(np.linspace(0, len(boxes) - 1, SAMPLED).round().astype(int))]
+        return [boxes[place] for place in evenly_spaced(len(boxes), SAMPLED, ends=True)]
 
     def tiles(self, tile_px: int, overlap_um: float) -> Iterator[tuple[Box, Box]]:
         """Yield the core of each tile, and the core with its overlap; together the cores cover the image once."""

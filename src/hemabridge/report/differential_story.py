@@ -30,10 +30,20 @@ def headline(results: DifferentialResults) -> str:
     return f"{len(results.counted)} leukocytes counted: {told}." if results.counted else "No leukocyte was counted."
 
 
+def first_words(results: DifferentialResults) -> str:
+    """Return the first sentences, above all numbers, where the count cannot be trusted; empty where it can."""
+    if not results.distrusted:
+        return ""
+    return (
+        f"Do not trust this count: the cells are {results.site_fact}. Check every counted cell by eye (`hemabridge "
+        "check`), or adapt a model to this hospital (`hemabridge adapt`)."
+    )
+
+
 def sentences(results: DifferentialResults) -> Iterator[str]:
     """Yield which cells were counted, which were not, and what the intervals cover."""
-    if results.site:
-        yield f"CAUTION: {results.site}. Check the cells by eye before you use these percentages."
+    if results.site == "borderline":
+        yield f"CAUTION: the cells are {results.site_fact}. Check some by eye before you use these percentages."
     used = [field for field in results.fields if field.used]
     yield (
         f"{len(results.cells)} leukocytes were found in {len(results.fields)} files. {len(used)} fields are fit for a "

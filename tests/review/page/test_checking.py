@@ -58,7 +58,7 @@ def results(tmp_path: Path) -> DifferentialResults:
     field = CountedField("f.png", "searched", "", 6, 3, 0, 40, 0.2, 240, 120, "found/_overlays/f.png.png")
     home = ((40, 8, 2), (6, 30, 4), (1, 1, 98))
     return DifferentialResults(
-        "patient <1>", "model", "0" * 64, "", CLASSES, tuple(cells), (field,), home, "188 cells at home", "", 3
+        "patient <1>", "model", "0" * 64, "", CLASSES, tuple(cells), (field,), home, "188 cells at home", "", "", 3
     )
 
 

@@ -2,18 +2,23 @@
 
 import csv
 import re
+import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from hemabridge.cli import main
 from hemabridge.data.simulate import FieldSpec, simulate_cells
 from hemabridge.data.simulate.hospitals import HOSPITALS
 from hemabridge.errors import InputError, ModelError
 from hemabridge.evaluation.differential_results import CUT, DifferentialResults
 from hemabridge.imaging.files import read_image, write_image
+from hemabridge.imaging.scale import resize_square
 from hemabridge.metrics.prevalence import estimate_shares
+from hemabridge.models.open import find_snapshot
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.workflows.differential.differential import differential
 from hemabridge.workflows.simulate_fields import simulate_fields
@@ -135,3 +140,54 @@ def test_a_folder_without_leukocytes_is_an_error(model: Path, tmp_path: Path) ->
     write_image(tmp_path / "glass" / "one.png", np.full((300, 300, 3), 230, np.uint8))
     with pytest.raises(InputError, match="found none in 1 files"):
         differential(model, tmp_path / "glass", tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fields of a hospital that no classifier of these tests knows."""
+    out = tmp_path_factory.mktemp("strange") / "simulated"
+    simulate_fields(out, 2, SPEC, hospitals=("overstained",))
+    return out / "overstained"
+
+
+def test_a_count_of_cells_that_the_classifier_does_not_know_begins_with_a_warning(
+    trained: Path, strange: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["hemabridge", "differential", str(trained), str(strange), str(out)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert ended.value.code == 1
+    assert told.out.startswith("Do not trust this count: the cells are unlike what the model was trained on")
+    assert "--crop-px" not in told.out + told.err
+    html = (out / "report.html").read_text(encoding="utf-8")
+    body = html[html.index("<body>") :]
+    assert 0 < body.index("Do not trust this count") < body.index("leukocytes counted") < body.index("%")
+    done = DifferentialResults.read(out / "differential.json")
+    assert done.distrusted
+    seen = done.corrected({cell.path: "neutrophil" for cell in done.counted})
+    assert not seen.distrusted
+
+
+def test_it_is_the_restained_cells_that_are_compared_with_those_of_the_training(
+    trained: Path, strange: Path, fields: Path, tmp_path: Path
+) -> None:
+    plain, ours = (differential(trained, folder, tmp_path / folder.name) for folder in (strange, fields))
+    crops = [
+        np.stack([resize_square(read_image(tmp_path / name / cell.path), 114) for cell in done.cells])
+        for name, done in ((strange.name, plain), (fields.name, ours))
+    ]
+    normalizer = tmp_path / "linear-ot.json"
+    normalizer.write_text(fit_on_cells("linear-ot", *crops).to_json(), encoding="utf-8")
+    done = differential(trained, strange, tmp_path / "out", restain=normalizer)
+    original, target, restained = (
+        float(one.site_fact.partition("distance ")[2].split()[0]) for one in (plain, ours, done)
+    )
+    assert abs(restained - target) < 0.5 * abs(original - target)
+
+
+def test_the_file_of_the_classifier_is_read_once(trained: Path, strange: Path, tmp_path: Path, reads: Any) -> None:
+    with reads("differential"):
+        differential(trained, strange, tmp_path / "out")
+    assert reads.opened["differential"][find_snapshot(trained).resolve()] == 1

@@ -7,16 +7,17 @@ from typing import Final
 
 import numpy as np
 
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import InputError
 from hemabridge.evaluation.differential_results import CUT, FILE, CountedCell, CountedField, DifferentialResults
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Image
-from hemabridge.models.site_answer import answer_for
+from hemabridge.models.site_answer import SiteAnswer, answer_for
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
-from hemabridge.workflows.differential.opened import Opened, Reader, open_for_count, reader_for
+from hemabridge.workflows.differential.opened import Opened, open_for_count
 from hemabridge.workflows.differential.written import CELL_TABLE, REPORT, SHARE_TABLE, write_results
 from hemabridge.workflows.find.field_record import CellRecord, FieldRecord
 from hemabridge.workflows.find.find import Found, find
@@ -37,6 +38,9 @@ HISTORY: Final = "corrections.csv"
 """Who said what of which cell, and when; answers that were taken back are kept."""
 
 OUTPUTS: Final = (FOUND, RESTAINED, PAGE, LABELS, HISTORY, FILE, CELL_TABLE, SHARE_TABLE, REPORT)
+
+SCALED_CELLS: Final = 200
+"""Largest number of cells from which the side of the square around a cell is estimated."""
 
 BATCH: Final = 32
 """Number of cells that are in memory at once."""
@@ -88,7 +92,8 @@ def differential(
     check_outputs(out, names_in(out) - set(OUTPUTS) if (out / FOUND).is_dir() else names_in(out))
     with hold_folder(out):
         found = find(fields, out / FOUND, um_per_px=um_per_px, progress=progress)
-        results = replace(_counted_cells(opened, found, fields, out, progress), model=model.resolve().name, seed=seed)
+        counted = _counted_cells(opened, found, fields, out, progress)
+        results = replace(counted, model=model.resolve().name, seed=seed)
         with atomic_write(out / FILE) as temporary:
             temporary.write_text(results.to_json(), encoding="utf-8")
         write_results(results, out)
@@ -104,27 +109,44 @@ def _counted_cells(opened: Opened, found: Found, fields: Path, out: Path, progre
             f"{out / FOUND / 'fields.csv'} for what became of each"
         )
     scale = float(np.median([_scale_of(place) for place in places]))
-    reader = reader_for(opened, [_read(out, place, scale) for place in _spread(places)])
-    answer = answer_for(reader.model, [out / FOUND / place.cell.path for place in places], progress)
+    models = opened.at_scale_of([_read(out, place, scale) for place in _spread(places)])
+    cells = tuple(_named(places, models, scale, out, progress))
+    answer = _site_answer(models, places, cells, scale, out, progress)
     return DifferentialResults(
         folder=fields.resolve().name,
-        model=opened.classifier.name,
-        model_sha256=reader.model.sha256,
-        restained_by="" if opened.restainer is None else opened.restainer.name,
-        classes=reader.model.classes,
-        cells=tuple(_named(places, reader, scale, out, progress)),
+        model=models.classifier.path.name,
+        model_sha256=models.classifier.sha256,
+        restained_by="" if models.restainer is None else models.restainer.path.name,
+        classes=models.classifier.classes,
+        cells=cells,
         fields=tuple(_field_row(field) for field in found.fields if field.status != "left out"),
-        confusion=opened.confusion,
-        confusion_from=opened.confusion_from,
-        site="" if answer is None or answer.answer == "in-distribution" else answer.text,
+        confusion=models.confusion,
+        confusion_from=models.confusion_from,
+        site="" if answer is None else answer.answer,
+        site_fact="" if answer is None else answer.fact,
         seed=0,
     )
 
 
-def _spread(places: Sequence[_Place], most: int = 200) -> list[_Place]:
+def _spread(places: Sequence[_Place]) -> list[_Place]:
     """Return cells, evenly spaced, that the border does not cut; if all are cut, any."""
     whole = [place for place in places if not place.cell.border] or list(places)
-    return [whole[int(row)] for row in np.unique(np.linspace(0, len(whole) - 1, most).round())]
+    return [whole[row] for row in evenly_spaced(len(whole), SCALED_CELLS, ends=True)]
+
+
+def _site_answer(
+    models: Opened,
+    places: Sequence[_Place],
+    cells: Sequence[CountedCell],
+    scale: float,
+    out: Path,
+    progress: Progress,
+) -> SiteAnswer | None:
+    """Return how far the pictures that the classifier sees are from those of its training."""
+    if models.reads_restained:
+        return answer_for(models.classifier, [out / cell.restained for cell in cells], progress)
+    by_file = {out / cell.path: place for cell, place in zip(cells, places, strict=True)}
+    return answer_for(models.classifier, list(by_file), progress, lambda file: _read(out, by_file[file], scale))
 
 
 def _scale_of(place: _Place) -> float:
@@ -140,14 +162,14 @@ def _read(out: Path, place: _Place, um_per_px: float) -> UInt8Image:
 
 
 def _named(
-    places: Sequence[_Place], reader: Reader, scale: float, out: Path, progress: Progress
+    places: Sequence[_Place], models: Opened, scale: float, out: Path, progress: Progress
 ) -> Iterator[CountedCell]:
     """Re-stain and classify cells; yield them in their order."""
     for start in range(0, len(places), BATCH):
         batch = places[start : start + BATCH]
         images = [_read(out, place, scale) for place in batch]
-        checked = [reader.restain(image) for image in images]
-        found = reader.classify(images, [restained for restained, _ in checked])
+        checked = [models.restain(image) for image in images]
+        found = models.classify(images, [restained for restained, _ in checked])
         rows = zip(batch, checked, found.predicted, found.probabilities.tolist(), strict=True)
         for place, (restained, verdict), predicted, probabilities in rows:
             path = ""

@@ -1,16 +1,14 @@
 """The models that classify and re-stain the cells of a count: of a run of `hemabridge adapt`, a study, or a file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from hemabridge.data.cells import UNKNOWN
 from hemabridge.data.new_cells import Listed, crop_px_of, read_new_cells
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.domain.site_profile import cell_side_px
 from hemabridge.errors import InputError, ModelError
 from hemabridge.evaluation.results import StudyResults
@@ -26,45 +24,34 @@ from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import read_site
 from hemabridge.recipes.two_sites import MANIFEST, site_of_manifest
-from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
-from hemabridge.workflows.adapt.apply import opened_of
-
-SCALED_CELLS: Final = 200
-"""Largest number of cells, evenly spaced, from which the side of the square around a cell is estimated."""
+from hemabridge.workflows.adapt.adapted import is_adapt_run
+from hemabridge.workflows.adapt.apply import Opened as Pair
+from hemabridge.workflows.adapt.apply import opened_for, opened_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Opened:
-    """The model of a count.
+    """The models of a count.
 
     Attributes:
-        classifier: path of the file that classifies.
-        restainer: path of the model that re-stains; None without one.
+        classifier: classifies.
+        restainer: re-stains; None without one.
         reads_restained: whether the classifier sees the re-stained picture rather than the original.
         confusion: labeled cells of the home hospital by true and predicted class; empty if unknown.
         confusion_from: what these cells are.
     """
 
-    classifier: Path
-    restainer: Path | None
-    reads_restained: bool
-    confusion: tuple[tuple[int, ...], ...]
-    confusion_from: str
-
-
-@dataclass(frozen=True, eq=False)
-class Reader:
-    """A model at the scale of some cells.
-
-    Attributes:
-        model: classifies.
-        restainer: re-stains; None without one.
-        reads_restained: whether the classifier sees the re-stained picture.
-    """
-
-    model: Model
+    classifier: Model
     restainer: Model | None
     reads_restained: bool
+    confusion: tuple[tuple[int, ...], ...] = ()
+    confusion_from: str = ""
+
+    def at_scale_of(self, cells: Sequence[UInt8Image]) -> "Opened":
+        """Return these models for cells of one scale: the square around a cell is estimated from `cells`."""
+        crop_px = min(cell_side_px(cells), min(min(image.shape[:2]) for image in cells))
+        restainer = None if self.restainer is None else replace(self.restainer, crop_px=crop_px)
+        return replace(self, classifier=replace(self.classifier, crop_px=crop_px), restainer=restainer)
 
     @cached_property
     def _standardizer(self) -> Standardizer | None:
@@ -85,12 +72,12 @@ class Reader:
     def classify(self, originals: Sequence[UInt8Image], restained: Sequence[UInt8Image | None]) -> Classification:
         """Classify cells, uint8[H, W, 3] each."""
         if not self.reads_restained:
-            return self.model.classify(originals)
-        return self.model.classify([image for image in restained if image is not None])
+            return self.classifier.classify(originals)
+        return self.classifier.classify([image for image in restained if image is not None])
 
 
 def open_for_count(model: Path, restain: Path | None, home: Path | None, progress: Progress) -> Opened:
-    """Find the files of a model, and its confusion at home.
+    """Open the models of a count, and find the confusion of the classifier at home.
 
     Args:
         model: a run folder of `hemabridge adapt`, the folder of a study, or a bundle or a classifier that `open_model`
@@ -101,59 +88,51 @@ def open_for_count(model: Path, restain: Path | None, home: Path | None, progres
 
     Raises:
         ModelError: the model does not classify, or `restain` does not re-stain or is not used by it.
-        InputError: a folder cannot be used.
+        InputError: a folder cannot be used, or a run of `hemabridge adapt` is not finished.
     """
-    if (model / ADAPTED_FILE).is_file():
-        if restain is not None:
-            raise ModelError(f"expected no --restain for a run of `hemabridge adapt`, which has its own: {model}")
-        adapted = Adapted.of_folder(model)
-        found = Opened(
-            adapted.file(model, adapted.classifier),
-            adapted.file(model, adapted.normalizer),
-            reads_restained=False,
-            confusion=adapted.home_confusion,
-            confusion_from=f"{adapted.home_scored} cells of {adapted.target}, held out of training",
-        )
-    elif StudyFolder(model).results.is_file():
-        found = _of_study(model, restain)
-    else:
-        found = _of_model(model, restain)
-    classes = open_model(found.classifier).classes
-    if found.restainer is not None and open_model(found.restainer).kind == "classifier":
-        raise ModelError(f"expected a model that re-stains, got a classifier: {found.restainer}")
+    found = _opened(model, restain)
+    _ = found.classifier.classes  # a model that does not classify is refused before a field is searched
+    if found.restainer is not None and found.restainer.kind == "classifier":
+        raise ModelError(f"expected a model that re-stains, got a classifier: {found.restainer.path}")
     if home is None:
         return found
-    counts, cells = _confusion_on(found.classifier, home, classes, progress)
+    counts, cells = _confusion_on(found.classifier, home, progress)
     told = f"{cells} labeled cells in {home.resolve().name}"
-    return Opened(found.classifier, found.restainer, found.reads_restained, tuple(map(tuple, counts.tolist())), told)
+    return replace(found, confusion=tuple(map(tuple, counts.tolist())), confusion_from=told)
 
 
-def _of_model(path: Path, restain: Path | None) -> Opened:
-    """Return a classifier; or a bundle, whose classifier sees the original picture if it re-stains too."""
+def _opened(path: Path, restain: Path | None) -> Opened:
+    if is_adapt_run(path):
+        return _with_own_restainer(opened_for(path), path, restain)
+    if StudyFolder(path).results.is_file():
+        return _of_study(path, restain)
     model = open_model(path)
-    if not isinstance(model, BundleModel) or model.restainer is None:
-        return Opened(path, restain, restain is not None, (), "")
+    if isinstance(model, BundleModel) and model.restainer is not None:
+        return _with_own_restainer(opened_of(model), path, restain)
+    return _with_restainer(model, restain)
+
+
+def _with_restainer(classifier: Model, restain: Path | None) -> Opened:
+    """Return a classifier that sees the re-stained pictures, if there is a model that re-stains."""
+    restainer = None if restain is None else open_model(restain).restaining
+    return Opened(classifier.classifying, restainer, reads_restained=restainer is not None)
+
+
+def _with_own_restainer(found: Pair, path: Path, restain: Path | None) -> Opened:
+    """Return the models of a run of `hemabridge adapt` or of a bundle, whose classifier sees the originals."""
     if restain is not None:
-        raise ModelError(f"expected no --restain for a bundle that has its own: {path}")
-    adapted = opened_of(model).adapted
-    if adapted is None:
-        return Opened(path, path, reads_restained=False, confusion=(), confusion_from="")
-    told = f"{adapted.home_scored} cells of {adapted.target}, held out of training"
-    return Opened(path, path, reads_restained=False, confusion=adapted.home_confusion, confusion_from=told)
-
-
-def reader_for(opened: Opened, cells: Sequence[UInt8Image]) -> Reader:
-    """Open the models at the scale of these cells, which all have one number of pixels per micrometer."""
-    some = [cells[place] for place in evenly_spaced(len(cells), SCALED_CELLS)]
-    crop_px = min(cell_side_px(some), min(min(image.shape[:2]) for image in some))
-    restainer = None if opened.restainer is None else open_model(opened.restainer, crop_px=crop_px)
-    return Reader(open_model(opened.classifier, crop_px=crop_px), restainer, opened.reads_restained)
+        raise ModelError(f"expected no --restain for a run or a bundle that has its own: {path}")
+    opened = Opened(found.classifier, found.restainer, reads_restained=False)
+    if found.adapted is None:
+        return opened
+    told = f"{found.adapted.home_scored} cells of {found.adapted.target}, held out of training"
+    return replace(opened, confusion=found.adapted.home_confusion, confusion_from=told)
 
 
 def _of_study(folder: Path, restain: Path | None) -> Opened:
     """Return the first classifier of a study that has a run folder, with its confusion at its own hospital."""
-    results = StudyResults.read(StudyFolder(folder).results)
     layout = StudyFolder(folder)
+    results = StudyResults.read(layout.results)
     names = dict.fromkeys(row.classifier for row in results.rows)
     name = next((name for name in names if layout.classifier(name).is_dir()), None)
     if name is None:
@@ -169,12 +148,14 @@ def _of_study(folder: Path, restain: Path | None) -> Opened:
     own = max(home, key=lambda found: sum(row[place] for place, row in enumerate(found.counts)), default=None)
     if restain is None and layout.translator.is_dir():
         restain = folder
-    told = "" if own is None else f"{sum(map(sum, own.counts))} test cells of {own.site} in the study"
-    counts = () if own is None else own.counts
-    return Opened(layout.classifier(name), restain, restain is not None, counts, told)
+    opened = _with_restainer(open_model(layout.classifier(name)), restain)
+    if own is None:
+        return opened
+    told = f"{sum(map(sum, own.counts))} test cells of {own.site} in the study"
+    return replace(opened, confusion=own.counts, confusion_from=told)
 
 
-def _confusion_on(classifier: Path, home: Path, classes: tuple[str, ...], progress: Progress) -> tuple[Counts, int]:
+def _confusion_on(classifier: Model, home: Path, progress: Progress) -> tuple[Counts, int]:
     """Classify labeled cells; return their confusion and number."""
     recipe = (
         site_of_manifest(home)
@@ -183,7 +164,7 @@ def _confusion_on(classifier: Path, home: Path, classes: tuple[str, ...], progre
     )
     manifest = read_site(recipe, progress)
     crop_px = crop_px_of(manifest)
-    model = open_model(classifier, crop_px=crop_px)
+    model, classes = replace(classifier, crop_px=crop_px), classifier.classes
     crop = model.crop() or CropSpec(crop_px, crop_px)
     cells = read_new_cells(Listed(manifest), classes, crop, progress)
     labeled = cells.labels != UNKNOWN
