@@ -27,15 +27,21 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/folder_speed.py
 	$(BIN)/python benchmarks/paper.py
 	$(BIN)/python benchmarks/nucleus_dice.py
-	$(BIN)/python benchmarks/near_duplicates.py --site clinic-b --site tecom --site raabin --time 10000
+	$(BIN)/python benchmarks/near_duplicates.py --images 500 --site bccd --site clinic-a --site clinic-b --site tecom --site raabin --time 10000
+	$(BIN)/python benchmarks/find_leukocytes.py ../shared/data/bccd ../shared/data/raabin --copies 6
+	$(BIN)/python benchmarks/large_field.py
+	$(BIN)/python benchmarks/differential.py --out runs/differential
 	$(BIN)/python benchmarks/distillation.py
 	$(BIN)/python benchmarks/gallery.py
 	$(BIN)/python benchmarks/without_extras.py
 	$(BIN)/python benchmarks/planted_changes.py
 	$(BIN)/python benchmarks/leave_one_out.py
+	$(BIN)/python benchmarks/unknown_cells.py
+	$(BIN)/python benchmarks/learned_lut.py
 	$(BIN)/python benchmarks/class_prior.py
 	$(BIN)/python benchmarks/selection_regret.py
 	$(BIN)/python benchmarks/review_load.py
+	$(BIN)/python benchmarks/service_load.py
 	$(BIN)/python benchmarks/rare_class.py
 	$(BIN)/hemabridge study recipes/clinic-from-tecom.toml
 	$(BIN)/python benchmarks/leaderboard.py

@@ -185,10 +185,11 @@ def _print(classes: tuple[str, ...], runs: dict[tuple[str, str], list[dict[str, 
     for (name, targets), found in runs.items():
         home = [np.mean([one[arm]["balanced"] for one in found]) for arm in ("home", "one classifier, home")]
         shown = ", ".join("none" if one["weight"] is None else f"{one['weight']:.2f}" for one in found)
+        gains = ", ".join(f"{one['ensemble']['balanced'] - one['originals']['balanced']:+.3f}" for one in found)
         left_out = sorted({method for one in found for method in one["left out"]})
         print(
-            f"{name}, {targets}: home {home[0]:.3f}, of one classifier {home[1]:.3f}; weight of the source's "
-            f"statistics {shown}; implausible {', '.join(left_out) or 'none'}"
+            f"{name}, {targets}: home {home[0]:.3f}, of one classifier {home[1]:.3f}; ensemble beyond originals, each "
+            f"start {gains}; weight of the source's statistics {shown}; implausible {', '.join(left_out) or 'none'}"
         )
 
 
