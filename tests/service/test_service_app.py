@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from hemabridge.service.access import Access, is_loopback
+from hemabridge.review.security import is_loopback
+from hemabridge.service.access import Access
 from hemabridge.service.service_app import Limits
 
 CLASSIFY = "/v1/classify"

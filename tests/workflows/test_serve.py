@@ -18,11 +18,13 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.provenance import SyntheticOrigin, write_synthetic
 from hemabridge.models import open_model
 from hemabridge.models.site_answer import ANSWER_FILE
+from hemabridge.normalizers.images import fit_normalizer
 from hemabridge.service.access import Access
 from hemabridge.service.service_app import Limits, make_service_app
 from hemabridge.workflows.adapt.adapted import Adapted
@@ -166,6 +168,24 @@ def test_png_may_be_asked_for(bundle: Path, folder: Path, client_of: Callable[[P
     assert (image["status"], image["media_type"]) == ("restained", "image/png")
     assert base64.b64decode(image["image"]).startswith(b"\x89PNG")
     assert client.post("/v1/standardize?format=exe", **sent(folder)).status_code == 422
+
+
+def test_small_files_that_become_large_ones_do_not_fill_the_memory(
+    tmp_path: Path, client_of: Callable[[Path], TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, ours = (
+        simulate_cells(("blast",), 4, HOSPITALS[name], 3, 48)[0] for name in ("yellow-field", "clinic-like")
+    )
+    model, cell = tmp_path / "model.json", tmp_path / "cell.png"
+    model.write_text(fit_normalizer("linear-ot", theirs, ours).to_json(), encoding="utf-8")
+    write_image(cell, theirs[0])
+    one = 4 * (54 + 3 * 48 * 48) // 3  # a BMP in base64
+    monkeypatch.setattr("hemabridge.workflows.serve.LARGEST_ANSWER", 2 * one + 100)
+    files = [("images", (f"{number}.bmp", cell.read_bytes())) for number in range(4)]
+    images = client_of(model).post("/v1/standardize", files=files).json()["images"]
+    assert [image["status"] for image in images] == ["restained", "restained", "failed", "failed"]
+    assert [image["image"] == "" for image in images] == [False, False, True, True]
+    assert images[3]["reason"].endswith("send fewer in each request")
 
 
 @pytest.mark.parametrize(("host", "token"), [("0.0.0.0", ""), ("127.0.0.1", "short")])

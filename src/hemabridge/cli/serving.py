@@ -2,17 +2,20 @@
 
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from hemabridge.cli.app import app
-from hemabridge.errors import InputError, MissingExtraError
+from hemabridge.cli.web_pages import needs_web_server
+from hemabridge.errors import InputError
+from hemabridge.storage.file_kind import FileKind
 
 TOKEN: Final = "HEMABRIDGE_TOKEN"
 """Environment variable with the token."""
+
+_TOKEN: Final = FileKind("a file with the token", InputError, "state one, or none", largest_bytes=10_000)
 
 
 @app.command()
@@ -46,9 +49,8 @@ def serve(
 
     Images are kept in memory alone; nothing is written, and no name of a file is logged.
     """
-    if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
-        raise MissingExtraError("this command needs a web server: pip install 'hemabridge[review]'")
-    from hemabridge.service.access import is_loopback
+    needs_web_server()
+    from hemabridge.review.security import is_loopback
     from hemabridge.service.service_app import Limits
     from hemabridge.workflows.serve import serve as run
 
@@ -76,6 +78,7 @@ def serve(
 def _token(file: Path | None) -> str:
     if file is None:
         return os.environ.get(TOKEN, "").strip()
-    if not file.is_file():
-        raise InputError(f"expected a file with the token, got nothing: {file}")
-    return file.read_text(encoding="utf-8").strip()
+    token = _TOKEN.read_text(file).strip()
+    if not token:
+        raise InputError(f"expected a file with the token, got an empty one: {file}; openssl rand -hex 32 > {file}")
+    return token

@@ -1,5 +1,6 @@
 """Protection of the readers' pages: security headers, origin checks, limits of forms, and throttling of guesses."""
 
+import ipaddress
 import re
 import time
 from collections import OrderedDict, deque
@@ -35,6 +36,16 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address, or `localhost`, is reached by this computer alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name; whom it reaches is not known
 
 
 class SecurityHeaders:

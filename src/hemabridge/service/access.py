@@ -1,12 +1,13 @@
 """Who may use the service: a token where others reach it, and no pages of other servers."""
 
 import hmac
-import ipaddress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from fastapi import Request
+
+from hemabridge.review.security import is_loopback
 
 FEWEST_SIGNS: Final = 24
 """Length of the shortest token."""
@@ -53,16 +54,6 @@ class Access:
     def _is_right(self, header: str) -> bool:
         scheme, _, token = header.partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self.token.encode())
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address, or `localhost`, is reached by this computer alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name; whom it reaches is not known
 
 
 def _name_of(host: str) -> str:

@@ -32,7 +32,7 @@ class Refusal(_Answer):
 class State(_Answer):
     """Whether the service works."""
 
-    status: Literal["ok", "ready", "busy", "stopping"]
+    status: Literal["ok", "ready", "busy"]
 
 
 class SiteVerdict(_Answer):

@@ -43,7 +43,7 @@ REFUSALS: Final = {
     422: "a parameter is not valid",
     429: "too many requests wait; see the header Retry-After",
     500: "an unexpected error",
-    503: "the answer took too long, or the service ends",
+    503: "the answer took too long",
 }
 
 
@@ -90,7 +90,6 @@ class _Service:
     def __post_init__(self) -> None:
         self.line = Line(self.limits.requests, self.limits.seconds)
         self.counters = Counters(self.served.facts)
-        self.stopping = False
 
     async def answer(self, operation: Operation, request: Request, settings: BaseModel) -> Response:
         """Answer a request for work."""

@@ -22,7 +22,8 @@ from hemabridge.models.restaining import NormalizerModel
 from hemabridge.models.site_answer import SiteAnswer, answer_for
 from hemabridge.progress import Progress
 from hemabridge.review.connections import BoundedConnection
-from hemabridge.service.access import FEWEST_SIGNS, Access, is_loopback
+from hemabridge.review.security import is_loopback
+from hemabridge.service.access import FEWEST_SIGNS, Access
 from hemabridge.service.responses import (
     Classified,
     ClassifiedImage,
@@ -44,6 +45,9 @@ from hemabridge.workflows.standardize.standardize import FAILURES, reason_agains
 
 UPLOAD_SECONDS: Final = 60.0
 """Time within which a request must have arrived as a whole."""
+
+LARGEST_ANSWER: Final = 256 * 2**20
+"""Bytes of the images of an answer, so that small files which become large ones cannot fill the memory."""
 
 _MEDIA_TYPES: Final = {"JPG": "jpeg", "JPE": "jpeg", "JFIF": "jpeg", "TIF": "tiff"}
 
@@ -180,13 +184,15 @@ class _Restaining:
         check = FieldCheck.of(folder.paths, folder.images.read)
         threads = thread_count() if isinstance(self.model, NormalizerModel) else 1
         found: dict[int, RestainedImage] = {}
+        total = 0
 
         def work(place: int) -> RestainedImage:
             name = sent[folder.order[place]].name
             return self._restained(folder, folder.paths[place], name, settings.format == "png", check)
 
         for place, image in enumerate(in_order(work, range(len(sent)), threads)):
-            found[folder.order[place]] = image
+            total += len(image.image)
+            found[folder.order[place]] = image if total <= LARGEST_ANSWER else _left_out(image)
             progress("re-staining", place + 1, len(sent))
         return Standardized(
             model=self.identity, site=_verdict(site), images=tuple(found[place] for place in sorted(found))
@@ -212,6 +218,11 @@ class _Restaining:
             image=base64.b64encode(written).decode("ascii"),
             **made.columns,
         )
+
+
+def _left_out(image: RestainedImage) -> RestainedImage:
+    reason = f"expected images of at most {LARGEST_ANSWER:,} bytes in an answer, got more; send fewer in each request"
+    return RestainedImage(name=image.name, status="failed", reason=reason, sha256=image.sha256)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,5 @@
 """`hemabridge review serve`: serves the readers' pages by HTTP."""
 
-import ipaddress
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -15,6 +14,7 @@ from fastapi import FastAPI
 from hemabridge.errors import InputError, RunError
 from hemabridge.review.app import make_app
 from hemabridge.review.connections import BoundedConnection
+from hemabridge.review.security import is_loopback
 from hemabridge.review.store import STORE, Store
 from hemabridge.storage.run_folder import hold_folder
 
@@ -113,13 +113,8 @@ class _Server(uvicorn.Server):
 
 def risk_of(host: str) -> str:
     """Return the risk of serving on an address; empty for addresses that only this computer reaches."""
-    if host == "localhost":
+    if is_loopback(host):
         return ""
-    try:
-        if ipaddress.ip_address(host).is_loopback:
-            return ""
-    except ValueError:
-        pass  # a name, which other computers may reach
     return (
         f"{host} can be reached from other computers. Pages and links are not encrypted: anyone who intercepts them on "
         "the network can see the pictures and answer as a reader. Use it in a network that you trust, or behind a "
