@@ -42,7 +42,7 @@ def test_runs_are_named_by_the_plan(run: Callable, plan: Path, tmp_path: Path, m
 
 
 def test_serving_needs_an_extra_and_says_which(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hemabridge.cli.reviewing.find_spec", lambda name: None)
+    monkeypatch.setattr("hemabridge.cli.web_pages.find_spec", lambda name: None)
     ended = run("review", "serve", "somewhere")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == "hemabridge: this command needs a web server: pip install 'hemabridge[review]'\n"

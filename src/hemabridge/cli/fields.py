@@ -1,7 +1,6 @@
 """The commands on whole fields of a microscope: find, differential and check."""
 
 from getpass import getuser
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from hemabridge.cli.app import app
 from hemabridge.cli.progress_bars import shown_progress
+from hemabridge.cli.web_pages import page_of_this_computer
 
 
 @app.command()
@@ -115,21 +115,10 @@ def check(
     Every answer is kept with name and time, also one that is taken back. At the end differential.csv, cells.csv and
     report.html are written again, and labels.csv for `hemabridge label`.
     """
-    from hemabridge.errors import InputError, MissingExtraError
-
-    if any(find_spec(package) is None for package in ("fastapi", "uvicorn")):
-        raise MissingExtraError("the page needs a web server: pip install 'hemabridge[review]'")
+    ready = page_of_this_computer("Check the cells", language)
     from hemabridge.report.differential_story import first_words
-    from hemabridge.review.texts import LANGUAGES
     from hemabridge.workflows.differential.check import check as run
     from hemabridge.workflows.differential.written import REPORT
-
-    if language not in LANGUAGES:
-        raise InputError(f"expected --language {' or '.join(LANGUAGES)}, got {language!r}")
-
-    def ready(address: str) -> None:
-        print(f"Check the cells at {address}", flush=True)
-        print("This computer alone can open it. Ctrl+C stops; nothing is lost.", flush=True)
 
     done = run(out, who=name or getuser(), language=language, port=port, ready=ready)
     if done.distrusted:

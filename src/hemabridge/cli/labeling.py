@@ -1,7 +1,6 @@
 """The command `label`: two minutes of an expert."""
 
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 from hemabridge.cli.app import app
 from hemabridge.cli.progress_bars import shown_progress
 from hemabridge.cli.training import needs_training
-from hemabridge.errors import InputError, MissingExtraError
+from hemabridge.cli.web_pages import page_of_this_computer
 
 if TYPE_CHECKING:
     from hemabridge.evaluation.label_results import LabelResults
@@ -85,17 +84,8 @@ def _page(language: str, port: int) -> "Ask":
         MissingExtraError: no web server is installed.
         InputError: there is no such language.
     """
-    if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
-        raise MissingExtraError("the page needs a web server: pip install 'hemabridge[review]'; or give --no-page")
-    from hemabridge.review.texts import LANGUAGES
+    ready = page_of_this_computer("Label the cells", language, "; or give --no-page")
     from hemabridge.workflows.label.page import ask_on_page
-
-    if language not in LANGUAGES:
-        raise InputError(f"expected --language {' or '.join(LANGUAGES)}, got {language!r}")
-
-    def ready(address: str) -> None:
-        print(f"Label the cells at {address}", flush=True)
-        print("This computer alone can open it. Ctrl+C stops; nothing is lost.", flush=True)
 
     return partial(ask_on_page, language=language, port=port, ready=ready)
 

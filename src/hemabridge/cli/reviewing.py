@@ -1,7 +1,6 @@
 """The commands of a blinded reading: review create, review serve, review unblind. They need no PyTorch."""
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 
 from hemabridge.cli.app import app
 from hemabridge.cli.progress_bars import shown_progress
-from hemabridge.errors import MissingExtraError
+from hemabridge.cli.web_pages import needs_web_server
 
 review = typer.Typer(
     name="review",
@@ -53,8 +52,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8321,
 ) -> None:
     """Serve the readers' pages until Ctrl+C. Each answer is stored before the next picture is shown."""
-    if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
-        raise MissingExtraError("this command needs a web server: pip install 'hemabridge[review]'")
+    needs_web_server()
     from hemabridge.workflows.review.serve import LINKS, review_serve, risk_of
 
     risk = risk_of(host)
