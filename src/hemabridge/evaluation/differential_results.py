@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import ClassVar, Final, Literal
 
 import numpy as np
@@ -60,6 +61,11 @@ class CountedCell:
     probabilities: tuple[float, ...]
     guard: str
     expert: str | None = None
+
+    @property
+    def number(self) -> int:
+        """Of the cell in its field, as at its ring in the overlay."""
+        return int(PurePosixPath(self.path).stem)
 
     @property
     def probability(self) -> float:

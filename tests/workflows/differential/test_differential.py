@@ -88,6 +88,10 @@ def test_the_report_is_one_file_and_says_what_was_left_out(model: Path, fields: 
     assert f"{len(done.counted)} leukocytes counted" in html
     assert "empty.png" in html
     assert "cover counting error only" in html
+    assert "as counted, not corrected" in html
+    assert "corrected for the classifier" not in html
+    first = done.counted[0]
+    assert f"{first.field}, cell {first.number}</small>" in html
 
 
 def test_with_labeled_cells_the_counts_are_corrected(model: Path, fields: Path, tmp_path: Path) -> None:
@@ -106,6 +110,7 @@ def test_with_labeled_cells_the_counts_are_corrected(model: Path, fields: Path, 
     expected = estimate_shares(counts, done.matrix)
     assert [one.share for one in done.shares()] == pytest.approx(expected.share.tolist())
     assert all(one.share != one.raw for one in done.shares())
+    assert "corrected for the classifier" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_cells_are_restained_before_they_are_classified(model: Path, fields: Path, tmp_path: Path) -> None:
