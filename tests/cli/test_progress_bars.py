@@ -23,7 +23,7 @@ def test_without_a_terminal_a_line_comes_now_and_then_and_at_the_end(
             clock[0] += 10
     told = capsys.readouterr()
     assert told.out == ""
-    ends = {1: "", 4: ", 1 min left", 7: ", 1 min left", 10: ""}
+    ends = {1: "", 4: ", 1 min left", 7: ", 30 s left", 10: ""}
     assert told.err.splitlines() == [f"reading [bold]: {done} of 10{end}" for done, end in ends.items()]
 
 

@@ -40,6 +40,7 @@ def find(
     print_left_out(done.left_out)
     for status in ("unreadable", "unknown scale", "empty", "blurred", "crowded"):
         print_unusable([(row.field, row.reason) for row in done.fields if row.status == status], status)
+    print_unusable([(row.field, row.remark) for row in done.fields if row.remark], "remark")
     searched = [row for row in done.fields if row.status != "left out"]
     print(
         f"{len(searched)} fields: {done.count('searched')} searched, {done.count('empty')} empty, "

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hemabridge.models.site_answer import SiteAnswer
 
 _SHOWN = 3
-_QUOTED = re.compile(r"'[^']*'|\\d+")
+_QUOTED = re.compile(r"'[^']*'|\d[\d.]*")
 
 
 def print_table(title: str, words: Sequence[str], figures: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

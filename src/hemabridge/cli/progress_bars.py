@@ -81,5 +81,8 @@ def _time_left(seconds: float, done: int, left: int) -> str:
     """Return the remaining time at the present rate, as text; empty if nothing remains or no rate is known yet."""
     if left <= 0 or done <= 0:
         return ""
-    minutes = math.ceil(seconds / done * left / 60)
+    rest = seconds / done * left
+    if rest < 60:
+        return f", {math.ceil(rest)} s left"
+    minutes = math.ceil(rest / 60)
     return f", {minutes} min left" if minutes < 120 else f", {minutes / 60:.1f} h left"

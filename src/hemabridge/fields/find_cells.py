@@ -155,13 +155,13 @@ def cut_cell(image: FieldPixels, cell: Leukocyte, side_px: int) -> UInt8Image:
 
 
 def checked_scale(field: FieldImage) -> tuple[Scale | None, str]:
-    """Return the scale of a field, and a remark where the file's statement was not taken.
+    """Return the scale of a field, and a remark where it is rough, or where the file's statement was not taken.
 
     What the file states is taken, unless at least `SURE_RED_CELLS` of the field's red cells would be far from 7.5 um.
     """
     estimated = estimate_scale(field.pixels)
     if field.um_per_px is None:
-        return estimated, ""
+        return estimated, "" if estimated is None else _remark(estimated)
     is_sure = estimated is not None and estimated.source == "red cells" and estimated.cells >= SURE_RED_CELLS
     if estimated is not None and is_sure:
         ratio = estimated.um_per_px / field.um_per_px
@@ -169,6 +169,16 @@ def checked_scale(field: FieldImage) -> tuple[Scale | None, str]:
             said = f"the file states {field.um_per_px:.4g} um per pixel, at which its red cells would be "
             return estimated, f"{said}{RED_CELL_UM / ratio:.1f} um wide; the scale of the red cells was taken"
     return stated_scale(field.um_per_px, "file"), ""
+
+
+def _remark(scale: Scale) -> str:
+    """Return that an estimated scale is rough; empty if it is not."""
+    if not scale.is_rough:
+        return ""
+    return (
+        f"the scale is rough: {scale.low:.2g} to {scale.high:.2g} um per pixel, from {scale.source}; state it if you "
+        "know it (um_per_px, --um-per-px)"
+    )
 
 
 def _without_scale(image: FieldPixels) -> FoundCells:

@@ -79,6 +79,11 @@ class Scale:
     source: ScaleSource
     cells: int
 
+    @property
+    def is_rough(self) -> bool:
+        """Whether the interval is wider than any that red cells state (`MOST_ERROR`); that of nuclei is."""
+        return bool(np.log(self.high / self.low) / 2 > MOST_ERROR)
+
 
 def stated_scale(um_per_px: float, source: ScaleSource = "stated") -> Scale:
     """Return a scale that the user, or the file, states.

@@ -31,7 +31,7 @@ from hemabridge.workflows.find.field_record import (
 )
 from hemabridge.workflows.find.tables import SETTINGS, TABLES, is_own, write_settings, write_tables
 
-METHOD: Final = 3
+METHOD: Final = 4
 """Version of the search; fields that an earlier version searched are searched again."""
 
 CELLS: Final = "cells"
