@@ -1,9 +1,12 @@
 import threading
+import time
+import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from hemabridge.imaging.threads import in_order
+from hemabridge.imaging.threads import LARGE_PIXELS, NO_WARNINGS, alone_if_large, in_order
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -48,3 +51,36 @@ def test_an_error_is_raised_at_its_turn_and_nothing_more_is_begun() -> None:
     with pytest.raises(ValueError, match="the fourth"):
         next(results)
     assert len(begun) < 20
+
+
+def test_threads_that_overlap_leave_the_filters_of_warnings_as_they_were() -> None:
+    before = list(warnings.filters)
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(NO_WARNINGS)
+    second.enter_context(NO_WARNINGS)
+    first.close()
+    warnings.warn("not shown while the second is inside", UserWarning, stacklevel=1)
+    second.close()
+    assert list(warnings.filters) == before
+    with pytest.warns(UserWarning, match="shown"):
+        warnings.warn("shown", UserWarning, stacklevel=1)
+
+
+@pytest.mark.parametrize(("width", "most"), [(LARGE_PIXELS, 3), (LARGE_PIXELS + 1, 1)])
+def test_large_images_alone_are_worked_on_one_at_a_time(width: int, most: int) -> None:
+    inside, largest = 0, 0
+    all_inside = threading.Barrier(3)
+
+    def work(number: int) -> None:
+        nonlocal inside, largest
+        with alone_if_large(1, width), alone_if_large(1, width):  # one thread may ask again
+            inside += 1
+            largest = max(largest, inside)
+            if most == 3:
+                all_inside.wait(10)
+            else:
+                time.sleep(0.05)  # long enough for the others to come in, if they may
+            inside -= 1
+
+    assert len(list(in_order(work, range(3), 3))) == 3
+    assert largest == most

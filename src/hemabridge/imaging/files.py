@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -18,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from hemabridge.errors import ImageError
 from hemabridge.imaging.decoding import MAX_PIXELS, Decoded, decode
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.imaging.threads import NO_WARNINGS
 from hemabridge.storage.files import write_bytes
 
 _JPEG: tuple[str, dict[str, Any]] = ("JPEG", {"quality": 95, "subsampling": "4:4:4"})
@@ -170,7 +170,7 @@ def _decoded(path: Path, bits: int | None = None) -> Decoded:
 
 def _decoded_from(file: BinaryIO, path: Path, bits: int | None) -> Decoded:
     # Decoders warn of images below our limit, and of damage that they then report as an error.
-    with warnings.catch_warnings(action="ignore"):
+    with NO_WARNINGS:
         return decode(file, str(path), bits)
 
 

@@ -1,20 +1,21 @@
 """Work on many image files in several threads: Pillow and numpy leave the interpreter to others while they work."""
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
+from contextlib import AbstractContextManager, nullcontext
+from threading import Lock, RLock
 from typing import Final, TypeVar
 
 MOST_THREADS: Final = 4
 """Largest number of threads; a folder job also waits for the disk, so that it is at least two."""
 
 LARGE_PIXELS: Final = 4_000_000
-"""Images of more pixels are worked on one at a time, so that memory does not grow with the number of threads."""
+"""Images of more pixels are worked on one at a time: of those that wait, only the decoded pixels are in memory."""
 
-ONE_LARGE: Final = Lock()
-"""Held while a large image is worked on."""
+_ONE_LARGE: Final = RLock()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,6 +24,41 @@ Result = TypeVar("Result")
 def thread_count() -> int:
     """Return the number of threads for a folder job on this computer."""
     return max(2, min(MOST_THREADS, os.cpu_count() or 1))
+
+
+def alone_if_large(height: int, width: int) -> AbstractContextManager[object]:
+    """Return a context that waits until no other thread works on a large image, if this one is large."""
+    return _ONE_LARGE if height * width > LARGE_PIXELS else nullcontext()
+
+
+class _NoWarnings:
+    """A context in which no warning is shown, for any number of threads at once.
+
+    `warnings.catch_warnings` alone restores the filters that it found. If two threads overlap, those that the second
+    one found are the ones that ignore everything, and they would stay for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings(action="ignore")
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._caught = warnings.catch_warnings(action="ignore")
+                self._caught.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._caught.__exit__(None, None, None)
+
+
+NO_WARNINGS: Final = _NoWarnings()
+"""The one context without warnings of this process."""
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -19,7 +18,7 @@ from hemabridge.imaging.files import WRITTEN_SUFFIXES, read_decoded, reason_of, 
 from hemabridge.imaging.provenance import mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
-from hemabridge.imaging.threads import LARGE_PIXELS, ONE_LARGE, in_order, thread_count
+from hemabridge.imaging.threads import alone_if_large, in_order, thread_count
 from hemabridge.models import Model, open_model
 from hemabridge.models.restaining import NormalizerModel, remark_of, restained_with_remark
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
@@ -241,7 +240,7 @@ def restain(standardizer: Standardizer, decoded: Decoded, check: FieldCheck, pat
     """
     image = np.ascontiguousarray(decoded.pixels)
     check_shows_cell(image)
-    with ONE_LARGE if image.size > 3 * LARGE_PIXELS else nullcontext():
+    with alone_if_large(*image.shape[:2]):
         made, remark, verdict, reasons, maker = _restained(standardizer, image)
     remark = "; ".join(filter(None, (*decoded.remarks(), check.remark(image, path), remark)))
     return Restained(made, remark, verdict, reasons, maker)
