@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage import color
 
-from hemabridge.imaging.color import delta_e_2000, lab_to_rgb, optical_density, rgb_to_lab
+from hemabridge.imaging.color import delta_e_2000, lab_to_rgb, lightness, optical_density, rgb_to_lab
 
 # Sharma, Wu and Dalal (2005), Table 1: pair, L a b of both colors, CIEDE2000 to four decimals.
 SHARMA = np.array(
@@ -115,3 +115,9 @@ def test_density_doubles_with_the_layer() -> None:
     one = optical_density(np.array([[90, 160, 200]], np.uint8))
     light = 255 * (np.array([90, 160, 200]) / 255) ** 2  # Beer-Lambert: two layers multiply transmission
     np.testing.assert_allclose(optical_density(np.rint(light).astype(np.uint8)), 2 * one[0], atol=0.01)
+
+
+def test_lightness_is_that_of_lab_in_double_precision() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    assert lightness(image).dtype == np.float64
+    np.testing.assert_allclose(lightness(image), color.rgb2lab(image)[..., 0], atol=1e-9)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.optimize import isotonic_regression
 
+from hemabridge.imaging.color import lightness
 from hemabridge.imaging.standardizer import UInt8Image
 
 Map = NDArray[np.float64]
@@ -25,16 +26,6 @@ ANY_EDGE: Final = 0.12
 
 MOVED_SHARE: Final = 0.05
 """Share of the edges with the largest displacement, of which the smallest one is taken."""
-
-_LINEAR: Final = np.array([v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in np.arange(256) / 255.0])
-
-
-def lightness(image: UInt8Image) -> Map:
-    """Return CIELAB L (D65, 0..100) of sRGB uint8[H, W, 3], float64[H, W] (IEC 61966-2-1:1999; CIE 15:2004)."""
-    red, green, blue = (_LINEAR[image[..., band]] for band in range(3))
-    light = 0.212671 * red + 0.715160 * green + 0.072169 * blue
-    bent = np.where(light > 0.008856, np.cbrt(light), 7.787 * light + 16.0 / 116.0)
-    return np.asarray(116.0 * bent - 16.0)
 
 
 def structure_ssim(before: UInt8Image, after: UInt8Image) -> float:

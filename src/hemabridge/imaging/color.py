@@ -1,6 +1,6 @@
 """Color spaces: sRGB, CIE Lab (D65), optical density, and the CIEDE2000 difference."""
 
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +9,7 @@ from skimage import color
 from hemabridge.imaging.standardizer import UInt8Image
 
 FloatImage = NDArray[np.float32]
+Floating = TypeVar("Floating", bound=np.floating)
 
 _XYZ_OF_RGB: Final = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
@@ -25,36 +26,45 @@ _FROM_XYZ: Final = (np.linalg.inv(_XYZ_OF_RGB) * _WHITE_XYZ).T.astype(np.float32
 _TO_LAB: Final = np.array([[0, 500, 0], [116, -500, 200], [0, 0, -200]], np.float32)
 _FROM_LAB: Final = np.array([[1 / 116, 1 / 116, 1 / 116], [1 / 500, 0, 0], [0, 0, -1 / 200]], np.float32)
 
-_LINEAR_BELOW: Final = np.float32(0.008856)
+_LINEAR_BELOW: Final = 0.008856
 """Relative XYZ up to which Lab's curve is a line, `_SLOPE` x + `_OFFSET`; above it is the cube root (CIE 15:2004)."""
 
-_SLOPE: Final = np.float32(7.787)
-_OFFSET: Final = np.float32(16 / 116)
+_SLOPE: Final = 7.787
+_OFFSET: Final = 16 / 116
 _CURVE_BELOW: Final = np.float32(0.2068966)
 _DARK_LIGHT: Final = np.float32(0.0031308)
 """Light up to which sRGB's curve is a line."""
 
+_LEVELS: Final = np.arange(256) / 255
+_EXACT_LIGHT: Final = np.where(_LEVELS > 0.04045, ((_LEVELS + 0.055) / 1.055) ** 2.4, _LEVELS / 12.92)
+"""Light, 0..1, of each level of sRGB, float64[256] (IEC 61966-2-1:1999)."""
 
-def _light(values: NDArray[np.float64]) -> FloatImage:
-    """Return the light, 0..1, of sRGB values, 0..1 (IEC 61966-2-1:1999)."""
-    light: FloatImage = np.where(values > 0.04045, ((values + 0.055) / 1.055) ** 2.4, values / 12.92).astype(np.float32)
-    return light
-
-
-_LIGHT: Final = _light(np.arange(256) / 255)
+_LIGHT: Final = _EXACT_LIGHT.astype(np.float32)
 
 
 def rgb_to_lab(images: UInt8Image) -> FloatImage:
     """Convert sRGB uint8[..., 3] to CIE Lab float32[..., 3] under D65, 2 degree observer.
 
     L is 0..100, a and b about -128..127 (IEC 61966-2-1:1999; CIE 15:2004). The constants are those of scikit-image's
-    `rgb2lab`; the results are equal within 0.001, at a sixth of its time.
+    `rgb2lab`; the results are equal within 0.001, in a fraction of its time.
     """
     relative = np.take(_LIGHT, images).reshape(-1, 3) @ _TO_XYZ
-    curve = np.where(relative > _LINEAR_BELOW, np.cbrt(relative), _SLOPE * relative + _OFFSET)
-    lab = curve @ _TO_LAB
+    lab = _bent(relative) @ _TO_LAB
     lab[:, 0] -= 16
     return np.asarray(lab.reshape(images.shape), np.float32)
+
+
+def lightness(image: UInt8Image) -> NDArray[np.float64]:
+    """Return CIE Lab's L (D65, 0..100) of sRGB uint8[H, W, 3], in double precision: float64[H, W]."""
+    red, green, blue = (_EXACT_LIGHT[image[..., band]] for band in range(3))
+    of_red, of_green, of_blue = _XYZ_OF_RGB[1]
+    light = of_red * red + of_green * green + of_blue * blue
+    return np.asarray(116 * _bent(light) - 16)
+
+
+def _bent(relative: NDArray[Floating]) -> NDArray[Floating]:
+    """Return Lab's curve of XYZ relative to white."""
+    return np.where(relative > _LINEAR_BELOW, np.cbrt(relative), _SLOPE * relative + _OFFSET)
 
 
 def lab_to_rgb(lab: NDArray[np.floating]) -> UInt8Image:
