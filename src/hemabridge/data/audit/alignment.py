@@ -153,7 +153,7 @@ def correlation(wide: Floats, near: Floats, placed: Placed, *, stride: int) -> f
         return 0.0
     a = wide[points[0, inside], points[1, inside]]
     b = ndimage.map_coordinates(near, there[:, inside], order=1, mode="nearest")
-    return _correlation(a - a.mean(), b - b.mean())
+    return cosine(a - a.mean(), b - b.mean())
 
 
 def _refined(wide: Floats, near: Floats, slopes: Floats, start: Placed, *, stride: int) -> Placed | None:
@@ -264,6 +264,7 @@ def _overlaps(pixels: int, wide: Floats, near: Floats, zoom: float) -> bool:
     return pixels >= MIN_OVERLAP * min(wide.size, near.size / max(zoom, 1e-3) ** 2)
 
 
-def _correlation(a: Floats, b: Floats) -> float:
+def cosine(a: Floats, b: Floats) -> float:
+    """Return the correlation of two details float32[...] around 0, -1..1; 0 if one has none."""
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / scale if scale > 0 else 0.0

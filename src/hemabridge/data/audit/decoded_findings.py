@@ -1,15 +1,14 @@
 """Findings about the files themselves: assumed depths, unreadable color profiles, rows that may be missing."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from hemabridge.data.audit.results import Finding
-from hemabridge.data.audit.site_findings import counted
+from hemabridge.data.audit.site_findings import SHOWN, counted, examples
 from hemabridge.imaging.decoding import Decoded
 from hemabridge.imaging.whole_file import FEW_BLACK_ROWS, black_rows
 
-_SHOWN: Final = 3
 _REMEDY: Final = (
     "write the depth into the files (the TIFF tag MaxSampleValue), or export all of them as 8-bit RGB by one rule"
 )
@@ -33,7 +32,7 @@ class DecodedFindings:
         if image.stated:
             return
         self._guessed[site][image.own_bits] += 1
-        if len(self._examples[site, image.own_bits]) < _SHOWN:
+        if len(self._examples[site, image.own_bits]) < SHOWN:
             self._examples[site, image.own_bits].append(path)
 
     def findings(self) -> Iterator[Finding]:
@@ -45,14 +44,14 @@ class DecodedFindings:
         if self._black:
             yield Finding(
                 "warning",
-                f"Rows at an edge are black: {counted(len(self._black), 'image')} ({_few(self._black)}): "
+                f"Rows at an edge are black: {counted(len(self._black), 'image')} ({examples(self._black)}): "
                 "padding, or an incomplete copy; look at them.",
             )
         if self._lost_profile:
             yield Finding(
                 "warning",
                 f"The color profile cannot be read: {counted(len(self._lost_profile), 'image')} "
-                f"({_few(self._lost_profile)}); the samples are taken as sRGB. Export them again as sRGB.",
+                f"({examples(self._lost_profile)}); the samples are taken as sRGB. Export them again as sRGB.",
             )
         for site, counts in sorted(self._guessed.items()):
             each = [
@@ -72,7 +71,3 @@ class DecodedFindings:
                     f"Images of {site} hold samples of 16 bits and do not say how many are used; by their largest "
                     f"values they are read as {each[0]}. If that is wrong, {_REMEDY}.",
                 )
-
-
-def _few(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:_SHOWN]) + (", ..." if len(paths) > _SHOWN else "")

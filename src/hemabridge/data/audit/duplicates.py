@@ -27,7 +27,7 @@ from PIL import Image
 from scipy import ndimage
 from scipy.cluster.hierarchy import DisjointSet
 
-from hemabridge.data.audit.alignment import HITS, View, block_agreement, likeness
+from hemabridge.data.audit.alignment import HITS, View, block_agreement, cosine, likeness
 from hemabridge.data.audit.landmarks import Landmarks, landmarks
 from hemabridge.data.audit.neighbors import Hit, alike
 from hemabridge.data.manifest import Manifest, with_hashes
@@ -221,12 +221,12 @@ def agreement(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     It is the smaller of `aligned_correlation` and `block_agreement`, so that no frame that all images share decides.
     """
     a, b = _shifted(first, second)
-    return min(_correlation(a, b), block_agreement(a, b, np.ones(a.shape, dtype=np.bool_), _BLOCK_PX))
+    return min(cosine(a, b), block_agreement(a, b, np.ones(a.shape, dtype=np.bool_), _BLOCK_PX))
 
 
 def aligned_correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     """Return the correlation of two details float32[S, S] at the best shift of at most `MAX_SHIFT_PX`, -1..1."""
-    return _correlation(*_shifted(first, second))
+    return cosine(*_shifted(first, second))
 
 
 def _shifted(
@@ -238,11 +238,6 @@ def _shifted(
     window = surface[: 2 * MAX_SHIFT_PX + 1, : 2 * MAX_SHIFT_PX + 1]
     down, right = (int(index) - MAX_SHIFT_PX for index in np.unravel_index(window.argmax(), window.shape))
     return _overlap(first, down, right), _overlap(second, -down, -right)
-
-
-def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / scale if scale else 0.0
 
 
 def _overlap(image: NDArray[np.float32], down: int, right: int) -> NDArray[np.float32]:

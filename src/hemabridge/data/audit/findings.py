@@ -11,12 +11,11 @@ from hemabridge.data.audit.results import (
     Severity,
     SyntheticFile,
 )
-from hemabridge.data.audit.site_findings import counted, site_findings
+from hemabridge.data.audit.site_findings import counted, examples, site_findings
 from hemabridge.data.splits import Leak
 from hemabridge.data.synthetic import TRAINED_ON
 
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
-_SHOWN = 3
 
 
 def find_all(
@@ -58,13 +57,13 @@ def _files(audit: Audit, changed: Sequence[str]) -> Iterator[Finding]:
     if changed:
         yield Finding(
             "error",
-            f"{counted(len(changed), 'file')} changed since the manifest was made ({_examples(changed)}): index the "
+            f"{counted(len(changed), 'file')} changed since the manifest was made ({examples(changed)}): index the "
             "folder again.",
         )
     if audit.blank:
         yield Finding(
             "warning",
-            f"Without any detail: {counted(len(audit.blank), 'image')} ({_examples(audit.blank)}); leave "
+            f"Without any detail: {counted(len(audit.blank), 'image')} ({examples(audit.blank)}); leave "
             "out what shows no cell.",
         )
 
@@ -75,7 +74,7 @@ def _leaks(leaks: Iterable[Leak]) -> Iterator[Finding]:
         yield Finding(
             "error",
             f"Synthetic images were drawn from {counted(len(drawn_from), 'image')} of another part "
-            f"({_examples(drawn_from[0].paths)}), so that scores will be too high: split again.",
+            f"({examples(drawn_from[0].paths)}), so that scores will be too high: split again.",
         )
     for leak in leaks:
         if leak.kind == "source":
@@ -97,14 +96,14 @@ def _synthetic(
     if unknown:
         yield Finding(
             "error",
-            f"The manifest lists {counted(len(unknown), 'synthetic image')} ({_examples(unknown)}) as real; a mark in "
+            f"The manifest lists {counted(len(unknown), 'synthetic image')} ({examples(unknown)}) as real; a mark in "
             "each file states that a model made it: index the folder again, which fills in the column origin.",
         )
     scored = [found.member.path for found in synthetic if found.member.split not in TRAINED_ON]
     if scored:
         yield Finding(
             "error",
-            f"{counted(len(scored), 'synthetic image')} ({_examples(scored)}) in parts that are scored: a score on "
+            f"{counted(len(scored), 'synthetic image')} ({examples(scored)}) in parts that are scored: a score on "
             "synthetic cells does not hold for real ones; split again, or remove them.",
         )
     yield from _without_mark(synthetic, duplicates)
@@ -118,7 +117,7 @@ def _without_mark(synthetic: Sequence[SyntheticFile], duplicates: Sequence[Dupli
         yield Finding(
             "warning",
             f"Almost the same as a synthetic image, but without its mark: {counted(len(bare), 'image')} "
-            f"({_examples(bare)}). A program may have saved a synthetic image again and removed the mark, or the model "
+            f"({examples(bare)}). A program may have saved a synthetic image again and removed the mark, or the model "
             "may have copied a real cell: look at them.",
         )
 
@@ -147,9 +146,5 @@ def _duplicates(groups: Sequence[DuplicateGroup]) -> Iterator[Finding]:
 
 def _groups_of(groups: Sequence[DuplicateGroup]) -> str:
     total = sum(len(group.members) for group in groups)
-    example = _examples([member.path for member in groups[0].members])
+    example = examples([member.path for member in groups[0].members])
     return f"{total} images in {counted(len(groups), 'group')}, for example {example}"
-
-
-def _examples(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:_SHOWN]) + (", ..." if len(paths) > _SHOWN else "")

@@ -26,8 +26,8 @@ WIDE_IQR = 15.0
 SCALE_TOLERANCE = 0.2
 """Relative difference between two scales from which a warning is given."""
 
-
-_SHOWN: Final = 3
+SHOWN: Final = 3
+"""So many paths are named as examples."""
 
 
 def site_findings(audit: Audit, ungrouped_sites: Sequence[str], squeezed: Collection[str]) -> Iterator[Finding]:
@@ -54,6 +54,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def examples(paths: Sequence[str]) -> str:
+    """Return the first of some paths, at most `SHOWN`."""
+    return ", ".join(paths[:SHOWN]) + (", ..." if len(paths) > SHOWN else "")
+
+
 def _gray(gray: Sequence[Member], class_prior: Sequence[ClassCount]) -> Iterator[Finding]:
     totals: Counter[tuple[int, str]] = Counter()
     for count in class_prior:
@@ -70,12 +75,11 @@ def _gray(gray: Sequence[Member], class_prior: Sequence[ClassCount]) -> Iterator
                 "images.",
             )
         else:
-            shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
             yield Finding(
                 "warning",
                 f"{len(names)} of {total} of {key[1]} {'is' if len(names) == 1 else 'are'} gray, or nearly so, among "
-                f"color ones ({shown}): no color transform can re-stain them; leave them out, or ask for the color "
-                "images.",
+                f"color ones ({examples(names)}): no color transform can re-stain them; leave them out, or ask for "
+                "the color images.",
             )
 
 
