@@ -52,6 +52,25 @@ def placed(cells):
 PLACES = [(150, 120, 8.0), (430, 330, 7.0), (500, 100, 10.0)]
 
 
+class Counted:
+    """An image that counts the windows that are read of it."""
+
+    def __init__(self, image):
+        self.image, self.shape, self.windows = image, image.shape, 0
+
+    def __getitem__(self, window):
+        self.windows += 1
+        return self.image[window]
+
+
+@pytest.mark.parametrize(("nucleus_um", "is_quick", "windows"), [(12.0, True, 1), (12.0, False, 5), (3.0, True, 5)])
+def test_a_quick_estimate_looks_for_small_red_cells_unless_a_nucleus_is_too_wide(nucleus_um, is_quick, windows):
+    image = Counted(drawn((400, 400), [(200, 200, nucleus_um)], reds=0))
+    scale = estimate_scale(image, is_quick=is_quick)
+    assert scale is None or scale.source == "nuclei"
+    assert image.windows == windows
+
+
 def test_scale_of_a_drawn_field_is_that_of_its_red_cells():
     scale = estimate_scale(drawn((480, 640), PLACES))
     assert scale is not None

@@ -103,9 +103,10 @@ def _proposed(edges: _Edges, shape: tuple[int, ...]) -> list[Circle]:
         places = row[inside] * columns + column[inside]
         votes = np.bincount(places, minlength=rows * columns).reshape(rows, columns).astype(float)
         votes = ndimage.uniform_filter(votes, 3, mode="constant") * 9 / (2 * np.pi * radius)
-        top = (votes > LEAST_COVERAGE) & (votes >= ndimage.maximum_filter(votes, 5))
         found += [
-            Circle((b + 0.5) * cell, (a + 0.5) * cell, float(radius), float(votes[a, b])) for a, b in np.argwhere(top)
+            Circle((b + 0.5) * cell, (a + 0.5) * cell, float(radius), float(votes[a, b]))
+            for a, b in np.argwhere(votes > LEAST_COVERAGE)
+            if votes[a, b] >= votes[max(0, a - 2) : a + 3, max(0, b - 2) : b + 3].max()
         ]
     return found
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from scipy import ndimage
 
 from hemabridge.errors import ImageError
-from hemabridge.fields.circles import Circle, Floats, find_circles
+from hemabridge.fields.circles import RADII_PX, Circle, Floats, find_circles
 from hemabridge.fields.density import (
     FloatMap,
     chromatin_index,
@@ -96,7 +97,7 @@ def stated_scale(um_per_px: float, source: ScaleSource = "stated") -> Scale:
     return Scale(um_per_px, um_per_px, um_per_px, source, 0)
 
 
-def estimate_scale(image: FieldPixels) -> Scale | None:
+def estimate_scale(image: FieldPixels, *, is_quick: bool = False) -> Scale | None:
     """Estimate the scale of a field from its red cells, or else from its nuclei.
 
     Discs are looked for in the whole field resized to `LOOK_PX`; if fewer than three are found, in parts of it at
@@ -104,6 +105,7 @@ def estimate_scale(image: FieldPixels) -> Scale | None:
 
     Args:
         image: RGB uint8[H, W, 3], a field of any size, or a file of which parts are read.
+        is_quick: whether parts are left out if a nucleus is so wide that the whole shows red cells, except for a few.
 
     Returns:
         The scale; None if neither red cells nor nuclei are found.
@@ -121,16 +123,12 @@ def estimate_scale(image: FieldPixels) -> Scale | None:
     density = optical_density(whole, glass)
     nuclear = nuclear_threshold(density, _SPOT_PX)
     best = _most_frequent(_discs(density, nuclear, factor))
-    share = _covered(best, image.shape[0] * image.shape[1])
-    parts = 2
-    while best is None and parts * LOOK_PX <= 2 * max(image.shape[:2]):
-        found, seen = _in_parts(image, parts, glass, nuclear)
-        if _covered(found, seen) > max(share, LEAST_COVERED):
-            best, share = found, _covered(found, seen)
-        parts *= 2
-    if best is not None and best.error <= MOST_ERROR and best.count >= SURE_RED_CELLS:
+    nuclei = None if best is not None and best.is_sure else _scale_of_nuclei(density, nuclear, factor)
+    is_wide = nuclei is not None and nuclei.high <= RED_CELL_UM * factor / (2 * RADII_PX[0])
+    if best is None and not (is_quick and is_wide):
+        best = _at_finer_levels(image, glass, nuclear)
+    if best is not None and best.is_sure:
         return best.scale()
-    nuclei = _scale_of_nuclei(density, nuclear, factor)
     if best is None or best.error > MOST_ERROR or (nuclei is not None and best.scale().um_per_px > nuclei.high):
         return nuclei  # a nucleus would be twice as wide as one is: the discs are granules or texture
     return best.scale()
@@ -142,6 +140,9 @@ class _Discs:
 
     diameters: Floats
     coverage: Floats
+
+
+_NO_DISCS: Final = _Discs(np.zeros(0), np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,11 @@ class _Size:
     error: float
     count: float
     area: float
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether these discs are so many and so equal that nuclei are not asked whether the scale is plausible."""
+        return self.error <= MOST_ERROR and self.count >= SURE_RED_CELLS
 
     def scale(self) -> Scale:
         """Return the scale at which these discs are red cells."""
@@ -188,11 +194,18 @@ def _windows(image: FieldPixels, parts: int) -> Iterator[tuple[int, float, Float
     """Yield number of pixels, factor and density of windows in a row and column of `_MOST_WINDOWS`, spread evenly."""
     side = -(-max(image.shape[:2]) // parts)
     rows, columns = (max(1, length // side) for length in image.shape[:2])
-    for row in np.unique(np.linspace(0, rows - 1, _MOST_WINDOWS).round().astype(int)):
-        for column in np.unique(np.linspace(0, columns - 1, _MOST_WINDOWS).round().astype(int)):
-            window, factor = _part(image, parts, (int(row), int(column)))
-            pixels = round(window.shape[0] * window.shape[1] / factor**2)
-            yield pixels, factor, optical_density(window, background_color(window))
+    for place in _places(rows, columns, _MOST_WINDOWS):
+        window, factor = _part(image, parts, place)
+        pixels = round(window.shape[0] * window.shape[1] / factor**2)
+        yield pixels, factor, optical_density(window, background_color(window))
+
+
+def _places(rows: int, columns: int, most: int) -> list[tuple[int, int]]:
+    """Return rows and columns of windows, at most `most` of each, spread evenly."""
+    down, across = (
+        np.unique(np.linspace(0, count - 1, most).round().astype(int)).tolist() for count in (rows, columns)
+    )
+    return list(product(down, across))
 
 
 def _part(image: FieldPixels, parts: int, place: tuple[int, int]) -> tuple[UInt8Image, float]:
@@ -213,13 +226,8 @@ def _in_parts(image: FieldPixels, parts: int, glass: FloatMap, nuclear: float | 
     """Return the size of red cells in a sample of windows, and that of the sample, both in pixels of the image."""
     side = -(-max(image.shape[:2]) // parts)
     rows, columns = (max(1, round(length / side)) for length in image.shape[:2])
-    picked = [
-        (int(row), int(column))
-        for row in np.unique(np.linspace(0, rows - 1, _MOST_PARTS).round())
-        for column in np.unique(np.linspace(0, columns - 1, _MOST_PARTS).round())
-    ]
-    found, seen = [_Discs(np.zeros(0), np.zeros(0))], 1
-    for place in picked:
+    found, seen = list[_Discs](), 1
+    for place in _places(rows, columns, _MOST_PARTS):
         window, factor = _part(image, parts, place)
         if min(window.shape[:2]) > LOOK_PX // 4:
             found.append(_discs(optical_density(window, glass), nuclear, factor))
@@ -227,10 +235,20 @@ def _in_parts(image: FieldPixels, parts: int, glass: FloatMap, nuclear: float | 
     return _joined(found), seen
 
 
+def _at_finer_levels(image: FieldPixels, glass: FloatMap, nuclear: float | None) -> _Size | None:
+    """Return the size of red cells too small for a picture of the whole, from the first level that shows some."""
+    parts = 2
+    while parts * LOOK_PX <= 2 * max(image.shape[:2]):
+        found, seen = _in_parts(image, parts, glass, nuclear)
+        if _covered(found, seen) > LEAST_COVERED:
+            return found
+        parts *= 2
+    return None
+
+
 def _joined(found: list[_Discs]) -> _Size | None:
     """Return the most frequent size of the discs of several windows."""
-    if not found:
-        return None
+    found = [_NO_DISCS, *found]
     diameters = np.concatenate([own.diameters for own in found])
     return _most_frequent(_Discs(diameters, np.concatenate([own.coverage for own in found])))
 
@@ -238,7 +256,7 @@ def _joined(found: list[_Discs]) -> _Size | None:
 def _discs(density: FloatMap, nuclear: float | None, factor: float) -> _Discs:
     """Return the discs that are no nuclei in a picture that was resized by `factor`."""
     if foreground_threshold(density) is None:
-        return _Discs(np.zeros(0), np.zeros(0))
+        return _NO_DISCS
     chromatin = ndimage.uniform_filter(chromatin_index(density), 5)
     circles = find_circles(np.minimum(density[..., 1], _FLAT))
     own = [circle for circle in circles if not _is_nucleus(circle, chromatin, nuclear)]

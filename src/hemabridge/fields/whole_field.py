@@ -68,7 +68,7 @@ def is_whole_field(image: UInt8Image) -> bool:
     if short >= SURE_PX:
         return True
     small = resized(image, min(1.0, _LOOK_PX / long))
-    scale = estimate_scale(small)
+    scale = estimate_scale(small, is_quick=True)
     if scale is None:
         return False
     sure = scale.source == "red cells" and scale.cells >= LEAST_RED_CELLS
