@@ -203,7 +203,7 @@ def test_the_scale_of_a_file_is_taken_and_checked_against_the_red_cells(tmp_path
     assert rows["right.tif"]["remark"] == rows["screen.tif"]["remark"] == ""
 
 
-def test_a_field_without_red_cells_is_searched_with_a_remark_on_its_rough_scale(tmp_path):
+def test_a_field_without_red_cells_has_a_remark_on_its_rough_scale(tmp_path):
     image = np.full((300, 400, 3), GLASS, np.uint8)
     image[disk((150, 200), 40)] = NUCLEUS
     (tmp_path / "fields").mkdir()
@@ -211,7 +211,7 @@ def test_a_field_without_red_cells_is_searched_with_a_remark_on_its_rough_scale(
     draw_field(tmp_path / "fields" / "reds.png", [(200, 180)])
     find(tmp_path / "fields", tmp_path / "out")
     rough, sure = tables(tmp_path / "out")[1].sort("field").to_dicts()
-    assert (rough["status"], rough["scale_from"]) == ("searched", "nuclei")
+    assert (rough["scale_from"], rough["leukocytes"]) == ("nuclei", 1)
     limits = f"{rough['um_per_px_low']:.2g} to {rough['um_per_px_high']:.2g} um per pixel, from nuclei"
     assert rough["remark"] == f"the scale is rough: {limits}; state it if you know it (um_per_px, --um-per-px)"
     assert sure["remark"] is None

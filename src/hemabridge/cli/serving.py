@@ -10,12 +10,9 @@ import typer
 from hemabridge.cli.app import app
 from hemabridge.cli.web_pages import needs_web_server
 from hemabridge.errors import InputError
-from hemabridge.storage.file_kind import FileKind
 
 TOKEN: Final = "HEMABRIDGE_TOKEN"
 """Environment variable with the token."""
-
-_TOKEN: Final = FileKind("a file with the token", InputError, "state one, or none", largest_bytes=10_000)
 
 
 @app.command()
@@ -78,7 +75,10 @@ def serve(
 def _token(file: Path | None) -> str:
     if file is None:
         return os.environ.get(TOKEN, "").strip()
-    token = _TOKEN.read_text(file).strip()
+    from hemabridge.storage.file_kind import FileKind
+
+    kind = FileKind("a file with the token", InputError, "state one, or none", largest_bytes=10_000)
+    token = kind.read_text(file).strip()
     if not token:
         raise InputError(f"expected a file with the token, got an empty one: {file}; openssl rand -hex 32 > {file}")
     return token
