@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from hemabridge.evaluation.results import StudyResults, read_study
     from hemabridge.fields.find_cells import FoundCells, cut_cell, find_cells
     from hemabridge.imaging.files import read_image
-    from hemabridge.models.model import Classification, Model
+    from hemabridge.models.classified import Classification
+    from hemabridge.models.model import Model
     from hemabridge.models.open import open_model
     from hemabridge.normalizers.estimator import StainNormalizer
     from hemabridge.normalizers.images import fit_normalizer
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "Classification": "hemabridge.models.model",
+    "Classification": "hemabridge.models.classified",
     "FoundCells": "hemabridge.fields.find_cells",
     "HemabridgeError": "hemabridge.errors",
     "Manifest": "hemabridge.data.manifest",

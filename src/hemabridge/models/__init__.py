@@ -8,7 +8,8 @@ A model's file is read and hashed once. Its header is checked when it is opened,
 use.
 """
 
-from hemabridge.models.model import Classification, Model
+from hemabridge.models.classified import Classification
+from hemabridge.models.model import Model
 from hemabridge.models.open import open_model
 
 __all__ = ["Classification", "Model", "open_model"]

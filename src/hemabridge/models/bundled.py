@@ -27,10 +27,11 @@ from hemabridge.domain.site_profile import SiteProfile, SiteProfiles
 from hemabridge.errors import ModelError
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
+from hemabridge.models.classified import Classification
 from hemabridge.models.classifying import ClassifierModel
 from hemabridge.models.file import BundledFile, ModelFile
 from hemabridge.models.guard_file import Guard
-from hemabridge.models.model import Classification, Kind, Model, Site
+from hemabridge.models.model import Kind, Model, Site
 from hemabridge.models.restaining import NormalizerModel, TranslatorModel
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.normalizers.glass import Glass

@@ -15,7 +15,8 @@ from hemabridge.domain.site_profile import SiteProfile
 from hemabridge.imaging.any_image import check_each
 from hemabridge.imaging.scale import CropSpec, crop_center
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
-from hemabridge.models.model import Classification, Kind, Model, Site
+from hemabridge.models.classified import Classification
+from hemabridge.models.model import Kind, Model, Site
 from hemabridge.models.restaining import needs_torch
 
 

@@ -1,7 +1,6 @@
 """The pages on which an expert checks a differential count: a gallery by class, and each cell in its field."""
 
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -9,9 +8,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any, Final
 
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import HTTPException
 from PIL import Image, ImageDraw
 
 from hemabridge.evaluation.differential_results import (
@@ -21,10 +18,8 @@ from hemabridge.evaluation.differential_results import (
     CountedCell,
     DifferentialResults,
 )
-from hemabridge.review.app import bare_app
 from hemabridge.review.corrections import Corrections
 from hemabridge.review.pages import page_environment, static_files
-from hemabridge.review.security import read_form
 from hemabridge.review.texts import LANGUAGES, cell_type_name, text
 
 CONTEXT_UM: Final = 60.0
@@ -35,7 +30,6 @@ FIELD_PX: Final = 512
 
 KINDS: Final = ("cell", "restained", "field")
 _PICTURE: Final = re.compile(r"(cell|restained|field)-(\d{1,6})")
-_KEPT: Final = {"cache-control": "private, max-age=3600"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ class Checking:
 
 
 class CheckPages:
-    """Renders the pages, and answers requests."""
+    """Renders the pages."""
 
     def __init__(self, checking: Checking) -> None:
         self.checking = checking
@@ -213,72 +207,6 @@ class CheckPages:
             percent=_percent,
             **values,
         )
-
-
-class _Requests:
-    """The requests of the expert, one method for each kind."""
-
-    def __init__(self, checking: Checking, pages: CheckPages) -> None:
-        self.checking, self.pages = checking, pages
-        self.base = f"/r/{checking.token}/"
-
-    async def gallery(self, token: str) -> Response:
-        self._known(token)
-        return HTMLResponse(await run_in_threadpool(self.pages.gallery))
-
-    async def cell(self, token: str, number: int) -> Response:
-        self._known(token, number)
-        return HTMLResponse(await run_in_threadpool(self.pages.cell, number))
-
-    async def picture(self, token: str, name: str) -> Response:
-        self._known(token)
-        content = await run_in_threadpool(self.pages.picture, name)
-        return Response(content, media_type="image/png", headers=_KEPT)
-
-    async def correct(self, token: str, number: int, request: Request) -> Response:
-        self._known(token, number)
-        given = (await read_form(request)).get("class", [])
-        if len(given) != 1 or given[0] not in {"", *(choice.value for choice in self.pages.choices())}:
-            raise HTTPException(400)
-        await run_in_threadpool(self.checking.correct, number, given[0] or None)
-        following = await run_in_threadpool(self.pages.after, number) if given[0] else number
-        return RedirectResponse(self.base if following is None else f"{self.base}c/{following}", status_code=303)
-
-    async def speak(self, token: str, request: Request) -> Response:
-        self._known(token)
-        language = (await read_form(request)).get("language", [""])[0]
-        if language not in LANGUAGES:
-            raise HTTPException(400)
-        self.checking.language = language
-        return RedirectResponse(self.base, status_code=303)
-
-    async def finish(self, token: str, request: Request) -> Response:
-        self._known(token)
-        await read_form(request)
-        self.checking.finished.set()
-        return HTMLResponse(self.pages.finish())
-
-    def _known(self, token: str, number: int = 0) -> None:
-        if not secrets.compare_digest(token.encode(), self.checking.token.encode()):
-            raise HTTPException(404)
-        if not 0 <= number < len(self.checking.results.cells):
-            raise HTTPException(404)
-
-
-def make_check_app(checking: Checking) -> FastAPI:
-    """Return the application; it sets `checking.finished` at the end."""
-    pages = CheckPages(checking)
-    app, requests = bare_app(pages.static, pages.message), _Requests(checking, pages)
-    for path, work, methods in (
-        ("/r/{token}/", requests.gallery, ["GET"]),
-        ("/r/{token}/c/{number}", requests.cell, ["GET"]),
-        ("/r/{token}/p/{name}.png", requests.picture, ["GET"]),
-        ("/r/{token}/c/{number}", requests.correct, ["POST"]),
-        ("/r/{token}/language", requests.speak, ["POST"]),
-        ("/r/{token}/finish", requests.finish, ["POST"]),
-    ):
-        app.add_api_route(path, work, methods=methods, response_model=None)
-    return app
 
 
 def _uncertain_first(numbered: tuple[int, CountedCell]) -> tuple[bool, bool, float]:

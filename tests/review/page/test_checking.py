@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 from hemabridge.errors import RunError
 from hemabridge.evaluation.differential_results import CUT, CountedCell, CountedField, DifferentialResults
 from hemabridge.imaging.files import write_image
-from hemabridge.review.check_pages import Checking, make_check_app
+from hemabridge.review.check_app import make_check_app
+from hemabridge.review.check_pages import Checking
 from hemabridge.review.corrections import STORE, Corrections
 
 ORIGIN = {"origin": "http://testserver"}

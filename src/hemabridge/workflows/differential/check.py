@@ -9,7 +9,8 @@ import polars as pl
 
 from hemabridge.errors import InputError
 from hemabridge.evaluation.differential_results import FILE, DifferentialResults
-from hemabridge.review.check_pages import Checking, make_check_app
+from hemabridge.review.check_app import make_check_app
+from hemabridge.review.check_pages import Checking
 from hemabridge.review.corrections import STORE, Corrections
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import hold_folder
