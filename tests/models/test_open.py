@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, MissingExtraError, ModelError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.models import open_model
-from hemabridge.models.open import APPEARANCE_IMAGES, open_translator, read_cells
+from hemabridge.models.open import APPEARANCE_IMAGES, OpenModels, open_translator, read_cells
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.training.run_context import start_fabric
 from hemabridge.translators.objective_config import TargetOnlyConfig
@@ -82,6 +83,19 @@ def test_a_normalizer_has_no_site_to_look_at(images: Path, normalizer: Path, tmp
 def test_a_normalizer_is_no_translator(normalizer: Path) -> None:
     with pytest.raises(ModelError, match="expected the snapshot of a translator, got a normalizer"):
         open_translator(normalizer)
+
+
+def test_models_are_kept_open_as_far_as_they_fit_in_memory(normalizer: Path, tmp_path: Path, reads: Any) -> None:
+    files = [tmp_path / f"{name}.json" for name in "abc"]
+    for file in files:
+        file.write_bytes(normalizer.read_bytes())
+    size = normalizer.stat().st_size
+    for most, times in ((None, [1, 1, 1]), (2 * size, [1, 2, 1]), (1, [3, 2, 1])):
+        opened = OpenModels(most)
+        with reads("open models"):
+            models = [opened(files[place]) for place in (0, 1, 0, 2, 0, 1)]
+        assert [model.path for model in models] == [files[place] for place in (0, 1, 0, 2, 0, 1)]
+        assert [reads.opened["open models"][file] for file in files] == times
 
 
 def test_a_damaged_file_is_refused(images: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A small run of `hemabridge adapt`, which several commands use."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -56,20 +56,22 @@ def adapted_run(
     adapt_config: "AdaptConfig",
     adapt_progress: list[tuple[str, int, int]],
     tmp_path_factory: pytest.TempPathFactory,
+    reads: Any,
 ) -> "tuple[Path, Adapted]":
     """A finished run of `hemabridge adapt`."""
     from hemabridge.training.run_context import start_fabric
     from hemabridge.workflows.adapt.adapt import adapt
 
     out = tmp_path_factory.mktemp("adapted") / "run"
-    adapted, _ = adapt(
-        hospitals / "clinic-like",
-        unlabeled,
-        out,
-        config=adapt_config,
-        fabric=start_fabric("cpu"),
-        progress=lambda *told: adapt_progress.append(told),
-    )
+    with reads("adapt"):
+        adapted, _ = adapt(
+            hospitals / "clinic-like",
+            unlabeled,
+            out,
+            config=adapt_config,
+            fabric=start_fabric("cpu"),
+            progress=lambda *told: adapt_progress.append(told),
+        )
     return out, adapted
 
 

@@ -2,6 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -179,21 +180,39 @@ def test_nothing_is_written_through_a_link_in_the_output(
     assert not any(elsewhere.iterdir())
 
 
+def models_written(out: Path) -> list[Path]:
+    """Return the files of all models that a run of `adapt` wrote and uses."""
+    return [*out.rglob("snapshots/*.safetensors"), out / Adapted.of_folder(out).normalizer]
+
+
+def test_each_model_is_opened_and_hashed_once(adapted_run: tuple[Path, Adapted], reads: Any) -> None:
+    files = models_written(adapted_run[0])
+    assert len(files) == 4
+    reads.check_once("adapt", *files)
+
+
 def test_the_same_call_does_nothing_again_and_a_new_folder_is_run(
-    adapt_config: AdaptConfig, adapted_run: tuple[Path, Adapted], hospitals: Path, unlabeled: Path, tmp_path: Path
+    adapt_config: AdaptConfig,
+    adapted_run: tuple[Path, Adapted],
+    hospitals: Path,
+    unlabeled: Path,
+    tmp_path: Path,
+    reads: Any,
 ) -> None:
     out, adapted = adapted_run
     told: list[str] = []
     (out / ADAPTED_FILE).unlink()
-    again, _ = adapt(
-        hospitals / "clinic-like",
-        unlabeled,
-        out,
-        config=adapt_config,
-        fabric=start_fabric("cpu"),
-        progress=lambda label, *_: told.append(label),
-    )
+    with reads("adapt, a second time"):
+        again, _ = adapt(
+            hospitals / "clinic-like",
+            unlabeled,
+            out,
+            config=adapt_config,
+            fabric=start_fabric("cpu"),
+            progress=lambda label, *_: told.append(label),
+        )
     assert again == adapted
+    reads.check_once("adapt, a second time", *models_written(out))
     assert not any("training" in label or "one classifier" in label for label in told)
     assert "9 steps, 8 done before; about 1 s left of all steps" in told
     found = run(out, unlabeled, tmp_path / "out")

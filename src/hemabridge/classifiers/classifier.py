@@ -78,8 +78,17 @@ class SnapshotClassifier(NetworkClassifier):
         header: its header.
     """
 
-    def __init__(self, content: bytes, header: ClassifierHeader, path: Path, name: str | None = None) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        header: ClassifierHeader,
+        path: Path,
+        name: str | None = None,
+        sha256: str | None = None,
+    ) -> None:
         """Rebuild the network from all bytes of a snapshot, whose header is `header`; errors state `path`.
+
+        `sha256` is that of the bytes, if it is known already.
 
         Raises:
             ModelError: the weights are damaged, or not those of the header.
@@ -87,7 +96,7 @@ class SnapshotClassifier(NetworkClassifier):
         network = rebuilt(weights_of(parse_tensors(content, path), path), header, path.name)
         super().__init__(network, header.preprocessing, header.classes, name or header.config.architecture)
         self.path, self.header = path, header
-        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.sha256 = sha256 or hashlib.sha256(content).hexdigest()
 
     @classmethod
     def from_snapshot(cls, path: Path, name: str | None = None) -> "SnapshotClassifier":

@@ -110,6 +110,7 @@ def train_members(
     context: RunContext,
     further: Sequence[CellSet] = (),
     begin: Callable[[str], None] = lambda _: None,
+    opened: Callable[[Path], Model] = open_model,
 ) -> Members:
     """Return the members, followed by those that are trained for the ensemble alone; the same call resumes.
 
@@ -124,6 +125,7 @@ def train_members(
         context: the folder gets a folder for each kind, and that one a run folder for each classifier.
         further: labeled cells of other hospitals, from which they learn too.
         begin: called with the name of each classifier (`member_names`) before it is trained.
+        opened: opens the snapshots; see `hemabridge.models.open.OpenModels`.
 
     Raises:
         See `hemabridge.classifiers.fine_tune.fine_tune`.
@@ -138,7 +140,7 @@ def train_members(
             end = fine_tune(
                 spec.train, target, own.folder, own.fabric, seed=own.seed, further=further, progress=own.progress
             )
-            trained = Member.of_snapshot(end, known)
+            trained = Member.of_snapshot(end, known, opened)
             if spec.train.view == "shape":
                 shape += (trained,)
             else:

@@ -63,7 +63,7 @@ class ClassifierModel(Model):
         needs_torch()
         from hemabridge.classifiers.classifier import SnapshotClassifier
 
-        return SnapshotClassifier(self.file.content, self.header, self.path)
+        return SnapshotClassifier(self.file.content, self.header, self.path, sha256=self.file.sha256)
 
     def classify(self, images: UInt8Images | Iterable[UInt8Image]) -> Classification:
         """Classify images of single cells, uint8[H, W, 3] each, of any sizes.

@@ -112,10 +112,16 @@ def open_translator(path: Path | str) -> TranslatorModel:
 
 
 class OpenModels:
-    """The models of one command by their files, each of which is opened and hashed once however many stages use it."""
+    """The models of one command by their files, each of which is opened and hashed once however many stages use it.
 
-    def __init__(self) -> None:
-        self._opened: dict[Path, Model] = {}
+    Attributes:
+        most_bytes: size of the files that are kept in memory, at most, in bytes; None: no limit. Beyond it, those that
+            were not used for the longest time are opened again when they are needed.
+    """
+
+    def __init__(self, most_bytes: int | None = None) -> None:
+        self.most_bytes = most_bytes
+        self._opened: dict[Path, Model] = {}  # the last one was used last
 
     def __call__(self, file: Path) -> Model:
         """Open a file as `open_model` does, or return the model that was opened before.
@@ -124,9 +130,14 @@ class OpenModels:
             ModelError: as `open_model`.
         """
         key = file.resolve()
-        if key not in self._opened:
-            self._opened[key] = open_model(file)
-        return self._opened[key]
+        model = self._opened.pop(key, None) or open_model(file)
+        self._opened[key] = model
+        while self.most_bytes is not None and len(self._opened) > 1 and self._held_bytes() > self.most_bytes:
+            del self._opened[next(iter(self._opened))]
+        return model
+
+    def _held_bytes(self) -> int:
+        return sum(len(model.file.content) for model in self._opened.values())
 
 
 def find_snapshot(model: Path, name: str | None = None) -> Path:

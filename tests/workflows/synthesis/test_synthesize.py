@@ -95,9 +95,10 @@ def run(path: Path, out: Path, *changes: str, cut_at: str | None = None) -> tupl
 
 
 @pytest.fixture(scope="module")
-def finished(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SynthesisResults]:
+def finished(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory, reads: Any) -> tuple[Path, SynthesisResults]:
     out = tmp_path_factory.mktemp("synthesis") / "out"
-    return out, run(recipe_file, out)[0]
+    with reads("synthesize"):
+        return out, run(recipe_file, out)[0]
 
 
 def cells_of(out: Path) -> Path:
@@ -174,12 +175,20 @@ def test_neither_generators_nor_classifiers_saw_a_cell_that_is_scored(finished: 
         assert set(read_header(list_snapshots(out / run_folder)[-1].path)["seen"]) == train
 
 
+def test_each_model_is_opened_and_hashed_once(finished: tuple[Path, SynthesisResults], reads: Any) -> None:
+    files = list(finished[0].rglob("snapshots/*.safetensors"))
+    assert len(files) == 5  # three of the translator, and two classifiers
+    reads.check_once("synthesize", *files)
+
+
 def test_a_second_call_does_nothing_again(
-    finished: tuple[Path, SynthesisResults], recipe_file: Path, tmp_path: Path
+    finished: tuple[Path, SynthesisResults], recipe_file: Path, tmp_path: Path, reads: Any
 ) -> None:
     out = Path(shutil.copytree(finished[0], tmp_path / "out"))
     before = done_times(out)
-    results, labels = run(recipe_file, out)
+    with reads("synthesize, a second time"):
+        results, labels = run(recipe_file, out)
+    reads.check_once("synthesize, a second time", *(out / "second" / "snapshots").iterdir())
     assert done_times(out) == before
     assert not [label for label in labels if "training" in label or "simulating" in label]
     assert without_times(results) == without_times(finished[1])

@@ -24,19 +24,18 @@ from hemabridge.guard.thresholds import FEWEST as FEWEST_FOR_LIMITS
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
 from hemabridge.metrics.soft_agreement import soft_agreement
-from hemabridge.models import open_model
 from hemabridge.models.guard_file import guard_path
 from hemabridge.progress import Progress, counted, silent
 from hemabridge.recipes.sites import Site
 from hemabridge.storage.file_kind import FileKind
-from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_run_folder, describe_run, hold_folder
 from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
-from hemabridge.workflows.adapt.apply import Run, run
+from hemabridge.workflows.adapt.apply import Run, opened_for, run_with
 from hemabridge.workflows.adapt.certainty import quantiles_of, unknown_limit
 from hemabridge.workflows.adapt.config import AdaptConfig
 from hemabridge.workflows.adapt.inputs import PARTS, Context, check_new, labeled_sites, unlabeled_cells
@@ -121,7 +120,7 @@ def adapt(
         with atomic_write(out / ADAPTED_FILE) as temporary:
             temporary.write_text(adapted.to_json(), encoding="utf-8")
         context.steps.begin(RESULTS_OF_RUN)
-        done = run(out, new, out / RESULTS, progress=context.progress)
+        done = run_with(opened_for(out, context.opened), new, out / RESULTS, progress=context.progress)
         context.steps.end()
         return adapted, done
 
@@ -178,11 +177,11 @@ def _train(own: Site, target: CellSet, others: tuple[CellSet, ...], context: Con
 
     def work(folder: Path) -> None:
         run_context, begin = context.within(folder), context.steps.begin
-        trained = train_members(Members(()), context.config.members, target, run_context, others, begin)
+        trained = train_members(Members(()), context.config.members, target, run_context, others, begin, context.opened)
         trained.save(folder, context.out)
 
     folder = context.stages.run("members", inputs, work, drop_checkpoints)
-    return Members.load(folder, context.out, {}, joined(target, others))
+    return Members.load(folder, context.out, {}, joined(target, others), context.opened)
 
 
 def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, context: Context) -> Path:
@@ -213,11 +212,11 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
             own.within(CLASSIFIER, "one classifier"),
         )
         context.steps.begin(MEASURES)
-        summary = _measured(fitted, open_model(snapshot).classifier, source, home, predictions, context.progress)
+        summary = _measured(fitted, context.opened(snapshot).classifier, source, home, predictions, context.progress)
         path = folder / f"{summary.restainer}.json"
         some = target.images[evenly_spaced(len(target), LEARNED_FROM)]
         if len(some) >= FEWEST_GUARDED:
-            guard_of(sha256_of(path), learn_normalizer_thresholds(summary.restainer, some), some).write(
+            guard_of(context.opened(path).sha256, learn_normalizer_thresholds(summary.restainer, some), some).write(
                 guard_path(path)
             )
         with atomic_write(folder / SUMMARY) as temporary:

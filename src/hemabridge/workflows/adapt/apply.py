@@ -1,7 +1,7 @@
 """`hemabridge run`: re-stains and classifies a folder with what `hemabridge adapt` made."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,23 +100,27 @@ def run_with(models: Opened, folder: Path, out: Path, *, progress: Progress = si
     return Run(classified, restained)
 
 
-def opened_for(adapted: Path) -> Opened:
+def opened_for(adapted: Path, opened: Callable[[Path], Model] = open_model) -> Opened:
     """Return the classifier and the re-stainer of the run folder of `hemabridge adapt`, or of a bundle.
+
+    Args:
+        adapted: the folder or the bundle.
+        opened: opens the files; see `hemabridge.models.open.OpenModels`.
 
     Raises:
         InputError: it is neither, or the run is not finished.
         ModelError: a file of it is damaged, or the bundle lacks one of the two.
     """
     if adapted.is_file():
-        return opened_of(open_model(adapted))
+        return opened_of(opened(adapted))
     found = Adapted.of_folder(adapted)
-    classifier = open_model(found.file(adapted, found.classifier), crop_px=found.crop_px)
+    classifier = replace(opened(found.file(adapted, found.classifier)), crop_px=found.crop_px)
     if classifier.classes != found.classes:
         raise InputError(
             f"expected a classifier of {', '.join(found.classes)}, as {ADAPTED_FILE} says, got one of "
             f"{', '.join(classifier.classes)} in {adapted}; {found.AGAIN}"
         )
-    return Opened(classifier, open_model(found.file(adapted, found.normalizer)), found)
+    return Opened(classifier, opened(found.file(adapted, found.normalizer)), found)
 
 
 def opened_of(model: Model) -> Opened:

@@ -1,7 +1,7 @@
 """The inputs of `hemabridge adapt`: the common context of its steps, and the cells of all hospitals."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from hemabridge.domain.site_profile import FEWEST_CELLS
 from hemabridge.errors import InputError, ManifestError
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.scale import CropSpec
+from hemabridge.models.open import OpenModels
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import Site, prepare_site, read_site, refuse_shared_files, whole_site
@@ -31,7 +32,7 @@ PARTS: Final = {"train": 0.9, "test": 0.1}
 
 @dataclass(frozen=True)
 class Context:
-    """The common settings of all steps of one call."""
+    """The common settings of all steps of one call, and the models that they opened."""
 
     out: Path
     config: AdaptConfig
@@ -39,6 +40,7 @@ class Context:
     stages: Stages
     fabric: Fabric
     steps: Steps
+    opened: OpenModels = field(default_factory=OpenModels)
 
     @property
     def progress(self) -> Progress:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hemabridge.classifiers.classifier import SnapshotClassifier
-from hemabridge.storage.files import sha256_of
 from hemabridge.synthesis.copies import check_copies, nearest_training, training_cells
 from hemabridge.synthesis.likeness import called, choose, kernel_distance
 from hemabridge.synthesis.results import CopyCheck, Direction, DirectionResults, ShapeRow, SnapshotCheck
 from hemabridge.synthesis.shape_distributions import compare_shapes, measure_shapes
-from hemabridge.training.snapshots import Snapshot
 from hemabridge.workflows.synthesis.inputs import SynthesisInputs
 from hemabridge.workflows.synthesis.synthetic_cells import SyntheticCells
 
@@ -32,7 +30,7 @@ def measure_direction(
     direction: Direction,
     classes: tuple[str, str],
     checks: Sequence[SnapshotCheck],
-    snapshot: Snapshot,
+    model_sha256: str,
     made: SyntheticCells,
     classifiers: Classifiers,
     inputs: SynthesisInputs,
@@ -52,7 +50,7 @@ def measure_direction(
         source_class=source,
         intended_class=intended,
         snapshot=choose(checks).snapshot,
-        model_sha256=sha256_of(snapshot.path),
+        model_sha256=model_sha256,
         checks=tuple(checks),
         intended=called(scorer.probabilities(made.synthetic), label),
         intended_real=called(scorer.probabilities(real), label),

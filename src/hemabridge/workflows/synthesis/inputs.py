@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from hemabridge.data.cells import CellSet
 from hemabridge.data.manifest import Manifest
 from hemabridge.errors import ManifestError
+from hemabridge.models.open import OpenModels
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import prepare_site, read_site
@@ -21,13 +22,16 @@ from hemabridge.recipes.synthesis import SynthesisRecipe
 from hemabridge.storage.stages import Stages
 from hemabridge.workflows.simulate import simulate_stage
 
+MOST_OPEN_BYTES: Final = 2**30
+"""Size of the snapshots that are kept in memory, at most: all of a run at 64 px, ten of one at 256 px."""
+
 PARTS: Final = ("train", "validation", "test")
 FEWEST: Final = 5
 """Smallest number of cells of each class in each part."""
 
 
 class SynthesisInputs:
-    """The site of one synthesis. Cells are loaded when they are first needed, and cached.
+    """The site of one synthesis, and its open models. Cells are loaded when they are first needed, and cached.
 
     Raises:
         HemabridgeError: the site cannot be used; the message states why.
@@ -36,6 +40,7 @@ class SynthesisInputs:
     def __init__(self, recipe: SynthesisRecipe, out: Path, fabric: Fabric, progress: Progress) -> None:
         self.recipe, self.out, self.fabric, self.progress = recipe, out, fabric, progress
         self.stages = Stages(out)
+        self.opened = OpenModels(MOST_OPEN_BYTES)
         place = recipe.site or self._simulated()
         manifest = with_merged(read_site(place, progress), recipe)
         self.site = prepare_site(

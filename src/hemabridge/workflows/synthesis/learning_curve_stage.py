@@ -24,7 +24,7 @@ from hemabridge.models import open_model
 from hemabridge.progress import Progress, prefixed, silent
 from hemabridge.recipes.learning_curve import LearningCurveRecipe
 from hemabridge.storage.file_kind import FileKind
-from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.files import atomic_write
 from hemabridge.storage.stages import Stages
 from hemabridge.synthesis.learning_curve import FILE, LearningCurve, LearningCurveRow, score_arms
 from hemabridge.training.loop import drop_checkpoints
@@ -240,9 +240,9 @@ class _Curve:
 
         def work(folder: Path) -> None:
             cells = self.train.subset(sources)
-            images = open_model(snapshot).cell_standardizer().standardize(cells.images)
-            model = sha256_of(snapshot)
-            origins = [SyntheticOrigin(model, digest, self.around.name) for digest in cells.hashes]
+            model = open_model(snapshot)
+            images = model.cell_standardizer().standardize(cells.images)
+            origins = [SyntheticOrigin(model.sha256, digest, self.around.name) for digest in cells.hashes]
             write_cells(folder, images, origins, class_name=self.recipe.rare, site=self.around.site)
 
         stage = f"{_place(seed, real)}/cells"

@@ -13,11 +13,11 @@ from pydantic import TypeAdapter
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.data.cells import CellSet
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.models import open_model
+from hemabridge.models.restaining import TranslatorModel
 from hemabridge.progress import prefixed
 from hemabridge.recipes.synthesis import PairRecipe
 from hemabridge.storage.file_kind import FileKind
-from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.files import atomic_write
 from hemabridge.synthesis.likeness import called, choose, kernel_distance
 from hemabridge.synthesis.results import Direction, DirectionResults, PairResults, SnapshotCheck
 from hemabridge.training.loop import drop_checkpoints
@@ -62,11 +62,18 @@ class PairSynthesis:
         name = choose(self.checks(direction)).snapshot
         return next(snapshot for snapshot in self.snapshots if snapshot.name == name)
 
+    def opened(self, snapshot: Snapshot) -> TranslatorModel:
+        """Return the model of a snapshot."""
+        model = self.inputs.opened(snapshot.path)
+        assert isinstance(model, TranslatorModel)  # `train_translator` wrote it
+        return model
+
     def cells(self, direction: Direction) -> SyntheticCells:
         """Return the synthetic cells of one direction, made from held-out sources."""
         source, intended = self.classes(direction)
         sources, snapshot = self.inputs.cells("test", source), self.chosen(direction)
-        work = partial(make_cells, snapshot.path, direction, sources, intended, self.inputs.site, self.recipe.name)
+        model = self.opened(snapshot)
+        work = partial(make_cells, model, direction, sources, intended, self.inputs.site, self.recipe.name)
         described = self._described() | {"snapshot": snapshot.name, "ids": sources.ids, "recipe": self.recipe.name}
         return read_cells(self.stages.run(f"{self.pair.name}/{direction}", described, work), sources)
 
@@ -114,25 +121,27 @@ class PairSynthesis:
     def _check(self, snapshot: Snapshot, direction: Direction) -> SnapshotCheck:
         source, intended = self.classes(direction)
         second = self.classifiers.second
-        made = translated(snapshot.path, direction, self.inputs.cells("validation", source))
+        model = self.opened(snapshot)
+        made = translated(model, direction, self.inputs.cells("validation", source))
         real = self.inputs.cells("validation", intended)
         return SnapshotCheck(
             snapshot=snapshot.name,
-            images=snapshot.images,
+            images=model.header.images,
             intended=called(second.probabilities(made), second.classes.index(intended)),
             kid=kernel_distance(second.features(made), second.features(real.images)).value,
         )
 
     def measured(self, direction: Direction) -> DirectionResults:
         """Return the measures of the synthetic cells of one direction."""
-        checks, snapshot, made = self.checks(direction), self.chosen(direction), self.cells(direction)
+        checks, made = self.checks(direction), self.cells(direction)
+        model = self.opened(self.chosen(direction))
 
         def work(folder: Path) -> None:
             found = measure_direction(
                 direction=direction,
                 classes=self.classes(direction),
                 checks=checks,
-                snapshot=snapshot,
+                model_sha256=model.sha256,
                 made=made,
                 classifiers=self.classifiers,
                 inputs=self.inputs,
@@ -142,17 +151,17 @@ class PairSynthesis:
         described = self._described() | {
             "scorer": self.stages.key(scorer_stage(self.pair)),
             "second": self.stages.key(SECOND),
-            "snapshot": sha256_of(snapshot.path),
+            "snapshot": model.sha256,
             "checks": [asdict(check) for check in checks],
         }
         folder = self.stages.run(f"{self.pair.name}/measured/{direction}", described, work)
         return _RESULTS.read_as(folder / MEASURED, TypeAdapter(DirectionResults))
 
 
-def translated(snapshot: Path, direction: Direction, cells: CellSet | UInt8Images) -> UInt8Images:
+def translated(model: TranslatorModel, direction: Direction, cells: CellSet | UInt8Images) -> UInt8Images:
     """Return cells, translated by a snapshot's generator."""
     images = cells if isinstance(cells, np.ndarray) else cells.images
-    return open_model(snapshot).cell_standardizer(direction).standardize(images)
+    return model.cell_standardizer(direction).standardize(images)
 
 
 def _write_json(path: Path, data: dict[str, Any] | Sequence[Any]) -> None:

@@ -126,8 +126,9 @@ def _direction_pictures(pair: PairSynthesis, direction: Direction) -> DirectionP
     real = inputs.cells("test", intended)
     epochs = []
     for snapshot in shown_snapshots(pair.snapshots, recipe.shown_snapshots, chosen):
-        synthetic, back = there_and_back(snapshot.path, direction, sources.images)
-        epochs.append(EpochCells(f"epoch {snapshot.epoch:g}", snapshot == chosen, synthetic, back))
+        model = pair.opened(snapshot)
+        synthetic, back = there_and_back(model, direction, sources.images)
+        epochs.append(EpochCells(f"epoch {model.header.epoch:g}", snapshot == chosen, synthetic, back))
     training = inputs.cells("train", source, intended)
     nearest = tuple(
         NearCell(

@@ -11,7 +11,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.data.manifest import make_manifest, write_manifest
 from hemabridge.imaging.provenance import SyntheticOrigin, write_synthetic
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.models import open_model
+from hemabridge.models.model import Model
 from hemabridge.recipes.sites import Site
 from hemabridge.storage.files import sha256_of
 from hemabridge.synthesis.results import Direction
@@ -37,25 +37,23 @@ class SyntheticCells:
     reconstructed: UInt8Images
 
 
-def there_and_back(snapshot: Path, direction: Direction, images: UInt8Images) -> tuple[UInt8Images, UInt8Images]:
+def there_and_back(model: Model, direction: Direction, images: UInt8Images) -> tuple[UInt8Images, UInt8Images]:
     """Return translated cells, and the same cells translated back."""
-    model = open_model(snapshot)
     synthetic = model.cell_standardizer(direction).standardize(images)
     return synthetic, model.cell_standardizer(_BACK[direction]).standardize(synthetic)
 
 
 def make_cells(
-    snapshot: Path, direction: Direction, sources: CellSet, intended: str, site: Site, recipe: str, folder: Path
+    model: Model, direction: Direction, sources: CellSet, intended: str, site: Site, recipe: str, folder: Path
 ) -> None:
     """Write the synthetic cells of one direction as PNG files and `manifest.csv` into a folder.
 
     Each file states the hashes of the model and of its source. Patient and slide in the manifest are the source's.
     """
-    synthetic, reconstructed = there_and_back(snapshot, direction, sources.images)
+    synthetic, reconstructed = there_and_back(model, direction, sources.images)
     np.save(folder / _SYNTHETIC, synthetic, allow_pickle=False)
     np.save(folder / _RECONSTRUCTED, reconstructed, allow_pickle=False)
-    model = sha256_of(snapshot)
-    origins = [SyntheticOrigin(model, source, recipe) for source in sources.hashes]
+    origins = [SyntheticOrigin(model.sha256, source, recipe) for source in sources.hashes]
     names = [name.replace("/", "__") for name in picture_names(sources.ids)]
     for name, image, origin in zip(names, synthetic, origins, strict=True):
         write_synthetic(folder / name, image, origin)
