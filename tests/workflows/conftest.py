@@ -1,5 +1,7 @@
 """A small run of `hemabridge adapt`, which several commands use."""
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +10,8 @@ import pytest
 from hemabridge.imaging.files import read_image, write_image
 
 if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
     from hemabridge.workflows.adapt.adapted import Adapted
     from hemabridge.workflows.adapt.config import AdaptConfig
 
@@ -73,6 +77,33 @@ def adapted_run(
             progress=lambda *told: adapt_progress.append(told),
         )
     return out, adapted
+
+
+@pytest.fixture(scope="session")
+def bundle(adapted_run: "tuple[Path, Adapted]", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of that run."""
+    from hemabridge.workflows.export.export import export
+
+    return export(adapted_run[0], tmp_path_factory.mktemp("bundle") / "model").path
+
+
+@pytest.fixture(scope="session")
+def client_of() -> "Iterator[Callable[[Path], TestClient]]":
+    """A function that serves a model to a client without a socket."""
+    from fastapi.testclient import TestClient
+
+    from hemabridge.service.access import Access
+    from hemabridge.service.service_app import Limits, make_service_app
+    from hemabridge.workflows.serve import served_of
+
+    with ExitStack() as open_clients:
+
+        def make(model: Path) -> TestClient:
+            app = make_service_app(served_of(model), Limits(), Access())
+            open_clients.callback(app.state.line.end)
+            return open_clients.enter_context(TestClient(app, base_url="http://127.0.0.1"))
+
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from hemabridge.data.manifest import read_manifest
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import read_image
 from hemabridge.workflows.find import find as module
+from hemabridge.workflows.find import search
 from hemabridge.workflows.find.find import find
 
 GLASS, RED, NUCLEUS = (230, 225, 220), (190, 140, 140), (90, 40, 130)
@@ -93,7 +94,7 @@ def test_each_searched_field_has_a_picture_in_a_folder_that_other_commands_leave
 def test_a_finished_field_is_not_searched_again_unless_a_crop_is_gone(fields, tmp_path, monkeypatch):
     out, searched = tmp_path / "out", []
 
-    real = module.find_cells_at
+    real = search.find_cells_at
 
     def counted(image, scale):
         searched.append(image.shape)
@@ -101,7 +102,7 @@ def test_a_finished_field_is_not_searched_again_unless_a_crop_is_gone(fields, tm
 
     find(fields, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    monkeypatch.setattr(module, "find_cells_at", counted)
+    monkeypatch.setattr(search, "find_cells_at", counted)
     find(fields, out)
     assert searched == []
     (out / "cells" / "one.png" / "001.png").unlink()

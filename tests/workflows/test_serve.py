@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,12 @@ from hemabridge.imaging.provenance import SyntheticOrigin, write_synthetic
 from hemabridge.models import open_model
 from hemabridge.models.site_answer import ANSWER_FILE
 from hemabridge.normalizers.images import fit_normalizer
-from hemabridge.service.access import Access
-from hemabridge.service.service_app import Limits, make_service_app
+from hemabridge.service.service_app import Limits
 from hemabridge.workflows.adapt.adapted import Adapted
 from hemabridge.workflows.classify import WITHHELD, classify
-from hemabridge.workflows.export.export import export
 from hemabridge.workflows.serve import serve, served_of
 from hemabridge.workflows.standardize.log import LOG
 from hemabridge.workflows.standardize.standardize import standardize
-
-
-@pytest.fixture(scope="module")
-def bundle(adapted_run: tuple[Path, Adapted], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(adapted_run[0], tmp_path_factory.mktemp("bundle") / "model").path
 
 
 @pytest.fixture(scope="module")
@@ -55,18 +47,6 @@ def folder(unlabeled: Path, drawn_field: Path, tmp_path_factory: pytest.TempPath
     Image.fromarray(read_image(cells[7])[..., 1].astype(np.uint16) * 16).save(out / "deep.png")
     Image.fromarray(read_image(cells[7])).save(out / "moving.gif")
     return out
-
-
-@pytest.fixture(scope="module")
-def client_of() -> Iterator[Callable[[Path], TestClient]]:
-    with ExitStack() as open_clients:
-
-        def make(model: Path) -> TestClient:
-            app = make_service_app(served_of(model), Limits(), Access())
-            open_clients.callback(app.state.line.end)
-            return open_clients.enter_context(TestClient(app, base_url="http://127.0.0.1"))
-
-        yield make
 
 
 def sent(folder: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def serve(
     ] = 8,
     timeout: Annotated[float, typer.Option(min=0.1, help="Longest time for an answer, in seconds.")] = 120.0,
 ) -> None:
-    """Serve a model over HTTP until Ctrl+C: re-staining and classes as the commands give them, and a page for images.
+    """Serve a model over HTTP until Ctrl+C: re-staining, classes and counts as the commands give them, and a page.
 
     Images are kept in memory alone; nothing is written, and no name of a file is logged.
     """

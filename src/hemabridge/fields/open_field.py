@@ -10,11 +10,14 @@ from hemabridge.fields.dicom_image import open_dicom
 from hemabridge.fields.field_image import FieldImage
 from hemabridge.fields.slide_image import SLIDE_SUFFIXES, open_slide
 from hemabridge.fields.tiff_image import open_tiff
-from hemabridge.imaging.files import read_image
+from hemabridge.imaging.files import SentImages, read_image
 from hemabridge.imaging.tiff import MAGIC
 
 FURTHER_SUFFIXES: Final = SLIDE_SUFFIXES | {".btf", ".dcm", ".dicom", ".tf8"}
 """Lower-case suffixes of files that are read as fields but not as images of cells."""
+
+ON_THE_DISK: Final = "put it into a folder and use `hemabridge differential`"
+"""What to do with a field that is read from the disk alone."""
 
 _DICOM_MARK: Final = b"DICM"
 _DICOM_OFFSET: Final = 128
@@ -59,3 +62,42 @@ def open_field(path: Path) -> Iterator[FieldImage]:
             yield field
     else:
         yield FieldImage(read_image(path))
+
+
+@contextmanager
+def open_sent_field(path: Path, sent: SentImages, name: str) -> Iterator[FieldImage]:
+    """Open a field that is in memory, as `open_field` opens its file.
+
+    DICOM and files of slide scanners are not read, and no field has more than `MAX_PIXELS`.
+
+    Args:
+        path: of the field among the files in memory.
+        sent: these files.
+        name: of the file that was sent, of which the suffix tells a slide.
+
+    Raises:
+        ImageError: it cannot be read.
+
+    Example:
+        >>> from io import BytesIO
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from hemabridge.fields.open_field import open_sent_field
+        >>> from hemabridge.imaging.files import SentImages
+        >>> file = BytesIO()
+        >>> Image.new("RGB", (640, 480)).save(file, "TIFF", dpi=(254_000, 254_000))
+        >>> path = Path("field.tif")
+        >>> with open_sent_field(path, SentImages({path: file.getvalue()}), "field.tif") as field:
+        ...     print(field.pixels.shape, field.um_per_px)
+        (480, 640, 3) 0.1
+    """
+    content = sent.contents[path]
+    if content[_DICOM_OFFSET : _DICOM_OFFSET + len(_DICOM_MARK)] == _DICOM_MARK:
+        raise ImageError(f"{path}: expected an image or a TIFF file, got DICOM; {ON_THE_DISK}")
+    if Path(name).suffix.lower() in SLIDE_SUFFIXES:
+        raise ImageError(f"{path}: expected an image or a TIFF file, got that of a slide scanner; {ON_THE_DISK}")
+    if content.startswith(MAGIC):
+        with open_tiff(path, sent) as field:
+            yield field
+    else:
+        yield FieldImage(sent.read(path))

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ElementTree
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,8 @@ from hemabridge.fields.field_image import (
     plausible_um,
     white_of,
 )
-from hemabridge.imaging.files import read_image
+from hemabridge.imaging.decoding import check_size
+from hemabridge.imaging.files import SentImages, read_image
 from hemabridge.imaging.standardizer import UInt8Image
 
 CACHED_BYTES: Final = 64_000_000
@@ -111,28 +113,34 @@ class TiffPixels:
 
 
 @contextmanager
-def open_tiff(path: Path) -> Iterator[FieldImage]:
+def open_tiff(path: Path, sent: SentImages | None = None) -> Iterator[FieldImage]:
     """Open a TIFF file: a small one whole, as `read_image` does, a large one or a pyramid tile by tile.
 
+    Args:
+        path: the file.
+        sent: files in memory, of which it is one; None: it is on the disk.
+
     Raises:
-        ImageError: it is damaged, or of a sample type that is not read.
+        ImageError: it is damaged, or of a sample type that is not read; or it is in memory and has too many pixels.
     """
-    with _opened(path) as file:
-        pages = _levels(file)
+    with _opened(path, path if sent is None else BytesIO(sent.contents[path])) as file:
+        pages = _levels(file, path)
         um_per_px = _stated_um(file, pages[0])
         level = level_for(um_per_px, [pages[0].imagewidth / page.imagewidth for page in pages])
         page = pages[level]
         scale = None if um_per_px is None else um_per_px * pages[0].imagewidth / page.imagewidth
+        if sent is not None:
+            check_size(max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength), str(path))
         if level == 0 and page.imagewidth * page.imagelength <= LARGE_PIXELS:
-            yield FieldImage(read_image(path), scale)
+            yield FieldImage(read_image(path) if sent is None else sent.read(path), scale)
         else:
             yield FieldImage(TiffPixels(file, page, str(path)), scale)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
+def _opened(path: Path, source: Path | BytesIO) -> Iterator[tifffile.TiffFile]:
     try:
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(source) as file:
             yield file
     except (tifffile.TiffFileError, ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
         if isinstance(error, ImageError):
@@ -142,14 +150,14 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
         ) from error
 
 
-def _levels(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+def _levels(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
     """Return the pages with the proportions of the largest one, largest first; labels and thumbnails differ."""
     pages = [level.keyframe for series in file.series for level in series.levels]
     pages = sorted(
         (page for page in pages if page.imagedepth == 1), key=lambda page: -page.imagewidth * page.imagelength
     )
     if not pages:
-        raise ImageError(f"{file.filename}: expected a picture, found none; export it again")
+        raise ImageError(f"{path}: expected a picture, found none; export it again")
     own = pages[0].imagewidth / pages[0].imagelength
     return [page for page in pages if abs(page.imagewidth / page.imagelength / own - 1) < _SAME_SHAPE]
 

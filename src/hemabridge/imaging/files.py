@@ -41,7 +41,7 @@ IMAGE_SUFFIXES: frozenset[str] = WRITTEN_SUFFIXES | {".gif"}
 """Lower-case suffixes of files that are read as images. The format of a file is recognized by its content."""
 
 KEPT_BYTES: Final = 200_000_000
-"""So many bytes of decoded pixels `SentImages` keeps at most."""
+"""So many bytes of decoded pixels `SentImages` keeps at most, unless another number is stated."""
 
 _BESIDE = 9
 _AGREEING = 3
@@ -103,10 +103,11 @@ class SentImages:
 
     Args:
         contents: the bytes of each file by its path, which need not exist.
+        kept_bytes: so many bytes of decoded pixels are kept at most.
     """
 
-    def __init__(self, contents: Mapping[Path, bytes]) -> None:
-        self.contents = contents
+    def __init__(self, contents: Mapping[Path, bytes], kept_bytes: int = KEPT_BYTES) -> None:
+        self.contents, self.kept_bytes = contents, kept_bytes
         self._depths: dict[str, int | None] = {}
         self._kept: dict[Path, Decoded] = {}
         self._kept_bytes = 0
@@ -128,7 +129,7 @@ class SentImages:
         if path in self._kept:
             return self._kept[path]
         found = _at_depth_beside(path, self._decoded, lambda: self._depth_beside(path.suffix))
-        if self._kept_bytes + found.pixels.nbytes <= KEPT_BYTES:
+        if self._kept_bytes + found.pixels.nbytes <= self.kept_bytes:
             self._kept[path] = found
             self._kept_bytes += found.pixels.nbytes
         return found

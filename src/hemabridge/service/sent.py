@@ -1,15 +1,16 @@
 """The images of a request, from its body alone: `multipart/form-data` (RFC 7578), or one image. Nothing is written."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.message import Message
 from email.parser import HeaderParser
+from pathlib import Path
 from typing import Final
 
 from hemabridge.errors import InputError
-from hemabridge.imaging.files import IMAGE_SUFFIXES
+from hemabridge.imaging.files import IMAGE_SUFFIXES, KEPT_BYTES, SentImages
 
 LONGEST_PART_HEADER: Final = 4_096
 LONGEST_NAME: Final = 200
@@ -42,6 +43,26 @@ class Sent:
         if dot > 0 and self.name[dot:].lower() in IMAGE_SUFFIXES:
             return self.name[dot:]
         return next((suffix for magic, suffix in _MAGIC if self.content.startswith(magic)), ".png")
+
+
+class SentFolder:
+    """The images of a request as if they were the files of a folder, in the order of their names.
+
+    Args:
+        sent: the images.
+        kept_bytes: so many bytes of decoded pixels are kept at most.
+
+    Attributes:
+        order: of each path, the place of its image in the request.
+        paths: of the images, in the order of their names.
+        images: reads them.
+    """
+
+    def __init__(self, sent: Sequence[Sent], kept_bytes: int = KEPT_BYTES) -> None:
+        self.order = sorted(range(len(sent)), key=lambda place: (sent[place].name, place))
+        self.paths = [Path(f"{rank:05d}", f"image{sent[place].suffix}") for rank, place in enumerate(self.order)]
+        contents = {path: sent[place].content for path, place in zip(self.paths, self.order, strict=True)}
+        self.images = SentImages(contents, kept_bytes)
 
 
 def images_of(body: bytes, content_type: str, most: int) -> list[Sent]:

@@ -39,7 +39,7 @@ REFUSALS: Final = {
     400: "the body is no form with images",
     401: "the token is missing or wrong",
     403: "the request comes from a page of another server",
-    413: "too many bytes or images",
+    413: "too many bytes, or too many cells in the fields",
     422: "a parameter is not valid",
     429: "too many requests wait; see the header Retry-After",
     500: "an unexpected error",
@@ -160,7 +160,7 @@ def _add_operation(app: FastAPI, service: _Service, operation: Operation) -> Non
         summary=operation.summary,
         operation_id=operation.name,
         response_class=JSONResponse,
-        responses={200: {"model": operation.answer, "description": "the results, one for each image"}, **_refusals()},
+        responses={200: {"model": operation.answer, "description": "the results"}, **_refusals()},
         openapi_extra={"requestBody": _BODY},
     )
 

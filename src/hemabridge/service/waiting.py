@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Final, TypeVar
 
 from hemabridge.progress import Progress
+from hemabridge.service.access import Refused
 
 ASSUMED_SECONDS: Final = 1.0
 """How long a request takes, until one was answered."""
@@ -111,7 +112,8 @@ class Place:
         Raises:
             TooLate: it took too long.
             Gone: the client has gone.
-            WorkFailed: the work raised an error.
+            Refused: the work refused the request.
+            WorkFailed: the work raised another error.
         """
         self._is_given = True
         future = self.line.submit(lambda: self._measured(work))
@@ -130,7 +132,7 @@ class Place:
         began = monotonic()
         try:
             return work(self._check)
-        except Gone:
+        except (Gone, Refused):
             raise
         except Exception as error:
             raise WorkFailed(_place_of(error)) from None

@@ -12,7 +12,7 @@ from hemabridge._version import __version__
 from hemabridge.deployment.bundle import CARD
 from hemabridge.errors import InputError
 from hemabridge.fields.whole_field import FieldCheck
-from hemabridge.imaging.files import SentImages, encoded_image, reason_of
+from hemabridge.imaging.files import encoded_image, reason_of
 from hemabridge.imaging.provenance import mark_in
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.imaging.threads import in_order, thread_count
@@ -27,6 +27,8 @@ from hemabridge.service.access import FEWEST_SIGNS, Access
 from hemabridge.service.responses import (
     Classified,
     ClassifiedImage,
+    Counted,
+    FieldSettings,
     ImageSettings,
     NoSettings,
     Operation,
@@ -35,11 +37,13 @@ from hemabridge.service.responses import (
     SiteVerdict,
     Standardized,
 )
-from hemabridge.service.sent import Sent
+from hemabridge.service.sent import Sent, SentFolder
 from hemabridge.service.service_app import Limits, make_service_app
-from hemabridge.workflows.adapt.adapted import is_adapt_run
-from hemabridge.workflows.adapt.apply import opened_for
+from hemabridge.workflows.adapt.adapted import Adapted, is_adapt_run
+from hemabridge.workflows.adapt.apply import opened_for, opened_of
 from hemabridge.workflows.classify import predictions
+from hemabridge.workflows.differential.opened import for_originals
+from hemabridge.workflows.differential.sent_fields import Counting
 from hemabridge.workflows.review.serve import serve_app
 from hemabridge.workflows.standardize.standardize import FAILURES, reason_against_suffix, restain
 
@@ -101,7 +105,8 @@ def served_of(path: Path, crop_px: int | None = None) -> Served:
     Raises:
         ModelError: there is no model, or its file is damaged.
     """
-    classifier, restainer, card = _opened(path, crop_px)
+    opened = _opened(path, crop_px)
+    classifier, restainer = opened.classifier, opened.restainer
     operations = []
     if restainer is not None:
         work = _Restaining(restainer)
@@ -111,27 +116,41 @@ def served_of(path: Path, crop_px: int | None = None) -> Served:
         )
     if classifier is not None:
         _ = classifier.classifier
-        operations.append(
-            Operation("classify", "Classify images of single cells", NoSettings, Classified, _Classifying(classifier))
-        )
+        counting = Counting(for_originals(classifier, opened.adapted))
+        operations += [
+            Operation("classify", "Classify images of single cells", NoSettings, Classified, _Classifying(classifier)),
+            Operation("differential", "Count the cells of whole fields of a smear", FieldSettings, Counted, counting),
+        ]
     known = [model.sha256 for model in (restainer, classifier) if model is not None]
     facts = {"version": __version__, "model": " ".join(dict.fromkeys(known))}
-    return Served(tuple(operations), card, facts)
+    return Served(tuple(operations), opened.card, facts)
 
 
-def _opened(path: Path, crop_px: int | None) -> tuple[Model | None, Model | None, str]:
-    """Return the classifier and the re-stainer of a path, and its card."""
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """The models of a path, its card, and what `hemabridge adapt` found."""
+
+    classifier: Model | None
+    restainer: Model | None
+    card: str
+    adapted: Adapted | None = None
+
+
+def _opened(path: Path, crop_px: int | None) -> _Opened:
     if is_adapt_run(path):
         if crop_px is not None:
             raise InputError(f"expected no --crop-px for a run of `hemabridge adapt`, which states its own: {path}")
         found = opened_for(path)
-        return found.classifier, found.restainer, _card_of(found.restainer, found.classifier)
+        card = _card_of(found.restainer, found.classifier)
+        return _Opened(found.classifier, found.restainer, card, found.adapted)
     model = open_model(path, crop_px=crop_px)
     if isinstance(model, BundleModel):
-        return model.own_classifier, model.restainer, model.bundle.text(CARD)
+        is_pair = model.own_classifier is not None and model.restainer is not None
+        adapted = opened_of(model).adapted if is_pair else None
+        return _Opened(model.own_classifier, model.restainer, model.bundle.text(CARD), adapted)
     if model.kind == "classifier":
-        return model, None, _card_of(model)
-    return None, model, _card_of(model)
+        return _Opened(model, None, _card_of(model))
+    return _Opened(None, model, _card_of(model))
 
 
 def _card_of(*models: Model) -> str:
@@ -145,25 +164,12 @@ def _card_of(*models: Model) -> str:
     return "\n".join(lines) + "\n"
 
 
-class _Folder:
-    """The images of a request as if they were the files of a folder, in the order of their names."""
-
-    def __init__(self, sent: Sequence[Sent]) -> None:
-        order = sorted(range(len(sent)), key=lambda place: (sent[place].name, place))
-        paths = {place: Path(f"{rank:05d}", f"image{sent[place].suffix}") for rank, place in enumerate(order)}
-        self.order = order
-        self.paths = [paths[place] for place in order]
-        self.images = SentImages({paths[place]: sent[place].content for place in order})
-
-    def content(self, path: Path) -> bytes:
-        return self.images.contents[path]
-
-    def answer(self, model: Model, progress: Progress) -> SiteAnswer | None:
-        """Return whether the images are in-distribution; None if the model cannot say, or none can be read."""
-        try:
-            return answer_for(model, self.paths, progress, self.images.read)
-        except InputError:
-            return None  # no image can be read; each is reported by itself
+def _answer(folder: SentFolder, model: Model, progress: Progress) -> SiteAnswer | None:
+    """Return whether images are in-distribution; None if the model cannot say, or none can be read."""
+    try:
+        return answer_for(model, folder.paths, progress, folder.images.read)
+    except InputError:
+        return None  # no image can be read; each is reported by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +185,8 @@ class _Restaining:
         return self.model.identity + self.model.guard_identity()
 
     def __call__(self, sent: Sequence[Sent], settings: ImageSettings, progress: Progress) -> Standardized:
-        folder = _Folder(sent)
-        site = folder.answer(self.model, progress)
+        folder = SentFolder(sent)
+        site = _answer(folder, self.model, progress)
         check = FieldCheck.of(folder.paths, folder.images.read)
         threads = thread_count() if isinstance(self.model, NormalizerModel) else 1
         found: dict[int, RestainedImage] = {}
@@ -195,11 +201,11 @@ class _Restaining:
             found[folder.order[place]] = image if total <= LARGEST_ANSWER else _left_out(image)
             progress("re-staining", place + 1, len(sent))
         return Standardized(
-            model=self.identity, site=_verdict(site), images=tuple(found[place] for place in sorted(found))
+            model=self.identity, site=SiteVerdict.of(site), images=tuple(found[place] for place in sorted(found))
         )
 
-    def _restained(self, folder: _Folder, path: Path, name: str, as_png: bool, check: FieldCheck) -> RestainedImage:
-        content, out = folder.content(path), path.with_suffix(".png") if as_png else path
+    def _restained(self, folder: SentFolder, path: Path, name: str, as_png: bool, check: FieldCheck) -> RestainedImage:
+        content, out = folder.images.contents[path], path.with_suffix(".png") if as_png else path
         sha256 = hashlib.sha256(content).hexdigest()
         if reason := reason_against_suffix(out):
             return RestainedImage(name=name, status="failed", reason=reason, sha256="")
@@ -230,8 +236,8 @@ class _Classifying:
     model: Model
 
     def __call__(self, sent: Sequence[Sent], settings: NoSettings, progress: Progress) -> Classified:
-        folder = _Folder(sent)
-        site = folder.answer(self.model, progress)
+        folder = SentFolder(sent)
+        site = _answer(folder, self.model, progress)
         distrusted = site is not None and site.answer == "out-of-distribution"
         files = [(str(place), path) for place, path in zip(folder.order, folder.paths, strict=True)]
         rows = sorted(
@@ -240,7 +246,7 @@ class _Classifying:
         return Classified(
             model=self.model.sha256,
             classes=self.model.classes,
-            site=_verdict(site),
+            site=SiteVerdict.of(site),
             images=tuple(
                 ClassifiedImage(
                     name=image.name, predicted_class=row.predicted, probabilities=row.probabilities, reason=row.reason
@@ -254,7 +260,3 @@ def media_type_of(path: Path) -> str:
     """Return the media type of the files that are written with a suffix."""
     kind = path.suffix[1:].upper()
     return f"image/{_MEDIA_TYPES.get(kind, kind.lower())}"
-
-
-def _verdict(site: SiteAnswer | None) -> SiteVerdict | None:
-    return None if site is None else SiteVerdict(answer=site.answer, text=site.text, images=site.images)

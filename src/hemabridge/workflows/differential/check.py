@@ -15,7 +15,8 @@ from hemabridge.review.corrections import STORE, Corrections
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import hold_folder
 from hemabridge.storage.spreadsheets import as_cells
-from hemabridge.workflows.differential.differential import FOUND, HISTORY, LABELS, PAGE
+from hemabridge.workflows.differential.count import FOUND
+from hemabridge.workflows.differential.differential import HISTORY, LABELS, PAGE
 from hemabridge.workflows.differential.written import write_results
 from hemabridge.workflows.review.serve import serve_app
 

@@ -24,7 +24,7 @@ from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import read_site
 from hemabridge.recipes.two_sites import MANIFEST, site_of_manifest
-from hemabridge.workflows.adapt.adapted import is_adapt_run
+from hemabridge.workflows.adapt.adapted import Adapted, is_adapt_run
 from hemabridge.workflows.adapt.apply import Opened as Pair
 from hemabridge.workflows.adapt.apply import opened_for, opened_of
 
@@ -122,11 +122,15 @@ def _with_own_restainer(found: Pair, path: Path, restain: Path | None) -> Opened
     """Return the models of a run of `hemabridge adapt` or of a bundle, whose classifier sees the originals."""
     if restain is not None:
         raise ModelError(f"expected no --restain for a run or a bundle that has its own: {path}")
-    opened = Opened(found.classifier, found.restainer, reads_restained=False)
-    if found.adapted is None:
-        return opened
-    told = f"{found.adapted.home_scored} cells of {found.adapted.target}, held out of training"
-    return replace(opened, confusion=found.adapted.home_confusion, confusion_from=told)
+    return replace(for_originals(found.classifier, found.adapted), restainer=found.restainer)
+
+
+def for_originals(classifier: Model, adapted: Adapted | None) -> Opened:
+    """Return what counts by a classifier that sees the originals, with the confusion that `hemabridge adapt` found."""
+    if adapted is None:
+        return Opened(classifier, None, reads_restained=False)
+    told = f"{adapted.home_scored} cells of {adapted.target}, held out of training"
+    return Opened(classifier, None, reads_restained=False, confusion=adapted.home_confusion, confusion_from=told)
 
 
 def _of_study(folder: Path, restain: Path | None) -> Opened:

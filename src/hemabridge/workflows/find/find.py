@@ -6,36 +6,28 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from hemabridge.data.columns import reason_against_name
 from hemabridge.data.index import check_listable
 from hemabridge.data.listing import LeftOut, Listing, escaped, list_images
 from hemabridge.errors import ImageError, InputError, MissingExtraError
-from hemabridge.fields.field_image import FieldImage, FieldPixels
-from hemabridge.fields.find_cells import CROP_UM, FoundCells, checked_scale, cut_cell, find_cells_at
+from hemabridge.fields.field_image import FieldImage
+from hemabridge.fields.find_cells import CROP_UM
 from hemabridge.fields.open_field import FURTHER_SUFFIXES, open_field
 from hemabridge.fields.overlay import draw_overlay
 from hemabridge.fields.scale import stated_scale
 from hemabridge.imaging.files import reason_of, write_image
-from hemabridge.imaging.scale import LEAST_CELL_PX
+from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
-from hemabridge.workflows.find.field_record import (
-    CellRecord,
-    FieldRecord,
-    RecordStatus,
-    read_valid,
-    write_record,
-)
+from hemabridge.workflows.find.field_record import FieldRecord, RecordStatus, read_valid, write_record
+from hemabridge.workflows.find.search import CELLS, search_field
 from hemabridge.workflows.find.tables import SETTINGS, TABLES, is_own, write_settings, write_tables
 
 METHOD: Final = 4
 """Version of the search; fields that an earlier version searched are searched again."""
-
-CELLS: Final = "cells"
-"""Folder of the crops; each field has a folder in it."""
 
 OVERLAYS: Final = "_overlays"
 """Folder of the pictures with rings; commands that list images leave out names that begin with `_`."""
@@ -183,16 +175,20 @@ def _search(fields: Path, name: str, out: Path, settings: _Settings) -> FieldRec
 
 
 def _searched(name: str, field: FieldImage, out: Path, settings: _Settings, sha256: str) -> FieldRecord:
-    if min(field.pixels.shape[:2]) < LEAST_CELL_PX:
-        raise ImageError(
-            f"expected a field, got {field.pixels.shape[1]} x {field.pixels.shape[0]} pixels; leave it out"
-        )
-    if settings.um_per_px is None:
-        scale, remark = checked_scale(field)
-    else:
-        scale, remark = stated_scale(settings.um_per_px), ""
-    record = _written(name, field.pixels, find_cells_at(field.pixels, scale), out, settings, sha256)
-    return replace(record, remark=remark)
+    """Search a field; write its crops and the picture with rings, and return its record."""
+
+    def keep(path: str, image: UInt8Image) -> str:
+        return write_image(out / path, image)
+
+    record, found = search_field(name, field, keep, um_per_px=settings.um_per_px, crop_um=settings.crop_um)
+    overlay = f"{OVERLAYS}/{name}.png"
+    return replace(
+        record,
+        key=settings.key(sha256),
+        sha256=sha256,
+        overlay=overlay,
+        overlay_sha256=keep(overlay, draw_overlay(field.pixels, found)),
+    )
 
 
 def _forget(out: Path, name: str) -> None:
@@ -200,56 +196,3 @@ def _forget(out: Path, name: str) -> None:
     for path in (out / RECORDS / f"{name}.json", *(out / table for table in TABLES)):
         path.unlink(missing_ok=True)
     shutil.rmtree(out / CELLS / name, ignore_errors=True)
-
-
-def _written(
-    name: str, image: FieldPixels, found: FoundCells, out: Path, settings: _Settings, sha256: str
-) -> FieldRecord:
-    """Write the crops and the overlay of a field; return its record."""
-    cells = []
-    for number, cell in enumerate(found.leukocytes, start=1):
-        side = found.crop_px(settings.crop_um)
-        path = f"{CELLS}/{name}/{number:03d}.png"
-        written = write_image(out / path, cut_cell(image, cell, side))
-        cells.append(
-            CellRecord(path, written, side, cell.x, cell.y, cell.diameter_um, cell.score, cell.border, cell.cluster)
-        )
-    overlay = f"{OVERLAYS}/{name}.png"
-    return FieldRecord(
-        field=name,
-        status=found.status,
-        reason=found.reason,
-        key=settings.key(sha256),
-        sha256=sha256,
-        width=image.shape[1],
-        height=image.shape[0],
-        overlay=overlay,
-        overlay_sha256=write_image(out / overlay, draw_overlay(image, found)),
-        cells=tuple(cells),
-        **_measures(found),
-    )
-
-
-def _measures(found: FoundCells) -> dict[str, Any]:
-    """Return scale, counts and quality of a field, by the names of `FieldRecord`."""
-    measures: dict[str, Any] = {
-        "platelets": found.others.get("platelet", 0),
-        "clumps": found.others.get("clump", 0),
-        "smudges": found.others.get("smudge", 0),
-        "debris": found.others.get("debris", 0),
-    }
-    if found.scale is not None:
-        measures |= {
-            "um_per_px": found.scale.um_per_px,
-            "um_per_px_low": found.scale.low,
-            "um_per_px_high": found.scale.high,
-            "scale_from": found.scale.source,
-            "scale_cells": found.scale.cells,
-        }
-    if found.quality is not None:
-        measures |= {
-            "red_cells": found.quality.red_cells,
-            "covered": found.quality.covered,
-            "edge_um": found.quality.edge_um,
-        }
-    return measures

@@ -1,0 +1,91 @@
+"""The search of one field: its record, and the crops of its leukocytes, wherever these are kept."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+from hemabridge.errors import ImageError
+from hemabridge.fields.field_image import FieldImage, FieldPixels
+from hemabridge.fields.find_cells import CROP_UM, FoundCells, checked_scale, cut_cell, find_cells_at
+from hemabridge.fields.scale import stated_scale
+from hemabridge.imaging.scale import LEAST_CELL_PX
+from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.workflows.find.field_record import CellRecord, FieldRecord
+
+CELLS: Final = "cells"
+"""Folder of the crops; each field has a folder in it."""
+
+Keep: TypeAlias = Callable[[str, UInt8Image], str]
+"""Keeps a picture under a path; returns the SHA-256 of its file, empty where there is none."""
+
+
+def search_field(
+    name: str, field: FieldImage, keep: Keep, *, um_per_px: float | None = None, crop_um: float = CROP_UM
+) -> tuple[FieldRecord, FoundCells]:
+    """Find the leukocytes of a field and cut them out.
+
+    Args:
+        name: of the field; its crops are kept under `CELLS`/name.
+        field: the field.
+        keep: keeps a crop.
+        um_per_px: micrometers per pixel; what the file or its red cells state if None.
+        crop_um: side of the crops in micrometers.
+
+    Returns:
+        The record, without the picture with rings, and what was found.
+
+    Raises:
+        ImageError: the field is smaller than a cell, or a part of it cannot be read.
+    """
+    pixels = field.pixels
+    if min(pixels.shape[:2]) < LEAST_CELL_PX:
+        raise ImageError(f"expected a field, got {pixels.shape[1]} x {pixels.shape[0]} pixels; leave it out")
+    scale, remark = checked_scale(field) if um_per_px is None else (stated_scale(um_per_px), "")
+    found = find_cells_at(pixels, scale)
+    record = FieldRecord(
+        field=name,
+        status=found.status,
+        reason=found.reason,
+        remark=remark,
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        **_measures(found),
+    )
+    return replace(record, cells=_cut(name, pixels, found, keep, crop_um)), found
+
+
+def _cut(name: str, image: FieldPixels, found: FoundCells, keep: Keep, crop_um: float) -> tuple[CellRecord, ...]:
+    cells = []
+    for number, cell in enumerate(found.leukocytes, start=1):
+        side = found.crop_px(crop_um)
+        path = f"{CELLS}/{name}/{number:03d}.png"
+        kept = keep(path, cut_cell(image, cell, side))
+        cells.append(
+            CellRecord(path, kept, side, cell.x, cell.y, cell.diameter_um, cell.score, cell.border, cell.cluster)
+        )
+    return tuple(cells)
+
+
+def _measures(found: FoundCells) -> dict[str, Any]:
+    """Return scale, counts and quality of a field, by the names of `FieldRecord`."""
+    measures: dict[str, Any] = {
+        "platelets": found.others.get("platelet", 0),
+        "clumps": found.others.get("clump", 0),
+        "smudges": found.others.get("smudge", 0),
+        "debris": found.others.get("debris", 0),
+    }
+    if found.scale is not None:
+        measures |= {
+            "um_per_px": found.scale.um_per_px,
+            "um_per_px_low": found.scale.low,
+            "um_per_px_high": found.scale.high,
+            "scale_from": found.scale.source,
+            "scale_cells": found.scale.cells,
+        }
+    if found.quality is not None:
+        measures |= {
+            "red_cells": found.quality.red_cells,
+            "covered": found.quality.covered,
+            "edge_um": found.quality.edge_um,
+        }
+    return measures
