@@ -26,7 +26,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 USERS, DEVELOPERS = ROOT / "constraints.txt", ROOT / "constraints-dev.txt"
 USED = ("train", "review", "dicom", "slides")
-"""The extras of users."""
+"""The extras of users. `scale`, which only users of a cluster need, is pinned for the tests alone."""
 EDITABLE = "editables"  # what the build backend needs for an editable install
 PYTHON = "3.11.9"
 GLIBC = 28  # 2.28, which the wheels of PyTorch need; no wheel that needs a newer one is listed
@@ -52,13 +52,13 @@ MARKERS = {
     frozenset({LINUX_X86}): ' ; sys_platform == "linux" and platform_machine == "x86_64"',
 }
 ABOUT_USERS = """\
-# What hemabridge is installed with, on Python 3.11: all extras but docs and dev, and what builds the package.
+# What hemabridge is installed with, on Python 3.11: all extras but scale, docs and dev, and what builds the package.
 #   pip install --require-hashes --requirement constraints.txt
 #   pip install --no-deps --no-build-isolation .
 # Wheels for Linux on x86_64 and ARM (glibc 2.28 or newer) and for macOS 14 on ARM. Made by: make constraints
 """
 ABOUT_DEVELOPERS = """\
-# What make and CI install with: all of constraints.txt, and the extras docs and dev. Made by: make constraints
+# What make and CI install with: all of constraints.txt, and the extras scale, docs and dev. Made by: make constraints
 --requirement constraints.txt
 """
 
@@ -98,7 +98,7 @@ def roots(project: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return what a user's installation asks for, and what a developer's asks for beside it."""
     extras = project["project"]["optional-dependencies"]
     users = [*project["project"]["dependencies"], *(line for name in USED for line in extras[name])]
-    return [*users, *project["build-system"]["requires"]], [*extras["docs"], *extras["dev"], EDITABLE]
+    return [*users, *project["build-system"]["requires"]], [*extras["docs"], *extras["scale"], *extras["dev"], EDITABLE]
 
 
 def pinned() -> dict[str, str]:

@@ -4,15 +4,19 @@ import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # nets in tests are too small to share between cores; before torch
 
 import pytest
 from _pytest.doctest import DoctestModule
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from hemabridge.imaging.standardizer import UInt8Image
 
 settings.register_profile("hemabridge", deadline=None)  # a busy machine makes no test fail
 settings.load_profile("hemabridge")
@@ -140,6 +144,32 @@ def drawn_field(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("field") / "field.png"
     Image.fromarray(image).save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def write_dicom() -> "Callable[..., Path]":
+    """Writes RGB uint8[H, W, 3] as a VL Microscopic Image of DICOM, with further attributes, and returns its path."""
+
+    def write(path: Path, image: "UInt8Image", **attributes: Any) -> Path:
+        from pydicom.dataset import Dataset, FileMetaDataset
+        from pydicom.uid import ExplicitVRLittleEndian
+
+        data = Dataset()
+        data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.77.1.2", f"1.2.3.{sum(path.name.encode())}"
+        data.StudyInstanceUID, data.SeriesInstanceUID, data.Modality = "1.2.3.1.1", "1.2.3.1.2", "GM"
+        data.Rows, data.Columns, data.SamplesPerPixel, data.PlanarConfiguration = *image.shape[:2], 3, 0
+        data.PhotometricInterpretation, data.PixelRepresentation = "RGB", 0
+        data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
+        data.PixelData = image.tobytes() + bytes(image.size % 2)
+        for keyword, value in attributes.items():
+            setattr(data, keyword, value)
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data.save_as(path, enforce_file_format=True)
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pydicom
 import pytest
 
 from hemabridge.errors import InputError, ManifestError
@@ -146,6 +148,23 @@ def test_what_standardize_remarks_stands_beside_the_class(
     remarks = dict(table.select("path", "remark").iter_rows())
     assert "the picture is gray" in remarks[some[0].name]
     assert remarks[some[1].name] is None
+
+
+def test_dicom_cells_are_classified_and_keep_their_patient_if_wanted(
+    adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path, write_dicom: Callable[..., Path]
+) -> None:
+    folder = tmp_path / "dicom"
+    for path in sorted(unlabeled.glob("[!d]*.png"))[:3]:
+        write_dicom(folder / f"{path.stem}.dcm", read_image(path), PatientName="Some^Body")
+        shutil.copy(path, folder)
+    run(adapted_run[0], folder, tmp_path / "out", keep_identity=True)
+    table = pl.read_csv(tmp_path / "out" / "predictions.csv").sort("path")
+    of_dicom, of_png = (table.filter(pl.col("path").str.ends_with(suffix)) for suffix in (".dcm", ".png"))
+    assert len(of_dicom) == 3
+    columns = ["predicted_class", "probability", "reason"]
+    assert of_dicom.select(columns).equals(of_png.select(columns))
+    for path in (tmp_path / "out" / "restained").glob("*.dcm"):
+        assert str(pydicom.dcmread(path).PatientName) == "Some^Body"
 
 
 @pytest.mark.parametrize(

@@ -153,8 +153,8 @@ def test_bad_files_get_a_row_and_do_not_stop_the_job(small_snapshot: Path, image
     }
     assert "the file is empty" in failed["empty.jpg"]
     assert failed["still.gif"] == (
-        "expected .bmp, .jfif, .jp2, .jpe, .jpeg, .jpg, .png, .tif, .tiff, .webp, got .gif, which is read but not "
-        "written; convert the image to PNG"
+        "expected .bmp, .dcm, .dicom, .jfif, .jp2, .jpe, .jpeg, .jpg, .png, .tif, .tiff, .webp, got .gif, which is "
+        "read but not written; convert the image to PNG"
     )
     assert "found nothing" in failed["dangling.png"]
     assert "expected an image of at least 8 x 8 pixels, to show a cell, got 1 x 1; " in failed["dot.png"]

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 import hemabridge.workflows.watch.watch as watch_module
@@ -108,6 +110,16 @@ def test_what_is_there_is_done_once_and_logged(model: BundleModel, source: Path,
     assert (again.batches, again.images) == ({}, 0)
     assert (check_log(out).compared, check_log(out).missing) == (12, 0)
     assert not (out / ".work").exists()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_dicom_file_that_arrives_has_an_identity_only_if_it_is_wanted(
+    model: BundleModel, source: Path, tmp_path: Path, write_dicom: Callable[..., Path], keep: bool
+) -> None:
+    write_dicom(source / "00.dcm", read_image(source / "00.png"), PatientName="Some^Body")
+    watched(model, source, tmp_path / "out", replace(ONCE, keep_identity=keep))
+    (made,) = (tmp_path / "out" / "batches").glob("*/restained/00.dcm")
+    assert str(pydicom.dcmread(made).PatientName) == ("Some^Body" if keep else "")
 
 
 def test_an_unknown_hospital_is_held_or_flagged(model: BundleModel, images: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hemabridge.cli.app import app
+from hemabridge.cli.app import KeepIdentity, app
 from hemabridge.cli.progress_bars import shown_progress
 from hemabridge.cli.training import Device, needs_training
 
@@ -84,6 +84,7 @@ def run(
     ],
     folder: Annotated[Path, typer.Argument(help="Folder of images of the other hospital; it is not changed.")],
     out: Annotated[Path, typer.Argument(help="Folder for predictions.csv and the re-stained images.")],
+    keep_identity: KeepIdentity = False,
 ) -> None:
     """Re-stain and classify a folder of images of a hospital to which `adapt` has adapted.
 
@@ -93,7 +94,7 @@ def run(
     from hemabridge.workflows.adapt.apply import run as run_adapted
 
     with shown_progress() as progress:
-        done = run_adapted(adapted, folder, out, progress=progress)
+        done = run_adapted(adapted, folder, out, keep_identity=keep_identity, progress=progress)
     _print_run(done, out)
     if done.classified.failed or done.classified.withheld:
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 from typer.core import TyperGroup
@@ -57,6 +57,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+KeepIdentity: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--keep-identity",
+        help="DICOM: copy patient, study and specimen of each source, so that a picture files beside it.",
+    ),
+]
+"""The option of every command that writes re-stained DICOM files."""
 
 
 def main() -> None:

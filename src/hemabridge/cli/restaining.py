@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hemabridge.cli.app import app
+from hemabridge.cli.app import KeepIdentity, app
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
     from hemabridge.models import Model
@@ -112,6 +112,7 @@ def standardize(
             "are only marked [default: the fallback of the model's guard].",
         ),
     ] = None,
+    keep_identity: KeepIdentity = False,
 ) -> None:
     """Re-stain a folder of images. standardized.csv has a row for each file, with the reason if there is no result.
 
@@ -129,7 +130,7 @@ def standardize(
     if fallback is not None:
         safer = "none" if fallback == "none" else Path(fallback)
     with shown_progress() as progress:
-        done = standardize_with(opened, source, out, fallback=safer, progress=progress)
+        done = standardize_with(opened, source, out, fallback=safer, keep_identity=keep_identity, progress=progress)
     print_unusable([(row.path, row.reason) for row in done.rows if row.status == "failed"], "failed")
     print_left_out(done.left_out)
     print(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hemabridge.cli.app import app
+from hemabridge.cli.app import KeepIdentity, app
 
 log = typer.Typer(name="log", help="The audit log of a folder that hemabridge watch wrote.", no_args_is_help=True)
 app.add_typer(log, name="log")
@@ -34,6 +34,7 @@ def watch(
         int, typer.Option(min=0, max=100, help="How often reading an image, or writing a batch, is tried again.")
     ] = 3,
     once: Annotated[bool, typer.Option("--once", help="Do what is there, and stop.")] = False,
+    keep_identity: KeepIdentity = False,
 ) -> None:
     """Re-stain and classify what arrives in a folder, batch by batch, until Ctrl-C or SIGTERM.
 
@@ -47,7 +48,7 @@ def watch(
     from hemabridge.workflows.watch.watch import watch as run
 
     model = open_verified(bundle, None if key is None else read_public_key(key))
-    config = WatchConfig(on_alarm, interval, settle, retries, once)
+    config = WatchConfig(on_alarm, interval, settle, retries, once, keep_identity)
     done = run(model, source, out, config, lambda line: print(line, flush=True))
     if once and (done.quarantined or done.batches["held"] or done.batches["flagged"]):
         raise typer.Exit(1)

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hemabridge.errors import ImageError
 from hemabridge.imaging.decoding import DEPTHS
 from hemabridge.imaging.standardizer import UInt8Image
@@ -65,15 +62,6 @@ def bounds(window: Window, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     if bottom <= top or right <= left:
         raise ImageError(f"expected a part of an image of {shape[1]} x {shape[0]} pixels, got an empty one")
     return top, left, bottom, right
-
-
-def as_rgb(samples: NDArray[np.generic], white: int) -> UInt8Image:
-    """Return gray or RGB samples [h, w] or [h, w, C] of 0..`white` as RGB uint8[h, w, 3]; others are left out."""
-    values = np.atleast_3d(samples)
-    values = values[..., :3] if values.shape[2] >= 3 else values[..., :1]
-    if values.dtype != np.uint8 or white != 255:
-        values = np.rint(np.minimum(values.astype(np.float32) / white, 1) * 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
 
 
 def white_of(largest: int, bits: int) -> int:

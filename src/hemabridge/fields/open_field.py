@@ -10,17 +10,15 @@ from hemabridge.fields.dicom_image import open_dicom
 from hemabridge.fields.field_image import FieldImage
 from hemabridge.fields.slide_image import SLIDE_SUFFIXES, open_slide
 from hemabridge.fields.tiff_image import open_tiff
+from hemabridge.imaging.dicom import HEAD_BYTES, is_dicom
 from hemabridge.imaging.files import SentImages, read_image
 from hemabridge.imaging.tiff import MAGIC
 
-FURTHER_SUFFIXES: Final = SLIDE_SUFFIXES | {".btf", ".dcm", ".dicom", ".tf8"}
+FURTHER_SUFFIXES: Final = SLIDE_SUFFIXES | {".btf", ".tf8"}
 """Lower-case suffixes of files that are read as fields but not as images of cells."""
 
 ON_THE_DISK: Final = "put it into a folder and use `hemabridge differential`"
 """What to do with a field that is read from the disk alone."""
-
-_DICOM_MARK: Final = b"DICM"
-_DICOM_OFFSET: Final = 128
 
 
 @contextmanager
@@ -51,8 +49,8 @@ def open_field(path: Path) -> Iterator[FieldImage]:
     if not path.is_file():
         raise ImageError(f"{path}: expected the file of a field, found {'a folder' if path.exists() else 'nothing'}")
     with path.open("rb") as file:
-        head = file.read(_DICOM_OFFSET + len(_DICOM_MARK))
-    if head[_DICOM_OFFSET:] == _DICOM_MARK:
+        head = file.read(HEAD_BYTES)
+    if is_dicom(head):
         yield open_dicom(path)
     elif path.suffix.lower() in SLIDE_SUFFIXES:
         with open_slide(path) as field:
@@ -92,7 +90,7 @@ def open_sent_field(path: Path, sent: SentImages, name: str) -> Iterator[FieldIm
         (480, 640, 3) 0.1
     """
     content = sent.contents[path]
-    if content[_DICOM_OFFSET : _DICOM_OFFSET + len(_DICOM_MARK)] == _DICOM_MARK:
+    if is_dicom(content[:HEAD_BYTES]):
         raise ImageError(f"{path}: expected an image or a TIFF file, got DICOM; {ON_THE_DISK}")
     if Path(name).suffix.lower() in SLIDE_SUFFIXES:
         raise ImageError(f"{path}: expected an image or a TIFF file, got that of a slide scanner; {ON_THE_DISK}")

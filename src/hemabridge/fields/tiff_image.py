@@ -19,13 +19,13 @@ from hemabridge.fields.field_image import (
     LARGE_PIXELS,
     FieldImage,
     Window,
-    as_rgb,
     bounds,
     level_for,
     plausible_um,
     white_of,
 )
 from hemabridge.imaging.decoding import check_size
+from hemabridge.imaging.dicom import as_rgb
 from hemabridge.imaging.files import SentImages, read_image
 from hemabridge.imaging.standardizer import UInt8Image
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from hemabridge.errors import ImageError
 from hemabridge.imaging.color_profile import in_srgb, profile_of_jpeg_2000
+from hemabridge.imaging.dicom import HEAD_BYTES, is_dicom, read_dicom
 from hemabridge.imaging.standardizer import TILE_PIXELS, UInt8Image
 from hemabridge.imaging.tiff import MAGIC as TIFF_MAGIC
 from hemabridge.imaging.tiff import read_tiff
@@ -61,6 +62,7 @@ class Decoded:
         gray: whether the file has one color channel.
         own_bits: the smallest depth for the file's largest value, if `stated` is false; `bits` is that of the folder.
         lost_profile: whether the file has a color profile that cannot be read.
+        burned_in: whether the file says that text is burned into the pixels.
     """
 
     pixels: UInt8Image
@@ -70,6 +72,7 @@ class Decoded:
     gray: bool = False
     own_bits: int = 8
     lost_profile: bool = False
+    burned_in: bool = False
 
     def remarks(self) -> tuple[str, ...]:
         """Return what users of the image must know: an assumed depth, a color profile that is not used."""
@@ -77,7 +80,13 @@ class Decoded:
         profile = "the color profile of the file cannot be read: taken as sRGB"
         rows = black_rows(self.pixels)
         black = f"{rows} rows at an edge are black: padding, or an incomplete copy"
-        found = ((depth, not self.stated), (profile, self.lost_profile), (black, rows >= FEW_BLACK_ROWS))
+        burned = "the file says that text is burned into its pixels: it may name the patient"
+        found = (
+            (depth, not self.stated),
+            (profile, self.lost_profile),
+            (burned, self.burned_in),
+            (black, rows >= FEW_BLACK_ROWS),
+        )
         return tuple(remark for remark, is_true in found if is_true)
 
 
@@ -91,11 +100,14 @@ def decode(file: BinaryIO, where: str, bits: int | None = None) -> Decoded:
 
     Raises:
         ImageError: the file is empty, too large, or has several images. Decoders raise other errors, too.
+        MissingExtraError: it is DICOM, and the extra `dicom` is not installed.
     """
-    head = file.read(_PNG_BIT_DEPTH_OFFSET + 1)
+    head = file.read(HEAD_BYTES)
     file.seek(0)
     if not head:
         raise ImageError(f"{where}: expected an image, the file is empty; export it again, or leave it out")
+    if is_dicom(head):
+        return _dicom(file, where)
     if head.startswith(TIFF_MAGIC):
         found = read_tiff(file, where, lambda width, height: check_size(width, height, where))
         if found.samples is not None:
@@ -155,6 +167,19 @@ def _check_declared(image: Image.Image, file: BinaryIO, where: str) -> None:
             f"{where}: expected the data of {image.width} x {image.height} pixels, got a file of {held:,} bytes, "
             "which cannot hold them; it is damaged or made to fill the memory, leave it out"
         )
+
+
+def _dicom(file: BinaryIO, where: str) -> Decoded:
+    found = read_dicom(file, where, lambda width, height: check_size(width, height, where))
+    return Decoded(
+        pixels=found.pixels,
+        bits=found.bits,
+        stored_bits=found.stored_bits,
+        gray=found.gray,
+        own_bits=found.bits,
+        lost_profile=found.lost_profile,
+        burned_in=found.burned_in,
+    )
 
 
 def _jpeg_2000(image: Image.Image, file: BinaryIO, where: str) -> Decoded:

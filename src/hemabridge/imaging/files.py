@@ -14,8 +14,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 from PIL.PngImagePlugin import PngInfo
 
-from hemabridge.errors import ImageError
+from hemabridge.errors import ImageError, MissingExtraError
 from hemabridge.imaging.decoding import MAX_PIXELS, Decoded, decode
+from hemabridge.imaging.dicom import DICOM_SUFFIXES
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.imaging.threads import NO_WARNINGS
 from hemabridge.storage.files import write_bytes
@@ -35,9 +36,9 @@ _WRITERS: dict[str, tuple[str, dict[str, Any]]] = {
     ".webp": ("WEBP", {"lossless": True}),
 }
 WRITTEN_SUFFIXES: frozenset[str] = frozenset(_WRITERS)
-"""Lower-case suffixes of files that can be written; the others of `IMAGE_SUFFIXES` can only be read."""
+"""Lower-case suffixes of files that can be written from pixels alone; a DICOM file is derived from another one."""
 
-IMAGE_SUFFIXES: frozenset[str] = WRITTEN_SUFFIXES | {".gif"}
+IMAGE_SUFFIXES: frozenset[str] = WRITTEN_SUFFIXES | DICOM_SUFFIXES | {".gif"}
 """Lower-case suffixes of files that are read as images. The format of a file is recognized by its content."""
 
 KEPT_BYTES: Final = 200_000_000
@@ -54,11 +55,12 @@ _NO_DESCRIPTION = ("BMP", "JPEG2000")
 def read_image(path: Path | str) -> UInt8Image:
     """Read one image as RGB; its format is recognized by content, not by the file name.
 
-    Formats are JPEG, PNG, BMP, GIF, TIFF, WebP and JPEG 2000 with one picture; thumbnails and smaller levels of a TIFF
-    are ignored. Gray, palette and CMYK images are converted to RGB. Transparency is blended with white, and ignored if
-    the opacity is almost 0 everywhere. 16-bit samples are scaled by their depth: as the file states it, else the
-    smallest of 8, 10, 12, 14 and 16 bits for its largest value, or the next one if most files beside it have that.
-    EXIF orientation and the color profile (to sRGB) are applied.
+    Formats are JPEG, PNG, BMP, GIF, TIFF, WebP, JPEG 2000 and, with the extra `dicom`, DICOM, with one picture;
+    thumbnails and smaller levels of a TIFF are ignored, and the tiles of a DICOM slide are put together. Gray, palette
+    and CMYK images are converted to RGB. Transparency is blended with white, and ignored if the opacity is almost 0
+    everywhere. 16-bit samples are scaled by their depth: as the file states it, else the smallest of 8, 10, 12, 14 and
+    16 bits for its largest value, or the next one if most files beside it have that. EXIF orientation and the color
+    profile (to sRGB) are applied.
 
     Args:
         path: A regular file.
@@ -153,13 +155,15 @@ def _at_depth_beside(path: Path, decoded_of: Callable[..., Decoded], depth_besid
         return decoded
     except ImageError:
         raise
+    except MissingExtraError as error:  # of one image, like other reasons why it cannot be read
+        raise ImageError(str(error)) from error
     except Image.DecompressionBombError as error:  # raised before the size is known
         raise ImageError(
             f"{path}: expected 1 to {MAX_PIXELS:,} pixels, the header says far more; crop or shrink the image"
         ) from error
     except Exception as error:  # decoders raise almost every type of error for invalid bytes
         raise ImageError(
-            f"{path}: expected a whole JPEG, PNG, BMP, GIF, TIFF, WebP or JPEG 2000 image, could not decode it "
+            f"{path}: expected a whole JPEG, PNG, BMP, GIF, TIFF, WebP, JPEG 2000 or DICOM image, could not decode it "
             f"({_cause(error)}); export the image again, or leave it out"
         ) from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hemabridge.errors import InputError
+from hemabridge.imaging.dicom import HEAD_BYTES, is_dicom
 from hemabridge.imaging.files import IMAGE_SUFFIXES, KEPT_BYTES, SentImages
 
 LONGEST_PART_HEADER: Final = 4_096
@@ -42,6 +43,8 @@ class Sent:
         dot = self.name.rfind(".")
         if dot > 0 and self.name[dot:].lower() in IMAGE_SUFFIXES:
             return self.name[dot:]
+        if is_dicom(self.content[:HEAD_BYTES]):
+            return ".dcm"
         return next((suffix for magic, suffix in _MAGIC if self.content.startswith(magic)), ".png")
 
 

@@ -12,7 +12,8 @@ from hemabridge._version import __version__
 from hemabridge.deployment.bundle import CARD
 from hemabridge.errors import InputError
 from hemabridge.fields.whole_field import FieldCheck
-from hemabridge.imaging.files import encoded_image, reason_of
+from hemabridge.imaging.dicom import DICOM_SUFFIXES
+from hemabridge.imaging.files import reason_of
 from hemabridge.imaging.provenance import mark_in
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.imaging.threads import in_order, thread_count
@@ -45,7 +46,7 @@ from hemabridge.workflows.classify import predictions
 from hemabridge.workflows.differential.opened import for_originals
 from hemabridge.workflows.differential.sent_fields import Counting
 from hemabridge.workflows.review.serve import serve_app
-from hemabridge.workflows.standardize.standardize import FAILURES, reason_against_suffix, restain
+from hemabridge.workflows.standardize.one_image import FAILURES, encoded_like, reason_against_suffix, restain
 
 UPLOAD_SECONDS: Final = 60.0
 """Time within which a request must have arrived as a whole."""
@@ -53,7 +54,11 @@ UPLOAD_SECONDS: Final = 60.0
 LARGEST_ANSWER: Final = 256 * 2**20
 """Bytes of the images of an answer, so that small files which become large ones cannot fill the memory."""
 
-_MEDIA_TYPES: Final = {"JPG": "jpeg", "JPE": "jpeg", "JFIF": "jpeg", "TIF": "tiff"}
+_MEDIA_TYPES: Final = {
+    **dict.fromkeys((".jpg", ".jpe", ".jfif"), "image/jpeg"),
+    ".tif": "image/tiff",
+    **dict.fromkeys(DICOM_SUFFIXES, "application/dicom"),
+}
 
 
 class _Connection(BoundedConnection):
@@ -211,7 +216,7 @@ class _Restaining:
             return RestainedImage(name=name, status="failed", reason=reason, sha256="")
         try:
             made = restain(self.standardizer, folder.images.decoded(path), check, path)
-            written = encoded_image(out, made.image, description=mark_in(content))
+            written = encoded_like(out, made, mark_in(content), lambda: content, self.identity)
         except FAILURES as error:
             return RestainedImage(name=name, status="failed", reason=reason_of(error, path), sha256="")
         return RestainedImage(
@@ -258,5 +263,5 @@ class _Classifying:
 
 def media_type_of(path: Path) -> str:
     """Return the media type of the files that are written with a suffix."""
-    kind = path.suffix[1:].upper()
-    return f"image/{_MEDIA_TYPES.get(kind, kind.lower())}"
+    kind = path.suffix.lower()
+    return _MEDIA_TYPES.get(kind, f"image/{kind[1:]}")

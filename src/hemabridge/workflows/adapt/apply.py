@@ -59,7 +59,7 @@ class Opened:
     adapted: Adapted | None
 
 
-def run(adapted: Path, folder: Path, out: Path, *, progress: Progress = silent) -> Run:
+def run(adapted: Path, folder: Path, out: Path, *, keep_identity: bool = False, progress: Progress = silent) -> Run:
     """Re-stain and classify every image below a folder; write `PREDICTIONS` with a row for each.
 
     The re-stained images go to `RESTAINED`. Classes are withheld where the images are out-of-distribution for the
@@ -71,6 +71,7 @@ def run(adapted: Path, folder: Path, out: Path, *, progress: Progress = silent) 
         adapted: the run folder of `hemabridge adapt`, or a bundle with a classifier and a model that re-stains.
         folder: images of single cells of the other hospital.
         out: a new or empty folder, or that of an earlier call.
+        keep_identity: whether re-stained DICOM files get patient, study and specimen of their source.
         progress: told of each image.
 
     Raises:
@@ -79,10 +80,12 @@ def run(adapted: Path, folder: Path, out: Path, *, progress: Progress = silent) 
         ModelError: a file of the run is damaged.
         RunError: another process works in `out`.
     """
-    return run_with(opened_for(adapted), folder, out, progress=progress)
+    return run_with(opened_for(adapted), folder, out, keep_identity=keep_identity, progress=progress)
 
 
-def run_with(models: Opened, folder: Path, out: Path, *, progress: Progress = silent) -> Run:
+def run_with(
+    models: Opened, folder: Path, out: Path, *, keep_identity: bool = False, progress: Progress = silent
+) -> Run:
     """Do the same as `run`, with models that are already open.
 
     Raises:
@@ -95,7 +98,9 @@ def run_with(models: Opened, folder: Path, out: Path, *, progress: Progress = si
         raise InputError(f"expected a folder of ours, got a link: {link}; remove it")
     with hold_folder(out):
         classified = classify(models.classifier, folder, out / CLASSES, progress=progress)
-        restained = standardize_with(models.restainer, folder, out / RESTAINED, progress=progress)
+        restained = standardize_with(
+            models.restainer, folder, out / RESTAINED, keep_identity=keep_identity, progress=progress
+        )
         _write(classified, {row.path: row for row in restained.rows}, models.adapted, out / PREDICTIONS)
     return Run(classified, restained)
 

@@ -1,26 +1,18 @@
 """`hemabridge standardize`: re-stains a folder of images, file by file; an interrupted call can be resumed."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
-
-import numpy as np
+from typing import Literal
 
 from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, list_images
-from hemabridge.errors import ImageError, InputError, ModelError
+from hemabridge.errors import InputError, ModelError
 from hemabridge.fields.whole_field import FieldCheck
-from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.guard.verdict import Verdict
-from hemabridge.imaging.decoding import Decoded
-from hemabridge.imaging.files import WRITTEN_SUFFIXES, read_decoded, reason_of, write_image
-from hemabridge.imaging.provenance import mark_of
-from hemabridge.imaging.scale import check_shows_cell
-from hemabridge.imaging.standardizer import Standardizer, UInt8Image
-from hemabridge.imaging.threads import alone_if_large, in_order, thread_count
+from hemabridge.imaging.threads import in_order, thread_count
 from hemabridge.models import Model, open_model
-from hemabridge.models.restaining import NormalizerModel, remark_of, restained_with_remark
+from hemabridge.models.restaining import NormalizerModel
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
@@ -32,17 +24,13 @@ from hemabridge.workflows.standardize.log import (
     FileRow,
     Status,
     is_header,
-    is_inside,
     log_cells,
     log_rows,
     open_log,
     read_log,
     write_log,
 )
-
-# PyTorch raises a RuntimeError for an image that is too large for the memory.
-FAILURES: Final = (ImageError, OSError, RuntimeError, MemoryError)
-"""Errors of one image, which stop no other."""
+from hemabridge.workflows.standardize.one_image import OneImage
 
 
 @dataclass(frozen=True)
@@ -77,11 +65,13 @@ def standardize(
     crop_px: int | None = None,
     site: Path | None = None,
     fallback: Path | Literal["none"] | None = None,
+    keep_identity: bool = False,
     progress: Progress = silent,
 ) -> Standardized:
     """Re-stain every image below `source` into `out`; names and folders are kept, and each file gets a row in `LOG`.
 
-    Files that an earlier, interrupted call with the same model finished are not done again. Metadata is not copied.
+    Files that an earlier, interrupted call with the same model finished are not done again. Metadata is not copied; a
+    DICOM file refers to its source.
     Images of several folders may go to one output folder, in several calls; an image of the same name is replaced.
 
     Args:
@@ -96,6 +86,7 @@ def standardize(
         fallback: re-stains the cells that the model's guard refuses: the JSON file of a normalizer; the guard's own
             fallback if not given; with `none`, refused cells keep the model's output. A model without a guard
             (`hemabridge guard`) re-stains all cells.
+        keep_identity: whether DICOM files get patient, study and specimen of their source.
         progress: called after each file.
 
     Raises:
@@ -104,7 +95,7 @@ def standardize(
         RunError: another process works in `out`.
     """
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px, site=site)
-    return standardize_with(opened, source, out, fallback=fallback, progress=progress)
+    return standardize_with(opened, source, out, fallback=fallback, keep_identity=keep_identity, progress=progress)
 
 
 def standardize_with(
@@ -113,6 +104,7 @@ def standardize_with(
     out: Path,
     *,
     fallback: Path | Literal["none"] | None = None,
+    keep_identity: bool = False,
     progress: Progress = silent,
 ) -> Standardized:
     """Do the same as `standardize`, with a model that is already open.
@@ -136,39 +128,27 @@ def standardize_with(
         check = FieldCheck.of([source / name for name in listing.images])
         if warning := check.warning(str(source)):
             progress(warning, 0, 0)
-        job = _Job(standardizer, source, out, made_by, threads, check)
-        rows = _standardize_files(job, listing, earlier, progress)
+        work = OneImage(standardizer, source, out, made_by, check, keep_identity)
+        rows = _standardize_files(work, threads, listing, earlier, progress)
     return Standardized(tuple(rows), known, listing.left_out)
 
 
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """One call: what re-stains, from and to which folder, its identity, number of threads, and the check for fields."""
-
-    standardizer: Standardizer
-    source: Path
-    out: Path
-    model: str
-    threads: int
-    check: FieldCheck
-
-
 def _standardize_files(
-    job: _Job, listing: Listing, earlier: Mapping[str, FileRow], progress: Progress
+    work: OneImage, threads: int, listing: Listing, earlier: Mapping[str, FileRow], progress: Progress
 ) -> list[FileRow]:
-    settled = _settled(listing, job.model)
+    settled = _settled(listing, work)
     files = sorted({*listing.images, *settled})
-    done = _finished(listing.images, job.source, earlier, job.model)
+    done = _finished(listing, work, earlier)
     others = [earlier[name] for name in sorted(earlier.keys() - set(files))]
-    write_log(job.out / LOG, [*others, *done.values()])
+    write_log(work.out / LOG, [*others, *done.values()])
 
     def row_of(name: str) -> FileRow:
-        return done.get(name) or settled.get(name) or _standardize_file(job, name)
+        return done.get(name) or settled.get(name) or work(name)
 
     rows = []
-    with open_log(job.out / LOG, "a") as file:
+    with open_log(work.out / LOG, "a") as file:
         log = csv.DictWriter(file, COLUMNS)
-        for row in in_order(row_of, files, job.threads):
+        for row in in_order(row_of, files, threads):
             if row.path not in done:
                 log.writerow(log_cells(row))
                 file.flush()
@@ -177,27 +157,11 @@ def _standardize_files(
     return rows
 
 
-def _settled(listing: Listing, model: str) -> dict[str, FileRow]:
+def _settled(listing: Listing, work: OneImage) -> dict[str, FileRow]:
     """Return the rows of files that are not input images, and of links that are not followed."""
+    model = work.made_by
     skipped = {name: FileRow(name, "skipped", reason, "", model) for name, reason in listing.reasons().items()}
     return skipped | {name: FileRow(name, "failed", LINK_OUT, "", model) for name in listing.links_out}
-
-
-def _standardize_file(job: _Job, name: str) -> FileRow:
-    out, model = job.out, job.model
-    original, restained = job.source / name, out / name
-    if reason := reason_against_suffix(original):
-        return FileRow(name, "failed", reason, "", model)
-    if not is_inside(restained, out):
-        return FileRow(name, "failed", f"{restained.parent} is a link that leads out of {out}; remove it", "", model)
-    try:
-        made = restain(job.standardizer, read_decoded(original), job.check, original)
-        written = write_image(restained, made.image, description=mark_of(original))
-        return FileRow(name, "restained", "", sha256_of(original), model, output_sha256=written, **made.columns)
-    except FAILURES as error:
-        if not restained.is_dir():
-            restained.unlink(missing_ok=True)  # output of an earlier call from another file or model
-        return FileRow(name, "failed", reason_of(error, original), "", model)
 
 
 def _fallback(model: Model, fallback: Path | Literal["none"] | None) -> Normalizer | Literal["none"] | None:
@@ -215,63 +179,14 @@ def _fallback(model: Model, fallback: Path | Literal["none"] | None) -> Normaliz
     return found.header
 
 
-@dataclass(frozen=True, eq=False)
-class Restained:
-    """A re-stained image, uint8[H, W, 3], and what the columns of the log say of it (see `FileRow`)."""
-
-    image: UInt8Image
-    remark: str
-    verdict: str
-    verdict_reasons: str
-    restained_by: str
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """The columns of the log, by name."""
-        names = ("remark", "verdict", "verdict_reasons", "restained_by")
-        return {name: getattr(self, name) for name in names}
-
-
-def restain(standardizer: Standardizer, decoded: Decoded, check: FieldCheck, path: Path) -> Restained:
-    """Re-stain the decoded image of a path as `standardize` does.
-
-    Raises:
-        ImageError: it shows no cell, or cannot be re-stained. Other errors of `FAILURES` are those of the model.
-    """
-    image = np.ascontiguousarray(decoded.pixels)
-    check_shows_cell(image)
-    with alone_if_large(*image.shape[:2]):
-        made, remark, verdict, reasons, maker = _restained(standardizer, image)
-    remark = "; ".join(filter(None, (*decoded.remarks(), check.remark(image, path), remark)))
-    return Restained(made, remark, verdict, reasons, maker)
-
-
-def reason_against_suffix(path: Path) -> str:
-    """Return why an image of that suffix cannot be written; empty if it can."""
-    if path.suffix.lower() in WRITTEN_SUFFIXES:
-        return ""
-    reason = f"expected {', '.join(sorted(WRITTEN_SUFFIXES))}, got {path.suffix}, which is read but not written"
-    return f"{reason}; convert the image to PNG"
-
-
-def _restained(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Image, str, str, str, str]:
-    """Return one re-stained image, a remark, the guard's verdict and its reasons, and `model` or `fallback`."""
-    if not isinstance(standardizer, GuardedStandardizer):
-        return *restained_with_remark(standardizer, image), "", "", "model"
-    checked = standardizer.checked(image[None])
-    verdict, reasons = checked.verdicts.verdicts[0], " ".join(checked.verdicts.reasons[0])
-    replaced = verdict == "refuse" and standardizer.fallback is not None
-    remark = remark_of(standardizer, image, replaced=replaced)
-    return checked.images[0], remark, verdict, reasons, "fallback" if replaced else "model"
-
-
-def _finished(files: Sequence[str], source: Path, earlier: Mapping[str, FileRow], model: str) -> dict[str, FileRow]:
+def _finished(listing: Listing, work: OneImage, earlier: Mapping[str, FileRow]) -> dict[str, FileRow]:
     """Return the rows of earlier calls that are still valid: same model, same input."""
-    return {name: earlier[name] for name in files if name in earlier and _is_same(earlier[name], source / name, model)}
+    return {name: earlier[name] for name in listing.images if name in earlier and _is_same(earlier[name], work)}
 
 
-def _is_same(row: FileRow, original: Path, model: str) -> bool:
-    return bool(row.output_sha256) and row.model == model and sha256_of(original) == row.sha256
+def _is_same(row: FileRow, work: OneImage) -> bool:
+    is_same_maker = bool(row.output_sha256) and row.model == work.maker_of(row.path)
+    return is_same_maker and sha256_of(work.source / row.path) == row.sha256
 
 
 def _check_folders(source: Path, out: Path) -> None:

@@ -115,7 +115,14 @@ class Batch(ResultsFile):
 
 
 def work_on(
-    model: BundleModel, images: Sequence[Taken], out: Path, name: str, scores: Sequence[float], on_alarm: OnAlarm
+    model: BundleModel,
+    images: Sequence[Taken],
+    out: Path,
+    name: str,
+    scores: Sequence[float],
+    on_alarm: OnAlarm,
+    *,
+    keep_identity: bool = False,
 ) -> Batch:
     """Re-stain and classify images, check the batch, and move its folder to `BATCHES` or `HELD`.
 
@@ -126,6 +133,7 @@ def work_on(
         name: of the batch.
         scores: of the appearance of earlier batches, oldest first.
         on_alarm: `hold` moves a batch with an alarm to `HELD`; `flag` only says so in its file.
+        keep_identity: whether re-stained DICOM files get patient, study and specimen of their source.
 
     Raises:
         OSError: something cannot be written; nothing has appeared then.
@@ -135,7 +143,7 @@ def work_on(
     for image in images:
         write_bytes(work / "in" / image.path, image.content)
     result = work / "out"
-    rows = _results(model, images, work / "in", result)
+    rows = _results(model, images, work / "in", result, keep_identity)
     meant_for = model.restainer or model.classifying
     appearance = appearance_of(meant_for, [work / "in" / image.path for image in images])
     verdicts = [row.verdict for row in rows if row.verdict]
@@ -172,18 +180,20 @@ def quarantine(out: Path, path: str, sha256: str, reason: str, content: bytes | 
     write_bytes(out / QUARANTINE / f"{name}.reason.json", told.encode())
 
 
-def _results(model: BundleModel, images: Sequence[Taken], source: Path, result: Path) -> tuple[Cell, ...]:
+def _results(
+    model: BundleModel, images: Sequence[Taken], source: Path, result: Path, keep_identity: bool
+) -> tuple[Cell, ...]:
     """Re-stain and classify the images of a folder; return a row for each."""
     classified: Classified | None = None
     restained: Standardized | None = None
     result.mkdir(parents=True)
     try:
         if model.own_classifier is None:
-            restained = standardize_with(model, source, result / RESTAINED)
+            restained = standardize_with(model, source, result / RESTAINED, keep_identity=keep_identity)
         elif model.restainer is None:
             classified = classify(model, source, result / CLASSES)
         else:
-            done = run_with(opened_of(model), source, result)
+            done = run_with(opened_of(model), source, result, keep_identity=keep_identity)
             classified, restained = done.classified, done.restained
     except ModelError:
         raise

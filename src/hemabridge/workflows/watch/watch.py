@@ -51,6 +51,7 @@ class WatchConfig:
         settle_s: seconds without a change after which an image counts as complete.
         retries: how often an image that cannot be read, or the writing of a batch, is tried again.
         once: stop when nothing is left to do.
+        keep_identity: whether re-stained DICOM files get patient, study and specimen of their source.
     """
 
     on_alarm: OnAlarm = "hold"
@@ -58,6 +59,7 @@ class WatchConfig:
     settle_s: float = 5.0
     retries: int = 3
     once: bool = False
+    keep_identity: bool = False
 
 
 @dataclass
@@ -201,7 +203,15 @@ class _Watcher:
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{self.log.chain.entries + 1:06d}"
         images = list(new.values())
         with self.attempts.begun([taken.sha256 for taken in images]):
-            batch = work_on(self.model, images, self.out, name, self.scores, self.config.on_alarm)
+            batch = work_on(
+                self.model,
+                images,
+                self.out,
+                name,
+                self.scores,
+                self.config.on_alarm,
+                keep_identity=self.config.keep_identity,
+            )
         self._note(batch.entries())
         self.arrivals.finish(new)
         self._count(batch)
