@@ -2,6 +2,9 @@ import csv
 import hashlib
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import imagecodecs
@@ -290,6 +293,48 @@ def test_a_second_call_does_nothing_again(small_snapshot: Path, images: Path, tm
     assert second == first
     assert {path: path.stat().st_mtime_ns for path in times} == times
     assert len(log_of(tmp_path / "out")) == 5
+
+
+def test_the_log_names_no_output_that_is_not_on_the_disk(
+    small_snapshot: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, sync, at_sync = tmp_path / "out" / LOG, os.fsync, []
+
+    def recorded(descriptor: int) -> None:
+        at_sync.append((os.fstat(descriptor).st_ino, log.read_text() if log.is_file() else ""))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    done = standardize(small_snapshot, images, tmp_path / "out")
+    for row in done.rows:
+        if row.output_sha256:
+            inode = (tmp_path / "out" / row.path).stat().st_ino
+            assert not next(row.path in text for synced, text in at_sync if synced == inode)
+
+
+def test_a_killed_job_has_the_outputs_of_all_rows_of_its_log(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    program = f"""
+import os, signal
+from pathlib import Path
+from hemabridge.workflows.standardize import log
+from hemabridge.workflows.standardize.standardize import standardize
+log.BATCH_ROWS = 2
+def kill(_label, done, _total):
+    if done == 3 and _label == "re-staining":
+        os.kill(os.getpid(), signal.SIGKILL)
+standardize(Path({str(small_snapshot)!r}), Path({str(images)!r}), Path({str(out)!r}), progress=kill)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
+    before = log_of(out)
+    assert len(before) == 2
+    for row in before:
+        if row["output_sha256"]:
+            assert hashlib.sha256((out / row["path"]).read_bytes()).hexdigest() == row["output_sha256"]
+    done = standardize(small_snapshot, images, out)
+    assert [row["path"] for row in log_of(out)] == [row.path for row in done.rows]
 
 
 @pytest.mark.parametrize("torn", ["", "b/c.png,restai", '"b, c', "b/c.png,restained,,", "\0\0\n"])

@@ -220,8 +220,10 @@ def _shallow(image: Image.Image, where: str) -> Decoded:
 
 def _pixels_of(image: Image.Image) -> UInt8Image:
     """Return RGB uint8[H, W, 3], copied in bands: Pillow makes a second copy of what it is asked for."""
-    pixels: UInt8Image = np.empty((image.height, image.width, 3), np.uint8)
     rows = max(1, TILE_PIXELS // image.width)
+    if rows >= image.height:
+        return np.array(image)
+    pixels: UInt8Image = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, rows):
         pixels[top : top + rows] = np.asarray(image.crop((0, top, image.width, min(image.height, top + rows))))
     return pixels

@@ -41,6 +41,9 @@ WRITTEN_SUFFIXES: frozenset[str] = frozenset(_WRITERS)
 IMAGE_SUFFIXES: frozenset[str] = WRITTEN_SUFFIXES | DICOM_SUFFIXES | {".gif"}
 """Lower-case suffixes of files that are read as images. The format of a file is recognized by its content."""
 
+READ_AT_ONCE: Final = 10_000_000
+"""Files of up to so many bytes are read at once: faster than the many small parts that decoders ask for."""
+
 KEPT_BYTES: Final = 200_000_000
 """So many bytes of decoded pixels `SentImages` keeps at most, unless another number is stated."""
 
@@ -94,10 +97,27 @@ def read_decoded(path: Path) -> Decoded:
     Raises:
         ImageError: as `read_image`.
     """
+    return read_file(path)[0]
+
+
+def read_file(path: Path) -> tuple[Decoded, bytes | None]:
+    """Read one image as `read_decoded` does, with the bytes of its file; None for more than `READ_AT_ONCE` bytes.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
     if not path.is_file():
         what = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
         raise ImageError(f"{path}: expected an image file, found {what}; check the path")
-    return _at_depth_beside(path, _decoded, lambda: _depth_beside(path.parent, path.suffix))
+    held: list[bytes] = []
+
+    def decoded_of(_: Path, bits: int | None = None) -> Decoded:
+        if not held and path.stat().st_size <= READ_AT_ONCE:
+            held.append(path.read_bytes())
+        return _decoded_from(BytesIO(held[0]), path, bits) if held else _decoded(path, bits)
+
+    decoded = _at_depth_beside(path, decoded_of, lambda: _depth_beside(path.parent, path.suffix))
+    return decoded, held[0] if held else None
 
 
 class SentImages:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.levels import Level, Rgb, curves_applied, to_levels
-from hemabridge.normalizers.measures import site_glass, site_pixels, site_white, whitened
+from hemabridge.normalizers.measures import site_glass, site_pixels, site_white, white_curves
 from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
 Curve: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=256, max_length=256)]
@@ -44,8 +44,9 @@ class HistogramMatching(Normalizer):
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with each channel mapped by its curve."""
-        white = whitened(image, measured.white, self.target_white)
-        return curves_applied(white, to_levels(np.asarray(self.curves, np.float64).T))
+        white = white_curves(measured.white, self.target_white)
+        curves = to_levels(np.asarray(self.curves, np.float64).T)
+        return curves_applied(image, np.take_along_axis(curves, white.astype(np.intp), axis=0))
 
 
 def matching_curve(source: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.levels import Rgb, as_rgb
-from hemabridge.normalizers.measures import site_glass, site_pixels, site_white, whitened
+from hemabridge.normalizers.measures import site_glass, site_pixels, site_white, white_curves
 from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
 
 LARGEST_GAIN = 4.0
@@ -58,16 +58,19 @@ class LinearTransport(Normalizer):
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with all colors moved by the map."""
-        white = whitened(image, measured.white, self.target_white)
-        matrix = np.asarray(self.matrix)
-        shift = np.asarray(self.target_mean) - np.asarray(self.source_mean) @ matrix
-        # Pillow adds one half and truncates.
-        return np.asarray(Image.fromarray(white).convert("RGB", np.c_[matrix.T, shift].ravel().tolist()))
+        return self.known_colors.mapped(image, self._moved_levels, white_curves(measured.white, self.target_white))
 
     def moved(self, colors: NDArray[np.generic]) -> NDArray[np.float64]:
         """Map colors [..., 3] (0..255, with the target's white point), without rounding and clipping."""
         centered = np.asarray(colors, np.float64) - np.asarray(self.source_mean)
         return np.asarray(centered @ np.asarray(self.matrix) + np.asarray(self.target_mean), np.float64)
+
+    def _moved_levels(self, white: UInt8Image) -> UInt8Image:
+        """Return `moved` of uint8[H, W, 3], rounded."""
+        matrix = np.asarray(self.matrix)
+        shift = np.asarray(self.target_mean) - np.asarray(self.source_mean) @ matrix
+        # Pillow adds one half and truncates.
+        return np.asarray(Image.fromarray(white).convert("RGB", np.c_[matrix.T, shift].ravel().tolist()))
 
 
 def monge_matrix(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:

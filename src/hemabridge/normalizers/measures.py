@@ -91,7 +91,12 @@ def nearest_scale(source: NDArray[np.float64], target: NDArray[np.float64], larg
 
 def whitened(image: UInt8Image, own_white: NDArray[np.float32], target_white: ArrayLike) -> UInt8Image:
     """Return the image, uint8[H, W, 3], with its white point moved from `own_white` to `target_white` (0..255)."""
-    return curves_applied(image, to_levels(_EVERY_LEVEL * white_gain(own_white, target_white)))
+    return curves_applied(image, white_curves(own_white, target_white))
+
+
+def white_curves(own_white: NDArray[np.float32], target_white: ArrayLike) -> UInt8Image:
+    """Return what each level of each channel becomes, uint8[256, 3], if the white point moves as in `whitened`."""
+    return to_levels(_EVERY_LEVEL * white_gain(own_white, target_white))
 
 
 def white_gain(own_white: NDArray[np.float32], target_white: ArrayLike) -> NDArray[np.float64]:

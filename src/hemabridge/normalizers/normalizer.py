@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from hemabridge.imaging.any_image import AnyImage, restained_like
 from hemabridge.imaging.scale import CropSpec, WrittenCropPx
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images, by_rows, sparse
 from hemabridge.normalizers.glass import Glass, white_of
+from hemabridge.normalizers.known_colors import KnownColors
 from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.storage.file_kind import check_format, fault_of
 from hemabridge.storage.files import expect_json_text
@@ -126,6 +128,16 @@ class Normalizer(BaseModel):
         """Whether a pixel's new color depends only on its old color and on the measurements of the image."""
         return True
 
+    @property
+    def measures_square(self) -> bool:
+        """Whether the re-staining depends on measurements of the square around a cell."""
+        return True
+
+    @cached_property
+    def known_colors(self) -> KnownColors:
+        """What its fixed map of colors, if it has one, made of the colors that occurred."""
+        return KnownColors()
+
     def measure(self, square: UInt8Image) -> Measured:
         """Measure the square around a cell, uint8[H, W, 3], of any size from 1 x 1."""
         return Measured(*white_of(square, self.source_glass))
@@ -176,7 +188,10 @@ class Normalizer(BaseModel):
 
     def of_cells(self) -> Self:
         """Return the normalizer for cropped cells, at the size of those that it was fitted on."""
-        return self if self.cells is None else self.model_copy(update={"cells": None})
+        if self.cells is None:
+            return self
+        _ = self.known_colors  # before the copy, so that both share it
+        return self.model_copy(update={"cells": None})
 
     def remark(self, square: UInt8Image) -> str:
         """Return a remark about the re-staining of an image, given the square around its cell; usually empty."""

@@ -132,12 +132,20 @@ class ReinhardSite(Normalizer):
         own, wanted = (lab_statistics(rgb_to_lab(sample_pixels(images))) for images in (source, target))
         return cls(source_glass=site_glass(source), source=own, target=wanted)
 
+    @property
+    def measures_square(self) -> bool:
+        """False: the map is that of the site."""
+        return False
+
     def measure(self, square: UInt8Image) -> Measured:
         """Measure nothing: the map is that of the site."""
         return Measured(np.full(3, 255, np.float32), shows_glass=True)
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image, mapped like its site."""
+        return self.known_colors.mapped(image, self._transferred)
+
+    def _transferred(self, image: UInt8Image) -> UInt8Image:
         return lab_to_rgb(transferred(rgb_to_lab(image), self.source, self.target))
 
 

@@ -45,6 +45,11 @@ class SquareMeasuring(Protocol):
 class SquareRemarking(SquareMeasuring, Protocol):
     """One that can also give a remark about these measurements."""
 
+    @property
+    def measures_square(self) -> bool:
+        """Whether it measures the square at all; if not, `restained_by` takes any picture for it."""
+        ...
+
     def restained_by(self, image: UInt8Image, square: UInt8Image) -> tuple[UInt8Image, str]:
         """Return a re-stained copy of uint8[H, W, 3], by measurements of uint8[S, S, 3], and the remark."""
         ...
@@ -117,7 +122,7 @@ class SquareStandardizer:
     def restained(self, image: UInt8Image) -> tuple[UInt8Image, str]:
         """Return a re-stained copy of uint8[H, W, 3] and the remark; the image is measured once for both."""
         if isinstance(self.inner, SquareRemarking) and self.inner.is_pointwise and not self._is_part(image):
-            return self.inner.restained_by(image, self.crop.cut(image))
+            return self.inner.restained_by(image, self.crop.cut(image) if self.inner.measures_square else image)
         return self.standardize(image[None])[0], self.remark(image)
 
     def _joined(self, image: UInt8Image, square: UInt8Image, restained: UInt8Image) -> UInt8Image:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.glass import Glass
+from hemabridge.normalizers.known_colors import without_fourth
 from hemabridge.normalizers.levels import Rgb, as_rgb
 from hemabridge.normalizers.measures import (
     from_density,
@@ -35,8 +36,14 @@ from hemabridge.normalizers.stain_vectors import (
 LARGEST_GAIN = 3.0
 """Largest factor on the amount of a dye, and inverse of the smallest one."""
 
+LARGEST_ADDED: Final = 10.0
+"""Largest optical density that one channel may add if the light is a product in single precision."""
+
 IN_SOLUTION = np.array([[0.87, 0.46, 0.17], [0.08, 0.97, 0.23]])
 """Approximate optical densities of azure B and of eosin Y in solution, in red, green and blue, as unit vectors."""
+
+_BLOCK_PIXELS: Final = 16_384
+"""Number of pixels whose light is computed at once, so that it stays in the processor's cache."""
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Vector: TypeAlias = tuple[Share, Share, Share]
@@ -133,10 +140,37 @@ class StainSeparation(Normalizer):
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with the target's dyes and empty field."""
         unmixed = inverse_of(np.asarray(self.source_vectors)) * np.asarray(self.scale)
-        remixed = (unmixed @ completed(np.asarray(self.target_vectors))).astype(np.float32)
-        levels = levels_density(measured.white).astype(np.float32)
-        density = np.stack([levels[:, channel][image[..., channel]] for channel in range(3)], axis=-1)
-        return from_density(density @ remixed, self.target_white)
+        remixed = unmixed @ completed(np.asarray(self.target_vectors))
+        # [level, channel, new channel]: what a level of a channel adds to each new density
+        added = levels_density(measured.white)[..., None] * remixed
+        if np.abs(added).max() > LARGEST_ADDED:
+            density = sum(added[image[..., channel], channel] for channel in range(3))
+            return from_density(np.asarray(density), self.target_white)
+        return _product(image, (10.0**-added).astype(np.float32), self.target_white)
+
+
+def _product(image: UInt8Image, passed: NDArray[np.float32], white: Rgb) -> UInt8Image:
+    """Return the colors, uint8[H, W, 3], of densities that are sums over the channels, so that the light is a product.
+
+    Args:
+        image: RGB uint8[H, W, 3].
+        passed: the share of the light of each new channel that a level of a channel lets pass, float32[256, 3, 3].
+        white: color of the empty field, 0..255.
+    """
+    height, width = image.shape[:2]
+    rows_of = np.zeros((3, 256, 4), np.float32)  # four numbers: one copy of 16 bytes for each pixel
+    rows_of[..., :3] = passed.transpose(1, 0, 2)
+    rows_of[0, :, :3] *= np.asarray(white, np.float32)
+    levels = np.empty((height, width, 4), np.uint8)
+    step = max(1, _BLOCK_PIXELS // width)
+    for start in range(0, height, step):
+        block = image[start : start + step]
+        light = rows_of[0].take(block[..., 0], axis=0)
+        for channel in (1, 2):
+            light *= rows_of[channel].take(block[..., channel], axis=0)
+        np.minimum(light, 255, out=light)
+        levels[start : start + step] = np.rint(light, out=light)
+    return without_fourth(levels)
 
 
 class Macenko(StainSeparation):

@@ -12,7 +12,7 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.color_table import NODES
 from hemabridge.normalizers.levels import Level, Rgb
-from hemabridge.normalizers.measures import whitened
+from hemabridge.normalizers.measures import white_curves
 from hemabridge.normalizers.normalizer import Measured, Normalizer
 
 Table: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=3 * NODES**3, max_length=3 * NODES**3)]
@@ -32,12 +32,15 @@ class TableNormalizer(Normalizer):
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         """Return the image with every color looked up."""
-        white = whitened(image, measured.white, self.target_white)
-        return np.asarray(Image.fromarray(white).filter(_filter(self.table)))
+        return self.known_colors.mapped(image, self._found, white_curves(measured.white, self.target_white))
 
     def colors(self) -> NDArray[np.float64]:
         """Return the colors of the nodes, float64[NODES^3, 3], sRGB 0..255; red slowest, blue fastest."""
         return _colors(self.table)
+
+    def _found(self, white: UInt8Image) -> UInt8Image:
+        """Return uint8[H, W, 3] with every color looked up."""
+        return np.asarray(Image.fromarray(white).filter(_filter(self.table)))
 
 
 class LearnedLut(TableNormalizer):

@@ -1,22 +1,28 @@
 """The log of a re-stained folder: one CSV row for each input file, from which a later call resumes."""
 
 import csv
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final, Literal, TextIO
+from time import monotonic
+from typing import Final, Literal, Self, TextIO
 
 from hemabridge.errors import InputError
 from hemabridge.storage.file_kind import FileKind
-from hemabridge.storage.files import atomic_write, sha256_of
+from hemabridge.storage.files import atomic_write, sha256_of, sync_files
 from hemabridge.storage.spreadsheets import as_cell, from_cell
 
 LOG = "standardized.csv"
-"""The log in the output folder: one row per input file, appended as soon as the file is done.
+"""The log in the output folder: one row per input file, appended soon after the file is done (`LogAppender`).
 
 Rows of earlier calls are kept as long as their output exists. Text that a spreadsheet would take for a formula begins
 with an apostrophe (`hemabridge.storage.spreadsheets.as_cell`).
 """
+
+BATCH_ROWS: Final = 64
+BATCH_SECONDS: Final = 1.0
+"""A batch of rows is written when it has so many rows, or at the first row after so many seconds."""
 
 _LOG: Final = FileKind(
     f"the {LOG} of an earlier call", InputError, "remove it; all images are then re-stained again", 10**9
@@ -75,6 +81,42 @@ def write_log(path: Path, rows: Iterable[FileRow]) -> None:
 def log_cells(row: FileRow) -> dict[str, str]:
     """Return the cells of one row by column, safe to open in a spreadsheet."""
     return {name: as_cell(text) for name, text in asdict(row).items()}
+
+
+class LogAppender:
+    """Appends rows to the log of a folder in batches, each after the batch's outputs are on the disk.
+
+    What the log calls done is therefore not lost if the computer stops. A batch ends after `BATCH_ROWS` rows or
+    `BATCH_SECONDS`, and on leaving the context, also by an error.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._waiting: list[FileRow] = []
+
+    def __enter__(self) -> Self:
+        self._file = open_log(self._out / LOG, "a")
+        self._log = csv.DictWriter(self._file, COLUMNS)
+        self._written = monotonic()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._file:
+            self._write()
+
+    def add(self, row: FileRow) -> None:
+        """Add a row; its output, if it has one, exists."""
+        self._waiting.append(row)
+        if len(self._waiting) >= BATCH_ROWS or monotonic() - self._written >= BATCH_SECONDS:
+            self._write()
+
+    def _write(self) -> None:
+        sync_files(self._out / row.path for row in self._waiting if row.output_sha256)
+        self._log.writerows(log_cells(row) for row in self._waiting)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._waiting.clear()
+        self._written = monotonic()
 
 
 def read_log(out: Path) -> dict[str, FileRow]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,14 +14,14 @@ from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.imaging.decoding import Decoded
 from hemabridge.imaging.derived_dicom import Derivation, derived_dicom
 from hemabridge.imaging.dicom import DICOM_SUFFIXES
-from hemabridge.imaging.files import WRITTEN_SUFFIXES, encoded_image, read_decoded, reason_of
-from hemabridge.imaging.provenance import mark_of
+from hemabridge.imaging.files import WRITTEN_SUFFIXES, encoded_image, read_file, reason_of
+from hemabridge.imaging.provenance import mark_in, mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.imaging.threads import alone_if_large
 from hemabridge.models.restaining import remark_of, restained_with_remark
 from hemabridge.storage.files import sha256_of, write_bytes
-from hemabridge.workflows.standardize.log import FileRow, is_inside
+from hemabridge.workflows.standardize.log import LOG, FileRow, is_inside
 
 # PyTorch raises a RuntimeError for an image that is too large for the memory.
 FAILURES: Final = (ImageError, OSError, RuntimeError, MemoryError)
@@ -39,6 +39,7 @@ class OneImage:
         made_by: identity of model, guard and fallback.
         check: for whole fields.
         keep_identity: whether DICOM files get patient and study of their source.
+        inside: whether folders of results lie within `out`, as far as it is known.
     """
 
     standardizer: Standardizer
@@ -47,6 +48,7 @@ class OneImage:
     made_by: str
     check: FieldCheck
     keep_identity: bool = False
+    inside: dict[Path, bool] = field(default_factory=dict, repr=False)
 
     def maker_of(self, name: str) -> str:
         """Return what the column `model` of the log says for a file."""
@@ -57,20 +59,28 @@ class OneImage:
         original, restained, model = self.source / name, self.out / name, self.maker_of(name)
         if reason := reason_against_suffix(original):
             return FileRow(name, "failed", reason, "", model)
-        if not is_inside(restained, self.out):
+        if not self._is_inside(restained.parent):
             reason = f"{restained.parent} is a link that leads out of {self.out}; remove it"
             return FileRow(name, "failed", reason, "", model)
         try:
-            made = restain(self.standardizer, read_decoded(original), self.check, original)
-            mark = mark_of(original)
+            decoded, held = read_file(original)
+            made = restain(self.standardizer, decoded, self.check, original)
+            mark = mark_of(original) if held is None else mark_in(held)
             content = encoded_like(original, made, mark, original.read_bytes, self.made_by, self.keep_identity)
-            write_bytes(restained, content)
+            write_bytes(restained, content, sync=False)  # `LogAppender` waits for the disk
             written = hashlib.sha256(content).hexdigest()
-            return FileRow(name, "restained", "", sha256_of(original), model, output_sha256=written, **made.columns)
+            sha256 = sha256_of(original) if held is None else hashlib.sha256(held).hexdigest()
+            return FileRow(name, "restained", "", sha256, model, output_sha256=written, **made.columns)
         except FAILURES as error:
             if not restained.is_dir():
                 restained.unlink(missing_ok=True)  # output of an earlier call from another file or model
             return FileRow(name, "failed", reason_of(error, original), "", model)
+
+    def _is_inside(self, folder: Path) -> bool:
+        """Return whether a folder of outputs lies within `out`; each is resolved once."""
+        if folder not in self.inside:
+            self.inside[folder] = is_inside(folder / LOG, self.out)
+        return self.inside[folder]
 
 
 @dataclass(frozen=True, eq=False)

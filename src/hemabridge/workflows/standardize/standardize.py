@@ -1,6 +1,5 @@
 """`hemabridge standardize`: re-stains a folder of images, file by file; an interrupted call can be resumed."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,12 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.workflows.standardize.log import (
-    COLUMNS,
     LOG,
     FileRow,
+    LogAppender,
     Status,
     is_header,
-    log_cells,
     log_rows,
-    open_log,
     read_log,
     write_log,
 )
@@ -146,12 +143,10 @@ def _standardize_files(
         return done.get(name) or settled.get(name) or work(name)
 
     rows = []
-    with open_log(work.out / LOG, "a") as file:
-        log = csv.DictWriter(file, COLUMNS)
+    with LogAppender(work.out) as log:
         for row in in_order(row_of, files, threads):
             if row.path not in done:
-                log.writerow(log_cells(row))
-                file.flush()
+                log.add(row)
             rows.append(row)
             progress("re-staining", len(rows), len(files))
     return rows
