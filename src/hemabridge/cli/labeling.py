@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
 @app.command()
 def label(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished study with an ensemble.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run of `hemabridge adapt`, or a finished study with an ensemble.")
+    ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images of another hospital, or a manifest.")],
-    out: Annotated[Path, typer.Option(help="Folder for the labels, the fine-tuned ensemble and the report.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the labels, the classes of all cells, the classifier and the report.")
+    ],
     count: Annotated[int, typer.Option("-k", "--count", min=1, help="Number of cells to label.")] = 16,
     labels: Annotated[
         Path | None,
@@ -31,26 +35,25 @@ def label(
     ] = True,
     language: Annotated[str, typer.Option(help="Language of the page: en or es; it can be changed there.")] = "en",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 8322,
-    folds: Annotated[
-        int, typer.Option(min=0, help="Folds of the cross-validation on the labels; 0 saves its time.")
-    ] = 4,
     root: Annotated[Path | None, typer.Option(help="Folder to which a manifest's paths are relative.")] = None,
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell in these images [default: estimated].")
     ] = None,
 ) -> None:
-    """Choose the cells of another hospital that teach most, and fine-tune a study's ensemble on an expert's labels.
+    """Choose the cells of another hospital that teach most, and learn from an expert's labels of them.
 
     An expert labels the cells on a page in a browser of this computer; the same command goes on where it was left.
     Labels that exist already are given by --labels, such as cells-to-label.csv with its column class filled in. A cell
-    of another class gets any other name, such as unknown: it is kept and not trained on. report.html says what
-    the labels changed, and what the next ones would add. Labels that would do harm are not used.
+    of another class gets any other name, such as unknown: it is kept, and nothing learns from it. predicted-classes.csv
+    has the class of every cell, report.html says what the labels changed, and what the next ones would add. Labels that
+    would do harm are not used. A classifier for daily use is trained on the labels: `hemabridge run OUT/run FOLDER
+    RESULTS` after `hemabridge adapt`, `hemabridge classify OUT/classifier.safetensors FOLDER RESULTS` after a study.
     """
     needs_training()
     from hemabridge.cli.printing import print_unusable
     from hemabridge.workflows.label.label import REPORT
     from hemabridge.workflows.label.label import label as work
-    from hemabridge.workflows.label.label_files import TO_LABEL
+    from hemabridge.workflows.label.label_files import PREDICTED_CLASSES, TO_LABEL
 
     ask = _page(language, port) if page and labels is None else None
     with shown_progress() as progress:
@@ -61,7 +64,6 @@ def label(
             k=count,
             labels=labels,
             ask=ask,
-            folds=folds,
             root=root,
             crop_px=crop_px,
             progress=progress,
@@ -69,7 +71,10 @@ def label(
     print_unusable(done.failed.items(), "failed")
     if done.results is not None:
         _print_results(done.results)
-        print(f"See {out / REPORT}.")
+        print(f"See {out / REPORT}, and the class of every cell in {out / PREDICTED_CLASSES}.")
+        if done.daily is not None:
+            command = "run" if done.daily.is_dir() else "classify"
+            print(f"For the next folders: hemabridge {command} {done.daily} FOLDER RESULTS")
     elif ask is None:
         print(f"{done.chosen} cells to label: {out / TO_LABEL}. Fill in the column class, and run the same command")
         print(f"with --labels {out / TO_LABEL}")

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, estimate_crop_px, sampled
+from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, CellSet, estimate_crop_px, sampled
 from hemabridge.data.class_names import spelling_key
 from hemabridge.data.index import check_listable
 from hemabridge.data.listing import escaped, list_images
@@ -16,7 +16,7 @@ from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, ManifestError, SplitError
 from hemabridge.imaging.files import read_image, reason_of
-from hemabridge.imaging.scale import CropSpec, check_shows_cell
+from hemabridge.imaging.scale import CropPx, CropSpec, check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.progress import Progress
 from hemabridge.storage.files import sha256_of
@@ -39,6 +39,11 @@ class NewCells:
     paths: tuple[str, ...]
     hashes: tuple[str, ...]
     failed: dict[str, str] = field(default_factory=dict)
+
+    def unlabeled(self, classes: tuple[str, ...], crop_px: CropPx) -> CellSet:
+        """Return them as cells of unknown class; labels that are stated are not passed on."""
+        unknown = np.full(len(self.paths), UNKNOWN, np.int64)
+        return CellSet(self.images, unknown, classes, self.paths, self.hashes, crop_px)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import SemiSupervisedConfig
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.classifiers.semi_supervised import PseudoLabeledCells, fine_tune_semi_supervised
-from hemabridge.data.cells import CellSet
+from hemabridge.data.cells import UNKNOWN, CellSet
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.pseudo_labels import pseudo_labels
 from hemabridge.errors import InputError
@@ -21,6 +22,7 @@ def distill(
     prediction: Probabilities,
     config: SemiSupervisedConfig,
     context: RunContext,
+    labels: NDArray[np.int64] | None = None,
 ) -> Path:
     """Train the first color member further until it predicts from original cells what the ensemble predicts.
 
@@ -35,6 +37,7 @@ def distill(
         prediction: the ensemble's, of these cells, float32[N, C].
         config: length and learning rate.
         context: its folder is the run folder; the same call resumes.
+        labels: int64[N], the class of cells that an expert labeled, which replaces the prediction; -1 for all others.
 
     Returns:
         The last snapshot.
@@ -55,8 +58,12 @@ def distill(
         )
     start, target = trained[0]
     assert target is not None  # checked above
-    _, weights = pseudo_labels(prediction, 0.0)
-    shown = PseudoLabeledCells(source.images[None], prediction.astype(np.float32), weights, source.hashes)
+    _, weights = pseudo_labels(prediction, 0.0, labels)
+    wanted = prediction.astype(np.float32)
+    if labels is not None:
+        known = labels != UNKNOWN
+        wanted[known] = np.eye(wanted.shape[1], dtype=np.float32)[labels[known]]
+    shown = PseudoLabeledCells(source.images[None], wanted, weights, source.hashes)
     return fine_tune_semi_supervised(
         config, start, target, shown, context.folder, context.fabric, seed=context.seed, progress=context.progress
     )

@@ -1,4 +1,4 @@
-"""The results of fine-tuning an ensemble on an expert's labels of a new hospital, as frozen data. Needs no PyTorch."""
+"""The results of an expert's labels of another hospital's cells, as frozen data. Needs no PyTorch."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
@@ -14,18 +14,18 @@ class LabeledCell:
 
     Attributes:
         path: of its file, relative to the folder.
-        label: as the expert gave it; `unknown`, or any other class that the study does not have, is not trained on.
-        trained_on: whether it is a class of the study.
+        label: as the expert gave it; nothing learns from `unknown`, or any other class that the run does not have.
+        is_used: whether it is a class of the run.
         before: predicted class without labels.
-        held_out: predicted class by members that were fine-tuned on the other labels; None without cross-validation.
-        after: predicted class by the final ensemble, which was trained on this label if it is used.
+        held_out: predicted class from all other labels, without this one; None if `is_used` is false.
+        after: predicted class from all labels, if they are used.
     """
 
     __pydantic_config__ = STRICT
 
     path: str
     label: str
-    trained_on: bool
+    is_used: bool
     before: str
     held_out: str | None
     after: str
@@ -33,17 +33,15 @@ class LabeledCell:
 
 @dataclass(frozen=True)
 class SiteSummary:
-    """What an ensemble predicts for all cells of the folder, of which no class is known.
+    """What is predicted for all cells of the folder, of which no class is known.
 
     Attributes:
-        agreement: soft agreement of color and shape members, 0..1; None without shape members.
         confidence: mean largest probability, 0..1.
         counts: number of cells of each predicted class.
     """
 
     __pydantic_config__ = STRICT
 
-    agreement: float | None
     confidence: float
     counts: dict[str, int]
 
@@ -51,6 +49,29 @@ class SiteSummary:
     def expected_errors(self) -> float:
         """Number of wrong predictions if the probabilities are right."""
         return (1 - self.confidence) * sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class ClassifierSummary:
+    """The single classifier that learned the labels.
+
+    Attributes:
+        home_part: the part of the run's own cells on which it is measured; no classifier learned from it.
+        home_cells: number of these cells.
+        home_before: balanced accuracy on them of the classifier that was in use, or began, without labels, 0..1.
+        home_after: that of this classifier.
+        same_class: share of the folder's cells of which it predicts the class that the table states.
+        is_kept: whether it was written; it is not if it costs more than one point at home.
+    """
+
+    __pydantic_config__ = STRICT
+
+    home_part: str
+    home_cells: int
+    home_before: float
+    home_after: float
+    same_class: float
+    is_kept: bool
 
 
 @dataclass(frozen=True)
@@ -69,15 +90,13 @@ class LabelResults(ResultsFile):
     """The content of `label.json`.
 
     Attributes:
-        study: name of the study.
+        run: name of the run or study.
         folder: name of the folder of images.
-        classes: of the study.
+        classes: of the run.
         cells: every labeled cell.
-        folds: of the cross-validation; 0 without one.
-        used: whether the labels are used. They are not if that would do harm.
-        home_part: the part of the target's cells on which home accuracy is measured.
-        home: balanced accuracy on it, 0..1: before, and after each round of fine-tuning that was kept.
-        stopped: whether fine-tuning stopped early, since home accuracy fell too far.
+        used: whether the labels are used. They are not if fewer labeled cells would be predicted right.
+        classifier: the one that learned the labels; None if none was trained.
+        agreement: soft agreement of color and shape members without labels, 0..1; None without shape members.
         before, after: of all cells of the folder.
         changed: number of cells of the folder whose predicted class changed.
         following: the cells that should be labeled next.
@@ -86,19 +105,17 @@ class LabelResults(ResultsFile):
 
     __pydantic_config__ = STRICT
     WHAT: ClassVar[str] = "the results of `hemabridge label`"
-    FORMAT: ClassVar[int] = 1
+    FORMAT: ClassVar[int] = 2
     AGAIN: ClassVar[str] = "run hemabridge label again"
     KIND: ClassVar[str | None] = "label"
 
-    study: str
+    run: str
     folder: str
     classes: tuple[str, ...]
     cells: tuple[LabeledCell, ...]
-    folds: int
     used: bool
-    home_part: str
-    home: tuple[float, ...]
-    stopped: bool
+    classifier: ClassifierSummary | None
+    agreement: float | None
     before: SiteSummary
     after: SiteSummary
     changed: int
@@ -106,28 +123,22 @@ class LabelResults(ResultsFile):
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def trained_on(self) -> tuple[LabeledCell, ...]:
-        """The cells with a label of one of the study's classes."""
-        return tuple(cell for cell in self.cells if cell.trained_on)
+    def used_cells(self) -> tuple[LabeledCell, ...]:
+        """The cells with a label of one of the run's classes."""
+        return tuple(cell for cell in self.cells if cell.is_used)
 
     @property
-    def right(self) -> tuple[int, int | None, int]:
-        """Number of `trained_on` cells that are predicted right before, held out (None: not validated) and after."""
-        cells = self.trained_on
-        held_out = sum(cell.held_out == cell.label for cell in cells) if self.folds else None
-        before, after = (sum(said == cell.label for cell, said in pairs) for pairs in self._pairs())
-        return before, held_out, after
-
-    def _pairs(self) -> tuple[list[tuple[LabeledCell, str]], list[tuple[LabeledCell, str]]]:
-        cells = self.trained_on
-        return [(cell, cell.before) for cell in cells], [(cell, cell.after) for cell in cells]
+    def right(self) -> tuple[int, int]:
+        """Number of `used_cells` that are predicted right without labels, and each from all other labels."""
+        cells = self.used_cells
+        return sum(cell.before == cell.label for cell in cells), sum(cell.held_out == cell.label for cell in cells)
 
     @property
     def corrected(self) -> float | None:
-        """Share of the errors on labeled cells that the other labels corrected, net of new ones; None if unknown."""
-        before, held_out, _ = self.right
-        wrong = len(self.trained_on) - before
-        return None if held_out is None or wrong == 0 else (held_out - before) / wrong
+        """Share of the errors on labeled cells that the other labels corrected, net of new ones; None without any."""
+        before, held_out = self.right
+        wrong = len(self.used_cells) - before
+        return None if wrong == 0 else (held_out - before) / wrong
 
     @property
     def next_gain(self) -> float | None:

@@ -33,8 +33,8 @@ def browser() -> Iterator[Browser]:
 def hospital(hospitals: Path) -> Hospital:
     """A hospital as far as the page needs it: images, crop and classes."""
     manifest = list_new_cells(hospitals / "yellow-field" / "manifest.csv", None, "new").manifest
-    study = SimpleNamespace(classes=CLASSES, progress=silent)
-    return cast("Hospital", SimpleNamespace(manifest=manifest, crop_px=20, study=study))
+    run = SimpleNamespace(classes=CLASSES, progress=silent)
+    return cast("Hospital", SimpleNamespace(manifest=manifest, crop_px=20, run=run))
 
 
 def cells_of(hospital: Hospital, count: int) -> list[CellToLabel]:

@@ -1,21 +1,22 @@
-"""`hemabridge label` without the page: the choice, the labels, the fine-tuning, the numbers and the files."""
+"""`hemabridge label` without the page: the choice, the labels, what learns from them, the numbers and the files."""
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from hemabridge.data.listing import list_images
-from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.errors import InputError
 from hemabridge.evaluation.label_results import LabelResults
+from hemabridge.models import open_model
 from hemabridge.report import labeling_story
 from hemabridge.training.run_context import start_fabric
-from hemabridge.workflows.label import fine_tuning
-from hemabridge.workflows.label.fine_tuning import folds_of
+from hemabridge.workflows.adapt.adapted import Adapted
+from hemabridge.workflows.adapt.apply import run
+from hemabridge.workflows.label import learned
 from hemabridge.workflows.label.label import Labeled, label
 from hemabridge.workflows.label.label_files import read_labels, write_labels
 
@@ -47,9 +48,7 @@ def taught(finished: Path, new_hospital: Path, chosen: Path) -> tuple[Path, Labe
     given = {row["path"]: class_of(row["path"]) for row in rows_of(table)}
     strange = list(given)[2]
     write_labels(given | {strange: "unknown"}, chosen.parent / "expert.csv")
-    done = label(
-        finished, new_hospital, chosen, k=6, labels=chosen.parent / "expert.csv", folds=2, fabric=start_fabric("cpu")
-    )
+    done = label(finished, new_hospital, chosen, k=6, labels=chosen.parent / "expert.csv", fabric=start_fabric("cpu"))
     return chosen, done
 
 
@@ -69,11 +68,10 @@ def test_labels_teach_and_the_numbers_say_what_changed(taught: tuple[Path, Label
     assert done.results == LabelResults.read(out / "label.json")
     results = done.results
     assert results is not None
-    assert [cell.trained_on for cell in results.cells].count(False) == 1
-    (strange,) = (cell for cell in results.cells if not cell.trained_on)
+    assert [cell.is_used for cell in results.cells].count(False) == 1
+    (strange,) = (cell for cell in results.cells if not cell.is_used)
     assert (strange.label, strange.held_out) == ("unknown", None)
-    assert results.folds == 2
-    assert all(cell.held_out in results.classes for cell in results.trained_on)
+    assert all(cell.held_out in results.classes for cell in results.used_cells)
     predicted = {row["path"]: row for row in rows_of(out / "predicted-classes.csv")}
     assert len(predicted) == 24 == sum(results.after.counts.values())
     for cell in results.cells:
@@ -99,13 +97,12 @@ def test_labels_are_used_exactly_if_they_do_no_harm(taught: tuple[Path, Labeled]
     out, done = taught
     results = done.results
     assert results is not None
-    before, held_out, _ = results.right
-    assert held_out is not None
-    assert results.used == (held_out >= before and len(results.home) > 1)
-    assert (out / "fine-tuning" / "ensemble.json").is_file() == results.used
-    assert not list((out / "fine-tuning").glob("fold-*"))
+    before, held_out = results.right
+    assert results.used == (held_out >= before)
     if not results.used:
-        assert (results.before, results.changed) == (results.after, 0)
+        assert (results.before, results.changed, results.classifier) == (results.after, 0, None)
+    kept = results.classifier is not None and results.classifier.is_kept
+    assert (out / "classifier.safetensors").is_file() == kept
 
 
 def test_the_same_call_trains_nothing_again(
@@ -116,32 +113,74 @@ def test_the_same_call_trains_nothing_again(
     def trains(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("hemabridge.workflows.label.fine_tuning.fine_tuned_ensemble", trains)
+    monkeypatch.setattr("hemabridge.workflows.label.learned.distill", trains)
     monkeypatch.setattr("hemabridge.workflows.evaluate.finished_study.fit_ensemble", trains)
     labels = out.parent / "expert.csv"
-    again = label(finished, new_hospital, out, k=6, labels=labels, folds=2, fabric=start_fabric("cpu"))
+    again = label(finished, new_hospital, out, k=6, labels=labels, fabric=start_fabric("cpu"))
     assert again == done
 
 
-def test_a_round_that_costs_more_than_a_point_at_home_is_not_kept(
-    finished: Path, new_hospital: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: Path
+@pytest.mark.parametrize("lost", [0.005, 0.02])
+def test_a_classifier_that_costs_more_than_a_point_at_home_is_not_kept(
+    finished: Path,
+    new_hospital: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: float,
 ) -> None:
-    given = {row["path"]: class_of(row["path"]) for row in rows_of(chosen / "cells-to-label.csv")}
-    write_labels(given, tmp_path / "expert.csv")
-    home = iter([0.9, 0.895, 0.885])
-    monkeypatch.setattr(fine_tuning, "home_accuracy", lambda *_: next(home))
-    labels = tmp_path / "expert.csv"
-    done = label(finished, new_hospital, tmp_path / "out", k=6, labels=labels, folds=0, fabric=start_fabric("cpu"))
+    write_labels({path: class_of(path) for path in list_images(new_hospital).images}, tmp_path / "expert.csv")
+    home = iter([0.9, 0.9 - lost])
+    monkeypatch.setattr(learned, "balanced_accuracy", lambda *_: next(home))
+    out, labels = tmp_path / "out", tmp_path / "expert.csv"
+    done = label(finished, new_hospital, out, k=6, labels=labels, fabric=start_fabric("cpu"))
     results = done.results
     assert results is not None
-    assert (results.home, results.stopped, results.used) == ((0.9, 0.895), True, True)
-    assert results.right[1] is None
-    saved = FittedEnsemble.load(tmp_path / "out" / "fine-tuning", tmp_path / "out" / "fine-tuning", {})
-    snapshots = [member.snapshot for member in (*saved.color_members, *saved.shape_members)]
-    assert all(path is not None and "after/0" in path.as_posix() for path in snapshots)
-    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "stopped there" in report
+    assert results.classifier is not None
+    assert (results.used, results.classifier.is_kept) == (True, lost < 0.01)
+    assert done.daily == (out / "classifier.safetensors" if lost < 0.01 else None)
+    assert (out / "classifier.safetensors").is_file() == (lost < 0.01)
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert ("was not kept" in report) == (lost > 0.01)
     assert "<script" not in report
+    if lost < 0.01:
+        assert set(open_model(out / "classifier.safetensors").classes) == set(CLASSES)
+
+
+def test_a_run_of_adapt_learns_labels_and_is_run_again(
+    adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, adapted = adapted_run
+    monkeypatch.setattr(learned, "MOST_LOST_AT_HOME", 1.0)
+    out, fabric = tmp_path / "out", start_fabric("cpu")
+    assert label(folder, unlabeled, out, k=4, fabric=fabric).chosen == 4
+    rows = rows_of(out / "cells-to-label.csv")
+    names = [path.name for path in sorted(unlabeled.iterdir()) if path.name != "damaged.png"]
+    assert {row["path"] for row in rows} < set(names)
+    write_labels({name: next(each for each in CLASSES if each[0] == name[0]) for name in names}, tmp_path / "all.csv")
+    done = label(folder, unlabeled, out, k=4, labels=tmp_path / "all.csv", fabric=fabric)
+    assert done.daily == out / "run"
+    found = Adapted.of_folder(out / "run")
+    assert (found.classes, found.source_labels, adapted.source_labels) == (adapted.classes, len(names), 0)
+    assert f"{len(names)} of them with labels of an expert" in " ".join(found.lines())
+    today = run(out / "run", unlabeled, tmp_path / "today")
+    assert sum(row.probabilities is not None for row in today.classified.rows) == len(names)
+    before = open_model(adapted.file(folder, adapted.classifier)).sha256
+    assert open_model(out / "run" / "classifier.safetensors").sha256 != before
+
+
+def test_a_run_whose_labeled_images_are_gone_says_where_they_were(
+    adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path
+) -> None:
+    moved = Path(shutil.copytree(adapted_run[0], tmp_path / "moved"))
+    file = moved / "learned-from.json"
+    described = json.loads(file.read_text(encoding="utf-8"))
+    described["own"]["root"] = str(tmp_path / "gone")
+    file.write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(InputError, match="put them back"):
+        label(moved, unlabeled, tmp_path / "out", fabric=start_fabric("cpu"))
+    file.unlink()
+    with pytest.raises(InputError, match="trains nothing twice"):
+        label(moved, unlabeled, tmp_path / "out", fabric=start_fabric("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -172,25 +211,17 @@ def test_labels_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
         read_labels(tmp_path / "twice.csv", CLASSES)
 
 
-def test_folds_hold_each_label_once_and_classes_evenly() -> None:
-    labels = np.array([0] * 8 + [1] * 4 + [-1] * 5)
-    folds = folds_of(labels, 4, 0)
-    np.testing.assert_array_equal(folds == -1, labels == -1)
-    for fold in range(4):
-        np.testing.assert_array_equal(np.bincount(labels[folds == fold]), [2, 1])
-
-
 def test_what_the_next_labels_add_is_the_corrected_share_of_the_errors_that_are_left(
     taught: tuple[Path, Labeled],
 ) -> None:
     results = taught[1].results
     assert results is not None
-    cell = replace(results.trained_on[0], label="neutrophil", before="lymphocyte")
+    cell = replace(results.used_cells[0], label="neutrophil", before="lymphocyte")
     cells = tuple(replace(cell, held_out=said) for said in ("neutrophil", "lymphocyte"))
     after = replace(results.after, confidence=0.9, counts={"lymphocyte": 10, "neutrophil": 10})
     told = replace(results, cells=cells, after=after, used=True)
     assert told.corrected == 0.5
     assert told.next_gain == pytest.approx(0.05)
     assert "about 5.0 points" in labeling_story.following(told)
-    assert "0 were predicted right without labels, and 1 by members" in labeling_story.headline(told)
+    assert "0 were predicted right without labels, and 1 from the labels" in labeling_story.headline(told)
     assert json.loads(told.to_json())["kind"] == "label"

@@ -39,6 +39,7 @@ from hemabridge.workflows.adapt.apply import Run, opened_for, run_with
 from hemabridge.workflows.adapt.certainty import quantiles_of, unknown_limit
 from hemabridge.workflows.adapt.config import AdaptConfig
 from hemabridge.workflows.adapt.inputs import PARTS, Context, check_new, labeled_sites, unlabeled_cells
+from hemabridge.workflows.adapt.learned_from import LearnedFrom
 from hemabridge.workflows.adapt.steps import (
     ENSEMBLE,
     FIT,
@@ -128,6 +129,7 @@ def adapt(
 def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: Context) -> Adapted:
     context.steps.begin(LABELED_CELLS)
     own, further, classes = labeled_sites(ours, also, context)
+    LearnedFrom.of(context.config, context.seed, own, further).write(context.out)
     context.steps.begin(NEW_CELLS)
     source = unlabeled_cells(new, classes, (own, *further), context)
     target, home = (context.cells(own, part, classes) for part in PARTS)

@@ -48,6 +48,7 @@ class Adapted(ResultsFile):
         guarded: whether the re-stained images are checked by the morphology guard.
         pretrained: whether training started from pretrained weights.
         home_confusion: own held-out cells of each class, in the rows, by predicted class; empty of an earlier version.
+        source_labels: number of cells of the source whose label an expert gave (`hemabridge label`).
     """
 
     __pydantic_config__ = STRICT
@@ -76,6 +77,7 @@ class Adapted(ResultsFile):
     guarded: bool
     pretrained: bool
     home_confusion: tuple[tuple[int, ...], ...] = ()
+    source_labels: int = 0
 
     @property
     def home_interval(self) -> Interval | None:
@@ -118,8 +120,7 @@ class Adapted(ResultsFile):
             f"Own hospital ({self.target}): learned from {self.target_cells} labeled cells of {len(self.classes)} "
             f"classes. Balanced accuracy on {self.home_scored} cells held out: {self.home_accuracy:.3f}"
             f"{ends}.",
-            f"Other hospital ({self.source}): fitted to {self.source_cells} cells without labels. How many of its "
-            "classes are right is not known without labels; the next lines are signs.",
+            self._of_source(),
             f"Classifiers that see color and those that see shape agree to {self.agreement:.2f} (own hospital "
             f"{self.home_agreement:.2f}; by chance {1 / len(self.classes):.2f}).",
             f"Predicted there: {share}. Compare this with what you expect.",
@@ -145,6 +146,17 @@ class Adapted(ResultsFile):
             lines.append("The morphology of re-stained images is not checked: there are too few of your own cells.")
         lines += [f"{name} was left out: it makes implausible colors ({what})." for name, what in self.left_out.items()]
         return lines
+
+    def _of_source(self) -> str:
+        if self.source_labels:
+            return (
+                f"Other hospital ({self.source}): fitted to {self.source_cells} cells, {self.source_labels} of them "
+                "with labels of an expert. The report of `hemabridge label` says what these changed."
+            )
+        return (
+            f"Other hospital ({self.source}): fitted to {self.source_cells} cells without labels. How many of its "
+            "classes are right is not known without labels; the next lines are signs."
+        )
 
     def _of_unknown(self) -> str:
         order = "The column uncertainty orders the cells; have the first ones looked at."

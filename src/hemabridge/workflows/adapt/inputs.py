@@ -6,10 +6,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from lightning_fabric import Fabric
 
-from hemabridge.data.cells import UNKNOWN, CellSet
+from hemabridge.data.cells import CellSet
 from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
 from hemabridge.domain.site_profile import FEWEST_CELLS
 from hemabridge.errors import InputError, ManifestError
@@ -134,5 +133,4 @@ def unlabeled_cells(new: Path, classes: tuple[str, ...], labeled: tuple[Site, ..
                 f"expected other images in {new} than among the labeled cells of {site.name}, got {len(shared)} "
                 "that are in both; take them out of one"
             )
-    unknown = np.full(len(cells.paths), UNKNOWN, np.int64)
-    return CellSet(cells.images, unknown, classes, cells.paths, cells.hashes, crop_px)
+    return cells.unlabeled(classes, crop_px)

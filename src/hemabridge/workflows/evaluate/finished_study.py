@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 from lightning_fabric import Fabric
 
 from hemabridge.classifiers.external import load_external
 from hemabridge.classifiers.protocol import Classifier, align_classes
-from hemabridge.data.cells import UNKNOWN, CellSet, joined
+from hemabridge.data.cells import CellSet, joined
 from hemabridge.data.new_cells import NewCells
 from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.ensemble.fit import fit_ensemble
@@ -34,15 +33,6 @@ from hemabridge.training.snapshots import last_snapshot, snapshot_files
 from hemabridge.workflows.evaluate.answers import Answers, name_of, of_ensemble
 from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
 from hemabridge.workflows.study.translation import FittedRestaining, fitted_restainings, restained_at
-
-
-@dataclass(frozen=True, eq=False)
-class FittedTo:
-    """A study's ensemble that was fitted to another hospital: the cells of that, and the target's training cells."""
-
-    fitted: FittedEnsemble
-    source: CellSet
-    target: CellSet
 
 
 @dataclass(frozen=True)
@@ -150,26 +140,21 @@ class FinishedStudy:
         config = self.check_ensemble()
         answers = list(self._original(lambda px: read(px).images))
         context = RunContext(folder, fabric, self.recipe.seed, self.progress)
-        found = self.fit_to(read(self.recipe.ensemble_px), crop_px, context)
-        names = learn_luts(
-            config.learned_lut, self.classifiers, found.fitted, found.source, found.target.images, context
-        )
+        source = read(self.recipe.ensemble_px).unlabeled(self.classes, crop_px)
+        fitted, target = self.fit_ensemble_to(source, context), self.labeled_members[1]
+        names = learn_luts(config.learned_lut, self.classifiers, fitted, source, target.images, context)
         answers += self._with_luts(folder, names, lambda px: read(px).images)
-        answers += of_ensemble(found.fitted, found.source.images, 0)
-        return found.fitted, answers
+        answers += of_ensemble(fitted, source.images, 0)
+        return fitted, answers
 
-    def fit_to(self, cells: NewCells, crop_px: CropPx, context: RunContext) -> FittedTo:
-        """Fit the study's ensemble to the cells of another hospital, without its labels and without learning LUTs.
-
-        Args:
-            cells: at the size of the ensemble.
-            crop_px: the square around a cell in the original images.
-            context: seed and progress.
+    @cached_property
+    def labeled_members(self) -> tuple[Members, CellSet]:
+        """The members of the ensemble before any fit, with the cells from which they learned; and those of the target.
 
         Raises:
             InputError: the study has no ensemble.
         """
-        config = self.check_ensemble()
+        self.check_ensemble()
         known = read_settled(self.recipe.target, self.folder)
         target = known.cells(("train",), self.classes, self.recipe.ensemble_px, self.progress)
         further = [
@@ -178,9 +163,20 @@ class FinishedStudy:
         ]
         labeled = joined(target, further)
         members = Members.load(self.study.ensemble(), self.folder, self.classifiers, labeled, self.opened)
-        unlabeled = np.full(len(cells.paths), UNKNOWN, np.int64)
-        source = CellSet(cells.images, unlabeled, self.classes, cells.paths, cells.hashes, crop_px)
-        return FittedTo(fit_ensemble(members, source, target, config, context), source, target)
+        return members, target
+
+    def fit_ensemble_to(self, source: CellSet, context: RunContext) -> FittedEnsemble:
+        """Fit the study's ensemble to the cells of another hospital, without their labels and without learning LUTs.
+
+        Args:
+            source: at the size of the ensemble.
+            context: seed and progress.
+
+        Raises:
+            InputError: the study has no ensemble.
+        """
+        members, target = self.labeled_members
+        return fit_ensemble(members, source, target, self.check_ensemble(), context)
 
     def check_ensemble(self) -> EnsembleConfig:
         """Return the recipe's ensemble.

@@ -98,7 +98,7 @@ def read_labels(path: Path, classes: Sequence[str]) -> dict[str, str]:
 def write_predictions(
     paths: Sequence[str], before: Sequence[str], after: Sequence[str], chances: Sequence[float], path: Path
 ) -> None:
-    """Write the predicted class of every cell before and after fine-tuning, and the probability of the latter."""
+    """Write the predicted class of every cell without labels and with them, and the probability of the latter."""
     schema = {
         "path": pl.String,
         "predicted_class": pl.String,

@@ -1,0 +1,93 @@
+"""What a run of `hemabridge adapt` learned from: its settings, and where the labeled images lie.
+
+The file is for commands that train further, such as `hemabridge label`. Nothing that only predicts reads it, and no
+bundle contains it, since it holds paths of this computer.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from hemabridge.errors import InputError
+from hemabridge.recipes.recipe import SiteRecipe
+from hemabridge.recipes.sites import Site, read_settled
+from hemabridge.storage.file_kind import FileKind
+from hemabridge.storage.files import atomic_write
+from hemabridge.workflows.adapt.config import AdaptConfig
+
+LEARNED_FROM_FILE: Final = "learned-from.json"
+_AGAIN: Final = "run the same `hemabridge adapt OURS NEW --out RUN` again, which trains nothing twice"
+_KIND: Final = FileKind("the settings and labeled images of a run of `hemabridge adapt`", InputError, _AGAIN)
+
+
+class LabeledImages(BaseModel):
+    """A hospital's name, and the folder to which the paths of its cells are relative."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    site: str
+    root: Path
+
+
+class LearnedFrom(BaseModel):
+    """The content of `learned-from.json`.
+
+    Attributes:
+        config: settings of the trainings.
+        seed: random seed.
+        own: one's own labeled cells.
+        further: those of further hospitals.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: AdaptConfig
+    seed: int
+    own: LabeledImages
+    further: tuple[LabeledImages, ...] = ()
+
+    @classmethod
+    def of(cls, config: AdaptConfig, seed: int, own: Site, further: Sequence[Site]) -> "LearnedFrom":
+        """Describe the sites of a run."""
+        return cls(config=config, seed=seed, own=_images_of(own), further=tuple(map(_images_of, further)))
+
+    def write(self, run: Path) -> None:
+        """Write the file into the run folder."""
+        with atomic_write(run / LEARNED_FROM_FILE) as temporary:
+            temporary.write_text(self.model_dump_json(indent=2), encoding="utf-8")
+
+    @classmethod
+    def of_folder(cls, run: Path) -> "LearnedFrom":
+        """Read the file of a run folder.
+
+        Raises:
+            InputError: an earlier version made the run, which has no such file; or it is damaged.
+        """
+        path = run / LEARNED_FROM_FILE
+        if not path.is_file():
+            raise InputError(f"expected {LEARNED_FROM_FILE} in {run}, got none, as of an earlier version; {_AGAIN}")
+        return _KIND.read_as(path, TypeAdapter(cls))
+
+    def sites(self, run: Path) -> tuple[Site, ...]:
+        """Return the labeled sites with their parts and scale, one's own first.
+
+        Raises:
+            InputError: the images are not where they were.
+            ManifestError: the run lacks the cells of a site.
+        """
+        return tuple(_site_in(run, each) for each in (self.own, *self.further))
+
+
+def _images_of(site: Site) -> LabeledImages:
+    return LabeledImages(site=site.name, root=site.manifest.root.resolve())
+
+
+def _site_in(run: Path, images: LabeledImages) -> Site:
+    if not images.root.is_dir():
+        raise InputError(
+            f"expected the labeled images of {images.site} in {images.root}, from which the classifiers learned and "
+            f"learn further, got no such folder; put them back, or run `hemabridge adapt` with their present folder"
+        )
+    return read_settled(SiteRecipe(site=images.site, folder=images.root), run)
