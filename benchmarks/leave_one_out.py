@@ -73,8 +73,8 @@ def main() -> None:
 
 def _kept(bench: Bench, name: str, data: Path, start: int, further: bool) -> dict[str, Any]:
     """Return all figures of one hospital and one start, worked out once."""
-    seen, test = _cells(bench, name, data)
-    others = [_cells(bench, other, data)[1] for other in REAL_SITES if further and other != name]
+    seen, test = scored_cells(bench, name, data)
+    others = [scored_cells(bench, other, data)[1] for other in REAL_SITES if further and other != name]
 
     def work(folder: Path) -> None:
         (folder / "figures.json").write_text(json.dumps(_figures(bench, seen, test, others, start, folder)), "utf-8")
@@ -97,7 +97,7 @@ def _kept(bench: Bench, name: str, data: Path, start: int, further: bool) -> dic
     return found | json.loads((own / "figures.json").read_text(encoding="utf-8"))
 
 
-def _cells(bench: Bench, name: str, data: Path) -> tuple[CellSet, CellSet]:
+def scored_cells(bench: Bench, name: str, data: Path) -> tuple[CellSet, CellSet]:
     """Return the cells that are seen without labels, and those that are scored."""
     if name not in REAL_SITES:
         source = restyled_source(bench, name)

@@ -57,29 +57,23 @@ def label(
 
     ask = _page(language, port) if page and labels is None else None
     with shown_progress() as progress:
-        done = work(
-            run,
-            folder,
-            out,
-            k=count,
-            labels=labels,
-            ask=ask,
-            root=root,
-            crop_px=crop_px,
-            progress=progress,
-        )
+        done = work(run, folder, out, k=count, labels=labels, ask=ask, root=root, crop_px=crop_px, progress=progress)
     print_unusable(done.failed.items(), "failed")
     if done.results is not None:
         _print_results(done.results)
         print(f"See {out / REPORT}, and the class of every cell in {out / PREDICTED_CLASSES}.")
-        if done.daily is not None:
-            command = "run" if done.daily.is_dir() else "classify"
-            print(f"For the next folders: hemabridge {command} {done.daily} FOLDER RESULTS")
+        _print_next(done.daily)
     elif ask is None:
         print(f"{done.chosen} cells to label: {out / TO_LABEL}. Fill in the column class, and run the same command")
         print(f"with --labels {out / TO_LABEL}")
     else:
         print(f"{done.labeled} of {done.chosen} cells are labeled. The same command goes on.")
+
+
+def _print_next(daily: Path | None) -> None:
+    if daily is not None:
+        command = "run" if daily.is_dir() else "classify"
+        print(f"For the next folders: hemabridge {command} {daily} FOLDER RESULTS")
 
 
 def _page(language: str, port: int) -> "Ask":
