@@ -17,6 +17,7 @@ from hemabridge.service.service_app import Limits
 
 CLASSIFY = "/v1/classify"
 TOKEN = "t" * 32
+FORM = "multipart/form-data; boundary=x"
 
 
 def form(*contents: bytes, name: str = "cell.png") -> dict[str, Any]:
@@ -53,7 +54,8 @@ def test_health_state_card_and_description(client: TestClient) -> None:
     assert set(paths) >= {CLASSIFY, "/health", "/ready", "/metrics", "/card"}
     assert "/v1/standardize" not in paths  # this model does not re-stain
     assert client.post("/v1/standardize", **form(b"1")).status_code == 404
-    assert client.get(CLASSIFY).status_code == 405
+    wrong = client.get(CLASSIFY)
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,7 @@ def test_health_state_card_and_description(client: TestClient) -> None:
         (b"", "image/png"),
         (b"abc", "text/plain"),
         (b"abc", "multipart/form-data; boundary=x"),
+        (b'--x\r\nContent-Disposition: form-data; name="other"; filename="a"\r\n\r\n1\r\n--x--', FORM),
         (b"--x\r\n\r\n", "multipart/form-data; boundary=x"),
         (b"--x--\r\n", "multipart/form-data; boundary=x"),
         (b'--x\r\ncontent-disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n', "multipart/form-data; boundary=x"),

@@ -13,6 +13,9 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.dicom import HEAD_BYTES, is_dicom
 from hemabridge.imaging.files import IMAGE_SUFFIXES, KEPT_BYTES, SentImages
 
+FIELD: Final = "images"
+"""Name of the field of a form that holds the images."""
+
 LONGEST_PART_HEADER: Final = 4_096
 LONGEST_NAME: Final = 200
 
@@ -122,11 +125,13 @@ def _part(body: bytes, start: int, end: int, number: int) -> Sent:
     try:
         headers = HeaderParser().parsestr(body[line_end + 2 : head + 4].decode("utf-8", "replace"))
         name = headers.get_filename() or ""
-        kind = headers.get_content_maintype()
+        kind, field = headers.get_content_maintype(), headers.get_param("name", header="content-disposition")
     except (MessageError, ValueError, LookupError) as error:
         raise InputError(f"expected the headers of image {number}, got others") from error
-    if not name and kind != "image":
-        raise InputError(f"expected images alone, got another field as part {number}; leave it out")
+    if field != FIELD or (not name and kind != "image"):
+        raise InputError(
+            f"expected a form with images as its field {FIELD}, got another as part {number}; leave it out"
+        )
     return Sent(_plain(name) or f"image-{number}", body[head + 4 : end])
 
 

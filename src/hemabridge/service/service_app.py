@@ -6,10 +6,12 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi import FastAPI, HTTPException, Query, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Depends
 from fastapi.responses import JSONResponse, Response
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
@@ -22,7 +24,7 @@ from hemabridge.service.access import Access, Refused
 from hemabridge.service.counters import CONTENT_TYPE, Counters
 from hemabridge.service.drop_page import PageFile, page_files
 from hemabridge.service.responses import Operation, Refusal, Served, State
-from hemabridge.service.sent import images_of
+from hemabridge.service.sent import FIELD, images_of
 from hemabridge.service.waiting import Full, Gone, Line, TooLate, WorkFailed
 
 LOG: Final = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ GONE: Final = 499
 """Status of a request whose client has gone, as nginx counts it; nobody gets it."""
 
 REFUSALS: Final = {
-    400: "the body is no form with images",
+    400: "the body is no form with images, or has too many",
     401: "the token is missing or wrong",
     403: "the request comes from a page of another server",
     413: "too many bytes, or too many cells in the fields",
@@ -90,6 +92,12 @@ class _Service:
     def __post_init__(self) -> None:
         self.line = Line(self.limits.requests, self.limits.seconds)
         self.counters = Counters(self.served.facts)
+
+    @property
+    def secured(self) -> list[Depends]:
+        """What describes the token, where one is needed; `Access` checks it."""
+        about = "the token with which the service was started"
+        return [Security(HTTPBearer(auto_error=False, description=about))] if self.access.token else []
 
     async def answer(self, operation: Operation, request: Request, settings: BaseModel) -> Response:
         """Answer a request for work."""
@@ -161,23 +169,26 @@ def _add_operation(app: FastAPI, service: _Service, operation: Operation) -> Non
         operation_id=operation.name,
         response_class=JSONResponse,
         responses={200: {"model": operation.answer, "description": "the results"}, **_refusals()},
-        openapi_extra={"requestBody": _BODY},
+        openapi_extra={"requestBody": _body(service.limits.images)},
+        dependencies=service.secured,
     )
 
 
 _BINARY: Final = {"type": "string", "format": "binary"}
-_IMAGES: Final = {
-    "type": "object",
-    "properties": {"images": {"type": "array", "items": _BINARY, "minItems": 1}},
-    "required": ["images"],
-}
-_BODY: Final = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {"schema": _IMAGES},
-        **{f"image/{kind}": {"schema": _BINARY} for kind in ("png", "jpeg", "tiff", "bmp", "webp", "jp2", "gif")},
-    },
-}
+_IMAGE_KINDS: Final = ("png", "jpeg", "tiff", "bmp", "webp", "jp2", "gif")
+
+
+def _body(most: int) -> dict[str, Any]:
+    """Return the description of a request with up to `most` images."""
+    images = {
+        "type": "object",
+        "properties": {FIELD: {"type": "array", "items": _BINARY, "minItems": 1, "maxItems": most}},
+        "required": [FIELD],
+        "additionalProperties": False,
+    }
+    one = {"schema": _BINARY | {"minLength": 1}}
+    content = {"multipart/form-data": {"schema": images}, **{f"image/{kind}": one for kind in _IMAGE_KINDS}}
+    return {"required": True, "content": content}
 
 
 _REFUSAL: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
@@ -199,7 +210,10 @@ def _add_states(app: FastAPI, service: _Service) -> None:
             for status in ((403,) if open_to_all else (401, 403))
         }
         responses = {**refusals, **more.pop("responses", {})}
-        app.add_api_route(path, answer, methods=["GET"], summary=summary, responses=responses, **more)
+        secured = [] if open_to_all else service.secured
+        app.add_api_route(
+            path, answer, methods=["GET"], summary=summary, responses=responses, dependencies=secured, **more
+        )
 
     def ready() -> Response:
         state = service.state()
@@ -276,7 +290,9 @@ def _add_errors(app: FastAPI) -> None:
         status = int(getattr(error, "status_code", 404))
         if isinstance(error, HTTPException):
             return _refusal(status, str(error.detail))
-        return _refusal(status, "expected a path and a method of /openapi.json, got another")  # of the router itself
+        refusal = _refusal(status, "expected a path and a method of /openapi.json, got another")  # of the router itself
+        refusal.headers.update(getattr(error, "headers", None) or {})  # of 405: Allow (RFC 9110, 15.5.6)
+        return refusal
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
