@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import gc
 import hashlib
 import os
 import sys
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 
 settings.register_profile("hemabridge", deadline=None)  # a busy machine makes no test fail
 settings.load_profile("hemabridge")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while tests are collected, and none of what was made then: it lives to the end.
+
+    That is a fifth of the time of the collection, and some percent of that of the tests.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,12 +30,22 @@ def tracked() -> list[Path]:
     return [path for path in paths if path.is_file() and path.suffix not in (".png", ".jpg")]
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree_of(path)))
+
+
 def is_public(node: ast.FunctionDef | ast.ClassDef) -> bool:
     return not node.name.startswith("_")
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    silent = [path for path in MODULES if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    silent = [path for path in MODULES if not ast.get_docstring(tree_of(path))]
     assert silent == []
 
 
@@ -42,7 +53,7 @@ def test_every_public_class_and_function_is_documented() -> None:
     silent = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}"
         for path in MODULES
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in tree_of(path).body
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and is_public(node) and not ast.get_docstring(node)
     ]
     assert silent == []
@@ -53,8 +64,8 @@ def test_files_and_functions_stay_short() -> None:
     assert [path for path, text in texts.items() if text.count("\n") >= MAX_FILE_LINES] == []
     long = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}"
-        for path, text in texts.items()
-        for node in ast.walk(ast.parse(text))
+        for path in MODULES
+        for node in nodes_of(path)
         if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
     ]
     assert long == []
@@ -101,7 +112,7 @@ def test_every_package_that_is_imported_is_required() -> None:
     imported = {
         (alias.name if isinstance(node, ast.Import) else node.module or "").partition(".")[0]
         for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes_of(path)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }

@@ -32,7 +32,7 @@ def test_a_crop_around_its_cell_is_none(drawn_field):
 
 @pytest.mark.parametrize("hospital", sorted(HOSPITALS))
 def test_simulated_cells_are_none(hospital):
-    cells, _ = simulate_cells(CLASSES, 1, HOSPITALS[hospital], 3, 360)
+    cells, _ = simulate_cells(CLASSES, 1, HOSPITALS[hospital], 3, 240)
     assert [name for name, cell in zip(CLASSES, cells, strict=True) if is_whole_field(cell)] == []
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.data.cells import CellSet, load_cells
+from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import read_manifest, write_manifest
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.data.splits import split
 from hemabridge.ensemble.pooling import mean_prediction
 from hemabridge.evaluation.predictions import Predictions, read_predictions
 from hemabridge.evaluation.results import StudyResults
@@ -43,13 +45,19 @@ CHANGES = (
     "source_fine_tuning=false",
     "tested_epochs=[2]",
     "audit=false",
-    "target_parts={train=0.15, validation=0.35, test=0.5}",
     "adabn=true",
     'translators=["film", "pixel"]',
     'ensemble={translator = false, restainings = ["white-point"], learned_lut = {images = 24}}',
     f'classifiers=[{{name = "Large", train = {TRAIN.format(px=LARGE_PX)}}}, '
     f'{{name = "Small", train = {TRAIN.format(px=SMALL_PX)}}}]',
 )
+
+
+PARTS = {
+    "source": {"train": 0.5, "test": 0.5},
+    "target": {"train": 0.15, "validation": 0.35, "test": 0.5},
+}
+"""The cells are divided before the study, which would look for copies among cells that all have the same pattern."""
 
 
 def contrast(images: UInt8Images) -> float:
@@ -69,7 +77,10 @@ def finished(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
             path = folder / role / CLASSES[label] / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_image(path, shown)
-        sites.append(f'{role}={{site = "{name}", folder = "{folder / role}", crop_px = {LARGE_PX}}}')
+        divided = split(index_folder(folder / role, name).manifest, PARTS[role], seed=0)
+        table = folder / f"{role}.csv"
+        write_manifest(divided, table)
+        sites.append(f'{role}={{site="{name}", manifest="{table}", root="{folder / role}", crop_px={LARGE_PX}}}')
     plain = folder / "plain.toml"
     text = small_study.read_text(encoding="utf-8")
     plain.write_text(text[: text.index("[truth]")] + text[text.index("[translator]") :], encoding="utf-8")
@@ -202,18 +213,25 @@ def test_the_guard_compares_cells_at_the_size_at_which_the_model_works(finished:
         assert np.abs(guard_cells(small, after, thresholds).verdicts.severity - expected).max() > 1e-3
 
 
+@pytest.fixture(scope="module")
+def refitted(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of an ensemble that was fitted again to the scored cells."""
+    manifest = read_manifest(finished / "split" / "yellow-field" / "manifest.csv", finished.parent / "source")
+    folder = tmp_path_factory.mktemp("refitted")
+    write_manifest(manifest.select(pl.col("split") == "test"), folder / "cells.csv")
+    evaluate(finished, folder / "cells.csv", folder / "out", root=manifest.root, fit=True, crop_px=LARGE_PX)
+    return folder / "out"
+
+
 @pytest.mark.parametrize("fit", [False, True])
 @pytest.mark.parametrize(("name", "size_px"), [("Large", LARGE_PX), ("Small", SMALL_PX)])
 def test_color_tables_and_refitted_studies_show_each_classifier_its_own_size(
-    finished: Path, tmp_path: Path, name: str, size_px: int, *, fit: bool
+    finished: Path, request: pytest.FixtureRequest, name: str, size_px: int, *, fit: bool
 ) -> None:
     cells, classifier = scored_cells(finished, size_px), classifier_of(finished, name)
     written, tables = finished, finished / "ensemble"
     if fit:
-        manifest = read_manifest(finished / "split" / "yellow-field" / "manifest.csv", finished.parent / "source")
-        write_manifest(manifest.select(pl.col("split") == "test"), tmp_path / "cells.csv")
-        written = tables = tmp_path / "out"
-        evaluate(finished, tmp_path / "cells.csv", written, root=manifest.root, fit=True, crop_px=LARGE_PX)
+        written = tables = request.getfixturevalue("refitted")
     of_source = [p for p in read_predictions(written / "predictions.csv")[0] if p.site == "yellow-field"]
     predictions = {(p.classifier, p.images): p for p in of_source}
     original = predictions[name, "original"].probabilities
