@@ -164,12 +164,12 @@ class SiteProfile(BaseModel):
         rng = np.random.default_rng((len(self.cells), count))
         descriptors, own = self._descriptors, len(self.cells)
         alpha = CONCENTRATION * np.array([len(kind) for kind in self._kinds]) / own
-        differences = []
-        for _ in range(SIMULATED):
+        folders, profiles = np.empty((SIMULATED, count), np.intp), np.empty((SIMULATED, own), np.intp)
+        for place in range(SIMULATED):
             drawn = rng.multinomial(count, rng.dirichlet(alpha))
-            rows = np.concatenate([rng.choice(kind, n) for kind, n in zip(self._kinds, drawn, strict=True)])
-            differences.append(_medians(descriptors[rows]) - _medians(descriptors[rng.integers(own, size=own)], COMMON))
-        return np.array(differences)
+            folders[place] = np.concatenate([rng.choice(kind, n) for kind, n in zip(self._kinds, drawn, strict=True)])
+            profiles[place] = rng.integers(own, size=own)
+        return _medians_of(descriptors, folders, SHOWN) - _medians_of(descriptors, profiles, COMMON)
 
 
 def kinds_of(descriptors: Descriptors, count: int) -> list[NDArray[np.intp]]:
@@ -229,6 +229,21 @@ def profile_of(images: UInt8Images, crop_px: CropPx | None = None) -> SiteProfil
         if len(_MEASURED) > _KEPT:
             _MEASURED.popitem(last=False)
     return _MEASURED[key]
+
+
+def _medians_of(descriptors: Descriptors, rows: NDArray[np.intp], least: float) -> NDArray[np.float64]:
+    """Return `_medians` of several selections of rows, intp[B, N]: float64[B, 24].
+
+    Values of one number of all selections are sorted at once, beside each other in memory: several times faster.
+    """
+    found = np.empty((len(rows), descriptors.shape[1]))
+    for column, values in enumerate(descriptors.T):
+        ordered = np.sort(values[rows], axis=1)  # NaN last
+        count = rows.shape[1] - np.count_nonzero(np.isnan(ordered), axis=1)
+        places = np.stack([np.maximum(count - 1, 0) // 2, count // 2])
+        middle = np.take_along_axis(ordered, np.minimum(places, rows.shape[1] - 1).T, axis=1).mean(axis=1)
+        found[:, column] = np.where(count >= max(1.0, least * rows.shape[1]), middle, np.nan)
+    return found
 
 
 def _medians(descriptors: Descriptors, least: float = SHOWN) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ absorb blue as well. And a leukocyte is near the center of the image.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +90,10 @@ def background_color(image: UInt8Image) -> FloatMap:
     green = image[..., 1]
     counts = np.bincount(green.ravel(), minlength=256).astype(np.float64)
     smooth = ndimage.gaussian_filter1d(counts, 3, mode="nearest")
-    before, after = np.r_[-1, smooth[:-1]], np.r_[smooth[1:], -1]
-    peak = int(np.flatnonzero((smooth > before) & (smooth >= after) & (smooth >= 0.2 * smooth.max()))[-1])
+    beside = np.full(len(smooth) + 2, -1.0)
+    beside[1:-1] = smooth
+    is_peak = (smooth > beside[:-2]) & (smooth >= beside[2:]) & (smooth >= 0.2 * smooth.max())
+    peak = int(np.flatnonzero(is_peak)[-1])
     chosen = image[(green >= max(0, peak - 4)) & (green <= min(255, peak + 4))]
     # The smoothed peak may be at a value that no pixel has.
     return _median_color(chosen if len(chosen) else image.reshape(-1, 3))
@@ -128,9 +131,10 @@ def _find(lost: FloatMap) -> tuple[Mask, Mask, Mask, Mask]:
     chromatin = np.clip(green - BLUE_SHARE * lost[..., 2], 0, None)
     nothing = np.zeros(green.shape, bool)
     blank = (nothing, nothing.copy(), nothing.copy(), ~nothing)
-    if not (_has_three_classes(chromatin) and _has_three_classes(green)):
+    of_chromatin, of_green = _thresholds(chromatin), _thresholds(green)
+    if of_chromatin is None or of_green is None:
         return blank
-    dark, pale = _thresholds(chromatin)[1], _thresholds(green)[0]
+    dark, pale = of_chromatin[1], of_green[0]
     nuclei = opened(chromatin > dark)
     main = _main_piece(nuclei)
     if not main.any():
@@ -141,31 +145,40 @@ def _find(lost: FloatMap) -> tuple[Mask, Mask, Mask, Mask]:
     return nucleus, cell & ~nucleus, foreground & ~cell & ~nuclei, ~(foreground | cell)
 
 
-def _has_three_classes(values: FloatMap) -> bool:
-    """Return whether values have enough contrast and are in three bins or more, as `_thresholds` requires.
+def _thresholds(values: FloatMap) -> tuple[float, float] | None:
+    """Return Otsu's two thresholds between three classes; None without enough contrast, or in fewer than three bins.
 
     A picture of a few pixels or of two flat colors has fewer.
     """
     if np.ptp(values) < LEAST_CONTRAST:
-        return False
-    return int(np.count_nonzero(np.histogram(values, OTSU_BINS)[0])) >= 3
-
-
-def _thresholds(values: FloatMap) -> tuple[float, float]:
-    """Return Otsu's two thresholds between three classes."""
-    low, high = threshold_multiotsu(values, 3, nbins=OTSU_BINS)  # type: ignore[no-untyped-call]
+        return None
+    counts, centers = _histogram(values)
+    if np.count_nonzero(counts) < 3:
+        return None
+    low, high = threshold_multiotsu(classes=3, hist=(counts / counts.sum(), centers))  # type: ignore[no-untyped-call]
     return float(low), float(high)
+
+
+def _histogram(values: FloatMap) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """Return counts and centers of `OTSU_BINS` bins from the smallest to the largest value."""
+    counts, edges = np.histogram(values, OTSU_BINS)
+    return counts, (edges[:-1] + edges[1:]) / 2.0
 
 
 def _main_piece(nuclei: Mask) -> Mask:
     """Return the piece of chromatin that is large and near the center."""
     labels, count = ndimage.label(nuclei)
-    rows, columns = (np.arange(side) - (side - 1) / 2 for side in nuclei.shape)
-    nearness = np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * (CENTER_SPREAD * max(nuclei.shape)) ** 2))
-    weights = np.bincount(labels.ravel(), weights=nearness.ravel(), minlength=count + 1)
+    weights = np.bincount(labels.ravel(), weights=_nearness(*nuclei.shape).ravel(), minlength=count + 1)
     weights[0] = 0
     best = int(np.argmax(weights))
     return np.asarray((labels == best) & (best > 0))
+
+
+@lru_cache(maxsize=8)
+def _nearness(height: int, width: int) -> NDArray[np.float64]:
+    """Return the weight of pixels by their distance from the center, float64[H, W]."""
+    rows, columns = (np.arange(side) - (side - 1) / 2 for side in (height, width))
+    return np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * (CENTER_SPREAD * max(height, width)) ** 2))
 
 
 def _central_cell(excess: FloatMap, foreground: Mask) -> Mask:
@@ -199,7 +212,7 @@ def _refined_nucleus(nucleus: Mask, cell: Mask, chromatin: FloatMap) -> Mask:
     inner = chromatin[eroded(cell, 3)]  # the blurred rim is not a class
     if inner.size < 2 or np.ptp(inner) < LEAST_CONTRAST:
         return nucleus
-    threshold = threshold_otsu(inner, nbins=OTSU_BINS)  # type: ignore[no-untyped-call]
+    threshold = threshold_otsu(hist=_histogram(inner))  # type: ignore[no-untyped-call]
     high = inner > threshold
     upper, lower, share = inner[high].mean(), inner[~high].mean(), high.mean()
     explained = share * (1 - share) * (upper - lower) ** 2 / inner.var()
@@ -240,7 +253,16 @@ def opened(mask: Mask, times: int = 1) -> Mask:
 
 def eroded(mask: Mask, times: int) -> Mask:
     """Remove pixels with a neighbor (of four) outside the mask; the surroundings of the image are outside."""
-    return ~_dilated(np.pad(~mask, 1, constant_values=True), times)[1:-1, 1:-1]
+    for _ in range(times):
+        left = mask.copy()
+        left[1:] &= mask[:-1]
+        left[:-1] &= mask[1:]
+        left[:, 1:] &= mask[:, :-1]
+        left[:, :-1] &= mask[:, 1:]
+        left[[0, -1]] = False
+        left[:, [0, -1]] = False
+        mask = left
+    return mask
 
 
 def _dilated(mask: Mask, times: int) -> Mask:
@@ -260,5 +282,6 @@ def without_holes(mask: Mask, largest: float = np.inf) -> Mask:
     labels, _ = ndimage.label(~mask)
     fillable = np.bincount(labels.ravel()) <= largest
     fillable[0] = False
-    fillable[np.r_[labels[0], labels[-1], labels[:, 0], labels[:, -1]]] = False
+    for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        fillable[border] = False
     return np.asarray(mask | fillable[labels])

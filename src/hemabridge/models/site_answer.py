@@ -27,8 +27,9 @@ from hemabridge.models.restaining import TranslatorModel
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
 
-MEASURED_IMAGES: Final = 200
-"""Largest number of images of a folder that are measured, evenly spaced."""
+MEASURED_IMAGES: Final = 60
+"""Largest number of images of a folder that are measured, evenly spaced; more do not change the answer
+(`benchmarks/measured_images.py`)."""
 SCALE_IMAGES: Final = 40
 
 Read: TypeAlias = Callable[[Path], UInt8Image]
