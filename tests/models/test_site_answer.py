@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ from hemabridge.data.cells import CellSet
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import write_manifest
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
-from hemabridge.domain.site_profile import FEWEST_CELLS
+from hemabridge.domain.site_profile import FEWEST_CELLS, SiteProfile
 from hemabridge.errors import InputError, ModelError
-from hemabridge.imaging.files import write_image
+from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import open_model
 from hemabridge.models.site_answer import ANSWER_FILE, answer_for
@@ -142,6 +143,24 @@ def test_unreadable_files_are_left_out_and_nothing_readable_is_told(normalizer: 
     assert found.images == 1
     with pytest.raises(InputError, match="expected readable images"):
         answer_for(open_model(normalizer), [tmp_path / "bad.png"])
+
+
+def test_images_are_measured_once_for_all_sites_of_one_scale(folders: Path) -> None:
+    sites = [SiteProfile.of(cells(name, 3), 64) for name in ("yellow-field", "clinic-like")]
+    files, reads = sorted((folders / "clinic-like").glob("*.png")), []
+
+    def read(path: Path) -> UInt8Images:
+        reads.append(path)
+        return read_image(path)
+
+    def answer(*at_home: SiteProfile | None) -> float:
+        model = SimpleNamespace(crop_px=None, at_home=at_home, profiles=None)
+        return answer_for(model, files, read=read).source.value
+
+    assert answer(*sites) == min(answer(sites[0]), answer(sites[1]))
+    assert len(reads) == 3 * len(files)
+    answer(sites[0], SiteProfile.of(cells("clinic-like", 3), 60))
+    assert len(reads) == 5 * len(files)
 
 
 def test_a_damaged_profile_is_refused(snapshot: Path, tmp_path: Path) -> None:

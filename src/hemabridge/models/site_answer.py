@@ -19,7 +19,7 @@ from hemabridge.domain.site_profile import (
 )
 from hemabridge.errors import ImageError, InputError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
-from hemabridge.imaging.scale import CropSpec
+from hemabridge.imaging.scale import CropPx, CropSpec
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models.model import Model
 from hemabridge.models.open import read_cells
@@ -146,7 +146,13 @@ def answer_for(
     Raises:
         InputError: no file is a readable image.
     """
-    measured = [(home, read_descriptors(files, home, model.crop_px, progress, read)) for home in model.at_home]
+    by_scale: dict[tuple[CropPx | None, int], Descriptors] = {}  # sites of one training have one scale, as a rule
+    measured = []
+    for home in model.at_home:
+        scale = model.crop_px or home.crop_px, home.side_px
+        if scale not in by_scale:
+            by_scale[scale] = read_descriptors(files, home, model.crop_px, progress, read)
+        measured.append((home, by_scale[scale]))
     if not measured:
         return None
     descriptors = measured[0][1]
