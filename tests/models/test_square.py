@@ -190,7 +190,7 @@ def memory_of(standardizer: Standardizer, height: int) -> int:
 @pytest.mark.parametrize("name", STANDARDIZERS)
 def test_the_memory_does_not_grow_with_the_photograph(name: str) -> None:
     model = SquareStandardizer(STANDARDIZERS[name](), CropSpec(CROP_PX, SIZE_PX))
-    small, large = 600 * 1000, 1200 * 1000
+    small, large = 500 * 1000, 900 * 1000
     assert small > TILE_PIXELS
     taken = memory_of(model, large // 1000) - memory_of(model, small // 1000)
     # One further image of bytes may be held, and no map of numbers of 32 or 64 bits.

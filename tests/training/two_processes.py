@@ -1,4 +1,4 @@
-"""Run as a program: the toy training on as many processes as torchrun starts."""
+"""Run as a program, FOLDER WHICH...: toy trainings, one after the other, on as many processes as torchrun starts."""
 
 import sys
 from pathlib import Path
@@ -28,5 +28,7 @@ def plain_training() -> Training:
 
 
 if __name__ == "__main__":
-    training = plain_training() if sys.argv[2] == "plain" else toy_training()[1]
-    fit(training, Path(sys.argv[1]), start_fabric("cpu"))
+    fabric = start_fabric("cpu")
+    for which in sys.argv[2:]:
+        training = plain_training() if which == "plain" else toy_training()[1]
+        fit(training, Path(sys.argv[1]) / which, fabric)

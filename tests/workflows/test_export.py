@@ -62,6 +62,21 @@ def normalizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def whole_bundle(normalizer: Path, hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bundle of the normalizer."""
+    out = tmp_path_factory.mktemp("whole") / "n"
+    return export(normalizer, out, images=hospitals / "yellow-field").path.read_bytes()
+
+
+@pytest.fixture
+def bundle_file(whole_bundle: bytes, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    path = tmp_path / "n.hemabridge"
+    path.write_bytes(whole_bundle)
+    return path
+
+
 def test_a_bundle_of_an_adapted_run_predicts_and_restains_as_the_run(
     exported: Exported, adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path
 ) -> None:
@@ -292,13 +307,10 @@ def no_model(entries: dict[str, bytes], manifest: dict) -> None:
         (no_model, "got neither"),
     ],
 )
-def test_a_bundle_that_was_written_again_is_refused(
-    change: Callable, message: str, normalizer: Path, hospitals: Path, tmp_path: Path
-) -> None:
-    path = export(normalizer, tmp_path / "n", images=hospitals / "yellow-field").path
-    path.write_bytes(rewritten(path.read_bytes(), change))
+def test_a_bundle_that_was_written_again_is_refused(change: Callable, message: str, bundle_file: Path) -> None:
+    bundle_file.write_bytes(rewritten(bundle_file.read_bytes(), change))
     with pytest.raises(ModelError, match=message):
-        open_model(path)
+        open_model(bundle_file)
 
 
 def test_each_region_of_a_signed_bundle_that_is_changed_is_noticed(exported: Exported, tmp_path: Path) -> None:
@@ -317,8 +329,8 @@ def test_each_region_of_a_signed_bundle_that_is_changed_is_noticed(exported: Exp
         verify(path, KEY.public_key())
 
 
-def test_other_results_of_the_test_cells_are_told(normalizer: Path, hospitals: Path, tmp_path: Path) -> None:
-    path = export(normalizer, tmp_path / "n", images=hospitals / "yellow-field").path
+def test_other_results_of_the_test_cells_are_told(bundle_file: Path) -> None:
+    path = bundle_file
     bundle = Bundle.of(path.read_bytes(), path)
     swapped = dict(bundle.entries)
     one, other = "test/restained-1.png", "test/restained-2.png"
@@ -330,10 +342,8 @@ def test_other_results_of_the_test_cells_are_told(normalizer: Path, hospitals: P
     assert (found.gray_levels or 0) > 20
 
 
-def test_test_cells_that_fill_the_memory_or_do_not_fit_are_refused(
-    normalizer: Path, hospitals: Path, tmp_path: Path
-) -> None:
-    path = export(normalizer, tmp_path / "n", images=hospitals / "yellow-field").path
+def test_test_cells_that_fill_the_memory_or_do_not_fit_are_refused(bundle_file: Path) -> None:
+    path = bundle_file
     bundle = Bundle.of(path.read_bytes(), path)
     large = BytesIO()
     Image.new("L", (8_000, 8_000)).save(large, "PNG")
