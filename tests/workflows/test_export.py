@@ -114,17 +114,25 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())
+import json
 from hemabridge.cli import main
-main()
+
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["hemabridge", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code not in (0, 1):
+            raise
 """
 
 
-def without_torch(*arguments: Path | str) -> str:
-    """Run a command where PyTorch cannot be imported; return what it prints."""
+def without_torch(*commands: tuple[Path | str, ...]) -> str:
+    """Run commands where PyTorch cannot be imported, in one interpreter; return what they print."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
+    command = [sys.executable, "-c", WITHOUT_TORCH, json.dumps([list(map(str, each)) for each in commands])]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode in (0, 1), done.stderr
+    assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout
 
@@ -135,11 +143,12 @@ def test_a_bundle_runs_and_is_verified_without_pytorch(
     public = tmp_path / "pub.pem"
     pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     public.write_bytes(pem)
-    told = without_torch("verify", exported.path, "--key", public)
+    told = without_torch(
+        ("verify", exported.path, "--key", public), ("run", exported.path, unlabeled, tmp_path / "out")
+    )
     assert "from-yellow-field: re-stains and classifies" in told
     assert "Signature: made with the key" in told
     assert "Test cells: 8, as expected" in told
-    told = without_torch("run", exported.path, unlabeled, tmp_path / "out")
     assert f"25 images: 24 classified, 1 failed, 0 withheld: {tmp_path / 'out' / 'predictions.csv'}" in told
     first, second = (
         pl.read_csv(folder / "predictions.csv") for folder in (tmp_path / "out", adapted_run[0] / "results")
