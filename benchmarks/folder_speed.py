@@ -19,7 +19,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-METHODS = ("white-point", "linear-ot", "sliced-ot", "macenko", "reinhard-site", "reinhard-image", "histogram")
+FITTED = ("white-point", "linear-ot", "sliced-ot", "macenko", "reinhard-site", "reinhard-image", "histogram")
+LEARNED_LUT = "learned-lut"
+METHODS = (*FITTED, LEARNED_LUT)
 SIDE_PX = 360
 CROP_PX = 240
 DIFFERENT = 64
@@ -53,14 +55,21 @@ def write_cells(folder: Path, count: int) -> None:
     from hemabridge.imaging.scale import CropSpec
     from hemabridge.normalizers.catalog import fit_on_cells
     from hemabridge.normalizers.normalizer import CellScale
+    from hemabridge.normalizers.sliced_transport import SlicedTransport
+    from hemabridge.normalizers.table_normalizer import LearnedLut
 
     each = -(-DIFFERENT // len(CLASSES))
     photographs, _ = simulate_cells(CLASSES, each, HOSPITALS["yellow-field"], 0, SIDE_PX)
     cells = CropSpec(CROP_PX, 96).cut_all(photographs[:FIT_CELLS])
     target, _ = simulate_cells(CLASSES, each, HOSPITALS[TARGET], 1, 96)
-    for method in METHODS:
-        fitted = fit_on_cells(method, cells, target).of_photographs(CellScale(source_crop_px=CROP_PX, size_px=96))
+    scale = CellScale(source_crop_px=CROP_PX, size_px=96)
+    for method in FITTED:
+        fitted = fit_on_cells(method, cells, target).of_photographs(scale)
         (folder.parent / f"{method}.json").write_text(fitted.to_json(), encoding="utf-8")
+        if isinstance(fitted, SlicedTransport):  # a learned table is as large; what is in it does not matter
+            table = fitted.model_dump(exclude={"method"}) | {"learned_for": "0" * 64}
+            learned = LearnedLut.model_validate(table)
+            (folder.parent / f"{LEARNED_LUT}.json").write_text(learned.to_json(), encoding="utf-8")
     folder.mkdir()
     for number in range(count):
         file = folder / f"{number:06d}.jpg"

@@ -606,3 +606,13 @@ def test_a_whole_field_is_restained_with_a_remark(drawn_field: Path, small_snaps
     assert ["hemabridge find" in row.remark for row in done.rows] == [False, True]
     assert [row.status for row in done.rows] == ["restained", "restained"]
     assert [label for label, _, total in told if total == 0 and "1 of 2 images" in label] != []
+
+
+def test_the_start_loads_nothing_slow_that_a_normalizer_does_not_need() -> None:
+    program = """
+import sys
+import hemabridge.workflows.standardize.standardize
+print(sorted({"polars", "scipy.optimize", "scipy.cluster", "skimage.color", "onnxruntime", "torch"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"

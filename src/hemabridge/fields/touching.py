@@ -5,7 +5,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.cluster.vq import kmeans2
 
 from hemabridge.fields.density import Mask
 
@@ -78,6 +77,8 @@ def _parted_by_distance(mask: Mask, um: float, apart_um: float, least_um2: float
     points = np.argwhere(mask).astype(np.float64)
     if not WIDEST_NUCLEUS_UM < float(np.ptp(points, axis=0).max()) * um <= WIDEST_CHAIN_UM:
         return [(mask, False)]
+    from scipy.cluster.vq import kmeans2  # slow to load, and needed for few fields
+
     for count in range(2, MOST_IN_CHAIN + 1):
         centers, labels = kmeans2(points, _far_apart(points, count), minit="matrix", missing="warn")
         if all(_may_be_one(points[labels == own], um, least_um2) for own in range(count)) and _are_apart(

@@ -5,7 +5,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.optimize import isotonic_regression
 
 from hemabridge.imaging.color import lightness
 from hemabridge.imaging.standardizer import UInt8Image
@@ -63,6 +62,8 @@ def _weighted_ssim(first: Map, second: Map) -> float:
 
 def _at_tones_of(wanted: Map, given: Map) -> Map:
     """Map `given` by the increasing curve that is closest to `wanted`, by least squares."""
+    from scipy.optimize import isotonic_regression  # slow to load, and needed by the guard alone
+
     tones = np.clip((given * (TONES / 100.0)).astype(np.int64), 0, TONES - 1).ravel()
     counts = np.bincount(tones, minlength=TONES)
     used = np.flatnonzero(counts)

@@ -4,7 +4,6 @@ from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from skimage import color
 
 from hemabridge.imaging.standardizer import UInt8Image
 
@@ -99,6 +98,8 @@ def delta_e_2000(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np
 
     Sharma, Wu and Dalal (2005), Color Research & Application 30(1), eq. 2-22, doi:10.1002/col.20070.
     """
+    from skimage import color  # slow to load, and needed for comparisons alone
+
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     difference = color.deltaE_ciede2000(first, second)  # type: ignore[no-untyped-call]
     return np.asarray(difference, np.float32)

@@ -1,10 +1,12 @@
 """What a classifier says of some cells."""
 
 from dataclasses import dataclass
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from hemabridge.classifiers.protocol import Probabilities
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +35,14 @@ class Classification:
         """The most probable class of each cell."""
         return tuple(self.classes[place] for place in self.probabilities.argmax(axis=1))
 
-    def to_polars(self) -> pl.DataFrame:
+    def to_polars(self) -> "pl.DataFrame":
         """Return a table with a row for each cell, in the order of the images.
 
         Columns: `predicted` (the most probable class), `probability` (of that class, 0..1), and `probability of CLASS`
         for each class.
         """
+        import polars as pl  # slow to load
+
         columns = {f"probability of {name}": self.probabilities[:, place] for place, name in enumerate(self.classes)}
         return pl.DataFrame(
             {

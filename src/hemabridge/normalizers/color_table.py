@@ -5,7 +5,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import splu
 
 NODES = 17
 """Nodes of the table along each of red, green and blue, from 0 to 255."""
@@ -28,6 +27,8 @@ def interpolation(colors: NDArray[np.generic], nodes: int = NODES) -> sparse.csr
 
 def fit_table(colors: NDArray[np.float64], values: NDArray[np.float64], nodes: int = NODES) -> NDArray[np.float64]:
     """Return the nodes [nodes^3, 3] of the smooth table that best fits `values` [P, 3] at `colors` [P, 3]."""
+    from scipy.sparse.linalg import splu  # slow to load, and needed for fits alone
+
     weights = interpolation(colors, nodes)
     normal = weights.T @ weights / len(colors) + SMOOTHNESS * _curvature(nodes) + 1e-9 * sparse.identity(nodes**3)
     solver = splu(normal.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})

@@ -1,6 +1,9 @@
 """Text cells of CSV files, marked so that a spreadsheet does not run them as formulas (CWE-1236)."""
 
-import polars as pl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FORMULA = r"^[=+\-@]"
 """The beginning of a formula in a spreadsheet."""
@@ -29,8 +32,10 @@ def from_cell(cell: str) -> str:
     return cell.removeprefix(_MARK)
 
 
-def as_cells(table: pl.DataFrame) -> pl.DataFrame:
+def as_cells(table: "pl.DataFrame") -> "pl.DataFrame":
     """Apply `as_cell` to all text of a table; null stays null."""
+    import polars as pl  # slow to load, and not needed for single cells
+
     return table.with_columns(
         pl.when(pl.any_horizontal(pl.col(name).str.starts_with(mark) for mark in _MARKED))
         .then(pl.lit(_MARK) + pl.col(name))
@@ -41,6 +46,8 @@ def as_cells(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def from_cells(table: pl.DataFrame) -> pl.DataFrame:
+def from_cells(table: "pl.DataFrame") -> "pl.DataFrame":
     """Apply `from_cell` to all text of a table; null stays null."""
+    import polars as pl
+
     return table.with_columns(pl.selectors.string().str.strip_prefix(_MARK))
