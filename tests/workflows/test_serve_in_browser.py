@@ -9,7 +9,7 @@ import pytest
 from browser import LAPTOP, PHONE, look_at, open_browser
 from playwright.sync_api import Browser, Page, expect
 
-from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.data.simulate import HOSPITALS, FieldSpec, simulate_cells
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.imaging.files import write_image
 from hemabridge.models.guard_file import guard_path
@@ -21,6 +21,7 @@ from hemabridge.workflows.adapt.adapted import Adapted
 from hemabridge.workflows.guard import guard_of
 from hemabridge.workflows.review.serve import serve_app
 from hemabridge.workflows.serve import served_of
+from hemabridge.workflows.simulate_fields import simulate_fields
 
 pytestmark = pytest.mark.slow
 TOKEN = "t" * 32
@@ -142,4 +143,36 @@ def test_images_that_are_dropped_get_a_class(
             assert name in ("neutrophil", "lymphocyte") or told.startswith("No class: ")
             assert percent.endswith(" %") or told.startswith("No class: ")
         assert "distribution" in page.locator("#site").inner_text()
+        assert faults == []
+
+
+def test_fields_that_are_dropped_are_counted(
+    browser: Browser, adapted_run: tuple[Path, Adapted], cells: list[Path], tmp_path: Path
+) -> None:
+    spec = FieldSpec(seed=5, width_px=340, height_px=300, um_per_px=0.22, leukocytes=5.0, areas=("monolayer",))
+    simulate_fields(tmp_path / "fields", 2, spec, hospitals=("clinic-like",))
+    fields = sorted((tmp_path / "fields" / "clinic-like").rglob("*.png"))[:2]
+    with served(adapted_run[0]) as address:
+        page, faults = opened(browser, address, LAPTOP)
+        page.check("#whole")
+        page.set_input_files("#files", [*fields, cells[-1]])
+        expect(page.locator("#state")).to_have_text("3 images done.", timeout=60_000)
+        look_at(page, "service-counted", tmp_path, whole=True)
+        page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        look_at(page, "service-counted-phone", tmp_path, whole=True)
+        assert page.locator("#counted").inner_text().endswith("leukocytes counted in 2 of 3 fields.")
+        rows = [row.split("\t") for row in page.locator("#classes tr").all_inner_texts()]
+        counted = int(page.locator("#counted").inner_text().split()[0])
+        assert [row[0] for row in rows] == list(adapted_run[1].classes)
+        assert sum(int(row[1]) for row in rows) == counted > 0
+        assert sum(float(row[2]) for row in rows) == pytest.approx(100, abs=0.2)
+        assert page.locator("#fields td:first-child").all_inner_texts() == [path.name for path in [*fields, cells[-1]]]
+        assert "unreadable" in page.locator("#fields tr").nth(2).inner_text()
+        assert page.locator(".cell").count() == 0
+        site = page.locator("#site").inner_text()
+        assert page.locator("#distrust").is_visible() is ("out-of-distribution" in site)
+        page.uncheck("#whole")
+        page.set_input_files("#files", cells[:1])
+        expect(page.locator("#state")).to_have_text("1 image done.", timeout=60_000)
+        assert not page.locator("#count").is_visible()
         assert faults == []

@@ -77,31 +77,71 @@ function judgeSite(told) {
   site.textContent = told.site.text;
 }
 
-async function send(files) {
-  if (!files.length) return;
-  round += 1;
-  const own = round;
-  addresses.forEach((address) => URL.revokeObjectURL(address));
-  addresses = [];
-  cells.replaceChildren();
-  site.hidden = true;
+function fill(body, rows) {
+  body.replaceChildren(...rows.map((row) => {
+    const line = document.createElement("tr");
+    for (const value of row) line.insertCell().textContent = value === null ? "" : value;
+    return line;
+  }));
+}
+
+function showCount(told) {
+  const percent = (value) => value.toFixed(1);
+  at("#count").hidden = false;
+  at("#distrust").hidden = told.trusted;
+  const used = told.fields.filter((field) => field.status === "searched").length;
+  at("#counted").textContent = `${told.counted} leukocytes counted in ${used} of ${told.fields.length} fields.`;
+  fill(at("#classes"), told.classes.map((row) => [
+    row.class_name, row.cells, percent(row.percent), `${percent(row.low)} to ${percent(row.high)}`, percent(row.counted_percent),
+  ]));
+  at("#confusion").textContent = told.confusion_from
+    ? `Corrected by the classifier's confusion on ${told.confusion_from}.`
+    : "The intervals cover counting error only: the model states no confusion matrix.";
+  fill(at("#fields"), told.fields.map((field) => [
+    field.name, field.leukocytes, field.red_cells, field.platelets,
+    field.status === "searched" ? field.remark || "counted" : `${field.status}: ${field.reason}`,
+  ]));
+}
+
+async function countFields(files, isLatest) {
+  const told = await ask("/v1/differential", files);
+  if (!isLatest()) return;
+  judgeSite(told);
+  showCount(told);
+}
+
+async function showCells(files, isLatest) {
   const cards = files.map(card);
-  state.textContent = `Working on ${files.length} images ...`;
   const work = [
     ["classifies", "/v1/classify", classified],
     ["restains", "/v1/standardize?format=png", restained],
   ];
+  for (const [able, path, show] of work) {
+    if (document.body.dataset[able] !== "True") continue;
+    const told = await ask(path, files);
+    if (!isLatest()) return;
+    judgeSite(told);
+    told.images.forEach((image, place) => show(cards[place], image));
+  }
+}
+
+async function send(files) {
+  if (!files.length) return;
+  round += 1;
+  const own = round;
+  const isLatest = () => own === round; // else other files were dropped in the meantime
+  addresses.forEach((address) => URL.revokeObjectURL(address));
+  addresses = [];
+  cells.replaceChildren();
+  site.hidden = true;
+  if (at("#count")) at("#count").hidden = true;
+  state.textContent = `Working on ${files.length} images ...`;
   try {
-    for (const [able, path, fill] of work) {
-      if (document.body.dataset[able] !== "True") continue;
-      const told = await ask(path, files);
-      if (own !== round) return; // other files were dropped in the meantime
-      judgeSite(told);
-      told.images.forEach((image, place) => fill(cards[place], image));
-    }
+    await (at("#whole")?.checked ? countFields : showCells)(files, isLatest);
+    if (!isLatest()) return;
     state.textContent = `${files.length} ${files.length === 1 ? "image" : "images"} done.`;
   } catch (error) {
-    if (own === round) state.textContent = `No answer: ${error.message}`;
+    if (isLatest()) state.textContent = `No answer: ${error.message}`;
   }
 }
 
