@@ -307,10 +307,10 @@ def test_an_image_with_an_unexpected_error_is_given_up(
     """As if an image needed too much memory: the command ends, and is started again."""
     culprit = sha256_of(source / "07.png")
 
-    def work_on(model: BundleModel, images: Sequence[Taken], *others: Any) -> Batch:
+    def work_on(model: BundleModel, images: Sequence[Taken], *others: Any, **more: Any) -> Batch:
         if any(image.sha256 == culprit for image in images):
             raise MemoryError
-        return batch_module.work_on(model, images, *others)
+        return batch_module.work_on(model, images, *others, **more)
 
     monkeypatch.setattr(watch_module, "work_on", work_on)
     for _ in range(2):

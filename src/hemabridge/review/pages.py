@@ -5,6 +5,7 @@ import math
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any, ClassVar, Final
 
@@ -42,8 +43,9 @@ def static_files() -> dict[str, StaticFile]:
     return found
 
 
+@cache
 def page_environment() -> Environment:
-    """Return what renders the templates of pages, all of them compiled before the first request."""
+    """Return what renders the templates of pages, all of them compiled once in a process, before the first request."""
     environment = Environment(
         loader=PackageLoader("hemabridge.review"),
         autoescape=True,
