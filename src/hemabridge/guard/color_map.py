@@ -58,14 +58,17 @@ def _bins(colors: FloatColors) -> sparse.csr_matrix:
     """
     place = colors / np.float32(256.0 / (NODES - 1))
     low = np.minimum(place.astype(np.int32), NODES - 2)
-    share = place - low
-    order = np.argsort(-share, axis=1)
-    sorted_share = np.take_along_axis(share, order, axis=1)
+    # Comparisons of whole columns are many times faster than sorting the three shares of each pixel.
+    red, green, blue = np.ascontiguousarray((place - low).T)
+    lower, higher = np.minimum(red, green), np.maximum(red, green)
+    least, middle, most = np.minimum(lower, blue), np.maximum(lower, np.minimum(higher, blue)), np.maximum(higher, blue)
     steps = np.array([NODES * NODES, NODES, 1], np.int32)
-    nodes = np.empty((len(colors), 4), np.int32)
-    nodes[:, 0] = low @ steps
-    nodes[:, 1:] = nodes[:, :1] + np.cumsum(steps[order], axis=1)
-    weights = -np.diff(sorted_share, axis=1, prepend=np.float32(1), append=np.float32(0))
+    first = np.where((red >= green) & (red >= blue), steps[0], np.where(green >= blue, steps[1], steps[2]))
+    last = np.where((blue <= red) & (blue <= green), steps[2], np.where(green <= red, steps[1], steps[0]))
+    lowest = low @ steps
+    highest = lowest + steps.sum(dtype=np.int32)
+    nodes = np.stack([lowest, lowest + first, highest - last, highest], axis=1)
+    weights = np.stack([1 - most, most - middle, middle - least, least], axis=1)
     used = np.zeros(NODES**3, bool)
     used[nodes] = True
     columns = (np.cumsum(used, dtype=np.int32) - 1)[nodes]

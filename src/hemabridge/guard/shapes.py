@@ -96,6 +96,8 @@ def spots(residual: Map) -> int:
     Spots are maxima of the weaker curvature at one scale (Lindeberg 1998, doi:10.1023/A:1008045108935). An edge that
     moved has no curvature along its direction.
     """
+    if residual.max() <= SPOT_STRENGTH:  # curvature at a scale is at most the largest value
+        return 0
     scale = max(0.7, SPOT_SHARE * max(residual.shape))
     height, across, mixed, along = (
         ndimage.gaussian_filter(residual, scale, order=order, mode="nearest", truncate=3) * scale ** sum(order)

@@ -84,6 +84,8 @@ def edge_displacement(before: UInt8Image, after: UInt8Image, changed: NDArray[np
         after: the same cell re-stained, of the same size.
         changed: the pixels where more than color changed, bool[H, W]; elsewhere the displacement is 0.
     """
+    if not changed.any():
+        return 0.0
     (clear_1, any_1), (clear_2, any_2) = _edges(lightness(before)), _edges(lightness(after))
     moved = max(_distance(clear_1, any_2, changed), _distance(clear_2, any_1, changed))
     return moved / float(max(before.shape[:2]))
