@@ -23,6 +23,9 @@ settings.register_profile("hemabridge", deadline=None)  # a busy machine makes n
 settings.load_profile("hemabridge")
 
 
+SOURCES = Path(__file__).resolve().parents[1] / "src"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Collect no garbage while tests are collected, and none of what was made then: it lives to the end.
@@ -37,10 +40,20 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-    """Look for doctests in `src` alone: to search the tests for some takes seconds of each worker."""
-    return [found for found in (yield) if not isinstance(found, DoctestModule)]
+class Doctests:
+    """Looks for doctests only in modules of `src` that have one: to search all files takes seconds of each worker."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(self, file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+        found = yield
+        if file_path.is_relative_to(SOURCES) and ">>>" in file_path.read_text(encoding="utf-8"):
+            return found
+        return [each for each in found if not isinstance(each, DoctestModule)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register what is asked about files of other folders too, which no conftest is."""
+    config.pluginmanager.register(Doctests())
 
 
 class ModelReads:
