@@ -25,6 +25,7 @@ docs: $(INSTALLED)  ## the documents as a site that needs no network: site/index
 bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real images need ../shared/data
 	$(BIN)/python benchmarks/speed.py --paper
 	$(BIN)/python benchmarks/folder_speed.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/paper.py
 	$(BIN)/python benchmarks/nucleus_dice.py
 	$(BIN)/python benchmarks/near_duplicates.py --images 500 --site bccd --site clinic-a --site clinic-b --site tecom --site raabin --time 10000

@@ -100,7 +100,11 @@ def test_every_package_that_is_imported_is_required() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     required = [
         *project["dependencies"],
-        *(line for extra in ("train", "review", "dicom", "slides") for line in project["optional-dependencies"][extra]),
+        *(
+            line
+            for extra in ("train", "review", "dicom", "slides", "scale")
+            for line in project["optional-dependencies"][extra]
+        ),
     ]
     names = {re.split(r"[<>=\[ ]", line)[0].lower().replace("-", "_") for line in required}
     imported_as = {

@@ -73,7 +73,7 @@ def test_large_images_are_not_in_memory_together(
 
     monkeypatch.setattr(type(model), "classify", counted)
     classify(model, images, tmp_path / "again")
-    assert counts == [32, 4]
+    assert counts == [31, 5]  # the damaged one is among the first 32 files
     counts.clear()
     monkeypatch.setattr("hemabridge.workflows.classify.BATCH_PIXELS", 5_000)  # of 1,280 to 1,920 each
     again = classify(model, images, tmp_path / "few")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 from typer.core import TyperGroup
@@ -58,6 +58,20 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+
+EngineChoice: TypeAlias = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        "--engine", help="Where the work is done: in this process, or by Ray (extra `scale`) on many machines."
+    ),
+]
+Address: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="HOST:PORT", help="Cluster of Ray to join [default: all processors of this computer]."
+    ),
+]
+"""The options of commands that can work on many machines."""
 
 KeepIdentity: TypeAlias = Annotated[
     bool,

@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hemabridge.cli.app import app
+from hemabridge.cli.app import Address, EngineChoice, app
 from hemabridge.cli.progress_bars import shown_progress
+
+if TYPE_CHECKING:
+    from hemabridge.workflows.classify import Classified
 
 
 @app.command()
@@ -42,21 +45,31 @@ def classify(
             metavar="TIMM", help="Safetensors of another program: the timm model to which the weights belong."
         ),
     ] = None,
+    engine: EngineChoice = "local",
+    address: Address = None,
 ) -> None:
     """Classify a folder of images by one classifier, without a study.
 
     predictions.csv has a row for each image: its class and the probability of each class, or the reason why there is
     none. If the images are out-of-distribution for the model, the classes are withheld.
     """
-    from hemabridge.cli.printing import print_site
-    from hemabridge.evaluation.home_failure import first_words
     from hemabridge.models import open_model
-    from hemabridge.workflows.classify import PREDICTIONS, WITHHELD
     from hemabridge.workflows.classify import classify as run
+    from hemabridge.workflows.engines import opened_engine
 
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px, classes=classes, architecture=architecture)
-    with shown_progress() as progress:
-        done = run(opened, folder, out, progress=progress)
+    with opened_engine(engine, address) as where, shown_progress() as progress:
+        done = run(opened, folder, out, engine=where, progress=progress)
+    _print_classified(done, folder, out)
+    if done.failed or done.withheld:
+        raise typer.Exit(1)
+
+
+def _print_classified(done: "Classified", folder: Path, out: Path) -> None:
+    from hemabridge.cli.printing import print_site
+    from hemabridge.evaluation.home_failure import first_words
+    from hemabridge.workflows.classify import PREDICTIONS, WITHHELD
+
     for words in first_words([] if done.failure is None else [done.failure]):
         print(words)
     for row in done.rows:
@@ -69,8 +82,6 @@ def classify(
     if done.site is None:
         print("The model does not describe the site of its training: it is unknown whether it fits these images.")
     print_site(folder, done.site)
-    if done.failed or done.withheld:
-        raise typer.Exit(1)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hemabridge.cli.app import KeepIdentity, app
+from hemabridge.cli.app import Address, EngineChoice, KeepIdentity, app
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
     from hemabridge.models import Model
@@ -113,15 +113,16 @@ def standardize(
         ),
     ] = None,
     keep_identity: KeepIdentity = False,
+    engine: EngineChoice = "local",
+    address: Address = None,
 ) -> None:
     """Re-stain a folder of images. standardized.csv has a row for each file, with the reason if there is no result.
 
     If the model has a guard (see `guard`), each cell gets a verdict, and refused cells are re-stained by the fallback.
     """
-    from hemabridge.cli.printing import print_left_out, print_site, print_unusable
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.models import open_model
-    from hemabridge.workflows.standardize.log import LOG
+    from hemabridge.workflows.engines import opened_engine
     from hemabridge.workflows.standardize.standardize import standardize_with
 
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px, site=site)
@@ -129,8 +130,19 @@ def standardize(
     safer: Path | Literal["none"] | None = None
     if fallback is not None:
         safer = "none" if fallback == "none" else Path(fallback)
-    with shown_progress() as progress:
-        done = standardize_with(opened, source, out, fallback=safer, keep_identity=keep_identity, progress=progress)
+    with opened_engine(engine, address) as where, shown_progress() as progress:
+        done = standardize_with(
+            opened, source, out, fallback=safer, keep_identity=keep_identity, engine=where, progress=progress
+        )
+    _print_restained(done, model, source, out)
+    if done.count("failed"):
+        raise typer.Exit(1)
+
+
+def _print_restained(done: "Standardized", model: Path, source: Path, out: Path) -> None:
+    from hemabridge.cli.printing import print_left_out, print_site, print_unusable
+    from hemabridge.workflows.standardize.log import LOG
+
     print_unusable([(row.path, row.reason) for row in done.rows if row.status == "failed"], "failed")
     print_left_out(done.left_out)
     print(
@@ -139,8 +151,6 @@ def standardize(
     )
     print_site(source, done.site)
     _print_verdicts(done, model)
-    if done.count("failed"):
-        raise typer.Exit(1)
 
 
 @app.command()

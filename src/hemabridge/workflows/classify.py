@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
+from hemabridge.workflows.engines import LOCAL, Engine
 from hemabridge.workflows.labeled_folder import failure_on
 
 PREDICTIONS: Final = "predictions.csv"
@@ -83,7 +84,9 @@ class Classified:
         return len(self.rows) - self.failed - self.withheld
 
 
-def classify(model: Model, source: Path, out: Path, *, progress: Progress = silent) -> Classified:
+def classify(
+    model: Model, source: Path, out: Path, *, engine: Engine = LOCAL, progress: Progress = silent
+) -> Classified:
     """Classify every image below a folder; write `PREDICTIONS`, and `DESCRIPTION` with the hash of the model.
 
     Images of an out-of-distribution site get a reason instead of a predicted class and probabilities. If the names of
@@ -94,6 +97,7 @@ def classify(model: Model, source: Path, out: Path, *, progress: Progress = sile
         model: a classifier.
         source: a folder of images of single cells.
         out: a new or empty folder, or that of an earlier call, whose files are replaced.
+        engine: where the work is done.
         progress: told of each image.
 
     Raises:
@@ -112,7 +116,7 @@ def classify(model: Model, source: Path, out: Path, *, progress: Progress = sile
     with hold_folder(out):
         site = write_answer(model, listed.manifest.paths(), out, progress)
         distrusted = site is not None and site.answer == "out-of-distribution"
-        rows = tuple(sorted(_predictions(model, listed, distrusted, progress), key=lambda row: row.path))
+        rows = tuple(sorted(_predictions(model, listed, distrusted, progress, engine), key=lambda row: row.path))
         unpredicted = sum(row.predicted is None for row in rows)
         withheld = sum(row.reason == WITHHELD for row in rows)
         predicted = {row.path: row.predicted for row in rows if row.predicted is not None}
@@ -123,12 +127,67 @@ def classify(model: Model, source: Path, out: Path, *, progress: Progress = sile
     return done
 
 
-def _predictions(model: Model, listed: Listed, distrusted: bool, progress: Progress) -> Iterator[ImagePrediction]:
+def _predictions(
+    model: Model, listed: Listed, distrusted: bool, progress: Progress, engine: Engine
+) -> Iterator[ImagePrediction]:
     """Yield a row for each image, in any order."""
     for name, reason in listed.failed.items():
         yield ImagePrediction(name, None, None, reason)
     files = list(zip(listed.manifest.column("path"), listed.manifest.paths(), strict=True))
-    yield from predictions(model, files, distrusted, progress)
+    yield from predictions(model, files, distrusted, progress, engine=engine)
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """Classifies some files of a folder.
+
+    Attributes:
+        model: a classifier; it is pickled without what it has loaded.
+        distrusted: whether predictions are withheld, since the images are out-of-distribution.
+        check: for whole fields.
+        read: reads a file.
+    """
+
+    model: Model
+    distrusted: bool
+    check: FieldCheck
+    read: Read
+
+    def __call__(self, files: Sequence[tuple[str, Path]]) -> list[ImagePrediction]:
+        """Return the result for each file, in any order; the images are classified together, if not too large."""
+        rows: list[ImagePrediction] = []
+        readable: dict[str, UInt8Image] = {}
+        pixels = 0
+        for count, (name, file) in enumerate(files, 1):
+            try:
+                image = self.read(file)
+                check_shows_cell(image)
+                if reason := self.check.reason(image, file):
+                    raise ImageError(reason)
+            except (ImageError, OSError, MemoryError) as error:
+                rows.append(ImagePrediction(name, None, None, reason_of(error, file)))
+            else:
+                if self.distrusted:
+                    rows.append(ImagePrediction(name, None, None, WITHHELD))
+                else:
+                    readable[name] = image
+                    pixels += image.shape[0] * image.shape[1]
+            if readable and (pixels >= BATCH_PIXELS or count == len(files)):
+                found = self.model.classify(readable.values())
+                rows += _rows(tuple(readable), found.predicted, found.probabilities)
+                readable, pixels = {}, 0
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Makes the work on some files in any process."""
+
+    work: _Chunk
+
+    def __call__(self) -> _Chunk:
+        """Return the work."""
+        return self.work
 
 
 def predictions(
@@ -137,8 +196,9 @@ def predictions(
     distrusted: bool,
     progress: Progress = silent,
     read: Read = read_image,
+    engine: Engine = LOCAL,
 ) -> Iterator[ImagePrediction]:
-    """Yield the result for each image, in any order.
+    """Yield the result for each image, in any order; `BATCH` files in their order are classified together.
 
     Args:
         model: a classifier.
@@ -146,32 +206,20 @@ def predictions(
         distrusted: whether predictions are withheld, since the images are out-of-distribution.
         progress: told of each image.
         read: reads a file.
+        engine: where the work is done; the predictions are the same everywhere.
 
     Raises:
         ModelError: the model does not classify, or its file is damaged.
     """
-    check = FieldCheck.of([file for _, file in files], read)
-    readable: dict[str, UInt8Image] = {}
-    pixels = 0
-    for count, (name, file) in enumerate(files, 1):
-        try:
-            image = read(file)
-            check_shows_cell(image)
-            if reason := check.reason(image, file):
-                raise ImageError(reason)
-        except (ImageError, OSError, MemoryError) as error:
-            yield ImagePrediction(name, None, None, reason_of(error, file))
-        else:
-            if distrusted:
-                yield ImagePrediction(name, None, None, WITHHELD)
-            else:
-                readable[name] = image
-                pixels += image.shape[0] * image.shape[1]
-        if readable and (len(readable) == BATCH or pixels >= BATCH_PIXELS or count == len(files)):
-            found = model.classify(readable.values())
-            yield from _rows(tuple(readable), found.predicted, found.probabilities)
-            readable, pixels = {}, 0
-        progress("classifying", count, len(files))
+    work = _Chunk(model, distrusted, FieldCheck.of([file for _, file in files], read), read)
+    make = _Job(replace(work, model=replace(model)))
+    chunks = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+    count = 0
+    for rows in engine.in_order(work, make, chunks):
+        for row in rows:
+            count += 1
+            yield row
+            progress("classifying", count, len(files))
 
 
 def _rows(names: tuple[str, ...], predicted: tuple[str, ...], probabilities: Probabilities) -> list[ImagePrediction]:

@@ -1,15 +1,15 @@
 """`hemabridge standardize`: re-stains a folder of images, file by file; an interrupted call can be resumed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, list_images
-from hemabridge.errors import InputError, ModelError
+from hemabridge.errors import InputError, ModelError, RunError
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.guard.verdict import Verdict
-from hemabridge.imaging.threads import in_order, thread_count
+from hemabridge.imaging.threads import thread_count
 from hemabridge.models import Model, open_model
 from hemabridge.models.restaining import NormalizerModel
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
@@ -17,6 +17,7 @@ from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
+from hemabridge.workflows.engines import LOCAL, TASK_ITEMS, Engine
 from hemabridge.workflows.standardize.log import (
     LOG,
     FileRow,
@@ -102,9 +103,12 @@ def standardize_with(
     *,
     fallback: Path | Literal["none"] | None = None,
     keep_identity: bool = False,
+    engine: Engine = LOCAL,
     progress: Progress = silent,
 ) -> Standardized:
-    """Do the same as `standardize`, with a model that is already open.
+    """Do the same as `standardize`, with a model that is already open, and by an engine.
+
+    The rows of the log, which this process writes, and the files are the same for every engine.
 
     Raises:
         InputError, ModelError, RunError: as for `standardize`.
@@ -115,8 +119,9 @@ def standardize_with(
     if not listing.images and not listing.links_out and not listing.left_out:
         raise InputError(f"expected images in {source}, got an empty folder; name the folder that holds them")
     safer = _fallback(model, fallback)
-    standardizer = model.guarded(safer) or model.standardizer()
     made_by = model.identity + model.guard_identity(safer)
+    make = _Job(replace(model), safer, source, out, made_by, FieldCheck(), keep_identity)
+    work = make.work_of(model)  # a damaged file is refused before anything is written
     with hold_folder(out):
         earlier = read_log(out)
         write_log(out / LOG, earlier.values())  # first of all: a later call recognizes the folder by its log
@@ -125,27 +130,62 @@ def standardize_with(
         check = FieldCheck.of([source / name for name in listing.images])
         if warning := check.warning(str(source)):
             progress(warning, 0, 0)
-        work = OneImage(standardizer, source, out, made_by, check, keep_identity)
-        rows = _standardize_files(work, threads, listing, earlier, progress)
+        make, work = replace(make, check=check), replace(work, check=check)
+        rows = _standardize_files(
+            work, lambda names: engine.in_order(work, make, names, threads, TASK_ITEMS), listing, earlier, progress
+        )
     return Standardized(tuple(rows), known, listing.left_out)
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Makes the work on one image in any process: the model travels with it, without what it has loaded."""
+
+    model: Model
+    fallback: Normalizer | Literal["none"] | None
+    source: Path
+    out: Path
+    made_by: str
+    check: FieldCheck
+    keep_identity: bool
+
+    def __call__(self) -> OneImage:
+        """Return the work, in another process.
+
+        Raises:
+            RunError: the guard that lies beside the model's file is missing there.
+        """
+        if self.model.identity + self.model.guard_identity(self.fallback) != self.made_by:
+            raise RunError(
+                f"expected the guard beside {self.model.path} on each machine, got none or another; put the model and "
+                "its guard into a folder that all machines see"
+            )
+        return self.work_of(self.model)
+
+    def work_of(self, model: Model) -> OneImage:
+        """Return the work by a model."""
+        standardizer = model.guarded(self.fallback) or model.standardizer()
+        return OneImage(standardizer, self.source, self.out, self.made_by, self.check, self.keep_identity)
+
+
 def _standardize_files(
-    work: OneImage, threads: int, listing: Listing, earlier: Mapping[str, FileRow], progress: Progress
+    work: OneImage,
+    in_order: Callable[[Sequence[str]], Iterator[FileRow]],
+    listing: Listing,
+    earlier: Mapping[str, FileRow],
+    progress: Progress,
 ) -> list[FileRow]:
     settled = _settled(listing, work)
     files = sorted({*listing.images, *settled})
     done = _finished(listing, work, earlier)
     others = [earlier[name] for name in sorted(earlier.keys() - set(files))]
     write_log(work.out / LOG, [*others, *done.values()])
-
-    def row_of(name: str) -> FileRow:
-        return done.get(name) or settled.get(name) or work(name)
-
+    made = in_order([name for name in files if name not in done and name not in settled])
     rows = []
     with LogAppender(work.out) as log:
-        for row in in_order(row_of, files, threads):
-            if row.path not in done:
+        for name in files:
+            row = done.get(name) or settled.get(name) or next(made)
+            if name not in done:
                 log.add(row)
             rows.append(row)
             progress("re-staining", len(rows), len(files))
