@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
@@ -184,7 +185,7 @@ def drawn(out: Path, n_patients: int, weights: Path | None) -> None:
     rng = np.random.default_rng(5)
     print("| hospital | accuracy there | truth inside of corrected intervals | of counted ones |")
     print("| --- | --- | --- | --- |")
-    inside, raw_inside = [], []
+    inside, raw_inside, wrong = [], [], dict[str, str]()
     for hospital in AWAY:
         pool, home = _pool(out, hospital, run)
         right = np.mean([np.mean(np.array(said) == place) for place, said in enumerate(pool)])
@@ -197,10 +198,24 @@ def drawn(out: Path, n_patients: int, weights: Path | None) -> None:
                 own.append((found.low <= mix) & (mix <= found.high))
                 raw.append((found.raw_low <= mix) & (mix <= found.raw_high))
         print(f"| {hospital} | {right:.3f} | {np.mean(own):.1%} | {np.mean(raw):.1%} |", flush=True)
+        wrong[hospital] = _errors([np.bincount(said, minlength=len(CLASSES)) for said in pool])
         inside.append(np.mean(own))
         raw_inside.append(np.mean(raw))
     print(f"\nCorrected: {np.mean(inside):.1%} of all true percentages inside. As counted: {np.mean(raw_inside):.1%}.")
     print(f"Accuracy at home: {np.trace(home) / home.sum():.3f} of {home.sum()} cells.")
+    for hospital, told in (("home", _errors(home)), *wrong.items()):
+        print(f"Errors at {hospital}: {told}.")
+
+
+def _errors(confusion: Sequence[NDArray[np.integer]] | Counts) -> str:
+    """Return the confusions that occur, with the number of cells of the true class."""
+    told = [
+        f"{row[other]} of {row.sum()} {CLASSES[place]}s called {CLASSES[other]}"
+        for place, row in enumerate(np.asarray(confusion))
+        for other in np.flatnonzero(row)
+        if other != place
+    ]
+    return ", ".join(told) or "none"
 
 
 def _pool(out: Path, hospital: str, run: Path) -> tuple[list[list[int]], Counts]:

@@ -43,7 +43,10 @@ def first_words(results: DifferentialResults) -> str:
 def sentences(results: DifferentialResults) -> Iterator[str]:
     """Yield which cells were counted, which were not, and what the intervals cover."""
     if results.site == "borderline":
-        yield f"CAUTION: the cells are {results.site_fact}. Check some by eye before you use these percentages."
+        yield (
+            f"CAUTION: the cells are {results.site_fact}. Check some by eye before you use these percentages: their "
+            "intervals hold only if the classifier makes no other errors here than at its own hospital."
+        )
     used = [field for field in results.fields if field.used]
     yield (
         f"{len(results.cells)} leukocytes were found in {len(results.fields)} files. {len(used)} fields are fit for a "
