@@ -107,23 +107,23 @@ def simulate() -> float:
     return seconds_each(lambda: simulate_cells(CLASSES, 4, HOSPITALS["yellow-field"], 0, 96), 4 * len(CLASSES))
 
 
-def restain(preset: str, count: int) -> float:
-    """Seconds to re-stain an image of the preset's size, `count` at a time."""
+def restain(preset: str, count: int, size_px: int | None = None) -> float:
+    """Seconds to re-stain an image of a size, that of the preset if None, `count` at a time."""
     from hemabridge.translators.catalog import new_restainer
     from hemabridge.translators.neural import NeuralStandardizer
     from hemabridge.translators.presets import PRESETS
 
     config = PRESETS[preset].config
     standardizer = NeuralStandardizer(new_restainer(config.model))
-    images = _simulated(config.crop_px, count)
+    images = _simulated(size_px or config.crop_px, count)
     return seconds_each(lambda: standardizer.standardize(images), len(images))
 
 
-def normalize(name: str) -> float:
-    """Seconds to re-stain an image of 96 px by a closed form."""
+def normalize(name: str, size_px: int = 96) -> float:
+    """Seconds to re-stain an image by a closed form."""
     from hemabridge.normalizers.catalog import fit_on_cells
 
-    images = _simulated(96, 32)
+    images = _simulated(size_px, 32)
     normalizer = fit_on_cells(name, images, images[::-1])
     return seconds_each(lambda: normalizer.standardize(images), len(images))
 
@@ -202,6 +202,9 @@ ROWS: dict[str, Callable[[], float]] = {
     "re-stain, `macenko`, photograph of 24 megapixels": lambda: normalize_photograph("macenko"),
     "re-stain, `sliced-ot`, photograph of 24 megapixels": lambda: normalize_photograph("sliced-ot"),
     "re-stain, `reinhard-site`, photograph of 24 megapixels": lambda: normalize_photograph("reinhard-site"),
+    "re-stain, `sliced-ot`, 256 px": lambda: normalize("sliced-ot", 256),
+    "re-stain, `film`, 256 px": lambda: restain("film", 8, 256),
+    "re-stain, `bilateral`, 256 px": lambda: restain("bilateral", 8, 256),
     "re-stain, `film`, 96 px": lambda: restain("film", 32),
     "re-stain, `bilateral`, 96 px": lambda: restain("bilateral", 32),
     "re-stain, `cyclegan-cpu`, 96 px": lambda: restain("cyclegan-cpu", 32),
