@@ -149,6 +149,14 @@ def test_touching_leukocytes_without_a_thick_part_are_parted_by_their_distance(c
     assert len(tiled.leukocytes) == 4 * count
 
 
+def test_a_round_nucleus_is_parted_from_lobes_that_touch_it():
+    field = drawn((480, 640), [(280, 220, 8.0), (375, 282, 0.1)])
+    lobed(field, 375, 282)
+    found = sorted(find_leukocytes(field, stated_scale(UM)).leukocytes, key=lambda cell: cell.x)
+    assert [(cell.x, cell.y) for cell in found] == [pytest.approx(place, abs=6) for place in [(280, 220), (375, 282)]]
+    assert all(cell.cluster for cell in found)
+
+
 def test_one_wide_nucleus_is_not_parted():
     found = find_leukocytes(drawn((480, 640), [(320, 240, 20.0)], reds=16), stated_scale(UM)).leukocytes
     assert [cell.cluster for cell in found] == [False]

@@ -55,7 +55,9 @@ def parted_nuclei(mask: Mask, um: float, *, apart_um: float, least_um2: float) -
     depth = ndimage.gaussian_filter(inner_depth(mask), 0.5 / um)
     seeds = _seeds(depth, um, apart_um)
     if len(seeds) < 2:
-        return _parted_by_distance(mask, um, apart_um, least_um2)
+        by_distance = _parted_by_distance(mask, um, apart_um, least_um2)
+        groups = [(own, True) for own in _groups_of_lobes(mask, um, apart_um, least_um2)]
+        return groups if len(groups) > len(by_distance) else by_distance
     rows, columns = np.nonzero(mask)
     nearest = np.argmin([(rows - y) ** 2 + (columns - x) ** 2 for y, x in seeds], axis=0)
     parts = []
@@ -66,6 +68,40 @@ def parted_nuclei(mask: Mask, um: float, *, apart_um: float, least_um2: float) -
     if min(np.count_nonzero(part) for part in parts) * um**2 < LEAST_PART_UM2:
         return [(mask, False)]
     return [(part, True) for part in parts]
+
+
+def _groups_of_lobes(mask: Mask, um: float, apart_um: float, least_um2: float) -> list[Mask]:
+    """Return the nuclei of an object of several unconnected pieces that is wider than one nucleus; none if it is one.
+
+    Pieces are joined by complete linkage (Sorensen 1948) as long as what they make is not wider than a nucleus.
+    """
+    labeled, count = ndimage.label(mask)
+    if count < 2 or float(np.hypot(*mask.shape)) * um <= WIDEST_NUCLEUS_UM:
+        return []
+    hulls = [_outline(labeled == own) for own in range(1, count + 1)]
+    widths = np.array([[_width(np.concatenate([one, other])) * um for other in hulls] for one in hulls])
+    if widths.max() <= WIDEST_NUCLEUS_UM:
+        return []
+    from scipy.cluster.hierarchy import fcluster, linkage  # slow to load, and needed for few fields
+
+    groups = fcluster(linkage(widths[np.triu_indices(count, 1)], "complete"), WIDEST_PART_UM, "distance")
+    masks = [np.isin(labeled, 1 + np.flatnonzero(groups == own)) for own in np.unique(groups)]
+    if len(masks) < 2 or min(np.count_nonzero(own) for own in masks) * um**2 < least_um2:
+        return []
+    centers = np.array([np.argwhere(own).mean(axis=0) for own in masks])
+    return masks if _are_apart(centers, um, apart_um) else []
+
+
+def _outline(mask: Mask) -> NDArray[np.float64]:
+    """Return the first and the last pixel of each row of a mask, float64[N, 2]: the widest distances are theirs."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    first, last = mask[rows].argmax(axis=1), mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
+    return np.concatenate([np.stack([rows, first], axis=1), np.stack([rows, last], axis=1)]).astype(np.float64)
+
+
+def _width(points: NDArray[np.float64]) -> float:
+    """Return the largest distance of two points."""
+    return float(np.sqrt(((points[:, None] - points) ** 2).sum(axis=2).max()))
 
 
 def _parted_by_distance(mask: Mask, um: float, apart_um: float, least_um2: float) -> list[tuple[Mask, bool]]:
