@@ -29,8 +29,8 @@ def sentences(results: LabelResults) -> Iterator[str]:
             f"right, and without labels {before}. More labels, or a check of these, may help."
         )
     yield (
-        "The labeled cells were chosen as the most uncertain and unlike ones, so that the share of right predictions in "
-        "the whole folder is higher than among them, and other labels help them less than they help the rest."
+        "The labeled cells were chosen as the most uncertain and unlike ones. The share of right predictions in the "
+        "whole folder is higher than among them, and labels help the rest more than they help each other."
     )
     strange = len(results.cells) - len(results.used_cells)
     if strange:
