@@ -42,6 +42,8 @@ def label(
 ) -> None:
     """Choose the cells of another hospital that teach most, and learn from an expert's labels of them.
 
+    The choice takes some minutes of CPU time, since the run's classifiers are fitted to the folder first; learning one.
+
     An expert labels the cells on a page in a browser of this computer; the same command goes on where it was left.
     Labels that exist already are given by --labels, such as cells-to-label.csv with its column class filled in. A cell
     of another class gets any other name, such as unknown: it is kept, and nothing learns from it. predicted-classes.csv
@@ -61,7 +63,7 @@ def label(
     print_unusable(done.failed.items(), "failed")
     if done.results is not None:
         _print_results(done.results)
-        print(f"See {out / REPORT}, and the class of every cell in {out / PREDICTED_CLASSES}.")
+        print(f"The class of every cell of this folder: {out / PREDICTED_CLASSES}. Report: {out / REPORT}.")
         _print_next(done.daily)
     elif ask is None:
         print(f"{done.chosen} cells to label: {out / TO_LABEL}. Fill in the column class, and run the same command")

@@ -145,8 +145,9 @@ class LabelResults(ResultsFile):
         """Points of accuracy, 0..1, that as many further labels would add; None if nothing can be said.
 
         As large a share of the expected errors that are left is assumed to be corrected as the first labels corrected.
+        If they corrected none among themselves, that says nothing about the rest: they were chosen to be unlike.
         """
         total = sum(self.after.counts.values())
-        if self.corrected is None or total == 0:
+        if self.corrected is None or self.corrected <= 0 or total == 0:
             return None
-        return max(0.0, self.corrected) * self.after.expected_errors / total
+        return self.corrected * self.after.expected_errors / total

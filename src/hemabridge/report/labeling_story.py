@@ -11,10 +11,11 @@ def headline(results: LabelResults) -> str:
     count, (before, held_out) = len(results.used_cells), results.right
     if not results.used:
         return f"{count} labels are not used, since they would lower the accuracy. The predictions are those without."
-    return (
+    told = (
         f"Of {count} labeled cells, {before} were predicted right without labels, and {held_out} from the labels of "
         "the other cells."
     )
+    return told if held_out > before else f"{told} So the labels do no harm; what they add elsewhere is not known."
 
 
 def sentences(results: LabelResults) -> Iterator[str]:

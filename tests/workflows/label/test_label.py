@@ -225,3 +225,7 @@ def test_what_the_next_labels_add_is_the_corrected_share_of_the_errors_that_are_
     assert "about 5.0 points" in labeling_story.following(told)
     assert "0 were predicted right without labels, and 1 from the labels" in labeling_story.headline(told)
     assert json.loads(told.to_json())["kind"] == "label"
+    helpless = replace(told, cells=(replace(cell, held_out="lymphocyte"),) * 2)
+    assert helpless.next_gain is None
+    assert "what they add elsewhere is not known" in labeling_story.headline(helpless)
+    assert "cannot be estimated" in labeling_story.following(helpless)
