@@ -105,6 +105,17 @@ def test_a_field_of_red_cells_has_no_leukocyte():
     assert find_leukocytes(drawn((480, 640), []), stated_scale(UM)).leukocytes == ()
 
 
+def test_red_cells_that_lie_on_each_other_are_no_leukocyte():
+    light, rng = np.full((480, 640, 3), GLASS, float), np.random.default_rng(0)
+    places = [(60 + 110 * column, 60 + 110 * row) for column in range(5) for row in range(4)]
+    for x, y in [*places, (265, 260), (300, 290), (270, 300), (280, 280)]:
+        light[disk((y, x), RED_CELL_UM / UM / 2, shape=light.shape[:2])] *= np.array(RED) / GLASS
+    for x, y in [(560, 60), (560, 200), (560, 420)]:
+        light[disk((y, x), 12, shape=light.shape[:2])] = PLATELET
+    field = np.clip(light + rng.normal(0, 3, light.shape), 0, 255).astype(np.uint8)
+    assert find_leukocytes(field, stated_scale(UM)).leukocytes == ()
+
+
 @pytest.mark.parametrize("factor", [0.4, 1.0, 2.5])
 def test_leukocytes_are_found_where_they_were_drawn_and_platelets_are_not(factor):
     field = resized(drawn((480, 640), PLACES), factor)

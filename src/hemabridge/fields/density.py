@@ -95,11 +95,13 @@ class Chromatin:
         red: median of the red cells.
         densest: mean of the densest spot as large as a small nucleus.
         threshold: from which a pixel is chromatin.
+        red_blue: optical density in blue of the red cells, as a share of that in green; infinite without red cells.
     """
 
     red: float
     densest: float
     threshold: float
+    red_blue: float
 
 
 def chromatin_of(density: FloatMap, spot_px: int) -> Chromatin | None:
@@ -115,15 +117,17 @@ def chromatin_of(density: FloatMap, spot_px: int) -> Chromatin | None:
     if edge is None:
         return None
     chromatin = chromatin_index(density)
-    own = chromatin[density[..., 1] > edge]
-    if len(own) == 0:
+    if not (density[..., 1] > edge).any():
         return None
     densest = float(ndimage.uniform_filter(chromatin, max(1, spot_px)).max())
-    pale = own[own < _PALE * densest]
-    red = float(np.median(pale)) if len(pale) else 0.0
+    is_pale = (density[..., 1] > edge) & (chromatin < _PALE * densest)
+    has_red_cells = bool(is_pale.any())
+    red = float(np.median(chromatin[is_pale])) if has_red_cells else 0.0
     if densest < CONTRAST * red or densest - red < LEAST_CHROMATIN:
         return None
-    return Chromatin(red, densest, red + NUCLEAR_SHARE * (densest - red))
+    green, blue = (np.median(density[is_pale, channel]) if has_red_cells else 0.0 for channel in (1, 2))
+    red_blue = float(blue / green) if green > 0 else float("inf")
+    return Chromatin(red, densest, red + NUCLEAR_SHARE * (densest - red), red_blue)
 
 
 def nuclear_threshold(density: FloatMap, spot_px: int) -> float | None:

@@ -60,6 +60,8 @@ class DetectionLimits:
         most_um: largest extent of one cell's nucleus.
         apart_um: smallest distance between the centers of two leukocytes.
         least_contrast: smallest mean of the chromatin index, 0 as the red cells, 1 as the densest nucleus.
+        most_blue: largest optical density in blue as a share of that in green, 1 as the red cells: where these overlap,
+            light is lost in the same ratio as in one of them, and a nucleus has at most 0.65 of it.
     """
 
     chromatin_share: float = 0.45
@@ -71,6 +73,7 @@ class DetectionLimits:
     most_um: float = 26.0
     apart_um: float = 8.0
     least_contrast: float = 0.5
+    most_blue: float = 0.85
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def find_leukocytes(
     found: list[_Piece] = []
     for core, window in view.tiles(tile_px or _tile_px(view), OVERLAP_UM):
         density = optical_density(view.part(window), glass)
-        for piece in _objects(chromatin_index(density), chromatin, window, view, own):
+        for piece in _objects(density, chromatin, window, view, own):
             row, column = piece.cell.y / view.factor, piece.cell.x / view.factor
             if core[0] <= row < core[2] and core[1] <= column < core[3]:
                 found.append(piece)
@@ -172,12 +175,14 @@ def _levels(view: View) -> tuple[FloatMap, Chromatin] | None:
         return None
     red = float(np.median([level.red for level in found]))
     densest = float(np.median([level.densest for level in found]))
-    return glass, Chromatin(red, densest, 0.0)
+    return glass, Chromatin(red, densest, 0.0, float(np.median([level.red_blue for level in found])))
 
 
-def _objects(index: FloatMap, levels: Chromatin, window: Box, view: View, limits: DetectionLimits) -> Iterator[_Piece]:
+def _objects(
+    density: FloatMap, levels: Chromatin, window: Box, view: View, limits: DetectionLimits
+) -> Iterator[_Piece]:
     """Yield all stained objects of a part of the field."""
-    smooth = ndimage.gaussian_filter(index, 0.3 / view.um)
+    smooth = ndimage.gaussian_filter(chromatin_index(density), 0.3 / view.um)
     mask = _opened(smooth > levels.threshold, limits.opening_um / view.um)
     if not mask.any():
         return
@@ -190,7 +195,9 @@ def _objects(index: FloatMap, levels: Chromatin, window: Box, view: View, limits
             continue
         rows, columns = where[0].start + top, where[1].start + left
         for part, parted in parted_nuclei(own, view.um, apart_um=limits.apart_um, least_um2=limits.least_um2):
-            yield _piece(_Chunk(part, smooth[where], (rows, columns), parted), levels, view, limits)
+            green, blue = (float(density[where][part, channel].mean()) for channel in (1, 2))
+            chunk = _Chunk(part, smooth[where], (rows, columns), parted, blue / green)
+            yield _piece(chunk, levels, view, limits)
 
 
 def _opened(mask: Mask, radius: float) -> Mask:
@@ -203,12 +210,16 @@ def _opened(mask: Mask, radius: float) -> Mask:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """One object: its mask, the chromatin index around it, the place of both, and whether it was parted."""
+    """One object: its mask, the chromatin index around it, the place of both, and whether it was parted.
+
+    Also its optical density in blue as a share of that in green.
+    """
 
     mask: Mask
     index: FloatMap
     corner: tuple[int, int]
     parted: bool
+    blue: float
 
 
 def _piece(chunk: _Chunk, levels: Chromatin, view: View, limits: DetectionLimits) -> _Piece:
@@ -224,6 +235,8 @@ def _piece(chunk: _Chunk, levels: Chromatin, view: View, limits: DetectionLimits
     thickness = 2 * float(inner_depth(mask).max()) * um
     extent = max(bottom - top, right - left) * um
     kind = _kind(area, thickness, extent, contrast, border, limits)
+    if chunk.blue > limits.most_blue * levels.red_blue:
+        kind = "debris"
     score = min(1.0, contrast) * min(1.0, area / 40)
     box = tuple(float(value * view.factor) for value in (left, top, right, bottom))
     cell = Leukocyte(
