@@ -113,7 +113,7 @@ def _color_training(generator: GeneratorConfig, epochs: int) -> TranslatorConfig
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
         "film": Preset(
-            "try this first: moves nothing, one minute, treats dark and pale images differently",
+            "after normalizers; moves nothing, one minute; look at the glass: it can tint it at sites with two glass colors",
             _color_training(PixelNetworkConfig(conditioned=True), epochs=10),
         ),
         "pixel": Preset(
