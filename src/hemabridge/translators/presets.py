@@ -113,7 +113,7 @@ def _color_training(generator: GeneratorConfig, epochs: int) -> TranslatorConfig
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
         "film": Preset(
-            "after normalizers; moves nothing, one minute; look at the glass: it can tint it at sites with two glass colors",
+            "after normalizers; moves nothing, one minute; can tint the glass at sites with two colors of glass",
             _color_training(PixelNetworkConfig(conditioned=True), epochs=10),
         ),
         "pixel": Preset(
