@@ -64,7 +64,7 @@ def test_progress_numbers_the_steps_and_tells_the_time_left_of_all(
     assert by_step["step 4 of 9"] == "classifier 2 of 2 (shape): training"
     assert all(done == total for done, total in counts.values())
     messages = [label for label, _, total in adapt_progress if not total]
-    assert messages[0].startswith("9 steps, 2 done before; about ")
+    assert messages[0].startswith("9 steps, 2 done; about ")
     assert messages[0].endswith(" left of all steps")
     assert messages[1].startswith("classifier 1 of 2 (color) took ")
     assert "; 3 of 9 steps done; about " in messages[1]
@@ -233,7 +233,7 @@ def test_the_same_call_does_nothing_again_and_a_new_folder_is_run(
     assert again == adapted
     reads.check_once("adapt, a second time", *models_written(out))
     assert not any("training" in label or "one classifier" in label for label in told)
-    assert "9 steps, 8 done before; about 1 s left of all steps" in told
+    assert "9 steps, 8 done; about 1 s left of all steps" in told
     found = run(out, unlabeled, tmp_path / "out")
     first, second = (
         pl.read_csv(folder / "predictions.csv").drop("guard") for folder in (out / "results", tmp_path / "out")

@@ -18,7 +18,7 @@ def test_what_is_left_follows_the_pace_of_stages_of_the_same_kind() -> None:
     outlook("audit", 20.0)  # found done
     assert said == []
     outlook("classifiers/a", None)
-    assert said == ["4 stages, 1 done before; about 12 min left of the whole study"]
+    assert said == ["4 stages, 1 done; about 12 min left of the whole study"]
     outlook("classifiers/a", 400.0)
     # b at the pace of a, four times as slow as planned; the translator at that of all that is done, 420 of 110.
     assert outlook.left() == pytest.approx(50 * 4 + 200 * 420 / 110)
@@ -38,7 +38,7 @@ def test_no_estimate_rests_on_a_stage_of_unknown_seconds() -> None:
     outlook("b", 30.0)
     outlook.pass_over("b")  # known already
     assert said == [
-        "3 steps, 1 done before; about 30 s left of all",
+        "3 steps, 1 done; about 30 s left of all",
         "b took 30 s; 2 of 3 steps done; about 60 s left of all",
     ]
 

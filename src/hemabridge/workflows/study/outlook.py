@@ -58,7 +58,7 @@ class Outlook:
             self.now = name
             if not self._began:
                 self._began = True
-                known = f"{len(self.plan)} {self.parts}, {self._known()} done before"
+                known = f"{len(self.plan)} {self.parts}, {self._known()} done"
                 self.progress(f"{known}{self._left_in_words()}", 0, 0)
             return
         self.done[name] = seconds
