@@ -42,7 +42,7 @@ def label(
 ) -> None:
     """Choose the cells of another hospital that teach most, and learn from an expert's labels of them.
 
-    The choice takes some minutes of CPU time, since the run's classifiers are fitted to the folder first; learning one.
+    If the folder is another one than that of `hemabridge adapt`, the classifiers are fitted to it first: some minutes.
 
     An expert labels the cells on a page in a browser of this computer; the same command goes on where it was left.
     Labels that exist already are given by --labels, such as cells-to-label.csv with its column class filled in. A cell

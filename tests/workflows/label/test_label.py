@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hemabridge.data.listing import list_images
@@ -166,6 +167,25 @@ def test_a_run_of_adapt_learns_labels_and_is_run_again(
     assert sum(row.probabilities is not None for row in today.classified.rows) == len(names)
     before = open_model(adapted.file(folder, adapted.classifier)).sha256
     assert open_model(out / "run" / "classifier.safetensors").sha256 != before
+
+
+def test_the_fit_of_the_run_is_not_done_again_for_the_same_cells(
+    adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = adapted_run
+    moved = Path(shutil.copytree(folder, tmp_path / "moved"))
+    file = moved / "learned-from.json"
+    described = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(described | {"fitted_to": ""}), encoding="utf-8")
+    label(moved, unlabeled, tmp_path / "fitted", k=4, fabric=start_fabric("cpu"))
+
+    def fits(*_: object, **__: object) -> None:
+        raise AssertionError("fitted again")
+
+    monkeypatch.setattr("hemabridge.workflows.label.finished_run.fit_ensemble", fits)
+    label(folder, unlabeled, tmp_path / "kept", k=4, fabric=start_fabric("cpu"))
+    one, other = (np.load(tmp_path / name / ".predicted" / "probabilities.npy") for name in ("fitted", "kept"))
+    np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_a_run_whose_labeled_images_are_gone_says_where_they_were(

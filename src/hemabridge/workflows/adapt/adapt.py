@@ -129,9 +129,9 @@ def adapt(
 def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: Context) -> Adapted:
     context.steps.begin(LABELED_CELLS)
     own, further, classes = labeled_sites(ours, also, context)
-    LearnedFrom.of(context.config, context.seed, own, further).write(context.out)
     context.steps.begin(NEW_CELLS)
     source = unlabeled_cells(new, classes, (own, *further), context)
+    LearnedFrom.of(context.config, context.seed, own, further, source).write(context.out)
     target, home = (context.cells(own, part, classes) for part in PARTS)
     others = tuple(context.cells(each, "train", classes) for each in further)
     context.steps.estimate(step_seconds(context.config, len(target), len(source), len(home)))

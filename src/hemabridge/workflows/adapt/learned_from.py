@@ -4,12 +4,15 @@ The file is for commands that train further, such as `hemabridge label`. Nothing
 bundle contains it, since it holds paths of this computer.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import Site, read_settled
@@ -39,6 +42,7 @@ class LearnedFrom(BaseModel):
         seed: random seed.
         own: one's own labeled cells.
         further: those of further hospitals.
+        fitted_to: identifies the other hospital's cells to which the run was fitted (`identity_of`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,12 +50,19 @@ class LearnedFrom(BaseModel):
     config: AdaptConfig
     seed: int
     own: LabeledImages
-    further: tuple[LabeledImages, ...] = ()
+    further: tuple[LabeledImages, ...]
+    fitted_to: str
 
     @classmethod
-    def of(cls, config: AdaptConfig, seed: int, own: Site, further: Sequence[Site]) -> "LearnedFrom":
+    def of(cls, config: AdaptConfig, seed: int, own: Site, further: Sequence[Site], source: CellSet) -> "LearnedFrom":
         """Describe the sites of a run."""
-        return cls(config=config, seed=seed, own=_images_of(own), further=tuple(map(_images_of, further)))
+        return cls(
+            config=config,
+            seed=seed,
+            own=_images_of(own),
+            further=tuple(map(_images_of, further)),
+            fitted_to=identity_of(source),
+        )
 
     def write(self, run: Path) -> None:
         """Write the file into the run folder."""
@@ -78,6 +89,11 @@ class LearnedFrom(BaseModel):
             ManifestError: the run lacks the cells of a site.
         """
         return tuple(_site_in(run, each) for each in (self.own, *self.further))
+
+
+def identity_of(cells: CellSet) -> str:
+    """Return a hash of files, order and crop of cells."""
+    return hashlib.sha256(json.dumps([cells.hashes, cells.crop_px]).encode()).hexdigest()
 
 
 def _images_of(site: Site) -> LabeledImages:

@@ -33,7 +33,7 @@ from hemabridge.storage.files import sha256_of
 from hemabridge.training.run_context import RunContext
 from hemabridge.workflows.adapt.adapted import Adapted, is_adapt_run
 from hemabridge.workflows.adapt.inputs import PARTS
-from hemabridge.workflows.adapt.learned_from import LearnedFrom
+from hemabridge.workflows.adapt.learned_from import LearnedFrom, identity_of
 from hemabridge.workflows.evaluate.finished_study import FinishedStudy
 
 
@@ -115,8 +115,8 @@ def open_run(folder: Path, progress: Progress) -> FinishedRun:
         HemabridgeError: a file of it is damaged.
     """
     if is_adapt_run(folder):
-        adapted = Adapted.of_folder(folder)
-        return AdaptRun(folder, adapted, LearnedFrom.of_folder(folder), progress)
+        adapted, learned_from = Adapted.of_folder(folder), LearnedFrom.of_folder(folder)
+        return AdaptRun(folder, adapted, learned_from, learned_from.sites(folder), progress)
     layout = StudyFolder(folder)
     if not layout.results.is_file():
         raise InputError(
@@ -136,6 +136,7 @@ class AdaptRun:
     folder: Path
     adapted: Adapted
     learned_from: LearnedFrom
+    sites: tuple[Site, ...]
     progress: Progress
 
     stated_crop = None
@@ -172,28 +173,24 @@ class AdaptRun:
         return {"adapt": [sha256_of(path) for path in files], "seed": self.seed}
 
     @cached_property
-    def _sites(self) -> tuple[Site, ...]:
-        return self.learned_from.sites(self.folder)
-
-    @cached_property
     def _opened(self) -> OpenModels:
         return OpenModels()
 
     @cached_property
     def _target(self) -> CellSet:
-        return self._cells(self._sites[0], "train")
+        return self._cells(self.sites[0], "train")
 
     @cached_property
     def members(self) -> Members:
         """The classifiers of the ensemble."""
-        further = [self._cells(site, "train") for site in self._sites[1:]]
+        further = [self._cells(site, "train") for site in self.sites[1:]]
         return Members.load(self.folder / "members", self.folder, {}, joined(self._target, further), self._opened)
 
     @cached_property
     def home(self) -> tuple[str, CellSet]:
         """The cells that the run held out."""
         part = tuple(PARTS)[-1]
-        return part, self._cells(self._sites[0], part)
+        return part, self._cells(self.sites[0], part)
 
     @cached_property
     def before(self) -> Classifier:
@@ -203,10 +200,15 @@ class AdaptRun:
     def predict(self, source: CellSet, fabric: Fabric) -> Prediction:
         """Average the predictions of the ensemble, fitted to these cells, and of the single classifier.
 
-        The single classifier was trained on the ensemble's predictions, and differs from it in its errors.
+        The single classifier was trained on the ensemble's predictions, and differs from it in its errors. The fit of
+        the run is used if it was to the same cells.
         """
-        context = RunContext(self.folder, fabric, self.seed, self.progress)
-        fitted = fit_ensemble(self.members, source, self._target, self.learned_from.config.ensemble, context)
+        if identity_of(source) == self.learned_from.fitted_to:
+            own = self.adapted.file(self.folder, self.adapted.normalizer).parent
+            fitted = FittedEnsemble.load(own, self.folder, {}, opened=self._opened)
+        else:
+            context = RunContext(self.folder, fabric, self.seed, self.progress)
+            fitted = fit_ensemble(self.members, source, self._target, self.learned_from.config.ensemble, context)
         found = _predicted(fitted, source.images, self.progress)
         mean = (found.probabilities + self.before.probabilities(source.images)) / 2
         return Prediction(mean.astype(np.float32), found.agreement, found.features)
