@@ -30,8 +30,8 @@ def sentences(results: LabelResults) -> Iterator[str]:
             f"right, and without labels {before}. More labels, or a check of these, may help."
         )
     yield (
-        "The labeled cells were chosen as the most uncertain and unlike ones. The share of right predictions in the "
-        "whole folder is higher than among them, and labels help the rest more than they help each other."
+        "The labeled cells were chosen as the most uncertain ones, and unlike each other. The share of right answers "
+        "in the whole folder is higher than among them, and what labels do to cells like them is not seen among them."
     )
     strange = len(results.cells) - len(results.used_cells)
     if strange:
