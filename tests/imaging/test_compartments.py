@@ -2,10 +2,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 from skimage.draw import disk
 
-from hemabridge.imaging.compartments import Compartments, background_color, eroded, opened, segment, without_holes
+from hemabridge.imaging.compartments import (
+    WORK_PX,
+    Compartments,
+    background_color,
+    dilated,
+    eroded,
+    opened,
+    segment,
+    without_holes,
+)
 from hemabridge.imaging.files import read_image
 
 WHITE_FIELD = ((255, 255, 255), (215, 160, 215), (90, 40, 150), (200, 170, 175))
@@ -132,7 +142,20 @@ def test_erosion_opening_and_holes_are_scipys(share: float, times: int) -> None:
         mask = ndimage.gaussian_filter(generator.random(shape), 1) > np.quantile(generator.random(shape), share)
         np.testing.assert_array_equal(eroded(mask, times), ndimage.binary_erosion(mask, iterations=times))
         np.testing.assert_array_equal(opened(mask, times), ndimage.binary_opening(mask, iterations=times))
+        np.testing.assert_array_equal(dilated(mask, times), ndimage.binary_dilation(mask, iterations=times))
         np.testing.assert_array_equal(without_holes(mask), ndimage.binary_fill_holes(mask))
+
+
+@pytest.mark.parametrize("shape", [(330, 330), (363, 360), (161, 90), (400, 171)])
+def test_masks_of_a_large_image_are_those_of_its_small_picture_each_resized_by_itself(shape: tuple[int, int]) -> None:
+    image = np.asarray(Image.fromarray(smear(CREAM_FIELD, 300)[0]).resize(shape[::-1]))
+    factor = max(shape) / WORK_PX
+    small = Image.fromarray(image).resize((round(shape[1] / factor), round(shape[0] / factor)), Image.Resampling.BOX)
+    found, of_small = segment(image), segment(np.asarray(small))
+    for name in ("nucleus", "cytoplasm", "red_cells", "background"):
+        wanted = np.asarray(Image.fromarray(getattr(of_small, name)).resize(shape[::-1]))
+        np.testing.assert_array_equal(getattr(found, name), wanted)
+    assert found.nucleus.any()
 
 
 def test_background_color_is_a_median_of_each_channel() -> None:

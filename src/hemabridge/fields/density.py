@@ -5,6 +5,7 @@ more of it (Beer-Lambert), so a ratio of two densities does not depend on the th
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -34,36 +35,65 @@ _BINS: Final = 128
 _PALE: Final = 0.7  # red cells are below this share of the densest spot, and hence most of a field without nuclei above
 
 
-def optical_density(image: UInt8Image, glass: FloatMap) -> FloatMap:
-    """Return the optical density above the glass, float32[H, W, 3]: 0 on the glass, 1 where a tenth of it passes.
+@dataclass(frozen=True, eq=False)
+class Absorbed:
+    """Optical densities of a picture above its glass: 0 on the glass, 1 where a tenth of the light passes.
+
+    Attributes:
+        green, blue: float32[H, W].
+        edge: optical density in green from which a pixel is no glass (`foreground_threshold`); None without contrast.
+    """
+
+    green: FloatMap
+    blue: FloatMap
+    edge: float | None
+
+    @cached_property
+    def chromatin(self) -> FloatMap:
+        """The chromatin index, float32[H, W], at least 0.
+
+        Azure B, bound to chromatin, absorbs much green and little blue, while hemoglobin and eosin absorb blue as well.
+        """
+        return np.clip(self.green - BLUE_SHARE * self.blue, 0, None)
+
+    @cached_property
+    def foreground(self) -> Mask:
+        """All but the glass, bool[H, W]; nothing without contrast."""
+        return np.asarray(self.green > (np.inf if self.edge is None else self.edge))
+
+
+def absorbed_light(image: UInt8Image, glass: FloatMap) -> Absorbed:
+    """Return the optical densities of a picture.
 
     Args:
         image: RGB uint8[H, W, 3].
         glass: color of the glass, float32[3], 0..255 (`imaging.compartments.background_color`).
     """
     light = np.arange(256, dtype=np.float32)[:, None] / np.maximum(glass, 1)
-    table = -np.log10(np.clip(light, LEAST_LIGHT, 1)).astype(np.float32)
-    return np.stack([table[image[..., channel], channel] for channel in range(3)], axis=-1)
+    of_green, of_blue = -np.log10(np.clip(light, LEAST_LIGHT, 1)).astype(np.float32).T[1:]
+    counts = np.bincount(image[..., 1].ravel(), minlength=256)
+    edge = foreground_threshold(of_green[counts > 0], counts[counts > 0])
+    return Absorbed(of_green.take(image[..., 1]), of_blue.take(image[..., 2]), edge)
 
 
-def chromatin_index(density: FloatMap) -> FloatMap:
-    """Return the chromatin index of optical densities float32[H, W, 3]: float32[H, W], at least 0.
-
-    Azure B, bound to chromatin, absorbs much green and little blue, while hemoglobin and eosin absorb blue as well.
-    """
-    return np.clip(density[..., 1] - BLUE_SHARE * density[..., 2], 0, None)
-
-
-def foreground_threshold(density: FloatMap) -> float | None:
+def foreground_threshold(levels: FloatMap, counts: NDArray[np.int64]) -> float | None:
     """Return the optical density in green from which a pixel is no glass; None for a field without contrast.
 
     It is a share of the lower of two thresholds between three classes of the absorbed light (Otsu 1979, IEEE Trans. SMC
     9(1), doi:10.1109/TSMC.1979.4310076), which are about glass, red cells and nuclei.
+
+    Args:
+        levels: the optical densities in green that occur, float32[L].
+        counts: number of pixels with each of them, int64[L], at least 1.
     """
-    lost = 1 - np.power(np.float32(10), -density[..., 1])
-    if np.ptp(lost) < LEAST_RANGE or np.count_nonzero(np.histogram(lost, _BINS)[0]) < 3:
+    lost = 1 - np.power(np.float32(10), -levels)
+    if np.ptp(lost) < LEAST_RANGE:
         return None
-    low = FOREGROUND_SHARE * float(threshold_multiotsu(lost, 3, nbins=_BINS)[0])  # type: ignore[no-untyped-call]
+    pixels, edges = np.histogram(lost, _BINS, weights=counts)
+    if np.count_nonzero(pixels) < 3:
+        return None
+    shares = pixels / pixels.sum(), (edges[:-1] + edges[1:]) / 2.0
+    low = FOREGROUND_SHARE * float(threshold_multiotsu(classes=3, hist=shares)[0])  # type: ignore[no-untyped-call]
     return float(-np.log10(1 - low))
 
 
@@ -104,33 +134,30 @@ class Chromatin:
     red_blue: float
 
 
-def chromatin_of(density: FloatMap, spot_px: int) -> Chromatin | None:
+def chromatin_of(picture: Absorbed, spot_px: int) -> Chromatin | None:
     """Return the levels of the chromatin index in a field; None if no spot differs enough from the red cells.
 
     They do not depend on how much of the field is covered by nuclei, as a threshold between classes of pixels would.
 
     Args:
-        density: optical densities float32[H, W, 3].
+        picture: of the field.
         spot_px: side in pixels of a spot that is smaller than a nucleus.
     """
-    edge = foreground_threshold(density)
-    if edge is None:
-        return None
-    chromatin = chromatin_index(density)
-    if not (density[..., 1] > edge).any():
+    chromatin = picture.chromatin
+    if not picture.foreground.any():
         return None
     densest = float(ndimage.uniform_filter(chromatin, max(1, spot_px)).max())
-    is_pale = (density[..., 1] > edge) & (chromatin < _PALE * densest)
+    is_pale = picture.foreground & (chromatin < _PALE * densest)
     has_red_cells = bool(is_pale.any())
     red = float(np.median(chromatin[is_pale])) if has_red_cells else 0.0
     if densest < CONTRAST * red or densest - red < LEAST_CHROMATIN:
         return None
-    green, blue = (np.median(density[is_pale, channel]) if has_red_cells else 0.0 for channel in (1, 2))
+    green, blue = (np.median(plane[is_pale]) if has_red_cells else 0.0 for plane in (picture.green, picture.blue))
     red_blue = float(blue / green) if green > 0 else float("inf")
     return Chromatin(red, densest, red + NUCLEAR_SHARE * (densest - red), red_blue)
 
 
-def nuclear_threshold(density: FloatMap, spot_px: int) -> float | None:
+def nuclear_threshold(picture: Absorbed, spot_px: int) -> float | None:
     """Return the threshold of `chromatin_of`."""
-    found = chromatin_of(density, spot_px)
+    found = chromatin_of(picture, spot_px)
     return None if found is None else found.threshold

@@ -12,14 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from hemabridge.errors import ImageError
-from hemabridge.fields.density import (
-    Chromatin,
-    FloatMap,
-    Mask,
-    chromatin_index,
-    chromatin_of,
-    optical_density,
-)
+from hemabridge.fields.density import Absorbed, Chromatin, FloatMap, Mask, absorbed_light, chromatin_of
 from hemabridge.fields.field_image import FieldPixels
 from hemabridge.fields.scale import Scale
 from hemabridge.fields.touching import inner_depth, parted_nuclei
@@ -149,8 +142,8 @@ def find_leukocytes(
     chromatin = replace(chromatin, threshold=chromatin.red + own.chromatin_share * (chromatin.densest - chromatin.red))
     found: list[_Piece] = []
     for core, window in view.tiles(tile_px or _tile_px(view), OVERLAP_UM):
-        density = optical_density(view.part(window), glass)
-        for piece in _objects(density, chromatin, window, view, own):
+        picture = absorbed_light(view.part(window), glass)
+        for piece in _objects(picture, chromatin, window, view, own):
             row, column = piece.cell.y / view.factor, piece.cell.x / view.factor
             if core[0] <= row < core[2] and core[1] <= column < core[3]:
                 found.append(piece)
@@ -170,7 +163,7 @@ def _levels(view: View) -> tuple[FloatMap, Chromatin] | None:
     flat = np.concatenate([part.reshape(1, -1, 3) for part in parts], axis=1)
     glass = background_color(flat)
     spot = max(1, round(3 / view.um))
-    found = [level for part in parts if (level := chromatin_of(optical_density(part, glass), spot)) is not None]
+    found = [level for part in parts if (level := chromatin_of(absorbed_light(part, glass), spot)) is not None]
     if not found:
         return None
     red = float(np.median([level.red for level in found]))
@@ -179,10 +172,10 @@ def _levels(view: View) -> tuple[FloatMap, Chromatin] | None:
 
 
 def _objects(
-    density: FloatMap, levels: Chromatin, window: Box, view: View, limits: DetectionLimits
+    picture: Absorbed, levels: Chromatin, window: Box, view: View, limits: DetectionLimits
 ) -> Iterator[_Piece]:
     """Yield all stained objects of a part of the field."""
-    smooth = ndimage.gaussian_filter(chromatin_index(density), 0.3 / view.um)
+    smooth = ndimage.gaussian_filter(picture.chromatin, 0.3 / view.um)
     mask = _opened(smooth > levels.threshold, limits.opening_um / view.um)
     if not mask.any():
         return
@@ -195,7 +188,7 @@ def _objects(
             continue
         rows, columns = where[0].start + top, where[1].start + left
         for part, parted in parted_nuclei(own, view.um, apart_um=limits.apart_um, least_um2=limits.least_um2):
-            green, blue = (float(density[where][part, channel].mean()) for channel in (1, 2))
+            green, blue = (float(plane[where][part].mean()) for plane in (picture.green, picture.blue))
             chunk = _Chunk(part, smooth[where], (rows, columns), parted, blue / green)
             yield _piece(chunk, levels, view, limits)
 

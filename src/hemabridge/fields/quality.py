@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hemabridge.fields.density import FloatMap, foreground_threshold, optical_density
+from hemabridge.fields.density import Absorbed, absorbed_light
 from hemabridge.fields.field_image import FieldPixels
 from hemabridge.fields.scale import RED_CELL_UM
 from hemabridge.fields.view import View
@@ -84,7 +84,7 @@ def measure_quality(image: FieldPixels, um_per_px: float, leukocytes_um2: float 
     view = View.at(image, um_per_px, FINE_UM)
     parts = [view.part(box) for box in view.sample(PART_PX)]
     glass = background_color(np.concatenate([part.reshape(1, -1, 3) for part in parts], axis=1))
-    covers, edges = zip(*(_measured(optical_density(part, glass), view.um) for part in parts), strict=True)
+    covers, edges = zip(*(_measured(absorbed_light(part, glass), view.um) for part in parts), strict=True)
     seen = np.array([part.shape[0] * part.shape[1] for part in parts])
     covered = float(np.average(covers, weights=seen))
     area = image.shape[0] * image.shape[1] * um_per_px**2
@@ -93,13 +93,9 @@ def measure_quality(image: FieldPixels, um_per_px: float, leukocytes_um2: float 
     return Quality(covered, round(red_cells), float(np.median(sharp)) if sharp else None)
 
 
-def _measured(density: FloatMap, um: float) -> tuple[float, float | None]:
+def _measured(picture: Absorbed, um: float) -> tuple[float, float | None]:
     """Return the share of the foreground, and the width of its edges in micrometers."""
-    edge = foreground_threshold(density)
-    if edge is None:
-        return 0.0, None
-    green = density[..., 1]
-    inside = green > edge
+    green, inside = picture.green, picture.foreground
     if not inside.any():
         return 0.0, None
     red = float(np.median(green[inside]))

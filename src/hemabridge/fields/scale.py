@@ -10,16 +10,9 @@ from scipy import ndimage
 
 from hemabridge.errors import ImageError
 from hemabridge.fields.circles import RADII_PX, Circle, Floats, find_circles
-from hemabridge.fields.density import (
-    FloatMap,
-    chromatin_index,
-    foreground_threshold,
-    nuclear_threshold,
-    optical_density,
-    resized,
-)
+from hemabridge.fields.density import Absorbed, FloatMap, absorbed_light, nuclear_threshold, resized
 from hemabridge.fields.field_image import FieldPixels
-from hemabridge.imaging.compartments import background_color
+from hemabridge.imaging.compartments import background_color, dilated, opened
 from hemabridge.imaging.standardizer import UInt8Image
 
 ScaleSource: TypeAlias = Literal["red cells", "nuclei", "stated", "file"]
@@ -120,10 +113,10 @@ def estimate_scale(image: FieldPixels, *, is_quick: bool = False) -> Scale | Non
         return _scale_of_large(image)
     whole, factor = _part(image, 1, (0, 0))
     glass = background_color(whole)
-    density = optical_density(whole, glass)
-    nuclear = nuclear_threshold(density, _SPOT_PX)
-    best = _most_frequent(_discs(density, nuclear, factor))
-    nuclei = None if best is not None and best.is_sure else _scale_of_nuclei(density, nuclear, factor)
+    picture = absorbed_light(whole, glass)
+    nuclear = nuclear_threshold(picture, _SPOT_PX)
+    best = _most_frequent(_discs(picture, nuclear, factor))
+    nuclei = None if best is not None and best.is_sure else _scale_of_nuclei(picture, nuclear, factor)
     is_wide = nuclei is not None and nuclei.high <= RED_CELL_UM * factor / (2 * RADII_PX[0])
     if best is None and not (is_quick and is_wide):
         best = _at_finer_levels(image, glass, nuclear)
@@ -179,10 +172,10 @@ def _scale_of_large(image: FieldPixels) -> Scale | None:
     parts = 2 ** int(np.ceil(np.log2(side / MOST_WHOLE_PX)))
     best, share = None, 0.0
     while parts * LOOK_PX <= 2 * side:
-        windows = [window for window in _windows(image, parts) if foreground_threshold(window[2]) is not None]
+        windows = [window for window in _windows(image, parts) if window[2].edge is not None]
         levels = [level for _, _, own in windows if (level := nuclear_threshold(own, _SPOT_PX)) is not None]
         nuclear = float(np.median(levels)) if levels else None
-        found = _joined([_discs(density, nuclear, factor) for _, factor, density in windows])
+        found = _joined([_discs(picture, nuclear, factor) for _, factor, picture in windows])
         seen = sum(pixels for pixels, _, _ in windows)
         if _covered(found, seen or 1) > max(share, LEAST_COVERED):
             best, share = found, _covered(found, seen)
@@ -190,14 +183,14 @@ def _scale_of_large(image: FieldPixels) -> Scale | None:
     return best.scale() if best is not None and best.error <= MOST_ERROR else None
 
 
-def _windows(image: FieldPixels, parts: int) -> Iterator[tuple[int, float, FloatMap]]:
-    """Yield number of pixels, factor and density of windows in a row and column of `_MOST_WINDOWS`, spread evenly."""
+def _windows(image: FieldPixels, parts: int) -> Iterator[tuple[int, float, Absorbed]]:
+    """Yield pixels, factor and absorbed light of windows in a row and column of `_MOST_WINDOWS`, spread evenly."""
     side = -(-max(image.shape[:2]) // parts)
     rows, columns = (max(1, length // side) for length in image.shape[:2])
     for place in _places(rows, columns, _MOST_WINDOWS):
         window, factor = _part(image, parts, place)
         pixels = round(window.shape[0] * window.shape[1] / factor**2)
-        yield pixels, factor, optical_density(window, background_color(window))
+        yield pixels, factor, absorbed_light(window, background_color(window))
 
 
 def _places(rows: int, columns: int, most: int) -> list[tuple[int, int]]:
@@ -230,7 +223,7 @@ def _in_parts(image: FieldPixels, parts: int, glass: FloatMap, nuclear: float | 
     for place in _places(rows, columns, _MOST_PARTS):
         window, factor = _part(image, parts, place)
         if min(window.shape[:2]) > LOOK_PX // 4:
-            found.append(_discs(optical_density(window, glass), nuclear, factor))
+            found.append(_discs(absorbed_light(window, glass), nuclear, factor))
             seen += round(window.shape[0] * window.shape[1] / factor**2)
     return _joined(found), seen
 
@@ -253,12 +246,12 @@ def _joined(found: list[_Discs]) -> _Size | None:
     return _most_frequent(_Discs(diameters, np.concatenate([own.coverage for own in found])))
 
 
-def _discs(density: FloatMap, nuclear: float | None, factor: float) -> _Discs:
+def _discs(picture: Absorbed, nuclear: float | None, factor: float) -> _Discs:
     """Return the discs that are no nuclei in a picture that was resized by `factor`."""
-    if foreground_threshold(density) is None:
+    if picture.edge is None:
         return _NO_DISCS
-    chromatin = ndimage.uniform_filter(chromatin_index(density), 5)
-    circles = find_circles(np.minimum(density[..., 1], _FLAT))
+    chromatin = ndimage.uniform_filter(picture.chromatin, 5)
+    circles = find_circles(np.minimum(picture.green, _FLAT))
     own = [circle for circle in circles if not _is_nucleus(circle, chromatin, nuclear)]
     return _Discs(
         np.array([2 * circle.radius / factor for circle in own]), np.array([circle.coverage for circle in own])
@@ -297,12 +290,12 @@ def _nearness(sizes: Floats, middle: float) -> Floats:
     return np.asarray(np.exp(-((sizes - middle) ** 2) / (2 * _NEAR**2)))
 
 
-def _scale_of_nuclei(density: FloatMap, nuclear: float | None, factor: float) -> Scale | None:
+def _scale_of_nuclei(picture: Absorbed, nuclear: float | None, factor: float) -> Scale | None:
     if nuclear is None:
         return None
-    dark = ndimage.gaussian_filter(chromatin_index(density), 1) > nuclear
-    pieces = ndimage.binary_opening(dark, iterations=2)
-    labels, count = ndimage.label(ndimage.binary_dilation(pieces, iterations=5))
+    dark = ndimage.gaussian_filter(picture.chromatin, 1) > nuclear
+    pieces = opened(np.asarray(dark), 2)
+    labels, count = ndimage.label(dilated(pieces, 5))
     if count == 0:
         return None
     area = np.bincount(labels[pieces], minlength=2)[1:].max()

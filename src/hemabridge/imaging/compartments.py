@@ -75,7 +75,10 @@ def segment(image: UInt8Image) -> Compartments:
     masks = _find(_light_lost(_shrunk(image)))
     if masks[0].shape == (height, width):
         return Compartments(*masks)
-    return Compartments(*(np.asarray(Image.fromarray(mask).resize((width, height))) for mask in masks))
+    numbered = sum(np.uint8(number) * mask for number, mask in enumerate(masks, 1))  # no pixel is in two of them
+    picture = Image.fromarray(np.asarray(numbered)).resize((width, height), Image.Resampling.NEAREST)
+    resized = np.asarray(picture)
+    return Compartments(*(resized == number for number in range(1, len(masks) + 1)))
 
 
 def background_color(image: UInt8Image) -> FloatMap:
@@ -232,7 +235,7 @@ def _lobes(pieces: Mask) -> Mask:
     np.maximum.at(depths, labels.ravel(), ndimage.distance_transform_edt(pieces[window]).ravel())
     sizes[0] = 0
     kept = ((sizes >= 0.04 * sizes.max()) & (depths >= 0.4 * depths.max()))[labels]
-    closed = eroded(_dilated(kept, 1), 1) | kept
+    closed = eroded(dilated(kept, 1), 1) | kept
     whole = np.zeros_like(pieces)
     whole[window] = without_holes(closed, 0.03 * np.count_nonzero(kept))
     return whole
@@ -248,7 +251,7 @@ def _window(mask: Mask) -> tuple[slice, slice] | None:
 
 def opened(mask: Mask, times: int = 1) -> Mask:
     """Erode `times` times, then dilate as often; bool[H, W]."""
-    return _dilated(eroded(mask, times), times)
+    return dilated(eroded(mask, times), times)
 
 
 def eroded(mask: Mask, times: int) -> Mask:
@@ -265,7 +268,7 @@ def eroded(mask: Mask, times: int) -> Mask:
     return mask
 
 
-def _dilated(mask: Mask, times: int) -> Mask:
+def dilated(mask: Mask, times: int) -> Mask:
     """Add the four neighbors of each pixel; many times faster than scipy's general operation, with the same result."""
     for _ in range(times):
         grown = mask.copy()
