@@ -20,8 +20,8 @@ def test_what_is_stated_stands() -> None:
 
 def test_one_epoch_freezes_nothing_unless_it_is_asked_to() -> None:
     assert ClassifierConfig(weights="download", epochs=1).frozen_epochs == 0
-    with pytest.raises(ValidationError, match="expected frozen_epochs < epochs, got 1 and 1"):
-        ClassifierConfig(weights="download", epochs=1, frozen_epochs=1)
+    with pytest.raises(ValidationError, match="expected frozen_epochs <= epochs, got 2 and 1"):
+        ClassifierConfig(weights="download", epochs=1, frozen_epochs=2)
 
 
 def test_a_dumped_config_is_complete_and_comes_back() -> None:

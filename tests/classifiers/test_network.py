@@ -186,8 +186,22 @@ def test_unknown_names_are_refused_with_near_ones(name: str, message: str) -> No
 
 
 def test_a_model_of_one_input_size_says_which() -> None:
-    with pytest.raises(ModelError, match="expected size_px = 160, the only one of test_vit, got 32"):
-        new_network("test_vit", 32, 2)
+    with pytest.raises(ModelError, match="expected size_px = 224, the only one of sequencer2d_s, got 32"):
+        new_network("sequencer2d_s", 32, 2)
+    with pytest.raises(ModelError, match=r"expected size_px = 160, .* of test_vit but for multiples .* 16 px, got 40"):
+        new_network("test_vit", 40, 2)
+
+
+def test_a_vision_transformer_takes_weights_of_another_input_size(tmp_path: Path) -> None:
+    model = timm_file(tmp_path / "w.safetensors", num_classes=0, architecture="test_vit")
+    network = new_network("test_vit", 64, 2)
+    load_start(network, "test_vit", tmp_path / "w.safetensors")
+    own, timms = network.body.state_dict(), model.state_dict()
+    assert own["pos_embed"].shape[1] == 1 + 4 * 4
+    assert all(torch.equal(own[key], timms[key]) for key in own if key != "pos_embed")
+    kept = own["pos_embed"][0, 1:].mean(0) - timms["pos_embed"][0, 1:].mean(0)
+    assert kept.abs().max() < 0.02  # the embeddings were interpolated, not drawn at random
+    assert network.body(torch.zeros(1, 3, 64, 64)).shape == (1, network.head.in_features)
 
 
 def test_preprocessing_is_timms_unless_it_is_stated() -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,8 +10,16 @@ import numpy as np
 import polars as pl
 import pydicom
 import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
 
-from hemabridge.errors import InputError, ManifestError
+from hemabridge.classifiers.adabn import adabn
+from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.data.cells import load_cells
+from hemabridge.data.manifest import read_manifest
+from hemabridge.errors import InputError, ManifestError, ModelError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.progress import silent
 from hemabridge.recipes.recipe import StudyRecipe
@@ -290,3 +299,45 @@ def test_members_are_trained_as_those_of_the_recommended_recipe() -> None:
 def test_random_weights_are_trained_longer() -> None:
     assert [spec.train.epochs for spec in members(None)] == [8, 8]
     assert [spec.train.epochs for spec in members("download")] == [2, 2]
+
+
+@pytest.fixture(scope="module")
+def dinobloom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights in the shapes and by the keys of DinoBloom-S: the teacher of a DINOv2 training at 224 px."""
+    torch.manual_seed(0)
+    bare = timm.create_model("vit_small_patch14_dinov2", num_classes=0, img_size=224).state_dict()
+    teacher = {f"backbone.{re.sub(r'^blocks[.]', 'blocks.0.', key)}": value for key, value in bare.items()}
+    heads = {"dino_head.last_layer.weight": torch.zeros(8, 8), "ibot_head.mlp.0.bias": torch.zeros(8)}
+    path = tmp_path_factory.mktemp("dinobloom") / "dinobloom-s.safetensors"
+    save_file(teacher | heads | {"backbone.mask_token": torch.zeros(1, 384)}, path)
+    return path
+
+
+def test_a_foundation_model_becomes_a_member_whose_head_alone_is_trained(
+    dinobloom: Path, hospitals: Path, tmp_path: Path
+) -> None:
+    *own, added = members(None, dinobloom)
+    assert tuple(own) == members(None)
+    assert (added.count, added.train.architecture, added.train.view) == (1, "vit_small_patch14_dinov2", "color")
+    config = AdaptConfig.of_members((*own, added))
+    assert config.cell_px == added.train.size_px == 98
+    short = added.train.model_copy(update={"epoch_images": 8, "batch_size": 4})
+    manifest = read_manifest(hospitals / "clinic-like" / "manifest.csv")
+    cells = load_cells(manifest, classes=("lymphocyte", "neutrophil"), size_px=98, crop_px="whole")
+    trained = SnapshotClassifier.from_snapshot(fine_tune(short, cells, tmp_path, start_fabric("cpu"), seed=0))
+    published = {key.removeprefix("backbone."): value for key, value in load_file(dinobloom).items()}
+    body = trained.network.body.state_dict()
+    assert torch.equal(body["cls_token"], published["cls_token"])
+    assert torch.equal(body["blocks.11.mlp.fc2.weight"], published["blocks.0.11.mlp.fc2.weight"])
+    assert body["pos_embed"].shape == (1, 1 + 7 * 7, 384)
+    assert float(trained.network.head.weight.std()) != pytest.approx(0.01, rel=1e-3)  # that of a new head
+    assert adabn(trained, cells.images) is None  # it keeps no statistics that could be another hospital's
+
+
+def test_a_file_that_is_no_foundation_model_is_refused(tmp_path: Path) -> None:
+    save_file({"cls_token": torch.zeros(1, 1, 7)}, tmp_path / "narrow.safetensors")
+    with pytest.raises(ModelError, match=r"DINOv2 vision transformer \(S, B or L\).*tokens of 7 numbers"):
+        members(None, tmp_path / "narrow.safetensors")
+    (tmp_path / "pickle.pth").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ModelError, match=r"got pickle\.pth"):
+        members(None, tmp_path / "pickle.pth")

@@ -61,7 +61,8 @@ class ClassifierConfig(BaseModel):
     frozen_epochs: int = Field(
         default_factory=_frozen_epochs,
         ge=0,
-        description="epochs in which the new head is trained and the body is not",
+        description="epochs in which the new head is trained and the body is not; as many as `epochs` train the head "
+        "alone, such as that of a foundation model",
     )
     batch_size: int = Field(32, ge=2, le=4096)
     learning_rate: float | None = Field(
@@ -104,8 +105,8 @@ class ClassifierConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
-        if self.frozen_epochs >= self.epochs:
-            raise ValueError(f"expected frozen_epochs < epochs, got {self.frozen_epochs} and {self.epochs}")
+        if self.frozen_epochs > self.epochs:
+            raise ValueError(f"expected frozen_epochs <= epochs, got {self.frozen_epochs} and {self.epochs}")
         return self
 
     def without_folder(self) -> Self:

@@ -10,12 +10,13 @@ import timm
 import torch
 from timm.layers.norm import GroupNorm
 from timm.models import PretrainedCfg
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
 from hemabridge.classifiers.config import ClassifierConfig, without_weights
 from hemabridge.classifiers.hub import download_weights
 from hemabridge.classifiers.preprocessing import Preprocessing
-from hemabridge.classifiers.weights import fill, read_weights, unwrapped
+from hemabridge.classifiers.weights import backbone_of, fill, read_weights, unwrapped
 from hemabridge.errors import ModelError
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
@@ -59,7 +60,7 @@ def new_network(
 
     Args:
         architecture: a timm model.
-        size_px: side of its input.
+        size_px: side of its input. A vision transformer takes any multiple of its patch.
         num_classes: outputs of the head.
         norm: `batch` for timm's own model; `group` for a ResNet with group norm in place of batch norm (Wu and He
             2018, doi:10.1007/978-3-030-01261-8_1).
@@ -69,14 +70,26 @@ def new_network(
             its norm cannot be replaced.
     """
     cfg = pretrained_cfg(architecture)
-    if cfg.fixed_input_size and cfg.input_size[1] != size_px:
-        raise ModelError(f"expected size_px = {cfg.input_size[1]}, the only one of {architecture}, got {size_px}")
-    body = _body(architecture, norm)
+    resized = bool(cfg.fixed_input_size) and cfg.input_size[1] != size_px
+    body = _resized_body(architecture, size_px, cfg) if resized else _body(architecture, norm)
     features = _features(body, architecture, size_px)
     head = nn.Linear(features, num_classes)
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
     return ClassifierNetwork(body, head)
+
+
+def _resized_body(architecture: str, size_px: int, cfg: PretrainedCfg) -> nn.Module:
+    """Build a vision transformer for another size than that of its weights, whose position embeddings are resampled."""
+    only = f"expected size_px = {cfg.input_size[1]}, the only one of {architecture}"
+    with torch.device("meta"):  # no memory and no random numbers: only its kind is of interest
+        shape = timm.create_model(architecture, pretrained=False, num_classes=0)
+    if not isinstance(shape, VisionTransformer):
+        raise ModelError(f"{only}, got {size_px}")
+    patch = shape.patch_embed.patch_size[0]
+    if size_px % patch:
+        raise ModelError(f"{only} but for multiples of its patch of {patch} px, got {size_px}")
+    return timm.create_model(architecture, pretrained=False, num_classes=0, img_size=size_px)
 
 
 def _body(architecture: str, norm: Literal["batch", "group"]) -> nn.Module:
@@ -144,7 +157,9 @@ def load_start(
         if not weights.is_file():
             raise ModelError(without_weights(weights))
         path, origin = weights, None
-    body, head = split_weights(read_weights(path), cfg, network.body)
+    body, head = split_weights(backbone_of(read_weights(path)), cfg, network.body)
+    if isinstance(network.body, VisionTransformer):
+        body = checkpoint_filter_fn(body, network.body)  # resamples position embeddings of another input size
     fill(network.body, body, f"{architecture} ({path.name})")
     if {key: tensor.shape for key, tensor in head.items()} == _shapes(network.head):
         fill(network.head, head, f"{architecture}'s classifier ({path.name})")

@@ -1,5 +1,6 @@
 """Pretrained weights: safetensors files with timm's keys. Nothing is ever unpickled."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from hemabridge.errors import ModelError
 
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _NOT_WEIGHTS = "num_batches_tracked"
+_BACKBONE = "backbone."
+_CHUNKED_BLOCK = re.compile(r"^blocks\.\d+\.(\d+)\.")
 _SHOWN = 5
 _WRAPPERS = ("module", "model", "_orig_mod")  # of DataParallel, of a class around the network, of torch.compile
 
@@ -37,6 +40,18 @@ def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
         raise ModelError(
             f"expected a whole safetensors file, got a damaged or another one: {path} ({error})"
         ) from error
+
+
+def backbone_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take the vision transformer out of the teacher of a DINOv2 training, as DinoBloom publishes it.
+
+    The heads of that training are left out. A training in chunks of blocks numbers each block twice
+    (`blocks.CHUNK.BLOCK`), timm once. Other weights are returned as they are.
+    """
+    if not any(key.startswith(_BACKBONE) for key in weights):
+        return dict(weights)
+    bare = {key.removeprefix(_BACKBONE): tensor for key, tensor in weights.items() if key.startswith(_BACKBONE)}
+    return {_CHUNKED_BLOCK.sub(r"blocks.\1.", key): tensor for key, tensor in bare.items()}
 
 
 def unwrapped(weights: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from hemabridge.workflows.adapt.apply import Run
 
 
+Foundation = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Weights of a foundation model of blood cells, such as DinoBloom S, B or L (safetensors): one more "
+        "classifier, of which the last layer alone is trained.",
+    ),
+]
+
+
 @app.command()
 def adapt(
     ours: Annotated[
@@ -36,6 +46,7 @@ def adapt(
         list[Path] | None,
         typer.Option(help="A further labeled hospital to learn from, such as a public collection. May be repeated."),
     ] = None,
+    foundation: Foundation = None,
     seed: Annotated[int, typer.Option(help="Seed of the split and of the trainings.", min=0)] = 0,
     device: Device = "auto",
 ) -> None:
@@ -46,20 +57,13 @@ def adapt(
     `hemabridge run RUN FOLDER OUT`.
     """
     needs_training()
-    from hemabridge.errors import InputError
     from hemabridge.training.run_context import start_fabric
     from hemabridge.workflows.adapt.adapt import RESULTS
     from hemabridge.workflows.adapt.adapt import adapt as run_adapt
     from hemabridge.workflows.adapt.config import AdaptConfig, members
 
-    if weights is not None and weights != "download" and not Path(weights).is_file():
-        raise InputError(f"expected `download` or a safetensors file for --weights, got {weights}")
-    start: Literal["download"] | Path | None = None
-    if weights is not None:
-        start = "download" if weights == "download" else Path(weights).resolve()
-    if weights is None:
-        print("training begins from random weights, which costs much accuracy; see --weights", file=sys.stderr)
-    config = AdaptConfig(members=members(start))
+    further = None if foundation is None else foundation.resolve()
+    config = AdaptConfig.of_members(members(_first_weights(weights), further))
     with shown_progress() as progress:
         adapted, done = run_adapt(
             ours,
@@ -75,6 +79,20 @@ def adapt(
         print(line)
     _print_run(done, out / RESULTS)
     print(f"For more images of {adapted.source}: hemabridge run {out} FOLDER OUT")
+
+
+def _first_weights(weights: str | None) -> Literal["download"] | Path | None:
+    """Return where training begins, from the option --weights."""
+    from hemabridge.errors import InputError
+
+    if weights is None:
+        print("training begins from random weights, which costs much accuracy; see --weights", file=sys.stderr)
+        return None
+    if weights == "download":
+        return "download"
+    if not Path(weights).is_file():
+        raise InputError(f"expected `download` or a safetensors file for --weights, got {weights}")
+    return Path(weights).resolve()
 
 
 @app.command()
