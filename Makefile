@@ -10,7 +10,7 @@ demo: $(INSTALLED)  ## the whole story on two simulated hospitals, ending with r
 	$(BIN)/hemabridge demo
 
 test: check  ## all tests, slow ones included
-	$(BIN)/pytest -m slow -n 2 --durations=10
+	$(BIN)/pytest -m slow -n 2 --dist loadfile --durations=10
 
 check: $(INSTALLED)  ## format, lint, types, import contract, fast tests
 	$(BIN)/ruff format --check .

@@ -2,11 +2,13 @@
 
 import gc
 import hashlib
+import logging
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +51,55 @@ class Doctests:
         if file_path.is_relative_to(SOURCES) and ">>>" in file_path.read_text(encoding="utf-8"):
             return found
         return [each for each in found if not isinstance(each, DoctestModule)]
+
+
+SHARING = (
+    (
+        "tests/workflows/test_adapt.py",
+        "tests/workflows/test_export.py",
+        "tests/workflows/test_serve",
+        "tests/workflows/differential/test_sent_fields.py",
+    ),
+    ("tests/workflows/study/test_study.py", "tests/workflows/study/test_leaderboard.py"),
+)
+"""Files that share a costly fixture of the session: one process runs them."""
+LONGEST = (
+    "tests/docs/test_paper.py",
+    "tests/workflows/test_engines.py",
+    "tests/review/page/test_two_readers.py",
+    "tests/deployment/test_installed.py",
+    "tests/workflows/",
+    "tests/translators/",
+    "tests/data/test_audit.py",
+    "tests/training/",
+)
+"""Files that begin first, so that no process ends long after the other one."""
+
+
+def _place(item: pytest.Item) -> int:
+    return next((place for place, begin in enumerate(LONGEST) if item.nodeid.startswith(begin)), len(LONGEST))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=_place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """Give processes whole files, in their order here, and one process those of `SHARING`."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return next((files[0] for files in SHARING if file.startswith(files)), file)
+
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -118,6 +169,19 @@ sys.addaudithook(_count)  # it stays until the process ends
 def reads() -> ModelReads:
     """Counts what commands read of models; see `ModelReads`."""
     return ModelReads()
+
+
+@pytest.fixture
+def logged() -> Iterator[StringIO]:
+    """All that is logged, with tracebacks."""
+    told = StringIO()
+    handler, root = logging.StreamHandler(told), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield told
+    root.setLevel(level)
+    root.removeHandler(handler)
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

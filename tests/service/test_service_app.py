@@ -1,11 +1,11 @@
 """What a request gets: answers, refusals, and nothing that names a patient."""
 
 import json
-import logging
 import re
 import threading
 import time
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -124,13 +124,12 @@ def test_work_that_takes_too_long_is_ended_and_its_place_is_free_again(
 
 
 def test_an_unexpected_error_names_no_patient(
-    client: TestClient, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    client: TestClient, logged: StringIO, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with caplog.at_level(logging.DEBUG):
-        failed = client.post(CLASSIFY, **form(b"fail", name="Ana Ruiz.png"))
+    failed = client.post(CLASSIFY, **form(b"fail", name="Ana Ruiz.png"))
     assert failed.status_code == 500
-    assert "ValueError in conftest.py" in caplog.text
-    told = failed.text + caplog.text + "".join(capfd.readouterr()) + client.get("/metrics").text
+    assert "ValueError in conftest.py" in logged.getvalue()
+    told = failed.text + logged.getvalue() + "".join(capfd.readouterr()) + client.get("/metrics").text
     assert "Ana" not in told
 
 

@@ -14,7 +14,7 @@ def test_a_formula_becomes_text(begin: str) -> None:
     assert as_cell(f"{begin}SUM(A1)") == f"'{begin}SUM(A1)"
 
 
-@given(st.text(max_size=20))
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_any_text_is_safe_and_comes_back(text: str) -> None:
     assert not as_cell(text).startswith(DANGEROUS)
     assert from_cell(as_cell(text)) == text

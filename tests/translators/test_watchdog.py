@@ -280,12 +280,12 @@ def test_the_cells_are_the_central_squares() -> None:
 @pytest.mark.slow
 def test_a_healthy_cyclegan_raises_no_alarm(tmp_path: Path) -> None:
     def cells(hospital: str, seed: int) -> CellSet:
-        images, labels = simulate_cells(("neutrophil", "lymphocyte"), 12, HOSPITALS[hospital], seed, 72)
+        images, labels = simulate_cells(("neutrophil", "lymphocyte"), 12, HOSPITALS[hospital], seed, 36)
         names = tuple(f"{hospital}{number}" for number in range(len(images)))
-        return CellSet(images, labels, ("neutrophil", "lymphocyte"), names, names, 72)
+        return CellSet(images, labels, ("neutrophil", "lymphocyte"), names, names, 36)
 
-    watchdog = WatchdogConfig(on_fault="stop", every_images=60)
-    changes = {"epoch_images": 60, "watchdog": watchdog}
+    watchdog = WatchdogConfig(on_fault="stop", every_images=40)
+    changes = {"load_px": 36, "crop_px": 32, "epoch_images": 40, "watchdog": watchdog}
     config = PRESETS["cyclegan-demo"].config.model_copy(update=changes)
     train.train_translator(config, cells("yellow-field", 1), cells("clinic-like", 2), tmp_path, cpu(), seed=0)
     found = checks(tmp_path)

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -167,9 +168,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near!r}?" if near and alike[near] >= _ALIKE else ""
 
 
-def _all_keys(model: type[BaseModel]) -> list[str]:
+@cache  # the schema of a recipe takes 50 ms
+def _all_keys(model: type[BaseModel]) -> tuple[str, ...]:
     """Return the keys of all sections, those of most sections first."""
     schema = model.model_json_schema()
     parts = [schema, *schema.get("$defs", {}).values()]
     counts = Counter(key for part in parts for key in part.get("properties", {}))
-    return [key for key, _ in counts.most_common()]
+    return tuple(key for key, _ in counts.most_common())
