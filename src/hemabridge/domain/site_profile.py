@@ -167,7 +167,9 @@ class SiteProfile(BaseModel):
         folders, profiles = np.empty((SIMULATED, count), np.intp), np.empty((SIMULATED, own), np.intp)
         for place in range(SIMULATED):
             drawn = rng.multinomial(count, rng.dirichlet(alpha))
-            folders[place] = np.concatenate([rng.choice(kind, n) for kind, n in zip(self._kinds, drawn, strict=True)])
+            folders[place] = np.concatenate(
+                [kind[rng.integers(len(kind), size=n)] for kind, n in zip(self._kinds, drawn, strict=True)]
+            )
             profiles[place] = rng.integers(own, size=own)
         return _medians_of(descriptors, folders, SHOWN) - _medians_of(descriptors, profiles, COMMON)
 
@@ -191,6 +193,8 @@ class SiteProfiles(BaseModel):
 
 _MEASURED: OrderedDict[str, SiteProfile | None] = OrderedDict()
 _KEPT = 8
+_CELLS: dict[bytes, NDArray[np.float64]] = {}
+_MOST_CELLS_KEPT = 2000
 
 
 def profiles_of(
@@ -207,8 +211,22 @@ def profiles_of(
 
 
 def descriptors_of(cells: Sequence[UInt8Image]) -> Descriptors:
-    """Return the descriptors of cells, square images uint8[S, S, 3]."""
-    return np.array([cell_descriptor(cell) for cell in cells])
+    """Return the descriptors of cells, square images uint8[S, S, 3].
+
+    Those of recent cells are kept: `hemabridge run` asks for the same images before it classifies and before it
+    re-stains them, and `hemabridge watch` once more at its gate.
+    """
+    return np.array([_descriptor_of(cell) for cell in cells])
+
+
+def _descriptor_of(cell: UInt8Image) -> NDArray[np.float64]:
+    key = hashlib.sha256(cell.tobytes()).digest()
+    found = _CELLS.get(key)
+    if found is None:
+        if len(_CELLS) >= _MOST_CELLS_KEPT:
+            _CELLS.clear()
+        found = _CELLS[key] = cell_descriptor(cell)
+    return found
 
 
 def cell_side_px(images: Iterable[UInt8Image]) -> int | None:
