@@ -59,10 +59,12 @@ SHARING = (
         "tests/workflows/test_export.py",
         "tests/workflows/test_serve",
         "tests/workflows/differential/test_sent_fields.py",
+        "tests/workflows/label/",
     ),
     ("tests/workflows/study/test_study.py", "tests/workflows/study/test_leaderboard.py"),
+    ("tests/data/test_audit.py", "tests/data/test_duplicates.py", "tests/data/test_other_views.py"),
 )
-"""Files that share a costly fixture of the session: one process runs them."""
+"""Files that share a costly fixture of the session, or what is kept of images: one process runs them."""
 LONGEST = (
     "tests/docs/test_paper.py",
     "tests/workflows/test_engines.py",
@@ -356,10 +358,9 @@ def small_study(hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder / "small.toml"
 
 
-@pytest.fixture
-def brightest(tmp_path: Path) -> Path:
-    """An ONNX classifier whose logits are the means of the channels: it predicts the brightest one."""
-    import onnx
+@pytest.fixture(scope="session")
+def brightest_bytes() -> bytes:
+    """The file of `brightest`."""
     from onnx import TensorProto, helper
 
     graph = helper.make_graph(
@@ -369,6 +370,13 @@ def brightest(tmp_path: Path) -> Path:
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])],
         [helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])],
     )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def brightest(brightest_bytes: bytes, tmp_path: Path) -> Path:
+    """An ONNX classifier whose logits are the means of the channels: it predicts the brightest one."""
     path = tmp_path / "brightest.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    path.write_bytes(brightest_bytes)
     return path

@@ -38,11 +38,14 @@ def test_it_is_to_the_bit_what_fit_and_standardize_do(
     files = sorted(source.glob("*.png"))
     mine = hb.fit_normalizer(method, map(hb.read_image, files), map(hb.read_image, sorted(target.glob("*.png"))))
     assert mine == by_command
-    assert mine == hb.fit_normalizer(method, theirs, ours)
     standardize(file, source, out)
     restained = [hb.read_image(out / path.name) for path in files]
     assert digest(restained) == digest([mine(hb.read_image(path)) for path in files])
     assert digest(restained) != digest(list(theirs))
+
+
+def test_an_array_is_fitted_as_its_images_one_by_one(theirs: UInt8Images, ours: UInt8Images) -> None:
+    assert hb.fit_normalizer("linear-ot", theirs, ours) == hb.fit_normalizer("linear-ot", iter(theirs), list(ours))
 
 
 def test_images_of_several_sizes_are_cut_at_the_stated_square(theirs: UInt8Images, ours: UInt8Images) -> None:

@@ -66,7 +66,7 @@ def uncut(
     return trained
 
 
-@pytest.mark.parametrize(("images", "rate"), [(8, 3e-3), (24, 3e-3), (56, None)])
+@pytest.mark.parametrize(("images", "rate"), [(8, 3e-3), (24, 3e-3), pytest.param(56, None, marks=pytest.mark.slow)])
 def test_a_cut_run_that_is_resumed_equals_an_uncut_one_to_the_bit(
     tmp_path: Path,
     easy_cells: MakeCells,

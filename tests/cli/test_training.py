@@ -149,6 +149,7 @@ def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path
     assert "expected a study with an ensemble" in ended.err
 
 
+@pytest.mark.slow
 def test_a_study_of_any_two_manifests(run: Callable, small_study: Path, hospitals: Path, tmp_path: Path) -> None:
     """As on the command line: index two folders, study them with the recipe of others."""
     for name in ("ours", "theirs"):

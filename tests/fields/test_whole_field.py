@@ -30,7 +30,12 @@ def test_a_crop_around_its_cell_is_none(drawn_field):
     assert not is_whole_field(resized(crop, 2))
 
 
-@pytest.mark.parametrize("hospital", sorted(HOSPITALS))
+FEW = ("clinic-like", "dark-blurred")
+
+
+@pytest.mark.parametrize(
+    "hospital", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FEW)) for name in sorted(HOSPITALS)]
+)
 def test_simulated_cells_are_none(hospital):
     cells, _ = simulate_cells(CLASSES, 1, HOSPITALS[hospital], 3, 240)
     assert [name for name, cell in zip(CLASSES, cells, strict=True) if is_whole_field(cell)] == []

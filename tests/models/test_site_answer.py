@@ -1,4 +1,5 @@
 import json
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,7 @@ from hemabridge.workflows.standardize.standardize import standardize
 KINDS = "neutrophil", "lymphocyte"
 
 
+@cache
 def cells(hospital: str, seed: int, per_class: int = 12) -> UInt8Images:
     return simulate_cells(KINDS, per_class, HOSPITALS[hospital], seed, 64)[0]
 

@@ -76,11 +76,14 @@ def test_odd_images_stay_images(
         assert (restained.std(axis=(0, 1, 2)) <= 4 * images.std(axis=(0, 1, 2)).max() + 2).all(), what
 
 
+@pytest.mark.parametrize(
+    "sets", [("black", "noise"), pytest.param(("empty field", "one stain", "one pixel"), marks=pytest.mark.slow)]
+)
 @pytest.mark.filterwarnings("error")
 def test_odd_sets_can_be_fitted_on_either_side(
-    name: str, odd_images: dict[str, UInt8Images], source: UInt8Images
+    name: str, sets: tuple[str, ...], odd_images: dict[str, UInt8Images], source: UInt8Images
 ) -> None:
-    for what in ("black", "empty field", "one stain", "one pixel", "noise"):
+    for what in sets:
         images = odd_images[what]
         for own, wanted in ((images, source[:4]), (source[:4], images), (images, images)):
             normalizer = fit_on_cells(name, own, wanted)

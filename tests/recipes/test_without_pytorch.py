@@ -75,10 +75,21 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize("module", ["torch", "torch.nn", "hemabridge.training.run_context"])
-def test_whoever_imports_pytorch_is_stopped(module: str) -> None:
-    ended = told_of(f"import {module}")
-    assert (ended.returncode, "was imported" in ended.stderr) == (1, True), ended.stderr
+STOPPED = """
+for module in sys.argv[1:]:
+    try:
+        __import__(module)
+    except ImportError as error:
+        print(error)
+"""
+
+
+def test_whoever_imports_pytorch_is_stopped() -> None:
+    ended = told_of(STOPPED, "torch", "torch.nn", "hemabridge.training.run_context")
+    assert ended.returncode == 0, ended.stderr
+    told = ended.stdout.splitlines()
+    assert len(told) == 3
+    assert [line for line in told if not line.endswith("was imported")] == []
 
 
 @pytest.fixture(scope="module")
@@ -152,11 +163,8 @@ def bad_inputs(hospitals: Path, folder: Path) -> list[tuple[list[str], str]]:
     ]
 
 
-@pytest.mark.parametrize("command", ["study", "train", "synthesize"])
-def test_the_command_refuses_bad_input_at_once_and_without_pytorch(
-    hospitals: Path, tmp_path: Path, command: str
-) -> None:
-    cases = [(arguments, told) for arguments, told in bad_inputs(hospitals, tmp_path) if arguments[0] == command]
+def test_the_commands_refuse_bad_input_at_once_and_without_pytorch(hospitals: Path, tmp_path: Path) -> None:
+    cases = bad_inputs(hospitals, tmp_path)
     seconds: list[float] = []
     while not seconds or (min(seconds) > SECONDS and len(seconds) < 3):  # a busy machine takes longer, now and then
         ended = told_of(CLI, json.dumps([arguments for arguments, _ in cases]))

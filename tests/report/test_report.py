@@ -269,6 +269,7 @@ def test_facts_are_folded_only_where_there_are_many() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_report_needs_no_torch() -> None:
     code = "import sys, hemabridge.report.report; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

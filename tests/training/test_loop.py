@@ -48,21 +48,27 @@ def assert_equal_to_the_bit(a: dict[str, torch.Tensor], b: dict[str, torch.Tenso
     assert different == []
 
 
-@pytest.mark.parametrize("cut_at", [2, 30, 32, 62])
-def test_a_cut_run_that_is_resumed_equals_an_uncut_one_to_the_bit(tmp_path: Path, cut_at: int) -> None:
-    fit(toy_training()[1], tmp_path / "whole", cpu())
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the toy's training, from start to end; it is only read."""
+    folder = tmp_path_factory.mktemp("uncut")
+    fit(toy_training()[1], folder, cpu())
+    return folder
 
+
+@pytest.mark.parametrize("cut_at", [2, 30, 32, 62])
+def test_a_cut_run_that_is_resumed_equals_an_uncut_one_to_the_bit(uncut: Path, tmp_path: Path, cut_at: int) -> None:
     training = toy_training(checkpoint_every_seconds=1e-9)[1]  # a checkpoint after every step
     with pytest.raises(CutError):
         fit(dataclasses.replace(training, batches=cut_after(cut_at)), tmp_path / "cut", cpu())
     fit(toy_training()[1], tmp_path / "cut", cpu())
 
-    whole, cut = final_state(tmp_path / "whole"), final_state(tmp_path / "cut")
+    whole, cut = final_state(uncut), final_state(tmp_path / "cut")
     assert any(name.startswith("engine/optimizers/discriminator/") for name in whole)
     assert "objective/images" in whole
     assert any(name.startswith("average/maker/") for name in whole)
     assert_equal_to_the_bit(whole, cut)
-    for one, other in zip(list_snapshots(tmp_path / "whole"), list_snapshots(tmp_path / "cut"), strict=True):
+    for one, other in zip(list_snapshots(uncut), list_snapshots(tmp_path / "cut"), strict=True):
         assert one.images == other.images
         assert_equal_to_the_bit(read_snapshot(one.path)[0], read_snapshot(other.path)[0])
 
@@ -76,7 +82,7 @@ def test_a_cut_run_loses_only_what_came_after_the_last_checkpoint(tmp_path: Path
     assert logged == list(range(BATCH, TOTAL + 1, BATCH))
 
 
-def test_a_run_that_is_cut_before_its_first_checkpoint_is_known_too(tmp_path: Path) -> None:
+def test_a_run_that_is_cut_before_its_first_checkpoint_is_known_too(uncut: Path, tmp_path: Path) -> None:
     training = toy_training(checkpoint_every_seconds=1e9)[1]
     with pytest.raises(CutError):
         fit(dataclasses.replace(training, batches=cut_after(20)), tmp_path / "cut", cpu())
@@ -84,8 +90,7 @@ def test_a_run_that_is_cut_before_its_first_checkpoint_is_known_too(tmp_path: Pa
     with pytest.raises(RunError, match="recipe changed"):
         fit(dataclasses.replace(toy_training()[1], identity={"recipe": "other"}), tmp_path / "cut", cpu())
     fit(toy_training()[1], tmp_path / "cut", cpu())
-    fit(toy_training()[1], tmp_path / "whole", cpu())
-    assert_equal_to_the_bit(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+    assert_equal_to_the_bit(final_state(uncut), final_state(tmp_path / "cut"))
 
 
 def test_snapshots_of_which_nobody_knows_the_run_are_not_mixed_with_new_ones(tmp_path: Path) -> None:
@@ -146,15 +151,14 @@ def test_events_after_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> No
     assert steps == list(range(BATCH, TOTAL + 1, BATCH))
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
-    fit(toy_training()[1], tmp_path / "whole", cpu())
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(uncut: Path, tmp_path: Path) -> None:
     training = toy_training(checkpoint_every_seconds=1e-9)[1]
     with pytest.raises(CutError):
         fit(dataclasses.replace(training, batches=cut_after(40)), tmp_path / "cut", cpu())
     newest = max((tmp_path / "cut" / "state").glob("*.safetensors"))
     newest.write_bytes(newest.read_bytes()[:100])
     fit(toy_training()[1], tmp_path / "cut", cpu())
-    assert_equal_to_the_bit(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+    assert_equal_to_the_bit(final_state(uncut), final_state(tmp_path / "cut"))
 
 
 def test_snapshots_come_at_their_image_counts_and_at_the_end_and_hold_averages(tmp_path: Path) -> None:
@@ -238,8 +242,7 @@ def test_a_run_that_a_signal_ends_resumes_to_the_same_bits(tmp_path: Path, how: 
     process.send_signal(how)
     assert process.wait(timeout=60) == (-signal.SIGKILL if how is signal.SIGKILL else Interrupted.exit_code)
     fit(toy_training()[1], tmp_path / "cut", cpu())
-    fit(toy_training()[1], tmp_path / "whole", cpu())
-    assert_equal_to_the_bit(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+    assert_equal_to_the_bit(final_state(uncut), final_state(tmp_path / "cut"))
 
 
 @pytest.mark.slow

@@ -102,7 +102,10 @@ CYCLEGANS: dict[str, TranslatorConfig] = {
 }
 
 
-@pytest.mark.parametrize("kind", CYCLEGANS)
+LONG = ("resize, spectral norm", "bilateral")
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in LONG)) for kind in CYCLEGANS])
 def test_cyclegan_that_was_cut_and_resumed_equals_an_uncut_one_to_the_bit(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -320,6 +320,7 @@ def test_the_folder_of_an_earlier_call_is_written_again(
     assert predicted(out)["path"].to_list() == source.column("path")
 
 
+@pytest.mark.slow
 def test_without_an_agreement_the_selected_snapshot_names_the_cells(
     small_study: Path, source: Manifest, tmp_path: Path
 ) -> None:
@@ -415,6 +416,7 @@ def test_another_hospital_is_fitted_without_a_label(
     assert answers[0].equals(answers[1])
 
 
+@pytest.mark.slow
 def test_study_evaluate_and_benchmark_fit_the_same_ensemble_to_the_bit(
     finished: tuple[Path, StudyResults], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -445,6 +447,7 @@ def test_study_evaluate_and_benchmark_fit_the_same_ensemble_to_the_bit(
         assert table == fitted.restainings[name] == read_normalizer(tmp_path / "out" / f"{name}.json").of_cells()
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_stopped_after_its_first_files_goes_on(
     finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

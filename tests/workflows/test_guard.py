@@ -159,6 +159,7 @@ def test_a_fallback_of_ones_own_and_what_was_made_by_another_is_made_again(
     assert {(row.verdict, row.restained_by) for row in again.rows} == {("refuse", "fallback")}
 
 
+@pytest.mark.slow
 def test_a_translator_is_judged_at_its_own_scale(
     small_snapshot: Path, images: Path, target: Path, tmp_path: Path
 ) -> None:

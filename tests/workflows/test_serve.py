@@ -188,6 +188,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_the_command_serves_a_bundle_without_pytorch_and_ends_on_a_signal(bundle: Path, unlabeled: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HEMABRIDGE_TOKEN": "t" * 32}
     command = [sys.executable, "-c", PROGRAM, "serve", str(bundle), "--port", "0"]

@@ -312,6 +312,7 @@ def test_the_log_names_no_output_that_is_not_on_the_disk(
             assert not next(row.path in text for synced, text in at_sync if synced == inode)
 
 
+@pytest.mark.slow
 def test_a_killed_job_has_the_outputs_of_all_rows_of_its_log(
     small_snapshot: Path, images: Path, tmp_path: Path
 ) -> None:

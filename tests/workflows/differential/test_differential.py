@@ -48,14 +48,24 @@ def model(brightest: Path) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def counted(
+    brightest_bytes: bytes, fields: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, DifferentialResults]:
+    """The folder and the results of a count by this classifier."""
+    folder = tmp_path_factory.mktemp("counted")
+    (folder / "brightest.onnx").write_bytes(brightest_bytes)
+    (folder / "theirs.toml").write_text(DESCRIBED, encoding="utf-8")
+    return folder / "out", differential(folder / "theirs.toml", fields, folder / "out")
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_cells_are_found_classified_and_counted(model: Path, fields: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    done = differential(model, fields, out)
+def test_cells_are_found_classified_and_counted(counted: tuple[Path, DifferentialResults], fields: Path) -> None:
+    out, done = counted
     truth = [row for row in rows(fields / "truth.csv") if row["class"] == "lymphocyte"]
     assert len(done.cells) == pytest.approx(len([row for row in truth if float(row["visible"]) > 0.5]), abs=2)
     statuses = {field.field: field.status for field in done.fields}
@@ -81,9 +91,9 @@ def test_cells_are_found_classified_and_counted(model: Path, fields: Path, tmp_p
     assert DifferentialResults.read(out / "differential.json") == done
 
 
-def test_the_report_is_one_file_and_says_what_was_left_out(model: Path, fields: Path, tmp_path: Path) -> None:
-    done = differential(model, fields, tmp_path / "out")
-    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+def test_the_report_is_one_file_and_says_what_was_left_out(counted: tuple[Path, DifferentialResults]) -> None:
+    out, done = counted
+    html = (out / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
     assert f"{len(done.counted)} leukocytes counted" in html
     assert "empty.png" in html
@@ -128,8 +138,8 @@ def test_cells_are_restained_before_they_are_classified(model: Path, fields: Pat
         differential(model, fields, tmp_path / "other", restain=model)
 
 
-def test_an_experts_classes_count_as_certain(model: Path, fields: Path, tmp_path: Path) -> None:
-    done = differential(model, fields, tmp_path / "out")
+def test_an_experts_classes_count_as_certain(counted: tuple[Path, DifferentialResults]) -> None:
+    done = counted[1]
     first, second, *_ = done.counted
     fixed = done.corrected({first.path: "green", second.path: "no leukocyte"})
     assert len(fixed.counted) == len(done.counted) - 1
@@ -175,6 +185,7 @@ def test_a_count_of_cells_that_the_classifier_does_not_know_begins_with_a_warnin
     assert not seen.distrusted
 
 
+@pytest.mark.slow
 def test_it_is_the_restained_cells_that_are_compared_with_those_of_the_training(
     trained: Path, strange: Path, fields: Path, tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ def test_the_same_call_trains_nothing_again(
     assert again == done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [0.005, 0.02])
 def test_a_classifier_that_costs_more_than_a_point_at_home_is_not_kept(
     finished: Path,
@@ -147,6 +148,7 @@ def test_a_classifier_that_costs_more_than_a_point_at_home_is_not_kept(
         assert set(open_model(out / "classifier.safetensors").classes) == set(CLASSES)
 
 
+@pytest.mark.slow
 def test_a_run_of_adapt_learns_labels_and_is_run_again(
     adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +171,7 @@ def test_a_run_of_adapt_learns_labels_and_is_run_again(
     assert open_model(out / "run" / "classifier.safetensors").sha256 != before
 
 
+@pytest.mark.slow
 def test_the_fit_of_the_run_is_not_done_again_for_the_same_cells(
     adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -253,10 +253,10 @@ def test_a_trained_run_from_end_to_end(hospitals: Path, tmp_path: Path) -> None:
                 "stride": 2,
                 "batch_size": 16,
                 "epoch_images": 320,
-                "constant_epochs": 4,
+                "constant_epochs": 2,
             }
         )
-        .model_copy(update={"decay_epochs": 4, "snapshot_every_epochs": 2})
+        .model_copy(update={"decay_epochs": 2, "snapshot_every_epochs": 1})
     )
     recipe = TranslatorRecipe(
         kind="translator",

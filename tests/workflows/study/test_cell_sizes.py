@@ -33,6 +33,8 @@ from hemabridge.workflows.evaluate.evaluate import evaluate
 from hemabridge.workflows.study import translation
 from hemabridge.workflows.study.study import study
 
+pytestmark = pytest.mark.slow
+
 LARGE_PX, SMALL_PX, TINY_PX = 64, 32, 16
 COMPARED = {"film": LARGE_PX, "pixel": TINY_PX}
 """The sizes of two translators that are compared with the study's own of `SMALL_PX`."""

@@ -109,6 +109,7 @@ def test_the_report_shows_the_guard_and_without_it_does_not(
     assert (out / "guard" / "epoch-0002" / "verdicts.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_color_model_is_called_by_its_name_and_so_is_what_an_earlier_version_kept(
     small_study: Path, tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def test_the_images_of_both_sites_are_audited_once(finished: tuple[Path, StudyRe
     assert results.audit
 
 
+@pytest.mark.slow
 def test_more_translators_are_compared_under_the_names_of_their_presets(
     small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -307,6 +307,7 @@ def test_another_seed_does_all_again(
     assert {row.seed for row in results.rows} == {1}
 
 
+@pytest.mark.slow
 def test_renamed_files_are_still_the_same_cells(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
     """Re-stained cells are kept in the order of the manifest, which is that of the names."""
     first, second = hospitals / "yellow-field", tmp_path / "renamed"

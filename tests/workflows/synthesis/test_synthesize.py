@@ -318,6 +318,7 @@ watchdog = { on_fault = "ignore" }
 )
 
 
+@pytest.mark.slow
 def test_a_rare_class_curve_is_measured_and_shown_if_the_recipe_asks(
     finished: tuple[Path, SynthesisResults], tmp_path: Path
 ) -> None:
