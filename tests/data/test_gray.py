@@ -91,3 +91,15 @@ def test_a_row_says_that_the_picture_is_gray() -> None:
     normalizer = fit_on_cells("reinhard-site", images, images)
     assert remark_of(normalizer, images[0]) == ""
     assert GRAY_REMARK in remark_of(normalizer, gray_of(images[0]))
+
+
+def test_ranges_are_those_of_sorted_colors() -> None:
+    rng = np.random.default_rng(0)
+    for side in (1, 2, 33, 70, 131):
+        image = rng.integers(0, 256, (side, side + 3, 3), dtype=np.uint8) // np.uint8(rng.integers(1, 40))
+        small = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BOX), np.float64).reshape(-1, 3)
+        difference = small.T - small.mean(axis=1)
+        cast = np.median(difference, axis=1)
+        ranges = [np.percentile(np.ptp(own, axis=0), 98) for own in (difference, difference - cast[:, None])]
+        wanted = ranges[0] if np.ptp(cast) > 35 else min(ranges[0], 2 * ranges[1])
+        assert color_range(image) == pytest.approx(wanted, abs=1e-9)

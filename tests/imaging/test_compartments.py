@@ -164,6 +164,19 @@ def test_background_color_is_a_median_of_each_channel() -> None:
     np.testing.assert_array_equal(background_color(image), [250.5, 240, 227.5])
 
 
+def test_the_brightest_peak_is_that_of_scipys_gaussian() -> None:
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        image = np.clip(rng.normal(rng.integers(60, 250), rng.integers(2, 60), (37, 41, 3)), 0, 255).astype(np.uint8)
+        smooth = ndimage.gaussian_filter1d(
+            np.bincount(image[..., 1].ravel(), minlength=256).astype(float), 3, mode="nearest"
+        )
+        inner = np.concatenate([[-1], smooth, [-1]])
+        peaks = (smooth > inner[:-2]) & (smooth >= inner[2:]) & (smooth >= 0.2 * smooth.max())
+        near = np.abs(image[..., 1].astype(int) - np.flatnonzero(peaks)[-1]) <= 4
+        np.testing.assert_array_equal(background_color(image), np.median(image[near], axis=0))
+
+
 def test_glints_are_not_the_background() -> None:
     image, _ = smear(DARK_FIELD)
     image[3:6, 3:6] = 255

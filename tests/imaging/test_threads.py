@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -84,3 +86,37 @@ def test_large_images_alone_are_worked_on_one_at_a_time(width: int, most: int) -
 
     assert len(list(in_order(work, range(3), 3))) == 3
     assert largest == most
+
+
+PAGES = """
+import resource
+import sys
+
+import numpy as np
+
+from hemabridge.imaging.threads import in_order
+
+
+def work(_):
+    [np.ones(400_000, np.uint8) for _ in range(20)]
+
+
+def faults(run):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    run()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+work(0)
+first = faults(lambda: [work(number) for number in range(20)])
+list(in_order(work, range(3), 1))
+print(first, faults(lambda: [work(number) for number in range(20)]))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere memory is kept in another way")
+def test_the_memory_of_one_image_is_kept_for_the_next() -> None:
+    done = subprocess.run([sys.executable, "-c", PAGES], check=True, capture_output=True, text=True)
+    first, later = map(int, done.stdout.split())
+    assert first > 5000  # each page of each array, each time
+    assert later < 100

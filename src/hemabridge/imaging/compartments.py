@@ -39,6 +39,10 @@ CENTER_SPREAD = 0.15
 FOREGROUND_SHARE = 0.7
 """Share of Otsu's lower threshold of green from which a pixel is foreground; below 1, to include pale cytoplasm."""
 
+_BLUR = np.exp(-(np.arange(-12, 13) ** 2) / (2 * 3.0**2))
+_BLUR /= _BLUR.sum()
+"""Gaussian of three gray levels up to four standard deviations, as scipy computes it for each picture."""
+
 
 @dataclass(frozen=True)
 class Compartments:
@@ -90,16 +94,17 @@ def background_color(image: UInt8Image) -> FloatMap:
     Args:
         image: RGB uint8[H, W, 3].
     """
-    green = image[..., 1]
-    counts = np.bincount(green.ravel(), minlength=256).astype(np.float64)
-    smooth = ndimage.gaussian_filter1d(counts, 3, mode="nearest")
+    pixels = image.reshape(-1, 3)
+    green = np.ascontiguousarray(pixels[:, 1])
+    counts = np.bincount(green, minlength=256).astype(np.float64)
+    smooth = ndimage.correlate1d(counts, _BLUR, mode="nearest")
     beside = np.full(len(smooth) + 2, -1.0)
     beside[1:-1] = smooth
     is_peak = (smooth > beside[:-2]) & (smooth >= beside[2:]) & (smooth >= 0.2 * smooth.max())
     peak = int(np.flatnonzero(is_peak)[-1])
-    chosen = image[(green >= max(0, peak - 4)) & (green <= min(255, peak + 4))]
+    chosen = pixels.compress((green >= max(0, peak - 4)) & (green <= min(255, peak + 4)), axis=0)
     # The smoothed peak may be at a value that no pixel has.
-    return _median_color(chosen if len(chosen) else image.reshape(-1, 3))
+    return _median_color(chosen if len(chosen) else pixels)
 
 
 def _median_color(colors: UInt8Image) -> FloatMap:

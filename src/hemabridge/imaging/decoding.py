@@ -15,7 +15,7 @@ from hemabridge.imaging.dicom import HEAD_BYTES, is_dicom, read_dicom
 from hemabridge.imaging.standardizer import TILE_PIXELS, UInt8Image
 from hemabridge.imaging.tiff import MAGIC as TIFF_MAGIC
 from hemabridge.imaging.tiff import read_tiff
-from hemabridge.imaging.whole_file import FEW_BLACK_ROWS, black_rows, check_png, check_tail
+from hemabridge.imaging.whole_file import FEW_BLACK_ROWS, black_rows, check_png, check_tail, ends_with_its_scan
 
 MAX_PIXELS: Final = 100_000_000
 """Largest width x height that is read, so that a small file cannot fill the memory."""
@@ -38,6 +38,7 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_BIT_DEPTH_OFFSET = 24
 _EXIF_ORIENTATION = 0x0112
 _SIZ = b"\xff\x4f\xff\x51"
+_ASKING_PILLOW = frozenset({"adobe", "exif", "icc_profile", "progressive", "xmp"})
 
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda a: a[:, ::-1],
@@ -133,6 +134,8 @@ def decode(file: BinaryIO, where: str, bits: int | None = None) -> Decoded:
             samples = np.asarray(imagecodecs.png_decode(file.read()))
             upright = _upright(samples, image.getexif().get(_EXIF_ORIENTATION, 1))
             return _deep(upright, None, image.info.get("icc_profile") or b"", _last_of(samples), bits)
+        if (pixels := _plain_jpeg(image, file)) is not None:
+            return Decoded(pixels)
         ImageOps.exif_transpose(image, in_place=True)  # without it, a copy even of an upright image
         return _shallow(image, where)
 
@@ -199,6 +202,25 @@ def _jpeg_2000_bits(content: bytes) -> int:
     start = content.find(_SIZ)
     place = start + len(_SIZ) + 38  # lengths, sizes of image and tiles, number of components
     return (content[place] & 0x7F) + 1 if start >= 0 and place < len(content) else 8
+
+
+def _plain_jpeg(image: Image.Image, file: BinaryIO) -> UInt8Image | None:
+    """Return the pixels of a JPEG with nothing to turn or convert, without Pillow's two copies; None: ask Pillow.
+
+    The pixels are Pillow's, by the same library. Pillow alone notices data that end early, so that it decodes all files
+    whose data libjpeg could read beyond (`ends_with_its_scan`).
+    """
+    if image.format != "JPEG" or image.mode != "RGB" or not _ASKING_PILLOW.isdisjoint(image.info):
+        return None
+    file.seek(0)
+    content = file.read()
+    if not ends_with_its_scan(content):
+        return None
+    try:
+        pixels: UInt8Image = imagecodecs.jpeg8_decode(content)
+    except imagecodecs.Jpeg8Error:
+        return None
+    return pixels if pixels.shape == (image.height, image.width, 3) else None
 
 
 def _shallow(image: Image.Image, where: str) -> Decoded:

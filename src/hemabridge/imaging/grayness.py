@@ -41,8 +41,10 @@ def _range_within(colors: NDArray[np.float64]) -> float:
     count = len(colors)
     if count < 2:
         return 0.0
-    difference = colors.T - colors.mean(axis=1)
-    cast = np.sort(difference, axis=1)[:, (count - 1) // 2 : count // 2 + 1].mean(axis=1)
+    planes = np.ascontiguousarray(colors.T)
+    difference = planes - planes.mean(axis=0)
+    middle = sorted({(count - 1) // 2, count // 2})
+    cast = np.partition(difference, middle, axis=1)[:, middle].mean(axis=1)
     if np.ptp(cast) > _LARGEST_CAST:
         return _range_of(difference)
     return min(_range_of(difference), 2 * _range_of(difference - cast[:, None]))
@@ -58,8 +60,8 @@ def _sampled(image: UInt8Image) -> NDArray[np.float64]:
     rows, columns = (max(2, side // _SIDE_PX) for side in image.shape[:2])
     whole = image[: image.shape[0] // rows * rows, : image.shape[1] // columns * columns]
     places = [(row, column) for row in (rows // 4, 3 * rows // 4) for column in (columns // 4, 3 * columns // 4)]
-    parts = [whole[row::rows, column::columns].astype(np.float64) for row, column in places]
-    return np.asarray(sum(parts) / len(parts)).reshape(-1, 3)
+    parts = [whole[row::rows, column::columns] for row, column in places]
+    return (np.sum(parts, axis=0, dtype=np.uint16) / len(parts)).reshape(-1, 3)
 
 
 def _range_of(difference: NDArray[np.float64]) -> float:
@@ -67,5 +69,6 @@ def _range_of(difference: NDArray[np.float64]) -> float:
     red, green, blue = difference
     apart = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     place = _SHARE_PERCENT / 100 * (apart.size - 1)
-    low, high = np.sort(apart)[[int(place), int(place) + 1]]
+    places = [int(place), int(place) + 1]
+    low, high = np.partition(apart, places)[places]
     return float(low + (high - low) * (place % 1))

@@ -9,11 +9,15 @@ from contextlib import AbstractContextManager, nullcontext
 from threading import Lock, RLock
 from typing import Final, TypeVar
 
+import numpy as np
+
 MOST_THREADS: Final = 4
 """Largest number of threads; a folder job also waits for the disk, so that it is at least two."""
 
 LARGE_PIXELS: Final = 4_000_000
 """Images of more pixels are worked on one at a time: of those that wait, only the decoded pixels are in memory."""
+
+_KEPT_BYTES: Final = 31 * 2**20  # glibc learns from blocks of up to 32 MiB
 
 _ONE_LARGE: Final = RLock()
 
@@ -24,6 +28,16 @@ Result = TypeVar("Result")
 def thread_count() -> int:
     """Return the number of threads for a folder job on this computer."""
     return max(2, min(MOST_THREADS, os.cpu_count() or 1))
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of one image for the next one.
+
+    The C library of Linux (glibc) asks the system for each larger array and gives it back at once, so that every page
+    of it is mapped and cleared again. It stops so for arrays up to the size of one that was freed (mallopt(3),
+    M_MMAP_THRESHOLD); this makes such an array, without using it. Elsewhere it does nothing.
+    """
+    np.empty(_KEPT_BYTES, np.uint8)
 
 
 def alone_if_large(height: int, width: int) -> AbstractContextManager[object]:
@@ -67,6 +81,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
     With one thread, an item is done when the reader asks for it. An error of `work` is raised at its item's turn. Items
     that were not begun are then left out, as they are if the reader stops.
     """
+    keep_freed_memory()
     if threads == 1:
         yield from map(work, items)
         return

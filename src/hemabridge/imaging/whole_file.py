@@ -17,6 +17,8 @@ _TAIL_BYTES: Final = 64
 """Number of zero bytes at the end of compressed data that no encoder writes."""
 
 _PNG_MAGIC_BYTES: Final = 8
+_START_OF_SCAN: Final = b"\xff\xda"
+_END_OF_IMAGE: Final = 0xD9
 _CRITICAL: Final = (b"IHDR", b"PLTE", b"IDAT")
 
 
@@ -39,6 +41,23 @@ def check_png(file: BinaryIO, where: str) -> None:
         if checksum != int.from_bytes(file.read(4), "big"):
             raise _damaged(where)
     file.seek(0)
+
+
+def ends_with_its_scan(content: bytes) -> bool:
+    """Return whether a JPEG file has one scan, and after it no marker but the end of the image, at the end of the file.
+
+    A decoder then meets that marker before it could read beyond the file: no marker has a length that leads there. In a
+    scan, a byte 255 of the data is followed by a zero (ITU-T T.81, B.1.1.5).
+    """
+    start = content.find(_START_OF_SCAN)
+    if start < 0:
+        return False
+    data = np.frombuffer(content, np.uint8, offset=start + len(_START_OF_SCAN))
+    marked = np.flatnonzero(data == 0xFF)
+    if len(marked) == 0 or marked[-1] != len(data) - 2:
+        return False
+    after = data[marked + 1]
+    return bool(after[-1] == _END_OF_IMAGE and not after[:-1].any())
 
 
 def check_tail(file: BinaryIO, where: str) -> None:

@@ -64,8 +64,11 @@ def atomic_write(path: Path, *, sync: bool = True) -> Iterator[Path]:
 def sync_files(paths: Iterable[Path]) -> None:
     """Wait until the content of files is on the disk; after many files this is far faster than after each one."""
     for path in paths:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def write_bytes(path: Path, content: bytes | memoryview, *, sync: bool = True) -> None:
