@@ -23,7 +23,7 @@ from hemabridge.ensemble.members import Member, Members, train_members
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.scale import resize_square
 from hemabridge.recipes.recipe import ClassifierRecipe, SiteRecipe, StudyRecipe
-from hemabridge.recipes.sites import Site, prepare_site, read_site
+from hemabridge.recipes.sites import Site, prepare_site, read_site, whole_site
 from hemabridge.storage.files import folder_name
 from hemabridge.storage.stages import DONE, Stages
 from hemabridge.training.loop import drop_checkpoints
@@ -165,8 +165,12 @@ def new_bench(recipe: StudyRecipe, out: Path, data: Path) -> Bench:
 
 
 def _site(recipe: StudyRecipe, stages: Stages, spec: SiteRecipe, *, clinic: bool) -> Site:
-    parts = recipe.target_parts if clinic else recipe.source_parts
-    return prepare_site(spec, read_site(spec), recipe.classes or CLASSES, parts, seed=recipe.seed, stages=stages)
+    parts, classes = recipe.target_parts if clinic else recipe.source_parts, recipe.classes or CLASSES
+    manifest = read_site(spec)
+    counts = manifest.select(pl.col("class").is_in(classes)).table["class"].value_counts()["count"]
+    if not clinic and counts.min() < len(parts):  # too few to split, such as Tecom's one basophil
+        return whole_site(spec, manifest, classes, stages)
+    return prepare_site(spec, manifest, classes, parts, seed=recipe.seed, stages=stages)
 
 
 def real_site(bench: Bench, name: str, data: Path) -> Site:
