@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
 from hemabridge.imaging.compartments import Compartments, Mask, segment
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
@@ -21,6 +22,12 @@ Planter = Callable[[UInt8Image, Compartments, np.random.Generator], UInt8Image |
 
 SEAM_SHARE = 0.012
 """Standard deviation of the blur of every mask's edge, as a share of the side: about 1 px of 96."""
+
+BLOTCH_SHARE = 0.08
+"""Standard deviation of the blur that makes blotches of noise, as a share of the side."""
+
+PINK, YELLOW = np.array([0.96, -0.28]), np.array([-0.1, 0.995])
+"""Directions of two tints in a and b."""
 
 FALL_SHARE = 0.05
 """A warp falls to nothing within about twice this share of the side outside of the nucleus."""
@@ -96,6 +103,21 @@ def granules(image: UInt8Image, masks: Compartments, rng: np.random.Generator, *
     return _mixed(image, np.broadcast_to(color, image.shape), weight)
 
 
+def blotched_glass(
+    image: UInt8Image, masks: Compartments, rng: np.random.Generator, *, chroma: float
+) -> UInt8Image | None:
+    """Tint the glass in blotches of one chroma (CIE Lab), pink and yellow, with soft edges; lightness stays."""
+    if masks.background.mean() < 0.05:
+        return None
+    side = image.shape[0]
+    field = ndimage.gaussian_filter(rng.normal(size=image.shape[:2]), BLOTCH_SHARE * side, mode="wrap")
+    field = np.clip(field / np.quantile(np.abs(field[masks.background]), 0.7), -1, 1)
+    weight = ndimage.gaussian_filter(masks.background.astype(np.float64), SEAM_SHARE * side) * field
+    lab = rgb_to_lab(image).astype(np.float64)
+    lab[..., 1:] += chroma * np.where(weight[..., None] > 0, PINK, YELLOW) * np.abs(weight)[..., None]
+    return lab_to_rgb(lab)
+
+
 def inverted(image: UInt8Image, masks: Compartments, rng: np.random.Generator) -> UInt8Image | None:
     """Swap the colors of nucleus and background, and all between them: one global color map."""
     if not masks.nucleus.any() or not masks.background.any():
@@ -138,6 +160,10 @@ def changes(others: UInt8Images) -> list[Change]:
             for share in (0.02, 0.03, 0.04, 0.06)
         ),
         *(Change("granules", f"{count}", partial(granules, count=count), count >= 8) for count in (3, 8, 16)),
+        *(
+            Change("glass tinted", f"chroma {chroma}", partial(blotched_glass, chroma=chroma), chroma >= 20)
+            for chroma in (10, 20, 30)
+        ),
         Change("colors swapped", "full", inverted, True),
         Change("other cell", "cell", partial(pasted, others=others, whole=False), True),
         Change("other cell", "whole picture", partial(pasted, others=others, whole=True), True),

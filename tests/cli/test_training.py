@@ -91,7 +91,7 @@ def test_select_then_standardize_takes_the_choice(
     model = tmp_path / "model"
     assert run("train", recipe, "--out", model, "--device", "cpu").code == 0
     with reads("select, command line"):
-        ended = run("select", model, "--most-refused", "1", "--least-kept", "-1")
+        ended = run("select", model, "--most-refused", "1", "--least-kept", "-1", "--most-tinted", "1")
     assert (ended.code, "Traceback" in ended.err) == (0, False)
     assert "epoch-0001 *" in ended.out
     assert "epoch-0001 is the best of all 1 snapshots" in ended.out.replace("\n", " ")
@@ -287,6 +287,14 @@ def test_the_table_of_a_selection_shows_what_decides_and_fits_80_columns(
         ["epoch-0004", "x", "0.29", "0.51", "38%", "0.92", "-0.123", "0.81", "66%"],
     ]
     assert lines[below].startswith("x: do not use; the guard or readers refuse")
+
+    tints = (replace(rows[0], tinted=0.12, readers=None), replace(rows[1], tinted=0.0))
+    print_selection(Selection("study", "epoch-0002", (), "Because.", original, tints, (0.0, (-0.1, 0.1)), facts))
+    lines = capsys.readouterr().out.splitlines()
+    assert ["epoch-0002", "*", "0.17", "0.51", "38%", "0.92", "12%", "-0.123", "0.81", "66%"] in [
+        line.split() for line in lines
+    ]
+    assert max(map(len, lines[:-2])) <= 80
 
     for row, shown in ((replace(rows[0], error=0.1), {"error", "readers"}), (snapshot_row("epoch-0001"), set())):
         print_selection(Selection("run", None, (), "Because.", original, (row,), (0.0, (-0.1, 0.1)), facts))

@@ -131,3 +131,26 @@ def test_the_picture_shows_where_something_changed() -> None:
 def test_the_picture_of_a_large_cell_is_as_large() -> None:
     tall = np.zeros((300, 200, 3), np.uint8)
     assert [picture.shape for picture in draw_change(tall, tall)] == [(300, 200, 3)] * 3
+
+
+@pytest.mark.parametrize("other", ["pink", "yellow"])
+def test_blotches_that_a_color_map_draws_on_glass_are_refused_for_the_glass_alone(other: str) -> None:
+    """The map sends two whites that nobody tells apart to two colors, as a translator of single pixels may."""
+    whites = {0: (248, 247, 249), 1: (246, 247, 247)}
+    colors = {0: (245, 245, 245), 1: {"pink": (250, 218, 232), "yellow": (248, 243, 212)}[other]}
+    before = cell()
+    after = before.copy()
+    glass = (before == before[0, 0]).all(axis=2)
+    right = np.indices(glass.shape)[1] >= glass.shape[1] // 2
+    for side in (0, 1):
+        before[glass & (right == side)], after[glass & (right == side)] = whites[side], colors[side]
+    found = verdicts_of(compare(before[None], after[None]), floors())
+    assert found.reasons == (("glass_tint",),)
+    assert found.verdicts == ("refuse",)
+
+
+def test_glass_of_another_color_passes() -> None:
+    before = cell()
+    after = before.copy()
+    after[(before == before[0, 0]).all(axis=2)] = (246, 236, 205)
+    assert verdicts_of(compare(before[None], after[None]), floors()).verdicts == ("pass",)

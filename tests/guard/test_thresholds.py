@@ -80,6 +80,7 @@ def test_what_leaves_nothing_of_the_target_teaches_no_limit_that_lets_noise_pass
     limits = learned.limits
     assert (limits["nucleus_dice"].refuse, limits["structure_ssim"].refuse) == (0.5, 0.5)
     assert limits["nucleus_area_change"].refuse <= math.log(2)
+    assert limits["glass_tint"].refuse == FLOORS["glass_tint"][1]
     judged = verdicts_of(compare(target, Noise().standardize(target)), learned)
     assert judged.count("refuse") == len(target)
 
@@ -153,3 +154,13 @@ def test_no_file_and_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(bytes(range(256)))
     with pytest.raises(ModelError, match="expected limits"):
         read_thresholds(tmp_path / "bytes")
+
+
+def test_limits_from_before_the_measure_of_the_glass_get_its_floor() -> None:
+    newest = json.loads(floors().to_json())
+    del newest["limits"]["glass_tint"]
+    for version in ({"format": 2}, {"version": 1}):
+        old = {name: value for name, value in newest.items() if name != "format"} | version
+        assert Thresholds.from_json(json.dumps(old)) == floors()
+    with pytest.raises(ModelError, match="expected a limit for each of"):
+        Thresholds.from_json(json.dumps(newest))

@@ -6,6 +6,7 @@ from scipy.stats import pearsonr
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.imaging.color import lab_to_rgb
+from hemabridge.imaging.compartments import segment
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.standardizer import UInt8Images
@@ -71,6 +72,15 @@ def test_doing_nothing_is_right_where_the_sites_look_alike(source: UInt8Images) 
 def test_a_faint_grid_and_one_that_the_originals_have_are_no_fault(source: UInt8Images, truth: UInt8Images) -> None:
     assert faults(with_grid(truth, 2, 2), source) == []
     assert faults(with_grid(truth, 2, 8), with_grid(source, 2, 8)) == []
+
+
+def test_blotches_on_empty_glass_are_counted(source: UInt8Images, truth: UInt8Images) -> None:
+    assert measure_restaining(truth, source, 40.0).tinted_glass == 0
+    blotched = truth.copy()
+    left = np.indices(source.shape[1:3])[1] < source.shape[2] // 2
+    for place in (0, 1, 2):
+        blotched[place][segment(source[place]).background & left] = (250, 215, 232)
+    assert measure_restaining(blotched, source, 40.0).tinted_glass == pytest.approx(3 / len(source))
 
 
 def test_a_look_with_a_broken_way_back_hides_information() -> None:

@@ -53,6 +53,7 @@ OTHERS: dict[str, Callable[[Path], object]] = {
     "selection-4.json": Selection.read,
     "model-2.guard.json": Guard.read,
     "before-renaming.guard.json": Guard.read,
+    "thresholds-2.guard.json": Guard.read,
 }
 """Files beside models that are still read."""
 
@@ -138,6 +139,6 @@ def test_a_normalizer_or_guard_without_a_version_is_of_the_format_before() -> No
     old: dict[str, Any] = json.loads((FORMATS / "before-renaming.guard.json").read_text(encoding="utf-8"))
     assert (old["version"], old["thresholds"]["version"]) == (1, 1)
     thresholds = Thresholds.from_json(json.dumps(old["thresholds"]))
-    assert json.loads(thresholds.to_json())["format"] == 2
-    with pytest.raises(ModelError, match="expected a guard's limits of format 2, got 3, which a newer"):
-        Thresholds.from_json(json.dumps(old["thresholds"] | {"format": 3}))
+    assert json.loads(thresholds.to_json())["format"] == 3
+    with pytest.raises(ModelError, match="expected a guard's limits of format 3, got 4, which a newer"):
+        Thresholds.from_json(json.dumps(old["thresholds"] | {"format": 4}))

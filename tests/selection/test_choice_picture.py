@@ -62,11 +62,13 @@ def test_the_reasons_name_numbers_and_rivals(make_row: MakeRow) -> None:
 def test_the_reasons_name_what_left_others_out(make_row: MakeRow) -> None:
     chosen = make_row("a")
     unread, lost = make_row("b", readers=0.5, fit=False), make_row("c", kept=0.4, fit=False)
+    tints = make_row("e", tinted=0.12, fit=False)
     guard = "of which the morphology guard refuses at most 25% of the cells"
     for rows, told in (
         ([chosen, unread, unread], f"the 1 of 3 snapshots that readers did not refuse, and {guard}"),
         ([chosen, lost], f"the 1 of 2 snapshots that keep at least 0.50 of the structure, and {guard}"),
         ([chosen, unread, lost], f"that keep at least 0.50 of the structure, that readers did not refuse, and {guard}"),
+        ([chosen, tints], f"the 1 of 2 snapshots that leave empty glass clean, and {guard}"),
         ([chosen, make_row("d", refused=0.5)], f"the 1 of 2 snapshots {guard}"),
         ([chosen, chosen], f"all 2 snapshots {guard}"),
     ):
@@ -79,6 +81,7 @@ def test_the_reasons_name_what_left_others_out(make_row: MakeRow) -> None:
         ({"stain": 1.2}, "no nearer to the target than the originals"),
         ({"error": 0.125}, "misclassify 12.5% of its labeled cells"),
         ({"readers": 0.5}, "Readers refused a"),
+        ({"tinted": 0.12}, "Blotches of color on the empty glass of more than 5% of the cells are drawn by a."),
         ({"kept": 0.4}, "Less than 0.50 of the structure is kept by a."),
     ],
 )
@@ -94,5 +97,7 @@ def test_where_none_can_be_used_the_reasons_say_what_to_do(make_row: MakeRow) ->
     assert "normalizer" in text
     blank = [make_row("a", kept=0.4, refused=0.0), make_row("b", kept=0.1, refused=0.0)]
     assert "no snapshot keeps 0.50 of the structure; the most is 0.40." in why(None, (), blank, RULE)  # type: ignore[arg-type]
+    tinted = [make_row("a", tinted=0.2), make_row("b", tinted=0.11), make_row("c", refused=0.9)]
+    assert "the empty glass of more than 5% of the cells; the least is 11%" in why(None, (), tinted, RULE)  # type: ignore[arg-type]
     refused = [make_row("a", kept=0.9, readers=0.1)]
     assert "readers refused every snapshot" in why(None, (), refused, RULE)  # type: ignore[arg-type]

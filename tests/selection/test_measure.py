@@ -7,6 +7,7 @@ from hemabridge.guard.morphology import compare
 from hemabridge.guard.thresholds import Limit, floors, thresholds_of
 from hemabridge.guard.verdict import verdicts_of
 from hemabridge.imaging.color import optical_density, rgb_to_lab
+from hemabridge.imaging.compartments import segment
 from hemabridge.metrics.wasserstein import Slices
 from hemabridge.models.selection_file import Selection
 from hemabridge.selection.choose import Measured, select_snapshot
@@ -88,6 +89,18 @@ def test_the_guards_refusals_are_counted_over_cells_and_resamples(ruler: Ruler, 
     loose = floors().model_copy(update={"limits": {name: Limit(warn=90, refuse=90) for name in floors().limits}})
     loose.limits.update({name: Limit(warn=-90, refuse=-90) for name in ("nucleus_dice", "structure_ssim")})
     assert ruler.read(moved, loose).refused == 0
+
+
+def test_blotches_on_glass_are_counted_over_cells_and_resamples(ruler: Ruler, source: np.ndarray) -> None:
+    assert ruler.read(source, floors()).tinted == 0
+    blotched = source.copy()
+    for place in (1, 5, 6):
+        glass = segment(source[place]).background
+        glass[:, : glass.shape[1] // 2] = False
+        blotched[place][glass] = (250, 215, 232)
+    found = ruler.read(blotched, floors())
+    assert found.tinted == pytest.approx(3 / 16)
+    assert found.tinted_drawn.mean() == pytest.approx(3 / 16, abs=0.06)
 
 
 def test_at_most_so_many_cells_are_judged_evenly_spread() -> None:

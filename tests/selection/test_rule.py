@@ -14,12 +14,14 @@ def table(
     images: tuple[int, ...] | None = None,
     distance_drawn: np.ndarray | None = None,
     refused_drawn: np.ndarray | None = None,
+    tinted: list[float] | None = None,
     allowed: list[bool] | None = None,
     margin: float = PLAIN.stain_margin,
     octaves: float = 0.0,
 ) -> Table:
     near, structure = np.array(distance), np.array(kept)
     lost = np.zeros(len(distance)) if refused is None else np.array(refused)
+    spotted = np.zeros(len(distance)) if tinted is None else np.array(tinted)
     drawn = 1 if distance_drawn is None else len(distance_drawn)
     return Table(
         images=images or tuple(100 * 4**place for place in range(len(distance))),
@@ -31,6 +33,8 @@ def table(
         refused_drawn=np.repeat(lost[None], drawn, axis=0) if refused_drawn is None else refused_drawn,
         kept=structure,
         kept_drawn=np.repeat(structure[None], drawn, axis=0),
+        tinted=spotted,
+        tinted_drawn=np.repeat(spotted[None], drawn, axis=0),
         allowed=np.ones(len(distance), bool) if allowed is None else np.array(allowed),
     )
 
@@ -40,6 +44,13 @@ def test_the_nearest_above_the_floor_is_chosen() -> None:
     assert found.chosen == 3
     np.testing.assert_array_equal(found.won, [0, 0, 0, 1])
     assert found.alike == ()
+
+
+def test_a_snapshot_that_tints_glass_is_not_chosen_however_near_it_is() -> None:
+    found = choose(table([0.1, 0.3], [0.9] * 2, tinted=[0.11, 0.01]), PLAIN)
+    assert found.chosen == 1
+    assert choose(table([0.1, 0.3], [0.9] * 2, tinted=[0.11, 0.06]), PLAIN).chosen is None
+    assert choose(table([0.1, 0.3], [0.9] * 2, tinted=[0.05, 0.01]), PLAIN).chosen == 0
 
 
 def test_of_those_that_are_as_near_the_one_that_keeps_most_is_chosen() -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hemabridge.models.site_answer import SiteAnswer
 
 _SHOWN = 3
+SHOWN_TINT = 0.005
+"""Share of cells with tinted glass from which the table of a selection has a column for it."""
 _QUOTED = re.compile(r"'[^']*'|\d[\d.]*")
 
 
@@ -75,6 +77,7 @@ def print_selection(found: "Selection") -> None:
     """Print the measures of all snapshots, with a mark at the chosen one (*) and at those not to be used (x)."""
     rows = (found.original, *found.snapshots)
     measured = ("error", "disagreement", "readers")
+    tints = any((row.tinted or 0) >= SHOWN_TINT for row in found.snapshots)
     optional = [name for name in measured if any(getattr(row, name) is not None for row in rows)]
     if "error" in optional and "disagreement" in optional:
         optional.remove("disagreement")  # not used by the choice if there are labels
@@ -86,6 +89,7 @@ def print_selection(found: "Selection") -> None:
             "stain",
             "refused",
             "kept",
+            *["glass\ntinted"] * tints,
             "KID",
             "domain\nAUC",
             "chosen\nin",
@@ -97,6 +101,7 @@ def print_selection(found: "Selection") -> None:
                 f"{row.stain:.2f}",
                 f"{row.refused:.0%}",
                 f"{row.kept:.2f}",
+                *[f"{row.tinted or 0:.0%}"] * tints,
                 f"{row.kid:.3f}",
                 f"{row.domain_auc:.2f}",
                 "" if row is found.original else f"{row.won:.0%}",
@@ -105,7 +110,10 @@ def print_selection(found: "Selection") -> None:
         ],
     )
     if not all(row.fit for row in found.snapshots):
-        print("x: do not use; the guard or readers refuse too many of its cells, or it keeps too little structure.")
+        print(
+            "x: do not use; the guard or readers refuse too many of its cells, or it keeps too little structure, or it "
+            "tints empty glass."
+        )
     value, (low, high) = found.kid_floor
     print(f"KID of one half of the target's cells to the other: {value:.3f} [{low:.3f}, {high:.3f}].")
 

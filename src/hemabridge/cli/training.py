@@ -185,6 +185,14 @@ def select(
         float | None,
         typer.Option(min=-1, max=1, help="Least structure that a snapshot keeps [default: that of the rule]."),
     ] = None,
+    most_tinted: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Largest share of cells with new blotches of color on empty glass [default: that of the rule].",
+        ),
+    ] = None,
     cells: Annotated[int, typer.Option(min=10, help="Largest number of cells of each site that are measured.")] = 200,
     labels: Annotated[
         bool, typer.Option("--labels", help="Choose by the classifiers' errors on labels of the source, not by stain.")
@@ -208,7 +216,7 @@ def select(
     from hemabridge.selection.rule import RuleConfig
     from hemabridge.workflows.selection.select import select as work
 
-    floors = {"most_refused": most_refused, "least_kept": least_kept}
+    floors = {"most_refused": most_refused, "least_kept": least_kept, "most_tinted": most_tinted}
     rule = RuleConfig.model_validate({name: value for name, value in floors.items() if value is not None})
     with shown_progress() as progress:
         found = work(run, rule=rule, cells=cells, labels=labels, readers=readers, progress=progress)

@@ -1,4 +1,4 @@
-"""Changes of morphology by re-staining: eight measures that a change of color alone does not affect."""
+"""Changes by re-staining: eight measures of morphology, which a color map does not affect, and the tint of glass."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,6 +13,7 @@ from hemabridge.guard.leftover import leftover
 from hemabridge.guard.shapes import shape_change, spots
 from hemabridge.guard.structure import edge_displacement, structure_ssim
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.metrics.glass_tint import glass_tint
 
 Values: TypeAlias = NDArray[np.float64]
 Bad: TypeAlias = Literal["low", "high", "either"]
@@ -38,6 +39,7 @@ BAD: Final[Mapping[str, Bad]] = MappingProxyType(
         "structure_ssim": "low",
         "residual": "high",
         "granule_change": "high",
+        "glass_tint": "high",
     }
 )
 """All measures by name, with the direction that is bad."""
@@ -45,7 +47,7 @@ BAD: Final[Mapping[str, Bad]] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class Morphology:
-    """The changes of the morphology of N cells; each attribute is float64[N], finite.
+    """The changes of N cells that a re-staining must not make; each attribute is float64[N], finite.
 
     Changes of masks and edges count only where the residual of the best global color map is above `COLOR_ALONE`.
 
@@ -58,6 +60,8 @@ class Morphology:
         structure_ssim: SSIM of the luminance at equal tones, -1..1; 1 unchanged.
         residual: residual of the best global color map in the worst places, in units of the contrast; 0 unchanged.
         granule_change: number of spots that appeared or disappeared.
+        glass_tint: chroma of blotches on empty glass that had none, in units of CIE Lab; 0 unchanged. A color map can
+            draw them, so the other measures do not see them.
     """
 
     nucleus_dice: Values
@@ -68,6 +72,7 @@ class Morphology:
     structure_ssim: Values
     residual: Values
     granule_change: Values
+    glass_tint: Values
 
     def __len__(self) -> int:
         return len(self.residual)
@@ -100,7 +105,9 @@ def _compare_one(before: UInt8Image, after: UInt8Image) -> tuple[float, ...]:
     shape = shape_change(left.before, left.after, changed)
     moved = edge_displacement(left.before, left.after, changed)
     kept = structure_ssim(left.before, left.after)
-    return shape.dice, shape.area, shape.share, shape.lobes, moved, kept, left.score, float(spots(left.residual))
+    tint = glass_tint(before, after)
+    spotted = float(spots(left.residual))
+    return shape.dice, shape.area, shape.share, shape.lobes, moved, kept, left.score, spotted, tint
 
 
 def _check(before: UInt8Images, after: UInt8Images) -> None:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hemabridge.errors import InputError, ModelError
 from hemabridge.guard.morphology import BAD, Bad, Morphology, Values, compare
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.metrics.glass_tint import TINTED
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.storage.file_kind import fault_of, with_format
 from hemabridge.storage.files import expect_json_text
@@ -24,8 +25,8 @@ from hemabridge.storage.files import expect_json_text
 FEWEST: Final = 20
 """Smallest number of cells from which the tail of a distribution can be estimated."""
 
-FORMAT: Final = 2
-"""Version of the file."""
+FORMAT: Final = 3
+"""Version of the file. Format 2 has no limits of `glass_tint`; those of `FLOORS` are then used."""
 
 MAX_JSON_CHARACTERS: Final = 100_000
 
@@ -47,20 +48,22 @@ FLOORS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
         "structure_ssim": (0.92, 0.85),
         "residual": (0.22, 0.30),
         "granule_change": (2.5, 4.5),
+        "glass_tint": (0.8 * TINTED, TINTED),
     }
 )
 """The strictest limits (warn, refuse), for a re-staining with small changes on the target.
 
 They are beyond the values that closed-form color maps, which can move nothing, reach on real cells by rounding,
 clipping and changes of masks: two and three of 96 pixels for edges; a tenth and a fifth of the nucleus's area. The
-limits of the structure permit color maps that exchange two tones.
+limits of the structure permit color maps that exchange two tones. That of the glass is derived in
+`hemabridge.metrics.glass_tint.TINTED`.
 """
 
 CEILINGS: Final[Mapping[str, float]] = MappingProxyType(
-    {"nucleus_dice": 0.5, "nucleus_area_change": math.log(2.0), "structure_ssim": 0.5}
+    {"nucleus_dice": 0.5, "nucleus_area_change": math.log(2.0), "structure_ssim": 0.5, "glass_tint": TINTED}
 )
 """The laxest limits, for a re-staining with large changes on the target: half of the nucleus, half or twice its area,
-half of the structure.
+half of the structure, no more tint of the glass than the floor.
 
 Without them a re-staining that turns the target's cells into noise permits noise.
 """
@@ -81,21 +84,21 @@ class Thresholds(BaseModel):
     """The limits of all measures of one re-staining.
 
     Attributes:
-        format: version of the file's format. In format 1, which can be read, the field is `version`.
+        format: version of the file's format; formats 1 and 2 can be read.
         cells: number of target cells from which the limits were learned.
         limits: limits of each measure of `Morphology`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     cells: Annotated[int, Field(ge=0, le=10_000_000)]
     limits: dict[str, Limit]
 
     @model_validator(mode="before")
     @classmethod
     def _check_format(cls, data: object) -> object:
-        return with_format(data, FORMAT, "a guard's limits", "learn them again")
+        return with_format(_with_glass(data), FORMAT, "a guard's limits", "learn them again")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -125,6 +128,17 @@ class Thresholds(BaseModel):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise ModelError(f"thresholds: expected limits as to_json writes them, in {fault_of(error)}") from error
+
+
+def _with_glass(data: object) -> object:
+    """Return the table of format 1 or 2 as one of format 3; everything else as it is."""
+    if not isinstance(data, Mapping) or not isinstance(data.get("limits"), Mapping):
+        return data
+    if data.get("format") != 2 and not ("format" not in data and data.get("version") == 1):
+        return data
+    warn, refuse = FLOORS["glass_tint"]
+    others = {name: value for name, value in data.items() if name != "version"}
+    return others | {"format": FORMAT, "limits": {"glass_tint": {"warn": warn, "refuse": refuse}, **data["limits"]}}
 
 
 def badness(values: Values, bad: Bad) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from scipy.stats import wasserstein_distance
 
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.metrics.glass_tint import TINTED, glass_tints
 
 GRID_PERIODS_PX: Final = (2, 4)
 """Periods of the grids that two transposed convolutions of stride 2 make, in pixels."""
@@ -46,6 +47,7 @@ class Measures:
             reached, None if the sites have about the same colors.
         grid: largest amplitude of a regular grid above that of the originals, in gray levels.
         hidden: `hidden_information`; None without a generator for the other direction.
+        tinted_glass: share of images with new blotches of color on empty glass (`glass_tint` above `TINTED`), 0..1.
     """
 
     luminance_correlation: float
@@ -54,6 +56,7 @@ class Measures:
     change: float | None
     grid: float
     hidden: float | None
+    tinted_glass: float = 0.0
 
 
 def measure_restaining(
@@ -76,6 +79,7 @@ def measure_restaining(
         mean_change(restained, originals) / least if least >= VISIBLE_CHANGE else None,
         float(max(grid.max(), 0.0)),
         hidden,
+        float(np.mean(glass_tints(originals, restained) > TINTED)) if len(originals) else 0.0,
     )
 
 

@@ -29,7 +29,8 @@ class SnapshotRow:
         domain_auc: domain-classifier AUC of these images and the target's; 0.5: not distinguishable, to 1.
         refused: share of cells that the morphology guard refuses, with its 95% bootstrap interval.
         kept: structure kept, mean over cells, with its 95% bootstrap interval.
-        fit: whether it can be chosen: the guard and readers do not refuse it, and it keeps enough structure.
+        fit: whether it can be chosen: the guard and readers do not refuse it, it keeps enough structure, and it leaves
+            empty glass clean.
         won: share of resamples in which the rule chose it.
         confidence: mean largest probability of the classifiers; None without a classifier.
         prior_shift: total variation between the mean probabilities of the classes here and on the target, 0..1.
@@ -37,6 +38,7 @@ class SnapshotRow:
             the consensus negative log-likelihood in nats; None without a classifier.
         error: share of cells that the classifiers misclassify; only if labels were used.
         readers: share of cells that readers accepted; None without readers.
+        tinted: share of cells with new blotches of color on empty glass; None in earlier files.
     """
 
     __pydantic_config__ = STRICT
@@ -63,6 +65,7 @@ class SnapshotRow:
     disagreement: float | None = None
     error: float | None = None
     readers: float | None = None
+    tinted: float | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "structure_ssim": "pattern of light and dark",
         "residual": "more than a change of color",
         "granule_change": "spots new or gone",
+        "glass_tint": "blotches on empty glass",
     }
 )
 """Name of every measure of the guard in the report."""

@@ -82,6 +82,8 @@ def table_of(snapshots: Sequence[Measured], config: RuleConfig) -> Table:
         refused_drawn=np.stack([r.refused_drawn for r in readings], axis=1),
         kept=np.array([r.kept for r in readings]),
         kept_drawn=np.stack([r.kept_drawn for r in readings], axis=1),
+        tinted=np.array([r.tinted for r in readings]),
+        tinted_drawn=np.stack([r.tinted_drawn for r in readings], axis=1),
         allowed=np.array([_accepted(one.readers, config) for one in snapshots]),
     )
 
@@ -143,7 +145,8 @@ def _described(
         refused_interval=interval_of(readings.refused_drawn),
         kept=readings.kept,
         kept_interval=interval_of(readings.kept_drawn),
-        fit=bool(above_floor(np.array(readings.refused), np.array(readings.kept), config))
+        tinted=readings.tinted,
+        fit=bool(above_floor(np.array(readings.refused), np.array(readings.kept), np.array(readings.tinted), config))
         and _accepted(readers, config),
         won=won,
         confidence=readings.confidence,

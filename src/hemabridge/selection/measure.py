@@ -11,6 +11,7 @@ from hemabridge.domain.domain_classifier import domain_auc
 from hemabridge.errors import InputError
 from hemabridge.guard.thresholds import Thresholds, floors
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.metrics.glass_tint import TINTED, glass_tints
 from hemabridge.metrics.kernel_distance import KernelDistance
 from hemabridge.metrics.soft_agreement import soft_agreement, soft_agreement_drawn
 from hemabridge.selection.descriptor import standardized
@@ -134,6 +135,7 @@ class Ruler:
         vectors = standardized(np.asarray(self._features(images), np.float64), self._scale)
         kernel = KernelDistance(vectors, self._target)
         kept = structure_kept(self.source, images)
+        tinted = (glass_tints(self.source, images) > TINTED).astype(np.float64)
         lost, lost_drawn = self._refused(images, limits)
         answers = [one.probabilities(images) for one in self._classifiers]
         confidence, shift, wrong = self._of_answers(answers)
@@ -148,6 +150,8 @@ class Ruler:
             refused_drawn=lost_drawn,
             kept=float(kept.mean()),
             kept_drawn=self._mean(kept),
+            tinted=float(tinted.mean()),
+            tinted_drawn=self._mean(tinted),
             confidence=confidence,
             prior_shift=shift,
             error=None if wrong is None else float(wrong.mean()),

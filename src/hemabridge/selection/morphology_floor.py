@@ -28,6 +28,13 @@ The guard's limits are learned from the target's cells, re-stained by the same s
 cells too, for example by blank output, would get limits that accept it. Images of other cells keep 0.2 to 0.3.
 """
 
+MOST_TINTED: Final = 0.05
+"""A snapshot is not chosen if it draws blotches on the empty glass of a larger share of the cells.
+
+By the normalizers that estimate no dyes 1 in 1000 cells gets so much tint (`metrics.glass_tint.TINTED`), so that 10 of
+200 cells are beyond chance: they may be a whole subdomain of the site.
+"""
+
 GUARDED: Final = 100
 """At most so many cells are compared, since each takes a fraction of a second; the share is known within 10 points."""
 

@@ -4,9 +4,10 @@ Without classifiers the distance is that of the stain, smoothed over neighboring
 disagreement with the shape members or, without these, with the consensus of the best half of the snapshots. The
 disagreement is not smoothed, since all snapshots are compared on the same cells with the same reference.
 
-The floor has two parts. The morphology guard may refuse at most a given share of a snapshot's cells. The kept structure
-must reach a low minimum, which excludes snapshots that also destroy the target's cells, from which the guard learns its
-limits.
+The floor has three parts. The morphology guard may refuse at most a given share of a snapshot's cells. The kept
+structure must reach a low minimum, which excludes snapshots that also destroy the target's cells, from which the guard
+learns its limits. Few cells may get blotches of color on empty glass: a site with two colors of glass may have so few
+cells of one that the guard's share says nothing about them.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from hemabridge.selection.morphology_floor import LEAST_KEPT, MOST_REFUSED
+from hemabridge.selection.morphology_floor import LEAST_KEPT, MOST_REFUSED, MOST_TINTED
 
 Floats = NDArray[np.float64]
 
@@ -36,6 +37,12 @@ class RuleConfig(BaseModel):
         ge=-1,
         le=1,
         description="least structure that a chosen snapshot must keep",
+    )
+    most_tinted: float = Field(
+        MOST_TINTED,
+        ge=0,
+        le=1,
+        description="largest share of cells that may get blotches of color on empty glass, of a chosen snapshot",
     )
     stain_margin: float = Field(
         0.05, ge=0, description="snapshots within this of the smallest distance count as equally near"
@@ -63,6 +70,8 @@ class Table:
         refused_drawn: the same of each resample, float64[B, S].
         kept: structure kept, float64[S].
         kept_drawn: the same of each resample, float64[B, S].
+        tinted: share of cells with new blotches on empty glass, float64[S].
+        tinted_drawn: the same of each resample, float64[B, S].
         allowed: False for snapshots that readers refused, bool[S].
     """
 
@@ -75,6 +84,8 @@ class Table:
     refused_drawn: Floats
     kept: Floats
     kept_drawn: Floats
+    tinted: Floats
+    tinted_drawn: Floats
     allowed: NDArray[np.bool_]
 
 
@@ -109,8 +120,9 @@ def choose(table: Table, config: RuleConfig) -> Choice:
     weights = smoothing_weights(table.images, table.octaves)
     near, near_drawn = table.distance @ weights.T, table.distance_drawn @ weights.T
     kept, kept_drawn = table.kept @ weights.T, table.kept_drawn @ weights.T
-    fit = above_floor(table.refused, table.kept, config) & table.allowed
-    fit_drawn = above_floor(table.refused_drawn, table.kept_drawn, config) & table.allowed
+    fit = above_floor(table.refused, table.kept, table.tinted, config) & table.allowed
+    drawn = table.refused_drawn, table.kept_drawn, table.tinted_drawn
+    fit_drawn = above_floor(*drawn, config) & table.allowed
     best_drawn = _near_enough(near_drawn, fit_drawn, table.margin)
     winners = np.where(best_drawn, kept_drawn, -np.inf).argmax(axis=1)[fit_drawn.any(axis=1)]
     won = np.bincount(winners, minlength=len(fit)) / len(fit_drawn)
@@ -122,9 +134,10 @@ def choose(table: Table, config: RuleConfig) -> Choice:
     return Choice(chosen, near, won, alike)
 
 
-def above_floor(refused: Floats, kept: Floats, config: RuleConfig) -> NDArray[np.bool_]:
-    """Return which snapshots are above the morphology floor, bool of the shape of both arrays."""
-    return np.asarray((refused <= config.most_refused) & (kept >= config.least_kept))
+def above_floor(refused: Floats, kept: Floats, tinted: Floats, config: RuleConfig) -> NDArray[np.bool_]:
+    """Return which snapshots are above the floor, bool of the shape of the three arrays."""
+    clean = tinted <= config.most_tinted
+    return np.asarray((refused <= config.most_refused) & (kept >= config.least_kept) & clean)
 
 
 def _near_enough(distance: Floats, fit: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:

@@ -23,6 +23,8 @@ class SnapshotMeasures:
         refused_drawn: the same of each resample, float64[B].
         kept: structure kept, mean over cells.
         kept_drawn: the same of each resample, float64[B].
+        tinted: share of cells with new blotches of color on empty glass.
+        tinted_drawn: the same of each resample, float64[B].
         confidence: mean over cells and classifiers of the largest probability; None without a classifier.
         prior_shift: half the sum of absolute differences between the classes' mean probabilities on these images and
             on the target's, mean over classifiers; None without a classifier.
@@ -45,6 +47,8 @@ class SnapshotMeasures:
     refused_drawn: Floats
     kept: float
     kept_drawn: Floats
+    tinted: float
+    tinted_drawn: Floats
     confidence: float | None
     prior_shift: float | None
     error: float | None

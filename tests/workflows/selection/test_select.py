@@ -292,7 +292,7 @@ def test_a_study_is_selected_with_its_classifiers(small_study: Path, tmp_path: P
         select(tmp_path / "run")
     recipe = read_recipe(small_study, ["source_fine_tuning=false", "normalizers=[]"])
     study(recipe, tmp_path / "run")
-    found = select(tmp_path / "run", rule=RuleConfig(most_refused=1.0, least_kept=-1.0), labels=True)
+    found = select(tmp_path / "run", rule=RuleConfig(most_refused=1.0, least_kept=-1.0, most_tinted=1.0), labels=True)
     assert found.facts["features"] == "the classifier Small net"
     assert found.facts["part of the source"] == "train"
     assert found.facts["of which the translator was trained on"] == found.facts["cells of the source"] == 12
@@ -322,5 +322,5 @@ def test_shape_members_rank_the_snapshots_of_a_study(small_study: Path, tmp_path
     reads.check_once("read", *(tmp_path / "run").glob("classifiers/*/snapshots/*.safetensors"))
     assert set(run.classifiers) == {"Color"}
     assert list(run.shape_members) == ["shape 1", "shape 2", "shape 3"]  # that of the tables and two members
-    found = select(tmp_path / "run", rule=RuleConfig(most_refused=1.0, least_kept=-1.0))
+    found = select(tmp_path / "run", rule=RuleConfig(most_refused=1.0, least_kept=-1.0, most_tinted=1.0))
     assert found.facts["shape members"] == list(run.shape_members)

@@ -13,8 +13,8 @@ from hemabridge.errors import InputError
 from hemabridge.models import Model
 from hemabridge.models.site_answer import read_descriptors
 
-REFUSED_AT_HOME: Final = 8 / 250
-"""Share of cells that the guard refuses although nothing is wrong: each of its eight measures exceeds its limit for at
+REFUSED_AT_HOME: Final = 9 / 250
+"""Share of cells that the guard refuses although nothing is wrong: each of its nine measures exceeds its limit for at
 most 1 in 250, if its tail is exponential (`guard.thresholds.REFUSE_SPREADS`)."""
 FALSE_ALARMS: Final = 1 / 500
 """Share of batches with an alarm of the guard although nothing is wrong, as that of the control chart of drift."""
