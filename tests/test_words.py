@@ -96,11 +96,11 @@ def files() -> Iterator[Path]:
 def old_words(text: str) -> list[str]:
     """Return, for each old word or spelling in a text: its line, itself, and what is said instead."""
     allowed = [match.span() for homonym in HOMONYMS for match in re.finditer(homonym, text)]
-    found = []
+    found, lower = [], text.lower()  # twice as fast as to ignore the case
     for pattern, instead in (*OLD_WORDS.items(), *BRITISH.items()):
         found += [
-            f"line {text.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: say {instead}"
-            for match in re.finditer(pattern, text, re.IGNORECASE)
+            f"line {lower.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: say {instead}"
+            for match in re.finditer(pattern, lower)
             if not any(start <= match.start() and match.end() <= end for start, end in allowed)
         ]
     return found

@@ -186,6 +186,7 @@ def test_another_range_of_values_is_told(network: Made, meaning: str, setting: s
     assert meaning in failure.sentence
 
 
+@pytest.mark.slow
 def test_two_wrong_settings_together_are_told_together(network: Made) -> None:
     mean, std = RANGES["values of 0 to 255, without mean and deviation"]
     first = found(network(channels="bgr", mean=mean, std=std)).explanations[0]

@@ -65,7 +65,7 @@ def test_intervals_cover_the_truth_of_simulated_counts():
     truth = np.array([0.6, 0.3, 0.09, 0.01])
     rates = np.full((4, 4), 0.03) + np.eye(4) * 0.88
     inside, raw_inside = [], []
-    for seed in range(60):
+    for seed in range(30):
         home = np.stack([rng.multinomial(60, row) for row in rates])
         found = estimate_shares(rng.multinomial(200, truth @ rates), home, seed=seed)
         inside.append((found.low <= truth) & (truth <= found.high))

@@ -187,7 +187,13 @@ def memory_of(standardizer: Standardizer, height: int) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("name", STANDARDIZERS)
+SLOWER = ("contrastive", "colorization", "gray-then-color", "distillation", "bilateral grid", "by subdomain")
+"""What takes its memory as others of the fast tests do."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOWER)) for name in STANDARDIZERS]
+)
 def test_the_memory_does_not_grow_with_the_photograph(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tile = 100_000
     for place in ("imaging.standardizer", "normalizers.square"):

@@ -104,9 +104,9 @@ def test_fit_refuses_an_implausible_map_in_words(
     monkeypatch.setattr(catalog.NORMALIZERS["white-point"].kind, "fit", broken_fit)
     told = r"expected white-point to give the cells.*nuclei become Lab.*source and target are not swapped"
     with pytest.raises(InputError, match=told):
-        fit_normalizer("white-point", source, target, source_crop_px="whole", target_crop_px="whole")
+        fit_normalizer("white-point", source[::2], target[::2], source_crop_px="whole", target_crop_px="whole")
     for folder, images in (("source", source), ("target", target)):
-        for place, image in enumerate(images):
+        for place, image in enumerate(images[::2]):
             write_image(tmp_path / folder / f"{place:02d}.png", image)
     with pytest.raises(InputError, match=told):
         fit(

@@ -130,18 +130,18 @@ def test_color_learned_from_target_images_alone_brings_another_hospital_nearer(
     classes = ("neutrophil", "eosinophil", "lymphocyte")
     shown, held = list_cells(classes, 20, 1), list_cells(classes, 8, 0)
     target, source = (
-        np.stack([render(cell, HOSPITALS[site], 40) for cell in some])
+        np.stack([render(cell, HOSPITALS[site], 32) for cell in some])
         for site, some in (("clinic-like", shown), ("yellow-field", held))
     )
-    truth = rgb_to_lab(np.stack([render(cell, HOSPITALS["clinic-like"], 40, noise=False) for cell in held]))
+    truth = rgb_to_lab(np.stack([render(cell, HOSPITALS["clinic-like"], 32, noise=False) for cell in held]))
     backbone = ResnetUnetConfig(channels=8, blocks=(1, 1))
     discriminator = PatchDiscriminatorConfig(channels=8, layers=1)
     config = TranslatorConfig(
         model=ColorizationConfig(backbone=backbone, discriminator=discriminator)
         if name == "ab"
         else GrayThenColorConfig(fading=backbone, coloring=backbone, discriminator=discriminator),
-        load_px=40,
-        crop_px=32,
+        load_px=32,
+        crop_px=24,
         batch_size=8,
         learning_rate=1e-3,
         epoch_images=800,

@@ -175,7 +175,7 @@ def test_cyclegan_brings_colors_nearer_than_leaving_them_alone(tmp_path: Path) -
                 generator=ResnetGeneratorConfig(channels=8, blocks=1),
                 discriminator=PatchDiscriminatorConfig(channels=8, layers=1),
             ),
-            "epoch_images": 100,
+            "epoch_images": 60,
             "snapshot_images": (),
             "learning_rate": 1e-3,
         }

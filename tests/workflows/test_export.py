@@ -329,7 +329,7 @@ def test_each_region_of_a_signed_bundle_that_is_changed_is_noticed(exported: Exp
     """Without the key by the hashes, except for the signature itself; with the key everywhere."""
     content = exported.path.read_bytes()
     path = tmp_path / "changed.hemabridge"
-    for place in [*range(0, len(content) - 64, len(content) // 200), len(content) - 65]:
+    for place in [*range(0, len(content) - 64, len(content) // 80), len(content) - 65]:
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         with pytest.raises(ModelError, match=r"expected"):
             open_model(path)

@@ -48,6 +48,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def learned(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the guard of that normalizer."""
+    return learn_guard(Path(shutil.copy(made / "linear-ot.json", tmp_path_factory.mktemp("guard"))), made / "target")[0]
+
+
 @pytest.fixture
 def images(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made / "in", tmp_path / "in"))
@@ -61,6 +67,12 @@ def target(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def normalizer(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(made / "linear-ot.json", tmp_path))
+
+
+@pytest.fixture
+def guard(learned: Path, normalizer: Path) -> Path:
+    """The file of the guard beside the normalizer."""
+    return Path(shutil.copy(learned, guard_path(normalizer)))
 
 
 def with_limits(path: Path, refuse: float) -> None:
@@ -113,14 +125,13 @@ def test_the_guard_of_a_normalizer_lies_beside_it_and_lets_every_cell_pass(
 
 
 def test_refused_cells_are_re_stained_by_the_fallback(
-    normalizer: Path, images: Path, target: Path, tmp_path: Path
+    normalizer: Path, guard: Path, images: Path, tmp_path: Path
 ) -> None:
-    path, learned = learn_guard(normalizer, target)
-    with_limits(path, 1e-9)
+    with_limits(guard, 1e-9)
     done = standardize(normalizer, images, tmp_path / "out")
     assert done.count_verdict("refuse") == 4
     assert {(row.verdict_reasons, row.restained_by) for row in done.rows} == {("residual", "fallback")}
-    safer = learned.normalizer()
+    safer = Guard.read(guard).normalizer()
     assert safer is not None
     # It was fitted on the target alone; the white that an image may have is that of the model's source.
     safer = safer.model_copy(update={"source_glass": read_normalizer(normalizer).source_glass})
@@ -129,10 +140,9 @@ def test_refused_cells_are_re_stained_by_the_fallback(
 
 
 def test_without_a_fallback_refused_cells_are_flagged_alone(
-    normalizer: Path, images: Path, target: Path, tmp_path: Path
+    normalizer: Path, guard: Path, images: Path, tmp_path: Path
 ) -> None:
-    path, _ = learn_guard(normalizer, target)
-    with_limits(path, 1e-9)
+    with_limits(guard, 1e-9)
     done = standardize(normalizer, images, tmp_path / "out", fallback="none")
     assert {(row.verdict, row.restained_by) for row in done.rows} == {("refuse", "model")}
     original = read_image(images / "00.png")[None]
@@ -141,10 +151,9 @@ def test_without_a_fallback_refused_cells_are_flagged_alone(
 
 
 def test_a_fallback_of_ones_own_and_what_was_made_by_another_is_made_again(
-    normalizer: Path, images: Path, target: Path, tmp_path: Path
+    normalizer: Path, guard: Path, images: Path, target: Path, tmp_path: Path
 ) -> None:
-    path, _ = learn_guard(normalizer, target)
-    with_limits(path, 1e-9)
+    with_limits(guard, 1e-9)
     standardize(normalizer, images, tmp_path / "out")
     own = tmp_path / "own.json"
     cells = np.stack([read_image(file) for file in sorted(target.iterdir())])
@@ -181,8 +190,8 @@ def test_a_model_without_a_guard_works_without(normalizer: Path, images: Path, t
     assert not (tmp_path / "other").exists()
 
 
-def test_the_guard_of_another_model_is_refused(normalizer: Path, images: Path, target: Path, tmp_path: Path) -> None:
-    learn_guard(normalizer, target)
+@pytest.mark.usefixtures("guard")
+def test_the_guard_of_another_model_is_refused(normalizer: Path, images: Path, tmp_path: Path) -> None:
     other = read_normalizer(normalizer).model_copy(update={"source_mean": (1.0, 2.0, 3.0)})
     normalizer.write_text(other.to_json(), encoding="utf-8")
     with pytest.raises(ModelError, match="got that of another model"):
@@ -244,10 +253,9 @@ def test_a_log_without_verdicts_or_hashes_is_taken_and_its_images_are_made_again
 
 
 def test_the_fallback_brightens_no_picture_that_shows_no_glass(
-    normalizer: Path, images: Path, target: Path, tmp_path: Path
+    normalizer: Path, guard: Path, images: Path, tmp_path: Path
 ) -> None:
-    path, _ = learn_guard(normalizer, target)
-    with_limits(path, 1e-9)
+    with_limits(guard, 1e-9)
     cell = read_image(images / "00.png")
     tight = crop_center(cell, 12)  # of 48: nucleus and cytoplasm
     write_image(images / "tight.png", tight)

@@ -15,8 +15,9 @@ from hemabridge.data.audit.duplicates import (
     fine_detail,
     fingerprint,
     other_views,
+    sketch,
 )
-from hemabridge.data.audit.landmarks import Landmarks, landmarks
+from hemabridge.data.audit.landmarks import Landmarks
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.synthesis.likeness import share_of
 from hemabridge.synthesis.results import Copy, CopyCheck
@@ -75,18 +76,20 @@ class Nearest:
 
 def training_cells(ids: Sequence[str], images: UInt8Images, features: NDArray[np.floating]) -> TrainingCells:
     """Describe training cells uint8[N, S, S, 3] with features [N, D]."""
-    prints = [fingerprint(image) for image in images]
+    own = [sketch(image) for image in images]
     mirrored = [fingerprint(np.ascontiguousarray(image[:, ::-1])) for image in images]
-    return TrainingCells(tuple(ids), features, (*prints, *mirrored), tuple(map(landmarks, images)))
+    prints = (*(one.fingerprint for one in own), *mirrored)
+    return TrainingCells(tuple(ids), features, prints, tuple(one.landmarks for one in own))
 
 
 def nearest_training(images: UInt8Images, features: NDArray[np.floating], training: TrainingCells) -> Nearest:
     """Find the nearest training cells of cells uint8[N, S, S, 3] with features [N, D]."""
-    prints = [fingerprint(image) for image in images]
+    own = [sketch(image) for image in images]
+    prints = [one.fingerprint for one in own]
     far = cdist(features.astype(np.float64), training.features.astype(np.float64))
     bits = _bits(prints, training.prints)
     rows = [_best_match(prints[row], far[row], bits[row], training) for row in range(len(prints))]
-    views = other_views([landmarks(image) for image in images], training.landmarks)
+    views = other_views([one.landmarks for one in own], training.landmarks)
     for row, (seen, agrees) in views.items():
         if not _shows_same(rows[row][1], rows[row][2]):
             rows[row] = seen, int(bits[row, seen]), agrees

@@ -96,6 +96,7 @@ def test_the_count_is_that_of_the_command(client: TestClient, fields: Path, done
     assert any(row["percent"] != row["counted_percent"] for row in told["classes"])
 
 
+@pytest.mark.slow
 def test_scale_and_seed_may_be_stated(
     client: TestClient, bundle: Path, fields: Path, done: DifferentialResults, tmp_path: Path
 ) -> None:

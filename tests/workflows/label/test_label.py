@@ -53,6 +53,7 @@ def taught(finished: Path, new_hospital: Path, chosen: Path) -> tuple[Path, Labe
     return chosen, done
 
 
+@pytest.mark.slow
 def test_cells_are_chosen_without_labels_in_every_subdomain_and_predicted_class(
     chosen: Path, new_hospital: Path
 ) -> None:
@@ -64,6 +65,7 @@ def test_cells_are_chosen_without_labels_in_every_subdomain_and_predicted_class(
     assert [path.name for path in chosen.iterdir() if not path.name.startswith(".")] == ["cells-to-label.csv"]
 
 
+@pytest.mark.slow
 def test_labels_teach_and_the_numbers_say_what_changed(taught: tuple[Path, Labeled]) -> None:
     out, done = taught
     assert done.results == LabelResults.read(out / "label.json")
@@ -94,6 +96,7 @@ def order(out: Path, path: str) -> int:
     return [row["path"] for row in rows_of(out / "cells-to-label.csv")].index(path)
 
 
+@pytest.mark.slow
 def test_labels_are_used_exactly_if_they_do_no_harm(taught: tuple[Path, Labeled]) -> None:
     out, done = taught
     results = done.results
@@ -106,6 +109,7 @@ def test_labels_are_used_exactly_if_they_do_no_harm(taught: tuple[Path, Labeled]
     assert (out / "classifier.safetensors").is_file() == kept
 
 
+@pytest.mark.slow
 def test_the_same_call_trains_nothing_again(
     finished: Path, new_hospital: Path, taught: tuple[Path, Labeled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +152,6 @@ def test_a_classifier_that_costs_more_than_a_point_at_home_is_not_kept(
         assert set(open_model(out / "classifier.safetensors").classes) == set(CLASSES)
 
 
-@pytest.mark.slow
 def test_a_run_of_adapt_learns_labels_and_is_run_again(
     adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +209,7 @@ def test_a_run_whose_labeled_images_are_gone_says_where_they_were(
         label(moved, unlabeled, tmp_path / "out", fabric=start_fabric("cpu"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "told"),
     [
@@ -234,6 +238,7 @@ def test_labels_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
         read_labels(tmp_path / "twice.csv", CLASSES)
 
 
+@pytest.mark.slow
 def test_what_the_next_labels_add_is_the_corrected_share_of_the_errors_that_are_left(
     taught: tuple[Path, Labeled],
 ) -> None:

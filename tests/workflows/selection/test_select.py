@@ -165,7 +165,7 @@ def test_limits_are_learned_on_target_cells_that_no_training_saw_where_that_are_
 def test_readers_can_refuse_what_is_nearest(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(darker=(0.0, 0.05))
     (tmp_path / "readers.csv").write_text("snapshot,accepted\nepoch-0001,0.2\n")
-    found = select(run, readers=tmp_path / "readers.csv")
+    found = select(run, cells=12, readers=tmp_path / "readers.csv")
     assert (found.chosen, found.row("epoch-0001").readers) == ("epoch-0002", 0.2)
     assert "Readers refused epoch-0001" in found.reasons
 
@@ -196,7 +196,7 @@ def test_standardize_takes_the_selected_snapshot(
 
 def test_where_none_can_be_used_standardize_refuses_to_guess(make_run: MakeRun) -> None:
     run = make_run(darker=(8.0, 9.0))
-    found = select(run, rule=RuleConfig(most_refused=0.0))
+    found = select(run, cells=20, rule=RuleConfig(most_refused=0.0))
     assert found.chosen is None  # all black: the guard learned from cells that are black too
     with pytest.raises(ModelError, match="None can be used"):
         find_snapshot(run)

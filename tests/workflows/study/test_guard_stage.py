@@ -93,6 +93,7 @@ def test_each_method_has_its_guard_and_standardize_finds_that_of_a_snapshot(
         assert open_model(model).guard == (None if name == "white-point" else guard)
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_guard_and_without_it_does_not(
     finished: tuple[Path, StudyResults], small_study: Path
 ) -> None:

@@ -163,6 +163,7 @@ def test_labels_that_cannot_be_drawn_are_refused_before_any_training(small_study
     assert not [label for label, _, _ in calls if label.endswith(": training")]
 
 
+@pytest.mark.slow
 def test_patients_are_drawn_whole_where_all_are_known(small_study: Path, hospitals: Path, tmp_path: Path) -> None:
     copies = Path(shutil.copytree(hospitals / "yellow-field", tmp_path / "patients"))
     manifest = read_manifest(copies / "manifest.csv")

@@ -73,13 +73,13 @@ class View:
 
     @cached_property
     def coarse_slopes(self) -> Floats:
-        """Down and right slopes of `coarse`, float32[2, H, W]."""
-        return _slopes(self.coarse)
+        """`coarse` and its down and right slopes, float32[3, H, W]."""
+        return _with_slopes(self.coarse)
 
     @cached_property
     def fine_slopes(self) -> Floats:
-        """Down and right slopes of `fine`, float32[2, H, W]."""
-        return _slopes(self.fine)
+        """`fine` and its down and right slopes, float32[3, H, W]."""
+        return _with_slopes(self.fine)
 
     def rings(self, blob: int) -> Floats:
         """Return what lies around a blob without its mean, float32[RINGS, ANGLES]."""
@@ -112,10 +112,10 @@ def likeness(first: View, second: View, hits: Sequence[tuple[int, int]]) -> floa
 def _likeness_from(wide: View, near: View, start: Placed) -> float:
     if correlation(wide.coarse, near.coarse, start, stride=3) < _FIRST_LIKENESS:
         return 0.0
-    placed = _refined(wide.coarse, near.coarse, near.coarse_slopes, start, stride=2)
+    placed = _refined(wide.coarse, near.coarse_slopes, start, stride=2)
     if placed is None or correlation(wide.coarse, near.coarse, placed, stride=2) < _COARSE_LIKENESS:
         return 0.0
-    placed = _refined(wide.fine, near.fine, near.fine_slopes, placed, stride=1)
+    placed = _refined(wide.fine, near.fine_slopes, placed, stride=1)
     return 0.0 if placed is None else _local_likeness(wide.gray, near.gray, placed)
 
 
@@ -152,17 +152,23 @@ def correlation(wide: Floats, near: Floats, placed: Placed, *, stride: int) -> f
     if not _overlaps(int(inside.sum()) * stride**2, wide, near, placed.zoom):
         return 0.0
     a = wide[points[0, inside], points[1, inside]]
-    b = ndimage.map_coordinates(near, there[:, inside], order=1, mode="nearest")
+    (b,) = _sampled(near[None], there[:, inside])
     return cosine(a - a.mean(), b - b.mean())
 
 
-def _refined(wide: Floats, near: Floats, slopes: Floats, start: Placed, *, stride: int) -> Placed | None:
+def _refined(wide: Floats, slopes: Floats, start: Placed, *, stride: int) -> Placed | None:
     """Return the placement at which the pictures differ least, by Gauss-Newton steps; None if the pictures part.
 
     Unknown are turn, zoom, two shifts, gain and offset (Lucas and Kanade 1981; Evangelidis and Psarakis 2008,
     doi:10.1109/TPAMI.2008.113).
+
+    Args:
+        wide: the picture that is laid, float32[H, W].
+        slopes: the other picture with its slopes, float32[3, H', W'].
+        start: where the first picture lies in the other.
+        stride: every so many pixels are compared.
     """
-    points, placed = _grid(wide.shape, stride), start
+    points, placed, near = _grid(wide.shape, stride), start, slopes[0]
     middle = np.array(near.shape)[:, None] / 2
     for _ in range(_STEPS):
         there = placed(points)
@@ -170,18 +176,16 @@ def _refined(wide: Floats, near: Floats, slopes: Floats, start: Placed, *, strid
         if not _overlaps(int(inside.sum()) * stride**2, wide, near, placed.zoom):
             return None
         at = there[:, inside]
-        value, down, right = (
-            ndimage.map_coordinates(one, at, order=1, mode="nearest") for one in (near, slopes[0], slopes[1])
-        )
+        value, down, right = _sampled(slopes, at)
         goal = wide[points[0, inside], points[1, inside]]
         gain = float((goal * value).sum() / max((value * value).sum(), 1e-9))
         if gain <= 0:
             return None
         rows, columns = at - middle
-        parts = np.stack(
-            [gain * (down * rows + right * columns), gain * (down * columns - right * rows), gain * down, gain * right]
-        )
-        parts = np.concatenate([parts, value[None], np.ones_like(value)[None]])
+        parts = np.empty((6, len(value)))
+        parts[0] = gain * (down * rows + right * columns)
+        parts[1] = gain * (down * columns - right * rows)
+        parts[2:] = gain * down, gain * right, value, np.ones_like(value)
         square = parts @ parts.T
         change = np.linalg.solve(square + np.diag(1e-6 * square.diagonal() + 1e-9), parts @ (goal - gain * value))
         grown = np.eye(2) + np.array([[change[0], change[1]], [-change[1], change[0]]])
@@ -241,8 +245,30 @@ def _block_sums(picture: Floats, block_px: int) -> Floats:
     return np.asarray(blocks.sum(axis=(1, 3))).ravel()
 
 
-def _slopes(picture: Floats) -> Floats:
-    return np.stack([np.gradient(picture, axis=axis) for axis in (0, 1)])
+def _with_slopes(picture: Floats) -> Floats:
+    return np.stack([picture, *(np.gradient(picture, axis=axis) for axis in (0, 1))])
+
+
+def _sampled(pictures: Floats, points: NDArray[np.float64]) -> Floats:
+    """Return pictures [K, H, W] at points [2, N] inside of them, by bilinear interpolation: float32[K, N].
+
+    To the bit what `scipy.ndimage.map_coordinates` gives for each picture alone; the weights are found once for all.
+    """
+    height, width = pictures.shape[1:]
+    low = points.astype(np.intp)
+    first = 1.0 - (points - low)
+    (up, left), (down, right) = first, 1.0 - first
+    top, beside = low[0] * width, low[1]
+    bottom = np.minimum(low[0] + 1, height - 1) * width
+    after = np.minimum(beside + 1, width - 1)
+    found = np.empty((len(pictures), points.shape[1]), np.float32)
+    for place, picture in enumerate(pictures.reshape(len(pictures), -1)):
+        total = picture.take(top + beside) * up * left
+        total += picture.take(top + after) * up * right
+        total += picture.take(bottom + beside) * down * left
+        total += picture.take(bottom + after) * down * right
+        found[place] = total
+    return found
 
 
 def _band(gray: Floats, fine_px: float, coarse_px: float) -> Floats:

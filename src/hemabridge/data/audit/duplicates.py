@@ -188,10 +188,16 @@ def other_views(images: Sequence[Landmarks], known: Sequence[Landmarks]) -> dict
     Returns:
         By the position of an image, that of the known image that agrees best, and how well, -1..1.
     """
+    together = [*images, *known]
+
+    @lru_cache(maxsize=_VIEWS)
+    def view(row: int) -> View:
+        return View(together[row])
+
     found: dict[int, tuple[int, float]] = {}
-    for first, second, hits in alike([*images, *known]):
+    for first, second, hits in alike(together):
         if first < len(images) <= second:
-            agrees = likeness(View(images[first]), View(known[second - len(images)]), hits)
+            agrees = likeness(view(first), view(second), hits)
             if agrees >= max(MIN_LIKENESS, found.get(first, (0, -1.0))[1]):
                 found[first] = second - len(images), agrees
     return found

@@ -64,10 +64,13 @@ def landmarks(image: UInt8Image) -> Landmarks:
 
 def rings_of(gray: Floats, blob: Floats) -> Floats:
     """Return what lies around one blob (row, column, scale) of a gray picture float32[H, W]: float32[RINGS, ANGLES]."""
-    smooth = ndimage.gaussian_filter(gray, _SMOOTHING * blob[2], mode="nearest")
-    return np.asarray(
-        ndimage.map_coordinates(smooth, blob[:2, None, None] + blob[2] * RING_OFFSETS, order=1, mode="nearest")
-    )
+    sigma = _SMOOTHING * blob[2]
+    margin = int(_REACH * blob[2] + 4 * sigma) + 3  # what is farther away changes no sample
+    starts = np.maximum(blob[:2].astype(int) - margin, 0)
+    ends = blob[:2].astype(int) + margin + 1
+    smooth = ndimage.gaussian_filter(gray[starts[0] : ends[0], starts[1] : ends[1]], sigma, mode="nearest")
+    at = (blob[:2, None, None] + blob[2] * RING_OFFSETS) - starts[:, None, None]
+    return np.asarray(ndimage.map_coordinates(smooth, at, order=1, mode="nearest"))
 
 
 def _small(image: UInt8Image) -> NDArray[np.uint8]:
