@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-LOADS_TORCH = "normalizer_in_a_dataloader.py"
 PRINTED = {
-    LOADS_TORCH: "(8, 3, 96, 96), mean",
+    "normalizer_in_a_dataloader.py": "(8, 3, 96, 96), mean",
     "read_a_study.py": "made up: 3 rows of lymphocyte, neutrophil",
     "restain_a_folder.py": "restained: 24 images, mean color",
 }
@@ -20,10 +19,10 @@ def test_every_example_is_run() -> None:
     assert {path.name for path in EXAMPLES.iterdir() if path.suffix == ".py"} == set(PRINTED)
 
 
-CASES = [pytest.param(name, marks=[pytest.mark.slow] if name == LOADS_TORCH else []) for name in PRINTED]
+FAST = "read_a_study.py"
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != FAST)) for name in PRINTED])
 def test_an_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     text = (EXAMPLES / name).read_text(encoding="utf-8")

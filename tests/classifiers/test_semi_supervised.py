@@ -24,7 +24,7 @@ from hemabridge.data.stain_augmentation import StainAugmentationConfig
 from hemabridge.errors import InputError
 from hemabridge.training.tensorfile import read_header
 
-SMALL = ClassifierConfig(architecture="resnet10t", size_px=32, epochs=4, learning_rate=3e-3, batch_size=8)
+SMALL = ClassifierConfig(architecture="test_resnet", size_px=32, epochs=4, learning_rate=3e-3, batch_size=8)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.imaging.files import read_image, write_image
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from hemabridge.workflows.adapt.adapted import Adapted
     from hemabridge.workflows.adapt.config import AdaptConfig
+    from hemabridge.workflows.export.export import Exported
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +88,44 @@ def bundle(adapted_run: "tuple[Path, Adapted]", tmp_path_factory: pytest.TempPat
     from hemabridge.workflows.export.export import export
 
     return export(adapted_run[0], tmp_path_factory.mktemp("bundle") / "model").path
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 cells of 48 px of each of two hospitals: the source and the target of `guarded_normalizer`."""
+    out = tmp_path_factory.mktemp("photographs")
+    for hospital in ("yellow-field", "clinic-like"):
+        cells, _ = simulate_cells(("neutrophil", "lymphocyte"), 20, HOSPITALS[hospital], 3, 48)
+        for number, image in enumerate(cells):
+            write_image(out / hospital / f"{number:02d}.png", image)
+    return out
+
+
+@pytest.fixture(scope="session")
+def guarded_normalizer(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A normalizer between them, with limits for the guard."""
+    from hemabridge.guard.thresholds import learn_normalizer_thresholds
+    from hemabridge.models.guard_file import guard_path
+    from hemabridge.normalizers.images import fit_normalizer
+    from hemabridge.storage.files import sha256_of
+    from hemabridge.workflows.guard import guard_of
+
+    theirs, ours = (
+        np.stack([read_image(path) for path in sorted((photographs / site).iterdir())])
+        for site in ("yellow-field", "clinic-like")
+    )
+    path = tmp_path_factory.mktemp("normalizer") / "linear-ot.json"
+    path.write_text(fit_normalizer("linear-ot", theirs, ours).to_json(), encoding="utf-8")
+    guard_of(sha256_of(path), learn_normalizer_thresholds("linear-ot", ours), ours).write(guard_path(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def guarded_bundle(guarded_normalizer: Path, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> "Exported":
+    """Its bundle."""
+    from hemabridge.workflows.export.export import export
+
+    return export(guarded_normalizer, tmp_path_factory.mktemp("guarded") / "n", images=photographs / "yellow-field")
 
 
 @pytest.fixture(scope="session")

@@ -313,6 +313,7 @@ def dinobloom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_foundation_model_becomes_a_member_whose_head_alone_is_trained(
     dinobloom: Path, hospitals: Path, tmp_path: Path
 ) -> None:

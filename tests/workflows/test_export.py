@@ -19,15 +19,11 @@ from huggingface_hub import ModelCard
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.deployment.archive import pack, unpack
 from hemabridge.deployment.bundle import MANIFEST, Bundle, listed
 from hemabridge.errors import InputError, ModelError
-from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.imaging.files import read_image
 from hemabridge.models import open_model
-from hemabridge.models.guard_file import guard_path
-from hemabridge.normalizers.images import fit_normalizer
 from hemabridge.progress import silent
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.snapshots import write_snapshot
@@ -37,7 +33,7 @@ from hemabridge.workflows.adapt.adapted import Adapted
 from hemabridge.workflows.adapt.apply import run
 from hemabridge.workflows.differential.opened import open_for_count
 from hemabridge.workflows.export.export import Exported, export
-from hemabridge.workflows.guard import guard_of, learn_guard
+from hemabridge.workflows.guard import learn_guard
 from hemabridge.workflows.verify import verify
 
 NUMBERS = ("probability", "uncertainty")
@@ -51,29 +47,11 @@ def exported(adapted_run: tuple[Path, Adapted], tmp_path_factory: pytest.TempPat
     return export(adapted_run[0], tmp_path_factory.mktemp("bundle") / "from-yellow-field", key=KEY)
 
 
-@pytest.fixture(scope="module")
-def normalizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A normalizer with limits for the guard."""
-    kinds = ("neutrophil", "lymphocyte")
-    theirs, ours = (simulate_cells(kinds, 20, HOSPITALS[name], 3, 48)[0] for name in ("yellow-field", "clinic-like"))
-    path = tmp_path_factory.mktemp("normalizer") / "macenko.json"
-    path.write_text(fit_normalizer("macenko", theirs, ours).to_json(), encoding="utf-8")
-    guard_of(sha256_of(path), learn_normalizer_thresholds("macenko", ours), ours).write(guard_path(path))
-    return path
-
-
-@pytest.fixture(scope="module")
-def whole_bundle(normalizer: Path, hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The bundle of the normalizer."""
-    out = tmp_path_factory.mktemp("whole") / "n"
-    return export(normalizer, out, images=hospitals / "yellow-field")
-
-
 @pytest.fixture
-def bundle_file(whole_bundle: Exported, tmp_path: Path) -> Path:
+def bundle_file(guarded_bundle: Exported, tmp_path: Path) -> Path:
     """A copy of it, to be changed."""
     path = tmp_path / "n.hemabridge"
-    path.write_bytes(whole_bundle.path.read_bytes())
+    path.write_bytes(guarded_bundle.path.read_bytes())
     return path
 
 
@@ -178,11 +156,11 @@ def test_a_classifier_and_a_translator_do_the_same_in_a_bundle(
 
 
 def test_a_normalizer_keeps_its_guard_and_its_profiles(
-    normalizer: Path, whole_bundle: Exported, hospitals: Path, tmp_path: Path
+    guarded_normalizer: Path, guarded_bundle: Exported, hospitals: Path, tmp_path: Path
 ) -> None:
-    done = whole_bundle
+    done = guarded_bundle
     assert (done.agreement.gray_levels, done.agreement.probability) == (0, None)
-    bundle, own = open_model(done.path), open_model(normalizer)
+    bundle, own = open_model(done.path), open_model(guarded_normalizer)
     assert bundle.guard == own.guard
     assert bundle.profiles == own.profiles
     assert bundle.profiles is not None
@@ -198,24 +176,24 @@ def test_a_normalizer_keeps_its_guard_and_its_profiles(
 
 
 def test_no_bundle_is_written_that_differs_from_its_model(
-    normalizer: Path, hospitals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guarded_normalizer: Path, hospitals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hemabridge.workflows.export.agreement.MAX_GRAY_LEVELS", -1)
     with pytest.raises(ModelError, match="nothing was written"):
-        export(normalizer, tmp_path / "n", images=hospitals / "yellow-field")
+        export(guarded_normalizer, tmp_path / "n", images=hospitals / "yellow-field")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_model_gives_the_same_bytes_and_no_file_is_replaced(
-    normalizer: Path, whole_bundle: Exported, hospitals: Path, tmp_path: Path
+    guarded_normalizer: Path, guarded_bundle: Exported, photographs: Path, tmp_path: Path
 ) -> None:
-    images = hospitals / "yellow-field"
-    again = export(normalizer, tmp_path / "a.zip", images=images, name="n")
-    assert again.path.read_bytes() == whole_bundle.path.read_bytes()
+    images = photographs / "yellow-field"
+    again = export(guarded_normalizer, tmp_path / "a.zip", images=images, name="n")
+    assert again.path.read_bytes() == guarded_bundle.path.read_bytes()
     with pytest.raises(InputError, match="got one that exists"):
-        export(normalizer, tmp_path / "a.zip", images=images)
+        export(guarded_normalizer, tmp_path / "a.zip", images=images)
     with pytest.raises(InputError, match="expected a folder of real images"):
-        export(normalizer, tmp_path / "c")
+        export(guarded_normalizer, tmp_path / "c")
 
 
 def test_the_card_is_filled_from_the_run_and_read_by_hugging_face(
@@ -371,10 +349,10 @@ def test_test_cells_that_fill_the_memory_or_do_not_fit_are_refused(bundle_file: 
             verify(path)
 
 
-def test_a_name_that_no_bundle_may_have_is_refused_before_the_work(normalizer: Path, tmp_path: Path) -> None:
+def test_a_name_that_no_bundle_may_have_is_refused_before_the_work(guarded_normalizer: Path, tmp_path: Path) -> None:
     for name in ("n" * 201, "two\nlines"):
         with pytest.raises(InputError, match="expected 1 to 200 printable characters in --name"):
-            export(normalizer, tmp_path / "n", name=name)
+            export(guarded_normalizer, tmp_path / "n", name=name)
 
 
 def test_the_onnx_file_of_another_program_goes_into_a_bundle_unchanged(hospitals: Path, tmp_path: Path) -> None:

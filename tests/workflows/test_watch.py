@@ -21,15 +21,11 @@ from hemabridge.data.listing import escaped, is_printable
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.deployment.audit_log import AuditLog, read_entries
 from hemabridge.errors import InputError, ModelError, RunError
-from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.models import open_model
 from hemabridge.models.bundled import BundleModel
-from hemabridge.models.guard_file import guard_path
-from hemabridge.normalizers.images import fit_normalizer
 from hemabridge.storage.files import sha256_of
-from hemabridge.workflows.export.export import export
-from hemabridge.workflows.guard import guard_of
+from hemabridge.workflows.export.export import Exported
 from hemabridge.workflows.watch import batch as batch_module
 from hemabridge.workflows.watch import tries as tries_module
 from hemabridge.workflows.watch.arrivals import Arrivals, Taken
@@ -52,27 +48,18 @@ def cells_of(hospital: str, folder: Path, seed: int = 3, count: int = 20) -> Pat
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Cells of three hospitals: the source, the target, and one that the model does not know."""
+    """Cells of the source of two days, and of a hospital that the model does not know."""
     out = tmp_path_factory.mktemp("images")
-    for hospital in ("yellow-field", "clinic-like"):
-        cells_of(hospital, out / hospital)
+    cells_of("yellow-field", out / "yellow-field", count=6)
     cells_of("dark-blurred", out / "dark-blurred", count=6)
     cells_of("yellow-field", out / "next-day", seed=8, count=6)
     return out
 
 
 @pytest.fixture(scope="module")
-def model(images: Path, tmp_path_factory: pytest.TempPathFactory) -> BundleModel:
+def model(guarded_bundle: Exported) -> BundleModel:
     """A normalizer with guard and profiles, as a bundle."""
-    folder = tmp_path_factory.mktemp("model")
-    theirs, ours = (
-        np.stack([read_image(path) for path in sorted((images / site).iterdir())])
-        for site in ("yellow-field", "clinic-like")
-    )
-    path = folder / "linear-ot.json"
-    path.write_text(fit_normalizer("linear-ot", theirs, ours).to_json(), encoding="utf-8")
-    guard_of(sha256_of(path), learn_normalizer_thresholds("linear-ot", ours), ours).write(guard_path(path))
-    opened = open_model(export(path, folder / "b", images=images / "yellow-field").path)
+    opened = open_model(guarded_bundle.path)
     assert isinstance(opened, BundleModel)
     return opened
 

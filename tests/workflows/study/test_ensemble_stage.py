@@ -35,6 +35,7 @@ def run(recipe: Path, out: Path, *changes: str) -> tuple[StudyResults, list[str]
     return results, labels
 
 
+@pytest.mark.slow
 def test_the_ensemble_stands_beside_the_classifiers_and_is_not_fitted_again(small_study: Path, tmp_path: Path) -> None:
     first, _ = run(small_study, tmp_path / "out", *CHANGES)
     rows = [(r.site, r.images, r.labels_used, r.mode) for r in first.rows if r.classifier == "ensemble"]
