@@ -8,14 +8,18 @@ BCCD is a folder with `fields/` and `boxes.csv`, RAABIN one with a folder of fie
 found if a center lies in its box, each center and each box counting once. Prints recall, precision, the scale, and CPU
 milliseconds per field, without decoding. `--crossed` chooses limits on one collection and scores them on the other;
 `--copies N` resizes every Nth field by 0.4 to 2.5 and compares the scales.
+
+Platelets, clumps of them, smudge cells and debris are scored at simulated fields by their kind, those whose center is
+inside of the field. At BCCD a platelet is found if the center of a platelet or a clump is at most 3 pixels outside of
+its box.
 """
 
 import argparse
 import csv
 import itertools
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,21 +36,23 @@ from hemabridge.data.simulate import (
     photograph_field,
     plan_field,
 )
+from hemabridge.data.simulate.field_pictures import TrueObject
 from hemabridge.data.simulate.field_plan import AREAS
-from hemabridge.fields.detect import DetectionLimits, FieldCells, Leukocyte, find_leukocytes
+from hemabridge.fields.detect import FieldCells, Leukocyte, StainedPlace, find_leukocytes, measured_objects
 from hemabridge.fields.scale import Scale, estimate_scale
+from hemabridge.fields.stained_objects import DetectionLimits
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import UInt8Image
 
 Box = tuple[float, float, float, float]
 
 
-def bccd(folder: Path) -> dict[Path, list[Box]]:
-    """Return the boxes of leukocytes of each field."""
+def bccd(folder: Path, kind: str = "WBC") -> dict[Path, list[Box]]:
+    """Return the boxes of leukocytes, or of another kind, of each field."""
     boxes: dict[str, list[Box]] = defaultdict(list)
     with (folder / "boxes.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            if row["kind"] == "WBC":
+            if row["kind"] == kind:
                 boxes[row["field"]].append(
                     (float(row["xmin"]), float(row["ymin"]), float(row["xmax"]), float(row["ymax"]))
                 )
@@ -68,11 +74,16 @@ def _yolo(path: Path, side: int = 575) -> Iterator[Box]:
             yield middle_x - half_x / 2, middle_y - half_y / 2, middle_x + half_x / 2, middle_y + half_y / 2
 
 
-def count_found(cells: tuple[Leukocyte, ...], boxes: list[Box]) -> int:
+def count_found(cells: Sequence[Leukocyte], boxes: list[Box]) -> int:
     """Return the number of boxes with a center in them, largest nuclei first."""
+    return count_inside([(cell.x, cell.y) for cell in sorted(cells, key=lambda one: -one.diameter_um)], boxes)
+
+
+def count_inside(centers: list[tuple[float, float]], boxes: list[Box], slack: float = 0.0) -> int:
+    """Return the number of boxes with a center in them or at most `slack` pixels outside, each counting once."""
     left = list(boxes)
-    for cell in sorted(cells, key=lambda one: -one.diameter_um):
-        inside = [box for box in left if box[0] <= cell.x <= box[2] and box[1] <= cell.y <= box[3]]
+    for x, y in centers:
+        inside = [b for b in left if b[0] - slack <= x <= b[2] + slack and b[1] - slack <= y <= b[3] + slack]
         if inside:
             left.remove(inside[0])
     return len(boxes) - len(left)
@@ -90,6 +101,7 @@ class Score:
     cut: int = 0
     cut_found: int = 0
     scale_errors: list[float] = field(default_factory=list)
+    small: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def simulated(n_fields: int, seed: int = 11) -> dict[str, Score]:
@@ -112,7 +124,9 @@ MIX = {name: 1.0 for name in CLASSES} | {"neutrophil": 4.0, "lymphocyte": 3.0}
 def _score(score: Score, painted: PaintedField, image: UInt8Image) -> None:
     spec = painted.plan.spec
     scale = estimate_scale(image)
-    found = () if scale is None else find_leukocytes(image, scale).leukocytes
+    cells = FieldCells(()) if scale is None else find_leukocytes(image, scale)
+    found = cells.leukocytes
+    _score_small(score.small, painted, cells.small)
     if scale is not None:
         score.scale_errors.append(scale.um_per_px / spec.um_per_px - 1)
     free = list(found)
@@ -134,13 +148,46 @@ def _score(score: Score, painted: PaintedField, image: UInt8Image) -> None:
     score.centers += len(free)
 
 
-def print_simulated(n_fields: int) -> None:
-    """Print a row for each hospital."""
+SMALL_KINDS = {"platelet": "platelet", "clump": "platelet_clump", "smudge": "smudge", "debris": "debris"}
+"""Kinds of objects that are no leukocytes, and what they are called in the truth."""
+
+BESIDE_UM = 0.5
+"""How far outside of such an object the center that was found may be."""
+
+
+def _score_small(counts: Counter[tuple[str, str]], painted: PaintedField, found: Sequence[StainedPlace]) -> None:
+    """Count true objects, those found, and all that were given the kind."""
+    spec = painted.plan.spec
+    for kind, name in SMALL_KINDS.items():
+        left = [one for one in painted.objects if one.kind == name]
+        for place in (one for one in found if one.kind == kind):
+            away = [np.hypot(place.x - one.x, place.y - one.y) * spec.um_per_px - one.diameter_um / 2 for one in left]
+            nearest = int(np.argmin(away)) if away else -1
+            if nearest < 0 or away[nearest] > BESIDE_UM:
+                counts[kind, "given"] += 1
+            elif _is_inside(left.pop(nearest), spec):
+                counts.update([(kind, "given"), (kind, "found"), (kind, "true")])
+        counts[kind, "true"] += sum(_is_inside(one, spec) for one in left)
+
+
+def _is_inside(one: TrueObject, spec: FieldSpec) -> bool:
+    return 0 <= one.x < spec.width_px and 0 <= one.y < spec.height_px
+
+
+def _told(counts: Counter[tuple[str, str]], kind: str) -> str:
+    """Return number, recall and precision of a kind."""
+    true, found, given = (counts[kind, what] for what in ("true", "found", "given"))
+    return f"{true}: {found / max(1, true):.2f}, {found / max(1, given):.2f}"
+
+
+def print_simulated(n_fields: int, seed: int) -> None:
+    """Print two rows for each hospital: leukocytes, and what else the dyes stain."""
+    scores = simulated(n_fields, seed)
     print(
         "| simulated fields | leukocytes | recall | precision | touching | cut | um per px: median error, 95 % below |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, score in simulated(n_fields).items():
+    for name, score in scores.items():
         errors = np.array(score.scale_errors)
         print(
             f"| {n_fields} {name} | {score.cells} | {score.found / score.cells:.3f} | "
@@ -148,38 +195,55 @@ def print_simulated(n_fields: int) -> None:
             f"{score.cut_found}/{score.cut} | {np.median(errors):+.1%}, "
             f"{np.quantile(np.abs(errors), 0.95):.1%} |"
         )
+    print(f"| number: recall, precision | {' | '.join(SMALL_KINDS)} |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, score in scores.items():
+        print(f"| {n_fields} {name} | {' | '.join(_told(score.small, kind) for kind in SMALL_KINDS)} |")
 
 
-SHARES, LEAST_UM2, LEAST_CUT_UM2 = (0.4, 0.45, 0.5), (14.0, 18.0, 22.0), (6.0, 9.0, 12.0)
-"""Values of `DetectionLimits` among which `--crossed` chooses."""
+SHARES = (0.4, 0.45, 0.5)
+SIZES = {
+    "least_um2": (14.0, 18.0, 22.0),
+    "least_cut_um2": (9.0, 12.0, 15.0),
+    "least_thickness_um": (2.0, 2.4, 2.8),
+    "least_contrast": (0.45, 0.5, 0.55),
+    "least_solidity": (0.36, 0.42, 0.48),
+}
+"""Values of `DetectionLimits` among which `--crossed` chooses, with those of `chromatin_share`."""
 
 
 def print_crossed(collections: dict[str, dict[Path, list[Box]]]) -> None:
     """Choose limits on one collection by the sum of recall and precision, and score them on the other."""
     choices = [
-        DetectionLimits(chromatin_share=share, least_um2=least, least_cut_um2=cut)
-        for share, least, cut in itertools.product(SHARES, LEAST_UM2, LEAST_CUT_UM2)
+        DetectionLimits(share, **dict(zip(SIZES, sizes, strict=True)))
+        for share in SHARES
+        for sizes in itertools.product(*SIZES.values())
     ]
     scores = {name: _grid(boxes, choices) for name, boxes in collections.items()}
-    print("| chosen on | chromatin_share, least_um2, least_cut_um2 | scored on | recall | precision |")
+    print(f"| chosen on | chromatin_share, {', '.join(SIZES)} | scored on | recall | precision |")
     print("| --- | --- | --- | --- | --- |")
     for name, own in scores.items():
         best = int(np.argmax(own.sum(axis=1)))
-        limits = choices[best]
-        told = f"{limits.chromatin_share}, {limits.least_um2:g}, {limits.least_cut_um2:g}"
+        told = ", ".join(f"{getattr(choices[best], limit):g}" for limit in ("chromatin_share", *SIZES))
         for other, found in scores.items():
             print(f"| {name} | {told} | {other} | {found[best, 0]:.3f} | {found[best, 1]:.3f} |")
 
 
 def _grid(boxes: dict[Path, list[Box]], choices: list[DetectionLimits]) -> NDArray[np.float64]:
-    """Return recall and precision of each choice, float64[C, 2]."""
+    """Return recall and precision of each choice, float64[C, 2]; each field is measured once for each share."""
     counts = np.zeros((len(choices), 2))
     for path, own in boxes.items():
         image = read_image(path)
         scale = estimate_scale(image)
+        if scale is None:
+            continue
+        objects = {share: measured_objects(image, scale, DetectionLimits(share)) for share in SHARES}
+        known: dict[tuple[Leukocyte, ...], tuple[int, int]] = {}
         for place, limits in enumerate(choices):
-            cells = () if scale is None else find_leukocytes(image, scale, limits=limits).leukocytes
-            counts[place] += count_found(cells, own), len(cells)
+            cells = tuple(cell for cell, one in objects[limits.chromatin_share] if one.is_leukocyte(limits))
+            if cells not in known:
+                known[cells] = count_found(cells, own), len(cells)
+            counts[place] += known[cells]
     total = sum(len(own) for own in boxes.values())
     return np.stack([counts[:, 0] / total, counts[:, 0] / counts[:, 1]], axis=1)
 
@@ -215,11 +279,12 @@ def main() -> None:
     parser.add_argument("bccd", type=Path, nargs="?")
     parser.add_argument("raabin", type=Path, nargs="?")
     parser.add_argument("--simulated", type=int, default=0, metavar="N")
+    parser.add_argument("--seed", type=int, default=11, help="of the simulated fields")
     parser.add_argument("--crossed", action="store_true", help="limits chosen on one collection, scored on the other")
     parser.add_argument("--copies", type=int, default=0, metavar="N", help="scale of resized copies of every Nth field")
     given = parser.parse_args()
     if given.simulated:
-        print_simulated(given.simulated)
+        print_simulated(given.simulated, given.seed)
     if given.raabin is None:
         return
     collections = {"BCCD": bccd(given.bccd), "Raabin": raabin(given.raabin)}
@@ -227,10 +292,11 @@ def main() -> None:
         print_copies(collections, given.copies)
     if given.crossed:
         print_crossed(collections)
+    platelets = bccd(given.bccd, "Platelets")
     print("| fields | leukocytes | recall | precision | um per pixel: median, middle 90 % | scale ms | cells ms |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, boxes in collections.items():
-        found = centers = 0
+        found = centers = small = small_found = 0
         scales: list[float] = []
         spent = np.zeros((len(boxes), 2))
         for place, (path, own) in enumerate(boxes.items()):
@@ -242,6 +308,9 @@ def main() -> None:
             spent[place] = scaled - begun, time.process_time() - scaled
             found += count_found(cells.leukocytes, own)
             centers += len(cells.leukocytes)
+            places = [(one.x, one.y) for one in cells.small if one.kind in ("platelet", "clump")]
+            small += len(places)
+            small_found += count_inside(places, platelets.get(path, []), slack=3)
             scales += [] if scale is None else [scale.um_per_px]
         total = sum(len(own) for own in boxes.values())
         low, middle, high = np.quantile(scales, [0.05, 0.5, 0.95])
@@ -250,6 +319,12 @@ def main() -> None:
             f"| {len(boxes)} {name} | {total} | {found / total:.3f} | {found / centers:.3f} | "
             f"{middle:.3f}, {low:.3f} to {high:.3f} | {scale_ms:.0f} | {cells_ms:.0f} |"
         )
+        if name == "BCCD":
+            boxed = sum(len(own) for own in platelets.values())
+            summary = (
+                f"{boxed} boxed platelets: recall {small_found / boxed:.3f}, {small} found, {small_found} in a box"
+            )
+    print(summary)
 
 
 if __name__ == "__main__":

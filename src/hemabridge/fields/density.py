@@ -41,12 +41,20 @@ class Absorbed:
 
     Attributes:
         green, blue: float32[H, W].
+        red_light: the picture in red, uint8[H, W], and `of_red` the optical density of each level, float32[256].
         edge: optical density in green from which a pixel is no glass (`foreground_threshold`); None without contrast.
     """
 
     green: FloatMap
     blue: FloatMap
+    red_light: NDArray[np.uint8]
+    of_red: FloatMap
     edge: float | None
+
+    @cached_property
+    def planes(self) -> tuple[FloatMap, FloatMap, FloatMap]:
+        """The optical densities in red, green and blue, float32[H, W] each."""
+        return self.of_red.take(self.red_light), self.green, self.blue
 
     @cached_property
     def chromatin(self) -> FloatMap:
@@ -70,10 +78,10 @@ def absorbed_light(image: UInt8Image, glass: FloatMap) -> Absorbed:
         glass: color of the glass, float32[3], 0..255 (`imaging.compartments.background_color`).
     """
     light = np.arange(256, dtype=np.float32)[:, None] / np.maximum(glass, 1)
-    of_green, of_blue = -np.log10(np.clip(light, LEAST_LIGHT, 1)).astype(np.float32).T[1:]
+    of_red, of_green, of_blue = -np.log10(np.clip(light, LEAST_LIGHT, 1)).astype(np.float32).T
     counts = np.bincount(image[..., 1].ravel(), minlength=256)
     edge = foreground_threshold(of_green[counts > 0], counts[counts > 0])
-    return Absorbed(of_green.take(image[..., 1]), of_blue.take(image[..., 2]), edge)
+    return Absorbed(of_green.take(image[..., 1]), of_blue.take(image[..., 2]), image[..., 0], of_red, edge)
 
 
 def foreground_threshold(levels: FloatMap, counts: NDArray[np.int64]) -> float | None:
@@ -155,6 +163,24 @@ def chromatin_of(picture: Absorbed, spot_px: int) -> Chromatin | None:
     green, blue = (np.median(plane[is_pale]) if has_red_cells else 0.0 for plane in (picture.green, picture.blue))
     red_blue = float(blue / green) if green > 0 else float("inf")
     return Chromatin(red, densest, red + NUCLEAR_SHARE * (densest - red), red_blue)
+
+
+def dye_colors(picture: Absorbed, levels: Chromatin | None) -> FloatMap:
+    """Return the median optical densities of the red cells and of chromatin, float32[2, 3]; 0 where there is none.
+
+    Args:
+        picture: of the field.
+        levels: its chromatin (`chromatin_of`); None in a field without a nucleus.
+    """
+    if levels is None:
+        return np.stack([_median_color(picture, picture.foreground), np.zeros(3, np.float32)])
+    is_pale = picture.foreground & (picture.chromatin < _PALE * levels.densest)
+    is_nuclear = picture.chromatin > levels.threshold
+    return np.stack([_median_color(picture, is_pale), _median_color(picture, is_nuclear)])
+
+
+def _median_color(picture: Absorbed, mask: Mask) -> FloatMap:
+    return np.array([np.median(plane[mask]) if mask.any() else 0.0 for plane in picture.planes], np.float32)
 
 
 def nuclear_threshold(picture: Absorbed, spot_px: int) -> float | None:

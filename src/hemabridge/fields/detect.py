@@ -5,22 +5,19 @@ Every constant is in micrometers, or relative to the field's own red cells and d
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-from scipy import ndimage
 
 from hemabridge.errors import ImageError
-from hemabridge.fields.density import Absorbed, Chromatin, FloatMap, Mask, absorbed_light, chromatin_of
+from hemabridge.fields.density import Chromatin, FloatMap, absorbed_light, chromatin_of, dye_colors
 from hemabridge.fields.field_image import FieldPixels
+from hemabridge.fields.platelets import Kind, dye_weights, small_objects
 from hemabridge.fields.scale import Scale
-from hemabridge.fields.touching import inner_depth, parted_nuclei
+from hemabridge.fields.stained_objects import DetectionLimits, Part, StainedObject, mask_of, stained_objects
 from hemabridge.fields.view import Box, View
 from hemabridge.imaging.compartments import background_color
-
-Kind: TypeAlias = Literal["leukocyte", "platelet", "clump", "smudge", "debris"]
-"""What a stained object is: `clump` is wider than a cell, `smudge` paler than a nucleus, `debris` thin or tiny."""
 
 WORK_UM: Final = 0.25
 """Side of a pixel in micrometers at which nuclei are found. A coarser image is not enlarged."""
@@ -36,37 +33,6 @@ OVERLAP_UM: Final = 40.0
 
 LEAST_TILE_PX: Final = 256
 """Smallest such side."""
-
-
-@dataclass(frozen=True)
-class DetectionLimits:
-    """What distinguishes a leukocyte's nucleus, in micrometers.
-
-    Attributes:
-        chromatin_share: of the way from the red cells' chromatin index to the densest nucleus from which a pixel is
-            chromatin, 0..1.
-        opening_um: radius of the opening that removes thin dark structures.
-        gap_um: largest gap between the lobes of one nucleus; nuclei of two cells that touch are parted afterwards.
-        least_um2: smallest area of a nucleus.
-        least_cut_um2: the same for one that the border of the field cuts.
-        least_thickness_um: smallest diameter of the largest disc in the nucleus.
-        most_um: largest extent of one cell's nucleus.
-        apart_um: smallest distance between the centers of two leukocytes.
-        least_contrast: smallest mean of the chromatin index, 0 as the red cells, 1 as the densest nucleus.
-        most_blue: largest optical density in blue as a share of that in green, 1 as the red cells: where these overlap,
-            light is lost in the same ratio as in one of them, and a nucleus has at most 0.65 of it.
-    """
-
-    chromatin_share: float = 0.45
-    opening_um: float = 0.5
-    gap_um: float = 4.0
-    least_um2: float = 18.0
-    least_cut_um2: float = 12.0
-    least_thickness_um: float = 2.4
-    most_um: float = 26.0
-    apart_um: float = 8.0
-    least_contrast: float = 0.5
-    most_blue: float = 0.85
 
 
 @dataclass(frozen=True)
@@ -90,6 +56,29 @@ class Leukocyte:
     cluster: bool
     box: tuple[float, float, float, float]
 
+    @classmethod
+    def of(cls, found: StainedObject, factor: float) -> "Leukocyte":
+        """Return the leukocyte of a nucleus in an image with `factor` pixels per pixel at working scale."""
+        top, left, bottom, right = (float(value * factor) for value in found.box)
+        return cls(
+            x=(left + right) / 2,
+            y=(top + bottom) / 2,
+            diameter_um=float(2 * np.sqrt(found.area_um2 / np.pi)),
+            score=min(1.0, found.contrast) * min(1.0, found.area_um2 / 40),
+            border=found.border,
+            cluster=found.parted,
+            box=(left, top, right, bottom),
+        )
+
+
+@dataclass(frozen=True)
+class StainedPlace:
+    """A stained object that is no leukocyte: its kind, and its center in pixels of the field."""
+
+    kind: Kind
+    x: float
+    y: float
+
 
 @dataclass(frozen=True)
 class FieldCells:
@@ -97,29 +86,35 @@ class FieldCells:
 
     Attributes:
         leukocytes: from top to bottom, then from left to right.
-        others: number of other objects that chromatin dyes stain, by their kind.
+        small: other objects that the nuclear dyes stain, in the same order.
     """
 
     leukocytes: tuple[Leukocyte, ...]
-    others: dict[Kind, int] = field(default_factory=dict)
+    small: tuple[StainedPlace, ...] = ()
+
+    @property
+    def others(self) -> dict[Kind, int]:
+        """Number of the other objects by their kind."""
+        return dict(Counter(one.kind for one in self.small))
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """One stained object: what it is, and its measures, which are those of a leukocyte."""
+@dataclass(frozen=True, eq=False)
+class _Levels:
+    """What a field's pixels are compared with: the glass, the chromatin, and the weights of the nuclear dye."""
 
-    kind: Kind
-    cell: Leukocyte
+    glass: FloatMap
+    chromatin: Chromatin | None
+    weights: FloatMap | None
 
 
 def find_leukocytes(
     image: FieldPixels, scale: Scale, *, limits: DetectionLimits | None = None, tile_px: int | None = None
 ) -> FieldCells:
-    """Find the leukocytes of a field.
+    """Find the leukocytes of a field, and count what else the nuclear dyes stain.
 
     Chromatin is what absorbs much more green than blue light, above a level between those of the red cells and of the
     densest nucleus. Lobes less than a gap apart are one nucleus. Two thick parts that are farther apart than lobes can
-    be are two leukocytes. What is too small, too thin, too pale or too wide is another object.
+    be are two leukocytes. What is too small, too thin, too pale, too ragged or too wide is none.
 
     Args:
         image: RGB uint8[H, W, 3], or a file of which parts are read.
@@ -135,21 +130,61 @@ def find_leukocytes(
         raise ImageError(f"expected tile_px of at least {LEAST_TILE_PX}, got {tile_px}; leave it out")
     own = DetectionLimits() if limits is None else limits
     view = View.at(image, scale.um_per_px, WORK_UM)
-    levels = _levels(view)
-    if levels is None:
-        return FieldCells(())
-    glass, chromatin = levels
-    chromatin = replace(chromatin, threshold=chromatin.red + own.chromatin_share * (chromatin.densest - chromatin.red))
-    found: list[_Piece] = []
+    levels = _levels(view, own.chromatin_share)
+    cells: list[Leukocyte] = []
+    small: list[StainedPlace] = []
+    for core, part in _parts(view, levels, tile_px):
+        objects = [] if levels.chromatin is None else list(stained_objects(part, levels.chromatin, own))
+        nuclei = [one for one in objects if one.is_leukocyte(own)]
+        found = [Leukocyte.of(one, view.factor) for one in nuclei]
+        cells += [cell for cell in found if _is_in(core, cell.y / view.factor, cell.x / view.factor)]
+        small += [one for one in _small(part, levels, nuclei) if _is_in(core, one.y / view.factor, one.x / view.factor)]
+    return FieldCells(tuple(sorted(cells, key=_place)), tuple(sorted(small, key=_place)))
+
+
+def measured_objects(
+    image: FieldPixels, scale: Scale, limits: DetectionLimits
+) -> list[tuple[Leukocyte, StainedObject]]:
+    """Return all objects that may be nuclei, measured once for any limits of `StainedObject.is_leukocyte`.
+
+    `chromatin_share`, `opening_um`, `gap_um` and `apart_um` of `limits` decide what an object is.
+    """
+    view = View.at(image, scale.um_per_px, WORK_UM)
+    levels = _levels(view, limits.chromatin_share)
+    if levels.chromatin is None:
+        return []
+    return [
+        (Leukocyte.of(one, view.factor), one)
+        for _, part in _parts(view, levels, max(view.shape))
+        for one in stained_objects(part, levels.chromatin, limits)
+    ]
+
+
+def _parts(view: View, levels: _Levels, tile_px: int | None) -> Iterator[tuple[Box, Part]]:
+    """Yield the core of each part of the field, and the part; nothing where nothing can be found."""
+    if levels.chromatin is None and levels.weights is None:
+        return
     for core, window in view.tiles(tile_px or _tile_px(view), OVERLAP_UM):
-        picture = absorbed_light(view.part(window), glass)
-        for piece in _objects(picture, chromatin, window, view, own):
-            row, column = piece.cell.y / view.factor, piece.cell.x / view.factor
-            if core[0] <= row < core[2] and core[1] <= column < core[3]:
-                found.append(piece)
-    found.sort(key=lambda piece: (piece.cell.y, piece.cell.x))
-    others: Counter[Kind] = Counter(piece.kind for piece in found if piece.kind != "leukocyte")
-    return FieldCells(tuple(piece.cell for piece in found if piece.kind == "leukocyte"), dict(others))
+        yield core, Part(absorbed_light(view.part(window), levels.glass), window, view.shape, view.um, view.factor)
+
+
+def _is_in(core: Box, row: float, column: float) -> bool:
+    return core[0] <= row < core[2] and core[1] <= column < core[3]
+
+
+def _place(found: Leukocyte | StainedPlace) -> tuple[float, float]:
+    return found.y, found.x
+
+
+def _small(part: Part, levels: _Levels, nuclei: list[StainedObject]) -> list[StainedPlace]:
+    """Return the stained objects of a part that are no leukocytes, in pixels of the field."""
+    if levels.weights is None:
+        return []
+    height, width = part.picture.green.shape
+    found = small_objects(part.picture, levels.weights, mask_of(nuclei, (height, width)), part.um)
+    top, left = part.window[:2]
+    factor = part.factor
+    return [StainedPlace(one.kind, (one.column + left) * factor, (one.row + top) * factor) for one in found]
 
 
 def _tile_px(view: View) -> int:
@@ -157,98 +192,19 @@ def _tile_px(view: View) -> int:
     return max(LEAST_TILE_PX, min(TILE_PX, round(MOST_SOURCE_PX / view.factor)))
 
 
-def _levels(view: View) -> tuple[FloatMap, Chromatin] | None:
-    """Return the color of the glass and the levels of the chromatin index, from parts all over the image."""
+def _levels(view: View, chromatin_share: float) -> _Levels:
+    """Return what the pixels are compared with, from parts all over the image."""
     parts = [view.part(box) for box in view.sample(_tile_px(view))]
-    flat = np.concatenate([part.reshape(1, -1, 3) for part in parts], axis=1)
-    glass = background_color(flat)
+    glass = background_color(np.concatenate([part.reshape(1, -1, 3) for part in parts], axis=1))
+    pictures = [absorbed_light(part, glass) for part in parts]
     spot = max(1, round(3 / view.um))
-    found = [level for part in parts if (level := chromatin_of(absorbed_light(part, glass), spot)) is not None]
+    found = [(picture, level) for picture in pictures if (level := chromatin_of(picture, spot)) is not None]
     if not found:
-        return None
-    red = float(np.median([level.red for level in found]))
-    densest = float(np.median([level.densest for level in found]))
-    return glass, Chromatin(red, densest, 0.0, float(np.median([level.red_blue for level in found])))
-
-
-def _objects(
-    picture: Absorbed, levels: Chromatin, window: Box, view: View, limits: DetectionLimits
-) -> Iterator[_Piece]:
-    """Yield all stained objects of a part of the field."""
-    smooth = ndimage.gaussian_filter(picture.chromatin, 0.3 / view.um)
-    mask = _opened(smooth > levels.threshold, limits.opening_um / view.um)
-    if not mask.any():
-        return
-    top, left = window[:2]
-    near = ndimage.distance_transform_edt(~mask) <= limits.gap_um / 2 / view.um
-    labels, _ = ndimage.label(near)
-    for number, where in enumerate(ndimage.find_objects(labels), start=1):
-        own = (labels[where] == number) & mask[where]
-        if not own.any():
-            continue
-        rows, columns = where[0].start + top, where[1].start + left
-        for part, parted in parted_nuclei(own, view.um, apart_um=limits.apart_um, least_um2=limits.least_um2):
-            green, blue = (float(plane[where][part].mean()) for plane in (picture.green, picture.blue))
-            chunk = _Chunk(part, smooth[where], (rows, columns), parted, blue / green)
-            yield _piece(chunk, levels, view, limits)
-
-
-def _opened(mask: Mask, radius: float) -> Mask:
-    if radius < 1:
-        return np.asarray(mask)
-    reach = int(radius)
-    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    return np.asarray(ndimage.binary_opening(mask, rows**2 + columns**2 <= radius**2))
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """One object: its mask, the chromatin index around it, the place of both, and whether it was parted.
-
-    Also its optical density in blue as a share of that in green.
-    """
-
-    mask: Mask
-    index: FloatMap
-    corner: tuple[int, int]
-    parted: bool
-    blue: float
-
-
-def _piece(chunk: _Chunk, levels: Chromatin, view: View, limits: DetectionLimits) -> _Piece:
-    """Measure one object and name its kind."""
-    um = view.um
-    mask, (height, width) = chunk.mask, view.shape
-    rows, columns = np.nonzero(mask)
-    top, left = rows.min() + chunk.corner[0], columns.min() + chunk.corner[1]
-    bottom, right = rows.max() + 1 + chunk.corner[0], columns.max() + 1 + chunk.corner[1]
-    border = bool(top <= 1 or left <= 1 or bottom >= height - 1 or right >= width - 1)
-    area = len(rows) * um**2
-    contrast = (float(chunk.index[mask].mean()) - levels.red) / (levels.densest - levels.red)
-    thickness = 2 * float(inner_depth(mask).max()) * um
-    extent = max(bottom - top, right - left) * um
-    kind = _kind(area, thickness, extent, contrast, border, limits)
-    if chunk.blue > limits.most_blue * levels.red_blue:
-        kind = "debris"
-    score = min(1.0, contrast) * min(1.0, area / 40)
-    box = tuple(float(value * view.factor) for value in (left, top, right, bottom))
-    cell = Leukocyte(
-        (box[0] + box[2]) / 2,
-        (box[1] + box[3]) / 2,
-        float(2 * np.sqrt(area / np.pi)),
-        float(score),
-        border,
-        chunk.parted,
-        (box[0], box[1], box[2], box[3]),
+        reds = [dye_colors(picture, None)[0] for picture in pictures if picture.foreground.any()]
+        return _Levels(glass, None, dye_weights(np.median(reds, axis=0), None) if reds else None)
+    colors = np.median([dye_colors(picture, level) for picture, level in found], axis=0)
+    red, densest, red_blue = (
+        float(np.median([getattr(level, name) for _, level in found])) for name in ("red", "densest", "red_blue")
     )
-    return _Piece(kind, cell)
-
-
-def _kind(area: float, thickness: float, extent: float, contrast: float, border: bool, limits: DetectionLimits) -> Kind:
-    if area < (limits.least_cut_um2 if border else limits.least_um2):
-        return "platelet" if area >= 1.5 else "debris"
-    if thickness < limits.least_thickness_um:
-        return "debris"
-    if extent > limits.most_um:
-        return "clump"
-    return "leukocyte" if contrast >= limits.least_contrast else "smudge"
+    threshold = red + chromatin_share * (densest - red)
+    return _Levels(glass, Chromatin(red, densest, threshold, red_blue), dye_weights(colors[0], colors[1]))

@@ -6,8 +6,9 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from hemabridge.errors import ImageError
-from hemabridge.fields.detect import FieldCells, Kind, Leukocyte, find_leukocytes
+from hemabridge.fields.detect import FieldCells, Leukocyte, find_leukocytes
 from hemabridge.fields.field_image import FieldImage, FieldPixels
+from hemabridge.fields.platelets import Kind
 from hemabridge.fields.quality import Fault, Quality, measure_quality
 from hemabridge.fields.scale import RED_CELL_UM, Scale, estimate_scale, stated_scale
 from hemabridge.fields.view import View

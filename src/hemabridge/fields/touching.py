@@ -14,6 +14,9 @@ LEAST_PART_UM: Final = 2.8
 LEAST_PART_UM2: Final = 28.0
 """Smallest area of a nucleus that is parted from another, that of a disc 6 um wide: a small lymphocyte's."""
 
+LEAST_OF_GROUP_UM2: Final = 18.0
+"""Smallest area of a nucleus in several pieces, or without a thick part, that is parted from another."""
+
 NECK: Final = 0.6
 """Largest depth between two such parts, as a share of the shallower one's."""
 
@@ -33,30 +36,35 @@ MOST_CONTACT_UM: Final = 4.0
 """Largest length of the contact between two of them."""
 
 
-def inner_depth(mask: Mask) -> NDArray[np.float64]:
-    """Return the distance of each pixel of a mask from its outside, in pixels, float64[H, W]; the border is outside."""
+def inner_depth(mask: Mask, *, is_cut: bool = False) -> NDArray[np.float64]:
+    """Return the distance of each pixel of a mask from its outside, in pixels, float64[H, W].
+
+    The border is outside, unless `is_cut`: an object that the border cuts goes on behind it.
+    """
+    if is_cut and not mask.all():
+        return np.asarray(ndimage.distance_transform_edt(mask))
     return np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1])
 
 
-def parted_nuclei(mask: Mask, um: float, *, apart_um: float, least_um2: float) -> list[tuple[Mask, bool]]:
+def parted_nuclei(mask: Mask, um: float, *, apart_um: float, least_cut_um2: float) -> list[tuple[Mask, bool]]:
     """Return the nuclei of one connected object: several if thick parts are as far apart as leukocytes are.
 
     Args:
-        mask: of the object, bool[H, W].
+        mask: of the object, bool[H, W]; where it reaches the edge of the array, the border of the field cuts it.
         um: side of a pixel in micrometers.
         apart_um: smallest distance between the centers of two leukocytes.
-        least_um2: smallest area of a nucleus.
+        least_cut_um2: smallest area of a nucleus that the border cuts.
 
     Returns:
         The mask of each nucleus, and whether it was parted from another.
     """
-    if np.count_nonzero(mask) * um**2 < 2 * LEAST_PART_UM2:
+    if np.count_nonzero(mask) * um**2 < LEAST_PART_UM2 + (least_cut_um2 if _is_cut(mask) else LEAST_PART_UM2):
         return [(mask, False)]
-    depth = ndimage.gaussian_filter(inner_depth(mask), 0.5 / um)
+    depth = ndimage.gaussian_filter(inner_depth(mask, is_cut=True), 0.5 / um, mode="nearest")
     seeds = _seeds(depth, um, apart_um)
     if len(seeds) < 2:
-        by_distance = _parted_by_distance(mask, um, apart_um, least_um2)
-        groups = [(own, True) for own in _groups_of_lobes(mask, um, apart_um, least_um2)]
+        by_distance = _parted_by_distance(mask, um, apart_um, LEAST_OF_GROUP_UM2)
+        groups = [(own, True) for own in _groups_of_lobes(mask, um, apart_um)]
         return groups if len(groups) > len(by_distance) else by_distance
     rows, columns = np.nonzero(mask)
     nearest = np.argmin([(rows - y) ** 2 + (columns - x) ** 2 for y, x in seeds], axis=0)
@@ -65,12 +73,16 @@ def parted_nuclei(mask: Mask, um: float, *, apart_um: float, least_um2: float) -
         part = np.zeros_like(mask)
         part[rows[nearest == number], columns[nearest == number]] = True
         parts.append(part)
-    if min(np.count_nonzero(part) for part in parts) * um**2 < LEAST_PART_UM2:
+    if any(np.count_nonzero(own) * um**2 < (least_cut_um2 if _is_cut(own) else LEAST_PART_UM2) for own in parts):
         return [(mask, False)]
     return [(part, True) for part in parts]
 
 
-def _groups_of_lobes(mask: Mask, um: float, apart_um: float, least_um2: float) -> list[Mask]:
+def _is_cut(mask: Mask) -> bool:
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+
+
+def _groups_of_lobes(mask: Mask, um: float, apart_um: float) -> list[Mask]:
     """Return the nuclei of an object of several unconnected pieces that is wider than one nucleus; none if it is one.
 
     Pieces are joined by complete linkage (Sorensen 1948) as long as what they make is not wider than a nucleus.
@@ -78,28 +90,33 @@ def _groups_of_lobes(mask: Mask, um: float, apart_um: float, least_um2: float) -
     labeled, count = ndimage.label(mask)
     if count < 2 or float(np.hypot(*mask.shape)) * um <= WIDEST_NUCLEUS_UM:
         return []
-    hulls = [_outline(labeled == own) for own in range(1, count + 1)]
-    widths = np.array([[_width(np.concatenate([one, other])) * um for other in hulls] for one in hulls])
+    hulls = [outline(labeled == own) for own in range(1, count + 1)]
+    widths = np.array([[width_of(np.concatenate([one, other])) * um for other in hulls] for one in hulls])
     if widths.max() <= WIDEST_NUCLEUS_UM:
         return []
     from scipy.cluster.hierarchy import fcluster, linkage  # slow to load, and needed for few fields
 
     groups = fcluster(linkage(widths[np.triu_indices(count, 1)], "complete"), WIDEST_PART_UM, "distance")
     masks = [np.isin(labeled, 1 + np.flatnonzero(groups == own)) for own in np.unique(groups)]
-    if len(masks) < 2 or min(np.count_nonzero(own) for own in masks) * um**2 < least_um2:
+    large = [own for own in masks if np.count_nonzero(own) * um**2 >= LEAST_OF_GROUP_UM2]
+    if len(large) < 2:
         return []
-    centers = np.array([np.argwhere(own).mean(axis=0) for own in masks])
-    return masks if _are_apart(centers, um, apart_um) else []
+    centers = np.array([np.argwhere(own).mean(axis=0) for own in large])
+    for own in masks:
+        if np.count_nonzero(own) * um**2 < LEAST_OF_GROUP_UM2:  # a lobe or a granule of the nearest nucleus
+            away = np.argwhere(own).mean(axis=0) - centers
+            large[int(np.argmin((away**2).sum(axis=1)))] |= own
+    return large if _are_apart(centers, um, apart_um) else []
 
 
-def _outline(mask: Mask) -> NDArray[np.float64]:
+def outline(mask: Mask) -> NDArray[np.float64]:
     """Return the first and the last pixel of each row of a mask, float64[N, 2]: the widest distances are theirs."""
     rows = np.flatnonzero(mask.any(axis=1))
     first, last = mask[rows].argmax(axis=1), mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
     return np.concatenate([np.stack([rows, first], axis=1), np.stack([rows, last], axis=1)]).astype(np.float64)
 
 
-def _width(points: NDArray[np.float64]) -> float:
+def width_of(points: NDArray[np.float64]) -> float:
     """Return the largest distance of two points."""
     return float(np.sqrt(((points[:, None] - points) ** 2).sum(axis=2).max()))
 

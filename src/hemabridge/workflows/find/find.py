@@ -26,7 +26,7 @@ from hemabridge.workflows.find.field_record import FieldRecord, RecordStatus, re
 from hemabridge.workflows.find.search import CELLS, search_field
 from hemabridge.workflows.find.tables import SETTINGS, TABLES, is_own, write_settings, write_tables
 
-METHOD: Final = 6
+METHOD: Final = 7
 """Version of the search; fields that an earlier version searched are searched again."""
 
 OVERLAYS: Final = "_overlays"
