@@ -42,8 +42,9 @@ RESTYLED = tuple(name for name in HOSPITALS if name != "clinic-like")
 PREDICTIONS = "predictions.npz"
 DOUBTFUL = {"bccd": ("eosinophil",)}
 """Classes whose labels are doubtful, which a second figure leaves out."""
-ARMS = ("originals", "ensemble", "one classifier")
-"""The members on the images as they came; the ensemble; and the single classifier that was distilled from it."""
+ARMS = ("originals", "ensemble", "one classifier", "both")
+"""The members on the images as they came; the ensemble; the single classifier that was distilled from it; and the mean
+of ensemble and classifier, as `hemabridge evaluate --fit` predicts."""
 ROW = "{:14s} {:12s} {:14s} {:>6s} {:>6s} {:>6s} {:>6s} {:>6s}  {:47s} {}"
 
 
@@ -94,7 +95,9 @@ def _kept(bench: Bench, name: str, data: Path, start: int, further: bool) -> dic
         (own / "figures.json").write_text(json.dumps(figures), "utf-8")
 
     own = bench.stages.run(f"distilled/{row}", key, distilled, drop_checkpoints)
-    return found | json.loads((own / "figures.json").read_text(encoding="utf-8"))
+    with np.load(folder / PREDICTIONS) as kept, np.load(own / PREDICTIONS) as kept_of_one:
+        both = (kept["ensemble"] + kept_of_one["distilled"]) / 2
+    return found | json.loads((own / "figures.json").read_text(encoding="utf-8")) | {"both": _scores(test, both)}
 
 
 def scored_cells(bench: Bench, name: str, data: Path) -> tuple[CellSet, CellSet]:

@@ -49,6 +49,7 @@ CHANGES = (
     f'classifiers=[{{name = "Learner", train = {TRAIN}}}]',
     'ensemble={translator = false, restainings = ["linear-ot"], min_confidence = 0.0, '
     "few_labels = [6], learned_lut = {images = 24}, semi_supervised = {images = 16, batch_size = 8}, "
+    "distillation = {images = 16, batch_size = 8}, "
     "members = [{count = 1, train = " + TRAIN.replace("epochs = 1", 'epochs = 1, view = "shape"') + "}]}",
 )
 QUICK = {
@@ -314,7 +315,7 @@ def test_the_folder_of_an_earlier_call_is_written_again(
     tmp_path: Path,
 ) -> None:
     cells, out = written(source, tmp_path / "cells.csv"), Path(shutil.copytree(evaluated[True][0], tmp_path / "out"))
-    assert set(predicted(out)["by"]) == {"ensemble"}
+    assert set(predicted(out)["by"]) == {"ensemble and one classifier"}
     evaluate(finished[0], cells, out, root=source.root)
     assert set(predicted(out)["by"]) == {"ensemble, 6 labels"}
     assert predicted(out)["path"].to_list() == source.column("path")
@@ -393,7 +394,7 @@ def test_another_hospital_is_fitted_without_a_label(
     again = evaluate(finished[0], unlabeled, tmp_path / "out", root=source.root, fit=True)
     answers = []
     for name, (out, done) in {"labeled": evaluated[True], "unlabeled": (tmp_path / "out", again)}.items():
-        assert (done.by, done.predicted, done.site) == ("ensemble", len(source), None)
+        assert (done.by, done.predicted, done.site) == ("ensemble and one classifier", len(source), None)
         assert read_normalizer(out / "linear-ot.json").standardize(np.zeros((1, 8, 8, 3), np.uint8)).shape == (
             1,
             8,
@@ -410,7 +411,13 @@ def test_another_hospital_is_fitted_without_a_label(
                 ("Learner", "learned-lut", "transductive"),
                 ("ensemble", "original", "none"),
                 ("ensemble", "ensemble", "transductive"),
+                ("one classifier", "original", "transductive"),
+                ("ensemble", "one classifier", "transductive"),
             }
+            found = {p.run[2:4]: p.probabilities for p in read_predictions(out / "predictions.csv")[0]}
+            both = (found["ensemble", "ensemble"] + found["one classifier", "original"]) / 2
+            np.testing.assert_allclose(found["ensemble", "one classifier"], both, atol=1e-6)
+            assert not np.array_equal(found["one classifier", "original"], found["Learner", "original"])
         else:
             assert done.rows == ()
     assert answers[0].equals(answers[1])

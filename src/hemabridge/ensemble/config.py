@@ -74,6 +74,12 @@ class EnsembleConfig(BaseModel):
         (), description="how many labeled cells of the source to fine-tune on, in runs of their own"
     )
     semi_supervised: SemiSupervisedConfig = SemiSupervisedConfig()
+    distillation: SemiSupervisedConfig | None = Field(
+        None,
+        exclude_if=lambda config: config is None,  # so that the identity of a study without it stays the same
+        description="`evaluate --fit` also distills the ensemble into one classifier for the other hospital, and "
+        "averages the predictions of both",
+    )
 
     @property
     def trainings(self) -> tuple[ClassifierConfig, ...]:

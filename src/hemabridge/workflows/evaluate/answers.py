@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
 
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
+
+ONE_CLASSIFIER: Final = "one classifier"
+"""The name of the classifier into which the ensemble is distilled for a hospital."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +59,19 @@ def of_ensemble(fitted: FittedEnsemble, images: UInt8Images, labels_used: int) -
     ]
 
 
+def with_one_classifier(ensemble: Answers, one: Probabilities) -> list[Answers]:
+    """Return the predictions of the classifier into which an ensemble was distilled, and the mean of both.
+
+    The two err on different cells: the ensemble predicts each cell by itself, the classifier has learned what its
+    predictions of all cells have in common.
+    """
+    mean = ((ensemble.probabilities + one) / 2).astype(np.float32)
+    return [Answers(ONE_CLASSIFIER, ORIGINAL, None, 0, one), Answers(ENSEMBLE, ONE_CLASSIFIER, None, 0, mean)]
+
+
 def name_of(classifier: str, shown: str, labels_used: int) -> str:
     """Return the name of a classifier's predictions for some images, for `--by`."""
     name = classifier if classifier == shown else f"{classifier} on {shown}"
+    if (classifier, shown) == (ENSEMBLE, ONE_CLASSIFIER):
+        name = f"{ENSEMBLE} and {ONE_CLASSIFIER}"
     return f"{name}, {labels_used} labels" if labels_used else name

@@ -35,7 +35,7 @@ from hemabridge.storage.files import atomic_write, copy_file, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.storage.stages import Stages
-from hemabridge.workflows.evaluate.answers import Answers, choose
+from hemabridge.workflows.evaluate.answers import ONE_CLASSIFIER, Answers, choose
 from hemabridge.workflows.evaluate.finished_study import FinishedStudy
 
 FITTING: Final = ".fitting"
@@ -161,12 +161,17 @@ def _written(
         by=chosen.name,
         predicted=len(cells.paths),
         failed=cells.failed,
-        rows=tuple(make_row(p, classes, mode="none" if p.images == ORIGINAL else mode, seed=seed) for p in scored),
+        rows=tuple(make_row(p, classes, mode=mode if _saw_source(p) else "none", seed=seed) for p in scored),
         tests=paired_tests(scored),
         mode=mode,
         unscored=len(cells.paths) - len(known),
         site=None,
     )
+
+
+def _saw_source(predictions: Predictions) -> bool:
+    """Return whether images of the source took part in what made the predictions, at the study or here."""
+    return predictions.images != ORIGINAL or predictions.classifier == ONE_CLASSIFIER
 
 
 def _refitted(finished: FinishedStudy, read: Callable[[int], NewCells], crop_px: CropPx, out: Path) -> list[Answers]:

@@ -13,6 +13,7 @@ from hemabridge.classifiers.protocol import Classifier, align_classes
 from hemabridge.data.cells import CellSet, joined
 from hemabridge.data.new_cells import NewCells
 from hemabridge.ensemble.config import EnsembleConfig
+from hemabridge.ensemble.distilled import distill
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
@@ -30,7 +31,13 @@ from hemabridge.recipes.recipe import ClassifierRecipe, StudyRecipe
 from hemabridge.recipes.sites import read_settled
 from hemabridge.training.run_context import RunContext
 from hemabridge.training.snapshots import last_snapshot, snapshot_files
-from hemabridge.workflows.evaluate.answers import Answers, name_of, of_ensemble
+from hemabridge.workflows.evaluate.answers import (
+    ONE_CLASSIFIER,
+    Answers,
+    name_of,
+    of_ensemble,
+    with_one_classifier,
+)
 from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
 from hemabridge.workflows.study.translation import FittedRestaining, fitted_restainings, restained_at
 
@@ -125,7 +132,9 @@ class FinishedStudy:
         """Fit the study's ensemble to the cells of another hospital, without its labels; return its predictions.
 
         The steps are those of the study (`hemabridge.ensemble.fit.fit_ensemble`). The study's translator is not used,
-        since it was trained for another hospital. Learned color LUTs are written to `folder`.
+        since it was trained for another hospital. Learned color LUTs are written to `folder`. With
+        `EnsembleConfig.distillation` the last predictions are those of the ensemble and of the one classifier into
+        which it is distilled.
 
         Args:
             read: returns the cells of the other hospital, cut from the original images, at a size in pixels.
@@ -145,6 +154,11 @@ class FinishedStudy:
         names = learn_luts(config.learned_lut, self.classifiers, fitted, source, target.images, context)
         answers += self._with_luts(folder, names, lambda px: read(px).images)
         answers += of_ensemble(fitted, source.images, 0)
+        if config.distillation is not None:
+            own = context.within("one-classifier", ONE_CLASSIFIER)
+            snapshot = distill(fitted, source, answers[-1].probabilities, config.distillation, own)
+            one = self.opened(snapshot).classifier.probabilities(source.images)
+            answers += with_one_classifier(answers[-1], one)
         return fitted, answers
 
     @cached_property
@@ -196,7 +210,10 @@ class FinishedStudy:
         names = [name_of(classifier, each, 0) for each in shown for classifier in classifiers]
         names += [name_of(classifier, LEARNED_LUT, 0) for classifier in self._with_lut()]
         labels = () if recipe.ensemble is None else (0,) if fit else (0, *recipe.ensemble.few_labels)
-        return names + [name_of(ENSEMBLE, each, count) for count in labels for each in (ORIGINAL, ENSEMBLE)]
+        names += [name_of(ENSEMBLE, each, count) for count in labels for each in (ORIGINAL, ENSEMBLE)]
+        if fit and recipe.ensemble is not None and recipe.ensemble.distillation is not None:
+            names += [name_of(ONE_CLASSIFIER, ORIGINAL, 0), name_of(ENSEMBLE, ONE_CLASSIFIER, 0)]
+        return names
 
     def check_name(self, by: str, *, fit: bool) -> None:
         """Check that there will be predictions of that name.
