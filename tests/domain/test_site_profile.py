@@ -60,6 +60,26 @@ def test_folders_of_any_size_of_the_same_site_are_known(count: int) -> None:
     assert profile.distance(drawn(rng, count, shift=60)).answer == "out-of-distribution"
 
 
+@pytest.mark.parametrize("count", [22, 50, 300])
+def test_folders_of_the_same_site_are_rarely_called_anything_else(count: int) -> None:
+    """At most one in twenty, whatever the number of images: with few of them the limit is wider."""
+    rng = np.random.default_rng(count)
+    answers = []
+    for _ in range(8):
+        profile = drawn_profile(rng)
+        answers += [profile.distance(drawn(rng, count)).answer for _ in range(25)]
+    assert len(answers) - answers.count("in-distribution") <= 0.05 * len(answers)
+    assert "out-of-distribution" not in answers
+
+
+def test_images_of_one_kind_of_a_site_lie_at_its_edge() -> None:
+    """Such as those of one smear: few kinds of images are more alike than any images of the site."""
+    rng = np.random.default_rng(0)
+    profile = drawn_profile(rng)
+    one_smear = rng.normal(0, 1, (22, len(NAMES))) * STEPS
+    assert profile.distance(one_smear).answer == "borderline"
+
+
 def test_the_farther_the_more_unknown() -> None:
     rng = np.random.default_rng(1)
     profile = drawn_profile(rng)

@@ -10,12 +10,12 @@ from hemabridge.data.cells import CellSet
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import write_manifest
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
-from hemabridge.domain.site_profile import FEWEST_CELLS, SiteProfile
+from hemabridge.domain.site_profile import FEWEST_CELLS, Distance, SiteProfile
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import open_model
-from hemabridge.models.site_answer import ANSWER_FILE, answer_for
+from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, answer_for
 from hemabridge.networks.config import PixelNetworkConfig
 from hemabridge.normalizers import fit_on_cells
 from hemabridge.training.run_context import start_fabric
@@ -182,3 +182,11 @@ def test_an_audit_says_of_each_site_whether_the_model_knows_it(
     assert [f.severity for f in audited.findings if "new to the model: out-of-distribution" in f.text] == ["warning"]
     silent = audit_manifest(tmp_path / "manifest.csv", root=folders / "overstained", model=small_snapshot)
     assert any("holds no site profile" in f.text for f in silent.findings)
+
+
+def test_few_images_at_the_edge_are_said_to_be_perhaps_of_one_smear() -> None:
+    edge = Distance(2.0, 1.5, 3.0)
+    assert "all of one or two smears" in SiteAnswer(22, edge, None).text
+    assert "smears" not in SiteAnswer(60, edge, None).text
+    assert "smears" not in SiteAnswer(22, Distance(1.0, 1.5, 3.0), None).text
+    assert "smears" not in SiteAnswer(22, Distance(4.0, 1.5, 3.0), None).text

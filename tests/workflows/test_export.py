@@ -192,8 +192,9 @@ def test_the_same_model_gives_the_same_bytes_and_no_file_is_replaced(
     assert again.path.read_bytes() == guarded_bundle.path.read_bytes()
     with pytest.raises(InputError, match="got one that exists"):
         export(guarded_normalizer, tmp_path / "a.zip", images=images)
-    with pytest.raises(InputError, match="expected a folder of real images"):
+    with pytest.raises(InputError, match="expected a folder of real images") as refused:
         export(guarded_normalizer, tmp_path / "c")
+    assert f"hemabridge export {guarded_normalizer} {tmp_path / 'c'} --images FOLDER" in str(refused.value)
 
 
 def test_the_card_is_filled_from_the_run_and_read_by_hugging_face(

@@ -27,7 +27,7 @@ def export(
         Path | None,
         typer.Option(
             help="Folder of real images, on which bundle and model are compared. They are not put into the bundle "
-            "[default: the images that `adapt` re-stained]."
+            "[default: those that a run of `adapt` or `label` holds]."
         ),
     ] = None,
     snapshot: Annotated[str | None, typer.Option(help="Which snapshot of the run folder, by name.")] = None,

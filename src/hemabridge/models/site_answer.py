@@ -32,6 +32,9 @@ MEASURED_IMAGES: Final = 60
 (`benchmarks/measured_images.py`)."""
 SCALE_IMAGES: Final = 40
 
+FEW_IMAGES: Final = MEASURED_IMAGES
+"""Below this number an answer at the edge says that the folder may show one smear of a hospital that is known."""
+
 Read: TypeAlias = Callable[[Path], UInt8Image]
 """Reads the image of a path, RGB uint8[H, W, 3]; raises ImageError, OSError or MemoryError."""
 
@@ -80,10 +83,16 @@ class SiteAnswer:
             )
         action = {
             "in-distribution": "",
-            "borderline": "; check some results by eye",
+            "borderline": f"; {self._of_few}check some results by eye",
             "out-of-distribution": "; do not trust the results",
         }[self.answer]
         return f"{self.answer}: {_MEANING[self.answer]}{action} ({self._distance})"
+
+    @property
+    def _of_few(self) -> str:
+        if self.images >= FEW_IMAGES:
+            return ""
+        return "few images, all of one or two smears, may lie there at a hospital that the model knows; "
 
     @property
     def fact(self) -> str:

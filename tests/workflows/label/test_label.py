@@ -17,7 +17,9 @@ from hemabridge.report import labeling_story
 from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.adapt.adapted import Adapted
 from hemabridge.workflows.adapt.apply import run
+from hemabridge.workflows.export.export import export
 from hemabridge.workflows.label import learned
+from hemabridge.workflows.label.daily_run import remove_run
 from hemabridge.workflows.label.label import Labeled, label
 from hemabridge.workflows.label.label_files import read_labels, write_labels
 
@@ -172,6 +174,10 @@ def test_a_run_of_adapt_learns_labels_and_is_run_again(
     assert sum(row.probabilities is not None for row in today.classified.rows) == len(names)
     before = open_model(adapted.file(folder, adapted.classifier)).sha256
     assert open_model(out / "run" / "classifier.safetensors").sha256 != before
+    written = export(out / "run", tmp_path / "labeled.hemabridge")
+    assert written.agreement.images == len(list((out / "run" / "examples").iterdir())) == len(names)
+    remove_run(out / "run")
+    assert not (out / "run").exists()
 
 
 @pytest.mark.slow

@@ -16,6 +16,9 @@ from hemabridge.workflows.adapt.certainty import KNOWN_REFUSED, UNKNOWN
 
 ADAPTED_FILE: Final = "adapted.json"
 
+EXAMPLES: Final = "examples"
+"""Folder of a run of `hemabridge label`: some images of the other hospital, on which a bundle is compared."""
+
 
 def is_adapt_run(folder: Path) -> bool:
     """Return whether a folder is a run of `hemabridge adapt`, finished or not; `Adapted.of_folder` refuses the latter.

@@ -83,8 +83,8 @@ def export(
         run: the run folder of `hemabridge adapt`, for its classifier and its re-stainer; or any path that `open_model`
             takes.
         out: the file to write; it must not exist.
-        images: a folder of real images, on which bundle and model are compared; None: the images that a run of
-            `hemabridge adapt` re-stained.
+        images: a folder of real images, on which bundle and model are compared; None: those that a run of `hemabridge
+            adapt` or `hemabridge label` holds.
         snapshot: the name of a snapshot of a run folder.
         crop_px: side of the square around a cell in new images, in pixels; None: the model's own.
         name: for people; None: the name of the file.
@@ -105,7 +105,10 @@ def export(
     models = models_of(run, snapshot, crop_px)
     folder = images or default_images(run)
     if folder is None:
-        raise InputError("expected a folder of real images, on which bundle and model are compared: --images FOLDER")
+        raise InputError(
+            "expected a folder of real images of single cells, on which bundle and model are compared, and this model "
+            f"has none beside it; run: hemabridge export {run} {out} --images FOLDER"
+        )
     real = read_images(folder)
     progress("exporting", 0, 1)
     untested = _untested(models, name)

@@ -23,7 +23,7 @@ from hemabridge.models import Model, open_model
 from hemabridge.models.bundled import BundleModel
 from hemabridge.models.classifying import ClassifierModel
 from hemabridge.models.restaining import NormalizerModel, TranslatorModel, needs_torch
-from hemabridge.workflows.adapt.adapted import Adapted, is_adapt_run
+from hemabridge.workflows.adapt.adapted import EXAMPLES, Adapted, is_adapt_run
 from hemabridge.workflows.adapt.apply import RESTAINED, opened_for
 
 
@@ -74,9 +74,9 @@ def models_of(run: Path, snapshot: str | None = None, crop_px: int | None = None
 
 
 def default_images(run: Path) -> Path | None:
-    """Return the folder of real images of a run of `hemabridge adapt`; None if there is none."""
-    folder = run / "results" / RESTAINED
-    return folder if is_adapt_run(run) and folder.is_dir() else None
+    """Return the folder of real images in a run of `hemabridge adapt` or `hemabridge label`; None if there is none."""
+    folders = (run / "results" / RESTAINED, run / EXAMPLES)
+    return next((folder for folder in folders if is_adapt_run(run) and folder.is_dir()), None)
 
 
 def restainer_entries(model: Model | None) -> tuple[RestainerPart | None, dict[str, bytes]]:

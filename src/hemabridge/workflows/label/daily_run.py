@@ -1,38 +1,49 @@
 """The run folder for daily use, with a classifier that learned labels in the place of the one that did not."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from hemabridge.data.cells import CellSet
+from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.label_results import LabelResults
+from hemabridge.imaging.files import read_image, write_image
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import guard_path
 from hemabridge.storage.files import atomic_write, copy_file
-from hemabridge.workflows.adapt.adapted import ADAPTED_FILE
+from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, EXAMPLES
 from hemabridge.workflows.adapt.certainty import quantiles_of, unknown_limit
 from hemabridge.workflows.label.finished_run import AdaptRun
+from hemabridge.workflows.label.hospital import Hospital
 from hemabridge.workflows.label.learned import CLASSIFIER
 
 RUN: Final = "run"
 """What `hemabridge run` and `hemabridge export` take."""
 _NORMALIZER: Final = "normalizer.json"
 
+EXAMPLE_IMAGES: Final = 32
+"""Number of example images, as many as `hemabridge export` compares on."""
 
-def write_run(run: AdaptRun, source: CellSet, results: LabelResults, classifier: Path, folder: Path) -> None:
-    """Write the files of a finished run: the classifier, the re-stainer of `run` with its guard, and `adapted.json`.
+EXAMPLE_CROPS: Final = 2
+"""Side of an example image, in sides of the square around a cell; more is not needed, and photographs are large."""
+
+
+def write_run(hospital: Hospital, run: AdaptRun, results: LabelResults, classifier: Path, folder: Path) -> None:
+    """Write the files of a finished run: the classifier, the re-stainer with its guard, examples, and `adapted.json`.
 
     Args:
+        hospital: the cells of the other hospital.
         run: the run from which the labeling began.
-        source: cells of the other hospital.
         results: of the labels.
         classifier: the file of the classifier that learned them.
         folder: replaced file by file.
     """
+    source = hospital.source
     folder.mkdir(exist_ok=True)
+    _write_examples(hospital, folder / EXAMPLES)
     copy_file(classifier, folder / CLASSIFIER)
     normalizer = run.adapted.file(run.folder, run.adapted.normalizer)
     copy_file(normalizer, folder / _NORMALIZER)
@@ -63,9 +74,23 @@ def write_run(run: AdaptRun, source: CellSet, results: LabelResults, classifier:
         temporary.write_text(adapted.to_json(), encoding="utf-8")
 
 
+def _write_examples(hospital: Hospital, folder: Path) -> None:
+    """Write the middle of some images, without their names and metadata."""
+    folder.mkdir(exist_ok=True)
+    files = dict(zip(hospital.manifest.column("path"), hospital.manifest.paths(), strict=True))
+    names = hospital.cells.paths
+    for number, place in enumerate(evenly_spaced(len(names), EXAMPLE_IMAGES), 1):
+        image = read_image(files[names[place]])
+        side = EXAMPLE_CROPS * int(hospital.source.crop_px)
+        top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
+        write_image(folder / f"{number:02d}.png", image[top : top + side, left : left + side])
+
+
 def remove_run(folder: Path) -> None:
     """Remove what `write_run` wrote, if there is such a folder."""
     for name in (ADAPTED_FILE, CLASSIFIER, guard_path(Path(_NORMALIZER)).name, _NORMALIZER):
         (folder / name).unlink(missing_ok=True)
+    if (folder / EXAMPLES).is_dir():
+        shutil.rmtree(folder / EXAMPLES)
     if folder.is_dir():
         folder.rmdir()

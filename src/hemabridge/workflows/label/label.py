@@ -183,6 +183,6 @@ def _write_classifier(hospital: Hospital, results: LabelResults, folder: Path, o
         (out / CLASSIFIER).unlink(missing_ok=True)
         remove_run(out / RUN)
     elif isinstance(hospital.run, AdaptRun):
-        write_run(hospital.run, hospital.source, results, file, out / RUN)
+        write_run(hospital, hospital.run, results, file, out / RUN)
     else:
         copy_file(file, out / CLASSIFIER)
