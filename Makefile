@@ -24,7 +24,9 @@ docs: $(INSTALLED)  ## the documents as a site that needs no network: site/index
 
 bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real images need ../shared/data
 	$(BIN)/python benchmarks/speed.py --paper
+	$(BIN)/python benchmarks/speed_pairs.py
 	$(BIN)/python benchmarks/folder_speed.py
+	$(BIN)/python benchmarks/folder_memory.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/paper.py
 	$(BIN)/python benchmarks/nucleus_dice.py

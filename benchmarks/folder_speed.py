@@ -22,6 +22,8 @@ from statistics import median
 FITTED = ("white-point", "linear-ot", "sliced-ot", "macenko", "reinhard-site", "reinhard-image", "histogram")
 LEARNED_LUT = "learned-lut"
 METHODS = (*FITTED, LEARNED_LUT)
+BARS = {"linear-ot": 3}
+MOST = 4
 SIDE_PX = 360
 CROP_PX = 240
 DIFFERENT = 64
@@ -42,14 +44,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         write_cells(work / "in", chosen.files)
-        print("| method | CPU of the floor | CPU | CPU ratio | wall ratio | peak memory |")
-        print("| --- | ---: | ---: | ---: | ---: | ---: |")
+        print("| method | CPU of the floor | CPU | CPU ratio | bar | wall ratio | peak memory |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
         for method in chosen.method or METHODS:
             print(as_row(method, pairs_of(work, method, chosen.pairs)), flush=True)
 
 
-def write_cells(folder: Path, count: int) -> None:
-    """Write `count` JPEGs of 360 px of another hospital, and fit every method on cells of both."""
+def write_cells(folder: Path, count: int, side_px: int = SIDE_PX) -> None:
+    """Write `count` JPEGs of another hospital, 360 px if not stated, and fit every method on cells of both."""
     from hemabridge.data.simulate import CLASSES, HOSPITALS, TARGET, simulate_cells
     from hemabridge.imaging.files import write_image
     from hemabridge.imaging.scale import CropSpec
@@ -59,10 +61,11 @@ def write_cells(folder: Path, count: int) -> None:
     from hemabridge.normalizers.table_normalizer import LearnedLut
 
     each = -(-DIFFERENT // len(CLASSES))
-    photographs, _ = simulate_cells(CLASSES, each, HOSPITALS["yellow-field"], 0, SIDE_PX)
-    cells = CropSpec(CROP_PX, 96).cut_all(photographs[:FIT_CELLS])
+    photographs, _ = simulate_cells(CLASSES, each, HOSPITALS["yellow-field"], 0, side_px)
+    crop_px = side_px * CROP_PX // SIDE_PX
+    cells = CropSpec(crop_px, 96).cut_all(photographs[:FIT_CELLS])
     target, _ = simulate_cells(CLASSES, each, HOSPITALS[TARGET], 1, 96)
-    scale = CellScale(source_crop_px=CROP_PX, size_px=96)
+    scale = CellScale(source_crop_px=crop_px, size_px=96)
     for method in FITTED:
         fitted = fit_on_cells(method, cells, target).of_photographs(scale)
         (folder.parent / f"{method}.json").write_text(fitted.to_json(), encoding="utf-8")
@@ -129,7 +132,8 @@ def as_row(method: str, pairs: list[tuple[dict[str, float], dict[str, float]]]) 
     floor, job = (median(pair[place]["cpu"] for pair in pairs) for place in (0, 1))
     cpu, wall = (median(pair[1][name] / pair[0][name] for pair in pairs) for name in ("cpu", "wall"))
     peak = max(pair[1]["peak_mb"] for pair in pairs)
-    return f"| `{method}` | {floor:.1f} s | {job:.1f} s | {cpu:.1f} | {wall:.1f} | {peak:.0f} MB |"
+    bar = f"<= {BARS.get(method, MOST)}"
+    return f"| `{method}` | {floor:.1f} s | {job:.1f} s | {cpu:.1f} | {bar} | {wall:.1f} | {peak:.0f} MB |"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     python benchmarks/speed.py            the rows that need seconds
     python benchmarks/speed.py --paper    also a training step of the paper's CycleGAN: about a minute on two cores
 
+`speed_pairs.py` compares with PyTorch and other packages, `folder_speed.py` and `folder_memory.py` measure folders.
 Run it on a machine that does nothing else. Images are simulated and weights are random: speed depends on neither.
 """
 
@@ -36,13 +37,13 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.row is not None:
         seconds = ROWS[chosen.row]()
-        who = resource.RUSAGE_CHILDREN if chosen.row == HELP else resource.RUSAGE_SELF
+        who = resource.RUSAGE_CHILDREN if chosen.row in STARTS else resource.RUSAGE_SELF
         print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(who)}))
         return
     print(
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, torch {version('torch')}\n"
     )
-    print("| what | each takes | images/s | peak memory |\n| --- | ---: | ---: | ---: |")
+    print("| what | each takes | bar | images/s | peak memory |\n| --- | ---: | ---: | ---: | ---: |")
     for name in ROWS:
         if name != PAPER_STEP or chosen.paper:
             print(as_row(name, measure_apart(name)), flush=True)
@@ -59,8 +60,8 @@ def as_row(name: str, found: dict[str, float]) -> str:
     """Return a row of the table; the start of the program has no images."""
     seconds = found["seconds"]
     each = f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-    rate = "" if name == HELP else f"{1 / seconds:.3g}"
-    return f"| {name} | {each} | {rate} | {found['peak_mb']:.0f} MB |"
+    rate = "" if name in STARTS else f"{1 / seconds:.3g}"
+    return f"| {name} | {each} | {BARS.get(name, '')} | {rate} | {found['peak_mb']:.0f} MB |"
 
 
 def peak_mb(who: int) -> float:
@@ -84,6 +85,19 @@ def start_program() -> float:
     """Seconds of `hemabridge --help`, process and all."""
     program = [sys.executable, "-c", "from hemabridge.cli import main; main()", "--help"]
     return seconds_each(lambda: subprocess.run(program, check=True, stdout=subprocess.DEVNULL))
+
+
+def standardize_one() -> float:
+    """Seconds of `hemabridge standardize` on one JPEG of 360 px by a fitted normalizer, process and all."""
+    from folder_speed import write_cells
+
+    program = [sys.executable, "-c", "from hemabridge.cli import main; main()", "standardize"]
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        write_cells(work / "in", 1)
+        outs = (str(work / f"out-{number}") for number in range(REPEATS + 1))
+        command = [*program, str(work / "linear-ot.json"), str(work / "in")]
+        return seconds_each(lambda: subprocess.run([*command, next(outs)], check=True, capture_output=True))
 
 
 def read_and_segment() -> float:
@@ -192,10 +206,16 @@ def _simulated(size_px: int, count: int) -> "UInt8Images":
 
 
 HELP = "`hemabridge --help`"
+ONE_IMAGE = "`hemabridge standardize` of one image, without PyTorch"
+STARTS = (HELP, ONE_IMAGE)
+SEGMENT = "read a 360 px JPEG and segment it"
+GUARD = "check the morphology of a cell, 96 px"
+BARS = {ONE_IMAGE: "<= 0.7 s", SEGMENT: "<= 5 ms", GUARD: "<= 5 ms"}
 PAPER_STEP = "training step, `paper-cyclegan`, 256 px"
 ROWS: dict[str, Callable[[], float]] = {
     HELP: start_program,
-    "read a 360 px JPEG and segment it": read_and_segment,
+    ONE_IMAGE: standardize_one,
+    SEGMENT: read_and_segment,
     "simulate a cell, 96 px": simulate,
     "re-stain, `linear-ot`, 96 px": lambda: normalize("linear-ot"),
     "re-stain, `sliced-ot`, 96 px": lambda: normalize("sliced-ot"),
@@ -209,7 +229,7 @@ ROWS: dict[str, Callable[[], float]] = {
     "re-stain, `bilateral`, 96 px": lambda: restain("bilateral", 32),
     "re-stain, `cyclegan-cpu`, 96 px": lambda: restain("cyclegan-cpu", 32),
     "re-stain, `paper-cyclegan`, 256 px": lambda: restain("paper-cyclegan", 2),
-    "check the morphology of a cell, 96 px": guard,
+    GUARD: guard,
     "classify a cell, MobileNetV2, 64 px": classify_cell,
     "training step, `film`, 96 px": lambda: train_step("film"),
     "training step, `cyclegan-demo`, 64 px": lambda: train_step("cyclegan-demo"),

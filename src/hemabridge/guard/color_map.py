@@ -36,8 +36,8 @@ def mapped(colors: FloatColors, wanted: FloatColors) -> FloatColors:
     gram = terms.T @ terms + 1e-3 * np.eye(terms.shape[1])
     found = (terms @ np.linalg.solve(gram, terms.T @ wanted.astype(np.float64))).astype(np.float32)
     bins = _bins(colors)
-    gathered = bins.T.tocsr()
-    held = np.asarray(gathered.sum(axis=1), np.float32) + np.float32(PRIOR_PIXELS)
+    gathered = bins.T
+    held = gathered @ np.ones((len(colors), 1), np.float32) + np.float32(PRIOR_PIXELS)
     for _ in range(ROUNDS):
         found = found + bins @ ((gathered @ (wanted - found)) / held)
     return np.clip(found, 0, 255)
@@ -65,7 +65,8 @@ def _bins(colors: FloatColors) -> sparse.csr_matrix:
     steps = np.array([NODES * NODES, NODES, 1], np.int32)
     first = np.where((red >= green) & (red >= blue), steps[0], np.where(green >= blue, steps[1], steps[2]))
     last = np.where((blue <= red) & (blue <= green), steps[2], np.where(green <= red, steps[1], steps[0]))
-    lowest = low @ steps
+    low_red, low_green, low_blue = np.ascontiguousarray(low.T)
+    lowest = low_red * steps[0] + low_green * steps[1] + low_blue
     highest = lowest + steps.sum(dtype=np.int32)
     nodes = np.stack([lowest, lowest + first, highest - last, highest], axis=1)
     weights = np.stack([1 - most, most - middle, middle - least, least], axis=1)

@@ -93,12 +93,17 @@ def _shrunk(image: UInt8Image) -> UInt8Image:
 def _distance(difference: NDArray[np.float32]) -> Map:
     sigma = SMOOTH_SHARE * max(difference.shape[:2])
     smooth = ndimage.gaussian_filter(difference, (sigma, sigma, 0), mode="nearest", truncate=3)
-    return np.asarray(np.sqrt(np.sum(smooth.astype(np.float64) ** 2, axis=2)))
+    squares = smooth.astype(np.float64) ** 2
+    return np.asarray(np.sqrt(squares[..., 0] + squares[..., 1] + squares[..., 2]))
 
 
 def _contrast(colors: NDArray[np.float32]) -> float:
     """Return the standard deviation of colors [P, 3] about their mean, in levels, at least `FAINTEST`."""
-    return max(FAINTEST, float(np.sqrt(np.sum(np.var(colors, axis=0, dtype=np.float64)))))
+    # Sums of whole numbers in double precision are exact, so that nothing is lost by taking the square of the mean off.
+    levels = colors.astype(np.float64)
+    mean = np.ones(len(levels)) @ levels / len(levels)
+    variance = float(np.vdot(levels, levels)) / len(levels) - float(mean @ mean)
+    return max(FAINTEST, float(np.sqrt(max(variance, 0.0))))
 
 
 def _worst(values: Map) -> float:
