@@ -95,7 +95,7 @@ def test_blotches_on_glass_are_counted_over_cells_and_resamples(ruler: Ruler, so
     assert ruler.read(source, floors()).tinted == 0
     blotched = source.copy()
     for place in (1, 5, 6):
-        glass = segment(source[place]).background
+        glass = segment(source[place]).background.copy()
         glass[:, : glass.shape[1] // 2] = False
         blotched[place][glass] = (250, 215, 232)
     found = ruler.read(blotched, floors())
