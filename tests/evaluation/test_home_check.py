@@ -173,9 +173,10 @@ def test_a_classifier_that_learned_bgr_is_told_with_the_setting_that_mends_it(ne
     ("meaning", "setting"),
     [
         ("values of 0 to 1, without mean and deviation", "mean = [0, 0, 0], std = [1, 1, 1]"),
-        (
+        pytest.param(
             "values of 0 to 255, without mean and deviation",
             "mean = [0, 0, 0], std = [0.00392157, 0.00392157, 0.00392157]",
+            marks=pytest.mark.slow,
         ),
     ],
 )

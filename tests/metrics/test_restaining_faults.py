@@ -148,7 +148,10 @@ def real_sites(shared_data: Path) -> tuple[UInt8Images, UInt8Images]:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", NORMALIZERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("linear-ot", "macenko"))) for name in NORMALIZERS],
+)
 def test_no_normalizer_between_real_sites_raises_an_alarm(
     name: str, real_sites: tuple[UInt8Images, UInt8Images]
 ) -> None:

@@ -72,7 +72,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_translator(config, *sites, tmp_path_factory.mktemp("run"), start_fabric("cpu"), seed=0)[-1].path
 
 
-@pytest.mark.parametrize("kind", ["normalizer", "snapshot"])
+@pytest.mark.parametrize("kind", [pytest.param("normalizer", marks=pytest.mark.slow), "snapshot"])
 def test_every_kind_of_model_knows_its_site_and_no_other(
     kind: str, folders: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -17,7 +17,9 @@ LEFT = {
 
 
 @pytest.mark.parametrize("name", list(NORMALIZERS))
-@pytest.mark.parametrize("hospital", ["yellow-field", "blue-shifted", "pale"])
+@pytest.mark.parametrize(
+    "hospital", ["yellow-field", *(pytest.param(name, marks=pytest.mark.slow) for name in ("blue-shifted", "pale"))]
+)
 def test_restained_cells_are_nearer_to_the_truth(name: str, hospital: str, simulated: Simulated) -> None:
     truth = rgb_to_lab(simulated(TARGET, 9, noise=False))
     originals = simulated(hospital, 9)

@@ -65,7 +65,7 @@ class CutError(Exception):
     """Stands for what ends a process."""
 
 
-@pytest.mark.parametrize("cut_at", [1, 5])
+@pytest.mark.parametrize("cut_at", [pytest.param(1, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_cut_training_that_is_resumed_equals_an_uncut_one_to_the_bit(
     name: str, cut_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -102,7 +102,7 @@ CYCLEGANS: dict[str, TranslatorConfig] = {
 }
 
 
-LONG = ("resize, spectral norm", "bilateral")
+LONG = ("resize, spectral norm", "bilateral", "film, augmented", "lut")
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in LONG)) for kind in CYCLEGANS])

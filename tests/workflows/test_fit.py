@@ -39,6 +39,7 @@ def test_it_fits_what_the_catalog_would_on_the_same_cells(tmp_path: Path, cells:
     assert list(fitted.subdomains.values()) == [12]
 
 
+@pytest.mark.slow
 def test_each_subdomain_of_a_folder_is_fitted_for_itself_if_asked(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "target").mkdir()

@@ -97,7 +97,7 @@ def of_two_looks() -> Normalizer:
     return BySubdomain.of(fitted, looks[1])
 
 
-@pytest.mark.parametrize("make", [learned_lut, of_two_looks])
+@pytest.mark.parametrize("make", [pytest.param(learned_lut, marks=pytest.mark.slow), of_two_looks])
 def test_what_no_two_sites_can_fit_gets_limits_from_what_it_does_to_the_target(
     make: Callable[[], Normalizer], images: Path, target: Path, tmp_path: Path
 ) -> None:
