@@ -236,7 +236,7 @@ def _wait_for_checkpoint(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_a_signal_ends_resumes_to_the_same_bits(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_run_that_a_signal_ends_resumes_to_the_same_bits(uncut: Path, tmp_path: Path, how: signal.Signals) -> None:
     process = _run_as_a_process(tmp_path / "cut")
     _wait_for_checkpoint(tmp_path / "cut")
     process.send_signal(how)

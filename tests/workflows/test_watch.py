@@ -415,8 +415,9 @@ def test_a_running_watch_takes_what_arrives_stops_cleanly_and_survives_a_kill(
     time.sleep(2)
     process.kill()
     process.communicate()
+    starts = len(events(out, "started"))
     process = started()
-    wait_for(logged(23), process)
+    wait_for(lambda: logged(23)() and len(events(out, "started")) > starts, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == 0
     process.communicate()
