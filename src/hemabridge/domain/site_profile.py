@@ -1,10 +1,8 @@
 """The profile of a site: the appearance descriptors of some of its cells, and the distance of a folder from them."""
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
 import numpy as np
@@ -13,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hemabridge.data.sampling import evenly_spaced
 from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_descriptor, clusters_of
+from hemabridge.imaging.kept import Kept, content_hash
 from hemabridge.imaging.scale import CropPx, WrittenCropPx, crop_center, nucleus_diameter_px, propose_crop_px
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
@@ -191,10 +190,8 @@ class SiteProfiles(BaseModel):
     target: SiteProfile
 
 
-_MEASURED: OrderedDict[str, SiteProfile | None] = OrderedDict()
-_KEPT = 8
-_CELLS: dict[bytes, NDArray[np.float64]] = {}
-_MOST_CELLS_KEPT = 2000
+_PROFILES: Kept[tuple[str, CropPx | None], SiteProfile | None] = Kept(8)
+_CELLS: Kept[str, NDArray[np.float64]] = Kept(2000)
 
 
 def profiles_of(
@@ -216,17 +213,7 @@ def descriptors_of(cells: Sequence[UInt8Image]) -> Descriptors:
     Those of recent cells are kept: `hemabridge run` asks for the same images before it classifies and before it
     re-stains them, and `hemabridge watch` once more at its gate.
     """
-    return np.array([_descriptor_of(cell) for cell in cells])
-
-
-def _descriptor_of(cell: UInt8Image) -> NDArray[np.float64]:
-    key = hashlib.sha256(cell.tobytes()).digest()
-    found = _CELLS.get(key)
-    if found is None:
-        if len(_CELLS) >= _MOST_CELLS_KEPT:
-            _CELLS.clear()
-        found = _CELLS[key] = cell_descriptor(cell)
-    return found
+    return np.array([_CELLS.get(content_hash(cell), partial(cell_descriptor, cell)) for cell in cells])
 
 
 def cell_side_px(images: Iterable[UInt8Image]) -> int | None:
@@ -241,12 +228,7 @@ def cell_side_px(images: Iterable[UInt8Image]) -> int | None:
 
 def profile_of(images: UInt8Images, crop_px: CropPx | None = None) -> SiteProfile | None:
     """Return `SiteProfile.of`, from a cache: a study fits several models on the same cells."""
-    key = f"{hashlib.sha256(images.tobytes()).hexdigest()} {images.shape} {crop_px}"
-    if key not in _MEASURED:
-        _MEASURED[key] = SiteProfile.of(images, crop_px)
-        if len(_MEASURED) > _KEPT:
-            _MEASURED.popitem(last=False)
-    return _MEASURED[key]
+    return _PROFILES.get((content_hash(images), crop_px), lambda: SiteProfile.of(images, crop_px))
 
 
 def _medians_of(descriptors: Descriptors, rows: NDArray[np.intp], least: float) -> NDArray[np.float64]:

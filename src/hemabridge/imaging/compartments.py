@@ -6,7 +6,7 @@ azure B, bound to chromatin with eosin, absorbs much green and little blue, whil
 absorb blue as well. And a leukocyte is near the center of the image.
 """
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +17,7 @@ from scipy import ndimage
 from skimage.filters import threshold_multiotsu, threshold_otsu
 from skimage.segmentation import watershed
 
+from hemabridge.imaging.kept import Kept, content_hash
 from hemabridge.imaging.standardizer import UInt8Image
 
 Mask = NDArray[np.bool_]
@@ -40,10 +41,10 @@ CENTER_SPREAD = 0.15
 FOREGROUND_SHARE = 0.7
 """Share of Otsu's lower threshold of green from which a pixel is foreground; below 1, to include pale cytoplasm."""
 
-_KEPT = 128
+_RECENT: Kept[str, "Compartments"] = Kept(128)
 _LARGEST_KEPT = 128 * 128
-"""Masks of so many recent images of at most so many pixels are kept: normalizers, guard and selection ask for those of
-the same cells. They take 8 MB at most."""
+"""Masks of recent images of at most so many pixels are kept: normalizers, guard and selection ask for those of the same
+cells. They take 8 MB at most."""
 
 _BLUR = np.exp(-(np.arange(-12, 13) ** 2) / (2 * 3.0**2))
 _BLUR /= _BLUR.sum()
@@ -84,41 +85,19 @@ def segment(image: UInt8Image) -> Compartments:
     """
     if image.shape[0] * image.shape[1] > _LARGEST_KEPT:
         return _segmented(image)
-    return _recent(_Content(image))
-
-
-class _Content:
-    """An image as a key of a cache; the image itself is let go once its masks are found."""
-
-    def __init__(self, image: UInt8Image) -> None:
-        self.image: UInt8Image | None = image
-        self.key = image.shape, hashlib.sha256(image.tobytes()).digest()
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Content) and other.key == self.key
-
-
-@lru_cache(maxsize=_KEPT)
-def _recent(content: _Content) -> Compartments:
-    image, content.image = content.image, None
-    assert image is not None  # only what is not known is asked for
-    return _segmented(image)
+    return _RECENT.get(content_hash(image), lambda: _segmented(image))
 
 
 def _segmented(image: UInt8Image) -> Compartments:
     height, width = image.shape[:2]
-    masks = _find(_light_lost(_shrunk(image)))
-    if masks[0].shape == (height, width):
-        for mask in masks:
-            mask.setflags(write=False)
-        return Compartments(*masks)
-    numbered = sum(np.uint8(number) * mask for number, mask in enumerate(masks, 1))  # no pixel is in two of them
-    picture = Image.fromarray(np.asarray(numbered)).resize((width, height), Image.Resampling.NEAREST)
-    resized = np.asarray(picture)
-    return Compartments(*(resized == number for number in range(1, len(masks) + 1)))
+    masks: Sequence[Mask] = _find(_light_lost(_shrunk(image)))
+    if masks[0].shape != (height, width):
+        numbered = sum(np.uint8(number) * mask for number, mask in enumerate(masks, 1))  # no pixel is in two of them
+        picture = Image.fromarray(np.asarray(numbered)).resize((width, height), Image.Resampling.NEAREST)
+        masks = [np.asarray(picture) == number for number in range(1, len(masks) + 1)]
+    for mask in masks:
+        mask.setflags(write=False)
+    return Compartments(*masks)
 
 
 def background_color(image: UInt8Image) -> FloatMap:

@@ -14,11 +14,9 @@ Missed are photographs of one cell that differ much in focus or illumination, an
 without near duplicates is therefore no proof that there are none.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypeVar
+from functools import lru_cache, partial
 
 import imagehash
 import numpy as np
@@ -32,11 +30,9 @@ from hemabridge.data.audit.landmarks import Landmarks, landmarks
 from hemabridge.data.audit.neighbors import Hit, alike
 from hemabridge.data.manifest import Manifest, with_hashes
 from hemabridge.imaging.files import read_image
+from hemabridge.imaging.kept import Kept, content_hash
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import FileProgress
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 MAX_HAMMING = 10
 """Largest number of bits of the perceptual hash in which the images of a proposed pair differ."""
@@ -63,9 +59,8 @@ _BLOCK = 1024
 _BLOCK_PX = 6
 _VIEWS = 512
 
-_MOST_SKETCHES, _MOST_MEASURED = 2_000, 50_000
-_SKETCHES: dict[str, "Sketch"] = {}
-_MEASURED: dict[tuple[str, str, tuple[Hit, ...]], float] = {}
+_SKETCHES: Kept[str, "Sketch"] = Kept(2_000)
+_LIKENESS: Kept[tuple[str, str, tuple[Hit, ...]], float] = Kept(50_000)
 """Sketches by image, and likeness by two images and the blobs that were tried, since a study splits the images of each
 site, and audits the same images then."""
 
@@ -101,12 +96,7 @@ class SameField:
 
 def sketch(image: UInt8Image) -> Sketch:
     """Return the sketch of an RGB image uint8[H, W, 3]."""
-    digest = _digest(image)
-    found = _SKETCHES.get(digest)
-    if found is None:
-        found = Sketch(fingerprint(image), landmarks(image))
-        _keep(_SKETCHES, digest, found, _MOST_SKETCHES)
-    return found
+    return _SKETCHES.get(content_hash(image), lambda: Sketch(fingerprint(image), landmarks(image)))
 
 
 def fingerprint(image: UInt8Image) -> Fingerprint:
@@ -169,14 +159,11 @@ def _same_places(images: Sequence[Landmarks], groups: DisjointSet) -> Iterator[t
     def view(row: int) -> View:
         return View(images[row])
 
-    pictures = [_digest(one.gray) for one in images]
+    pictures = [content_hash(one.gray) for one in images]
     for first, second, hits in alike(images):
         if not groups.connected(first, second):
             pair = pictures[first], pictures[second], tuple(hits[:HITS])
-            found = _MEASURED.get(pair)
-            if found is None:
-                found = likeness(view(first), view(second), hits)
-                _keep(_MEASURED, pair, found, _MOST_MEASURED)
+            found = _LIKENESS.get(pair, partial(likeness, view(first), view(second), hits))
             if found >= MIN_LIKENESS:
                 groups.merge(first, second)
                 yield first, found
@@ -250,17 +237,6 @@ def _overlap(image: NDArray[np.float32], down: int, right: int) -> NDArray[np.fl
     """Return the part of an image that is still visible after a move up by `down` and left by `right` pixels."""
     height, width = image.shape
     return image[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-
-
-def _digest(picture: NDArray[np.uint8]) -> str:
-    return f"{picture.shape} {hashlib.sha256(picture.tobytes()).hexdigest()}"
-
-
-def _keep(known: dict[Key, Value], key: Key, value: Value, most: int) -> None:
-    """Add to what is known in this process; at `most` items it is forgotten, so that memory stays bounded."""
-    if len(known) >= most:
-        known.clear()
-    known[key] = value
 
 
 def exact_copies(hashes: Sequence[str]) -> list[tuple[int, ...]]:
