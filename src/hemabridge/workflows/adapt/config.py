@@ -25,7 +25,7 @@ FOUNDATION_ARCHITECTURES: Final = {
 }
 """Vision transformers of DINOv2 (Oquab et al. 2023, arXiv:2304.07193) by the width of their tokens."""
 FOUNDATION_PX: Final = 98
-"""Input of a foundation model: seven patches of 14 px, about as many as the pixels of a cell hold detail."""
+"""Input of a foundation model: the multiple of its patch of 14 px that is nearest to `CELL_PX`."""
 
 
 def members(weights: Literal["download"] | Path | None, foundation: Path | None = None) -> tuple[MembersConfig, ...]:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.ensemble.fitted import FittedEnsemble
+from hemabridge.ensemble.pooling import mean_of
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
@@ -62,11 +61,10 @@ def of_ensemble(fitted: FittedEnsemble, images: UInt8Images, labels_used: int) -
 def with_one_classifier(ensemble: Answers, one: Probabilities) -> list[Answers]:
     """Return the predictions of the classifier into which an ensemble was distilled, and the mean of both.
 
-    The two err on different cells: the ensemble predicts each cell by itself, the classifier has learned what its
-    predictions of all cells have in common.
+    Their errors differ: the ensemble predicts each cell by itself, the classifier learned from its predictions of all.
     """
-    mean = ((ensemble.probabilities + one) / 2).astype(np.float32)
-    return [Answers(ONE_CLASSIFIER, ORIGINAL, None, 0, one), Answers(ENSEMBLE, ONE_CLASSIFIER, None, 0, mean)]
+    both = mean_of([ensemble.probabilities, one])
+    return [Answers(ONE_CLASSIFIER, ORIGINAL, None, 0, one), Answers(ENSEMBLE, ONE_CLASSIFIER, None, 0, both)]
 
 
 def name_of(classifier: str, shown: str, labels_used: int) -> str:

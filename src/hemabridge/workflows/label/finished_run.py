@@ -18,6 +18,7 @@ from hemabridge.ensemble.config import DISTILLATION
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import MEMBERS_FILE, Members, classifiers_of
+from hemabridge.ensemble.pooling import mean_of
 from hemabridge.errors import InputError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.scale import CropPx
@@ -210,8 +211,8 @@ class AdaptRun:
             context = RunContext(self.folder, fabric, self.seed, self.progress)
             fitted = fit_ensemble(self.members, source, self._target, self.learned_from.config.ensemble, context)
         found = _predicted(fitted, source.images, self.progress)
-        mean = (found.probabilities + self.before.probabilities(source.images)) / 2
-        return Prediction(mean.astype(np.float32), found.agreement, found.features)
+        both = mean_of([found.probabilities, self.before.probabilities(source.images)])
+        return Prediction(both, found.agreement, found.features)
 
     def _cells(self, site: Site, part: str) -> CellSet:
         return site.cells((part,), self.classes, self.cell_px, self.progress)

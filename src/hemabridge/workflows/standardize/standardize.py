@@ -9,7 +9,7 @@ from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, list_images
 from hemabridge.errors import InputError, ModelError, RunError
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.guard.verdict import Verdict
-from hemabridge.imaging.threads import keep_freed_memory, thread_count
+from hemabridge.imaging.threads import thread_count
 from hemabridge.models import Model, open_model
 from hemabridge.models.restaining import NormalizerModel
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
@@ -113,7 +113,6 @@ def standardize_with(
     Raises:
         InputError, ModelError, RunError: as for `standardize`.
     """
-    keep_freed_memory()
     model = model.restaining
     _check_folders(source, out)
     listing = list_images(source)
