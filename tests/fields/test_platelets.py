@@ -61,7 +61,7 @@ def test_a_nucleus_that_the_border_cuts_is_parted_from_one_that_it_touches():
 
 def test_lobes_at_opposite_sides_of_a_cell_are_one_leukocyte():
     field = drawn((480, 640), [(320, 240, 0.1)])
-    lobes = [(275, 240, 5.6, NUCLEUS), (366, 240, 5.9, NUCLEUS)]
+    lobes = [(268, 240, 5.6, NUCLEUS), (372, 240, 5.9, NUCLEUS)]
     found = find_leukocytes(with_discs(field, *lobes), SCALE).leukocytes
     assert [(round(cell.x, -1), round(cell.y, -1), cell.cluster) for cell in found] == [(320, 240, False)]
 
@@ -71,12 +71,12 @@ def test_two_small_lymphocytes_side_by_side_are_two():
 
 
 def test_a_granular_nucleus_is_parted_from_a_wide_one_with_its_loose_granules():
-    field = drawn((480, 640), [(250, 260, 0.1), (390, 170, 0.1)])
-    with_discs(field, (250, 260, 16.5, NUCLEUS), (390, 170, 11.0, NUCLEUS), (330, 180, 2.2, NUCLEUS))
-    field[:, 316:338][np.all(field[:, 316:338] == NUCLEUS, axis=-1)] = GLASS  # the gap between the two
-    with_discs(field, (327, 178, 1.4, NUCLEUS))
+    field = drawn((480, 640), [(200, 240, 12.0), (420, 240, 0.1)])
+    lobes = [(420 + 42 * np.cos(turn), 240 + 42 * np.sin(turn)) for turn in np.arange(6) * np.pi / 3]
+    with_discs(field, *((x, y, 2.4, NUCLEUS) for x, y in [*lobes, (420, 240)]))
+    with_discs(field, (305, 240, 1.6, NUCLEUS), (327, 245, 1.6, NUCLEUS))  # too small a group for a nucleus
     found = sorted(find_leukocytes(field, SCALE).leukocytes, key=lambda cell: cell.x)
-    assert len(found) == 2
+    assert [round(cell.x, -2) for cell in found] == [200, 400]
 
 
 def test_light_is_split_between_red_cells_and_dye_by_their_colors():
