@@ -27,8 +27,8 @@ from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.selection.cells_to_label import cells_to_label
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.run_context import RunContext
-from hemabridge.workflows.label.finished_run import features_of
 from hemabridge.workflows.label.hospital import MOST_SUBDOMAINS
+from hemabridge.workflows.label.prediction import features_of
 from leave_one_out import PREDICTIONS, scored_cells
 from recommended_bench import FABRIC, REAL_SITES, STARTS_APART, Bench, new_bench
 

@@ -25,7 +25,8 @@ from hemabridge.networks.config import (
 )
 from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells, read_normalizer
-from hemabridge.normalizers.normalizer import MAX_WHOLE_PIXELS, NO_GLASS, CellScale, Normalizer
+from hemabridge.normalizers.image_sets import MAX_WHOLE_PIXELS
+from hemabridge.normalizers.normalizer import NO_GLASS, CellScale, Normalizer
 from hemabridge.normalizers.reinhard import ReinhardSite
 from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.translators.catalog import MODELS, new_restainer

@@ -5,6 +5,7 @@ from typing import Literal, Self
 import numpy as np
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.image_sets import check_sites
 from hemabridge.normalizers.levels import Rgb, as_rgb, curves_applied
 from hemabridge.normalizers.measures import (
     from_density,
@@ -14,7 +15,7 @@ from hemabridge.normalizers.measures import (
     site_glass,
     site_white,
 )
-from hemabridge.normalizers.normalizer import Gain, Measured, Normalizer, check_sites
+from hemabridge.normalizers.normalizer import Gain, Measured, Normalizer
 
 LARGEST_GAIN = 4.0
 """Largest factor on a density, and inverse of the smallest one, so that noise in pale fields is not amplified."""

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.image_sets import check_sites
 from hemabridge.normalizers.levels import Level, Rgb, curves_applied, to_levels
 from hemabridge.normalizers.measures import site_glass, site_pixels, site_white, white_curves
-from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
+from hemabridge.normalizers.normalizer import Measured, Normalizer
 
 Curve: TypeAlias = Annotated[tuple[Level, ...], Field(min_length=256, max_length=256)]
 """The new value of each of the 256 sRGB values."""

@@ -8,9 +8,10 @@ from PIL import Image
 from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.image_sets import check_sites
 from hemabridge.normalizers.levels import Rgb, as_rgb
 from hemabridge.normalizers.measures import site_glass, site_pixels, site_white, white_curves
-from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
+from hemabridge.normalizers.normalizer import Measured, Normalizer
 
 LARGEST_GAIN = 4.0
 """Largest factor by which a direction in color space is stretched, and inverse of the smallest one."""

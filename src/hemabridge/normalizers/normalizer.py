@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hemabridge.domain.site_profile import SiteProfiles
-from hemabridge.errors import ImageError, InputError, ModelError
+from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.any_image import AnyImage, restained_like
 from hemabridge.imaging.scale import CropSpec, WrittenCropPx
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images, by_rows, sparse
 from hemabridge.normalizers.glass import Glass, white_of
+from hemabridge.normalizers.image_sets import check_images, check_in_one_piece
 from hemabridge.normalizers.known_colors import KnownColors
 from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.storage.file_kind import check_format, fault_of
@@ -22,9 +23,6 @@ from hemabridge.storage.files import expect_json_text
 
 FORMAT: Final = 1
 """Version of a normalizer's JSON."""
-
-MAX_WHOLE_PIXELS: Final = 4_000_000
-"""The largest image that a method which is not pointwise works on in one piece: about half a gigabyte."""
 
 MAX_JSON_CHARACTERS = 1_000_000
 """The longest JSON that is parsed; that of the largest normalizer, a color table, is about eight times shorter."""
@@ -210,7 +208,7 @@ class Normalizer(BaseModel):
 
     def _restained_by(self, image: UInt8Image, measured: Measured) -> UInt8Image:
         if not self.is_pointwise:
-            _check_in_one_piece(image)
+            check_in_one_piece(image)
             return self.apply(image, measured)
         return by_rows(image, lambda rows: self.apply(rows, measured))
 
@@ -286,29 +284,3 @@ class _Version(BaseModel):
 
     format: object = FORMAT
     method: str
-
-
-def check_images(images: UInt8Images, what: str) -> None:
-    """Raise ImageError unless `images` is uint8[N, H, W, 3] with pixels; N may be 0."""
-    fits = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4
-    if not fits or images.shape[3] != 3 or 0 in images.shape[1:]:
-        got = f"{images.dtype}{list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
-        raise ImageError(f"{what}: expected RGB uint8[N, H, W, 3], got {got}; read them with hemabridge.read_image")
-
-
-def _check_in_one_piece(image: UInt8Image) -> None:
-    """Raise ImageError if an image is too large for a method that needs all of it at once."""
-    height, width = image.shape[:2]
-    if height * width > MAX_WHOLE_PIXELS:
-        raise ImageError(
-            f"expected at most {MAX_WHOLE_PIXELS:,} pixels for a method that segments the whole image, got {width} x "
-            f"{height}; state the square around a cell (--crop-px), or cut the field into single cells first"
-        )
-
-
-def check_sites(source: UInt8Images, target: UInt8Images) -> None:
-    """Raise ImageError unless both are sets uint8[N, H, W, 3] of at least one image."""
-    for images, what in ((source, "source images"), (target, "target images")):
-        check_images(images, what)
-        if len(images) == 0:
-            raise ImageError(f"{what}: expected at least one image to fit a normalizer on, got none")

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.glass import white_of
+from hemabridge.normalizers.image_sets import check_sites
 from hemabridge.normalizers.levels import Rgb, as_rgb
 from hemabridge.normalizers.measures import sample_pixels, site_glass, site_white, spaced, whitened
-from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
+from hemabridge.normalizers.normalizer import Measured, Normalizer
 
 LARGEST_GAIN = 3.0
 """Largest factor on the standard deviation of an axis, and inverse of the smallest one."""

@@ -11,9 +11,10 @@ from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
 from hemabridge.imaging.compartments import segment
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.glass import white_of
+from hemabridge.normalizers.image_sets import check_sites
 from hemabridge.normalizers.levels import Rgb
 from hemabridge.normalizers.measures import site_glass, site_white, spaced, whitened
-from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
+from hemabridge.normalizers.normalizer import Measured, Normalizer
 from hemabridge.normalizers.reinhard import BLANK_DEVIATION, LabStatistics, lab_statistics, transferred
 
 LARGEST_GAIN = 1.6

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.color_table import fit_table, node_colors
+from hemabridge.normalizers.image_sets import check_sites
 from hemabridge.normalizers.levels import Rgb
 from hemabridge.normalizers.linear_transport import LinearTransport
 from hemabridge.normalizers.measures import site_pixels
-from hemabridge.normalizers.normalizer import check_sites
 from hemabridge.normalizers.table_normalizer import TableNormalizer, as_table
 
 ROTATIONS = 30

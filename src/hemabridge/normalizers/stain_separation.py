@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.glass import Glass
+from hemabridge.normalizers.image_sets import check_sites
 from hemabridge.normalizers.known_colors import without_fourth
 from hemabridge.normalizers.levels import Rgb, as_rgb
 from hemabridge.normalizers.measures import (
@@ -20,7 +21,7 @@ from hemabridge.normalizers.measures import (
     site_glass,
     site_white,
 )
-from hemabridge.normalizers.normalizer import Gain, Measured, Normalizer, check_sites
+from hemabridge.normalizers.normalizer import Gain, Measured, Normalizer
 from hemabridge.normalizers.plausibility import faults_of
 from hemabridge.normalizers.stain_vectors import (
     LEAST_ANGLE_DEG,

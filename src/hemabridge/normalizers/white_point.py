@@ -3,9 +3,10 @@
 from typing import Literal, Self
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.normalizers.image_sets import check_sites
 from hemabridge.normalizers.levels import Rgb
 from hemabridge.normalizers.measures import site_glass, site_white, whitened
-from hemabridge.normalizers.normalizer import Measured, Normalizer, check_sites
+from hemabridge.normalizers.normalizer import Measured, Normalizer
 
 
 class WhitePoint(Normalizer):

@@ -1,9 +1,12 @@
 """The numbers of the service as text for Prometheus; no name of an image, and no address of a client."""
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, Final
+
+from hemabridge.review.security import App, Message, Receive, Send
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of the text format (https://prometheus.io/docs/instrumenting/exposition_formats/)."""
@@ -75,3 +78,24 @@ def _labels(values: Mapping[str, str]) -> str:
         return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
     return "{" + ",".join(f'{name}="{plain(text)}"' for name, text in values.items()) + "}"
+
+
+class CountedRequests:
+    """ASGI middleware: counts requests by path and status, and measures their time; unknown paths count as `other`."""
+
+    def __init__(self, app: App, counters: Counters, paths: frozenset[str]) -> None:
+        self.app, self.counters, self.paths = app, counters, paths
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Pass a request on, and count it when its answer begins."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, path = time.perf_counter(), scope["path"] if scope["path"] in self.paths else "other"
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.counters.request(path, message["status"], time.perf_counter() - began)
+            await send(message)
+
+        await self.app(scope, receive, counted)

@@ -9,6 +9,9 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import Final
 
+from fastapi import HTTPException, Request
+from starlette.requests import ClientDisconnect
+
 from hemabridge.errors import InputError
 from hemabridge.imaging.dicom import HEAD_BYTES, is_dicom
 from hemabridge.imaging.files import IMAGE_SUFFIXES, KEPT_BYTES, SentImages
@@ -140,3 +143,26 @@ def _plain(name: str) -> str:
     text = re.split(r"[/\\]", name)[-1]
     text = "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
     return text[-LONGEST_NAME:]
+
+
+async def read_body(request: Request, most: int, *, keep: bool) -> bytes:
+    """Read the body of a request, or only take it off the line.
+
+    Raises:
+        HTTPException: 413 if it is too large, 400 if the client ends it early.
+    """
+    too_large = HTTPException(413, f"expected at most {most:,} bytes; send fewer images in each request")
+    stated = request.headers.get("content-length", "")
+    if stated.isdecimal() and int(stated) > most:
+        raise too_large
+    parts, size = [], 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise too_large
+            if keep:
+                parts.append(part)
+    except ClientDisconnect as error:
+        raise HTTPException(400, "expected a whole request, the client ended it early") from error
+    return b"".join(parts)

@@ -1,8 +1,7 @@
 """The service as a web application: paths, limits, errors, and their description (OpenAPI)."""
 
 import logging
-import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -13,18 +12,17 @@ from fastapi.params import Depends
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 
 from hemabridge._version import __version__
 from hemabridge.errors import InputError
 from hemabridge.progress import Progress
 from hemabridge.review.app import STATIC_KEPT
-from hemabridge.review.security import HEADERS, App, Message, Receive, SecurityHeaders, Send
+from hemabridge.review.security import HEADERS, SecurityHeaders
 from hemabridge.service.access import Access, Refused
-from hemabridge.service.counters import CONTENT_TYPE, Counters
+from hemabridge.service.counters import CONTENT_TYPE, CountedRequests, Counters
 from hemabridge.service.drop_page import PageFile, page_files
 from hemabridge.service.responses import Operation, Refusal, Served, State
-from hemabridge.service.sent import FIELD, images_of
+from hemabridge.service.sent import FIELD, images_of, read_body
 from hemabridge.service.waiting import Full, Gone, Line, TooLate, WorkFailed
 
 LOG: Final = logging.getLogger(__name__)
@@ -77,7 +75,7 @@ def make_service_app(served: Served, limits: Limits, access: Access) -> FastAPI:
     _add_states(app, service)
     _add_page(app, service)
     _add_errors(app)
-    app.add_middleware(_Counted, counters=service.counters, paths=_paths(app))
+    app.add_middleware(CountedRequests, counters=service.counters, paths=_paths(app))
     app.add_middleware(SecurityHeaders, headers=OWN_HEADERS)  # outermost, so that it applies to every response
     app.state.line = service.line
     return app
@@ -105,10 +103,10 @@ class _Service:
         try:
             place = self.line.enter()
         except Full:
-            await _read(request, self.limits.body_bytes, keep=False)  # or the client may not see the answer
+            await read_body(request, self.limits.body_bytes, keep=False)  # or the client may not see the answer
             raise
         try:
-            body = await _read(request, self.limits.body_bytes, keep=True)
+            body = await read_body(request, self.limits.body_bytes, keep=True)
             content_type = request.headers.get("content-type", "")
             return await place.work(
                 lambda progress: self._work(operation, body, content_type, settings, progress), request.is_disconnected
@@ -130,29 +128,6 @@ class _Service:
     def state(self) -> State:
         """Return whether a request would be taken now."""
         return State(status="busy" if self.line.held >= self.line.most else "ready")
-
-
-async def _read(request: Request, most: int, *, keep: bool) -> bytes:
-    """Read the body of a request, or only take it off the line.
-
-    Raises:
-        HTTPException: 413 if it is too large, 400 if the client ends it early.
-    """
-    too_large = HTTPException(413, f"expected at most {most:,} bytes; send fewer images in each request")
-    stated = request.headers.get("content-length", "")
-    if stated.isdecimal() and int(stated) > most:
-        raise too_large
-    parts, size = [], 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise too_large
-            if keep:
-                parts.append(part)
-    except ClientDisconnect as error:
-        raise HTTPException(400, "expected a whole request, the client ended it early") from error
-    return b"".join(parts)
 
 
 def _add_operation(app: FastAPI, service: _Service, operation: Operation) -> None:
@@ -308,23 +283,3 @@ def _add_errors(app: FastAPI) -> None:
 
 def _paths(app: FastAPI) -> frozenset[str]:
     return frozenset(str(getattr(route, "path", "")) for route in app.routes)
-
-
-class _Counted:
-    """ASGI middleware: counts requests by path and status, and measures their time; unknown paths count as `other`."""
-
-    def __init__(self, app: App, counters: Counters, paths: frozenset[str]) -> None:
-        self.app, self.counters, self.paths = app, counters, paths
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        began, path = time.perf_counter(), scope["path"] if scope["path"] in self.paths else "other"
-
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self.counters.request(path, message["status"], time.perf_counter() - began)
-            await send(message)
-
-        await self.app(scope, receive, counted)

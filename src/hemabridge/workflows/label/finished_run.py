@@ -6,24 +6,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 
-from hemabridge.classifiers.classifier import NetworkClassifier
 from hemabridge.classifiers.config import SemiSupervisedConfig
-from hemabridge.classifiers.protocol import Classifier, Probabilities
+from hemabridge.classifiers.protocol import Classifier
 from hemabridge.data.cells import CellSet, joined
 from hemabridge.ensemble.config import DISTILLATION
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
-from hemabridge.ensemble.members import MEMBERS_FILE, Members, classifiers_of
+from hemabridge.ensemble.members import MEMBERS_FILE, Members
 from hemabridge.ensemble.pooling import mean_of
 from hemabridge.errors import InputError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.scale import CropPx
-from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.metrics.soft_agreement import soft_agreement
 from hemabridge.models.open import OpenModels
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.progress import Progress
@@ -36,21 +31,7 @@ from hemabridge.workflows.adapt.adapted import Adapted, is_adapt_run
 from hemabridge.workflows.adapt.inputs import PARTS
 from hemabridge.workflows.adapt.learned_from import LearnedFrom, identity_of
 from hemabridge.workflows.evaluate.finished_study import FinishedStudy
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What is predicted for the cells of the other hospital without its labels.
-
-    Attributes:
-        probabilities: float32[N, C].
-        agreement: soft agreement of color and shape members, 0..1; None without shape members.
-        features: those of the members, side by side, float32[N, D]; the distance of two cells tells how they differ.
-    """
-
-    probabilities: Probabilities
-    agreement: float | None
-    features: NDArray[np.float32]
+from hemabridge.workflows.label.prediction import Prediction, predicted_by
 
 
 class FinishedRun(Protocol):
@@ -210,7 +191,7 @@ class AdaptRun:
         else:
             context = RunContext(self.folder, fabric, self.seed, self.progress)
             fitted = fit_ensemble(self.members, source, self._target, self.learned_from.config.ensemble, context)
-        found = _predicted(fitted, source.images, self.progress)
+        found = predicted_by(fitted, source.images, self.progress)
         both = mean_of([found.probabilities, self.before.probabilities(source.images)])
         return Prediction(both, found.agreement, found.features)
 
@@ -284,25 +265,4 @@ class StudyRun:
     def predict(self, source: CellSet, fabric: Fabric) -> Prediction:
         """Return the predictions of the ensemble."""
         context = RunContext(self.folder, fabric, self.seed, self.progress)
-        return _predicted(self.study.fit_ensemble_to(source, context), source.images, self.progress)
-
-
-def _predicted(fitted: FittedEnsemble, images: UInt8Images, progress: Progress) -> Prediction:
-    color, shape = fitted.group_predictions(images, progress)
-    agreement = None if shape is None else soft_agreement(shape, color)
-    members = classifiers_of((*fitted.color_members, *fitted.shape_members))
-    return Prediction(fitted.pooled(color, shape), agreement, features_of(members, images))
-
-
-def features_of(classifiers: tuple[Classifier, ...], images: UInt8Images) -> NDArray[np.float32]:
-    """Return the classifiers' features of original images, side by side, float32[N, D].
-
-    Those of each are centered and have a mean squared norm of 1, so that all count alike. A classifier that gives no
-    features, such as an ONNX file, gives its probabilities.
-    """
-    found = []
-    for each in classifiers:
-        own = each.features(images) if isinstance(each, NetworkClassifier) else each.probabilities(images)
-        own = own - own.mean(axis=0)
-        found.append(own / max(float(np.sqrt((own**2).sum(axis=1).mean())), 1e-9))
-    return np.concatenate(found, axis=1).astype(np.float32)
+        return predicted_by(self.study.fit_ensemble_to(source, context), source.images, self.progress)

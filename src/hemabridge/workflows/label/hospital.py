@@ -22,8 +22,9 @@ from hemabridge.imaging.scale import CropPx
 from hemabridge.selection.cells_to_label import cells_to_label
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.stages import Stages
-from hemabridge.workflows.label.finished_run import FinishedRun, Prediction
+from hemabridge.workflows.label.finished_run import FinishedRun
 from hemabridge.workflows.label.label_files import CellToLabel
+from hemabridge.workflows.label.prediction import Prediction
 
 MOST_SUBDOMAINS: Final = 4
 """Largest number of subdomains of a hospital: with 16 cells, four of each."""
