@@ -171,7 +171,6 @@ SAME_IDEA = {
     "restaining.py": "the commands that re-stain, and the model behind them",
     "restyle.py": "the command, and its work",
     "results.py": "frozen results, of each kind of work",
-    "sampling.py": "how a few stand for many: of any list, and of a review's cells",
     "scale.py": "the scale of an image: of a cell's square, of a field",
     "serve.py": "what is served until a signal: the pages of a review, a model",
     "synthesis.py": "the commands and the recipe of a synthesis",

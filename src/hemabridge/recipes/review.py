@@ -7,8 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from hemabridge.errors import RecipeError
 from hemabridge.recipes.recipe import StatedCropPx
+from hemabridge.review.drawn_sample import TaskPlan
 from hemabridge.review.records import Question
-from hemabridge.review.sampling import TaskPlan
 from hemabridge.storage.settings_file import RecipePath, RunName, Seed, each_once, explain, read_toml
 
 KIND = "review"

@@ -17,11 +17,11 @@ from hemabridge.errors import RecipeError, RunError
 from hemabridge.progress import Progress, silent
 from hemabridge.recipes.review import ReviewPlan
 from hemabridge.review.arms import Arm
+from hemabridge.review.drawn_sample import DrawnScreen, draw
 from hemabridge.review.key import KEY, write_key
 from hemabridge.review.order import spaced_order
 from hemabridge.review.pictures import write_pictures
 from hemabridge.review.records import Question
-from hemabridge.review.sampling import DrawnScreen, draw
 from hemabridge.review.store import STORE, NewReader, Store
 from hemabridge.storage.files import atomic_write
 from hemabridge.workflows.review.read_arms import arms_of

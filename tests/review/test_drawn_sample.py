@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from hemabridge.errors import InputError
 from hemabridge.review.arms import Arm, ArmCell, Picture
+from hemabridge.review.drawn_sample import DrawnScreen, TaskPlan, draw
 from hemabridge.review.records import Item, Question
-from hemabridge.review.sampling import DrawnScreen, TaskPlan, draw
 
 TYPES = ("blast", "lymphocyte", "monocyte")
 
