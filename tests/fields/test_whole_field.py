@@ -7,6 +7,8 @@ from PIL import Image
 from hemabridge.data.cells import UNKNOWN
 from hemabridge.data.new_cells import list_new_cells, read_new_cells
 from hemabridge.data.simulate import CLASSES, HOSPITALS, simulate_cells
+from hemabridge.fields.find_cells import find_cells_at
+from hemabridge.fields.scale import stated_scale
 from hemabridge.fields.whole_field import FieldCheck, is_whole_field
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import CropSpec
@@ -28,6 +30,25 @@ def test_a_crop_around_its_cell_is_none(drawn_field):
     crop = np.pad(field, ((60, 0), (90, 0), (0, 0)), mode="edge")[:320, :320]  # the cell is at (160, 160) now
     assert not is_whole_field(crop)
     assert not is_whole_field(resized(crop, 2))
+
+
+def test_a_crop_whose_blue_shows_nothing_is_judged_all_the_same(drawn_field):
+    field = read_image(drawn_field).copy()
+    field[..., 2] = 200  # a camera whose blue is clipped: neither red cells nor nuclei lose light in it
+    crop = np.pad(field, ((60, 0), (90, 0), (0, 0)), mode="edge")[:320, :320]
+    assert is_whole_field(field)
+    assert not is_whole_field(crop)
+
+
+@pytest.mark.parametrize("channels", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)])
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_channel_that_shows_nothing_stops_no_search(drawn_field, channels, value):
+    field = read_image(drawn_field).copy()
+    field[..., list(channels)] = value
+    for image in (field, field[:200, :200], np.rint(255.0 - field).astype(np.uint8)):
+        assert is_whole_field(image) in (True, False)
+        found = find_cells_at(image, stated_scale(0.15))
+        assert all(0 <= cell.score <= 1 and np.isfinite(cell.diameter_um) for cell in found.leukocytes)
 
 
 FEW = ("clinic-like", "dark-blurred")

@@ -133,7 +133,8 @@ class Chromatin:
         red: median of the red cells.
         densest: mean of the densest spot as large as a small nucleus.
         threshold: from which a pixel is chromatin.
-        red_blue: optical density in blue of the red cells, as a share of that in green; infinite without red cells.
+        red_blue: optical density in blue of the red cells, as a share of that in green; infinite without red cells, or
+            if they absorb no blue.
     """
 
     red: float
@@ -161,7 +162,7 @@ def chromatin_of(picture: Absorbed, spot_px: int) -> Chromatin | None:
     if densest < CONTRAST * red or densest - red < LEAST_CHROMATIN:
         return None
     green, blue = (np.median(plane[is_pale]) if has_red_cells else 0.0 for plane in (picture.green, picture.blue))
-    red_blue = float(blue / green) if green > 0 else float("inf")
+    red_blue = float(blue / green) if min(green, blue) > 0 else float("inf")
     return Chromatin(red, densest, red + NUCLEAR_SHARE * (densest - red), red_blue)
 
 
