@@ -12,26 +12,38 @@ import pytest
 from PIL import Image
 
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
+from hemabridge.domain.site_profile import Distance
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.errors import InputError, SplitError
 from hemabridge.evaluation.predictions import read_predictions
 from hemabridge.evaluation.results import StudyResults
+from hemabridge.guard.thresholds import floors
+from hemabridge.guard.verdict import Verdicts
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.provenance import SyntheticOrigin
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import open_model
+from hemabridge.models.guard_file import Guard
 from hemabridge.models.selection_file import FILE as SELECTION
+from hemabridge.models.site_answer import SiteAnswer
 from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.progress import silent
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import read_settled
+from hemabridge.storage.files import sha256_of
 from hemabridge.storage.stages import Stages
 from hemabridge.training.run_context import RunContext, start_fabric
 from hemabridge.translators.presets import PRESETS, Preset
+from hemabridge.workflows.adapt.apply import COLUMNS as RUN_COLUMNS
+from hemabridge.workflows.classify import WITHHELD
+from hemabridge.workflows.evaluate import evaluate as evaluating
+from hemabridge.workflows.evaluate import trust
 from hemabridge.workflows.evaluate.answers import Answers
 from hemabridge.workflows.evaluate.evaluate import FITTING, Evaluation, evaluate
 from hemabridge.workflows.evaluate.finished_study import FinishedStudy
+from hemabridge.workflows.evaluate.predicted_table import COLUMNS
+from hemabridge.workflows.evaluate.trust import Trust
 from hemabridge.workflows.selection.select import select
 from hemabridge.workflows.study import translation
 from hemabridge.workflows.study.study import study
@@ -166,7 +178,7 @@ def test_the_studys_own_cells_are_named_as_the_study_named_them(
     assert table["path"].to_list() == source.column("path")
     assert table["class"].to_list() == source.column("class")
     best = now["ensemble", "ensemble", None, 6]
-    assert table["answer"].to_list() == [results.classes[place] for place in best.predicted]
+    assert table["predicted_class"].to_list() == [results.classes[place] for place in best.predicted]
     np.testing.assert_allclose(table["probability"].to_numpy(), best.probabilities.max(axis=1), atol=1e-4)
     assert (done.predicted, done.failed, done.unscored) == (len(source), {}, 0)
 
@@ -221,8 +233,10 @@ def test_cells_of_which_nobody_knows_the_class_are_named_and_bad_files_are_told(
     done = evaluate(finished[0], folder, tmp_path / "out", by="Learner on white-point")
     table = predicted(tmp_path / "out")
     assert [Path(name).stem for name in table["path"]] == ["0", "1", "1b", "2", "3"]
-    assert table["answer"].to_list()[2] == ""
-    assert all(name in finished[1].classes for place, name in enumerate(table["answer"]) if place not in (2, 4))
+    assert table["predicted_class"].to_list()[2] == ""
+    assert all(
+        name in finished[1].classes for place, name in enumerate(table["predicted_class"]) if place not in (2, 4)
+    )
     assert set(table["by"]) == {"Learner on white-point"}
     assert (done.predicted, list(done.failed), done.rows, done.unscored) == (3, ["1b.png", "3.png"], (), 3)
     assert "at least 8 x 8 pixels, to show a cell, got 7 x 300; " in table["reason"].to_list()[4]
@@ -240,7 +254,7 @@ def test_files_that_no_manifest_may_hold_get_a_row(
     done = evaluate(finished[0], folder, tmp_path / "out")
     table = predicted(tmp_path / "out")
     assert table["path"].to_list() == ["good.png", "latin-\\udce9.png", "line\\nbreak.png", "link.png"]
-    assert table["answer"].to_list()[1:] == [""] * 3
+    assert table["predicted_class"].to_list()[1:] == [""] * 3
     assert [reason.rpartition("; ")[2] for reason in table["reason"]] == [
         "",
         "rename the file",
@@ -261,7 +275,7 @@ def test_other_classes_are_named_and_not_scored(
     done = evaluate(finished[0], written(other, tmp_path / "cells.csv"), tmp_path / "out", root=source.root)
     assert done.unscored == 1
     assert {row.n for row in done.rows} == {len(source) - 1}
-    assert predicted(tmp_path / "out")["answer"].to_list()[0] in finished[1].classes
+    assert predicted(tmp_path / "out")["predicted_class"].to_list()[0] in finished[1].classes
 
 
 def test_what_cannot_be_done_is_told(finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path) -> None:
@@ -394,7 +408,8 @@ def test_another_hospital_is_fitted_without_a_label(
     again = evaluate(finished[0], unlabeled, tmp_path / "out", root=source.root, fit=True)
     answers = []
     for name, (out, done) in {"labeled": evaluated[True], "unlabeled": (tmp_path / "out", again)}.items():
-        assert (done.by, done.predicted, done.site) == ("ensemble and one classifier", len(source), None)
+        assert (done.by, done.predicted) == ("ensemble and one classifier", len(source))
+        assert done.site is None  # twelve images are too few to describe a site
         assert read_normalizer(out / "linear-ot.json").standardize(np.zeros((1, 8, 8, 3), np.uint8)).shape == (
             1,
             8,
@@ -403,7 +418,7 @@ def test_another_hospital_is_fitted_without_a_label(
         )
         assert read_normalizer(out / "learned-lut-learner.json").method == "learned-lut"
         assert not (out / FITTING).exists()
-        answers.append(predicted(out).select("path", "answer", "probability"))
+        answers.append(predicted(out).select("path", "predicted_class", "probability"))
         if name == "labeled":
             assert done.mode == "transductive"
             assert {(row.classifier, row.images, row.mode) for row in done.rows} == {
@@ -489,3 +504,82 @@ def test_a_bad_file_of_another_hospital_is_told_and_stops_nothing(
     (folder / "bad.png").write_bytes(b"no image")
     with pytest.raises(InputError, match="expected readable images"):
         evaluate(finished[0], folder, tmp_path / "out", fit=True)
+
+
+@pytest.mark.parametrize("fit", [False, True])
+def test_rows_that_must_not_be_trusted_have_no_class_and_a_reason(
+    finished: tuple[Path, StudyResults],
+    source: Manifest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fit: bool,
+    drawn_field: Path,
+) -> None:
+    far = SiteAnswer(60, Distance(9.0, 1.0, 2.0), Distance(9.0, 1.0, 2.0))
+    monkeypatch.setattr(evaluating, "write_answer", lambda *_: far)
+    monkeypatch.setattr(evaluating, "open_model", lambda path: path)  # too few images for a profile
+    folder = tmp_path / "night"
+    folder.mkdir()
+    for number, path in enumerate(source.paths()):
+        shutil.copy(path, folder / f"{number}{path.suffix}")
+    shutil.copy(drawn_field, folder / "field.png")
+    done = evaluate(finished[0], folder, tmp_path / "out", fit=fit)
+    table = predicted(tmp_path / "out")
+    assert (done.predicted, done.withheld, list(done.failed)) == (0, len(source), ["field.png"])
+    assert set(table["predicted_class"]) == {""}
+    assert table["probability"].null_count() == len(table)
+    assert set(table["site"]) == {"out-of-distribution"}
+    reasons = dict(table.select("path", "reason").iter_rows())
+    assert "whole field" in reasons.pop("field.png")
+    assert set(reasons.values()) == {WITHHELD}
+
+
+def test_cells_that_the_guard_refuses_have_no_class_and_those_in_doubt_a_remark(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(finished[0], folder)
+    model = sha256_of(folder / "restained" / "white-point" / "normalizer.json")
+    (folder / "guard" / "white-point").mkdir(parents=True)
+    Guard(model=model, thresholds=floors()).write(folder / "guard" / "white-point" / "guard.json")
+    given = Verdicts(("pass", "warn", "refuse"), ((), ("darkness",), ("nucleus_dice", "shift")), np.zeros(3))
+    monkeypatch.setattr(trust, "verdicts_of", lambda *_: given)
+    cells = written(Manifest(source.table.head(3), source.root), tmp_path / "cells.csv")
+    done = evaluate(folder, cells, tmp_path / "out", root=source.root, by="Learner on white-point")
+    table = predicted(tmp_path / "out")
+    assert (done.predicted, done.withheld) == (2, 1)
+    assert table["guard"].to_list() == ["pass", "warn", "refuse"]
+    assert [bool(name) for name in table["predicted_class"]] == [True, True, False]
+    assert table["remark"].to_list() == ["", "the guard warns: darkness", ""]
+    reason = "not predicted: the guard refuses the re-stained cell (nucleus_dice shift)"
+    assert table["reason"].to_list() == ["", "", reason]
+    evaluate(folder, cells, tmp_path / "out", root=source.root, by="ensemble")
+    assert set(predicted(tmp_path / "out")["guard"].cast(pl.String)) == {""}  # no guard checked what it pools
+
+
+@pytest.mark.parametrize(
+    ("images", "source_distance", "target_distance", "site", "withheld"),
+    [
+        ("white-point", 0.5, 9.0, "in-distribution", ""),
+        ("white-point", 1.5, 0.5, "borderline", ""),
+        ("white-point", 9.0, 0.5, "out-of-distribution", "need no re-staining"),
+        ("ensemble", 9.0, 1.5, "out-of-distribution", "out-of-distribution"),
+        ("original", 9.0, 0.5, "in-distribution", ""),
+        ("original", 9.0, 1.5, "borderline", ""),
+        ("original", 9.0, 9.0, "out-of-distribution", "out-of-distribution"),
+        ("original", 9.0, None, "out-of-distribution", "out-of-distribution"),
+    ],
+)
+def test_what_predicts_says_for_which_site_it_is_meant(
+    images: str, source_distance: float, target_distance: float | None, site: str, withheld: str
+) -> None:
+    of_target = None if target_distance is None else Distance(target_distance, 1.0, 2.0)
+    answer = SiteAnswer(60, Distance(source_distance, 1.0, 2.0), of_target)
+    found = Trust.of(answer, Answers("Learner", images, None, 0, np.zeros((1, 2), np.float32)), None)
+    assert found.site == site
+    assert withheld in found.reason(0)
+    assert bool(withheld) == bool(found.reason(0))
+
+
+def test_tables_of_evaluate_and_run_share_their_words() -> None:
+    assert set(COLUMNS) - {"class", "by"} == set(RUN_COLUMNS) - {"uncertainty"}

@@ -144,15 +144,17 @@ def evaluate(
     """Classify new cells with a study's classifiers, original and re-stained; score the predictions if labels exist.
 
     Without --fit nothing is fitted or trained: use this for new images of the study's source. predicted-classes.csv
-    has a row for each file. Where no class is known, only the answers of --by are worked out; those of one classifier
-    ask it alone, those of the ensemble ask all its members.
+    has a row for each file: its class, or the reason why there is none. Classes are withheld if the images are
+    out-of-distribution for what re-stains them, or if the guard refuses a re-stained cell. Where no class is known,
+    only the answers of --by are worked out; those of one classifier ask it alone, those of the ensemble ask all its
+    members.
     """
     needs_training()
     from hemabridge.cli.printing import print_left_out_of, print_site, print_unusable
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.evaluation.home_failure import first_words
-    from hemabridge.workflows.evaluate.evaluate import PREDICTED_CLASSES
     from hemabridge.workflows.evaluate.evaluate import evaluate as run
+    from hemabridge.workflows.evaluate.predicted_table import PREDICTED_CLASSES
 
     with shown_progress() as progress:
         done = run(study, source, out, root=root, crop_px=crop_px, by=by, fit=fit, progress=progress)
@@ -166,9 +168,13 @@ def evaluate(
         print(f"{done.rows[0].n} cells scored; the study was fitted on {saw} ({done.mode}).")
         if done.unscored:
             print(f"{done.unscored} more cells have a class that is not one of the study.")
-    print(f"{done.predicted} files classified by {done.by}, {len(done.failed)} failed. See {out / PREDICTED_CLASSES}.")
-    print_site(source, done.site)
-    if done.failed:
+    print(
+        f"{done.predicted} files classified by {done.by}, {len(done.failed)} failed, {done.withheld} withheld. "
+        f"See {out / PREDICTED_CLASSES}."
+    )
+    if not fit:
+        print_site(source, done.site)
+    if done.failed or done.withheld:
         raise typer.Exit(1)
 
 

@@ -1,7 +1,7 @@
 """`hemabridge evaluate`: classifies new cells with the models of a study, and scores cells of known classes."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.scale import CropPx, CropSpec
+from hemabridge.models import Model, open_model
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.models.study_folder import PREDICTIONS, StudyFolder
 from hemabridge.normalizers.catalog import NORMALIZERS
@@ -31,18 +32,16 @@ from hemabridge.progress import Progress, silent
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import Site, read_settled
-from hemabridge.storage.files import atomic_write, copy_file, sha256_of
+from hemabridge.storage.files import copy_file, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
-from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.storage.stages import Stages
 from hemabridge.workflows.evaluate.answers import ONE_CLASSIFIER, Answers, choose
 from hemabridge.workflows.evaluate.finished_study import FinishedStudy
+from hemabridge.workflows.evaluate.predicted_table import PREDICTED_CLASSES, claim, is_table, write_rows
+from hemabridge.workflows.evaluate.trust import Trust, guard_verdicts
 
 FITTING: Final = ".fitting"
 """Folder of a fit that goes on where it was stopped; removed at the end."""
-
-PREDICTED_CLASSES: Final = "predicted-classes.csv"
-COLUMNS: Final = ("path", "class", "answer", "probability", "by", "reason")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,19 +50,22 @@ class Evaluation:
 
     Attributes:
         by: the name of the answers in `predicted-classes.csv`.
-        predicted: files that got an answer.
-        failed: files that did not, with the reason.
+        predicted: files that got a class.
+        failed: files that could not be used, with the reason.
+        withheld: files without a class because it could not be trusted; the table says why.
         rows: of every classifier on every re-staining, if at least one cell's class is known; as in a study.
         tests: each row on re-stained cells against the same classifier on the originals.
         mode: `strict` if the study was fitted on none of the scored files, `transductive` if on some.
         unscored: cells without a class, or with one that the study does not have.
-        site: whether the site is in-distribution for the translator; None if the translator has no site profile.
+        site: whether the site is in-distribution for the translator, or with `fit` for what was fitted; None if it has
+            no site profile.
         home: classifiers of the study that failed at their own hospital.
     """
 
     by: str
     predicted: int
     failed: dict[str, str]
+    withheld: int
     rows: tuple[Row, ...]
     tests: tuple[PairedTest, ...]
     mode: Mode
@@ -121,27 +123,33 @@ def evaluate(
     read = cache(lambda px: read_new_cells(listed, classes, CropSpec(scale, px), progress, reason))
     cells = read(recipe.ensemble_px if fit else recipe.size_px)
     by = by if fit else by or finished.default_name()
-    answers = _refitted(finished, read, scale, out) if fit else _answers(finished, read, cells, by)
-    seen = set(cells.hashes) if fit else _fitted_on(recipe, study, own)
+    answers, model = _refitted(finished, read, scale, out) if fit else _answers(finished, read, cells, by, crop_px)
     chosen = choose(answers, by)
-    done = replace(_written(answers, chosen, manifest, cells, classes, seen, recipe.seed, out), home=results.home)
-    if fit:
-        return done
-    model = replace(finished.opened(finished.restainings[-1].path), crop_px=crop_px)
-    return replace(done, site=write_answer(model, manifest.paths(), out, progress))
+    guard = guard_verdicts(finished, chosen, lambda px: read(px).images)
+    out.mkdir(parents=True, exist_ok=True)
+    claim(out / PREDICTED_CLASSES)
+    site = None if model is None else write_answer(model, manifest.paths(), out, progress)
+    predicted = write_rows(chosen, Trust.of(site, chosen, guard), cells, classes, manifest, out / PREDICTED_CLASSES)
+    seen = set(cells.hashes) if fit else _fitted_on(recipe, study, own)
+    done = _scored(answers, manifest, cells, classes, seen, recipe.seed, out)
+    withheld = len(cells.paths) - predicted
+    return replace(done, by=chosen.name, predicted=predicted, withheld=withheld, site=site, home=results.home)
 
 
 def _answers(
-    finished: FinishedStudy, read: Callable[[int], NewCells], cells: NewCells, by: str | None
-) -> list[Answers]:
-    """Return all predictions; only those of one name if no cell can be scored, since the others are not written."""
+    finished: FinishedStudy, read: Callable[[int], NewCells], cells: NewCells, by: str | None, crop_px: int | None
+) -> tuple[list[Answers], Model]:
+    """Return all predictions, and the last model that re-stains, which knows the source.
+
+    If no cell can be scored, only the predictions of one name are made, since the others are not written.
+    """
     scored = bool((cells.labels != UNKNOWN).any())
-    return list(finished.answers(lambda px: read(px).images, None if scored else by))
+    answers = list(finished.answers(lambda px: read(px).images, None if scored else by))
+    return answers, replace(finished.opened(finished.restainings[-1].path), crop_px=crop_px)
 
 
-def _written(
+def _scored(
     answers: Sequence[Answers],
-    chosen: Answers,
     manifest: Manifest,
     cells: NewCells,
     classes: tuple[str, ...],
@@ -149,18 +157,16 @@ def _written(
     seed: int,
     out: Path,
 ) -> Evaluation:
-    given = dict(zip(manifest.column("path"), manifest.column("class"), strict=True))
-    given |= {name: given.get(name, "") for name in cells.failed}
+    """Return the scores of all predictions for cells of known class; write these predictions."""
     known = np.flatnonzero(cells.labels != UNKNOWN)
     scored = [_predictions(each, cells, known, manifest.column("site")[0]) for each in answers] if len(known) else []
     mode = work_out_mode([cells.hashes[place] for place in known], fitted_on)
-    out.mkdir(parents=True, exist_ok=True)
-    _write_predicted_classes(chosen, cells, classes, given, out / PREDICTED_CLASSES)
     write_predictions(scored, classes, out / PREDICTIONS)
     return Evaluation(
-        by=chosen.name,
-        predicted=len(cells.paths),
+        by="",
+        predicted=0,
         failed=cells.failed,
+        withheld=0,
         rows=tuple(make_row(p, classes, mode=mode if _saw_source(p) else "none", seed=seed) for p in scored),
         tests=paired_tests(scored),
         mode=mode,
@@ -174,17 +180,22 @@ def _saw_source(predictions: Predictions) -> bool:
     return predictions.images != ORIGINAL or predictions.classifier == ONE_CLASSIFIER
 
 
-def _refitted(finished: FinishedStudy, read: Callable[[int], NewCells], crop_px: CropPx, out: Path) -> list[Answers]:
+def _refitted(
+    finished: FinishedStudy, read: Callable[[int], NewCells], crop_px: CropPx, out: Path
+) -> tuple[list[Answers], Model | None]:
     """Fit the study's ensemble to other cells; write the normalizers and color tables, and remove trained networks.
+
+    Returns the predictions, and a normalizer, which has the profiles of both sites; None without a normalizer.
 
     An interrupted call is resumed from the hidden folder `FITTING` if the study and the cells are the same.
     """
     kept: list[Answers] = []
+    normalizers: list[Path] = []
 
     def work(folder: Path) -> None:
         fitted, answers = finished.refitted(read, crop_px, folder, Fabric(accelerator="auto", devices=1))
-        _claim(out / PREDICTED_CLASSES)
-        fitted.save_normalizers(out)
+        claim(out / PREDICTED_CLASSES)
+        normalizers[:] = fitted.save_normalizers(out).values()
         for table in folder.glob("*.json"):
             if _is_table(table.name):
                 copy_file(table, out / table.name)
@@ -200,7 +211,7 @@ def _refitted(finished: FinishedStudy, read: Callable[[int], NewCells], crop_px:
     shutil.rmtree(Stages(out).run(FITTING, inputs, work))
     if not kept:  # an earlier call was stopped after the work and before its folder was removed
         shutil.rmtree(Stages(out).run(FITTING, inputs, work))
-    return kept
+    return kept, open_model(normalizers[0]) if normalizers else None
 
 
 def _finished(study: Path) -> Path:
@@ -214,44 +225,11 @@ def _check_own(out: Path) -> None:
     names = names_in(out)
     written = {PREDICTED_CLASSES, PREDICTIONS, ANSWER_FILE, *(f"{name}.json" for name in NORMALIZERS)}
     others = {name for name in names - written if not _is_table(name)}
-    check_outputs(out, others if _is_predicted_classes(out / PREDICTED_CLASSES) else names)
+    check_outputs(out, others if is_table(out / PREDICTED_CLASSES) else names)
 
 
 def _is_table(name: str) -> bool:
     return name.startswith(f"{LEARNED_LUT}-") and name.endswith(".json")
-
-
-def _is_predicted_classes(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.readline().strip() == ",".join(COLUMNS).encode()
-
-
-def _claim(path: Path) -> None:
-    """Write the header alone, before other files, so that a later call recognizes the folder of an interrupted one."""
-    if not _is_predicted_classes(path):
-        with atomic_write(path) as temporary:
-            temporary.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
-
-
-def _write_predicted_classes(
-    chosen: Answers, cells: NewCells, classes: tuple[str, ...], given: Mapping[str, str], path: Path
-) -> None:
-    """Write a row for each file: those of the manifest in its order, then those that could not be used.
-
-    No spreadsheet takes a value for a formula.
-    """
-    places = {name: place for place, name in enumerate(cells.paths)}
-    rows = []
-    for name, known in given.items():
-        place = places.get(name)
-        said = None if place is None else chosen.probabilities[place]
-        answer = ("", None) if said is None else (classes[int(said.argmax())], float(said.max()))
-        rows.append((name, known, *answer, chosen.name, cells.failed.get(name, "")))
-    schema = {name: pl.Float64 if name == "probability" else pl.String for name in COLUMNS}
-    with atomic_write(path) as temporary:
-        as_cells(pl.DataFrame(rows, schema=schema, orient="row")).write_csv(temporary, float_precision=4)
 
 
 def _predictions(answers: Answers, cells: NewCells, known: NDArray[np.intp], site: str) -> Predictions:
