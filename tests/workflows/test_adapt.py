@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from hemabridge.classifiers.adabn import adabn
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.fine_tune import fine_tune
+from hemabridge.cli import main
 from hemabridge.data.cells import load_cells
 from hemabridge.data.manifest import read_manifest
 from hemabridge.errors import InputError, ManifestError, ModelError
@@ -118,6 +120,30 @@ def test_the_limit_of_the_own_hospital_holds_only_where_cells_are_as_certain() -
 
 def test_what_a_user_reads_doubts_random_weights(adapted_run: tuple[Path, Adapted]) -> None:
     assert any(line.startswith("CAUTION: training began from random weights") for line in adapted_run[1].lines())
+
+
+def test_what_speaks_against_the_classes_is_repeated_with_every_result(
+    adapted_run: tuple[Path, Adapted],
+    unlabeled: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, adapted = adapted_run
+    good = replace(adapted, pretrained=True, home_accuracy=0.95, agreement=0.6, home_agreement=0.6)
+    assert good.cautions == ()
+    (low,) = replace(good, agreement=0.3).cautions
+    assert low in replace(good, agreement=0.3).lines()
+    assert adapted.source in low
+    assert "0.30" in low
+    assert len(replace(good, home_accuracy=0.5).cautions) == 1
+    monkeypatch.setattr(sys, "argv", ["hemabridge", "run", str(folder), str(unlabeled), str(tmp_path / "out")])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().err
+    assert adapted.cautions
+    assert all(line in told for line in adapted.cautions)
+    assert open_for_count(folder, None, None, silent).cautions == adapted.cautions
 
 
 def test_too_few_images_are_refused_before_anything_is_trained(

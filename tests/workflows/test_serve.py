@@ -129,6 +129,8 @@ def test_the_run_folder_is_served_as_its_bundle(
         for model in (bundle, adapted_run[0])
     )
     assert first["images"][0]["output_sha256"] == second["images"][0]["output_sha256"]
+    told = client_of(bundle).post("/v1/classify", files={"images": (image.name, image.read_bytes())}).json()
+    assert tuple(told["cautions"]) == adapted_run[1].cautions != ()
     with pytest.raises(InputError, match="states its own"):
         served_of(adapted_run[0], crop_px=30)
 

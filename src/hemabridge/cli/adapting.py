@@ -113,6 +113,8 @@ def run(
 
     with shown_progress() as progress:
         done = run_adapted(adapted, folder, out, keep_identity=keep_identity, progress=progress)
+    for line in done.cautions:
+        print(line, file=sys.stderr)
     _print_run(done, out)
     if done.classified.failed or done.classified.withheld:
         raise typer.Exit(1)

@@ -159,6 +159,8 @@ class DifferentialResults(ResultsFile):
         site: whether the cells are in-distribution for the classifier; empty if its file does not tell.
         site_fact: what they are like and how far they are from those of its training; empty likewise.
         seed: of the posterior draws.
+        cautions: what the run of `hemabridge adapt` says against its classes; empty without such a run, or if it was
+            good.
     """
 
     __pydantic_config__ = STRICT
@@ -179,6 +181,7 @@ class DifferentialResults(ResultsFile):
     site: Answer | Literal[""]
     site_fact: str
     seed: int
+    cautions: tuple[str, ...] = ()
 
     @property
     def counted(self) -> tuple[CountedCell, ...]:

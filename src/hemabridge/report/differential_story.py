@@ -41,7 +41,8 @@ def first_words(results: DifferentialResults) -> str:
 
 
 def sentences(results: DifferentialResults) -> Iterator[str]:
-    """Yield which cells were counted, which were not, and what the intervals cover."""
+    """Yield what speaks against the model, which cells were counted, which were not, and what the intervals cover."""
+    yield from results.cautions
     if results.site == "borderline":
         yield (
             f"CAUTION: the cells are {results.site_fact}. Check some by eye before you use these percentages: their "

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self, TypeAlias
+from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,11 @@ from hemabridge.service.sent import Sent
 
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_CAUTIONS: Final[Any] = Field(
+    (), description="what `hemabridge adapt` found against the model's classes at this hospital; usually empty"
+)
 
 
 class ImageAnswers(_Answer, ABC):
@@ -107,6 +112,7 @@ class Classified(ImageAnswers):
     model: str = Field(description="SHA-256 of the model's file")
     classes: tuple[str, ...]
     site: SiteVerdict | None
+    cautions: tuple[str, ...] = _CAUTIONS
     images: tuple[ClassifiedImage, ...]
 
     def outcomes(self) -> Iterator[str]:
@@ -168,6 +174,7 @@ class Counted(ImageAnswers):
     model: str = Field(description="SHA-256 of the model's file")
     trusted: bool = Field(description="false if the cells are out-of-distribution for the model: check each by eye")
     site: SiteVerdict | None
+    cautions: tuple[str, ...] = _CAUTIONS
     counted: int = Field(description="number of cells that are counted")
     confusion_from: str = Field(
         description="the labeled cells whose confusion corrects the percentages; empty: the intervals cover counting "

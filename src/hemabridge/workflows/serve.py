@@ -122,8 +122,9 @@ def served_of(path: Path, crop_px: int | None = None) -> Served:
     if classifier is not None:
         _ = classifier.classifier
         counting = Counting(for_originals(classifier, opened.adapted))
+        naming = _Classifying(classifier, () if opened.adapted is None else opened.adapted.cautions)
         operations += [
-            Operation("classify", "Classify images of single cells", NoSettings, Classified, _Classifying(classifier)),
+            Operation("classify", "Classify images of single cells", NoSettings, Classified, naming),
             Operation("differential", "Count the cells of whole fields of a smear", FieldSettings, Counted, counting),
         ]
     known = [model.sha256 for model in (restainer, classifier) if model is not None]
@@ -239,6 +240,7 @@ def _left_out(image: RestainedImage) -> RestainedImage:
 @dataclass(frozen=True, eq=False)
 class _Classifying:
     model: Model
+    cautions: tuple[str, ...]
 
     def __call__(self, sent: Sequence[Sent], settings: NoSettings, progress: Progress) -> Classified:
         folder = SentFolder(sent)
@@ -252,6 +254,7 @@ class _Classifying:
             model=self.model.sha256,
             classes=self.model.classes,
             site=SiteVerdict.of(site),
+            cautions=self.cautions,
             images=tuple(
                 ClassifiedImage(
                     name=image.name, predicted_class=row.predicted, probabilities=row.probabilities, reason=row.reason

@@ -4,6 +4,7 @@ import csv
 import re
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hemabridge.imaging.scale import resize_square
 from hemabridge.metrics.prevalence import estimate_shares
 from hemabridge.models.open import find_snapshot
 from hemabridge.normalizers.catalog import fit_on_cells
+from hemabridge.report.differential_story import sentences
 from hemabridge.workflows.differential.differential import differential
 from hemabridge.workflows.simulate_fields import simulate_fields
 
@@ -62,6 +64,13 @@ def counted(
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_what_speaks_against_the_model_is_said_first(counted: tuple[Path, DifferentialResults]) -> None:
+    assert counted[1].cautions == ()
+    doubted = replace(counted[1], cautions=("CAUTION: the classes are doubtful.",))
+    assert next(sentences(doubted)) == "CAUTION: the classes are doubtful."
+    assert DifferentialResults.from_json(doubted.to_json()) == doubted
 
 
 def test_cells_are_found_classified_and_counted(counted: tuple[Path, DifferentialResults], fields: Path) -> None:

@@ -71,6 +71,7 @@ def check_same(told: dict[str, Any], done: DifferentialResults) -> None:
     assert told["trusted"] is not done.distrusted
     assert (told["site"] or {"answer": ""})["answer"] == done.site
     assert told["confusion_from"] == done.confusion_from
+    assert told["cautions"] == list(done.cautions)
     for row, share in zip(told["classes"], done.shares(), strict=True):
         assert (row.pop("class_name"), row.pop("cells")) == (share.name, share.counted)
         limits = (share.share, share.low, share.high, share.raw, share.raw_low, share.raw_high)

@@ -70,6 +70,12 @@ function classified(own, told) {
   }
 }
 
+function showCautions(told) {
+  const own = at("#cautions");
+  own.hidden = !told.cautions.length;
+  own.textContent = told.cautions.join(" ");
+}
+
 function judgeSite(told) {
   if (told.site === null || !site.hidden) return;
   site.hidden = false;
@@ -107,6 +113,7 @@ async function countFields(files, isLatest) {
   const told = await ask("/v1/differential", files);
   if (!isLatest()) return;
   judgeSite(told);
+  showCautions(told);
   showCount(told);
 }
 
@@ -121,6 +128,7 @@ async function showCells(files, isLatest) {
     const told = await ask(path, files);
     if (!isLatest()) return;
     judgeSite(told);
+    if (told.cautions) showCautions(told); // of the classes; a re-staining has none
     told.images.forEach((image, place) => show(cards[place], image));
   }
 }
@@ -134,6 +142,7 @@ async function send(files) {
   addresses = [];
   cells.replaceChildren();
   site.hidden = true;
+  at("#cautions").hidden = true;
   if (at("#count")) at("#count").hidden = true;
   state.textContent = `Working on ${files.length} images ...`;
   try {

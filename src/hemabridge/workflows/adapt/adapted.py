@@ -114,6 +114,28 @@ class Adapted(ResultsFile):
             raise InputError(f"expected a file of the run {folder}, got {name} in {ADAPTED_FILE}; {self.AGAIN}")
         return path
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What speaks against the classes of this hospital; whatever the run classifies or counts repeats them."""
+        found = []
+        if self.agreement < _LEAST_AGREEMENT * self.home_agreement:
+            found.append(
+                "CAUTION: classifiers that see color and those that see shape agree on fewer cells of "
+                f"{self.source} than of {self.target} ({self.agreement:.2f}, there {self.home_agreement:.2f}). Have an "
+                "expert look at some cells before you use their classes."
+            )
+        if self.home_accuracy < _LEAST_HOME:
+            found.append(
+                "CAUTION: the classifier is weak even on your own cells. Check their labels, or give more "
+                "cells of each class."
+            )
+        if not self.pretrained:
+            found.append(
+                "CAUTION: training began from random weights, which costs much accuracy. Give pretrained weights: "
+                "--weights download, or --weights FILE (safetensors of timm's mobilenetv2_100)."
+            )
+        return tuple(found)
+
     def lines(self) -> list[str]:
         """Return the facts for the user, one line each."""
         share = ", ".join(f"{name} {100 * value:.0f} %" for name, value in self.prevalence.items())
@@ -131,20 +153,7 @@ class Adapted(ResultsFile):
             "those cells.",
             self._of_unknown(),
         ]
-        if self.agreement < _LEAST_AGREEMENT * self.home_agreement:
-            lines.append(
-                "CAUTION: the agreement is low. Have an expert look at some cells before you use these classes."
-            )
-        if self.home_accuracy < _LEAST_HOME:
-            lines.append(
-                "CAUTION: the classifier is weak even on your own cells. Check their labels, or give more "
-                "cells of each class."
-            )
-        if not self.pretrained:
-            lines.append(
-                "CAUTION: training began from random weights, which costs much accuracy. Give pretrained weights: "
-                "--weights download, or --weights FILE (safetensors of timm's mobilenetv2_100)."
-            )
+        lines += self.cautions
         if not self.guarded:
             lines.append("The morphology of re-stained images is not checked: there are too few of your own cells.")
         lines += [f"{name} was left out: it makes implausible colors ({what})." for name, what in self.left_out.items()]

@@ -38,10 +38,12 @@ class Run:
     Attributes:
         classified: the classes.
         restained: the re-stained images.
+        cautions: see `Adapted.cautions`; empty for a bundle of other models.
     """
 
     classified: Classified
     restained: Standardized
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ def run_with(
             models.restainer, folder, out / RESTAINED, keep_identity=keep_identity, progress=progress
         )
         _write(classified, {row.path: row for row in restained.rows}, models.adapted, out / PREDICTIONS)
-    return Run(classified, restained)
+    return Run(classified, restained, () if models.adapted is None else models.adapted.cautions)
 
 
 def opened_for(adapted: Path, opened: Callable[[Path], Model] = open_model) -> Opened:

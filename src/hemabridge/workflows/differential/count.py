@@ -93,6 +93,7 @@ def count_cells(
         site="" if answer is None else answer.answer,
         site_fact="" if answer is None else answer.fact,
         seed=0,
+        cautions=models.cautions,
     )
     return results, answer
 

@@ -39,6 +39,7 @@ class Opened:
         reads_restained: whether the classifier sees the re-stained picture rather than the original.
         confusion: labeled cells of the home hospital by true and predicted class; empty if unknown.
         confusion_from: what these cells are.
+        cautions: see `Adapted.cautions`; empty without a run of `hemabridge adapt`.
     """
 
     classifier: Model
@@ -46,6 +47,7 @@ class Opened:
     reads_restained: bool
     confusion: tuple[tuple[int, ...], ...] = ()
     confusion_from: str = ""
+    cautions: tuple[str, ...] = ()
 
     def at_scale_of(self, cells: Sequence[UInt8Image]) -> "Opened":
         """Return these models for cells of one scale: the square around a cell is estimated from `cells`."""
@@ -130,7 +132,10 @@ def for_originals(classifier: Model, adapted: Adapted | None) -> Opened:
     if adapted is None:
         return Opened(classifier, None, reads_restained=False)
     told = f"{adapted.home_scored} cells of {adapted.target}, held out of training"
-    return Opened(classifier, None, reads_restained=False, confusion=adapted.home_confusion, confusion_from=told)
+    confusion = adapted.home_confusion
+    return Opened(
+        classifier, None, reads_restained=False, confusion=confusion, confusion_from=told, cautions=adapted.cautions
+    )
 
 
 def _of_study(folder: Path, restain: Path | None) -> Opened:

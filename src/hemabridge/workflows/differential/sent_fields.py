@@ -104,6 +104,7 @@ def _answer(
         model=results.model_sha256,
         trusted=not results.distrusted,
         site=site,
+        cautions=results.cautions,
         counted=len(results.counted),
         confusion_from=results.confusion_from,
         classes=tuple(_percentage(share) for share in results.shares()),
