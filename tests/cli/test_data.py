@@ -1,4 +1,5 @@
 import json
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hemabridge.data.manifest import read_manifest
+from hemabridge.errors import ManifestError
 from hemabridge.imaging.files import read_image
 
 
@@ -225,3 +227,28 @@ def test_what_is_not_there_is_told(run: Callable, arguments: list[str]) -> None:
     assert ended.err.startswith("hemabridge: expected")
     assert "nowhere" in ended.err
     assert ended.err.count("\n") == 1
+
+
+def test_the_advised_index_command_works_as_printed(run: Callable, hospitals: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(hospitals / "truth", tmp_path / "new hospital"))
+    (folder / "manifest.csv").unlink()
+    with pytest.raises(ManifestError) as error:
+        read_manifest(folder)
+    program, *words = shlex.split(str(error.value).split("`")[1])
+    assert program == "hemabridge"
+    assert run(*words).code == 0
+    assert set(read_manifest(folder / "manifest.csv").column("site")) == {"new hospital"}
+
+
+@pytest.mark.parametrize("command", [("index", "IN", "--site", "x"), ("find", "IN", "OUT")])
+def test_links_to_folders_are_told_as_such(
+    run: Callable, hospitals: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "linked").symlink_to(hospitals / "truth")
+    places = {"IN": tmp_path / "in", "OUT": tmp_path / "out"}
+    ended = run(*(places.get(word, word) for word in command))
+    assert ended.code != 0
+    assert (
+        "got other files (1 links to folders: linked); links to folders are not followed: name the folder" in ended.err
+    )

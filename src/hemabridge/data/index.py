@@ -93,9 +93,8 @@ def index_folder(
     layout = with_levels(layout, images, folder, classes_at=classes_at, patients_at=patients_at)
     rows, unreadable = _read_all(folder, images, site, layout, crop_px, progress)
     if not rows:
-        others = sum(len(left.paths) for left in listing.left_out)
         raise ManifestError(
-            f"expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}, got {others} other files and "
+            f"expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}, got {listing.found_instead}, and "
             f"{len(unreadable)} unreadable images{f' ({unreadable[0].reason})' if unreadable else ''}; give the folder "
             "that contains the folders of the classes"
         )

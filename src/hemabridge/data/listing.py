@@ -82,6 +82,17 @@ class Listing:
         """Return the reason for each path that is left out."""
         return {path: f"left out: {left.kind}" for left in self.left_out for path in left.paths}
 
+    @property
+    def found_instead(self) -> str:
+        """What a folder without images holds, and what to do if it holds links to folders; for an error message."""
+        if not self.left_out:
+            return "an empty folder"
+        kinds = f"other files ({'; '.join(map(str, self.left_out))})"
+        linked = any(left.kind == "links to folders" for left in self.left_out)
+        return kinds + (
+            "; links to folders are not followed: name the folder to which they lead, or copy it" if linked else ""
+        )
+
 
 LINK_OUT: Final = "expected a file inside of the folder, got a link that leaves it; copy the file into it"
 _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")

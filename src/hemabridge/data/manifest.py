@@ -9,6 +9,7 @@ manifest that was written to another folder than its root must be read with `roo
 import os
 import posixpath
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -228,11 +229,16 @@ def with_hashes(manifest: Manifest, progress: FileProgress | None = None) -> Man
     return Manifest(manifest.table.with_columns(pl.Series("sha256", hashes, dtype=pl.String)), manifest.root)
 
 
+def _index_command(folder: Path) -> str:
+    """Return the command that makes a folder's manifest, ready for a shell."""
+    return shlex.join(["hemabridge", "index", str(folder), "--site", folder.resolve().name or "site"])
+
+
 def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of a CSV file as text; blank lines are skipped."""
     if path.is_dir():
         own = path / "manifest.csv"
-        hint = f"give {own}" if own.is_file() else f"run `hemabridge index {path}` first, which writes one"
+        hint = f"give {own}" if own.is_file() else f"run `{_index_command(path)}` first, which writes one"
         raise ManifestError(f"expected a manifest (CSV file), got the folder {path}; {hint}")
     if not path.is_file():
         raise ManifestError(f"expected a manifest (CSV file) at {path}, got no such file; `hemabridge index` makes one")

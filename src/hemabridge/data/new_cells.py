@@ -73,7 +73,7 @@ def list_new_cells(source: Path, root: Path | None, site: str) -> Listed:
     listing = list_images(source)
     found = sorted(listing.images + listing.links_out)
     if not found:
-        raise InputError(f"expected images in {source}, got none")
+        raise InputError(f"expected images in {source}, got {listing.found_instead}; name the folder that holds them")
     listable, failed = [], {}
     for name in found:
         try:

@@ -111,8 +111,9 @@ def _classes(site: SiteRecipe) -> list[str]:
     layout = find_layout(site.folder, subclasses=site.subclasses)
     listing = list_images(site.folder, layout.is_mask)
     if not listing.images:
-        others = sum(len(left.paths) for left in listing.left_out)
-        raise ManifestError(f"expected images in {site.folder}, got {others} other files; change it in the recipe")
+        raise ManifestError(
+            f"expected images in {site.folder}, got {listing.found_instead}; change the folder in the recipe"
+        )
     layout = with_levels(layout, listing.images, site.folder)
     return [layout.place(PurePosixPath(path)).class_name for path in listing.images]
 

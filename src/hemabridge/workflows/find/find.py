@@ -108,7 +108,9 @@ def find(
         raise InputError(f"{reason}, got {name!r}; state the name (--site)")
     listing = _listed(fields)
     if not listing.images and not listing.links_out:
-        raise InputError(f"expected images of fields in {fields}, got none; name the folder that holds them")
+        raise InputError(
+            f"expected images of fields in {fields}, got {listing.found_instead}; name the folder that holds them"
+        )
     with hold_folder(out):
         write_settings(out, um_per_px=um_per_px, crop_um=crop_um, site=name)
         records = []
