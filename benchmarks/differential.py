@@ -43,7 +43,7 @@ from hemabridge.fields.find_cells import cut_cell, find_cells
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.scale import CropSpec, resize_square
 from hemabridge.imaging.standardizer import UInt8Image
-from hemabridge.metrics.prevalence import Counts, estimate_shares
+from hemabridge.metrics.prevalence import Counts, Floats, estimate_shares
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.differential.differential import FILE, differential
@@ -58,6 +58,8 @@ MIXES: Mapping[str, tuple[float, ...]] = {
 }
 AWAY = ("near", "yellow-field", "pale", "overstained")
 METHOD = "linear-ot"
+WEIGHTS = (1.0, 0.3, 0.2, 0.15, 0.1)
+"""Of the cells at home: each hospital is scored by the first one at which the other three are covered to 95 %."""
 CELL_PX = 64
 CROP_PX = 100
 """Side of a picture of a cell: 25 um at 0.25 um per pixel."""
@@ -182,29 +184,56 @@ def drawn(out: Path, n_patients: int, weights: Path | None) -> None:
     their places. A patient has 200 of them: classes by the mix, then any cell of the class.
     """
     run = prepare(out, weights)
-    rng = np.random.default_rng(5)
-    print("| hospital | accuracy there | truth inside of corrected intervals | of counted ones |")
-    print("| --- | --- | --- | --- |")
-    inside, raw_inside, wrong = [], [], dict[str, str]()
+    found, told = dict[str, list[Floats]](), []
+    print("| hospital | site | accuracy there | weight | truth inside | mean width | widest | inside as counted |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for hospital in AWAY:
-        pool, home = _pool(out, hospital, run)
+        pool, home, site = _pool(out, hospital, run)
         right = np.mean([np.mean(np.array(said) == place) for place, said in enumerate(pool)])
-        own, raw = [], []
-        for mix in MIXES.values():
-            for seed in range(n_patients):
-                truth = rng.multinomial(200, mix)
-                said = np.concatenate([rng.choice(pool[place], count) for place, count in enumerate(truth)])
-                found = estimate_shares(np.bincount(said, minlength=len(CLASSES)), home, seed=seed)
-                own.append((found.low <= mix) & (mix <= found.high))
-                raw.append((found.raw_low <= mix) & (mix <= found.raw_high))
-        print(f"| {hospital} | {right:.3f} | {np.mean(own):.1%} | {np.mean(raw):.1%} |", flush=True)
-        wrong[hospital] = _errors([np.bincount(said, minlength=len(CLASSES)) for said in pool])
-        inside.append(np.mean(own))
-        raw_inside.append(np.mean(raw))
-    print(f"\nCorrected: {np.mean(inside):.1%} of all true percentages inside. As counted: {np.mean(raw_inside):.1%}.")
+        found[hospital] = []
+        for weight in WEIGHTS:
+            inside, width, widest, raw = _covered(pool, home, weight, n_patients)
+            found[hospital].append(np.array([inside, width, widest]))
+            print(
+                f"| {hospital} | {site} | {right:.3f} | {weight} | {inside:.1%} | {width:.3f} | {widest:.3f} | "
+                f"{raw:.1%} |",
+                flush=True,
+            )
+        told.append(f"Errors at {hospital}: {_errors([np.bincount(said, minlength=len(CLASSES)) for said in pool])}.")
+    _print_all(found)
     print(f"Accuracy at home: {np.trace(home) / home.sum():.3f} of {home.sum()} cells.")
-    for hospital, told in (("home", _errors(home)), *wrong.items()):
-        print(f"Errors at {hospital}: {told}.")
+    print("\n".join([f"Errors at home: {_errors(home)}.", *told]))
+
+
+def _covered(pool: list[list[int]], home: Counts, weight: float, n_patients: int) -> tuple[float, float, float, float]:
+    """Return the share of true percentages inside, mean and largest width, and the share inside as counted."""
+    rng = np.random.default_rng(5)  # the same patients for each weight
+    inside, raw, width = [], [], []
+    for mix in MIXES.values():
+        for seed in range(n_patients):
+            truth = rng.multinomial(200, mix)
+            said = np.concatenate([rng.choice(pool[place], count) for place, count in enumerate(truth)])
+            found = estimate_shares(np.bincount(said, minlength=len(CLASSES)), home, home_weight=weight, seed=seed)
+            inside.append((found.low <= mix) & (mix <= found.high))
+            raw.append((found.raw_low <= mix) & (mix <= found.raw_high))
+            width.append(found.high - found.low)
+    return float(np.mean(inside)), float(np.mean(width)), float(np.max(width)), float(np.mean(raw))
+
+
+def _print_all(found: Mapping[str, list[Floats]]) -> None:
+    """Print each weight over all hospitals, and each hospital under the weight that the other three choose."""
+    for place, weight in enumerate(WEIGHTS):
+        inside, width, _ = np.mean([rows[place] for rows in found.values()], axis=0)
+        print(f"All hospitals, weight {weight}: {inside:.1%} inside, mean width {width:.3f}.")
+    scored = []
+    for hospital, rows in found.items():
+        others = np.mean([[row[0] for row in found[one]] for one in found if one != hospital], axis=0)
+        chosen = next((place for place, inside in enumerate(others) if inside >= 0.95), len(WEIGHTS) - 1)
+        scored.append(rows[chosen])
+        inside, width, widest = scored[-1]
+        print(f"{hospital}: the others choose {WEIGHTS[chosen]}: {inside:.1%}, mean {width:.3f}, widest {widest:.3f}.")
+    inside, width, _ = np.mean(scored, axis=0)
+    print(f"All of these: {inside:.1%} inside, mean width {width:.3f}.\n")
 
 
 def _errors(confusion: Sequence[NDArray[np.integer]] | Counts) -> str:
@@ -218,8 +247,8 @@ def _errors(confusion: Sequence[NDArray[np.integer]] | Counts) -> str:
     return ", ".join(told) or "none"
 
 
-def _pool(out: Path, hospital: str, run: Path) -> tuple[list[list[int]], Counts]:
-    """Return the predicted classes of cells of each true class, and the confusion at home."""
+def _pool(out: Path, hospital: str, run: Path) -> tuple[list[list[int]], Counts, str]:
+    """Return the predicted classes of cells of each true class, the confusion at home, and what the site is."""
     spec = spec_of((0.2,) * 5, 70)
     plans = [plan_field(spec, index) for index in range(16)]
     for plan in plans:
@@ -242,7 +271,7 @@ def _pool(out: Path, hospital: str, run: Path) -> tuple[list[list[int]], Counts]
                 if np.hypot(cell.x * spec.um_per_px - one.x_um, cell.y * spec.um_per_px - one.y_um) < one.radius_um / 2
             ]
             pool[CLASSES.index(one.kind)] += [CLASSES.index(cell.predicted) for cell in near[:1]]
-    return pool, done.matrix
+    return pool, done.matrix, done.site
 
 
 def bccd(run: Path, folder: Path, out: Path) -> None:

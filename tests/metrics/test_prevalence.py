@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
 from hemabridge.errors import InputError
-from hemabridge.metrics.prevalence import binomial_limits, estimate_shares, shortest_interval
+from hemabridge.metrics.prevalence import (
+    UNLIKE_HOME,
+    binomial_limits,
+    estimate_shares,
+    posterior_shares,
+    shortest_interval,
+)
 
 
 def test_binomial_limits_are_those_of_another_library():
@@ -72,6 +79,42 @@ def test_intervals_cover_the_truth_of_simulated_counts():
         raw_inside.append((found.raw_low <= truth) & (truth <= found.raw_high))
     assert 0.91 < np.mean(inside) < 0.99
     assert np.mean(raw_inside) < np.mean(inside) - 0.1
+
+
+def test_discounted_rates_are_those_of_two_classes_worked_out_on_a_grid():
+    counts, home, weight = np.array([14, 6]), np.array([[18, 2], [1, 19]]), 0.15
+    a, b = (weight * (home[0] + 0.5)), (weight * (home[1] + 0.5))
+    rng = np.random.default_rng(3)
+    right, wrong = rng.beta(*a, size=400_000), rng.beta(*b, size=400_000)  # rates of being called class 0
+    p = rng.beta(0.5, 0.5, size=400_000)
+    likely = binom.pmf(14, 20, p * right + (1 - p) * wrong)
+    mean = float(np.average(p, weights=likely))
+    spread = float(np.sqrt(np.average((p - mean) ** 2, weights=likely)))
+    draws = posterior_shares(counts, weight * (home + 0.5), np.zeros(2, np.int64))[:, 0]
+    assert draws.mean() == pytest.approx(mean, abs=0.02)
+    assert draws.std() == pytest.approx(spread, abs=0.02)
+    at_home = posterior_shares(counts, home + 0.5, np.zeros(2, np.int64))[:, 0]
+    assert draws.std() > at_home.std() + 0.04
+
+
+def test_intervals_allow_for_errors_that_home_does_not_show():
+    rng = np.random.default_rng(8)
+    truth, home = np.array([0.6, 0.3, 0.1]), np.eye(3, dtype=np.int64) * 80
+    there = np.array([[1.0, 0.0, 0.0], [0.15, 0.85, 0.0], [0.0, 0.0, 1.0]])
+    inside: dict[float, list[np.ndarray]] = {UNLIKE_HOME: [], 1.0: []}
+    for seed in range(60):
+        counts = rng.multinomial(200, truth @ there)
+        for weight, told in inside.items():
+            found = estimate_shares(counts, home, home_weight=weight, seed=seed)
+            told.append((found.low <= truth) & (truth <= found.high))
+    assert np.mean(inside[UNLIKE_HOME]) > 0.91
+    assert np.mean(inside[1.0]) < 0.88
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, 1.5, float("nan")])
+def test_a_weight_out_of_range_is_refused(weight):
+    with pytest.raises(InputError, match="weight of the cells at home"):
+        estimate_shares(np.array([1, 2]), np.eye(2, dtype=np.int64), home_weight=weight)
 
 
 def test_a_class_that_nobody_has_seen_may_be_absent():

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Literal
 import numpy as np
 
 from hemabridge.domain.site_profile import Answer
-from hemabridge.metrics.prevalence import Counts, binomial_limits, estimate_shares
+from hemabridge.metrics.prevalence import UNLIKE_HOME, Counts, binomial_limits, estimate_shares
 from hemabridge.storage.results_file import STRICT, ResultsFile
 
 FILE: Final = "differential.json"
@@ -194,6 +194,11 @@ class DifferentialResults(ResultsFile):
         return self.site == "out-of-distribution" and any(cell.expert is None for cell in self.counted)
 
     @property
+    def home_weight(self) -> float:
+        """Weight of the cells of `confusion`, 0..1: below 1 where the counted cells are not in-distribution."""
+        return UNLIKE_HOME if self.site in ("borderline", "out-of-distribution") else 1.0
+
+    @property
     def matrix(self) -> Counts | None:
         """The confusion matrix, int64[C, C]; None if it is unknown."""
         return np.array(self.confusion, dtype=np.int64) if self.confusion else None
@@ -202,17 +207,21 @@ class DifferentialResults(ResultsFile):
         """Return these results with an expert's classes, by path of the cell; those of before are dropped."""
         return replace(self, cells=tuple(replace(cell, expert=answers.get(cell.path)) for cell in self.cells))
 
-    def shares(self) -> tuple[ClassShare, ...]:
+    def shares(self, *, is_like_home: bool = False) -> tuple[ClassShare, ...]:
         """Return the share of each class, in the order of the classes, `OTHER` last if an expert named any.
 
         Cells that an expert has seen count as certain; the classifier's confusion holds for the others.
+
+        Args:
+            is_like_home: take the cells for in-distribution, whatever `site` says, to compare the intervals.
         """
         cells = self.counted
         others = sum(cell.class_name == OTHER for cell in cells)
         known = [cell for cell in cells if cell.class_name != OTHER]
         by_model = _counts([cell.class_name for cell in known if cell.expert is None], self.classes)
         by_expert = _counts([cell.class_name for cell in known if cell.expert is not None], self.classes)
-        found = estimate_shares(by_model, self.matrix, certain=by_expert, seed=self.seed)
+        weight = 1.0 if is_like_home else self.home_weight
+        found = estimate_shares(by_model, self.matrix, certain=by_expert, home_weight=weight, seed=self.seed)
         total = len(cells)
         rest = len(known) / total if total else 1.0
         rows = []

@@ -15,6 +15,12 @@ Counts = NDArray[np.int64]
 PRIOR: Final = 0.5
 """Of each class in all Dirichlet distributions: Jeffreys' prior of a multinomial distribution."""
 
+UNLIKE_HOME: Final = 0.15
+"""Weight of the cells at home where those that are counted are not like them: 20 labeled cells count as 3.
+
+`python benchmarks/differential.py --out FOLDER --weights FILE --drawn 50` prints what other weights would give.
+"""
+
 STEP: Final = 0.001
 """Limits are rounded outwards to this: a tenth of a percentage point, finer than any differential is read."""
 
@@ -61,7 +67,7 @@ def binomial_limits(count: float, total: float) -> tuple[float, float]:
 
 
 def estimate_shares(
-    counts: Counts, confusion: Counts | None, *, certain: Counts | None = None, seed: int = 0
+    counts: Counts, confusion: Counts | None, *, certain: Counts | None = None, home_weight: float = 1.0, seed: int = 0
 ) -> Shares:
     """Estimate the share of each class in the blood from the numbers of cells that a classifier gave each class.
 
@@ -70,31 +76,42 @@ def estimate_shares(
     prior. Their posterior is drawn by Gibbs sampling, in which the true classes of the counted cells are latent (Tanner
     and Wong 1987, doi:10.1080/01621459.1987.10478458). It changes the class of no cell.
 
+    Where the cells are not like those at home, the rates there differ from those at home by more than their sampling
+    error. Each row of the confusion matrix is then discounted, as in a power prior (Ibrahim and Chen 2000,
+    doi:10.1214/ss/1009212673), and Jeffreys' prior with it: the expected rates stay those at home, and their variance
+    grows. Were Jeffreys' prior not discounted, few cells would count as many errors.
+
     Args:
         counts: cells that were given each class, int64[C].
         confusion: cells of a labeled sample, true class in the row, int64[C, C]; None if there is none.
         certain: further cells whose class an expert has given, int64[C]; None: none.
+        home_weight: of each cell in `confusion`, above 0 to 1; 1 if the counted cells are like those at home.
         seed: of the draws.
 
     Raises:
-        InputError: the numbers of classes differ, or a number is negative.
+        InputError: the numbers of classes differ, a number is negative, or the weight is out of range.
     """
     known = np.zeros_like(counts) if certain is None else certain
     _check(counts, confusion, known)
+    if not 0.0 < home_weight <= 1.0:
+        raise InputError(f"expected a weight of the cells at home above 0 and up to 1, got {home_weight}")
     both, total = counts + known, int((counts + known).sum())
     limits = np.array([binomial_limits(float(count), total) for count in both])
     raw = both / max(1, total)
     raw_low, raw_high = _outwards(limits[:, 0], limits[:, 1])
     if confusion is None or total == 0:
         return Shares(raw, raw_low, raw_high, raw, raw_low, raw_high)
-    draws = posterior_shares(counts, confusion, known, seed=seed)
+    home = np.asarray(home_weight * (confusion + PRIOR), dtype=np.float64)
+    draws = posterior_shares(counts, home, known, seed=seed)
     return Shares(raw, raw_low, raw_high, draws.mean(axis=0), *_outwards(*shortest_interval(draws)))
 
 
-def posterior_shares(counts: Counts, confusion: Counts, certain: Counts, *, seed: int = 0) -> Floats:
-    """Return draws from the posterior of the shares, float64[D, C]; see `estimate_shares`."""
+def posterior_shares(counts: Counts, home: Floats, certain: Counts, *, seed: int = 0) -> Floats:
+    """Return draws from the posterior of the shares, float64[D, C]; see `estimate_shares`.
+
+    `home` has the concentrations of the classifier's rates, true class in the row, above 0, float64[C, C].
+    """
     rng = np.random.default_rng(seed)
-    home = np.asarray(confusion + PRIOR, dtype=np.float64)
     rates = _dirichlet(rng, np.tile(home, (_CHAINS, 1, 1)))
     shares = np.tile((counts + certain + PRIOR) / (counts + certain + PRIOR).sum(), (_CHAINS, 1))
     counted = np.broadcast_to(counts, (_CHAINS, len(counts)))

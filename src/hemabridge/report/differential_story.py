@@ -1,7 +1,7 @@
 """The results of a differential count as sentences for its report."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from hemabridge.evaluation.differential_results import (
@@ -45,8 +45,8 @@ def sentences(results: DifferentialResults) -> Iterator[str]:
     yield from results.cautions
     if results.site == "borderline":
         yield (
-            f"CAUTION: the cells are {results.site_fact}. Check some by eye before you use these percentages: their "
-            "intervals hold only if the classifier makes no other errors here than at its own hospital."
+            f"CAUTION: the cells are {results.site_fact}. Check some by eye before you use these percentages: the "
+            "classifier may make other errors here than at its own hospital."
         )
     used = [field for field in results.fields if field.used]
     yield (
@@ -81,10 +81,23 @@ def _intervals(results: DifferentialResults) -> str:
             "The intervals cover counting error only, since the model states no confusion matrix of its own hospital. "
             "Give labeled cells (--home) to add the classifier's own errors."
         )
-    return (
+    told = (
         f"The percentages are corrected by the classifier's confusion on {results.confusion_from}. The 95 % intervals "
-        "cover counting error and confusion. They are valid only if the classifier makes the same errors here as there."
+        "cover counting error and confusion. "
     )
+    if results.home_weight == 1.0:
+        return f"{told}They are valid only if the classifier makes the same errors here as there."
+    wide, narrow = (_mean_width(shares) for shares in (results.shares(), results.shares(is_like_home=True)))
+    return (
+        f"{told}Since the site is {results.site}, they allow for other errors of the classifier, which makes them "
+        f"{100 * wide:.1f} percentage points wide in the mean; {100 * narrow:.1f} if it were in-distribution. Each "
+        f"cell of the confusion counts as {results.home_weight:g}. They can still miss the truth if one class is "
+        "confused far more often than there."
+    )
+
+
+def _mean_width(shares: Sequence[ClassShare]) -> float:
+    return sum(one.high - one.low for one in shares) / len(shares)
 
 
 def _checked(results: DifferentialResults) -> str:

@@ -3,15 +3,18 @@
 import re
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from hemabridge.domain.site_profile import Answer
 from hemabridge.errors import RunError
 from hemabridge.evaluation.differential_results import CUT, CountedCell, CountedField, DifferentialResults
 from hemabridge.imaging.files import write_image
+from hemabridge.report.differential_story import sentences
 from hemabridge.review.check_app import make_check_app
 from hemabridge.review.check_pages import Checking
 from hemabridge.review.corrections import STORE, Corrections
@@ -190,3 +193,17 @@ def test_language_and_end(client: TestClient, checking: Checking) -> None:
 
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize("site", ["borderline", "out-of-distribution"])
+def test_intervals_are_wider_where_the_site_is_not_in_distribution_and_the_report_says_so(
+    results: DifferentialResults, site: Answer
+) -> None:
+    results = replace(results, cells=40 * results.counted)
+    home, there = replace(results, site="in-distribution"), replace(results, site=site)
+    wide, narrow = (np.mean([one.high - one.low for one in one.shares()]) for one in (there, home))
+    assert wide > narrow + 0.01
+    told = " ".join(sentences(there))
+    assert f"Since the site is {site}, they allow for other errors" in told
+    assert f"{100 * wide:.1f} percentage points wide in the mean; {100 * narrow:.1f} if it were in-distribution" in told
+    assert "allow for other errors" not in " ".join(sentences(home))

@@ -104,7 +104,7 @@ def test_scale_and_seed_may_be_stated(
     told = told_of(client, fields, "?um_per_px=0.2&seed=3")
     stated = differential(bundle, fields, tmp_path / "out", um_per_px=0.2, seed=3)
     check_same(told, stated)
-    assert [share.low for share in stated.shares()] != [share.low for share in done.shares()]
+    assert [share.share for share in stated.shares()] != [share.share for share in done.shares()]
     for query in ("um_per_px=0", "um_per_px=nan", "um_per_px=inf", "seed=-1", "seed=x"):
         assert client.post(f"/v1/differential?{query}", files=sent(fields / "b.png")).status_code == 422
 
