@@ -29,6 +29,7 @@ from hemabridge.ensemble.config import DISTILLATION
 from hemabridge.ensemble.distilled import distill
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
+from hemabridge.ensemble.pooling import mean_prediction
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
 from hemabridge.metrics.confidence import expected_calibration_error
 from hemabridge.models import open_model
@@ -40,11 +41,13 @@ from recommended_bench import FABRIC, REAL_SITES, STARTS_APART, Bench, new_bench
 
 RESTYLED = tuple(name for name in HOSPITALS if name != "clinic-like")
 PREDICTIONS = "predictions.npz"
+ALONE, MIRRORED = "distilled", "mirrored"
+"""The predictions of the single classifier: of the image alone, and of its mirrored views."""
 DOUBTFUL = {"bccd": ("eosinophil",)}
 """Classes whose labels are doubtful, which a second figure leaves out."""
 ARMS = ("originals", "ensemble", "one classifier", "both")
 """The members on the images as they came; the ensemble; the single classifier that was distilled from it; and the mean
-of ensemble and classifier, as `hemabridge evaluate --fit` predicts."""
+of ensemble and classifier, shown mirrored views, as `hemabridge evaluate --fit` predicts."""
 ROW = "{:14s} {:12s} {:14s} {:>6s} {:>6s} {:>6s} {:>6s} {:>6s}  {:47s} {}"
 
 
@@ -87,7 +90,11 @@ def _kept(bench: Bench, name: str, data: Path, start: int, further: bool) -> dic
     row = f"{name}{'-further' if further else ''}-{start}"
     folder = bench.stages.run(f"figures/{row}", inputs, work)
     found: dict[str, Any] = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
-    key = {"config": DISTILLATION.model_dump(mode="json"), "figures": bench.stages.key(f"figures/{row}")}
+    key = {
+        "config": DISTILLATION.model_dump(mode="json"),
+        "figures": bench.stages.key(f"figures/{row}"),
+        "kept": [ALONE, MIRRORED],
+    }
 
     def distilled(own: Path) -> None:
         with np.load(folder / PREDICTIONS) as kept:
@@ -96,7 +103,7 @@ def _kept(bench: Bench, name: str, data: Path, start: int, further: bool) -> dic
 
     own = bench.stages.run(f"distilled/{row}", key, distilled, drop_checkpoints)
     with np.load(folder / PREDICTIONS) as kept, np.load(own / PREDICTIONS) as kept_of_one:
-        both = (kept["ensemble"] + kept_of_one["distilled"]) / 2
+        both = (kept["ensemble"] + kept_of_one[MIRRORED]) / 2
     return found | json.loads((own / "figures.json").read_text(encoding="utf-8")) | {"both": _scores(test, both)}
 
 
@@ -153,7 +160,9 @@ def _distilled(
     classifier = open_model(distill(ensemble, seen, prediction, DISTILLATION, context)).classifier
     seconds = time.process_time() - started
     found, at_home = (classifier.probabilities(cells.images) for cells in (test, home))
-    np.savez(folder / PREDICTIONS, distilled=found, home=at_home)
+    np.savez(
+        folder / PREDICTIONS, **{ALONE: found, MIRRORED: mean_prediction([classifier], test.images), "home": at_home}
+    )
     return {
         "one classifier": _scores(test, found) | {"seconds": seconds},
         "one classifier, home": _scores(home, at_home),

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.domain.site_profile import Distance
 from hemabridge.ensemble.fitted import FittedEnsemble
@@ -39,7 +40,7 @@ from hemabridge.workflows.adapt.apply import COLUMNS as RUN_COLUMNS
 from hemabridge.workflows.classify import WITHHELD
 from hemabridge.workflows.evaluate import evaluate as evaluating
 from hemabridge.workflows.evaluate import trust
-from hemabridge.workflows.evaluate.answers import Answers
+from hemabridge.workflows.evaluate.answers import Answers, with_one_classifier
 from hemabridge.workflows.evaluate.evaluate import FITTING, Evaluation, evaluate
 from hemabridge.workflows.evaluate.finished_study import FinishedStudy
 from hemabridge.workflows.evaluate.predicted_table import COLUMNS
@@ -398,6 +399,22 @@ def test_an_agreement_names_no_file_outside_of_its_study(
         evaluate(folder, written(source, tmp_path / "cells.csv"), tmp_path / "out", root=source.root)
 
 
+def test_the_mean_of_both_shows_the_one_classifier_all_mirrored_views() -> None:
+    class Corner:
+        classes = ("bright", "dark")
+
+        def probabilities(self, images: UInt8Images) -> Probabilities:
+            bright = images[:, 0, 0, 0].astype(np.float32) / 255
+            return np.stack([bright, 1 - bright], axis=1)
+
+    image = np.zeros((1, 2, 2, 3), np.uint8)
+    image[0, 0, 0], image[0, 0, 1], image[0, 1, 0] = 255, 51, 102  # seen by the image and its transpose, two mirrors
+    ensemble = Answers("ensemble", "ensemble", None, 0, np.array([[0.5, 0.5]], np.float32))
+    alone, both = with_one_classifier(ensemble, Corner(), image)
+    np.testing.assert_allclose(alone.probabilities, [[1.0, 0.0]])
+    np.testing.assert_allclose(both.probabilities, [[(0.5 + (1 + 0.2 + 0.4 + 1) / 4) / 2, 0.425]], atol=1e-6)
+
+
 def test_another_hospital_is_fitted_without_a_label(
     finished: tuple[Path, StudyResults],
     source: Manifest,
@@ -430,8 +447,9 @@ def test_another_hospital_is_fitted_without_a_label(
                 ("ensemble", "one classifier", "transductive"),
             }
             found = {p.run[2:4]: p.probabilities for p in read_predictions(out / "predictions.csv")[0]}
-            both = (found["ensemble", "ensemble"] + found["one classifier", "original"]) / 2
-            np.testing.assert_allclose(found["ensemble", "one classifier"], both, atol=1e-6)
+            of_one = 2 * found["ensemble", "one classifier"] - found["ensemble", "ensemble"]
+            assert of_one.min() >= -1e-6
+            np.testing.assert_allclose(of_one.sum(axis=1), 1, atol=1e-5)
             assert not np.array_equal(found["one classifier", "original"], found["Learner", "original"])
         else:
             assert done.rows == ()

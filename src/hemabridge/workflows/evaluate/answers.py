@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hemabridge.classifiers.protocol import Probabilities
+from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.ensemble.fitted import FittedEnsemble
-from hemabridge.ensemble.pooling import mean_of
+from hemabridge.ensemble.pooling import mean_of, mean_prediction
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
@@ -58,13 +58,15 @@ def of_ensemble(fitted: FittedEnsemble, images: UInt8Images, labels_used: int) -
     ]
 
 
-def with_one_classifier(ensemble: Answers, one: Probabilities) -> list[Answers]:
+def with_one_classifier(ensemble: Answers, one: Classifier, images: UInt8Images) -> list[Answers]:
     """Return the predictions of the classifier into which an ensemble was distilled, and the mean of both.
 
     Their errors differ: the ensemble predicts each cell by itself, the classifier learned from its predictions of all.
+    For the mean, the classifier sees the mirrored views that the members see, too.
     """
-    both = mean_of([ensemble.probabilities, one])
-    return [Answers(ONE_CLASSIFIER, ORIGINAL, None, 0, one), Answers(ENSEMBLE, ONE_CLASSIFIER, None, 0, both)]
+    both = mean_of([ensemble.probabilities, mean_prediction([one], images)])
+    alone = Answers(ONE_CLASSIFIER, ORIGINAL, None, 0, one.probabilities(images))
+    return [alone, Answers(ENSEMBLE, ONE_CLASSIFIER, None, 0, both)]
 
 
 def name_of(classifier: str, shown: str, labels_used: int) -> str:

@@ -157,8 +157,7 @@ class FinishedStudy:
         if config.distillation is not None:
             own = context.within("one-classifier", ONE_CLASSIFIER)
             snapshot = distill(fitted, source, answers[-1].probabilities, config.distillation, own)
-            one = self.opened(snapshot).classifier.probabilities(source.images)
-            answers += with_one_classifier(answers[-1], one)
+            answers += with_one_classifier(answers[-1], self.opened(snapshot).classifier, source.images)
         return fitted, answers
 
     @cached_property

@@ -1,0 +1,130 @@
+"""What does each part of the recommended ensemble give at a hospital that was left out?
+
+    python benchmarks/leave_one_out.py --out runs/leave-one-out --sources bccd,tecom,raabin --targets 1
+    python benchmarks/ensemble_parts.py --out runs/leave-one-out
+
+Read what the first command kept, and score all labeled cells of each hospital with one part left out, or with fewer
+members. Balanced accuracy, mean over the starts, and in the last columns its mean over the hospitals, and the spread of
+that mean over the starts. Nothing is trained.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemabridge.classifiers.protocol import Classifier, Probabilities
+from hemabridge.ensemble.fitted import FittedEnsemble
+from hemabridge.ensemble.members import classifiers_of
+from hemabridge.ensemble.pooling import logarithmic_pool, mean_of, mean_prediction
+from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.metrics.classification import balanced_accuracy
+from hemabridge.models import open_model
+from hemabridge.recipes.recipe import StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.training.snapshots import list_snapshots
+from leave_one_out import scored_cells
+from recommended_bench import REAL_SITES, Bench, new_bench
+
+ALL = slice(None)
+ROW = "{:42s} " + "{:>7s} " * (len(REAL_SITES) + 2)
+
+
+def main() -> None:
+    """Print a line for each set of parts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/recommended.toml"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/leave-one-out"))
+    parser.add_argument("--starts", default="0,1,2")
+    spec = parser.parse_args()
+    bench = new_bench(expect_kind(read_recipe(spec.recipe), StudyRecipe), spec.out, spec.data)
+    starts = [int(start) for start in spec.starts.split(",")]
+    found: dict[str, list[list[float]]] = {}
+    for name in REAL_SITES:
+        cells = scored_cells(bench, name, spec.data)[1]
+        for start in starts:
+            for arm, prediction in _arms(bench, name, start, cells.images):
+                score = balanced_accuracy(cells.labels, prediction.argmax(axis=1), len(cells.classes))
+                found.setdefault(arm, []).append([score])
+    print(ROW.format("", *REAL_SITES, "mean", "spread"))
+    for arm, scores in found.items():
+        table = np.reshape(scores, (len(REAL_SITES), len(starts)))
+        means = table.mean(axis=0)
+        print(ROW.format(arm, *(f"{value:.3f}" for value in (*table.mean(axis=1), means.mean(), np.ptp(means)))))
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """The predictions of every member.
+
+    Attributes:
+        color: [statistics of target and source, kind of image, member, cell, class]; the originals come first.
+        shape: [statistics, member, cell, class].
+        weight: of the source's statistics.
+    """
+
+    color: NDArray[np.float32]
+    shape: NDArray[np.float32]
+    weight: float
+
+    def pooled(
+        self, *, images: slice = ALL, color: slice = ALL, shape: slice = ALL, weight: float | None = None
+    ) -> Probabilities:
+        """Return the ensemble's prediction with some of its parts."""
+        share = self.weight if weight is None else weight
+        of_color, of_shape = self.color[:, images, color], self.shape[:, shape]
+        members = of_color.shape[2], of_shape.shape[1]
+        by_color, by_shape = of_color.mean(axis=(1, 2)), of_shape.mean(axis=1) if members[1] else None
+        colored = (1 - share) * by_color[0] + share * by_color[1]
+        if by_shape is None:
+            return colored
+        shaped = (1 - share) * by_shape[0] + share * by_shape[1]
+        return logarithmic_pool(colored, shaped, members[1] / sum(members)) if members[0] else shaped
+
+
+def _arms(bench: Bench, name: str, start: int, images: UInt8Images) -> Iterator[tuple[str, Probabilities]]:
+    """Yield each set of parts with its prediction."""
+    fitted = FittedEnsemble.load(bench.stages.folder / f"figures/{name}-{start}", bench.stages.folder, {})
+    found = _predicted(fitted, images, mirrored=True)
+    whole = found.pooled()
+    yield "ensemble", whole
+    yield "  without mirrored views", _predicted(fitted, images, mirrored=False).pooled()
+    yield "  without the source's statistics", found.pooled(weight=0.0)
+    yield "  without the target's statistics", found.pooled(weight=1.0)
+    yield "  without re-stainings", found.pooled(images=slice(1))
+    yield "  without the original images", found.pooled(images=slice(1, None))
+    yield "  without shape members", found.pooled(shape=slice(0))
+    for count in range(1, found.color.shape[2]):
+        yield f"  {count} color members, all shape members", found.pooled(color=slice(count))
+    for count in range(1, found.shape.shape[1]):
+        yield f"  all color members, {count} shape members", found.pooled(shape=slice(count))
+    yield "  1 color and 1 shape member", found.pooled(color=slice(1), shape=slice(1))
+    (snapshot,) = list_snapshots(bench.stages.folder / f"distilled/{name}-{start}")[-1:]
+    one = open_model(snapshot.path).classifier
+    plain, mirrored = (mean_prediction([one], images, mirrored=views) for views in (False, True))
+    yield "one classifier", plain
+    yield "  with mirrored views", mirrored
+    yield "both", mean_of([whole, plain])
+    yield "  one classifier with mirrored views", mean_of([whole, mirrored])
+
+
+def _predicted(fitted: FittedEnsemble, images: UInt8Images, *, mirrored: bool) -> Predicted:
+    """Ask every member with both statistics."""
+    statistics = fitted.site_statistics
+    assert statistics is not None
+    color, shape = classifiers_of(fitted.color_members), classifiers_of(fitted.shape_members)
+
+    def each(members: Sequence[Classifier], shown: UInt8Images) -> list[Probabilities]:
+        return [mean_prediction([member], shown, mirrored=mirrored) for member in members]
+
+    by_kind = [(each(color, shown), each(statistics.color[kind], shown)) for kind, shown in fitted.inputs(images)]
+    by_shape = (each(shape, images), each(statistics.shape, images))
+    return Predicted(np.array(by_kind).swapaxes(0, 1), np.array(by_shape), statistics.weight)
+
+
+if __name__ == "__main__":
+    main()
