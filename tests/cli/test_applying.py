@@ -29,7 +29,7 @@ def test_a_folder_is_classified_by_another_programs_classifier(run: Callable, fo
     ended = run("classify", folder / "brightest.onnx", folder / "in", folder / "out", *options)
     assert ended.code == 0
     assert "failed" not in ended.err
-    assert "3 images: 3 classified, 0 failed, 0 withheld." in ended.out
+    assert "3 images: 3 classified, 0 unknown, 0 failed, 0 withheld." in ended.out
     assert "it is unknown whether it fits these images" in ended.out
     found = pl.read_csv(folder / "out" / "predictions.csv")
     assert found.select("path", "predicted_class").rows() == [
@@ -45,7 +45,7 @@ def test_a_damaged_image_is_told_and_ends_the_command_with_1(run: Callable, fold
     ended = run("classify", folder / "theirs.toml", folder / "in", folder / "out")
     assert ended.code == 1
     assert "failed: bad.png: expected a whole JPEG" in ended.err
-    assert "4 images: 3 classified, 1 failed, 0 withheld." in ended.out
+    assert "4 images: 3 classified, 0 unknown, 1 failed, 0 withheld." in ended.out
 
 
 def test_a_classifier_that_fails_is_the_first_sentence(run: Callable, folder: Path) -> None:

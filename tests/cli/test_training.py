@@ -136,14 +136,14 @@ def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path
         in ended.out
     )
     table = tmp_path / "predicted" / "predicted-classes.csv"
-    assert f"24 files classified by Small net on epoch-0002, 0 failed. See {table}." in ended.out
+    assert f"24 files classified by Small net on epoch-0002, 0 unknown, 0 failed, 0 withheld. See {table}." in ended.out
     (tmp_path / "night").mkdir()
     (tmp_path / "night" / "cell.png").write_bytes(next(source.parent.rglob("*.png")).read_bytes())
     (tmp_path / "night" / "bad.png").write_bytes(b"bad")
     ended = run("evaluate", out, tmp_path / "night", tmp_path / "predicted")
     assert ended.code == 1
     assert "failed: bad.png: " in ended.err
-    assert "1 files classified by Small net on epoch-0002, 1 failed." in ended.out
+    assert "1 files classified by Small net on epoch-0002, 0 unknown, 1 failed, 0 withheld." in ended.out
     ended = run("evaluate", out, source, tmp_path / "predicted", "--fit")
     assert ended.code == 2
     assert "expected a study with an ensemble" in ended.err

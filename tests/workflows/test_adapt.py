@@ -23,6 +23,7 @@ from hemabridge.data.cells import load_cells
 from hemabridge.data.manifest import read_manifest
 from hemabridge.errors import InputError, ManifestError, ModelError
 from hemabridge.imaging.files import read_image, write_image
+from hemabridge.models.classified import UNKNOWN
 from hemabridge.progress import silent
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
@@ -30,7 +31,7 @@ from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.adapt.adapt import adapt
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import run
-from hemabridge.workflows.adapt.certainty import UNKNOWN, quantiles_of, uncertainty, unknown_limit
+from hemabridge.workflows.adapt.certainty import quantiles_of, uncertainty, unknown_limit
 from hemabridge.workflows.adapt.config import AdaptConfig, members
 from hemabridge.workflows.differential.opened import open_for_count
 from hemabridge.workflows.export.exported_models import models_of
@@ -107,6 +108,20 @@ def test_a_cell_is_unknown_below_a_limit_that_holds(
     assert unknown.all() if limit else not unknown.any()
     assert table["reason"].drop_nulls().str.contains("it resembles .* most").sum() == unknown.sum()
     assert any(said in line for line in changed.lines())
+
+
+def test_an_image_without_a_leukocyte_is_unknown_whatever_the_limit(
+    adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(unlabeled, tmp_path / "day"))
+    image = read_image(next(path for path in sorted(folder.rglob("*.png")) if path.stem != "damaged"))
+    write_image(folder / "glass.png", np.broadcast_to(image.max(axis=(0, 1)), image.shape).copy())
+    done = run(adapted_run[0], folder, tmp_path / "out").classified
+    table = pl.read_csv(tmp_path / "out" / "predictions.csv")
+    row = table.row(by_predicate=pl.col("path") == "glass.png", named=True)
+    assert (row["predicted_class"], done.unknown) == (UNKNOWN, 1)
+    assert row["reason"].startswith("no single leukocyte: ")
+    assert 0 < row["probability"] <= 1
 
 
 def test_the_limit_of_the_own_hospital_holds_only_where_cells_are_as_certain() -> None:

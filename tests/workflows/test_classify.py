@@ -146,6 +146,29 @@ def test_images_of_an_unknown_site_get_a_reason_and_neither_class_nor_probabilit
     assert json.loads((tmp_path / "out" / "site.json").read_text(encoding="utf-8"))["answer"] == done.site.answer
 
 
+def test_an_image_without_a_single_leukocyte_is_unknown_with_its_probabilities_and_the_reason(
+    trained: Path, tmp_path: Path
+) -> None:
+    cells, _ = simulate_cells(("neutrophil", "lymphocyte"), 12, HOSPITALS["clinic-like"], 1, 48)
+    for number, cell in enumerate(cells):
+        write_image(tmp_path / "in" / ("neutrophil", "lymphocyte")[number // 12] / f"{number:02d}.png", cell)
+    glass = np.full((48, 48, 3), cells[0].max(axis=(0, 1)), np.uint8)
+    write_image(tmp_path / "in" / "neutrophil" / "glass.png", glass)
+    model = open_model(trained, crop_px=44)
+    done = classify(model, tmp_path / "in", tmp_path / "out")
+    assert (done.predicted, done.unknown, done.failed, done.withheld) == (24, 1, 0, 0)
+    row = table(tmp_path / "out").row(by_predicate=pl.col("path") == "neutrophil/glass.png", named=True)
+    assert row["predicted_class"] == "unknown"
+    assert row["reason"].startswith("no single leukocyte: ")
+    assert row["probability of neutrophil"] + row["probability of lymphocyte"] == pytest.approx(1, abs=1e-3)
+    told = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
+    assert (told["predicted"], told["unknown"]) == (24, 1)
+    found = model.classify([cells[0], glass])
+    assert (found.predicted[0] in model.classes, found.predicted[1]) == (True, "unknown")
+    assert found.most_probable[1] in model.classes
+    assert found.reasons == ("", row["reason"])
+
+
 def test_an_earlier_call_is_replaced_and_other_files_never(brightest: Path, images: Path, tmp_path: Path) -> None:
     model = open_model(brightest, classes=CHANNELS)
     classify(model, images, tmp_path / "out")

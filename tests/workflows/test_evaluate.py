@@ -231,15 +231,18 @@ def test_cells_of_which_nobody_knows_the_class_are_named_and_bad_files_are_told(
     (folder / "1b.png").write_bytes(b"no image")
     (folder / "notes.txt").write_text("no image either")
     Image.new("RGB", (7, 300)).save(folder / "3.png")
+    Image.new("RGB", (48, 48), (230, 228, 232)).save(folder / "4.png")
     done = evaluate(finished[0], folder, tmp_path / "out", by="Learner on white-point")
     table = predicted(tmp_path / "out")
-    assert [Path(name).stem for name in table["path"]] == ["0", "1", "1b", "2", "3"]
+    assert [Path(name).stem for name in table["path"]] == ["0", "1", "1b", "2", "3", "4"]
     assert table["predicted_class"].to_list()[2] == ""
     assert all(
-        name in finished[1].classes for place, name in enumerate(table["predicted_class"]) if place not in (2, 4)
+        name in finished[1].classes for place, name in enumerate(table["predicted_class"]) if place not in (2, 4, 5)
     )
     assert set(table["by"]) == {"Learner on white-point"}
-    assert (done.predicted, list(done.failed), done.rows, done.unscored) == (3, ["1b.png", "3.png"], (), 3)
+    assert (done.predicted, list(done.failed), done.rows, done.unscored) == (3, ["1b.png", "3.png"], (), 4)
+    assert (done.unknown, table["predicted_class"].to_list()[5]) == (1, "unknown")
+    assert table["reason"].to_list()[5].startswith("no single leukocyte: ")
     assert "at least 8 x 8 pixels, to show a cell, got 7 x 300; " in table["reason"].to_list()[4]
     assert table["reason"].to_list()[2] == done.failed["1b.png"] != ""
 

@@ -121,6 +121,7 @@ def run(
 
 
 def _print_run(done: "Run", out: Path) -> None:
+    from hemabridge.cli.printing import print_unknown
     from hemabridge.workflows.adapt.apply import PREDICTIONS, RESTAINED
     from hemabridge.workflows.classify import WITHHELD
 
@@ -131,9 +132,10 @@ def _print_run(done: "Run", out: Path) -> None:
     if classified.site is not None and classified.site.answer != "in-distribution":
         print(classified.site.text, file=sys.stderr)
     print(
-        f"{len(classified.rows)} images: {classified.predicted} classified, {classified.failed} failed, "
-        f"{classified.withheld} withheld: {out / PREDICTIONS}"
+        f"{len(classified.rows)} images: {classified.predicted} classified, {classified.unknown} unknown, "
+        f"{classified.failed} failed, {classified.withheld} withheld: {out / PREDICTIONS}"
     )
+    print_unknown(classified.unknown, len(classified.rows))
     print(
         f"{restained.count('restained')} re-stained, of which the guard refuses {restained.count_verdict('refuse')} "
         f"and warns of {restained.count_verdict('warn')}: {out / RESTAINED}"

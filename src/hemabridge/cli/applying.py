@@ -66,7 +66,7 @@ def classify(
 
 
 def _print_classified(done: "Classified", folder: Path, out: Path) -> None:
-    from hemabridge.cli.printing import print_site
+    from hemabridge.cli.printing import print_site, print_unknown
     from hemabridge.evaluation.home_failure import first_words
     from hemabridge.workflows.classify import PREDICTIONS, WITHHELD
 
@@ -76,9 +76,10 @@ def _print_classified(done: "Classified", folder: Path, out: Path) -> None:
         if row.predicted is None and row.reason != WITHHELD:
             print(f"failed: {row.path}: {row.reason}", file=sys.stderr)
     print(
-        f"{len(done.rows)} images: {done.predicted} classified, {done.failed} failed, {done.withheld} withheld. "
-        f"See {out / PREDICTIONS}."
+        f"{len(done.rows)} images: {done.predicted} classified, {done.unknown} unknown, {done.failed} failed, "
+        f"{done.withheld} withheld. See {out / PREDICTIONS}."
     )
+    print_unknown(done.unknown, len(done.rows))
     if done.site is None:
         print("The model does not describe the site of its training: it is unknown whether it fits these images.")
     print_site(folder, done.site)

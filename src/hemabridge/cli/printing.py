@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hemabridge.models.site_answer import SiteAnswer
 
 _SHOWN = 3
+MANY_UNKNOWN = 0.2
+"""Share of images that show no single leukocyte from which the scale is more likely wrong."""
 SHOWN_TINT = 0.005
 """Share of cells with tinted glass from which the table of a selection has a column for it."""
 _QUOTED = re.compile(r"'[^']*'|\d[\d.]*")
@@ -130,6 +132,16 @@ def print_site(folder: Path, site: "SiteAnswer | None") -> None:
     elif site is not None:
         advice = f"; {CROP_ADVICE}" if site.answer == "out-of-distribution" else ""
         print(f"{folder}: {site.text}{advice}", file=sys.stderr)
+
+
+def print_unknown(unknown: int, images: int) -> None:
+    """Print that many images show no single leukocyte, which is more likely a wrong scale; nothing if few do."""
+    if unknown > MANY_UNKNOWN * images:
+        print(
+            f"{unknown} of {images} images are unknown, since they show no single leukocyte. If they do show one, "
+            "their scale is not the one that was stated or learned: check --crop-px",
+            file=sys.stderr,
+        )
 
 
 def print_left_out(kinds: "Iterable[LeftOut]") -> None:

@@ -150,7 +150,7 @@ def evaluate(
     members.
     """
     needs_training()
-    from hemabridge.cli.printing import print_left_out_of, print_site, print_unusable
+    from hemabridge.cli.printing import print_left_out_of, print_site, print_unknown, print_unusable
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.evaluation.home_failure import first_words
     from hemabridge.workflows.evaluate.evaluate import evaluate as run
@@ -169,9 +169,10 @@ def evaluate(
         if done.unscored:
             print(f"{done.unscored} more cells have a class that is not one of the study.")
     print(
-        f"{done.predicted} files classified by {done.by}, {len(done.failed)} failed, {done.withheld} withheld. "
-        f"See {out / PREDICTED_CLASSES}."
+        f"{done.predicted} files classified by {done.by}, {done.unknown} unknown, {len(done.failed)} failed, "
+        f"{done.withheld} withheld. See {out / PREDICTED_CLASSES}."
     )
+    print_unknown(done.unknown, done.predicted + done.unknown)
     if not fit:
         print_site(source, done.site)
     if done.failed or done.withheld:

@@ -32,6 +32,7 @@ class NewCells:
         paths: of their files, relative to the manifest's root.
         hashes: SHA-256 of their files.
         failed: the reason for each other file: it cannot be read, or shows no cell.
+        unknown: why a file's image shows no single leukocyte, by its path; of those that were read.
     """
 
     images: UInt8Images
@@ -39,6 +40,7 @@ class NewCells:
     paths: tuple[str, ...]
     hashes: tuple[str, ...]
     failed: dict[str, str] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
 
     def unlabeled(self, classes: tuple[str, ...], crop_px: CropPx) -> CellSet:
         """Return them as cells of unknown class; labels that are stated are not passed on."""
@@ -137,10 +139,12 @@ def read_new_cells(
     spec: CropSpec,
     progress: Progress,
     reason_against: Callable[[UInt8Image], str] | None = None,
+    unknown_reason: Callable[[UInt8Image], str] | None = None,
 ) -> NewCells:
     """Read the cells, cut as `spec` states; files that could not be listed are among the failed ones.
 
-    An image for which `reason_against` returns a text, such as a whole field, is among them with that reason.
+    An image for which `reason_against` returns a text, such as a whole field, is among them with that reason. One for
+    which `unknown_reason` returns a text is read, and that text is kept.
 
     Raises:
         SplitError: a synthetic cell has a class, so that it would be scored.
@@ -151,7 +155,7 @@ def read_new_cells(
     synthetic = manifest.select(is_synthetic(manifest)).select(pl.col("class") != "")
     if len(synthetic):
         raise SplitError(f"expected real cells to score, got {len(synthetic)} synthetic ones; empty their class")
-    images, rows, hashes, failed = [], [], [], dict(listed.failed)
+    images, rows, hashes, failed, unknown = [], [], [], dict(listed.failed), dict[str, str]()
     paths, labels = manifest.column("path"), manifest.column("class")
     label_of = _labels_of(sorted(set(labels) - {""}), classes)
     for row, file in enumerate(manifest.paths()):
@@ -167,11 +171,12 @@ def read_new_cells(
             images.append(spec.cut(image))
             hashes.append(digest)
             rows.append(row)
+            if unknown_reason is not None and (reason := unknown_reason(image)):
+                unknown[paths[row]] = reason
         progress("reading images", row + 1, len(paths))
     if not images:
         name = paths[0]
         raise InputError(f"expected at least one readable image, got none of {len(paths)}; {name}: {failed[name]}")
     known = [label_of.get(labels[row], UNKNOWN) for row in rows]
-    return NewCells(
-        np.stack(images), np.array(known, np.int64), tuple(paths[row] for row in rows), tuple(hashes), failed
-    )
+    names = tuple(paths[row] for row in rows)
+    return NewCells(np.stack(images), np.array(known, np.int64), names, tuple(hashes), failed, unknown)

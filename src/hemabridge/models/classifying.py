@@ -12,6 +12,7 @@ from hemabridge.classifiers.external import OnnxClassifier, load_external
 from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.protocol import Classifier
 from hemabridge.domain.site_profile import SiteProfile
+from hemabridge.fields.single_cell import no_single_cell
 from hemabridge.imaging.any_image import check_each
 from hemabridge.imaging.scale import CropSpec, crop_center
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
@@ -68,13 +69,16 @@ class ClassifierModel(Model):
     def classify(self, images: UInt8Images | Iterable[UInt8Image]) -> Classification:
         """Classify images of single cells, uint8[H, W, 3] each, of any sizes.
 
-        If no crop is known, the largest central square of each image is classified.
+        If no crop is known, the largest central square of each image is classified. An image that shows no single
+        leukocyte is `unknown`, if the crop is known in pixels.
         """
         crop = self.crop()
         found = check_each(images, "images to classify")
+        side = None if crop is None else crop.crop_px
         cells = [crop_center(image, min(image.shape[:2])) if crop is None else crop.cut(image) for image in found]
         parts = [
             self.classifier.probabilities(np.stack(list(group))) for _, group in groupby(cells, lambda cell: cell.shape)
         ]
         none = np.empty((0, len(self.classes)), np.float32)
-        return Classification(self.classes, np.concatenate([none, *parts]))
+        reasons = tuple(no_single_cell(image, side, self.classes) for image in found)
+        return Classification(self.classes, np.concatenate([none, *parts]), reasons)

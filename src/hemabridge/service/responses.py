@@ -101,9 +101,11 @@ class ClassifiedImage(_Answer):
     """One image; the columns are those of `predictions.csv`."""
 
     name: str
-    predicted_class: str | None = Field(description="the most probable class; null if there is no prediction")
+    predicted_class: str | None = Field(
+        description="the most probable class; `unknown` if the image shows no single leukocyte; null if there is none"
+    )
     probabilities: tuple[float, ...] | None = Field(description="0 to 1, in the order of the classes")
-    reason: str = Field(description="why there is no prediction; empty if there is one")
+    reason: str = Field(description="why there is no class; empty if there is one")
 
 
 class Classified(ImageAnswers):

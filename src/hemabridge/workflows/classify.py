@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.new_cells import Listed, list_new_cells
 from hemabridge.errors import ImageError, InputError
 from hemabridge.evaluation.home_failure import HomeFailure
@@ -17,7 +16,8 @@ from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.files import read_image, reason_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Image
-from hemabridge.models import Model
+from hemabridge.models import Classification, Model
+from hemabridge.models.classified import UNKNOWN
 from hemabridge.models.site_answer import ANSWER_FILE, Read, SiteAnswer, write_answer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write, sha256_of
@@ -47,9 +47,10 @@ class ImagePrediction:
 
     Attributes:
         path: relative to the folder.
-        predicted: the most probable class; None if there is no prediction.
+        predicted: the most probable class; `unknown` if the image shows no single leukocyte; None if there is no
+            prediction.
         probabilities: 0..1, in the order of the model's classes; None if there is no prediction.
-        reason: why there is no prediction; empty if there is one.
+        reason: why there is no class; empty if there is one.
     """
 
     path: str
@@ -80,8 +81,13 @@ class Classified:
 
     @property
     def predicted(self) -> int:
-        """How many images have a prediction."""
-        return len(self.rows) - self.failed - self.withheld
+        """How many images have a class."""
+        return len(self.rows) - self.failed - self.withheld - self.unknown
+
+    @property
+    def unknown(self) -> int:
+        """How many images show no single leukocyte."""
+        return sum(row.predicted == UNKNOWN and row.reason != "" for row in self.rows)
 
 
 def classify(
@@ -89,9 +95,10 @@ def classify(
 ) -> Classified:
     """Classify every image below a folder; write `PREDICTIONS`, and `DESCRIPTION` with the hash of the model.
 
-    Images of an out-of-distribution site get a reason instead of a predicted class and probabilities. If the names of
-    the folders are classes of the model, its predictions are compared with them. An image that cannot be read gets a
-    row with the reason. Each file is written whole or not at all. An interrupted call starts again when it is repeated.
+    Images of an out-of-distribution site get a reason instead of a predicted class and probabilities. An image that
+    shows no single leukocyte is `unknown`, with the reason. If the names of the folders are classes of the model, its
+    predictions are compared with them. An image that cannot be read gets a row with the reason. Each file is written
+    whole or not at all. An interrupted call starts again when it is repeated.
 
     Args:
         model: a classifier.
@@ -119,7 +126,7 @@ def classify(
         rows = tuple(sorted(_predictions(model, listed, distrusted, progress, engine), key=lambda row: row.path))
         unpredicted = sum(row.predicted is None for row in rows)
         withheld = sum(row.reason == WITHHELD for row in rows)
-        predicted = {row.path: row.predicted for row in rows if row.predicted is not None}
+        predicted = {row.path: row.predicted for row in rows if row.predicted is not None and not row.reason}
         failure = failure_on(model, source, predicted, site)
         done = Classified(classes, rows, unpredicted - withheld, withheld, site, failure)
         _write_table(done, out / PREDICTIONS)
@@ -174,7 +181,7 @@ class _Chunk:
                     pixels += image.shape[0] * image.shape[1]
             if readable and (pixels >= BATCH_PIXELS or count == len(files)):
                 found = self.model.classify(readable.values())
-                rows += _rows(tuple(readable), found.predicted, found.probabilities)
+                rows += _rows(tuple(readable), found)
                 readable, pixels = {}, 0
         return rows
 
@@ -222,11 +229,10 @@ def predictions(
             progress("classifying", count, len(files))
 
 
-def _rows(names: tuple[str, ...], predicted: tuple[str, ...], probabilities: Probabilities) -> list[ImagePrediction]:
-    numbers = np.asarray(probabilities, np.float64).tolist()
-    return [
-        ImagePrediction(name, said, tuple(row), "") for name, said, row in zip(names, predicted, numbers, strict=True)
-    ]
+def _rows(names: tuple[str, ...], found: Classification) -> list[ImagePrediction]:
+    numbers = np.asarray(found.probabilities, np.float64).tolist()
+    rows = zip(names, found.predicted, numbers, found.reasons or [""] * len(names), strict=True)
+    return [ImagePrediction(name, said, tuple(row), reason) for name, said, row, reason in rows]
 
 
 def _write_table(done: Classified, path: Path) -> None:
@@ -248,6 +254,7 @@ def _write_description(done: Classified, model: Model, out: Path) -> None:
         "predictions_sha256": sha256_of(out / PREDICTIONS),
         "images": len(done.rows),
         "predicted": done.predicted,
+        "unknown": done.unknown,
         "failed": done.failed,
         "withheld": done.withheld,
         "site": None if done.site is None else done.site.answer,

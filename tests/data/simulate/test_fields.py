@@ -116,6 +116,14 @@ def test_a_crowded_field_has_every_cell_of_its_mix():
     assert 0.4 < counted["monocyte"] / sum(counted.values()) < 0.6
 
 
+def test_a_platelet_that_is_too_thin_to_see_is_left_out():
+    spec = FieldSpec(seed=31, leukocytes=5, width_px=800, height_px=600, um_per_px=0.11, areas=("monolayer", "sparse"))
+    plan = plan_field(spec, 15)
+    thin = next(one for one in plan.objects if one.number == 47)
+    assert thin.kind == "platelet"
+    assert paint_field(replace(plan, objects=(thin,))).objects == ()
+
+
 @pytest.mark.parametrize(
     "wrong", [{"mix": {"wombat": 1.0}}, {"mix": {}}, {"areas": ()}, {"um_per_px": 0.0}, {"width_px": 10}, {"seed": -1}]
 )

@@ -75,7 +75,7 @@ def paint_field(plan: FieldPlan) -> PaintedField:
         rng = np.random.default_rng((spec.seed, zlib.crc32(b"object"), plan.index, one.number))
         layers, coverage = _paint(canvas, rng, one, plan)
         there, here = _windows(one, canvas, shape)
-        if there is None:
+        if there is None or not coverage.any():  # the granules of a small platelet may all be too thin to see
             continue
         own = coverage[here]
         if one.kind not in _ADDED:

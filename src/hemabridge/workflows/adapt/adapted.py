@@ -9,10 +9,11 @@ from pydantic import AfterValidator, Field
 from hemabridge.errors import InputError
 from hemabridge.imaging.scale import MAX_CROP_PX
 from hemabridge.metrics.statistics import Interval, mean_of_fractions_interval
+from hemabridge.models.classified import UNKNOWN
 from hemabridge.storage.results_file import STRICT, ResultsFile
 from hemabridge.storage.run_folder import kind_of_run
 from hemabridge.storage.settings_file import each_once
-from hemabridge.workflows.adapt.certainty import KNOWN_REFUSED, UNKNOWN
+from hemabridge.workflows.adapt.certainty import KNOWN_REFUSED
 
 ADAPTED_FILE: Final = "adapted.json"
 
@@ -171,11 +172,15 @@ class Adapted(ResultsFile):
         )
 
     def _of_unknown(self) -> str:
-        order = "The column uncertainty orders the cells; have the first ones looked at."
+        order = (
+            f"An image that shows no single leukocyte is {UNKNOWN} in any case. The column uncertainty orders the "
+            "cells; have the first ones looked at."
+        )
         if self.unknown_below is None:
             return (
-                f"No cell is called {UNKNOWN}: the classifier is less certain there than on your own cells, so their "
-                f"limit would refuse many good cells. A cell of another class gets one of yours. {order}"
+                f"No cell is called {UNKNOWN} for its probability: the classifier is less certain there than on your "
+                f"own cells, so their limit would refuse many good cells. A cell of another class gets one of yours. "
+                f"{order}"
             )
         return (
             f"A cell whose largest probability is below {self.unknown_below:.2f} is called {UNKNOWN}; so it is with "

@@ -11,12 +11,13 @@ from hemabridge.deployment.bundle import ADAPTED
 from hemabridge.errors import InputError
 from hemabridge.models import Model, open_model
 from hemabridge.models.bundled import BundleModel
+from hemabridge.models.classified import UNKNOWN
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
-from hemabridge.workflows.adapt.certainty import UNKNOWN, uncertainty
+from hemabridge.workflows.adapt.certainty import uncertainty
 from hemabridge.workflows.classify import Classified, ImagePrediction, classify
 from hemabridge.workflows.standardize.log import FileRow
 from hemabridge.workflows.standardize.standardize import Standardized, standardize_with
@@ -65,8 +66,9 @@ def run(adapted: Path, folder: Path, out: Path, *, keep_identity: bool = False, 
     """Re-stain and classify every image below a folder; write `PREDICTIONS` with a row for each.
 
     The re-stained images go to `RESTAINED`. Classes are withheld where the images are out-of-distribution for the
-    classifier, which knows both hospitals. A cell is called unknown only below `Adapted.unknown_below`. A bundle
-    of other models than those of `hemabridge adapt` has no such limit, and no `uncertainty`. A call that was stopped
+    classifier, which knows both hospitals. An image that shows no single leukocyte is unknown, and a cell below
+    `Adapted.unknown_below`. A bundle of other models than those of `hemabridge adapt` has no such limit, and no
+    `uncertainty`. A call that was stopped
     does not re-stain again what is done.
 
     Args:
@@ -161,6 +163,6 @@ def _cells_of(
     if probability is None or model is None:
         return (row.path, row.predicted, probability, None, site, guard, row.reason or None, remark)
     shown = (probability, uncertainty(probability, model.certainties), site, guard)
-    if row.predicted is not None and model.unknown_below is not None and probability < model.unknown_below:
+    if not row.reason and model.unknown_below is not None and probability < model.unknown_below:
         return (row.path, UNKNOWN, *shown, f"it resembles {row.predicted} most, and not enough", remark)
     return (row.path, row.predicted, *shown, row.reason or None, remark)

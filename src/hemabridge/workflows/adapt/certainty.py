@@ -10,8 +10,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-UNKNOWN: Final = "unknown"
-"""The predicted class of a cell that may belong to none of the classes."""
 KNOWN_REFUSED: Final = 0.05
 """Share of one's own held-out cells that is below the limit."""
 _MOST_REFUSED: Final = 2 * KNOWN_REFUSED

@@ -135,13 +135,13 @@ def _read(pictures: Pictures, place: _Place, um_per_px: float) -> UInt8Image:
 def _named(
     places: Sequence[_Place], models: Opened, scale: float, pictures: Pictures, progress: Progress
 ) -> Iterator[CountedCell]:
-    """Re-stain and classify cells; yield them in their order."""
+    """Re-stain and classify cells; yield them in their order. What is no leukocyte was left out in the field."""
     for start in range(0, len(places), BATCH):
         batch = places[start : start + BATCH]
         images = [_read(pictures, place, scale) for place in batch]
         checked = [models.restain(image) for image in images]
         found = models.classify(images, [restained for restained, _ in checked])
-        rows = zip(batch, checked, found.predicted, found.probabilities.tolist(), strict=True)
+        rows = zip(batch, checked, found.most_probable, found.probabilities.tolist(), strict=True)
         for place, (restained, verdict), predicted, probabilities in rows:
             path = ""
             if restained is not None:

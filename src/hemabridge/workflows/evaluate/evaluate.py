@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hemabridge.data.cells import UNKNOWN
 from hemabridge.data.manifest import Manifest
-from hemabridge.data.new_cells import NewCells, crop_px_of, list_new_cells, read_new_cells
+from hemabridge.data.new_cells import Listed, NewCells, crop_px_of, list_new_cells, read_new_cells
 from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
 from hemabridge.ensemble.members import MEMBERS_FILE
 from hemabridge.errors import InputError
@@ -22,6 +22,7 @@ from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.predictions import Predictions, write_predictions
 from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
+from hemabridge.fields.single_cell import no_single_cell
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.scale import CropPx, CropSpec
 from hemabridge.models import Model, open_model
@@ -60,6 +61,7 @@ class Evaluation:
         site: whether the site is in-distribution for the translator, or with `fit` for what was fitted; None if it has
             no site profile.
         home: classifiers of the study that failed at their own hospital.
+        unknown: number of files that show no single leukocyte.
     """
 
     by: str
@@ -72,6 +74,7 @@ class Evaluation:
     unscored: int
     site: SiteAnswer | None
     home: tuple[HomeFailure, ...] = ()
+    unknown: int = 0
 
 
 def evaluate(
@@ -87,9 +90,10 @@ def evaluate(
 ) -> Evaluation:
     """Classify new images with all classifiers and re-stainings of a study, and with its ensemble.
 
-    If no class is known, only the predictions `by` are made. Nothing is fitted or trained, unless `fit` is given, for
-    images of another hospital. Writes `predicted-classes.csv`, one row per file, and `predictions.csv`, which holds the
-    cells of known classes and from which every score can be computed again.
+    If no class is known, only the predictions `by` are made. An image that shows no single leukocyte is `unknown` in
+    `predicted-classes.csv`; if its class is known it is scored as all others. Nothing is fitted or trained, unless
+    `fit` is given, for images of another hospital. Writes `predicted-classes.csv`, one row per file, and
+    `predictions.csv`, which holds the cells of known classes and from which every score can be computed again.
 
     Args:
         study: the folder of a finished study.
@@ -114,26 +118,32 @@ def evaluate(
     if by is not None and not (fit and recipe.ensemble is None):  # `_refitted` reports the latter
         finished.check_name(by, fit=fit)
     own = read_settled(recipe.source, study)
-    listed = list_new_cells(source, root, own.name)
-    manifest = listed.manifest
+    manifest = (listed := list_new_cells(source, root, own.name)).manifest
     check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may be anywhere
     _check_own(out)
     scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
-    reason = FieldCheck.of(manifest.paths()).reason
-    read = cache(lambda px: read_new_cells(listed, classes, CropSpec(scale, px), progress, reason))
+    read = _reader(listed, classes, scale, progress)
     cells = read(recipe.ensemble_px if fit else recipe.size_px)
     by = by if fit else by or finished.default_name()
     answers, model = _refitted(finished, read, scale, out) if fit else _answers(finished, read, cells, by, crop_px)
     chosen = choose(answers, by)
     guard = guard_verdicts(finished, chosen, lambda px: read(px).images)
     out.mkdir(parents=True, exist_ok=True)
-    claim(out / PREDICTED_CLASSES)
+    claim(table := out / PREDICTED_CLASSES)
     site = None if model is None else write_answer(model, manifest.paths(), out, progress)
-    predicted = write_rows(chosen, Trust.of(site, chosen, guard), cells, classes, manifest, out / PREDICTED_CLASSES)
+    trust = Trust.of(site, chosen, guard)
+    predicted, unknown, withheld = write_rows(chosen, trust, cells, classes, manifest, table)
     seen = set(cells.hashes) if fit else _fitted_on(recipe, study, own)
     done = _scored(answers, manifest, cells, classes, seen, recipe.seed, out)
-    withheld = len(cells.paths) - predicted
-    return replace(done, by=chosen.name, predicted=predicted, withheld=withheld, site=site, home=results.home)
+    done = replace(done, by=chosen.name, predicted=predicted, unknown=unknown, withheld=withheld)
+    return replace(done, site=site, home=results.home)
+
+
+def _reader(listed: Listed, classes: tuple[str, ...], crop_px: CropPx, progress: Progress) -> Callable[[int], NewCells]:
+    """Return what reads the cells at a size in pixels, once for each size."""
+    reason = FieldCheck.of(listed.manifest.paths()).reason
+    shows = partial(no_single_cell, crop_px=crop_px, classes=classes)
+    return cache(lambda px: read_new_cells(listed, classes, CropSpec(crop_px, px), progress, reason, shows))
 
 
 def _answers(

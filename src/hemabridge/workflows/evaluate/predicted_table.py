@@ -8,6 +8,7 @@ import polars as pl
 
 from hemabridge.data.manifest import Manifest
 from hemabridge.data.new_cells import NewCells
+from hemabridge.models.classified import UNKNOWN
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.workflows.evaluate.answers import Answers
@@ -24,7 +25,7 @@ _Row: TypeAlias = tuple[str, str, str | None, float | None, str | None, str | No
 
 def write_rows(
     chosen: Answers, trust: Trust, cells: NewCells, classes: Sequence[str], manifest: Manifest, path: Path
-) -> int:
+) -> tuple[int, int, int]:
     """Write a row for each file: those of the manifest in its order, then those that it could not list.
 
     Args:
@@ -36,7 +37,7 @@ def write_rows(
         path: of the table.
 
     Returns:
-        The number of rows with a class.
+        How many cells have a class, how many are `unknown`, and of how many the class cannot be trusted.
     """
     given = dict(zip(manifest.column("path"), manifest.column("class"), strict=True))
     given |= {name: given.get(name, "") for name in cells.failed}
@@ -48,11 +49,15 @@ def write_rows(
             rows.append((name, known, None, None, trust.site, None, chosen.name, cells.failed.get(name), None))
             continue
         said, reason = chosen.probabilities[place], trust.reason(place)
-        predicted = (None, None) if reason else (classes[int(said.argmax())], float(said.max()))
-        told = (reason or None, trust.remark(place))
+        none = cells.unknown.get(name)
+        best = UNKNOWN if none else classes[int(said.argmax())]
+        predicted = (None, None) if reason else (best, float(said.max()))
+        told = (reason or none, trust.remark(place))
         rows.append((name, known, *predicted, trust.site, trust.verdict(place), chosen.name, *told))
     _write(rows, path)
-    return sum(row[2] is not None for row in rows)
+    named = [row[0] for row in rows if row[2] is not None]
+    unknown = sum(name in cells.unknown for name in named)
+    return len(named) - unknown, unknown, len(cells.paths) - len(named)
 
 
 def _write(rows: Sequence[_Row], path: Path) -> None:
