@@ -6,7 +6,7 @@ from drawn_fields import GLASS, NUCLEUS, PLATELET, RED, UM, draw, drawn
 from scipy import ndimage
 
 from hemabridge.fields.density import Absorbed
-from hemabridge.fields.detect import find_leukocytes
+from hemabridge.fields.detect import FieldCells, find_leukocytes
 from hemabridge.fields.platelets import dye_weights, small_objects
 from hemabridge.fields.scale import stated_scale
 
@@ -48,9 +48,11 @@ def test_a_burst_nucleus_is_a_smudge_and_no_leukocyte():
     rows, columns = np.mgrid[: field.shape[0], : field.shape[1]]
     body = ndimage.gaussian_filter((np.hypot(columns - 430, rows - 330) < 55).astype(float), 8)
     light = (np.array(NUCLEUS) / GLASS) ** (body * streaks)[..., None]
-    found = find_leukocytes(np.clip(field * light, 0, 255).astype(np.uint8), SCALE)
+    picture = np.clip(field * light, 0, 255).astype(np.uint8)
+    found = find_leukocytes(picture, SCALE)
     assert len(found.leukocytes) == 1
     assert found.others["smudge"] == 1
+    assert find_leukocytes(picture, SCALE, with_small=False) == FieldCells(found.leukocytes)
 
 
 def test_a_nucleus_that_the_border_cuts_is_parted_from_one_that_it_touches():

@@ -126,7 +126,8 @@ class SiteProfile(BaseModel):
         """
         held = min(count, LARGEST_FOLDER)
         if held not in self._usual:
-            self._usual[held] = np.sort(self._lengths(self._simulated(held)))
+            drawn = self._usual_folders if held == USUAL_FOLDER else self._simulated(held)
+            self._usual[held] = np.sort(self._lengths(drawn))
         return self._usual[held].copy()
 
     @cached_property
@@ -146,8 +147,12 @@ class SiteProfile(BaseModel):
         return kinds_of(self._descriptors, CLUSTERS)
 
     @cached_property
+    def _usual_folders(self) -> NDArray[np.float64]:
+        return self._simulated(USUAL_FOLDER)
+
+    @cached_property
     def _scale(self) -> NDArray[np.float64]:
-        drawn = self._simulated(USUAL_FOLDER)
+        drawn = self._usual_folders
         known = ~np.isnan(drawn)
         spread = np.zeros(len(STEPS))
         enough = known.sum(axis=0) > 1

@@ -152,18 +152,36 @@ def chromatin_of(picture: Absorbed, spot_px: int) -> Chromatin | None:
         picture: of the field.
         spot_px: side in pixels of a spot that is smaller than a nucleus.
     """
+    found = _contrasting(picture, spot_px)
+    if found is None:
+        return None
+    is_pale, red, densest = found
+    green, blue = (np.median(plane[is_pale]) if is_pale.any() else 0.0 for plane in (picture.green, picture.blue))
+    red_blue = float(blue / green) if min(green, blue) > 0 else float("inf")
+    return Chromatin(red, densest, _threshold(red, densest), red_blue)
+
+
+def nuclear_threshold(picture: Absorbed, spot_px: int) -> float | None:
+    """Return the threshold of `chromatin_of`."""
+    found = _contrasting(picture, spot_px)
+    return None if found is None else _threshold(*found[1:])
+
+
+def _threshold(red: float, densest: float) -> float:
+    return red + NUCLEAR_SHARE * (densest - red)
+
+
+def _contrasting(picture: Absorbed, spot_px: int) -> tuple[Mask, float, float] | None:
+    """Return where red cells are, their chromatin index and that of the densest spot; None without contrast."""
     chromatin = picture.chromatin
     if not picture.foreground.any():
         return None
     densest = float(ndimage.uniform_filter(chromatin, max(1, spot_px)).max())
     is_pale = picture.foreground & (chromatin < _PALE * densest)
-    has_red_cells = bool(is_pale.any())
-    red = float(np.median(chromatin[is_pale])) if has_red_cells else 0.0
+    red = float(np.median(chromatin[is_pale])) if is_pale.any() else 0.0
     if densest < CONTRAST * red or densest - red < LEAST_CHROMATIN:
         return None
-    green, blue = (np.median(plane[is_pale]) if has_red_cells else 0.0 for plane in (picture.green, picture.blue))
-    red_blue = float(blue / green) if min(green, blue) > 0 else float("inf")
-    return Chromatin(red, densest, red + NUCLEAR_SHARE * (densest - red), red_blue)
+    return is_pale, red, densest
 
 
 def dye_colors(picture: Absorbed, levels: Chromatin | None) -> FloatMap:
@@ -182,9 +200,3 @@ def dye_colors(picture: Absorbed, levels: Chromatin | None) -> FloatMap:
 
 def _median_color(picture: Absorbed, mask: Mask) -> FloatMap:
     return np.array([np.median(plane[mask]) if mask.any() else 0.0 for plane in picture.planes], np.float32)
-
-
-def nuclear_threshold(picture: Absorbed, spot_px: int) -> float | None:
-    """Return the threshold of `chromatin_of`."""
-    found = chromatin_of(picture, spot_px)
-    return None if found is None else found.threshold

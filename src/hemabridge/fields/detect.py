@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from hemabridge.errors import ImageError
-from hemabridge.fields.density import Chromatin, FloatMap, absorbed_light, chromatin_of, dye_colors
+from hemabridge.fields.density import Absorbed, Chromatin, FloatMap, absorbed_light, chromatin_of, dye_colors
 from hemabridge.fields.field_image import FieldPixels
 from hemabridge.fields.platelets import Kind, dye_weights, small_objects
 from hemabridge.fields.scale import Scale
@@ -100,15 +100,24 @@ class FieldCells:
 
 @dataclass(frozen=True, eq=False)
 class _Levels:
-    """What a field's pixels are compared with: the glass, the chromatin, and the weights of the nuclear dye."""
+    """What a field's pixels are compared with: the glass, the chromatin, and the weights of the nuclear dye.
+
+    `whole` is the picture of the whole field, if it was measured in one part.
+    """
 
     glass: FloatMap
     chromatin: Chromatin | None
     weights: FloatMap | None
+    whole: Absorbed | None
 
 
 def find_leukocytes(
-    image: FieldPixels, scale: Scale, *, limits: DetectionLimits | None = None, tile_px: int | None = None
+    image: FieldPixels,
+    scale: Scale,
+    *,
+    limits: DetectionLimits | None = None,
+    tile_px: int | None = None,
+    with_small: bool = True,
 ) -> FieldCells:
     """Find the leukocytes of a field, and count what else the nuclear dyes stain.
 
@@ -122,6 +131,7 @@ def find_leukocytes(
         limits: sizes; `DetectionLimits()` if None.
         tile_px: side of the parts, at working scale, in which a large image is done; at least 256. The result does not
             depend on it. `TILE_PX`, or less if the image is far finer than needed, if None.
+        with_small: whether other stained objects are looked for; without them it is faster.
 
     Raises:
         ImageError: `tile_px` is below 256.
@@ -138,7 +148,10 @@ def find_leukocytes(
         nuclei = [one for one in objects if one.is_leukocyte(own)]
         found = [Leukocyte.of(one, view.factor) for one in nuclei]
         cells += [cell for cell in found if _is_in(core, cell.y / view.factor, cell.x / view.factor)]
-        small += [one for one in _small(part, levels, nuclei) if _is_in(core, one.y / view.factor, one.x / view.factor)]
+        if with_small:
+            small += [
+                one for one in _small(part, levels, nuclei) if _is_in(core, one.y / view.factor, one.x / view.factor)
+            ]
     return FieldCells(tuple(sorted(cells, key=_place)), tuple(sorted(small, key=_place)))
 
 
@@ -165,7 +178,10 @@ def _parts(view: View, levels: _Levels, tile_px: int | None) -> Iterator[tuple[B
     if levels.chromatin is None and levels.weights is None:
         return
     for core, window in view.tiles(tile_px or _tile_px(view), OVERLAP_UM):
-        yield core, Part(absorbed_light(view.part(window), levels.glass), window, view.shape, view.um, view.factor)
+        picture = levels.whole if window == (0, 0, *view.shape) else None
+        if picture is None:
+            picture = absorbed_light(view.part(window), levels.glass)
+        yield core, Part(picture, window, view.shape, view.um, view.factor)
 
 
 def _is_in(core: Box, row: float, column: float) -> bool:
@@ -194,17 +210,19 @@ def _tile_px(view: View) -> int:
 
 def _levels(view: View, chromatin_share: float) -> _Levels:
     """Return what the pixels are compared with, from parts all over the image."""
-    parts = [view.part(box) for box in view.sample(_tile_px(view))]
+    boxes = view.sample(_tile_px(view))
+    parts = [view.part(box) for box in boxes]
     glass = background_color(np.concatenate([part.reshape(1, -1, 3) for part in parts], axis=1))
     pictures = [absorbed_light(part, glass) for part in parts]
+    whole = pictures[0] if boxes == [(0, 0, *view.shape)] else None
     spot = max(1, round(3 / view.um))
     found = [(picture, level) for picture in pictures if (level := chromatin_of(picture, spot)) is not None]
     if not found:
         reds = [dye_colors(picture, None)[0] for picture in pictures if picture.foreground.any()]
-        return _Levels(glass, None, dye_weights(np.median(reds, axis=0), None) if reds else None)
+        return _Levels(glass, None, dye_weights(np.median(reds, axis=0), None) if reds else None, whole)
     colors = np.median([dye_colors(picture, level) for picture, level in found], axis=0)
     red, densest, red_blue = (
         float(np.median([getattr(level, name) for _, level in found])) for name in ("red", "densest", "red_blue")
     )
     threshold = red + chromatin_share * (densest - red)
-    return _Levels(glass, Chromatin(red, densest, threshold, red_blue), dye_weights(colors[0], colors[1]))
+    return _Levels(glass, Chromatin(red, densest, threshold, red_blue), dye_weights(colors[0], colors[1]), whole)

@@ -75,7 +75,7 @@ def is_whole_field(image: UInt8Image) -> bool:
     long_um = max(small.shape[:2]) * scale.um_per_px if sure else 0.0
     if long_um > WIDE_UM:
         return True
-    cells = find_leukocytes(small, scale).leukocytes
+    cells = find_leukocytes(small, scale, with_small=False).leukocytes
     several = sum(not cell.border for cell in cells) >= SEVERAL
     return bool(several or (long_um > NARROW_UM and not any(_is_in_the_middle(cell, small) for cell in cells)))
 
