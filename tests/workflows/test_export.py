@@ -128,7 +128,7 @@ def test_a_bundle_runs_and_is_verified_without_pytorch(
     assert "from-yellow-field: re-stains and classifies" in told
     assert "Signature: made with the key" in told
     assert "Test cells: 8, as expected" in told
-    assert f"25 images: 24 classified, 1 failed, 0 withheld: {tmp_path / 'out' / 'predictions.csv'}" in told
+    assert f"25 images: 24 classified, 0 unknown, 1 failed, 0 withheld: {tmp_path / 'out' / 'predictions.csv'}" in told
     first, second = (
         pl.read_csv(folder / "predictions.csv") for folder in (tmp_path / "out", adapted_run[0] / "results")
     )
