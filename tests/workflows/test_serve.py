@@ -20,6 +20,7 @@ from PIL import Image
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import read_image, write_image
+from hemabridge.imaging.grayness import GRAY_REMARK
 from hemabridge.imaging.provenance import SyntheticOrigin, write_synthetic
 from hemabridge.models import open_model
 from hemabridge.models.site_answer import ANSWER_FILE
@@ -103,7 +104,8 @@ def test_classes_are_those_of_the_command(
     }
     assert found == own
     assert len(own) == 12
-    assert (done.predicted, done.failed) == (9, 3)
+    assert (done.predicted, done.failed) == (8, 4)
+    assert GRAY_REMARK in own["deep.png"][2]
 
 
 def test_classes_of_an_unknown_hospital_are_withheld(

@@ -16,6 +16,7 @@ from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, ManifestError, SplitError
 from hemabridge.imaging.files import read_image, reason_of
+from hemabridge.imaging.grayness import check_stained
 from hemabridge.imaging.scale import CropPx, CropSpec, check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.progress import Progress
@@ -110,7 +111,9 @@ def crop_px_of(manifest: Manifest) -> int:
 
 def _can_be_read(path: Path) -> bool:
     try:
-        check_shows_cell(read_image(path))
+        image = read_image(path)
+        check_shows_cell(image)
+        check_stained(image)
     except (ImageError, OSError, MemoryError):
         return False
     return True
@@ -162,6 +165,7 @@ def read_new_cells(
         try:
             image = read_image(file)
             check_shows_cell(image)
+            check_stained(image)
             if reason_against is not None and (reason := reason_against(image)):
                 raise ImageError(reason)
             digest = sha256_of(file)

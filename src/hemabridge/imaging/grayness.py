@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hemabridge.errors import ImageError
 from hemabridge.imaging.standardizer import UInt8Image
 
 MOST_GRAY_LEVELS = 20.0
@@ -53,6 +54,18 @@ def _range_within(colors: NDArray[np.float64]) -> float:
 def is_gray(image: UInt8Image) -> bool:
     """Tell whether an RGB image uint8[H, W, 3] shows no color that a stain could have made."""
     return _range_within(_sampled(image)) <= 2 * MOST_GRAY_LEVELS and color_range(image) <= MOST_GRAY_LEVELS
+
+
+def check_stained(image: UInt8Image) -> None:
+    """Check that what uint8[H, W, 3] shows has the colors of a stain, which masks and gray pictures lack.
+
+    Empty glass shows nothing, and passes.
+
+    Raises:
+        ImageError: it is gray (`is_gray`), and lighter and darker by more than `MOST_GRAY_LEVELS`.
+    """
+    if is_gray(image) and np.ptp(_sampled(image)[:, 1]) > MOST_GRAY_LEVELS:
+        raise ImageError(f"expected a stained cell, but {GRAY_REMARK}; leave masks and gray pictures out")
 
 
 def _sampled(image: UInt8Image) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from hemabridge.errors import ImageError, InputError
 from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.files import read_image, reason_of
+from hemabridge.imaging.grayness import check_stained
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models import Classification, Model
@@ -169,6 +170,7 @@ class _Chunk:
             try:
                 image = self.read(file)
                 check_shows_cell(image)
+                check_stained(image)
                 if reason := self.check.reason(image, file):
                     raise ImageError(reason)
             except (ImageError, OSError, MemoryError) as error:
