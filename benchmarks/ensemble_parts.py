@@ -8,10 +8,8 @@ members. Balanced accuracy, mean over the starts, and in the last columns its me
 that mean over the starts. Nothing is trained.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +21,9 @@ from hemabridge.ensemble.pooling import logarithmic_pool, mean_of, mean_predicti
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.models import open_model
-from hemabridge.recipes.recipe import StudyRecipe
-from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.snapshots import list_snapshots
 from leave_one_out import scored_cells
-from recommended_bench import REAL_SITES, Bench, new_bench
+from recommended_bench import REAL_SITES, Bench, kept_bench
 
 ALL = slice(None)
 ROW = "{:42s} " + "{:>7s} " * (len(REAL_SITES) + 2)
@@ -35,21 +31,15 @@ ROW = "{:42s} " + "{:>7s} " * (len(REAL_SITES) + 2)
 
 def main() -> None:
     """Print a line for each set of parts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", type=Path, default=Path("recipes/recommended.toml"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("runs/leave-one-out"))
-    parser.add_argument("--starts", default="0,1,2")
-    spec = parser.parse_args()
-    bench = new_bench(expect_kind(read_recipe(spec.recipe), StudyRecipe), spec.out, spec.data)
-    starts = [int(start) for start in spec.starts.split(",")]
-    found: dict[str, list[list[float]]] = {}
+    assert __doc__
+    bench, data, starts = kept_bench(__doc__)
+    found: dict[str, list[float]] = {}
     for name in REAL_SITES:
-        cells = scored_cells(bench, name, spec.data)[1]
+        cells = scored_cells(bench, name, data)[1]
         for start in starts:
             for arm, prediction in _arms(bench, name, start, cells.images):
                 score = balanced_accuracy(cells.labels, prediction.argmax(axis=1), len(cells.classes))
-                found.setdefault(arm, []).append([score])
+                found.setdefault(arm, []).append(score)
     print(ROW.format("", *REAL_SITES, "mean", "spread"))
     for arm, scores in found.items():
         table = np.reshape(scores, (len(REAL_SITES), len(starts)))

@@ -1,5 +1,6 @@
 """The sites, members and translators of `benchmarks/leave_one_out.py`; whatever is trained is kept on disk."""
 
+import argparse
 import csv
 import hashlib
 import json
@@ -23,6 +24,7 @@ from hemabridge.ensemble.members import Member, Members, train_members
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.scale import resize_square
 from hemabridge.recipes.recipe import ClassifierRecipe, SiteRecipe, StudyRecipe
+from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import Site, prepare_site, read_site, whole_site
 from hemabridge.storage.files import folder_name
 from hemabridge.storage.stages import DONE, Stages
@@ -155,6 +157,18 @@ class Bench:
             drop_checkpoints,
         )
         return NeuralStandardizer.from_snapshot(list_snapshots(folder)[-1].path)
+
+
+def kept_bench(description: str) -> tuple[Bench, Path, list[int]]:
+    """Return bench, folder of data and starts, by the options of a benchmark that reads what `leave_one_out.py` kept."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/recommended.toml"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/leave-one-out"))
+    parser.add_argument("--starts", default="0,1,2", help="random starts of the classifiers")
+    spec = parser.parse_args()
+    bench = new_bench(expect_kind(read_recipe(spec.recipe), StudyRecipe), spec.out, spec.data)
+    return bench, spec.data, [int(start) for start in spec.starts.split(",")]
 
 
 def new_bench(recipe: StudyRecipe, out: Path, data: Path) -> Bench:

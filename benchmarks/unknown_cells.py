@@ -17,7 +17,6 @@ at home, at 5 % of known cells held out. The second table is the share of known 
 one's own hospital takes out.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +37,13 @@ from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble
 from hemabridge.ensemble.members import classifiers_of
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import open_model
-from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
-from hemabridge.recipes.recipe_file import expect_kind, read_recipe
+from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import read_site
 from hemabridge.training.run_context import RunContext
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.adapt.certainty import KNOWN_REFUSED, unknown_limit
 from leave_one_out import PREDICTIONS
-from recommended_bench import BY_EYE, BY_EYE_CROP_PX, FABRIC, REAL_SITES, STARTS_APART, Bench, new_bench, real_site
+from recommended_bench import BY_EYE, BY_EYE_CROP_PX, FABRIC, REAL_SITES, STARTS_APART, Bench, kept_bench, real_site
 
 OTHERS = ("basophil", "erythroblast", "immature_granulocyte")
 SHOWN = "basophil"
@@ -62,16 +60,10 @@ Scores = NDArray[np.float64]
 
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", type=Path, default=Path("recipes/recommended.toml"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("runs/leave-one-out"))
-    parser.add_argument("--starts", default="0,1,2")
-    spec = parser.parse_args()
-    bench = new_bench(expect_kind(read_recipe(spec.recipe), StudyRecipe), spec.out, spec.data)
-    starts = [int(start) for start in spec.starts.split(",")]
-    _print_scores(bench, spec.data, starts)
-    _print_limits(bench, spec.data, starts)
+    assert __doc__
+    bench, data, starts = kept_bench(__doc__)
+    _print_scores(bench, data, starts)
+    _print_limits(bench, data, starts)
 
 
 def _print_scores(bench: Bench, data: Path, starts: Sequence[int]) -> None:
