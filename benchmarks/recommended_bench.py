@@ -160,7 +160,7 @@ class Bench:
 
 
 def kept_bench(description: str) -> tuple[Bench, Path, list[int]]:
-    """Return bench, folder of data and starts, by the options of a benchmark that reads what `leave_one_out.py` kept."""
+    """Return bench, folder of data and starts, by the options of a benchmark of what `leave_one_out.py` kept."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, default=Path("recipes/recommended.toml"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
