@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import classifiers_of
@@ -95,11 +96,13 @@ def _arms(bench: Bench, name: str, start: int, images: UInt8Images) -> Iterator[
     yield "  1 color and 1 shape member", found.pooled(color=slice(1), shape=slice(1))
     (snapshot,) = list_snapshots(bench.stages.folder / f"distilled/{name}-{start}")[-1:]
     one = open_model(snapshot.path).classifier
-    plain, mirrored = (mean_prediction([one], images, mirrored=views) for views in (False, True))
-    yield "one classifier", plain
-    yield "  with mirrored views", mirrored
-    yield "both", mean_of([whole, plain])
-    yield "  one classifier with mirrored views", mean_of([whole, mirrored])
+    assert isinstance(one, SnapshotClassifier)
+    single = NetworkClassifier(one.network, one.preprocessing, one.classes, one.name)
+    alone, plain = (each.probabilities(images) for each in (one, single))
+    yield "one classifier", alone
+    yield "one classifier, one view", plain
+    yield "both", mean_of([whole, alone])
+    yield "both, one classifier of one view", mean_of([whole, plain])
 
 
 def _predicted(fitted: FittedEnsemble, images: UInt8Images, *, mirrored: bool) -> Predicted:

@@ -29,7 +29,7 @@ from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.run_context import RunContext
 from hemabridge.workflows.label.hospital import MOST_SUBDOMAINS
 from hemabridge.workflows.label.prediction import features_of
-from leave_one_out import MIRRORED, PREDICTIONS, scored_cells
+from leave_one_out import ALONE, PREDICTIONS, scored_cells
 from recommended_bench import FABRIC, REAL_SITES, STARTS_APART, Bench, new_bench
 
 ARMS = ("ensemble", "with the classifier", "ensemble, corrected", "with the classifier, corrected")
@@ -60,7 +60,7 @@ def _print_hospital(bench: Bench, name: str, cells: CellSet, start: int, spec: a
     with np.load(spec.out / f"figures/{name}-{start}" / PREDICTIONS) as kept:
         ensemble, labels = kept["ensemble"], kept["labels"]
     with np.load(spec.out / f"distilled/{name}-{start}" / PREDICTIONS) as kept:
-        both = (ensemble + kept[MIRRORED]) / 2
+        both = (ensemble + kept[ALONE]) / 2
     members, _ = bench.members(start)
     features, subdomains = _features(bench, name, start, members, cells), _subdomains(cells)
     for count in (int(each) for each in spec.labels.split(",")):

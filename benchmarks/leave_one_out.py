@@ -29,7 +29,6 @@ from hemabridge.ensemble.config import DISTILLATION
 from hemabridge.ensemble.distilled import distill
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
-from hemabridge.ensemble.pooling import mean_prediction
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
 from hemabridge.metrics.confidence import expected_calibration_error
 from hemabridge.models import open_model
@@ -41,7 +40,7 @@ from recommended_bench import FABRIC, REAL_SITES, STARTS_APART, Bench, new_bench
 
 RESTYLED = tuple(name for name in HOSPITALS if name != "clinic-like")
 PREDICTIONS = "predictions.npz"
-ALONE, MIRRORED = "distilled", "mirrored"
+ALONE = "distilled"
 """The predictions of the single classifier: of the image alone, and of its mirrored views."""
 DOUBTFUL = {"bccd": ("eosinophil",)}
 """Classes whose labels are doubtful, which a second figure leaves out."""
@@ -93,7 +92,7 @@ def _kept(bench: Bench, name: str, data: Path, start: int, further: bool) -> dic
     key = {
         "config": DISTILLATION.model_dump(mode="json"),
         "figures": bench.stages.key(f"figures/{row}"),
-        "kept": [ALONE, MIRRORED],
+        "kept": [ALONE],
     }
 
     def distilled(own: Path) -> None:
@@ -103,7 +102,7 @@ def _kept(bench: Bench, name: str, data: Path, start: int, further: bool) -> dic
 
     own = bench.stages.run(f"distilled/{row}", key, distilled, drop_checkpoints)
     with np.load(folder / PREDICTIONS) as kept, np.load(own / PREDICTIONS) as kept_of_one:
-        both = (kept["ensemble"] + kept_of_one[MIRRORED]) / 2
+        both = (kept["ensemble"] + kept_of_one[ALONE]) / 2
     return found | json.loads((own / "figures.json").read_text(encoding="utf-8")) | {"both": _scores(test, both)}
 
 
@@ -160,9 +159,7 @@ def _distilled(
     classifier = open_model(distill(ensemble, seen, prediction, DISTILLATION, context)).classifier
     seconds = time.process_time() - started
     found, at_home = (classifier.probabilities(cells.images) for cells in (test, home))
-    np.savez(
-        folder / PREDICTIONS, **{ALONE: found, MIRRORED: mean_prediction([classifier], test.images), "home": at_home}
-    )
+    np.savez(folder / PREDICTIONS, **{ALONE: found, "home": at_home})
     return {
         "one classifier": _scores(test, found) | {"seconds": seconds},
         "one classifier, home": _scores(home, at_home),

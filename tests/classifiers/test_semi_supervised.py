@@ -63,6 +63,24 @@ def test_the_classes_of_the_source_are_learned_and_all_is_repeatable(
     np.testing.assert_array_equal(learned(72, "one"), learned(72, "two"))
 
 
+def test_a_mirrored_one_predicts_by_the_mean_over_four_views(
+    easy_cells: Callable[..., CellSet], start: SnapshotClassifier, cpu: Fabric, tmp_path: Path
+) -> None:
+    cells, config = easy_cells(), SemiSupervisedConfig(images=24, batch_size=24)
+    source = inverted(cells)
+    plain, mirrored = (
+        SnapshotClassifier.from_snapshot(
+            fine_tune_semi_supervised(config, start, cells, source, tmp_path / str(views), cpu, seed=0, mirrored=views)
+        )
+        for views in (False, True)
+    )
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    views = (images, images[:, :, ::-1], images[:, ::-1], images.transpose(0, 2, 1, 3))
+    found = [plain.probabilities(view) for view in views]
+    np.testing.assert_allclose(mirrored.probabilities(images), np.mean(found, axis=0), atol=1e-6)
+    assert np.abs(mirrored.probabilities(images) - found[0]).max() > 1e-4  # the views differ
+
+
 def test_cells_without_weight_are_never_shown(easy_cells: Callable[..., CellSet]) -> None:
     cells = easy_cells(12)
     preprocessing = Preprocessing(size_px=32)

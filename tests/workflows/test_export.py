@@ -19,6 +19,7 @@ from huggingface_hub import ModelCard
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from hemabridge.classifiers.external import OnnxClassifier
 from hemabridge.deployment.archive import pack, unpack
 from hemabridge.deployment.bundle import MANIFEST, Bundle, listed
 from hemabridge.errors import InputError, ModelError
@@ -59,6 +60,9 @@ def test_a_bundle_of_an_adapted_run_predicts_and_restains_as_the_run(
     exported: Exported, adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path
 ) -> None:
     assert exported.path.name == "from-yellow-field.hemabridge"
+    network = open_model(exported.path).classifying.classifier
+    assert isinstance(network, OnnxClassifier)
+    assert network.mirrored
     run(exported.path, unlabeled, tmp_path / "out")
     own, other = (folder for folder in (tmp_path / "out", adapted_run[0] / "results"))
     first, second = (pl.read_csv(folder / "predictions.csv") for folder in (own, other))

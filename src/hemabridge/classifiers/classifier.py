@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hemabridge.classifiers.header import KIND, ClassifierHeader
 from hemabridge.classifiers.network import ClassifierNetwork, new_network
 from hemabridge.classifiers.preprocessing import Preprocessing
-from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes
+from hemabridge.classifiers.protocol import Classifier, Probabilities, align_classes, mean_over_views
 from hemabridge.classifiers.weights import fill
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
@@ -107,6 +107,11 @@ class SnapshotClassifier(NetworkClassifier):
         """
         content = read_whole(path)
         return cls(content, ClassifierHeader.of(parse_header(content, path), path), path, name)
+
+    def probabilities(self, images: UInt8Images) -> Probabilities:
+        """Return float32[N, C] for square RGB images uint8[N, S, S, 3], over four views if its header says so."""
+        predict = super().probabilities
+        return mean_over_views(predict, images) if self.header.mirrored else predict(images)
 
     def new_network(self) -> ClassifierNetwork:
         """Return another network with the same weights, from which a training can start."""

@@ -14,7 +14,7 @@ from scipy.special import softmax
 from hemabridge.classifiers.config import ExternalConfig
 from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.preprocessing import Preprocessing
-from hemabridge.classifiers.protocol import Classifier, Probabilities
+from hemabridge.classifiers.protocol import Classifier, Probabilities, mean_over_views
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.training.tensorfile import HEADER, parse_header, parse_metadata
@@ -39,6 +39,7 @@ class OnnxClassifier:
         preprocessing: from image to input.
         outputs: whether the output is logits or probabilities.
         content: all bytes of the file, if it was read already.
+        mirrored: whether the prediction is the mean over four views of each image.
 
     Raises:
         ModelError: the file is missing, is not ONNX, or has another input or output.
@@ -51,8 +52,11 @@ class OnnxClassifier:
         preprocessing: Preprocessing,
         outputs: Literal["logits", "probabilities"],
         content: bytes | None = None,
+        *,
+        mirrored: bool = False,
     ) -> None:
         self.name = file.stem
+        self.mirrored = mirrored
         self.classes = classes
         self.preprocessing = preprocessing
         self.outputs = outputs
@@ -67,6 +71,9 @@ class OnnxClassifier:
         Raises:
             ModelError: the output does not fit the settings `classes` and `outputs`.
         """
+        return mean_over_views(self._of_view, images) if self.mirrored else self._of_view(images)
+
+    def _of_view(self, images: UInt8Images) -> Probabilities:
         out = np.empty((len(images), len(self.classes)), dtype=np.float32)
         for start in range(0, len(images), self.batch_size):
             batch = np.ascontiguousarray(self.preprocessing(images[start : start + self.batch_size]))

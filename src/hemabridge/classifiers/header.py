@@ -32,6 +32,7 @@ class ClassifierHeader(Header):
         weights_origin: `repository/file@commit` of that file if it was downloaded; None otherwise.
         start: SHA-256 of the snapshot with which semi-supervised fine-tuning started; None otherwise.
         semi_supervised: settings of semi-supervised fine-tuning; None otherwise.
+        mirrored: whether the prediction is the mean over four views of each image; see `mean_over_views`.
     """
 
     kind: Literal["classifier"] = KIND
@@ -49,6 +50,7 @@ class ClassifierHeader(Header):
     weights_origin: str | None = None
     start: str | None = None
     semi_supervised: dict[str, object] | None = None
+    mirrored: bool = False
 
     @field_validator("config")
     @classmethod

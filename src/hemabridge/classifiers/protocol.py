@@ -1,6 +1,6 @@
 """The protocol of every classifier, and the alignment of its classes. Imports no PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -12,6 +12,21 @@ from hemabridge.imaging.standardizer import UInt8Images
 
 Probabilities = NDArray[np.float32]
 """float32[N, C]: the probability of each class, in the order of `Classifier.classes`; rows sum to 1."""
+
+
+def mirrored_views(images: UInt8Images) -> tuple[UInt8Images, ...]:
+    """Return four views of square images uint8[N, S, S, 3]: themselves, their two mirror images, their transposes.
+
+    A smear has no natural orientation: all four show the same cells.
+    """
+    return (images, images[:, :, ::-1], images[:, ::-1], images.swapaxes(1, 2))
+
+
+def mean_over_views(predict: Callable[[UInt8Images], Probabilities], images: UInt8Images) -> Probabilities:
+    """Return the mean of the predictions, float32[N, C], of the four views of square images uint8[N, S, S, 3]."""
+    found = np.stack([predict(view) for view in mirrored_views(images)])
+    mean: Probabilities = found.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
 
 
 @runtime_checkable

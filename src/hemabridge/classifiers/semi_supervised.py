@@ -83,6 +83,7 @@ def fine_tune_semi_supervised(
     fabric: Fabric,
     *,
     seed: int,
+    mirrored: bool = False,
     progress: Progress = silent,
 ) -> Path:
     """Train the classifier `start` further, with cross-entropy; return the last snapshot.
@@ -98,6 +99,7 @@ def fine_tune_semi_supervised(
         folder: run folder.
         fabric: device, precision and processes.
         seed: of draws and augmentation.
+        mirrored: whether the result predicts by the mean over four views of each image.
         progress: called after each step.
 
     Raises:
@@ -127,6 +129,7 @@ def fine_tune_semi_supervised(
             cells_sha256=cells_sha256,
             start=str(identity["start"]),
             semi_supervised=config.model_dump(),
+            mirrored=mirrored,
             **_seen(target, source),
         ),
     )

@@ -29,7 +29,8 @@ def distill(
     One half of each batch are the labeled cells on which the member was trained, the other half are cells of the source
     with the ensemble's prediction as their label, each predicted class equally often (knowledge distillation, Hinton,
     Vinyals & Dean 2015, arXiv:1503.02531). The prediction is not sharpened: where the ensemble is uncertain, it is
-    wrong more often. The classifier needs no re-staining, and predicts as fast as any one member.
+    wrong more often. The classifier needs no re-staining. It predicts, as the members do, by the mean over mirrored
+    views.
 
     Args:
         fitted: the ensemble.
@@ -65,5 +66,13 @@ def distill(
         wanted[known] = np.eye(wanted.shape[1], dtype=np.float32)[labels[known]]
     shown = PseudoLabeledCells(source.images[None], wanted, weights, source.hashes)
     return fine_tune_semi_supervised(
-        config, start, target, shown, context.folder, context.fabric, seed=context.seed, progress=context.progress
+        config,
+        start,
+        target,
+        shown,
+        context.folder,
+        context.fabric,
+        seed=context.seed,
+        mirrored=True,
+        progress=context.progress,
     )

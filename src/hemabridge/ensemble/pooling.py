@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hemabridge.classifiers.protocol import Classifier, Probabilities
+from hemabridge.classifiers.protocol import Classifier, Probabilities, mirrored_views
 from hemabridge.imaging.standardizer import UInt8Images
 
 LEAST_PROBABILITY = 1e-3
@@ -14,14 +14,12 @@ LEAST_PROBABILITY = 1e-3
 def mean_prediction(classifiers: Sequence[Classifier], images: UInt8Images, *, mirrored: bool = True) -> Probabilities:
     """Return the mean prediction, float32[N, C], over classifiers and over views of each image.
 
-    A smear has no natural orientation: the image, its two mirror images and its transpose show the same cell.
-
     Args:
         classifiers: at least one, all of the same classes.
         images: uint8[N, S, S, 3].
-        mirrored: whether these four views are shown, or the image alone.
+        mirrored: whether the four `mirrored_views` are shown, or the image alone.
     """
-    views = (images, images[:, :, ::-1], images[:, ::-1], images.swapaxes(1, 2)) if mirrored else (images,)
+    views = mirrored_views(images) if mirrored else (images,)
     return mean_of([classifier.probabilities(view) for view in views for classifier in classifiers])
 
 

@@ -60,7 +60,10 @@ class ClassifierModel(Model):
                 needs_torch()
             return load_external(self.header, self.file.content)
         if self.file.format == "onnx":  # within a bundle
-            return OnnxClassifier(self.path, self.classes, self.header.preprocessing, "logits", self.file.content)
+            header, content = self.header, self.file.content
+            return OnnxClassifier(
+                self.path, self.classes, header.preprocessing, "logits", content, mirrored=header.mirrored
+            )
         needs_torch()
         from hemabridge.classifiers.classifier import SnapshotClassifier
 

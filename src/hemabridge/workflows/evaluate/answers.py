@@ -6,7 +6,7 @@ from typing import Final
 
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.ensemble.fitted import FittedEnsemble
-from hemabridge.ensemble.pooling import mean_of, mean_prediction
+from hemabridge.ensemble.pooling import mean_of
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
@@ -62,10 +62,9 @@ def with_one_classifier(ensemble: Answers, one: Classifier, images: UInt8Images)
     """Return the predictions of the classifier into which an ensemble was distilled, and the mean of both.
 
     Their errors differ: the ensemble predicts each cell by itself, the classifier learned from its predictions of all.
-    For the mean, the classifier sees the mirrored views that the members see, too.
     """
-    both = mean_of([ensemble.probabilities, mean_prediction([one], images)])
     alone = Answers(ONE_CLASSIFIER, ORIGINAL, None, 0, one.probabilities(images))
+    both = mean_of([ensemble.probabilities, alone.probabilities])
     return [alone, Answers(ENSEMBLE, ONE_CLASSIFIER, None, 0, both)]
 
 

@@ -15,7 +15,7 @@ from hemabridge.ensemble.config import DISTILLATION
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import MEMBERS_FILE, Members
-from hemabridge.ensemble.pooling import mean_of, mean_prediction
+from hemabridge.ensemble.pooling import mean_of
 from hemabridge.errors import InputError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.scale import CropPx
@@ -192,7 +192,7 @@ class AdaptRun:
             context = RunContext(self.folder, fabric, self.seed, self.progress)
             fitted = fit_ensemble(self.members, source, self._target, self.learned_from.config.ensemble, context)
         found = predicted_by(fitted, source.images, self.progress)
-        both = mean_of([found.probabilities, mean_prediction([self.before], source.images)])
+        both = mean_of([found.probabilities, self.before.probabilities(source.images)])
         return Prediction(both, found.agreement, found.features)
 
     def _cells(self, site: Site, part: str) -> CellSet:
