@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -148,10 +148,16 @@ class ModelReads:
             digests.setdefault(hashlib.sha256(file.read_bytes()).hexdigest(), []).append(file)
         assert [files for digest, files in digests.items() if hashed[digest] > len(files)] == []
 
+    def times(self, command: str, images: Sequence[Path]) -> list[int]:
+        """Return how often each PNG was opened to be read."""
+        return [self.opened[command][image.absolute()] for image in images]
+
 
 def _is_model(opened: tuple[Path, int]) -> bool:
     file = opened[0]
-    return file.suffix != ".json" or (file.is_file() and '"source_glass"' in file.read_text(encoding="utf-8"))
+    if file.suffix in (".json", ".png"):
+        return file.suffix == ".json" and file.is_file() and '"source_glass"' in file.read_text(encoding="utf-8")
+    return True
 
 
 _COUNTING: list[Counter[Path]] = []
@@ -160,7 +166,7 @@ _COUNTING: list[Counter[Path]] = []
 def _count(event: str, arguments: tuple[object, ...]) -> None:
     if event == "open" and _COUNTING and str(arguments[1]).startswith("r"):
         file = Path(str(arguments[0]))
-        if file.suffix in (".safetensors", ".onnx", ".json"):
+        if file.suffix in (".safetensors", ".onnx", ".json", ".png"):
             for opened in _COUNTING:
                 opened[file.absolute()] += 1
 

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.errors import InputError, SplitError
 from hemabridge.evaluation.predictions import read_predictions
 from hemabridge.evaluation.results import StudyResults
+from hemabridge.fields import whole_field
 from hemabridge.guard.thresholds import floors
 from hemabridge.guard.verdict import Verdicts
 from hemabridge.imaging.files import read_image
@@ -144,6 +146,37 @@ def test_each_model_is_opened_and_hashed_once_in_a_command(
     reads.check_once("study of an ensemble", classifier, translator, pixel, shape, lut)
     reads.check_once("evaluate, fit = False", classifier, translator, pixel, shape, lut, normalizer)
     reads.check_once("evaluate, fit = True", classifier, shape)
+
+
+@pytest.mark.parametrize("fit", [False, True])
+def test_each_image_is_read_and_hashed_and_searched_once(
+    finished: tuple[Path, StudyResults],
+    source: Manifest,
+    tmp_path: Path,
+    reads: CountReads,
+    monkeypatch: pytest.MonkeyPatch,
+    fit: bool,
+) -> None:
+    folder, searched = tmp_path / "cells", Counter[str]()
+    for number, path in enumerate(source.paths()):
+        image = Image.open(path).resize((32 + number, 32 + number))  # each size is seldom: all are searched for fields
+        folder.mkdir(exist_ok=True)
+        image.save(folder / f"{number}.png")
+    for module, name in ((whole_field, "is_whole_field"), (evaluating, "no_single_cell")):
+        plain = getattr(module, name)
+
+        def counting(*args: Any, plain: Any = plain, name: str = name, **more: Any) -> Any:
+            searched[name] += 1
+            return plain(*args, **more)
+
+        monkeypatch.setattr(module, name, counting)
+    command, files = f"evaluate images, fit = {fit}", sorted(folder.iterdir())
+    with reads(command):
+        evaluate(finished[0], folder, tmp_path / "out", fit=fit)
+    assert reads.times(command, files) == [1] * len(files)
+    digests = [sha256_of(path) for path in files]
+    assert [reads.hashed[command][digest] for digest in digests] == [1] * len(files)
+    assert searched == {"is_whole_field": len(files), "no_single_cell": len(files)}
 
 
 def predicted(out: Path) -> pl.DataFrame:

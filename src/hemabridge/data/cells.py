@@ -3,8 +3,9 @@
 import difflib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from hemabridge.data.synthetic import refuse_held_out
 from hemabridge.errors import ManifestError
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import CropPx, CropSpec, nucleus_diameter_px, propose_crop_px
-from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.progress import FileProgress
 from hemabridge.storage.files import sha256_of
 
@@ -176,10 +177,13 @@ def _room_for(count: int, size_px: int) -> UInt8Images:
     return np.empty((count, size_px, size_px, 3), dtype=np.uint8)
 
 
-def estimate_crop_px(manifest: Manifest, *, sample: int = SCALE_SAMPLE) -> int:
+def estimate_crop_px(
+    manifest: Manifest, *, sample: int = SCALE_SAMPLE, read: Callable[[Path], UInt8Image] = read_image
+) -> int:
     """Estimate the crop side, in pixels, at which this site's nuclei are about as large as those of any other site.
 
-    Measures the nuclei of at most `sample` images; their choice does not depend on the order of the rows.
+    Measures the nuclei of at most `sample` images; their choice does not depend on the order of the rows. `read` reads
+    a file.
 
     Raises:
         ManifestError: the manifest has several sites, or no nucleus was found.
@@ -188,7 +192,7 @@ def estimate_crop_px(manifest: Manifest, *, sample: int = SCALE_SAMPLE) -> int:
     sites = sorted(set(manifest.column("site")))
     if len(sites) != 1:
         raise ManifestError(f"expected the images of one site to estimate their scale, got {sites}; select one")
-    diameters = [nucleus_diameter_px(read_image(path)) for path in sampled(manifest, sample).paths()]
+    diameters = [nucleus_diameter_px(read(path)) for path in sampled(manifest, sample).paths()]
     found = [diameter for diameter in diameters if diameter is not None]
     if not found:
         raise ManifestError(

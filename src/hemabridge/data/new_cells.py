@@ -1,6 +1,6 @@
 """New cells of a hospital: files are read one by one, and one that cannot be read is reported and stops nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from hemabridge.data.listing import escaped, list_images
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, ManifestError, SplitError
-from hemabridge.imaging.files import read_image, reason_of
+from hemabridge.imaging.files import reason_of
 from hemabridge.imaging.grayness import check_stained
+from hemabridge.imaging.kept_images import KeptImages
 from hemabridge.imaging.scale import CropPx, CropSpec, check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.progress import Progress
-from hemabridge.storage.files import sha256_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +92,10 @@ def list_new_cells(source: Path, root: Path | None, site: str) -> Listed:
     return Listed(manifest, failed)
 
 
-def crop_px_of(manifest: Manifest) -> int:
+def crop_px_of(manifest: Manifest, kept: KeptImages | None = None) -> int:
     """Return the crop that the manifest states for all its images, in pixels, or an estimate from readable images.
+
+    `kept` reads the images.
 
     Raises:
         ManifestError: the images are of several sites, or no nucleus was found.
@@ -102,16 +104,16 @@ def crop_px_of(manifest: Manifest) -> int:
     stated = set(manifest.column("crop_px"))
     if len(stated) == 1 and (only := stated.pop()) is not None:
         return int(only)
-    some = sampled(manifest, SCALE_SAMPLE)
-    readable = some.select([_can_be_read(path) for path in some.paths()])
+    some, kept = sampled(manifest, SCALE_SAMPLE), kept or KeptImages()
+    readable = some.select([_can_be_read(path, kept) for path in some.paths()])
     if len(readable) == 0:
         raise InputError(f"expected readable images to estimate their scale, got none of {len(some)}; state the crop")
-    return estimate_crop_px(readable)
+    return estimate_crop_px(readable, read=kept.read)
 
 
-def _can_be_read(path: Path) -> bool:
+def _can_be_read(path: Path, kept: KeptImages) -> bool:
     try:
-        image = read_image(path)
+        image = kept.read(path)
         check_shows_cell(image)
         check_stained(image)
     except (ImageError, OSError, MemoryError):
@@ -141,46 +143,72 @@ def read_new_cells(
     classes: Sequence[str],
     spec: CropSpec,
     progress: Progress,
-    reason_against: Callable[[UInt8Image], str] | None = None,
-    unknown_reason: Callable[[UInt8Image], str] | None = None,
+    reason_against: Callable[[UInt8Image, Path], str] | None = None,
+    *,
+    kept: KeptImages | None = None,
 ) -> NewCells:
-    """Read the cells, cut as `spec` states; files that could not be listed are among the failed ones.
+    """Read the cells, cut as `spec` states; see `read_at_sizes`."""
+    sizes = (spec.size_px,)
+    return read_at_sizes(listed, classes, spec.crop_px, sizes, progress, reason_against, kept=kept)[spec.size_px]
 
-    An image for which `reason_against` returns a text, such as a whole field, is among them with that reason. One for
-    which `unknown_reason` returns a text is read, and that text is kept.
+
+def read_at_sizes(
+    listed: Listed,
+    classes: Sequence[str],
+    crop_px: CropPx,
+    sizes_px: Collection[int],
+    progress: Progress,
+    reason_against: Callable[[UInt8Image, Path], str] | None = None,
+    unknown_reason: Callable[[UInt8Image], str] | None = None,
+    *,
+    kept: KeptImages | None = None,
+) -> dict[int, NewCells]:
+    """Read each cell once and cut it at several sizes; files that could not be listed are among the failed ones.
+
+    Args:
+        listed: the files.
+        classes: class names.
+        crop_px: side of the square around a cell, in pixels of the images.
+        sizes_px: sides of the cells, in pixels; the keys of what is returned.
+        progress: called after each file.
+        reason_against: an image for which it returns a text, such as a whole field, has failed with that reason.
+        unknown_reason: an image for which it returns a text is read, and that text is kept.
+        kept: reads the files.
 
     Raises:
         SplitError: a synthetic cell has a class, so that it would be scored.
         InputError: no file can be read.
         ManifestError: cells have classes, and none of them is one of `classes`.
     """
-    manifest = listed.manifest
+    manifest, kept = listed.manifest, kept or KeptImages(0)
     synthetic = manifest.select(is_synthetic(manifest)).select(pl.col("class") != "")
     if len(synthetic):
         raise SplitError(f"expected real cells to score, got {len(synthetic)} synthetic ones; empty their class")
-    images, rows, hashes, failed, unknown = [], [], [], dict(listed.failed), dict[str, str]()
+    specs = [CropSpec(crop_px, size_px) for size_px in sizes_px]
+    images: dict[int, list[UInt8Image]] = {spec.size_px: [] for spec in specs}
+    rows, hashes, failed, unknown = [], [], dict(listed.failed), dict[str, str]()
     paths, labels = manifest.column("path"), manifest.column("class")
     label_of = _labels_of(sorted(set(labels) - {""}), classes)
     for row, file in enumerate(manifest.paths()):
         try:
-            image = read_image(file)
+            image, digest = kept.hashed(file)
             check_shows_cell(image)
             check_stained(image)
-            if reason_against is not None and (reason := reason_against(image)):
+            if reason_against is not None and (reason := reason_against(image, file)):
                 raise ImageError(reason)
-            digest = sha256_of(file)
         except (ImageError, OSError, MemoryError) as error:
             failed[paths[row]] = reason_of(error, file)
         else:
-            images.append(spec.cut(image))
+            for spec in specs:
+                images[spec.size_px].append(spec.cut(image))
             hashes.append(digest)
             rows.append(row)
             if unknown_reason is not None and (reason := unknown_reason(image)):
                 unknown[paths[row]] = reason
         progress("reading images", row + 1, len(paths))
-    if not images:
+    if not rows:
         name = paths[0]
         raise InputError(f"expected at least one readable image, got none of {len(paths)}; {name}: {failed[name]}")
-    known = [label_of.get(labels[row], UNKNOWN) for row in rows]
+    known = np.array([label_of.get(labels[row], UNKNOWN) for row in rows], np.int64)
     names = tuple(paths[row] for row in rows)
-    return NewCells(np.stack(images), np.array(known, np.int64), names, tuple(hashes), failed, unknown)
+    return {px: NewCells(np.stack(cut), known, names, tuple(hashes), failed, unknown) for px, cut in images.items()}

@@ -172,15 +172,19 @@ def answer_for(
     return SiteAnswer(len(descriptors), source, target)
 
 
-def write_answer(model: Model, files: Sequence[Path], out: Path, progress: Progress = silent) -> SiteAnswer | None:
+def write_answer(
+    model: Model, files: Sequence[Path], out: Path, progress: Progress = silent, read: Read = read_image
+) -> SiteAnswer | None:
     """Write the answer to `ANSWER_FILE` in `out`; None without profiles in the model or readable images.
+
+    `read` reads a file.
 
     Raises:
         ModelError: the model's file is damaged.
     """
     (out / ANSWER_FILE).unlink(missing_ok=True)
     try:
-        found = answer_for(model, files, progress)
+        found = answer_for(model, files, progress, read)
     except InputError:
         return None  # no image can be read; each is reported elsewhere
     if found is not None:

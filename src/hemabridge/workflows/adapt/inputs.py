@@ -13,6 +13,7 @@ from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
 from hemabridge.domain.site_profile import FEWEST_CELLS
 from hemabridge.errors import InputError, ManifestError
 from hemabridge.fields.whole_field import FieldCheck
+from hemabridge.imaging.kept_images import KeptImages
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.models.open import OpenModels
 from hemabridge.progress import Progress
@@ -122,9 +123,10 @@ def unlabeled_cells(new: Path, classes: tuple[str, ...], labeled: tuple[Site, ..
         ManifestError: an image is among the labeled ones.
     """
     listed = list_new_cells(new, None, new.resolve().name)
-    crop_px = crop_px_of(listed.manifest)
-    spec, check = CropSpec(crop_px, context.config.cell_px), FieldCheck.of(listed.manifest.paths())
-    cells = read_new_cells(listed, classes, spec, context.progress, check.reason)
+    kept = KeptImages()
+    crop_px, check = crop_px_of(listed.manifest, kept), FieldCheck.of(listed.manifest.paths(), kept.read)
+    spec = CropSpec(crop_px, context.config.cell_px)
+    cells = read_new_cells(listed, classes, spec, context.progress, check.reason, kept=kept)
     _check_count(len(cells.paths), new)
     for site in labeled:
         shared = set(cells.hashes) & set(site.manifest.column("sha256"))

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hemabridge.data.cells import UNKNOWN
 from hemabridge.data.manifest import Manifest
-from hemabridge.data.new_cells import Listed, NewCells, crop_px_of, list_new_cells, read_new_cells
+from hemabridge.data.new_cells import Listed, NewCells, crop_px_of, list_new_cells, read_at_sizes
 from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
 from hemabridge.ensemble.members import MEMBERS_FILE
 from hemabridge.errors import InputError
@@ -24,7 +24,8 @@ from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
 from hemabridge.fields.single_cell import no_single_cell
 from hemabridge.fields.whole_field import FieldCheck
-from hemabridge.imaging.scale import CropPx, CropSpec
+from hemabridge.imaging.kept_images import KeptImages
+from hemabridge.imaging.scale import CropPx
 from hemabridge.models import Model, open_model
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.models.study_folder import PREDICTIONS, StudyFolder
@@ -121,8 +122,9 @@ def evaluate(
     manifest = (listed := list_new_cells(source, root, own.name)).manifest
     check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may be anywhere
     _check_own(out)
-    scale = crop_px or (crop_px_of(manifest) if fit and own.crop_px != "whole" else own.crop_px)
-    read = _reader(listed, classes, scale, progress)
+    kept = KeptImages()
+    scale = crop_px or (crop_px_of(manifest, kept) if fit and own.crop_px != "whole" else own.crop_px)
+    read = _cells(listed, finished, scale, kept, fit=fit).__getitem__
     cells = read(recipe.ensemble_px if fit else recipe.size_px)
     by = by if fit else by or finished.default_name()
     answers, model = _refitted(finished, read, scale, out) if fit else _answers(finished, read, cells, by, crop_px)
@@ -130,7 +132,7 @@ def evaluate(
     guard = guard_verdicts(finished, chosen, lambda px: read(px).images)
     out.mkdir(parents=True, exist_ok=True)
     claim(table := out / PREDICTED_CLASSES)
-    site = None if model is None else write_answer(model, manifest.paths(), out, progress)
+    site = None if model is None else write_answer(model, manifest.paths(), out, progress, kept.read)
     trust = Trust.of(site, chosen, guard)
     predicted, unknown, withheld = write_rows(chosen, trust, cells, classes, manifest, table)
     seen = set(cells.hashes) if fit else _fitted_on(recipe, study, own)
@@ -139,11 +141,14 @@ def evaluate(
     return replace(done, site=site, home=results.home)
 
 
-def _reader(listed: Listed, classes: tuple[str, ...], crop_px: CropPx, progress: Progress) -> Callable[[int], NewCells]:
-    """Return what reads the cells at a size in pixels, once for each size."""
-    reason = FieldCheck.of(listed.manifest.paths()).reason
+def _cells(
+    listed: Listed, finished: FinishedStudy, crop_px: CropPx, kept: KeptImages, *, fit: bool
+) -> dict[int, NewCells]:
+    """Read the cells at all sizes that are needed; each file is read, hashed and searched once."""
+    classes, sizes = finished.classes, finished.sizes_px(fit=fit)
+    reason = FieldCheck.of(listed.manifest.paths(), kept.read).reason
     shows = partial(no_single_cell, crop_px=crop_px, classes=classes)
-    return cache(lambda px: read_new_cells(listed, classes, CropSpec(crop_px, px), progress, reason, shows))
+    return read_at_sizes(listed, classes, crop_px, sizes, finished.progress, reason, shows, kept=kept)
 
 
 def _answers(

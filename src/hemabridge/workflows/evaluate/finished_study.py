@@ -25,6 +25,7 @@ from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.scale import CropPx
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models.open import OpenModels, read_selection
+from hemabridge.models.restaining import TranslatorModel
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import ClassifierRecipe, StudyRecipe
@@ -113,6 +114,19 @@ class FinishedStudy:
                 fitted_then = self._ensemble(count)
                 yield from of_ensemble(fitted_then, images_at(self.recipe.ensemble_px), count)
             self.progress("predicting with the ensemble", number, len(counts))
+
+    def sizes_px(self, *, fit: bool) -> frozenset[int]:
+        """Return the sides of all cells that are needed for predictions, in pixels.
+
+        Raises:
+            InputError: a file of the study is missing.
+            ModelError: a file is damaged.
+        """
+        sizes = frozenset((self.recipe.size_px, self.recipe.ensemble_px, *self._sizes().values()))
+        if fit:
+            return sizes
+        models = (self.opened(each.path) for each in self.restainings)
+        return sizes.union(model.crop().size_px for model in models if isinstance(model, TranslatorModel))
 
     def default_name(self) -> str:
         """Return the name of the predictions that are used if the user names none.
