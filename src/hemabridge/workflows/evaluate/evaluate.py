@@ -115,7 +115,7 @@ def evaluate(
     """
     recipe = expect_kind(read_recipe(StudyFolder(_finished(study)).recipe), StudyRecipe)
     results = StudyResults.read(StudyFolder(study).results)
-    classes, finished = results.classes, FinishedStudy(study, recipe, results.classes, progress)
+    finished = FinishedStudy(study, recipe, classes := results.classes, progress)
     if by is not None and not (fit and recipe.ensemble is None):  # `_refitted` reports the latter
         finished.check_name(by, fit=fit)
     own = read_settled(recipe.source, study)
@@ -135,10 +135,9 @@ def evaluate(
     site = None if model is None else write_answer(model, manifest.paths(), out, progress, kept.read)
     trust = Trust.of(site, chosen, guard)
     predicted, unknown, withheld = write_rows(chosen, trust, cells, classes, manifest, table)
-    seen = set(cells.hashes) if fit else _fitted_on(recipe, study, own)
-    done = _scored(answers, manifest, cells, classes, seen, recipe.seed, out)
-    done = replace(done, by=chosen.name, predicted=predicted, unknown=unknown, withheld=withheld)
-    return replace(done, site=site, home=results.home)
+    done = _scored(answers, manifest, cells, finished, None if fit else own, out)
+    done = replace(done, by=chosen.name, site=site, home=results.home)
+    return replace(done, predicted=predicted, unknown=unknown, withheld=withheld)
 
 
 def _cells(
@@ -167,12 +166,16 @@ def _scored(
     answers: Sequence[Answers],
     manifest: Manifest,
     cells: NewCells,
-    classes: tuple[str, ...],
-    fitted_on: set[str],
-    seed: int,
+    finished: FinishedStudy,
+    own: Site | None,
     out: Path,
 ) -> Evaluation:
-    """Return the scores of all predictions for cells of known class; write these predictions."""
+    """Return the scores of all predictions for cells of known class; write these predictions.
+
+    `own` is the study's source; None if something was fitted to these cells.
+    """
+    classes, recipe = finished.classes, finished.recipe
+    fitted_on = set(cells.hashes) if own is None else _fitted_on(recipe, finished.folder, own)
     known = np.flatnonzero(cells.labels != UNKNOWN)
     scored = [_predictions(each, cells, known, manifest.column("site")[0]) for each in answers] if len(known) else []
     mode = work_out_mode([cells.hashes[place] for place in known], fitted_on)
@@ -182,7 +185,7 @@ def _scored(
         predicted=0,
         failed=cells.failed,
         withheld=0,
-        rows=tuple(make_row(p, classes, mode=mode if _saw_source(p) else "none", seed=seed) for p in scored),
+        rows=tuple(make_row(p, classes, mode=mode if _saw_source(p) else "none", seed=recipe.seed) for p in scored),
         tests=paired_tests(scored),
         mode=mode,
         unscored=len(cells.paths) - len(known),
