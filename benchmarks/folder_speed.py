@@ -67,7 +67,7 @@ def write_cells(folder: Path, count: int, side_px: int = SIDE_PX) -> None:
     target, _ = simulate_cells(CLASSES, each, HOSPITALS[TARGET], 1, 96)
     scale = CellScale(source_crop_px=crop_px, size_px=96)
     for method in FITTED:
-        fitted = fit_on_cells(method, cells, target).of_photographs(scale)
+        fitted = fit_on_cells(method, cells, target, scale)
         (folder.parent / f"{method}.json").write_text(fitted.to_json(), encoding="utf-8")
         if isinstance(fitted, SlicedTransport):  # a learned table is as large; what is in it does not matter
             table = fitted.model_dump(exclude={"method"}) | {"learned_for": "0" * 64}

@@ -18,6 +18,7 @@ from hemabridge.models import open_model
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, answer_for
 from hemabridge.networks.config import PixelNetworkConfig
 from hemabridge.normalizers import fit_on_cells
+from hemabridge.normalizers.images import fit_normalizer
 from hemabridge.training.run_context import start_fabric
 from hemabridge.training.tensorfile import read_tensors, write_tensors
 from hemabridge.translators.config import TranslatorConfig
@@ -163,6 +164,23 @@ def test_images_are_measured_once_for_all_sites_of_one_scale(folders: Path) -> N
     assert len(reads) == 3 * len(files)
     answer(sites[0], SiteProfile.of(cells("clinic-like", 3), 60))
     assert len(reads) == 5 * len(files)
+
+
+def test_a_normalizer_knows_the_scale_of_its_site_so_that_each_image_is_read_once(folders: Path) -> None:
+    own, wanted = cells("yellow-field", 1), cells("clinic-like", 2)
+    fitted = fit_normalizer("white-point", own, wanted, source_crop_px=60, target_crop_px=64)
+    assert fitted.sites is not None
+    assert (fitted.sites.source.crop_px, fitted.sites.target.crop_px) == (60, 64)
+    files, reads = sorted((folders / "yellow-field").glob("*.png")), []
+
+    def read(path: Path) -> UInt8Images:
+        reads.append(path)
+        return read_image(path)
+
+    found = answer_for(SimpleNamespace(crop_px=None, at_home=(fitted.sites.source,), profiles=None), files, read=read)
+    assert found is not None
+    assert found.answer == "in-distribution"
+    assert sorted(reads) == files
 
 
 def test_a_damaged_profile_is_refused(snapshot: Path, tmp_path: Path) -> None:

@@ -71,10 +71,10 @@ def fit_ensemble(
     """
     _check(members)
     rng = np.random.default_rng(context.seed)
-    restainings, left_out = _restainings(config, source.images, target, rng, context)
+    cut = CellScale(source_crop_px=source.crop_px, target_crop_px=target.crop_px, size_px=source.images.shape[1])
+    restainings, left_out = _restainings(config, source.images, target, cut, rng, context)
     if translator is not None:
         restainings[TRANSLATOR] = translator
-    cut = CellScale(source_crop_px=source.crop_px, target_crop_px=target.crop_px, size_px=source.images.shape[1])
     fitted = FittedEnsemble(members.color, members.shape, restainings, cells=cut, left_out=left_out)
     shown = dict(fitted.inputs(source.images[evenly_spaced(len(source), LARGEST_ADABN)]))
     passes = fitted.passes * (1 + 2 * config.adabn_rounds)
@@ -152,7 +152,12 @@ def balanced_draw(prediction: Probabilities, rng: np.random.Generator, each: int
 
 
 def _restainings(
-    config: EnsembleConfig, source: UInt8Images, target: CellSet, rng: np.random.Generator, context: RunContext
+    config: EnsembleConfig,
+    source: UInt8Images,
+    target: CellSet,
+    cut: CellScale,
+    rng: np.random.Generator,
+    context: RunContext,
 ) -> tuple[dict[str, Standardizer], Mapping[str, str]]:
     """Return the re-stainings by name, and what is implausible about those that are left out.
 
@@ -164,7 +169,7 @@ def _restainings(
     passed = counted(context.progress, "fitting re-stainings", len(config.restainings))
     fitted = {}
     for name in config.restainings:
-        fitted[name] = fit_on_cells(name, some, drawn)
+        fitted[name] = fit_on_cells(name, some, drawn, cut).of_cells()
         passed()
     left_out = {
         name: "; ".join(each.faults) for name, each in fitted.items() if isinstance(each, Normalizer) and each.faults

@@ -16,7 +16,7 @@ from hemabridge.normalizers.density_scaling import DensityScaling
 from hemabridge.normalizers.histogram import HistogramMatching
 from hemabridge.normalizers.levels import Rgb, as_rgb
 from hemabridge.normalizers.linear_transport import LinearTransport
-from hemabridge.normalizers.normalizer import Measured, Normalizer
+from hemabridge.normalizers.normalizer import CellScale, Measured, Normalizer
 from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
 from hemabridge.normalizers.reinhard_compartment import ReinhardCompartment
 from hemabridge.normalizers.sliced_transport import SlicedTransport
@@ -83,12 +83,15 @@ class BySubdomain(Normalizer):
         )
 
     @classmethod
-    def of(cls, subdomains: Sequence[tuple[UInt8Images, Normalizer]], target: UInt8Images) -> Self:
+    def of(
+        cls, subdomains: Sequence[tuple[UInt8Images, Normalizer]], target: UInt8Images, cells: CellScale | None = None
+    ) -> Self:
         """Combine normalizers that were each fitted on one subdomain.
 
         Args:
             subdomains: the images of each subdomain, uint8[N, H, W, 3], and its normalizer, from the catalog.
             target: images of the target, uint8[M, H', W', 3], for the profiles of the sites.
+            cells: the size of the cells in the files of both sites, as in `fit_on_cells`.
 
         Raises:
             InputError: a normalizer is not from the catalog.
@@ -96,11 +99,13 @@ class BySubdomain(Normalizer):
         own = [one.model_copy(update={"sites": None}) for _, one in subdomains if isinstance(one, OfOneSubdomain)]
         if len(own) < len(subdomains):
             raise InputError("expected one normalizer of the catalog for each subdomain, got another one")
+        crops = (None, None) if cells is None else (cells.source_crop_px, cells.target_crop_px)
         fields = [lab_to_rgb(fields_of(images).mean(axis=0)) for images, _ in subdomains]
         return cls(
             fields=tuple(as_rgb(field) for field in fields),
             normalizers=tuple(own),
-            sites=profiles_of(np.concatenate([images for images, _ in subdomains]), target),
+            sites=profiles_of(np.concatenate([images for images, _ in subdomains]), target, *crops),
+            cells=cells,
         )
 
     @property

@@ -16,7 +16,7 @@ from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.density_scaling import DensityScaling
 from hemabridge.normalizers.histogram import HistogramMatching
 from hemabridge.normalizers.linear_transport import LinearTransport
-from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS, Normalizer, check_normalizer_format
+from hemabridge.normalizers.normalizer import MAX_JSON_CHARACTERS, CellScale, Normalizer, check_normalizer_format
 from hemabridge.normalizers.plausibility import faults_of
 from hemabridge.normalizers.reinhard import ReinhardImage, ReinhardSite
 from hemabridge.normalizers.reinhard_compartment import ReinhardCompartment
@@ -71,7 +71,7 @@ _METHODS: Final[Mapping[str, type[Normalizer]]] = MappingProxyType(
 )
 
 
-def fit_on_cells(name: str, source: UInt8Images, target: UInt8Images) -> Normalizer:
+def fit_on_cells(name: str, source: UInt8Images, target: UInt8Images, cells: CellScale | None = None) -> Normalizer:
     """Fit one normalizer of the catalog on cropped cells; the public `fit_normalizer` crops them itself.
 
     The normalizer gets the profiles of both sites if they have enough images, and `faults` if it gives implausible
@@ -81,6 +81,8 @@ def fit_on_cells(name: str, source: UInt8Images, target: UInt8Images) -> Normali
         name: a key of `NORMALIZERS`.
         source: cells of the site to re-stain, uint8[N, H, W, 3] RGB, 0..255.
         target: cells of the site whose colors are wanted, uint8[M, H', W', 3] RGB, at the scale of the source.
+        cells: the size of these cells in the files of both sites; the normalizer is then one of photographs, and the
+            profiles say at which scale files are measured. None if it is not known.
 
     Raises:
         InputError: There is no such normalizer.
@@ -89,7 +91,9 @@ def fit_on_cells(name: str, source: UInt8Images, target: UInt8Images) -> Normali
     check_method(name)
     fitted = NORMALIZERS[name].kind.fit(source, target)
     faults = faults_of(fitted, source, target)
-    return fitted.model_copy(update={"sites": profiles_of(source, target), "faults": faults})
+    crops = (None, None) if cells is None else (cells.source_crop_px, cells.target_crop_px)
+    sites = profiles_of(source, target, *crops)
+    return fitted.model_copy(update={"sites": sites, "faults": faults, "cells": cells})
 
 
 def check_method(name: str) -> None:

@@ -66,7 +66,7 @@ def fit_normalizer(
         )
     )
     cells = CellScale(source_crop_px=own_px, target_crop_px=wanted_px, size_px=CELL_PX)
-    return fit_on_cells(method, own, wanted).checked(method).of_photographs(cells)
+    return fit_on_cells(method, own, wanted, cells).checked(method)
 
 
 def cut_cells(

@@ -81,10 +81,10 @@ def fit(
                 for subdomain in subdomains
             ],
             wanted,
+            cells,
         )
     else:
-        fitted = fit_on_cells(method, own, wanted).checked(method)
-    fitted = fitted.of_photographs(cells)
+        fitted = fit_on_cells(method, own, wanted, cells).checked(method)
     write_new(out, fitted.to_json().encode("utf-8"))
     swapped = _has_classes(source, sites[0]) and not _has_classes(target, sites[1])
     return Fitted(fitted, {name_of(fields[subdomain]): int(subdomain.sum()) for subdomain in subdomains}, swapped)

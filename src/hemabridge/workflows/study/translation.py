@@ -143,10 +143,9 @@ class StudyTranslation:
         scale = CellScale(source_crop_px=source.crop_px, target_crop_px=target.crop_px, size_px=self.recipe.size_px)
 
         def work(folder: Path) -> None:
-            normalizer = fit_on_cells(name, source.images, target.images)
-            for_files = normalizer.of_photographs(scale)
-            (folder / NORMALIZER).write_text(for_files.to_json(), encoding="utf-8")
-            restain(normalizer, parts, folder)
+            normalizer = fit_on_cells(name, source.images, target.images, scale)
+            (folder / NORMALIZER).write_text(normalizer.to_json(), encoding="utf-8")
+            restain(normalizer.of_cells(), parts, folder)
 
         inputs = {
             "normalizer": name,
