@@ -18,6 +18,7 @@ PAGES = (path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "
 DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES)
 PROGRAM: Any = typer.main.get_command(app)
 
+USAGE_ERROR = typer.BadParameter.__base__ or typer.BadParameter
 VALUE = "VALUE"
 """What stands for a value that a message gets when it is shown."""
 QUOTED = re.compile(r"`hemabridge ([^`]+)`")
@@ -106,5 +107,5 @@ def test_each_advised_command_is_whole(place: str, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["select", "index --replace", "index FOLDER --replace", "fit --each-subdomain"])
 def test_a_command_that_is_not_whole_is_noticed(command: str) -> None:
-    with pytest.raises(Exception, match="Missing parameter"):
+    with pytest.raises(USAGE_ERROR, match="Missing parameter"):
         parsed(command)
