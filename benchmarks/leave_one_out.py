@@ -41,7 +41,7 @@ from recommended_bench import FABRIC, REAL_SITES, STARTS_APART, Bench, new_bench
 RESTYLED = tuple(name for name in HOSPITALS if name != "clinic-like")
 PREDICTIONS = "predictions.npz"
 ALONE = "distilled"
-"""The predictions of the single classifier: of the image alone, and of its mirrored views."""
+"""The predictions of the single classifier."""
 DOUBTFUL = {"bccd": ("eosinophil",)}
 """Classes whose labels are doubtful, which a second figure leaves out."""
 ARMS = ("originals", "ensemble", "one classifier", "both")
@@ -84,7 +84,7 @@ def _kept(bench: Bench, name: str, data: Path, start: int, further: bool) -> dic
 
     inputs = {
         "recipe": bench.recipe.model_dump(mode="json"),
-        "cells": [list(cells.hashes) for cells in (seen, test, *others)],
+        "cells": [[cells.crop_px, *cells.hashes] for cells in (seen, test, *others)],
     }
     row = f"{name}{'-further' if further else ''}-{start}"
     folder = bench.stages.run(f"figures/{row}", inputs, work)

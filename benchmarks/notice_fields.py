@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 from hemabridge.data.listing import list_images
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError
 from hemabridge.fields.whole_field import FieldCheck, is_whole_field
 from hemabridge.imaging.files import read_image
+from hemabridge.sampling import evenly_spaced
 
 
 def main() -> None:

@@ -35,8 +35,8 @@ from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.train import train_translator
 
 CLASSES = ("neutrophil", "lymphocyte", "monocyte", "eosinophil")
-BY_EYE, BY_EYE_CROP_PX = "raabin", 330
-BOXES, BOXES_CROP_PX = "bccd", 235
+BY_EYE = "raabin"
+BOXES, BOXES_PX = "bccd", 304
 REAL_SITES = ("tecom", BY_EYE, BOXES)
 NATIVE_PX = 180
 """Cells are restyled at about the size that the camera saw."""
@@ -193,10 +193,10 @@ def real_site(bench: Bench, name: str, data: Path) -> Site:
     if name == BY_EYE:
         named = Path(__file__).with_name(f"{BY_EYE}_by_eye.csv")
         root = data / BY_EYE / "unlabelled"
-        spec = SiteRecipe(site=name, manifest=named, root=root, crop_px=BY_EYE_CROP_PX)
+        spec = SiteRecipe(site=name, manifest=named, root=root)
     if name == BOXES:
-        folder = bench.stages.run("crops", {"px": BOXES_CROP_PX}, lambda own: _write_crops(data / BOXES, own))
-        spec = SiteRecipe(site=name, folder=folder / "cells", crop_px=BOXES_CROP_PX)
+        folder = bench.stages.run("crops", {"px": BOXES_PX}, lambda own: _write_crops(data / BOXES, own))
+        spec = SiteRecipe(site=name, folder=folder / "cells")
     return _site(bench.recipe, bench.stages, spec, clinic=False)
 
 
@@ -209,7 +209,7 @@ def _write_crops(collection: Path, out: Path) -> None:
         for row in csv.DictReader(file):
             if row["kind"] == "WBC":
                 boxes.setdefault(row["field"], []).append(row)
-    margin = BOXES_CROP_PX // 2 + 1
+    margin = BOXES_PX // 2 + 1
     for field, name in sorted(classes.items()):
         if len(boxes.get(field, ())) != 1:
             continue
@@ -218,7 +218,7 @@ def _write_crops(collection: Path, out: Path) -> None:
         padded = np.pad(
             read_image(collection / "fields" / field), ((margin, margin), (margin, margin), (0, 0)), "reflect"
         )
-        square = padded[y + 1 : y + 1 + BOXES_CROP_PX, x + 1 : x + 1 + BOXES_CROP_PX]
+        square = padded[y + 1 : y + 1 + BOXES_PX, x + 1 : x + 1 + BOXES_PX]
         path = out / "cells" / name / f"{Path(field).stem}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, np.ascontiguousarray(square))

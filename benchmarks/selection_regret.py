@@ -26,7 +26,6 @@ from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
 from hemabridge.data.stain_augmentation import StainAugmentationConfig
 from hemabridge.imaging.scale import resize_square
@@ -34,6 +33,7 @@ from hemabridge.models import open_model
 from hemabridge.models.selection_file import Selection
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import prepare_site, read_site
+from hemabridge.sampling import evenly_spaced
 from hemabridge.selection.choice_picture import pareto_png
 from hemabridge.selection.choose import Measured, select_snapshot
 from hemabridge.selection.measure import Ruler

@@ -27,7 +27,6 @@ from typing import TypeAlias
 import numpy as np
 
 from hemabridge.data.listing import list_images
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.data.simulate import CLASSES, HOSPITALS, FieldSpec, paint_field, photograph_field, plan_field, render
 from hemabridge.data.simulate import list_cells as simulated_cells
 from hemabridge.data.simulate.field_pictures import PaintedField
@@ -47,6 +46,7 @@ from hemabridge.fields.single_cell import (
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import crop_center
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.sampling import evenly_spaced
 
 CROPS_PX = {"clinic": 180, "tecom": 90, "raabin": 330, "bccd": 235}
 """Laboratories, and the side of the square around a cell in pixels of their images."""

@@ -32,18 +32,18 @@ from sklearn.preprocessing import StandardScaler
 from hemabridge.classifiers.classifier import NetworkClassifier
 from hemabridge.classifiers.protocol import Classifier
 from hemabridge.data.cells import CellSet, load_cells
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble
 from hemabridge.ensemble.members import classifiers_of
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models import open_model
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import read_site
+from hemabridge.sampling import evenly_spaced
 from hemabridge.training.run_context import RunContext
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.adapt.certainty import KNOWN_REFUSED, unknown_limit
 from leave_one_out import PREDICTIONS
-from recommended_bench import BY_EYE, BY_EYE_CROP_PX, FABRIC, REAL_SITES, STARTS_APART, Bench, kept_bench, real_site
+from recommended_bench import BY_EYE, FABRIC, REAL_SITES, STARTS_APART, Bench, kept_bench, real_site
 
 OTHERS = ("basophil", "erythroblast", "immature_granulocyte")
 SHOWN = "basophil"
@@ -190,9 +190,9 @@ def _of_source(bench: Bench, data: Path, size_px: int) -> tuple[CellSet, UInt8Im
     site = real_site(bench, BY_EYE, data)
     known = site.cells(tuple(sorted(set(site.manifest.column("split")))), bench.classes, size_px, lambda *_: None)
     named = Path(__file__).with_name(f"{BY_EYE}_by_eye.csv")
-    spec = SiteRecipe(site=BY_EYE, manifest=named, root=data / BY_EYE / "unlabelled", crop_px=BY_EYE_CROP_PX)
+    spec = SiteRecipe(site=BY_EYE, manifest=named, root=data / BY_EYE / "unlabelled")
     basophils = read_site(spec).select(pl.col("class") == SHOWN)
-    return known, load_cells(basophils, classes=(SHOWN,), size_px=size_px, crop_px=BY_EYE_CROP_PX).images
+    return known, load_cells(basophils, classes=(SHOWN,), size_px=size_px, crop_px=site.crop_px).images
 
 
 def _reference(bench: Bench) -> UInt8Images:

@@ -15,6 +15,8 @@ from hemabridge.data.audit import Audit, audit
 from hemabridge.data.audit.appearance import Appearance, color_profiles, site_scale
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest, with_hashes
+from hemabridge.fields.cell_crop import CellSize
+from hemabridge.fields.red_cells import Discs
 from hemabridge.imaging.files import write_image
 
 MakeSite = Callable[..., Manifest]
@@ -184,7 +186,9 @@ def test_one_class_in_two_ways_of_writing_is_an_error(tmp_path: Path, make_site:
 
 def test_colors_are_medians_over_images_in_lab() -> None:
     rgb = [np.array(color, dtype=np.float64) for color in ((250, 240, 230), (200, 190, 210), (180, 180, 180))]
-    profiles = color_profiles(1, "x", [Appearance({"background": color}, None, 9) for color in rgb])
+    profiles = color_profiles(
+        1, "x", [Appearance({"background": color}, CellSize(None, Discs.of([])), 9) for color in rgb]
+    )
     lab = rgb2lab(np.array(rgb)[None] / 255)[0]
     assert [(profile.compartment, profile.n) for profile in profiles] == [("background", 3)]
     np.testing.assert_allclose(profiles[0].lab, np.median(lab, axis=0), atol=2e-3)
@@ -194,10 +198,12 @@ def test_colors_are_medians_over_images_in_lab() -> None:
 
 
 def test_scale_is_told_by_quartiles_and_stays_unknown_without_nuclei() -> None:
-    scale = site_scale(1, "x", [Appearance({}, float(px), 70) for px in (10, 20, 30, 40, 50)], [80, 80])
+    scale = site_scale(
+        1, "x", [Appearance({}, CellSize(float(px), Discs.of([])), 70) for px in (10, 20, 30, 40, 50)], [80, 80]
+    )
     assert scale.nucleus_px == (20, 30, 40)
     assert (scale.n, scale.n_nuclei, scale.stated_crop_px, scale.smallest_side_px) == (5, 5, (80,), 70)
-    nothing = site_scale(1, "x", [Appearance({}, None, 70)], [])
+    nothing = site_scale(1, "x", [Appearance({}, CellSize(None, Discs.of([])), 70)], [])
     assert (nothing.nucleus_px, nothing.proposed_crop_px, nothing.n_nuclei) == (None, None, 0)
 
 

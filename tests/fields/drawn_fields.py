@@ -3,7 +3,7 @@
 import numpy as np
 from skimage.draw import disk
 
-from hemabridge.fields.scale import RED_CELL_UM
+from hemabridge.fields.red_cells import RED_CELL_UM
 
 GLASS, RED, CYTOPLASM, NUCLEUS, PLATELET = (
     (230, 225, 220), (190, 140, 140), (205, 190, 215), (90, 40, 130), (150, 110, 170),

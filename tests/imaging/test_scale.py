@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -7,13 +6,11 @@ from PIL import Image
 from skimage.draw import disk
 
 from hemabridge.errors import ImageError
-from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import (
     CropSpec,
     check_shows_cell,
     crop_center,
     nucleus_diameter_px,
-    propose_crop_px,
     resize_square,
     scale_matched,
     squeezed,
@@ -111,25 +108,6 @@ def test_diameter_of_a_drawn_nucleus(diameter: int, enlarged: int) -> None:
 
 def test_blank_image_has_no_diameter() -> None:
     assert nucleus_diameter_px(np.full((50, 50, 3), 230, np.uint8)) is None
-
-
-def test_proposed_crop_is_the_median_nucleus_over_the_fraction() -> None:
-    assert propose_crop_px([40, 50, 1000], nucleus_fraction=0.5) == 100
-    assert propose_crop_px(np.array([30.0])) == round(30 / 0.53)
-    with pytest.raises(ImageError, match="at least one nucleus diameter"):
-        propose_crop_px([])
-
-
-@pytest.mark.shared
-@pytest.mark.parametrize(
-    ("pattern", "crop_px"), [("clinic/*/*.jpg", 180), ("tecom/[!_]*/*.bmp", 90), ("raabin/unlabelled/*.jpg", 330)]
-)
-def test_one_constant_proposes_the_crop_of_every_site(shared_data: Path, pattern: str, crop_px: int) -> None:
-    paths = sorted(shared_data.glob(pattern))
-    chosen = paths[:: max(1, len(paths) // 40)]
-    diameters = [nucleus_diameter_px(read_image(path)) for path in chosen]
-    assert None not in diameters
-    assert propose_crop_px([d for d in diameters if d]) == pytest.approx(crop_px, rel=0.1)
 
 
 def test_squeezed_is_pillows_bicubic_of_the_whole_image() -> None:

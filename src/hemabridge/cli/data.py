@@ -25,7 +25,7 @@ def index(
     site: Annotated[str, typer.Option(help="Name of the hospital.")],
     out: Annotated[Path | None, typer.Option(help="Manifest to write [default: manifest.csv in the folder].")] = None,
     crop_px: Annotated[int | None, typer.Option(min=8, help="Square around a cell in these images, if known.")] = None,
-    estimate_crop: Annotated[bool, typer.Option("--estimate-crop", help="Estimate --crop-px from the nuclei.")] = False,
+    estimate_crop: Annotated[bool, typer.Option("--estimate-crop", help="Estimate --crop-px from the cells.")] = False,
     subclasses: Annotated[
         bool, typer.Option("--subclasses", help="Read finer classes from the file names of known data sets.")
     ] = False,

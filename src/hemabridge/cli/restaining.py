@@ -34,10 +34,10 @@ def fit(
     target: Annotated[Path, typer.Argument(help="Folder of images with the colors that the others should get.")],
     out: Annotated[Path, typer.Argument(help="JSON file to write, for `hemabridge standardize`.")],
     source_crop_px: Annotated[
-        int | None, typer.Option(min=8, help="Square around a cell of SOURCE [default: estimated from the nuclei].")
+        int | None, typer.Option(min=8, help="Square around a cell of SOURCE [default: estimated].")
     ] = None,
     target_crop_px: Annotated[
-        int | None, typer.Option(min=8, help="Square around a cell of TARGET [default: estimated from the nuclei].")
+        int | None, typer.Option(min=8, help="Square around a cell of TARGET [default: estimated].")
     ] = None,
     each_subdomain: Annotated[
         bool,

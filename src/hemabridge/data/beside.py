@@ -9,10 +9,10 @@ from typing import Final, Literal
 
 import numpy as np
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import sparse
+from hemabridge.sampling import evenly_spaced
 
 MASK_COLORS: Final = 32
 """Largest number of colors of a mask, whose labels may be anti-aliased. A photograph of a stained cell has

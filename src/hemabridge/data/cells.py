@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from hemabridge.data.manifest import Manifest
 from hemabridge.data.synthetic import refuse_held_out
 from hemabridge.errors import ManifestError
+from hemabridge.fields.cell_crop import CellSize, propose_crop_px
 from hemabridge.imaging.files import read_image
-from hemabridge.imaging.scale import CropPx, CropSpec, nucleus_diameter_px, propose_crop_px
+from hemabridge.imaging.scale import CropPx, CropSpec
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.progress import FileProgress
 from hemabridge.storage.files import sha256_of
@@ -180,10 +181,10 @@ def _room_for(count: int, size_px: int) -> UInt8Images:
 def estimate_crop_px(
     manifest: Manifest, *, sample: int = SCALE_SAMPLE, read: Callable[[Path], UInt8Image] = read_image
 ) -> int:
-    """Estimate the crop side, in pixels, at which this site's nuclei are about as large as those of any other site.
+    """Estimate the crop side, in pixels, at which this site's cells are about as large as those of any other site.
 
-    Measures the nuclei of at most `sample` images; their choice does not depend on the order of the rows. `read` reads
-    a file.
+    Measures red cells and nuclei of at most `sample` images (`propose_crop_px`). Their choice does not depend on the
+    order of the rows. `read` reads a file.
 
     Raises:
         ManifestError: the manifest has several sites, or no nucleus was found.
@@ -192,14 +193,14 @@ def estimate_crop_px(
     sites = sorted(set(manifest.column("site")))
     if len(sites) != 1:
         raise ManifestError(f"expected the images of one site to estimate their scale, got {sites}; select one")
-    diameters = [nucleus_diameter_px(read(path)) for path in sampled(manifest, sample).paths()]
-    found = [diameter for diameter in diameters if diameter is not None]
-    if not found:
+    paths = sampled(manifest, sample).paths()
+    found = propose_crop_px(CellSize.of(read(path)) for path in paths)
+    if found is None:
         raise ManifestError(
             f"expected nuclei in the images of {sites[0]!r} to estimate their scale, got none in "
-            f"{len(diameters)} images; state crop_px"
+            f"{len(paths)} images; state crop_px"
         )
-    return propose_crop_px(found)
+    return found
 
 
 def sampled(manifest: Manifest, count: int) -> Manifest:

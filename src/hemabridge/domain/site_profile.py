@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.domain.cell_descriptor import NAMES, STEPS, cell_descriptor, clusters_of
+from hemabridge.fields.cell_crop import CellSize, propose_crop_px
 from hemabridge.imaging.kept import Kept, content_hash
-from hemabridge.imaging.scale import CropPx, WrittenCropPx, crop_center, nucleus_diameter_px, propose_crop_px
+from hemabridge.imaging.scale import CropPx, WrittenCropPx, crop_center
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.sampling import evenly_spaced
 
 Descriptors: TypeAlias = NDArray[np.float64]
 """One row for each cell, float64[N, 24], by `hemabridge.domain.cell_descriptor.NAMES`; NaN where nothing was found."""
@@ -93,7 +94,7 @@ class SiteProfile(BaseModel):
 
         Args:
             images: cells of the site, uint8[N, H, W, 3], of any classes.
-            crop_px: side of the square of the files that they show, in pixels; None: estimated from the nuclei.
+            crop_px: side of the square of the files that they show, in pixels; None: estimated (`cell_side_px`).
         """
         if len(images) < FEWEST_CELLS:
             return None
@@ -222,13 +223,13 @@ def descriptors_of(cells: Sequence[UInt8Image]) -> Descriptors:
 
 
 def cell_side_px(images: Iterable[UInt8Image]) -> int | None:
-    """Return the side of the square around a cell, in pixels, by the nuclei; without nuclei the shortest side.
+    """Return the side of the square around a cell, in pixels (`propose_crop_px`); without nuclei the shortest side.
 
     One image after the other is taken and let go. None if there is none.
     """
-    sides = [(nucleus_diameter_px(image), min(image.shape[:2])) for image in images]
-    found = [diameter for diameter, _ in sides if diameter is not None]
-    return propose_crop_px(found) if found else min((shortest for _, shortest in sides), default=None)
+    measured = [(CellSize.of(image), min(image.shape[:2])) for image in images]
+    found = propose_crop_px(size for size, _ in measured)
+    return min((shortest for _, shortest in measured), default=None) if found is None else found
 
 
 def profile_of(images: UInt8Images, crop_px: CropPx | None = None) -> SiteProfile | None:

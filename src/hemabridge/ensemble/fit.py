@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from hemabridge.classifiers.adabn import adabn
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.ensemble.fitted import ORIGINAL, TRANSLATOR, FittedEnsemble, GroupPredictions
 from hemabridge.ensemble.members import Members, classifiers_of
@@ -21,6 +20,7 @@ from hemabridge.metrics.soft_agreement import soft_agreement
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.normalizers.normalizer import CellScale, Normalizer
 from hemabridge.progress import counted, uncounted
+from hemabridge.sampling import evenly_spaced
 from hemabridge.training.run_context import RunContext
 
 LARGEST_FIT: Final = 300

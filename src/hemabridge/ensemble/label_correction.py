@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import UNKNOWN
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import InputError
+from hemabridge.sampling import evenly_spaced
 
 NEIGHBORS: Final = 10
 """The squared length of the kernel is the median squared distance of a cell from its neighbor of this order."""

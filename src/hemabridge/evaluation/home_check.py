@@ -16,12 +16,12 @@ from scipy.stats import binom
 
 from hemabridge.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Channels, Preprocessing
 from hemabridge.classifiers.protocol import AlignedClassifier, Classifier, Probabilities
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ModelError
 from hemabridge.evaluation.home_failure import SLIGHT, Explanation, HomeFailure, beyond_chance
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
 from hemabridge.metrics.statistics import wilson_interval
+from hemabridge.sampling import evenly_spaced
 
 MOST_CELLS: Final = 200
 """Largest number of cells for the check, spread over the classes and over all cells."""

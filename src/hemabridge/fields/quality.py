@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from hemabridge.fields.density import Absorbed, absorbed_light
 from hemabridge.fields.field_image import FieldPixels
-from hemabridge.fields.scale import RED_CELL_UM
+from hemabridge.fields.red_cells import RED_CELL_UM
 from hemabridge.fields.view import View
 from hemabridge.imaging.compartments import background_color
 

@@ -6,11 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import HemabridgeError
 from hemabridge.fields.find_cells import checked_scale
 from hemabridge.fields.open_field import open_field
 from hemabridge.fields.scale import Scale
+from hemabridge.sampling import evenly_spaced
 
 SAMPLED: Final = 60
 """Number of images that are looked at."""

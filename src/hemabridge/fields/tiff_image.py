@@ -13,7 +13,6 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError
 from hemabridge.fields.field_image import (
     LARGE_PIXELS,
@@ -28,6 +27,7 @@ from hemabridge.imaging.decoding import check_size
 from hemabridge.imaging.dicom import as_rgb
 from hemabridge.imaging.files import SentImages, read_image
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.sampling import evenly_spaced
 
 CACHED_BYTES: Final = 64_000_000
 """Memory for decoded tiles."""

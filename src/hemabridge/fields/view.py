@@ -7,9 +7,9 @@ from typing import Final, TypeAlias
 import numpy as np
 from PIL import Image
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.fields.field_image import FieldPixels
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.sampling import evenly_spaced
 
 Box: TypeAlias = tuple[int, int, int, int]
 """Top, left, bottom, right in pixels at working scale, the last two exclusive."""

@@ -8,13 +8,13 @@ from typing import Final
 
 import numpy as np
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError
 from hemabridge.fields.density import resized
 from hemabridge.fields.detect import Leukocyte, find_leukocytes
 from hemabridge.fields.scale import estimate_scale
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.sampling import evenly_spaced
 
 ADVICE: Final = "a whole field is no single cell; cut its cells out first: hemabridge find FIELDS OUT"
 """The advice in every message about whole fields."""

@@ -1,6 +1,5 @@
 """Scale: square crops in which the nuclei of all sites have about the same size."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -23,7 +22,7 @@ WrittenCropPx: TypeAlias = Annotated[int, Field(ge=1, le=MAX_CROP_PX)] | Literal
 """The same in the files of models, with validation."""
 
 NUCLEUS_FRACTION = 0.53
-"""Diameter of the median nucleus as a share of the proposed crop's side.
+"""Diameter of the median nucleus as a share of the side of the crop, where nuclei alone give it.
 
 The median nuclei of three laboratories (99, 47 and 173 px) then give crops of about 180, 90 and 330 px, in which nuclei
 appear equally large.
@@ -138,21 +137,6 @@ def nucleus_diameter_px(image: UInt8Image) -> float | None:
     """Return the diameter in pixels of the disc with the nucleus's area; None where no nucleus was found."""
     area = np.count_nonzero(segment(image).nucleus)
     return float(np.sqrt(4 * area / np.pi)) if area else None
-
-
-def propose_crop_px(diameters: Sequence[float], *, nucleus_fraction: float = NUCLEUS_FRACTION) -> int:
-    """Propose a site's crop side in pixels from the nucleus diameters of a sample of its cells.
-
-    Args:
-        diameters: Nucleus diameters in pixels (`nucleus_diameter_px`), at least one.
-        nucleus_fraction: Diameter of the median nucleus as a share of the side, 0..1.
-
-    Raises:
-        ImageError: No diameter was given.
-    """
-    if len(diameters) == 0:
-        raise ImageError("expected at least one nucleus diameter, got none; state crop_px by hand")
-    return max(1, round(float(np.median(diameters)) / nucleus_fraction))
 
 
 def _central(side: int, crop_px: int) -> NDArray[np.intp]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.listing import list_images
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
 from hemabridge.imaging.scale import CropSpec
@@ -20,6 +19,7 @@ from hemabridge.models.restaining import NormalizerModel, TranslatorModel
 from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import normalizer_from_json
+from hemabridge.sampling import evenly_spaced
 from hemabridge.training.snapshots import last_snapshot, snapshot_files
 from hemabridge.training.tensorfile import HEADER, parse_header, parse_metadata
 from hemabridge.translators.header import TranslatorHeader
@@ -267,6 +267,6 @@ def _selected(selection: Selection, snapshots: Sequence[Path], model: Path) -> P
 
 def _other_than_selected(selection: Selection, model: Path, got: str) -> ModelError:
     return ModelError(
-        f"expected the snapshot {selection.chosen} that was selected, got {got} in {model}: run "
-        f"`hemabridge select {model}` again, or give the name of a snapshot"
+        f"expected the snapshot {selection.chosen} that was selected, got {got} in {model}: run `hemabridge select` "
+        "again, or give the name of a snapshot"
     )

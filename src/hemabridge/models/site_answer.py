@@ -8,7 +8,6 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.domain.site_profile import (
     Answer,
     Descriptors,
@@ -25,6 +24,7 @@ from hemabridge.models.model import Model
 from hemabridge.models.open import read_cells
 from hemabridge.models.restaining import TranslatorModel
 from hemabridge.progress import Progress, silent
+from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.files import atomic_write
 
 MEASURED_IMAGES: Final = 60
@@ -41,7 +41,7 @@ Read: TypeAlias = Callable[[Path], UInt8Image]
 ANSWER_FILE: Final = "site.json"
 
 CROP_ADVICE: Final = (
-    "if cells have another size in these images, state the crop (--crop-px; `hemabridge audit MANIFEST` proposes one)"
+    "if cells have another size in these images, state the crop (--crop-px; `hemabridge audit` proposes one)"
 )
 """What a command with --crop-px adds to an answer other than in-distribution."""
 

@@ -6,13 +6,14 @@ from typing import Final
 import numpy as np
 
 from hemabridge.data.cells import SCALE_SAMPLE
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError
+from hemabridge.fields.cell_crop import CellSize, propose_crop_px
 from hemabridge.imaging.any_image import check_each
-from hemabridge.imaging.scale import CropPx, CropSpec, nucleus_diameter_px, propose_crop_px
+from hemabridge.imaging.scale import CropPx, CropSpec
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.catalog import check_method, fit_on_cells
 from hemabridge.normalizers.normalizer import CellScale, Normalizer
+from hemabridge.sampling import evenly_spaced
 
 CELL_PX: Final = 96
 """Side of the cells that are measured, as in studies; both sites then show as much empty field around a cell."""
@@ -36,7 +37,7 @@ def fit_normalizer(
             differ. An array uint8[N, H, W, 3], or anything that yields images.
         target: the same for the site whose colors are wanted.
         source_crop_px: side of the central square that shows a cell, in pixels of the source's images; `whole` for the
-            whole image. Estimated from the nuclei of up to `SCALE_SAMPLE` images if not given.
+            whole image. Estimated from red cells and nuclei of up to `SCALE_SAMPLE` images if not given.
         target_crop_px: the same for the target.
 
     Returns:
@@ -95,11 +96,10 @@ def cut_cells(
 
 def _estimated(images: list[UInt8Image], what: str) -> int:
     places = evenly_spaced(len(images), SCALE_SAMPLE, ends=True)
-    diameters = [nucleus_diameter_px(images[place]) for place in places]
-    found = [diameter for diameter in diameters if diameter is not None]
-    if not found:
+    found = propose_crop_px(CellSize.of(images[place]) for place in places)
+    if found is None:
         raise ImageError(
             f"{what}: expected nuclei, to estimate the square around a cell, got none in {len(places)} images; "
             "state the side of the square in pixels, or 'whole'"
         )
-    return propose_crop_px(found)
+    return found

@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.imaging.color import optical_density
 from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.glass import Glass, white_of
 from hemabridge.normalizers.levels import Rgb, curves_applied, to_levels
+from hemabridge.sampling import evenly_spaced
 
 FIT_IMAGES = 400
 """At most so many images, evenly spaced through the set, are measured if each needs a segmentation."""

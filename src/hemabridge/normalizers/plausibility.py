@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.compartments import Mask, segment
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
+from hemabridge.sampling import evenly_spaced
 
 CHECKED_IMAGES: Final = 40
 """At most so many images of a site are segmented, evenly spaced."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hemabridge._version import __version__
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.differential_results import CountedCell, DifferentialResults
 from hemabridge.evaluation.label_results import LabelResults
 from hemabridge.evaluation.reading import Reading
@@ -27,6 +26,7 @@ from hemabridge.report.learning_curve import learning_curve_svg
 from hemabridge.report.pictures import CellStrip, StudyPictures, data_uri
 from hemabridge.report.reading_figures import arms_svg, session_svg
 from hemabridge.report.synthesis_pictures import DirectionPictures, shapes_svg
+from hemabridge.sampling import evenly_spaced
 from hemabridge.synthesis.learning_curve import in_words
 from hemabridge.synthesis.results import Direction, SynthesisResults
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.results import PairedTest, Row
 from hemabridge.metrics.statistics import smallest_detectable_difference
 from hemabridge.report.layout import ORIGINAL, Layout
+from hemabridge.sampling import evenly_spaced
 
 LEVEL = 0.05
 """A difference with a smaller Holm-corrected p counts as shown."""

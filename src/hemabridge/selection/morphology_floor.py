@@ -5,12 +5,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.guard.morphology import compare
 from hemabridge.guard.thresholds import Thresholds
 from hemabridge.guard.verdict import verdicts_of
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.closeness import gradient_correlation
+from hemabridge.sampling import evenly_spaced
 
 MEASURE: Final = "correlation of edge strength with the original's, mean over cells"
 

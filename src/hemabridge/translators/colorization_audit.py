@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from hemabridge.data.cells import CellSet
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import InputError
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.compartments import segment
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.files import atomic_write
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.colorization_nets import Colorizer

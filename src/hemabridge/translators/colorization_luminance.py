@@ -5,9 +5,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.sampling import evenly_spaced
 
 LEVELS = 1024
 """Entries of a luminance curve, evenly spaced over L 0..100."""

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import TrainingFaultWarning
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.restaining_faults import (
@@ -22,6 +21,7 @@ from hemabridge.metrics.restaining_faults import (
     least_change,
     measure_restaining,
 )
+from hemabridge.sampling import evenly_spaced
 from hemabridge.training.events import Event
 from hemabridge.training.stopping import Watch
 from hemabridge.translators.batches import from_network, to_network

@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 
 from hemabridge.data.listing import list_images
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.guard.thresholds import Thresholds, learn_normalizer_thresholds, learn_thresholds
@@ -19,6 +18,7 @@ from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.models.restaining import NormalizerModel
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.progress import Progress, silent
+from hemabridge.sampling import evenly_spaced
 
 LEARNED_FROM: Final = 200
 """Number of the target's cells from which limits are learned; each takes a fraction of a second."""

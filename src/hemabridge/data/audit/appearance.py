@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.data.audit.results import ColorProfile, CompartmentName, SiteScale, Triple
+from hemabridge.fields.cell_crop import CellSize, propose_crop_px
 from hemabridge.imaging.color import optical_density, rgb_to_lab
 from hemabridge.imaging.compartments import segment
-from hemabridge.imaging.scale import propose_crop_px
 from hemabridge.imaging.standardizer import UInt8Image
 
 COMPARTMENTS: tuple[CompartmentName, ...] = get_args(CompartmentName)
@@ -22,12 +22,12 @@ class Appearance:
 
     Attributes:
         colors: median RGB, float64[3], 0..255, of each compartment that was found.
-        nucleus_px: equivalent diameter of the nucleus in pixels; None if no nucleus was found.
+        size: diameter of the nucleus, and discs that may be red cells.
         smallest_side_px: the shorter side of the image, in pixels.
     """
 
     colors: dict[CompartmentName, NDArray[np.float64]]
-    nucleus_px: float | None
+    size: CellSize
     smallest_side_px: int
 
 
@@ -36,8 +36,7 @@ def measure(image: UInt8Image) -> Appearance:
     found = segment(image)
     masks = {name: getattr(found, name) for name in COMPARTMENTS}
     colors = {name: np.median(image[mask], axis=0) for name, mask in masks.items() if mask.any()}
-    area = int(found.nucleus.sum())
-    return Appearance(colors, float(np.sqrt(4 * area / np.pi)) if area else None, min(image.shape[:2]))
+    return Appearance(colors, CellSize.of(image), min(image.shape[:2]))
 
 
 def color_profiles(manifest: int, site: str, sample: Sequence[Appearance]) -> list[ColorProfile]:
@@ -59,14 +58,14 @@ def color_profiles(manifest: int, site: str, sample: Sequence[Appearance]) -> li
 
 def site_scale(manifest: int, site: str, sample: Sequence[Appearance], stated_crop_px: Sequence[int]) -> SiteScale:
     """Return the scale of a site, from the measures of at least one of its images."""
-    diameters = [seen.nucleus_px for seen in sample if seen.nucleus_px is not None]
+    diameters = [seen.size.nucleus_px for seen in sample if seen.size.nucleus_px is not None]
     return SiteScale(
         manifest=manifest,
         site=site,
         n=len(sample),
         n_nuclei=len(diameters),
         nucleus_px=_triple(np.percentile(diameters, (25, 50, 75))) if diameters else None,
-        proposed_crop_px=propose_crop_px(diameters) if diameters else None,
+        proposed_crop_px=propose_crop_px(seen.size for seen in sample),
         stated_crop_px=tuple(sorted(set(stated_crop_px))),
         smallest_side_px=min(seen.smallest_side_px for seen in sample),
     )

@@ -13,7 +13,6 @@ from pydantic import TypeAdapter
 from hemabridge.classifiers.network import load_start, new_network
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet, joined
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.ensemble.distilled import distill
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble, GroupPredictions
@@ -27,6 +26,7 @@ from hemabridge.metrics.soft_agreement import soft_agreement
 from hemabridge.models.guard_file import guard_path
 from hemabridge.progress import Progress, counted, silent
 from hemabridge.recipes.sites import Site
+from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_run_folder, describe_run, hold_folder

@@ -7,12 +7,12 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.differential_results import CUT, CountedCell, CountedField, DifferentialResults
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models.site_answer import SiteAnswer, answer_for
 from hemabridge.progress import Progress
+from hemabridge.sampling import evenly_spaced
 from hemabridge.workflows.differential.opened import Opened
 from hemabridge.workflows.find.field_record import CellRecord, FieldRecord
 from hemabridge.workflows.find.search import Keep

@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 
 from hemabridge.data.listing import list_images
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import check_shows_cell
@@ -16,6 +15,7 @@ from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models.bundle_check import MAX_GRAY_LEVELS, MAX_PROBABILITY
 from hemabridge.models.bundled import BundleModel
 from hemabridge.progress import Progress
+from hemabridge.sampling import evenly_spaced
 from hemabridge.workflows.export.exported_models import Models
 
 COMPARED_IMAGES: Final = 32

@@ -11,6 +11,7 @@ import polars as pl
 from hemabridge._version import __version__
 from hemabridge.data.manifest import make_manifest, write_manifest
 from hemabridge.errors import InputError
+from hemabridge.fields.cell_crop import CELL_CROP_UM
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, write_bytes
 from hemabridge.storage.spreadsheets import as_cells
@@ -18,9 +19,6 @@ from hemabridge.workflows.find.field_record import FORMAT, FieldRecord
 
 SETTINGS: Final = "find.json"
 """The settings of the last call; a later call recognizes the folder by it."""
-
-COMMON_UM: Final = 18.5
-"""Side of the square that shows a cell at the common scale, in micrometers: 180 px of Clinic, 235 px of BCCD."""
 
 MOST_RATIO: Final = 1.25
 """Largest ratio of the scale of a field to the median at which both are of one microscope, measured with errors."""
@@ -108,14 +106,14 @@ def write_tables(records: Sequence[FieldRecord], out: Path, site: str) -> None:
 def common_crop_px(records: Sequence[FieldRecord]) -> int | None:
     """Return the side of the square that shows a cell in all crops; None if the fields are of several scales.
 
-    It is `COMMON_UM` at the median scale, if nine of ten fields with cells are near it.
+    It is `CELL_CROP_UM` at the median scale, if nine of ten fields with cells are near it.
     """
     scales = np.array([record.um_per_px for record in records if record.cells and record.um_per_px is not None])
     if len(scales) == 0:
         return None
     middle = float(np.median(scales))
     near = np.abs(np.log(scales / middle)) < np.log(MOST_RATIO)
-    return round(COMMON_UM / middle) if near.mean() >= LEAST_NEAR else None
+    return round(CELL_CROP_UM / middle) if near.mean() >= LEAST_NEAR else None
 
 
 def _write(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], path: Path) -> None:

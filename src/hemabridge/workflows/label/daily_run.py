@@ -7,12 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.label_results import LabelResults
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import guard_path
+from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.files import atomic_write, copy_file
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, EXAMPLES
 from hemabridge.workflows.adapt.certainty import quantiles_of, unknown_limit

@@ -13,7 +13,6 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from hemabridge.data.cells import CellSet
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.errors import RunError
 from hemabridge.evaluation.results import CellVerdict, MorphologyCheck
 from hemabridge.guard.cell_sets import guard_cells
@@ -22,6 +21,7 @@ from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.models.study_folder import GUARD, VERDICTS, guard_stage, restained_stage
 from hemabridge.normalizers.catalog import fit_on_cells
+from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write
 from hemabridge.workflows.guard import FALLBACK, guard_of

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from hemabridge.data.cells import CellSet
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.evaluation.predictions import Predictions
 from hemabridge.evaluation.results import MorphologyCheck
 from hemabridge.evaluation.rows import ORIGINAL
@@ -14,6 +13,7 @@ from hemabridge.guard.leftover import draw_change
 from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.report.pictures import CellStrip, ChangedCell, LossCurve, RefusedCell, StudyPictures
+from hemabridge.sampling import evenly_spaced
 from hemabridge.training.events import read_events
 from hemabridge.workflows.study.restained import Restained
 

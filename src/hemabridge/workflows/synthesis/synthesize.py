@@ -8,11 +8,11 @@ import numpy as np
 from lightning_fabric import Fabric
 
 from hemabridge.data.cells import CellSet
-from hemabridge.data.sampling import evenly_spaced
 from hemabridge.progress import Progress, prefixed, silent
 from hemabridge.recipes.synthesis import SynthesisRecipe
 from hemabridge.report.report import write_synthesis_report
 from hemabridge.report.synthesis_pictures import DirectionPictures, EpochCells, NearCell
+from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_run_folder, describe_run, hold_folder, versions
 from hemabridge.synthesis.learning_curve import LearningCurve

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hemabridge.data.sampling import evenly_spaced
+from hemabridge.sampling import evenly_spaced
 
 LENGTHS, COUNTS = st.integers(0, 3000), st.integers(0, 400)
 
