@@ -107,7 +107,7 @@ def test_standardize_says_whether_the_site_is_known(run: Callable, model: Path, 
     assert (known.code, unknown.code) == (0, 0)
     assert "in-distribution: like what the model was trained on" in known.out
     assert "out-of-distribution: unlike what the model was trained on" in unknown.err
-    assert "state the crop (--crop-px; `hemabridge audit` proposes one)" in unknown.err
+    assert "state the crop (--crop-px; `hemabridge audit MANIFEST` proposes one)" in unknown.err
     assert "--crop-px" not in (tmp_path / "b" / "site.json").read_text(encoding="utf-8")
 
 

@@ -108,7 +108,7 @@ def test_select_then_standardize_takes_the_choice(
     (model / "report.html").touch()  # as a study leaves one
     ended = run("select", model, "--least-kept", "1")
     assert ended.code == 1
-    assert "run the same `hemabridge study` again" in " ".join(ended.out.split())
+    assert "run the same `hemabridge study RECIPE` again" in " ".join(ended.out.split())
     assert "None can be used" in ended.out
     ended = run("standardize", model, hospitals / "yellow-field", tmp_path / "out")
     assert (ended.code, ended.out) == (2, "")

@@ -116,7 +116,9 @@ def test_files_beside_models_are_read(name: str) -> None:
 
 
 def test_a_selection_from_before_the_renaming_says_what_to_do() -> None:
-    with pytest.raises(HemabridgeError, match="of format 4, got 3; run `hemabridge select` again, or name a snapshot"):
+    with pytest.raises(
+        HemabridgeError, match="of format 4, got 3; run `hemabridge select RUN` again, or name a snapshot"
+    ):
         Selection.read(FORMATS / "selection-before-renaming.json")
 
 

@@ -27,7 +27,7 @@ def test_a_row_is_found_by_name(selection: Selection) -> None:
         ("", "something else"),
         ("[1]", "format 4, got None"),
         ("{}", "format 4, got None"),
-        ('{"format": 1}', "format 4, got 1; run `hemabridge select` again"),
+        ('{"format": 1}', "format 4, got 1; run `hemabridge select RUN` again"),
         ('{"format": 4}', "something else"),
         ("[" * 100_000, "nested deeper than 64"),
     ],

@@ -61,6 +61,23 @@ def test_every_file_has_one_row_that_says_what_became_of_it(fields, tmp_path):
     assert (done.cells, done.count("searched"), done.count("unreadable")) == (3, 3, 1)
 
 
+def test_images_of_single_cells_are_said_to_be_that_already(tmp_path):
+    for number in range(4):
+        draw_field(tmp_path / "my cells" / f"{number}.png", [(190 + 5 * number, 150)])
+    caution = find(tmp_path / "my cells", tmp_path / "out", um_per_px=UM).caution
+    assert "single cells already, and no whole fields: 4 of 4 have a leukocyte in their middle" in caution
+    assert "they are 40 um wide" in caution
+    assert f"hemabridge run RUN '{tmp_path / 'my cells'}' OUT" in caution
+
+
+@pytest.mark.parametrize(("um", "nucleus"), [(0.11, (200, 150)), (UM, (110, 150)), (UM, (200, 60))])
+def test_wide_images_and_those_with_a_cell_aside_are_fields(tmp_path, um, nucleus):
+    for number in range(4):
+        draw_field(tmp_path / "fields" / f"{number}.png", [nucleus])
+    found = find(tmp_path / "fields", tmp_path / "out", um_per_px=um)
+    assert (found.cells, found.caution) == (4, "")
+
+
 def test_crops_have_the_nucleus_in_their_middle_and_the_stated_width(fields, tmp_path):
     out = tmp_path / "out"
     find(fields, out, site="ours", um_per_px=UM, crop_um=16.0)

@@ -1,5 +1,6 @@
 """The commands on whole fields of a microscope: find, differential and check."""
 
+import sys
 from getpass import getuser
 from pathlib import Path
 from typing import Annotated
@@ -49,6 +50,8 @@ def find(
     )
     border, platelets = sum(row.border for row in searched), sum(row.platelets for row in searched)
     print(f"{done.cells} leukocytes ({border} cut by the border of a field), {platelets} platelets. See {out}.")
+    if done.caution:
+        print(done.caution, file=sys.stderr)
     if done.count("unreadable") or done.count("unknown scale"):
         raise typer.Exit(1)
 

@@ -231,7 +231,9 @@ def select(
     print(found.reasons)
     print(f"See {run / PICTURE}.")
     if StudyFolder(run).report.is_file():
-        print("To show the choice in report.html, run the same `hemabridge study` again; nothing is trained again.")
+        print(
+            "To show the choice in report.html, run the same `hemabridge study RECIPE` again; nothing is trained again."
+        )
     if found.chosen is None:
         raise typer.Exit(1)
 

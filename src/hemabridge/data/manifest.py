@@ -34,6 +34,12 @@ from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.spreadsheets import FORMULA
 
+INDEX_COMMAND: Final = "hemabridge index FOLDER --site SITE"
+"""The command that makes a manifest."""
+
+SPLIT_COMMAND: Final = "hemabridge split MANIFEST --replace"
+"""The command that splits a manifest again."""
+
 _STATED_SEPARATOR = re.compile(r"sep=([,;\t])[,;\t]*\r?\n", re.IGNORECASE)
 _WHOLE = r"^([0-9]+)[.,]0+$"
 
@@ -241,7 +247,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
         hint = f"give {own}" if own.is_file() else f"run `{_index_command(path)}` first, which writes one"
         raise ManifestError(f"expected a manifest (CSV file), got the folder {path}; {hint}")
     if not path.is_file():
-        raise ManifestError(f"expected a manifest (CSV file) at {path}, got no such file; `hemabridge index` makes one")
+        raise ManifestError(f"expected a manifest (CSV file) at {path}, got no such file; make one: `{INDEX_COMMAND}`")
     text = _MANIFEST.read_text(path, utf16=True)
     stated = _STATED_SEPARATOR.match(text)
     mark = _separator(text) if stated is None else stated[1]

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import polars as pl
 from scipy.cluster.hierarchy import DisjointSet
 
-from hemabridge.data.manifest import Manifest, with_hashes
+from hemabridge.data.manifest import SPLIT_COMMAND, Manifest, with_hashes
 from hemabridge.data.synthetic import is_synthetic, refuse_held_out, sources
 from hemabridge.errors import SplitError
 
@@ -132,7 +132,7 @@ def check_split(manifest: Manifest, *, group: Grouping = "auto") -> None:
         )
         raise SplitError(
             f"expected each patient, slide and file in one part only, got {len(found)} in several: {shown}; "
-            "split again (`hemabridge split`)"
+            f"split again (`{SPLIT_COMMAND}`)"
         )
 
 

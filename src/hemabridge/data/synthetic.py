@@ -3,7 +3,7 @@
 import polars as pl
 
 from hemabridge.data.columns import listed
-from hemabridge.data.manifest import Manifest
+from hemabridge.data.manifest import INDEX_COMMAND, SPLIT_COMMAND, Manifest
 from hemabridge.errors import SplitError
 from hemabridge.imaging.provenance import origin_of_text, read_origin
 from hemabridge.progress import FileProgress
@@ -57,6 +57,6 @@ def refuse_held_out(manifest: Manifest, *, files: bool = True) -> None:
         raise SplitError(
             f"expected real cells only in the parts that are scored, got {len(wrong)} synthetic in "
             f"{' and '.join(sorted(set(wrong.column('split'))))}: {listed(wrong.column('path'))}; use them "
-            "for training only: index the folder again, which finds them (`hemabridge index --replace`), then split "
-            "again (`hemabridge split --replace`), or remove them"
+            f"for training only: index the folder again, which finds them (`{INDEX_COMMAND} --replace`), then split "
+            f"again (`{SPLIT_COMMAND}`), or remove them"
         )

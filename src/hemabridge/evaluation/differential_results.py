@@ -166,7 +166,7 @@ class DifferentialResults(ResultsFile):
     __pydantic_config__ = STRICT
     WHAT: ClassVar[str] = "the results of `hemabridge differential`"
     FORMAT: ClassVar[int] = 1
-    AGAIN: ClassVar[str] = "run hemabridge differential again"
+    AGAIN: ClassVar[str] = "run `hemabridge differential MODEL FIELDS OUT` again"
     KIND: ClassVar[str | None] = "differential"
 
     folder: str

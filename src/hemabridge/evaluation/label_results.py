@@ -106,7 +106,7 @@ class LabelResults(ResultsFile):
     __pydantic_config__ = STRICT
     WHAT: ClassVar[str] = "the results of `hemabridge label`"
     FORMAT: ClassVar[int] = 2
-    AGAIN: ClassVar[str] = "run hemabridge label again"
+    AGAIN: ClassVar[str] = "run `hemabridge label RUN FOLDER --out OUT` again"
     KIND: ClassVar[str | None] = "label"
 
     run: str

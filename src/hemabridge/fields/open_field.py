@@ -17,7 +17,7 @@ from hemabridge.imaging.tiff import MAGIC
 FURTHER_SUFFIXES: Final = SLIDE_SUFFIXES | {".btf", ".tf8"}
 """Lower-case suffixes of files that are read as fields but not as images of cells."""
 
-ON_THE_DISK: Final = "put it into a folder and use `hemabridge differential`"
+ON_THE_DISK: Final = "put it into a folder and use `hemabridge differential MODEL FIELDS OUT`"
 """What to do with a field that is read from the disk alone."""
 
 

@@ -267,6 +267,6 @@ def _selected(selection: Selection, snapshots: Sequence[Path], model: Path) -> P
 
 def _other_than_selected(selection: Selection, model: Path, got: str) -> ModelError:
     return ModelError(
-        f"expected the snapshot {selection.chosen} that was selected, got {got} in {model}: run `hemabridge select` "
-        "again, or give the name of a snapshot"
+        f"expected the snapshot {selection.chosen} that was selected, got {got} in {model}: run "
+        f"`hemabridge select {model}` again, or give the name of a snapshot"
     )

@@ -86,7 +86,7 @@ class Selection(ResultsFile):
     __pydantic_config__ = STRICT
     WHAT: ClassVar[str] = FILE
     FORMAT: ClassVar[int] = 4
-    AGAIN: ClassVar[str] = "run `hemabridge select` again, or name a snapshot"
+    AGAIN: ClassVar[str] = "run `hemabridge select RUN` again, or name a snapshot"
 
     run: str
     chosen: str | None

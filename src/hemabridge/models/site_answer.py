@@ -41,7 +41,7 @@ Read: TypeAlias = Callable[[Path], UInt8Image]
 ANSWER_FILE: Final = "site.json"
 
 CROP_ADVICE: Final = (
-    "if cells have another size in these images, state the crop (--crop-px; `hemabridge audit` proposes one)"
+    "if cells have another size in these images, state the crop (--crop-px; `hemabridge audit MANIFEST` proposes one)"
 )
 """What a command with --crop-px adds to an answer other than in-distribution."""
 

@@ -79,7 +79,7 @@ class BySubdomain(Normalizer):
         """
         raise InputError(
             "expected normalizers that a study chose for each subdomain of a site, got two sets of images; "
-            "add [ensemble] to the recipe of a study, or use hemabridge fit --each-subdomain"
+            "add [ensemble] to the recipe of a study, or run hemabridge fit METHOD SOURCE TARGET OUT --each-subdomain"
         )
 
     @classmethod

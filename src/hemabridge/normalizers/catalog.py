@@ -129,7 +129,7 @@ def normalizer_from_json(text: str) -> Normalizer:
     if method not in _METHODS:
         raise ModelError(
             f"normalizer: expected a method of {', '.join(_METHODS)}; got {method[:40]!r}{_nearest(method[:40])}; "
-            "if another version of hemabridge wrote it, fit it again (hemabridge fit)"
+            "if another version of hemabridge wrote it, fit it again: hemabridge fit METHOD SOURCE TARGET OUT"
         )
     return _METHODS[method].from_json(text)
 

@@ -10,7 +10,7 @@ import polars as pl
 from hemabridge.data.audit import near_duplicates
 from hemabridge.data.cells import CellSet, estimate_crop_px, load_cells
 from hemabridge.data.index import index_folder
-from hemabridge.data.manifest import Manifest, read_manifest, with_hashes, write_manifest
+from hemabridge.data.manifest import INDEX_COMMAND, SPLIT_COMMAND, Manifest, read_manifest, with_hashes, write_manifest
 from hemabridge.data.splits import check_split, split
 from hemabridge.data.synthetic import with_origins
 from hemabridge.errors import ManifestError, SplitError
@@ -66,7 +66,8 @@ def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
             first = indexed.unreadable[0]
             raise ManifestError(
                 f"expected readable images in {recipe.folder}, got {len(indexed.unreadable)} unreadable files, such as "
-                f"{first.path} ({first.reason}); remove them, or name a manifest (`hemabridge index` leaves them out)"
+                f"{first.path} ({first.reason}); remove them, or name a manifest, which leaves them out "
+                f"(`{INDEX_COMMAND}`)"
             )
         found = indexed.manifest
     else:
@@ -163,7 +164,7 @@ def _split_once(
     if not {"train", "test"} <= own or "" in own:
         raise ManifestError(
             f"expected the column split to say train or test (or validation) for every image, got {sorted(own)}; "
-            "split again (`hemabridge split --replace`), or empty the column and the study splits"
+            f"split again (`{SPLIT_COMMAND}`), or empty the column and the study splits"
         )
     return manifest
 

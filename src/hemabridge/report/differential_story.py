@@ -36,7 +36,7 @@ def first_words(results: DifferentialResults) -> str:
         return ""
     return (
         f"Do not trust this count: the cells are {results.site_fact}. Check every counted cell by eye (`hemabridge "
-        "check`), or adapt a model to this hospital (`hemabridge adapt`)."
+        "check OUT`), or adapt a model to this hospital (`hemabridge adapt OURS OUT/found/cells --out RUN`)."
     )
 
 
@@ -103,7 +103,7 @@ def _mean_width(shares: Sequence[ClassShare]) -> float:
 def _checked(results: DifferentialResults) -> str:
     seen = sum(cell.expert is not None for cell in results.cells)
     if not seen:
-        return "No expert has checked the cells yet: `hemabridge check` serves a page for that."
+        return "No expert has checked the cells yet: `hemabridge check OUT` serves a page for that."
     changed = sum(cell.expert not in (None, cell.predicted) for cell in results.cells)
     return f"An expert has seen {seen} cells and changed {changed}; these count as certain."
 

@@ -97,7 +97,7 @@ class Store:
         """
         if not path.is_file():
             raise RunError(
-                f"expected the store of a review at {path}, got no file; `hemabridge review create` makes it"
+                f"expected the store of a review at {path}, got no file; make it: `hemabridge review create PLAN`"
             )
         return cls(path)
 

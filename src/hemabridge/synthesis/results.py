@@ -227,7 +227,7 @@ class SynthesisResults(ResultsFile):
     __pydantic_config__ = STRICT
     WHAT: ClassVar[str] = "the results of a synthesis"
     FORMAT: ClassVar[int] = 1
-    AGAIN: ClassVar[str] = "run `hemabridge synthesize` again"
+    AGAIN: ClassVar[str] = "run `hemabridge synthesize RECIPE` again"
     KIND: ClassVar[str | None] = "synthesis"
 
     name: str

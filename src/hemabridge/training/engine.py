@@ -138,7 +138,7 @@ def _check_finite(numbers: Mapping[str, float], images: int, phase: str) -> None
         raise NonFiniteLossError(
             f"expected finite losses and gradients, got {bad} in phase '{phase}' after {images} images; nothing of "
             "this phase was updated. Lower the learning rate, or check the images for blank or corrupt ones "
-            "(`hemabridge audit`)"
+            "(`hemabridge audit MANIFEST`)"
         )
 
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from hemabridge.data.cells import estimate_crop_px, sampled
 from hemabridge.data.index import index_folder
-from hemabridge.data.manifest import Manifest, make_manifest, read_manifest, with_hashes, write_manifest
+from hemabridge.data.manifest import INDEX_COMMAND, Manifest, make_manifest, read_manifest, with_hashes, write_manifest
 from hemabridge.data.simulate import HOSPITALS, Hospital, measured_reference, photograph, random_hospital
 from hemabridge.data.simulate.canvas import FIELD_UM
 from hemabridge.errors import ImageError, InputError, ManifestError
@@ -161,7 +161,7 @@ def _read_source(source: Path, out: Path, root: Path | None, progress: Progress)
         first = found.unreadable[0]
         raise ImageError(
             f"expected images that can be read in {source}, got {len(found.unreadable)} that cannot, first "
-            f"{first.path}: {first.reason}; remove them, or hand in the manifest that `hemabridge index` makes"
+            f"{first.path}: {first.reason}; remove them, or give a manifest, which leaves them out: `{INDEX_COMMAND}`"
         )
     return found.manifest
 

@@ -166,7 +166,7 @@ def _card_of(*models: Model) -> str:
         classes = f", classes {', '.join(model.classes)}" if model.kind == "classifier" else ""
         guard = ", with a morphology guard" if model.kind != "classifier" and model.guard is not None else ""
         lines.append(f"- {model.kind}, SHA-256 {model.sha256}{classes}{guard}")
-    lines += ["", "A bundle (`hemabridge export`) has a card with measured rows, intended use and limits."]
+    lines += ["", "A bundle (`hemabridge export RUN BUNDLE`) has a card with measured rows, intended use and limits."]
     return "\n".join(lines) + "\n"
 
 

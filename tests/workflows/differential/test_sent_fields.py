@@ -143,7 +143,7 @@ def test_what_is_read_from_the_disk_alone_is_said(client: TestClient, fields: Pa
     ]
     told = client.post("/v1/differential", files=files).json()
     assert [field["status"] for field in told["fields"]] == ["unreadable"] * 2
-    assert all("`hemabridge differential`" in field["reason"] for field in told["fields"])
+    assert all("`hemabridge differential MODEL FIELDS OUT`" in field["reason"] for field in told["fields"])
 
 
 def test_a_small_file_that_declares_a_vast_field_is_left_out(client: TestClient) -> None:

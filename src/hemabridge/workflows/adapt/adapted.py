@@ -58,7 +58,7 @@ class Adapted(ResultsFile):
     __pydantic_config__ = STRICT
     WHAT: ClassVar[str] = "the result of `hemabridge adapt`"
     FORMAT: ClassVar[int] = 1
-    AGAIN: ClassVar[str] = "run `hemabridge adapt` again"
+    AGAIN: ClassVar[str] = "run `hemabridge adapt OURS NEW --out RUN` again"
     KIND: ClassVar[str | None] = "adapted"
 
     classes: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(each_once)]

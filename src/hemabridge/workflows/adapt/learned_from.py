@@ -104,6 +104,7 @@ def _site_in(run: Path, images: LabeledImages) -> Site:
     if not images.root.is_dir():
         raise InputError(
             f"expected the labeled images of {images.site} in {images.root}, from which the classifiers learned and "
-            f"learn further, got no such folder; put them back, or run `hemabridge adapt` with their present folder"
+            f"learn further, got no such folder; put them back, or adapt with their present folder: "
+            "`hemabridge adapt OURS NEW --out RUN`"
         )
     return read_settled(SiteRecipe(site=images.site, folder=images.root), run)

@@ -39,7 +39,10 @@ def check(out: Path, *, who: str, language: str, port: int, ready: Callable[[str
         RunError: the store is damaged, or another process works in the folder.
     """
     if not (out / FILE).is_file():
-        raise InputError(f"expected the folder of a count with {FILE}, got {out}; run `hemabridge differential` first")
+        raise InputError(
+            f"expected the folder of a count with {FILE}, got {out}; run "
+            f"`hemabridge differential MODEL FIELDS {out}` first"
+        )
     if not who.strip():
         raise InputError("expected the name of the expert, got an empty one; give it by --name")
     with hold_folder(out), Corrections(out / PAGE / STORE) as corrections:

@@ -65,6 +65,8 @@ def differential(
     check_outputs(out, names_in(out) - set(OUTPUTS) if (out / FOUND).is_dir() else names_in(out))
     with hold_folder(out):
         found = find(fields, out / FOUND, um_per_px=um_per_px, progress=progress)
+        if found.caution:
+            progress(found.caution, 0, 0)
         if not found.cells:
             raise InputError(
                 f"expected fields with leukocytes in {fields}, found none in {len(found.fields)} files; see "

@@ -68,7 +68,8 @@ def models_of(run: Path, snapshot: str | None = None, crop_px: int | None = None
     if isinstance(model, TranslatorModel) and model.header.is_target_only:
         raise ModelError(
             f"expected a model of one other hospital, got a target-only one, whose appearance descriptors ONNX cannot "
-            f"compute: {model.path}; export a student of it (`hemabridge train` with a teacher), or another model"
+            f"compute: {model.path}; export a student of it (`hemabridge train RECIPE`, with a teacher in it), or "
+            "another model"
         )
     return Models(model, None)
 

@@ -24,6 +24,7 @@ from hemabridge.storage.files import sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.workflows.find.field_record import FieldRecord, RecordStatus, read_valid, write_record
 from hemabridge.workflows.find.search import CELLS, search_field
+from hemabridge.workflows.find.single_cells import caution_of
 from hemabridge.workflows.find.tables import SETTINGS, TABLES, is_own, write_settings, write_tables
 
 METHOD: Final = 7
@@ -46,10 +47,12 @@ class Found:
     Attributes:
         fields: one record for each file, by path.
         left_out: files that are not input images, by their kind.
+        caution: that the images show single cells already; empty for fields.
     """
 
     fields: tuple[FieldRecord, ...]
     left_out: tuple[LeftOut, ...]
+    caution: str = ""
 
     @property
     def cells(self) -> int:
@@ -120,7 +123,7 @@ def find(
         records += [FieldRecord(path, "left out", reason) for path, reason in listing.reasons().items()]
         done = tuple(sorted(records, key=lambda record: record.field))
         write_tables(done, out, name)
-    return Found(done, listing.left_out)
+    return Found(done, listing.left_out, caution_of(done, str(fields)))
 
 
 def _listed(fields: Path) -> Listing:

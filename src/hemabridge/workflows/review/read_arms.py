@@ -62,7 +62,8 @@ def _read_study(folder: Path) -> StudyRecipe:
     path = StudyFolder(folder).recipe
     if not path.is_file():
         raise RunError(
-            f"expected the folder of a finished study, got no recipe.toml in {folder}; see `hemabridge study`"
+            f"expected the folder of a finished study, got no recipe.toml in {folder}; finish it: "
+            f"`hemabridge study RECIPE --out {folder}`"
         )
     try:
         return expect_kind(read_recipe(path), StudyRecipe)
@@ -76,7 +77,9 @@ def _usual(folder: Path, made: set[str]) -> str:
     snapshots = sorted(name for name in made if name.startswith(("epoch-", "images-")))
     found = [name for name in (chosen, *snapshots[::-1], *sorted(made)) if name in made]
     if not found:
-        raise RunError(f"expected re-stained cells in {folder}, got none; run `hemabridge study` to its end")
+        raise RunError(
+            f"expected re-stained cells in {folder}, got none; run `hemabridge study RECIPE --out {folder}` to its end"
+        )
     return str(found[0])
 
 
@@ -110,7 +113,10 @@ def _restained(source: Manifest, folder: Path, name: str) -> dict[str, ArmCell]:
     names = picture_names(source.column("path"))
     for file, row in zip(names, source.table.iter_rows(named=True), strict=True):
         if not (pictures / file).is_file():
-            raise RunError(f"expected the re-stained cell {pictures / file}, got no file; run `hemabridge study` again")
+            raise RunError(
+                f"expected the re-stained cell {pictures / file}, got no file; run `hemabridge study RECIPE --out "
+                f"{folder}` again"
+            )
         found.setdefault(row["sha256"], ArmCell(row["sha256"], row["class"], row["site"], Picture(pictures / file)))
     return found
 

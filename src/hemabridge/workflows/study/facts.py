@@ -92,12 +92,13 @@ def read_chosen(folder: Path, restained: Sequence[Restained] = ()) -> ChosenSnap
     try:
         found = read_selection(folder)
     except HemabridgeError:
-        return ChosenSnapshot("selection.json cannot be read. Run hemabridge select again, then the study.")
+        return ChosenSnapshot("selection.json cannot be read. Run hemabridge select RUN again, then the study.")
     if found is None:
         return None
     if not _is_of(found, folder, {r.model.path: r.model.sha256 for r in restained}):
         return ChosenSnapshot(
-            "The translator was trained again since a snapshot was chosen. Run hemabridge select again, then the study."
+            "The translator was trained again since a snapshot was chosen. Run hemabridge select RUN again, then the "
+            "study."
         )
     return ChosenSnapshot(found.reasons, _picture(folder / PICTURE))
 

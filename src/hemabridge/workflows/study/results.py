@@ -106,7 +106,7 @@ def closeness_to(truth: CellSet, test: CellSet, restained: Sequence[Restained]) 
     if truth.ids != test.ids:
         raise ManifestError(
             f"expected the ground truth of the same {len(test)} cells under the same paths, got {len(truth)} cells; "
-            "write both with one `hemabridge simulate`"
+            "write both with one `hemabridge simulate OUT`"
         )
 
     def measured(images: UInt8Images, name: str, snapshot: str | None) -> Closeness:
