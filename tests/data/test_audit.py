@@ -148,7 +148,7 @@ def test_two_manifests_share_an_image_and_differ_in_scale(tmp_path: Path, make_s
 
 def test_a_stated_crop_that_does_not_fit_is_a_warning(tmp_path: Path, make_site: MakeSite) -> None:
     found = audit(make_site(tmp_path, NAMES).with_crop_px(200))
-    assert "states crop_px 200 for here, its nuclei suggest" in texts(found, "warning")
+    assert "states crop_px 200 for here, its cells suggest" in texts(found, "warning")
     assert found.scales[0].stated_crop_px == (200,)
 
 

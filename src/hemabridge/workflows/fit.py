@@ -54,7 +54,7 @@ def fit(
         source: folder of the site to re-stain.
         target: folder of the site whose colors are wanted.
         out: the JSON file; it must not exist yet.
-        source_crop_px: square around a cell in the source's images, estimated from the nuclei if not given.
+        source_crop_px: square around a cell in the source's images; if not given, it is estimated.
         target_crop_px: the same for the target.
         each_subdomain: fit each subdomain of the source separately; they should show the same classes.
         progress: called after each file.

@@ -34,7 +34,7 @@ def index(
         out: the CSV to write; `manifest.csv` in `folder` if None. A manifest in another folder is read with
             `root=folder`.
         crop_px: side of the crop at the common scale, in pixels, written for each image.
-        estimate_crop: estimate `crop_px` from the nuclei of the images.
+        estimate_crop: estimate `crop_px` from the cells of the images.
         subclasses: use the finer classes in file names of PBC_dataset_normal_DIB.
         classes_at: level of the folders that are classes, 1 for those directly below `folder`; 0 for none; detected if
             None.

@@ -99,7 +99,7 @@ class SiteScale:
         n: images measured.
         n_nuclei: images in which a nucleus was found.
         nucleus_px: quartiles of the nucleus's equivalent diameter in pixels; None where no nucleus was found.
-        proposed_crop_px: side of the crop in which nuclei are as large as at other sites; None if no nucleus was found.
+        proposed_crop_px: side of the crop in which cells are as large as at other sites; None if no nucleus was found.
         stated_crop_px: the values of the manifest's column `crop_px`, in pixels.
         smallest_side_px: shorter side of the smallest image in the sample.
     """

@@ -199,7 +199,7 @@ def _scale_of_site(scale: SiteScale) -> Iterator[Finding]:
         if not _fits(stated, scale):
             yield Finding(
                 "warning",
-                f"The manifest states crop_px {stated} for {scale.site}, its nuclei suggest {scale.proposed_crop_px}: "
+                f"The manifest states crop_px {stated} for {scale.site}, its cells suggest {scale.proposed_crop_px}: "
                 "check some crops by eye.",
             )
     kind, crop = ("stated", max(scale.stated_crop_px)) if scale.stated_crop_px else ("proposed", scale.proposed_crop_px)
