@@ -27,6 +27,7 @@ from hemabridge.errors import (
     TrainingError,
 )
 from hemabridge.normalizers.white_point import WhitePoint
+from hemabridge.storage.run_folder import hold_folder
 from hemabridge.workflows.catalog import catalog
 from hemabridge.workflows.fit import Fitted
 
@@ -235,7 +236,18 @@ def test_who_stops_a_command_is_told_how_to_go_on(run: Callable, monkeypatch: py
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hemabridge.workflows.audit.audit_manifest", fails)
-    told = "hemabridge: stopped; to continue, run the same command again\n"
+    assert run("audit", "m.csv") == (130, "", "hemabridge: stopped; run the same command again\n")
+
+
+def test_who_stops_a_command_with_a_folder_is_told_which(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        with hold_folder(tmp_path / "out"), hold_folder(tmp_path / "out" / "stage"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("hemabridge.workflows.audit.audit_manifest", fails)
+    told = f"hemabridge: stopped; to continue in {tmp_path / 'out'}, run the same command again\n"
     assert run("audit", "m.csv") == (130, "", told)
 
 
@@ -295,5 +307,5 @@ def test_a_signal_ends_any_command_with_130_and_a_word(tmp_path: Path, how: sign
     process.send_signal(how)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert told.endswith("hemabridge: stopped; to continue, run the same command again\n")
+    assert told.endswith("hemabridge: stopped; run the same command again\n")
     assert "Traceback" not in told

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemabridge.data.listing import Listing, list_images
+from hemabridge.data.listing import Listing, by_reason, list_images
 from hemabridge.data.new_cells import list_new_cells
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 
@@ -132,3 +132,11 @@ def test_masks_beside_real_photographs(shared_data: Path) -> None:
 @pytest.mark.parametrize("site", ["clinic", "bccd", "raabin"])
 def test_no_real_photograph_is_left_out(shared_data: Path, site: str) -> None:
     assert not {"masks", "thumbnails"} & set(kinds(list_images(shared_data / site)))
+
+
+def test_one_line_tells_of_all_files_with_the_same_reason() -> None:
+    wide = [(f"{number}.png", f"expected a cell, got {number} x 480 pixels in 'a{number}'") for number in range(5)]
+    assert by_reason([*wide, ("b.png", "no image")]) == [
+        "0.png, 1.png, 2.png and 2 more: expected a cell, got 0 x 480 pixels in 'a0'",
+        "b.png: no image",
+    ]

@@ -23,6 +23,7 @@ from hemabridge.data.cells import load_cells
 from hemabridge.data.manifest import read_manifest
 from hemabridge.errors import InputError, ManifestError, ModelError
 from hemabridge.imaging.files import read_image, write_image
+from hemabridge.models import open_model
 from hemabridge.models.classified import UNKNOWN
 from hemabridge.progress import silent
 from hemabridge.recipes.recipe import StudyRecipe
@@ -36,6 +37,7 @@ from hemabridge.workflows.adapt.config import AdaptConfig, members
 from hemabridge.workflows.differential.opened import open_for_count
 from hemabridge.workflows.export.exported_models import models_of
 from hemabridge.workflows.serve import served_of
+from hemabridge.workflows.verify import verify
 
 RECOMMENDED = Path(__file__).resolve().parents[2] / "recipes" / "recommended.toml"
 
@@ -76,6 +78,7 @@ def test_progress_numbers_the_steps_and_tells_the_time_left_of_all(
     assert by_step["step 4 of 9"] == "classifier 2 of 2 (shape): training"
     assert all(done == total for done, total in counts.values())
     messages = [label for label, _, total in adapt_progress if not total]
+    assert "flat: damaged.png: expected a whole JPEG, PNG, " in messages.pop(0)
     assert messages[0].startswith("9 steps, 2 done; about ")
     assert messages[0].endswith(" left of all steps")
     assert messages[1].startswith("classifier 1 of 2 (color) took ")
@@ -229,7 +232,7 @@ def test_a_damaged_result_is_refused(
     changed = list(adapted.classes[::-1]) if value is None else value
     try:
         (out / ADAPTED_FILE).write_text(json.dumps(json.loads(whole) | {key: changed}))
-        with pytest.raises(InputError, match="run `hemabridge adapt` again"):
+        with pytest.raises(InputError, match="run `hemabridge adapt OURS NEW --out RUN` again"):
             run(out, unlabeled, tmp_path / "out")
     finally:
         (out / ADAPTED_FILE).write_text(whole)
@@ -247,6 +250,34 @@ def test_nothing_is_written_through_a_link_in_the_output(
     with pytest.raises(InputError, match="expected a folder of ours, got a link"):
         run(adapted_run[0], unlabeled, out)
     assert not any(elsewhere.iterdir())
+
+
+def test_arguments_in_another_order_are_noticed_before_anything_is_written(
+    adapted_run: tuple[Path, Adapted], unlabeled: Path, bundle: Path, small_study: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for model in (adapted_run[0], bundle):
+        with pytest.raises(InputError, match="the other way round; run: hemabridge run") as swapped:
+            run(unlabeled, model, out)
+        assert str(swapped.value).endswith(f"run {model} {unlabeled} {out}")
+    with pytest.raises(InputError, match="expected a folder of images, got a run of `hemabridge adapt`: "):
+        run(adapted_run[0], adapted_run[0], out)
+    for missing, what in ((tmp_path / "no", "nothing"), (bundle, "a file")):
+        with pytest.raises(InputError, match=f"expected a folder of images, got {what}: "):
+            run(adapted_run[0], missing, out)
+    (tmp_path / "study").mkdir()
+    shutil.copy(small_study, tmp_path / "study" / "recipe.toml")
+    with pytest.raises(InputError, match=r"a study classifies by `hemabridge evaluate .*study IMAGES OUT`"):
+        run(tmp_path / "study", unlabeled, out)
+    for given, what in (
+        (adapted_run[0], f"run it by `hemabridge run {adapted_run[0]} FOLDER OUT`"),
+        (unlabeled, "name"),
+    ):
+        with pytest.raises(ModelError, match=re.escape(what)):
+            open_model(given)
+    with pytest.raises(ModelError, match=r"got a folder: .*make one: `hemabridge export .* BUNDLE`"):
+        verify(adapted_run[0])
+    assert not out.exists()
 
 
 def models_written(out: Path) -> list[Path]:

@@ -121,14 +121,13 @@ def run(
 
 
 def _print_run(done: "Run", out: Path) -> None:
-    from hemabridge.cli.printing import print_unknown
+    from hemabridge.cli.printing import print_unknown, print_unusable
     from hemabridge.workflows.adapt.apply import PREDICTIONS, RESTAINED
     from hemabridge.workflows.classify import WITHHELD
 
     classified, restained = done.classified, done.restained
-    for row in classified.rows:
-        if row.predicted is None and row.reason != WITHHELD:
-            print(f"failed: {row.path}: {row.reason}", file=sys.stderr)
+    failed = (row for row in classified.rows if row.predicted is None and row.reason != WITHHELD)
+    print_unusable([(row.path, row.reason) for row in failed], "failed")
     if classified.site is not None and classified.site.answer != "in-distribution":
         print(classified.site.text, file=sys.stderr)
     print(

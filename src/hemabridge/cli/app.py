@@ -95,7 +95,10 @@ def main() -> None:
             app(prog_name="hemabridge")  # the same name for Python, pytest and the installed script
     except SystemExit as end:
         if end.code == INTERRUPTED:  # Typer ends this way after Ctrl-C, without a message
-            print("hemabridge: stopped; to continue, run the same command again", file=sys.stderr)
+            from hemabridge.storage.run_folder import stopped_in
+
+            where = f"to continue in {kept}, " if (kept := stopped_in(end)) else ""
+            print(f"hemabridge: stopped; {where}run the same command again", file=sys.stderr)
         raise
     except HemabridgeError as error:
         print(f"hemabridge: {error}", file=sys.stderr)

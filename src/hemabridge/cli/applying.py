@@ -66,15 +66,14 @@ def classify(
 
 
 def _print_classified(done: "Classified", folder: Path, out: Path) -> None:
-    from hemabridge.cli.printing import print_site, print_unknown
+    from hemabridge.cli.printing import print_site, print_unknown, print_unusable
     from hemabridge.evaluation.home_failure import first_words
     from hemabridge.workflows.classify import PREDICTIONS, WITHHELD
 
     for words in first_words([] if done.failure is None else [done.failure]):
         print(words)
-    for row in done.rows:
-        if row.predicted is None and row.reason != WITHHELD:
-            print(f"failed: {row.path}: {row.reason}", file=sys.stderr)
+    failed = (row for row in done.rows if row.predicted is None and row.reason != WITHHELD)
+    print_unusable([(row.path, row.reason) for row in failed], "failed")
     print(
         f"{len(done.rows)} images: {done.predicted} classified, {done.unknown} unknown, {done.failed} failed, "
         f"{done.withheld} withheld. See {out / PREDICTIONS}."

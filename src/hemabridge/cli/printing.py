@@ -1,8 +1,7 @@
 """The output of commands: tables that fit 80 columns, unused files, and the summary of a manifest."""
 
-import re
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ MANY_UNKNOWN = 0.2
 """Share of images that show no single leukocyte from which the scale is more likely wrong."""
 SHOWN_TINT = 0.005
 """Share of cells with tinted glass from which the table of a selection has a column for it."""
-_QUOTED = re.compile(r"'[^']*'|\d[\d.]*")
 
 
 def print_table(title: str, words: Sequence[str], figures: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -166,14 +164,11 @@ def print_left_out_of(*folders: Path) -> None:
 
 
 def print_unusable(files: Iterable[tuple[str, str]], word: str = "left out") -> None:
-    """Print files that cannot be used, given as path and reason: one line for each reason, with the first files."""
-    reasons: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for path, reason in files:
-        reasons[_QUOTED.sub("", reason)].append((path, reason))
-    for alike in reasons.values():
-        names = ", ".join(path for path, _ in alike[:_SHOWN])
-        more = f" and {len(alike) - _SHOWN} more" if len(alike) > _SHOWN else ""
-        print(f"{word}: {names}{more}: {alike[0][1]}", file=sys.stderr)
+    """Print files that cannot be used, given as path and reason: one line for each reason; see `by_reason`."""
+    from hemabridge.data.listing import by_reason
+
+    for line in by_reason(files):
+        print(f"{word}: {line}", file=sys.stderr)
 
 
 def summary_of(manifest: "Manifest") -> str:

@@ -50,7 +50,7 @@ def shown_progress() -> Iterator[Listener]:
 
         def listen(label: str, done: int, total: int) -> None:
             if total == 0:
-                console.print(label, highlight=False, markup=False)
+                console.print(label, highlight=False, markup=False, soft_wrap=True)
                 return
             if label not in tasks or (bars.tasks[tasks[label]].finished and done < total):
                 tasks[label] = bars.add_task(label, total=total)
@@ -66,13 +66,13 @@ def _plain_listener(console: Console) -> Listener:
     def listen(label: str, done: int, total: int) -> None:
         now = time.monotonic()
         if total == 0:
-            console.print(label, highlight=False, markup=False)
+            console.print(label, highlight=False, markup=False, soft_wrap=True)
             return
         if done >= total or now - said.get(label, now - PLAIN_EVERY_SECONDS) >= PLAIN_EVERY_SECONDS:
             said[label] = now
             since, before = begun.setdefault(label, (now, done))
             left = _time_left(now - since, done - before, total - done)
-            console.print(f"{label}: {done} of {total}{left}", highlight=False, markup=False)
+            console.print(f"{label}: {done} of {total}{left}", highlight=False, markup=False, soft_wrap=True)
 
     return listen
 

@@ -6,7 +6,8 @@ grouped by kind, so that a command can print one line for each kind.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal, TypeAlias
@@ -39,6 +40,7 @@ _OWN_NAMES: Final = frozenset(
     {"standardized.csv", "site.json", "predicted-classes.csv", "predictions.csv", "drift.csv"}
 )
 _MANIFEST_HEADER: Final = re.compile(r'^\ufeff?"?path"?,"?site"?(,|\r?\n)')
+_QUOTED: Final = re.compile(r"'[^']*'|\d[\d.]*")
 _SHOWN: Final = 3
 _LONGEST_PATH: Final = 4095 - 255
 """PATH_MAX of Linux without a name, in bytes: beside a file with a longer path no other one can be written."""
@@ -223,3 +225,19 @@ def _is_own(parent: Path, name: str) -> bool:
             return _MANIFEST_HEADER.match(file.read(64).decode("utf-8", errors="replace")) is not None
     except OSError:
         return False
+
+
+def by_reason(files: Iterable[tuple[str, str]]) -> list[str]:
+    """Return one line for each reason why files, given as path and reason, are not used, with the first files.
+
+    Reasons that differ in numbers and in quoted names are one.
+    """
+    reasons: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for path, reason in files:
+        reasons[_QUOTED.sub("", reason)].append((path, reason))
+    lines = []
+    for alike in reasons.values():
+        names = ", ".join(path for path, _ in alike[:_SHOWN])
+        more = f" and {len(alike) - _SHOWN} more" if len(alike) > _SHOWN else ""
+        lines.append(f"{names}{more}: {alike[0][1]}")
+    return lines

@@ -20,6 +20,7 @@ from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.sampling import evenly_spaced
+from hemabridge.storage.run_folder import kind_of_run
 from hemabridge.training.snapshots import last_snapshot, snapshot_files
 from hemabridge.training.tensorfile import HEADER, parse_header, parse_metadata
 from hemabridge.translators.header import TranslatorHeader
@@ -241,7 +242,7 @@ def _find(model: Path, name: str | None) -> tuple[Path, Selection | None]:
     folder = next((f for f in (model, StudyFolder(model).translator) if (f / "snapshots").is_dir()), None)
     snapshots = [] if folder is None else snapshot_files(folder)
     if not snapshots:
-        raise ModelError(f"expected a model's file or a run folder with snapshots, got none at {model}")
+        raise ModelError(f"expected a model's file or a run folder with snapshots, got {_instead(model)}")
     selection = None if name is not None else read_selection(model)
     if selection is not None:
         return _selected(selection, snapshots, model), selection
@@ -251,6 +252,16 @@ def _find(model: Path, name: str | None) -> tuple[Path, Selection | None]:
     if not named:
         raise ModelError(f"expected one of the snapshots {', '.join(path.stem for path in snapshots)}, got {name!r}")
     return named[0], None
+
+
+def _instead(path: Path) -> str:
+    """Return what a path is that is no model, and what to do."""
+    kind = kind_of_run(path)
+    if kind == "adapt":
+        return f"a run of `hemabridge adapt`: {path}; run it by `hemabridge run {path} FOLDER OUT`"
+    if kind is None and path.is_dir() and list_images(path).images:
+        return f"a folder of images: {path}; name the model, which stands before the images"
+    return f"none at {path}"
 
 
 def _selected(selection: Selection, snapshots: Sequence[Path], model: Path) -> Path:

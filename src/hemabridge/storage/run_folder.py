@@ -147,5 +147,19 @@ def hold_folder(folder: Path) -> Iterator[None]:
                 "wait for the other run, or give this one another folder"
             ) from error
         yield
+    except KeyboardInterrupt as stop:
+        stop.args = (str(folder),)  # the outermost folder is the last one that is left
+        raise
     finally:
         os.close(lock)
+
+
+def stopped_in(error: BaseException | None) -> str:
+    """Return the folder that was held when a signal stopped a command; empty if none was.
+
+    Args:
+        error: what came of that `KeyboardInterrupt`.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return str(error.args[0]) if error is not None and error.args else ""

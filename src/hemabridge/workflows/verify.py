@@ -50,6 +50,8 @@ def open_verified(path: Path, key: Ed25519PublicKey | None = None) -> BundleMode
     Raises:
         ModelError: as for `verify`.
     """
+    if path.is_dir():
+        raise ModelError(f"expected a bundle, got a folder: {path}; make one: `hemabridge export {path} BUNDLE`")
     file = ModelFile.read(path)
     if key is not None:
         check_signature(file.content, key, path)

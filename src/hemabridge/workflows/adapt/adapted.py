@@ -21,6 +21,16 @@ EXAMPLES: Final = "examples"
 """Folder of a run of `hemabridge label`: some images of the other hospital, on which a bundle is compared."""
 
 
+def _instead(folder: Path) -> str:
+    """Return what to do with a folder that is no finished run."""
+    kind = kind_of_run(folder)
+    if kind == "study":
+        return f"a study classifies by `hemabridge evaluate {folder} IMAGES OUT`"
+    if kind == "adapt":
+        return f"run the same `hemabridge adapt OURS NEW --out {folder}` again, which goes on where it was stopped"
+    return "run `hemabridge adapt OURS NEW --out RUN`"
+
+
 def is_adapt_run(folder: Path) -> bool:
     """Return whether a folder is a run of `hemabridge adapt`, finished or not; `Adapted.of_folder` refuses the latter.
 
@@ -99,8 +109,8 @@ class Adapted(ResultsFile):
         """
         if not (folder / ADAPTED_FILE).is_file():
             raise InputError(
-                f"expected a finished run folder of `hemabridge adapt`, got {folder} without {ADAPTED_FILE}; run "
-                "`hemabridge adapt OURS NEW --out RUN` (again, if it was stopped)"
+                f"expected a finished run folder of `hemabridge adapt`, got {folder} without {ADAPTED_FILE}; "
+                f"{_instead(folder)}"
             )
         return cls.read(folder / ADAPTED_FILE)
 

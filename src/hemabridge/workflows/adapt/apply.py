@@ -1,5 +1,6 @@
 """`hemabridge run`: re-stains and classifies a folder with what `hemabridge adapt` made."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
-from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
+from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted, is_adapt_run
 from hemabridge.workflows.adapt.certainty import uncertainty
 from hemabridge.workflows.classify import Classified, ImagePrediction, classify
 from hemabridge.workflows.standardize.log import FileRow
@@ -84,7 +85,19 @@ def run(adapted: Path, folder: Path, out: Path, *, keep_identity: bool = False, 
         ModelError: a file of the run is damaged.
         RunError: another process works in `out`.
     """
+    _check_arguments(adapted, folder, out)
     return run_with(opened_for(adapted), folder, out, keep_identity=keep_identity, progress=progress)
+
+
+def _check_arguments(adapted: Path, folder: Path, out: Path) -> None:
+    """Check that the second of the arguments of `hemabridge run` is the folder of images."""
+    if not is_adapt_run(adapted) and adapted.is_dir() and (is_adapt_run(folder) or folder.is_file()):
+        swapped = shlex.join(["hemabridge", "run", *map(str, (folder, adapted, out))])
+        raise InputError(f"expected the run before the folder of images, got them the other way round; run: {swapped}")
+    if is_adapt_run(folder):
+        raise InputError(f"expected a folder of images, got a run of `hemabridge adapt`: {folder}")
+    if not folder.is_dir():
+        raise InputError(f"expected a folder of images, got {'a file' if folder.exists() else 'nothing'}: {folder}")
 
 
 def run_with(

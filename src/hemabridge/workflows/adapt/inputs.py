@@ -9,6 +9,7 @@ from typing import Final
 from lightning_fabric import Fabric
 
 from hemabridge.data.cells import CellSet
+from hemabridge.data.listing import by_reason
 from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
 from hemabridge.domain.site_profile import FEWEST_CELLS
 from hemabridge.errors import InputError, ManifestError
@@ -127,6 +128,8 @@ def unlabeled_cells(new: Path, classes: tuple[str, ...], labeled: tuple[Site, ..
     crop_px, check = crop_px_of(listed.manifest, kept), FieldCheck.of(listed.manifest.paths(), kept.read)
     spec = CropSpec(crop_px, context.config.cell_px)
     cells = read_new_cells(listed, classes, spec, context.progress, check.reason, kept=kept)
+    for line in by_reason(cells.failed.items()):
+        context.progress(f"left out of {new}: {line}", 0, 0)
     _check_count(len(cells.paths), new)
     for site in labeled:
         shared = set(cells.hashes) & set(site.manifest.column("sha256"))
