@@ -22,6 +22,8 @@ from rich.text import Text
 from hemabridge.progress import Progress as Listener
 
 PLAIN_EVERY_SECONDS = 30.0
+STEADY_SECONDS = 180.0
+"""The time left is estimated from the rate of so many seconds; that of fewer jumps where other programs work, too."""
 
 
 class _TimeLeft(TimeRemainingColumn):
@@ -45,7 +47,7 @@ def shown_progress() -> Iterator[Listener]:
         MofNCompleteColumn(),
         _TimeLeft(compact=True, table_column=Column(no_wrap=True)),
     )
-    with Progress(*columns, console=console, expand=True) as bars:
+    with Progress(*columns, console=console, expand=True, speed_estimate_period=STEADY_SECONDS) as bars:
         tasks: dict[str, TaskID] = {}
 
         def listen(label: str, done: int, total: int) -> None:
