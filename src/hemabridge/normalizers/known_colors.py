@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemabridge.imaging.standardizer import UInt8Image
-from hemabridge.normalizers.levels import curves_applied
+from hemabridge.normalizers.levels import curves_applied, with_curves
 
 ColorMap: TypeAlias = Callable[[UInt8Image], UInt8Image]
 """A map of each pixel of uint8[H, W, 3] that depends on its color alone."""
@@ -65,9 +65,7 @@ def packed(image: UInt8Image, curves: UInt8Image | None = None) -> NDArray[np.ui
 
     With `curves`, uint8[256, 3], the colors are those after each channel went through its curve.
     """
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    if curves is not None:
-        picture = picture.point(curves.T.ravel().tolist())
+    picture = Image.fromarray(np.ascontiguousarray(image)) if curves is None else with_curves(image, curves)
     numbers = np.frombuffer(picture.tobytes("raw", "RGBX"), "<u4")
     return np.asarray(numbers & ~_OPAQUE, np.uint32).reshape(image.shape[:2])
 

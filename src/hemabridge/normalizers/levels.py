@@ -27,8 +27,12 @@ def to_levels(values: NDArray[np.floating]) -> UInt8Image:
 
 def curves_applied(image: UInt8Image, curves: UInt8Image) -> UInt8Image:
     """Return uint8[H, W, 3] with each channel looked up in its curve, uint8[256, 3]."""
-    table = curves.T.ravel().tolist()
-    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).point(table))
+    return np.asarray(with_curves(image, curves))
+
+
+def with_curves(image: UInt8Image, curves: UInt8Image) -> Image.Image:
+    """Return the same as `curves_applied`, as a picture of Pillow."""
+    return Image.fromarray(np.ascontiguousarray(image)).point(curves.T.ravel().tolist())
 
 
 def as_rgb(values: ArrayLike) -> Rgb:

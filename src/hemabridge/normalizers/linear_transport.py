@@ -4,12 +4,11 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.image_sets import check_sites
-from hemabridge.normalizers.levels import Rgb, as_rgb
+from hemabridge.normalizers.levels import Rgb, as_rgb, with_curves
 from hemabridge.normalizers.measures import site_glass, site_pixels, site_white, white_curves
 from hemabridge.normalizers.normalizer import Measured, Normalizer
 
@@ -58,20 +57,17 @@ class LinearTransport(Normalizer):
         )
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
-        """Return the image with all colors moved by the map."""
-        return self.known_colors.mapped(image, self._moved_levels, white_curves(measured.white, self.target_white))
+        """Return the image with all colors moved by the map, which is faster than a table of known colors."""
+        matrix = np.asarray(self.matrix)
+        shift = np.asarray(self.target_mean) - np.asarray(self.source_mean) @ matrix
+        white = with_curves(image, white_curves(measured.white, self.target_white))
+        # Pillow adds one half and truncates.
+        return np.asarray(white.convert("RGB", np.c_[matrix.T, shift].ravel().tolist()))
 
     def moved(self, colors: NDArray[np.generic]) -> NDArray[np.float64]:
         """Map colors [..., 3] (0..255, with the target's white point), without rounding and clipping."""
         centered = np.asarray(colors, np.float64) - np.asarray(self.source_mean)
         return np.asarray(centered @ np.asarray(self.matrix) + np.asarray(self.target_mean), np.float64)
-
-    def _moved_levels(self, white: UInt8Image) -> UInt8Image:
-        """Return `moved` of uint8[H, W, 3], rounded."""
-        matrix = np.asarray(self.matrix)
-        shift = np.asarray(self.target_mean) - np.asarray(self.source_mean) @ matrix
-        # Pillow adds one half and truncates.
-        return np.asarray(Image.fromarray(white).convert("RGB", np.c_[matrix.T, shift].ravel().tolist()))
 
 
 def monge_matrix(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
