@@ -7,7 +7,7 @@ grouped by kind, so that a command can print one line for each kind.
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal, TypeAlias
@@ -119,6 +119,16 @@ def leaves(folder: Path, path: str) -> bool:
     return not Path(os.path.realpath(folder / path)).is_relative_to(os.path.realpath(folder))
 
 
+def _links_out(folder: Path, files: Sequence[str]) -> list[str]:
+    """Return the files that `leaves` is true of; the way to each folder is followed once."""
+    outside = {parent: leaves(folder, parent) for parent in {path.rpartition("/")[0] for path in files}}
+    return [
+        path
+        for path in files
+        if outside[path.rpartition("/")[0]] or (os.path.islink(os.path.join(folder, path)) and leaves(folder, path))
+    ]
+
+
 def list_images(folder: Path, is_known_mask: Callable[[PurePosixPath, frozenset[str]], bool] | None = None) -> Listing:
     """List the input images of a folder. Links to folders are not followed.
 
@@ -141,7 +151,7 @@ def list_images(folder: Path, is_known_mask: Callable[[PurePosixPath, frozenset[
             files.append(path)
         else:
             kinds.setdefault(kind, []).append(path)
-    links = [path for path in files if leaves(folder, path)]
+    links = _links_out(folder, files)
     names = frozenset(files) - set(links)
     beside = Beside(folder, names)
     images = []

@@ -16,7 +16,7 @@ from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Image
 from hemabridge.models.model import Kind, Model, Site
 from hemabridge.normalizers.glass import Glass
 from hemabridge.normalizers.normalizer import Normalizer
-from hemabridge.normalizers.square import Remarking, SquareStandardizer
+from hemabridge.normalizers.square import SquareStandardizer, is_remarking
 from hemabridge.translators.header import Direction, TranslatorHeader
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def remark_of(standardizer: Standardizer, image: UInt8Image, *, replaced: bool =
 
 def restained_with_remark(standardizer: Standardizer, image: UInt8Image) -> tuple[UInt8Image, str]:
     """Return a re-stained copy of uint8[H, W, 3] and the remark on it, as `remark_of`; the image is measured once."""
-    if isinstance(standardizer, Remarking):
+    if is_remarking(standardizer):
         made, remark = standardizer.restained(image)
     else:
         made, remark = standardizer.standardize(image[None])[0], ""
@@ -209,4 +209,4 @@ def _own_remark(standardizer: Standardizer, image: UInt8Image, replaced: bool) -
     if isinstance(standardizer, GuardedStandardizer):
         used = standardizer.fallback if replaced else standardizer.inner
         return "" if used is None else _own_remark(used, image, replaced=False)
-    return standardizer.remark(image) if isinstance(standardizer, Remarking) else ""
+    return standardizer.remark(image) if is_remarking(standardizer) else ""

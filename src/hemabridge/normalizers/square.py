@@ -5,7 +5,8 @@ depends on (white point, mean, thumbnail, statistics of instance norm) are taken
 The result does therefore not depend on how much of the smear the photograph shows around the cell.
 """
 
-from typing import Final, Protocol, runtime_checkable
+from functools import cache
+from typing import Final, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,16 @@ class Remarking(Protocol):
         ...
 
 
+def is_remarking(standardizer: object) -> TypeGuard[Remarking]:
+    """Return whether a standardizer is `Remarking`, of which each class is asked once: protocols answer slowly."""
+    return _is_remarking_class(type(standardizer))
+
+
+@cache
+def _is_remarking_class(kind: type[object]) -> bool:
+    return issubclass(kind, Remarking)
+
+
 @runtime_checkable
 class OfPart(Protocol):
     """A standardizer that measures the composition of the square, which a smaller picture does not show."""
@@ -92,6 +103,7 @@ class SquareStandardizer:
     def __init__(self, inner: Standardizer, crop: CropSpec) -> None:
         self.inner = inner
         self.crop = crop
+        self._remarking = inner if isinstance(inner, SquareRemarking) else None
 
     def standardize(self, images: UInt8Images) -> UInt8Images:
         """Re-stain uint8[N, H, W, 3]."""
@@ -108,7 +120,7 @@ class SquareStandardizer:
 
     def remark(self, image: UInt8Image) -> str:
         """Return what has to be said of the re-staining of uint8[H, W, 3]; mostly nothing."""
-        own = self.inner.remark(self.crop.cut(image)) if isinstance(self.inner, Remarking) else ""
+        own = self.inner.remark(self.crop.cut(image)) if is_remarking(self.inner) else ""
         part = f"the picture shows less than half of the square of {self.crop.crop_px} pixels around a cell"
         return "; ".join(filter(None, (part if self._is_part(image) else "", own)))
 
@@ -121,8 +133,9 @@ class SquareStandardizer:
 
     def restained(self, image: UInt8Image) -> tuple[UInt8Image, str]:
         """Return a re-stained copy of uint8[H, W, 3] and the remark; the image is measured once for both."""
-        if isinstance(self.inner, SquareRemarking) and self.inner.is_pointwise and not self._is_part(image):
-            return self.inner.restained_by(image, self.crop.cut(image) if self.inner.measures_square else image)
+        inner = self._remarking
+        if inner is not None and inner.is_pointwise and not self._is_part(image):
+            return inner.restained_by(image, self.crop.cut(image) if inner.measures_square else image)
         return self.standardize(image[None])[0], self.remark(image)
 
     def _joined(self, image: UInt8Image, square: UInt8Image, restained: UInt8Image) -> UInt8Image:

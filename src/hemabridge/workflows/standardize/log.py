@@ -3,7 +3,7 @@
 import csv
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from time import monotonic
 from typing import Final, Literal, Self, TextIO
@@ -80,7 +80,7 @@ def write_log(path: Path, rows: Iterable[FileRow]) -> None:
 
 def log_cells(row: FileRow) -> dict[str, str]:
     """Return the cells of one row by column, safe to open in a spreadsheet."""
-    return {name: as_cell(text) for name, text in asdict(row).items()}
+    return {name: as_cell(getattr(row, name)) for name in COLUMNS}
 
 
 class LogAppender:
