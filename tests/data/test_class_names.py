@@ -7,9 +7,8 @@ from PIL import Image
 
 from hemabridge.data.class_names import spelled_otherwise
 from hemabridge.data.manifest import make_manifest
-from hemabridge.data.new_cells import Listed, read_new_cells
+from hemabridge.data.new_cells import Listed, NewCrop, read_new_cells
 from hemabridge.errors import ManifestError
-from hemabridge.imaging.scale import CropSpec
 from hemabridge.progress import silent
 from hemabridge.recipes.two_sites import shared_classes
 
@@ -27,17 +26,17 @@ def listed(root: Path, classes: list[str]) -> Listed:
 
 @pytest.mark.parametrize(("name", "other"), SPELLINGS)
 def test_a_class_that_is_written_otherwise_is_scored(tmp_path: Path, name: str, other: str) -> None:
-    cells = read_new_cells(listed(tmp_path, [other, "", "strange"]), ("blast", name), CropSpec(40, 32), silent)
+    cells = read_new_cells(listed(tmp_path, [other, "", "strange"]), ("blast", name), NewCrop(40), 32, silent)
     assert np.array_equal(cells.labels, [1, -1, -1])
 
 
 def test_classes_of_which_none_is_known_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="expected cells of the classes blast to score, got only odd, strange"):
-        read_new_cells(listed(tmp_path, ["odd", "strange", ""]), ("blast",), CropSpec(40, 32), silent)
+        read_new_cells(listed(tmp_path, ["odd", "strange", ""]), ("blast",), NewCrop(40), 32, silent)
 
 
 def test_two_classes_that_differ_in_case_alone_stay_apart(tmp_path: Path) -> None:
-    cells = read_new_cells(listed(tmp_path, ["a", "A"]), ("A", "a"), CropSpec(40, 32), silent)
+    cells = read_new_cells(listed(tmp_path, ["a", "A"]), ("A", "a"), NewCrop(40), 32, silent)
     assert np.array_equal(cells.labels, [1, 0])
 
 

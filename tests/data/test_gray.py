@@ -12,11 +12,10 @@ from PIL import Image
 from hemabridge.data.audit import audit
 from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest
-from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
+from hemabridge.data.new_cells import crop_of, list_new_cells, read_new_cells
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.grayness import GRAY_REMARK, color_range, is_gray
-from hemabridge.imaging.scale import CropSpec
 from hemabridge.models.restaining import remark_of
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.progress import silent
@@ -119,9 +118,9 @@ def test_masks_among_cells_are_not_taken_for_cells_and_do_not_change_the_scale(t
         write_image(tmp_path / "both" / f"mask-of-{number}.png", mask)
     write_image(tmp_path / "both" / "glass.png", np.full_like(cells[0], 235))
     alone, both = (list_new_cells(tmp_path / name, None, "site") for name in ("cells", "both"))
-    crop_px = crop_px_of(both.manifest)
-    assert crop_px == crop_px_of(alone.manifest)
-    found = read_new_cells(both, ("neutrophil", "lymphocyte"), CropSpec(crop_px, 32), silent)
+    crop = crop_of(both.manifest)
+    assert crop == crop_of(alone.manifest)
+    found = read_new_cells(both, ("neutrophil", "lymphocyte"), crop, 32, silent)
     assert len(found.paths) == 13  # empty glass is told by what lies in its middle
     assert len(found.failed) == 12
     assert all(GRAY_REMARK in reason for reason in found.failed.values())

@@ -7,7 +7,7 @@ import pytest
 from skimage.measure import perimeter_crofton
 
 from hemabridge.data.manifest import make_manifest
-from hemabridge.data.new_cells import Listed, read_at_sizes
+from hemabridge.data.new_cells import Listed, NewCrop, read_at_sizes
 from hemabridge.data.simulate import CLASSES, HOSPITALS, FieldSpec, paint_field, photograph_field, simulate_cells
 from hemabridge.data.simulate.field_plan import FieldObject, FieldPlan
 from hemabridge.fields.single_cell import (
@@ -150,7 +150,7 @@ def test_cells_that_are_read_keep_the_reason_and_the_label(tmp_path):
     write_image(tmp_path / "cell.png", picture("clinic-like", *RED_CELLS, ("monocyte", 0.0, 0.0, 7.5)))
     names = ["cell.png", "glass.png"]
     listed = Listed(make_manifest({"path": names, "site": ["a"] * 2, "class": ["monocyte"] * 2}, tmp_path))
-    reasons = {"unknown_reason": lambda image: no_single_cell(image, CROP_PX, LEUKOCYTES)}
-    cells = read_at_sizes(listed, LEUKOCYTES, CROP_PX, (32,), silent, **reasons)[32]
+    reasons = {"unknown_reason": lambda image, side: no_single_cell(image, side, LEUKOCYTES)}
+    cells = read_at_sizes(listed, LEUKOCYTES, NewCrop(CROP_PX), (32,), silent, **reasons)[32]
     assert (cells.paths, cells.labels.tolist()) == (tuple(names), [1, 1])
     assert (cells.unknown, cells.failed) == ({"glass.png": EMPTY}, {})

@@ -5,13 +5,12 @@ import pytest
 from PIL import Image
 
 from hemabridge.data.cells import UNKNOWN
-from hemabridge.data.new_cells import list_new_cells, read_new_cells
+from hemabridge.data.new_cells import NewCrop, list_new_cells, read_new_cells
 from hemabridge.data.simulate import CLASSES, HOSPITALS, simulate_cells
 from hemabridge.fields.find_cells import find_cells_at
 from hemabridge.fields.scale import stated_scale
 from hemabridge.fields.whole_field import FieldCheck, is_whole_field
 from hemabridge.imaging.files import read_image
-from hemabridge.imaging.scale import CropSpec
 from hemabridge.progress import silent
 
 
@@ -91,6 +90,6 @@ def test_new_cells_that_are_fields_are_failed_with_the_reason(drawn_field, tmp_p
     Image.fromarray(field[20:180, 0:160]).save(tmp_path / "cell.png")
     listed = list_new_cells(tmp_path, None, "new")
     check = FieldCheck.of(listed.manifest.paths())
-    cells = read_new_cells(listed, ("monocyte",), CropSpec(120, 32), silent, check.reason)
+    cells = read_new_cells(listed, ("monocyte",), NewCrop(120), 32, silent, check.reason)
     assert (cells.paths, cells.labels.tolist()) == (("cell.png",), [UNKNOWN])
     assert "hemabridge find" in cells.failed["field.png"]

@@ -10,6 +10,7 @@ from hemabridge.errors import InputError, MissingExtraError, ModelError
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.models import open_model
 from hemabridge.models.open import APPEARANCE_IMAGES, OpenModels, open_translator, read_cells
+from hemabridge.models.restaining import TranslatorModel
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.training.run_context import start_fabric
 from hemabridge.translators.objective_config import TargetOnlyConfig
@@ -57,9 +58,9 @@ def test_a_sites_appearance_is_read_from_all_of_a_folder_not_from_its_first_file
     (tmp_path / "site").mkdir()
     for number in range(2 * APPEARANCE_IMAGES - 1):
         write_image(tmp_path / "site" / f"{number:03d}.png", np.full((8, 8, 3), number, np.uint8))
-    crop = open_model(small_snapshot, crop_px=8).crop()
-    assert crop is not None
-    read = read_cells(crop, sorted((tmp_path / "site").iterdir()))[:, 0, 0, 0].astype(int)
+    model = open_model(small_snapshot, crop_px=8)
+    assert isinstance(model, TranslatorModel)
+    read = read_cells(model, sorted((tmp_path / "site").iterdir()))[:, 0, 0, 0].astype(int)
     assert len(read) == APPEARANCE_IMAGES
     assert np.diff(read, prepend=-1, append=2 * APPEARANCE_IMAGES - 1).max() == 2
 

@@ -157,7 +157,7 @@ def test_images_are_measured_once_for_all_sites_of_one_scale(folders: Path) -> N
         return read_image(path)
 
     def answer(*at_home: SiteProfile | None) -> float:
-        model = SimpleNamespace(crop_px=None, at_home=at_home, profiles=None)
+        model = SimpleNamespace(crop_px=None, crop_um=None, at_home=at_home, profiles=None)
         return answer_for(model, files, read=read).source.value
 
     assert answer(*sites) == min(answer(sites[0]), answer(sites[1]))
@@ -177,7 +177,9 @@ def test_a_normalizer_knows_the_scale_of_its_site_so_that_each_image_is_read_onc
         reads.append(path)
         return read_image(path)
 
-    found = answer_for(SimpleNamespace(crop_px=None, at_home=(fitted.sites.source,), profiles=None), files, read=read)
+    found = answer_for(
+        SimpleNamespace(crop_px=None, crop_um=None, at_home=(fitted.sites.source,), profiles=None), files, read=read
+    )
     assert found is not None
     assert found.answer == "in-distribution"
     assert sorted(reads) == files

@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +66,10 @@ def test_large_images_are_not_in_memory_together(
     counts: list[int] = []
     usual = type(model).classify
 
-    def counted(self: Model, given: Iterable[UInt8Image]) -> Classification:
+    def counted(self: Model, given: Iterable[UInt8Image], scales: Sequence[None]) -> Classification:
         some = list(given)
         counts.append(len(some))
-        return usual(self, some)
+        return usual(self, some, scales)
 
     monkeypatch.setattr(type(model), "classify", counted)
     classify(model, images, tmp_path / "again")

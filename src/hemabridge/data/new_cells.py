@@ -15,10 +15,12 @@ from hemabridge.data.listing import escaped, list_images
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, ManifestError, SplitError
+from hemabridge.fields.cell_crop import CELL_CROP_UM
 from hemabridge.imaging.files import reason_of
+from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.grayness import check_stained
 from hemabridge.imaging.kept_images import KeptImages
-from hemabridge.imaging.scale import CropPx, CropSpec, check_shows_cell
+from hemabridge.imaging.scale import CropPx, CropSpec, check_shows_cell, px_of, side_at
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.progress import Progress
 
@@ -32,6 +34,7 @@ class NewCells:
         labels: int64[N], `UNKNOWN` where no class, or another one, is stated.
         paths: of their files, relative to the manifest's root.
         hashes: SHA-256 of their files.
+        crop_px: the square around a cell in images that state no scale.
         failed: the reason for each other file: it cannot be read, or shows no cell.
         unknown: why a file's image shows no single leukocyte, by its path; of those that were read.
     """
@@ -40,13 +43,14 @@ class NewCells:
     labels: NDArray[np.int64]
     paths: tuple[str, ...]
     hashes: tuple[str, ...]
+    crop_px: CropPx
     failed: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
 
-    def unlabeled(self, classes: tuple[str, ...], crop_px: CropPx) -> CellSet:
+    def unlabeled(self, classes: tuple[str, ...]) -> CellSet:
         """Return them as cells of unknown class; labels that are stated are not passed on."""
         unknown = np.full(len(self.paths), UNKNOWN, np.int64)
-        return CellSet(self.images, unknown, classes, self.paths, self.hashes, crop_px)
+        return CellSet(self.images, unknown, classes, self.paths, self.hashes, self.crop_px)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +96,27 @@ def list_new_cells(source: Path, root: Path | None, site: str) -> Listed:
     return Listed(manifest, failed)
 
 
-def crop_px_of(manifest: Manifest, kept: KeptImages | None = None) -> int:
-    """Return the crop that the manifest states for all its images, in pixels, or an estimate from readable images.
+@dataclass(frozen=True)
+class NewCrop:
+    """The square around a cell of a hospital.
 
-    `kept` reads the images.
+    Attributes:
+        crop_px: its side in pixels; `whole` if whole images are resized to squares.
+        crop_um: its side in micrometers, in images that state their scale; None if `crop_px` was stated for them too.
+    """
+
+    crop_px: CropPx
+    crop_um: float | None = None
+
+    def side_at(self, scale: FoundScale | None) -> CropPx:
+        """Return the side in pixels in an image of this scale; None: it is unknown."""
+        return side_at(scale, self.crop_um, self.crop_px) or self.crop_px
+
+
+def crop_of(manifest: Manifest, kept: KeptImages | None = None) -> NewCrop:
+    """Return the crop that the manifest states for all its images, or an estimate from readable images.
+
+    `kept` reads the images. If most of them state their scale, the side in pixels is that at the median of these.
 
     Raises:
         ManifestError: the images are of several sites, or no nucleus was found.
@@ -103,12 +124,15 @@ def crop_px_of(manifest: Manifest, kept: KeptImages | None = None) -> int:
     """
     stated = set(manifest.column("crop_px"))
     if len(stated) == 1 and (only := stated.pop()) is not None:
-        return int(only)
+        return NewCrop(int(only))
     some, kept = sampled(manifest, SCALE_SAMPLE), kept or KeptImages()
     readable = some.select([_can_be_read(path, kept) for path in some.paths()])
     if len(readable) == 0:
         raise InputError(f"expected readable images to estimate their scale, got none of {len(some)}; state the crop")
-    return estimate_crop_px(readable, read=kept.read)
+    stated_um = [scale.um_per_px for path in readable.paths() if (scale := kept.scale(path)) is not None]
+    if 2 * len(stated_um) > len(readable):
+        return NewCrop(px_of(CELL_CROP_UM, float(np.median(stated_um))), CELL_CROP_UM)
+    return NewCrop(estimate_crop_px(readable, read=kept.read), CELL_CROP_UM)
 
 
 def _can_be_read(path: Path, kept: KeptImages) -> bool:
@@ -119,6 +143,12 @@ def _can_be_read(path: Path, kept: KeptImages) -> bool:
     except (ImageError, OSError, MemoryError):
         return False
     return True
+
+
+def _refuse_synthetic(manifest: Manifest) -> None:
+    synthetic = manifest.select(is_synthetic(manifest)).select(pl.col("class") != "")
+    if len(synthetic):
+        raise SplitError(f"expected real cells to score, got {len(synthetic)} synthetic ones; empty their class")
 
 
 def _labels_of(names: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
@@ -141,25 +171,25 @@ def _labels_of(names: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
 def read_new_cells(
     listed: Listed,
     classes: Sequence[str],
-    spec: CropSpec,
+    crop: NewCrop,
+    size_px: int,
     progress: Progress,
     reason_against: Callable[[UInt8Image, Path], str] | None = None,
     *,
     kept: KeptImages | None = None,
 ) -> NewCells:
-    """Read the cells, cut as `spec` states; see `read_at_sizes`."""
-    sizes = (spec.size_px,)
-    return read_at_sizes(listed, classes, spec.crop_px, sizes, progress, reason_against, kept=kept)[spec.size_px]
+    """Read the cells at one size; see `read_at_sizes`."""
+    return read_at_sizes(listed, classes, crop, (size_px,), progress, reason_against, kept=kept)[size_px]
 
 
 def read_at_sizes(
     listed: Listed,
     classes: Sequence[str],
-    crop_px: CropPx,
+    crop: NewCrop,
     sizes_px: Collection[int],
     progress: Progress,
     reason_against: Callable[[UInt8Image, Path], str] | None = None,
-    unknown_reason: Callable[[UInt8Image], str] | None = None,
+    unknown_reason: Callable[[UInt8Image, CropPx], str] | None = None,
     *,
     kept: KeptImages | None = None,
 ) -> dict[int, NewCells]:
@@ -168,11 +198,11 @@ def read_at_sizes(
     Args:
         listed: the files.
         classes: class names.
-        crop_px: side of the square around a cell, in pixels of the images.
+        crop: the square around a cell.
         sizes_px: sides of the cells, in pixels; the keys of what is returned.
         progress: called after each file.
         reason_against: an image for which it returns a text, such as a whole field, has failed with that reason.
-        unknown_reason: an image for which it returns a text is read, and that text is kept.
+        unknown_reason: an image for which, with the side of its square, it returns a text is read; that text is kept.
         kept: reads the files.
 
     Raises:
@@ -181,11 +211,8 @@ def read_at_sizes(
         ManifestError: cells have classes, and none of them is one of `classes`.
     """
     manifest, kept = listed.manifest, kept or KeptImages(0)
-    synthetic = manifest.select(is_synthetic(manifest)).select(pl.col("class") != "")
-    if len(synthetic):
-        raise SplitError(f"expected real cells to score, got {len(synthetic)} synthetic ones; empty their class")
-    specs = [CropSpec(crop_px, size_px) for size_px in sizes_px]
-    images: dict[int, list[UInt8Image]] = {spec.size_px: [] for spec in specs}
+    _refuse_synthetic(manifest)
+    images: dict[int, list[UInt8Image]] = {size_px: [] for size_px in sizes_px}
     rows, hashes, failed, unknown = [], [], dict(listed.failed), dict[str, str]()
     paths, labels = manifest.column("path"), manifest.column("class")
     label_of = _labels_of(sorted(set(labels) - {""}), classes)
@@ -199,16 +226,17 @@ def read_at_sizes(
         except (ImageError, OSError, MemoryError) as error:
             failed[paths[row]] = reason_of(error, file)
         else:
-            for spec in specs:
-                images[spec.size_px].append(spec.cut(image))
+            side = crop.side_at(kept.scale(file))
+            for size_px, own in images.items():
+                own.append(CropSpec(side, size_px).cut(image))
             hashes.append(digest)
             rows.append(row)
-            if unknown_reason is not None and (reason := unknown_reason(image)):
+            if unknown_reason is not None and (reason := unknown_reason(image, side)):
                 unknown[paths[row]] = reason
         progress("reading images", row + 1, len(paths))
     if not rows:
         name = paths[0]
         raise InputError(f"expected at least one readable image, got none of {len(paths)}; {name}: {failed[name]}")
     known = np.array([label_of.get(labels[row], UNKNOWN) for row in rows], np.int64)
-    names = tuple(paths[row] for row in rows)
-    return {px: NewCells(np.stack(cut), known, names, tuple(hashes), failed, unknown) for px, cut in images.items()}
+    names, hashed, side = tuple(paths[row] for row in rows), tuple(hashes), crop.crop_px
+    return {px: NewCells(np.stack(cut), known, names, hashed, side, failed, unknown) for px, cut in images.items()}

@@ -42,6 +42,7 @@ class CountedCell:
         probabilities: of each class, 0..1.
         guard: verdict of the morphology guard on the re-stained picture; empty without a guard.
         expert: class that an expert gave; None if nobody did.
+        unknown: why `hemabridge run` calls it unknown; empty if it does not. It is counted by `predicted`.
     """
 
     __pydantic_config__ = STRICT
@@ -61,6 +62,7 @@ class CountedCell:
     probabilities: tuple[float, ...]
     guard: str
     expert: str | None = None
+    unknown: str = ""
 
     @property
     def number(self) -> int:

@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from hemabridge.errors import ImageError, MissingExtraError
 from hemabridge.imaging.decoding import MAX_PIXELS, Decoded, decode
 from hemabridge.imaging.dicom import DICOM_SUFFIXES
+from hemabridge.imaging.found_scale import FoundScale, scale_in
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.imaging.threads import NO_WARNINGS
 from hemabridge.storage.files import write_bytes
@@ -146,6 +147,10 @@ class SentImages:
             ImageError: as `read_image`.
         """
         return np.ascontiguousarray(self.decoded(path).pixels)
+
+    def scale(self, path: Path) -> FoundScale | None:
+        """Return what the file states of its scale."""
+        return scale_in(self.contents[path])
 
     def decoded(self, path: Path) -> Decoded:
         """Read one image as `read_decoded` does. The first images are kept, so that each is decoded once.

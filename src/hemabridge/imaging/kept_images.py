@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hemabridge.imaging.files import KEPT_BYTES, read_file
+from hemabridge.imaging.found_scale import FoundScale, read_scale, scale_in
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.storage.files import sha256_of
 
@@ -20,6 +21,7 @@ class KeptImages:
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
         self._left = kept_bytes
         self._kept: dict[Path, tuple[UInt8Image, str]] = {}
+        self._scales: dict[Path, FoundScale | None] = {}
 
     def read(self, path: Path) -> UInt8Image:
         """Return the image of a file, RGB uint8[H, W, 3], read-only.
@@ -41,7 +43,12 @@ class KeptImages:
         image = np.ascontiguousarray(decoded.pixels)
         image.flags.writeable = False
         found = image, sha256_of(path) if held is None else hashlib.sha256(held).hexdigest()
+        self._scales[path] = read_scale(path) if held is None else scale_in(held)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
             self._kept[path] = found
         return found
+
+    def scale(self, path: Path) -> FoundScale | None:
+        """Return what a file states of its scale; one that was read before is not opened again."""
+        return self._scales[path] if path in self._scales else read_scale(path)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from hemabridge.errors import ImageError
 from hemabridge.imaging.compartments import segment
+from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
 CropPx: TypeAlias = int | Literal["whole"]
@@ -131,6 +132,24 @@ class CropSpec:
         for place, image in enumerate(images):
             out[place] = self.cut(image)
         return out
+
+
+def px_of(um: float, um_per_px: float) -> int:
+    """Return a length in micrometers as pixels, 1..`MAX_CROP_PX`."""
+    return min(MAX_CROP_PX, max(1, round(um / um_per_px)))
+
+
+def side_at(scale: FoundScale | None, crop_um: float | None, otherwise: CropPx | None) -> CropPx | None:
+    """Return the square around a cell in one image.
+
+    Args:
+        scale: what its file states; None if it states nothing.
+        crop_um: side of the square in micrometers; None if another one was stated.
+        otherwise: the side for images without a scale; where whole images are used, they stay whole.
+    """
+    if scale is None or crop_um is None or otherwise == "whole":
+        return otherwise
+    return px_of(crop_um, scale.um_per_px)
 
 
 def nucleus_diameter_px(image: UInt8Image) -> float | None:

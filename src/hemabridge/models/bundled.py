@@ -1,6 +1,6 @@
 """A bundle as a model: it re-stains, classifies, or does both, and needs no PyTorch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from hemabridge.deployment.bundle import (
 )
 from hemabridge.domain.site_profile import SiteProfile, SiteProfiles
 from hemabridge.errors import ModelError
+from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
 from hemabridge.models.classified import Classification
@@ -106,9 +107,9 @@ class BundleModel(Model):
         """The guard of the re-stainer; None if there is none."""
         return None if self.restainer is None else self.restainer.guard
 
-    def crop(self, site: Site = "source") -> CropSpec | None:
+    def crop(self, site: Site = "source", scale: FoundScale | None = None) -> CropSpec | None:
         """Return the crop of the re-stainer, or of the classifier if there is none."""
-        return self._first.crop(site)
+        return self._first.crop(site, scale)
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -133,9 +134,11 @@ class BundleModel(Model):
         """The classifier itself, for cells that are cut already; see the crop of `classifying`."""
         return self.classifying.classifier
 
-    def classify(self, images: UInt8Images | Iterable[UInt8Image]) -> Classification:
+    def classify(
+        self, images: UInt8Images | Iterable[UInt8Image], scales: Sequence[FoundScale | None] | None = None
+    ) -> Classification:
         """Classify images of single cells, uint8[H, W, 3] each, of any sizes."""
-        return self.classifying.classify(images)
+        return self.classifying.classify(images, scales)
 
     @property
     def _first(self) -> Model:
@@ -154,14 +157,11 @@ def open_bundle(file: ModelFile, crop_px: int | None = None) -> BundleModel:
     """
     bundle = Bundle.of(file.content, file.path)
     made = bundle.manifest
-    return BundleModel(
-        file,
-        made,
-        crop_px,
-        bundle,
-        None if made.restainer is None else _restainer(bundle, made.restainer, file, crop_px),
-        None if made.classifier is None else _classifier(bundle, made.classifier, file, crop_px),
-    )
+    restainer = None if made.restainer is None else _restainer(bundle, made.restainer, file, crop_px)
+    classifier = None if made.classifier is None else _classifier(bundle, made.classifier, file, crop_px)
+    if crop_px is not None:
+        restainer, classifier = (None if one is None else one.with_crop(crop_px) for one in (restainer, classifier))
+    return BundleModel(file, made, crop_px, bundle, restainer, classifier)
 
 
 def _restainer(bundle: Bundle, part: RestainerPart, file: ModelFile, crop_px: int | None) -> Model:

@@ -2,11 +2,11 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias, overload
+from typing import Literal, Self, TypeAlias, overload
 
 import numpy as np
 from pydantic import BaseModel
@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from hemabridge.classifiers.protocol import Classifier
 from hemabridge.domain.site_profile import SiteProfile, SiteProfiles
 from hemabridge.errors import ModelError
+from hemabridge.fields.cell_crop import CELL_CROP_UM
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.imaging.any_image import AnyImage, check_each, restained_like
-from hemabridge.imaging.scale import CropSpec
+from hemabridge.imaging.found_scale import FoundScale
+from hemabridge.imaging.scale import CropPx, CropSpec, side_at
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
 from hemabridge.models.classified import Classification
 from hemabridge.models.file import BundledFile, ModelFile
@@ -42,6 +44,8 @@ class Model(ABC):
         file: the content of the file.
         header: the header of the file.
         crop_px: side, in pixels, of the square around a cell in new images, if it was given; None: the model's own.
+        crop_um: the same in micrometers, for images that state their scale, as crops of `hemabridge find` do; None:
+            `crop_px` was stated for them too.
 
     Example:
         >>> import tempfile
@@ -64,6 +68,7 @@ class Model(ABC):
     file: ModelFile
     header: BaseModel
     crop_px: int | None
+    crop_um: float | None = field(default=CELL_CROP_UM, kw_only=True)
 
     @property
     @abstractmethod
@@ -127,9 +132,25 @@ class Model(ABC):
         """
         return self.file.guard if isinstance(self.file, BundledFile) else find_guard(self.path, self.sha256)
 
-    def crop(self, site: Site = "source") -> CropSpec | None:
-        """Return the crop of a cell in a site's images, at the size of the training; None without a scale."""
+    def with_crop(self, crop_px: int) -> Self:
+        """Return this model with a stated square around a cell in all images; a network that was loaded is kept."""
+        other = replace(self, crop_px=crop_px, crop_um=None)
+        if "classifier" in vars(self):
+            vars(other)["classifier"] = self.classifier
+        return other
+
+    def crop(self, site: Site = "source", scale: FoundScale | None = None) -> CropSpec | None:
+        """Return the crop of a cell in a site's images, at the size of the training; None without a scale.
+
+        Args:
+            site: the site.
+            scale: what the file of an image states; None for images that state nothing.
+        """
         return None
+
+    def _side(self, own: CropPx | None, scale: FoundScale | None) -> CropPx | None:
+        """Return the side of the square: as the image says, as it was given, or `own`."""
+        return side_at(scale, self.crop_um, self.crop_px or own)
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -245,11 +266,14 @@ class Model(ABC):
         """
         raise self._cannot("classifies")
 
-    def classify(self, images: UInt8Images | Iterable[UInt8Image]) -> Classification:
+    def classify(
+        self, images: UInt8Images | Iterable[UInt8Image], scales: Sequence[FoundScale | None] | None = None
+    ) -> Classification:
         """Classify images of single cells, as `hemabridge classify` does.
 
         Args:
             images: RGB, 0..255, one cell in the center, uint8[H, W, 3] each, of any sizes.
+            scales: what the file of each image states of its scale (`hemabridge.imaging.found_scale`).
 
         Raises:
             ImageError: an image has another type or shape.

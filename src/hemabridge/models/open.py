@@ -1,6 +1,7 @@
 """`open_model`, the only function that opens a path as a model."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,12 +11,13 @@ from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.listing import list_images
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
-from hemabridge.imaging.scale import CropSpec
+from hemabridge.imaging.found_scale import read_scale
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.models.bundled import open_bundle
 from hemabridge.models.file import ModelFile
 from hemabridge.models.model import Model
 from hemabridge.models.restaining import NormalizerModel, TranslatorModel
+from hemabridge.models.scaled import ScaleOf
 from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import normalizer_from_json
@@ -82,12 +84,17 @@ def open_model(
             raise ModelError(f"expected classes, architecture and preprocessing in {found} alone, and no site")
         from hemabridge.models.other_programs import described_classifier
 
-        return described_classifier(found, crop_px)
+        return _with_stated(described_classifier(found, crop_px))
     file = ModelFile.read(found)
     if selection is not None and selection.chosen == found.stem and file.sha256 != selection.row(found.stem).sha256:
         raise _other_than_selected(selection, path, "another")
-    model = _opened(file, crop_px, classes, architecture, preprocessing)
+    model = _with_stated(_opened(file, crop_px, classes, architecture, preprocessing))
     return model if site is None else _for_site(model, file, Path(site), crop_px)
+
+
+def _with_stated(model: Model) -> Model:
+    """Return a model whose square, if it was stated, holds for images too that state their scale."""
+    return model if model.crop_px is None else replace(model, crop_um=None)
 
 
 def _for_site(model: Model, file: ModelFile, site: Path, crop_px: int | None) -> TranslatorModel:
@@ -97,7 +104,7 @@ def _for_site(model: Model, file: ModelFile, site: Path, crop_px: int | None) ->
             f"expected a target-only model, which uses a site's appearance, got a {model.kind}: {model.path}"
         )
     files = [site / name for name in list_images(site).images] if site.is_dir() else []
-    return TranslatorModel(file, model.header, crop_px, appearance=read_cells(model.crop(), files))
+    return TranslatorModel(file, model.header, crop_px, appearance=read_cells(model, files), crop_um=model.crop_um)
 
 
 def open_translator(path: Path | str) -> TranslatorModel:
@@ -163,8 +170,15 @@ def read_selection(model: Path) -> Selection | None:
     return Selection.read(path) if path.is_file() else None
 
 
-def read_cells(crop: CropSpec, files: Sequence[Path], read: Callable[[Path], UInt8Image] = read_image) -> UInt8Images:
-    """Read the cells of at most `APPEARANCE_IMAGES` files, evenly spaced, by `read`; uint8[N, S, S, 3].
+def read_cells(
+    model: TranslatorModel,
+    files: Sequence[Path],
+    read: Callable[[Path], UInt8Image] = read_image,
+    scale_of: ScaleOf = read_scale,
+) -> UInt8Images:
+    """Read the cells of at most `APPEARANCE_IMAGES` files, evenly spaced, for a model; uint8[N, S, S, 3].
+
+    `read` reads a file, and `scale_of` returns what it states of its scale.
 
     Raises:
         InputError: no file is a readable image.
@@ -174,7 +188,7 @@ def read_cells(crop: CropSpec, files: Sequence[Path], read: Callable[[Path], UIn
     cells = []
     for file in some:
         try:
-            cells.append(crop.cut(read(file)))
+            cells.append(model.crop(scale=scale_of(file)).cut(read(file)))
         except ImageError:
             continue  # unreadable files are reported when they are re-stained
     if not cells:

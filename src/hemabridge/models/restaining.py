@@ -10,6 +10,7 @@ from hemabridge.deployment.runtime import OnnxRestainer
 from hemabridge.domain.site_profile import Distance, SiteProfiles
 from hemabridge.errors import MissingExtraError, ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
+from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.grayness import GRAY_REMARK, is_gray
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
@@ -54,12 +55,13 @@ class NormalizerModel(Model):
         """The color of empty glass of the site that it re-stains; None if unknown."""
         return self.header.source_glass or super().source_glass
 
-    def crop(self, site: Site = "source") -> CropSpec | None:
+    def crop(self, site: Site = "source", scale: FoundScale | None = None) -> CropSpec | None:
         """Return the crop of a cell in a site's images, at the size of the fit."""
         cells = self.header.cells
         if cells is None:
-            return None if self.crop_px is None else CropSpec(self.crop_px, self.crop_px)
-        square = self.crop_px or (cells.source_crop_px if site == "source" else cells.target_crop_px)
+            side = self._side(None, scale)
+            return None if side is None or side == "whole" else CropSpec(side, side)
+        square = self._side(cells.source_crop_px if site == "source" else cells.target_crop_px, scale)
         return None if square is None else CropSpec(square, cells.size_px)
 
     def standardizer(self) -> Standardizer:
@@ -107,10 +109,10 @@ class TranslatorModel(Model):
             return super().identity
         return f"{super().identity} by the appearance {hashlib.sha256(self.appearance.tobytes()).hexdigest()[:12]}"
 
-    def crop(self, site: Site = "source") -> CropSpec:
+    def crop(self, site: Site = "source", scale: FoundScale | None = None) -> CropSpec:
         """Return the crop of a cell in a site's images, at the size of the training."""
         known = self.header.source_crop_px if site == "source" else self.header.target_crop_px
-        square = self.crop_px or known
+        square = self._side(known, scale)
         if square is None:
             raise ModelError(
                 f"expected a snapshot with the crop of the {site}'s cells, got one without: {self.path}; "

@@ -17,12 +17,15 @@ from hemabridge.domain.site_profile import (
     descriptors_of,
 )
 from hemabridge.errors import ImageError, InputError
+from hemabridge.fields.cell_crop import CELL_CROP_UM
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
-from hemabridge.imaging.scale import CropPx, CropSpec
+from hemabridge.imaging.found_scale import read_scale
+from hemabridge.imaging.scale import CropPx, CropSpec, side_at
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models.model import Model
 from hemabridge.models.open import read_cells
 from hemabridge.models.restaining import TranslatorModel
+from hemabridge.models.scaled import ScaleOf
 from hemabridge.progress import Progress, silent
 from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.files import atomic_write
@@ -117,6 +120,8 @@ def read_descriptors(
     crop_px: int | None = None,
     progress: Progress = silent,
     read: Read = read_image,
+    scale_of: ScaleOf = read_scale,
+    crop_um: float | None = CELL_CROP_UM,
 ) -> Descriptors:
     """Return the descriptors of at most `MEASURED_IMAGES` files, at the scale of a profile, float64[N, 24].
 
@@ -127,18 +132,21 @@ def read_descriptors(
             from the nuclei.
         progress: called after each image.
         read: reads a file.
+        scale_of: returns what it states of its scale.
+        crop_um: side of the square in micrometers, in files that state their scale; None: `crop_px` holds there too.
 
     Raises:
         InputError: no file is a readable image.
     """
     wanted = [path for path in sorted(files) if path.suffix.lower() in IMAGE_SUFFIXES]
     chosen = [wanted[place] for place in evenly_spaced(len(wanted), MEASURED_IMAGES, ends=True)]
-    spec = CropSpec(crop_px or profile.crop_px or _nuclei_say(chosen, read), profile.side_px)
+    own = crop_px or profile.crop_px or _nuclei_say(chosen, read)
     descriptors: list[Descriptors] = []
     for number, path in enumerate(chosen, 1):
         image = _readable(path, read)
         if image is not None:
-            descriptors.append(descriptors_of([spec.cut(image)]))
+            side = side_at(scale_of(path), crop_um, own) or own
+            descriptors.append(descriptors_of([CropSpec(side, profile.side_px).cut(image)]))
         progress("measuring the appearance", number, len(chosen))
     if not descriptors:
         raise InputError(f"expected readable images to measure a site's appearance, got none among {len(files)} files")
@@ -146,11 +154,15 @@ def read_descriptors(
 
 
 def answer_for(
-    model: Model, files: Sequence[Path], progress: Progress = silent, read: Read = read_image
+    model: Model,
+    files: Sequence[Path],
+    progress: Progress = silent,
+    read: Read = read_image,
+    scale_of: ScaleOf = read_scale,
 ) -> SiteAnswer | None:
     """Return the distance of images from the sites of a model; None if the model's file has no profiles.
 
-    `read` reads a file.
+    `read` reads a file, and `scale_of` returns what it states of its scale.
 
     Raises:
         InputError: no file is a readable image.
@@ -160,7 +172,7 @@ def answer_for(
     for home in model.at_home:
         scale = model.crop_px or home.crop_px, home.side_px
         if scale not in by_scale:
-            by_scale[scale] = read_descriptors(files, home, model.crop_px, progress, read)
+            by_scale[scale] = read_descriptors(files, home, model.crop_px, progress, read, scale_of, model.crop_um)
         measured.append((home, by_scale[scale]))
     if not measured:
         return None
@@ -168,23 +180,28 @@ def answer_for(
     source = min((home.distance(found) for home, found in measured), key=lambda one: one.value / one.borderline_max)
     target = None if model.profiles is None else model.profiles.target.distance(descriptors)
     if isinstance(model, TranslatorModel) and model.header.is_target_only:
-        source = model.distance(read_cells(model.crop(), files, read))
+        source = model.distance(read_cells(model, files, read, scale_of))
     return SiteAnswer(len(descriptors), source, target)
 
 
 def write_answer(
-    model: Model, files: Sequence[Path], out: Path, progress: Progress = silent, read: Read = read_image
+    model: Model,
+    files: Sequence[Path],
+    out: Path,
+    progress: Progress = silent,
+    read: Read = read_image,
+    scale_of: ScaleOf = read_scale,
 ) -> SiteAnswer | None:
     """Write the answer to `ANSWER_FILE` in `out`; None without profiles in the model or readable images.
 
-    `read` reads a file.
+    `read` reads a file, and `scale_of` returns what it states of its scale.
 
     Raises:
         ModelError: the model's file is damaged.
     """
     (out / ANSWER_FILE).unlink(missing_ok=True)
     try:
-        found = answer_for(model, files, progress, read)
+        found = answer_for(model, files, progress, read, scale_of)
     except InputError:
         return None  # no image can be read; each is reported elsewhere
     if found is not None:

@@ -14,11 +14,13 @@ from hemabridge.errors import ImageError, InputError
 from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.files import read_image, reason_of
+from hemabridge.imaging.found_scale import FoundScale, read_scale
 from hemabridge.imaging.grayness import check_stained
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models import Classification, Model
 from hemabridge.models.classified import UNKNOWN
+from hemabridge.models.scaled import ScaleOf
 from hemabridge.models.site_answer import ANSWER_FILE, Read, SiteAnswer, write_answer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write, sha256_of
@@ -154,17 +156,20 @@ class _Chunk:
         distrusted: whether predictions are withheld, since the images are out-of-distribution.
         check: for whole fields.
         read: reads a file.
+        scale_of: returns what it states of its scale.
     """
 
     model: Model
     distrusted: bool
     check: FieldCheck
     read: Read
+    scale_of: ScaleOf
 
     def __call__(self, files: Sequence[tuple[str, Path]]) -> list[ImagePrediction]:
         """Return the result for each file, in any order; the images are classified together, if not too large."""
         rows: list[ImagePrediction] = []
         readable: dict[str, UInt8Image] = {}
+        scales: list[FoundScale | None] = []
         pixels = 0
         for count, (name, file) in enumerate(files, 1):
             try:
@@ -180,11 +185,12 @@ class _Chunk:
                     rows.append(ImagePrediction(name, None, None, WITHHELD))
                 else:
                     readable[name] = image
+                    scales.append(self.scale_of(file))
                     pixels += image.shape[0] * image.shape[1]
             if readable and (pixels >= BATCH_PIXELS or count == len(files)):
-                found = self.model.classify(readable.values())
+                found = self.model.classify(readable.values(), scales)
                 rows += _rows(tuple(readable), found)
-                readable, pixels = {}, 0
+                readable, scales, pixels = {}, [], 0
         return rows
 
 
@@ -206,6 +212,7 @@ def predictions(
     progress: Progress = silent,
     read: Read = read_image,
     engine: Engine = LOCAL,
+    scale_of: ScaleOf = read_scale,
 ) -> Iterator[ImagePrediction]:
     """Yield the result for each image, in any order; `BATCH` files in their order are classified together.
 
@@ -216,11 +223,12 @@ def predictions(
         progress: told of each image.
         read: reads a file.
         engine: where the work is done; the predictions are the same everywhere.
+        scale_of: returns what a file states of its scale.
 
     Raises:
         ModelError: the model does not classify, or its file is damaged.
     """
-    work = _Chunk(model, distrusted, FieldCheck.of([file for _, file in files], read), read)
+    work = _Chunk(model, distrusted, FieldCheck.of([file for _, file in files], read), read, scale_of)
     make = _Job(replace(work, model=replace(model)))
     chunks = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     count = 0

@@ -12,6 +12,7 @@ from hemabridge.data.listing import list_images
 from hemabridge.domain.control_chart import SHEWHART, ewma, ewma_limits, normal_scores
 from hemabridge.domain.site_profile import Answer, SiteProfile
 from hemabridge.errors import InputError, ModelError
+from hemabridge.fields.cell_crop import CELL_CROP_UM
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.models import open_model
 from hemabridge.models.site_answer import read_descriptors
@@ -116,7 +117,8 @@ def _points(
             raise InputError(f"expected readable images in {folder}, got no image; leave the folder out")
         if warning := FieldCheck.of(files).warning(str(folder)):
             progress(warning, 0, 0)
-        descriptors = read_descriptors(files, profile, crop_px, progress)
+        crop_um = None if crop_px else CELL_CROP_UM
+        descriptors = read_descriptors(files, profile, crop_px, progress, crop_um=crop_um)
         distances.append(profile.distance(descriptors))
         scores.append(float(normal_scores(distances[-1].value, profile.usual(len(descriptors)))))
         counts.append(len(descriptors))

@@ -15,11 +15,11 @@ from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.dicom import DICOM_SUFFIXES
 from hemabridge.imaging.files import reason_of
 from hemabridge.imaging.provenance import mark_in
-from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.imaging.threads import in_order, thread_count
 from hemabridge.models import Model, open_model
 from hemabridge.models.bundled import BundleModel
 from hemabridge.models.restaining import NormalizerModel
+from hemabridge.models.scaled import Standardizers
 from hemabridge.models.site_answer import SiteAnswer, answer_for
 from hemabridge.progress import Progress
 from hemabridge.review.connections import BoundedConnection
@@ -46,7 +46,13 @@ from hemabridge.workflows.classify import predictions
 from hemabridge.workflows.differential.opened import for_originals
 from hemabridge.workflows.differential.sent_fields import Counting
 from hemabridge.workflows.review.serve import serve_app
-from hemabridge.workflows.standardize.one_image import FAILURES, encoded_like, reason_against_suffix, restain
+from hemabridge.workflows.standardize.one_image import (
+    FAILURES,
+    description_of,
+    encoded_like,
+    reason_against_suffix,
+    restain,
+)
 
 UPLOAD_SECONDS: Final = 60.0
 """Time within which a request must have arrived as a whole."""
@@ -115,7 +121,7 @@ def served_of(path: Path, crop_px: int | None = None) -> Served:
     operations = []
     if restainer is not None:
         work = _Restaining(restainer)
-        _ = work.standardizer
+        _ = work.standardizers
         operations.append(
             Operation("standardize", "Re-stain images of single cells", ImageSettings, Standardized, work)
         )
@@ -173,7 +179,7 @@ def _card_of(*models: Model) -> str:
 def _answer(folder: SentFolder, model: Model, progress: Progress) -> SiteAnswer | None:
     """Return whether images are in-distribution; None if the model cannot say, or none can be read."""
     try:
-        return answer_for(model, folder.paths, progress, folder.images.read)
+        return answer_for(model, folder.paths, progress, folder.images.read, folder.images.scale)
     except InputError:
         return None  # no image can be read; each is reported by itself
 
@@ -183,8 +189,8 @@ class _Restaining:
     model: Model
 
     @cached_property
-    def standardizer(self) -> Standardizer:
-        return self.model.guarded() or self.model.standardizer()
+    def standardizers(self) -> Standardizers:
+        return Standardizers(self.model)
 
     @cached_property
     def identity(self) -> str:
@@ -216,8 +222,10 @@ class _Restaining:
         if reason := reason_against_suffix(out):
             return RestainedImage(name=name, status="failed", reason=reason, sha256="")
         try:
-            made = restain(self.standardizer, folder.images.decoded(path), check, path)
-            written = encoded_like(out, made, mark_in(content), lambda: content, self.identity)
+            scale = folder.images.scale(path)
+            made = restain(self.standardizers.at(scale), folder.images.decoded(path), check, path)
+            mark = description_of(mark_in(content), scale, out)
+            written = encoded_like(out, made, mark, lambda: content, self.identity)
         except FAILURES as error:
             return RestainedImage(name=name, status="failed", reason=reason_of(error, path), sha256="")
         return RestainedImage(
@@ -248,7 +256,8 @@ class _Classifying:
         distrusted = site is not None and site.answer == "out-of-distribution"
         files = [(str(place), path) for place, path in zip(folder.order, folder.paths, strict=True)]
         rows = sorted(
-            predictions(self.model, files, distrusted, progress, folder.images.read), key=lambda row: int(row.path)
+            predictions(self.model, files, distrusted, progress, folder.images.read, scale_of=folder.images.scale),
+            key=lambda row: int(row.path),
         )
         return Classified(
             model=self.model.sha256,

@@ -18,7 +18,7 @@ from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted, is_adapt_run
-from hemabridge.workflows.adapt.certainty import uncertainty
+from hemabridge.workflows.adapt.certainty import reason_unknown, uncertainty
 from hemabridge.workflows.classify import Classified, ImagePrediction, classify
 from hemabridge.workflows.standardize.log import FileRow
 from hemabridge.workflows.standardize.standardize import Standardized, standardize_with
@@ -176,6 +176,7 @@ def _cells_of(
     if probability is None or model is None:
         return (row.path, row.predicted, probability, None, site, guard, row.reason or None, remark)
     shown = (probability, uncertainty(probability, model.certainties), site, guard)
-    if not row.reason and model.unknown_below is not None and probability < model.unknown_below:
-        return (row.path, UNKNOWN, *shown, f"it resembles {row.predicted} most, and not enough", remark)
+    reason = "" if row.reason else reason_unknown(row.predicted or "", probability, model.unknown_below)
+    if reason:
+        return (row.path, UNKNOWN, *shown, reason, remark)
     return (row.path, row.predicted, *shown, row.reason or None, remark)

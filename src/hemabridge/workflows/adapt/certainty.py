@@ -34,6 +34,12 @@ def quantiles_of(source: NDArray[np.floating]) -> tuple[float, ...]:
     return tuple(np.quantile(source.astype(np.float64), np.linspace(0, 1, _POINTS)).tolist())
 
 
+def reason_unknown(predicted: str, probability: float, limit: float | None) -> str:
+    """Return why a cell below the limit of `unknown_limit` is called unknown; empty above it, or without a limit."""
+    is_below = limit is not None and probability < limit
+    return f"it resembles {predicted} most, and not enough" if is_below else ""
+
+
 def uncertainty(probability: float, quantiles: tuple[float, ...]) -> float:
     """Return the share of the other hospital's cells of which the classifier was more certain than of this one, 0..1.
 

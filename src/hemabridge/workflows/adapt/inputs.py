@@ -10,12 +10,11 @@ from lightning_fabric import Fabric
 
 from hemabridge.data.cells import CellSet
 from hemabridge.data.listing import by_reason
-from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
+from hemabridge.data.new_cells import crop_of, list_new_cells, read_new_cells
 from hemabridge.domain.site_profile import FEWEST_CELLS
 from hemabridge.errors import InputError, ManifestError
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.kept_images import KeptImages
-from hemabridge.imaging.scale import CropSpec
 from hemabridge.models.open import OpenModels
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import SiteRecipe
@@ -125,11 +124,11 @@ def unlabeled_cells(new: Path, classes: tuple[str, ...], labeled: tuple[Site, ..
     """
     listed = list_new_cells(new, None, new.resolve().name)
     kept = KeptImages()
-    crop_px, check = crop_px_of(listed.manifest, kept), FieldCheck.of(listed.manifest.paths(), kept.read)
-    spec = CropSpec(crop_px, context.config.cell_px)
-    cells = read_new_cells(listed, classes, spec, context.progress, check.reason, kept=kept)
+    crop, check = crop_of(listed.manifest, kept), FieldCheck.of(listed.manifest.paths(), kept.read)
+    size_px, progress = context.config.cell_px, context.progress
+    cells = read_new_cells(listed, classes, crop, size_px, progress, check.reason, kept=kept)
     for line in by_reason(cells.failed.items()):
-        context.progress(f"left out of {new}: {line}", 0, 0)
+        progress(f"left out of {new}: {line}", 0, 0)
     _check_count(len(cells.paths), new)
     for site in labeled:
         shared = set(cells.hashes) & set(site.manifest.column("sha256"))
@@ -138,4 +137,4 @@ def unlabeled_cells(new: Path, classes: tuple[str, ...], labeled: tuple[Site, ..
                 f"expected other images in {new} than among the labeled cells of {site.name}, got {len(shared)} "
                 "that are in both; take them out of one"
             )
-    return cells.unlabeled(classes, crop_px)
+    return cells.unlabeled(classes)

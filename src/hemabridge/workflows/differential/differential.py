@@ -82,4 +82,6 @@ def differential(
 
 def _pictures(out: Path) -> Pictures:
     """Return the pictures in a folder."""
-    return Pictures(lambda path: read_image(out / path), lambda path, image: write_image(out / path, image))
+    return Pictures(
+        lambda path: read_image(out / path), lambda path, image, mark: write_image(out / path, image, description=mark)
+    )

@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from hemabridge.data.cells import UNKNOWN
-from hemabridge.data.new_cells import Listed, crop_px_of, read_new_cells
-from hemabridge.domain.site_profile import cell_side_px
+from hemabridge.data.new_cells import Listed, crop_of, read_new_cells
 from hemabridge.errors import InputError, ModelError
 from hemabridge.evaluation.results import StudyResults
+from hemabridge.fields.cell_crop import CELL_CROP_UM
 from hemabridge.guard.guarded import GuardedStandardizer
-from hemabridge.imaging.scale import CropSpec
-from hemabridge.imaging.standardizer import Standardizer, UInt8Image
+from hemabridge.imaging.found_scale import FoundScale
+from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.metrics.classification import confusion_counts
 from hemabridge.metrics.prevalence import Counts
 from hemabridge.models import Classification, Model, open_model
 from hemabridge.models.bundled import BundleModel
+from hemabridge.models.scaled import Standardizers
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import SiteRecipe
@@ -39,6 +40,7 @@ class Opened:
         reads_restained: whether the classifier sees the re-stained picture rather than the original.
         confusion: labeled cells of the home hospital by true and predicted class; empty if unknown.
         confusion_from: what these cells are.
+        unknown_below: see `Adapted.unknown_below`; None without a run of `hemabridge adapt`.
         cautions: see `Adapted.cautions`; empty without a run of `hemabridge adapt`.
     """
 
@@ -47,35 +49,33 @@ class Opened:
     reads_restained: bool
     confusion: tuple[tuple[int, ...], ...] = ()
     confusion_from: str = ""
+    unknown_below: float | None = None
     cautions: tuple[str, ...] = ()
 
-    def at_scale_of(self, cells: Sequence[UInt8Image]) -> "Opened":
-        """Return these models for cells of one scale: the square around a cell is estimated from `cells`."""
-        crop_px = min(cell_side_px(cells), min(min(image.shape[:2]) for image in cells))
-        restainer = None if self.restainer is None else replace(self.restainer, crop_px=crop_px)
-        return replace(self, classifier=replace(self.classifier, crop_px=crop_px), restainer=restainer)
-
     @cached_property
-    def _standardizer(self) -> Standardizer | None:
-        if self.restainer is None:
-            return None
-        return self.restainer.guarded() or self.restainer.standardizer()
+    def _standardizers(self) -> Standardizers | None:
+        return None if self.restainer is None else Standardizers(self.restainer)
 
-    def restain(self, image: UInt8Image) -> tuple[UInt8Image | None, str]:
+    def restain(self, image: UInt8Image, scale: FoundScale) -> tuple[UInt8Image | None, str]:
         """Return the re-stained picture, None without a model for that, and the guard's verdict, empty without one."""
-        used = self._standardizer
-        if used is None:
+        if self._standardizers is None:
             return None, ""
+        used = self._standardizers.at(scale)
         if isinstance(used, GuardedStandardizer):
             checked = used.checked(image[None])
             return checked.images[0], checked.verdicts.verdicts[0]
         return used.standardize(image[None])[0], ""
 
-    def classify(self, originals: Sequence[UInt8Image], restained: Sequence[UInt8Image | None]) -> Classification:
-        """Classify cells, uint8[H, W, 3] each."""
+    def classify(
+        self,
+        originals: Sequence[UInt8Image],
+        restained: Sequence[UInt8Image | None],
+        scales: Sequence[FoundScale],
+    ) -> Classification:
+        """Classify cells, uint8[H, W, 3] each, of known scales."""
         if not self.reads_restained:
-            return self.classifier.classify(originals)
-        return self.classifier.classify([image for image in restained if image is not None])
+            return self.classifier.classify(originals, scales)
+        return self.classifier.classify([image for image in restained if image is not None], scales)
 
 
 def open_for_count(model: Path, restain: Path | None, home: Path | None, progress: Progress) -> Opened:
@@ -128,13 +128,24 @@ def _with_own_restainer(found: Pair, path: Path, restain: Path | None) -> Opened
 
 
 def for_originals(classifier: Model, adapted: Adapted | None) -> Opened:
-    """Return what counts by a classifier that sees the originals, with the confusion that `hemabridge adapt` found."""
+    """Return what counts by a classifier that sees the originals, with the confusion that `hemabridge adapt` found.
+
+    A square in pixels that was stated holds for other images than the crops of a count, whose scales are known.
+    """
+    if classifier.crop_um is None:
+        classifier = replace(classifier, crop_um=CELL_CROP_UM)
     if adapted is None:
         return Opened(classifier, None, reads_restained=False)
     told = f"{adapted.home_scored} cells of {adapted.target}, held out of training"
     confusion = adapted.home_confusion
     return Opened(
-        classifier, None, reads_restained=False, confusion=confusion, confusion_from=told, cautions=adapted.cautions
+        classifier,
+        None,
+        reads_restained=False,
+        confusion=confusion,
+        confusion_from=told,
+        unknown_below=adapted.unknown_below,
+        cautions=adapted.cautions,
     )
 
 
@@ -172,15 +183,16 @@ def _confusion_on(classifier: Model, home: Path, progress: Progress) -> tuple[Co
         else SiteRecipe(site=home.resolve().name, folder=home.resolve())
     )
     manifest = read_site(recipe, progress)
-    crop_px = crop_px_of(manifest)
-    model, classes = replace(classifier, crop_px=crop_px), classifier.classes
-    crop = model.crop() or CropSpec(crop_px, crop_px)
-    cells = read_new_cells(Listed(manifest), classes, crop, progress)
+    crop, classes = crop_of(manifest), classifier.classes
+    assert crop.crop_px != "whole"  # it is stated in pixels, or estimated
+    known = replace(classifier, crop_px=crop.crop_px).crop()
+    size_px = crop.crop_px if known is None else known.size_px
+    cells = read_new_cells(Listed(manifest), classes, crop, size_px, progress)
     labeled = cells.labels != UNKNOWN
     if not labeled.any():
         raise InputError(
             f"expected cells of the classes {', '.join(classes)} in {home}, got none; name a folder with a folder of "
             "images for each class"
         )
-    found = model.classifier.probabilities(cells.images[labeled]).argmax(axis=1).astype(np.int64)
+    found = classifier.classifier.probabilities(cells.images[labeled]).argmax(axis=1).astype(np.int64)
     return confusion_counts(cells.labels[labeled], found, len(classes)), int(labeled.sum())

@@ -67,7 +67,7 @@ class _Crops:
     def read(self, path: str) -> UInt8Image:
         return self._images[path]
 
-    def keep(self, path: str, image: UInt8Image) -> str:
+    def keep(self, path: str, image: UInt8Image, mark: str = "") -> str:
         self._bytes += image.nbytes
         if self._bytes > LARGEST_CROPS or len(self._images) >= MOST_CELLS:
             raise Refused(
@@ -84,7 +84,7 @@ def _searched(folder: SentFolder, path: Path, name: str, crops: _Crops, um_per_p
         with open_sent_field(path, folder.images, name) as field:
             own = path.as_posix()
             return search_field(
-                own, field, lambda crop, image: crops.keep(f"{FOUND}/{crop}", image), um_per_px=um_per_px
+                own, field, lambda crop, image, _: crops.keep(f"{FOUND}/{crop}", image), um_per_px=um_per_px
             )[0]
     except (ImageError, OSError, MemoryError) as error:
         return FieldRecord(path.as_posix(), "unreadable", reason_of(error, path))

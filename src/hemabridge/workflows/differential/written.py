@@ -40,7 +40,7 @@ _CELLS: Final = {
     **dict.fromkeys(("border", "cluster", "counted"), pl.Boolean),
     **dict.fromkeys(("left_out", "class", "predicted_class"), pl.String),
     "probability": pl.Float64,
-    **dict.fromkeys(("guard", "expert", "restained"), pl.String),
+    **dict.fromkeys(("unknown", "guard", "expert", "restained"), pl.String),
 }
 
 

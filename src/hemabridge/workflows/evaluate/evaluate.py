@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hemabridge.data.cells import UNKNOWN
 from hemabridge.data.manifest import Manifest
-from hemabridge.data.new_cells import Listed, NewCells, crop_px_of, list_new_cells, read_at_sizes
+from hemabridge.data.new_cells import Listed, NewCells, NewCrop, crop_of, list_new_cells, read_at_sizes
 from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
 from hemabridge.ensemble.members import MEMBERS_FILE
 from hemabridge.errors import InputError
@@ -22,10 +22,10 @@ from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.evaluation.predictions import Predictions, write_predictions
 from hemabridge.evaluation.results import Mode, PairedTest, Row, StudyResults
 from hemabridge.evaluation.rows import ORIGINAL, make_row, paired_tests, work_out_mode
+from hemabridge.fields.cell_crop import CELL_CROP_UM
 from hemabridge.fields.single_cell import no_single_cell
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.kept_images import KeptImages
-from hemabridge.imaging.scale import CropPx
 from hemabridge.models import Model, open_model
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.models.study_folder import PREDICTIONS, StudyFolder
@@ -123,16 +123,16 @@ def evaluate(
     check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may be anywhere
     _check_own(out)
     kept = KeptImages()
-    scale = crop_px or (crop_px_of(manifest, kept) if fit and own.crop_px != "whole" else own.crop_px)
-    read = _cells(listed, finished, scale, kept, fit=fit).__getitem__
+    crop = NewCrop(crop_px) if crop_px else _crop_of(manifest, own, kept, fit=fit)
+    read = _cells(listed, finished, crop, kept, fit=fit).__getitem__
     cells = read(recipe.ensemble_px if fit else recipe.size_px)
     by = by if fit else by or finished.default_name()
-    answers, model = _refitted(finished, read, scale, out) if fit else _answers(finished, read, cells, by, crop_px)
+    answers, model = _refitted(finished, read, crop, out) if fit else _answers(finished, read, cells, by, crop_px)
     chosen = choose(answers, by)
     guard = guard_verdicts(finished, chosen, lambda px: read(px).images)
     out.mkdir(parents=True, exist_ok=True)
     claim(table := out / PREDICTED_CLASSES)
-    site = None if model is None else write_answer(model, manifest.paths(), out, progress, kept.read)
+    site = None if model is None else write_answer(model, manifest.paths(), out, progress, kept.read, kept.scale)
     trust = Trust.of(site, chosen, guard)
     predicted, unknown, withheld = write_rows(chosen, trust, cells, classes, manifest, table)
     done = _scored(answers, manifest, cells, finished, None if fit else own, out)
@@ -140,14 +140,20 @@ def evaluate(
     return replace(done, predicted=predicted, unknown=unknown, withheld=withheld)
 
 
+def _crop_of(manifest: Manifest, own: Site, kept: KeptImages, *, fit: bool) -> NewCrop:
+    """Return the square around a cell of other images: that of the study's source, or for a fit an estimate."""
+    is_estimated = fit and own.crop_px != "whole"
+    return crop_of(manifest, kept) if is_estimated else NewCrop(own.crop_px, CELL_CROP_UM)
+
+
 def _cells(
-    listed: Listed, finished: FinishedStudy, crop_px: CropPx, kept: KeptImages, *, fit: bool
+    listed: Listed, finished: FinishedStudy, crop: NewCrop, kept: KeptImages, *, fit: bool
 ) -> dict[int, NewCells]:
     """Read the cells at all sizes that are needed; each file is read, hashed and searched once."""
     classes, sizes = finished.classes, finished.sizes_px(fit=fit)
     reason = FieldCheck.of(listed.manifest.paths(), kept.read).reason
-    shows = partial(no_single_cell, crop_px=crop_px, classes=classes)
-    return read_at_sizes(listed, classes, crop_px, sizes, finished.progress, reason, shows, kept=kept)
+    shows = partial(no_single_cell, classes=classes)
+    return read_at_sizes(listed, classes, crop, sizes, finished.progress, reason, shows, kept=kept)
 
 
 def _answers(
@@ -159,7 +165,8 @@ def _answers(
     """
     scored = bool((cells.labels != UNKNOWN).any())
     answers = list(finished.answers(lambda px: read(px).images, None if scored else by))
-    return answers, replace(finished.opened(finished.restainings[-1].path), crop_px=crop_px)
+    restainer = finished.opened(finished.restainings[-1].path)
+    return answers, restainer if crop_px is None else restainer.with_crop(crop_px)
 
 
 def _scored(
@@ -199,7 +206,7 @@ def _saw_source(predictions: Predictions) -> bool:
 
 
 def _refitted(
-    finished: FinishedStudy, read: Callable[[int], NewCells], crop_px: CropPx, out: Path
+    finished: FinishedStudy, read: Callable[[int], NewCells], crop: NewCrop, out: Path
 ) -> tuple[list[Answers], Model | None]:
     """Fit the study's ensemble to other cells; write the normalizers and color tables, and remove trained networks.
 
@@ -211,7 +218,7 @@ def _refitted(
     normalizers: list[Path] = []
 
     def work(folder: Path) -> None:
-        fitted, answers = finished.refitted(read, crop_px, folder, Fabric(accelerator="auto", devices=1))
+        fitted, answers = finished.refitted(read, folder, Fabric(accelerator="auto", devices=1))
         claim(out / PREDICTED_CLASSES)
         normalizers[:] = fitted.save_normalizers(out).values()
         for table in folder.glob("*.json"):
@@ -223,7 +230,7 @@ def _refitted(
     inputs = {
         "recipe": finished.recipe.model_dump(mode="json"),
         "cells": read(finished.recipe.ensemble_px).hashes,
-        "crop_px": crop_px,
+        "crop_px": crop.crop_px,
         "members": sha256_of(finished.study.ensemble() / MEMBERS_FILE),
     }
     shutil.rmtree(Stages(out).run(FITTING, inputs, work))

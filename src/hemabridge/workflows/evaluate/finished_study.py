@@ -22,7 +22,6 @@ from hemabridge.ensemble.members import Members
 from hemabridge.ensemble.pooling import mean_prediction
 from hemabridge.errors import InputError
 from hemabridge.evaluation.rows import ORIGINAL
-from hemabridge.imaging.scale import CropPx
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models.open import OpenModels, read_selection
 from hemabridge.models.restaining import TranslatorModel
@@ -141,7 +140,7 @@ class FinishedStudy:
         return self.on_selected() or name_of(first, last.snapshot or last.method, 0)
 
     def refitted(
-        self, read: Callable[[int], NewCells], crop_px: CropPx, folder: Path, fabric: Fabric
+        self, read: Callable[[int], NewCells], folder: Path, fabric: Fabric
     ) -> tuple[FittedEnsemble, list[Answers]]:
         """Fit the study's ensemble to the cells of another hospital, without its labels; return its predictions.
 
@@ -152,7 +151,6 @@ class FinishedStudy:
 
         Args:
             read: returns the cells of the other hospital, cut from the original images, at a size in pixels.
-            crop_px: the square around a cell in the original images.
             folder: for all that is trained; the same call resumes.
             fabric: device and precision.
 
@@ -163,7 +161,7 @@ class FinishedStudy:
         config = self.check_ensemble()
         answers = list(self._original(lambda px: read(px).images))
         context = RunContext(folder, fabric, self.recipe.seed, self.progress)
-        source = read(self.recipe.ensemble_px).unlabeled(self.classes, crop_px)
+        source = read(self.recipe.ensemble_px).unlabeled(self.classes)
         fitted, target = self.fit_ensemble_to(source, context), self.labeled_members[1]
         names = learn_luts(config.learned_lut, self.classifiers, fitted, source, target.images, context)
         answers += self._with_luts(folder, names, lambda px: read(px).images)

@@ -27,7 +27,7 @@ from hemabridge.workflows.find.search import CELLS, search_field
 from hemabridge.workflows.find.single_cells import caution_of
 from hemabridge.workflows.find.tables import SETTINGS, TABLES, is_own, write_settings, write_tables
 
-METHOD: Final = 7
+METHOD: Final = 8
 """Version of the search; fields that an earlier version searched are searched again."""
 
 OVERLAYS: Final = "_overlays"
@@ -182,8 +182,8 @@ def _search(fields: Path, name: str, out: Path, settings: _Settings) -> FieldRec
 def _searched(name: str, field: FieldImage, out: Path, settings: _Settings, sha256: str) -> FieldRecord:
     """Search a field; write its crops and the picture with rings, and return its record."""
 
-    def keep(path: str, image: UInt8Image) -> str:
-        return write_image(out / path, image)
+    def keep(path: str, image: UInt8Image, mark: str = "") -> str:
+        return write_image(out / path, image, description=mark)
 
     record, found = search_field(name, field, keep, um_per_px=settings.um_per_px, crop_um=settings.crop_um)
     overlay = f"{OVERLAYS}/{name}.png"

@@ -8,6 +8,7 @@ from hemabridge.errors import ImageError
 from hemabridge.fields.field_image import FieldImage, FieldPixels
 from hemabridge.fields.find_cells import CROP_UM, FoundCells, checked_scale, cut_cell, find_cells_at
 from hemabridge.fields.scale import stated_scale
+from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.scale import LEAST_CELL_PX
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.workflows.find.field_record import CellRecord, FieldRecord
@@ -15,8 +16,8 @@ from hemabridge.workflows.find.field_record import CellRecord, FieldRecord
 CELLS: Final = "cells"
 """Folder of the crops; each field has a folder in it."""
 
-Keep: TypeAlias = Callable[[str, UInt8Image], str]
-"""Keeps a picture under a path; returns the SHA-256 of its file, empty where there is none."""
+Keep: TypeAlias = Callable[[str, UInt8Image, str], str]
+"""Keeps a picture under a path, with a mark in its file; returns the SHA-256 of the file, empty where there is none."""
 
 
 def search_field(
@@ -57,9 +58,10 @@ def search_field(
 def _cut(name: str, image: FieldPixels, found: FoundCells, keep: Keep, crop_um: float) -> tuple[CellRecord, ...]:
     cells = []
     for number, cell in enumerate(found.leukocytes, start=1):
+        assert found.scale is not None  # nothing is found without one
         side = found.crop_px(crop_um)
         path = f"{CELLS}/{name}/{number:03d}.png"
-        kept = keep(path, cut_cell(image, cell, side))
+        kept = keep(path, cut_cell(image, cell, side), FoundScale(found.scale.um_per_px, side).mark)
         cells.append(
             CellRecord(path, kept, side, cell.x, cell.y, cell.diameter_um, cell.score, cell.border, cell.cluster)
         )

@@ -42,7 +42,6 @@ class Hospital:
         run: the finished run.
         manifest: of the images.
         cells: those that can be read, at the size of the run's cells.
-        crop_px: the square around a cell in the images.
         fabric: device and precision.
         out: folder of the results; the prediction without labels is kept there.
     """
@@ -50,7 +49,6 @@ class Hospital:
     run: FinishedRun
     manifest: Manifest
     cells: NewCells
-    crop_px: CropPx
     fabric: Fabric
     out: Path
 
@@ -59,10 +57,15 @@ class Hospital:
         """Values that identify run and cells; JSON."""
         return {**self.run.inputs, "cells": list(self.cells.hashes), "crop_px": self.crop_px}
 
+    @property
+    def crop_px(self) -> CropPx:
+        """The square around a cell in images that state no scale."""
+        return self.cells.crop_px
+
     @cached_property
     def source(self) -> CellSet:
         """The cells without any label."""
-        return self.cells.unlabeled(self.run.classes, self.crop_px)
+        return self.cells.unlabeled(self.run.classes)
 
     @cached_property
     def before(self) -> Prediction:

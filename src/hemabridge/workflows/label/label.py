@@ -7,11 +7,10 @@ from typing import Final, TypeAlias
 
 from lightning_fabric import Fabric
 
-from hemabridge.data.new_cells import crop_px_of, list_new_cells, read_new_cells
+from hemabridge.data.new_cells import NewCrop, crop_of, list_new_cells, read_new_cells
 from hemabridge.evaluation.label_results import FILE, LabelResults
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.imaging.kept_images import KeptImages
-from hemabridge.imaging.scale import CropSpec
 from hemabridge.progress import Progress, silent
 from hemabridge.report.report import write_label_report
 from hemabridge.storage.files import copy_file
@@ -140,10 +139,11 @@ def _open(
     opened = open_run(run, progress)
     listed = list_new_cells(source, root, source.resolve().name)
     kept = KeptImages()
-    crop = crop_px or opened.stated_crop or crop_px_of(listed.manifest, kept)
-    check, spec = FieldCheck.of(listed.manifest.paths(), kept.read), CropSpec(crop, opened.cell_px)
-    cells = read_new_cells(listed, opened.classes, spec, progress, check.reason, kept=kept)
-    return Hospital(opened, listed.manifest, cells, crop, fabric, out)
+    stated = crop_px or opened.stated_crop
+    crop = crop_of(listed.manifest, kept) if stated is None else NewCrop(stated)
+    check = FieldCheck.of(listed.manifest.paths(), kept.read)
+    cells = read_new_cells(listed, opened.classes, crop, opened.cell_px, progress, check.reason, kept=kept)
+    return Hospital(opened, listed.manifest, cells, fabric, out)
 
 
 def _chosen(hospital: Hospital, k: int, out: Path) -> list[CellToLabel]:

@@ -15,11 +15,13 @@ from hemabridge.imaging.decoding import Decoded
 from hemabridge.imaging.derived_dicom import Derivation, derived_dicom
 from hemabridge.imaging.dicom import DICOM_SUFFIXES
 from hemabridge.imaging.files import WRITTEN_SUFFIXES, encoded_image, read_file, reason_of
+from hemabridge.imaging.found_scale import FoundScale, read_scale, scale_in
 from hemabridge.imaging.provenance import mark_in, mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.imaging.threads import alone_if_large
 from hemabridge.models.restaining import remark_of, restained_with_remark
+from hemabridge.models.scaled import Standardizers
 from hemabridge.storage.files import sha256_of, write_bytes
 from hemabridge.workflows.standardize.log import LOG, FileRow, is_inside
 
@@ -33,7 +35,7 @@ class OneImage:
     """Re-stains one file of a folder into another folder.
 
     Attributes:
-        standardizer: re-stains.
+        standardizers: re-stain.
         source: folder of the images.
         out: folder of the results.
         made_by: identity of model, guard and fallback.
@@ -42,7 +44,7 @@ class OneImage:
         inside: whether folders of results lie within `out`, as far as it is known.
     """
 
-    standardizer: Standardizer
+    standardizers: Standardizers
     source: Path
     out: Path
     made_by: str
@@ -64,8 +66,10 @@ class OneImage:
             return FileRow(name, "failed", reason, "", model)
         try:
             decoded, held = read_file(original)
-            made = restain(self.standardizer, decoded, self.check, original)
-            mark = mark_of(original) if held is None else mark_in(held)
+            scale = read_scale(original) if held is None else scale_in(held)
+            made = restain(self.standardizers.at(scale), decoded, self.check, original)
+            origin = mark_of(original) if held is None else mark_in(held)
+            mark = description_of(origin, scale, original)
             content = encoded_like(original, made, mark, original.read_bytes, self.made_by, self.keep_identity)
             write_bytes(restained, content, sync=False)  # `LogAppender` waits for the disk
             written = hashlib.sha256(content).hexdigest()
@@ -119,12 +123,12 @@ def encoded_like(
 ) -> bytes | memoryview:
     """Return the bytes of the file for a re-stained image, in the format of its suffix.
 
-    A DICOM file is derived from its source. Other formats get no metadata but the mark of a synthetic image.
+    A DICOM file is derived from its source. Other formats get no metadata but the mark.
 
     Args:
         path: its suffix states the format; for messages.
         made: the image.
-        mark: of a synthetic image (`hemabridge.imaging.provenance`), empty for a real one.
+        mark: of a synthetic image (`hemabridge.imaging.provenance`), or of a crop's scale; empty without either.
         original: returns the bytes of the file that was re-stained.
         made_by: identity of model, guard and fallback.
         keep_identity: whether a DICOM file gets patient and study of its source.
@@ -137,6 +141,18 @@ def encoded_like(
     by = "the fallback of the guard of a model" if made.restained_by == "fallback" else "a model"
     what = f"Colors changed into those of another site by {by}; not the colors that were acquired."
     return derived_dicom(original(), made.image, Derivation(made_by, what, mark, keep_identity), str(path))
+
+
+def description_of(origin: str, scale: FoundScale | None, path: Path) -> str:
+    """Return what the file of a re-stained image says besides its pixels.
+
+    Args:
+        origin: the mark of a synthetic image, empty for a real one.
+        scale: of a crop of `hemabridge find`; None of other images.
+        path: of the file.
+    """
+    is_kept = scale is not None and path.suffix.lower() == ".png"
+    return " ".join(filter(None, (origin, scale.mark if scale is not None and is_kept else "")))
 
 
 def maker_of(made_by: str, name: str, keep_identity: bool) -> str:

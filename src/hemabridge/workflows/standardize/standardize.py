@@ -12,6 +12,7 @@ from hemabridge.guard.verdict import Verdict
 from hemabridge.imaging.threads import thread_count
 from hemabridge.models import Model, open_model
 from hemabridge.models.restaining import NormalizerModel
+from hemabridge.models.scaled import Standardizers
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
@@ -164,8 +165,8 @@ class _Job:
 
     def work_of(self, model: Model) -> OneImage:
         """Return the work by a model."""
-        standardizer = model.guarded(self.fallback) or model.standardizer()
-        return OneImage(standardizer, self.source, self.out, self.made_by, self.check, self.keep_identity)
+        standardizers = Standardizers(model, self.fallback)
+        return OneImage(standardizers, self.source, self.out, self.made_by, self.check, self.keep_identity)
 
 
 def _standardize_files(

@@ -38,7 +38,7 @@ def appearance_of(model: Model, files: Sequence[Path]) -> Appearance:
     found = []
     for home in model.at_home:
         try:
-            descriptors = read_descriptors(files, home, model.crop_px)
+            descriptors = read_descriptors(files, home, model.crop_px, crop_um=model.crop_um)
         except InputError:
             return Appearance(None, None)  # no image can be read; each has its reason elsewhere
         distance = home.distance(descriptors)
