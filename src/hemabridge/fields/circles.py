@@ -100,11 +100,11 @@ def _proposed(edges: _Edges, shape: tuple[int, ...]) -> list[Circle]:
         row = np.floor((edges.y + radius * edges.toward_y) / cell).astype(int)
         column = np.floor((edges.x + radius * edges.toward_x) / cell).astype(int)
         inside = (row >= 0) & (column >= 0) & (row < rows) & (column < columns)
-        places = row[inside] * columns + column[inside]
-        counts = np.bincount(places, minlength=rows * columns).reshape(rows, columns)
-        if 9 * counts.max() < 0.99 * LEAST_COVERAGE * 2 * np.pi * radius:  # no nine cells have votes enough
+        framed = (row[inside] + 1) * (columns + 2) + column[inside] + 1  # empty cells all around
+        counts = np.bincount(framed, minlength=(rows + 2) * (columns + 2)).reshape(rows + 2, columns + 2)
+        if _most_of_nine(counts) < 0.99 * LEAST_COVERAGE * 2 * np.pi * radius:  # no nine cells have votes enough
             continue
-        votes = counts.astype(float)
+        votes = counts[1:-1, 1:-1].astype(float)
         votes = ndimage.uniform_filter(votes, 3, mode="constant") * 9 / (2 * np.pi * radius)
         found += [
             Circle((b + 0.5) * cell, (a + 0.5) * cell, float(radius), float(votes[a, b]))
@@ -112,6 +112,13 @@ def _proposed(edges: _Edges, shape: tuple[int, ...]) -> list[Circle]:
             if votes[a, b] >= votes[max(0, a - 2) : a + 3, max(0, b - 2) : b + 3].max()
         ]
     return found
+
+
+def _most_of_nine(counts: NDArray[np.intp]) -> int:
+    """Return the largest sum of 3 x 3 cells: in whole numbers faster than the filter that most radii do not need."""
+    cells = counts.astype(np.int32)
+    three = cells[:-2] + cells[1:-1] + cells[2:]
+    return int((three[:, :-2] + three[:, 1:-1] + three[:, 2:]).max())
 
 
 def _refined(circle: Circle, edges: _Edges) -> Circle | None:
