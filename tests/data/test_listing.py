@@ -140,3 +140,13 @@ def test_one_line_tells_of_all_files_with_the_same_reason() -> None:
         "0.png, 1.png, 2.png and 2 more: expected a cell, got 0 x 480 pixels in 'a0'",
         "b.png: no image",
     ]
+
+
+def test_the_folder_of_a_run_is_no_input_unless_it_is_named(tmp_path: Path) -> None:
+    put(tmp_path / "ours" / "a.png")
+    put(tmp_path / "runs" / "new" / "results" / "restained" / "a.png")
+    for name in ("recipe.toml", "run.json"):
+        (tmp_path / "runs" / "new" / name).touch()
+    listing = list_images(tmp_path)
+    assert (listing.images, kinds(listing)) == (("ours/a.png",), {"of hemabridge": ("runs/new/",)})
+    assert list_images(tmp_path / "runs" / "new").images == ("results/restained/a.png",)

@@ -16,7 +16,7 @@ from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.domain.site_profile import Distance
 from hemabridge.ensemble.fitted import FittedEnsemble
-from hemabridge.errors import InputError, SplitError
+from hemabridge.errors import InputError, ManifestError, SplitError
 from hemabridge.evaluation.predictions import read_predictions
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.fields import whole_field
@@ -177,6 +177,23 @@ def test_each_image_is_read_and_hashed_and_searched_once(
     digests = [sha256_of(path) for path in files]
     assert [reads.hashed[command][digest] for digest in digests] == [1] * len(files)
     assert searched == {"is_whole_field": len(files), "no_single_cell": len(files)}
+
+
+def test_a_study_is_used_without_the_images_that_it_learned_from(
+    finished: tuple[Path, StudyResults], source: Manifest, tmp_path: Path
+) -> None:
+    moved = Path(shutil.copytree(finished[0], tmp_path / "moved"))
+    recipe = (moved / "recipe.toml").read_text()
+    for site in ("clinic-like", "yellow-field"):
+        recipe = re.sub(rf'"[^"]*/{site}/manifest.csv"', f'"{tmp_path}/gone/{site}/manifest.csv"', recipe)
+    (moved / "recipe.toml").write_text(recipe)
+    cells = written(source, tmp_path / "cells.csv")
+    here = evaluate(finished[0], cells, tmp_path / "here", root=source.root)
+    there = evaluate(moved, cells, tmp_path / "there", root=source.root)
+    assert (here.rows, here.mode) == (there.rows, there.mode)
+    assert predicted(tmp_path / "here").equals(predicted(tmp_path / "there"))
+    with pytest.raises(ManifestError, match=r"expected the images of .*gone.*put them back.*export"):
+        evaluate(moved, cells, tmp_path / "fit", root=source.root, fit=True)
 
 
 def predicted(out: Path) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 from hemabridge.data.beside import Beside
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import IMAGE_SUFFIXES
+from hemabridge.storage.run_folder import is_run_folder
 
 Kind: TypeAlias = Literal[
     "hidden", "of the operating system or storage", "beginning with _", "not images by name", "links to folders",
@@ -133,8 +134,8 @@ def list_images(folder: Path, is_known_mask: Callable[[PurePosixPath, frozenset[
     """List the input images of a folder. Links to folders are not followed.
 
     Left out are hidden files and folders, those whose names begin with `_`, those of operating systems, network storage
-    and this program, and masks and thumbnails of images. Only possible masks and thumbnails are read
-    (`hemabridge.data.beside`).
+    and this program, such as folders of runs, and masks and thumbnails of images. Only possible masks and thumbnails
+    are read (`hemabridge.data.beside`).
 
     Args:
         folder: any folder.
@@ -180,6 +181,8 @@ def _walk(folder: Path, folders: list[str]) -> Iterator[tuple[str, Kind | None]]
         for name in list(below):
             path = (place / name).as_posix()
             kind = _kind_of_folder(name) if _is_short(parent, name) else "with too long a path"
+            if kind is None and is_run_folder(Path(parent, name)):
+                kind = "of hemabridge"
             if kind is None and Path(parent, name).is_symlink():
                 is_image = PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES  # reported by the code that reads it
                 yield path, None if is_image else "links to folders"

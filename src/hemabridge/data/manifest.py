@@ -182,19 +182,27 @@ def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
         >>> manifest.table.select("path", "site", "class").rows()
         [('cell.png', 'ours', 'lymphocyte')]
     """
-    path = Path(path)
-    header, rows = _read_csv(path)
-    check_columns(header, str(path))
-    columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
-    manifest = make_manifest(columns, path.parent if root is None else Path(root), where=str(path))
-    images = zip(manifest.column("path"), manifest.paths(), strict=True)
-    missing = [name for name, image in images if not os.path.isfile(image)]
-    if missing:
+    manifest = read_listed(Path(path), root)
+    if missing := missing_images(manifest):
         raise ManifestError(
             f"expected every image of {path} to exist under {manifest.root}, got {len(missing)} missing: "
             f"{listed(missing)}; if the images are in another folder, give it as root (--root)"
         )
     return manifest
+
+
+def read_listed(path: Path, root: Path | str | None = None) -> Manifest:
+    """Read a manifest as `read_manifest` does, whether or not its images exist."""
+    header, rows = _read_csv(path)
+    check_columns(header, str(path))
+    columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
+    return make_manifest(columns, path.parent if root is None else Path(root), where=str(path))
+
+
+def missing_images(manifest: Manifest) -> list[str]:
+    """Return the paths of a manifest, relative to its root, at which there is no file."""
+    images = zip(manifest.column("path"), manifest.paths(), strict=True)
+    return [name for name, image in images if not os.path.isfile(image)]
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:

@@ -6,7 +6,7 @@ The result does therefore not depend on how much of the smear the photograph sho
 """
 
 from functools import cache
-from typing import Final, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Final, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,11 +71,12 @@ class Remarking(Protocol):
 
 def is_remarking(standardizer: object) -> TypeGuard[Remarking]:
     """Return whether a standardizer is `Remarking`, of which each class is asked once: protocols answer slowly."""
-    return _is_remarking_class(type(standardizer))
+    kind: type[Any] = type(standardizer)
+    return _is_remarking_class(kind)
 
 
 @cache
-def _is_remarking_class(kind: type[object]) -> bool:
+def _is_remarking_class(kind: type[Any]) -> bool:
     return issubclass(kind, Remarking)
 
 

@@ -10,7 +10,16 @@ import polars as pl
 from hemabridge.data.audit import near_duplicates
 from hemabridge.data.cells import CellSet, estimate_crop_px, load_cells
 from hemabridge.data.index import index_folder
-from hemabridge.data.manifest import INDEX_COMMAND, SPLIT_COMMAND, Manifest, read_manifest, with_hashes, write_manifest
+from hemabridge.data.manifest import (
+    INDEX_COMMAND,
+    SPLIT_COMMAND,
+    Manifest,
+    missing_images,
+    read_listed,
+    read_manifest,
+    with_hashes,
+    write_manifest,
+)
 from hemabridge.data.splits import check_split, split
 from hemabridge.data.synthetic import with_origins
 from hemabridge.errors import ManifestError, SplitError
@@ -140,17 +149,28 @@ def whole_site(recipe: SiteRecipe, manifest: Manifest, classes: tuple[str, ...],
     return read_settled(recipe, stages.folder)
 
 
-def read_settled(recipe: SiteRecipe, folder: Path) -> Site:
+def read_settled(recipe: SiteRecipe, folder: Path, *, with_images: bool = True) -> Site:
     """Read the result of `prepare_site` in the folder of a study: the cells with their parts, and their scale.
 
+    Args:
+        recipe: the site.
+        folder: of the study.
+        with_images: whether the images themselves are needed. A study can be copied without them.
+
     Raises:
-        ManifestError: there is no usable result.
+        ManifestError: there is no usable result, or an image is missing.
     """
     root = recipe.folder
     if root is None:
         assert recipe.manifest is not None  # the recipe's own check
         root = recipe.root or recipe.manifest.parent
-    settled = read_manifest(StudyFolder(folder).manifest(recipe.site), root)
+    settled = read_listed(StudyFolder(folder).manifest(recipe.site), root)
+    if with_images and (missing := missing_images(settled)):
+        raise ManifestError(
+            f"expected the images of {recipe.site} in {root}, from which {folder} learned and learns further, got "
+            f"{len(missing)} missing, such as {missing[0]}; put them back. For another computer without them, export a "
+            "model: `hemabridge export RUN BUNDLE`"
+        )
     return Site(recipe.site, settled, "whole" if recipe.crop_px == "whole" else settled.column("crop_px")[0])
 
 

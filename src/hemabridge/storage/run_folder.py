@@ -19,6 +19,8 @@ from hemabridge.storage.settings_file import read_toml
 
 RECIPE = "recipe.toml"
 """The complete recipe; every run writes it first."""
+DESCRIPTION = "run.json"
+"""Versions and device of a run."""
 SIMULATED = "simulated"
 """Folder of the simulated images, which a demo makes before its study begins."""
 PACKAGES = ("hemabridge", "torch", "timm", "lightning-fabric", "numpy", "scikit-image", "pillow")
@@ -57,6 +59,11 @@ def check_run_folder(folder: Path, kind: str) -> None:
             f"expected a new or empty folder, or that of an earlier run, got {folder}, which holds "
             f"{found[0]!r} and no {RECIPE}; name another folder (--out)"
         )
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Return whether a folder holds a run, finished or not, of which `describe_run` wrote the description."""
+    return (folder / RECIPE).is_file() and (folder / DESCRIPTION).is_file()
 
 
 def kind_of_run(folder: Path) -> str | None:
@@ -117,7 +124,7 @@ def describe_run(folder: Path, recipe: BaseModel, device: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / RECIPE) as temporary:
         temporary.write_text(tomli_w.dumps(_without_none(recipe.model_dump(mode="json"))), encoding="utf-8")
-    with atomic_write(folder / "run.json") as temporary:
+    with atomic_write(folder / DESCRIPTION) as temporary:
         temporary.write_text(json.dumps({"versions": versions(), "device": device}, indent=2), encoding="utf-8")
 
 

@@ -118,7 +118,7 @@ def evaluate(
     finished = FinishedStudy(study, recipe, classes := results.classes, progress)
     if by is not None and not (fit and recipe.ensemble is None):  # `_refitted` reports the latter
         finished.check_name(by, fit=fit)
-    own = read_settled(recipe.source, study)
+    own = read_settled(recipe.source, study, with_images=False)
     manifest = (listed := list_new_cells(source, root, own.name)).manifest
     check_apart(out, study, *([source] if source.is_dir() else []))  # images of a manifest may be anywhere
     _check_own(out)
@@ -273,8 +273,8 @@ def _predictions(answers: Answers, cells: NewCells, known: NDArray[np.intp], sit
 
 def _fitted_on(recipe: StudyRecipe, study: Path, source: Site) -> set[str]:
     """Return the hashes of all cells that the study trained or fitted anything on."""
-    target = read_settled(recipe.target, study)
+    target = read_settled(recipe.target, study, with_images=False)
     unseen = ["test"] if recipe.mode == "strict" else []
-    further = (read_settled(site, study) for site in recipe.further_targets)
+    further = (read_settled(site, study, with_images=False) for site in recipe.further_targets)
     parts = [(source, unseen), (target, ["validation", "test"]), *((site, unseen[:0]) for site in further)]
     return {h for site, left in parts for h in site.manifest.select(~pl.col("split").is_in(left)).column("sha256")}

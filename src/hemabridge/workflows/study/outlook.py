@@ -1,6 +1,6 @@
 """Progress of a long job: the duration of each stage, an estimate of the time left, and what is said when it stops."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,10 @@ from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.presets import PRESETS
 from hemabridge.workflows.study.inputs import StudyInputs
 
-# Seconds on two CPU cores, from the demo and recommended.toml; only their ratios matter once a stage is done.
+PRIOR: Final = 0.02
+"""Share of the plan that counts as measured before anything is, so that a short stage does not change the estimate."""
+
+# Seconds on two CPU cores, from the demo and recommended.toml; only their ratios matter once some stages are done.
 CLASSIFIED_IMAGE: Final = 0.008
 """Seconds of training a classifier on one image of 64 x 64 px."""
 TRANSLATED_IMAGE: Final = 0.1
@@ -36,7 +39,7 @@ class Outlook:
     """Reports after each stage of a study, or of another long job, how long it took and how much time is left.
 
     Args:
-        plan: expected seconds of each stage; only their ratios matter.
+        plan: expected seconds of each stage; only their ratios matter once some of them are done.
         progress: called with one sentence after each stage.
         parts: what the stages are called.
         whole: what all of them together are called.
@@ -75,7 +78,8 @@ class Outlook:
     def left(self) -> float:
         """Return the estimated seconds of the stages that are left.
 
-        The plan is scaled by the measured durations of finished stages: of the same kind if there are any, else of all.
+        The plan is scaled by the measured durations of finished stages, of the same kind before others. Those that are
+        a small part of the plan say little: `PRIOR` of the plan counts as if it had been measured.
         """
         return sum(cost * self._pace(_kind(name)) for name, cost in self.plan.items() if not self._is_done(name))
 
@@ -99,9 +103,14 @@ class Outlook:
 
     def _pace(self, kind: str) -> float:
         timed = [name for name in self.plan if name in self.done]
-        alike = [name for name in timed if _kind(name) == kind] or timed
-        cost = sum(self.plan[name] for name in alike)
-        return sum(self.done[name] for name in alike) / cost if cost > 0 else 1.0
+        of_all = self._measured(timed, 1.0)
+        return self._measured([name for name in timed if _kind(name) == kind], of_all)
+
+    def _measured(self, names: Sequence[str], expected: float) -> float:
+        """Return by which factor stages took longer than planned; `expected` if they are no part of the plan."""
+        prior = PRIOR * sum(self.plan.values())
+        cost = sum(self.plan[name] for name in names) + prior
+        return (sum(self.done[name] for name in names) + prior * expected) / cost if cost > 0 else expected
 
 
 def planned_seconds(inputs: StudyInputs) -> dict[str, float]:
