@@ -5,8 +5,9 @@ depends on (white point, mean, thumbnail, statistics of instance norm) are taken
 The result does therefore not depend on how much of the smear the photograph shows around the cell.
 """
 
+from collections.abc import Hashable
 from functools import cache
-from typing import Any, Final, Protocol, TypeGuard, runtime_checkable
+from typing import Final, Protocol, TypeGuard, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,12 +72,11 @@ class Remarking(Protocol):
 
 def is_remarking(standardizer: object) -> TypeGuard[Remarking]:
     """Return whether a standardizer is `Remarking`, of which each class is asked once: protocols answer slowly."""
-    kind: type[Any] = type(standardizer)
-    return _is_remarking_class(kind)
+    return _is_remarking_class(cast("Hashable", type(standardizer)))  # mypy takes no class for hashable
 
 
 @cache
-def _is_remarking_class(kind: type[Any]) -> bool:
+def _is_remarking_class(kind: type[object]) -> bool:
     return issubclass(kind, Remarking)
 
 
