@@ -168,13 +168,12 @@ class SiteProfile(BaseModel):
     def _simulated(self, count: int) -> NDArray[np.float64]:
         rng = np.random.default_rng((len(self.cells), count))
         descriptors, own = self._descriptors, len(self.cells)
-        alpha = CONCENTRATION * np.array([len(kind) for kind in self._kinds]) / own
+        sizes, ordered = np.array([len(kind) for kind in self._kinds]), np.concatenate(self._kinds)
+        alpha, first = CONCENTRATION * sizes / own, np.cumsum(sizes) - sizes
         folders, profiles = np.empty((SIMULATED, count), np.intp), np.empty((SIMULATED, own), np.intp)
         for place in range(SIMULATED):
             drawn = rng.multinomial(count, rng.dirichlet(alpha))
-            folders[place] = np.concatenate(
-                [kind[rng.integers(len(kind), size=n)] for kind, n in zip(self._kinds, drawn, strict=True)]
-            )
+            folders[place] = ordered[first.repeat(drawn) + rng.integers(sizes.repeat(drawn))]
             profiles[place] = rng.integers(own, size=own)
         return _medians_of(descriptors, folders, SHOWN) - _medians_of(descriptors, profiles, COMMON)
 
