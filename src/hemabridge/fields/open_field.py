@@ -10,9 +10,9 @@ from hemabridge.fields.dicom_image import open_dicom
 from hemabridge.fields.field_image import FieldImage
 from hemabridge.fields.slide_image import SLIDE_SUFFIXES, open_slide
 from hemabridge.fields.tiff_image import open_tiff
+from hemabridge.imaging.decoding import TIFF_MAGIC
 from hemabridge.imaging.dicom import HEAD_BYTES, is_dicom
 from hemabridge.imaging.files import SentImages, read_image
-from hemabridge.imaging.tiff import MAGIC
 
 FURTHER_SUFFIXES: Final = SLIDE_SUFFIXES | {".btf", ".tf8"}
 """Lower-case suffixes of files that are read as fields but not as images of cells."""
@@ -55,7 +55,7 @@ def open_field(path: Path) -> Iterator[FieldImage]:
     elif path.suffix.lower() in SLIDE_SUFFIXES:
         with open_slide(path) as field:
             yield field
-    elif head.startswith(MAGIC):
+    elif head.startswith(TIFF_MAGIC):
         with open_tiff(path) as field:
             yield field
     else:
@@ -94,7 +94,7 @@ def open_sent_field(path: Path, sent: SentImages, name: str) -> Iterator[FieldIm
         raise ImageError(f"{path}: expected an image or a TIFF file, got DICOM; {ON_THE_DISK}")
     if Path(name).suffix.lower() in SLIDE_SUFFIXES:
         raise ImageError(f"{path}: expected an image or a TIFF file, got that of a slide scanner; {ON_THE_DISK}")
-    if content.startswith(MAGIC):
+    if content.startswith(TIFF_MAGIC):
         with open_tiff(path, sent) as field:
             yield field
     else:

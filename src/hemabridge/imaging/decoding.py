@@ -13,8 +13,6 @@ from hemabridge.errors import ImageError
 from hemabridge.imaging.color_profile import in_srgb, profile_of_jpeg_2000
 from hemabridge.imaging.dicom import HEAD_BYTES, is_dicom, read_dicom
 from hemabridge.imaging.standardizer import TILE_PIXELS, UInt8Image
-from hemabridge.imaging.tiff import MAGIC as TIFF_MAGIC
-from hemabridge.imaging.tiff import read_tiff
 from hemabridge.imaging.whole_file import FEW_BLACK_ROWS, black_rows, check_png, check_tail, ends_with_its_scan
 
 MAX_PIXELS: Final = 100_000_000
@@ -34,6 +32,7 @@ Alpha: TypeAlias = Literal["straight", "premultiplied"] | None
 """The last sample: opacity, with colors that are not or are multiplied by it; None: no opacity."""
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000")
+TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_BIT_DEPTH_OFFSET = 24
 _EXIF_ORIENTATION = 0x0112
@@ -110,6 +109,8 @@ def decode(file: BinaryIO, where: str, bits: int | None = None) -> Decoded:
     if is_dicom(head):
         return _dicom(file, where)
     if head.startswith(TIFF_MAGIC):
+        from hemabridge.imaging.tiff import read_tiff  # slow to load
+
         found = read_tiff(file, where, lambda width, height: check_size(width, height, where))
         if found.samples is not None:
             upright = _upright(found.samples, found.orientation)

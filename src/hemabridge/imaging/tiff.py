@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from hemabridge.errors import ImageError
 from hemabridge.imaging.whole_file import check_segments
 
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PAGES = 64
 """Largest number of pages; a file with more is a stack, or has an endless chain of pages."""
 
