@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from hemabridge.imaging.threads import LARGE_PIXELS, NO_WARNINGS, alone_if_large, in_order
+from hemabridge.imaging.threads import LARGE_PIXELS, NO_WARNINGS, ONE_BLAS_THREAD, alone_if_large, in_order
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -66,6 +67,24 @@ def test_threads_that_overlap_leave_the_filters_of_warnings_as_they_were() -> No
     assert list(warnings.filters) == before
     with pytest.warns(UserWarning, match="shown"):
         warnings.warn("shown", UserWarning, stacklevel=1)
+
+
+def test_threads_that_overlap_leave_matrices_the_cores_that_they_had() -> None:
+    def used() -> set[int]:
+        return {each["num_threads"] for each in ThreadpoolController().select(user_api="blas").info()}
+
+    with threadpool_limits(2, user_api="blas"):
+        first, second = ExitStack(), ExitStack()
+        first.enter_context(ONE_BLAS_THREAD)
+        second.enter_context(ONE_BLAS_THREAD)
+        first.close()
+        assert used() == {1}
+        second.close()
+        assert used() == {2}
+        inside = in_order(lambda _: used(), range(6), 2)
+        assert next(inside) == {1}
+        inside.close()
+        assert used() == {2}
 
 
 @pytest.mark.parametrize(("width", "most"), [(LARGE_PIXELS, 3), (LARGE_PIXELS + 1, 1)])

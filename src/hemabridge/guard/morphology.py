@@ -13,6 +13,7 @@ from hemabridge.guard.leftover import leftover
 from hemabridge.guard.shapes import shape_change, spots
 from hemabridge.guard.structure import edge_displacement, structure_ssim
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.imaging.threads import ONE_BLAS_THREAD
 from hemabridge.metrics.glass_tint import glass_tint
 
 Values: TypeAlias = NDArray[np.float64]
@@ -82,6 +83,7 @@ class Morphology:
         return {field.name: Measure(getattr(self, field.name), BAD[field.name]) for field in fields(self)}
 
 
+@ONE_BLAS_THREAD
 def compare(before: UInt8Images, after: UInt8Images) -> Morphology:
     """Measure the changes of each cell.
 

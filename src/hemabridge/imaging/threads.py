@@ -5,9 +5,10 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ContextDecorator, nullcontext
+from functools import cache
 from threading import Lock, RLock
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -45,34 +46,46 @@ def alone_if_large(height: int, width: int) -> AbstractContextManager[object]:
     return _ONE_LARGE if height * width > LARGE_PIXELS else nullcontext()
 
 
-class _NoWarnings:
-    """A context in which no warning is shown, for any number of threads at once.
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController  # slow to load
 
-    `warnings.catch_warnings` alone restores the filters that it found. If two threads overlap, those that the second
-    one found are the ones that ignore everything, and they would stay for good.
+    return ThreadpoolController()
+
+
+class _Shared(ContextDecorator):
+    """A context of the whole process that any number of threads may be in at once: the first one in enters it.
+
+    Contexts that restore what they found cannot overlap: those of two threads would leave for good what the second one
+    found within the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[], AbstractContextManager[object]]) -> None:
         self._lock = Lock()
         self._inside = 0
-        self._caught = warnings.catch_warnings(action="ignore")
+        self._make = make
+        self._entered: AbstractContextManager[object] = nullcontext()
 
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._caught = warnings.catch_warnings(action="ignore")
-                self._caught.__enter__()
+                self._entered = self._make()
+                self._entered.__enter__()
             self._inside += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._caught.__exit__(None, None, None)
+                self._entered.__exit__(None, None, None)
 
 
-NO_WARNINGS: Final = _NoWarnings()
+NO_WARNINGS: Final = _Shared(lambda: warnings.catch_warnings(action="ignore"))
 """The one context without warnings of this process."""
+
+ONE_BLAS_THREAD: Final = _Shared(lambda: _blas().limit(limits=1, user_api="blas"))
+"""The context in which products of matrices use one core: those of one cell are so small that more cores make them
+slower, and several times so if other threads or programs use the cores. It is also a decorator."""
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
@@ -88,11 +101,12 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
     pool = ThreadPoolExecutor(threads)
     waiting: deque[Future[Result]] = deque()
     try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * threads:
+        with ONE_BLAS_THREAD:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -15,10 +15,11 @@ from hemabridge.data.simulate.field_plan import AREAS, OVERSAMPLING, FieldObject
 from hemabridge.data.simulate.geometry import Disc, edge, ellipse, roughen
 from hemabridge.data.simulate.hospitals import Hospital
 from hemabridge.data.simulate.leukocytes import KINDS
-from hemabridge.data.simulate.simulated_cells import BLAS, STAIN_SPREAD
+from hemabridge.data.simulate.simulated_cells import STAIN_SPREAD
 from hemabridge.data.simulate.stain import Structure, transmittance
 from hemabridge.data.simulate.surroundings import paint_platelet, paint_red_cell
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.imaging.threads import ONE_BLAS_THREAD
 
 _MARGIN_UM: Final = 4.0  # between the radius of an object and the edge of the canvas on which it is painted
 _BAND: Final = 256  # rows of the grid that are stained at once
@@ -63,7 +64,7 @@ class PaintedField:
     objects: tuple[TrueObject, ...]
 
 
-@BLAS.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
+@ONE_BLAS_THREAD
 def paint_field(plan: FieldPlan) -> PaintedField:
     """Paint the thickness of all structures of a field, the same in every hospital."""
     spec = plan.spec
@@ -92,7 +93,7 @@ def paint_field(plan: FieldPlan) -> PaintedField:
     return PaintedField(plan, maps, tuple(painted))
 
 
-@BLAS.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
+@ONE_BLAS_THREAD
 def photograph_field(field: PaintedField, hospital: Hospital, *, noise: bool = True) -> UInt8Image:
     """Return the picture of a field in a hospital, uint8[H, W, 3], RGB.
 

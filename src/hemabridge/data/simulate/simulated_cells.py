@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from hemabridge.data.simulate.camera import digitize, expose, record
 from hemabridge.data.simulate.canvas import Canvas
@@ -18,6 +17,7 @@ from hemabridge.data.simulate.stain import Structure, transmittance
 from hemabridge.data.simulate.surroundings import paint_platelets, paint_red_cells, place_red_cells
 from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.imaging.threads import ONE_BLAS_THREAD
 
 CLASSES: Final = tuple(KINDS)
 """Every class that can be simulated."""
@@ -26,9 +26,6 @@ MIN_SIZE_PX: Final = 16
 MAX_SIZE_PX: Final = 1024
 _OVERSAMPLING = 2
 STAIN_SPREAD = 0.08
-
-# The matrices of one picture are so small that several cores make it slower, on a busy computer ten times.
-BLAS: Final = ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class Cell:
         return maps
 
 
-@BLAS.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
+@ONE_BLAS_THREAD
 def render(cell: Cell, hospital: Hospital, size_px: int, *, noise: bool = True) -> UInt8Image:
     """Return the picture of a cell in a hospital, uint8[size_px, size_px, 3], RGB.
 

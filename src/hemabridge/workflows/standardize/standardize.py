@@ -127,7 +127,8 @@ def standardize_with(
         earlier = read_log(out)
         write_log(out / LOG, earlier.values())  # first of all: a later call recognizes the folder by its log
         known = write_answer(model, [source / name for name in listing.images], out, progress)
-        threads = thread_count() if isinstance(model, NormalizerModel) else 1  # a network uses all cores by itself
+        is_pooled = isinstance(model, NormalizerModel) and len(listing.images) > 1
+        threads = thread_count() if is_pooled else 1  # a network uses all cores by itself
         check = FieldCheck.of([source / name for name in listing.images])
         if warning := check.warning(str(source)):
             progress(warning, 0, 0)
