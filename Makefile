@@ -32,6 +32,7 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/nucleus_dice.py
 	$(BIN)/python benchmarks/near_duplicates.py --images 500 --site bccd --site clinic-a --site clinic-b --site tecom --site raabin --time 10000
 	$(BIN)/python benchmarks/find_leukocytes.py ../shared/data/bccd ../shared/data/raabin --copies 6
+	$(BIN)/python benchmarks/cell_crop.py
 	$(BIN)/python benchmarks/large_field.py
 	$(BIN)/python benchmarks/differential.py --out runs/differential
 	$(BIN)/python benchmarks/distillation.py

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
-from hemabridge.classifiers.protocol import Classifier, Probabilities
+from hemabridge.classifiers.protocol import Classifier, Probabilities, mean_of
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import classifiers_of
-from hemabridge.ensemble.pooling import logarithmic_pool, mean_of, mean_prediction
+from hemabridge.ensemble.pooling import logarithmic_pool, mean_prediction
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.models import open_model

@@ -195,12 +195,12 @@ def real_site(bench: Bench, name: str, data: Path) -> Site:
         root = data / BY_EYE / "unlabelled"
         spec = SiteRecipe(site=name, manifest=named, root=root)
     if name == BOXES:
-        folder = bench.stages.run("crops", {"px": BOXES_PX}, lambda own: _write_crops(data / BOXES, own))
+        folder = bench.stages.run("crops", {"px": BOXES_PX}, lambda own: write_crops(data / BOXES, own))
         spec = SiteRecipe(site=name, folder=folder / "cells")
     return _site(bench.recipe, bench.stages, spec, clinic=False)
 
 
-def _write_crops(collection: Path, out: Path) -> None:
+def write_crops(collection: Path, out: Path) -> None:
     """Write a square around each leukocyte of a field that holds one, into a folder for its class."""
     with (collection / "labels.csv").open(encoding="utf-8") as file:
         classes = {row["field"]: row["leukocytes"] for row in csv.DictReader(file) if row["leukocytes"] in CLASSES}

@@ -14,6 +14,12 @@ Probabilities = NDArray[np.float32]
 """float32[N, C]: the probability of each class, in the order of `Classifier.classes`; rows sum to 1."""
 
 
+def mean_of(predictions: Sequence[Probabilities]) -> Probabilities:
+    """Return the mean of predictions, float32[N, C], for the same images: a linear opinion pool."""
+    mean: Probabilities = np.stack(predictions).mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
+
+
 def mirrored_views(images: UInt8Images) -> tuple[UInt8Images, ...]:
     """Return four views of square images uint8[N, S, S, 3]: themselves, their two mirror images, their transposes.
 
@@ -24,9 +30,7 @@ def mirrored_views(images: UInt8Images) -> tuple[UInt8Images, ...]:
 
 def mean_over_views(predict: Callable[[UInt8Images], Probabilities], images: UInt8Images) -> Probabilities:
     """Return the mean of the predictions, float32[N, C], of the four views of square images uint8[N, S, S, 3]."""
-    found = np.stack([predict(view) for view in mirrored_views(images)])
-    mean: Probabilities = found.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return mean
+    return mean_of([predict(view) for view in mirrored_views(images)])
 
 
 @runtime_checkable

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from hemabridge.class_names import spelling_key
 from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, CellSet, estimate_crop_px, sampled
-from hemabridge.data.class_names import spelling_key
 from hemabridge.data.index import check_listable
 from hemabridge.data.listing import escaped, list_images
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest

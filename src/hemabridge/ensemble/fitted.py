@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.classifiers.protocol import Classifier, Probabilities
+from hemabridge.classifiers.protocol import Classifier, Probabilities, mean_of
 from hemabridge.data.cells import CellSet
 from hemabridge.ensemble.members import (
     Member,
@@ -19,7 +19,7 @@ from hemabridge.ensemble.members import (
     open_members,
     snapshot_names,
 )
-from hemabridge.ensemble.pooling import logarithmic_pool, mean_of, mean_prediction
+from hemabridge.ensemble.pooling import logarithmic_pool, mean_prediction
 from hemabridge.ensemble.saved import SavedEnsemble, files_within
 from hemabridge.ensemble.site_statistics import SiteStatistics
 from hemabridge.errors import InputError

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hemabridge.classifiers.protocol import Classifier, Probabilities, mirrored_views
+from hemabridge.classifiers.protocol import Classifier, Probabilities, mean_of, mirrored_views
 from hemabridge.imaging.standardizer import UInt8Images
 
 LEAST_PROBABILITY = 1e-3
@@ -21,12 +21,6 @@ def mean_prediction(classifiers: Sequence[Classifier], images: UInt8Images, *, m
     """
     views = mirrored_views(images) if mirrored else (images,)
     return mean_of([classifier.probabilities(view) for view in views for classifier in classifiers])
-
-
-def mean_of(predictions: Sequence[Probabilities]) -> Probabilities:
-    """Return the mean of predictions, float32[N, C], for the same images: a linear opinion pool."""
-    mean: Probabilities = np.stack(predictions).mean(axis=0, dtype=np.float64).astype(np.float32)
-    return mean
 
 
 def logarithmic_pool(first: Probabilities, second: Probabilities, weight: float) -> Probabilities:

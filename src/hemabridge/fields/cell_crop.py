@@ -13,11 +13,7 @@ from hemabridge.imaging.scale import NUCLEUS_FRACTION, nucleus_diameter_px
 from hemabridge.imaging.standardizer import UInt8Image
 
 CELL_CROP_UM: Final = 18.4
-"""Side of the square in micrometers, at which red cells are 7.5 um wide.
-
-It is the mean of what the median nuclei of three laboratories propose (`NUCLEUS_FRACTION`): 18.4 um at Hospital Clinic,
-18.7 at BCCD and 18.0 at Raabin-WBC.
-"""
+"""Side of the square in micrometers, by red cells 7.5 um wide: about 180 pixels of Hospital Clinic's images."""
 
 MOST_ERROR_OF_CROP: Final = 0.06
 """Largest half of the 95 % interval of the size of red cells, in natural logarithms, with which they state the crop."""

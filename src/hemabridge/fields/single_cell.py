@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from hemabridge.class_names import spelling_key
 from hemabridge.fields.density import Mask, absorbed_light, chromatin_of, resized
 from hemabridge.fields.detect import WORK_UM
 from hemabridge.fields.scale import NUCLEUS_UM
@@ -120,7 +121,7 @@ def reason_of(seen: Sequence[SeenObject], limits: CellLimits) -> str:
 
 
 def _is_no_leukocyte(name: str) -> bool:
-    key = "".join(sign for sign in name.casefold() if sign.isalnum()).removesuffix("s")
+    key = spelling_key(name).removesuffix("s")
     return key in RED_CELLS or any(word in key for word in OTHER_OBJECTS)
 
 

@@ -128,8 +128,8 @@ def read_descriptors(
     Args:
         files: image files; unreadable ones are left out.
         profile: the profile, which has the scale.
-        crop_px: side of the square around a cell in these files, in pixels; None: that of the profile, or estimated
-            from the nuclei.
+        crop_px: side of the square around a cell in these files, in pixels; None: that of the profile, or an
+            estimate (`cell_side_px`).
         progress: called after each image.
         read: reads a file.
         scale_of: returns what it states of its scale.
@@ -140,7 +140,7 @@ def read_descriptors(
     """
     wanted = [path for path in sorted(files) if path.suffix.lower() in IMAGE_SUFFIXES]
     chosen = [wanted[place] for place in evenly_spaced(len(wanted), MEASURED_IMAGES, ends=True)]
-    own = crop_px or profile.crop_px or _nuclei_say(chosen, read)
+    own = crop_px or profile.crop_px or _estimated_side(chosen, read)
     descriptors: list[Descriptors] = []
     for number, path in enumerate(chosen, 1):
         image = _readable(path, read)
@@ -210,7 +210,7 @@ def write_answer(
     return found
 
 
-def _nuclei_say(files: Sequence[Path], read: Read) -> int | Literal["whole"]:
+def _estimated_side(files: Sequence[Path], read: Read) -> int | Literal["whole"]:
     some = [files[place] for place in evenly_spaced(len(files), SCALE_IMAGES)]
     images = (_readable(path, read) for path in some)
     return cell_side_px(image for image in images if image is not None) or "whole"

@@ -57,7 +57,7 @@ class LinearTransport(Normalizer):
         )
 
     def apply(self, image: UInt8Image, measured: Measured) -> UInt8Image:
-        """Return the image with all colors moved by the map, which is faster than a table of known colors."""
+        """Return the image with all colors moved by the map."""
         matrix = np.asarray(self.matrix)
         shift = np.asarray(self.target_mean) - np.asarray(self.source_mean) @ matrix
         white = with_curves(image, white_curves(measured.white, self.target_white))

@@ -10,8 +10,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from hemabridge.class_names import spelled_otherwise
 from hemabridge.classifiers.config import without_weights
-from hemabridge.data.class_names import spelled_otherwise
 from hemabridge.data.layouts import find_layout, with_levels
 from hemabridge.data.listing import list_images
 from hemabridge.data.manifest import read_manifest

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from hemabridge.class_names import spelling_key
 from hemabridge.classifiers.config import ExternalConfig
-from hemabridge.data.class_names import spelling_key
 from hemabridge.data.layouts import find_layout, with_levels
 from hemabridge.errors import ManifestError
 from hemabridge.evaluation.home_check import ALMOST_PERFECT, check_at_home, check_predictions, spread_over_classes

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hemabridge.classifiers.protocol import Classifier, Probabilities
+from hemabridge.classifiers.protocol import Classifier, Probabilities, mean_of
 from hemabridge.ensemble.fitted import FittedEnsemble
-from hemabridge.ensemble.pooling import mean_of
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE

@@ -9,13 +9,12 @@ from typing import Protocol
 from lightning_fabric import Fabric
 
 from hemabridge.classifiers.config import SemiSupervisedConfig
-from hemabridge.classifiers.protocol import Classifier
+from hemabridge.classifiers.protocol import Classifier, mean_of
 from hemabridge.data.cells import CellSet, joined
 from hemabridge.ensemble.config import DISTILLATION
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import MEMBERS_FILE, Members
-from hemabridge.ensemble.pooling import mean_of
 from hemabridge.errors import InputError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.scale import CropPx

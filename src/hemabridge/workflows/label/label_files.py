@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from hemabridge.data.class_names import spelling_key
+from hemabridge.class_names import spelling_key
 from hemabridge.errors import InputError
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write

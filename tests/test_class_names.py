@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemabridge.data.class_names import spelled_otherwise
+from hemabridge.class_names import spelled_otherwise
 from hemabridge.data.manifest import make_manifest
 from hemabridge.data.new_cells import Listed, NewCrop, read_new_cells
 from hemabridge.errors import ManifestError
