@@ -15,7 +15,7 @@ import pytest
 from hemabridge.errors import InputError
 from hemabridge.evaluation.home_failure import Explanation, HomeFailure
 from hemabridge.evaluation.results import StudyResults
-from hemabridge.report.html import group_facts
+from hemabridge.report.html import group_facts, with_code
 from hemabridge.report.pictures import StudyPictures
 from hemabridge.report.report import write_study_report
 
@@ -311,3 +311,7 @@ def test_a_classifier_that_fails_at_its_own_hospital_is_the_first_sentence(
     assert 'The likely cause: its channels are blue, green, red (channels = "bgr" gives 97.0%).' in text
     assert first < text.index("Re-staining")
     assert first < html.index("<h1>") - html.index("<header>")
+
+
+def test_code_in_a_sentence_is_marked_and_nothing_else_is_html() -> None:
+    assert with_code("See `a <b>` & c.") == "See <code>a &lt;b&gt;</code> &amp; c."

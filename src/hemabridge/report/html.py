@@ -1,10 +1,12 @@
 """The common parts of all HTML reports: templates, style sheets, embedded images, folded facts, writing."""
 
+import re
 from functools import cache
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -18,6 +20,8 @@ from hemabridge.report.layout import column_name
 from hemabridge.report.pictures import data_uri, image_uri
 from hemabridge.storage.files import atomic_write
 
+_CODE: Final = re.compile("`([^`]*)`")
+
 FEW_FACTS = 4
 """Facts with a common beginning ("seconds, ...") are folded together when there are more of them than this."""
 
@@ -29,6 +33,11 @@ def _png_uri(png: bytes) -> str:
 def svg_uri(svg: bytes) -> str:
     """Return an SVG as a `data:` URI."""
     return data_uri(svg, "image/svg+xml")
+
+
+def with_code(sentence: str) -> str:
+    """Return a sentence as HTML that is safe: what stands between backticks, such as a command, is code."""
+    return _CODE.sub(r"<code>\1</code>", escape(sentence))
 
 
 def group_facts(facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
@@ -70,6 +79,7 @@ def report_environment(sentences: ModuleType) -> Environment:
         points=findings.points,
         png_uri=_png_uri,
         in_words=morphology_section.in_words,
+        with_code=with_code,
     )
     environment.globals.update(
         story=sentences, findings=findings, morphology_section=morphology_section, first_words=first_words

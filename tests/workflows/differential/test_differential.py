@@ -108,6 +108,8 @@ def test_the_report_is_one_file_and_says_what_was_left_out(counted: tuple[Path, 
     assert "empty.png" in html
     assert "cover counting error only" in html
     assert "as counted, not corrected" in html
+    assert "<code>hemabridge check OUT</code> serves a page" in html
+    assert "`" not in html.partition("</style>")[2]
     assert "corrected for the classifier" not in html
     first = done.counted[0]
     assert f"{first.field}, cell {first.number}</small>" in html
