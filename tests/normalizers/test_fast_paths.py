@@ -10,6 +10,7 @@ from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.normalizers.color_table import interpolation
 from hemabridge.normalizers.density_scaling import DensityScaling
+from hemabridge.normalizers.known_colors import distinct, packed
 from hemabridge.normalizers.linear_transport import LinearTransport
 from hemabridge.normalizers.measures import density_of, from_density, whitened
 from hemabridge.normalizers.sliced_transport import SlicedTransport
@@ -65,6 +66,15 @@ def test_known_colors_are_those_of_the_map(
     monkeypatch.setattr("hemabridge.normalizers.known_colors.PIXELS_WITHOUT", 0)
     for picture, expected in zip(pictures, wanted, strict=True):
         np.testing.assert_array_equal(known.apply(picture, known.measure(source[0])), expected)
+
+
+@pytest.mark.parametrize("levels", [1, 3, 256])
+def test_different_colors_are_those_of_numpy(levels: int) -> None:
+    image = np.random.default_rng(levels).integers(0, levels, (50, 31, 3), np.uint8)
+    colors, places = distinct(packed(image))
+    wanted, inverse = np.unique(packed(image), return_inverse=True)
+    np.testing.assert_array_equal(colors, wanted)
+    np.testing.assert_array_equal(places, inverse.reshape(50, 31))
 
 
 def test_known_colors_are_not_copied_with_a_normalizer(source: UInt8Images, target: UInt8Images) -> None:

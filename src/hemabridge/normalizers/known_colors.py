@@ -75,6 +75,20 @@ def unpacked(colors: NDArray[np.uint32]) -> UInt8Image:
     return without_fourth(colors.astype("<u4", copy=False).view(np.uint8).reshape(*colors.shape, 4))
 
 
+def distinct(colors: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
+    """Return the different colors, ascending, and for each pixel of uint32[H, W] the place of its color among them.
+
+    It is `numpy.unique` with its inverse in half the time, by one sort of the colors with their pixels behind them.
+    """
+    keys = colors.ravel().astype(np.uint64) << np.uint64(32) | np.arange(colors.size, dtype=np.uint64)
+    keys.sort()
+    ordered = (keys >> np.uint64(32)).astype(np.uint32)
+    is_new = np.append(True, ordered[1:] != ordered[:-1])
+    places = np.empty(colors.size, np.intp)
+    places[keys.astype(np.uint32)] = np.cumsum(is_new) - 1
+    return ordered[is_new], places.reshape(colors.shape)
+
+
 def without_fourth(pixels: NDArray[np.uint8]) -> UInt8Image:
     """Return the first three of four channels, uint8[H, W, 3] of uint8[H, W, 4]: faster than a slice of it."""
     height, width = pixels.shape[:2]
