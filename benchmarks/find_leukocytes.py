@@ -5,8 +5,9 @@ empty areas; those out of focus are not among them. There a leukocyte is found i
 cells whose center is outside of the field neither count nor harm.
 
 BCCD is a folder with `fields/` and `boxes.csv`, RAABIN one with a folder of fields and `_yolo_boxes/`. A leukocyte is
-found if a center lies in its box, each center and each box counting once. Prints recall, precision, the scale, and CPU
-milliseconds per field, without decoding. `--crossed` chooses limits on one collection and scores them on the other;
+found if a center lies in its box, each center and each box counting once. The scale is that of all fields of a
+collection (`pooled_scales`), as `hemabridge find` takes it. Prints recall, precision, the scale of single fields, and
+CPU milliseconds per field, without decoding. `--crossed` chooses limits on one collection and scores them on the other;
 `--copies N` resizes every Nth field by 0.4 to 2.5 and compares the scales.
 
 Platelets, clumps of them, smudge cells and debris are scored at simulated fields by their kind, those whose center is
@@ -39,6 +40,7 @@ from hemabridge.data.simulate import (
 from hemabridge.data.simulate.field_pictures import TrueObject
 from hemabridge.data.simulate.field_plan import AREAS
 from hemabridge.fields.detect import FieldCells, Leukocyte, StainedPlace, find_leukocytes, measured_objects
+from hemabridge.fields.pooled_scale import pooled_scales
 from hemabridge.fields.scale import Scale, estimate_scale
 from hemabridge.fields.stained_objects import DetectionLimits
 from hemabridge.imaging.files import read_image
@@ -105,25 +107,27 @@ class Score:
 
 
 def simulated(n_fields: int, seed: int = 11) -> dict[str, Score]:
-    """Return the score of each simulated hospital on the same fields, at 0.08 to 0.25 um per pixel."""
+    """Return the score of each simulated hospital on the same fields, at four scales of 0.08 to 0.25 um per pixel."""
     scores = {name: Score() for name in HOSPITALS}
     areas = tuple(name for name, area in AREAS.items() if area.out_of_focus_um == 0)
     sizes = [(640, 480, 0.14), (960, 720, 0.095), (360, 270, 0.25), (1100, 830, 0.08)]
-    for index in range(n_fields):
-        width, height, um_per_px = sizes[index % len(sizes)]
+    for place, (width, height, um_per_px) in enumerate(sizes):
         spec = FieldSpec(seed=seed, width_px=width, height_px=height, um_per_px=um_per_px, mix=MIX, areas=areas)
-        painted = paint_field(plan_field(spec, index))
+        painted = [paint_field(plan_field(spec, index)) for index in range(place, n_fields, len(sizes))]
         for name, hospital in HOSPITALS.items():
-            _score(scores[name], painted, photograph_field(painted, hospital))
+            images = [photograph_field(one, hospital) for one in painted]
+            for one, image, pooled in zip(
+                painted, images, pooled_scales(list(map(estimate_scale, images))), strict=True
+            ):
+                _score(scores[name], one, image, pooled.scale)
     return scores
 
 
 MIX = {name: 1.0 for name in CLASSES} | {"neutrophil": 4.0, "lymphocyte": 3.0}
 
 
-def _score(score: Score, painted: PaintedField, image: UInt8Image) -> None:
+def _score(score: Score, painted: PaintedField, image: UInt8Image, scale: Scale | None) -> None:
     spec = painted.plan.spec
-    scale = estimate_scale(image)
     cells = FieldCells(()) if scale is None else find_leukocytes(image, scale)
     found = cells.leukocytes
     _score_small(score.small, painted, cells.small)
@@ -203,11 +207,11 @@ def print_simulated(n_fields: int, seed: int) -> None:
 
 SHARES = (0.4, 0.45, 0.5)
 SIZES = {
-    "least_um2": (14.0, 18.0, 22.0),
+    "least_um2": (11.0, 14.0, 18.0),
     "least_cut_um2": (9.0, 12.0, 15.0),
     "least_thickness_um": (2.0, 2.4, 2.8),
     "least_contrast": (0.45, 0.5, 0.55),
-    "least_solidity": (0.36, 0.42, 0.48),
+    "least_solidity": (0.36, 0.4, 0.44),
 }
 """Values of `DetectionLimits` among which `--crossed` chooses, with those of `chromatin_share`."""
 
@@ -232,9 +236,8 @@ def print_crossed(collections: dict[str, dict[Path, list[Box]]]) -> None:
 def _grid(boxes: dict[Path, list[Box]], choices: list[DetectionLimits]) -> NDArray[np.float64]:
     """Return recall and precision of each choice, float64[C, 2]; each field is measured once for each share."""
     counts = np.zeros((len(choices), 2))
-    for path, own in boxes.items():
-        image = read_image(path)
-        scale = estimate_scale(image)
+    for (path, own), one in zip(boxes.items(), pooled_scales(single_scales(boxes)[0]), strict=True):
+        image, scale = read_image(path), one.scale
         if scale is None:
             continue
         objects = {share: measured_objects(image, scale, DetectionLimits(share)) for share in SHARES}
@@ -246,6 +249,17 @@ def _grid(boxes: dict[Path, list[Box]], choices: list[DetectionLimits]) -> NDArr
             counts[place] += known[cells]
     total = sum(len(own) for own in boxes.values())
     return np.stack([counts[:, 0] / total, counts[:, 0] / counts[:, 1]], axis=1)
+
+
+def single_scales(boxes: dict[Path, list[Box]]) -> tuple[list[Scale | None], float]:
+    """Return the scale of each field by itself, and the median CPU milliseconds of one."""
+    scales, spent = [], []
+    for path in boxes:
+        image = read_image(path)
+        begun = time.process_time()
+        scales.append(estimate_scale(image))
+        spent.append(1000 * (time.process_time() - begun))
+    return scales, float(np.median(spent))
 
 
 COPIES = (0.4, 0.7, 1.6, 2.5)
@@ -293,31 +307,29 @@ def main() -> None:
     if given.crossed:
         print_crossed(collections)
     platelets = bccd(given.bccd, "Platelets")
-    print("| fields | leukocytes | recall | precision | um per pixel: median, middle 90 % | scale ms | cells ms |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| fields | leukocytes | recall | precision | um per pixel | of single fields: 90 % | scale ms | cells ms |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, boxes in collections.items():
         found = centers = small = small_found = 0
-        scales: list[float] = []
-        spent = np.zeros((len(boxes), 2))
-        for place, (path, own) in enumerate(boxes.items()):
+        single, scale_ms = single_scales(boxes)
+        pooled = pooled_scales(single)
+        spent = np.zeros(len(boxes))
+        for place, ((path, own), one) in enumerate(zip(boxes.items(), pooled, strict=True)):
             image = read_image(path)
             begun = time.process_time()
-            scale: Scale | None = estimate_scale(image)
-            scaled = time.process_time()
-            cells = FieldCells(()) if scale is None else find_leukocytes(image, scale)
-            spent[place] = scaled - begun, time.process_time() - scaled
+            cells = FieldCells(()) if one.scale is None else find_leukocytes(image, one.scale)
+            spent[place] = time.process_time() - begun
             found += count_found(cells.leukocytes, own)
             centers += len(cells.leukocytes)
             places = [(one.x, one.y) for one in cells.small if one.kind in ("platelet", "clump")]
             small += len(places)
             small_found += count_inside(places, platelets.get(path, []), slack=3)
-            scales += [] if scale is None else [scale.um_per_px]
         total = sum(len(own) for own in boxes.values())
-        low, middle, high = np.quantile(scales, [0.05, 0.5, 0.95])
-        scale_ms, cells_ms = 1000 * np.median(spent, axis=0)
+        low, high = np.quantile([scale.um_per_px for scale in single if scale is not None], [0.05, 0.95])
+        used = ", ".join(f"{scale:.3f}" for scale in sorted({one.scale.um_per_px for one in pooled if one.scale}))
         print(
             f"| {len(boxes)} {name} | {total} | {found / total:.3f} | {found / centers:.3f} | "
-            f"{middle:.3f}, {low:.3f} to {high:.3f} | {scale_ms:.0f} | {cells_ms:.0f} |"
+            f"{used} | {low:.3f} to {high:.3f} | {scale_ms:.0f} | {1000 * np.median(spent):.0f} |"
         )
         if name == "BCCD":
             boxed = sum(len(own) for own in platelets.values())

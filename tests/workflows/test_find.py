@@ -160,7 +160,7 @@ def test_a_changed_field_is_searched_again_and_its_old_crops_are_gone(fields, tm
     assert len(read_manifest(out / "manifest.csv")) == 2
 
 
-def test_the_manifest_states_one_crop_where_all_fields_are_of_one_scale(tmp_path):
+def test_the_manifest_states_the_crop_at_the_scale_of_each_field(tmp_path):
     draw_field(tmp_path / "fields" / "a.png", [(200, 180)])
     draw_field(tmp_path / "fields" / "b.png", [(140, 150)])
     find(tmp_path / "fields", tmp_path / "out")
@@ -170,7 +170,7 @@ def test_the_manifest_states_one_crop_where_all_fields_are_of_one_scale(tmp_path
     with Image.open(tmp_path / "fields" / "a.png") as image:
         image.resize((800, 600)).save(tmp_path / "fields" / "a.png")
     find(tmp_path / "fields", tmp_path / "out")
-    assert set(read_manifest(tmp_path / "out" / "manifest.csv").column("crop_px")) == {None}
+    assert read_manifest(tmp_path / "out" / "manifest.csv").column("crop_px") == pytest.approx([368, 184], rel=0.04)
 
 
 def test_without_a_leukocyte_there_is_no_manifest(tmp_path):
@@ -221,17 +221,64 @@ def test_the_scale_of_a_file_is_taken_and_checked_against_the_red_cells(tmp_path
     assert rows["right.tif"]["remark"] == rows["screen.tif"]["remark"] == ""
 
 
-def test_a_field_without_red_cells_has_a_remark_on_its_rough_scale(tmp_path):
+def draw_nucleus(path, reds=()):
+    """Write a field of a nucleus of 80 pixels, with a few red cells."""
     image = np.full((300, 400, 3), GLASS, np.uint8)
+    for place in reds:
+        image[disk(place, 37.5)] = RED
     image[disk((150, 200), 40)] = NUCLEUS
-    (tmp_path / "fields").mkdir()
-    Image.fromarray(image).save(tmp_path / "fields" / "nucleus.png")
-    draw_field(tmp_path / "fields" / "reds.png", [(200, 180)])
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def test_the_scale_of_each_field_comes_from_the_red_cells_of_all(tmp_path):
+    for number in range(3):
+        draw_field(tmp_path / "fields" / f"{number}.png", [(200, 180)])
+    draw_nucleus(tmp_path / "fields" / "nucleus.png", REDS[:2])
     find(tmp_path / "fields", tmp_path / "out")
-    rough, sure = tables(tmp_path / "out")[1].sort("field").to_dicts()
+    *sure, poor = tables(tmp_path / "out")[1].sort("field").to_dicts()
+    assert {row["um_per_px"] for row in sure} == {poor["um_per_px"]}
+    assert (poor["scale_from"], poor["leukocytes"]) == ("other fields", 1)
+    assert [row["scale_from"] for row in sure] == ["red cells"] * 3
+    assert {row["remark"] for row in (*sure, poor)} <= {"", None}  # its nucleus says about the same
+
+
+def test_a_field_that_differs_takes_the_scale_of_the_others_with_a_remark(tmp_path):
+    for number in range(3):
+        draw_field(tmp_path / "fields" / f"{number}.png", [(200, 180)])
+    draw_nucleus(tmp_path / "few.png", REDS[:3])
+    Image.open(tmp_path / "few.png").resize((640, 480)).save(tmp_path / "fields" / "few.png")
+    find(tmp_path / "fields", tmp_path / "out")
+    *sure, odd = tables(tmp_path / "out")[1].sort("field").to_dicts()
+    assert {row["um_per_px"] for row in sure} == {odd["um_per_px"]}
+    assert odd["scale_from"] == "other fields"
+    assert "um per pixel; the scale of the other fields was taken" in odd["remark"]
+
+
+def test_fields_that_are_added_are_looked_at_and_others_are_searched_again_if_that_changes_the_scale(
+    tmp_path, monkeypatch
+):
+    looked, searched = [], []
+    look, at = search.checked_scale, search.find_cells_at
+    monkeypatch.setattr(search, "checked_scale", lambda field: looked.append(field) or look(field))
+    monkeypatch.setattr(search, "find_cells_at", lambda *given: searched.append(given) or at(*given))
+    for number in range(3):
+        draw_field(tmp_path / "fields" / f"{number}.png", [(200, 180)])
+    find(tmp_path / "fields", tmp_path / "out")
+    assert (len(looked), len(searched)) == (3, 3)
+    draw_field(tmp_path / "fields" / "again.png", [(200, 180)])
+    find(tmp_path / "fields", tmp_path / "out")
+    assert len(looked) == 4
+    assert len(searched) in (4, 7)
+    assert tables(tmp_path / "out")[1]["um_per_px"].n_unique() == 1
+
+
+def test_a_field_without_red_cells_has_a_remark_on_its_rough_scale(tmp_path):
+    draw_nucleus(tmp_path / "fields" / "nucleus.png")
+    find(tmp_path / "fields", tmp_path / "out")
+    (rough,) = tables(tmp_path / "out")[1].to_dicts()
     assert (rough["scale_from"], rough["leukocytes"]) == ("nuclei", 1)
     limits = f"{rough['um_per_px_low']:.2g} to {rough['um_per_px_high']:.2g} um per pixel, from nuclei"
     assert rough["remark"] == f"the scale is rough: {limits}; state it if you know it (um_per_px, --um-per-px)"
-    assert sure["remark"] in ("", None)
     find(tmp_path / "fields", tmp_path / "out", um_per_px=UM)
-    assert tables(tmp_path / "out")[1]["remark"].fill_null("").to_list() == ["", ""]
+    assert tables(tmp_path / "out")[1]["remark"].fill_null("").to_list() == [""]

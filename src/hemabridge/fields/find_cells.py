@@ -9,6 +9,7 @@ from hemabridge.errors import ImageError
 from hemabridge.fields.detect import FieldCells, Leukocyte, find_leukocytes
 from hemabridge.fields.field_image import FieldImage, FieldPixels
 from hemabridge.fields.platelets import Kind
+from hemabridge.fields.pooled_scale import MOST_RATIO, SURE_RED_CELLS
 from hemabridge.fields.quality import Fault, Quality, measure_quality
 from hemabridge.fields.red_cells import RED_CELL_UM
 from hemabridge.fields.scale import Scale, estimate_scale, stated_scale
@@ -23,12 +24,6 @@ CROP_UM: Final = 25.0
 
 LEUKOCYTE_UM: Final = 13.0
 """Diameter of a leukocyte on a smear for the area that red cells do not have: 10 to 20 um (Bain 2015, chapter 3)."""
-
-SURE_RED_CELLS: Final = 8
-"""Number of red cells whose size is taken rather than what a file states."""
-
-MOST_RATIO: Final = 1.4
-"""Largest ratio of the two scales at which the file's is taken; red cells of people differ by less."""
 
 MOST_SEEN_PX: Final = 512
 """Longest side to which a field without a scale is shrunk to tell whether there is anything in it."""
@@ -157,13 +152,13 @@ def cut_cell(image: FieldPixels, cell: Leukocyte, side_px: int) -> UInt8Image:
 
 
 def checked_scale(field: FieldImage) -> tuple[Scale | None, str]:
-    """Return the scale of a field, and a remark where it is rough, or where the file's statement was not taken.
+    """Return the scale of a field by its own file or cells, and a remark where the file's statement was not taken.
 
     What the file states is taken, unless at least `SURE_RED_CELLS` of the field's red cells would be far from 7.5 um.
     """
     estimated = estimate_scale(field.pixels)
     if field.um_per_px is None:
-        return estimated, "" if estimated is None else _remark(estimated)
+        return estimated, ""
     is_sure = estimated is not None and estimated.source == "red cells" and estimated.cells >= SURE_RED_CELLS
     if estimated is not None and is_sure:
         ratio = estimated.um_per_px / field.um_per_px
@@ -173,9 +168,9 @@ def checked_scale(field: FieldImage) -> tuple[Scale | None, str]:
     return stated_scale(field.um_per_px, "file"), ""
 
 
-def _remark(scale: Scale) -> str:
-    """Return that an estimated scale is rough; empty if it is not."""
-    if not scale.is_rough:
+def remark_on_rough(scale: Scale | None) -> str:
+    """Return that a scale is rough; empty if it is not."""
+    if scale is None or not scale.is_rough:
         return ""
     return (
         f"the scale is rough: {scale.low:.2g} to {scale.high:.2g} um per pixel, from {scale.source}; state it if you "

@@ -16,7 +16,7 @@ from hemabridge.fields.red_cells import MOST_ERROR, RED_CELL_UM, Discs, RedCellS
 from hemabridge.imaging.compartments import background_color, dilated, opened
 from hemabridge.imaging.standardizer import UInt8Image
 
-ScaleSource: TypeAlias = Literal["red cells", "nuclei", "stated", "file"]
+ScaleSource: TypeAlias = Literal["red cells", "nuclei", "stated", "file", "other fields"]
 
 NUCLEUS_UM: Final = 8.8
 """Diameter of the disc with the area of the largest nucleus of a field, in micrometers.
@@ -47,7 +47,7 @@ class Scale:
     Attributes:
         um_per_px: micrometers per pixel of the original image.
         low, high: 95 % interval of it; without the 7 to 8 um that red cells differ by between people.
-        source: `red cells`, `nuclei`, `stated` by the user, or the `file`.
+        source: `red cells`, `nuclei`, `stated` by the user, the `file`, or the red cells of `other fields`.
         cells: number of red cells, or of nuclei, that it comes from; 0 if stated.
     """
 

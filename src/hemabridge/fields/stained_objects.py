@@ -45,14 +45,14 @@ class DetectionLimits:
     chromatin_share: float = 0.45
     opening_um: float = 0.5
     gap_um: float = 4.0
-    least_um2: float = 18.0
+    least_um2: float = 14.0
     least_cut_um2: float = 12.0
     least_thickness_um: float = 2.4
     most_um: float = 26.0
     apart_um: float = 8.0
     least_contrast: float = 0.5
     most_blue: float = 0.72
-    least_solidity: float = 0.42
+    least_solidity: float = 0.4
 
 
 @dataclass(frozen=True, eq=False)

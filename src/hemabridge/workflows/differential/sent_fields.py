@@ -1,6 +1,6 @@
 """The count of the fields of a request, which are searched and counted in memory as `hemabridge differential` does."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -8,6 +8,7 @@ from typing import Final
 from hemabridge.errors import ImageError
 from hemabridge.evaluation.differential_results import ClassShare, DifferentialResults
 from hemabridge.fields.open_field import open_sent_field
+from hemabridge.fields.scale import stated_scale
 from hemabridge.imaging.files import reason_of
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import Progress
@@ -24,7 +25,7 @@ from hemabridge.service.sent import Sent, SentFolder
 from hemabridge.workflows.differential.count import FOUND, Pictures, count_cells
 from hemabridge.workflows.differential.opened import Opened
 from hemabridge.workflows.find.field_record import FieldRecord
-from hemabridge.workflows.find.search import search_field
+from hemabridge.workflows.find.search import Look, pooled, search_field
 
 MOST_CELLS: Final = 20_000
 """Number of cells of a request: of 500 fields, 40 in each."""
@@ -47,11 +48,8 @@ class Counting:
         """
         folder = SentFolder(sent, kept_bytes=0)  # each field is read once
         crops = _Crops()
-        records = []
-        for number, path in enumerate(folder.paths, start=1):
-            name = sent[folder.order[number - 1]].name
-            records.append(_searched(folder, path, name, crops, settings.um_per_px))
-            progress("finding cells", number, len(sent))
+        names = {path: sent[place].name for path, place in zip(folder.paths, folder.order, strict=True)}
+        records = _searched_all(folder, names, crops, settings.um_per_px, progress)
         pictures = Pictures(crops.read, crops.keep)
         results, site = count_cells(self.models, records, pictures, progress)
         return _answer(replace(results, seed=settings.seed), SiteVerdict.of(site), records, folder.order, sent)
@@ -79,13 +77,33 @@ class _Crops:
         return ""
 
 
-def _searched(folder: SentFolder, path: Path, name: str, crops: _Crops, um_per_px: float | None) -> FieldRecord:
+def _searched_all(
+    folder: SentFolder, names: Mapping[Path, str], crops: _Crops, um_per_px: float | None, progress: Progress
+) -> list[FieldRecord]:
+    """Search all fields, as `hemabridge find` does: the scale of each comes from all."""
+    records: dict[Path, FieldRecord] = {}
+    looks: dict[Path, Look] = {}
+    for path, name in names.items():
+        try:
+            if um_per_px is None:
+                with open_sent_field(path, folder.images, name) as field:
+                    looks[path] = Look.at(field)
+            else:
+                looks[path] = Look(stated_scale(um_per_px))
+        except (ImageError, OSError, MemoryError) as error:
+            records[path] = FieldRecord(path.as_posix(), "unreadable", reason_of(error, path))
+    used = looks.values() if um_per_px is not None else pooled(list(looks.values()))
+    for number, (path, look) in enumerate(zip(looks, used, strict=True), start=1):
+        records[path] = _searched(folder, path, names[path], crops, look)
+        progress("finding cells", number, len(looks))
+    return [records[path] for path in names]
+
+
+def _searched(folder: SentFolder, path: Path, name: str, crops: _Crops, look: Look) -> FieldRecord:
     try:
         with open_sent_field(path, folder.images, name) as field:
             own = path.as_posix()
-            return search_field(
-                own, field, lambda crop, image, _: crops.keep(f"{FOUND}/{crop}", image), um_per_px=um_per_px
-            )[0]
+            return search_field(own, field, look, lambda crop, image, _: crops.keep(f"{FOUND}/{crop}", image))[0]
     except (ImageError, OSError, MemoryError) as error:
         return FieldRecord(path.as_posix(), "unreadable", reason_of(error, path))
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -23,15 +23,19 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.workflows.find.field_record import FieldRecord, RecordStatus, read_valid, write_record
-from hemabridge.workflows.find.search import CELLS, search_field
+from hemabridge.workflows.find.looks import read_look, write_look
+from hemabridge.workflows.find.search import CELLS, Look, pooled, search_field
 from hemabridge.workflows.find.single_cells import caution_of
 from hemabridge.workflows.find.tables import SETTINGS, TABLES, is_own, write_settings, write_tables
 
-METHOD: Final = 8
+METHOD: Final = 9
 """Version of the search; fields that an earlier version searched are searched again."""
 
 OVERLAYS: Final = "_overlays"
 """Folder of the pictures with rings; commands that list images leave out names that begin with `_`."""
+
+LOOKS: Final = "_scales"
+"""Folder of what a first look at each field told of its scale."""
 
 RECORDS: Final = "_records"
 """Folder of the records, one for each field, from which a later call goes on."""
@@ -71,9 +75,18 @@ class _Settings:
     um_per_px: float | None
     crop_um: float
 
-    def key(self, sha256: str) -> str:
-        told = {"file": sha256, "method": METHOD, "um_per_px": self.um_per_px, "crop_um": self.crop_um}
+    def key(self, seen: "_Seen", look: Look) -> str:
+        told = {"file": seen.sha256, "method": METHOD, "crop_um": self.crop_um, "look": asdict(look)}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A field that can be read: its name, the SHA-256 of its file, and what a first look at it told."""
+
+    name: str
+    sha256: str
+    look: Look
 
 
 def find(
@@ -96,7 +109,7 @@ def find(
         fields: a folder of images of whole fields; it is not changed.
         out: a new or empty folder, or that of an earlier call.
         site: name of the hospital in the manifest; the name of the folder if None.
-        um_per_px: micrometers per pixel of all fields; estimated for each if None.
+        um_per_px: micrometers per pixel of all fields; if None, what their files state, or else their red cells.
         crop_um: side of the crops in micrometers, at least 5.
         progress: called after each field.
 
@@ -116,10 +129,7 @@ def find(
         )
     with hold_folder(out):
         write_settings(out, um_per_px=um_per_px, crop_um=crop_um, site=name)
-        records = []
-        for number, record in enumerate(_search_all(fields, listing, out, settings), start=1):
-            records.append(record)
-            progress("finding cells", number, len(listing.images) + len(listing.links_out))
+        records = list(_search_all(fields, listing, out, settings, progress))
         records += [FieldRecord(path, "left out", reason) for path, reason in listing.reasons().items()]
         done = tuple(sorted(records, key=lambda record: record.field))
         write_tables(done, out, name)
@@ -143,7 +153,7 @@ def _checked(fields: Path, out: Path, um_per_px: float | None, crop_um: float) -
     if not fields.is_dir():
         raise InputError(f"expected a folder of fields, got {'a file' if fields.exists() else 'nothing'}: {fields}")
     check_apart(out, fields)
-    own = {SETTINGS, *TABLES, CELLS, OVERLAYS, RECORDS} if is_own(out) else set()
+    own = {SETTINGS, *TABLES, CELLS, OVERLAYS, LOOKS, RECORDS} if is_own(out) else set()
     check_outputs(out, names_in(out) - own)
     if not crop_um >= LEAST_CROP_UM:
         raise InputError(f"expected crop_um of at least {LEAST_CROP_UM:g} micrometers, got {crop_um:g}")
@@ -152,45 +162,78 @@ def _checked(fields: Path, out: Path, um_per_px: float | None, crop_um: float) -
     return _Settings(um_per_px, crop_um)
 
 
-def _search_all(fields: Path, listing: Listing, out: Path, settings: _Settings) -> Iterator[FieldRecord]:
-    """Yield the record of each image; the tables of an earlier call are removed before the first change."""
-    for name in sorted(listing.images + listing.links_out):
-        try:
-            check_listable(fields, name)
-        except ImageError as error:
-            yield FieldRecord(escaped(name), "unreadable", str(error))
-            continue
-        yield _search(fields, name, out, settings)
+def _search_all(
+    fields: Path, listing: Listing, out: Path, settings: _Settings, progress: Progress
+) -> Iterator[FieldRecord]:
+    """Yield the record of each image; the tables of an earlier call are removed before the first change.
+
+    All fields are looked at before the first one is searched, since the scale of each comes from all.
+    """
+    names = sorted(listing.images + listing.links_out)
+    seen = []
+    for number, name in enumerate(names, start=1):
+        found = _look(fields, name, out, settings.um_per_px)
+        if isinstance(found, FieldRecord):
+            yield found
+        else:
+            seen.append(found)
+        progress("measuring the scale", number, len(names))
+    looks = [one.look for one in seen] if settings.um_per_px is not None else pooled([one.look for one in seen])
+    for number, (one, look) in enumerate(zip(seen, looks, strict=True), start=1):
+        yield _search(fields, one, look, out, settings)
+        progress("finding cells", number, len(seen))
 
 
-def _search(fields: Path, name: str, out: Path, settings: _Settings) -> FieldRecord:
-    file, record_file = fields / name, out / RECORDS / f"{name}.json"
+def _look(fields: Path, name: str, out: Path, um_per_px: float | None) -> _Seen | FieldRecord:
+    """Look at a field for its scale, or return why it cannot be read."""
+    try:
+        check_listable(fields, name)
+    except ImageError as error:
+        return FieldRecord(escaped(name), "unreadable", str(error))
+    file = fields / name
     try:
         sha256 = sha256_of(file)
-        earlier = read_valid(record_file, out, settings.key(sha256))
+        if um_per_px is not None:
+            return _Seen(name, sha256, Look(stated_scale(um_per_px)))
+        kept, key = out / LOOKS / f"{name}.json", f"{METHOD} {sha256}"
+        look = read_look(kept, key)
+        if look is None:
+            with open_field(file) as field:
+                look = Look.at(field)
+            write_look(look, key, kept)
+    except (ImageError, MissingExtraError, OSError, MemoryError) as error:
+        return FieldRecord(name, "unreadable", reason_of(error, file))
+    return _Seen(name, sha256, look)
+
+
+def _search(fields: Path, seen: _Seen, look: Look, out: Path, settings: _Settings) -> FieldRecord:
+    name, key = seen.name, settings.key(seen, look)
+    file, record_file = fields / name, out / RECORDS / f"{name}.json"
+    try:
+        earlier = read_valid(record_file, out, key)
         if earlier is not None:
             return earlier
         _forget(out, name)
         with open_field(file) as field:
-            record = _searched(name, field, out, settings, sha256)
+            record = _searched(seen, field, look, out, settings)
     except (ImageError, MissingExtraError, OSError, MemoryError) as error:
         return FieldRecord(name, "unreadable", reason_of(error, file))
     write_record(record, record_file)
     return record
 
 
-def _searched(name: str, field: FieldImage, out: Path, settings: _Settings, sha256: str) -> FieldRecord:
+def _searched(seen: _Seen, field: FieldImage, look: Look, out: Path, settings: _Settings) -> FieldRecord:
     """Search a field; write its crops and the picture with rings, and return its record."""
 
     def keep(path: str, image: UInt8Image, mark: str = "") -> str:
         return write_image(out / path, image, description=mark)
 
-    record, found = search_field(name, field, keep, um_per_px=settings.um_per_px, crop_um=settings.crop_um)
-    overlay = f"{OVERLAYS}/{name}.png"
+    record, found = search_field(seen.name, field, look, keep, crop_um=settings.crop_um)
+    overlay = f"{OVERLAYS}/{seen.name}.png"
     return replace(
         record,
-        key=settings.key(sha256),
-        sha256=sha256,
+        key=settings.key(seen, look),
+        sha256=seen.sha256,
         overlay=overlay,
         overlay_sha256=keep(overlay, draw_overlay(field.pixels, found)),
     )

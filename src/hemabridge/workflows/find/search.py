@@ -1,13 +1,14 @@
 """The search of one field: its record, and the crops of its leukocytes, wherever these are kept."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from hemabridge.errors import ImageError
 from hemabridge.fields.field_image import FieldImage, FieldPixels
-from hemabridge.fields.find_cells import CROP_UM, FoundCells, checked_scale, cut_cell, find_cells_at
-from hemabridge.fields.scale import stated_scale
+from hemabridge.fields.find_cells import CROP_UM, FoundCells, checked_scale, cut_cell, find_cells_at, remark_on_rough
+from hemabridge.fields.pooled_scale import pooled_scales
+from hemabridge.fields.scale import Scale
 from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.scale import LEAST_CELL_PX
 from hemabridge.imaging.standardizer import UInt8Image
@@ -20,34 +21,65 @@ Keep: TypeAlias = Callable[[str, UInt8Image, str], str]
 """Keeps a picture under a path, with a mark in its file; returns the SHA-256 of the file, empty where there is none."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a first look at a field tells, before the scales of all fields are pooled.
+
+    Attributes:
+        scale: by its own file or cells; None if they do not state it.
+        remark: what else to know of it.
+    """
+
+    scale: Scale | None
+    remark: str = ""
+
+    @classmethod
+    def at(cls, field: FieldImage) -> "Look":
+        """Look at an open field.
+
+        Raises:
+            ImageError: the field is smaller than a cell, or a part of it cannot be read.
+        """
+        height, width = field.pixels.shape[:2]
+        if min(height, width) < LEAST_CELL_PX:
+            raise ImageError(f"expected a field, got {width} x {height} pixels; leave it out")
+        return cls(*checked_scale(field))
+
+
+def pooled(looks: Sequence[Look]) -> list[Look]:
+    """Return the scale with which each field is searched, and all remarks on it."""
+    both = zip(looks, pooled_scales([look.scale for look in looks]), strict=True)
+    return [
+        Look(one.scale, "; ".join(filter(None, (look.remark, one.remark, remark_on_rough(one.scale)))))
+        for look, one in both
+    ]
+
+
 def search_field(
-    name: str, field: FieldImage, keep: Keep, *, um_per_px: float | None = None, crop_um: float = CROP_UM
+    name: str, field: FieldImage, look: Look, keep: Keep, *, crop_um: float = CROP_UM
 ) -> tuple[FieldRecord, FoundCells]:
     """Find the leukocytes of a field and cut them out.
 
     Args:
         name: of the field; its crops are kept under `CELLS`/name.
         field: the field.
+        look: the scale with which it is searched.
         keep: keeps a crop.
-        um_per_px: micrometers per pixel; what the file or its red cells state if None.
         crop_um: side of the crops in micrometers.
 
     Returns:
         The record, without the picture with rings, and what was found.
 
     Raises:
-        ImageError: the field is smaller than a cell, or a part of it cannot be read.
+        ImageError: a part of the field cannot be read.
     """
     pixels = field.pixels
-    if min(pixels.shape[:2]) < LEAST_CELL_PX:
-        raise ImageError(f"expected a field, got {pixels.shape[1]} x {pixels.shape[0]} pixels; leave it out")
-    scale, remark = checked_scale(field) if um_per_px is None else (stated_scale(um_per_px), "")
-    found = find_cells_at(pixels, scale)
+    found = find_cells_at(pixels, look.scale)
     record = FieldRecord(
         field=name,
         status=found.status,
         reason=found.reason,
-        remark=remark,
+        remark=look.remark,
         width=pixels.shape[1],
         height=pixels.shape[0],
         **_measures(found),

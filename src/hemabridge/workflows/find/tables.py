@@ -20,11 +20,8 @@ from hemabridge.workflows.find.field_record import FORMAT, FieldRecord
 SETTINGS: Final = "find.json"
 """The settings of the last call; a later call recognizes the folder by it."""
 
-MOST_RATIO: Final = 1.25
-"""Largest ratio of the scale of a field to the median at which both are of one microscope, measured with errors."""
-
-LEAST_NEAR: Final = 0.9
-"""Smallest share of such fields."""
+MOST_RATIO: Final = 1.05
+"""Largest ratio of the scale of a field to the median at which all crops have one side."""
 
 MANIFEST: Final = "manifest.csv"
 CELL_TABLE: Final = "cells.csv"
@@ -98,22 +95,24 @@ def write_tables(records: Sequence[FieldRecord], out: Path, site: str) -> None:
         "sha256": [cell.sha256 for _, cell in cells],
         "width": sides,
         "height": sides,
-        "crop_px": [common_crop_px(records)] * len(cells),
+        "crop_px": crop_sides([record.um_per_px for record, _ in cells]),
     }
     write_manifest(make_manifest(columns, out, where=MANIFEST), out / MANIFEST)
 
 
-def common_crop_px(records: Sequence[FieldRecord]) -> int | None:
-    """Return the side of the square that shows a cell in all crops; None if the fields are of several scales.
+def crop_sides(scales: Sequence[float | None]) -> list[int]:
+    """Return the side of the square that shows each cell in its crop, in pixels: `CELL_CROP_UM`.
 
-    It is `CELL_CROP_UM` at the median scale, if nine of ten fields with cells are near it.
+    Where all scales are near their median, it is that of the median: files of one microscope may state them with other
+    digits, and other commands take images of one side alone. With several sides they ask for a manifest of each scale.
+
+    Args:
+        scales: micrometers per pixel of each cell's field; a field with cells has a scale.
     """
-    scales = np.array([record.um_per_px for record in records if record.cells and record.um_per_px is not None])
-    if len(scales) == 0:
-        return None
-    middle = float(np.median(scales))
-    near = np.abs(np.log(scales / middle)) < np.log(MOST_RATIO)
-    return round(CELL_CROP_UM / middle) if near.mean() >= LEAST_NEAR else None
+    known = np.array(scales, np.float64)
+    middle = float(np.median(known))
+    is_one = bool(np.all(np.abs(np.log(known / middle)) < np.log(MOST_RATIO)))
+    return [round(CELL_CROP_UM / (middle if is_one else own)) for own in known.tolist()]
 
 
 def _write(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], path: Path) -> None:
