@@ -1,13 +1,13 @@
 """Do the 95 % intervals of a differential count hold the truth? `python benchmarks/differential.py --out FOLDER`.
 
-Simulated patients with five mixes of classes at four hospitals, about 200 counted cells each, end to end by
+Simulated patients with five prevalences at four hospitals, about 200 counted cells each, end to end by
 `hemabridge differential`: a classifier is trained on cells of simulated fields of a home hospital; its confusion
 comes from other fields of it; the cells of the other hospitals are re-stained by a normalizer fitted without labels.
 
 `--drawn N` draws many patients from cells that are found and classified once at each hospital.
 
 `--bccd RUN BCCD` counts the fields of BCCD, taken for one patient, by a run of `hemabridge adapt` to their cells. It
-prints a confusion of found, missed and named cells against the labels of fields with one labeled leukocyte.
+prints a confusion of found, missed and classified cells against the labels of fields with one labeled leukocyte.
 """
 
 import argparse
@@ -49,7 +49,7 @@ from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.differential.differential import FILE, differential
 
 CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
-MIXES: Mapping[str, tuple[float, ...]] = {
+PREVALENCES: Mapping[str, tuple[float, ...]] = {
     "healthy": (0.01, 0.04, 0.30, 0.07, 0.58),
     "bacterial": (0.005, 0.015, 0.10, 0.05, 0.83),
     "viral": (0.01, 0.02, 0.62, 0.10, 0.25),
@@ -69,9 +69,9 @@ COUNTED_OF_A_FIELD = 11.0
 SPEC = FieldSpec(um_per_px=0.25, leukocytes=20.0, areas=("monolayer", "sparse"))
 
 
-def spec_of(mix: tuple[float, ...], seed: int) -> FieldSpec:
+def spec_of(prevalence: tuple[float, ...], seed: int) -> FieldSpec:
     """Return the settings of a patient's fields."""
-    return replace(SPEC, seed=seed, mix=dict(zip(CLASSES, mix, strict=True)))
+    return replace(SPEC, seed=seed, prevalence=dict(zip(CLASSES, prevalence, strict=True)))
 
 
 def labeled_crops(field: PaintedField, image: UInt8Image) -> Iterator[tuple[str, UInt8Image]]:
@@ -116,17 +116,17 @@ def train(cells: list[tuple[str, UInt8Image]], weights: Path | None, out: Path) 
 
 def fit_away(hospital: str, cells: list[tuple[str, UInt8Image]], out: Path) -> None:
     """Fit a normalizer from cells of another hospital, without labels, to those of the home hospital; write it."""
-    field = [paint_field(plan_field(spec_of(MIXES["healthy"], 31), index)) for index in range(3)]
+    field = [paint_field(plan_field(spec_of(PREVALENCES["healthy"], 31), index)) for index in range(3)]
     theirs = [crop for one in field for _, crop in labeled_crops(one, photograph_field(one, HOSPITALS[hospital]))]
     fitted = fit_on_cells(METHOD, np.stack(theirs), np.stack([image for _, image in cells[:100]]))
     (out / f"{hospital}.json").write_text(fitted.to_json(), encoding="utf-8")
 
 
 def patients(cells: int, folder: Path, hospitals: Sequence[str]) -> Iterator[tuple[str, str, Path]]:
-    """Write the fields of each patient, who is at one hospital; yield hospital, mix and folder."""
-    for number, (name, mix) in enumerate(MIXES.items()):
+    """Write the fields of each patient, who is at one hospital; yield hospital, prevalence and folder."""
+    for number, (name, prevalence) in enumerate(PREVALENCES.items()):
         for hospital in hospitals:
-            spec = spec_of(mix, 100 + 10 * number + AWAY.index(hospital))
+            spec = spec_of(prevalence, 100 + 10 * number + AWAY.index(hospital))
             for index in range(round(cells / COUNTED_OF_A_FIELD)):
                 plan = plan_field(spec, index)
                 path = folder / hospital / name / f"{plan.field_id}.png"
@@ -152,7 +152,7 @@ def prepare(out: Path, weights: Path | None) -> Path:
 def simulated(out: Path, cells: int, weights: Path | None, hospitals: Sequence[str]) -> None:
     """Print the share of true percentages inside of their intervals."""
     run = prepare(out, weights)
-    print("| hospital | mix | cells | truth inside of corrected intervals | of counted ones | mean width |")
+    print("| hospital | prevalence | cells | truth inside of corrected intervals | of counted ones | mean width |")
     print("| --- | --- | --- | --- | --- | --- |")
     inside, raw_inside = [], []
     for hospital, name, fields in patients(cells, out / "fields", hospitals):
@@ -161,7 +161,7 @@ def simulated(out: Path, cells: int, weights: Path | None, hospitals: Sequence[s
             done = DifferentialResults.read(result / FILE)
         else:
             done = differential(run, fields, result, restain=out / f"{hospital}.json", home=out / "home")
-        truth = dict(zip(CLASSES, MIXES[name], strict=True))
+        truth = dict(zip(CLASSES, PREVALENCES[name], strict=True))
         shares = done.shares()
         inside.append([one.low <= truth[one.name] <= one.high for one in shares])
         raw_inside.append([one.raw_low <= truth[one.name] <= one.raw_high for one in shares])
@@ -181,7 +181,7 @@ def drawn(out: Path, n_patients: int, weights: Path | None) -> None:
     """Print the coverage for many patients, whose cells are drawn from cells that were found and classified once.
 
     At each hospital a count of fields with equal numbers of all classes gives the cells; their true classes come from
-    their places. A patient has 200 of them: classes by the mix, then any cell of the class.
+    their places. A patient has 200 of them: classes by the prevalence, then any cell of the class.
     """
     run = prepare(out, weights)
     found, told = dict[str, list[Floats]](), []
@@ -209,13 +209,13 @@ def _covered(pool: list[list[int]], home: Counts, weight: float, n_patients: int
     """Return the share of true percentages inside, mean and largest width, and the share inside as counted."""
     rng = np.random.default_rng(5)  # the same patients for each weight
     inside, raw, width = [], [], []
-    for mix in MIXES.values():
+    for prevalence in PREVALENCES.values():
         for seed in range(n_patients):
-            truth = rng.multinomial(200, mix)
+            truth = rng.multinomial(200, prevalence)
             said = np.concatenate([rng.choice(pool[place], count) for place, count in enumerate(truth)])
             found = estimate_shares(np.bincount(said, minlength=len(CLASSES)), home, home_weight=weight, seed=seed)
-            inside.append((found.low <= mix) & (mix <= found.high))
-            raw.append((found.raw_low <= mix) & (mix <= found.raw_high))
+            inside.append((found.low <= prevalence) & (prevalence <= found.high))
+            raw.append((found.raw_low <= prevalence) & (prevalence <= found.raw_high))
             width.append(found.high - found.low)
     return float(np.mean(inside)), float(np.mean(width)), float(np.max(width)), float(np.mean(raw))
 
@@ -320,7 +320,9 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=200)
     parser.add_argument("--weights", type=Path, help="of timm's mobilenetv2_100 [default: random, trained for longer]")
     parser.add_argument("--hospital", action="append", choices=AWAY, help="may be repeated [default: all four]")
-    parser.add_argument("--drawn", type=int, metavar="N", help="N patients of each mix, from cells classified once")
+    parser.add_argument(
+        "--drawn", type=int, metavar="N", help="N patients of each prevalence, from cells classified once"
+    )
     parser.add_argument("--bccd", type=Path, nargs=2, metavar=("RUN", "BCCD"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)

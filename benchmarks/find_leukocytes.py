@@ -112,7 +112,9 @@ def simulated(n_fields: int, seed: int = 11) -> dict[str, Score]:
     areas = tuple(name for name, area in AREAS.items() if area.out_of_focus_um == 0)
     sizes = [(640, 480, 0.14), (960, 720, 0.095), (360, 270, 0.25), (1100, 830, 0.08)]
     for place, (width, height, um_per_px) in enumerate(sizes):
-        spec = FieldSpec(seed=seed, width_px=width, height_px=height, um_per_px=um_per_px, mix=MIX, areas=areas)
+        spec = FieldSpec(
+            seed=seed, width_px=width, height_px=height, um_per_px=um_per_px, prevalence=PREVALENCE, areas=areas
+        )
         painted = [paint_field(plan_field(spec, index)) for index in range(place, n_fields, len(sizes))]
         for name, hospital in HOSPITALS.items():
             images = [photograph_field(one, hospital) for one in painted]
@@ -123,7 +125,7 @@ def simulated(n_fields: int, seed: int = 11) -> dict[str, Score]:
     return scores
 
 
-MIX = {name: 1.0 for name in CLASSES} | {"neutrophil": 4.0, "lymphocyte": 3.0}
+PREVALENCE = {name: 1.0 for name in CLASSES} | {"neutrophil": 4.0, "lymphocyte": 3.0}
 
 
 def _score(score: Score, painted: PaintedField, image: UInt8Image, scale: Scale | None) -> None:

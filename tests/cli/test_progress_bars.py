@@ -65,7 +65,7 @@ def test_on_a_terminal_there_is_a_bar_for_each_piece_of_work(monkeypatch: pytest
         listen("one", 1, 2)
         listen("one", 2, 2)
         listen("two", 1, 4)
-        listen("one", 1, 3)  # the same work begins anew
+        listen("one", 1, 3)  # the same work begins again
     shown = screen.getvalue()
     assert "2/2" in shown
     assert "1/4" in shown

@@ -58,8 +58,8 @@ def test_every_run_stands_against_the_unchanged_classifier_on_originals(runs: li
 
 
 def test_originals_with_the_same_labels_are_another_comparison(runs: list[Predictions], make_run: MakeRun) -> None:
-    taught = make_run(runs[0].truth, images="cyclegan", snapshot="epoch-0020", labels_used=8)
-    pairs = {run.run[2:]: other.run[2:] for run, other in pairs_with_originals([*runs, taught])}
+    tuned = make_run(runs[0].truth, images="cyclegan", snapshot="epoch-0020", labels_used=8)
+    pairs = {run.run[2:]: other.run[2:] for run, other in pairs_with_originals([*runs, tuned])}
     assert pairs["net", "cyclegan", "epoch-0020", 8] == ("net", "original", None, 8)
     assert pairs["net, AdaBN", "cyclegan", "epoch-0015", 0] == ("net, AdaBN", "original", None, 0)
 

@@ -30,7 +30,7 @@ def test_a_monotone_color_map_passes(target: UInt8Images, power: float) -> None:
     assert found.verdicts == ("pass",) * len(some)
 
 
-# The compartments' own Reinhard maps send one color to several, by place: it is judged on real cells only.
+# The compartments' own Reinhard maps send one color to several, by place: it is tested on real cells only.
 @pytest.mark.parametrize("name", sorted(NORMALIZERS.keys() - {"reinhard-compartment"}))
 def test_what_cannot_move_anything_is_not_refused(name: str, source: UInt8Images, target: UInt8Images) -> None:
     restained = fit_on_cells(name, source, target).standardize(source[::2])

@@ -81,8 +81,8 @@ def test_what_leaves_nothing_of_the_target_teaches_no_limit_that_lets_noise_pass
     assert (limits["nucleus_dice"].refuse, limits["structure_ssim"].refuse) == (0.5, 0.5)
     assert limits["nucleus_area_change"].refuse <= math.log(2)
     assert limits["glass_tint"].refuse == FLOORS["glass_tint"][1]
-    judged = verdicts_of(compare(target, Noise().standardize(target)), learned)
-    assert judged.count("refuse") == len(target)
+    verdicts = verdicts_of(compare(target, Noise().standardize(target)), learned)
+    assert verdicts.count("refuse") == len(target)
 
 
 def test_a_normalizer_is_fitted_from_the_target_to_the_target(target: UInt8Images) -> None:

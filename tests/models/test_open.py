@@ -111,20 +111,20 @@ def test_a_site_without_images_is_refused(small_target_only: Path, images: Path,
         standardize(small_target_only, images, tmp_path / "out", site=tmp_path / "empty")
 
 
-def test_a_target_only_model_restains_by_the_look_of_the_folder_that_it_is_shown(
+def test_a_target_only_model_restains_by_the_appearance_of_the_folder_that_it_is_shown(
     small_target_only: Path, images: Path, tmp_path: Path
 ) -> None:
     other, _ = simulate_cells(("neutrophil", "lymphocyte"), 2, HOSPITALS["yellow-field"], 0, 32)
     for number, cell in enumerate(other):
         (tmp_path / "in").mkdir(exist_ok=True)
-        write_image(tmp_path / "look" / f"{number}.png", cell)
+        write_image(tmp_path / "site" / f"{number}.png", cell)
     found = {}
-    for name, site in (("trained", None), ("own", images), ("other", tmp_path / "look")):
+    for name, site in (("trained", None), ("own", images), ("other", tmp_path / "site")):
         standardize(small_target_only, images, tmp_path / name, site=site)
         found[name] = read_image(tmp_path / name / "0.png").astype(int)
     assert not np.array_equal(found["own"], found["other"])
-    # The same folder again, another look: nothing that was made by the first is kept.
-    again = standardize(small_target_only, images, tmp_path / "own", site=tmp_path / "look")
+    # The same folder again, with another site: nothing that was made by the first is kept.
+    again = standardize(small_target_only, images, tmp_path / "own", site=tmp_path / "site")
     assert again.count("restained") == 4
     np.testing.assert_array_equal(read_image(tmp_path / "own" / "0.png"), found["other"])
 

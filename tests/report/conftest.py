@@ -71,7 +71,7 @@ def make_study() -> MakeStudy:
     ) -> StudyResults:
         """`board` adds what newer studies have: leaderboard, contrasts, fewer labels, audit.
 
-        `refused` adds a guard that refuses so many cells of each snapshot, and doubts four.
+        `refused` adds a guard that refuses so many cells of each snapshot, and warns of four.
         """
         predictions = [p for p in predict_all(source, target, classes, classifiers) if labels or p.labels_used == 0]
         if board:
@@ -102,7 +102,7 @@ def guarded(snapshot: str | None, refused: int) -> MorphologyCheck:
 
 
 def predict_more(source: str, classes: Sequence[str], classifiers: Sequence[str]) -> list[Predictions]:
-    """Fewer labels, on originals and on the last snapshot, and the first classifier with batch norm measured anew."""
+    """Fewer labels, on originals and on the last snapshot, and the first classifier after AdaBN."""
     rng = np.random.default_rng(5)
     found = []
     for name in classifiers:
@@ -175,7 +175,12 @@ def make_pictures() -> MakePictures:
         seen = tuple(range(0, 36800, 400))
         losses = tuple(
             LossCurve(name, seen, tuple(scale * (0.3 + np.exp(-i / 12000)) for i in seen))
-            for name, scale in (("cycle, source", 3.0), ("cycle, target", 2.5), ("adversarial", 0.6), ("judges", 0.4))
+            for name, scale in (
+                ("cycle, source", 3.0),
+                ("cycle, target", 2.5),
+                ("adversarial", 0.6),
+                ("discriminators", 0.4),
+            )
         )
         refusals = tuple(refused_of(strip) for strip in strips) if refused else ()
         if not changed:

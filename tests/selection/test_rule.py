@@ -53,7 +53,7 @@ def test_a_snapshot_that_tints_glass_is_not_chosen_however_near_it_is() -> None:
     assert choose(table([0.1, 0.3], [0.9] * 2, tinted=[0.05, 0.01]), PLAIN).chosen == 0
 
 
-def test_of_those_that_are_as_near_the_one_that_keeps_most_is_chosen() -> None:
+def test_of_those_that_are_equally_near_the_one_that_keeps_most_is_chosen() -> None:
     rows = [0.34, 0.30, 0.32, 0.36], [0.95, 0.80, 0.90, 0.99]
     assert choose(table(*rows), PLAIN).chosen == 1
     assert choose(table(*rows, margin=0.03), PLAIN).chosen == 2

@@ -33,7 +33,7 @@ class Pair:
 
     def pull(self, made: Tensor) -> Terms:
         self.calls.append("pull")
-        return {"near": ((made - 1) ** 2).mean(), "judged": 0.5 * (self.nets["second"](made) ** 2).mean()}
+        return {"near": ((made - 1) ** 2).mean(), "scored": 0.5 * (self.nets["second"](made) ** 2).mean()}
 
     def follow(self, made: Tensor) -> Terms:
         self.calls.append("follow")
@@ -72,15 +72,15 @@ def test_a_step_is_what_plain_pytorch_does_by_hand() -> None:
         numbers = engine.step(batch_of(step), step)
 
         made = by_hand["first"](batch_of(step)["x"])
-        near, judged = ((made - 1) ** 2).mean(), 0.5 * (by_hand["second"](made) ** 2).mean()
+        near, scored = ((made - 1) ** 2).mean(), 0.5 * (by_hand["second"](made) ** 2).mean()
         first.zero_grad()
-        (near + judged).backward()
+        (near + scored).backward()
         first.step()
         follow = ((by_hand["second"](made.detach()) - 3) ** 2).mean()
         second.zero_grad()
         follow.backward()
         second.step()
-        assert numbers == pytest.approx({"near": near.item(), "judged": judged.item(), "follow": follow.item()})
+        assert numbers == pytest.approx({"near": near.item(), "scored": scored.item(), "follow": follow.item()})
     for name, net in by_hand.items():
         expected = torch.cat([p.detach().flatten() for p in net.parameters()])
         torch.testing.assert_close(weights(objective, name), expected)
@@ -109,7 +109,7 @@ def test_a_rate_of_zero_freezes_a_net_and_no_other() -> None:
     assert torch.equal(weights(objective, "first"), before["first"])
     assert not torch.equal(weights(objective, "second"), before["second"])
     assert all(p.grad is None for p in objective.nets["first"].parameters())
-    assert set(numbers) == {"near", "judged", "follow"}
+    assert set(numbers) == {"near", "scored", "follow"}
 
 
 def test_weight_decay_does_not_touch_a_frozen_net() -> None:

@@ -44,8 +44,8 @@ def test_scaling_and_losses_by_hand() -> None:
     terms = {name: term.item() for name, term in model.generator_losses(painted).items()}
     far = (abs(0.25 - lab[1] / 110) + abs(-0.5 - lab[2] / 110)) / 2
     assert terms == pytest.approx({"adversarial_target": -math.log(p), "l1_target": 100 * far}, rel=1e-4)
-    judged = model.discriminator_losses(painted)["discriminator_target"].item()
-    assert judged == pytest.approx(0.5 * (-math.log(p) - math.log(1 - p)), rel=1e-5)
+    loss = model.discriminator_losses(painted)["discriminator_target"].item()
+    assert loss == pytest.approx(0.5 * (-math.log(p) - math.log(1 - p)), rel=1e-5)
 
 
 def test_the_judge_sees_what_was_given_beside_the_color() -> None:

@@ -54,8 +54,8 @@ def test_losses_by_hand() -> None:
             "identity_source": 5 * 0.25,
         }
     )
-    judged = {name: term.item() for name, term in model.discriminator_losses(images).items()}
-    assert judged == pytest.approx(
+    losses = {name: term.item() for name, term in model.discriminator_losses(images).items()}
+    assert losses == pytest.approx(
         {
             "discriminator_target": 0.5 * ((0.2 - 1) ** 2 + 0.6**2),
             "discriminator_source": 0.5 * ((0.1 - 1) ** 2 + 0.05**2),

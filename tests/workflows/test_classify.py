@@ -136,13 +136,13 @@ def test_images_of_an_unknown_site_get_a_reason_and_neither_class_nor_probabilit
     (tmp_path / "in" / "damaged.png").write_bytes(b"no image")
     done = classify(open_model(trained), tmp_path / "in", tmp_path / "out")
     rows = table(tmp_path / "out")
-    judged = rows.filter(pl.col("path") != "damaged.png")
+    classified = rows.filter(pl.col("path") != "damaged.png")
     assert done.site is not None
     assert set(rows["site"]) == {done.site.answer}
     assert (done.predicted, done.failed, done.withheld) == ((40, 1, 0) if trusted else (0, 1, 40))
-    assert judged["predicted_class"].null_count() == (0 if trusted else 40)
-    assert judged["probability of neutrophil"].null_count() == (0 if trusted else 40)
-    assert set(judged["reason"]) == ({None} if trusted else {WITHHELD})
+    assert classified["predicted_class"].null_count() == (0 if trusted else 40)
+    assert classified["probability of neutrophil"].null_count() == (0 if trusted else 40)
+    assert set(classified["reason"]) == ({None} if trusted else {WITHHELD})
     assert json.loads((tmp_path / "out" / "site.json").read_text(encoding="utf-8"))["answer"] == done.site.answer
 
 

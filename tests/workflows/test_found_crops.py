@@ -29,7 +29,13 @@ from hemabridge.workflows.simulate_fields import simulate_fields
 from hemabridge.workflows.standardize.standardize import standardize_with
 
 SPEC = FieldSpec(
-    seed=5, width_px=340, height_px=300, um_per_px=0.22, leukocytes=7.0, areas=("monolayer",), mix={"lymphocyte": 1.0}
+    seed=5,
+    width_px=340,
+    height_px=300,
+    um_per_px=0.22,
+    leukocytes=7.0,
+    areas=("monolayer",),
+    prevalence={"lymphocyte": 1.0},
 )
 
 

@@ -12,7 +12,7 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.files import read_image
 from hemabridge.storage.files import sha256_of
 from hemabridge.workflows.simulate import simulate, simulate_sheet
-from hemabridge.workflows.simulate_fields import read_mix, simulate_fields
+from hemabridge.workflows.simulate_fields import read_prevalence, simulate_fields
 
 DOCUMENTED_SHEET = Path(__file__).resolve().parents[2] / "docs" / "simulated-cells.png"
 
@@ -206,7 +206,7 @@ def test_fields_come_with_the_place_of_each_cell_and_go_on(tmp_path):
 
 
 def test_a_mix_is_read_and_a_wrong_one_refused():
-    assert read_mix("neutrophil=60, blast=1.5") == {"neutrophil": 60.0, "blast": 1.5}
+    assert read_prevalence("neutrophil=60, blast=1.5") == {"neutrophil": 60.0, "blast": 1.5}
     for wrong in ("neutrophil", "neutrophil=", "neutrophil=many", ""):
         with pytest.raises(InputError, match="expected shares"):
-            read_mix(wrong)
+            read_prevalence(wrong)

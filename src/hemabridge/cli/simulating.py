@@ -30,7 +30,7 @@ def simulate(
         int | None, typer.Option(min=1, help="Write this many whole fields of a microscope instead of single cells.")
     ] = None,
     um_per_px: Annotated[float, typer.Option(help="Side of a pixel of a field in µm.")] = 0.14,
-    mix: Annotated[
+    prevalence: Annotated[
         str | None,
         typer.Option(help="Leukocytes of the fields: neutrophil=60,lymphocyte=40 [default: a healthy adult's]."),
     ] = None,
@@ -40,7 +40,7 @@ def simulate(
     from hemabridge.workflows.simulate import simulate as run
 
     if fields is not None:
-        _simulate_fields(out, fields, hospital or tuple(HOSPITALS), seed, um_per_px, mix)
+        _simulate_fields(out, fields, hospital or tuple(HOSPITALS), seed, um_per_px, prevalence)
         return
     with shown_progress() as progress:
         done = run(
@@ -58,13 +58,13 @@ def simulate(
 
 
 def _simulate_fields(
-    out: Path, fields: int, hospitals: Sequence[str], seed: int, um_per_px: float, mix: str | None
+    out: Path, fields: int, hospitals: Sequence[str], seed: int, um_per_px: float, prevalence: str | None
 ) -> None:
     from hemabridge.data.simulate import FieldSpec
-    from hemabridge.workflows.simulate_fields import read_mix, simulate_fields
+    from hemabridge.workflows.simulate_fields import read_prevalence, simulate_fields
 
     spec = FieldSpec(seed=seed, um_per_px=um_per_px)
-    spec = spec if mix is None else replace(spec, mix=read_mix(mix))
+    spec = spec if prevalence is None else replace(spec, prevalence=read_prevalence(prevalence))
     with shown_progress() as progress:
         done = simulate_fields(out, fields, spec, hospitals=hospitals, progress=partial(progress, "rendering"))
     print(

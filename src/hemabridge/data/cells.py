@@ -63,17 +63,17 @@ class CellSet:
             crop_px=self.crop_px,
         )
 
-    def drawn(self, mix: NDArray[np.float64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Draw cells with given class shares; return their indices, int64[K], K about the smaller of `most` and N.
+    def drawn(self, prevalence: NDArray[np.float64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw cells with a given prevalence; return their indices, int64[K], K about the smaller of `most` and N.
 
         Cells of a class that has too few are drawn repeatedly. At least one cell of each class that has cells is drawn.
 
         Args:
-            mix: share of each class, float64[C], 0..1.
+            prevalence: share of each class, float64[C], 0..1.
             most: largest number of cells.
             rng: random generator of the draws.
         """
-        counts = np.maximum(1, np.rint(mix * min(most, len(self)))).astype(int)
+        counts = np.maximum(1, np.rint(prevalence * min(most, len(self)))).astype(int)
         members = [np.flatnonzero(self.labels == label) for label in range(len(self.classes))]
         return np.concatenate(
             [

@@ -72,7 +72,7 @@ def simulate_fields(
     if n_fields < 1:
         raise InputError(f"expected at least one field, got {n_fields}")
     chosen = find_hospitals(hospitals)
-    described = {**vars(spec), "mix": dict(spec.mix), "areas": list(spec.areas)}
+    described = {**vars(spec), "prevalence": dict(spec.prevalence), "areas": list(spec.areas)}
     claim(out, {"hospitals": list(hospitals), "n_fields": n_fields, "fields": described})
     sites = [(hospital.name, hospital, True) for hospital in chosen] + [(TRUTH, HOSPITALS[TARGET], False)]
     cells: list[dict[str, object]] = []
@@ -96,22 +96,22 @@ def simulate_fields(
     return FieldSimulation(truths, n_fields, sum(cell["class"] in CLASSES for cell in cells))
 
 
-def read_mix(text: str) -> Mapping[str, float]:
+def read_prevalence(text: str) -> Mapping[str, float]:
     """Return the shares in a text such as `neutrophil=60,lymphocyte=30`.
 
     Raises:
         InputError: it is not such a text.
     """
-    mix = {}
+    found = {}
     for part in text.split(","):
         name, equals, share = part.strip().partition("=")
         try:
-            mix[name.strip()] = float(share)
+            found[name.strip()] = float(share)
         except ValueError:
             equals = ""
         if not equals:
             raise InputError(f"expected shares such as neutrophil=60,lymphocyte=30; got {text!r}")
-    return mix
+    return found
 
 
 def _rows_of_cells(field: PaintedField) -> list[dict[str, object]]:

@@ -95,7 +95,7 @@ def test_some_leukocytes_touch_and_some_are_cut():
 
 
 def test_classes_come_as_often_as_the_mix_says():
-    spec = FieldSpec(leukocytes=10.0, mix={"blast": 3.0, "eosinophil": 1.0}, areas=("sparse",))
+    spec = FieldSpec(leukocytes=10.0, prevalence={"blast": 3.0, "eosinophil": 1.0}, areas=("sparse",))
     kinds = Counter(o.kind for index in range(40) for o in plan_field(spec, index).objects)
     assert kinds["blast"] / (kinds["blast"] + kinds["eosinophil"]) == pytest.approx(0.75, abs=0.07)
 
@@ -108,7 +108,7 @@ def test_a_crowded_field_has_every_cell_of_its_mix():
             width_px=300,
             height_px=300,
             leukocytes=30.0,
-            mix={"monocyte": 1.0, "lymphocyte": 1.0},
+            prevalence={"monocyte": 1.0, "lymphocyte": 1.0},
             areas=("sparse",),
         )
         counted.update(o.kind for o in plan_field(spec, index).objects if o.kind in CLASSES)
@@ -125,7 +125,15 @@ def test_a_platelet_that_is_too_thin_to_see_is_left_out():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"mix": {"wombat": 1.0}}, {"mix": {}}, {"areas": ()}, {"um_per_px": 0.0}, {"width_px": 10}, {"seed": -1}]
+    "wrong",
+    [
+        {"prevalence": {"wombat": 1.0}},
+        {"prevalence": {}},
+        {"areas": ()},
+        {"um_per_px": 0.0},
+        {"width_px": 10},
+        {"seed": -1},
+    ],
 )
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(InputError, match="expected"):

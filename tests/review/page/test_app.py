@@ -69,7 +69,7 @@ def test_no_response_holds_an_arm_a_class_a_file_a_site_or_a_hash(ana: Any, crea
     ana.get("done")
     ana.post("undo", {"screen": "0" * 24})
     assert len(ana.seen) > 60
-    shown_by_name = {"original"}  # the picture beside which morphology is judged is named to the reader
+    shown_by_name = {"original"}  # the picture beside which morphology is compared is named to the reader
     for response in ana.seen:
         if response.headers.get("content-type") == "image/png":
             text = str(response.headers)

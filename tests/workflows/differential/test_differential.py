@@ -26,7 +26,13 @@ from hemabridge.workflows.differential.differential import differential
 from hemabridge.workflows.simulate_fields import simulate_fields
 
 SPEC = FieldSpec(
-    seed=5, width_px=340, height_px=300, um_per_px=0.22, leukocytes=5.0, areas=("monolayer",), mix={"lymphocyte": 1.0}
+    seed=5,
+    width_px=340,
+    height_px=300,
+    um_per_px=0.22,
+    leukocytes=5.0,
+    areas=("monolayer",),
+    prevalence={"lymphocyte": 1.0},
 )
 DESCRIBED = 'file = "brightest.onnx"\nclasses = ["red", "green", "blue"]\n'
 
@@ -68,9 +74,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_what_speaks_against_the_model_is_said_first(counted: tuple[Path, DifferentialResults]) -> None:
     assert counted[1].cautions == ()
-    doubted = replace(counted[1], cautions=("CAUTION: the classes are doubtful.",))
-    assert next(sentences(doubted)) == "CAUTION: the classes are doubtful."
-    assert DifferentialResults.from_json(doubted.to_json()) == doubted
+    cautioned = replace(counted[1], cautions=("CAUTION: the classes are doubtful.",))
+    assert next(sentences(cautioned)) == "CAUTION: the classes are doubtful."
+    assert DifferentialResults.from_json(cautioned.to_json()) == cautioned
 
 
 def test_cells_are_found_classified_and_counted(counted: tuple[Path, DifferentialResults], fields: Path) -> None:

@@ -20,7 +20,13 @@ from hemabridge.workflows.differential.differential import differential
 from hemabridge.workflows.simulate_fields import simulate_fields
 
 SPEC = FieldSpec(
-    seed=5, width_px=340, height_px=300, um_per_px=0.22, leukocytes=5.0, areas=("monolayer",), mix={"lymphocyte": 1.0}
+    seed=5,
+    width_px=340,
+    height_px=300,
+    um_per_px=0.22,
+    leukocytes=5.0,
+    areas=("monolayer",),
+    prevalence={"lymphocyte": 1.0},
 )
 OPENED_TO_WRITE: list[list[str]] = []
 

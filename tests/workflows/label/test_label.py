@@ -45,7 +45,7 @@ def chosen(finished: Path, new_hospital: Path, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="module")
-def taught(finished: Path, new_hospital: Path, chosen: Path) -> tuple[Path, Labeled]:
+def labeled(finished: Path, new_hospital: Path, chosen: Path) -> tuple[Path, Labeled]:
     """The folder and the result after five of the six cells were labeled with a class, and one as unknown."""
     table = chosen / "cells-to-label.csv"
     given = {row["path"]: class_of(row["path"]) for row in rows_of(table)}
@@ -68,8 +68,8 @@ def test_cells_are_chosen_without_labels_in_every_subdomain_and_predicted_class(
 
 
 @pytest.mark.slow
-def test_labels_teach_and_the_numbers_say_what_changed(taught: tuple[Path, Labeled]) -> None:
-    out, done = taught
+def test_labels_correct_and_the_numbers_say_what_changed(labeled: tuple[Path, Labeled]) -> None:
+    out, done = labeled
     assert done.results == LabelResults.read(out / "label.json")
     results = done.results
     assert results is not None
@@ -99,8 +99,8 @@ def order(out: Path, path: str) -> int:
 
 
 @pytest.mark.slow
-def test_labels_are_used_exactly_if_they_do_no_harm(taught: tuple[Path, Labeled]) -> None:
-    out, done = taught
+def test_labels_are_used_exactly_if_they_do_no_harm(labeled: tuple[Path, Labeled]) -> None:
+    out, done = labeled
     results = done.results
     assert results is not None
     before, held_out = results.right
@@ -113,9 +113,9 @@ def test_labels_are_used_exactly_if_they_do_no_harm(taught: tuple[Path, Labeled]
 
 @pytest.mark.slow
 def test_the_same_call_trains_nothing_again(
-    finished: Path, new_hospital: Path, taught: tuple[Path, Labeled], monkeypatch: pytest.MonkeyPatch
+    finished: Path, new_hospital: Path, labeled: tuple[Path, Labeled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, done = taught
+    out, done = labeled
 
     def trains(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
@@ -246,9 +246,9 @@ def test_labels_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_the_next_labels_add_is_the_corrected_share_of_the_errors_that_are_left(
-    taught: tuple[Path, Labeled],
+    labeled: tuple[Path, Labeled],
 ) -> None:
-    results = taught[1].results
+    results = labeled[1].results
     assert results is not None
     cell = replace(results.used_cells[0], label="neutrophil", before="lymphocyte")
     cells = tuple(replace(cell, held_out=said) for said in ("neutrophil", "lymphocyte"))

@@ -91,8 +91,8 @@ def test_more_translators_are_compared_under_the_names_of_their_presets(
         ("film", None, "strict"),
         (CYCLE, "epoch-0002", "strict"),
     ]
-    judged = {(check.images, check.snapshot): check for check in results.guard}
-    assert judged.keys() == {("film", None), (CYCLE, "epoch-0002")}
+    checked = {(check.images, check.snapshot): check for check in results.guard}
+    assert checked.keys() == {("film", None), (CYCLE, "epoch-0002")}
     assert run(small_study, tmp_path, *changes)[1] == set()
 
 
@@ -129,14 +129,14 @@ def test_fewer_labels_adabn_and_more_seeds_join_the_leaderboard(small_study: Pat
     modes = {(r.classifier, r.images, r.labels_used): r.mode for r in results.rows if r.site == "yellow-field"}
     assert modes[variants[0], "original", 0] == "strict"  # it was measured on unlabeled cells that are not scored
     assert modes["Small net", "original", 0] == "none"
-    # A seed trains everything anew, on the same cells.
+    # A seed trains everything again, on the same cells.
     assert trained >= {"Small net", "translator", "Small net again on original with 2 labels"}
     spread = board["Small net", CYCLE, 4].spread
     assert spread is not None
     assert spread.seeds == (0, 5)
     assert (tmp_path / "out" / "seeds" / "5" / "translator" / DONE).is_file()
     assert not (tmp_path / "out" / "seeds" / "5" / "split").exists()
-    # What labels are worth, and a temperature from the validation part.
+    # Labels saved, and a temperature from the validation part.
     assert [(w.classifier, w.snapshot, [k for k, _ in w.curve]) for w in results.labels_saved] == [
         ("Small net", "epoch-0002", [0, 2, 4, 12])
     ]

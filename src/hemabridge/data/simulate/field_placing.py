@@ -81,8 +81,8 @@ class _Placing:
 
 def _place_leukocytes(place: _Placing, area: Area) -> None:
     rng, spec = place.rng, place.spec
-    names = list(spec.mix)
-    shares = np.array([spec.mix[name] for name in names], dtype=float)
+    names = list(spec.prevalence)
+    shares = np.array([spec.prevalence[name] for name in names], dtype=float)
     clusters = 0
     for _ in range(int(rng.poisson(spec.leukocytes * area.leukocytes))):
         name = names[int(rng.choice(len(names), p=shares / shares.sum()))]
@@ -94,7 +94,7 @@ def _place_leukocytes(place: _Placing, area: Area) -> None:
         cut = rng.random() < _CUT
         point = partial(_at_border, place, radius) if cut else partial(place.random_point, 0)
         if not place.try_put(name, radius, 1.5, point):
-            # Large cells find no room more often than small ones: without this a crowded field would not have the mix.
+            # Large cells find no room more often than small ones: without this a crowded field would lack them.
             place.put(
                 name,
                 *max((point() for _ in range(_ATTEMPTS)), key=lambda at: place.gap_um(at[0], at[1], radius)),

@@ -11,7 +11,7 @@ from hemabridge.errors import InputError
 OVERSAMPLING: Final = 2
 """Pixels of the grid on which a field is painted, per pixel of the picture and direction."""
 
-NORMAL_MIX: Final = MappingProxyType(
+NORMAL_PREVALENCE: Final = MappingProxyType(
     {"neutrophil": 0.58, "lymphocyte": 0.30, "monocyte": 0.07, "eosinophil": 0.04, "basophil": 0.01}
 )
 """Share of each class in the blood of a healthy adult, about the middle of the reference ranges (Bain 2015)."""
@@ -80,7 +80,7 @@ class FieldSpec:
         width_px, height_px: size of the pictures.
         um_per_px: side of a pixel in µm.
         leukocytes: mean number of leukocytes in a field.
-        mix: share of each class among them; it is scaled to a sum of 1.
+        prevalence: share of each class among them; it is scaled to a sum of 1.
         areas: names from `AREAS` that occur.
     """
 
@@ -89,7 +89,7 @@ class FieldSpec:
     height_px: int = 480
     um_per_px: float = 0.14
     leukocytes: float = 3.0
-    mix: Mapping[str, float] = field(default_factory=lambda: NORMAL_MIX)
+    prevalence: Mapping[str, float] = field(default_factory=lambda: NORMAL_PREVALENCE)
     areas: tuple[str, ...] = tuple(AREAS)
 
     def __post_init__(self) -> None:
@@ -98,8 +98,15 @@ class FieldSpec:
         Raises:
             InputError: one is out of range, or a class or area does not exist.
         """
-        if not set(self.mix) <= set(KINDS) or not self.mix or min(self.mix.values()) < 0 or sum(self.mix.values()) <= 0:
-            raise InputError(f"expected a share of at least 0 for classes out of {', '.join(KINDS)}; got {self.mix}")
+        if (
+            not set(self.prevalence) <= set(KINDS)
+            or not self.prevalence
+            or min(self.prevalence.values()) < 0
+            or sum(self.prevalence.values()) <= 0
+        ):
+            raise InputError(
+                f"expected a share of at least 0 for classes out of {', '.join(KINDS)}; got {self.prevalence}"
+            )
         if not self.areas or not set(self.areas) <= set(AREAS):
             raise InputError(f"expected areas out of {', '.join(AREAS)}; got {', '.join(self.areas) or 'none'}")
         if self.seed < 0 or not 0.03 <= self.um_per_px <= 0.5 or not 0 <= self.leukocytes <= 50:
