@@ -48,7 +48,7 @@ from hemabridge.imaging.scale import crop_center
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.sampling import evenly_spaced
 
-CROPS_PX = {"clinic": 180, "tecom": 90, "raabin": 330, "bccd": 235}
+CROPS_PX = {"clinic": 180, "tecom": 88, "raabin": 297, "bccd": 217}
 """Laboratories, and the side of the square around a cell in pixels of their images."""
 CELLS = "single leukocytes"
 SHARE = 1 / 200
