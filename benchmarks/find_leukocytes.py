@@ -40,8 +40,8 @@ from hemabridge.data.simulate import (
 from hemabridge.data.simulate.field_pictures import TrueObject
 from hemabridge.data.simulate.field_plan import AREAS
 from hemabridge.fields.detect import FieldCells, Leukocyte, StainedPlace, find_leukocytes, measured_objects
+from hemabridge.fields.field_scale import Scale, estimate_scale
 from hemabridge.fields.pooled_scale import pooled_scales
-from hemabridge.fields.scale import Scale, estimate_scale
 from hemabridge.fields.stained_objects import DetectionLimits
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import UInt8Image

@@ -156,7 +156,6 @@ def test_large_and_made_files_are_not_tracked() -> None:
 
 
 SAME_IDEA = {
-    "app.py": "a program's root: of the command line, of the readers' pages",
     "catalog.py": "what can be chosen by name in a room, and the command that lists it",
     "classifiers.py": "the stage that trains classifiers, of a study and of a synthesis",
     "config.py": "the settings of a room, without PyTorch",
@@ -171,7 +170,6 @@ SAME_IDEA = {
     "restaining.py": "the commands that re-stain, and the model behind them",
     "restyle.py": "the command, and its work",
     "results.py": "frozen results, of each kind of work",
-    "scale.py": "the scale of an image: of a cell's square, of a field",
     "serve.py": "what is served until a signal: the pages of a review, a model",
     "synthesis.py": "the commands and the recipe of a synthesis",
     "train.py": "the command, and its work",

@@ -8,8 +8,8 @@ from skimage.draw import disk
 
 from hemabridge.errors import ImageError
 from hemabridge.fields.detect import find_leukocytes
+from hemabridge.fields.field_scale import estimate_scale, stated_scale
 from hemabridge.fields.red_cells import RED_CELL_UM
-from hemabridge.fields.scale import estimate_scale, stated_scale
 
 
 def resized(image, factor):

@@ -16,8 +16,8 @@ from hemabridge.errors import ImageError
 from hemabridge.fields import tiff_image
 from hemabridge.fields.detect import find_leukocytes
 from hemabridge.fields.field_image import level_for
+from hemabridge.fields.field_scale import estimate_scale, stated_scale
 from hemabridge.fields.open_field import open_field
-from hemabridge.fields.scale import estimate_scale, stated_scale
 from hemabridge.imaging.files import read_image
 
 PYDICOM = Path(pydicom.__file__).parent / "data" / "test_files"

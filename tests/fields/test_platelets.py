@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from hemabridge.fields.density import Absorbed
 from hemabridge.fields.detect import FieldCells, find_leukocytes
+from hemabridge.fields.field_scale import stated_scale
 from hemabridge.fields.platelets import dye_weights, small_objects
-from hemabridge.fields.scale import stated_scale
 
 SCALE = stated_scale(UM)
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from hemabridge.fields.field_scale import Scale, ScaleSource
 from hemabridge.fields.pooled_scale import MIXED, SEVERAL, microscopes_of, pooled_scales
-from hemabridge.fields.scale import Scale, ScaleSource
 
 
 def scale(um_per_px: float, cells: int, source: ScaleSource = "red cells", error: float = 0.06) -> Scale:

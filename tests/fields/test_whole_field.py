@@ -7,8 +7,8 @@ from PIL import Image
 from hemabridge.data.cells import UNKNOWN
 from hemabridge.data.new_cells import NewCrop, list_new_cells, read_new_cells
 from hemabridge.data.simulate import CLASSES, HOSPITALS, simulate_cells
+from hemabridge.fields.field_scale import stated_scale
 from hemabridge.fields.find_cells import find_cells_at
-from hemabridge.fields.scale import stated_scale
 from hemabridge.fields.whole_field import FieldCheck, is_whole_field
 from hemabridge.imaging.files import read_image
 from hemabridge.progress import silent

@@ -13,6 +13,16 @@ READERS = {
 }
 """What opens a snapshot by itself, and why."""
 
+OTHER_WAYS = {
+    "classifiers/external.py": "defines `load_external`",
+    "workflows/evaluate/finished_study.py": "a recipe describes another program's classifier in a table, not a file",
+    "workflows/export/export.py": "a bundle that is not written yet",
+    "workflows/selection/run.py": "as an evaluation",
+    "workflows/study/classifiers.py": "as an evaluation",
+    "workflows/verify.py": "a bundle whose signature is checked before anything else in it is read",
+}
+"""What opens a model, but not a snapshot, by itself, and why."""
+
 SUFFIXES = {
     "classifiers/config.py": "checks a recipe before its files need be there; what is opened depends on `architecture`",
     "data/layouts.py": "tells a mask from an image",
@@ -37,6 +47,15 @@ def reads_snapshot(node: ast.AST) -> bool:
     return name in ("from_snapshot", "read_header")
 
 
+def opens_otherwise(node: ast.AST) -> bool:
+    """Return whether a call opens a bundle or another program's classifier, or parses what it reads as a normalizer."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    parses = name == "normalizer_from_json" and "read_text" in ast.unparse(node)
+    return parses or name in ("open_bundle", "load_external", "_load_external")
+
+
 def compares_suffix(node: ast.AST) -> bool:
     if isinstance(node, ast.Compare):
         return any(isinstance(each, ast.Attribute) and each.attr == "suffix" for each in ast.walk(node))
@@ -59,6 +78,10 @@ def test_nothing_else_opens_a_snapshot() -> None:
     assert files_with(reads_snapshot) - {"classifiers/classifier.py"} == set(READERS)
 
 
+def test_nothing_else_opens_a_model_of_another_format() -> None:
+    assert files_with(opens_otherwise) | {"classifiers/external.py"} == set(OTHER_WAYS)
+
+
 def test_nothing_else_tells_a_model_by_its_suffix() -> None:
     assert files_with(compares_suffix) == set(SUFFIXES)
 
@@ -68,6 +91,9 @@ def test_nothing_else_tells_a_model_by_its_suffix() -> None:
     [
         ("SnapshotClassifier.from_snapshot(path)", reads_snapshot),
         ("read_header(path)['seen']", reads_snapshot),
+        ("open_bundle(ModelFile.read(path))", opens_otherwise),
+        ("normalizer_from_json(path.read_text())", opens_otherwise),
+        ("load_external(spec.external)", opens_otherwise),
         ("path.suffix == '.json'", compares_suffix),
         ("path.suffix.lower() in ('.onnx',)", compares_suffix),
         ("name.endswith('.safetensors')", compares_suffix),

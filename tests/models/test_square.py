@@ -24,7 +24,7 @@ from hemabridge.networks.config import (
     UnetConfig,
 )
 from hemabridge.normalizers.by_subdomain import BySubdomain
-from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells, read_normalizer
+from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells, normalizer_from_json
 from hemabridge.normalizers.image_sets import MAX_WHOLE_PIXELS
 from hemabridge.normalizers.normalizer import NO_GLASS, CellScale, Normalizer
 from hemabridge.normalizers.reinhard import ReinhardSite
@@ -238,7 +238,9 @@ def test_a_fitted_normalizer_knows_its_square(name: str, tmp_path: Path) -> None
     image = cells("yellow-field", 7, 100, 1)[0]
     image[:, :30] //= 4
     whole = model.standardize(image[None])[0]
-    np.testing.assert_array_equal(whole, read_normalizer(path).standardize(image[None])[0])
+    np.testing.assert_array_equal(
+        whole, normalizer_from_json(path.read_text(encoding="utf-8")).standardize(image[None])[0]
+    )
     square = model.standardize(crop_center(image, 40)[None])[0]
     np.testing.assert_allclose(square.astype(int), crop_center(whole, 40), atol=3)
 

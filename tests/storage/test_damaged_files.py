@@ -18,7 +18,6 @@ from hemabridge.guard.thresholds import floors, read_thresholds
 from hemabridge.models.guard_file import Guard
 from hemabridge.models.open import open_model
 from hemabridge.models.selection_file import Selection, SnapshotRow
-from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.recipes.recipe_file import read_recipe
 from hemabridge.recipes.review import read_plan
@@ -83,7 +82,7 @@ def normalizer(folder: Path) -> Case:
     path = folder / "normalizer.json"
     images = np.full((2, 8, 8, 3), 200, dtype=np.uint8)
     path.write_text(WhitePoint.fit(images, images).to_json())
-    return path, lambda: (read_normalizer(path), open_model(path))
+    return path, lambda: open_model(path)
 
 
 def thresholds(folder: Path) -> Case:

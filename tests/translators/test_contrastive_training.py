@@ -108,7 +108,7 @@ def test_a_snapshot_re_stains_to_the_target_and_says_that_it_knows_no_way_back(t
     with pytest.raises(ModelError, match="with only to_target"):
         NeuralStandardizer.from_snapshot(path, "to_source", weights="raw")
     sample = read_image(tmp_path / "samples" / f"{snapshots[-1].name}.png")
-    assert sample.shape == (2 * 16, train.SAMPLES * 16, 3)
+    assert sample.shape == (2 * 16, 5 * 16, 3)  # each cell of the smaller site once
 
 
 @pytest.mark.slow

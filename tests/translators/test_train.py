@@ -135,7 +135,7 @@ def test_snapshots_by_epoch_and_by_images_with_samples_of_both_directions(tmp_pa
     ]
     for snapshot in snapshots:
         sample = read_image(tmp_path / "samples" / f"{snapshot.name}.png")
-        assert sample.shape == (4 * 16, train.SAMPLES * 16, 3)
+        assert sample.shape == (4 * 16, 5 * 16, 3)  # each cell of the smaller site once
     weights, header = read_snapshot(snapshots[-1].path)
     assert {name.split("/")[0] for name in weights} == {"to_target", "to_source"}
     assert (header["source_crop_px"], header["target_crop_px"]) == (41, 42)

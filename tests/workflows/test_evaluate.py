@@ -29,7 +29,7 @@ from hemabridge.models import open_model
 from hemabridge.models.guard_file import Guard
 from hemabridge.models.selection_file import FILE as SELECTION
 from hemabridge.models.site_answer import SiteAnswer
-from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.progress import silent
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
@@ -477,13 +477,17 @@ def test_another_hospital_is_fitted_without_a_label(
     for name, (out, done) in {"labeled": evaluated[True], "unlabeled": (tmp_path / "out", again)}.items():
         assert (done.by, done.predicted) == ("ensemble and one classifier", len(source))
         assert done.site is None  # twelve images are too few to describe a site
-        assert read_normalizer(out / "linear-ot.json").standardize(np.zeros((1, 8, 8, 3), np.uint8)).shape == (
+        assert normalizer_from_json((out / "linear-ot.json").read_text(encoding="utf-8")).standardize(
+            np.zeros((1, 8, 8, 3), np.uint8)
+        ).shape == (
             1,
             8,
             8,
             3,
         )
-        assert read_normalizer(out / "learned-lut-learner.json").method == "learned-lut"
+        assert (
+            normalizer_from_json((out / "learned-lut-learner.json").read_text(encoding="utf-8")).method == "learned-lut"
+        )
         assert not (out / FITTING).exists()
         answers.append(predicted(out).select("path", "predicted_class", "probability"))
         if name == "labeled":
@@ -534,7 +538,11 @@ def test_study_evaluate_and_benchmark_fit_the_same_ensemble_to_the_bit(
     np.testing.assert_array_equal(fitted.predict(seen.images), in_study)
     assert list(fitted.restainings) == list(loaded.restainings)
     for name, table in loaded.restainings.items():
-        assert table == fitted.restainings[name] == read_normalizer(tmp_path / "out" / f"{name}.json").of_cells()
+        assert (
+            table
+            == fitted.restainings[name]
+            == normalizer_from_json((tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8")).of_cells()
+        )
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from hemabridge.errors import HemabridgeError, InputError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.by_subdomain import BySubdomain
-from hemabridge.normalizers.catalog import fit_on_cells, read_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells, normalizer_from_json
 from hemabridge.normalizers.images import CELL_PX
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.workflows.fit import Fitted, fit
@@ -34,8 +34,10 @@ def test_it_fits_what_the_catalog_would_on_the_same_cells(tmp_path: Path, cells:
     fitted = fit("linear-ot", source, target, out, source_crop_px=CELL_PX, target_crop_px=CELL_PX)
     wanted = fit_on_cells("linear-ot", cells["yellow-field"], cells["clinic-like"])
     images = cells["yellow-field"]
-    np.testing.assert_array_equal(read_normalizer(out).standardize(images), wanted.standardize(images))
-    assert fitted.normalizer == read_normalizer(out)
+    np.testing.assert_array_equal(
+        normalizer_from_json(out.read_text(encoding="utf-8")).standardize(images), wanted.standardize(images)
+    )
+    assert fitted.normalizer == normalizer_from_json(out.read_text(encoding="utf-8"))
     assert list(fitted.subdomains.values()) == [12]
 
 
@@ -65,7 +67,7 @@ def test_each_subdomain_of_a_folder_is_fitted_for_itself_if_asked(tmp_path: Path
     assert [own.method for own in each.normalizer.normalizers] == ["white-point"] * 2
     assert one.subdomains == each.subdomains
     assert sorted(one.subdomains.values()) == [30, 32]
-    assert read_normalizer(tmp_path / "each.json") == each.normalizer
+    assert normalizer_from_json((tmp_path / "each.json").read_text(encoding="utf-8")) == each.normalizer
 
 
 @pytest.mark.parametrize(

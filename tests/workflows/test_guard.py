@@ -16,7 +16,7 @@ from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models import open_model
 from hemabridge.models.guard_file import Guard, guard_path
 from hemabridge.normalizers.by_subdomain import BySubdomain
-from hemabridge.normalizers.catalog import fit_on_cells, read_normalizer
+from hemabridge.normalizers.catalog import fit_on_cells, normalizer_from_json
 from hemabridge.normalizers.color_table import node_colors
 from hemabridge.normalizers.normalizer import NO_GLASS, Normalizer
 from hemabridge.normalizers.table_normalizer import LearnedLut, as_table
@@ -134,7 +134,9 @@ def test_refused_cells_are_re_stained_by_the_fallback(
     safer = Guard.read(guard).normalizer()
     assert safer is not None
     # It was fitted on the target alone; the white that an image may have is that of the model's source.
-    safer = safer.model_copy(update={"source_glass": read_normalizer(normalizer).source_glass})
+    safer = safer.model_copy(
+        update={"source_glass": normalizer_from_json(normalizer.read_text(encoding="utf-8")).source_glass}
+    )
     original = read_image(images / "00.png")
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "00.png"), safer.standardize(original[None])[0])
 
@@ -146,7 +148,7 @@ def test_without_a_fallback_refused_cells_are_flagged_alone(
     done = standardize(normalizer, images, tmp_path / "out", fallback="none")
     assert {(row.verdict, row.restained_by) for row in done.rows} == {("refuse", "model")}
     original = read_image(images / "00.png")[None]
-    expected = read_normalizer(normalizer).standardize(original)[0]
+    expected = normalizer_from_json(normalizer.read_text(encoding="utf-8")).standardize(original)[0]
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "00.png"), expected)
 
 
@@ -160,7 +162,7 @@ def test_a_fallback_of_ones_own_and_what_was_made_by_another_is_made_again(
     own.write_text(fit_on_cells("reinhard-image", cells, cells).to_json(), encoding="utf-8")
     standardize(normalizer, images, tmp_path / "out", fallback=own)
     original = read_image(images / "00.png")[None]
-    expected = read_normalizer(own).standardize(original)[0]
+    expected = normalizer_from_json(own.read_text(encoding="utf-8")).standardize(original)[0]
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "00.png"), expected)
     before = (tmp_path / "out" / "00.png").stat().st_mtime_ns
     again = standardize(normalizer, images, tmp_path / "out", fallback=own)
@@ -192,7 +194,9 @@ def test_a_model_without_a_guard_works_without(normalizer: Path, images: Path, t
 
 @pytest.mark.usefixtures("guard")
 def test_the_guard_of_another_model_is_refused(normalizer: Path, images: Path, tmp_path: Path) -> None:
-    other = read_normalizer(normalizer).model_copy(update={"source_mean": (1.0, 2.0, 3.0)})
+    other = normalizer_from_json(normalizer.read_text(encoding="utf-8")).model_copy(
+        update={"source_mean": (1.0, 2.0, 3.0)}
+    )
     normalizer.write_text(other.to_json(), encoding="utf-8")
     with pytest.raises(ModelError, match="got that of another model"):
         standardize(normalizer, images, tmp_path / "out")

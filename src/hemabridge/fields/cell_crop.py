@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from hemabridge.fields.field_scale import discs_in
 from hemabridge.fields.red_cells import RED_CELL_UM, SURE_RED_CELLS, Discs, joined
-from hemabridge.fields.scale import discs_in
 from hemabridge.imaging.compartments import segment
 from hemabridge.imaging.scale import NUCLEUS_FRACTION, nucleus_diameter_px
 from hemabridge.imaging.standardizer import UInt8Image

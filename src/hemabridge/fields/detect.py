@@ -13,8 +13,8 @@ import numpy as np
 from hemabridge.errors import ImageError
 from hemabridge.fields.density import Absorbed, Chromatin, FloatMap, absorbed_light, chromatin_of, dye_colors
 from hemabridge.fields.field_image import FieldPixels
+from hemabridge.fields.field_scale import Scale
 from hemabridge.fields.platelets import Kind, dye_weights, small_objects
-from hemabridge.fields.scale import Scale
 from hemabridge.fields.stained_objects import DetectionLimits, Part, StainedObject, mask_of, stained_objects
 from hemabridge.fields.view import Box, View
 from hemabridge.imaging.compartments import background_color
@@ -127,7 +127,7 @@ def find_leukocytes(
 
     Args:
         image: RGB uint8[H, W, 3], or a file of which parts are read.
-        scale: of the image (`fields.scale.estimate_scale`).
+        scale: of the image (`fields.field_scale.estimate_scale`).
         limits: sizes; `DetectionLimits()` if None.
         tile_px: side of the parts, at working scale, in which a large image is done; at least 256. The result does not
             depend on it. `TILE_PX`, or less if the image is far finer than needed, if None.

@@ -8,11 +8,11 @@ import numpy as np
 from hemabridge.errors import ImageError
 from hemabridge.fields.detect import FieldCells, Leukocyte, find_leukocytes
 from hemabridge.fields.field_image import FieldImage, FieldPixels
+from hemabridge.fields.field_scale import Scale, estimate_scale, stated_scale
 from hemabridge.fields.platelets import Kind
 from hemabridge.fields.pooled_scale import MOST_RATIO, SURE_RED_CELLS
 from hemabridge.fields.quality import Fault, Quality, measure_quality
 from hemabridge.fields.red_cells import RED_CELL_UM
-from hemabridge.fields.scale import Scale, estimate_scale, stated_scale
 from hemabridge.fields.view import View
 from hemabridge.imaging.standardizer import UInt8Image
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hemabridge.fields.circles import Floats
 from hemabridge.fields.density import Mask
-from hemabridge.fields.scale import Scale
+from hemabridge.fields.field_scale import Scale
 
 SURE_RED_CELLS: Final = 8
 """Number of red cells whose size is taken rather than what a file or other fields state."""

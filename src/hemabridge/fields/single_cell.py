@@ -15,7 +15,7 @@ import numpy as np
 from hemabridge.class_names import spelling_key
 from hemabridge.fields.density import Mask, absorbed_light, chromatin_of, resized
 from hemabridge.fields.detect import WORK_UM
-from hemabridge.fields.scale import NUCLEUS_UM
+from hemabridge.fields.field_scale import NUCLEUS_UM
 from hemabridge.fields.stained_objects import DetectionLimits, Part, StainedObject, stained_objects
 from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.scale import NUCLEUS_FRACTION, CropPx, crop_center

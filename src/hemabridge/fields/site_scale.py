@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 
 from hemabridge.errors import HemabridgeError
+from hemabridge.fields.field_scale import Scale
 from hemabridge.fields.find_cells import checked_scale
 from hemabridge.fields.open_field import open_field
-from hemabridge.fields.scale import Scale
 from hemabridge.sampling import evenly_spaced
 
 SAMPLED: Final = 60

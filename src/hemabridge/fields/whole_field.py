@@ -11,7 +11,7 @@ import numpy as np
 from hemabridge.errors import ImageError
 from hemabridge.fields.density import resized
 from hemabridge.fields.detect import Leukocyte, find_leukocytes
-from hemabridge.fields.scale import estimate_scale
+from hemabridge.fields.field_scale import estimate_scale
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.sampling import evenly_spaced

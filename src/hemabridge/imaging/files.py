@@ -21,6 +21,7 @@ from hemabridge.imaging.dicom import DICOM_SUFFIXES
 from hemabridge.imaging.found_scale import FoundScale, scale_in
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.imaging.threads import NO_WARNINGS
+from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.files import write_bytes
 
 _QUALITY: Final = 95
@@ -217,9 +218,8 @@ def _depth_beside(folder: Path, suffix: str) -> int | None:
 def _common_depth(paths: Iterable[Path], decoded_of: Callable[[Path], Decoded]) -> int | None:
     """Return the depth of most of some files that do not state it; None if they do not agree."""
     names = sorted(paths)
-    places = sorted({round(place) for place in np.linspace(0, len(names) - 1, _BESIDE)})
     found: Counter[int] = Counter()
-    for place in places:
+    for place in evenly_spaced(len(names), _BESIDE, ends=True):
         with contextlib.suppress(Exception):  # a damaged file is reported when it is read itself
             decoded = decoded_of(names[place])
             found.update([] if decoded.stated else [decoded.bits])

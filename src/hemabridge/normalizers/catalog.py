@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final
 
@@ -113,7 +112,7 @@ NormalizerNames = Annotated[tuple[str, ...], AfterValidator(_check_names)]
 
 
 def normalizer_from_json(text: str) -> Normalizer:
-    """Read a normalizer of any method from the text that `to_json` wrote; `read_normalizer` reads a file.
+    """Read a normalizer of any method from the text that `to_json` wrote; `open_model` opens a file.
 
     Raises:
         ModelError: It is a path, or the text is not JSON, is too long, has no known method, or does not fit its method.
@@ -132,19 +131,6 @@ def normalizer_from_json(text: str) -> Normalizer:
             "if another version of hemabridge wrote it, fit it again: hemabridge fit METHOD SOURCE TARGET OUT"
         )
     return _METHODS[method].from_json(text)
-
-
-def read_normalizer(path: Path) -> Normalizer:
-    """Read the file of a normalizer of any method.
-
-    Raises:
-        ModelError: The file is missing or too large, or `normalizer_from_json` refuses its content.
-    """
-    if not path.is_file():
-        raise ModelError(f"expected the JSON file of a normalizer, got nothing or a folder: {path}")
-    if path.stat().st_size > MAX_JSON_CHARACTERS:
-        raise ModelError(f"expected the JSON of a normalizer, got {path.stat().st_size:,} bytes: {path}")
-    return normalizer_from_json(path.read_text(encoding="utf-8-sig", errors="replace"))
 
 
 class _Header(BaseModel):

@@ -7,8 +7,8 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from hemabridge.review.app import bare_app
 from hemabridge.review.check_pages import Checking, CheckPages
+from hemabridge.review.reading_app import bare_app
 from hemabridge.review.security import read_form
 from hemabridge.review.texts import LANGUAGES
 

@@ -11,9 +11,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, Response
 
 from hemabridge.review import session
-from hemabridge.review.app import app_of
 from hemabridge.review.pages import Pages
 from hemabridge.review.questions import UNSURE, Asked, Option
+from hemabridge.review.reading_app import app_of
 from hemabridge.review.requests import ReviewPages
 from hemabridge.review.security import read_form
 from hemabridge.review.session import Reader

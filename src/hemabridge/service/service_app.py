@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from hemabridge._version import __version__
 from hemabridge.errors import InputError
 from hemabridge.progress import Progress
-from hemabridge.review.app import STATIC_KEPT
+from hemabridge.review.reading_app import STATIC_KEPT
 from hemabridge.review.security import HEADERS, SecurityHeaders
 from hemabridge.service.access import Access, Refused
 from hemabridge.service.counters import CONTENT_TYPE, CountedRequests, Counters

@@ -14,6 +14,7 @@ from hemabridge.errors import InputError, TrainingFaultError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.progress import Progress, silent
+from hemabridge.sampling import evenly_spaced
 from hemabridge.training.config import LoopConfig
 from hemabridge.training.loop import Training, fit
 from hemabridge.training.schedules import ConstantThenLinear
@@ -155,9 +156,10 @@ def _write_samples(
     standardizers: Mapping[Direction, NeuralStandardizer], source: CellSet, target: CellSet, crop_px: int, path: Path
 ) -> None:
     rows: list[UInt8Images] = []
+    shown = min(SAMPLES, len(source), len(target))
     for direction, standardizer in standardizers.items():
         cells = source if direction == "to_target" else target
-        places = np.linspace(0, len(cells) - 1, SAMPLES).astype(int)
+        places = evenly_spaced(len(cells), shown, ends=True)
         margin = (cells.images.shape[1] - crop_px) // 2
         originals = cells.images[places, margin : margin + crop_px, margin : margin + crop_px]
         restained = standardizer.standardize(originals)

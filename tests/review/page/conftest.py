@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from hemabridge.recipes.review import ReviewPlan
-from hemabridge.review.app import make_app
+from hemabridge.review.reading_app import make_app
 from hemabridge.review.store import STORE, Store
 from hemabridge.workflows.review.create import PICTURES, Created, review_create
 

@@ -180,7 +180,7 @@ def test_times_that_are_none_do_no_harm(ana: Any, store: Store, seconds: str) ->
 
 def test_the_address_alone_and_tokens_of_nobody_show_one_and_the_same_page(client: TestClient, ana: Any) -> None:
     pages = {
-        client.get(path).text for path in ("/", "/r/", "/r/x/", f"{ana.path[:-2]}A/read", "/docs", "/openapi.json")
+        client.get(path).text for path in ("/", "/r/", "/r/x/", f"{ana.path[:-1]}A/read", "/docs", "/openapi.json")
     }
     assert len(pages) == 1
     assert "open the link that you were given" in pages.pop()

@@ -21,7 +21,7 @@ from hemabridge.imaging.files import write_image
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models.guard_file import Guard
-from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.storage.files import folder_name
@@ -143,7 +143,11 @@ def test_restained_cells_of_a_larger_classifier_keep_the_originals_detail(
     assert contrast(small) < 5
     cells = scored_cells(finished, LARGE_PX).images
     if images == "white-point":
-        expected = read_normalizer(finished / "restained" / folder / "normalizer.json").of_cells().standardize(cells)
+        expected = (
+            normalizer_from_json((finished / "restained" / folder / "normalizer.json").read_text(encoding="utf-8"))
+            .of_cells()
+            .standardize(cells)
+        )
         np.testing.assert_array_equal(large, expected)
     else:  # the change that the translator makes at its own size
         change = large.astype(float) - cells
@@ -238,6 +242,8 @@ def test_color_tables_and_refitted_studies_show_each_classifier_its_own_size(
     predictions = {(p.classifier, p.images): p for p in of_source}
     original = predictions[name, "original"].probabilities
     np.testing.assert_allclose(original, classifier.probabilities(cells.images), atol=1e-5)
-    table = read_normalizer(tables / f"learned-lut-{folder_name(name)}.json").of_cells()
+    table = normalizer_from_json(
+        (tables / f"learned-lut-{folder_name(name)}.json").read_text(encoding="utf-8")
+    ).of_cells()
     expected = mean_prediction([classifier], table.standardize(cells.images))
     np.testing.assert_allclose(predictions[name, "learned-lut"].probabilities, expected, atol=1e-5)

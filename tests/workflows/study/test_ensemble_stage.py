@@ -5,7 +5,7 @@ import pytest
 
 from hemabridge.errors import RecipeError
 from hemabridge.evaluation.results import StudyResults
-from hemabridge.normalizers.catalog import read_normalizer
+from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.run_context import start_fabric
@@ -55,7 +55,11 @@ def test_the_ensemble_stands_beside_the_classifiers_and_is_not_fitted_again(smal
     # A classifier that sees shape alone has no color table.
     with_luts = [(r.classifier, r.mode) for r in first.rows if r.images == "learned-lut"]
     assert with_luts == [("Learner", "strict")]
-    assert read_normalizer(ensemble / "learned-lut-learner.json").standardize(np.zeros((1, 8, 8, 3), np.uint8)).any()
+    assert (
+        normalizer_from_json((ensemble / "learned-lut-learner.json").read_text(encoding="utf-8"))
+        .standardize(np.zeros((1, 8, 8, 3), np.uint8))
+        .any()
+    )
     # A color and a shape member of the study, one that is trained for the ensemble.
     assert list_snapshots(ensemble / "members" / "0" / "0")
     assert all(list_snapshots(ensemble / "labels-6" / str(place)) for place in range(3))

@@ -7,8 +7,8 @@ from typing import Final
 
 from hemabridge.errors import ImageError
 from hemabridge.evaluation.differential_results import ClassShare, DifferentialResults
+from hemabridge.fields.field_scale import stated_scale
 from hemabridge.fields.open_field import open_sent_field
-from hemabridge.fields.scale import stated_scale
 from hemabridge.imaging.files import reason_of
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import Progress

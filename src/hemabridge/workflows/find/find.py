@@ -13,10 +13,10 @@ from hemabridge.data.index import check_listable
 from hemabridge.data.listing import LeftOut, Listing, escaped, list_images
 from hemabridge.errors import ImageError, InputError, MissingExtraError
 from hemabridge.fields.field_image import FieldImage
+from hemabridge.fields.field_scale import stated_scale
 from hemabridge.fields.find_cells import CROP_UM
 from hemabridge.fields.open_field import FURTHER_SUFFIXES, open_field
 from hemabridge.fields.overlay import draw_overlay
-from hemabridge.fields.scale import stated_scale
 from hemabridge.imaging.files import reason_of, write_image
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import Progress, silent

@@ -6,9 +6,9 @@ from typing import Any, Final, TypeAlias
 
 from hemabridge.errors import ImageError
 from hemabridge.fields.field_image import FieldImage, FieldPixels
+from hemabridge.fields.field_scale import Scale
 from hemabridge.fields.find_cells import CROP_UM, FoundCells, checked_scale, cut_cell, find_cells_at, remark_on_rough
 from hemabridge.fields.pooled_scale import pooled_scales
-from hemabridge.fields.scale import Scale
 from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.scale import LEAST_CELL_PX
 from hemabridge.imaging.standardizer import UInt8Image

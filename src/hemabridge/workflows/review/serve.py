@@ -12,8 +12,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from hemabridge.errors import InputError, RunError
-from hemabridge.review.app import make_app
 from hemabridge.review.connections import BoundedConnection
+from hemabridge.review.reading_app import make_app
 from hemabridge.review.security import is_loopback
 from hemabridge.review.store import STORE, Store
 from hemabridge.storage.run_folder import hold_folder
@@ -59,7 +59,7 @@ def serve_app(
     """Serve an application with limits on connections until SIGINT, SIGTERM, or until `finished` is set.
 
     Args:
-        app: of `hemabridge.review.app`.
+        app: of `hemabridge.review.reading_app`.
         host: name or address to listen on.
         port: 0 takes a free one.
         ready: called with the server's address once it listens.

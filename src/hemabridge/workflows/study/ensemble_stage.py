@@ -18,9 +18,9 @@ from hemabridge.ensemble.pooling import mean_prediction
 from hemabridge.ensemble.pseudo_labels import few_labels
 from hemabridge.evaluation.predictions import Predictions, read_predictions, write_predictions
 from hemabridge.evaluation.rows import ORIGINAL
+from hemabridge.models import open_model
 from hemabridge.models.restaining import TranslatorModel
 from hemabridge.models.study_folder import ENSEMBLE_STAGE, PREDICTIONS, labels_folder
-from hemabridge.normalizers.catalog import read_normalizer
 from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.run_context import RunContext
@@ -107,7 +107,7 @@ class EnsembleStage:
         names = learn_luts(self.config.learned_lut, self.classifiers, fitted, self.source, self.target.images, context)
         found = []
         for name in names:
-            table = read_normalizer(lut_file(context.folder, name)).of_cells()
+            table = open_model(lut_file(context.folder, name)).cell_standardizer()
             restained = table.standardize(self.source_test_at[name].images)
             predicted = self._of_source(mean_prediction([self.classifiers[name]], restained), LEARNED_LUT)
             found.append(replace(predicted, classifier=name))

@@ -15,6 +15,7 @@ from hemabridge.fields.field_image import FieldPixels
 from hemabridge.fields.red_cells import MOST_ERROR, RED_CELL_UM, Discs, RedCellSize, discs_of, joined, most_frequent
 from hemabridge.imaging.compartments import background_color, dilated, opened
 from hemabridge.imaging.standardizer import UInt8Image
+from hemabridge.sampling import evenly_spaced
 
 ScaleSource: TypeAlias = Literal["red cells", "nuclei", "stated", "file", "other fields"]
 
@@ -89,7 +90,7 @@ def estimate_scale(image: FieldPixels, *, is_quick: bool = False) -> Scale | Non
 
     Example:
         >>> import numpy as np
-        >>> from hemabridge.fields.scale import estimate_scale
+        >>> from hemabridge.fields.field_scale import estimate_scale
         >>> estimate_scale(np.full((100, 100, 3), 240, np.uint8)) is None
         True
     """
@@ -151,9 +152,7 @@ def _windows(image: FieldPixels, parts: int) -> Iterator[tuple[int, float, Absor
 
 def _places(rows: int, columns: int, most: int) -> list[tuple[int, int]]:
     """Return rows and columns of windows, at most `most` of each, spread evenly."""
-    down, across = (
-        np.unique(np.linspace(0, count - 1, most).round().astype(int)).tolist() for count in (rows, columns)
-    )
+    down, across = (evenly_spaced(count, most, ends=True).tolist() for count in (rows, columns))
     return list(product(down, across))
 
 
