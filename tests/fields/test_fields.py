@@ -133,6 +133,16 @@ def test_touching_leukocytes_without_a_thick_part_are_parted_by_their_distance(c
     assert len(tiled.leukocytes) == 4 * count
 
 
+def test_grains_of_stain_between_a_nucleus_and_the_border_do_not_belong_to_it():
+    field = drawn((480, 640), [(300, 270, 9.0)])
+    for y in (355, 389, 423, 457, 472):  # each as near to the next one as lobes are
+        draw(field, 300, y, 2.0, NUCLEUS)
+    (cell,) = find_leukocytes(field, stated_scale(UM)).leukocytes
+    assert (cell.x, cell.y) == pytest.approx((300, 270), abs=6)
+    assert not cell.border
+    assert not cell.cluster
+
+
 def test_a_round_nucleus_is_parted_from_lobes_that_touch_it():
     field = drawn((480, 640), [(280, 220, 8.0), (375, 282, 0.1)])
     lobed(field, 375, 282)

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hemabridge.fields.density import Absorbed, Chromatin, FloatMap, Mask
-from hemabridge.fields.touching import LEAST_PART_UM2, WIDEST_PART_UM, inner_depth, outline, parted_nuclei, width_of
+from hemabridge.fields.touching import (
+    LEAST_PART_UM2,
+    WIDEST_PART_UM,
+    inner_depth,
+    outline,
+    parted_nuclei,
+    width_of,
+    without_far_pieces,
+)
 from hemabridge.fields.view import Box
 
 Pixels: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -127,7 +135,7 @@ def stained_objects(part: Part, levels: Chromatin, limits: DetectionLimits) -> I
     for number, where in enumerate(ndimage.find_objects(labels), start=1):
         if where is None:
             continue
-        own = (labels[where] == number) & mask[where]
+        own = without_far_pieces((labels[where] == number) & mask[where], um)
         parts = parted_nuclei(own, um, apart_um=limits.apart_um, least_cut_um2=limits.least_cut_um2)
         for nucleus, parted in parts:
             if nucleus.any():

@@ -82,8 +82,33 @@ def _is_cut(mask: Mask) -> bool:
     return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
+def without_far_pieces(mask: Mask, um: float) -> Mask:
+    """Return an object without the pieces that are no lobes of its nucleus: grains of stain, a part of another cell.
+
+    They are farther away than the widest nucleus is wide, and together too small for a nucleus. An object of several
+    nuclei, or of none, stays as it is.
+    """
+    groups = _groups_of_pieces(mask, um)
+    large = [own for own in groups if np.count_nonzero(own) * um**2 >= LEAST_OF_GROUP_UM2]
+    return large[0] if len(large) == 1 else mask
+
+
 def _groups_of_lobes(mask: Mask, um: float, apart_um: float) -> list[Mask]:
-    """Return the nuclei of an object of several unconnected pieces that is wider than one nucleus; none if it is one.
+    """Return the nuclei of an object of unconnected pieces that is wider than one nucleus; none if it is one."""
+    masks = _groups_of_pieces(mask, um)
+    large = [own for own in masks if np.count_nonzero(own) * um**2 >= LEAST_OF_GROUP_UM2]
+    if len(large) < 2:
+        return []
+    centers = np.array([np.argwhere(own).mean(axis=0) for own in large])
+    for own in masks:
+        if np.count_nonzero(own) * um**2 < LEAST_OF_GROUP_UM2:  # a lobe or a granule of the nearest nucleus
+            away = np.argwhere(own).mean(axis=0) - centers
+            large[int(np.argmin((away**2).sum(axis=1)))] |= own
+    return large if _are_apart(centers, um, apart_um) else []
+
+
+def _groups_of_pieces(mask: Mask, um: float) -> list[Mask]:
+    """Return the unconnected pieces of an object in groups as wide as a nucleus; none if the object is no wider.
 
     Pieces are joined by complete linkage (Sorensen 1948) as long as what they make is not wider than a nucleus.
     """
@@ -97,16 +122,7 @@ def _groups_of_lobes(mask: Mask, um: float, apart_um: float) -> list[Mask]:
     from scipy.cluster.hierarchy import fcluster, linkage  # slow to load, and needed for few fields
 
     groups = fcluster(linkage(widths[np.triu_indices(count, 1)], "complete"), WIDEST_PART_UM, "distance")
-    masks = [np.isin(labeled, 1 + np.flatnonzero(groups == own)) for own in np.unique(groups)]
-    large = [own for own in masks if np.count_nonzero(own) * um**2 >= LEAST_OF_GROUP_UM2]
-    if len(large) < 2:
-        return []
-    centers = np.array([np.argwhere(own).mean(axis=0) for own in large])
-    for own in masks:
-        if np.count_nonzero(own) * um**2 < LEAST_OF_GROUP_UM2:  # a lobe or a granule of the nearest nucleus
-            away = np.argwhere(own).mean(axis=0) - centers
-            large[int(np.argmin((away**2).sum(axis=1)))] |= own
-    return large if _are_apart(centers, um, apart_um) else []
+    return [np.isin(labeled, 1 + np.flatnonzero(groups == own)) for own in np.unique(groups)]
 
 
 def outline(mask: Mask) -> NDArray[np.float64]:
