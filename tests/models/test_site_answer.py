@@ -12,8 +12,10 @@ from hemabridge.data.manifest import write_manifest
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.domain.site_profile import FEWEST_CELLS, Distance, SiteProfile
 from hemabridge.errors import InputError, ModelError
-from hemabridge.imaging.files import read_image, write_image
-from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.imaging.files import write_image
+from hemabridge.imaging.found_scale import FoundScale
+from hemabridge.imaging.reader import FILES
+from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.models import open_model
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, answer_for
 from hemabridge.networks.config import PixelNetworkConfig
@@ -39,6 +41,20 @@ def cell_set(hospital: str, seed: int) -> CellSet:
     images = cells(hospital, seed)
     names = tuple(f"{hospital}{number}" for number in range(len(images)))
     return CellSet(images, np.full(len(images), -1), (), names, names, 64)
+
+
+class CountedFiles:
+    """Reads files, and lists those that were read."""
+
+    def __init__(self) -> None:
+        self.seen: list[Path] = []
+
+    def read(self, path: Path) -> UInt8Image:
+        self.seen.append(path)
+        return FILES.read(path)
+
+    def scale(self, path: Path) -> FoundScale | None:
+        return FILES.scale(path)
 
 
 def folder_of(images: UInt8Images, folder: Path) -> Path:
@@ -150,20 +166,16 @@ def test_unreadable_files_are_left_out_and_nothing_readable_is_told(normalizer: 
 
 def test_images_are_measured_once_for_all_sites_of_one_scale(folders: Path) -> None:
     sites = [SiteProfile.of(cells(name, 3), 64) for name in ("yellow-field", "clinic-like")]
-    files, reads = sorted((folders / "clinic-like").glob("*.png")), []
-
-    def read(path: Path) -> UInt8Images:
-        reads.append(path)
-        return read_image(path)
+    files, images = sorted((folders / "clinic-like").glob("*.png")), CountedFiles()
 
     def answer(*at_home: SiteProfile | None) -> float:
         model = SimpleNamespace(crop_px=None, crop_um=None, at_home=at_home, profiles=None)
-        return answer_for(model, files, read=read).source.value
+        return answer_for(model, files, images=images).source.value
 
     assert answer(*sites) == min(answer(sites[0]), answer(sites[1]))
-    assert len(reads) == 3 * len(files)
+    assert len(images.seen) == 3 * len(files)
     answer(sites[0], SiteProfile.of(cells("clinic-like", 3), 60))
-    assert len(reads) == 5 * len(files)
+    assert len(images.seen) == 5 * len(files)
 
 
 def test_a_normalizer_knows_the_scale_of_its_site_so_that_each_image_is_read_once(folders: Path) -> None:
@@ -171,18 +183,14 @@ def test_a_normalizer_knows_the_scale_of_its_site_so_that_each_image_is_read_onc
     fitted = fit_normalizer("white-point", own, wanted, source_crop_px=60, target_crop_px=64)
     assert fitted.sites is not None
     assert (fitted.sites.source.crop_px, fitted.sites.target.crop_px) == (60, 64)
-    files, reads = sorted((folders / "yellow-field").glob("*.png")), []
-
-    def read(path: Path) -> UInt8Images:
-        reads.append(path)
-        return read_image(path)
+    files, images = sorted((folders / "yellow-field").glob("*.png")), CountedFiles()
 
     found = answer_for(
-        SimpleNamespace(crop_px=None, crop_um=None, at_home=(fitted.sites.source,), profiles=None), files, read=read
+        SimpleNamespace(crop_px=None, crop_um=None, at_home=(fitted.sites.source,), profiles=None), files, images=images
     )
     assert found is not None
     assert found.answer == "in-distribution"
-    assert sorted(reads) == files
+    assert sorted(images.seen) == files
 
 
 def test_a_damaged_profile_is_refused(snapshot: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """`open_model`, the only function that opens a path as a model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -10,14 +10,13 @@ import numpy as np
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.listing import list_images
 from hemabridge.errors import ImageError, InputError, ModelError
-from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
-from hemabridge.imaging.found_scale import read_scale
-from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
+from hemabridge.imaging.files import IMAGE_SUFFIXES
+from hemabridge.imaging.reader import FILES, ImageReader
+from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models.bundled import open_bundle
 from hemabridge.models.file import ModelFile
 from hemabridge.models.model import Model
 from hemabridge.models.restaining import NormalizerModel, TranslatorModel
-from hemabridge.models.scaled import ScaleOf
 from hemabridge.models.selection_file import FILE, Selection
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import normalizer_from_json
@@ -173,12 +172,11 @@ def read_selection(model: Path) -> Selection | None:
 def read_cells(
     model: TranslatorModel,
     files: Sequence[Path],
-    read: Callable[[Path], UInt8Image] = read_image,
-    scale_of: ScaleOf = read_scale,
+    images: ImageReader = FILES,
 ) -> UInt8Images:
     """Read the cells of at most `APPEARANCE_IMAGES` files, evenly spaced, for a model; uint8[N, S, S, 3].
 
-    `read` reads a file, and `scale_of` returns what it states of its scale.
+    `images` reads the files.
 
     Raises:
         InputError: no file is a readable image.
@@ -188,7 +186,7 @@ def read_cells(
     cells = []
     for file in some:
         try:
-            cells.append(model.crop(scale=scale_of(file)).cut(read(file)))
+            cells.append(model.crop(scale=images.scale(file)).cut(images.read(file)))
         except ImageError:
             continue  # unreadable files are reported when they are re-stained
     if not cells:

@@ -1,17 +1,12 @@
 """Standardizers for images that state their scale, as crops of `hemabridge find` do."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.kept import Kept
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.models.model import Model
 from hemabridge.normalizers.normalizer import Normalizer
-
-ScaleOf: TypeAlias = Callable[[Path], FoundScale | None]
-"""Returns what the file of a path states of its scale."""
 
 SCALES: Final = 16
 """Number of scales for which standardizers are kept; the fields of one microscope have one."""

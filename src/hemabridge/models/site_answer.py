@@ -1,10 +1,10 @@
 """Whether a folder of images is in-distribution for a model: its distance from the sites of the training."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import numpy as np
 
@@ -18,14 +18,13 @@ from hemabridge.domain.site_profile import (
 )
 from hemabridge.errors import ImageError, InputError
 from hemabridge.fields.cell_crop import CELL_CROP_UM
-from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image
-from hemabridge.imaging.found_scale import read_scale
+from hemabridge.imaging.files import IMAGE_SUFFIXES
+from hemabridge.imaging.reader import FILES, ImageReader
 from hemabridge.imaging.scale import CropPx, CropSpec, side_at
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models.model import Model
 from hemabridge.models.open import read_cells
 from hemabridge.models.restaining import TranslatorModel
-from hemabridge.models.scaled import ScaleOf
 from hemabridge.progress import Progress, silent
 from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.files import atomic_write
@@ -37,9 +36,6 @@ SCALE_IMAGES: Final = 40
 
 FEW_IMAGES: Final = MEASURED_IMAGES
 """Below this number an answer at the edge says that the folder may show one smear of a hospital that is known."""
-
-Read: TypeAlias = Callable[[Path], UInt8Image]
-"""Reads the image of a path, RGB uint8[H, W, 3]; raises ImageError, OSError or MemoryError."""
 
 ANSWER_FILE: Final = "site.json"
 
@@ -119,8 +115,7 @@ def read_descriptors(
     profile: SiteProfile,
     crop_px: int | None = None,
     progress: Progress = silent,
-    read: Read = read_image,
-    scale_of: ScaleOf = read_scale,
+    images: ImageReader = FILES,
     crop_um: float | None = CELL_CROP_UM,
 ) -> Descriptors:
     """Return the descriptors of at most `MEASURED_IMAGES` files, at the scale of a profile, float64[N, 24].
@@ -131,8 +126,7 @@ def read_descriptors(
         crop_px: side of the square around a cell in these files, in pixels; None: that of the profile, or an
             estimate (`cell_side_px`).
         progress: called after each image.
-        read: reads a file.
-        scale_of: returns what it states of its scale.
+        images: reads the files.
         crop_um: side of the square in micrometers, in files that state their scale; None: `crop_px` holds there too.
 
     Raises:
@@ -140,12 +134,12 @@ def read_descriptors(
     """
     wanted = [path for path in sorted(files) if path.suffix.lower() in IMAGE_SUFFIXES]
     chosen = [wanted[place] for place in evenly_spaced(len(wanted), MEASURED_IMAGES, ends=True)]
-    own = crop_px or profile.crop_px or _estimated_side(chosen, read)
+    own = crop_px or profile.crop_px or _estimated_side(chosen, images)
     descriptors: list[Descriptors] = []
     for number, path in enumerate(chosen, 1):
-        image = _readable(path, read)
+        image = _readable(path, images)
         if image is not None:
-            side = side_at(scale_of(path), crop_um, own) or own
+            side = side_at(images.scale(path), crop_um, own) or own
             descriptors.append(descriptors_of([CropSpec(side, profile.side_px).cut(image)]))
         progress("measuring the appearance", number, len(chosen))
     if not descriptors:
@@ -157,12 +151,11 @@ def answer_for(
     model: Model,
     files: Sequence[Path],
     progress: Progress = silent,
-    read: Read = read_image,
-    scale_of: ScaleOf = read_scale,
+    images: ImageReader = FILES,
 ) -> SiteAnswer | None:
     """Return the distance of images from the sites of a model; None if the model's file has no profiles.
 
-    `read` reads a file, and `scale_of` returns what it states of its scale.
+    `images` reads the files.
 
     Raises:
         InputError: no file is a readable image.
@@ -172,7 +165,7 @@ def answer_for(
     for home in model.at_home:
         scale = model.crop_px or home.crop_px, home.side_px
         if scale not in by_scale:
-            by_scale[scale] = read_descriptors(files, home, model.crop_px, progress, read, scale_of, model.crop_um)
+            by_scale[scale] = read_descriptors(files, home, model.crop_px, progress, images, model.crop_um)
         measured.append((home, by_scale[scale]))
     if not measured:
         return None
@@ -180,7 +173,7 @@ def answer_for(
     source = min((home.distance(found) for home, found in measured), key=lambda one: one.value / one.borderline_max)
     target = None if model.profiles is None else model.profiles.target.distance(descriptors)
     if isinstance(model, TranslatorModel) and model.header.is_target_only:
-        source = model.distance(read_cells(model, files, read, scale_of))
+        source = model.distance(read_cells(model, files, images))
     return SiteAnswer(len(descriptors), source, target)
 
 
@@ -189,19 +182,18 @@ def write_answer(
     files: Sequence[Path],
     out: Path,
     progress: Progress = silent,
-    read: Read = read_image,
-    scale_of: ScaleOf = read_scale,
+    images: ImageReader = FILES,
 ) -> SiteAnswer | None:
     """Write the answer to `ANSWER_FILE` in `out`; None without profiles in the model or readable images.
 
-    `read` reads a file, and `scale_of` returns what it states of its scale.
+    `images` reads the files.
 
     Raises:
         ModelError: the model's file is damaged.
     """
     (out / ANSWER_FILE).unlink(missing_ok=True)
     try:
-        found = answer_for(model, files, progress, read, scale_of)
+        found = answer_for(model, files, progress, images)
     except InputError:
         return None  # no image can be read; each is reported elsewhere
     if found is not None:
@@ -210,14 +202,14 @@ def write_answer(
     return found
 
 
-def _estimated_side(files: Sequence[Path], read: Read) -> int | Literal["whole"]:
+def _estimated_side(files: Sequence[Path], images: ImageReader) -> int | Literal["whole"]:
     some = [files[place] for place in evenly_spaced(len(files), SCALE_IMAGES)]
-    images = (_readable(path, read) for path in some)
-    return cell_side_px(image for image in images if image is not None) or "whole"
+    readable = (_readable(path, images) for path in some)
+    return cell_side_px(image for image in readable if image is not None) or "whole"
 
 
-def _readable(path: Path, read: Read) -> UInt8Image | None:
+def _readable(path: Path, images: ImageReader) -> UInt8Image | None:
     try:
-        return read(path)
+        return images.read(path)
     except (ImageError, OSError, MemoryError):
         return None

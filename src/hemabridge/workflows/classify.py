@@ -13,15 +13,15 @@ from hemabridge.data.new_cells import Listed, list_new_cells
 from hemabridge.errors import ImageError, InputError
 from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.fields.whole_field import FieldCheck
-from hemabridge.imaging.files import read_image, reason_of
-from hemabridge.imaging.found_scale import FoundScale, read_scale
+from hemabridge.imaging.files import reason_of
+from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.grayness import check_stained
+from hemabridge.imaging.reader import FILES, ImageReader
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.models import Classification, Model
 from hemabridge.models.classified import UNKNOWN
-from hemabridge.models.scaled import ScaleOf
-from hemabridge.models.site_answer import ANSWER_FILE, Read, SiteAnswer, write_answer
+from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
@@ -155,15 +155,13 @@ class _Chunk:
         model: a classifier; it is pickled without what it has loaded.
         distrusted: whether predictions are withheld, since the images are out-of-distribution.
         check: for whole fields.
-        read: reads a file.
-        scale_of: returns what it states of its scale.
+        images: reads the files.
     """
 
     model: Model
     distrusted: bool
     check: FieldCheck
-    read: Read
-    scale_of: ScaleOf
+    images: ImageReader
 
     def __call__(self, files: Sequence[tuple[str, Path]]) -> list[ImagePrediction]:
         """Return the result for each file, in any order; the images are classified together, if not too large."""
@@ -173,7 +171,7 @@ class _Chunk:
         pixels = 0
         for count, (name, file) in enumerate(files, 1):
             try:
-                image = self.read(file)
+                image = self.images.read(file)
                 check_shows_cell(image)
                 check_stained(image)
                 if reason := self.check.reason(image, file):
@@ -185,7 +183,7 @@ class _Chunk:
                     rows.append(ImagePrediction(name, None, None, WITHHELD))
                 else:
                     readable[name] = image
-                    scales.append(self.scale_of(file))
+                    scales.append(self.images.scale(file))
                     pixels += image.shape[0] * image.shape[1]
             if readable and (pixels >= BATCH_PIXELS or count == len(files)):
                 found = self.model.classify(readable.values(), scales)
@@ -210,9 +208,8 @@ def predictions(
     files: Sequence[tuple[str, Path]],
     distrusted: bool,
     progress: Progress = silent,
-    read: Read = read_image,
+    images: ImageReader = FILES,
     engine: Engine = LOCAL,
-    scale_of: ScaleOf = read_scale,
 ) -> Iterator[ImagePrediction]:
     """Yield the result for each image, in any order; `BATCH` files in their order are classified together.
 
@@ -221,14 +218,13 @@ def predictions(
         files: name and path of each image.
         distrusted: whether predictions are withheld, since the images are out-of-distribution.
         progress: told of each image.
-        read: reads a file.
+        images: reads the files.
         engine: where the work is done; the predictions are the same everywhere.
-        scale_of: returns what a file states of its scale.
 
     Raises:
         ModelError: the model does not classify, or its file is damaged.
     """
-    work = _Chunk(model, distrusted, FieldCheck.of([file for _, file in files], read), read, scale_of)
+    work = _Chunk(model, distrusted, FieldCheck.of([file for _, file in files], images.read), images)
     make = _Job(replace(work, model=replace(model)))
     chunks = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     count = 0

@@ -179,7 +179,7 @@ def _card_of(*models: Model) -> str:
 def _answer(folder: SentFolder, model: Model, progress: Progress) -> SiteAnswer | None:
     """Return whether images are in-distribution; None if the model cannot say, or none can be read."""
     try:
-        return answer_for(model, folder.paths, progress, folder.images.read, folder.images.scale)
+        return answer_for(model, folder.paths, progress, folder.images)
     except InputError:
         return None  # no image can be read; each is reported by itself
 
@@ -256,7 +256,7 @@ class _Classifying:
         distrusted = site is not None and site.answer == "out-of-distribution"
         files = [(str(place), path) for place, path in zip(folder.order, folder.paths, strict=True)]
         rows = sorted(
-            predictions(self.model, files, distrusted, progress, folder.images.read, scale_of=folder.images.scale),
+            predictions(self.model, files, distrusted, progress, folder.images),
             key=lambda row: int(row.path),
         )
         return Classified(

@@ -1,6 +1,6 @@
 """The count itself: cells of searched fields are re-stained, classified and counted, wherever their pictures are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
@@ -100,10 +100,22 @@ def _site_answer(
 ) -> SiteAnswer | None:
     """Return how far the pictures that the classifier sees are from those of its training."""
     seen = (Path(cell.restained if models.reads_restained else cell.path) for cell in cells)
-    by_file = dict(zip(seen, map(_scale_of, places), strict=True))
-    return answer_for(
-        models.classifier, list(by_file), progress, lambda file: pictures.read(file.as_posix()), by_file.__getitem__
-    )
+    found = _FoundImages(pictures, dict(zip(seen, map(_scale_of, places), strict=True)))
+    return answer_for(models.classifier, list(found.scales), progress, found)
+
+
+@dataclass(frozen=True)
+class _FoundImages:
+    """Reads pictures of cells; `scales` are those of their fields."""
+
+    pictures: Pictures
+    scales: Mapping[Path, FoundScale]
+
+    def read(self, path: Path) -> UInt8Image:
+        return self.pictures.read(path.as_posix())
+
+    def scale(self, path: Path) -> FoundScale:
+        return self.scales[path]
 
 
 def _scale_of(place: _Place) -> FoundScale:

@@ -132,7 +132,7 @@ def evaluate(
     guard = guard_verdicts(finished, chosen, lambda px: read(px).images)
     out.mkdir(parents=True, exist_ok=True)
     claim(table := out / PREDICTED_CLASSES)
-    site = None if model is None else write_answer(model, manifest.paths(), out, progress, kept.read, kept.scale)
+    site = None if model is None else write_answer(model, manifest.paths(), out, progress, kept)
     trust = Trust.of(site, chosen, guard)
     predicted, unknown, withheld = write_rows(chosen, trust, cells, classes, manifest, table)
     done = _scored(answers, manifest, cells, finished, None if fit else own, out)
