@@ -140,13 +140,18 @@ class ModelReads:
 
     def check_once(self, command: str, *expected: Path) -> None:
         """Make sure that no model was opened or hashed twice, and that those of `expected` were opened."""
-        hashed, opened = self.hashed[command], dict(filter(_is_model, self.opened[command].items()))
-        assert {file.resolve() for file in expected} - opened.keys() == set()
-        assert {file: times for file, times in opened.items() if times > 1} == {}
+        hashed, opened = self.hashed[command], self.check_opened_once(command, *expected)
         digests: dict[str, list[Path]] = {}
         for file in filter(Path.is_file, opened):
             digests.setdefault(hashlib.sha256(file.read_bytes()).hexdigest(), []).append(file)
         assert [files for digest, files in digests.items() if hashed[digest] > len(files)] == []
+
+    def check_opened_once(self, command: str, *expected: Path) -> dict[Path, int]:
+        """Make sure of the former alone; return how often each model was opened."""
+        opened = dict(filter(_is_model, self.opened[command].items()))
+        assert {file.resolve() for file in expected} - opened.keys() == set()
+        assert {file: times for file, times in opened.items() if times > 1} == {}
+        return opened
 
     def times(self, command: str, images: Sequence[Path]) -> list[int]:
         """Return how often each PNG was opened to be read."""
@@ -166,7 +171,7 @@ _COUNTING: list[Counter[Path]] = []
 def _count(event: str, arguments: tuple[object, ...]) -> None:
     if event == "open" and _COUNTING and str(arguments[1]).startswith("r"):
         file = Path(str(arguments[0]))
-        if file.suffix in (".safetensors", ".onnx", ".json", ".png"):
+        if file.suffix in (".safetensors", ".onnx", ".hemabridge", ".json", ".png"):
             for opened in _COUNTING:
                 opened[file.absolute()] += 1
 

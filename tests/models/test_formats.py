@@ -16,21 +16,27 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from hemabridge.deployment import bundle
 from hemabridge.ensemble.saved import SavedEnsemble, SavedMembers
 from hemabridge.errors import HemabridgeError, ModelError
+from hemabridge.guard import thresholds
 from hemabridge.guard.thresholds import Thresholds
-from hemabridge.models import open_model
+from hemabridge.models import guard_file, open_model
 from hemabridge.models.guard_file import Guard
 from hemabridge.models.selection_file import Selection
+from hemabridge.normalizers import normalizer
 from hemabridge.normalizers.catalog import NORMALIZERS, normalizer_from_json
 from hemabridge.normalizers.color_table import NODES
+from hemabridge.training import tensorfile
 from hemabridge.training.tensorfile import HEADER
+from hemabridge.workflows.adapt.adapted import Adapted
 
 FORMATS = Path(__file__).parent / "formats"
 OPENED = {
     **{f"{name}-0.json": "normalizer" for name in NORMALIZERS if name != "sliced-ot"},  # 107 kB, and read as linear-ot
     **{f"{name}-1.json": "normalizer" for name in (*NORMALIZERS, "learned-lut", "by-subdomain")},
     "theirs.toml": "classifier",
+    "bundle-1.hemabridge.base64": "bundle",
     **{f"{name}-before-renaming.json": "normalizer" for name in ("linear-ot", "macenko", "vahadane")},
     **{f"{kind}-{number}.header.json": kind for kind in ("translator", "classifier") for number in (0, 1)},
 }
@@ -54,6 +60,8 @@ OTHERS: dict[str, Callable[[Path], object]] = {
     "model-2.guard.json": Guard.read,
     "before-renaming.guard.json": Guard.read,
     "thresholds-2.guard.json": Guard.read,
+    "thresholds-3.guard.json": Guard.read,
+    "adapted-1.json": Adapted.read,
 }
 """Files beside models that are still read."""
 
@@ -68,6 +76,9 @@ def model_file(name: str, folder: Path, **changes: Any) -> Path:
         (folder / "theirs.onnx").write_bytes(base64.b64decode((FORMATS / "theirs.onnx.base64").read_text("ascii")))
         shutil.copy(kept, folder)
         return folder / name
+    if name.endswith(".hemabridge.base64"):
+        (folder / "kept.hemabridge").write_bytes(base64.b64decode(kept.read_text("ascii")))
+        return folder / "kept.hemabridge"
     if name in ("sliced-ot-1.json", "learned-lut-1.json"):
         table = json.loads(kept.read_text(encoding="utf-8"))
         (folder / name).write_text(json.dumps(table | {"table": [128.0] * 3 * NODES**3}), encoding="utf-8")
@@ -110,6 +121,21 @@ def test_a_snapshot_of_a_newer_format_asks_for_a_newer_program(kind: str, tmp_pa
         open_model(model_file(f"{kind}-1.header.json", tmp_path, format=9))
 
 
+def test_every_format_of_today_is_among_them() -> None:
+    kept = {path.name for path in FORMATS.iterdir()}
+    today = {
+        "adapted": Adapted.FORMAT,
+        "ensemble": SavedEnsemble.FORMAT,
+        "members": SavedMembers.FORMAT,
+        "selection": Selection.FORMAT,
+    }
+    assert {f"{name}-{number}.json" for name, number in today.items()} <= kept
+    assert {f"model-{guard_file.FORMAT}.guard.json", f"thresholds-{thresholds.FORMAT}.guard.json"} <= kept
+    assert f"bundle-{bundle.FORMAT}.hemabridge.base64" in kept
+    assert {f"{kind}-{tensorfile.FORMAT}.header.json" for kind in ("translator", "classifier")} <= kept
+    assert {f"{name}-{normalizer.FORMAT}.json" for name in NORMALIZERS} <= kept
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_files_beside_models_are_read(name: str) -> None:
     assert OTHERS[name](FORMATS / name) is not None
@@ -140,7 +166,7 @@ def test_a_normalizer_or_guard_without_a_version_is_of_the_format_before() -> No
     assert json.loads(normalizer_from_json(text).to_json())["format"] == 1
     old: dict[str, Any] = json.loads((FORMATS / "before-renaming.guard.json").read_text(encoding="utf-8"))
     assert (old["version"], old["thresholds"]["version"]) == (1, 1)
-    thresholds = Thresholds.from_json(json.dumps(old["thresholds"]))
-    assert json.loads(thresholds.to_json())["format"] == 3
+    limits = Thresholds.from_json(json.dumps(old["thresholds"]))
+    assert json.loads(limits.to_json())["format"] == 3
     with pytest.raises(ModelError, match="expected a guard's limits of format 3, got 4, which a newer"):
         Thresholds.from_json(json.dumps(old["thresholds"] | {"format": 4}))

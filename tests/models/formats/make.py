@@ -4,7 +4,7 @@ Files of earlier formats stay as they are; `test_formats.py` says where they com
 `selection.json` was at hand: `selection-before-renaming.json` is today's with the keys and the number of the format at
 commit 4372f65. The guard before the renaming is of a run of that commit, without the profiles of its fallback.
 
-Everything is text. A color table is left out (`test_formats.py` fills in gray), and the ONNX file is in base64.
+Everything is text. A color table is left out (`test_formats.py` fills in gray), and ONNX file and bundle are in base64.
 """
 
 import base64
@@ -14,6 +14,17 @@ from pathlib import Path
 from onnx import TensorProto, helper
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.deployment.bundle import (
+    BILL_OF_MATERIALS,
+    CARD,
+    EXPECTED,
+    RESTAINER_GUARD,
+    RESTAINER_JSON,
+    Bundle,
+    Manifest,
+    RestainerPart,
+    listed,
+)
 from hemabridge.ensemble.saved import SavedMembers
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.models.guard_file import Guard
@@ -22,6 +33,7 @@ from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.normalizers.sliced_transport import SlicedTransport
 from hemabridge.normalizers.table_normalizer import LearnedLut
+from hemabridge.workflows.adapt.adapted import Adapted
 
 HERE = Path(__file__).parent
 CLASSES = ("neutrophil", "lymphocyte")
@@ -44,10 +56,47 @@ def main() -> None:
             text = json.dumps(said | {"table": []})
         _write(f"{name}-1.json", text)
     guard = Guard(model="0" * 64, thresholds=learn_normalizer_thresholds("white-point", ours))
-    guard.write(HERE / "model-2.guard.json")
+    guard.write(HERE / "thresholds-3.guard.json")
+    _write_bundle(fitted["white-point"].to_json(), guard)
     _write("selection-4.json", _selection().to_json())
     _write("members-2.json", SavedMembers(("a.safetensors",), (), ()).to_json())
+    _write("adapted-1.json", _adapted().to_json())
     _write_external()
+
+
+def _write_bundle(normalizer: str, guard: Guard) -> None:
+    """Write a bundle without test cells."""
+    part = RestainerPart(kind="normalizer", sha256=guard.model, guarded=True, crop_px=48)
+    entries = {CARD: b"# Card", BILL_OF_MATERIALS: b"{}", EXPECTED: b"{}", RESTAINER_JSON: normalizer.encode()}
+    entries[RESTAINER_GUARD] = guard.model_dump_json().encode()
+    bundle = Bundle(Manifest(written_by="0", name="white-point", restainer=part, entries=listed(entries)), entries)
+    text = base64.b64encode(bundle.to_bytes()).decode("ascii")
+    (HERE / "bundle-1.hemabridge.base64").write_text(text + "\n", encoding="ascii")
+
+
+def _adapted() -> Adapted:
+    return Adapted(
+        classes=CLASSES,
+        target="ours",
+        source="theirs",
+        target_cells=40,
+        source_cells=6,
+        crop_px=48,
+        classifier="model/classifier/snapshots/epoch-0001.safetensors",
+        normalizer="model/white-point.json",
+        home_accuracy=0.75,
+        home_scored=8,
+        same_class=1.0,
+        agreement=0.5,
+        home_agreement=0.5,
+        prevalence={"neutrophil": 0.5, "lymphocyte": 0.5},
+        left_out={},
+        unknown_below=None,
+        certainties=(0.5, 1.0),
+        guarded=True,
+        pretrained=False,
+        home_confusion=((3, 1), (1, 3)),
+    )
 
 
 def _selection() -> Selection:

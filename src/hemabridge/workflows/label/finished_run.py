@@ -147,11 +147,12 @@ class AdaptRun:
         """That of the run."""
         return self.learned_from.config.distillation
 
-    @property
+    @cached_property
     def inputs(self) -> Mapping[str, object]:
         """The classifiers: those of the ensemble and the single one."""
-        files = (self.folder / "members" / MEMBERS_FILE, self.adapted.file(self.folder, self.adapted.classifier))
-        return {"adapt": [sha256_of(path) for path in files], "seed": self.seed}
+        members = sha256_of(self.folder / "members" / MEMBERS_FILE)
+        classifier = self._opened(self.adapted.file(self.folder, self.adapted.classifier))
+        return {"adapt": [members, classifier.sha256], "seed": self.seed}
 
     @cached_property
     def _opened(self) -> OpenModels:
