@@ -57,6 +57,7 @@ SHARING = (
     (
         "tests/workflows/test_adapt.py",
         "tests/workflows/test_export.py",
+        "tests/workflows/test_model_reads.py",
         "tests/workflows/test_serve",
         "tests/workflows/test_watch.py",
         "tests/workflows/differential/test_sent_fields.py",
