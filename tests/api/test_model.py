@@ -82,8 +82,8 @@ def test_other_things_than_images_are_refused(model: hb.Model, small_classifier:
 def test_classes_are_a_frozen_table(small_classifier: hb.Model, theirs: UInt8Images) -> None:
     found = small_classifier.classify(theirs)
     table = found.to_polars()
-    assert table.columns == ["predicted", "probability", *(f"probability of {name}" for name in found.classes)]
-    assert table["predicted"].to_list() == list(found.predicted)
+    assert table.columns == ["predicted_class", "probability", *(f"probability of {name}" for name in found.classes)]
+    assert table["predicted_class"].to_list() == list(found.predicted)
     np.testing.assert_array_equal(
         table.select(pl.selectors.starts_with("probability of")).to_numpy(), found.probabilities
     )

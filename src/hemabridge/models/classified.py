@@ -52,15 +52,15 @@ class Classification:
     def to_polars(self) -> "pl.DataFrame":
         """Return a table with a row for each cell, in the order of the images.
 
-        Columns: `predicted`, `probability` (of the most probable class, 0..1), and `probability of CLASS` for each
-        class.
+        Columns: `predicted_class`, `probability` (of the most probable class, 0..1), and `probability of CLASS` for
+        each class.
         """
         import polars as pl  # slow to load
 
         columns = {f"probability of {name}": self.probabilities[:, place] for place, name in enumerate(self.classes)}
         return pl.DataFrame(
             {
-                "predicted": pl.Series(self.predicted, dtype=pl.String),
+                "predicted_class": pl.Series(self.predicted, dtype=pl.String),
                 "probability": self.probabilities.max(axis=1, initial=0.0),
                 **columns,
             }

@@ -278,6 +278,24 @@ class Model(ABC):
         Raises:
             ImageError: an image has another type or shape.
             ModelError: as `classifier`.
+
+        Example:
+            >>> import tempfile
+            >>> import hemabridge as hb
+            >>> from hemabridge.data.simulate import HOSPITALS, simulate_cells
+            >>> from onnx import helper, save
+            >>> cells, _ = simulate_cells(["neutrophil"], 3, HOSPITALS["clinic-like"], 1, 64)
+            >>> image = helper.make_tensor_value_info("image", 1, ["n", 3, 96, 96])
+            >>> scores = helper.make_tensor_value_info("scores", 1, ["n", 3])
+            >>> node = helper.make_node("ReduceMean", ["image"], ["scores"], axes=[2, 3], keepdims=0)
+            >>> graph = helper.make_graph([node], "mean", [image], [scores])
+            >>> opset = helper.make_opsetid("", 17)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     save(helper.make_model(graph, opset_imports=[opset], ir_version=8), f"{folder}/mean.onnx")
+            ...     model = hb.open_model(f"{folder}/mean.onnx", classes=["red", "green", "blue"])
+            ...     found = model.classify(cells)
+            >>> found.classes, found.probabilities.shape
+            (('red', 'green', 'blue'), (3, 3))
         """
         raise self._cannot("classifies")
 
