@@ -75,7 +75,7 @@ def make_review(folder: Path, readers: int, screens: int) -> dict[str, str]:
     """Write a review of simulated cells; return each reader's link."""
     from hemabridge.recipes.review import ReviewPlan
     from hemabridge.workflows.review.create import review_create
-    from hemabridge.workflows.simulate import simulate
+    from hemabridge.workflows.simulate.simulate import simulate
 
     simulate(
         folder / "cells", hospitals=("clinic-like",), classes=("blast", "monocyte"), n_per_class=screens, size_px=48

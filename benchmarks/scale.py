@@ -17,7 +17,7 @@ from pathlib import Path
 
 from folder_speed import write_cells
 from hemabridge.models import Model, open_model
-from hemabridge.workflows.classify import classify
+from hemabridge.workflows.classify.classify import classify
 from hemabridge.workflows.engines import Engine, EngineName, opened_engine
 from hemabridge.workflows.standardize.standardize import standardize_with
 

@@ -38,7 +38,7 @@ from hemabridge.service.sent import Sent
 from hemabridge.workflows.adapt.config import ARCHITECTURE, CELL_PX
 from hemabridge.workflows.export.export import export
 from hemabridge.workflows.serve import served_of
-from hemabridge.workflows.simulate_fields import simulate_fields
+from hemabridge.workflows.simulate.whole_fields import simulate_fields
 
 PROGRAM = "from hemabridge.cli import main; main()"
 KINDS = ("neutrophil", "lymphocyte")

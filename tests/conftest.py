@@ -222,7 +222,7 @@ def shared_data(shared_dir: Path) -> Path:
 @pytest.fixture(scope="session")
 def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folders that `simulate` wrote: the same 24 cells of two classes in two hospitals, and their ground truth."""
-    from hemabridge.workflows.simulate import simulate
+    from hemabridge.workflows.simulate.simulate import simulate
 
     out = tmp_path_factory.mktemp("simulated") / "hospitals"
     simulate(

@@ -20,7 +20,7 @@ from hemabridge.models import open_model
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.snapshots import write_snapshot
-from hemabridge.workflows.classify import classify
+from hemabridge.workflows.classify.classify import classify
 from hemabridge.workflows.guard import learn_guard
 from hemabridge.workflows.standardize.standardize import standardize
 

@@ -34,7 +34,7 @@ SUFFIXES = {
     "storage/stages.py": "which results of a stage have their sizes kept",
     "workflows/find/find.py": "tells images of fields from other files",
     "workflows/fit.py": "the name of the file that it writes",
-    "workflows/simulate.py": "tells images from other files",
+    "workflows/simulate/simulate.py": "tells images from other files",
     "workflows/standardize/one_image.py": "tells images from other files",
 }
 """What compares the suffix of a name that is not that of a model to be opened, and why."""

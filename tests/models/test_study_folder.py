@@ -32,14 +32,14 @@ OTHERS = {
     "recipes/two_sites.py": "writes a manifest of the user's images, into no study",
     "synthesis/results.py": "names the results of a synthesis",
     "workflows/adapt": "writes a folder of its own",
-    "workflows/classify.py": "writes into a folder of its own",
+    "workflows/classify/classify.py": "writes into a folder of its own",
     "workflows/demo.py": "reads the manifests of simulated sites",
     "workflows/differential": "writes a folder of its own",
     "workflows/find": "writes the manifest of the crops, into a folder of its own",
     "workflows/index.py": "writes the manifest of a folder of images",
     "workflows/label": "writes a folder of its own",
     "workflows/restyle.py": "writes into a folder of its own",
-    "workflows/simulate.py": "writes the manifest of a simulated site",
+    "workflows/simulate/simulate.py": "writes the manifest of a simulated site",
     "workflows/synthesis": "writes the folder of a synthesis",
 }
 """Where a name is that of a file in another folder than a study's, and why."""

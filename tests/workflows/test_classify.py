@@ -17,7 +17,7 @@ from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.trainings import ClassifierTrainingRecipe
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.run_context import start_fabric
-from hemabridge.workflows.classify import COLUMNS, WITHHELD, classify
+from hemabridge.workflows.classify.classify import COLUMNS, WITHHELD, classify
 from hemabridge.workflows.train import train
 
 CHANNELS = ("red", "green", "blue")
@@ -75,7 +75,7 @@ def test_large_images_are_not_in_memory_together(
     classify(model, images, tmp_path / "again")
     assert counts == [31, 5]  # the damaged one is among the first 32 files
     counts.clear()
-    monkeypatch.setattr("hemabridge.workflows.classify.BATCH_PIXELS", 5_000)  # of 1,280 to 1,920 each
+    monkeypatch.setattr("hemabridge.workflows.classify.classify.BATCH_PIXELS", 5_000)  # of 1,280 to 1,920 each
     again = classify(model, images, tmp_path / "few")
     assert max(counts) == 4
     assert sum(counts) == 36

@@ -11,7 +11,7 @@ from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows import demo as module
 from hemabridge.workflows.demo import demo, demo_recipe
-from hemabridge.workflows.simulate import TRUTH
+from hemabridge.workflows.simulate.simulate import TRUTH
 
 SMALL: dict[str, Any] = {
     "load_px": 36,

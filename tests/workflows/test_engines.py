@@ -17,7 +17,7 @@ from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import ImageError, InputError, RunError
 from hemabridge.imaging.files import write_image
 from hemabridge.models import open_model
-from hemabridge.workflows.classify import PREDICTIONS, classify
+from hemabridge.workflows.classify.classify import PREDICTIONS, classify
 from hemabridge.workflows.engines import LOCAL, RETRIES, Engine, opened_engine
 from hemabridge.workflows.fit import fit
 from hemabridge.workflows.guard import learn_guard

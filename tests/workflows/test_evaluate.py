@@ -39,7 +39,7 @@ from hemabridge.storage.stages import Stages
 from hemabridge.training.run_context import RunContext, start_fabric
 from hemabridge.translators.presets import PRESETS, Preset
 from hemabridge.workflows.adapt.apply import COLUMNS as RUN_COLUMNS
-from hemabridge.workflows.classify import WITHHELD
+from hemabridge.workflows.classify.classify import WITHHELD
 from hemabridge.workflows.evaluate import evaluate as evaluating
 from hemabridge.workflows.evaluate import trust
 from hemabridge.workflows.evaluate.answers import Answers, with_one_classifier

@@ -21,11 +21,11 @@ from hemabridge.workflows.adapt.adapt import adapt
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import opened_for, run
 from hemabridge.workflows.adapt.config import AdaptConfig
-from hemabridge.workflows.classify import Classified
+from hemabridge.workflows.classify.classify import Classified
 from hemabridge.workflows.differential.differential import differential
 from hemabridge.workflows.export.export import export
 from hemabridge.workflows.find.find import find
-from hemabridge.workflows.simulate_fields import simulate_fields
+from hemabridge.workflows.simulate.whole_fields import simulate_fields
 from hemabridge.workflows.standardize.standardize import standardize_with
 
 SPEC = FieldSpec(

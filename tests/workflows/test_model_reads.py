@@ -12,7 +12,7 @@ from hemabridge.data.manifest import write_manifest
 from hemabridge.models import open_model
 from hemabridge.workflows.adapt.apply import run
 from hemabridge.workflows.audit import audit_manifest
-from hemabridge.workflows.classify import classify
+from hemabridge.workflows.classify.classify import classify
 from hemabridge.workflows.drift import drift
 from hemabridge.workflows.export.export import export
 from hemabridge.workflows.guard import learn_guard

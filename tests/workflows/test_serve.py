@@ -27,7 +27,7 @@ from hemabridge.models.site_answer import ANSWER_FILE
 from hemabridge.normalizers.images import fit_normalizer
 from hemabridge.service.service_app import Limits
 from hemabridge.workflows.adapt.adapted import Adapted
-from hemabridge.workflows.classify import WITHHELD, classify
+from hemabridge.workflows.classify.classify import WITHHELD, classify
 from hemabridge.workflows.serve import serve, served_of
 from hemabridge.workflows.standardize.log import LOG
 from hemabridge.workflows.standardize.standardize import standardize

@@ -21,7 +21,7 @@ from hemabridge.workflows.adapt.adapted import Adapted
 from hemabridge.workflows.guard import guard_of
 from hemabridge.workflows.review.serve import serve_app
 from hemabridge.workflows.serve import served_of
-from hemabridge.workflows.simulate_fields import simulate_fields
+from hemabridge.workflows.simulate.whole_fields import simulate_fields
 
 pytestmark = pytest.mark.slow
 TOKEN = "t" * 32

@@ -11,8 +11,8 @@ from hemabridge.data.simulate import CLASSES, HOSPITALS, TARGET, Cell, FieldSpec
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import read_image
 from hemabridge.storage.files import sha256_of
-from hemabridge.workflows.simulate import simulate, simulate_sheet
-from hemabridge.workflows.simulate_fields import read_prevalence, simulate_fields
+from hemabridge.workflows.simulate.simulate import simulate, simulate_sheet
+from hemabridge.workflows.simulate.whole_fields import read_prevalence, simulate_fields
 
 DOCUMENTED_SHEET = Path(__file__).resolve().parents[2] / "docs" / "simulated-cells.png"
 

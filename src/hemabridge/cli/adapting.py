@@ -123,7 +123,7 @@ def run(
 def _print_run(done: "Run", out: Path) -> None:
     from hemabridge.cli.printing import print_unknown, print_unusable
     from hemabridge.workflows.adapt.apply import PREDICTIONS, RESTAINED
-    from hemabridge.workflows.classify import WITHHELD
+    from hemabridge.workflows.classify.classify import WITHHELD
 
     classified, restained = done.classified, done.restained
     failed = (row for row in classified.rows if row.predicted is None and row.reason != WITHHELD)

@@ -10,7 +10,7 @@ from hemabridge.cli.app import Address, EngineChoice, app
 from hemabridge.cli.progress_bars import shown_progress
 
 if TYPE_CHECKING:
-    from hemabridge.workflows.classify import Classified
+    from hemabridge.workflows.classify.classify import Classified
 
 
 @app.command()
@@ -54,7 +54,7 @@ def classify(
     none. If the images are out-of-distribution for the model, the classes are withheld.
     """
     from hemabridge.models import open_model
-    from hemabridge.workflows.classify import classify as run
+    from hemabridge.workflows.classify.classify import classify as run
     from hemabridge.workflows.engines import opened_engine
 
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px, classes=classes, architecture=architecture)
@@ -68,7 +68,7 @@ def classify(
 def _print_classified(done: "Classified", folder: Path, out: Path) -> None:
     from hemabridge.cli.printing import print_site, print_unknown, print_unusable
     from hemabridge.evaluation.home_failure import first_words
-    from hemabridge.workflows.classify import PREDICTIONS, WITHHELD
+    from hemabridge.workflows.classify.classify import PREDICTIONS, WITHHELD
 
     for words in first_words([] if done.failure is None else [done.failure]):
         print(words)

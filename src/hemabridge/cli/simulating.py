@@ -37,7 +37,7 @@ def simulate(
 ) -> None:
     """Simulate the same cells with stain and camera of several hospitals, so that the exact re-staining is known."""
     from hemabridge.data.simulate import CLASSES, HOSPITALS
-    from hemabridge.workflows.simulate import simulate as run
+    from hemabridge.workflows.simulate.simulate import simulate as run
 
     if fields is not None:
         _simulate_fields(out, fields, hospital or tuple(HOSPITALS), seed, um_per_px, prevalence)
@@ -61,7 +61,7 @@ def _simulate_fields(
     out: Path, fields: int, hospitals: Sequence[str], seed: int, um_per_px: float, prevalence: str | None
 ) -> None:
     from hemabridge.data.simulate import FieldSpec
-    from hemabridge.workflows.simulate_fields import read_prevalence, simulate_fields
+    from hemabridge.workflows.simulate.whole_fields import read_prevalence, simulate_fields
 
     spec = FieldSpec(seed=seed, um_per_px=um_per_px)
     spec = spec if prevalence is None else replace(spec, prevalence=read_prevalence(prevalence))
@@ -88,7 +88,7 @@ def sheet(
     seed: CellSeed = 0,
 ) -> None:
     """Draw a sheet of simulated cells, one row per class and one column per hospital, with real cells if given."""
-    from hemabridge.workflows.simulate import simulate_sheet
+    from hemabridge.workflows.simulate.simulate import simulate_sheet
 
     simulate_sheet(
         out, size_px=size_px, seed=seed, cells_per_class=cells_per_class, beside=beside, beside_crop_px=beside_crop_px

@@ -12,7 +12,7 @@ from hemabridge.recipes.recipe import ClassifierRecipe, SiteRecipe, SourceFineTu
 from hemabridge.storage.run_folder import check_run_folder
 from hemabridge.storage.stages import Stages
 from hemabridge.translators.presets import PRESETS
-from hemabridge.workflows.simulate import TRUTH, simulate_stage
+from hemabridge.workflows.simulate.simulate import TRUTH, simulate_stage
 from hemabridge.workflows.study.study import study
 
 TARGET, SOURCE = "clinic-like", "yellow-field"

@@ -27,7 +27,7 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.run_folder import check_outputs, hold_folder, names_in
-from hemabridge.workflows.simulate import find_hospitals
+from hemabridge.workflows.simulate.simulate import find_hospitals
 
 MANIFEST = "manifest.csv"
 ORIGIN = "restyle.json"

@@ -42,7 +42,7 @@ from hemabridge.service.sent import Sent, SentFolder
 from hemabridge.service.service_app import Limits, make_service_app
 from hemabridge.workflows.adapt.adapted import Adapted, is_adapt_run
 from hemabridge.workflows.adapt.apply import opened_for, opened_of
-from hemabridge.workflows.classify import predictions
+from hemabridge.workflows.classify.classify import predictions
 from hemabridge.workflows.differential.opened import for_originals
 from hemabridge.workflows.differential.sent_fields import Counting
 from hemabridge.workflows.review.serve import serve_app

@@ -23,7 +23,7 @@ from hemabridge.models.open import find_snapshot
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.report.differential_story import sentences
 from hemabridge.workflows.differential.differential import differential
-from hemabridge.workflows.simulate_fields import simulate_fields
+from hemabridge.workflows.simulate.whole_fields import simulate_fields
 
 SPEC = FieldSpec(
     seed=5,

@@ -17,7 +17,7 @@ from hemabridge.data.simulate import FieldSpec
 from hemabridge.evaluation.differential_results import CUT, DifferentialResults
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.workflows.differential.differential import differential
-from hemabridge.workflows.simulate_fields import simulate_fields
+from hemabridge.workflows.simulate.whole_fields import simulate_fields
 
 SPEC = FieldSpec(
     seed=5,

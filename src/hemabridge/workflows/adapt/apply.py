@@ -19,7 +19,7 @@ from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folde
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted, is_adapt_run
 from hemabridge.workflows.adapt.certainty import reason_unknown, uncertainty
-from hemabridge.workflows.classify import Classified, ImagePrediction, classify
+from hemabridge.workflows.classify.classify import Classified, ImagePrediction, classify
 from hemabridge.workflows.standardize.log import FileRow
 from hemabridge.workflows.standardize.standardize import Standardized, standardize_with
 

@@ -13,7 +13,7 @@ from hemabridge.models.guard_file import Guard
 from hemabridge.models.restaining import TranslatorModel
 from hemabridge.models.site_answer import SiteAnswer
 from hemabridge.models.study_folder import GUARD, guard_stage
-from hemabridge.workflows.classify import WITHHELD
+from hemabridge.workflows.classify.classify import WITHHELD
 from hemabridge.workflows.evaluate.answers import Answers, name_of
 from hemabridge.workflows.evaluate.finished_study import FinishedStudy
 from hemabridge.workflows.study.translation import restained_at

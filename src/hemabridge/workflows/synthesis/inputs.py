@@ -20,7 +20,7 @@ from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import prepare_site, read_site
 from hemabridge.recipes.synthesis import SynthesisRecipe
 from hemabridge.storage.stages import Stages
-from hemabridge.workflows.simulate import simulate_stage
+from hemabridge.workflows.simulate.simulate import simulate_stage
 
 MOST_OPEN_BYTES: Final = 2**30
 """Size of the snapshots that are kept in memory, at most: all of a run at 64 px, ten of one at 256 px."""

@@ -15,7 +15,7 @@ from hemabridge.models.bundled import BundleModel
 from hemabridge.storage.files import atomic_write, write_bytes
 from hemabridge.storage.results_file import STRICT, ResultsFile
 from hemabridge.workflows.adapt.apply import CLASSES, RESTAINED, opened_of, run_with
-from hemabridge.workflows.classify import WITHHELD, Classified, ImagePrediction, classify
+from hemabridge.workflows.classify.classify import WITHHELD, Classified, ImagePrediction, classify
 from hemabridge.workflows.standardize.log import FileRow
 from hemabridge.workflows.standardize.standardize import Standardized, standardize_with
 from hemabridge.workflows.watch.arrivals import Taken

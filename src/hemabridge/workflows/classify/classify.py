@@ -26,8 +26,8 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
+from hemabridge.workflows.classify.labeled_folder import failure_on
 from hemabridge.workflows.engines import LOCAL, Engine
-from hemabridge.workflows.labeled_folder import failure_on
 
 PREDICTIONS: Final = "predictions.csv"
 DESCRIPTION: Final = "predictions.json"

@@ -20,7 +20,7 @@ from hemabridge.data.simulate import (
 from hemabridge.errors import InputError
 from hemabridge.imaging.files import write_image
 from hemabridge.storage.files import atomic_write
-from hemabridge.workflows.simulate import TRUTH, claim, find_hospitals
+from hemabridge.workflows.simulate.simulate import TRUTH, claim, find_hospitals
 
 CELLS_FILE: Final = "truth.csv"
 """Table of all objects of all fields, with place and kind."""
