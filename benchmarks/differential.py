@@ -94,7 +94,7 @@ def home_cells(fields: int, seed: int) -> list[tuple[str, UInt8Image]]:
     return cells
 
 
-def train(cells: list[tuple[str, UInt8Image]], weights: Path | None, out: Path) -> Path:
+def train(cells: list[tuple[str, UInt8Image]], weights: Path | None, out: Path, seed: int) -> Path:
     """Train the classifier; return its run folder."""
     images = [image for _, image in cells]
     crop = CropSpec(min(CROP_PX, cell_side_px(images[:200])), CELL_PX)
@@ -110,7 +110,7 @@ def train(cells: list[tuple[str, UInt8Image]], weights: Path | None, out: Path) 
         learning_rate=1e-3,
         stain_augmentation=StainAugmentationConfig(stain=0.2),
     )
-    fine_tune(config, own, out, start_fabric("cpu"), seed=0)
+    fine_tune(config, own, out, start_fabric("cpu"), seed=seed)
     return out
 
 
@@ -135,13 +135,13 @@ def patients(cells: int, folder: Path, hospitals: Sequence[str]) -> Iterator[tup
             yield hospital, name, folder / hospital / name
 
 
-def prepare(out: Path, weights: Path | None) -> Path:
+def prepare(out: Path, weights: Path | None, seed: int) -> Path:
     """Train the classifier, write labeled cells for its confusion, and fit the normalizers; return its run folder."""
     run = out / "classifier"
     if all((out / f"{hospital}.json").is_file() for hospital in AWAY):
         return run
     home = home_cells(48, seed=41)
-    train(home, weights, run)
+    train(home, weights, run, seed)
     for number, (name, image) in enumerate(home_cells(24, seed=42)):
         write_image(out / "home" / name / f"{number:04d}.png", image)
     for hospital in AWAY:
@@ -149,9 +149,9 @@ def prepare(out: Path, weights: Path | None) -> Path:
     return run
 
 
-def simulated(out: Path, cells: int, weights: Path | None, hospitals: Sequence[str]) -> None:
+def simulated(out: Path, cells: int, weights: Path | None, hospitals: Sequence[str], seed: int) -> None:
     """Print the share of true percentages inside of their intervals."""
-    run = prepare(out, weights)
+    run = prepare(out, weights, seed)
     print("| hospital | prevalence | cells | truth inside of corrected intervals | of counted ones | mean width |")
     print("| --- | --- | --- | --- | --- | --- |")
     inside, raw_inside = [], []
@@ -177,13 +177,13 @@ def simulated(out: Path, cells: int, weights: Path | None, hospitals: Sequence[s
     print(f"Accuracy at home: {np.trace(matrix) / matrix.sum():.3f} of {matrix.sum()} cells.")
 
 
-def drawn(out: Path, n_patients: int, weights: Path | None) -> None:
+def drawn(out: Path, n_patients: int, weights: Path | None, seed: int) -> None:
     """Print the coverage for many patients, whose cells are drawn from cells that were found and classified once.
 
     At each hospital a count of fields with equal numbers of all classes gives the cells; their true classes come from
     their places. A patient has 200 of them: classes by the prevalence, then any cell of the class.
     """
-    run = prepare(out, weights)
+    run = prepare(out, weights, seed)
     found, told = dict[str, list[Floats]](), []
     print("| hospital | site | accuracy there | weight | truth inside | mean width | widest | inside as counted |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
@@ -323,6 +323,7 @@ def main() -> None:
     parser.add_argument(
         "--drawn", type=int, metavar="N", help="N patients of each prevalence, from cells classified once"
     )
+    parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--bccd", type=Path, nargs=2, metavar=("RUN", "BCCD"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -330,9 +331,9 @@ def main() -> None:
         bccd(*given.bccd, given.out)
         return
     if given.drawn:
-        drawn(given.out, given.drawn, given.weights)
+        drawn(given.out, given.drawn, given.weights, given.seed)
         return
-    simulated(given.out, given.cells, given.weights, given.hospital or AWAY)
+    simulated(given.out, given.cells, given.weights, given.hospital or AWAY, given.seed)
 
 
 if __name__ == "__main__":
