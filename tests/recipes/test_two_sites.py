@@ -137,7 +137,7 @@ def test_a_source_without_labels_is_told_the_command_that_works(
         "expected labeled cells at the source, by which a study scores, got 24 images without a class"
     )
     assert re.findall("`(hemabridge .*?)`", told) == [
-        "hemabridge adapt TARGET SOURCE --out RUN",
+        "hemabridge adapt TARGET SOURCE --out RUN --weights download",
         "hemabridge evaluate STUDY IMAGES OUT --fit",
         "hemabridge restyle TARGET/manifest.csv restyled --hospital yellow-field",
         "hemabridge study RECIPE --source restyled/yellow-field --target TARGET",

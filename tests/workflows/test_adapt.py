@@ -323,6 +323,39 @@ def test_the_same_call_does_nothing_again_and_a_new_folder_is_run(
     assert found.restained.count("restained") == adapted.source_cells
 
 
+def test_a_finished_run_is_not_replaced_by_another(
+    adapt_config: AdaptConfig, adapted_run: tuple[Path, Adapted], hospitals: Path, unlabeled: Path, tmp_path: Path
+) -> None:
+    out, adapted = adapted_run
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    other = Path(shutil.copytree(unlabeled, tmp_path / "another-hospital"))
+    own, longer = hospitals / "clinic-like", adapt_config.model_copy(update={"cell_px": adapt_config.cell_px + 1})
+    for new, config, seed, said in (
+        (other, adapt_config, 0, f"finished run for {adapted.source} that learned from clinic-like; name"),
+        (unlabeled, adapt_config, 1, "with other settings"),
+        (unlabeled, longer, 0, "with other settings"),
+    ):
+        with pytest.raises(InputError, match=said):
+            adapt(own, new, out, config=config, seed=seed, fabric=start_fabric("cpu"))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_results_of_other_images_are_not_replaced(
+    adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path
+) -> None:
+    first, second = (Path(shutil.copytree(unlabeled, tmp_path / day)) for day in ("monday", "tuesday"))
+    run(adapted_run[0], first, tmp_path / "out")
+    written = (tmp_path / "out" / "predictions.csv").read_bytes()
+    for path in [path for path in second.rglob("*") if path.is_file()]:
+        path.rename(path.with_stem(f"{path.stem}-tuesday"))
+    with pytest.raises(InputError, match="with those of other images; name another one"):
+        run(adapted_run[0], second, tmp_path / "out")
+    assert (tmp_path / "out" / "predictions.csv").read_bytes() == written
+    sorted(first.rglob("*.png"))[0].unlink()
+    run(adapted_run[0], first, tmp_path / "out")
+    assert (tmp_path / "out" / "predictions.csv").read_bytes() != written
+
+
 def test_a_run_folder_can_be_moved(adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path) -> None:
     moved = Path(adapted_run[0]).rename(tmp_path / "moved")
     try:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from small_fields import SMALL_FIELDS
 
 from hemabridge.data.index import index_folder
 from hemabridge.data.new_cells import crop_of
-from hemabridge.data.simulate import FieldSpec
 from hemabridge.evaluation.differential_results import DifferentialResults
 from hemabridge.fields.cell_crop import CELL_CROP_UM
 from hemabridge.imaging.files import read_image
@@ -28,15 +28,7 @@ from hemabridge.workflows.find.find import find
 from hemabridge.workflows.simulate.whole_fields import simulate_fields
 from hemabridge.workflows.standardize.standardize import standardize_with
 
-SPEC = FieldSpec(
-    seed=5,
-    width_px=340,
-    height_px=300,
-    um_per_px=0.22,
-    leukocytes=7.0,
-    areas=("monolayer",),
-    prevalence={"lymphocyte": 1.0},
-)
+SPEC = replace(SMALL_FIELDS, leukocytes=7.0)
 
 
 @pytest.fixture(scope="module")

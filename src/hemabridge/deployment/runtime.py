@@ -69,7 +69,7 @@ class OnnxRestainer:
         return by_rows(image, lambda rows: self._color_by_color(rows, square))
 
     def _color_by_color(self, image: UInt8Image, square: UInt8Image) -> UInt8Image:
-        """Return the image re-stained by a pointwise network, which sees each color once: a tenth of the pixels."""
+        """Return the image re-stained by a pointwise network, which sees each color once."""
         colors, places = distinct(packed(image))
         made = packed(self._run(unpacked(colors[None])[None], square[None])[0])
         return unpacked(made[0].take(places))

@@ -78,7 +78,7 @@ def unpacked(colors: NDArray[np.uint32]) -> UInt8Image:
 def distinct(colors: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
     """Return the different colors, ascending, and for each pixel of uint32[H, W] the place of its color among them.
 
-    It is `numpy.unique` with its inverse in half the time, by one sort of the colors with their pixels behind them.
+    It is `numpy.unique` with its inverse, by one sort of the colors with their pixels behind them.
     """
     keys = colors.ravel().astype(np.uint64) << np.uint64(32) | np.arange(colors.size, dtype=np.uint64)
     keys.sort()

@@ -162,9 +162,9 @@ def _check_labels(source: Counter[str], target: Counter[str]) -> None:
     if set(source) == {""}:
         raise ManifestError(
             f"expected labeled cells at the source, by which a study scores, got {source['']} images without a class; "
-            "to classify images without labels, run `hemabridge adapt TARGET SOURCE --out RUN`, or with a finished "
-            "study of two labeled sites that has an ensemble `hemabridge evaluate STUDY IMAGES OUT --fit`. For such a "
-            "study without a second labeled site, restyle the target's cells: `hemabridge restyle TARGET/manifest.csv "
-            "restyled --hospital yellow-field`, then `hemabridge study RECIPE --source restyled/yellow-field --target "
-            "TARGET`"
+            "to classify images without labels, run `hemabridge adapt TARGET SOURCE --out RUN --weights download`, or "
+            "with a finished study of two labeled sites that has an ensemble `hemabridge evaluate STUDY IMAGES OUT "
+            "--fit`. For such a study without a second labeled site, restyle the target's cells: `hemabridge restyle "
+            "TARGET/manifest.csv restyled --hospital yellow-field`, then `hemabridge study RECIPE --source "
+            "restyled/yellow-field --target TARGET`"
         )

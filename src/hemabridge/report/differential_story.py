@@ -36,7 +36,8 @@ def first_words(results: DifferentialResults) -> str:
         return ""
     return (
         f"Do not trust this count: the cells are {results.site_fact}. Check every counted cell by eye (`hemabridge "
-        "check OUT`), or adapt a model to this hospital (`hemabridge adapt OURS OUT/found/cells --out RUN`)."
+        "check OUT`), or adapt a model to this hospital (`hemabridge adapt OURS OUT/found/cells --out RUN "
+        "--weights download`)."
     )
 
 

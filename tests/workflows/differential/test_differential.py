@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_fields import SMALL_FIELDS
 
 from hemabridge.cli import main
-from hemabridge.data.simulate import FieldSpec, simulate_cells
+from hemabridge.data.simulate import simulate_cells
 from hemabridge.data.simulate.hospitals import HOSPITALS
 from hemabridge.errors import InputError, ModelError
 from hemabridge.evaluation.differential_results import CUT, DifferentialResults
@@ -25,15 +26,6 @@ from hemabridge.report.differential_story import sentences
 from hemabridge.workflows.differential.differential import differential
 from hemabridge.workflows.simulate.whole_fields import simulate_fields
 
-SPEC = FieldSpec(
-    seed=5,
-    width_px=340,
-    height_px=300,
-    um_per_px=0.22,
-    leukocytes=5.0,
-    areas=("monolayer",),
-    prevalence={"lymphocyte": 1.0},
-)
 DESCRIBED = 'file = "brightest.onnx"\nclasses = ["red", "green", "blue"]\n'
 
 
@@ -41,7 +33,7 @@ DESCRIBED = 'file = "brightest.onnx"\nclasses = ["red", "green", "blue"]\n'
 def fields(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three fields of one patient, an empty one, and a text file."""
     out = tmp_path_factory.mktemp("fields") / "simulated"
-    simulate_fields(out, 3, SPEC, hospitals=("clinic-like",))
+    simulate_fields(out, 3, SMALL_FIELDS, hospitals=("clinic-like",))
     folder = out / "clinic-like"
     write_image(folder / "empty.png", np.full((300, 340, 3), 230, np.uint8))
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")
@@ -178,7 +170,7 @@ def test_a_folder_without_leukocytes_is_an_error(model: Path, tmp_path: Path) ->
 def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fields of a hospital that no classifier of these tests knows."""
     out = tmp_path_factory.mktemp("strange") / "simulated"
-    simulate_fields(out, 2, SPEC, hospitals=("overstained",))
+    simulate_fields(out, 2, SMALL_FIELDS, hospitals=("overstained",))
     return out / "overstained"
 
 

@@ -12,22 +12,13 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from small_fields import SMALL_FIELDS
 
-from hemabridge.data.simulate import FieldSpec
 from hemabridge.evaluation.differential_results import CUT, DifferentialResults
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.workflows.differential.differential import differential
 from hemabridge.workflows.simulate.whole_fields import simulate_fields
 
-SPEC = FieldSpec(
-    seed=5,
-    width_px=340,
-    height_px=300,
-    um_per_px=0.22,
-    leukocytes=5.0,
-    areas=("monolayer",),
-    prevalence={"lymphocyte": 1.0},
-)
 OPENED_TO_WRITE: list[list[str]] = []
 
 
@@ -35,7 +26,7 @@ OPENED_TO_WRITE: list[list[str]] = []
 def fields(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fields of several formats, one that states its scale, an empty one, one too small, and a damaged one."""
     made, out = tmp_path_factory.mktemp("made") / "simulated", tmp_path_factory.mktemp("fields")
-    simulate_fields(made, 4, SPEC, hospitals=("clinic-like",))
+    simulate_fields(made, 4, SMALL_FIELDS, hospitals=("clinic-like",))
     images = [read_image(path) for path in sorted((made / "clinic-like").rglob("*.png"))[:4]]
     write_image(out / "b.png", images[0])
     write_image(out / "a.jpg", images[1])

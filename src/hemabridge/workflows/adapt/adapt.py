@@ -18,7 +18,7 @@ from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble, GroupPredictions
 from hemabridge.ensemble.members import Members, classifiers_of, train_members
 from hemabridge.ensemble.pooling import mean_prediction
-from hemabridge.errors import ManifestError, RunError
+from hemabridge.errors import InputError, ManifestError, RunError
 from hemabridge.guard.thresholds import FEWEST as FEWEST_FOR_LIMITS
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
@@ -38,8 +38,8 @@ from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import Run, opened_for, run_with
 from hemabridge.workflows.adapt.certainty import quantiles_of, unknown_limit
 from hemabridge.workflows.adapt.config import AdaptConfig
-from hemabridge.workflows.adapt.inputs import PARTS, Context, check_new, labeled_sites, unlabeled_cells
-from hemabridge.workflows.adapt.learned_from import LearnedFrom
+from hemabridge.workflows.adapt.inputs import PARTS, Context, check_new, labeled_sites, recipe_of, unlabeled_cells
+from hemabridge.workflows.adapt.learned_from import LEARNED_FROM_FILE, LearnedFrom
 from hemabridge.workflows.adapt.steps import (
     ENSEMBLE,
     FIT,
@@ -106,13 +106,15 @@ def adapt(
     Raises:
         ManifestError: one's own images have no labels, or fewer than two classes of enough cells; or an image of the
             other hospital is among the labeled ones.
-        InputError: a folder cannot be used, two labeled hospitals have the same name, or there are too few new images.
+        InputError: a folder cannot be used, two labeled hospitals have the same name, there are too few new images, or
+            `out` holds a finished run of other hospitals or settings.
         SplitError: two labeled hospitals have an image in common.
         Interrupted: a signal stopped it.
     """
     check_apart(out, *(path for path in (ours, new, *also) if path.is_dir()))
     _check_weights(config)
     check_run_folder(out, config.kind)
+    _check_same_run(out, new, (ours, *also), config, seed)
     check_new(new)
     with hold_folder(out):
         context = Context(out, config, seed, Stages(out), fabric or start_fabric("auto"), Steps(config, progress))
@@ -124,6 +126,28 @@ def adapt(
         done = run_with(opened_for(out, context.opened), new, out / RESULTS, progress=context.progress)
         context.steps.end()
         return adapted, done
+
+
+def _check_same_run(out: Path, new: Path, labeled: tuple[Path, ...], config: AdaptConfig, seed: int) -> None:
+    """Check that a finished run is not replaced by one of other hospitals or settings.
+
+    Raises:
+        InputError: it would be.
+    """
+    if not (out / ADAPTED_FILE).is_file() or not (out / LEARNED_FROM_FILE).is_file():
+        return
+    try:
+        finished, learned = Adapted.of_folder(out), LearnedFrom.of_folder(out)
+    except InputError:
+        return  # a damaged run is done again
+    known = [each.site for each in (learned.own, *learned.further)]
+    are_same_sites = (finished.source, known) == (new.resolve().name, [recipe_of(path).site for path in labeled])
+    if not are_same_sites or (learned.config, learned.seed) != (config, seed):
+        raise InputError(
+            f"expected a new folder, or that of the same call, got {out} with a finished run for {finished.source} "
+            f"that learned from {', '.join(known)}{' with other settings' if are_same_sites else ''}; name another "
+            "folder (--out), or remove this one"
+        )
 
 
 def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: Context) -> Adapted:
@@ -250,7 +274,7 @@ def _measured(
         same_class=float((there.argmax(axis=1) == prediction.argmax(axis=1)).mean()),
         agreement=_agreement(*predictions),
         home_agreement=_agreement(*fitted.predict_with({ORIGINAL: home.images}, None, passed=passed)),
-        prevalence=tuple(prediction.mean(axis=0, dtype=np.float64).tolist()),
+        prevalence=tuple((np.bincount(there.argmax(axis=1), minlength=there.shape[1]) / len(there)).tolist()),
         restainer=_best_restainer(fitted, source, prediction, passed),
         left_out=dict(fitted.left_out),
         unknown_below=unknown_limit(at_home.max(axis=1), there.max(axis=1)),

@@ -55,7 +55,7 @@ class Adapted(ResultsFile):
         same_class: share of the source's cells of which classifier and ensemble predict the same class.
         agreement: soft agreement of color and shape members on the source's cells, 0..1.
         home_agreement: the same on one's own held-out cells.
-        prevalence: mean predicted probability of each class in the source.
+        prevalence: share of each class among the classes that the classifier predicts for the source's cells.
         left_out: normalizers that make implausible colors, and those colors.
         unknown_below: a cell whose largest probability is below this is called unknown; None if no cell is.
         certainties: quantiles of the classifier's largest probabilities of the source's cells, ascending.

@@ -14,13 +14,13 @@ from hemabridge.models import Model, open_model
 from hemabridge.models.bundled import BundleModel
 from hemabridge.models.classified import UNKNOWN
 from hemabridge.progress import Progress, silent
-from hemabridge.storage.files import atomic_write
+from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted, is_adapt_run
 from hemabridge.workflows.adapt.certainty import reason_unknown, uncertainty
 from hemabridge.workflows.classify.classify import Classified, ImagePrediction, classify
-from hemabridge.workflows.standardize.log import FileRow
+from hemabridge.workflows.standardize.log import FileRow, read_log
 from hemabridge.workflows.standardize.standardize import Standardized, standardize_with
 
 PREDICTIONS: Final = "predictions.csv"
@@ -81,7 +81,7 @@ def run(adapted: Path, folder: Path, out: Path, *, keep_identity: bool = False, 
 
     Raises:
         InputError: `adapted` is neither a finished run nor a bundle, `folder` holds no images, or `out` holds other
-            files.
+            files or the results of other images.
         ModelError: a file of the run is damaged.
         RunError: another process works in `out`.
     """
@@ -114,12 +114,31 @@ def run_with(
     if link is not None:
         raise InputError(f"expected a folder of ours, got a link: {link}; remove it")
     with hold_folder(out):
+        _check_same_images(folder, out)
         classified = classify(models.classifier, folder, out / CLASSES, progress=progress)
         restained = standardize_with(
             models.restainer, folder, out / RESTAINED, keep_identity=keep_identity, progress=progress
         )
         _write(classified, {row.path: row for row in restained.rows}, models.adapted, out / PREDICTIONS)
     return Run(classified, restained, () if models.adapted is None else models.adapted.cautions)
+
+
+def _check_same_images(folder: Path, out: Path) -> None:
+    """Check that results of other images are not replaced; images may have been added, changed or taken away.
+
+    Raises:
+        InputError: `out` holds results, and `folder` none of the images that they are of.
+    """
+    earlier = read_log(out / RESTAINED).values()
+    if earlier and not any(_is_still(folder / row.path, row.sha256) for row in earlier):
+        raise InputError(
+            f"expected a new or empty folder for the results of {folder}, got {out} with those of other images; name "
+            "another one"
+        )
+
+
+def _is_still(image: Path, sha256: str) -> bool:
+    return image.is_file() and sha256_of(image) == sha256
 
 
 def opened_for(adapted: Path, opened: Callable[[Path], Model] = open_model) -> Opened:

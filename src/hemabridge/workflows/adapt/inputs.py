@@ -66,7 +66,7 @@ def labeled_sites(
         InputError: two hospitals have the same name.
         SplitError: two hospitals have an image in common.
     """
-    recipe, *others = (_recipe(path) for path in (ours, *also))
+    recipe, *others = (recipe_of(path) for path in (ours, *also))
     names = [folder_name(each.site) for each in (recipe, *others)]
     if len(set(names)) < len(names):
         raise InputError(
@@ -91,7 +91,8 @@ def labeled_sites(
     return own, further, classes
 
 
-def _recipe(path: Path) -> SiteRecipe:
+def recipe_of(path: Path) -> SiteRecipe:
+    """Return the site of a folder of labeled images, or of a manifest."""
     if path.is_file() or (path / MANIFEST).is_file():
         return site_of_manifest(path)
     return SiteRecipe(site=path.resolve().name, folder=path.resolve())

@@ -32,7 +32,7 @@ def caution_of(records: Sequence[FieldRecord], folder: str) -> str:
     return (
         f"caution: these images show single cells already, and no whole fields: {middle} of {len(searched)} have a "
         f"leukocyte in their middle, and they are {width_um:.0f} um wide (median). Give them as they are to the other "
-        f"commands: hemabridge run RUN {given} OUT, or hemabridge adapt OURS {given} --out RUN"
+        f"commands: `hemabridge run RUN {given} OUT`, or `hemabridge adapt OURS {given} --out RUN --weights download`"
     )
 
 
