@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
-from hemabridge.classifiers.protocol import Classifier, Probabilities, mean_of
+from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import classifiers_of
-from hemabridge.ensemble.pooling import logarithmic_pool, mean_prediction
+from hemabridge.ensemble.pooling import logarithmic_pool, mean_prediction, with_one_classifier
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.models import open_model
@@ -101,8 +101,8 @@ def _arms(bench: Bench, name: str, start: int, images: UInt8Images) -> Iterator[
     alone, plain = (each.probabilities(images) for each in (one, single))
     yield "one classifier", alone
     yield "one classifier, one view", plain
-    yield "both", mean_of([whole, alone])
-    yield "both, one classifier of one view", mean_of([whole, plain])
+    yield "both", with_one_classifier(whole, alone)
+    yield "both, one classifier of one view", with_one_classifier(whole, plain)
 
 
 def _predicted(fitted: FittedEnsemble, images: UInt8Images, *, mirrored: bool) -> Predicted:

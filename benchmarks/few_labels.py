@@ -20,6 +20,7 @@ from hemabridge.ensemble.distilled import distill
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.label_correction import correct_by_labels
 from hemabridge.ensemble.members import Members, classifiers_of
+from hemabridge.ensemble.pooling import with_one_classifier
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.models import open_model
 from hemabridge.recipes.recipe import StudyRecipe
@@ -60,7 +61,7 @@ def _print_hospital(bench: Bench, name: str, cells: CellSet, start: int, spec: a
     with np.load(spec.out / f"figures/{name}-{start}" / PREDICTIONS) as kept:
         ensemble, labels = kept["ensemble"], kept["labels"]
     with np.load(spec.out / f"distilled/{name}-{start}" / PREDICTIONS) as kept:
-        both = (ensemble + kept[ALONE]) / 2
+        both = with_one_classifier(ensemble, kept[ALONE])
     members, _ = bench.members(start)
     features, subdomains = _features(bench, name, start, members, cells), _subdomains(cells)
     for count in (int(each) for each in spec.labels.split(",")):

@@ -29,6 +29,7 @@ from hemabridge.ensemble.config import DISTILLATION
 from hemabridge.ensemble.distilled import distill
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
+from hemabridge.ensemble.pooling import with_one_classifier
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
 from hemabridge.metrics.confidence import expected_calibration_error
 from hemabridge.models import open_model
@@ -102,7 +103,7 @@ def _kept(bench: Bench, name: str, data: Path, start: int, further: bool) -> dic
 
     own = bench.stages.run(f"distilled/{row}", key, distilled, drop_checkpoints)
     with np.load(folder / PREDICTIONS) as kept, np.load(own / PREDICTIONS) as kept_of_one:
-        both = (kept["ensemble"] + kept_of_one[ALONE]) / 2
+        both = with_one_classifier(kept["ensemble"], kept_of_one[ALONE])
     return found | json.loads((own / "figures.json").read_text(encoding="utf-8")) | {"both": _scores(test, both)}
 
 

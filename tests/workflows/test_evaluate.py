@@ -42,7 +42,7 @@ from hemabridge.workflows.adapt.apply import COLUMNS as RUN_COLUMNS
 from hemabridge.workflows.classify.classify import WITHHELD
 from hemabridge.workflows.evaluate import evaluate as evaluating
 from hemabridge.workflows.evaluate import trust
-from hemabridge.workflows.evaluate.answers import Answers, with_one_classifier
+from hemabridge.workflows.evaluate.answers import Answers, of_one_classifier
 from hemabridge.workflows.evaluate.evaluate import FITTING, Evaluation, evaluate
 from hemabridge.workflows.evaluate.finished_study import FinishedStudy
 from hemabridge.workflows.evaluate.predicted_table import COLUMNS
@@ -460,7 +460,7 @@ def test_ensemble_and_one_classifier_are_averaged() -> None:
             return np.array([[0.9, 0.1]], np.float32)
 
     ensemble = Answers("ensemble", "ensemble", None, 0, np.array([[0.5, 0.5]], np.float32))
-    alone, both = with_one_classifier(ensemble, One(), np.zeros((1, 2, 2, 3), np.uint8))
+    alone, both = of_one_classifier(ensemble, One(), np.zeros((1, 2, 2, 3), np.uint8))
     np.testing.assert_allclose(alone.probabilities, [[0.9, 0.1]])
     np.testing.assert_allclose(both.probabilities, [[0.7, 0.3]], atol=1e-6)
 

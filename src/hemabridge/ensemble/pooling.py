@@ -1,4 +1,4 @@
-"""The pooling of predictions: the mean over classifiers and views, and the logarithmic opinion pool."""
+"""The pooling of predictions: over classifiers and views, over color and shape members, and with one classifier."""
 
 from collections.abc import Sequence
 
@@ -21,6 +21,24 @@ def mean_prediction(classifiers: Sequence[Classifier], images: UInt8Images, *, m
     """
     views = mirrored_views(images) if mirrored else (images,)
     return mean_of([classifier.probabilities(view) for view in views for classifier in classifiers])
+
+
+def with_one_classifier(ensemble: Probabilities, classifier: Probabilities) -> Probabilities:
+    """Return the prediction, float32[N, C], of an ensemble together with the classifier that was distilled from it.
+
+    It is the mean of both. Their errors differ: the ensemble predicts each cell by itself, the classifier learned from
+    its predictions of all.
+
+    Args:
+        ensemble: float32[N, C].
+        classifier: float32[N, C], of the same images.
+
+    Example:
+        >>> import numpy as np
+        >>> with_one_classifier(np.float32([[0.5, 0.5]]), np.float32([[1.0, 0.0]])).tolist()
+        [[0.75, 0.25]]
+    """
+    return mean_of([ensemble, classifier])
 
 
 def logarithmic_pool(first: Probabilities, second: Probabilities, weight: float) -> Probabilities:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hemabridge.classifiers.protocol import Classifier, Probabilities, mean_of
+from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.ensemble.fitted import FittedEnsemble
+from hemabridge.ensemble.pooling import with_one_classifier
 from hemabridge.evaluation.rows import ORIGINAL
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
@@ -57,13 +58,10 @@ def of_ensemble(fitted: FittedEnsemble, images: UInt8Images, labels_used: int) -
     ]
 
 
-def with_one_classifier(ensemble: Answers, one: Classifier, images: UInt8Images) -> list[Answers]:
-    """Return the predictions of the classifier into which an ensemble was distilled, and the mean of both.
-
-    Their errors differ: the ensemble predicts each cell by itself, the classifier learned from its predictions of all.
-    """
+def of_one_classifier(ensemble: Answers, one: Classifier, images: UInt8Images) -> list[Answers]:
+    """Return the predictions of the classifier into which an ensemble was distilled, and those of both together."""
     alone = Answers(ONE_CLASSIFIER, ORIGINAL, None, 0, one.probabilities(images))
-    both = mean_of([ensemble.probabilities, alone.probabilities])
+    both = with_one_classifier(ensemble.probabilities, alone.probabilities)
     return [alone, Answers(ENSEMBLE, ONE_CLASSIFIER, None, 0, both)]
 
 

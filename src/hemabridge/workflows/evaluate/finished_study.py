@@ -36,7 +36,7 @@ from hemabridge.workflows.evaluate.answers import (
     Answers,
     name_of,
     of_ensemble,
-    with_one_classifier,
+    of_one_classifier,
 )
 from hemabridge.workflows.study.ensemble_stage import NAME as ENSEMBLE
 from hemabridge.workflows.study.translation import FittedRestaining, fitted_restainings, restained_at
@@ -169,7 +169,7 @@ class FinishedStudy:
         if config.distillation is not None:
             own = context.within("one-classifier", ONE_CLASSIFIER)
             snapshot = distill(fitted, source, answers[-1].probabilities, config.distillation, own)
-            answers += with_one_classifier(answers[-1], self.opened(snapshot).classifier, source.images)
+            answers += of_one_classifier(answers[-1], self.opened(snapshot).classifier, source.images)
         return fitted, answers
 
     @cached_property

@@ -9,12 +9,13 @@ from typing import Protocol
 from lightning_fabric import Fabric
 
 from hemabridge.classifiers.config import SemiSupervisedConfig
-from hemabridge.classifiers.protocol import Classifier, mean_of
+from hemabridge.classifiers.protocol import Classifier
 from hemabridge.data.cells import CellSet, joined
 from hemabridge.ensemble.config import DISTILLATION
 from hemabridge.ensemble.fit import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import MEMBERS_FILE, Members
+from hemabridge.ensemble.pooling import with_one_classifier
 from hemabridge.errors import InputError
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.scale import CropPx
@@ -180,10 +181,9 @@ class AdaptRun:
         return self._opened(self.adapted.file(self.folder, self.adapted.classifier)).classifier
 
     def predict(self, source: CellSet, fabric: Fabric) -> Prediction:
-        """Average the predictions of the ensemble, fitted to these cells, and of the single classifier.
+        """Return the predictions of the ensemble, fitted to these cells, together with the single classifier.
 
-        The single classifier was trained on the ensemble's predictions, and differs from it in its errors. The fit of
-        the run is used if it was to the same cells.
+        The fit of the run is used if it was to the same cells.
         """
         if identity_of(source) == self.learned_from.fitted_to:
             own = self.adapted.file(self.folder, self.adapted.normalizer).parent
@@ -192,7 +192,7 @@ class AdaptRun:
             context = RunContext(self.folder, fabric, self.seed, self.progress)
             fitted = fit_ensemble(self.members, source, self._target, self.learned_from.config.ensemble, context)
         found = predicted_by(fitted, source.images, self.progress)
-        both = mean_of([found.probabilities, self.before.probabilities(source.images)])
+        both = with_one_classifier(found.probabilities, self.before.probabilities(source.images))
         return Prediction(both, found.agreement, found.features)
 
     def _cells(self, site: Site, part: str) -> CellSet:
