@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from skimage.measure import perimeter_crofton
 
 from hemabridge.data.manifest import make_manifest
@@ -70,6 +71,16 @@ def test_a_cell_of_any_class_is_one(hospital):
 def test_what_is_no_single_cell_is_found(hospital, objects, reason):
     found = no_single_cell(picture(hospital, *RED_CELLS, *objects), CROP_PX, LEUKOCYTES)
     assert found in ((EMPTY, SMALL) if reason == SMALL else (reason,))
+
+
+@each_hospital
+def test_a_blurred_cell_has_no_certain_class(hospital):
+    cells, _ = simulate_cells(CLASSES, 1, HOSPITALS["near" if hospital == "dark-blurred" else hospital], 3, 160)
+    soft = [gaussian_filter(cell, (160 / 18 * 1.2, 160 / 18 * 1.2, 0)) for cell in cells]  # 1.2 um
+    sharp, found = ([no_single_cell(cell, 164, LEUKOCYTES) for cell in own] for own in (cells, soft))
+    assert not any(reason.startswith("blurred: ") for reason in sharp)
+    assert sum(reason.startswith("blurred: the edge") for reason in found) >= len(cells) - 1
+    assert all(found)
 
 
 def test_a_cell_that_touches_another_is_one_if_it_is_in_the_middle():

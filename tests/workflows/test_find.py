@@ -4,10 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from skimage.draw import disk
 
 from hemabridge.data.manifest import read_manifest
 from hemabridge.errors import InputError
+from hemabridge.fields.sharpness import MOST_EDGE_UM
 from hemabridge.imaging.files import read_image
 from hemabridge.workflows.find import find as module
 from hemabridge.workflows.find import search
@@ -282,3 +284,17 @@ def test_a_field_without_red_cells_has_a_remark_on_its_rough_scale(tmp_path):
     assert rough["remark"] == f"the scale is rough: {limits}; state it if you know it (um_per_px, --um-per-px)"
     find(tmp_path / "fields", tmp_path / "out", um_per_px=UM)
     assert tables(tmp_path / "out")[1]["remark"].fill_null("").to_list() == [""]
+
+
+def test_a_blurred_cell_of_a_sharp_field_is_marked(tmp_path):
+    draw_field(tmp_path / "fields" / "one.png", [(100, 150), (300, 150)])
+    image = np.asarray(Image.open(tmp_path / "fields" / "one.png"), np.float32)
+    soft = gaussian_filter(image, (12, 12, 0))  # 1.2 um
+    image[:, 200:] = soft[:, 200:]
+    Image.fromarray(image.round().astype(np.uint8)).save(tmp_path / "fields" / "one.png")
+    find(tmp_path / "fields", tmp_path / "out", um_per_px=UM)
+    cells, rows = tables(tmp_path / "out")
+    cells = cells.sort("x")
+    assert (cells["blurred"].to_list(), rows["blurred_cells"].to_list()) == ([False, True], [1])
+    assert cells["edge_um"].to_list()[0] < 1 < MOST_EDGE_UM < cells["edge_um"].to_list()[1]
+    assert rows["status"].to_list() == ["searched"]

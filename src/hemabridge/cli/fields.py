@@ -48,8 +48,13 @@ def find(
         f"{done.count('blurred')} blurred, {done.count('crowded')} crowded, {done.count('unknown scale')} of unknown "
         f"scale, {done.count('unreadable')} unreadable."
     )
-    border, platelets = sum(row.border for row in searched), sum(row.platelets for row in searched)
-    print(f"{done.cells} leukocytes ({border} cut by the border of a field), {platelets} platelets. See {out}.")
+    border, blurred, platelets = (
+        sum(getattr(row, name) for row in searched) for name in ("border", "blurred", "platelets")
+    )
+    print(
+        f"{done.cells} leukocytes ({border} cut by the border of a field, {blurred} blurred), {platelets} platelets. "
+        f"See {out}."
+    )
     if done.caution:
         print(done.caution, file=sys.stderr)
     if done.count("unreadable") or done.count("unknown scale"):

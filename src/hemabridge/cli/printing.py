@@ -133,10 +133,10 @@ def print_site(folder: Path, site: "SiteAnswer | None") -> None:
 
 
 def print_unknown(unknown: int, images: int) -> None:
-    """Print that many images show no single leukocyte, which is more likely a wrong scale; nothing if few do."""
+    """Print that many images show no sharp single leukocyte, which may be a wrong scale; nothing if few do."""
     if unknown > MANY_UNKNOWN * images:
         print(
-            f"{unknown} of {images} images are unknown, since they show no single leukocyte. If they do show one, "
+            f"{unknown} of {images} images are unknown, since they show no single, sharp leukocyte. If they do, "
             "their scale is not the one that was stated or learned: check --crop-px",
             file=sys.stderr,
         )

@@ -23,6 +23,9 @@ NO_CELL: Final = "no leukocyte"
 CUT: Final = "cut by the border of the field"
 """Reason of a cell that is classified and not counted."""
 
+BLURRED: Final = "blurred"
+"""First word of the reason of a blurred cell, or of a blurred field."""
+
 
 @dataclass(frozen=True)
 class CountedCell:

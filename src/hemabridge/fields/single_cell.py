@@ -1,4 +1,4 @@
-"""Whether an image shows one leukocyte in its middle, as a classifier expects it.
+"""Whether an image shows one sharp leukocyte in its middle, as a classifier expects it.
 
 A classifier gives each image one of its classes. An image of red cells, platelets, a burst nucleus or the place between
 two cells belongs to none, and the probabilities do not tell. What is stained in the picture does: nuclei are found as
@@ -13,9 +13,11 @@ from typing import Final
 import numpy as np
 
 from hemabridge.class_names import spelling_key
-from hemabridge.fields.density import Mask, absorbed_light, chromatin_of, resized
+from hemabridge.fields.cell_crop import CELL_CROP_UM
+from hemabridge.fields.density import Absorbed, Mask, absorbed_light, chromatin_of, resized
 from hemabridge.fields.detect import WORK_UM
 from hemabridge.fields.field_scale import NUCLEUS_UM
+from hemabridge.fields.sharpness import nucleus_edge_um, reason_blurred
 from hemabridge.fields.stained_objects import DetectionLimits, Part, StainedObject, stained_objects
 from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.scale import NUCLEUS_FRACTION, CropPx, crop_center
@@ -67,15 +69,17 @@ class SeenObject:
         away_um: distance of the middle of its box from that of the image.
         size_um2: its thickness times the square root of its area.
         ragged: its outline as a multiple of that of a disc with the same area.
+        edge_um: width of its edge, in micrometers at the scale of red cells (`CELL_CROP_UM`).
     """
 
     away_um: float
     size_um2: float
     ragged: float
+    edge_um: float = 0.0
 
 
 def no_single_cell(image: UInt8Image, crop_px: CropPx | None, classes: Sequence[str]) -> str:
-    """Return why an image does not show one leukocyte in its middle; empty if it does, or if that cannot be told.
+    """Return why an image does not show one sharp leukocyte in its middle; empty if it does, or if it cannot be told.
 
     It cannot without a scale, and is not asked for a classifier that has classes of other objects.
 
@@ -105,19 +109,39 @@ def seen_objects(image: UInt8Image, crop_px: int) -> tuple[SeenObject, ...]:
         return ()
     height, width = picture.shape[:2]
     part = Part(light, (0, 0, height, width), (height, width), WORK_UM, 1.0)
-    found = (_seen(one, (height, width)) for one in stained_objects(part, levels, DetectionLimits()))
+    found = (_seen(one, light) for one in stained_objects(part, levels, DetectionLimits()))
     return tuple(sorted(found, key=lambda one: one.away_um))
 
 
 def reason_of(seen: Sequence[SeenObject], limits: CellLimits) -> str:
-    """Return why an image with these stained objects does not show one leukocyte in its middle; empty if it does."""
+    """Return why an image with these stained objects does not show one sharp leukocyte in its middle; else nothing."""
     nuclei = [one for one in seen if one.size_um2 >= limits.least_size_um2]
-    middle = [one for one in nuclei if one.away_um <= limits.away_um]
+    middle = nuclei_in_middle(seen, limits)
     if len(nuclei) > 1 and nuclei[0].away_um > limits.between * nuclei[1].away_um:
         return BETWEEN
     if not middle:
         return SMALL if any(one.away_um <= limits.away_um for one in seen) else EMPTY
-    return RAGGED if all(one.ragged > limits.most_ragged for one in middle) else ""
+    if all(one.ragged > limits.most_ragged for one in middle):
+        return RAGGED
+    return reason_blurred(middle[0].edge_um)
+
+
+def nuclei_in_middle(seen: Sequence[SeenObject], limits: CellLimits) -> list[SeenObject]:
+    """Return the nuclei near to the middle of an image, the nearest one first."""
+    return [one for one in seen if one.size_um2 >= limits.least_size_um2 and one.away_um <= limits.away_um]
+
+
+def cell_edge_um(crop: UInt8Image, um_per_px: float) -> float | None:
+    """Return the width of the edge of the nucleus in the middle of a crop, in micrometers; None if none is found.
+
+    It is that by which `no_single_cell` tells a blurred cell.
+
+    Args:
+        crop: RGB uint8[H, W, 3], the cell in its middle.
+        um_per_px: micrometers per pixel of it.
+    """
+    middle = nuclei_in_middle(seen_objects(crop, max(1, round(CELL_CROP_UM / um_per_px))), CellLimits())
+    return middle[0].edge_um if middle else None
 
 
 def _is_no_leukocyte(name: str) -> bool:
@@ -125,15 +149,17 @@ def _is_no_leukocyte(name: str) -> bool:
     return key in RED_CELLS or any(word in key for word in OTHER_OBJECTS)
 
 
-def _seen(found: StainedObject, shape: tuple[int, int]) -> SeenObject:
+def _seen(found: StainedObject, light: Absorbed) -> SeenObject:
     top, left, bottom, right = found.box
-    away = np.hypot(top + bottom - shape[0], left + right - shape[1]) / 2 * WORK_UM
+    height, width = light.green.shape
+    away = np.hypot(top + bottom - height, left + right - width) / 2 * WORK_UM
     mask = np.zeros((bottom - top + 2, right - left + 2), np.bool_)
     mask[found.pixels[0] - top + 1, found.pixels[1] - left + 1] = True
     outline = np.pi / 4 * _edges(mask) * WORK_UM
     disc = 2 * np.sqrt(np.pi * found.area_um2)
     size = found.thickness_um * np.sqrt(found.area_um2)
-    return SeenObject(float(away), float(size), float(outline / disc))
+    edge = nucleus_edge_um(light, found.pixels, WORK_UM * CELL_CROP_UM / CROP_UM)
+    return SeenObject(float(away), float(size), float(outline / disc), edge)
 
 
 def _edges(mask: Mask) -> int:

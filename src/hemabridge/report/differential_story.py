@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from hemabridge.evaluation.differential_results import (
+    BLURRED,
     CUT,
     NO_CELL,
     ClassShare,
@@ -68,9 +69,19 @@ def sentences(results: DifferentialResults) -> Iterator[str]:
 
 
 def _not_counted(results: DifferentialResults) -> Iterator[str]:
+    used = {field.field for field in results.fields if field.used}
     border = sum(cell.left_out == CUT for cell in results.cells)
     if border:
         yield f"{border} cells that the border of a field cuts are classified and not counted."
+    blurred = sum(cell.left_out.startswith(BLURRED) for cell in results.cells if cell.field in used)
+    if blurred:
+        yield f"{blurred} blurred cells of sharp fields are classified and not counted."
+    unknown = sum(bool(cell.unknown) and cell.expert is None for cell in results.counted)
+    if unknown:
+        yield (
+            f"{unknown} of the counted cells are what `hemabridge run` calls unknown; each counts as its most probable "
+            "class until an expert has seen it."
+        )
     struck = sum(cell.expert == NO_CELL for cell in results.cells)
     if struck:
         yield f"{struck} objects that an expert called no leukocyte are not counted."

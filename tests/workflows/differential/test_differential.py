@@ -24,6 +24,7 @@ from hemabridge.models.open import find_snapshot
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.report.differential_story import sentences
 from hemabridge.workflows.differential.differential import differential
+from hemabridge.workflows.find import search
 from hemabridge.workflows.simulate.whole_fields import simulate_fields
 
 DESCRIBED = 'file = "brightest.onnx"\nclasses = ["red", "green", "blue"]\n'
@@ -96,6 +97,37 @@ def test_cells_are_found_classified_and_counted(counted: tuple[Path, Differentia
     assert all((out / row["path"]).is_file() for row in cells)
     assert {row["counted"] for row in cells} <= {"true", "false"}
     assert DifferentialResults.read(out / "differential.json") == done
+
+
+def test_a_blurred_cell_of_a_sharp_field_is_not_counted_and_the_report_says_so(
+    model: Path,
+    fields: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    counted: tuple[Path, DifferentialResults],
+) -> None:
+    widths = iter([2.0, *[0.8] * 100])
+    monkeypatch.setattr(search, "cell_edge_um", lambda crop, um: next(widths))
+    done = differential(model, fields, tmp_path / "out")
+    told = "blurred: the edge of its nucleus is 2.0 um wide, which is more than 1.6 um"
+    assert [cell.left_out == told for cell in done.cells] == [True] + [False] * (len(done.cells) - 1)
+    assert len(done.counted) == len(counted[1].counted) - 1
+    assert "1 blurred cells of sharp fields are classified and not counted." in list(sentences(done))
+
+
+def test_a_cell_that_run_calls_unknown_is_counted_and_the_report_says_so(
+    counted: tuple[Path, DifferentialResults],
+) -> None:
+    first = next(cell for cell in counted[1].cells if cell.counted)
+    reasons = {first.path: "it resembles red most, and not enough"}
+    cells = tuple(replace(cell, unknown=reasons.get(cell.path, "")) for cell in counted[1].cells)
+    done = replace(counted[1], cells=cells)
+    assert done.shares() == counted[1].shares()
+    assert any(
+        said.startswith("1 of the counted cells are what `hemabridge run` calls unknown") for said in sentences(done)
+    )
+    seen = done.corrected({first.path: "red"})
+    assert not any("calls unknown" in said for said in sentences(seen))
 
 
 def test_the_report_is_one_file_and_says_what_was_left_out(counted: tuple[Path, DifferentialResults]) -> None:

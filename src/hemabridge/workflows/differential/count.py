@@ -146,7 +146,8 @@ def _counted(
     place: _Place, restained: str, predicted: str, probabilities: tuple[float, ...], verdict: str, unknown: str
 ) -> CountedCell:
     field, cell = place.field, place.cell
-    left_out = f"{field.status}: {field.reason}" if field.status != "searched" else CUT if cell.border else ""
+    own = CUT if cell.border else cell.blurred
+    left_out = f"{field.status}: {field.reason}" if field.status != "searched" else own
     return CountedCell(
         path=f"{FOUND}/{cell.path}",
         restained=restained,

@@ -8,10 +8,11 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from hemabridge.errors import RunError
 from hemabridge.fields.find_cells import FieldStatus
+from hemabridge.fields.sharpness import reason_blurred
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import sha256_of, write_bytes
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the records."""
 
 RecordStatus: TypeAlias = FieldStatus | Literal["unreadable", "left out"]
@@ -23,7 +24,10 @@ _STRICT: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass(frozen=True)
 class CellRecord:
-    """A leukocyte that was cut out: its crop, with hash and side in pixels, and the attributes of `Leukocyte`."""
+    """A leukocyte that was cut out: its crop, with hash and side in pixels, and the attributes of `Leukocyte`.
+
+    `edge_um` is the width of the edge of its nucleus in micrometers; None if the crop alone shows none.
+    """
 
     __pydantic_config__ = _STRICT
 
@@ -36,6 +40,12 @@ class CellRecord:
     score: float
     border: bool
     cluster: bool
+    edge_um: float | None
+
+    @property
+    def blurred(self) -> str:
+        """Why the cell is too blurred for a certain class; empty if it is not."""
+        return reason_blurred(self.edge_um)
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,11 @@ class FieldRecord:
     def border(self) -> int:
         """Number of leukocytes that the border of the field cuts."""
         return sum(cell.border for cell in self.cells)
+
+    @property
+    def blurred(self) -> int:
+        """Number of leukocytes that are too blurred for a certain class."""
+        return sum(bool(cell.blurred) for cell in self.cells)
 
     @property
     def cluster(self) -> int:

@@ -9,6 +9,7 @@ from hemabridge.fields.field_image import FieldImage, FieldPixels
 from hemabridge.fields.field_scale import Scale
 from hemabridge.fields.find_cells import CROP_UM, FoundCells, checked_scale, cut_cell, find_cells_at, remark_on_rough
 from hemabridge.fields.pooled_scale import pooled_scales
+from hemabridge.fields.single_cell import cell_edge_um
 from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.scale import LEAST_CELL_PX
 from hemabridge.imaging.standardizer import UInt8Image
@@ -93,10 +94,10 @@ def _cut(name: str, image: FieldPixels, found: FoundCells, keep: Keep, crop_um: 
         assert found.scale is not None  # nothing is found without one
         side = found.crop_px(crop_um)
         path = f"{CELLS}/{name}/{number:03d}.png"
-        kept = keep(path, cut_cell(image, cell, side), FoundScale(found.scale.um_per_px, side).mark)
-        cells.append(
-            CellRecord(path, kept, side, cell.x, cell.y, cell.diameter_um, cell.score, cell.border, cell.cluster)
-        )
+        crop = cut_cell(image, cell, side)
+        kept = keep(path, crop, FoundScale(found.scale.um_per_px, side).mark)
+        where = cell.x, cell.y, cell.diameter_um, cell.score, cell.border, cell.cluster
+        cells.append(CellRecord(path, kept, side, *where, cell_edge_um(crop, found.scale.um_per_px)))
     return tuple(cells)
 
 

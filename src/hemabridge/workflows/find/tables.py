@@ -39,6 +39,8 @@ CELL_COLUMNS: Final = {
     "score": pl.Float64,
     "border": pl.Boolean,
     "cluster": pl.Boolean,
+    "edge_um": pl.Float64,
+    "blurred": pl.Boolean,
 }
 """Columns of `cells.csv`; `path` is that of the manifest, `x` and `y` are pixels of the field."""
 
@@ -48,7 +50,18 @@ FIELD_COLUMNS: Final = {
     **dict.fromkeys(("um_per_px", "um_per_px_low", "um_per_px_high"), pl.Float64),
     "scale_from": pl.String,
     **dict.fromkeys(
-        ("scale_cells", "leukocytes", "border", "cluster", "platelets", "clumps", "smudges", "debris", "red_cells"),
+        (
+            "scale_cells",
+            "leukocytes",
+            "border",
+            "cluster",
+            "blurred_cells",
+            "platelets",
+            "clumps",
+            "smudges",
+            "debris",
+            "red_cells",
+        ),
         pl.Int64,
     ),
     **dict.fromkeys(("covered", "edge_um"), pl.Float64),
@@ -78,10 +91,15 @@ def write_settings(out: Path, *, um_per_px: float | None, crop_um: float, site: 
 def write_tables(records: Sequence[FieldRecord], out: Path, site: str) -> None:
     """Write `cells.csv`, `fields.csv`, and the manifest; without a cell there is no manifest."""
     cells = [(record, cell) for record in records for cell in record.cells]
-    found = [{**vars(cell), "field": record.field, "um_per_px": record.um_per_px} for record, cell in cells]
+    found = [
+        vars(cell) | {"field": record.field, "um_per_px": record.um_per_px, "blurred": bool(cell.blurred)}
+        for record, cell in cells
+    ]
     _write(found, CELL_COLUMNS, out / CELL_TABLE)
     told = [
-        {**vars(record), "leukocytes": len(record.cells), "border": record.border, "cluster": record.cluster}
+        vars(record)
+        | {"leukocytes": len(record.cells), "border": record.border}
+        | {"cluster": record.cluster, "blurred_cells": record.blurred}
         for record in records
     ]
     _write(told, FIELD_COLUMNS, out / FIELD_TABLE)
