@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hemabridge.sampling import evenly_spaced
+from hemabridge.sampling import evenly_spaced, thinned
 
 LENGTHS, COUNTS = st.integers(0, 3000), st.integers(0, 400)
 
@@ -57,3 +57,13 @@ def test_ends_takes_first_and_last_and_equal_steps_between_them(n_items: int, co
 )
 def test_places_worked_by_hand(n_items: int, count: int, ends: bool, expected: list[int]) -> None:
     assert evenly_spaced(n_items, count, ends=ends).tolist() == expected
+
+
+@given(LENGTHS, st.integers(1, 400))
+@example(199, 100)
+def test_thinned_rows_are_equally_spaced_over_the_whole_list_and_not_too_few(n_items: int, at_least: int) -> None:
+    found = thinned(np.arange(n_items), at_least)
+    around = np.diff(found, prepend=0, append=n_items)
+    assert len(found) >= min(n_items, at_least)
+    assert around.max(initial=0) <= max(1, n_items // at_least)
+    assert np.ptp(np.diff(found)) == 0 if len(found) > 1 else len(found) == min(n_items, 1)

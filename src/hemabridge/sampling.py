@@ -1,7 +1,11 @@
-"""The one rule for a sample that represents a whole list."""
+"""The two rules for a sample that represents a whole list: of images, and of pixels or blobs in the millions."""
+
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Item = TypeVar("Item", bound=np.generic)
 
 
 def evenly_spaced(n_items: int, count: int, *, ends: bool = False) -> NDArray[np.intp]:
@@ -28,3 +32,20 @@ def evenly_spaced(n_items: int, count: int, *, ends: bool = False) -> NDArray[np
     if ends:
         return np.linspace(0, n_items - 1, some).round().astype(np.intp)
     return np.arange(some) * n_items // max(some, 1)
+
+
+def thinned(rows: NDArray[Item], at_least: int) -> NDArray[Item]:
+    """Return every k-th row, with the largest k that leaves `at_least`, or all rows if there are fewer; a view.
+
+    It is for pixels and descriptors in the millions, where indices would take more memory than the sample.
+
+    Args:
+        rows: [N, ...].
+        at_least: at least 1.
+
+    Example:
+        >>> import numpy as np
+        >>> thinned(np.arange(11), 3).tolist()
+        [0, 3, 6, 9]
+    """
+    return rows[:: max(1, len(rows) // at_least)]

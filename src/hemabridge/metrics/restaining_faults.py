@@ -14,6 +14,7 @@ from scipy.stats import wasserstein_distance
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.glass_tint import TINTED, glass_tints
+from hemabridge.sampling import thinned
 
 GRID_PERIODS_PX: Final = (2, 4)
 """Periods of the grids that two transposed convolutions of stride 2 make, in pixels."""
@@ -199,8 +200,7 @@ def _luma(images: UInt8Images) -> NDArray[np.float64]:
 
 def _site_lab(images: UInt8Images) -> NDArray[np.float64]:
     pixels = images.reshape(-1, 3)
-    step = max(1, len(pixels) // _SITE_PIXELS)
-    return rgb_to_lab(np.ascontiguousarray(pixels[::step])).astype(np.float64)
+    return rgb_to_lab(np.ascontiguousarray(thinned(pixels, _SITE_PIXELS))).astype(np.float64)
 
 
 def _grid(side: int, period_px: int) -> Sequence[tuple[int, int]]:

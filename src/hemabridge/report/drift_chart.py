@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from hemabridge.domain.control_chart import SHEWHART
+from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.files import atomic_write
 
 _BLUE, _ORANGE, _RED, _GRAY = "#0072B2", "#E69F00", "#D55E00", "#777777"  # Okabe & Ito (2008)
@@ -39,8 +40,7 @@ def write_chart(
         highest = [max(scores[place], averages[place]) for place in wrong]
         axes.plot(wrong, highest, color=_RED, marker="o", linewidth=0, markersize=13, fillstyle="none", label="alarm")
         axes.set(ylabel="standard deviations above\nusual folders of this site", xlabel="folder")
-        step = -(-len(names) // _MOST_LABELS)
-        shown = list(places)[::step]
+        shown = evenly_spaced(len(names), _MOST_LABELS).tolist()
         axes.set_xticks(shown, [names[place][:24] for place in shown], rotation=45, ha="right", fontsize=8)
         axes.margins(x=0.02, y=0.12)
         figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=8)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hemabridge.imaging.color import rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Images
-from hemabridge.sampling import evenly_spaced
+from hemabridge.sampling import evenly_spaced, thinned
 
 LEVELS = 1024
 """Entries of a luminance curve, evenly spaced over L 0..100."""
@@ -23,7 +23,7 @@ def sampled_lab(images: UInt8Images) -> NDArray[np.float32]:
     """
     chosen = evenly_spaced(len(images), SAMPLED_IMAGES, ends=True)
     pixels = images[chosen].reshape(-1, 3)
-    return rgb_to_lab(pixels[:: max(1, len(pixels) // SAMPLED_PIXELS)])
+    return rgb_to_lab(thinned(pixels, SAMPLED_PIXELS))
 
 
 def luminance_curve(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float32]:

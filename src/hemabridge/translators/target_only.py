@@ -16,6 +16,7 @@ from hemabridge.data.simulate import measured_reference, photograph, random_hosp
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.networks.lab import rgb_to_lab
+from hemabridge.sampling import evenly_spaced
 from hemabridge.training.objective import Batch, Phase, Terms
 from hemabridge.translators.appearance_descriptor import descriptors_of
 from hemabridge.translators.batches import to_network
@@ -103,7 +104,7 @@ def restyle(target: UInt8Images, config: TargetOnlyConfig) -> Restyled:
     Every sixteenth hospital shows them unchanged, so that the target's descriptor is in the training too.
     """
     rng = np.random.default_rng(config.seed)
-    few = target[:: -(-len(target) // REFERENCE_IMAGES)]
+    few = target[evenly_spaced(len(target), REFERENCE_IMAGES)]
     reference = measured_reference(list(few))
     originals = rng.integers(len(target), size=(config.hospitals, config.hospital_images))
     images = np.empty((*originals.shape, *target.shape[1:]), np.uint8)

@@ -8,6 +8,7 @@ from torch.nn.functional import silu
 
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.networks.color_generators import shift_colors
+from hemabridge.sampling import evenly_spaced
 from hemabridge.translators.appearance_descriptor import (
     COMPONENTS,
     DESCRIPTOR_SIZE,
@@ -116,7 +117,6 @@ class SiteRestainer(nn.Module):
 @torch.no_grad()
 def site_descriptor(images: UInt8Images) -> Tensor:
     """Measure up to `MEASURED_IMAGES` evenly spaced images of a site, uint8[N, H, W, 3]: float[DESCRIPTOR_SIZE]."""
-    step = -(-len(images) // MEASURED_IMAGES)
-    chosen = images[::step]
+    chosen = images[evenly_spaced(len(images), MEASURED_IMAGES)]
     parts = [descriptors_of(to_network(chosen[start : start + 32])) for start in range(0, len(chosen), 32)]
     return torch.cat(parts).mean(dim=0)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.data.audit.landmarks import Landmarks
+from hemabridge.sampling import thinned
 
 Floats = NDArray[np.float32]
 
@@ -69,7 +70,7 @@ def _vote(hits: dict[Hit, float]) -> float:
 
 def _whitened(descriptors: NDArray[np.float16]) -> Floats:
     """Return unit vectors float32[N, <= 48] in which what all blobs have in common counts less."""
-    sample = descriptors[:: max(1, len(descriptors) // _SAMPLE)].astype(np.float64)
+    sample = thinned(descriptors, _SAMPLE).astype(np.float64)
     mean = sample.mean(axis=0)
     values, vectors = np.linalg.eigh(np.atleast_2d(np.cov((sample - mean).T)) if len(sample) > 1 else np.eye(len(mean)))
     kept = np.argsort(-values)[:_DIMENSIONS]
@@ -108,7 +109,7 @@ def _nearest(found: Floats, owner: NDArray[np.int64]) -> tuple[Floats, NDArray[n
 def _centers(found: Floats) -> Floats:
     """Return the centers of a partition of unit vectors, by a few rounds of spherical k-means on a sample."""
     n = max(1, len(found) // _PER_CELL)
-    sample = found[:: max(1, len(found) // (50 * n))]
+    sample = thinned(found, 50 * n)
     centers = sample[np.linspace(0, len(sample) - 1, n).astype(int)]
     for _ in range(_ROUNDS if n > 1 else 0):
         cell = _top(sample, centers, 1)[:, 0]
