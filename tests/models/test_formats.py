@@ -18,7 +18,10 @@ from safetensors.numpy import save
 
 from hemabridge.deployment import bundle
 from hemabridge.ensemble.saved import SavedEnsemble, SavedMembers
+from hemabridge.ensemble.site_statistics import SiteStatisticsHeader
 from hemabridge.errors import HemabridgeError, ModelError
+from hemabridge.evaluation.label_results import LabelResults
+from hemabridge.evaluation.results import StudyResults
 from hemabridge.guard import thresholds
 from hemabridge.guard.thresholds import Thresholds
 from hemabridge.models import guard_file, open_model
@@ -28,7 +31,7 @@ from hemabridge.normalizers import normalizer
 from hemabridge.normalizers.catalog import NORMALIZERS, normalizer_from_json
 from hemabridge.normalizers.color_table import NODES
 from hemabridge.training import tensorfile
-from hemabridge.training.tensorfile import HEADER
+from hemabridge.training.tensorfile import HEADER, read_header
 from hemabridge.workflows.adapt.adapted import Adapted
 
 FORMATS = Path(__file__).parent / "formats"
@@ -62,10 +65,24 @@ OTHERS: dict[str, Callable[[Path], object]] = {
     "thresholds-2.guard.json": Guard.read,
     "thresholds-3.guard.json": Guard.read,
     "adapted-1.json": Adapted.read,
+    "study-1.json": StudyResults.read,
+    "study-1-early.json": StudyResults.read,
+    "label-2.json": LabelResults.read,
 }
 """Files beside models that are still read."""
 
-UNREAD = {"selection-before-renaming.json"}
+UNREAD = {
+    "selection-1.json": (Selection.read, "of format 4, got 1; run `hemabridge select RUN` again, or name a snapshot"),
+    "selection-2.json": (Selection.read, "of format 4, got 2; run `hemabridge select RUN` again, or name a snapshot"),
+    "selection-before-renaming.json": (
+        Selection.read,
+        "of format 4, got 3; run `hemabridge select RUN` again, or name a snapshot",
+    ),
+    "label-1.json": (LabelResults.read, "of format 2, got 1; run `hemabridge label RUN FOLDER --out OUT` again"),
+}
+"""Files beside models that are no longer read, and what is then said."""
+
+STATISTICS = "site-statistics-1.header.json"
 BESIDE = {"make.py", "theirs.onnx.base64"}
 
 
@@ -93,7 +110,7 @@ def model_file(name: str, folder: Path, **changes: Any) -> Path:
 
 def test_every_file_is_tried() -> None:
     assert sorted(path.name for path in FORMATS.iterdir() if path.name != "__pycache__") == sorted(
-        {*OPENED, *REFUSED, *OTHERS, *UNREAD, *BESIDE}
+        {*OPENED, *REFUSED, *OTHERS, *UNREAD, STATISTICS, *BESIDE}
     )
 
 
@@ -128,11 +145,15 @@ def test_every_format_of_today_is_among_them() -> None:
         "ensemble": SavedEnsemble.FORMAT,
         "members": SavedMembers.FORMAT,
         "selection": Selection.FORMAT,
+        "study": StudyResults.FORMAT,
+        "label": LabelResults.FORMAT,
     }
     assert {f"{name}-{number}.json" for name, number in today.items()} <= kept
     assert {f"model-{guard_file.FORMAT}.guard.json", f"thresholds-{thresholds.FORMAT}.guard.json"} <= kept
     assert f"bundle-{bundle.FORMAT}.hemabridge.base64" in kept
-    assert {f"{kind}-{tensorfile.FORMAT}.header.json" for kind in ("translator", "classifier")} <= kept
+    assert {
+        f"{kind}-{tensorfile.FORMAT}.header.json" for kind in ("translator", "classifier", "site-statistics")
+    } <= kept
     assert {f"{name}-{normalizer.FORMAT}.json" for name in NORMALIZERS} <= kept
 
 
@@ -141,11 +162,19 @@ def test_files_beside_models_are_read(name: str) -> None:
     assert OTHERS[name](FORMATS / name) is not None
 
 
-def test_a_selection_from_before_the_renaming_says_what_to_do() -> None:
-    with pytest.raises(
-        HemabridgeError, match="of format 4, got 3; run `hemabridge select RUN` again, or name a snapshot"
-    ):
-        Selection.read(FORMATS / "selection-before-renaming.json")
+@pytest.mark.parametrize("name", UNREAD)
+def test_files_beside_models_of_other_formats_say_what_to_do(name: str) -> None:
+    read, said = UNREAD[name]
+    with pytest.raises(HemabridgeError, match=said):
+        read(FORMATS / name)
+
+
+def test_statistics_of_a_site_are_read_or_ask_for_a_newer_program(tmp_path: Path) -> None:
+    path = model_file(STATISTICS, tmp_path)
+    assert SiteStatisticsHeader.of(read_header(path), path).weight == 0.5
+    path = model_file(STATISTICS, tmp_path, format=9)
+    with pytest.raises(ModelError, match="update this one"):
+        SiteStatisticsHeader.of(read_header(path), path)
 
 
 @pytest.mark.parametrize("name", [*OTHERS, "macenko-1.json", "by-subdomain-1.json", "macenko-0.json"])

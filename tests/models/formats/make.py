@@ -3,6 +3,8 @@
 Files of earlier formats stay as they are; `test_formats.py` says where they come from. No run with an early
 `selection.json` was at hand: `selection-before-renaming.json` is today's with the keys and the number of the format at
 commit 4372f65. The guard before the renaming is of a run of that commit, without the profiles of its fallback.
+`selection-1.json`, `selection-2.json`, `label-1.json` and `study-1-early.json` were written, with made-up numbers, by
+the code of the commits 89de2d5, fe5fc30, 21ac079 and c62add6.
 
 Everything is text. A color table is left out (`test_formats.py` fills in gray), and ONNX file and bundle are in base64.
 """
@@ -26,6 +28,9 @@ from hemabridge.deployment.bundle import (
     listed,
 )
 from hemabridge.ensemble.saved import SavedMembers
+from hemabridge.ensemble.site_statistics import SiteStatisticsHeader
+from hemabridge.evaluation.label_results import ClassifierSummary, LabeledCell, LabelResults, NextCell, SiteSummary
+from hemabridge.evaluation.results import Row, StudyResults
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.models.guard_file import Guard
 from hemabridge.models.selection_file import Selection, SnapshotRow
@@ -61,6 +66,9 @@ def main() -> None:
     _write("selection-4.json", _selection().to_json())
     _write("members-2.json", SavedMembers(("a.safetensors",), (), ()).to_json())
     _write("adapted-1.json", _adapted().to_json())
+    _write("study-1.json", _study().to_json())
+    _write("label-2.json", _labels().to_json())
+    _write("site-statistics-1.header.json", SiteStatisticsHeader(weight=0.5).model_dump_json())
     _write_external()
 
 
@@ -120,6 +128,30 @@ def _selection() -> Selection:
         0.0,
     )
     return Selection("run", None, (), "none can be used", row, (), (0.0, (0.0, 0.0)))
+
+
+def _study() -> StudyResults:
+    recall: dict[str, float | None] = {"neutrophil": 0.5, "lymphocyte": 1.0}
+    row = Row("theirs", "test", "net", "original", None, 0, 4, 0.75, 0.75, recall, (0.3, 0.95), "none", 0)
+    return StudyResults("small", CLASSES, (row,))
+
+
+def _labels() -> LabelResults:
+    site = SiteSummary(confidence=0.75, counts={"neutrophil": 3, "lymphocyte": 1})
+    cell = LabeledCell("a.png", "neutrophil", True, "lymphocyte", "neutrophil", "neutrophil")
+    return LabelResults(
+        run="run",
+        folder="theirs",
+        classes=CLASSES,
+        cells=(cell,),
+        used=True,
+        classifier=ClassifierSummary("test", 8, 0.75, 0.75, 1.0, is_kept=True),
+        agreement=0.5,
+        before=site,
+        after=site,
+        changed=1,
+        following=(NextCell("b.png", "neutrophil", 0.5),),
+    )
 
 
 def _write_external() -> None:
