@@ -8,7 +8,8 @@ BCCD is a folder with `fields/` and `boxes.csv`, RAABIN one with a folder of fie
 found if a center lies in its box, each center and each box counting once. The scale is that of all fields of a
 collection (`pooled_scales`), as `hemabridge find` takes it. Prints recall, precision, the scale of single fields, and
 CPU milliseconds per field, without decoding. `--crossed` chooses limits on one collection and scores them on the other;
-`--copies N` resizes every Nth field by 0.4 to 2.5 and compares the scales.
+`--two-scales` tells how often fields of two scales in one folder are noticed; `--copies N` resizes every Nth field by
+0.4 to 2.5 and compares the scales.
 
 Platelets, clumps of them, smudge cells and debris are scored at simulated fields by their kind, those whose center is
 inside of the field. At BCCD a platelet is found if the center of a platelet or a clump is at most 3 pixels outside of
@@ -21,7 +22,7 @@ import itertools
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ from hemabridge.data.simulate.field_pictures import TrueObject
 from hemabridge.data.simulate.field_plan import AREAS
 from hemabridge.fields.detect import FieldCells, Leukocyte, StainedPlace, find_leukocytes, measured_objects
 from hemabridge.fields.field_scale import Scale, estimate_scale
-from hemabridge.fields.pooled_scale import pooled_scales
+from hemabridge.fields.pooled_scale import MIXED, pooled_scales
 from hemabridge.fields.stained_objects import DetectionLimits
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.standardizer import UInt8Image
@@ -264,6 +265,33 @@ def single_scales(boxes: dict[Path, list[Box]]) -> tuple[list[Scale | None], flo
     return scales, float(np.median(spent))
 
 
+RATIO = 1.15
+"""Ratio of two scales in one folder, for `--two-scales`."""
+DRAWS = 200
+
+
+def print_two_scales(collections: dict[str, dict[Path, list[Box]]]) -> None:
+    """Print how often fields of one and of two microscopes are said to be of several."""
+    print(f"| fields drawn of | fields | one microscope | every second field a factor of {RATIO} apart |")
+    print("| --- | --- | --- | --- |")
+    for name, boxes in collections.items():
+        scales = [scale for scale in single_scales(boxes)[0] if scale is not None]
+        rng = np.random.default_rng(0)
+        for count in (20, 40, 80, 200):
+            said = np.zeros(2)
+            for _ in range(DRAWS):
+                own = [scales[place] for place in rng.choice(len(scales), count, replace=False)]
+                for number, ratio in enumerate((1.0, RATIO)):
+                    both = [_times(one, ratio) if place % 2 else one for place, one in enumerate(own)]
+                    said[number] += any(one.remark == MIXED for one in pooled_scales(both)) / DRAWS
+            print(f"| {name} | {count} | {said[0]:.3f} | {said[1]:.3f} |")
+
+
+def _times(scale: Scale, ratio: float) -> Scale:
+    um, low, high = (ratio * value for value in (scale.um_per_px, scale.low, scale.high))
+    return replace(scale, um_per_px=um, low=low, high=high)
+
+
 COPIES = (0.4, 0.7, 1.6, 2.5)
 """Factors by which fields are resized for `--copies`."""
 
@@ -298,12 +326,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11, help="of the simulated fields")
     parser.add_argument("--crossed", action="store_true", help="limits chosen on one collection, scored on the other")
     parser.add_argument("--copies", type=int, default=0, metavar="N", help="scale of resized copies of every Nth field")
+    parser.add_argument("--two-scales", action="store_true", help="only: are fields of two scales in a folder noticed")
     given = parser.parse_args()
     if given.simulated:
         print_simulated(given.simulated, given.seed)
     if given.raabin is None:
         return
     collections = {"BCCD": bccd(given.bccd), "Raabin": raabin(given.raabin)}
+    if given.two_scales:
+        print_two_scales(collections)
+        return
     if given.copies:
         print_copies(collections, given.copies)
     if given.crossed:

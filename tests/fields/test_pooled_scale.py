@@ -77,6 +77,17 @@ def test_fields_of_two_microscopes_that_cannot_be_told_apart_keep_their_own() ->
     assert {one.remark for one in found} == {MIXED}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_scales_that_differ_little_are_not_pooled_without_a_word(seed: int) -> None:
+    def measured(um_per_px: float, seed: int) -> list[Scale]:
+        rng = np.random.default_rng(seed)
+        return [scale(um_per_px * float(np.exp(rng.normal(0, 0.04))), 12) for _ in range(30)]
+
+    first, second = measured(0.08, seed), measured(0.08 * 1.15, seed + 100)
+    assert {one.remark for one in pooled_scales([*first, *second])} == {MIXED}
+    assert {one.remark for one in pooled_scales([*first, *measured(0.08, seed + 100)])} == {""}
+
+
 def test_a_few_poor_fields_are_not_taken_for_two_microscopes() -> None:
     found = pooled_scales([scale(0.075, 4), scale(0.08, 4), scale(0.085, 4), scale(0.13, 3)])
     (used,) = {one.scale.um_per_px for one in found if one.scale is not None}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.special import chdtri
 
 from hemabridge.fields.circles import Floats
 from hemabridge.fields.density import Mask
@@ -35,11 +36,23 @@ REACH: Final = 1.2
 Beyond it a remark says that the two differ.
 """
 
-MOST_SPREAD: Final = 0.1
-"""Largest standard deviation of the scales of sure fields of one microscope, in natural logarithms; BCCD has 0.04."""
+SPREAD_RED_CELLS: Final = 10
+"""Number of red cells from which a field says whether there are several microscopes: its scale is within 0.1."""
+
+USUAL_SPREAD: Final = 0.045
+"""Standard deviation of the scales of such fields of one microscope, in natural logarithms.
+
+BCCD has 0.034 and Raabin-WBC 0.040; two equal halves a factor of 1.15 apart have 0.08.
+"""
+
+MOST_LUCK: Final = 0.01
+"""Probability by which fields of one microscope may differ by more, by a chi-squared test of that deviation."""
 
 LEAST_SURE: Final = 4
-"""Number of sure fields from which their standard deviation is looked at."""
+"""Number of such fields from which their standard deviation is looked at."""
+
+UNUSUAL: Final = 10
+"""One in so many of them is left out, the farthest first: discs may be something else than red cells."""
 
 MOST_WEIGHT: Final = 20
 """Number of red cells beyond which a field does not weigh more."""
@@ -170,9 +183,16 @@ def _microscope(voters: Sequence[Scale], sizes: Floats, weights: Floats, middle:
     spread = max(LEAST_SPREAD, float(np.sqrt(np.average(away**2, weights=weighs))))
     effective = float(weighs.sum() ** 2 / (weighs**2).sum())  # Kish 1965
     rounded = float(f"{np.exp(middle):.3g}")  # a further field seldom changes it, so that no other is searched again
-    sure = away[[one.cells >= SURE_RED_CELLS for one in own]]
-    is_mixed = len(sure) >= LEAST_SURE and float(np.sqrt(np.mean(sure**2))) > MOST_SPREAD
+    is_mixed = _is_mixed(away[[one.cells >= SPREAD_RED_CELLS for one in own]])
     return Microscope(rounded, float(1.96 * spread / np.sqrt(effective)), is_mixed, count, red_cells)
+
+
+def _is_mixed(away: Floats) -> bool:
+    """Return whether scales differ from their middle by more than those of one microscope (a chi-squared test)."""
+    if len(away) < LEAST_SURE:
+        return False
+    kept = np.sort(np.abs(away))[: len(away) - len(away) // UNUSUAL]
+    return float(np.sum((kept / USUAL_SPREAD) ** 2)) > float(chdtri(len(kept) - 1, MOST_LUCK))
 
 
 def _densest(sizes: Floats, weights: Floats) -> int:
