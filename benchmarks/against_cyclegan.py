@@ -24,7 +24,7 @@ from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.data.cells import CellSet
 from hemabridge.data.manifest import read_manifest
 from hemabridge.ensemble.config import EnsembleConfig, LearnedLutConfig
-from hemabridge.ensemble.fit import fit_ensemble
+from hemabridge.ensemble.fit_ensemble import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.lut_learning import learn_lut
 from hemabridge.ensemble.members import Member, Members, train_members

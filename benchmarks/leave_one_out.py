@@ -27,7 +27,7 @@ from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import HOSPITALS
 from hemabridge.ensemble.config import DISTILLATION
 from hemabridge.ensemble.distilled import distill
-from hemabridge.ensemble.fit import fit_ensemble
+from hemabridge.ensemble.fit_ensemble import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.pooling import with_one_classifier
 from hemabridge.metrics.classification import balanced_accuracy, confusion_counts

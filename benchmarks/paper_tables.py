@@ -10,7 +10,7 @@ from hemabridge.models.study_folder import StudyFolder
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.synthesis import SynthesisRecipe
-from hemabridge.synthesis.results import FILE, SynthesisResults
+from hemabridge.synthesis.pair_results import FILE, SynthesisResults
 
 Counts: TypeAlias = Mapping[str, Mapping[str, int]]
 """Images of each part, by class."""

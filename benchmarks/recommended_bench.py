@@ -18,7 +18,7 @@ from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.data.cells import CellSet, joined, load_cells
 from hemabridge.data.simulate import HOSPITALS, measured_reference, photograph
 from hemabridge.ensemble.config import EnsembleConfig
-from hemabridge.ensemble.fit import fit_ensemble
+from hemabridge.ensemble.fit_ensemble import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import Member, Members, train_members
 from hemabridge.imaging.files import read_image, write_image

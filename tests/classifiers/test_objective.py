@@ -8,9 +8,9 @@ import torch
 from lightning_fabric import Fabric
 from torch.nn.functional import cross_entropy
 
+from hemabridge.classifiers.classifier_objective import ClassifierObjective, LabeledBatches, balanced_order
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.network import new_network
-from hemabridge.classifiers.objective import ClassifierObjective, LabeledBatches, balanced_order
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import CellSet
 from hemabridge.losses.formulas import focal_loss

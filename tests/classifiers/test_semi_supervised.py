@@ -8,10 +8,10 @@ import torch
 from lightning_fabric import Fabric
 
 from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.classifier_objective import LabeledBatches
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.header import ClassifierHeader
-from hemabridge.classifiers.objective import LabeledBatches
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.classifiers.semi_supervised import (

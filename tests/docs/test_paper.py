@@ -20,7 +20,7 @@ from hemabridge.imaging.files import read_image
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.storage.stages import DONE
-from hemabridge.synthesis.results import SynthesisResults
+from hemabridge.synthesis.pair_results import SynthesisResults
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / "docs" / "paper.md"

@@ -15,7 +15,7 @@ from hemabridge.classifiers.network import new_network, preprocessing_of
 from hemabridge.classifiers.protocol import Classifier
 from hemabridge.data.cells import CellSet
 from hemabridge.ensemble.config import EnsembleConfig
-from hemabridge.ensemble.fit import agreement_weight, balanced_draw, fit_ensemble
+from hemabridge.ensemble.fit_ensemble import agreement_weight, balanced_draw, fit_ensemble
 from hemabridge.ensemble.fitted import ORIGINAL, TRANSLATOR, FittedEnsemble
 from hemabridge.ensemble.members import Member, Members, classifiers_of
 from hemabridge.ensemble.pooling import logarithmic_pool, mean_prediction

@@ -8,7 +8,7 @@ import pytest
 
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.network import new_network, preprocessing_of
-from hemabridge.ensemble.fit import site_statistics
+from hemabridge.ensemble.fit_ensemble import site_statistics
 from hemabridge.ensemble.fitted import ENSEMBLE_FILE, TRANSLATOR, FittedEnsemble
 from hemabridge.ensemble.members import MEMBERS_FILE, Member, Members
 from hemabridge.ensemble.saved import SavedEnsemble

@@ -18,7 +18,7 @@ OTHER_WAYS = {
     "workflows/evaluate/finished_study.py": "a recipe describes another program's classifier in a table, not a file",
     "workflows/export/export.py": "a bundle that is not written yet",
     "workflows/selection/run.py": "as an evaluation",
-    "workflows/study/classifiers.py": "as an evaluation",
+    "workflows/study/classifier_stage.py": "as an evaluation",
     "workflows/verify.py": "a bundle whose signature is checked before anything else in it is read",
 }
 """What opens a model, but not a snapshot, by itself, and why."""

@@ -30,7 +30,7 @@ OTHERS = {
     "models/selection_file.py": "names its own file, which lies in every run folder",
     "models/guard_file.py": "names its own file, which lies beside every model",
     "recipes/two_sites.py": "writes a manifest of the user's images, into no study",
-    "synthesis/results.py": "names the results of a synthesis",
+    "synthesis/pair_results.py": "names the results of a synthesis",
     "workflows/adapt": "writes a folder of its own",
     "workflows/classify/classify.py": "writes into a folder of its own",
     "workflows/demo.py": "reads the manifests of simulated sites",

@@ -12,7 +12,7 @@ from made_results import direction_of, share, synthesis_of
 from hemabridge.report import synthesis_story as story
 from hemabridge.report.report import write_synthesis_report
 from hemabridge.report.synthesis_pictures import DirectionPictures, EpochCells, NearCell, shapes_svg
-from hemabridge.synthesis.results import Direction, Estimate, SynthesisResults
+from hemabridge.synthesis.pair_results import Direction, Estimate, SynthesisResults
 
 CELLS = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
 

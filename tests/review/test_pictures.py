@@ -10,7 +10,7 @@ from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import crop_center, resize_square
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.review.arms import Picture
-from hemabridge.review.pictures import encoded, padded, write_pictures
+from hemabridge.review.picture_files import encoded, padded, write_pictures
 
 
 def noise(height: int, width: int, seed: int = 0) -> UInt8Image:

@@ -31,7 +31,7 @@ from hemabridge.training.snapshots import list_snapshots
 from hemabridge.translators.attempts import RECORD, _read
 from hemabridge.translators.student import FIDELITY, read_fidelities
 from hemabridge.workflows.standardize.log import COLUMNS, LOG, read_log
-from hemabridge.workflows.study.pictures import loss_curves
+from hemabridge.workflows.study.report_pictures import loss_curves
 from hemabridge.workflows.study.restained import read_images
 
 MUTATIONS = 60

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hemabridge.metrics.statistics import wilson_interval
-from hemabridge.synthesis.results import (
+from hemabridge.synthesis.pair_results import (
     Copy,
     CopyCheck,
     DirectionResults,

@@ -5,7 +5,7 @@ from statsmodels.stats.proportion import proportion_confint
 from hemabridge.errors import InputError
 from hemabridge.metrics.kernel_distance import KernelDistance
 from hemabridge.synthesis.likeness import SLACK, called, choose, kernel_distance, share_of
-from hemabridge.synthesis.results import Share, SnapshotCheck
+from hemabridge.synthesis.pair_results import Share, SnapshotCheck
 
 
 def test_a_share_has_the_wilson_interval_of_statsmodels() -> None:

@@ -5,7 +5,7 @@ import pytest
 from made_results import synthesis_of
 
 from hemabridge.errors import InputError
-from hemabridge.synthesis.results import Share, SynthesisResults
+from hemabridge.synthesis.pair_results import Share, SynthesisResults
 
 
 def test_json_gives_back_what_was_written(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier, rebuilt
+from hemabridge.classifiers.classifier_objective import ClassifierObjective, LabeledBatches
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.network import (
@@ -22,7 +23,6 @@ from hemabridge.classifiers.network import (
     new_network,
     preprocessing_of,
 )
-from hemabridge.classifiers.objective import ClassifierObjective, LabeledBatches
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import UNKNOWN, CellSet, joined
 from hemabridge.domain.site_profile import profile_of

@@ -12,9 +12,9 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from hemabridge.classifiers.classifier import SnapshotClassifier
+from hemabridge.classifiers.classifier_objective import ClassifierObjective, LabeledBatches
 from hemabridge.classifiers.config import ClassifierConfig, SemiSupervisedConfig
 from hemabridge.classifiers.header import ClassifierHeader
-from hemabridge.classifiers.objective import ClassifierObjective, LabeledBatches
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.data.cells import CellSet
 from hemabridge.data.stain_augmentation import StainAugmentationConfig, stain_augmented

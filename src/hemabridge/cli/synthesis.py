@@ -10,7 +10,7 @@ from hemabridge.cli.printing import print_table
 from hemabridge.cli.training import Changes, Device, RecipeFile, needs_training
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
-    from hemabridge.synthesis.results import SynthesisResults
+    from hemabridge.synthesis.pair_results import SynthesisResults
 
 
 @app.command()

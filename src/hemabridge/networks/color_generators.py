@@ -196,6 +196,7 @@ class BilateralGrid(ColorGenerator):
         super().__init__()
         self.config = config
         widths = (3, 8, config.channels, config.channels)
+        # Snapshots name the weights by this attribute, so its old name stays.
         self.looks = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1, padding_mode="replicate") for a, b in pairwise(widths))
         self.whole = nn.Linear(config.channels, config.channels)
         self.fill = nn.Conv2d(config.channels, 12 * config.depth, 1)

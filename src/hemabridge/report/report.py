@@ -28,7 +28,7 @@ from hemabridge.report.reading_figures import arms_svg, session_svg
 from hemabridge.report.synthesis_pictures import DirectionPictures, shapes_svg
 from hemabridge.sampling import evenly_spaced
 from hemabridge.synthesis.learning_curve import in_words
-from hemabridge.synthesis.results import Direction, SynthesisResults
+from hemabridge.synthesis.pair_results import Direction, SynthesisResults
 
 HEADLINE_CLASSES = 4
 """Classes of which the beginning of a report shows a cell, at most."""

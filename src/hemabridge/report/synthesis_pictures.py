@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.report.figures import PALETTE, WIDTH_INCHES, drawing_style, plain, svg_bytes
 from hemabridge.report.synthesis_story import SHAPE_WORDS
-from hemabridge.synthesis.results import Copy, DirectionResults, ShapeRow, Spread
+from hemabridge.synthesis.pair_results import Copy, DirectionResults, ShapeRow, Spread
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from hemabridge.report.story import percent
-from hemabridge.synthesis.results import DirectionResults, Estimate, Share, SynthesisResults
+from hemabridge.synthesis.pair_results import DirectionResults, Estimate, Share, SynthesisResults
 
 OF_THE_CLASS: Final = 0.9
 """Smallest good share of synthetic cells to which the scoring classifier gives the intended class."""

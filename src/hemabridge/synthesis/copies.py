@@ -20,7 +20,7 @@ from hemabridge.data.audit.duplicates import (
 from hemabridge.data.audit.landmarks import Landmarks
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.synthesis.likeness import share_of
-from hemabridge.synthesis.results import Copy, CopyCheck
+from hemabridge.synthesis.pair_results import Copy, CopyCheck
 from hemabridge.synthesis.shape_distributions import spread
 
 Floats = NDArray[np.float64]

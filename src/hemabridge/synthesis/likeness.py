@@ -9,7 +9,7 @@ from hemabridge.errors import InputError
 from hemabridge.metrics.kernel_distance import KernelDistance
 from hemabridge.metrics.resampling import percentile_interval
 from hemabridge.metrics.statistics import wilson_interval
-from hemabridge.synthesis.results import Estimate, Share, SnapshotCheck
+from hemabridge.synthesis.pair_results import Estimate, Share, SnapshotCheck
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from hemabridge.imaging.compartments import WORK_PX, Mask, segment
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.metrics.resampling import percentile_interval
-from hemabridge.synthesis.results import Estimate, ShapeRow, Spread
+from hemabridge.synthesis.pair_results import Estimate, ShapeRow, Spread
 
 Values = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.training.tensorfile import read_header
-from hemabridge.workflows.study.classifiers import StudyClassifiers
+from hemabridge.workflows.study.classifier_stage import StudyClassifiers
 from hemabridge.workflows.study.inputs import StudyInputs
 from hemabridge.workflows.study.study import study_members
 

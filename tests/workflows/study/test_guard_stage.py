@@ -25,7 +25,7 @@ from hemabridge.storage.stages import DONE
 from hemabridge.training.run_context import start_fabric
 from hemabridge.workflows.study.facts import read_chosen
 from hemabridge.workflows.study.guard_stage import check
-from hemabridge.workflows.study.pictures import REFUSED_SHOWN, refused_cells
+from hemabridge.workflows.study.report_pictures import REFUSED_SHOWN, refused_cells
 from hemabridge.workflows.study.restained import Restained
 from hemabridge.workflows.study.study import study
 

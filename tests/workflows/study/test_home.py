@@ -15,7 +15,7 @@ from hemabridge.evaluation.predictions import Predictions
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.training.run_context import start_fabric
-from hemabridge.workflows.study.classifiers import StudyClassifiers
+from hemabridge.workflows.study.classifier_stage import StudyClassifiers
 from hemabridge.workflows.study.inputs import StudyInputs
 
 CLASSES = ("neutrophil", "lymphocyte")

@@ -1,7 +1,7 @@
 import numpy as np
 
 from hemabridge.data.cells import CellSet
-from hemabridge.workflows.study.pictures import STRIPS_PER_CLASS, study_pictures
+from hemabridge.workflows.study.report_pictures import STRIPS_PER_CLASS, study_pictures
 
 CLASSES = ("a", "b")
 

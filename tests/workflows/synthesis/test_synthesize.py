@@ -17,7 +17,7 @@ from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.synthesis import SynthesisRecipe
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.stages import DONE
-from hemabridge.synthesis.results import SynthesisResults
+from hemabridge.synthesis.pair_results import SynthesisResults
 from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.training.tensorfile import read_header

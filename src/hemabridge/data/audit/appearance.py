@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.data.audit.results import ColorProfile, CompartmentName, SiteScale, Triple
+from hemabridge.data.audit.audit_results import ColorProfile, CompartmentName, SiteScale, Triple
 from hemabridge.fields.cell_crop import CellSize, propose_crop_px
 from hemabridge.imaging.color import optical_density, rgb_to_lab
 from hemabridge.imaging.compartments import segment

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from hemabridge.data.audit.results import Finding
+from hemabridge.data.audit.audit_results import Finding
 from hemabridge.data.audit.site_findings import SHOWN, counted, examples
 from hemabridge.imaging.decoding import Decoded
 from hemabridge.imaging.whole_file import FEW_BLACK_ROWS, black_rows

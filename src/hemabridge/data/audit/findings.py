@@ -2,8 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from hemabridge.data.audit.decoded_findings import DecodedFindings
-from hemabridge.data.audit.results import (
+from hemabridge.data.audit.audit_results import (
     Audit,
     Border,
     DuplicateGroup,
@@ -11,6 +10,7 @@ from hemabridge.data.audit.results import (
     Severity,
     SyntheticFile,
 )
+from hemabridge.data.audit.decoded_findings import DecodedFindings
 from hemabridge.data.audit.site_findings import counted, examples, site_findings
 from hemabridge.data.splits import Leak
 from hemabridge.data.synthetic import TRAINED_ON

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from hemabridge.class_names import spelled_otherwise
-from hemabridge.data.audit.results import Audit, ClassCount, ColorProfile, Finding, Member, SiteScale
+from hemabridge.data.audit.audit_results import Audit, ClassCount, ColorProfile, Finding, Member, SiteScale
 from hemabridge.imaging.color import delta_e_2000
 
 FEW_CELLS = 20

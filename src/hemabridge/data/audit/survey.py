@@ -8,10 +8,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from hemabridge.data.audit.appearance import Appearance, color_profiles, measure, site_scale
+from hemabridge.data.audit.audit_results import Audit, Border, ClassCount, DuplicateGroup, Member, SyntheticFile
 from hemabridge.data.audit.decoded_findings import DecodedFindings
 from hemabridge.data.audit.duplicates import Sketch, exact_copies, first_of_each, same_fields, sketch
 from hemabridge.data.audit.findings import find_all
-from hemabridge.data.audit.results import Audit, Border, ClassCount, DuplicateGroup, Member, SyntheticFile
 from hemabridge.data.cells import SCALE_SAMPLE, sampled
 from hemabridge.data.index import UnreadableFile
 from hemabridge.data.manifest import Manifest

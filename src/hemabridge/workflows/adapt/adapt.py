@@ -14,7 +14,7 @@ from hemabridge.classifiers.network import load_start, new_network
 from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet, joined
 from hemabridge.ensemble.distilled import distill
-from hemabridge.ensemble.fit import fit_ensemble
+from hemabridge.ensemble.fit_ensemble import fit_ensemble
 from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble, GroupPredictions
 from hemabridge.ensemble.members import Members, classifiers_of, train_members
 from hemabridge.ensemble.pooling import mean_prediction

@@ -14,7 +14,7 @@ from hemabridge.data.cells import CellSet, joined
 from hemabridge.data.new_cells import NewCells
 from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.ensemble.distilled import distill
-from hemabridge.ensemble.fit import fit_ensemble
+from hemabridge.ensemble.fit_ensemble import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
 from hemabridge.ensemble.lut_learning import learn_luts, lut_file
@@ -144,7 +144,7 @@ class FinishedStudy:
     ) -> tuple[FittedEnsemble, list[Answers]]:
         """Fit the study's ensemble to the cells of another hospital, without its labels; return its predictions.
 
-        The steps are those of the study (`hemabridge.ensemble.fit.fit_ensemble`). The study's translator is not used,
+        The steps are those of the study (`fit_ensemble`). The study's translator is not used,
         since it was trained for another hospital. Learned color LUTs are written to `folder`. With
         `EnsembleConfig.distillation` the last predictions are those of the ensemble and of the one classifier into
         which it is distilled.

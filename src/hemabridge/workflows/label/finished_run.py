@@ -12,7 +12,7 @@ from hemabridge.classifiers.config import SemiSupervisedConfig
 from hemabridge.classifiers.protocol import Classifier
 from hemabridge.data.cells import CellSet, joined
 from hemabridge.ensemble.config import DISTILLATION
-from hemabridge.ensemble.fit import fit_ensemble
+from hemabridge.ensemble.fit_ensemble import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import MEMBERS_FILE, Members
 from hemabridge.ensemble.pooling import with_one_classifier

@@ -11,7 +11,7 @@ from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import crop_center, resize_square, squeezed
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.review.label_pages import make_labeling_app
-from hemabridge.review.pictures import SHOWN_PX, encoded
+from hemabridge.review.picture_files import SHOWN_PX, encoded
 from hemabridge.review.questions import UNSURE
 from hemabridge.review.records import Question
 from hemabridge.review.store import STORE, NewReader, Screen, Store

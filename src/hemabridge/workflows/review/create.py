@@ -20,7 +20,7 @@ from hemabridge.review.arms import Arm
 from hemabridge.review.drawn_sample import DrawnScreen, draw
 from hemabridge.review.key import KEY, write_key
 from hemabridge.review.order import spaced_order
-from hemabridge.review.pictures import write_pictures
+from hemabridge.review.picture_files import write_pictures
 from hemabridge.review.records import Question
 from hemabridge.review.store import STORE, NewReader, Store
 from hemabridge.storage.files import atomic_write

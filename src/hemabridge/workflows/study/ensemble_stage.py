@@ -9,7 +9,7 @@ from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.ensemble.config import EnsembleConfig
 from hemabridge.ensemble.fine_tuned import fine_tuned_ensemble
-from hemabridge.ensemble.fit import fit_ensemble
+from hemabridge.ensemble.fit_ensemble import fit_ensemble
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.lut_learning import NAME as LEARNED_LUT
 from hemabridge.ensemble.lut_learning import learn_luts, lut_file

@@ -19,7 +19,7 @@ from hemabridge.models.study_folder import PREDICTIONS, classifier_stage, restai
 from hemabridge.progress import prefixed
 from hemabridge.recipes.recipe import ClassifierRecipe, SourceFineTuningRecipe
 from hemabridge.training.loop import drop_checkpoints
-from hemabridge.workflows.study.classifiers import StudyClassifiers, predict
+from hemabridge.workflows.study.classifier_stage import StudyClassifiers, predict
 from hemabridge.workflows.study.inputs import SOURCE
 from hemabridge.workflows.study.restained import Restained
 

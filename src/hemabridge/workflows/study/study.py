@@ -30,16 +30,16 @@ from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_run_folder, describe_run, hold_folder, versions
 from hemabridge.training.run_context import RunContext, one_process
 from hemabridge.training.snapshots import last_snapshot, snapshot_files
-from hemabridge.workflows.study.classifiers import StudyClassifiers, variant_name
+from hemabridge.workflows.study.classifier_stage import StudyClassifiers, variant_name
+from hemabridge.workflows.study.computed_results import Findings, collect
 from hemabridge.workflows.study.ensemble_stage import EnsembleStage
 from hemabridge.workflows.study.facts import read_chosen, structure_facts, study_facts
 from hemabridge.workflows.study.guard_stage import StudyGuard
 from hemabridge.workflows.study.inputs import SOURCE, TARGET, StudyInputs
 from hemabridge.workflows.study.labels import StudyLabels
 from hemabridge.workflows.study.outlook import Outlook, planned_seconds
-from hemabridge.workflows.study.pictures import draw_figure_4, loss_curves, refused_cells, study_pictures
+from hemabridge.workflows.study.report_pictures import draw_figure_4, loss_curves, refused_cells, study_pictures
 from hemabridge.workflows.study.restained import Restained
-from hemabridge.workflows.study.results import Findings, collect
 from hemabridge.workflows.study.translation import StudyTranslation
 
 

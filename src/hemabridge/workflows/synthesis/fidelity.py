@@ -8,7 +8,7 @@ import numpy as np
 from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.synthesis.copies import check_copies, nearest_training, training_cells
 from hemabridge.synthesis.likeness import called, choose, kernel_distance
-from hemabridge.synthesis.results import CopyCheck, Direction, DirectionResults, ShapeRow, SnapshotCheck
+from hemabridge.synthesis.pair_results import CopyCheck, Direction, DirectionResults, ShapeRow, SnapshotCheck
 from hemabridge.synthesis.shape_distributions import compare_shapes, measure_shapes
 from hemabridge.workflows.synthesis.inputs import SynthesisInputs
 from hemabridge.workflows.synthesis.synthetic_cells import SyntheticCells

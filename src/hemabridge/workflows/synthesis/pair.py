@@ -19,13 +19,13 @@ from hemabridge.recipes.synthesis import PairRecipe
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write
 from hemabridge.synthesis.likeness import called, choose, kernel_distance
-from hemabridge.synthesis.results import Direction, DirectionResults, PairResults, SnapshotCheck
+from hemabridge.synthesis.pair_results import Direction, DirectionResults, PairResults, SnapshotCheck
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.snapshots import Snapshot, list_snapshots
 from hemabridge.translators.train import train_translator
-from hemabridge.workflows.synthesis.classifiers import SECOND, scorer_of, scorer_stage
 from hemabridge.workflows.synthesis.fidelity import Classifiers, measure_direction
 from hemabridge.workflows.synthesis.inputs import SynthesisInputs
+from hemabridge.workflows.synthesis.scoring_classifiers import SECOND, scorer_of, scorer_stage
 from hemabridge.workflows.synthesis.synthetic_cells import SyntheticCells, make_cells, read_cells
 
 DIRECTIONS: Final[tuple[Direction, ...]] = ("to_target", "to_source")

@@ -16,14 +16,14 @@ from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_run_folder, describe_run, hold_folder, versions
 from hemabridge.synthesis.learning_curve import LearningCurve
-from hemabridge.synthesis.results import FILE, Direction, SynthesisResults
+from hemabridge.synthesis.pair_results import FILE, Direction, SynthesisResults
 from hemabridge.training.run_context import one_process
 from hemabridge.training.snapshots import Snapshot
 from hemabridge.translators.train import loop_config
-from hemabridge.workflows.synthesis.classifiers import check_classifiers, second_classifier
 from hemabridge.workflows.synthesis.inputs import SynthesisInputs
 from hemabridge.workflows.synthesis.learning_curve_stage import measure_learning_curve
 from hemabridge.workflows.synthesis.pair import DIRECTIONS, PairSynthesis
+from hemabridge.workflows.synthesis.scoring_classifiers import check_classifiers, second_classifier
 from hemabridge.workflows.synthesis.synthetic_cells import there_and_back
 
 REPORT = "report.html"

@@ -14,7 +14,7 @@ from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.models.model import Model
 from hemabridge.recipes.sites import Site
 from hemabridge.storage.files import sha256_of
-from hemabridge.synthesis.results import Direction
+from hemabridge.synthesis.pair_results import Direction
 from hemabridge.workflows.study.restained import picture_names, read_images
 
 MANIFEST: Final = "manifest.csv"
