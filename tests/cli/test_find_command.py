@@ -17,7 +17,7 @@ def test_find_prints_what_became_of_each_field(run, tmp_path):
     done = run("find", folder, tmp_path / "out")
     assert done.code == 1
     assert "2 fields: 1 searched, 0 empty" in done.out
-    assert "1 leukocytes (0 cut by the border of a field)" in done.out
+    assert "1 leukocytes (0 cut by the border of a field, 0 blurred), 0 platelets" in done.out
     assert "unreadable: b.png: expected a whole JPEG" in done.err
     assert "caution: these images show single cells already" in done.err
     (folder / "b.png").unlink()
