@@ -1,8 +1,8 @@
 """Do the 95 % intervals of a differential count hold the truth? `python benchmarks/differential.py --out FOLDER`.
 
-Simulated patients with five prevalences at four hospitals, about 200 counted cells each, end to end by
-`hemabridge differential`: a classifier is trained on cells of simulated fields of a home hospital; its confusion
-comes from other fields of it; the cells of the other hospitals are re-stained by a normalizer fitted without labels.
+Simulated patients with five prevalences at four hospitals, about 200 counted cells each, end to end as a hospital
+does it: `hemabridge adapt` learns from labeled cells of simulated fields of a home hospital and from unlabeled cells
+of the other hospital, and `hemabridge differential` counts the fields of the patients there by its run.
 
 `--drawn N` draws many patients from cells that are found and classified once at each hospital.
 
@@ -24,9 +24,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hemabridge.classifiers.config import ClassifierConfig
-from hemabridge.classifiers.fine_tune import fine_tune
-from hemabridge.data.cells import CellSet
 from hemabridge.data.simulate import (
     HOSPITALS,
     TARGET,
@@ -36,16 +33,16 @@ from hemabridge.data.simulate import (
     photograph_field,
     plan_field,
 )
-from hemabridge.data.stain_augmentation import StainAugmentationConfig
-from hemabridge.domain.site_profile import cell_side_px
 from hemabridge.evaluation.differential_results import DifferentialResults
 from hemabridge.fields.find_cells import cut_cell, find_cells
 from hemabridge.imaging.files import write_image
-from hemabridge.imaging.scale import CropSpec, resize_square
+from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.metrics.prevalence import Counts, Floats, estimate_shares
-from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.training.run_context import start_fabric
+from hemabridge.workflows.adapt.adapt import adapt
+from hemabridge.workflows.adapt.adapted import ADAPTED_FILE
+from hemabridge.workflows.adapt.config import AdaptConfig, members
 from hemabridge.workflows.differential.differential import FILE, differential
 
 CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
@@ -57,10 +54,9 @@ PREVALENCES: Mapping[str, tuple[float, ...]] = {
     "monocytosis": (0.01, 0.03, 0.22, 0.26, 0.48),
 }
 AWAY = ("near", "yellow-field", "pale", "overstained")
-METHOD = "linear-ot"
 WEIGHTS = (1.0, 0.3, 0.2, 0.15, 0.1)
 """Of the cells at home: each hospital is scored by the first one at which the other three are covered to 95 %."""
-CELL_PX = 64
+HOME_FIELDS, NEW_FIELDS = 48, 24
 CROP_PX = 100
 """Side of a picture of a cell: 25 um at 0.25 um per pixel."""
 COUNTED_OF_A_FIELD = 11.0
@@ -94,32 +90,23 @@ def home_cells(fields: int, seed: int) -> list[tuple[str, UInt8Image]]:
     return cells
 
 
-def train(cells: list[tuple[str, UInt8Image]], weights: Path | None, out: Path, seed: int) -> Path:
-    """Train the classifier; return its run folder."""
-    images = [image for _, image in cells]
-    crop = CropSpec(min(CROP_PX, cell_side_px(images[:200])), CELL_PX)
-    names = tuple(f"{number:064x}" for number in range(len(cells)))
-    labels = np.array([CLASSES.index(name) for name, _ in cells])
-    own = CellSet(crop.cut_all(np.stack(images)), labels, CLASSES, names, names, crop.crop_px)
-    config = ClassifierConfig(
-        architecture="mobilenetv2_100",
-        weights=weights,
-        size_px=CELL_PX,
-        epochs=5 if weights else 20,
-        frozen_epochs=0,
-        learning_rate=1e-3,
-        stain_augmentation=StainAugmentationConfig(stain=0.2),
-    )
-    fine_tune(config, own, out, start_fabric("cpu"), seed=seed)
-    return out
-
-
-def fit_away(hospital: str, cells: list[tuple[str, UInt8Image]], out: Path) -> None:
-    """Fit a normalizer from cells of another hospital, without labels, to those of the home hospital; write it."""
-    field = [paint_field(plan_field(spec_of(PREVALENCES["healthy"], 31), index)) for index in range(3)]
-    theirs = [crop for one in field for _, crop in labeled_crops(one, photograph_field(one, HOSPITALS[hospital]))]
-    fitted = fit_on_cells(METHOD, np.stack(theirs), np.stack([image for _, image in cells[:100]]))
-    (out / f"{hospital}.json").write_text(fitted.to_json(), encoding="utf-8")
+def adapted_to(hospital: str, out: Path, weights: Path | None, seed: int) -> Path:
+    """Adapt the home hospital's labeled cells to another hospital, without labels; return the run folder."""
+    home, new, run = out / "home", out / "new" / hospital, out / "runs" / hospital
+    if (run / ADAPTED_FILE).is_file():
+        return run
+    if not home.is_dir():
+        for number, (name, image) in enumerate(home_cells(HOME_FIELDS, seed=41)):
+            write_image(home / name / f"{number:04d}.png", image)
+    if not new.is_dir():
+        spec = spec_of(PREVALENCES["healthy"], 31)
+        fields = [paint_field(plan_field(spec, index)) for index in range(NEW_FIELDS)]
+        cells = [crop for one in fields for _, crop in labeled_crops(one, photograph_field(one, HOSPITALS[hospital]))]
+        for number, image in enumerate(cells):
+            write_image(new / f"{number:04d}.png", image)
+    config = AdaptConfig.of_members(members(weights))
+    adapt(home, new, run, config=config, seed=seed, fabric=start_fabric("cpu"))
+    return run
 
 
 def patients(cells: int, folder: Path, hospitals: Sequence[str]) -> Iterator[tuple[str, str, Path]]:
@@ -135,23 +122,8 @@ def patients(cells: int, folder: Path, hospitals: Sequence[str]) -> Iterator[tup
             yield hospital, name, folder / hospital / name
 
 
-def prepare(out: Path, weights: Path | None, seed: int) -> Path:
-    """Train the classifier, write labeled cells for its confusion, and fit the normalizers; return its run folder."""
-    run = out / "classifier"
-    if all((out / f"{hospital}.json").is_file() for hospital in AWAY):
-        return run
-    home = home_cells(48, seed=41)
-    train(home, weights, run, seed)
-    for number, (name, image) in enumerate(home_cells(24, seed=42)):
-        write_image(out / "home" / name / f"{number:04d}.png", image)
-    for hospital in AWAY:
-        fit_away(hospital, home, out)
-    return run
-
-
 def simulated(out: Path, cells: int, weights: Path | None, hospitals: Sequence[str], seed: int) -> None:
     """Print the share of true percentages inside of their intervals."""
-    run = prepare(out, weights, seed)
     print("| hospital | prevalence | cells | truth inside of corrected intervals | of counted ones | mean width |")
     print("| --- | --- | --- | --- | --- | --- |")
     inside, raw_inside = [], []
@@ -160,7 +132,7 @@ def simulated(out: Path, cells: int, weights: Path | None, hospitals: Sequence[s
         if (result / FILE).is_file():
             done = DifferentialResults.read(result / FILE)
         else:
-            done = differential(run, fields, result, restain=out / f"{hospital}.json", home=out / "home")
+            done = differential(adapted_to(hospital, out, weights, seed), fields, result)
         truth = dict(zip(CLASSES, PREVALENCES[name], strict=True))
         shares = done.shares()
         inside.append([one.low <= truth[one.name] <= one.high for one in shares])
@@ -173,8 +145,6 @@ def simulated(out: Path, cells: int, weights: Path | None, hospitals: Sequence[s
         )
     print(f"\nCorrected: {np.mean(inside):.1%} of {np.size(inside)} true percentages inside. As counted: ", end="")
     print(f"{np.mean(raw_inside):.1%}.")
-    matrix = done.matrix
-    print(f"Accuracy at home: {np.trace(matrix) / matrix.sum():.3f} of {matrix.sum()} cells.")
 
 
 def drawn(out: Path, n_patients: int, weights: Path | None, seed: int) -> None:
@@ -183,12 +153,11 @@ def drawn(out: Path, n_patients: int, weights: Path | None, seed: int) -> None:
     At each hospital a count of fields with equal numbers of all classes gives the cells; their true classes come from
     their places. A patient has 200 of them: classes by the prevalence, then any cell of the class.
     """
-    run = prepare(out, weights, seed)
     found, told = dict[str, list[Floats]](), []
     print("| hospital | site | accuracy there | weight | truth inside | mean width | widest | inside as counted |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for hospital in AWAY:
-        pool, home, site = _pool(out, hospital, run)
+        pool, home, site = _pool(out, hospital, weights, seed)
         right = np.mean([np.mean(np.array(said) == place) for place, said in enumerate(pool)])
         found[hospital] = []
         for weight in WEIGHTS:
@@ -199,10 +168,11 @@ def drawn(out: Path, n_patients: int, weights: Path | None, seed: int) -> None:
                 f"{raw:.1%} |",
                 flush=True,
             )
-        told.append(f"Errors at {hospital}: {_errors([np.bincount(said, minlength=len(CLASSES)) for said in pool])}.")
+        right_at_home = f"{np.trace(home) / home.sum():.3f} of {home.sum()} cells at home, errors: {_errors(home)}"
+        there = _errors([np.bincount(said, minlength=len(CLASSES)) for said in pool])
+        told.append(f"Run for {hospital}: {right_at_home}. Errors at {hospital}: {there}.")
     _print_all(found)
-    print(f"Accuracy at home: {np.trace(home) / home.sum():.3f} of {home.sum()} cells.")
-    print("\n".join([f"Errors at home: {_errors(home)}.", *told]))
+    print("\n".join(told))
 
 
 def _covered(pool: list[list[int]], home: Counts, weight: float, n_patients: int) -> tuple[float, float, float, float]:
@@ -247,7 +217,7 @@ def _errors(confusion: Sequence[NDArray[np.integer]] | Counts) -> str:
     return ", ".join(told) or "none"
 
 
-def _pool(out: Path, hospital: str, run: Path) -> tuple[list[list[int]], Counts, str]:
+def _pool(out: Path, hospital: str, weights: Path | None, seed: int) -> tuple[list[list[int]], Counts, str]:
     """Return the predicted classes of cells of each true class, the confusion at home, and what the site is."""
     spec = spec_of((0.2,) * 5, 70)
     plans = [plan_field(spec, index) for index in range(16)]
@@ -259,7 +229,7 @@ def _pool(out: Path, hospital: str, run: Path) -> tuple[list[list[int]], Counts,
     done = (
         DifferentialResults.read(result / FILE)
         if (result / FILE).is_file()
-        else differential(run, out / "pools" / hospital, result, restain=out / f"{hospital}.json", home=out / "home")
+        else differential(adapted_to(hospital, out, weights, seed), out / "pools" / hospital, result)
     )
     pool: list[list[int]] = [[] for _ in CLASSES]
     for plan in plans:

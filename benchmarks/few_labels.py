@@ -4,10 +4,13 @@ The cells are those of `leave_one_out.py`, in the same --out, whose ensembles we
 `hemabridge label` does, cells are chosen, here with --choices random seeds, and get their true labels. All figures are
 balanced accuracies on the cells that were not chosen: of the ensemble, of its mean with the one classifier (what
 `label` begins from after `hemabridge adapt`), and of these predictions after they were corrected by the labels.
-`--classifier` also trains the classifier that learns, with the first choice.
+`--classifier` also trains the classifier that learns, with the first choice; it is compared with the one classifier of
+`hemabridge adapt`, which saw no label. Each line has the mean, and the lowest and highest, over all starts and choices.
 """
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,45 +52,75 @@ def main() -> None:
     parser.add_argument("--choices", type=int, default=8, help="random seeds of the choice")
     parser.add_argument("--classifier", action="store_true", help="train the classifier that learns the labels")
     spec = parser.parse_args()
+    starts = [int(each) for each in spec.starts.split(",")]
     bench = new_bench(expect_kind(read_recipe(spec.recipe), StudyRecipe), spec.out, spec.data)
-    print(f"{'':10s} start labels  wrong  mean (lowest to highest) of {spec.choices} choices: {'; '.join(ARMS)}")
+    print(f"{len(starts)} starts, {spec.choices} choices: mean (lowest to highest)")
     for name in spec.sources.split(","):
         _, cells = scored_cells(bench, name, spec.data)
-        for start in (int(each) for each in spec.starts.split(",")):
-            _print_hospital(bench, name, cells, start, spec)
+        for count in (int(each) for each in spec.labels.split(",")):
+            _print_labels(name, count, [_measured(bench, name, cells, start, count, spec) for start in starts])
 
 
-def _print_hospital(bench: Bench, name: str, cells: CellSet, start: int, spec: argparse.Namespace) -> None:
+@dataclass(frozen=True)
+class Measured:
+    """Balanced accuracies with one start.
+
+    Attributes:
+        found: of `ARMS`, for each choice.
+        wrong: number of chosen cells of which the prediction was wrong.
+        learned: of the one classifier without labels, of the one that learned them, and of this one at home; empty
+            unless it was trained.
+    """
+
+    found: list[list[float]]
+    wrong: list[int]
+    learned: list[float]
+
+
+def _measured(bench: Bench, name: str, cells: CellSet, start: int, count: int, spec: argparse.Namespace) -> Measured:
     with np.load(spec.out / f"figures/{name}-{start}" / PREDICTIONS) as kept:
         ensemble, labels = kept["ensemble"], kept["labels"]
     with np.load(spec.out / f"distilled/{name}-{start}" / PREDICTIONS) as kept:
-        both = with_one_classifier(ensemble, kept[ALONE])
+        alone = kept[ALONE]
+    both = with_one_classifier(ensemble, alone)
     members, _ = bench.members(start)
     features, subdomains = _features(bench, name, start, members, cells), _subdomains(cells)
-    for count in (int(each) for each in spec.labels.split(",")):
-        found, wrong = [], []
-        for seed in range(spec.choices):
-            rng = np.random.default_rng(seed)
-            chosen = cells_to_label(both, features, subdomains, count, rng)
-            given = np.full(len(labels), -1)
-            given[chosen] = labels[chosen]
-            rest = np.flatnonzero(given == -1)
-            predicted = [ensemble, both]
-            predicted += [correct_by_labels(each, features, given).probabilities for each in (ensemble, both)]
-            found.append([_accuracy(labels[rest], each[rest]) for each in predicted])
-            wrong.append(int((both[chosen].argmax(axis=1) != labels[chosen]).sum()))
-            if spec.classifier and seed == 0:
-                _print_classifier(bench, name, cells, start, members, both, given)
-        columns = np.array(found).T
-        shown = "; ".join(f"{each.mean():.3f} ({each.min():.3f} to {each.max():.3f})" for each in columns)
-        print(f"{name:10s} {start:5d} {count:6d} {np.mean(wrong):6.1f}  {shown}", flush=True)
+    measured = Measured([], [], [])
+    for seed in range(spec.choices):
+        chosen = cells_to_label(both, features, subdomains, count, np.random.default_rng(seed))
+        given = np.full(len(labels), -1)
+        given[chosen] = labels[chosen]
+        rest = np.flatnonzero(given == -1)
+        predicted = [ensemble, both]
+        predicted += [correct_by_labels(each, features, given).probabilities for each in (ensemble, both)]
+        measured.found.append([_accuracy(labels[rest], each[rest]) for each in predicted])
+        measured.wrong.append(int((both[chosen].argmax(axis=1) != labels[chosen]).sum()))
+        if spec.classifier and seed == 0:
+            measured.learned.append(_accuracy(labels[rest], alone[rest]))
+            measured.learned.extend(_learned(bench, name, cells, start, members, both, given))
+    return measured
 
 
-def _print_classifier(
+def _print_labels(name: str, count: int, measured: Sequence[Measured]) -> None:
+    columns = np.concatenate([each.found for each in measured]).T
+    wrong = np.mean([each.wrong for each in measured])
+    told = "; ".join(f"{arm} {_range(values)}" for arm, values in zip(ARMS, columns, strict=True))
+    print(f"{name}, {count} labels, of which {wrong:.1f} were predicted wrongly: {told}", flush=True)
+    learned = np.array([each.learned for each in measured])
+    if learned.size:
+        before, after, home = (_range(values) for values in learned.T)
+        print(f"{name}, {count} labels: one classifier without labels {before}; that learned them {after}, home {home}")
+
+
+def _range(values: NDArray[np.float64]) -> str:
+    return f"{values.mean():.3f} ({values.min():.3f} to {values.max():.3f})"
+
+
+def _learned(
     bench: Bench, name: str, cells: CellSet, start: int, members: Members, both: NDArray[np.float32], given: NDArray
-) -> None:
-    count = int((given != -1).sum())
-    stage = f"learned/{name}-{start}-{count}"
+) -> list[float]:
+    """Return balanced accuracies of a classifier that learns labels: on the other cells, and at home."""
+    stage = f"learned/{name}-{start}-{int((given != -1).sum())}"
     inputs = {"figures": bench.stages.key(f"figures/{name}-{start}"), "labels": given.tolist()}
 
     def work(folder: Path) -> None:
@@ -99,8 +132,8 @@ def _print_classifier(
         there = _accuracy(cells.labels[rest], trained.probabilities(cells.images)[rest])
         np.save(folder / "figures.npy", [there, _accuracy(home.labels, trained.probabilities(home.images))])
 
-    there, home = np.load(bench.stages.run(stage, inputs, work, drop_checkpoints) / "figures.npy")
-    print(f"{name:10s} {start:5d} {count:6d}         the classifier that learns {there:.3f}, at home {home:.3f}")
+    found: list[float] = np.load(bench.stages.run(stage, inputs, work, drop_checkpoints) / "figures.npy").tolist()
+    return found
 
 
 def _features(bench: Bench, name: str, start: int, members: Members, cells: CellSet) -> NDArray[np.float32]:
