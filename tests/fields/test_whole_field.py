@@ -10,7 +10,8 @@ from hemabridge.data.simulate import CLASSES, HOSPITALS, simulate_cells
 from hemabridge.fields.field_scale import stated_scale
 from hemabridge.fields.find_cells import find_cells_at
 from hemabridge.fields.whole_field import FieldCheck, is_whole_field
-from hemabridge.imaging.files import read_image
+from hemabridge.imaging.files import read_image, write_image
+from hemabridge.imaging.found_scale import FoundScale, read_scale
 from hemabridge.progress import silent
 
 
@@ -93,3 +94,16 @@ def test_new_cells_that_are_fields_are_failed_with_the_reason(drawn_field, tmp_p
     cells = read_new_cells(listed, ("monocyte",), NewCrop(120), 32, silent, check.reason)
     assert (cells.paths, cells.labels.tolist()) == (("cell.png",), [UNKNOWN])
     assert "hemabridge find" in cells.failed["field.png"]
+
+
+def test_a_crop_of_find_is_never_taken_for_a_field(drawn_field, tmp_path):
+    # Its neighbors may make it look like a field, and other files of its size may be fields.
+    field = read_image(drawn_field)[:480, :480]
+    for name, mark in [("crop.png", FoundScale(0.1, 480).mark), *((f"field-{n}.png", "") for n in range(3))]:
+        write_image(tmp_path / name, field, description=mark)
+    listed = list_new_cells(tmp_path, None, "here")
+    check = FieldCheck.of(listed.manifest.paths())
+    assert (check.sampled, check.noticed) == (4, 3)
+    cells = read_new_cells(listed, ("monocyte",), NewCrop(120), 32, silent, check.reason)
+    assert cells.paths == ("crop.png",)
+    assert check.remark(field, tmp_path / "crop.png", read_scale(tmp_path / "crop.png")) == ""

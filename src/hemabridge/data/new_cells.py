@@ -174,7 +174,7 @@ def read_new_cells(
     crop: NewCrop,
     size_px: int,
     progress: Progress,
-    reason_against: Callable[[UInt8Image, Path], str] | None = None,
+    reason_against: Callable[[UInt8Image, Path, FoundScale | None], str] | None = None,
     *,
     kept: KeptImages | None = None,
 ) -> NewCells:
@@ -188,7 +188,7 @@ def read_at_sizes(
     crop: NewCrop,
     sizes_px: Collection[int],
     progress: Progress,
-    reason_against: Callable[[UInt8Image, Path], str] | None = None,
+    reason_against: Callable[[UInt8Image, Path, FoundScale | None], str] | None = None,
     unknown_reason: Callable[[UInt8Image, CropPx], str] | None = None,
     *,
     kept: KeptImages | None = None,
@@ -221,7 +221,7 @@ def read_at_sizes(
             image, digest = kept.hashed(file)
             check_shows_cell(image)
             check_stained(image)
-            if reason_against is not None and (reason := reason_against(image, file)):
+            if reason_against is not None and (reason := reason_against(image, file, kept.scale(file))):
                 raise ImageError(reason)
         except (ImageError, OSError, MemoryError) as error:
             failed[paths[row]] = reason_of(error, file)

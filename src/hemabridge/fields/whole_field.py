@@ -1,7 +1,7 @@
 """The rule by which every command that takes single cells recognizes a whole field."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,8 @@ from hemabridge.errors import ImageError
 from hemabridge.fields.density import resized
 from hemabridge.fields.detect import Leukocyte, find_leukocytes
 from hemabridge.fields.field_scale import estimate_scale
-from hemabridge.imaging.files import read_image
+from hemabridge.imaging.found_scale import FoundScale
+from hemabridge.imaging.reader import FILES, ImageReader
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.sampling import evenly_spaced
 
@@ -84,6 +85,8 @@ def is_whole_field(image: UInt8Image) -> bool:
 class FieldCheck:
     """The result of checking a sample of a folder for whole fields.
 
+    An image that states its scale (`FoundScale`) is a crop that `hemabridge find` cut out, so none of them.
+
     Attributes:
         sizes: heights and widths at which so many sampled images are fields that all images of the size count as such.
         cell_sizes: heights and widths at which many images were sampled and none is a field; others are not checked.
@@ -98,24 +101,31 @@ class FieldCheck:
     answers: Mapping[Path, bool] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def of(cls, paths: Sequence[Path], read: Callable[[Path], UInt8Image] = read_image) -> "FieldCheck":
-        """Check up to `SAMPLED` evenly spaced images; those that `read` cannot read are left out."""
+    def of(cls, paths: Sequence[Path], images: ImageReader = FILES) -> "FieldCheck":
+        """Check up to `SAMPLED` evenly spaced images; those that `images` cannot read are left out."""
         answers: dict[tuple[int, int], list[bool]] = defaultdict(list)
         by_path = {}
         for place in evenly_spaced(len(paths), SAMPLED):
             try:
-                image = read(paths[place])
+                image = images.read(paths[place])
             except (ImageError, OSError, MemoryError):
                 continue
-            by_path[paths[place]] = is_whole_field(image)
-            answers[image.shape[0], image.shape[1]].append(by_path[paths[place]])
+            is_crop = images.scale(paths[place]) is not None
+            by_path[paths[place]] = not is_crop and is_whole_field(image)
+            if not is_crop:
+                answers[image.shape[0], image.shape[1]].append(by_path[paths[place]])
         sizes = frozenset(size for size, own in answers.items() if sum(own) > 1 and np.mean(own) >= LEAST_SHARE)
         cells = frozenset(size for size, own in answers.items() if len(own) >= LEAST_CELLS and not any(own))
         noticed = sum(len(own) if size in sizes else sum(own) for size, own in answers.items())
-        return cls(sizes, cells, sum(map(len, answers.values())), noticed, by_path)
+        return cls(sizes, cells, len(by_path), noticed, by_path)
 
-    def reason(self, image: UInt8Image, path: Path | None = None) -> str:
-        """Return why RGB uint8[H, W, 3] cannot be used as a cell, and what to do; empty if it is none of the fields."""
+    def reason(self, image: UInt8Image, path: Path | None = None, scale: FoundScale | None = None) -> str:
+        """Return why RGB uint8[H, W, 3] cannot be used as a cell, and what to do; empty if it is none of the fields.
+
+        `scale` is what the file of the image states.
+        """
+        if scale is not None:
+            return ""
         height, width = image.shape[:2]
         size = height, width
         if size in self.sizes or (size not in self.cell_sizes and self._is_field(image, path)):
@@ -126,9 +136,9 @@ class FieldCheck:
         known = None if path is None else self.answers.get(path)
         return is_whole_field(image) if known is None else known
 
-    def remark(self, image: UInt8Image, path: Path | None = None) -> str:
+    def remark(self, image: UInt8Image, path: Path | None = None, scale: FoundScale | None = None) -> str:
         """Return what to remark on the row of an image that is used nevertheless; usually empty."""
-        return ADVICE if self.reason(image, path) else ""
+        return ADVICE if self.reason(image, path, scale) else ""
 
     def warning(self, what: str) -> str:
         """Return one line for the user of a command about the images of `what`; empty if no field was noticed."""

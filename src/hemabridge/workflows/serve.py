@@ -199,7 +199,7 @@ class _Restaining:
     def __call__(self, sent: Sequence[Sent], settings: ImageSettings, progress: Progress) -> Standardized:
         folder = SentFolder(sent)
         site = _answer(folder, self.model, progress)
-        check = FieldCheck.of(folder.paths, folder.images.read)
+        check = FieldCheck.of(folder.paths, folder.images)
         threads = thread_count() if isinstance(self.model, NormalizerModel) else 1
         found: dict[int, RestainedImage] = {}
         total = 0
@@ -223,7 +223,7 @@ class _Restaining:
             return RestainedImage(name=name, status="failed", reason=reason, sha256="")
         try:
             scale = folder.images.scale(path)
-            made = restain(self.standardizers.at(scale), folder.images.decoded(path), check, path)
+            made = restain(self.standardizers, folder.images.decoded(path), scale, check, path)
             mark = description_of(mark_in(content), scale, out)
             written = encoded_like(out, made, mark, lambda: content, self.identity)
         except FAILURES as error:

@@ -125,7 +125,7 @@ def unlabeled_cells(new: Path, classes: tuple[str, ...], labeled: tuple[Site, ..
     """
     listed = list_new_cells(new, None, new.resolve().name)
     kept = KeptImages()
-    crop, check = crop_of(listed.manifest, kept), FieldCheck.of(listed.manifest.paths(), kept.read)
+    crop, check = crop_of(listed.manifest, kept), FieldCheck.of(listed.manifest.paths(), kept)
     size_px, progress = context.config.cell_px, context.progress
     cells = read_new_cells(listed, classes, crop, size_px, progress, check.reason, kept=kept)
     for line in by_reason(cells.failed.items()):

@@ -174,7 +174,8 @@ class _Chunk:
                 image = self.images.read(file)
                 check_shows_cell(image)
                 check_stained(image)
-                if reason := self.check.reason(image, file):
+                scale = self.images.scale(file)
+                if reason := self.check.reason(image, file, scale):
                     raise ImageError(reason)
             except (ImageError, OSError, MemoryError) as error:
                 rows.append(ImagePrediction(name, None, None, reason_of(error, file)))
@@ -183,7 +184,7 @@ class _Chunk:
                     rows.append(ImagePrediction(name, None, None, WITHHELD))
                 else:
                     readable[name] = image
-                    scales.append(self.images.scale(file))
+                    scales.append(scale)
                     pixels += image.shape[0] * image.shape[1]
             if readable and (pixels >= BATCH_PIXELS or count == len(files)):
                 found = self.model.classify(readable.values(), scales)
@@ -224,7 +225,7 @@ def predictions(
     Raises:
         ModelError: the model does not classify, or its file is damaged.
     """
-    work = _Chunk(model, distrusted, FieldCheck.of([file for _, file in files], images.read), images)
+    work = _Chunk(model, distrusted, FieldCheck.of([file for _, file in files], images), images)
     make = _Job(replace(work, model=replace(model)))
     chunks = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     count = 0

@@ -151,7 +151,7 @@ def _cells(
 ) -> dict[int, NewCells]:
     """Read the cells at all sizes that are needed; each file is read, hashed and searched once."""
     classes, sizes = finished.classes, finished.sizes_px(fit=fit)
-    reason = FieldCheck.of(listed.manifest.paths(), kept.read).reason
+    reason = FieldCheck.of(listed.manifest.paths(), kept).reason
     shows = partial(no_single_cell, classes=classes)
     return read_at_sizes(listed, classes, crop, sizes, finished.progress, reason, shows, kept=kept)
 

@@ -141,7 +141,7 @@ def _open(
     kept = KeptImages()
     stated = crop_px or opened.stated_crop
     crop = crop_of(listed.manifest, kept) if stated is None else NewCrop(stated)
-    check = FieldCheck.of(listed.manifest.paths(), kept.read)
+    check = FieldCheck.of(listed.manifest.paths(), kept)
     cells = read_new_cells(listed, opened.classes, crop, opened.cell_px, progress, check.reason, kept=kept)
     return Hospital(opened, listed.manifest, cells, fabric, out)
 

@@ -67,7 +67,7 @@ class OneImage:
         try:
             decoded, held = read_file(original)
             scale = read_scale(original) if held is None else scale_in(held)
-            made = restain(self.standardizers.at(scale), decoded, self.check, original)
+            made = restain(self.standardizers, decoded, scale, self.check, original)
             origin = mark_of(original) if held is None else mark_in(held)
             mark = description_of(origin, scale, original)
             content = encoded_like(original, made, mark, original.read_bytes, self.made_by, self.keep_identity)
@@ -104,8 +104,10 @@ class Restained:
         return {name: getattr(self, name) for name in names}
 
 
-def restain(standardizer: Standardizer, decoded: Decoded, check: FieldCheck, path: Path) -> Restained:
-    """Re-stain the decoded image of a path as `standardize` does.
+def restain(
+    standardizers: Standardizers, decoded: Decoded, scale: FoundScale | None, check: FieldCheck, path: Path
+) -> Restained:
+    """Re-stain the decoded image of a path, whose file states `scale`, as `standardize` does.
 
     Raises:
         ImageError: it shows no cell, or cannot be re-stained. Other errors of `FAILURES` are those of the model.
@@ -113,8 +115,8 @@ def restain(standardizer: Standardizer, decoded: Decoded, check: FieldCheck, pat
     image = np.ascontiguousarray(decoded.pixels)
     check_shows_cell(image)
     with alone_if_large(*image.shape[:2]):
-        made, remark, verdict, reasons, maker = _restained(standardizer, image)
-    remark = "; ".join(filter(None, (*decoded.remarks(), check.remark(image, path), remark)))
+        made, remark, verdict, reasons, maker = _restained(standardizers.at(scale), image)
+    remark = "; ".join(filter(None, (*decoded.remarks(), check.remark(image, path, scale), remark)))
     return Restained(made, remark, verdict, reasons, maker)
 
 
