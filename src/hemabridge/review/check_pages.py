@@ -75,6 +75,12 @@ class Checking:
                 self._counted = answers, self.results.corrected(answers).shares()
             return self._counted[1]
 
+    def last(self) -> int | None:
+        """Return the number of the cell to which this expert gave a class last that still counts."""
+        path = self.corrections.last(self.who)
+        numbers = (number for number, cell in enumerate(self.results.cells) if cell.path == path)
+        return next(numbers, None)
+
     def correct(self, number: int, class_name: str | None) -> None:
         """Store the class of a cell, None to take it back."""
         cell = self.now().cells[number]
@@ -97,7 +103,14 @@ class CheckPages:
             own = [(number, cell) for number, cell in enumerate(done.cells) if cell.class_name == name]
             groups.append((self._label(name), sorted(own, key=_uncertain_first)))
         following = self._following(done, -1)
-        return self._page("check_gallery", done=done, shares=self.checking.shares(), groups=groups, following=following)
+        return self._page(
+            "check_gallery",
+            done=done,
+            shares=self.checking.shares(),
+            groups=groups,
+            following=following,
+            last=self.checking.last(),
+        )
 
     def cell(self, number: int) -> str:
         """Return the page of one cell."""
@@ -112,6 +125,7 @@ class CheckPages:
             previous=order[place - 1] if place else None,
             following=order[place + 1] if place + 1 < len(order) else None,
             choices=self.choices(),
+            last=self.checking.last(),
             done=done,
             raw=[(one.name, one.counted) for one in self.checking.shares()],
         )

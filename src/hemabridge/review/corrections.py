@@ -114,6 +114,16 @@ class Corrections:
         with self._lock:
             return {cell: name for cell, name in self._connection.execute(query) if name is not None}
 
+    def last(self, who: str) -> str | None:
+        """Return the path of the cell to which an expert gave a class last that still counts; None if there is none."""
+        query = (
+            "SELECT cell FROM correction WHERE class IS NOT NULL AND who = ? AND id IN "
+            "(SELECT max(id) FROM correction GROUP BY cell) ORDER BY id DESC LIMIT 1"
+        )
+        with self._lock:
+            found = self._connection.execute(query, (who,)).fetchone()
+        return None if found is None else str(found[0])
+
     def history(self) -> list[Correction]:
         """Return every answer, oldest first."""
         query = "SELECT at, who, cell, class, before FROM correction ORDER BY id"

@@ -116,6 +116,27 @@ def test_what_is_taken_back_is_kept(client: TestClient, checking: Checking, tmp_
                 other.execute(statement)
 
 
+def test_the_page_that_follows_takes_the_last_class_back(client: TestClient, checking: Checking) -> None:
+    def undo_of(page: str) -> str | None:
+        button = r'<button name="class" value="" formaction="(\S+)" data-key="backspace">'
+        found = re.search(button, client.get(page).text)
+        return None if found is None else found[1]
+
+    assert undo_of("/r/secret/c/1") is None
+    shown = "/r/secret/c/1"
+    for name in ("monocyte", "neutrophil"):
+        shown = client.post(shown, data={"class": name}, headers=ORIGIN).headers["location"]
+    assert undo_of(shown) == "/r/secret/c/0"  # cells 1 and 0 have a class now
+    checking.corrections.add("Ben", checking.results.cells[3].path, "monocyte", "neutrophil")
+    assert undo_of(shown) == "/r/secret/c/0"  # and not the answer of somebody else
+    assert 'action="/r/secret/c/0" autocomplete="off"><button name="class" value=""' in client.get("/r/secret/").text
+    for last, before in ((0, "/r/secret/c/1"), (1, None)):
+        told = client.post(f"/r/secret/c/{last}", data={"class": ""}, headers=ORIGIN)
+        assert told.headers["location"] == f"/r/secret/c/{last}"
+        assert undo_of(f"/r/secret/c/{last}") == before
+    assert list(checking.corrections.answers()) == [checking.results.cells[3].path]
+
+
 def test_answers_are_there_after_the_store_is_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "page" / STORE
     with Corrections(path) as first:

@@ -71,9 +71,8 @@ def test_cells_are_corrected_by_keys_and_the_count_follows(
     second = page.url
     page.keyboard.press("x")
     page.wait_for_function("old => location.href !== old && document.readyState === 'complete'", arg=second)
-    page.goto(second)
     with page.expect_navigation():
-        page.keyboard.press("Backspace")
+        page.keyboard.press("Backspace")  # on the page of the third cell
     assert page.url == second
     with page.expect_navigation():
         page.keyboard.press("g")
