@@ -31,6 +31,7 @@ from hemabridge.ensemble.members import Member, Members, train_members
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import gradient_correlation
+from hemabridge.models import open_model
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.normalizers.table_normalizer import LearnedLut
@@ -62,10 +63,8 @@ def main() -> None:
     source, target = (_site(spec.study, site) for site in (recipe.source, recipe.target))
     seen, test = (source.cells((part,), classes, size_px, lambda *_: None) for part in ("train", "test"))
     known = target.cells(("train",), classes, size_px, lambda *_: None)
-    classifiers = [
-        SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path, folder.name)
-        for folder in (StudyFolder(spec.study).classifier(name) for name in plain_names(recipe))
-    ]
+    names = plain_names(recipe)
+    classifiers = [open_model(StudyFolder(spec.study).classifier(name)).classifier for name in names]
 
     def scored(standardizer: Standardizer) -> tuple[list[float], float]:
         images = standardizer.standardize(test.images)
@@ -89,9 +88,9 @@ def main() -> None:
     for preset in filter(None, spec.translators.split(",")):
         spent, translator = _timed(lambda preset=preset: _trained(preset, source, target, recipe))
         _print(f"translator {preset}", spent, seconds, *scored(translator))
-    plain = next(one for one in classifiers if spec.plain in one.name)
+    name, plain = next((name, one) for name, one in zip(names, classifiers, strict=True) if spec.plain in name)
     classifiers[:] = [plain]
-    print(f"\nof {plain.name} alone; CPU seconds of ensembles include the training of their classifiers")
+    print(f"\nof {name} alone; CPU seconds of ensembles include the training of their classifiers")
     _print("CycleGAN, best of all snapshots", seconds, seconds, *_cyclegan(spec.study, scored)[1:])
     for most in spec.ensembles.split(","):
         _with_members(spec.recommended, None if most == "all" else int(most), plain, (seen, test, known), seconds)
@@ -140,7 +139,7 @@ def _cyclegan(
     """Return CPU seconds until the best of all snapshots, its accuracies, and its gradient correlation."""
     snapshots = list_snapshots(StudyFolder(study).translator)
     total = json.loads((StudyFolder(study).translator / DONE).read_text(encoding="utf-8"))["cpu_seconds"]
-    tested = [(s, *scored(NeuralStandardizer.from_snapshot(s.path))) for s in snapshots]
+    tested = [(s, *scored(open_model(s.path).cell_standardizer())) for s in snapshots]
     best, values, kept = max(tested, key=lambda found: float(np.mean(found[1])))
     return total * best.images / snapshots[-1].images, values, kept
 
@@ -150,7 +149,7 @@ def _trained(preset: str, source: Site, target: Site, recipe: StudyRecipe) -> Ne
     cells = [site.cells(("train",), recipe.classes, config.load_px, lambda *_: None) for site in (source, target)]
     with TemporaryDirectory() as folder:
         snapshots = train_translator(config, *cells, Path(folder), start_fabric("cpu"), seed=0)
-        return NeuralStandardizer.from_snapshot(snapshots[-1].path)
+        return open_model(snapshots[-1].path).cell_standardizer()
 
 
 def _fitted(classifiers: list[SnapshotClassifier], seen: CellSet, known: CellSet) -> FittedEnsemble:

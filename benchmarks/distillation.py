@@ -24,7 +24,6 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.classifiers.protocol import Classifier, align_classes
@@ -34,8 +33,8 @@ from hemabridge.data.simulate import HOSPITALS, TARGET, simulate_cells
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.metrics.closeness import mean_delta_e_2000
+from hemabridge.models import open_model
 from hemabridge.normalizers.catalog import fit_on_cells
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.student import distill
 from hemabridge.workflows.train import open_teacher
@@ -101,7 +100,7 @@ def print_case(case: Case, folder: Path) -> None:
         wanted = type(PRESETS["distillation"].config).model_validate(config)
         fabric = Fabric(accelerator="cpu", devices=1)
         last = distill(wanted, case.teacher, case.digest, case.train, folder / name, fabric, seed=0)[-1]
-        copied, rate = timed(NeuralStandardizer.from_snapshot(last.path), case.test.images)
+        copied, rate = timed(open_model(last.path).cell_standardizer(), case.test.images)
         found = accuracy(case, copied)
         print(
             f"| {case.name} | {name} | {difference(copied, restained)} | {rate:.0f} | {rate / teacher_rate:.1f} "
@@ -131,7 +130,7 @@ def accuracy(case: Case, images: UInt8Images) -> float:
 
 def given_case(teacher: Path, train: Path, test: Path, classifier: Path, crop_px: int) -> Case:
     """Read the files of the command line."""
-    scorer = SnapshotClassifier.from_snapshot(classifier)
+    scorer = open_model(classifier).classifier
     sets = []
     for folder in (train, test):
         manifest = index_folder(folder, "source").manifest
@@ -148,7 +147,7 @@ def simulated_cases(folder: Path) -> Iterator[Case]:
     )
     config = ClassifierConfig(architecture="resnet18", size_px=64, epochs=6, learning_rate=2e-3)
     snapshot = fine_tune(config, target, folder / "classifier", Fabric(accelerator="cpu", devices=1), seed=0)
-    classifier = SnapshotClassifier.from_snapshot(snapshot)
+    classifier = open_model(snapshot).classifier
     for name in TEACHERS:
         yield Case(name, fit_on_cells(name, train.images, target.images), name, train, test, classifier)
 

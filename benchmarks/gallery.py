@@ -23,6 +23,7 @@ from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.sheet import draw_sheet
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.metrics.closeness import gradient_correlation, mean_delta_e_2000
+from hemabridge.models import open_model
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.normalizers.color_table import fit_table
 from hemabridge.normalizers.glass import white_of
@@ -32,7 +33,6 @@ from hemabridge.storage.stages import DONE, Stages
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.student import distill
 from hemabridge.translators.train import train_translator
@@ -124,7 +124,7 @@ def _translator(name: str, source: CellSet, target: CellSet, stages: Stages) -> 
 
     folder = stages.run(name, {"config": config.model_dump(mode="json")}, work, drop_checkpoints)
     seconds = json.loads((folder / DONE).read_text(encoding="utf-8"))["cpu_seconds"]
-    return NeuralStandardizer.from_snapshot(list_snapshots(folder)[-1].path), seconds
+    return open_model(list_snapshots(folder)[-1].path).cell_standardizer(), seconds
 
 
 def _resized(cells: CellSet, size_px: int) -> CellSet:

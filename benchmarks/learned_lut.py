@@ -23,13 +23,14 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
+from hemabridge.classifiers.classifier import NetworkClassifier
 from hemabridge.classifiers.protocol import Probabilities
 from hemabridge.data.cells import CellSet
 from hemabridge.ensemble.config import LearnedLutConfig
 from hemabridge.ensemble.lut_learning import learn_lut_from
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy, recall_per_class
+from hemabridge.models import open_model
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
@@ -91,7 +92,7 @@ def _classifiers(bench: Bench, other: Path, start: int) -> Iterator[tuple[str, N
     (config,) = (each.train for each in recipe.classifiers if each.name == OTHER)
     assert config is not None
     snapshot, _ = bench.classifier("other", config, STARTS_APART * start)
-    yield other.stem, SnapshotClassifier.from_snapshot(snapshot)
+    yield other.stem, open_model(snapshot).classifier
 
 
 def _blurred(images: UInt8Images, sigma: float) -> UInt8Images:

@@ -32,13 +32,14 @@ from hemabridge.imaging.compartments import Compartments, segment
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import scale_matched
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models import open_model
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.progress import silent
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import cells_for_translation
 from hemabridge.recipes.trainings import TranslatorRecipe
+from hemabridge.sampling import thinned
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.translators.neural import NeuralStandardizer
 from planters import Change, changes
 
 SIZE_PX = 96
@@ -164,12 +165,12 @@ def over_snapshots(run: Path) -> None:
     recipe = expect_kind(read_recipe(run / "recipe.toml"), TranslatorRecipe)
     size_px = recipe.translator.crop_px
     source, target = (cells_for_translation(site, size_px, silent) for site in (recipe.source, recipe.target))
-    shown = target.images[:: max(1, len(target) // LIMITS_FROM)]
+    shown = thinned(target.images, LIMITS_FROM)
     print(f"{recipe.name}: {len(source)} source cells at {size_px} px; limits learned from {len(shown)} target cells")
     print("                     refused by             median of")
     print("snapshot            floors   own limits   structure  residual  edge displacement")
     for snapshot in list_snapshots(run):
-        translator = NeuralStandardizer.from_snapshot(snapshot.path)
+        translator = open_model(snapshot.path).cell_standardizer()
         morphology = compare(source.images, translator.standardize(source.images))
         shares = [
             verdicts_of(morphology, limits).count("refuse") / len(source)

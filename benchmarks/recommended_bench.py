@@ -23,6 +23,7 @@ from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import Member, Members, train_members
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.scale import resize_square
+from hemabridge.models import open_model
 from hemabridge.recipes.recipe import ClassifierRecipe, SiteRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.sites import Site, prepare_site, read_site, whole_site
@@ -124,7 +125,7 @@ class Bench:
     def plain(self, start: int) -> SnapshotClassifier:
         """Return the recipe's first classifier, trained on its own site's colors alone."""
         config = _trained(self.recipe.classifiers[0]).model_copy(update={"stain_augmentation": None})
-        return SnapshotClassifier.from_snapshot(self.classifier("plain", config, STARTS_APART * start)[0])
+        return open_model(self.classifier("plain", config, STARTS_APART * start)[0]).classifier
 
     def classifier(
         self, name: str, config: ClassifierConfig, seed: int, further: Sequence[CellSet] = ()
@@ -156,7 +157,7 @@ class Bench:
             lambda folder: _no_result(train_translator(config, source.larger, target, folder, FABRIC, seed=seed)),
             drop_checkpoints,
         )
-        return NeuralStandardizer.from_snapshot(list_snapshots(folder)[-1].path)
+        return open_model(list_snapshots(folder)[-1].path).cell_standardizer()
 
 
 def kept_bench(description: str) -> tuple[Bench, Path, list[int]]:

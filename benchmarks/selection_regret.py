@@ -42,7 +42,6 @@ from hemabridge.storage.stages import Stages
 from hemabridge.training.loop import drop_checkpoints
 from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import Snapshot, list_snapshots
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.train import train_translator
 from hemabridge.workflows.selection.select import SnapshotLimits
@@ -109,7 +108,7 @@ class Pair:
             lambda folder: fine_tune(config, target, folder, FABRIC, seed=seed),
             drop_checkpoints,
         )
-        return SnapshotClassifier.from_snapshot(list_snapshots(folder)[-1].path)
+        return open_model(list_snapshots(folder)[-1].path).classifier
 
     def snapshots(self, seed: int) -> list[Snapshot]:
         """Return the snapshots of a translator, trained once."""
@@ -160,7 +159,7 @@ def accuracies(pair: Pair, seed: int, part: str = "scored") -> list[float]:
     def work(folder: Path) -> None:
         found = []
         for snapshot in pair.snapshots(seed):
-            images = NeuralStandardizer.from_snapshot(snapshot.path).standardize(cells.images)
+            images = open_model(snapshot.path).cell_standardizer().standardize(cells.images)
             answers = [one.probabilities(images).argmax(axis=1) for one in pair.classifiers]
             found.append(float(np.mean([np.mean(answer == cells.labels) for answer in answers])))
         (folder / "accuracies.json").write_text(json.dumps(found), encoding="utf-8")

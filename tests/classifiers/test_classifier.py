@@ -5,12 +5,15 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from hemabridge.classifiers.classifier import Classifier, NetworkClassifier, SnapshotClassifier, align_classes
+from hemabridge.classifiers.classifier import Classifier, NetworkClassifier, align_classes
+from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.classifiers.network import new_network
 from hemabridge.classifiers.preprocessing import Preprocessing
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models import open_model
 from hemabridge.training.snapshots import write_snapshot
+from hemabridge.training.tensorfile import read_header
 
 
 class Fixed:
@@ -80,16 +83,15 @@ def test_a_snapshot_is_rebuilt_from_its_file_alone(tmp_path: Path) -> None:
         "classes": ["a", "b", "c"],
     }
     path = write_snapshot(tmp_path, 8, 1.0, raw, None, about).path
-    rebuilt = SnapshotClassifier.from_snapshot(path)
+    rebuilt = open_model(path).classifier
     assert np.array_equal(rebuilt.probabilities(some_images(3)), classifier.probabilities(some_images(3)))
     assert (rebuilt.name, rebuilt.classes) == ("test_efficientnet", ("a", "b", "c"))
-    assert SnapshotClassifier.from_snapshot(path, "mine").name == "mine"
 
 
 def test_the_snapshot_of_something_else_is_refused(tmp_path: Path) -> None:
     path = write_snapshot(tmp_path, 8, 1.0, {"net/w": torch.ones(1)}, None, {"kind": "translator"}).path
     with pytest.raises(ModelError, match="expected the snapshot of a classifier, got that of a translator"):
-        SnapshotClassifier.from_snapshot(path)
+        ClassifierHeader.of(read_header(path), path)
 
 
 def test_alignment_chooses_reorders_and_renormalizes() -> None:

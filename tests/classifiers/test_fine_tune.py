@@ -11,12 +11,12 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.config import ClassifierConfig
 from hemabridge.classifiers.fine_tune import RANGE_TEST_FILE, fine_tune
 from hemabridge.classifiers.header import ClassifierHeader
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError, Interrupted, ModelError, RunError
+from hemabridge.models import open_model
 from hemabridge.progress import Progress
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.checkpoints import read_newest_checkpoint
@@ -44,7 +44,7 @@ def interrupt_after(images: int) -> Progress:
 
 
 def accuracy(snapshot: Path, cells: CellSet) -> float:
-    probabilities = SnapshotClassifier.from_snapshot(snapshot).probabilities(cells.images)
+    probabilities = open_model(snapshot).classifier.probabilities(cells.images)
     return float((probabilities.argmax(axis=1) == cells.labels).mean())
 
 
@@ -126,8 +126,8 @@ def test_training_goes_on_from_a_snapshot(tmp_path: Path, easy_cells: MakeCells,
     cells = easy_cells(16)
     first = fine_tune(CONFIG.model_copy(update={"epochs": 1}), cells, tmp_path / "first", cpu, seed=0)
     barely = CONFIG.model_copy(update={"epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0, "size_px": 64})
-    second = fine_tune(barely, cells, tmp_path / "second", cpu, seed=1, start=SnapshotClassifier.from_snapshot(first))
-    one, other = (SnapshotClassifier.from_snapshot(path) for path in (first, second))
+    second = fine_tune(barely, cells, tmp_path / "second", cpu, seed=1, start=open_model(first).classifier)
+    one, other = (open_model(path).classifier for path in (first, second))
     torch.testing.assert_close(other.network.head.weight, one.network.head.weight, atol=1e-8, rtol=0)
     assert other.preprocessing == one.preprocessing  # of the start, not of the new configuration
     assert read_header(second)["weights_sha256"] == sha256_of(first)
@@ -142,10 +142,10 @@ def test_a_start_of_another_model_or_other_classes_is_refused(
     with pytest.raises(
         ModelError, match=r"expected test_efficientnet of bright, dark to start from, got .* of dark, br"
     ):
-        fine_tune(CONFIG, other_classes, tmp_path / "a", cpu, seed=0, start=SnapshotClassifier.from_snapshot(first))
+        fine_tune(CONFIG, other_classes, tmp_path / "a", cpu, seed=0, start=open_model(first).classifier)
     other_model = CONFIG.model_copy(update={"architecture": "test_resnet"})
     with pytest.raises(ModelError, match="expected test_resnet of"):
-        fine_tune(other_model, cells, tmp_path / "b", cpu, seed=0, start=SnapshotClassifier.from_snapshot(first))
+        fine_tune(other_model, cells, tmp_path / "b", cpu, seed=0, start=open_model(first).classifier)
 
 
 def test_the_range_test_is_done_anew_for_other_cells(tmp_path: Path, easy_cells: MakeCells, cpu: Fabric) -> None:

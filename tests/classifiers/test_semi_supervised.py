@@ -22,6 +22,7 @@ from hemabridge.classifiers.semi_supervised import (
 from hemabridge.data.cells import CellSet
 from hemabridge.data.stain_augmentation import StainAugmentationConfig
 from hemabridge.errors import InputError
+from hemabridge.models import open_model
 from hemabridge.training.tensorfile import read_header
 
 SMALL = ClassifierConfig(architecture="test_resnet", size_px=32, epochs=4, learning_rate=3e-3, batch_size=8)
@@ -31,9 +32,7 @@ SMALL = ClassifierConfig(architecture="test_resnet", size_px=32, epochs=4, learn
 def start(
     easy_cells: Callable[..., CellSet], cpu: Fabric, tmp_path_factory: pytest.TempPathFactory
 ) -> SnapshotClassifier:
-    return SnapshotClassifier.from_snapshot(
-        fine_tune(SMALL, easy_cells(), tmp_path_factory.mktemp("start"), cpu, seed=0)
-    )
+    return open_model(fine_tune(SMALL, easy_cells(), tmp_path_factory.mktemp("start"), cpu, seed=0)).classifier
 
 
 def inverted(cells: CellSet) -> PseudoLabeledCells:
@@ -56,7 +55,7 @@ def test_the_classes_of_the_source_are_learned_and_all_is_repeatable(
         header = ClassifierHeader.of(read_header(snapshot), snapshot)
         assert [profile.crop_px for profile in header.profiles] == [32, None, None]  # the target, and each view
         assert header.cell_px == target.images.shape[1]
-        return SnapshotClassifier.from_snapshot(snapshot).probabilities(source.views[0])
+        return open_model(snapshot).classifier.probabilities(source.views[0])
 
     right_before = (before == theirs.labels).mean()
     assert (learned(480, "long").argmax(axis=1) == theirs.labels).mean() > max(0.7, right_before + 0.2)
@@ -69,9 +68,9 @@ def test_a_mirrored_one_predicts_by_the_mean_over_four_views(
     cells, config = easy_cells(), SemiSupervisedConfig(images=24, batch_size=24)
     source = inverted(cells)
     plain, mirrored = (
-        SnapshotClassifier.from_snapshot(
+        open_model(
             fine_tune_semi_supervised(config, start, cells, source, tmp_path / str(views), cpu, seed=0, mirrored=views)
-        )
+        ).classifier
         for views in (False, True)
     )
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)

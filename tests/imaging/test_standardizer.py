@@ -40,11 +40,11 @@ def moved(config: GeneratorConfig) -> Standardizer:
 
 
 STANDARDIZERS: dict[str, Callable[[Path], Standardizer]] = {
-    "neural": NeuralStandardizer.from_snapshot,
-    "neural, small batches": lambda path: NeuralStandardizer(NeuralStandardizer.from_snapshot(path).generator, 2),
-    "rescaled, shrunk": lambda path: RescaledStandardizer(NeuralStandardizer.from_snapshot(path), 0.6),
-    "squeezed": lambda path: SqueezedStandardizer(NeuralStandardizer.from_snapshot(path), 24),
-    "rescaled, grown": lambda path: RescaledStandardizer(NeuralStandardizer.from_snapshot(path), 1.3),
+    "neural": lambda path: open_model(path).cell_standardizer(),
+    "neural, small batches": lambda path: NeuralStandardizer(open_model(path).cell_standardizer().generator, 2),
+    "rescaled, shrunk": lambda path: RescaledStandardizer(open_model(path).cell_standardizer(), 0.6),
+    "squeezed": lambda path: SqueezedStandardizer(open_model(path).cell_standardizer(), 24),
+    "rescaled, grown": lambda path: RescaledStandardizer(open_model(path).cell_standardizer(), 1.3),
     "as the command loads it": lambda path: open_model(path).standardizer(),
     **{name: lambda _, config=config: moved(config) for name, config in GENERATORS.items()},
 }

@@ -44,7 +44,7 @@ def reads_snapshot(node: ast.AST) -> bool:
     if not isinstance(node, ast.Call):
         return False
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return name in ("from_snapshot", "read_header")
+    return name == "read_header"
 
 
 def opens_otherwise(node: ast.AST) -> bool:
@@ -75,7 +75,7 @@ def files_with(found: Callable[[ast.AST], bool]) -> set[str]:
 
 
 def test_nothing_else_opens_a_snapshot() -> None:
-    assert files_with(reads_snapshot) - {"classifiers/classifier.py"} == set(READERS)
+    assert files_with(reads_snapshot) == set(READERS)
 
 
 def test_nothing_else_opens_a_model_of_another_format() -> None:
@@ -89,7 +89,6 @@ def test_nothing_else_tells_a_model_by_its_suffix() -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("SnapshotClassifier.from_snapshot(path)", reads_snapshot),
         ("read_header(path)['seen']", reads_snapshot),
         ("open_bundle(ModelFile.read(path))", opens_otherwise),
         ("normalizer_from_json(path.read_text())", opens_otherwise),

@@ -13,6 +13,7 @@ from toy import cpu
 from hemabridge.data.simulate import HOSPITALS, list_cells, render
 from hemabridge.errors import ModelError
 from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
+from hemabridge.models import open_model
 from hemabridge.networks.config import PatchDiscriminatorConfig, ResnetUnetConfig, UnetConfig
 from hemabridge.training.checkpoints import read_newest_checkpoint
 from hemabridge.training.config import LoopConfig
@@ -23,7 +24,6 @@ from hemabridge.translators.batches import UnpairedBatches, to_network
 from hemabridge.translators.colorization_audit import chroma_error
 from hemabridge.translators.colorization_nets import Colorizer
 from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.objective_config import ColorizationConfig, GrayThenColorConfig
 from hemabridge.translators.presets import PRESETS
 
@@ -79,14 +79,14 @@ def test_a_snapshot_keeps_what_was_measured_and_knows_no_way_back(tmp_path: Path
     source, target = noise(0, 5), noise(1, 5) // 2 + 90
     train.train_translator(small(MODELS["ab-hint"]), cells(source, "s"), cells(target, "t"), tmp_path, cpu(), seed=0)
     path = list_snapshots(tmp_path)[-1].path
-    net = NeuralStandardizer.from_snapshot(path).generator
+    net = open_model(path).cell_standardizer().generator
     measured = Colorizer(MODELS["ab-hint"])
     measured.measure(source, target)
     for name, buffer in measured.named_buffers():
         if "chroma" in name or name == "curve":
             assert torch.equal(buffer, dict(net.named_buffers())[name])
     with pytest.raises(ModelError, match="to_source"):
-        NeuralStandardizer.from_snapshot(path, "to_source")
+        open_model(path).cell_standardizer("to_source")
 
 
 def test_what_was_done_to_chroma_lies_beside_each_snapshot(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_what_was_done_to_chroma_lies_beside_each_snapshot(tmp_path: Path) -> No
         train.train_translator(small(MODELS[kind]), cells(source, "s"), named, tmp_path / kind, cpu(), seed=0)
     last = list_snapshots(tmp_path / "ab-hint")[-1]
     told = json.loads((tmp_path / "ab-hint" / "samples" / f"{last.name}.colors.json").read_text(encoding="utf-8"))
-    net = NeuralStandardizer.from_snapshot(last.path).generator
+    net = open_model(last.path).cell_standardizer().generator
     assert isinstance(net, Colorizer)
     shares = [net.color(to_network(image[None])).clipped_fraction.item() for image in source]
     assert told["clipped"] == pytest.approx(np.mean(shares))
@@ -151,7 +151,7 @@ def test_color_learned_from_target_images_alone_brings_another_hospital_nearer(
         average_half_life_images=200,
     )
     train.train_translator(config, cells(source, "s"), cells(target, "t"), tmp_path, cpu(), seed=0)
-    restained = NeuralStandardizer.from_snapshot(list_snapshots(tmp_path)[-1].path).standardize(source)
+    restained = open_model(list_snapshots(tmp_path)[-1].path).cell_standardizer().standardize(source)
 
     def difference(images: np.ndarray) -> float:
         return float(delta_e_2000(rgb_to_lab(images), truth).mean())

@@ -12,6 +12,7 @@ from hemabridge.data.manifest import read_manifest
 from hemabridge.errors import ModelError
 from hemabridge.imaging.files import read_image
 from hemabridge.metrics.closeness import gradient_correlation, mean_delta_e_2000
+from hemabridge.models import open_model
 from hemabridge.networks.config import PatchDiscriminatorConfig, ResnetGeneratorConfig
 from hemabridge.networks.resnet_generator import ResnetGenerator
 from hemabridge.training.checkpoints import read_newest_checkpoint
@@ -20,7 +21,6 @@ from hemabridge.training.snapshots import read_snapshot
 from hemabridge.translators import train
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.config import TranslatorConfig
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.objective_config import ContrastiveConfig
 
 CUT = ContrastiveConfig(
@@ -98,15 +98,13 @@ def test_a_snapshot_re_stains_to_the_target_and_says_that_it_knows_no_way_back(t
     images = np.random.default_rng(3).integers(0, 256, (2, 16, 12, 3), dtype=np.uint8)
     with torch.inference_mode():
         expected = from_network(generator(to_network(images)))
-    standardizer = NeuralStandardizer.from_snapshot(path)
+    standardizer = open_model(path).cell_standardizer()
     np.testing.assert_array_equal(standardizer.standardize(images), expected)
     assert standardizer.standardize(images[:, :11, :7]).shape == (2, 11, 7, 3)
     with pytest.raises(
         ModelError, match="expected a translator with the direction to_source, got one with only to_target"
     ):
-        NeuralStandardizer.from_snapshot(path, "to_source")
-    with pytest.raises(ModelError, match="with only to_target"):
-        NeuralStandardizer.from_snapshot(path, "to_source", weights="raw")
+        open_model(path).cell_standardizer("to_source")
     sample = read_image(tmp_path / "samples" / f"{snapshots[-1].name}.png")
     assert sample.shape == (2 * 16, 5 * 16, 3)  # each cell of the smaller site once
 
@@ -132,7 +130,7 @@ def test_simulated_cells_come_nearer_to_their_truth_and_keep_their_edges(
     changes = {"load_px": 40, "crop_px": 32, "learning_rate": 1e-3, "average_half_life_images": 40}
     config = tiny(model, 320).model_copy(update=changes)
     snapshots = train.train_translator(config, source, target, tmp_path, cpu(), seed=0)
-    restained = NeuralStandardizer.from_snapshot(snapshots[-1].path).standardize(source.images)
+    restained = open_model(snapshots[-1].path).cell_standardizer().standardize(source.images)
     before, after = (mean_delta_e_2000(images, truth.images) for images in (source.images, restained))
     assert np.mean(after) < 0.67 * np.mean(before)
     assert np.mean(gradient_correlation(restained, source.images)) > 0.8

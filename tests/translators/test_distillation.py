@@ -8,11 +8,11 @@ from toy import cpu
 
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError, RunError
+from hemabridge.models import open_model
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.translators.config import TranslatorConfig
 from hemabridge.translators.distillation import Distillation, PairedBatches
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.objective_config import CycleGanConfig, DistillationConfig
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.student import Fidelity, compared, distill, read_fidelities
@@ -47,7 +47,7 @@ def test_the_student_learns_what_the_teacher_does(tmp_path: Path) -> None:
     assert fidelity.cells == 2
     assert fidelity.delta_e_2000 < 0.4 * fidelity.change_delta_e_2000
     unseen = cells(24).images[20:]
-    student = NeuralStandardizer.from_snapshot(snapshots[-1].path).standardize(unseen).astype(float)
+    student = open_model(snapshots[-1].path).cell_standardizer().standardize(unseen).astype(float)
     wanted = Swapped().standardize(unseen).astype(float)
     assert np.abs(student - wanted).mean() < 0.4 * np.abs(unseen - wanted).mean()
 

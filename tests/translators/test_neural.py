@@ -8,11 +8,13 @@ from torch import nn
 
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models import open_model
 from hemabridge.networks.config import ResnetGeneratorConfig
 from hemabridge.networks.resnet_generator import ResnetGenerator
-from hemabridge.training.snapshots import read_snapshot, write_snapshot
-from hemabridge.training.tensorfile import read_tensors, write_tensors
+from hemabridge.training.snapshots import read_snapshot, weights_of, write_snapshot
+from hemabridge.training.tensorfile import read_header, read_tensors, write_tensors
 from hemabridge.translators.batches import from_network, to_network
+from hemabridge.translators.header import TranslatorHeader
 from hemabridge.translators.neural import NeuralStandardizer, directions_of
 
 
@@ -69,15 +71,15 @@ def test_a_snapshot_alone_gives_back_its_generator(small_snapshot: Path, directi
     images = noise(2, 16, 12)
     with torch.inference_mode():
         expected = from_network(generator(to_network(images)))
-    restained = NeuralStandardizer.from_snapshot(small_snapshot, direction).standardize(images)  # type: ignore[arg-type]
+    restained = open_model(small_snapshot).cell_standardizer(direction).standardize(images)  # type: ignore[arg-type]
     np.testing.assert_array_equal(restained, expected)
     assert np.abs(restained.astype(int) - images).mean() > 5
 
 
 def test_the_two_directions_differ(small_snapshot: Path) -> None:
     images = noise(1, 16, 16)
-    there = NeuralStandardizer.from_snapshot(small_snapshot, "to_target").standardize(images)
-    back = NeuralStandardizer.from_snapshot(small_snapshot, "to_source").standardize(images)
+    there = open_model(small_snapshot).cell_standardizer("to_target").standardize(images)
+    back = open_model(small_snapshot).cell_standardizer("to_source").standardize(images)
     assert not np.array_equal(there, back)
 
 
@@ -92,8 +94,8 @@ def test_a_direction_that_the_snapshot_has_not_is_refused(small_snapshot: Path, 
     with pytest.raises(
         ModelError, match="expected a translator with the direction to_source, got one with only to_tar"
     ):
-        NeuralStandardizer.from_snapshot(path, "to_source")
-    assert NeuralStandardizer.from_snapshot(path).standardize(noise(1, 16, 16)).shape == (1, 16, 16, 3)
+        open_model(path).cell_standardizer("to_source")
+    assert open_model(path).cell_standardizer().standardize(noise(1, 16, 16)).shape == (1, 16, 16, 3)
 
 
 def test_a_header_from_before_there_were_kinds_is_read(small_snapshot: Path, tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_a_header_from_before_there_were_kinds_is_read(small_snapshot: Path, tmp
     del header["config"]["model"]["kind"]
     write_tensors(tmp_path / "old.safetensors", tensors, header)
     images = noise(1, 16, 16)
-    old, new = (NeuralStandardizer.from_snapshot(p) for p in (tmp_path / "old.safetensors", small_snapshot))
+    old, new = (open_model(p).cell_standardizer() for p in (tmp_path / "old.safetensors", small_snapshot))
     np.testing.assert_array_equal(old.standardize(images), new.standardize(images))
 
 
@@ -114,7 +116,9 @@ def test_averaged_weights_are_taken_where_there_are_any(small_snapshot: Path, tm
     images = noise(1, 16, 16)
 
     def restained(path: Path, weights: str) -> UInt8Images:
-        return NeuralStandardizer.from_snapshot(path, weights=weights).standardize(images)  # type: ignore[arg-type]
+        tensors, header = read_tensors(path)
+        chosen = weights_of(tensors, path, weights)  # type: ignore[arg-type]
+        return NeuralStandardizer.from_tensors(chosen, TranslatorHeader.of(header, path), path).standardize(images)
 
     np.testing.assert_array_equal(restained(both, "best"), restained(both, "average"))
     np.testing.assert_array_equal(restained(both, "raw"), restained(small_snapshot, "best"))
@@ -124,14 +128,15 @@ def test_averaged_weights_are_taken_where_there_are_any(small_snapshot: Path, tm
 
 
 def test_the_snapshot_of_something_else_is_refused(tmp_path: Path) -> None:
-    write_tensors(tmp_path / "other.safetensors", {"raw/net/w": torch.zeros(1)}, {"kind": "classifier"})
+    path = tmp_path / "other.safetensors"
+    write_tensors(path, {"raw/net/w": torch.zeros(1)}, {"kind": "classifier"})
     with pytest.raises(ModelError, match="expected the snapshot of a translator, got that of a classifier"):
-        NeuralStandardizer.from_snapshot(tmp_path / "other.safetensors")
+        TranslatorHeader.of(read_header(path), path)
     (tmp_path / "pickle.pt").write_bytes(b"\x80\x04N.")
     with pytest.raises(ModelError, match="expected a whole safetensors file"):
-        NeuralStandardizer.from_snapshot(tmp_path / "pickle.pt")
+        read_tensors(tmp_path / "pickle.pt")
     with pytest.raises(ModelError, match="does not exist"):
-        NeuralStandardizer.from_snapshot(tmp_path / "nothing.safetensors")
+        read_tensors(tmp_path / "nothing.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +158,7 @@ def test_a_header_that_lies_about_the_network_takes_neither_memory_nor_time(
     header["config"]["model"]["generator"] = generator
     write_tensors(tmp_path / "lie.safetensors", tensors, header)
     with pytest.raises(ModelError, match=rf"(?s)damaged one: .*lie\.safetensors.*{told}|{told}.*lie"):
-        NeuralStandardizer.from_snapshot(tmp_path / "lie.safetensors")
+        open_model(tmp_path / "lie.safetensors").cell_standardizer()
 
 
 @pytest.mark.parametrize("spoil", [lambda t: t * float("nan"), lambda t: t.double(), lambda t: t[:1]])
@@ -164,11 +169,11 @@ def test_weights_that_cannot_re_stain_are_refused(
     name = next(name for name in tensors if "/to_target/" in name and tensors[name].ndim == 4)
     write_tensors(tmp_path / "spoilt.safetensors", {**tensors, name: spoil(tensors[name])}, header)
     with pytest.raises(ModelError, match=r"damaged one: .*spoilt\.safetensors"):
-        NeuralStandardizer.from_snapshot(tmp_path / "spoilt.safetensors")
+        open_model(tmp_path / "spoilt.safetensors").cell_standardizer()
 
 
 @pytest.mark.parametrize("header", [{"kind": "translator"}, {"kind": "translator", "config": {"load_px": "x"}}])
 def test_a_header_without_a_usable_configuration_is_refused(tmp_path: Path, header: dict[str, object]) -> None:
     write_tensors(tmp_path / "bare.safetensors", {"raw/to_target/w": torch.zeros(1)}, header)
     with pytest.raises(ModelError, match=r"damaged one: .*bare\.safetensors"):
-        NeuralStandardizer.from_snapshot(tmp_path / "bare.safetensors")
+        open_model(tmp_path / "bare.safetensors").cell_standardizer()

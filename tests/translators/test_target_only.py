@@ -12,6 +12,7 @@ from hemabridge.domain.site_profile import Distance
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.color import delta_e_2000, rgb_to_lab
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models import open_model
 from hemabridge.training.snapshots import read_snapshot
 from hemabridge.translators.appearance_descriptor import (
     DESCRIPTOR_SIZE,
@@ -65,7 +66,7 @@ def snapshot(hospital: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def standardizer_for(snapshot: Path, images: UInt8Images | None) -> NeuralStandardizer:
-    standardizer = NeuralStandardizer.from_snapshot(snapshot)
+    standardizer = open_model(snapshot).cell_standardizer()
     settle(standardizer, images, snapshot)
     return standardizer
 
@@ -92,7 +93,7 @@ def test_the_snapshot_restains_the_source_of_its_recipe(hospital: Hospital, snap
 
 
 def test_a_site_of_the_family_is_known_and_an_inverted_one_is_not(hospital: Hospital, snapshot: Path) -> None:
-    standardizer = NeuralStandardizer.from_snapshot(snapshot)
+    standardizer = open_model(snapshot).cell_standardizer()
     assert distance_of(standardizer, hospital(TARGET, 5), snapshot).answer == "in-distribution"
     assert distance_of(standardizer, 255 - hospital("pale", 5), snapshot).answer == "out-of-distribution"
 

@@ -12,6 +12,7 @@ from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import InputError, RunError
 from hemabridge.imaging.files import read_image
 from hemabridge.metrics.closeness import gradient_correlation, mean_delta_e_2000
+from hemabridge.models import open_model
 from hemabridge.networks.config import (
     BilateralGridConfig,
     ColorLutConfig,
@@ -181,7 +182,7 @@ def test_cyclegan_brings_colors_nearer_than_leaving_them_alone(tmp_path: Path) -
         }
     )
     train.train_translator(config, source, target, tmp_path, cpu(), seed=0)
-    model = train.NeuralStandardizer.from_snapshot(list_snapshots(tmp_path)[-1].path)
+    model = open_model(list_snapshots(tmp_path)[-1].path).cell_standardizer()
 
     def gap(images: np.ndarray) -> float:
         return float(np.abs(images.mean(axis=(0, 1, 2)) - target.images.mean(axis=(0, 1, 2))).mean())
@@ -206,7 +207,7 @@ def test_a_color_translator_halves_the_distance_to_the_truth_and_keeps_the_struc
     config = PRESETS[preset].config.model_copy(update={**changes, "constant_epochs": 2, "decay_epochs": 2})
     source, target = rendered("yellow-field", 1), rendered("clinic-like", 2)
     train.train_translator(config, source, target, tmp_path, cpu(), seed=0)
-    model = train.NeuralStandardizer.from_snapshot(list_snapshots(tmp_path)[-1].path)
+    model = open_model(list_snapshots(tmp_path)[-1].path).cell_standardizer()
     cells, truth = rendered("yellow-field", 3).images, rendered("clinic-like", 3).images
     restained = model.standardize(cells)
     assert mean_delta_e_2000(restained, truth).mean() < 0.5 * mean_delta_e_2000(cells, truth).mean()

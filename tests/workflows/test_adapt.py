@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hemabridge.classifiers.adabn import adabn
-from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.classifiers.fine_tune import fine_tune
 from hemabridge.cli import main
 from hemabridge.data.cells import load_cells
@@ -430,7 +429,7 @@ def test_a_foundation_model_becomes_a_member_whose_head_alone_is_trained(
     short = added.train.model_copy(update={"epoch_images": 8, "batch_size": 4})
     manifest = read_manifest(hospitals / "clinic-like" / "manifest.csv")
     cells = load_cells(manifest, classes=("lymphocyte", "neutrophil"), size_px=98, crop_px="whole")
-    trained = SnapshotClassifier.from_snapshot(fine_tune(short, cells, tmp_path, start_fabric("cpu"), seed=0))
+    trained = open_model(fine_tune(short, cells, tmp_path, start_fabric("cpu"), seed=0)).classifier
     published = {key.removeprefix("backbone."): value for key, value in load_file(dinobloom).items()}
     body = trained.network.body.state_dict()
     assert torch.equal(body["cls_token"], published["cls_token"])

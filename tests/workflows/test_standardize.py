@@ -26,7 +26,6 @@ from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.storage.run_folder import hold_folder
 from hemabridge.training.snapshots import read_snapshot, write_snapshot
 from hemabridge.training.tensorfile import write_tensors
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.standardize.log import LOG
 from hemabridge.workflows.standardize.standardize import Standardized, standardize
 
@@ -92,7 +91,7 @@ def test_each_file_is_what_the_model_makes_of_it_in_its_own_size_and_format(
     small_snapshot: Path, images: Path, tmp_path: Path
 ) -> None:
     standardize(small_snapshot, images, tmp_path / "out")
-    model = SquareStandardizer(NeuralStandardizer.from_snapshot(small_snapshot), CropSpec(64, 32))
+    model = SquareStandardizer(open_model(small_snapshot).cell_standardizer(), CropSpec(64, 32))
     for name in ("a.png", "ü.bmp", "b/d/Name with Blanks.TIF"):
         original, restained = read_image(images / name), read_image(tmp_path / "out" / name)
         np.testing.assert_array_equal(restained, model.standardize(original[None])[0])
@@ -118,7 +117,7 @@ def test_a_crop_says_how_large_the_cells_are(small_snapshot: Path, images: Path,
     standardize(small_snapshot, images, tmp_path / "out", crop_px=32)
     original = read_image(images / "a.png")[None]
     square = original[:, :32, 4:36]
-    at_its_own_scale = NeuralStandardizer.from_snapshot(small_snapshot).standardize(square)[0]
+    at_its_own_scale = open_model(small_snapshot).cell_standardizer().standardize(square)[0]
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.png")[:32, 4:36], at_its_own_scale)
     scaled = open_model(small_snapshot, crop_px=128).standardizer()
     assert isinstance(scaled, SquareStandardizer)

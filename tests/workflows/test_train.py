@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hemabridge.classifiers.classifier import SnapshotClassifier
 from hemabridge.errors import RunError
+from hemabridge.models import open_model
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.trainings import ClassifierTrainingRecipe, TranslatorRecipe
 from hemabridge.training.events import read_events
@@ -86,7 +86,7 @@ def test_a_translator_is_trained_and_can_be_used_alone(translator: TranslatorRec
     assert [(s.name, s.images) for s in snapshots] == [("epoch-0001", 4), ("epoch-0002", 8)]
     header = read_header(snapshots[-1].path)
     assert (header["source_crop_px"], header["target_crop_px"], len(header["seen"])) == (32, 32, 48)
-    assert isinstance(NeuralStandardizer.from_snapshot(snapshots[-1].path), NeuralStandardizer)
+    assert isinstance(open_model(snapshots[-1].path).cell_standardizer(), NeuralStandardizer)
     assert read_recipe(out / "recipe.toml") == translator
     assert json.loads((out / "run.json").read_text())["device"] == "cpu"
     assert [event["images"] for event in read_events(out / "events.jsonl", "snapshot")] == [4, 8]
@@ -96,7 +96,7 @@ def test_a_translator_is_trained_and_can_be_used_alone(translator: TranslatorRec
 def test_a_classifier_is_trained_on_the_training_part(classifier: ClassifierTrainingRecipe, tmp_path: Path) -> None:
     out = tmp_path / "run"
     snapshots = train(classifier, out, fabric=start_fabric("cpu"))
-    found = SnapshotClassifier.from_snapshot(snapshots[-1].path)
+    found = open_model(snapshots[-1].path).classifier
     assert found.classes == ("lymphocyte", "neutrophil")
     lines = (out / "split" / "clinic-like" / "manifest.csv").read_text().splitlines()
     training = {line.split(",")[6] for line in lines[1:] if ",train," in line}

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from hemabridge.errors import ModelError, RecipeError
+from hemabridge.models import open_model
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.trainings import DistillationRecipe
 from hemabridge.storage.files import sha256_of
 from hemabridge.training.run_context import start_fabric
 from hemabridge.training.tensorfile import read_header
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import PRESETS
 from hemabridge.translators.student import read_fidelities
 from hemabridge.workflows.train import open_teacher, train
@@ -48,7 +48,7 @@ def test_a_recipe_distils_a_normalizer_and_then_the_copy_itself(recipe: Path, tm
     assert read_header(last.path)["teacher"] == sha256_of(tmp_path / "teacher.json")
     assert read_fidelities(tmp_path / "copy")[last.name].cells >= 1
     images = np.random.default_rng(0).integers(0, 256, (2, 20, 24, 3), dtype=np.uint8)
-    assert NeuralStandardizer.from_snapshot(last.path).standardize(images).shape == images.shape
+    assert open_model(last.path).cell_standardizer().standardize(images).shape == images.shape
     again = expect_kind(read_recipe(recipe, [f"teacher={last.path}"]), DistillationRecipe)
     assert read_header(train(again, tmp_path / "again", fabric=start_fabric("cpu"))[-1].path)["teacher"] == sha256_of(
         last.path

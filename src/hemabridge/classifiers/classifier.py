@@ -16,7 +16,7 @@ from hemabridge.classifiers.weights import fill
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.training.snapshots import weights_of
-from hemabridge.training.tensorfile import parse_header, parse_tensors, read_whole
+from hemabridge.training.tensorfile import parse_tensors
 
 __all__ = ["KIND", "Classifier", "NetworkClassifier", "SnapshotClassifier", "align_classes"]
 
@@ -97,16 +97,6 @@ class SnapshotClassifier(NetworkClassifier):
         super().__init__(network, header.preprocessing, header.classes, name or header.config.architecture)
         self.path, self.header = path, header
         self.sha256 = sha256 or hashlib.sha256(content).hexdigest()
-
-    @classmethod
-    def from_snapshot(cls, path: Path, name: str | None = None) -> "SnapshotClassifier":
-        """Rebuild the network; `name` is its architecture if not given.
-
-        Raises:
-            ModelError: the file is not the snapshot of a classifier.
-        """
-        content = read_whole(path)
-        return cls(content, ClassifierHeader.of(parse_header(content, path), path), path, name)
 
     def probabilities(self, images: UInt8Images) -> Probabilities:
         """Return float32[N, C] for square RGB images uint8[N, S, S, 3], over four views if its header says so."""

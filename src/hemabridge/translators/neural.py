@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from hemabridge.errors import ModelError
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images, by_rows
 from hemabridge.networks.color_generators import ColorGenerator
-from hemabridge.training.snapshots import Weights, weights_of
-from hemabridge.training.tensorfile import read_tensors
 from hemabridge.translators.batches import from_network, to_network
 from hemabridge.translators.catalog import new_restainer
 from hemabridge.translators.header import KIND, Direction, TranslatorHeader
@@ -31,14 +29,6 @@ class NeuralStandardizer:
     def __init__(self, generator: nn.Module, batch_size: int = BATCH_IMAGES) -> None:
         self.generator = generator.eval().requires_grad_(False)
         self.batch_size = batch_size
-
-    @classmethod
-    def from_snapshot(
-        cls, path: Path, direction: Direction = "to_target", weights: Weights = "best"
-    ) -> "NeuralStandardizer":
-        """Rebuild a generator from the file of a snapshot; see `from_tensors`."""
-        tensors, header = read_tensors(path)
-        return cls.from_tensors(weights_of(tensors, path, weights), TranslatorHeader.of(header, path), path, direction)
 
     @classmethod
     def from_tensors(

@@ -20,6 +20,7 @@ from hemabridge.guard.cell_sets import guard_cells
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Images
+from hemabridge.models import open_model
 from hemabridge.models.guard_file import Guard
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.recipes.recipe import StudyRecipe
@@ -27,7 +28,6 @@ from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.storage.files import folder_name
 from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.translators.presets import Preset
 from hemabridge.workflows.evaluate.evaluate import evaluate
 from hemabridge.workflows.study import translation
@@ -111,7 +111,7 @@ def of(finished: Path, classifier: str, images: str) -> Predictions:
 
 
 def classifier_of(finished: Path, name: str) -> SnapshotClassifier:
-    return SnapshotClassifier.from_snapshot(list_snapshots(finished / "classifiers" / folder_name(name))[-1].path)
+    return open_model(list_snapshots(finished / "classifiers" / folder_name(name))[-1].path).classifier
 
 
 def test_only_the_larger_cells_show_the_pattern(finished: Path) -> None:
@@ -185,7 +185,7 @@ def made_of(finished: Path, name: str, folder: str = "restained") -> UInt8Images
 
 @pytest.mark.parametrize(("name", "size_px"), COMPARED.items())
 def test_a_compared_translator_sees_originals_cut_at_its_own_size(finished: Path, name: str, size_px: int) -> None:
-    translator = NeuralStandardizer.from_snapshot(list_snapshots(finished / "translators" / name)[-1].path)
+    translator = open_model(list_snapshots(finished / "translators" / name)[-1].path).cell_standardizer()
     expected = translator.standardize(scored_cells(finished, size_px).images)
     np.testing.assert_allclose(made_of(finished, name).astype(int), expected, atol=1)
 

@@ -7,7 +7,6 @@ from hemabridge.data.cells import CellSet
 from hemabridge.imaging.files import read_image
 from hemabridge.models import open_model
 from hemabridge.training.snapshots import read_snapshot, write_snapshot
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.study.restained import picture_names, read_restained, restain, restain_back
 
 
@@ -19,7 +18,7 @@ def cells(*ids: str) -> CellSet:
 
 def test_what_is_written_is_read_back_and_shown_as_pictures(small_snapshot: Path, tmp_path: Path) -> None:
     source = {"train": cells("a/1.jpg", "a/2.jpg", "3.png"), "test": cells("a/x.jpg", "a/x.png")}
-    to_target = NeuralStandardizer.from_snapshot(small_snapshot)
+    to_target = open_model(small_snapshot).cell_standardizer()
     restain(to_target, source, tmp_path)
     found = read_restained(source, tmp_path)
     for part, read in found.items():
@@ -33,7 +32,7 @@ def test_what_is_written_is_read_back_and_shown_as_pictures(small_snapshot: Path
 def test_the_other_direction_is_shown_too(small_snapshot: Path, tmp_path: Path) -> None:
     home = cells("b/home.tif")
     restain_back(open_model(small_snapshot), home, tmp_path)
-    back = NeuralStandardizer.from_snapshot(small_snapshot, "to_source").standardize(home.images)[0]
+    back = open_model(small_snapshot).cell_standardizer("to_source").standardize(home.images)[0]
     np.testing.assert_array_equal(read_image(tmp_path / "to_source" / "b" / "home.png"), back)
 
 

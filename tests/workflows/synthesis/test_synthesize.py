@@ -13,6 +13,7 @@ from hemabridge.data.manifest import make_manifest, read_manifest
 from hemabridge.errors import ManifestError, RecipeError
 from hemabridge.imaging.files import read_image
 from hemabridge.imaging.provenance import SyntheticOrigin, read_origin
+from hemabridge.models import open_model
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
 from hemabridge.recipes.synthesis import SynthesisRecipe
 from hemabridge.storage.files import sha256_of
@@ -21,7 +22,6 @@ from hemabridge.synthesis.pair_results import SynthesisResults
 from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.training.tensorfile import read_header
-from hemabridge.translators.neural import NeuralStandardizer
 from hemabridge.workflows.synthesis.inputs import with_merged
 from hemabridge.workflows.synthesis.synthesize import shown_snapshots, synthesize
 
@@ -160,7 +160,7 @@ def test_the_pictures_are_what_the_chosen_generator_makes_of_the_sources(
     out, results = finished
     found = results.pairs[0].directions[0]
     snapshot = out / "lymphocyte-blast" / "translator" / "snapshots" / f"{found.snapshot}.safetensors"
-    generator = NeuralStandardizer.from_snapshot(snapshot)
+    generator = open_model(snapshot).cell_standardizer()
     for path in sorted((out / "lymphocyte-blast" / "to_target").glob("*.png"))[:2]:
         source = read_image(cells_of(out) / path.name.replace("__", "/"))
         alone = generator.standardize(source[None])[0]  # others beside it may round a value the other way
