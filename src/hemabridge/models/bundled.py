@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import ValidationError
 
@@ -25,6 +25,7 @@ from hemabridge.deployment.bundle import (
 )
 from hemabridge.domain.site_profile import SiteProfile, SiteProfiles
 from hemabridge.errors import ModelError
+from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
@@ -36,6 +37,7 @@ from hemabridge.models.model import Kind, Model, Site
 from hemabridge.models.restaining import NormalizerModel, TranslatorModel
 from hemabridge.normalizers.catalog import normalizer_from_json
 from hemabridge.normalizers.glass import Glass
+from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.storage.file_kind import FileKind, fault_of
 from hemabridge.translators.header import Direction, TranslatorHeader
 
@@ -123,6 +125,10 @@ class BundleModel(Model):
     def cell_standardizer(self, direction: Direction = "to_target") -> Standardizer:
         """Return the standardizer for cells at the size of the training."""
         return self.restaining.cell_standardizer(direction)
+
+    def guarded(self, fallback: Normalizer | Literal["none"] | None = None) -> GuardedStandardizer | None:
+        """Return `standardizer` with the guard; None if there is no guard."""
+        return self.restaining.guarded(fallback)
 
     @property
     def classes(self) -> tuple[str, ...]:

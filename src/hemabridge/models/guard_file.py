@@ -1,5 +1,6 @@
 """The guard in a file beside a model: limits of changes of morphology, and the fallback for refused cells."""
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -47,6 +48,18 @@ class Guard(BaseModel):
             ModelError: it is not a normalizer.
         """
         return None if self.fallback is None else normalizer_from_json(self.fallback)
+
+    def chosen(self, fallback: Normalizer | Literal["none"] | None) -> Normalizer | None:
+        """Return what re-stains refused cells: a given normalizer, nothing for `none`, or its own for None."""
+        if fallback is None:
+            return self.normalizer()
+        return fallback if isinstance(fallback, Normalizer) else None
+
+    def identity(self, fallback: Normalizer | Literal["none"] | None) -> str:
+        """Return the identity of limits and chosen fallback, which a log adds to that of the model."""
+        safer = self.chosen(fallback)
+        text = self.thresholds.to_json() + ("" if safer is None else safer.to_json())
+        return f" guarded by {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     @classmethod
     def read(cls, path: Path) -> Self:

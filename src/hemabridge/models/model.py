@@ -1,6 +1,5 @@
 """The interface of an opened model. Its header is read when it is opened, and its weights on first use."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +24,6 @@ from hemabridge.models.file import BundledFile, ModelFile
 from hemabridge.models.guard_file import Guard, find_guard
 from hemabridge.normalizers.glass import Glass
 from hemabridge.normalizers.normalizer import Normalizer
-from hemabridge.normalizers.square import SquareStandardizer
 from hemabridge.translators.header import Direction
 
 Kind: TypeAlias = Literal["normalizer", "translator", "classifier", "bundle"]
@@ -186,26 +184,11 @@ class Model(ABC):
         Raises:
             ModelError: as `standardizer` and `guard`.
         """
-        guard, crop = self.guard, self.crop()
-        if guard is None:
-            return None
-        view = None if crop is None else crop.cut_all
-        safer = _chosen(guard, fallback)
-        if safer is not None and fallback is None and self.source_glass is not None:
-            # The guard's fallback was fitted on the target alone; the source's glass is added here.
-            safer = safer.model_copy(update={"source_glass": self.source_glass})
-        at_cell: Standardizer | None = safer
-        if safer is not None and crop is not None:
-            at_cell = SquareStandardizer(safer.of_cells(), crop)
-        return GuardedStandardizer(self.standardizer(), guard.thresholds, at_cell, view)
+        raise self._cannot("re-stains")
 
     def guard_identity(self, fallback: Normalizer | Literal["none"] | None = None) -> str:
         """Return the identity of guard and fallback, which a log adds to `identity`; empty without a guard."""
-        if self.guard is None:
-            return ""
-        safer = _chosen(self.guard, fallback)
-        text = self.guard.thresholds.to_json() + ("" if safer is None else safer.to_json())
-        return f" guarded by {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return "" if self.guard is None else self.guard.identity(fallback)
 
     @overload
     def standardize(self, images: UInt8Images) -> UInt8Images: ...
@@ -305,9 +288,3 @@ class Model(ABC):
 
     def _cannot(self, does: str) -> ModelError:
         return ModelError(f"expected a model that {does}, got a {self.kind}: {self.path}")
-
-
-def _chosen(guard: Guard, fallback: Normalizer | Literal["none"] | None) -> Normalizer | None:
-    if fallback is None:
-        return guard.normalizer()
-    return fallback if isinstance(fallback, Normalizer) else None

@@ -1,10 +1,10 @@
-"""Models that re-stain: normalizers and translators."""
+"""Models that re-stain: normalizers and translators, under their guard, for images of each scale."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from hemabridge.deployment.runtime import OnnxRestainer
 from hemabridge.domain.site_profile import Distance, SiteProfiles
@@ -12,6 +12,7 @@ from hemabridge.errors import MissingExtraError, ModelError
 from hemabridge.guard.guarded import GuardedStandardizer
 from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.grayness import GRAY_REMARK, is_gray
+from hemabridge.imaging.kept import Kept
 from hemabridge.imaging.scale import CropSpec
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image, UInt8Images
 from hemabridge.models.model import Kind, Model, Site
@@ -25,9 +26,32 @@ if TYPE_CHECKING:
 
     from hemabridge.translators.neural import NeuralStandardizer
 
+SCALES: Final = 16
+"""Number of scales for which standardizers are kept; the fields of one microscope have one."""
+
 
 @dataclass(frozen=True, eq=False)
-class NormalizerModel(Model):
+class RestainingModel(Model):
+    """A model that re-stains by itself; a bundle has one within it."""
+
+    def guarded(self, fallback: Normalizer | Literal["none"] | None = None) -> GuardedStandardizer | None:
+        """Return `standardizer` with the guard; None if there is no guard."""
+        guard, crop = self.guard, self.crop()
+        if guard is None:
+            return None
+        view = None if crop is None else crop.cut_all
+        safer = guard.chosen(fallback)
+        if safer is not None and fallback is None and self.source_glass is not None:
+            # The guard's fallback was fitted on the target alone; the source's glass is added here.
+            safer = safer.model_copy(update={"source_glass": self.source_glass})
+        at_cell: Standardizer | None = safer
+        if safer is not None and crop is not None:
+            at_cell = SquareStandardizer(safer.of_cells(), crop)
+        return GuardedStandardizer(self.standardizer(), guard.thresholds, at_cell, view)
+
+
+@dataclass(frozen=True, eq=False)
+class NormalizerModel(RestainingModel):
     """A normalizer, which needs no PyTorch.
 
     Without a known scale (`Normalizer.cells`) the whole image is measured.
@@ -81,7 +105,7 @@ class NormalizerModel(Model):
 
 
 @dataclass(frozen=True, eq=False)
-class TranslatorModel(Model):
+class TranslatorModel(RestainingModel):
     """A translator's snapshot.
 
     Attributes:
@@ -171,6 +195,34 @@ class TranslatorModel(Model):
         from hemabridge.translators.neural import NeuralStandardizer
 
         return NeuralStandardizer.from_tensors(self._weights(), self.header, self.path, direction)
+
+
+class Standardizers:
+    """The standardizers of one model for images of each scale, with its guard if it has one.
+
+    Args:
+        model: re-stains.
+        fallback: as for `Model.guarded`.
+
+    Raises:
+        ModelError: the model's file or its guard is damaged.
+    """
+
+    def __init__(self, model: Model, fallback: Normalizer | Literal["none"] | None = None) -> None:
+        self._model, self._fallback = model, fallback
+        self._own = self._made(model)
+        self._kept: Kept[int, Standardizer] = Kept(SCALES)
+
+    def at(self, scale: FoundScale | None) -> Standardizer:
+        """Return the standardizer for an image of this scale; None: its file states none."""
+        crop = None if scale is None else self._model.crop(scale=scale)
+        if crop is None or crop.crop_px == "whole" or self._model.crop_um is None:
+            return self._own
+        side = crop.crop_px
+        return self._kept.get(side, lambda: self._made(self._model.with_crop(side)))
+
+    def _made(self, model: Model) -> Standardizer:
+        return model.guarded(self._fallback) or model.standardizer()
 
 
 def needs_torch() -> None:

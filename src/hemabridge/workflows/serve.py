@@ -18,8 +18,7 @@ from hemabridge.imaging.provenance import mark_in
 from hemabridge.imaging.threads import in_order, thread_count
 from hemabridge.models import Model, open_model
 from hemabridge.models.bundled import BundleModel
-from hemabridge.models.restaining import NormalizerModel
-from hemabridge.models.scaled import Standardizers
+from hemabridge.models.restaining import NormalizerModel, Standardizers
 from hemabridge.models.site_answer import SiteAnswer, answer_for
 from hemabridge.progress import Progress
 from hemabridge.review.connections import BoundedConnection

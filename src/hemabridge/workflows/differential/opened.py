@@ -19,7 +19,7 @@ from hemabridge.metrics.classification import confusion_counts
 from hemabridge.metrics.prevalence import Counts
 from hemabridge.models import Classification, Model, open_model
 from hemabridge.models.bundled import BundleModel
-from hemabridge.models.scaled import Standardizers
+from hemabridge.models.restaining import Standardizers
 from hemabridge.models.study_folder import StudyFolder
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import SiteRecipe

@@ -20,8 +20,7 @@ from hemabridge.imaging.provenance import mark_in, mark_of
 from hemabridge.imaging.scale import check_shows_cell
 from hemabridge.imaging.standardizer import Standardizer, UInt8Image
 from hemabridge.imaging.threads import alone_if_large
-from hemabridge.models.restaining import remark_of, restained_with_remark
-from hemabridge.models.scaled import Standardizers
+from hemabridge.models.restaining import Standardizers, remark_of, restained_with_remark
 from hemabridge.storage.files import sha256_of, write_bytes
 from hemabridge.workflows.standardize.log import LOG, FileRow, is_inside
 

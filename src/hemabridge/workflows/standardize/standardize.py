@@ -11,8 +11,7 @@ from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.guard.verdict import Verdict
 from hemabridge.imaging.threads import thread_count
 from hemabridge.models import Model, open_model
-from hemabridge.models.restaining import NormalizerModel
-from hemabridge.models.scaled import Standardizers
+from hemabridge.models.restaining import NormalizerModel, Standardizers
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
