@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hemabridge.imaging.color import lab_to_rgb, rgb_to_lab
-from hemabridge.imaging.compartments import Compartments, Mask, segment
+from hemabridge.imaging.compartments import Compartments, segment
+from hemabridge.imaging.masks import Mask
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
 Float = NDArray[np.float64]

@@ -6,17 +6,9 @@ from PIL import Image
 from scipy import ndimage
 from skimage.draw import disk
 
-from hemabridge.imaging.compartments import (
-    WORK_PX,
-    Compartments,
-    background_color,
-    dilated,
-    eroded,
-    opened,
-    segment,
-    without_holes,
-)
+from hemabridge.imaging.compartments import WORK_PX, Compartments, background_color, segment
 from hemabridge.imaging.files import read_image
+from hemabridge.imaging.masks import dilated, eroded, opened, without_holes
 
 WHITE_FIELD = ((255, 255, 255), (215, 160, 215), (90, 40, 150), (200, 170, 175))
 YELLOW_FIELD = ((255, 250, 150), (210, 160, 100), (130, 25, 55), (225, 200, 110))

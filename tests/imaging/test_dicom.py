@@ -17,8 +17,9 @@ from pydicom.dataset import Dataset
 from hemabridge.errors import ImageError
 from hemabridge.imaging.derived_dicom import IDENTITY, SECONDARY_CAPTURE, Derivation, derived_dicom
 from hemabridge.imaging.dicom import srgb_profile
-from hemabridge.imaging.files import SentImages, read_decoded, read_image
+from hemabridge.imaging.files import read_decoded, read_image
 from hemabridge.imaging.provenance import SyntheticOrigin, mark_in, read_origin, write_synthetic
+from hemabridge.imaging.reader import SentImages
 
 PYDICOM = Path(pydicom.__file__).parent / "data" / "test_files"
 HOW = Derivation("a" * 64, "Colors changed by a model.")

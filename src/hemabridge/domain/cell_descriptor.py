@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hemabridge.imaging.color import optical_density, rgb_to_lab
-from hemabridge.imaging.compartments import Mask, background_color, segment
+from hemabridge.imaging.compartments import background_color, segment
+from hemabridge.imaging.masks import Mask
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Image
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hemabridge.errors import HemabridgeError
 from hemabridge.fields.field_image import FieldImage, Window, bounds, plausible_um
-from hemabridge.imaging.decoding import check_size
+from hemabridge.imaging.declared_size import check_size
 from hemabridge.imaging.dicom import check_single, damaged, frame_places, frame_rgb, read_attributes, stated_spacing_mm
 from hemabridge.imaging.standardizer import UInt8Image
 

@@ -13,7 +13,8 @@ from hemabridge.fields.circles import RADII_PX
 from hemabridge.fields.density import Absorbed, FloatMap, absorbed_light, nuclear_threshold, resized
 from hemabridge.fields.field_image import FieldPixels
 from hemabridge.fields.red_cells import MOST_ERROR, RED_CELL_UM, Discs, RedCellSize, discs_of, joined, most_frequent
-from hemabridge.imaging.compartments import background_color, dilated, opened
+from hemabridge.imaging.compartments import background_color
+from hemabridge.imaging.masks import dilated, opened
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.sampling import evenly_spaced
 

@@ -12,7 +12,8 @@ from hemabridge.fields.slide_image import SLIDE_SUFFIXES, open_slide
 from hemabridge.fields.tiff_image import open_tiff
 from hemabridge.imaging.decoding import TIFF_MAGIC
 from hemabridge.imaging.dicom import HEAD_BYTES, is_dicom
-from hemabridge.imaging.files import SentImages, read_image
+from hemabridge.imaging.files import read_image
+from hemabridge.imaging.reader import SentImages
 
 FURTHER_SUFFIXES: Final = SLIDE_SUFFIXES | {".btf", ".tf8"}
 """Lower-case suffixes of files that are read as fields but not as images of cells."""
@@ -81,7 +82,7 @@ def open_sent_field(path: Path, sent: SentImages, name: str) -> Iterator[FieldIm
         >>> from pathlib import Path
         >>> from PIL import Image
         >>> from hemabridge.fields.open_field import open_sent_field
-        >>> from hemabridge.imaging.files import SentImages
+        >>> from hemabridge.imaging.reader import SentImages
         >>> file = BytesIO()
         >>> Image.new("RGB", (640, 480)).save(file, "TIFF", dpi=(254_000, 254_000))
         >>> path = Path("field.tif")

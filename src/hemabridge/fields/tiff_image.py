@@ -23,9 +23,10 @@ from hemabridge.fields.field_image import (
     plausible_um,
     white_of,
 )
-from hemabridge.imaging.decoding import check_size
+from hemabridge.imaging.declared_size import check_size
 from hemabridge.imaging.dicom import as_rgb
-from hemabridge.imaging.files import SentImages, read_image
+from hemabridge.imaging.files import read_image
+from hemabridge.imaging.reader import SentImages
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.sampling import evenly_spaced
 

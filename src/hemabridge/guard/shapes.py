@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hemabridge.imaging.compartments import Mask, segment
+from hemabridge.imaging.compartments import segment
+from hemabridge.imaging.masks import Mask
 from hemabridge.imaging.standardizer import UInt8Image
 
 Map = NDArray[np.float64]

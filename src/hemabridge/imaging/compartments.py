@@ -18,9 +18,9 @@ from skimage.filters import threshold_multiotsu, threshold_otsu
 from skimage.segmentation import watershed
 
 from hemabridge.imaging.kept import Kept, content_hash
+from hemabridge.imaging.masks import Mask, dilated, eroded, opened, without_holes
 from hemabridge.imaging.standardizer import UInt8Image
 
-Mask = NDArray[np.bool_]
 FloatMap = NDArray[np.float32]
 
 WORK_PX = 160
@@ -267,44 +267,3 @@ def _window(mask: Mask) -> tuple[slice, slice] | None:
     if len(rows) == 0:
         return None
     return slice(max(0, rows[0] - 2), rows[-1] + 3), slice(max(0, columns[0] - 2), columns[-1] + 3)
-
-
-def opened(mask: Mask, times: int = 1) -> Mask:
-    """Erode `times` times, then dilate as often; bool[H, W]."""
-    return dilated(eroded(mask, times), times)
-
-
-def eroded(mask: Mask, times: int) -> Mask:
-    """Remove pixels with a neighbor (of four) outside the mask; the surroundings of the image are outside."""
-    for _ in range(times):
-        left = mask.copy()
-        left[1:] &= mask[:-1]
-        left[:-1] &= mask[1:]
-        left[:, 1:] &= mask[:, :-1]
-        left[:, :-1] &= mask[:, 1:]
-        left[[0, -1]] = False
-        left[:, [0, -1]] = False
-        mask = left
-    return mask
-
-
-def dilated(mask: Mask, times: int) -> Mask:
-    """Add the four neighbors of each pixel; many times faster than scipy's general operation, with the same result."""
-    for _ in range(times):
-        grown = mask.copy()
-        grown[1:] |= mask[:-1]
-        grown[:-1] |= mask[1:]
-        grown[:, 1:] |= mask[:, :-1]
-        grown[:, :-1] |= mask[:, 1:]
-        mask = grown
-    return mask
-
-
-def without_holes(mask: Mask, largest: float = np.inf) -> Mask:
-    """Fill holes of at most `largest` pixels that do not touch the border."""
-    labels, _ = ndimage.label(~mask)
-    fillable = np.bincount(labels.ravel()) <= largest
-    fillable[0] = False
-    for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        fillable[border] = False
-    return np.asarray(mask | fillable[labels])

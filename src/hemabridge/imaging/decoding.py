@@ -11,18 +11,10 @@ from PIL import Image, ImageOps
 
 from hemabridge.errors import ImageError
 from hemabridge.imaging.color_profile import in_srgb, profile_of_jpeg_2000
+from hemabridge.imaging.declared_size import check_declared, check_size
 from hemabridge.imaging.dicom import HEAD_BYTES, is_dicom, read_dicom
 from hemabridge.imaging.standardizer import TILE_PIXELS, UInt8Image
 from hemabridge.imaging.whole_file import FEW_BLACK_ROWS, black_rows, check_png, check_tail, ends_with_its_scan
-
-MAX_PIXELS: Final = 100_000_000
-"""Largest width x height that is read, so that a small file cannot fill the memory."""
-
-MAX_SIDE: Final = 32_768
-"""Largest width or height that is read, in pixels; no camera makes such long lines."""
-
-MAX_DEFLATE: Final = 1_100
-"""Largest compression of a PNG: deflate reaches 1,032 bytes per byte. A file that declares more is not valid."""
 
 DEPTHS: Final = (8, 10, 12, 14)
 """Bits of cameras in samples of 16 bits. The empty field of a bright-field image is almost white, so the largest value
@@ -111,7 +103,7 @@ def decode(file: BinaryIO, where: str, bits: int | None = None) -> Decoded:
     if head.startswith(TIFF_MAGIC):
         from hemabridge.imaging.tiff import read_tiff  # slow to load
 
-        found = read_tiff(file, where, lambda width, height: check_size(width, height, where))
+        found = read_tiff(file, where)
         if found.samples is not None:
             upright = _upright(found.samples, found.orientation)
             alpha: Alpha = ("premultiplied" if found.is_premultiplied else "straight") if found.has_alpha else None
@@ -119,7 +111,7 @@ def decode(file: BinaryIO, where: str, bits: int | None = None) -> Decoded:
     file.seek(0)
     with Image.open(file, formats=_FORMATS) as image:
         check_size(image.width, image.height, where)
-        _check_declared(image, file, where)
+        check_declared(image, file, where)
         if image.format in ("PNG", "WEBP", "JPEG2000"):
             (check_png if image.format == "PNG" else check_tail)(file, where)
         if image.format == "JPEG2000":
@@ -141,40 +133,8 @@ def decode(file: BinaryIO, where: str, bits: int | None = None) -> Decoded:
         return _shallow(image, where)
 
 
-def check_size(width: int, height: int, where: str) -> None:
-    """Check that an image of a declared size may be read.
-
-    Raises:
-        ImageError: it has no pixel, or more than `MAX_PIXELS`, or a side longer than `MAX_SIDE`.
-    """
-    if not 0 < width * height <= MAX_PIXELS:
-        raise ImageError(
-            f"{where}: expected 1 to {MAX_PIXELS:,} pixels, the header says {width} x {height}; crop or "
-            "shrink the image"
-        )
-    if max(width, height) > MAX_SIDE:
-        raise ImageError(
-            f"{where}: expected sides of at most {MAX_SIDE:,} pixels, the header says {width} x {height}; crop "
-            "the image"
-        )
-
-
-def _check_declared(image: Image.Image, file: BinaryIO, where: str) -> None:
-    """Refuse a PNG file that is too small for the pixels that it declares."""
-    if image.format != "PNG":
-        return
-    place = file.tell()
-    held = file.seek(0, 2)
-    file.seek(place)
-    if image.width * image.height > MAX_DEFLATE * 8 * held:  # at least one bit per pixel
-        raise ImageError(
-            f"{where}: expected the data of {image.width} x {image.height} pixels, got a file of {held:,} bytes, "
-            "which cannot hold them; it is damaged or made to fill the memory, leave it out"
-        )
-
-
 def _dicom(file: BinaryIO, where: str) -> Decoded:
-    found = read_dicom(file, where, lambda width, height: check_size(width, height, where))
+    found = read_dicom(file, where)
     return Decoded(
         pixels=found.pixels,
         bits=found.bits,

@@ -1,6 +1,5 @@
 """Pictures in DICOM files: one frame, or the tiles of a slide, as RGB in sRGB. Needs the extra `dicom`."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
@@ -11,6 +10,7 @@ from PIL import Image
 
 from hemabridge.errors import HemabridgeError, ImageError, MissingExtraError
 from hemabridge.imaging.color_profile import in_srgb
+from hemabridge.imaging.declared_size import check_size
 from hemabridge.imaging.standardizer import UInt8Image
 
 DICOM_SUFFIXES: Final = frozenset({".dcm", ".dicom"})
@@ -77,26 +77,25 @@ def read_attributes(source: Source, where: str) -> Any:
         raise damaged(where, error) from error
 
 
-def read_dicom(file: BinaryIO, where: str, check: Callable[[int, int], None]) -> DicomPicture:
+def read_dicom(file: BinaryIO, where: str) -> DicomPicture:
     """Read the picture of an open DICOM file: one frame, or all tiles of a slide.
 
     Args:
         file: at any place.
         where: the path, for messages.
-        check: raises ImageError for a width and height that are not read.
 
     Raises:
-        ImageError: it is damaged, has no picture, or several that are not tiles of one.
+        ImageError: it is damaged, too large, has no picture, or several that are not tiles of one.
         MissingExtraError: pydicom is not installed.
     """
     file.seek(0)
     data = read_attributes(file, where)
     try:
         if "TotalPixelMatrixRows" in data:
-            pixels, used = _tiles(file, data, where, check)
+            pixels, used = _tiles(file, data, where)
         else:
             check_single(data, where)
-            check(int(data.Columns), int(data.Rows))
+            check_size(int(data.Columns), int(data.Rows), where)
             pixels, used = frame_rgb(file, data, 0, where)
         gray = int(data.SamplesPerPixel) == 1 and data.PhotometricInterpretation != "PALETTE COLOR"
         depth = int(data.BitsStored), int(data.BitsAllocated)
@@ -205,10 +204,10 @@ def srgb_profile() -> bytes:
     return bytes(profile)
 
 
-def _tiles(file: BinaryIO, data: Any, where: str, check: Callable[[int, int], None]) -> tuple[UInt8Image, bool]:
+def _tiles(file: BinaryIO, data: Any, where: str) -> tuple[UInt8Image, bool]:
     """Put the frames of a slide together; white where there is none."""
     height, width = int(data.TotalPixelMatrixRows), int(data.TotalPixelMatrixColumns)
-    check(width, height)
+    check_size(width, height, where)
     pixels: UInt8Image = np.full((height, width, 3), 255, np.uint8)
     used = True
     for (top, left), number in frame_places(data).items():

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -16,9 +16,9 @@ from PIL.ExifTags import Base as ExifTag
 from PIL.PngImagePlugin import PngInfo
 
 from hemabridge.errors import ImageError, MissingExtraError
-from hemabridge.imaging.decoding import MAX_PIXELS, Decoded, decode
+from hemabridge.imaging.declared_size import MAX_PIXELS
+from hemabridge.imaging.decoding import Decoded, decode
 from hemabridge.imaging.dicom import DICOM_SUFFIXES
-from hemabridge.imaging.found_scale import FoundScale, scale_in
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.imaging.threads import NO_WARNINGS
 from hemabridge.sampling import evenly_spaced
@@ -50,9 +50,6 @@ IMAGE_SUFFIXES: frozenset[str] = WRITTEN_SUFFIXES | DICOM_SUFFIXES | {".gif"}
 
 READ_AT_ONCE: Final = 10_000_000
 """Files of up to so many bytes are read at once: faster than the many small parts that decoders ask for."""
-
-KEPT_BYTES: Final = 200_000_000
-"""So many bytes of decoded pixels `SentImages` keeps at most, unless another number is stated."""
 
 _BESIDE = 9
 _AGREEING = 3
@@ -121,64 +118,23 @@ def read_file(path: Path) -> tuple[Decoded, bytes | None]:
     def decoded_of(_: Path, bits: int | None = None) -> Decoded:
         if not held and path.stat().st_size <= READ_AT_ONCE:
             held.append(path.read_bytes())
-        return _decoded_from(BytesIO(held[0]), path, bits) if held else _decoded(path, bits)
+        return decoded_from(BytesIO(held[0]), path, bits) if held else _decoded(path, bits)
 
-    decoded = _at_depth_beside(path, decoded_of, lambda: _depth_beside(path.parent, path.suffix))
+    decoded = at_depth_beside(path, decoded_of, lambda: _depth_beside(path.parent, path.suffix))
     return decoded, held[0] if held else None
 
 
-class SentImages:
-    """Image files in memory that stand for the files of one folder: they are decoded as `read_decoded` does it.
+def at_depth_beside(path: Path, decoded_of: Callable[..., Decoded], depth_beside: Callable[[], int | None]) -> Decoded:
+    """Decode a file, at the depth of those beside it if that is the likely one; see `read_decoded`.
 
     Args:
-        contents: the bytes of each file by its path, which need not exist.
-        kept_bytes: so many bytes of decoded pixels are kept at most.
+        path: of the file, for messages.
+        decoded_of: decodes a path, at a given depth if one is stated.
+        depth_beside: returns the depth of the files beside it; None if they do not agree.
+
+    Raises:
+        ImageError: as `read_image`.
     """
-
-    def __init__(self, contents: Mapping[Path, bytes], kept_bytes: int = KEPT_BYTES) -> None:
-        self.contents, self.kept_bytes = contents, kept_bytes
-        self._depths: dict[str, int | None] = {}
-        self._kept: dict[Path, Decoded] = {}
-        self._kept_bytes = 0
-
-    def read(self, path: Path) -> UInt8Image:
-        """Read one image as `read_image` does.
-
-        Raises:
-            ImageError: as `read_image`.
-        """
-        return np.ascontiguousarray(self.decoded(path).pixels)
-
-    def scale(self, path: Path) -> FoundScale | None:
-        """Return what the file states of its scale."""
-        return scale_in(self.contents[path])
-
-    def decoded(self, path: Path) -> Decoded:
-        """Read one image as `read_decoded` does. The first images are kept, so that each is decoded once.
-
-        Raises:
-            ImageError: as `read_image`.
-        """
-        if path in self._kept:
-            return self._kept[path]
-        found = _at_depth_beside(path, self._decoded, lambda: self._depth_beside(path.suffix))
-        if self._kept_bytes + found.pixels.nbytes <= self.kept_bytes:
-            self._kept[path] = found
-            self._kept_bytes += found.pixels.nbytes
-        return found
-
-    def _decoded(self, path: Path, bits: int | None = None) -> Decoded:
-        return _decoded_from(BytesIO(self.contents[path]), path, bits)
-
-    def _depth_beside(self, suffix: str) -> int | None:
-        if suffix not in self._depths:
-            self._depths[suffix] = _common_depth(
-                [path for path in self.contents if path.suffix == suffix], self._decoded
-            )
-        return self._depths[suffix]
-
-
-def _at_depth_beside(path: Path, decoded_of: Callable[..., Decoded], depth_beside: Callable[[], int | None]) -> Decoded:
     try:
         decoded = decoded_of(path)
         if not decoded.stated and (bits := depth_beside()) in _DEEPER.get(decoded.bits, ()):
@@ -201,10 +157,11 @@ def _at_depth_beside(path: Path, decoded_of: Callable[..., Decoded], depth_besid
 
 def _decoded(path: Path, bits: int | None = None) -> Decoded:
     with path.open("rb") as file:
-        return _decoded_from(file, path, bits)
+        return decoded_from(file, path, bits)
 
 
-def _decoded_from(file: BinaryIO, path: Path, bits: int | None) -> Decoded:
+def decoded_from(file: BinaryIO, path: Path, bits: int | None) -> Decoded:
+    """Decode an open file as `decode` does, without the warnings of decoders."""
     # Decoders warn of images below our limit, and of damage that they then report as an error.
     with NO_WARNINGS:
         return decode(file, str(path), bits)
@@ -212,10 +169,10 @@ def _decoded_from(file: BinaryIO, path: Path, bits: int | None) -> Decoded:
 
 @lru_cache(maxsize=256)
 def _depth_beside(folder: Path, suffix: str) -> int | None:
-    return _common_depth([path for path in folder.iterdir() if path.suffix == suffix], _decoded)
+    return common_depth([path for path in folder.iterdir() if path.suffix == suffix], _decoded)
 
 
-def _common_depth(paths: Iterable[Path], decoded_of: Callable[[Path], Decoded]) -> int | None:
+def common_depth(paths: Iterable[Path], decoded_of: Callable[[Path], Decoded]) -> int | None:
     """Return the depth of most of some files that do not state it; None if they do not agree."""
     names = sorted(paths)
     found: Counter[int] = Counter()

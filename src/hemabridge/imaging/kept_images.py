@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hemabridge.imaging.files import KEPT_BYTES, read_file
+from hemabridge.imaging.files import read_file
 from hemabridge.imaging.found_scale import FoundScale, read_scale, scale_in
+from hemabridge.imaging.reader import KEPT_BYTES
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.storage.files import sha256_of
 

@@ -17,7 +17,7 @@ CropPx: TypeAlias = int | Literal["whole"]
 """The crop of a cell: side of a central square in pixels, or `whole` for the whole image, resized to a square."""
 
 MAX_CROP_PX: Final = 10_000
-"""Largest side of a crop, in pixels: the central square of the largest image that is read (`decoding.MAX_PIXELS`)."""
+"""Largest side of a crop, in pixels: that of a square of `declared_size.MAX_PIXELS`."""
 
 WrittenCropPx: TypeAlias = Annotated[int, Field(ge=1, le=MAX_CROP_PX)] | Literal["whole"]
 """The same in the files of models, with validation."""

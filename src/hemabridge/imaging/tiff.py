@@ -10,6 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from hemabridge.errors import ImageError
+from hemabridge.imaging.declared_size import check_size
 from hemabridge.imaging.whole_file import check_segments
 
 MAX_PAGES = 64
@@ -74,7 +75,7 @@ class TiffPicture:
         self.samples = pixels
 
 
-def read_tiff(file: BinaryIO, where: str, check_size: Any) -> TiffPicture:
+def read_tiff(file: BinaryIO, where: str) -> TiffPicture:
     """Find the picture of a TIFF file; its samples are read only if Pillow cannot read them.
 
     A page that is marked as reduced, or that is at most half as wide and high as the largest one, is a thumbnail or a
@@ -84,17 +85,16 @@ def read_tiff(file: BinaryIO, where: str, check_size: Any) -> TiffPicture:
     Args:
         file: an open file at its beginning.
         where: the path, for messages.
-        check_size: called with width and height before any sample is read; raises if they are too large.
 
     Raises:
-        ImageError: the file has several pictures, or samples that are not gray or RGB.
+        ImageError: the file has several pictures, a too large one, or samples that are not gray or RGB.
     """
     count = count_pages(file, where)
     with tifffile.TiffFile(file) as tiff:
         pages = [page for page in (tiff.pages[index].aspage() for index in range(count)) if not page.is_mask]
         order = _composite_order(tiff, pages, where)
         page = pages[0 if order else _picture_of(pages, where)]
-        check_size(page.imagewidth, page.imagelength)
+        check_size(page.imagewidth, page.imagelength, where)
         if int(page.compression) in _SILENTLY_CUT:
             check_segments(file, zip(page.dataoffsets, page.databytecounts, strict=True), where)
         if order:

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemabridge.imaging.color import rgb_to_lab
-from hemabridge.imaging.compartments import background_color, eroded
+from hemabridge.imaging.compartments import background_color
+from hemabridge.imaging.masks import eroded
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 
 SIDE_PX: Final = 32

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.imaging.color import rgb_to_lab
-from hemabridge.imaging.compartments import Mask, segment
+from hemabridge.imaging.compartments import segment
+from hemabridge.imaging.masks import Mask
 from hemabridge.imaging.standardizer import Standardizer, UInt8Images
 from hemabridge.sampling import evenly_spaced
 

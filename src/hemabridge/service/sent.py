@@ -14,7 +14,8 @@ from starlette.requests import ClientDisconnect
 
 from hemabridge.errors import InputError
 from hemabridge.imaging.dicom import HEAD_BYTES, is_dicom
-from hemabridge.imaging.files import IMAGE_SUFFIXES, KEPT_BYTES, SentImages
+from hemabridge.imaging.files import IMAGE_SUFFIXES
+from hemabridge.imaging.reader import KEPT_BYTES, SentImages
 
 FIELD: Final = "images"
 """Name of the field of a form that holds the images."""

@@ -10,7 +10,8 @@ from scipy.stats import wasserstein_distance
 from skimage.morphology import convex_hull_image
 
 from hemabridge.guard.shapes import lobes
-from hemabridge.imaging.compartments import WORK_PX, Mask, segment
+from hemabridge.imaging.compartments import WORK_PX, segment
+from hemabridge.imaging.masks import Mask
 from hemabridge.imaging.scale import resize_square
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.metrics.resampling import percentile_interval

@@ -1,33 +1,22 @@
 """`hemabridge adapt`: fits a classifier and a re-stainer to another hospital's images, from one's own labeled cells."""
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from lightning_fabric import Fabric
-from pydantic import TypeAdapter
 
 from hemabridge.classifiers.network import load_start, new_network
-from hemabridge.classifiers.protocol import Classifier, Probabilities
 from hemabridge.data.cells import CellSet, joined
 from hemabridge.ensemble.distilled import distill
 from hemabridge.ensemble.fit_ensemble import fit_ensemble
-from hemabridge.ensemble.fitted import ORIGINAL, FittedEnsemble, GroupPredictions
-from hemabridge.ensemble.members import Members, classifiers_of, train_members
-from hemabridge.ensemble.pooling import mean_prediction
-from hemabridge.errors import InputError, ManifestError, RunError
+from hemabridge.ensemble.members import Members, train_members
+from hemabridge.errors import InputError
 from hemabridge.guard.thresholds import FEWEST as FEWEST_FOR_LIMITS
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
-from hemabridge.metrics.classification import balanced_accuracy, confusion_counts
-from hemabridge.metrics.soft_agreement import soft_agreement
 from hemabridge.models.guard_file import guard_path
-from hemabridge.progress import Progress, counted, silent
+from hemabridge.progress import Progress, silent
 from hemabridge.recipes.sites import Site
 from hemabridge.sampling import evenly_spaced
-from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.run_folder import check_apart, check_run_folder, describe_run, hold_folder
 from hemabridge.storage.stages import Stages
@@ -36,8 +25,8 @@ from hemabridge.training.run_context import start_fabric
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import Run, opened_for, run_with
-from hemabridge.workflows.adapt.certainty import quantiles_of, unknown_limit
 from hemabridge.workflows.adapt.config import AdaptConfig
+from hemabridge.workflows.adapt.fit_measures import Measures, measured
 from hemabridge.workflows.adapt.inputs import PARTS, Context, check_new, labeled_sites, recipe_of, unlabeled_cells
 from hemabridge.workflows.adapt.learned_from import LEARNED_FROM_FILE, LearnedFrom
 from hemabridge.workflows.adapt.steps import (
@@ -56,28 +45,8 @@ from hemabridge.workflows.guard import LEARNED_FROM, guard_of
 FEWEST_GUARDED: Final = 2 * FEWEST_FOR_LIMITS
 """Smallest number of one's own cells from which limits of the morphology guard are learned."""
 CLASSIFIER: Final = "classifier"
-SUMMARY: Final = "summary.json"
 RESULTS: Final = "results"
 """Folder of the results of `hemabridge run` for the images to which the run was fitted."""
-
-
-@dataclass(frozen=True)
-class _Summary:
-    """The measures of a fit; see `Adapted`."""
-
-    home_accuracy: float
-    same_class: float
-    agreement: float
-    home_agreement: float
-    prevalence: tuple[float, ...]
-    restainer: str
-    left_out: dict[str, str]
-    unknown_below: float | None
-    certainties: tuple[float, ...]
-    home_confusion: tuple[tuple[int, ...], ...] = ()
-
-
-_SUMMARY: Final = FileKind("the measures of a fit", RunError, "remove its folder, and run the same command again")
 
 
 def adapt(
@@ -161,7 +130,7 @@ def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: Context) ->
     context.steps.estimate(step_seconds(context.config, len(target), len(source), len(home)))
     trained = _train(own, target, others, context)
     folder = _fit(trained, target, source, home, context)
-    summary = _SUMMARY.read_as(folder / SUMMARY, TypeAdapter(_Summary))
+    summary = Measures.read(folder)
     return Adapted(
         classes=classes,
         target=own.name,
@@ -238,71 +207,13 @@ def _fit(trained: Members, target: CellSet, source: CellSet, home: CellSet, cont
             own.within(CLASSIFIER, "one classifier"),
         )
         context.steps.begin(MEASURES)
-        summary = _measured(fitted, context.opened(snapshot).classifier, source, home, predictions, context.progress)
+        summary = measured(fitted, context.opened(snapshot).classifier, source, home, predictions, context.progress)
         path = folder / f"{summary.restainer}.json"
         some = target.images[evenly_spaced(len(target), LEARNED_FROM)]
         if len(some) >= FEWEST_GUARDED:
             guard_of(context.opened(path).sha256, learn_normalizer_thresholds(summary.restainer, some), some).write(
                 guard_path(path)
             )
-        with atomic_write(folder / SUMMARY) as temporary:
-            temporary.write_text(json.dumps(asdict(summary)), encoding="utf-8")
+        summary.write(folder)
 
     return context.stages.run("model", inputs, work, drop_checkpoints)
-
-
-def _measured(
-    fitted: FittedEnsemble,
-    classifier: Classifier,
-    source: CellSet,
-    home: CellSet,
-    predictions: GroupPredictions,
-    progress: Progress,
-) -> _Summary:
-    """Measure the single classifier and the ensemble, whose predictions for the source are given, and choose."""
-    passed = counted(progress, "measuring, passes", 2 + fitted.passes)
-    at_home = classifier.probabilities(home.images)
-    passed()
-    there = classifier.probabilities(source.images)
-    passed()
-    prediction = fitted.pooled(*predictions)
-    predicted = at_home.argmax(axis=1).astype(np.int64)
-    confusion = confusion_counts(home.labels, predicted, len(home.classes))
-    return _Summary(
-        home_accuracy=balanced_accuracy(home.labels, predicted, len(home.classes)),
-        home_confusion=tuple(map(tuple, confusion.tolist())),
-        same_class=float((there.argmax(axis=1) == prediction.argmax(axis=1)).mean()),
-        agreement=_agreement(*predictions),
-        home_agreement=_agreement(*fitted.predict_with({ORIGINAL: home.images}, None, passed=passed)),
-        prevalence=tuple((np.bincount(there.argmax(axis=1), minlength=there.shape[1]) / len(there)).tolist()),
-        restainer=_best_restainer(fitted, source, prediction, passed),
-        left_out=dict(fitted.left_out),
-        unknown_below=unknown_limit(at_home.max(axis=1), there.max(axis=1)),
-        certainties=quantiles_of(there.max(axis=1)),
-    )
-
-
-def _agreement(color: Probabilities, shape: Probabilities | None) -> float:
-    return 1.0 if shape is None else soft_agreement(shape, color)
-
-
-def _best_restainer(
-    fitted: FittedEnsemble, source: CellSet, prediction: Probabilities, passed: Callable[[], None]
-) -> str:
-    """Return the normalizer on whose images the color members agree best with the ensemble (soft agreement).
-
-    The color members use the batch norm statistics of the target, so they agree best on images that resemble the
-    target's.
-    """
-    members = classifiers_of(fitted.color_members)
-    agreement = {}
-    for name, standardizer in fitted.restainings.items():
-        restained = standardizer.standardize(source.images)
-        agreement[name] = soft_agreement(prediction, mean_prediction(members, restained, mirrored=False))
-        passed()
-    if not agreement:
-        raise ManifestError(
-            "expected a re-stainer that makes plausible colors, got none: "
-            f"{'; '.join(f'{name}: {fault}' for name, fault in fitted.left_out.items())}; look at both folders' images"
-        )
-    return max(agreement, key=agreement.__getitem__)
