@@ -81,6 +81,25 @@ def test_nothing_counts_of_what_a_full_disk_did_not_take(path: Path, monkeypatch
     assert check_chain(path).entries == 6
 
 
+@pytest.mark.parametrize("torn", [0, 7])
+def test_a_stop_while_an_entry_is_written_breaks_no_chain(
+    path: Path, torn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AuditLog(path)
+
+    def stopped(handle: int) -> None:
+        os.truncate(handle, os.fstat(handle).st_size - torn)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            log.append([{"event": "image"}, {"event": "batch"}])
+    log.append([{"event": "stopped"}])
+    chain = check_chain(path)
+    assert (chain.entries, chain.last, chain.torn) == (7 if torn else 8, log.chain.last, 0)
+
+
 def test_a_link_in_the_place_of_the_log_is_refused(path: Path) -> None:
     elsewhere = path.with_name("elsewhere")
     path.rename(elsewhere)

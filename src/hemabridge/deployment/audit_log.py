@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -62,6 +62,8 @@ class AuditLog:
     def append(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Append entries; when this returns, they are on the disk.
 
+        If Ctrl-C or SIGTERM interrupts it, those that are whole in the file count.
+
         Raises:
             OSError: they cannot be written, for example on a full disk; none of them counts then.
         """
@@ -78,10 +80,19 @@ class AuditLog:
                 file.write("".join(lines))
                 file.flush()
                 os.fsync(file.fileno())
+            self.chain = chain
         except OSError:
             os.truncate(self.path, size)
             raise
-        self.chain = chain
+        except BaseException:  # Ctrl-C or SIGTERM: the next entry must follow those that are in the file
+            self._go_on_from_file()
+            raise
+
+    def _go_on_from_file(self) -> None:
+        """Count the entries that are whole in the file, and remove the bytes after them."""
+        found = check_chain(self.path)
+        os.truncate(self.path, self.path.stat().st_size - found.torn)
+        self.chain = replace(found, torn=0)
 
 
 def check_chain(path: Path) -> Chain:
