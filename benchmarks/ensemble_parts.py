@@ -9,16 +9,16 @@ that mean over the starts. Nothing is trained.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.classifiers.classifier import NetworkClassifier, SnapshotClassifier
-from hemabridge.classifiers.protocol import Classifier, Probabilities
+from hemabridge.classifiers.protocol import Classifier, Probabilities, mean_of
 from hemabridge.ensemble.fitted import FittedEnsemble
 from hemabridge.ensemble.members import classifiers_of
-from hemabridge.ensemble.pooling import logarithmic_pool, mean_prediction, with_one_classifier
+from hemabridge.ensemble.pooling import mean_prediction, with_one_classifier
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.models import open_model
@@ -50,31 +50,35 @@ def main() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """The predictions of every member.
+    """The predictions of every member of an ensemble, which pools any of them.
 
     Attributes:
+        fitted: the ensemble.
         color: [statistics of target and source, kind of image, member, cell, class]; the originals come first.
         shape: [statistics, member, cell, class].
-        weight: of the source's statistics.
     """
 
+    fitted: FittedEnsemble
     color: NDArray[np.float32]
     shape: NDArray[np.float32]
-    weight: float
 
     def pooled(
         self, *, images: slice = ALL, color: slice = ALL, shape: slice = ALL, weight: float | None = None
     ) -> Probabilities:
-        """Return the ensemble's prediction with some of its parts."""
-        share = self.weight if weight is None else weight
-        of_color, of_shape = self.color[:, images, color], self.shape[:, shape]
-        members = of_color.shape[2], of_shape.shape[1]
-        by_color, by_shape = of_color.mean(axis=(1, 2)), of_shape.mean(axis=1) if members[1] else None
-        colored = (1 - share) * by_color[0] + share * by_color[1]
-        if by_shape is None:
-            return colored
-        shaped = (1 - share) * by_shape[0] + share * by_shape[1]
-        return logarithmic_pool(colored, shaped, members[1] / sum(members)) if members[0] else shaped
+        """Return the ensemble's prediction with some of its parts, and another weight of the source's statistics."""
+        statistics = self.fitted.site_statistics
+        assert statistics is not None
+        part = replace(
+            self.fitted,
+            color_members=self.fitted.color_members[color],
+            shape_members=self.fitted.shape_members[shape],
+            site_statistics=statistics if weight is None else replace(statistics, weight=weight),
+        )
+        means = [
+            (_mean(of_color[images, color]), _mean(of_shape[shape]) if part.shape_members else None)
+            for of_color, of_shape in zip(self.color, self.shape, strict=True)
+        ]
+        return part.combined(*means)
 
 
 def _arms(bench: Bench, name: str, start: int, images: UInt8Images) -> Iterator[tuple[str, Probabilities]]:
@@ -116,7 +120,12 @@ def _predicted(fitted: FittedEnsemble, images: UInt8Images, *, mirrored: bool) -
 
     by_kind = [(each(color, shown), each(statistics.color[kind], shown)) for kind, shown in fitted.inputs(images)]
     by_shape = (each(shape, images), each(statistics.shape, images))
-    return Predicted(np.array(by_kind).swapaxes(0, 1), np.array(by_shape), statistics.weight)
+    return Predicted(fitted, np.array(by_kind).swapaxes(0, 1), np.array(by_shape))
+
+
+def _mean(predictions: NDArray[np.float32]) -> Probabilities:
+    """Return the mean of predictions [..., cell, class]."""
+    return mean_of(list(predictions.reshape(-1, *predictions.shape[-2:])))
 
 
 if __name__ == "__main__":

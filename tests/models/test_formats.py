@@ -7,6 +7,7 @@ before a single tensor: opening reads the header alone. Lists of hashes and prof
 
 import base64
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,9 @@ from hemabridge.deployment import bundle
 from hemabridge.ensemble.saved import SavedEnsemble, SavedMembers
 from hemabridge.ensemble.site_statistics import SiteStatisticsHeader
 from hemabridge.errors import HemabridgeError, ModelError
+from hemabridge.evaluation.differential_results import DifferentialResults
 from hemabridge.evaluation.label_results import LabelResults
+from hemabridge.evaluation.reading import Reading
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.guard import thresholds
 from hemabridge.guard.thresholds import Thresholds
@@ -30,9 +33,13 @@ from hemabridge.models.selection_file import Selection
 from hemabridge.normalizers import normalizer
 from hemabridge.normalizers.catalog import NORMALIZERS, normalizer_from_json
 from hemabridge.normalizers.color_table import NODES
+from hemabridge.review.key import FORMAT_VERSION, read_key
+from hemabridge.synthesis.learning_curve import LearningCurve
+from hemabridge.synthesis.pair_results import SynthesisResults
 from hemabridge.training import tensorfile
 from hemabridge.training.tensorfile import HEADER, read_header
 from hemabridge.workflows.adapt.adapted import Adapted
+from hemabridge.workflows.watch.batch import Batch
 
 FORMATS = Path(__file__).parent / "formats"
 OPENED = {
@@ -68,6 +75,11 @@ OTHERS: dict[str, Callable[[Path], object]] = {
     "study-1.json": StudyResults.read,
     "study-1-early.json": StudyResults.read,
     "label-2.json": LabelResults.read,
+    "reading-2.json": Reading.read,
+    "differential-1.json": DifferentialResults.read,
+    "batch-1.json": Batch.read,
+    "learning-curve-1.json": LearningCurve.read,
+    "synthesis-1.json": SynthesisResults.read,
 }
 """Files beside models that are still read."""
 
@@ -79,10 +91,12 @@ UNREAD = {
         "of format 4, got 3; run `hemabridge select RUN` again, or name a snapshot",
     ),
     "label-1.json": (LabelResults.read, "of format 2, got 1; run `hemabridge label RUN FOLDER --out OUT` again"),
+    "reading-1.json": (Reading.read, "of format 2, got 1; unblind again"),
 }
 """Files beside models that are no longer read, and what is then said."""
 
 STATISTICS = "site-statistics-1.header.json"
+KEY = "key-1.json"
 BESIDE = {"make.py", "theirs.onnx.base64"}
 
 
@@ -110,7 +124,7 @@ def model_file(name: str, folder: Path, **changes: Any) -> Path:
 
 def test_every_file_is_tried() -> None:
     assert sorted(path.name for path in FORMATS.iterdir() if path.name != "__pycache__") == sorted(
-        {*OPENED, *REFUSED, *OTHERS, *UNREAD, STATISTICS, *BESIDE}
+        {*OPENED, *REFUSED, *OTHERS, *UNREAD, STATISTICS, KEY, *BESIDE}
     )
 
 
@@ -141,20 +155,41 @@ def test_a_snapshot_of_a_newer_format_asks_for_a_newer_program(kind: str, tmp_pa
 def test_every_format_of_today_is_among_them() -> None:
     kept = {path.name for path in FORMATS.iterdir()}
     today = {
-        "adapted": Adapted.FORMAT,
-        "ensemble": SavedEnsemble.FORMAT,
-        "members": SavedMembers.FORMAT,
-        "selection": Selection.FORMAT,
-        "study": StudyResults.FORMAT,
-        "label": LabelResults.FORMAT,
+        "adapted": Adapted,
+        "batch": Batch,
+        "differential": DifferentialResults,
+        "ensemble": SavedEnsemble,
+        "label": LabelResults,
+        "learning-curve": LearningCurve,
+        "members": SavedMembers,
+        "reading": Reading,
+        "selection": Selection,
+        "study": StudyResults,
+        "synthesis": SynthesisResults,
     }
-    assert {f"{name}-{number}.json" for name, number in today.items()} <= kept
+    assert {f"{name}-{kind.FORMAT}.json" for name, kind in today.items()} | {f"key-{FORMAT_VERSION}.json"} <= kept
+    assert {kind.__name__ for kind in today.values()} == subclasses()
     assert {f"model-{guard_file.FORMAT}.guard.json", f"thresholds-{thresholds.FORMAT}.guard.json"} <= kept
     assert f"bundle-{bundle.FORMAT}.hemabridge.base64" in kept
     assert {
         f"{kind}-{tensorfile.FORMAT}.header.json" for kind in ("translator", "classifier", "site-statistics")
     } <= kept
     assert {f"{name}-{normalizer.FORMAT}.json" for name in NORMALIZERS} <= kept
+
+
+def subclasses() -> set[str]:
+    """Return the names of the classes of all results that are stored with a format."""
+    texts = [path.read_text(encoding="utf-8") for path in (FORMATS.parents[2] / "src").rglob("*.py")]
+    return {
+        name
+        for text in texts
+        for name in re.findall(r"^class (\w+)\((?:\w+, )*(?:ResultsFile|SavedMembers)\)", text, re.M)
+    }
+
+
+def test_the_key_of_a_review_is_read() -> None:
+    (item,) = read_key(FORMATS / KEY)
+    assert (item.arms, item.cell_type) == (("original",), "blast")
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -1,5 +1,6 @@
 """Each key and each name that an earlier recipe may hold is answered with its new one, and none is read."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,18 @@ def refusal(folder: Path, data: dict[str, Any]) -> str:
         (STUDY, "ensemble.both_sites", "semi_supervised"),
         (SYNTHESIS, "worth", "learning_curve"),
         (STUDY, "ensemble.sure", "min_confidence"),
+        (STUDY, "ensemble.looks", None),
+        (STUDY, "ensemble.discord", None),
+        (STUDY, "ensemble.doubt", None),
+        (STUDY, "ensemble.anew", None),
+        (STUDY, "ensemble.mixing_rounds", None),
+        (STUDY, "ensemble.source_looks", None),
+        (STUDY, "ensemble.self_training_rounds", None),
     ],
 )
-def test_an_old_key_is_answered_with_the_new_one(tmp_path: Path, recipe: dict[str, Any], place: str, new: str) -> None:
+def test_an_old_key_is_answered_with_the_new_one(
+    tmp_path: Path, recipe: dict[str, Any], place: str, new: str | None
+) -> None:
     section: Any = {place.split(".")[-1]: 1}
     if place.startswith("classifiers"):
         data = {**recipe, "classifiers": [{"name": "a", "train": section}]}
@@ -47,13 +57,16 @@ def test_an_old_key_is_answered_with_the_new_one(tmp_path: Path, recipe: dict[st
         for name in place.split(".")[-2::-1]:
             section = {name: section}
         data = {**recipe, **section}
-    assert f"unknown key {place}; it is now {new!r}" in refusal(tmp_path, data)
+    said = "it is gone, leave it out" if new is None else f"it is now {new!r}"
+    assert f"unknown key {place}; {said}" in refusal(tmp_path, data)
 
 
 def test_every_old_key_is_tried_above() -> None:
     (mark,) = test_an_old_key_is_answered_with_the_new_one.pytestmark  # type: ignore[attr-defined]
     tried = {(place.split(".")[-1], new) for _, place, new in mark.args[1]}
-    listed = {(old, one) for old, new in OLD_KEYS.items() for one in ([new] if isinstance(new, str) else new.values())}
+    listed = {
+        (old, one) for old, new in OLD_KEYS.items() for one in (new.values() if isinstance(new, Mapping) else [new])
+    }
     assert tried == listed
 
 

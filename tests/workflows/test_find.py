@@ -12,7 +12,7 @@ from hemabridge.errors import InputError
 from hemabridge.fields.sharpness import MOST_EDGE_UM
 from hemabridge.imaging.files import read_image
 from hemabridge.workflows.find import find as module
-from hemabridge.workflows.find import search
+from hemabridge.workflows.find import first_look, search
 from hemabridge.workflows.find.find import find
 
 GLASS, RED, NUCLEUS = (230, 225, 220), (190, 140, 140), (90, 40, 130)
@@ -261,8 +261,8 @@ def test_fields_that_are_added_are_looked_at_and_others_are_searched_again_if_th
     tmp_path, monkeypatch
 ):
     looked, searched = [], []
-    look, at = search.checked_scale, search.find_cells_at
-    monkeypatch.setattr(search, "checked_scale", lambda field: looked.append(field) or look(field))
+    look, at = first_look.checked_scale, search.find_cells_at
+    monkeypatch.setattr(first_look, "checked_scale", lambda field: looked.append(field) or look(field))
     monkeypatch.setattr(search, "find_cells_at", lambda *given: searched.append(given) or at(*given))
     for number in range(3):
         draw_field(tmp_path / "fields" / f"{number}.png", [(200, 180)])

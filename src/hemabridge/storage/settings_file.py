@@ -82,7 +82,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def explain(
     error: ValidationError,
     kind: type[BaseModel],
-    old_keys: Mapping[str, str | Mapping[str, str]] = {},
+    old_keys: Mapping[str, str | Mapping[str, str | None] | None] = {},
     old_values: Mapping[str, str] = {},
 ) -> str:
     """Return a message about wrong settings, with a line for each error; for an unknown key it suggests a similar one.
@@ -90,8 +90,8 @@ def explain(
     Args:
         error: the error of Pydantic.
         kind: the settings that were read.
-        old_keys: for each renamed key the new one, or a mapping from the section that holds it to the new one, with ""
-            for any other section.
+        old_keys: for each earlier key the new one, or None if there is none; or a mapping from the section that holds
+            it to these, with "" for any other section.
         old_values: for each renamed value the new one.
     """
     keys = _all_keys(kind)
@@ -104,11 +104,9 @@ def explain(
         place = ".".join(str(part) for part in parts)
         if problem["type"] == "extra_forbidden":
             name = str(problem["loc"][-1])
-            now = _new_key(name, parts[:-1], old_keys)
-            lines.append(
-                f"  unknown key {place}"
-                + (f"; it is now {now!r}" if now else nearest(name, [key for key in keys if key != name]))
-            )
+            known = [key for key in keys if key != name]
+            instead = _new_key(name, parts[:-1], old_keys) if name in old_keys else nearest(name, known)
+            lines.append(f"  unknown key {place}{instead}")
         elif not _follows(problem, problems):
             told.setdefault(place or "the recipe", []).append(_said(problem))
             given[place or "the recipe"] = problem["input"]
@@ -116,13 +114,13 @@ def explain(
     return "\n".join(lines)
 
 
-def _new_key(old: str, sections: Sequence[Any], old_keys: Mapping[str, str | Mapping[str, str]]) -> str | None:
-    """Return the new name of a renamed key in its section, or None; items of lists do not count as sections."""
-    now = old_keys.get(old)
-    if now is None or isinstance(now, str):
-        return now
-    names = [section for section in sections if isinstance(section, str)]
-    return now.get(names[-1] if names else "the recipe", now[""])
+def _new_key(old: str, sections: Sequence[Any], old_keys: Mapping[str, str | Mapping[str, str | None] | None]) -> str:
+    """Return what to do with an earlier key in its section; items of lists do not count as sections."""
+    now = old_keys[old]
+    if isinstance(now, Mapping):
+        names = [section for section in sections if isinstance(section, str)]
+        now = now.get(names[-1] if names else "the recipe", now[""])
+    return "; it is gone, leave it out" if now is None else f"; it is now {now!r}"
 
 
 def renamed(told: str, old_values: Mapping[str, str]) -> str:

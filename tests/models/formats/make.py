@@ -3,8 +3,8 @@
 Files of earlier formats stay as they are; `test_formats.py` says where they come from. No run with an early
 `selection.json` was at hand: `selection-before-renaming.json` is today's with the keys and the number of the format at
 commit 4372f65. The guard before the renaming is of a run of that commit, without the profiles of its fallback.
-`selection-1.json`, `selection-2.json`, `label-1.json` and `study-1-early.json` were written, with made-up numbers, by
-the code of the commits 89de2d5, fe5fc30, 21ac079 and c62add6.
+`selection-1.json`, `selection-2.json`, `label-1.json`, `study-1-early.json` and `reading-1.json` were written, with
+made-up numbers, by the code of the commits 89de2d5, fe5fc30, 21ac079, c62add6 and 2fa40f8.
 
 Everything is text. A color table is left out (`test_formats.py` fills in gray), and ONNX file and bundle are in base64.
 """
@@ -29,7 +29,9 @@ from hemabridge.deployment.bundle import (
 )
 from hemabridge.ensemble.saved import SavedMembers
 from hemabridge.ensemble.site_statistics import SiteStatisticsHeader
+from hemabridge.evaluation.differential_results import CountedCell, CountedField, DifferentialResults
 from hemabridge.evaluation.label_results import ClassifierSummary, LabeledCell, LabelResults, NextCell, SiteSummary
+from hemabridge.evaluation.reading import Reading
 from hemabridge.evaluation.results import Row, StudyResults
 from hemabridge.guard.thresholds import learn_normalizer_thresholds
 from hemabridge.models.guard_file import Guard
@@ -38,7 +40,13 @@ from hemabridge.normalizers.by_subdomain import BySubdomain
 from hemabridge.normalizers.catalog import NORMALIZERS, fit_on_cells
 from hemabridge.normalizers.sliced_transport import SlicedTransport
 from hemabridge.normalizers.table_normalizer import LearnedLut
+from hemabridge.review.key import write_key
+from hemabridge.review.records import Item, Question
+from hemabridge.synthesis.learning_curve import LearningCurve, LearningCurveRow, Score
+from hemabridge.synthesis.pair_results import PairResults, SynthesisResults
 from hemabridge.workflows.adapt.adapted import Adapted
+from hemabridge.workflows.watch.batch import Batch, Cell
+from hemabridge.workflows.watch.gate import Appearance
 
 HERE = Path(__file__).parent
 CLASSES = ("neutrophil", "lymphocyte")
@@ -68,6 +76,14 @@ def main() -> None:
     _write("adapted-1.json", _adapted().to_json())
     _write("study-1.json", _study().to_json())
     _write("label-2.json", _labels().to_json())
+    _write("reading-2.json", _reading().to_json())
+    _write("differential-1.json", _differential().to_json())
+    _write("batch-1.json", _batch().to_json())
+    _write("learning-curve-1.json", _learning_curve().to_json())
+    _write("synthesis-1.json", _synthesis().to_json())
+    write_key(
+        HERE / "key-1.json", [Item("item-one", Question.STAIN, "screen-1", ("original",), "0" * 64, "blast", "a")]
+    )
     _write("site-statistics-1.header.json", SiteStatisticsHeader(weight=0.5).model_dump_json())
     _write_external()
 
@@ -152,6 +168,40 @@ def _labels() -> LabelResults:
         changed=1,
         following=(NextCell("b.png", "neutrophil", 0.5),),
     )
+
+
+def _reading() -> Reading:
+    names = ("agreement", "repeats", "scores", "discrimination", "preferred", "stretches", "trends", "disputes")
+    arms = ("original", "target")
+    return Reading("lab", ("Ana",), (), (), None, (), arms, arms, **dict.fromkeys((*names, "acceptance"), ()))
+
+
+def _differential() -> DifferentialResults:
+    paths = "cells/f/0.png", "restained/f/0.png", "f.png"
+    cell = CountedCell(*paths, 60.0, 60.0, 12.0, 0.1, False, False, 0.9, "", "neutrophil", (0.75, 0.25), "pass")
+    field = CountedField("f.png", "searched", "", 1, 3, 0, 40, 0.1, 240, 120, "overlays/f.png")
+    home = ((3, 1), (1, 3))
+    return DifferentialResults(
+        "smear", "run", "0" * 64, "linear-ot", CLASSES, (cell,), (field,), home, "home", "", "", 0
+    )
+
+
+def _batch() -> Batch:
+    cell = Cell("a.png", "0" * 64, "neutrophil", 0.75, "pass", "model", "1" * 64, "")
+    return Batch("batch", "0" * 64, "0", "passed", (), Appearance(None, None), (cell,))
+
+
+def _learning_curve() -> LearningCurve:
+    score = Score(0.5, (0.25, 0.75))
+    row = LearningCurveRow(10, "real", 0, score, score, None, None, None, ((0.5, 0.5),))
+    return LearningCurve(
+        "neutrophil", "lymphocyte", CLASSES, {"lymphocyte": 9}, {"lymphocyte": 9}, 100, 50, (0,), (row,)
+    )
+
+
+def _synthesis() -> SynthesisResults:
+    cells = {name: {"train": 20, "validation": 10, "test": 20} for name in CLASSES}
+    return SynthesisResults("small", "clinic", (PairResults("pair", *CLASSES, cells, ()),))
 
 
 def _write_external() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemabridge.data.audit.landmarks import Landmarks
-from hemabridge.sampling import thinned
+from hemabridge.sampling import evenly_spaced, thinned
 
 Floats = NDArray[np.float32]
 
@@ -110,7 +110,7 @@ def _centers(found: Floats) -> Floats:
     """Return the centers of a partition of unit vectors, by a few rounds of spherical k-means on a sample."""
     n = max(1, len(found) // _PER_CELL)
     sample = thinned(found, 50 * n)
-    centers = sample[np.linspace(0, len(sample) - 1, n).astype(int)]
+    centers = sample[evenly_spaced(len(sample), n, ends=True)]
     for _ in range(_ROUNDS if n > 1 else 0):
         cell = _top(sample, centers, 1)[:, 0]
         sums = np.zeros_like(centers)

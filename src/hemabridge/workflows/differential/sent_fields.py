@@ -25,7 +25,8 @@ from hemabridge.service.sent import Sent, SentFolder
 from hemabridge.workflows.differential.count import FOUND, Pictures, count_cells
 from hemabridge.workflows.differential.opened import Opened
 from hemabridge.workflows.find.field_record import FieldRecord
-from hemabridge.workflows.find.search import Look, pooled, search_field
+from hemabridge.workflows.find.first_look import Look, pooled
+from hemabridge.workflows.find.search import search_field
 
 MOST_CELLS: Final = 20_000
 """Number of cells of a request: of 500 fields, 40 in each."""

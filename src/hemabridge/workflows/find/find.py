@@ -23,8 +23,8 @@ from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.workflows.find.field_record import FieldRecord, RecordStatus, read_valid, write_record
-from hemabridge.workflows.find.first_look import read_look, write_look
-from hemabridge.workflows.find.search import CELLS, Look, pooled, search_field
+from hemabridge.workflows.find.first_look import Look, pooled, read_look, write_look
+from hemabridge.workflows.find.search import CELLS, search_field
 from hemabridge.workflows.find.single_cells import caution_of
 from hemabridge.workflows.find.tables import SETTINGS, TABLES, is_own, write_settings, write_tables
 

@@ -1,59 +1,22 @@
 """The search of one field: its record, and the crops of its leukocytes, wherever these are kept."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from hemabridge.errors import ImageError
 from hemabridge.fields.field_image import FieldImage, FieldPixels
-from hemabridge.fields.field_scale import Scale
-from hemabridge.fields.find_cells import CROP_UM, FoundCells, checked_scale, cut_cell, find_cells_at, remark_on_rough
-from hemabridge.fields.pooled_scale import pooled_scales
+from hemabridge.fields.find_cells import CROP_UM, FoundCells, cut_cell, find_cells_at
 from hemabridge.fields.single_cell import cell_edge_um
 from hemabridge.imaging.found_scale import FoundScale
-from hemabridge.imaging.scale import LEAST_CELL_PX
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.workflows.find.field_record import CellRecord, FieldRecord
+from hemabridge.workflows.find.first_look import Look
 
 CELLS: Final = "cells"
 """Folder of the crops; each field has a folder in it."""
 
 Keep: TypeAlias = Callable[[str, UInt8Image, str], str]
 """Keeps a picture under a path, with a mark in its file; returns the SHA-256 of the file, empty where there is none."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a first look at a field tells, before the scales of all fields are pooled.
-
-    Attributes:
-        scale: by its own file or cells; None if they do not state it.
-        remark: what else to know of it.
-    """
-
-    scale: Scale | None
-    remark: str = ""
-
-    @classmethod
-    def at(cls, field: FieldImage) -> "Look":
-        """Look at an open field.
-
-        Raises:
-            ImageError: the field is smaller than a cell, or a part of it cannot be read.
-        """
-        height, width = field.pixels.shape[:2]
-        if min(height, width) < LEAST_CELL_PX:
-            raise ImageError(f"expected a field, got {width} x {height} pixels; leave it out")
-        return cls(*checked_scale(field))
-
-
-def pooled(looks: Sequence[Look]) -> list[Look]:
-    """Return the scale with which each field is searched, and all remarks on it."""
-    both = zip(looks, pooled_scales([look.scale for look in looks]), strict=True)
-    return [
-        Look(one.scale, "; ".join(filter(None, (look.remark, one.remark, remark_on_rough(one.scale)))))
-        for look, one in both
-    ]
 
 
 def search_field(
