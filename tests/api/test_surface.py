@@ -63,6 +63,11 @@ def test_each_name_has_an_example_and_each_function_says_what_it_raises(name: st
     assert inspect.isclass(thing) or "Raises:\n" in thing.__doc__
 
 
+@pytest.mark.parametrize("name", ["standardize", "classify"])
+def test_what_a_model_does_has_an_example_of_its_own(name: str) -> None:
+    assert "Example:\n            >>>" in getattr(hb.Model, name).__doc__
+
+
 def test_another_name_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'open_modell'.*read_image"):
         hb.open_modell  # noqa: B018

@@ -57,10 +57,8 @@ class Model(ABC):
         ...     file = Path(folder) / "macenko.json"
         ...     _ = file.write_text(hb.fit_normalizer("macenko", theirs, ours).to_json())
         ...     model = hb.open_model(file)
-        >>> model.kind, model.standardize(theirs).shape
-        ('normalizer', (4, 64, 64, 3))
-        >>> model(Image.fromarray(theirs[0])).size
-        (64, 64)
+        >>> model.kind, model(Image.fromarray(theirs[0])).size
+        ('normalizer', (64, 64))
     """
 
     file: ModelFile
@@ -210,6 +208,17 @@ class Model(ABC):
         Raises:
             ImageError: an image has another type or shape, or cannot be re-stained.
             ModelError: as `standardizer` and `guard`.
+
+        Example:
+            >>> import tempfile
+            >>> import hemabridge as hb
+            >>> from hemabridge.data.simulate import HOSPITALS, simulate_cells
+            >>> cells, _ = simulate_cells(["neutrophil"], 4, HOSPITALS["yellow-field"], 1, 64)
+            >>> with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            ...     print(hb.fit_normalizer("white-point", cells, cells).to_json(), file=file, flush=True)
+            ...     model = hb.open_model(file.name)
+            >>> model.standardize(cells).shape, len(model.standardize([cells[0], cells[1, :40]]))
+            ((4, 64, 64, 3), 2)
         """
         used = self._used
         found = check_each(images, "images to re-stain")
