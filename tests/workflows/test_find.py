@@ -7,6 +7,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.draw import disk
 
+import hemabridge as hb
 from hemabridge.data.manifest import read_manifest
 from hemabridge.errors import InputError
 from hemabridge.fields.sharpness import MOST_EDGE_UM
@@ -298,3 +299,11 @@ def test_a_blurred_cell_of_a_sharp_field_is_marked(tmp_path):
     assert (cells["blurred"].to_list(), rows["blurred_cells"].to_list()) == ([False, True], [1])
     assert cells["edge_um"].to_list()[0] < 1 < MOST_EDGE_UM < cells["edge_um"].to_list()[1]
     assert rows["status"].to_list() == ["searched"]
+    ring = read_image(tmp_path / "out" / rows["overlay"][0])[240]  # through both centers, at 1.6 times the field's size
+    assert (0, 114, 178) in map(tuple, ring[35:45].tolist())
+    assert (0, 0, 0) in map(tuple, ring[595:605].tolist())
+    searched = hb.find_cells(read_image(tmp_path / "fields" / "one.png"), UM)
+    by_place = sorted(searched.leukocytes, key=lambda cell: cell.x)
+    assert [cell.blurred for cell in by_place] == cells["blurred"].to_list()
+    assert [cell.edge_um for cell in by_place] == pytest.approx(cells["edge_um"].to_list(), abs=1e-3)
+    assert searched.blurred_cells == 1

@@ -15,6 +15,7 @@ from hemabridge.fields.density import Absorbed, Chromatin, FloatMap, absorbed_li
 from hemabridge.fields.field_image import FieldPixels
 from hemabridge.fields.field_scale import Scale
 from hemabridge.fields.platelets import Kind, dye_weights, small_objects
+from hemabridge.fields.sharpness import reason_blurred
 from hemabridge.fields.stained_objects import DetectionLimits, Part, StainedObject, mask_of, stained_objects
 from hemabridge.fields.view import Box, View
 from hemabridge.imaging.compartments import background_color
@@ -46,6 +47,8 @@ class Leukocyte:
         border: whether the border of the field cuts the nucleus.
         cluster: whether it was parted from a leukocyte that touches it.
         box: bounding box of the nucleus in pixels: left, top, right, bottom, the last two exclusive.
+        edge_um: width of the edge of the nucleus in micrometers, which grows with blur (`fields.sharpness`); None if
+            it was not measured, or if the surroundings of the cell alone show no nucleus.
     """
 
     x: float
@@ -55,6 +58,12 @@ class Leukocyte:
     border: bool
     cluster: bool
     box: tuple[float, float, float, float]
+    edge_um: float | None = None
+
+    @property
+    def blurred(self) -> bool:
+        """Whether it is too blurred for a certain class."""
+        return bool(reason_blurred(self.edge_um))
 
     @classmethod
     def of(cls, found: StainedObject, factor: float) -> "Leukocyte":

@@ -1,6 +1,6 @@
 """The cells of a whole field, with its scale and quality, and their crops."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ from hemabridge.fields.platelets import Kind
 from hemabridge.fields.pooled_scale import MOST_RATIO, SURE_RED_CELLS
 from hemabridge.fields.quality import Fault, Quality, measure_quality
 from hemabridge.fields.red_cells import RED_CELL_UM
+from hemabridge.fields.single_cell import cell_edge_um
 from hemabridge.fields.view import View
 from hemabridge.imaging.standardizer import UInt8Image
 
@@ -65,6 +66,11 @@ class FoundCells:
         """Number of leukocytes that the border of the field cuts."""
         return sum(cell.border for cell in self.leukocytes)
 
+    @property
+    def blurred_cells(self) -> int:
+        """Number of leukocytes that are too blurred for a certain class."""
+        return sum(cell.blurred for cell in self.leukocytes)
+
     def crop_px(self, crop_um: float = CROP_UM) -> int:
         """Return the side of a crop of `crop_um` micrometers in pixels of the field, at least 8.
 
@@ -84,7 +90,7 @@ def find_cells(image: UInt8Image, um_per_px: float | None = None) -> FoundCells:
         um_per_px: micrometers per pixel, if known; estimated from the red cells, or else from the nuclei, if None.
 
     Returns:
-        The leukocytes with centers, sizes and scores, counts of other objects, and whether the field is fit for a
+        The leukocytes with centers, sizes and sharpness, counts of other objects, and whether the field is fit for a
         count. Without a scale nothing is searched.
 
     Raises:
@@ -116,9 +122,14 @@ def find_cells_at(image: FieldPixels, scale: Scale | None) -> FoundCells:
     cells: FieldCells = find_leukocytes(image, scale)
     quality = measure_quality(image, scale.um_per_px, len(cells.leukocytes) * np.pi / 4 * LEUKOCYTE_UM**2)
     fault = quality.fault if not (quality.fault == "empty" and cells.leukocytes) else None
-    return FoundCells(
+    found = FoundCells(
         fault or "searched", quality.reason if fault else "", scale, cells.leukocytes, cells.others, quality
     )
+    side = found.crop_px()
+    measured = (
+        replace(cell, edge_um=cell_edge_um(cut_cell(image, cell, side), scale.um_per_px)) for cell in found.leukocytes
+    )
+    return replace(found, leukocytes=tuple(measured))
 
 
 def cut_cell(image: FieldPixels, cell: Leukocyte, side_px: int) -> UInt8Image:

@@ -17,6 +17,7 @@ from hemabridge.data.simulate import simulate_cells
 from hemabridge.data.simulate.hospitals import HOSPITALS
 from hemabridge.errors import InputError, ModelError
 from hemabridge.evaluation.differential_results import CUT, DifferentialResults
+from hemabridge.fields import find_cells
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.imaging.scale import resize_square
 from hemabridge.metrics.prevalence import estimate_shares
@@ -24,7 +25,6 @@ from hemabridge.models.open import find_snapshot
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.report.differential_story import sentences
 from hemabridge.workflows.differential.differential import differential
-from hemabridge.workflows.find import search
 from hemabridge.workflows.simulate.whole_fields import simulate_fields
 
 DESCRIBED = 'file = "brightest.onnx"\nclasses = ["red", "green", "blue"]\n'
@@ -107,7 +107,7 @@ def test_a_blurred_cell_of_a_sharp_field_is_not_counted_and_the_report_says_so(
     counted: tuple[Path, DifferentialResults],
 ) -> None:
     widths = iter([2.0, *[0.8] * 100])
-    monkeypatch.setattr(search, "cell_edge_um", lambda crop, um: next(widths))
+    monkeypatch.setattr(find_cells, "cell_edge_um", lambda crop, um: next(widths))
     done = differential(model, fields, tmp_path / "out")
     told = "blurred: the edge of its nucleus is 2.0 um wide, which is more than 1.6 um"
     assert [cell.left_out == told for cell in done.cells] == [True] + [False] * (len(done.cells) - 1)

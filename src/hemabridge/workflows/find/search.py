@@ -6,7 +6,6 @@ from typing import Any, Final, TypeAlias
 
 from hemabridge.fields.field_image import FieldImage, FieldPixels
 from hemabridge.fields.find_cells import CROP_UM, FoundCells, cut_cell, find_cells_at
-from hemabridge.fields.single_cell import cell_edge_um
 from hemabridge.imaging.found_scale import FoundScale
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.workflows.find.field_record import CellRecord, FieldRecord
@@ -59,8 +58,8 @@ def _cut(name: str, image: FieldPixels, found: FoundCells, keep: Keep, crop_um: 
         path = f"{CELLS}/{name}/{number:03d}.png"
         crop = cut_cell(image, cell, side)
         kept = keep(path, crop, FoundScale(found.scale.um_per_px, side).mark)
-        where = cell.x, cell.y, cell.diameter_um, cell.score, cell.border, cell.cluster
-        cells.append(CellRecord(path, kept, side, *where, cell_edge_um(crop, found.scale.um_per_px)))
+        where = cell.x, cell.y, cell.diameter_um, cell.score, cell.border, cell.cluster, cell.edge_um
+        cells.append(CellRecord(path, kept, side, *where))
     return tuple(cells)
 
 
