@@ -1,13 +1,9 @@
 """Fixtures that every test may use."""
 
 import gc
-import hashlib
 import logging
 import os
-import sys
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # nets in tests are too small to 
 import pytest
 from _pytest.doctest import DoctestModule
 from hypothesis import settings
+from model_reads import ModelReads
 
 if TYPE_CHECKING:
     from hemabridge.imaging.standardizer import UInt8Image
@@ -55,15 +52,21 @@ class Doctests:
 
 SHARING = (
     (
-        "tests/workflows/test_adapt.py",
+        "tests/workflows/test_adapt",
+        "tests/workflows/test_changed_bundles.py",
         "tests/workflows/test_export.py",
         "tests/workflows/test_model_reads.py",
         "tests/workflows/test_serve",
-        "tests/workflows/test_watch.py",
+        "tests/workflows/watch/",
         "tests/workflows/differential/test_sent_fields.py",
         "tests/workflows/label/",
     ),
-    ("tests/workflows/study/test_study.py", "tests/workflows/study/test_leaderboard.py"),
+    (
+        "tests/workflows/study/test_study.py",
+        "tests/workflows/study/test_called_again.py",
+        "tests/workflows/study/test_leaderboard.py",
+    ),
+    ("tests/workflows/evaluate/",),
     ("tests/data/test_audit.py", "tests/data/test_duplicates.py", "tests/data/test_other_views.py"),
 )
 """Files that share a costly fixture of the session, or what is kept of images: one process runs them."""
@@ -109,75 +112,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
 def pytest_configure(config: pytest.Config) -> None:
     """Register what is asked about files of other folders too, which no conftest is."""
     config.pluginmanager.register(Doctests())
-
-
-class ModelReads:
-    """Counts how often each file of a model is opened to be read, and its bytes are hashed, in each command.
-
-    Use it as `with reads("study"): ...`, then `reads.check_once("study", files)`.
-    """
-
-    def __init__(self) -> None:
-        self.opened: dict[str, Counter[Path]] = {}
-        self.hashed: dict[str, Counter[str]] = {}
-
-    @contextmanager
-    def __call__(self, command: str) -> Iterator[None]:
-        opened, hashed, plain = Counter[Path](), Counter[str](), hashlib.sha256
-
-        def counting(data: bytes = b"", *, usedforsecurity: bool = True) -> object:
-            made = plain(data, usedforsecurity=usedforsecurity)
-            hashed[made.hexdigest()] += 1
-            return made
-
-        self.opened[command], self.hashed[command] = opened, hashed
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(hashlib, "sha256", counting)
-            _COUNTING.append(opened)
-            try:
-                yield
-            finally:
-                _COUNTING[:] = [each for each in _COUNTING if each is not opened]
-
-    def check_once(self, command: str, *expected: Path) -> None:
-        """Make sure that no model was opened or hashed twice, and that those of `expected` were opened."""
-        hashed, opened = self.hashed[command], self.check_opened_once(command, *expected)
-        digests: dict[str, list[Path]] = {}
-        for file in filter(Path.is_file, opened):
-            digests.setdefault(hashlib.sha256(file.read_bytes()).hexdigest(), []).append(file)
-        assert [files for digest, files in digests.items() if hashed[digest] > len(files)] == []
-
-    def check_opened_once(self, command: str, *expected: Path) -> dict[Path, int]:
-        """Make sure of the former alone; return how often each model was opened."""
-        opened = dict(filter(_is_model, self.opened[command].items()))
-        assert {file.resolve() for file in expected} - opened.keys() == set()
-        assert {file: times for file, times in opened.items() if times > 1} == {}
-        return opened
-
-    def times(self, command: str, images: Sequence[Path]) -> list[int]:
-        """Return how often each PNG was opened to be read."""
-        return [self.opened[command][image.absolute()] for image in images]
-
-
-def _is_model(opened: tuple[Path, int]) -> bool:
-    file = opened[0]
-    if file.suffix in (".json", ".png"):
-        return file.suffix == ".json" and file.is_file() and '"source_glass"' in file.read_text(encoding="utf-8")
-    return True
-
-
-_COUNTING: list[Counter[Path]] = []
-
-
-def _count(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and _COUNTING and str(arguments[1]).startswith("r"):
-        file = Path(str(arguments[0]))
-        if file.suffix in (".safetensors", ".onnx", ".hemabridge", ".json", ".png"):
-            for opened in _COUNTING:
-                opened[file.absolute()] += 1
-
-
-sys.addaudithook(_count)  # it stays until the process ends
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,7 @@ def test_select_then_standardize_takes_the_choice(
 def test_a_study_of_the_recipes_sites(run: Callable, small_study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     changes = ["--set", "source_fine_tuning=false", "--set", "tested_epochs=[2]", "--set", "normalizers=[]"]
-    changes += ["--set", "guard=false"]  # which would refuse what two epochs make: see tests/workflows/test_evaluate.py
+    changes += ["--set", "guard=false"]  # which would refuse what two epochs make
     ended = run("study", small_study, "--out", out, "--device", "cpu", *changes)
     assert ended.code == 0
     assert f"The report is {out / 'report.html'}" in ended.out

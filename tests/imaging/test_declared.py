@@ -15,13 +15,6 @@ from hemabridge.imaging.files import read_decoded, read_image
 from hemabridge.imaging.whole_file import black_rows
 
 
-@pytest.fixture
-def rgb() -> np.ndarray:
-    """A smooth picture in which every corner differs, uint8[24, 40, 3]."""
-    rows, columns = np.mgrid[0:24, 0:40]
-    return np.stack([rows * 10, columns * 6, 255 - rows * 5 - columns], axis=-1).astype(np.uint8)
-
-
 @pytest.mark.parametrize("bits", [10, 12, 14])
 @pytest.mark.parametrize("how", ["packed", "ome"])
 def test_a_dark_picture_has_the_depth_that_its_file_states(

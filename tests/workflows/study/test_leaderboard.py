@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from jsonschema import Draft202012Validator
+from run_study import Call
 
 from hemabridge.data.manifest import Manifest, read_manifest, write_manifest
 from hemabridge.errors import RecipeError
@@ -22,7 +23,6 @@ from hemabridge.translators.presets import Preset
 from hemabridge.workflows.study import translation as study_translation
 from hemabridge.workflows.study.study import study
 
-Call = tuple[str, int, int]
 CYCLE = "cyclegan"
 LEAN = ("source_fine_tuning=false", "normalizers=[]", "tested_epochs=[2]", "audit=false")
 """Changes that leave of a study its classifiers, the translator and one snapshot."""
