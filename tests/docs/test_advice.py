@@ -69,7 +69,8 @@ def advised() -> Iterator[tuple[str, str]]:
     """
     for path in SOURCES:
         name, is_help = path.relative_to(ROOT).as_posix(), path.parent.name == "cli"
-        for text, is_doc in strings(ast.parse(path.read_text(encoding="utf-8"))):
+        code = path.read_text(encoding="utf-8")
+        for text, is_doc in strings(ast.parse(code)) if "hemabridge " in code else ():
             for command, before in commands(text) if is_help or not is_doc else ():
                 if command.split()[0] in PROGRAM.commands:
                     arguments = resolved(command.split())[2]

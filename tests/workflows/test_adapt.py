@@ -21,6 +21,7 @@ from hemabridge.data.cells import load_cells
 from hemabridge.data.manifest import read_manifest
 from hemabridge.errors import InputError, ModelError
 from hemabridge.imaging.files import read_image, write_image
+from hemabridge.models import open_model
 from hemabridge.models.classified import UNKNOWN
 from hemabridge.progress import silent
 from hemabridge.recipes.recipe import StudyRecipe
