@@ -162,7 +162,7 @@ SAME_IDEA = {
     "files.py": "files in general, and image files",
     "header.py": "what the file of a model says of it, of each kind of model",
     "index.py": "the command, and its work",
-    "inputs.py": "what all stages share, of a study and of a synthesis",
+    "inputs.py": "what all steps share, of a study, a synthesis and a run of `adapt`",
     "learning_curve.py": "the rare-class curve: its settings, its numbers, its figure",
     "restaining.py": "the commands that re-stain, and the model behind them",
     "restyle.py": "the command, and its work",

@@ -57,6 +57,7 @@ OLD_WORDS: Final[Mapping[str, str]] = MappingProxyType(
         r"\bdoubt(?:s|ed)?\b": "confidence gap",
         r"as_near": "stain_margin",
         r"\bnam(?:es?|ed|ing) (?:[a-z]+ ){0,3}(?:correctly|wrongly)\b|\bnames? (?:the |a )?cells?\b": "classify",
+        r"\bnamed rightly\b|\bnamed as the key\b|\bclassifiers? names?\b": "classify, predict",
     }
 )
 """Regular expression of an old word, and what is said instead."""
@@ -135,7 +136,7 @@ def test_no_old_word_is_left() -> None:
         "in_source_looks", "by-look", "Discord", "sureness", "believed", "both_sites", "taught table",
         "mixing_rounds", "class mix", "retake", "dissent", "standings", "wish", "named.csv", "as_agreed",
         "those who see shape", "anew", "labels worth", "whose look", "judges", "teams", "doubted", "as_near",
-        "named correctly",
+        "named correctly", "named rightly", "a classifier names",
         "Colour", "standardise", "normalisation", "grey", "neighbouring", "labelled", "analysed",
     ],
 )  # fmt: skip

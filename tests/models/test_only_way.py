@@ -27,11 +27,14 @@ SUFFIXES = {
     "classifiers/config.py": "checks a recipe before its files need be there; what is opened depends on `architecture`",
     "data/layouts.py": "tells a mask from an image",
     "data/listing.py": "tells images from other files",
+    "deployment/bundle.py": "limits the size of JSON within a bundle",
     "fields/open_field.py": "tells the format of a field",
     "imaging/files.py": "the format in which an image is written",
     "imaging/provenance.py": "the format in which an image is written",
+    "imaging/reader.py": "which files in memory are of one camera",
     "storage/files.py": "the length of a suffix, for a temporary name",
     "storage/stages.py": "which results of a stage have their sizes kept",
+    "workflows/evaluate/evaluate.py": "knows the files that it writes",
     "workflows/find/find.py": "tells images of fields from other files",
     "workflows/fit.py": "the name of the file that it writes",
     "workflows/simulate/simulate.py": "tells images from other files",
@@ -60,7 +63,8 @@ def compares_suffix(node: ast.AST) -> bool:
     if isinstance(node, ast.Compare):
         return any(isinstance(each, ast.Attribute) and each.attr == "suffix" for each in ast.walk(node))
     called = node.func if isinstance(node, ast.Call) else None
-    return isinstance(called, ast.Attribute) and called.attr == "endswith" and "safetensors" in ast.unparse(node)
+    of_model = any(ending in ast.unparse(node) for ending in (".safetensors", ".json", ".onnx", ".toml", ".hemabridge"))
+    return isinstance(called, ast.Attribute) and called.attr == "endswith" and of_model
 
 
 def files_with(found: Callable[[ast.AST], bool]) -> set[str]:
@@ -96,6 +100,7 @@ def test_nothing_else_tells_a_model_by_its_suffix() -> None:
         ("path.suffix == '.json'", compares_suffix),
         ("path.suffix.lower() in ('.onnx',)", compares_suffix),
         ("name.endswith('.safetensors')", compares_suffix),
+        ("name.endswith(('.json', '.onnx'))", compares_suffix),
     ],
 )
 def test_such_code_is_found(text: str, found: Callable[[ast.AST], bool]) -> None:

@@ -27,7 +27,7 @@ MAIN: Final = {
     ACCEPTED: "accepted",
     "taken for the target's": "took for cells of the target's laboratory",
     "taken for real": "took for real",
-    "cell type, right": "named as the key does",
+    "cell type, right": "classified as the key does",
 }
 """Measures that can be the main result, by priority, and the verb of each in a sentence."""
 
@@ -92,7 +92,7 @@ def headline(reading: Reading) -> str:
     made = [score for score in of_all(reading, measure) if score.arm not in reading.photographs]
     compared = [score.difference.interval for score in made if score.difference is not None]
     better, worse = (sum(1 for i in compared if i is not None and side(i)) for side in (_above, _below))
-    what = {ACCEPTED: "accepted", "cell type, right": "named rightly"}.get(measure, measure)
+    what = {ACCEPTED: "accepted", "cell type, right": "classified correctly"}.get(measure, measure)
     if not compared:
         return f"How often readers found pictures {what}, without originals to compare with."
     if len(compared) == 1:

@@ -71,7 +71,7 @@ def count_cells(
     answer = None
     cells: tuple[CountedCell, ...] = ()
     if places:
-        cells = tuple(_named(places, models, pictures, progress))
+        cells = tuple(_classified(places, models, pictures, progress))
         answer = _site_answer(models, places, cells, pictures, progress)
     results = DifferentialResults(
         folder="",
@@ -123,7 +123,9 @@ def _scale_of(place: _Place) -> FoundScale:
     return FoundScale(place.field.um_per_px, place.cell.side_px)
 
 
-def _named(places: Sequence[_Place], models: Opened, pictures: Pictures, progress: Progress) -> Iterator[CountedCell]:
+def _classified(
+    places: Sequence[_Place], models: Opened, pictures: Pictures, progress: Progress
+) -> Iterator[CountedCell]:
     """Re-stain and classify cells; yield them in their order. What is no leukocyte was left out in the field."""
     for start in range(0, len(places), BATCH):
         batch = places[start : start + BATCH]

@@ -55,9 +55,9 @@ def write_rows(
         told = (reason or none, trust.remark(place))
         rows.append((name, known, *predicted, trust.site, trust.verdict(place), chosen.name, *told))
     _write(rows, path)
-    named = [row[0] for row in rows if row[2] is not None]
-    unknown = sum(name in cells.unknown for name in named)
-    return len(named) - unknown, unknown, len(cells.paths) - len(named)
+    answered = [row[0] for row in rows if row[2] is not None]
+    unknown = sum(name in cells.unknown for name in answered)
+    return len(answered) - unknown, unknown, len(cells.paths) - len(answered)
 
 
 def _write(rows: Sequence[_Row], path: Path) -> None:
