@@ -2,10 +2,21 @@
 
 import ast
 import re
+import shutil
+import sys
 import tomllib
+from functools import cache
 from pathlib import Path
+from types import FrameType
 
+import numpy as np
 import pytest
+
+from hemabridge.cli import main
+from hemabridge.guard.thresholds import floors
+from hemabridge.imaging.files import write_image
+from hemabridge.models.guard_file import Guard, guard_path
+from hemabridge.storage.files import sha256_of
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "hemabridge"
@@ -60,6 +71,50 @@ def test_each_step_of_a_walk_is_reached_from_one_before_it(title: str) -> None:
 def public_names(name: str) -> set[str]:
     tree = ast.parse((SOURCE / name).read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
+@pytest.mark.slow
+def test_every_file_of_the_first_walk_runs_in_a_real_call(
+    small_snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each but the first is called by one before it; the engine, which the page names, calls the third."""
+    model = tmp_path / small_snapshot.name
+    shutil.copy(small_snapshot, model)
+    Guard(model=sha256_of(model), thresholds=floors()).write(guard_path(model))
+    (tmp_path / "images").mkdir()
+    cell = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    write_image(tmp_path / "images" / "cell.png", cell)
+    monkeypatch.setattr(sys, "argv", ["hemabridge", "standardize", str(model), f"{tmp_path}/images", f"{tmp_path}/out"])
+    callers: dict[str, set[str]] = {}
+
+    def called(frame: FrameType, event: str, _: object) -> None:
+        name, by = inside(frame), frame.f_back
+        if event == "call" and name is not None and frame.f_code.co_name != "<module>":
+            while by is not None and inside(by) is None:
+                by = by.f_back
+            callers.setdefault(name, set()).add("" if by is None else inside(by) or "")
+
+    sys.setprofile(called)
+    try:
+        with pytest.raises(SystemExit, match="0"):
+            main()
+    finally:
+        sys.setprofile(None)
+    title = next(title for title in WALKS if "`standardize`" in title)
+    names = ["cli/app.py", *(name for name, _ in WALKS[title])]
+    reached = {"workflows/standardize/one_image.py": {"imaging/threads.py"}}
+    for place, name in enumerate(names[1:], 1):
+        assert callers[name] & ({*names[:place]} | reached.get(name, set())), (name, callers[name])
+
+
+def inside(frame: FrameType) -> str | None:
+    """Return the file of a frame within the package, or None."""
+    return within(frame.f_code.co_filename)
+
+
+@cache
+def within(path: str) -> str | None:
+    return Path(path).relative_to(SOURCE).as_posix() if Path(path).is_relative_to(SOURCE) else None
 
 
 def test_every_file_that_the_page_names_exists() -> None:
