@@ -21,6 +21,9 @@ from hemabridge.fields.open_field import open_field
 from hemabridge.imaging.files import read_image
 
 PYDICOM = Path(pydicom.__file__).parent / "data" / "test_files"
+FORMATS = Path(__file__).parent / "formats"
+"""Files by other programs; `formats/make.py` says by which."""
+GLASS, RED, NUCLEUS = (230, 225, 220), (190, 140, 140), (90, 40, 130)
 
 
 @pytest.fixture
@@ -72,6 +75,23 @@ def test_samples_of_16_bits_are_scaled_by_the_depth_of_the_camera(picture, tmp_p
     tifffile.imwrite(tmp_path / "b.tif", picture[..., 0].astype(np.uint16) * 257, tile=(64, 64))
     with open_field(tmp_path / "b.tif") as field:
         np.testing.assert_array_equal(whole(field.pixels)[..., 2], picture[..., 0])
+
+
+@pytest.mark.usefixtures("part_by_part")
+@pytest.mark.parametrize("name", ["tiled-bigtiff.tif", "16-bit.tif", "named.ome.tif", "pyramid.tif", "slide.dcm"])
+def test_files_of_other_programs_are_read_with_their_scale(name):
+    step = 4 if name == "pyramid.tif" else 1  # its finest pixels have 0.025 um
+    with open_field(FORMATS / name) as field:
+        assert field.um_per_px == pytest.approx(0.1, rel=0.01)
+        assert not isinstance(field.pixels, np.ndarray)
+        assert field.pixels.shape == (300 // step, 400 // step, 3)
+        image = whole(field.pixels).astype(int)
+        if step == 1:
+            (cell,) = find_leukocytes(field.pixels, stated_scale(field.um_per_px)).leukocytes
+            assert (cell.x, cell.y, cell.diameter_um) == pytest.approx((200, 180, 8), abs=1.5)
+    places = {(5, 5): GLASS, (60, 200): RED, (240, 330): RED, (180, 200): NUCLEUS, (296, 396): GLASS}
+    for (row, column), color in places.items():
+        assert np.abs(image[row // step, column // step] - color).max() <= 2  # JPEG in the slide
 
 
 def pyramid(path, picture, um_per_px, **options):

@@ -81,6 +81,8 @@ def test_a_blurred_cell_has_no_certain_class(hospital):
     assert not any(reason.startswith("blurred: ") for reason in sharp)
     assert sum(reason.startswith("blurred: the edge") for reason in found) >= len(cells) - 1
     assert all(found)
+    with_others = [no_single_cell(cell, 164, (*LEUKOCYTES, "platelet", "smudge")) for cell in soft]
+    assert with_others == [reason if reason.startswith("blurred: ") else "" for reason in found]
 
 
 def test_a_cell_that_touches_another_is_one_if_it_is_in_the_middle():

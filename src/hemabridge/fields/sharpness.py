@@ -14,6 +14,9 @@ from hemabridge.fields.density import Absorbed, Mask
 MOST_EDGE_UM: Final = 1.6
 """Largest width of the edge of a sharp cell's nucleus; `benchmarks/blurred_cells.py` says how it was chosen."""
 
+BLURRED: Final = "blurred: "
+"""First words of the reason of a cell that is too blurred."""
+
 _SMOOTH_UM: Final = 0.15  # of the noise of a camera, before the slope of an edge is measured
 _REACH_UM: Final = 1.5  # around the nucleus
 _STEEPEST: Final = 0.99  # quantile of the slopes that stands for the edge
@@ -43,4 +46,4 @@ def reason_blurred(edge_um: float | None) -> str:
     """Return why a cell whose nucleus has such an edge has no certain class; empty if it is sharp, or None."""
     if edge_um is None or edge_um <= MOST_EDGE_UM:
         return ""
-    return f"blurred: the edge of its nucleus is {edge_um:.1f} um wide, which is more than {MOST_EDGE_UM} um"
+    return f"{BLURRED}the edge of its nucleus is {edge_um:.1f} um wide, which is more than {MOST_EDGE_UM} um"

@@ -17,7 +17,7 @@ from hemabridge.fields.cell_crop import CELL_CROP_UM
 from hemabridge.fields.density import Absorbed, Mask, absorbed_light, chromatin_of, resized
 from hemabridge.fields.detect import WORK_UM
 from hemabridge.fields.field_scale import NUCLEUS_UM
-from hemabridge.fields.sharpness import nucleus_edge_um, reason_blurred
+from hemabridge.fields.sharpness import BLURRED, nucleus_edge_um, reason_blurred
 from hemabridge.fields.stained_objects import DetectionLimits, Part, StainedObject, stained_objects
 from hemabridge.imaging.compartments import background_color
 from hemabridge.imaging.scale import NUCLEUS_FRACTION, CropPx, crop_center
@@ -81,16 +81,18 @@ class SeenObject:
 def no_single_cell(image: UInt8Image, crop_px: CropPx | None, classes: Sequence[str]) -> str:
     """Return why an image does not show one sharp leukocyte in its middle; empty if it does, or if it cannot be told.
 
-    It cannot without a scale, and is not asked for a classifier that has classes of other objects.
+    It cannot without a scale. For a classifier that has classes of other objects, only the nucleus of a leukocyte can
+    be too blurred: all else may be one of these objects.
 
     Args:
         image: RGB uint8[H, W, 3].
         crop_px: side of the square around a cell in pixels of the image, `whole`, or None if unknown.
         classes: of the classifier.
     """
-    if not isinstance(crop_px, int) or any(map(_is_no_leukocyte, classes)):
+    if not isinstance(crop_px, int):
         return ""
-    return reason_of(seen_objects(image, crop_px), CellLimits())
+    reason = reason_of(seen_objects(image, crop_px), CellLimits())
+    return reason if reason.startswith(BLURRED) or not any(map(_is_no_leukocyte, classes)) else ""
 
 
 def seen_objects(image: UInt8Image, crop_px: int) -> tuple[SeenObject, ...]:
