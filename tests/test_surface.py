@@ -28,7 +28,7 @@ def tracked() -> list[Path]:
     if listed.returncode:
         pytest.skip("this is no checkout")
     paths = [ROOT / name for name in listed.stdout.split("\0") if name]
-    return [path for path in paths if path.is_file() and path.suffix not in (".png", ".jpg")]
+    return [path for path in paths if path.is_file() and path.suffix not in (".png", ".jpg", ".tif", ".dcm")]
 
 
 @cache
