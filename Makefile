@@ -2,7 +2,6 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-export PYTHONDONTWRITEBYTECODE :=  # the tests start many interpreters: what one compiled, the next one reads
 
 .PHONY: demo test check docs bench format constraints clean
 

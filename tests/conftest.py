@@ -3,12 +3,14 @@
 import gc
 import logging
 import os
+import sys
 from collections.abc import Callable, Generator, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # nets in tests are too small to share between cores; before torch
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start many interpreters: what one compiled, the next reads
 
 import pytest
 from _pytest.doctest import DoctestModule
@@ -18,6 +20,7 @@ from model_reads import ModelReads
 if TYPE_CHECKING:
     from hemabridge.imaging.standardizer import UInt8Image
 
+sys.dont_write_bytecode = False
 settings.register_profile("hemabridge", deadline=None)  # a busy machine makes no test fail
 settings.load_profile("hemabridge")
 
@@ -67,6 +70,12 @@ SHARING = (
         "tests/workflows/study/test_leaderboard.py",
     ),
     ("tests/workflows/evaluate/",),
+    (
+        "tests/test_honesty.py",
+        "tests/test_surface.py",
+        "tests/models/test_only_way.py",
+        "tests/models/test_study_folder.py",
+    ),
     ("tests/data/test_audit.py", "tests/data/test_duplicates.py", "tests/data/test_other_views.py"),
 )
 """Files that share a costly fixture of the session, or what is kept of images: one process runs them."""
@@ -112,6 +121,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
 def pytest_configure(config: pytest.Config) -> None:
     """Register what is asked about files of other folders too, which no conftest is."""
     config.pluginmanager.register(Doctests())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """What is written is on the disk at once only where a test asks for that: thousands of files are written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")

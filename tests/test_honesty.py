@@ -3,14 +3,10 @@
 import ast
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-TESTS = sorted((ROOT / "tests").rglob("*.py"))
-SOURCES = sorted((ROOT / "src").rglob("*.py"))
+from source_trees import MODULES, ROOT, TESTS, nodes_of, tree_of
 
 CHECKS = re.compile(r"^(raises|warns|fail|assert_\w+|assert\w*|check_\w+)$")
 """Names of functions that check, whatever they are an attribute of: pytest's, numpy.testing's, and our own."""
@@ -24,12 +20,6 @@ def named(node: ast.expr) -> str:
     if isinstance(node, ast.Name):
         return node.id
     return f"{named(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
-
-
-@cache
-def nodes_of(tree: ast.AST) -> tuple[ast.AST, ...]:
-    """Return all nodes of a file; every finder goes through them."""
-    return tuple(ast.walk(tree))
 
 
 def each_test_of(tree: ast.AST) -> Iterator[ast.FunctionDef]:
@@ -177,7 +167,7 @@ IN_TESTS: list[Callable[[ast.AST], Found]] = [
     code_that_runs_what_it_reads,
     patches_of_private_parts,
 ]
-IN_SOURCES: list[Callable[[ast.AST], Found]] = [
+IN_MODULES: list[Callable[[ast.AST], Found]] = [
     assertions_that_are_always_true,
     answers_thrown_away,
     failures_that_are_swallowed,
@@ -185,11 +175,6 @@ IN_SOURCES: list[Callable[[ast.AST], Found]] = [
     work_that_is_left_over,
 ]
 ALLOWED = {("cli/app.py", "_root does nothing")}  # Typer's root options need a function to stand at
-
-
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def rows(paths: list[Path], find: Callable[[ast.AST], Found]) -> list[str]:
@@ -207,17 +192,17 @@ def test_no_test_is_one_of_the(find: Callable[[ast.AST], Found]) -> None:
     assert rows(TESTS, find) == []
 
 
-@pytest.mark.parametrize("find", IN_SOURCES, ids=lambda find: find.__name__)
+@pytest.mark.parametrize("find", IN_MODULES, ids=lambda find: find.__name__)
 def test_the_program_has_no(find: Callable[[ast.AST], Found]) -> None:
-    assert len(SOURCES) > 60
-    assert rows(SOURCES, find) == []
+    assert len(MODULES) > 60
+    assert rows(MODULES, find) == []
 
 
 def test_nothing_is_left_to_do_in_comments() -> None:
     marks = re.compile(r"#\s*(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
     left = [
         f"{path.relative_to(ROOT)}:{number}"
-        for path in SOURCES + TESTS
+        for path in MODULES + TESTS
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if marks.search(line)
     ]

@@ -7,16 +7,11 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "src" / "hemabridge"
-MODULES = sorted(PACKAGE.rglob("*.py"))
-TESTS = sorted((ROOT / "tests").rglob("*.py"))
+from source_trees import MODULES, PACKAGE, ROOT, TESTS, nodes_of, tree_of
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
@@ -29,16 +24,6 @@ def tracked() -> list[Path]:
         pytest.skip("this is no checkout")
     paths = [ROOT / name for name in listed.stdout.split("\0") if name]
     return [path for path in paths if path.is_file() and path.suffix not in (".png", ".jpg", ".tif", ".dcm")]
-
-
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@cache
-def nodes_of(path: Path) -> tuple[ast.AST, ...]:
-    return tuple(ast.walk(tree_of(path)))
 
 
 def is_public(node: ast.FunctionDef | ast.ClassDef) -> bool:
@@ -66,7 +51,7 @@ def test_files_and_functions_stay_short() -> None:
     long = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}"
         for path in MODULES
-        for node in nodes_of(path)
+        for node in nodes_of(tree_of(path))
         if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
     ]
     assert long == []
@@ -117,7 +102,7 @@ def test_every_package_that_is_imported_is_required() -> None:
     imported = {
         (alias.name if isinstance(node, ast.Import) else node.module or "").partition(".")[0]
         for path in MODULES
-        for node in nodes_of(path)
+        for node in nodes_of(tree_of(path))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }

@@ -2,11 +2,9 @@
 
 import ast
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-
-PACKAGE = Path(__file__).resolve().parents[2] / "src" / "hemabridge"
+from source_trees import MODULES, PACKAGE, nodes_of, tree_of
 
 READERS = {
     "training/snapshots.py": "is below models: lists the snapshots of a run",
@@ -63,18 +61,18 @@ def compares_suffix(node: ast.AST) -> bool:
     if isinstance(node, ast.Compare):
         return any(isinstance(each, ast.Attribute) and each.attr == "suffix" for each in ast.walk(node))
     called = node.func if isinstance(node, ast.Call) else None
-    of_model = any(ending in ast.unparse(node) for ending in (".safetensors", ".json", ".onnx", ".toml", ".hemabridge"))
-    return isinstance(called, ast.Attribute) and called.attr == "endswith" and of_model
+    if not isinstance(called, ast.Attribute) or called.attr != "endswith":
+        return False
+    written = ast.unparse(node)
+    return any(ending in written for ending in (".safetensors", ".json", ".onnx", ".toml", ".hemabridge"))
 
 
 def files_with(found: Callable[[ast.AST], bool]) -> set[str]:
-    texts = {
-        path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))
-    }
+    modules = {path.relative_to(PACKAGE).as_posix(): path for path in MODULES}
     return {
         name
-        for name, text in texts.items()
-        if not name.startswith("models/") and any(found(node) for node in ast.walk(ast.parse(text)))
+        for name, path in modules.items()
+        if not name.startswith("models/") and any(found(node) for node in nodes_of(tree_of(path)))
     }
 
 

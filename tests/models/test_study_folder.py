@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from source_trees import MODULES, PACKAGE, nodes_of, tree_of
 
 from hemabridge.models.study_folder import (
     StudyFolder,
@@ -13,8 +14,6 @@ from hemabridge.models.study_folder import (
     split_stage,
 )
 from hemabridge.storage.stages import DONE, Stages
-
-PACKAGE = Path(__file__).resolve().parents[2] / "src" / "hemabridge"
 
 FOLDERS = {
     *("audit", "classifiers", "ensemble", "guard", "restained", "seeds", "selection", "source-fine-tuning", "split"),
@@ -47,7 +46,7 @@ OTHERS = {
 
 def parts_of_paths(tree: ast.AST) -> Iterator[str]:
     """Yield what is joined to a path or given to `Stages` as text, and every text that is a file's name in a study."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             yield from texts(node.right)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("run", "key"):
@@ -68,16 +67,16 @@ def is_of_a_study(text: str) -> bool:
     return text in FILES or text.split("/")[0] in FOLDERS
 
 
-def named_in(source: str) -> set[str]:
-    return {text for text in parts_of_paths(ast.parse(source)) if is_of_a_study(text)}
+def named_in(tree: ast.AST) -> set[str]:
+    return {text for text in parts_of_paths(tree) if is_of_a_study(text)}
 
 
 def test_no_other_module_knows_the_names_in_a_study_folder() -> None:
     found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in MODULES:
         name = path.relative_to(PACKAGE).as_posix()
         if name != "models/study_folder.py" and not any(name == own or name.startswith(f"{own}/") for own in OTHERS):
-            found[name] = named_in(path.read_text(encoding="utf-8"))
+            found[name] = named_in(tree_of(path))
     assert {name: texts for name, texts in found.items() if texts} == {}
 
 
@@ -94,14 +93,14 @@ def test_no_other_module_knows_the_names_in_a_study_folder() -> None:
     ],
 )
 def test_such_a_name_is_found(source: str) -> None:
-    assert named_in(source) != set()
+    assert named_in(ast.parse(source)) != set()
 
 
 def test_each_exception_is_one() -> None:
     unused = []
     for own in OTHERS:
         files = [PACKAGE / own] if own.endswith(".py") else sorted((PACKAGE / own).rglob("*.py"))
-        if not any(named_in(file.read_text(encoding="utf-8")) for file in files):
+        if not any(named_in(tree_of(file)) for file in files):
             unused.append(own)
     assert unused == []
 

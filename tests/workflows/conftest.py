@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.imaging.files import read_image, write_image
@@ -83,11 +84,29 @@ def adapted_run(
 
 
 @pytest.fixture(scope="session")
-def bundle(adapted_run: "tuple[Path, Adapted]", tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of that run."""
+def signing_key() -> Ed25519PrivateKey:
+    """The key that signs `exported`."""
+    return Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+@pytest.fixture(scope="session")
+def exported(
+    adapted_run: "tuple[Path, Adapted]",
+    signing_key: Ed25519PrivateKey,
+    tmp_path_factory: pytest.TempPathFactory,
+    reads: Any,
+) -> "Exported":
+    """What the export of that run returned."""
     from hemabridge.workflows.export.export import export
 
-    return export(adapted_run[0], tmp_path_factory.mktemp("bundle") / "model").path
+    with reads("export"):
+        return export(adapted_run[0], tmp_path_factory.mktemp("bundle") / "from-yellow-field", key=signing_key)
+
+
+@pytest.fixture(scope="session")
+def bundle(exported: "Exported") -> Path:
+    """The bundle of that run."""
+    return exported.path
 
 
 @pytest.fixture(scope="session")

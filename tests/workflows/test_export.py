@@ -34,12 +34,6 @@ from hemabridge.workflows.verify import verify
 
 NUMBERS = ("probability", "uncertainty")
 """Columns that differ in the last digit: `uncertainty` is the rank of a probability among others."""
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-
-
-@pytest.fixture(scope="module")
-def exported(adapted_run: tuple[Path, Adapted], tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export(adapted_run[0], tmp_path_factory.mktemp("bundle") / "from-yellow-field", key=KEY)
 
 
 def test_a_bundle_of_an_adapted_run_predicts_and_restains_as_the_run(
@@ -107,10 +101,14 @@ def without_torch(*commands: tuple[Path | str, ...]) -> str:
 
 @pytest.mark.slow
 def test_a_bundle_runs_and_is_verified_without_pytorch(
-    exported: Exported, adapted_run: tuple[Path, Adapted], unlabeled: Path, tmp_path: Path
+    exported: Exported,
+    signing_key: Ed25519PrivateKey,
+    adapted_run: tuple[Path, Adapted],
+    unlabeled: Path,
+    tmp_path: Path,
 ) -> None:
     public = tmp_path / "pub.pem"
-    pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    pem = signing_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     public.write_bytes(pem)
     told = without_torch(
         ("verify", exported.path, "--key", public), ("run", exported.path, unlabeled, tmp_path / "out")
@@ -224,7 +222,9 @@ def test_no_image_of_a_hospital_and_no_path_of_this_computer_is_in_a_bundle(
     assert [each for each in hashes if each.encode() in content] == []
 
 
-def test_each_region_of_a_signed_bundle_that_is_changed_is_noticed(exported: Exported, tmp_path: Path) -> None:
+def test_each_region_of_a_signed_bundle_that_is_changed_is_noticed(
+    exported: Exported, signing_key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
     """Without the key by the hashes, except for the signature itself; with the key everywhere."""
     content = exported.path.read_bytes()
     path = tmp_path / "changed.hemabridge"
@@ -233,11 +233,11 @@ def test_each_region_of_a_signed_bundle_that_is_changed_is_noticed(exported: Exp
         with pytest.raises(ModelError, match=r"expected"):
             open_model(path)
         with pytest.raises(ModelError, match=r"was changed|without a signature"):
-            verify(path, KEY.public_key())
+            verify(path, signing_key.public_key())
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert verify(path).test_cells.is_same
     with pytest.raises(ModelError, match="was changed or is signed by another"):
-        verify(path, KEY.public_key())
+        verify(path, signing_key.public_key())
 
 
 def test_a_name_that_no_bundle_may_have_is_refused_before_the_work(guarded_normalizer: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def _drift(used: Path, folder: Path, out: Path) -> object:
     return drift(used, [folder], out)
 
 
-APPLIED = {"run": _run, "export": _export, "label": _label}
+APPLIED = {"run": _run, "label": _label}
 BUNDLED = {"run, a bundle": _run, "classify, a bundle": _classify, "verify": _verify}
 NORMALIZED = {"export, a normalizer": _export, "guard": _guard, "audit": _audit, "drift": _drift}
 
@@ -68,9 +68,13 @@ def test_a_run_of_adapt_is_opened_once(
     used, adapted = adapted_run
     with reads(name):
         APPLIED[name](used, unlabeled, tmp_path / "out")
-    reads.check_opened_once(name, used / adapted.classifier, used / adapted.normalizer)
-    if name != "export":  # which hashes entries of the same bytes
-        reads.check_once(name)
+    reads.check_once(name, used / adapted.classifier, used / adapted.normalizer)
+
+
+@pytest.mark.usefixtures("exported")
+def test_a_run_of_adapt_is_opened_once_by_its_export(adapted_run: "tuple[Path, Adapted]", reads: Any) -> None:
+    used, adapted = adapted_run
+    reads.check_opened_once("export", used / adapted.classifier, used / adapted.normalizer)  # it hashes entries, too
 
 
 @pytest.mark.parametrize("name", BUNDLED)
