@@ -75,10 +75,40 @@ def test_a_manifest_of_two_sites_is_refused(hospitals: Path, tmp_path: Path) -> 
         read_site(recipe)
 
 
-def test_a_folder_with_files_that_cannot_be_read_is_refused_by_name(hospitals: Path, tmp_path: Path) -> None:
+def test_files_of_a_folder_that_cannot_be_read_are_named_and_left_out(hospitals: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(hospitals / "clinic-like", tmp_path / "copy"))
-    (folder / "neutrophil" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(ManifestError, match=r"1 unreadable files, such as neutrophil/cut\.png"):
+    whole = len(read_site(SiteRecipe(site="x", folder=folder)))
+    for name in ("cut", "torn"):
+        (folder / "neutrophil" / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    said = []
+    assert len(read_site(SiteRecipe(site="x", folder=folder), lambda label, *_: said.append(label))) == whole
+    (line,) = [label for label in said if label.startswith("left out of ")]
+    assert "copy: neutrophil/cut.png, neutrophil/torn.png: expected a whole " in line
+
+
+def test_a_folder_most_of_whose_images_cannot_be_read_is_refused(hospitals: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(hospitals / "clinic-like", tmp_path / "copy"))
+    images = sorted(folder.rglob("*.png"))
+    for path in images[: len(images) // 2 + 1]:
+        path.write_bytes(b"")
+    with pytest.raises(
+        ManifestError, match=rf"got {len(images) // 2 + 1} of {len(images)} that are not: .* and \d+ more: "
+    ):
+        read_site(SiteRecipe(site="x", folder=folder))
+
+
+def test_gray_images_of_a_folder_are_named_and_gray_folders_refused(hospitals: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(hospitals / "clinic-like", tmp_path / "copy"))
+    images = sorted(folder.rglob("*.png"))
+    said: list[str] = []
+    for path in images:
+        image = Image.open(path).convert("L")
+        if path == images[-1]:
+            read_site(SiteRecipe(site="x", folder=folder), lambda label, *_: said.append(label))
+        image.save(path)
+    assert f"warning: {len(images) - 1} of {len(images)} images of {folder} are gray, and nothing can be " in said[-1]
+    assert images[0].relative_to(folder).as_posix() in said[-1]
+    with pytest.raises(ManifestError, match=rf"expected stained cells in color in .*, got {len(images)} gray pictures"):
         read_site(SiteRecipe(site="x", folder=folder))
 
 

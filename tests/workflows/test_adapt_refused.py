@@ -137,7 +137,8 @@ def test_swapped_folders_and_shared_images_are_refused(
     whole = Path(shutil.copytree(unlabeled, tmp_path / "whole", ignore=shutil.ignore_patterns("damaged*")))
     with pytest.raises(ManifestError, match=r"8 or more cells in .*, got without a class 24; give your own labeled"):
         adapt(whole, hospitals / "clinic-like", tmp_path / "a", config=adapt_config)
-    with pytest.raises(ManifestError, match="that are in both"):
+    names = r"that are in both, such as lymphocyte/\S+\.png \(there lymphocyte/\S+\.png\), .*, \.\.\.; take them"
+    with pytest.raises(ManifestError, match=names):
         adapt(hospitals / "clinic-like", hospitals / "clinic-like", tmp_path / "b", config=adapt_config)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
-from hemabridge.errors import HemabridgeError, InputError
+from hemabridge.errors import HemabridgeError, InputError, ManifestError
 from hemabridge.imaging.files import write_image
 from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.by_subdomain import BySubdomain
@@ -12,6 +12,7 @@ from hemabridge.normalizers.catalog import fit_on_cells, normalizer_from_json
 from hemabridge.normalizers.images import CELL_PX
 from hemabridge.normalizers.white_point import WhitePoint
 from hemabridge.workflows.fit import Fitted, fit
+from hemabridge.workflows.index import index
 
 
 @pytest.fixture
@@ -114,3 +115,20 @@ def test_a_labeled_source_and_an_unlabeled_target_are_perhaps_swapped(
     assert not swapped(flat, labeled, "b.json")
     assert not swapped(labeled, labeled, "c.json")
     assert not swapped(flat, tmp_path / "clinic-like", "d.json")
+
+
+def test_gray_pictures_are_told_and_a_gray_folder_is_refused(tmp_path: Path, cells: dict[str, UInt8Images]) -> None:
+    gray, some = tmp_path / "gray", tmp_path / "some"
+    for number, cell in enumerate(cells["clinic-like"]):
+        flat = np.repeat(cell.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+        write_image(gray / f"{number:02d}.png", flat)
+        write_image(some / f"{number:02d}.png", flat if number == 3 else cell)
+    said: list[str] = []
+    sizes = {"source_crop_px": CELL_PX, "target_crop_px": CELL_PX}
+    here = tmp_path / "clinic-like"
+    fit("white-point", some, here, tmp_path / "a.json", **sizes, progress=lambda label, *_: said.append(label))
+    assert f"warning: 1 of 12 images of {some} are gray, and nothing can be learned from them: 03.png" in said
+    for pair in ((gray, here), (here, gray)):
+        with pytest.raises(ManifestError, match=r"expected stained cells in color in \S+gray, got 12 gray pictures"):
+            fit("white-point", *pair, tmp_path / "b.json", **sizes)
+    assert index(gray, "here").warning.startswith("warning: expected stained cells in color")

@@ -1,6 +1,7 @@
 """The two commands of daily life: adapt and run."""
 
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -91,7 +92,9 @@ def _first_weights(weights: str | None) -> Literal["download"] | Path | None:
     if weights == "download":
         return "download"
     if not Path(weights).is_file():
-        raise InputError(f"expected `download` or a safetensors file for --weights, got {weights}")
+        meant = "; did you mean --weights download?" if get_close_matches(weights.lower(), ["download"]) else ""
+        what = "a folder" if Path(weights).is_dir() else "no such file"
+        raise InputError(f"expected `download` or a safetensors file for --weights, got {weights}, {what}{meant}")
     return Path(weights).resolve()
 
 

@@ -3,19 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from hemabridge.data.columns import reason_against_name, reason_against_path
 from hemabridge.data.layouts import Layout, find_layout, with_levels
-from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, escaped, is_printable, leaves, list_images
+from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, escaped, is_printable, leaves, list_images, not_a_folder
 from hemabridge.data.manifest import Manifest, make_manifest
 from hemabridge.errors import ImageError, InputError, ManifestError
 from hemabridge.imaging.files import IMAGE_SUFFIXES, read_image, reason_of
+from hemabridge.imaging.grayness import check_stained
 from hemabridge.imaging.provenance import read_origin
+from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import FileProgress
 from hemabridge.storage.files import sha256_of
 
 _Row: TypeAlias = tuple[str | int | None, ...]
+_SHOWN: Final = 3
+_COLOR: Final = "photograph them in color, or export them again without a conversion"
 _FILLED = ("path", "site", "class", "patient", "slide", "split", "sha256", "width", "height", "crop_px", "origin")
 
 
@@ -39,14 +43,30 @@ class Index:
         unreadable: files with the name of an image that cannot be used.
         left_out: files that are not input images, by their kind.
         without_images: the folders, `escaped`, that contain no input image at any depth.
-        warning: one line about images that are no single cells; empty if there is none, or nobody looked.
+        gray: paths of the images that are gray, in which no stain can be seen.
+        warning: lines about images that are no single cells or gray; empty if there are none, or nobody looked.
     """
 
     manifest: Manifest
     unreadable: tuple[UnreadableFile, ...]
     left_out: tuple[LeftOut, ...]
     without_images: tuple[str, ...] = ()
+    gray: tuple[str, ...] = ()
     warning: str = ""
+
+    def check_stained(self, what: str) -> str:
+        """Return one line about gray images of `what`; empty if there are none.
+
+        Raises:
+            ManifestError: all images are gray.
+        """
+        if not self.gray:
+            return ""
+        count, total = len(self.gray), len(self.manifest)
+        if count == total:
+            raise ManifestError(f"expected stained cells in color in {what}, got {count} gray pictures; {_COLOR}")
+        names = ", ".join(self.gray[:_SHOWN]) + ", ..." * (count > _SHOWN)
+        return f"warning: {count} of {total} images of {what} are gray, and nothing can be learned from them: {names}"
 
 
 def index_folder(
@@ -82,16 +102,14 @@ def index_folder(
             ambiguous which folders are the classes.
     """
     if not folder.is_dir():
-        raise ManifestError(
-            f"expected a folder of images at {folder}, got {'a file' if folder.exists() else 'nothing'}"
-        )
+        raise ManifestError(f"expected a folder of images, got {not_a_folder(folder)}")
     if reason := reason_against_name(site):
         raise ManifestError(f"{reason} in column site, got {site!r}; choose another name")
     layout = find_layout(folder, subclasses=subclasses)
     listing = _listing(folder, layout)
     images = sorted(listing.images + listing.links_out)
     layout = with_levels(layout, images, folder, classes_at=classes_at, patients_at=patients_at)
-    rows, unreadable = _read_all(folder, images, site, layout, crop_px, progress)
+    rows, unreadable, gray = _read_all(folder, images, site, layout, crop_px, progress)
     if not rows:
         raise ManifestError(
             f"expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}, got {listing.found_instead}, and "
@@ -100,7 +118,8 @@ def index_folder(
         )
     columns = dict(zip(_FILLED, (list(column) for column in zip(*rows, strict=True)), strict=True))
     manifest = make_manifest(columns, folder, where=f"the index of {folder}")
-    return Index(manifest, tuple(unreadable), listing.left_out, _without_images(listing.folders, images))
+    without = _without_images(listing.folders, images)
+    return Index(manifest, tuple(unreadable), listing.left_out, without, tuple(gray))
 
 
 def check_listable(folder: Path, path: str) -> None:
@@ -137,29 +156,41 @@ def _read_all(
     layout: Layout,
     crop_px: int | None,
     progress: FileProgress | None,
-) -> tuple[list[_Row], list[UnreadableFile]]:
-    """Return the rows of the images that can be used, and the other files with the reason."""
-    rows, unreadable = [], []
+) -> tuple[list[_Row], list[UnreadableFile], list[str]]:
+    """Return the rows of the images that can be used, the other files with the reason, and which images are gray."""
+    rows, unreadable, gray = [], [], []
     for number, path in enumerate(images, start=1):
         try:
-            rows.append(_row(folder, path, site, layout, crop_px))
+            row, image = _row(folder, path, site, layout, crop_px)
+            rows.append(row)
+            if _is_gray(image):
+                gray.append(path)
         except (ImageError, OSError) as error:
             unreadable.append(UnreadableFile(escaped(path), reason_of(error, folder / path)))
         if progress is not None:
             progress(number, len(images))
-    return rows, unreadable
+    return rows, unreadable, gray
 
 
-def _row(folder: Path, path: str, site: str, layout: Layout, crop_px: int | None) -> _Row:
-    """Return the row of an image that can be listed in a manifest, in the order of `_FILLED`."""
+def _is_gray(image: UInt8Image) -> bool:
+    try:
+        check_stained(image)
+    except ImageError:
+        return True
+    return False
+
+
+def _row(folder: Path, path: str, site: str, layout: Layout, crop_px: int | None) -> tuple[_Row, UInt8Image]:
+    """Return the row of an image that can be listed in a manifest, in the order of `_FILLED`, and the image."""
     check_listable(folder, path)
     place = layout.place(PurePosixPath(path))
     for what, name in (("class", place.class_name), ("patient", place.patient), ("slide", place.slide)):
         if reason := reason_against_name(name):
             raise ImageError(f"{reason} in the name of a folder that is the {what}, got {name!r}; rename the folder")
     file = folder / path
-    height, width = read_image(file).shape[:2]
+    image = read_image(file)
+    height, width = image.shape[:2]
     origin = read_origin(file)
     mark = "" if origin is None else origin.as_text()
     named = (place.class_name, place.patient, place.slide, place.split)
-    return (path, site, *named, sha256_of(file), width, height, crop_px, mark)
+    return (path, site, *named, sha256_of(file), width, height, crop_px, mark), image

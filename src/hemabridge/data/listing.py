@@ -97,6 +97,18 @@ class Listing:
         )
 
 
+def not_a_folder(path: Path) -> str:
+    """Return what is found at a path that is no folder, for an error message; for a single image with what to do."""
+    if not path.exists():
+        return f"nothing: {path}"
+    return f"a file: {path}" + "; name the folder that holds the image, which may hold it alone" * is_image_name(path)
+
+
+def is_image_name(path: Path) -> bool:
+    """Tell whether a file has the name of an image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
 LINK_OUT: Final = "expected a file inside of the folder, got a link that leaves it; copy the file into it"
 _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 

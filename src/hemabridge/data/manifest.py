@@ -28,6 +28,7 @@ from hemabridge.data.columns import (
     check_unique,
     listed,
 )
+from hemabridge.data.listing import is_image_name
 from hemabridge.errors import ManifestError
 from hemabridge.progress import FileProgress
 from hemabridge.storage.file_kind import FileKind
@@ -256,6 +257,8 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
         raise ManifestError(f"expected a manifest (CSV file), got the folder {path}; {hint}")
     if not path.is_file():
         raise ManifestError(f"expected a manifest (CSV file) at {path}, got no such file; make one: `{INDEX_COMMAND}`")
+    if is_image_name(path):
+        raise ManifestError(f"expected a manifest (CSV file), got the image {path}; make one: `{INDEX_COMMAND}`")
     text = _MANIFEST.read_text(path, utf16=True)
     stated = _STATED_SEPARATOR.match(text)
     mark = _separator(text) if stated is None else stated[1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hemabridge.class_names import spelling_key
 from hemabridge.data.cells import SCALE_SAMPLE, UNKNOWN, CellSet, estimate_crop_px, sampled
 from hemabridge.data.index import check_listable
-from hemabridge.data.listing import escaped, list_images
+from hemabridge.data.listing import escaped, is_image_name, list_images, not_a_folder
 from hemabridge.data.manifest import Manifest, make_manifest, read_manifest
 from hemabridge.data.synthetic import is_synthetic, with_origins
 from hemabridge.errors import ImageError, InputError, ManifestError, SplitError
@@ -73,10 +73,10 @@ def list_new_cells(source: Path, root: Path | None, site: str) -> Listed:
         ManifestError: the file is no manifest.
         InputError: the path does not exist, or the folder has no image that a manifest can list.
     """
-    if source.is_file():
+    if source.is_file() and not is_image_name(source):
         return Listed(with_origins(read_manifest(source, root)))
     if not source.is_dir():
-        raise InputError(f"expected a folder of images or a manifest, got nothing: {source}")
+        raise InputError(f"expected a folder of images or a manifest, got {not_a_folder(source)}")
     listing = list_images(source)
     found = sorted(listing.images + listing.links_out)
     if not found:

@@ -9,9 +9,9 @@ import polars as pl
 
 from hemabridge.data.audit import near_duplicates
 from hemabridge.data.cells import CellSet, estimate_crop_px, load_cells
-from hemabridge.data.index import index_folder
+from hemabridge.data.index import Index, index_folder
+from hemabridge.data.listing import by_reason
 from hemabridge.data.manifest import (
-    INDEX_COMMAND,
     SPLIT_COMMAND,
     Manifest,
     missing_images,
@@ -61,8 +61,10 @@ class Site:
 def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
     """Read the manifest of a site, or index its folder; images get their hash and, if it is known, their origin.
 
+    Files of a folder that cannot be read are named to `progress`, and left out.
+
     Raises:
-        ManifestError: there are no usable images, or the manifest holds several sites.
+        ManifestError: more than half of the images are unusable, all are gray, or the manifest holds several sites.
     """
     if recipe.folder is not None:
         indexed = index_folder(
@@ -71,13 +73,11 @@ def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
             subclasses=recipe.subclasses,
             progress=partial(progress, f"indexing {recipe.site}"),
         )
-        if indexed.unreadable:
-            first = indexed.unreadable[0]
-            raise ManifestError(
-                f"expected readable images in {recipe.folder}, got {len(indexed.unreadable)} unreadable files, such as "
-                f"{first.path} ({first.reason}); remove them, or name a manifest, which leaves them out "
-                f"(`{INDEX_COMMAND}`)"
-            )
+        _check_readable(indexed, recipe.folder)
+        for line in by_reason((file.path, file.reason) for file in indexed.unreadable):
+            progress(f"left out of {recipe.folder}: {line}", 0, 0)
+        if warning := indexed.check_stained(str(recipe.folder)):
+            progress(warning, 0, 0)
         found = indexed.manifest
     else:
         assert recipe.manifest is not None  # the recipe's own check
@@ -88,6 +88,14 @@ def read_site(recipe: SiteRecipe, progress: Progress = silent) -> Manifest:
     if warning := FieldCheck.of(found.paths()).warning(recipe.site):
         progress(warning, 0, 0)
     return found
+
+
+def _check_readable(indexed: Index, folder: Path) -> None:
+    """Check that not more than half of the images of a folder are missing, as those of a broken disk would be."""
+    count, total = len(indexed.unreadable), len(indexed.unreadable) + len(indexed.manifest)
+    if 2 * count > total:
+        lines = "; ".join(by_reason((file.path, file.reason) for file in indexed.unreadable))
+        raise ManifestError(f"expected readable images in {folder}, got {count} of {total} that are not: {lines}")
 
 
 def prepare_site(

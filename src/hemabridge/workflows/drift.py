@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hemabridge.data.dates import dates_in
-from hemabridge.data.listing import list_images
+from hemabridge.data.listing import list_images, not_a_folder
 from hemabridge.domain.control_chart import SHEWHART, ewma, ewma_limits, normal_scores
 from hemabridge.domain.site_profile import Answer, SiteProfile
 from hemabridge.errors import InputError, ModelError
@@ -146,7 +146,7 @@ def _in_order(folders: Sequence[Path]) -> tuple[list[tuple[str, Path]], str]:
     """Return the ISO date (or empty) and path of each folder in the order of time, and a note on ambiguous dates."""
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing or not folders:
-        raise InputError(f"expected folders of images, got {missing[0] if missing else 'none'}")
+        raise InputError(f"expected folders of images, got {not_a_folder(missing[0]) if missing else 'none'}")
     if len(folders) == 1 and not _has_dates([folders[0].absolute().name]):
         folders = _within(folders[0])
     found = dates_in([folder.absolute().name for folder in folders])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hemabridge.data.cells import UNKNOWN, CellSet, load_cells
 from hemabridge.data.index import index_folder
+from hemabridge.data.listing import by_reason
 from hemabridge.data.manifest import read_manifest
 from hemabridge.domain.subdomains import FEWEST_IMAGES, fields_of, name_of, subdomains_of
 from hemabridge.errors import InputError, ManifestError
@@ -61,7 +62,7 @@ def fit(
 
     Raises:
         InputError: there is no such method, it would give cells colors that they do not have at the target, `out`
-            exists or is not named .json, or a folder shows no cell.
+            exists or is not named .json, a folder shows no cell, or all its images are gray.
     """
     if out.suffix.lower() != ".json" or out.exists():
         raise InputError(f"expected a new file that is named .json, got {out}; name another one")
@@ -102,9 +103,13 @@ def _has_classes(folder: Path, cells: CellSet) -> bool:
 
 
 def _cells(folder: Path, site: str, crop_px: int | None, progress: Progress) -> CellSet:
-    manifest = index_folder(folder, site, progress=partial(progress, f"indexing the {site}")).manifest
+    found = index_folder(folder, site, progress=partial(progress, f"indexing the {site}"))
+    manifest = found.manifest
     classes = sorted(set(manifest.column("class")) - {""})
     reading = partial(progress, f"reading the {site}")
-    if warning := FieldCheck.of(manifest.paths()).warning(str(folder)):
-        progress(warning, 0, 0)
+    for line in by_reason((file.path, file.reason) for file in found.unreadable):
+        progress(f"left out of {folder}: {line}", 0, 0)
+    for warning in (found.check_stained(str(folder)), FieldCheck.of(manifest.paths()).warning(str(folder))):
+        if warning:
+            progress(warning, 0, 0)
     return load_cells(manifest, classes=classes, size_px=CELL_PX, crop_px=crop_px, progress=reading)

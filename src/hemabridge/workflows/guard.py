@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from hemabridge.data.listing import list_images
+from hemabridge.data.listing import list_images, not_a_folder
 from hemabridge.errors import ImageError, InputError, ModelError
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.guard.thresholds import Thresholds, learn_normalizer_thresholds, learn_thresholds
@@ -102,9 +102,7 @@ def _method(model: Model) -> str | None:
 def _read(folder: Path, crop: CropSpec | None, progress: Progress) -> UInt8Images:
     """Read up to `LEARNED_FROM` cells of a folder, evenly spaced over its files."""
     if not folder.is_dir():
-        raise InputError(
-            f"expected a folder of target images, got {'a file' if folder.exists() else 'nothing'}: {folder}"
-        )
+        raise InputError(f"expected a folder of target images, got {not_a_folder(folder)}")
     files = list_images(folder).images
     some = [files[place] for place in evenly_spaced(len(files), LEARNED_FROM)]
     check = FieldCheck.of([folder / name for name in some])

@@ -64,5 +64,12 @@ def index(
         manifest = found.manifest.with_crop_px(estimate_crop_px(found.manifest))
         found = replace_fields(found, manifest=manifest)
     write_manifest(found.manifest, target)
-    check = FieldCheck.of(found.manifest.paths())
-    return replace_fields(found, warning=check.warning(str(folder)))
+    fields = FieldCheck.of(found.manifest.paths()).warning(str(folder))
+    return replace_fields(found, warning="\n".join(filter(None, (fields, _gray_warning(found, folder)))))
+
+
+def _gray_warning(found: Index, folder: Path) -> str:
+    try:
+        return found.check_stained(str(folder))
+    except ManifestError as error:
+        return f"warning: {error}"

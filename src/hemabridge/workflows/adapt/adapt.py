@@ -121,7 +121,7 @@ def _check_same_run(out: Path, new: Path, labeled: tuple[Path, ...], config: Ada
 
 def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: Context) -> Adapted:
     context.steps.begin(LABELED_CELLS)
-    own, further, classes = labeled_sites(ours, also, context)
+    own, further, classes, too_few = labeled_sites(ours, also, context)
     context.steps.begin(NEW_CELLS)
     source = unlabeled_cells(new, classes, (own, *further), context)
     LearnedFrom.of(context.config, context.seed, own, further, source).write(context.out)
@@ -152,6 +152,7 @@ def _adapted(ours: Path, new: Path, also: tuple[Path, ...], context: Context) ->
         guarded=(folder / f"{summary.restainer}.guard.json").is_file(),
         pretrained=all(spec.train.weights is not None for spec in context.config.members),
         home_confusion=summary.home_confusion,
+        too_few=too_few,
     )
 
 

@@ -1,6 +1,6 @@
 """The result of `hemabridge adapt` in its run folder, which `hemabridge run` reads. Imports no PyTorch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
@@ -63,6 +63,7 @@ class Adapted(ResultsFile):
         pretrained: whether training started from pretrained weights.
         home_confusion: own held-out cells of each class, in the rows, by predicted class; empty of an earlier version.
         source_labels: number of cells of the source whose label an expert gave (`hemabridge label`).
+        too_few: classes of one's own hospital that are left out, and how many cells of each there were.
     """
 
     __pydantic_config__ = STRICT
@@ -92,6 +93,7 @@ class Adapted(ResultsFile):
     pretrained: bool
     home_confusion: tuple[tuple[int, ...], ...] = ()
     source_labels: int = 0
+    too_few: dict[str, int] = field(default_factory=dict)
 
     @property
     def home_interval(self) -> Interval | None:
@@ -129,6 +131,12 @@ class Adapted(ResultsFile):
     def cautions(self) -> tuple[str, ...]:
         """What speaks against the classes of this hospital; whatever the run classifies or counts repeats them."""
         found = []
+        if self.too_few:
+            names = ", ".join(f"{name} ({count} cells)" for name, count in self.too_few.items())
+            found.append(
+                f"CAUTION: these classes of yours had too few cells to learn from: {names}. The classifier does not "
+                "know them, and gives such a cell another class."
+            )
         if self.agreement < _LEAST_AGREEMENT * self.home_agreement:
             found.append(
                 "CAUTION: classifiers that see color and those that see shape agree on fewer cells of "

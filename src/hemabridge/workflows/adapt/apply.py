@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from hemabridge.data.listing import not_a_folder
 from hemabridge.deployment.bundle import ADAPTED
 from hemabridge.errors import InputError
 from hemabridge.models import Model, open_model
@@ -97,7 +98,7 @@ def _check_arguments(adapted: Path, folder: Path, out: Path) -> None:
     if is_adapt_run(folder):
         raise InputError(f"expected a folder of images, got a run of `hemabridge adapt`: {folder}")
     if not folder.is_dir():
-        raise InputError(f"expected a folder of images, got {'a file' if folder.exists() else 'nothing'}: {folder}")
+        raise InputError(f"expected a folder of images, got {not_a_folder(folder)}")
 
 
 def run_with(

@@ -9,7 +9,8 @@ from typing import Final
 from lightning_fabric import Fabric
 
 from hemabridge.data.cells import CellSet
-from hemabridge.data.listing import by_reason
+from hemabridge.data.listing import by_reason, is_image_name
+from hemabridge.data.manifest import Manifest
 from hemabridge.data.new_cells import crop_of, list_new_cells, read_new_cells
 from hemabridge.domain.site_profile import FEWEST_CELLS
 from hemabridge.errors import InputError, ManifestError
@@ -28,6 +29,8 @@ from hemabridge.workflows.adapt.steps import Steps
 
 PARTS: Final = {"train": 0.9, "test": 0.1}
 """Parts of one's own cells, and their shares: for training, and held out for measures."""
+
+_SHOWN: Final = 3
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ class Context:
 
 def labeled_sites(
     ours: Path, also: tuple[Path, ...], context: Context
-) -> tuple[Site, tuple[Site, ...], tuple[str, ...]]:
+) -> tuple[Site, tuple[Site, ...], tuple[str, ...], dict[str, int]]:
     """Read the labeled hospitals: return one's own, split into `PARTS`, the further ones, and the classes.
+
+    The last item is the number of one's own cells of each class that is left out, since it has too few.
 
     Raises:
         ManifestError: there are fewer than two classes of enough cells.
@@ -74,6 +79,18 @@ def labeled_sites(
             "rename a folder, since its name is that of the hospital"
         )
     manifest = read_site(recipe, context.progress)
+    classes, too_few = _classes_of(manifest, ours, context.progress)
+    own = prepare_site(
+        recipe, manifest, classes, PARTS, seed=context.seed, stages=context.stages, progress=context.progress
+    )
+    further = tuple(whole_site(each, read_site(each, context.progress), classes, context.stages) for each in others)
+    for one, other in combinations((own, *further), 2):
+        refuse_shared_files(one, other)
+    return own, further, classes, too_few
+
+
+def _classes_of(manifest: Manifest, ours: Path, progress: Progress) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the classes of enough cells, and the number of cells of each other class, which is also told."""
     counts = Counter(manifest.column("class"))
     classes = tuple(sorted(name for name, count in counts.items() if name and count >= FEWEST))
     if len(classes) < 2:
@@ -82,17 +99,22 @@ def labeled_sites(
             f"expected at least two classes with {FEWEST} or more cells in {ours}, got {found}; give your own labeled "
             "cells first, as a folder with a folder of images for each class"
         )
-    own = prepare_site(
-        recipe, manifest, classes, PARTS, seed=context.seed, stages=context.stages, progress=context.progress
-    )
-    further = tuple(whole_site(each, read_site(each, context.progress), classes, context.stages) for each in others)
-    for one, other in combinations((own, *further), 2):
-        refuse_shared_files(one, other)
-    return own, further, classes
+    if counts[""]:
+        progress(f"left out of {ours}: {counts['']} images that are in no folder of a class", 0, 0)
+    too_few = {name: count for name, count in sorted(counts.items()) if name and name not in classes}
+    for name, count in too_few.items():
+        progress(f"left out of {ours}: {name}, of which there are {count} cells; a class needs {FEWEST}", 0, 0)
+    return classes, too_few
 
 
 def recipe_of(path: Path) -> SiteRecipe:
-    """Return the site of a folder of labeled images, or of a manifest."""
+    """Return the site of a folder of labeled images, or of a manifest.
+
+    Raises:
+        ManifestError: it is a single image, or another file that is no manifest.
+    """
+    if is_image_name(path) and path.is_file():
+        raise ManifestError(f"expected a folder with a folder of images for each class, got one image: {path}")
     if path.is_file() or (path / MANIFEST).is_file():
         return site_of_manifest(path)
     return SiteRecipe(site=path.resolve().name, folder=path.resolve())
@@ -132,10 +154,13 @@ def unlabeled_cells(new: Path, classes: tuple[str, ...], labeled: tuple[Site, ..
         progress(f"left out of {new}: {line}", 0, 0)
     _check_count(len(cells.paths), new)
     for site in labeled:
-        shared = set(cells.hashes) & set(site.manifest.column("sha256"))
+        labeled_as = dict(zip(site.manifest.column("sha256"), site.manifest.column("path"), strict=True))
+        own = zip(cells.hashes, cells.paths, strict=True)
+        shared = [f"{path} (there {labeled_as[digest]})" for digest, path in own if digest in labeled_as]
         if shared:
+            names = ", ".join(shared[:_SHOWN]) + ", ..." * (len(shared) > _SHOWN)
             raise ManifestError(
-                f"expected other images in {new} than among the labeled cells of {site.name}, got {len(shared)} "
-                "that are in both; take them out of one"
+                f"expected other images in {new} than among the labeled cells of {site.name}, got "
+                f"{len(shared)} that are in both, such as {names}; take them out of one"
             )
     return cells.unlabeled(classes)

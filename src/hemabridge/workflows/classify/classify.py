@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from hemabridge.data.listing import not_a_folder
 from hemabridge.data.new_cells import Listed, list_new_cells
 from hemabridge.errors import ImageError, InputError
 from hemabridge.evaluation.home_failure import HomeFailure
@@ -115,10 +116,10 @@ def classify(
         InputError: `source` is no folder of images, one folder is within the other, or `out` holds other files.
         RunError: another process works in `out`.
     """
+    if not source.is_dir():
+        raise InputError(f"expected a folder of images, got {not_a_folder(source)}")
     model = model.classifying
     classes = model.classes
-    if not source.is_dir():
-        raise InputError(f"expected a folder of images, got {'a file' if source.exists() else 'nothing'}: {source}")
     check_apart(out, source)
     _check_own(out)
     listed = list_new_cells(source, None, "new")

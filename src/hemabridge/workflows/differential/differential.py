@@ -13,7 +13,7 @@ from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folde
 from hemabridge.workflows.differential.count import FOUND, RESTAINED, Pictures, count_cells
 from hemabridge.workflows.differential.opened import open_for_count
 from hemabridge.workflows.differential.written import CELL_TABLE, REPORT, SHARE_TABLE, write_results
-from hemabridge.workflows.find.find import find
+from hemabridge.workflows.find.find import check_fields, find
 
 PAGE: Final = "page"
 """What the page to check the count keeps."""
@@ -60,6 +60,7 @@ def differential(
         InputError: no leukocyte was found, a folder cannot be used, or `out` holds other files.
         RunError: another process works in `out`.
     """
+    check_fields(fields)
     opened = open_for_count(model, restain, home, progress)
     check_apart(out, fields)
     check_outputs(out, names_in(out) - set(OUTPUTS) if (out / FOUND).is_dir() else names_in(out))

@@ -10,7 +10,7 @@ from typing import Final
 
 from hemabridge.data.columns import reason_against_name
 from hemabridge.data.index import check_listable
-from hemabridge.data.listing import LeftOut, Listing, escaped, list_images
+from hemabridge.data.listing import LeftOut, Listing, escaped, list_images, not_a_folder
 from hemabridge.errors import ImageError, InputError, MissingExtraError
 from hemabridge.fields.field_image import FieldImage
 from hemabridge.fields.field_scale import stated_scale
@@ -149,9 +149,18 @@ def _listed(fields: Path) -> Listing:
     return replace(listing, images=tuple(sorted((*listing.images, *further))), left_out=left_out)
 
 
-def _checked(fields: Path, out: Path, um_per_px: float | None, crop_um: float) -> _Settings:
+def check_fields(fields: Path) -> None:
+    """Check that fields are given as a folder.
+
+    Raises:
+        InputError: they are not.
+    """
     if not fields.is_dir():
-        raise InputError(f"expected a folder of fields, got {'a file' if fields.exists() else 'nothing'}: {fields}")
+        raise InputError(f"expected a folder of fields, got {not_a_folder(fields)}")
+
+
+def _checked(fields: Path, out: Path, um_per_px: float | None, crop_um: float) -> _Settings:
+    check_fields(fields)
     check_apart(out, fields)
     own = {SETTINGS, *TABLES, CELLS, OVERLAYS, LOOKS, RECORDS} if is_own(out) else set()
     check_outputs(out, names_in(out) - own)

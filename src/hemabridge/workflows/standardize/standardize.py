@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, list_images
+from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, list_images, not_a_folder
 from hemabridge.errors import InputError, ModelError, RunError
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.guard.verdict import Verdict
@@ -227,7 +227,7 @@ def _is_same(row: FileRow, work: OneImage) -> bool:
 
 def _check_folders(source: Path, out: Path) -> None:
     if not source.is_dir():
-        raise InputError(f"expected a folder of images, got {'a file' if source.exists() else 'nothing'}: {source}")
+        raise InputError(f"expected a folder of images, got {not_a_folder(source)}")
     check_apart(out, source)
     _check_own(out)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hemabridge._version import __version__
-from hemabridge.data.listing import escaped, is_printable
+from hemabridge.data.listing import escaped, is_printable, not_a_folder
 from hemabridge.deployment.audit_log import AuditLog
 from hemabridge.errors import InputError, RunError
 from hemabridge.models.bundled import BundleModel
@@ -96,7 +96,7 @@ def watch(model: BundleModel, source: Path, out: Path, config: WatchConfig, tell
         RunError: another process works in `out`, its log was changed, or it cannot be written after all retries.
     """
     if not source.is_dir():
-        raise InputError(f"expected a folder to watch, got {'a file' if source.exists() else 'nothing'}: {source}")
+        raise InputError(f"expected a folder to watch, got {not_a_folder(source)}")
     check_apart(out, source)
     check_outputs(out, names_in(out) - {LOG, BATCHES, HELD, QUARANTINE})
     with hold_folder(out):
