@@ -132,3 +132,14 @@ def test_gray_pictures_are_told_and_a_gray_folder_is_refused(tmp_path: Path, cel
         with pytest.raises(ManifestError, match=r"expected stained cells in color in \S+gray, got 12 gray pictures"):
             fit("white-point", *pair, tmp_path / "b.json", **sizes)
     assert index(gray, "here").warning.startswith("warning: expected stained cells in color")
+
+
+def test_a_fit_into_an_existing_file_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=r"got one that exists: .*mine\.json; name another one, or remove it first"):
+        fit("macenko", tmp_path, tmp_path, tmp_path / "mine.json")
+    with pytest.raises(
+        InputError, match=r"expected a file that is named \.json, got .*mine\.txt; name it mine\.txt\.json"
+    ):
+        fit("macenko", tmp_path, tmp_path, tmp_path / "mine.txt")
+    assert (tmp_path / "mine.json").read_text(encoding="utf-8") == "mine"

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from hemabridge._version import __version__
+from hemabridge.cli.exit_codes import IN_SHORT
 from hemabridge.errors import HemabridgeError, TrainingFaultWarning
 
 INTERRUPTED = 130
@@ -52,6 +53,7 @@ app = typer.Typer(
     "Begin with `hemabridge demo`. With images of your own: `adapt`, then `run` every day; `export` makes one file of "
     "it for another computer. To measure with labels: `index` each hospital's folder, `audit` what you have, then "
     "`study`. `COMMAND --help` explains a command. A long command that was stopped continues if run again.",
+    epilog=IN_SHORT,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from typer.models import ArgumentInfo, OptionInfo
 
 from hemabridge.cli.app import ORDER, app
+from hemabridge.cli.exit_codes import tables
 
-HEAD = """# Commands
+HEAD = f"""# Commands
 
 The help of all commands (`hemabridge COMMAND --help`) on one page. It is written by
 
@@ -17,8 +18,9 @@ The help of all commands (`hemabridge COMMAND --help`) on one page. It is writte
 python -m hemabridge.cli.reference > docs/cli.md
 ```
 
-Exit codes: 0 for success, 1 if the work failed or failed for some files, 2 if an input cannot be used, and 130 if a
-signal stopped the command; the same command then continues. `audit --strict` returns 3 if it finds an error.
+## Exit codes
+
+{tables()}
 """
 
 

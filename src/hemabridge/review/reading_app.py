@@ -119,11 +119,11 @@ def _add_messages(app: FastAPI, message: Callable[[str, str], str]) -> None:
         return await run_in_threadpool(say, request, int(getattr(error, "status_code", 404)))
 
     async def failed(request: Request, error: Exception) -> Response:
-        LOG.error("a page failed", exc_info=error)
-        return await run_in_threadpool(say, request, 500)
+        return await run_in_threadpool(say, request, 500)  # the server logs the error, since it is raised again
 
     async def not_stored(request: Request, error: Exception) -> Response:
         if not _is_full(error):
+            LOG.error("a page failed", exc_info=error)
             return await failed(request, error)
         LOG.error("an answer could not be stored: the disk is full")
         return await run_in_threadpool(say, request, 507)

@@ -64,8 +64,10 @@ def fit(
         InputError: there is no such method, it would give cells colors that they do not have at the target, `out`
             exists or is not named .json, a folder shows no cell, or all its images are gray.
     """
-    if out.suffix.lower() != ".json" or out.exists():
-        raise InputError(f"expected a new file that is named .json, got {out}; name another one")
+    if out.exists():
+        raise InputError(f"expected a new file, got one that exists: {out}; name another one, or remove it first")
+    if out.suffix.lower() != ".json":
+        raise InputError(f"expected a file that is named .json, got {out}; name it {out.name}.json")
     if not out.absolute().parent.is_dir():
         raise InputError(f"expected a file in a folder that exists, got {out}; make the folder first")
     check_method(method)

@@ -27,8 +27,10 @@ def test_what_is_no_image_goes_into_quarantine_with_the_reason(
     model: BundleModel, source: Path, tmp_path: Path
 ) -> None:
     (source / "broken.png").write_bytes((source / "00.png").read_bytes()[:200])
+    (source / "notes.txt").write_text("left alone", encoding="utf-8")
     done, told = watched(model, source, tmp_path / "out")
     assert (done.images, done.quarantined) == (12, 1), told
+    assert "left alone: 1 not images by name: notes.txt" in told
     kept = sorted((tmp_path / "out" / "quarantine").iterdir())
     assert [path.read_bytes() for path in kept if path.suffix == ".png"] == [(source / "broken.png").read_bytes()]
     told_of = json.loads(next(path for path in kept if path.suffix == ".json").read_text(encoding="utf-8"))

@@ -33,6 +33,7 @@ def test_what_is_there_is_done_once_and_logged(model: BundleModel, source: Path,
     before = {path.name: path.read_bytes() for path in source.iterdir()}
     done, told = watched(model, source, out)
     assert (done.batches, done.images, done.quarantined) == ({"passed": 1}, 12, 0), told
+    assert told[0] == f"watching {source}: does what is there and complete, then stops"
     (batch,) = (out / "batches").iterdir()
     assert sorted(path.name for path in (batch / "restained").glob("*.png")) == sorted(before)
     rows = events(out, "image")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hemabridge._version import __version__
-from hemabridge.data.listing import escaped, is_printable, not_a_folder
+from hemabridge.data.listing import escaped, is_printable, list_images, not_a_folder
 from hemabridge.deployment.audit_log import AuditLog
 from hemabridge.errors import InputError, RunError
 from hemabridge.models.bundled import BundleModel
@@ -103,6 +103,8 @@ def watch(model: BundleModel, source: Path, out: Path, config: WatchConfig, tell
         shutil.rmtree(out / WORK, ignore_errors=True)
         watcher = _Watcher(model, out, config, tell, Arrivals(source, config.settle_s), AuditLog(out / LOG))
         watcher.recover()
+        for line in _first_lines(source, out, config):
+            tell(line)
         watcher.log.append([{"event": "started", "bundle_sha256": model.sha256, "version": __version__}])
         try:
             watcher.run()
@@ -111,6 +113,19 @@ def watch(model: BundleModel, source: Path, out: Path, config: WatchConfig, tell
         shutil.rmtree(out / WORK, ignore_errors=True)
         watcher.log.append([{"event": "stopped"}])
     return watcher.done
+
+
+def _first_lines(source: Path, out: Path, config: WatchConfig) -> list[str]:
+    """Return what is told at the start: what is done with which files, and how it ends."""
+    until = "then stops" if config.once else f"looks again every {config.interval_s:g} s, and stops on Ctrl-C"
+    alarmed = out / (HELD if config.on_alarm == "hold" else BATCHES)
+    return [
+        f"watching {source}: does what is there and complete, {until}",
+        f"batches go to {out / BATCHES}, with an alarm to {alarmed}; images that cannot be used are copied to "
+        f"{out / QUARANTINE}",
+        "files whose names are not those of images are left alone",
+        *(f"left alone: {left}" for left in list_images(source).left_out),
+    ]
 
 
 def first_of(found: Sequence[Arrival]) -> Sequence[Arrival]:
