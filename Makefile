@@ -25,6 +25,7 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/speed.py --paper
 	$(BIN)/python benchmarks/speed_pairs.py
 	$(BIN)/python benchmarks/folder_speed.py
+	$(BIN)/python benchmarks/folder_parts.py
 	$(BIN)/python benchmarks/folder_memory.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/paper.py

@@ -120,16 +120,14 @@ def write_film(work: Path) -> None:
 
 def pairs_of(work: Path, model: Path, count: int) -> list[tuple[dict[str, float], dict[str, float]]]:
     """Return the figures of pairs of runs: the floor, and the folder job."""
-    pairs = []
-    for _ in range(count):
-        shutil.rmtree(work / "out", ignore_errors=True)
-        pairs.append((run_apart("floor", work), run_apart(str(model), work)))
-    return pairs
+    # Each run has a folder of its own, which stays: ext4 searches long for numbers of files after many were removed.
+    outs = [work / f"out-{model.stem}-{number}" for number in range(count)]
+    return [(run_apart("floor", work), run_apart(str(model), work, out)) for out in outs]
 
 
-def run_apart(what: str, work: Path) -> dict[str, float]:
-    """Return the figures of one run in a new process."""
-    command = [sys.executable, __file__, "--run", what, str(work / "in"), str(work / "out")]
+def run_apart(what: str, work: Path, out: Path | None = None) -> dict[str, float]:
+    """Return the figures of one run in a new process; the floor writes nothing."""
+    command = [sys.executable, __file__, "--run", what, str(work / "in"), str(out or "")]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return found
 

@@ -131,6 +131,32 @@ def test_the_other_commands_take_a_bundle(
     assert (done.returncode, "No drift over 1 folders" in done.stdout) == (0, True), done.stderr
 
 
+def test_fields_are_searched_and_counted_as_with_pytorch(
+    command: Callable, bundle: Path, run_folder: Path, drawn_field: Path, tmp_path: Path
+) -> None:
+    from hemabridge.workflows.differential.differential import differential
+
+    done = command("find", drawn_field.parent, tmp_path / "cells")
+    assert done.returncode == 0, done.stderr
+    assert len(pl.read_csv(tmp_path / "cells" / "cells.csv")) == 1
+    done = command("differential", bundle, drawn_field.parent, tmp_path / "count")
+    assert done.returncode in (0, 1), done.stderr
+    differential(run_folder, drawn_field.parent, tmp_path / "own")
+    first, second = (pl.read_csv(tmp_path / name / "cells.csv") for name in ("count", "own"))
+    columns = [name for name in first.columns if name.startswith("probability")]
+    assert first.drop(columns).equals(second.drop(columns))
+    np.testing.assert_allclose(first[columns].to_numpy(), second[columns].to_numpy(), atol=1e-3)
+
+
+def test_a_guard_is_learned_without_pytorch(command: Callable, images: Path, tmp_path: Path) -> None:
+    model, folder = tmp_path / "m.json", images / "yellow-field"
+    assert command("fit", "linear-ot", folder, images / "clinic-like", model).returncode == 0
+    done = command("guard", model, images / "clinic-like")
+    assert done.returncode == 0, done.stderr
+    done = command("standardize", model, folder, tmp_path / "out")
+    assert (done.returncode, "Guard:" in done.stdout) == (0, True), done.stderr
+
+
 def test_what_needs_an_extra_says_so(command: Callable, run_folder: Path, images: Path, tmp_path: Path) -> None:
     wanted = [
         command("adapt", images / "clinic-like", images / "yellow-field", "--out", tmp_path / "run"),

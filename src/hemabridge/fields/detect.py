@@ -111,7 +111,8 @@ class FieldCells:
 class _Levels:
     """What a field's pixels are compared with: the glass, the chromatin, and the weights of the nuclear dye.
 
-    `whole` is the picture of the whole field, if it was measured in one part.
+    `weights` is None if what is small is not wanted, or if there is nothing to learn it from. `whole` is the picture of
+    the whole field, if it was measured in one part.
     """
 
     glass: FloatMap
@@ -149,7 +150,7 @@ def find_leukocytes(
         raise ImageError(f"expected tile_px of at least {LEAST_TILE_PX}, got {tile_px}; leave it out")
     own = DetectionLimits() if limits is None else limits
     view = View.at(image, scale.um_per_px, WORK_UM)
-    levels = _levels(view, own.chromatin_share)
+    levels = _levels(view, own.chromatin_share, with_dyes=with_small)
     cells: list[Leukocyte] = []
     small: list[StainedPlace] = []
     for core, part in _parts(view, levels, tile_px):
@@ -172,7 +173,7 @@ def measured_objects(
     `chromatin_share`, `opening_um`, `gap_um` and `apart_um` of `limits` decide what an object is.
     """
     view = View.at(image, scale.um_per_px, WORK_UM)
-    levels = _levels(view, limits.chromatin_share)
+    levels = _levels(view, limits.chromatin_share, with_dyes=False)
     if levels.chromatin is None:
         return []
     return [
@@ -217,8 +218,8 @@ def _tile_px(view: View) -> int:
     return max(LEAST_TILE_PX, min(TILE_PX, round(MOST_SOURCE_PX / view.factor)))
 
 
-def _levels(view: View, chromatin_share: float) -> _Levels:
-    """Return what the pixels are compared with, from parts all over the image."""
+def _levels(view: View, chromatin_share: float, *, with_dyes: bool) -> _Levels:
+    """Return what the pixels are compared with, from parts all over the image; the dyes if what is small is wanted."""
     boxes = view.sample(_tile_px(view))
     parts = [view.part(box) for box in boxes]
     glass = background_color(np.concatenate([part.reshape(1, -1, 3) for part in parts], axis=1))
@@ -227,11 +228,14 @@ def _levels(view: View, chromatin_share: float) -> _Levels:
     spot = max(1, round(3 / view.um))
     found = [(picture, level) for picture in pictures if (level := chromatin_of(picture, spot)) is not None]
     if not found:
-        reds = [dye_colors(picture, None)[0] for picture in pictures if picture.foreground.any()]
+        reds = [dye_colors(picture, None)[0] for picture in pictures if with_dyes and picture.foreground.any()]
         return _Levels(glass, None, dye_weights(np.median(reds, axis=0), None) if reds else None, whole)
-    colors = np.median([dye_colors(picture, level) for picture, level in found], axis=0)
+    weights = None
+    if with_dyes:
+        colors = np.median([dye_colors(picture, level) for picture, level in found], axis=0)
+        weights = dye_weights(colors[0], colors[1])
     red, densest, red_blue = (
         float(np.median([getattr(level, name) for _, level in found])) for name in ("red", "densest", "red_blue")
     )
     threshold = red + chromatin_share * (densest - red)
-    return _Levels(glass, Chromatin(red, densest, threshold, red_blue), dye_weights(colors[0], colors[1]), whole)
+    return _Levels(glass, Chromatin(red, densest, threshold, red_blue), weights, whole)

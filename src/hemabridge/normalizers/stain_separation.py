@@ -169,7 +169,7 @@ def _product(image: UInt8Image, passed: NDArray[np.float32], white: Rgb) -> UInt
         light = rows_of[0].take(block[..., 0], axis=0)
         for channel in (1, 2):
             light *= rows_of[channel].take(block[..., channel], axis=0)
-        np.clip(light, 0, 255, out=light)
+        np.minimum(light, 255, out=light)  # it is not negative
         levels[start : start + step] = np.rint(light, out=light)
     return without_fourth(levels)
 
