@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from folder_speed import write_cells
+from hemabridge.engines import Engine, EngineName, opened_engine
 from hemabridge.models import Model, open_model
 from hemabridge.workflows.classify.classify import classify
-from hemabridge.workflows.engines import Engine, EngineName, opened_engine
 from hemabridge.workflows.standardize.standardize import standardize_with
 
 METHODS = ("linear-ot", "macenko")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from hemabridge import __version__
+from hemabridge import __version__, workflows
 from hemabridge.cli import main
 from hemabridge.cli.app import ORDER, PANELS, app
 from hemabridge.errors import (
@@ -50,6 +50,14 @@ def plain(text: str) -> str:
 
 def test_the_commands_are_those_that_are_documented() -> None:
     assert sorted(typer.main.get_command(app).commands) == sorted(COMMANDS)  # type: ignore[attr-defined]
+
+
+def test_each_module_of_the_workflows_is_of_a_command() -> None:
+    rooms = [path for path in Path(workflows.__file__).parent.iterdir() if not path.name.startswith("__")]
+    with_another = {"run": "adapt", "check": "differential", "log": "watch", "sheet": "simulate"}
+    verbs = {"select": "selection", "synthesize": "synthesis"}
+    names = {with_another.get(name, verbs.get(name, name)) for name in COMMANDS}
+    assert sorted(path.stem for path in rooms) == sorted(names)
 
 
 def test_the_root_help_names_every_command_and_says_where_to_begin(run: Callable) -> None:

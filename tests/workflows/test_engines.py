@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.engines import LOCAL, RETRIES, Engine, opened_engine
 from hemabridge.errors import ImageError, InputError, RunError
 from hemabridge.imaging.files import write_image
 from hemabridge.models import open_model
 from hemabridge.workflows.classify.classify import PREDICTIONS, classify
-from hemabridge.workflows.engines import LOCAL, RETRIES, Engine, opened_engine
 from hemabridge.workflows.fit import fit
 from hemabridge.workflows.guard import learn_guard
 from hemabridge.workflows.standardize.log import LOG
@@ -227,7 +227,7 @@ def test_a_machine_with_another_version_or_without_the_program_is_refused(
     monkeypatch.setitem(sys.modules, "only_here", module)
     with pytest.raises(RunError, match="No module named 'only_here'"):
         run_on(engine, module.Sleepy(), [1])
-    monkeypatch.setattr("hemabridge.workflows.engines.__version__", "0.0.0")
+    monkeypatch.setattr("hemabridge.engines.__version__", "0.0.0")
     with pytest.raises(RunError, match=r"expected hemabridge 0\.0\.0 on each machine"):
         run_on(engine, Sleepy(), [1])
 

@@ -53,9 +53,9 @@ def classify(
     predictions.csv has a row for each image: its class and the probability of each class, or the reason why there is
     none. If the images are out-of-distribution for the model, the classes are withheld.
     """
+    from hemabridge.engines import opened_engine
     from hemabridge.models import open_model
     from hemabridge.workflows.classify.classify import classify as run
-    from hemabridge.workflows.engines import opened_engine
 
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px, classes=classes, architecture=architecture)
     with opened_engine(engine, address) as where, shown_progress() as progress:

@@ -121,8 +121,8 @@ def standardize(
     If the model has a guard (see `guard`), each cell gets a verdict, and refused cells are re-stained by the fallback.
     """
     from hemabridge.cli.progress_bars import shown_progress
+    from hemabridge.engines import opened_engine
     from hemabridge.models import open_model
-    from hemabridge.workflows.engines import opened_engine
     from hemabridge.workflows.standardize.standardize import standardize_with
 
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px, site=site)

@@ -11,6 +11,7 @@ import polars as pl
 
 from hemabridge.data.listing import not_a_folder
 from hemabridge.data.new_cells import Listed, list_new_cells
+from hemabridge.engines import LOCAL, Engine
 from hemabridge.errors import ImageError, InputError
 from hemabridge.evaluation.home_failure import HomeFailure
 from hemabridge.fields.whole_field import FieldCheck
@@ -28,7 +29,6 @@ from hemabridge.storage.files import atomic_write, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.workflows.classify.labeled_folder import failure_on
-from hemabridge.workflows.engines import LOCAL, Engine
 
 PREDICTIONS: Final = "predictions.csv"
 DESCRIPTION: Final = "predictions.json"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from hemabridge.data.listing import LINK_OUT, LeftOut, Listing, list_images, not_a_folder
+from hemabridge.engines import LOCAL, TASK_ITEMS, Engine
 from hemabridge.errors import InputError, ModelError, RunError
 from hemabridge.fields.whole_field import FieldCheck
 from hemabridge.guard.verdict import Verdict
@@ -17,7 +18,6 @@ from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
-from hemabridge.workflows.engines import LOCAL, TASK_ITEMS, Engine
 from hemabridge.workflows.standardize.log import (
     LOG,
     FileRow,
