@@ -9,7 +9,7 @@ import pytest
 
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
 from hemabridge.errors import TrainingFaultWarning
-from hemabridge.imaging.files import write_image
+from hemabridge.imaging.files import read_image, write_image
 from hemabridge.normalizers import fit_on_cells
 
 
@@ -119,3 +119,13 @@ def test_a_training_that_looks_failed_is_told_in_one_line(run: Callable, monkeyp
     monkeypatch.setattr("hemabridge.cli.app.app", failing)
     ended = run("train")
     assert ended.err == "hemabridge: warning: after 300 images of training: inverted\n"
+
+
+def test_standardize_counts_gray_images_on_the_screen(run: Callable, model: Path, nights: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted((nights / "2026-03-01").rglob("*.png"))[:4]):
+        image = read_image(path)
+        if number == 0:
+            image = np.repeat(image.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+        write_image(tmp_path / "some" / path.name, image)
+    ended = run("standardize", model, tmp_path / "some", tmp_path / "out")
+    assert "warning: 1 of 4 images are gray, or nearly so" in ended.err

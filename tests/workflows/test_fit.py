@@ -127,6 +127,7 @@ def test_gray_pictures_are_told_and_a_gray_folder_is_refused(tmp_path: Path, cel
     sizes = {"source_crop_px": CELL_PX, "target_crop_px": CELL_PX}
     here = tmp_path / "clinic-like"
     fit("white-point", some, here, tmp_path / "a.json", **sizes, progress=lambda label, *_: said.append(label))
+    assert any(line.startswith(f"warning: {some} has 12 images; with fewer than 20 of each folder, ") for line in said)
     assert f"warning: 1 of 12 images of {some} are gray, and nothing can be learned from them: 03.png" in said
     for pair in ((gray, here), (here, gray)):
         with pytest.raises(ManifestError, match=r"expected stained cells in color in \S+gray, got 12 gray pictures"):

@@ -141,6 +141,7 @@ def standardize(
 
 def _print_restained(done: "Standardized", model: Path, source: Path, out: Path) -> None:
     from hemabridge.cli.printing import print_left_out, print_site, print_unusable
+    from hemabridge.imaging.grayness import GRAY_REMARK
     from hemabridge.workflows.standardize.log import LOG
 
     print_unusable([(row.path, row.reason) for row in done.rows if row.status == "failed"], "failed")
@@ -149,6 +150,13 @@ def _print_restained(done: "Standardized", model: Path, source: Path, out: Path)
         f"{len(done.rows)} files: {done.count('restained')} re-stained, {done.count('failed')} failed, "
         f"{done.count('skipped')} left out. See {out / LOG}."
     )
+    gray = sum(GRAY_REMARK in row.remark for row in done.rows)
+    if gray:
+        print(
+            f"warning: {gray} of {len(done.rows)} images are gray, or nearly so; the colors of their re-stained "
+            f"pictures mean nothing (column remark of {out / LOG})",
+            file=sys.stderr,
+        )
     print_site(source, done.site)
     _print_verdicts(done, model)
 

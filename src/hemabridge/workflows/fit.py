@@ -9,9 +9,11 @@ from hemabridge.data.cells import UNKNOWN, CellSet, load_cells
 from hemabridge.data.index import index_folder
 from hemabridge.data.listing import by_reason
 from hemabridge.data.manifest import read_manifest
+from hemabridge.domain.site_profile import FEWEST_CELLS
 from hemabridge.domain.subdomains import FEWEST_IMAGES, fields_of, name_of, subdomains_of
 from hemabridge.errors import InputError, ManifestError
 from hemabridge.fields.whole_field import FieldCheck
+from hemabridge.imaging.standardizer import UInt8Images
 from hemabridge.normalizers.by_subdomain import MOST_SUBDOMAINS, BySubdomain
 from hemabridge.normalizers.catalog import check_method, fit_on_cells
 from hemabridge.normalizers.images import CELL_PX
@@ -73,6 +75,7 @@ def fit(
     check_method(method)
     sites = _cells(source, "source", source_crop_px, progress), _cells(target, "target", target_crop_px, progress)
     own, wanted = (site.images for site in sites)
+    _warn_of_few({source: own, target: wanted}, progress)
     cells = CellScale(source_crop_px=sites[0].crop_px, target_crop_px=sites[1].crop_px, size_px=CELL_PX)
     fields = fields_of(own)
     of_image = subdomains_of(fields, MOST_SUBDOMAINS, FEWEST_IMAGES)
@@ -91,6 +94,17 @@ def fit(
     write_new(out, fitted.to_json().encode("utf-8"))
     swapped = _has_classes(source, sites[0]) and not _has_classes(target, sites[1])
     return Fitted(fitted, {name_of(fields[subdomain]): int(subdomain.sum()) for subdomain in subdomains}, swapped)
+
+
+def _warn_of_few(images: Mapping[Path, UInt8Images], progress: Progress) -> None:
+    for folder, some in images.items():
+        if len(some) < FEWEST_CELLS:
+            progress(
+                f"warning: {folder} has {len(some)} images; with fewer than {FEWEST_CELLS} of each folder, "
+                "`standardize` cannot say whether images are of another hospital",
+                0,
+                0,
+            )
 
 
 def _has_classes(folder: Path, cells: CellSet) -> bool:

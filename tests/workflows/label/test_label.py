@@ -263,3 +263,13 @@ def test_what_the_next_labels_add_is_the_corrected_share_of_the_errors_that_are_
     assert helpless.next_gain is None
     assert "what they add elsewhere is not known" in labeling_story.headline(helpless)
     assert "cannot be estimated" in labeling_story.following(helpless)
+
+
+def test_what_is_done_before_the_page_is_told(finished: Path, new_hospital: Path, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    label(
+        finished, new_hospital, tmp_path / "out", fabric=start_fabric("cpu"), progress=lambda *each: told.append(each)
+    )
+    (first,) = [what for what, _, total in told if not total and "address of the page" in what]
+    assert "the classes of the 24 cells" in first
+    assert ("comparing the cells, classifiers", 2, 2) in told

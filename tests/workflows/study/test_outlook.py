@@ -46,9 +46,12 @@ def test_no_estimate_rests_on_a_stage_of_unknown_seconds() -> None:
     outlook("b", None)
     outlook("b", 30.0)
     outlook.pass_over("b")  # known already
+    outlook("c", None)
+    outlook.pass_over("c")
     assert said == [
         "3 steps, 1 done; about 30 s left of all",
         "b took 30 s; 2 of 3 steps done; about 57 s left of all",
+        "c, which an earlier call began, is done; 3 of 3 steps done",
     ]
 
 

@@ -25,6 +25,9 @@ RESTAINED_PHOTOGRAPH: Final = 0.05
 VIEWS: Final = 4
 """Views of each cell from which the ensemble predicts."""
 
+MOST_REPORTED: Final = 2
+"""Work of which more than so many times the part between two reports was done before its first is resumed."""
+
 
 class Steps:
     """Numbers the steps of one call in the labels of its progress, and reports after each how much time is left.
@@ -42,10 +45,14 @@ class Steps:
         self._outlook: Outlook | None = None
         self._now: str | None = None
         self._began, self._worked = 0.0, False
+        self._first: dict[str, int] = {}
+        self._resumed = False
 
     def progress(self, label: str, done: int, total: int) -> None:
         """Report progress of the present step, with its number; a message (`total` 0) is passed on as it is."""
         self._worked = True
+        if total:
+            self._look_for_resumed(label, done)
         if total and self._now is not None:
             label = f"step {self.names.index(self._now) + 1} of {len(self.names)}: {label}"
         self._tell(label, done, total)
@@ -64,6 +71,7 @@ class Steps:
         """End the present step, and begin another."""
         self.end()
         self._now, self._began, self._worked = name, time.monotonic(), False
+        self._first, self._resumed = {}, False
         if self._outlook is not None:
             for before in self.names[: self.names.index(name)]:
                 self._outlook.pass_over(before)
@@ -72,8 +80,18 @@ class Steps:
     def end(self) -> None:
         """End the present step, if there is one; one in which nothing was done has been done by an earlier call."""
         if self._now is not None and self._outlook is not None and self._worked:
-            self._outlook(self._now, time.monotonic() - self._began)
+            if self._resumed:
+                self._outlook.pass_over(self._now)
+            else:
+                self._outlook(self._now, time.monotonic() - self._began)
         self._now = None
+
+    def _look_for_resumed(self, label: str, done: int) -> None:
+        """Notice work that did not begin at its beginning: more was done before its first report than between two."""
+        first = self._first.setdefault(label, done)
+        if done > first:
+            self._resumed |= first > MOST_REPORTED * (done - first)
+            self._first[label] = 0
 
 
 def step_seconds(config: AdaptConfig, target: int, source: int, home: int) -> dict[str, float]:

@@ -30,6 +30,10 @@ MOST_SUBDOMAINS: Final = 4
 """Largest number of subdomains of a hospital: with 16 cells, four of each."""
 PREDICTED: Final = ".predicted"
 """Folder of what is predicted without labels."""
+_FIRST: Final = (
+    "first all classifiers predict the classes of the {count} cells, to choose those that teach most; how long is left "
+    "is said below, and after that the address of the page"
+)
 _PROBABILITIES, _FEATURES, _AGREEMENT = "probabilities.npy", "features.npy", "agreement.json"
 _KIND: Final = FileKind("a prediction", RunError, f"remove the folder {PREDICTED}, and run the same command again")
 
@@ -72,6 +76,7 @@ class Hospital:
         """What is predicted without labels; it is worked out once, and kept."""
 
         def work(folder: Path) -> None:
+            self.run.progress(_FIRST.format(count=len(self.cells.paths)), 0, 0)
             found = self.run.predict(self.source, self.fabric)
             np.save(folder / _PROBABILITIES, found.probabilities, allow_pickle=False)
             np.save(folder / _FEATURES, found.features, allow_pickle=False)

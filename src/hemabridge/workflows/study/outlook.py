@@ -72,8 +72,15 @@ class Outlook:
             self.progress(f"{took}; {done}{self._left_in_words()}", 0, 0)
 
     def pass_over(self, name: str) -> None:
-        """Record that a stage was done in an earlier call that did not keep its seconds: no estimate rests on it."""
+        """Record that a stage was done, wholly or partly in an earlier call that did not keep its seconds.
+
+        No estimate rests on it.
+        """
         self._untimed.add(name)
+        if self.now == name:
+            self.now = None
+            done = f"{self._known()} of {len(self.plan)} {self.parts} done"
+            self.progress(f"{name}, which an earlier call began, is done; {done}{self._left_in_words()}", 0, 0)
 
     def left(self) -> float:
         """Return the estimated seconds of the stages that are left.
