@@ -91,7 +91,7 @@ def test_a_cut_training_that_is_resumed_equals_an_uncut_one_to_the_bit(
 def test_a_snapshot_re_stains_to_the_target_and_says_that_it_knows_no_way_back(tmp_path: Path) -> None:
     snapshots = train.train_translator(tiny(CUT, 4), site(1, 5), site(2, 7), tmp_path, cpu(), seed=0)
     path = snapshots[-1].path
-    weights, _ = read_snapshot(path, "average")
+    weights, _ = read_snapshot(path)
     assert {key.split("/")[0] for key in weights} == {"to_target"}
     generator = ResnetGenerator(CUT.generator).eval()
     generator.load_state_dict({key.removeprefix("to_target/"): tensor for key, tensor in weights.items()})

@@ -112,19 +112,16 @@ def test_a_header_from_before_there_were_kinds_is_read(small_snapshot: Path, tmp
 def test_averaged_weights_are_taken_where_there_are_any(small_snapshot: Path, tmp_path: Path) -> None:
     raw, header = read_snapshot(small_snapshot)
     average = {name: tensor * 0.5 for name, tensor in raw.items() if name.startswith("to_")}
-    both = write_snapshot(tmp_path, 8, 1.0, raw, average, header).path
+    both = write_snapshot(tmp_path / "both", 8, 1.0, raw, average, header).path
+    alone = write_snapshot(tmp_path / "alone", 8, 1.0, average, None, header).path
     images = noise(1, 16, 16)
-
-    def restained(path: Path, weights: str) -> UInt8Images:
-        tensors, header = read_tensors(path)
-        chosen = weights_of(tensors, path, weights)  # type: ignore[arg-type]
-        return NeuralStandardizer.from_tensors(chosen, TranslatorHeader.of(header, path), path).standardize(images)
-
-    np.testing.assert_array_equal(restained(both, "best"), restained(both, "average"))
-    np.testing.assert_array_equal(restained(both, "raw"), restained(small_snapshot, "best"))
-    assert not np.array_equal(restained(both, "best"), restained(both, "raw"))
-    with pytest.raises(ModelError, match=r"expected average weights in .*, got only \['raw'\]"):
-        restained(small_snapshot, "average")
+    with_both, with_average, with_raw = (
+        open_model(path).cell_standardizer().standardize(images) for path in (both, alone, small_snapshot)
+    )
+    np.testing.assert_array_equal(with_both, with_average)
+    assert not np.array_equal(with_both, with_raw)
+    with pytest.raises(ModelError, match=r"expected the weights of a snapshot in there, got only \['optimizer'\]"):
+        weights_of({"optimizer/step": torch.zeros(1)}, Path("there"))
 
 
 def test_the_snapshot_of_something_else_is_refused(tmp_path: Path) -> None:

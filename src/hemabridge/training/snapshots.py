@@ -4,16 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from hemabridge.errors import ModelError
 from hemabridge.training.tensorfile import read_header, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Weights: TypeAlias = Literal["average", "raw", "best"]
-"""Which weights of a snapshot to read; `best` are the averaged ones if there are any, else the raw ones."""
 
 
 @dataclass(frozen=True)
@@ -136,26 +133,27 @@ def _read_seen(path: Path) -> tuple[int, float]:
     return images, epoch
 
 
-def read_snapshot(path: Path, weights: Weights = "best") -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    """Read the weights of a snapshot, by names `network/key`, and its header.
+def read_snapshot(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    """Read the weights of a snapshot, as `weights_of` selects them, and its header.
 
     Raises:
-        ModelError: the file is not a snapshot, or does not have the weights that were asked for.
+        ModelError: the file is not a snapshot.
     """
     tensors, header = read_tensors(path)
-    return weights_of(tensors, path, weights), header
+    return weights_of(tensors, path), header
 
 
-def weights_of(tensors: "Mapping[str, Tensor]", path: Path, weights: Weights = "best") -> "dict[str, Tensor]":
-    """Select weights among all tensors of a snapshot, by names `network/key`; errors state `path`.
+def weights_of(tensors: "Mapping[str, Tensor]", path: Path) -> "dict[str, Tensor]":
+    """Select the averaged weights among all tensors of a snapshot, or the raw ones if there are no averaged ones.
+
+    Their names are `network/key`.
 
     Raises:
-        ModelError: there are no such weights.
+        ModelError: there are neither; the message states `path`.
     """
     kinds = {name.split("/", 1)[0] for name in tensors}
-    if weights == "best":
-        weights = "average" if "average" in kinds else "raw"
-    if weights not in kinds:
-        raise ModelError(f"expected {weights} weights in {path}, got only {sorted(kinds)}")
-    prefix = f"{weights}/"
+    kind = "average" if "average" in kinds else "raw"
+    if kind not in kinds:
+        raise ModelError(f"expected the weights of a snapshot in {path}, got only {sorted(kinds)}")
+    prefix = f"{kind}/"
     return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
