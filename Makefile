@@ -41,6 +41,7 @@ bench: $(INSTALLED)  ## the benchmarks of docs/benchmarks.md; those on real imag
 	$(BIN)/python benchmarks/planted_changes.py
 	$(BIN)/python benchmarks/leave_one_out.py
 	$(BIN)/python benchmarks/ensemble_parts.py
+	$(BIN)/python benchmarks/frontier.py
 	$(BIN)/python benchmarks/few_labels.py --classifier --starts 0,1,2
 	$(BIN)/python benchmarks/unknown_cells.py
 	$(BIN)/python benchmarks/learned_lut.py

@@ -24,28 +24,28 @@ from hemabridge.metrics.classification import balanced_accuracy
 from hemabridge.models import open_model
 from hemabridge.training.snapshots import list_snapshots
 from leave_one_out import scored_cells
-from recommended_bench import REAL_SITES, Bench, kept_bench
+from recommended_bench import Bench, kept_bench
 
 ALL = slice(None)
-ROW = "{:42s} " + "{:>7s} " * (len(REAL_SITES) + 2)
 
 
 def main() -> None:
     """Print a line for each set of parts."""
     assert __doc__
-    bench, data, starts = kept_bench(__doc__)
+    bench, data, starts, names = kept_bench(__doc__)
     found: dict[str, list[float]] = {}
-    for name in REAL_SITES:
+    for name in names:
         cells = scored_cells(bench, name, data)[1]
         for start in starts:
             for arm, prediction in _arms(bench, name, start, cells.images):
                 score = balanced_accuracy(cells.labels, prediction.argmax(axis=1), len(cells.classes))
                 found.setdefault(arm, []).append(score)
-    print(ROW.format("", *REAL_SITES, "mean", "spread"))
+    row = "{:42s} " + "{:>12s} " * (len(names) + 2)
+    print(row.format("", *names, "mean", "spread"))
     for arm, scores in found.items():
-        table = np.reshape(scores, (len(REAL_SITES), len(starts)))
+        table = np.reshape(scores, (len(names), len(starts)))
         means = table.mean(axis=0)
-        print(ROW.format(arm, *(f"{value:.3f}" for value in (*table.mean(axis=1), means.mean(), np.ptp(means)))))
+        print(row.format(arm, *(f"{value:.3f}" for value in (*table.mean(axis=1), means.mean(), np.ptp(means)))))
 
 
 @dataclass(frozen=True, eq=False)

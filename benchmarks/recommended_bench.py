@@ -160,16 +160,17 @@ class Bench:
         return open_model(list_snapshots(folder)[-1].path).cell_standardizer()
 
 
-def kept_bench(description: str) -> tuple[Bench, Path, list[int]]:
-    """Return bench, folder of data and starts, by the options of a benchmark of what `leave_one_out.py` kept."""
+def kept_bench(description: str) -> tuple[Bench, Path, list[int], list[str]]:
+    """Return bench, folder of data, starts and hospitals, the options of a benchmark of what `leave_one_out` kept."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, default=Path("recipes/recommended.toml"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/leave-one-out"))
     parser.add_argument("--starts", default="0,1,2", help="random starts of the classifiers")
+    parser.add_argument("--sources", default=",".join(REAL_SITES), help="hospitals that the first command left out")
     spec = parser.parse_args()
     bench = new_bench(expect_kind(read_recipe(spec.recipe), StudyRecipe), spec.out, spec.data)
-    return bench, spec.data, [int(start) for start in spec.starts.split(",")]
+    return bench, spec.data, [int(start) for start in spec.starts.split(",")], spec.sources.split(",")
 
 
 def new_bench(recipe: StudyRecipe, out: Path, data: Path) -> Bench:

@@ -43,7 +43,7 @@ from hemabridge.training.run_context import RunContext
 from hemabridge.training.snapshots import list_snapshots
 from hemabridge.workflows.adapt.certainty import KNOWN_REFUSED, unknown_limit
 from leave_one_out import PREDICTIONS
-from recommended_bench import BY_EYE, FABRIC, REAL_SITES, STARTS_APART, Bench, kept_bench, real_site
+from recommended_bench import BY_EYE, FABRIC, STARTS_APART, Bench, kept_bench, real_site
 
 OTHERS = ("basophil", "erythroblast", "immature_granulocyte")
 SHOWN = "basophil"
@@ -61,9 +61,9 @@ Scores = NDArray[np.float64]
 def main() -> None:
     """Print both tables."""
     assert __doc__
-    bench, data, starts = kept_bench(__doc__)
+    bench, data, starts, names = kept_bench(__doc__)
     _print_scores(bench, data, starts)
-    _print_limits(bench, data, starts)
+    _print_limits(bench, data, starts, names)
 
 
 def _print_scores(bench: Bench, data: Path, starts: Sequence[int]) -> None:
@@ -201,13 +201,13 @@ def _reference(bench: Bench) -> UInt8Images:
     return cells.images[cells.drawn(np.full(classes, 1.0 / classes), REFERENCE, np.random.default_rng(0))]
 
 
-def _print_limits(bench: Bench, data: Path, starts: Sequence[int]) -> None:
+def _print_limits(bench: Bench, data: Path, starts: Sequence[int], names: Sequence[str]) -> None:
     print(f"\n| hospital | largest probability | one classifier | {OTHER_CELLS} | starts with a limit |")
     print("| --- | --- | --- | --- | --- |")
     size_px, out = bench.recipe.ensemble_px, bench.stages.folder
     home, target = bench.cells(bench.target, "test", size_px).images, _reference(bench)
     others = np.concatenate(list(_others(data, size_px).values()))
-    for name in REAL_SITES:
+    for name in names:
         site = real_site(bench, name, data)
         cells = site.cells(tuple(sorted(set(site.manifest.column("split")))), bench.classes, size_px, lambda *_: None)
         shares: list[list[float]] = []
