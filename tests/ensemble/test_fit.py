@@ -1,3 +1,4 @@
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from hemabridge.errors import InputError
 from hemabridge.imaging.standardizer import Standardizer
 from hemabridge.progress import Progress, silent
 from hemabridge.training.run_context import RunContext, start_fabric
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def fitted_to(
@@ -233,3 +236,23 @@ def test_classifiers_of_other_classes_and_unknown_names_are_refused() -> None:
         fitted_to(EnsembleConfig(), target.images, target, color=[], shape=[ByBrightness()])
     with pytest.raises(ValidationError, match="expected different normalizers of"):
         EnsembleConfig(restainings=("linear-oat",))
+
+
+def test_nothing_else_pools_members_or_measures_their_statistics() -> None:
+    """Study, `adapt`, `label`, `evaluate --fit` and benchmarks fit an ensemble and ask it, and do nothing by hand."""
+    parts = re.compile(
+        r"\b(?:logarithmic_pool|SiteStatistics|site_statistics)\(|import [^\n]*\b(?:logarithmic_pool|SiteStatistics)\b"
+    )
+    files = [path for place in ("src/hemabridge", "benchmarks", "examples") for path in (ROOT / place).rglob("*.py")]
+    assert len(files) > 300
+    with_parts = {path.parent.name for path in files if parts.search(path.read_text(encoding="utf-8"))}
+    assert with_parts == {"ensemble"}
+    fitting = {
+        path.relative_to(ROOT).as_posix() for path in files if "fit_ensemble(" in path.read_text(encoding="utf-8")
+    }
+    assert {
+        "benchmarks/recommended_bench.py",
+        "src/hemabridge/workflows/study/ensemble_stage.py",
+        "src/hemabridge/workflows/evaluate/finished_study.py",
+        "src/hemabridge/workflows/adapt/adapt.py",
+    } <= fitting
