@@ -9,6 +9,7 @@ from skimage.draw import disk
 from hemabridge.errors import ImageError
 from hemabridge.fields.detect import find_leukocytes
 from hemabridge.fields.field_scale import estimate_scale, stated_scale
+from hemabridge.fields.find_cells import find_cells
 from hemabridge.fields.red_cells import RED_CELL_UM
 
 
@@ -159,6 +160,17 @@ def test_one_wide_nucleus_is_not_parted():
 def test_a_cell_at_the_border_is_flagged():
     found = find_leukocytes(drawn((480, 640), [(12, 240, 8.0), (400, 240, 8.0)]), stated_scale(UM)).leukocytes
     assert [cell.border for cell in sorted(found, key=lambda cell: cell.x)] == [True, False]
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.0, 2.5])
+def test_the_size_of_a_whole_cell_is_that_with_its_cytoplasm(factor):
+    places = [(12, 240, 8.0), (200, 240, 8.0), (440, 240, 9.0), (592, 240, 7.0)]
+    cut, *whole, touched = sorted(
+        find_cells(resized(drawn((480, 640), places), factor), UM / factor).leukocytes, key=lambda cell: cell.x
+    )
+    assert (cut.border, cut.cell_um) == (True, None)
+    assert (touched.border, touched.cell_um) == (False, None)  # its cytoplasm goes on behind the border
+    assert [cell.cell_um for cell in whole] == pytest.approx([12.0, 12.0], rel=0.06)
 
 
 def test_in_tiles_the_same_is_found_as_in_the_whole():

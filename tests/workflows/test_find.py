@@ -95,6 +95,7 @@ def test_crops_have_the_nucleus_in_their_middle_and_the_stated_width(fields, tmp
     assert cells["path"].to_list() == manifest.column("path")
     one = cells.filter(pl.col("field") == "one.png").to_dicts()[0]
     assert (one["x"], one["y"], one["diameter_um"]) == pytest.approx((200, 180, 8), abs=1.5)
+    assert one["cell_um"] == pytest.approx(8, abs=1)  # this one has no cytoplasm
     assert (one["um_per_px"], one["border"], one["cluster"]) == (UM, False, False)
 
 

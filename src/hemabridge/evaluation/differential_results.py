@@ -46,6 +46,7 @@ class CountedCell:
         guard: verdict of the morphology guard on the re-stained picture; empty without a guard.
         expert: class that an expert gave; None if nobody did.
         unknown: why `hemabridge run` calls it unknown; empty if it does not. It is counted by `predicted`.
+        cell_um: diameter of the disc with the area of the whole cell; None if the border cuts it.
     """
 
     __pydantic_config__ = STRICT
@@ -66,6 +67,7 @@ class CountedCell:
     guard: str
     expert: str | None = None
     unknown: str = ""
+    cell_um: float | None = None
 
     @property
     def number(self) -> int:

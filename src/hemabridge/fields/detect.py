@@ -49,6 +49,8 @@ class Leukocyte:
         box: bounding box of the nucleus in pixels: left, top, right, bottom, the last two exclusive.
         edge_um: width of the edge of the nucleus in micrometers, which grows with blur (`fields.sharpness`); None if
             it was not measured, or if the surroundings of the cell alone show no nucleus.
+        cell_um: diameter of the disc with the area of the whole cell, in micrometers; None if it was not measured, or
+            if the border cuts the cell.
     """
 
     x: float
@@ -59,6 +61,7 @@ class Leukocyte:
     cluster: bool
     box: tuple[float, float, float, float]
     edge_um: float | None = None
+    cell_um: float | None = None
 
     @property
     def blurred(self) -> bool:

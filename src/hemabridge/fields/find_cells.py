@@ -6,6 +6,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from hemabridge.errors import ImageError
+from hemabridge.fields.cell_size import cell_diameter_um
 from hemabridge.fields.detect import FieldCells, Leukocyte, find_leukocytes
 from hemabridge.fields.field_image import FieldImage, FieldPixels
 from hemabridge.fields.field_scale import Scale, estimate_scale, stated_scale
@@ -125,11 +126,20 @@ def find_cells_at(image: FieldPixels, scale: Scale | None) -> FoundCells:
     found = FoundCells(
         fault or "searched", quality.reason if fault else "", scale, cells.leukocytes, cells.others, quality
     )
-    side = found.crop_px()
-    measured = (
-        replace(cell, edge_um=cell_edge_um(cut_cell(image, cell, side), scale.um_per_px)) for cell in found.leukocytes
+    return replace(
+        found, leukocytes=tuple(_measured(image, cell, found.crop_px(), scale.um_per_px) for cell in found.leukocytes)
     )
-    return replace(found, leukocytes=tuple(measured))
+
+
+def _measured(image: FieldPixels, cell: Leukocyte, side_px: int, um_per_px: float) -> Leukocyte:
+    """Return a leukocyte with what its crop alone tells: the width of its edge, and its size with the cytoplasm."""
+    crop = cut_cell(image, cell, side_px)
+    size = cell_diameter_um(crop, um_per_px)
+    if size is not None:
+        height, width = image.shape[:2]
+        to_border_px = min(cell.x, cell.y, width - cell.x, height - cell.y)
+        size = None if cell.border or size / 2 / um_per_px > to_border_px else size
+    return replace(cell, edge_um=cell_edge_um(crop, um_per_px), cell_um=size)
 
 
 def cut_cell(image: FieldPixels, cell: Leukocyte, side_px: int) -> UInt8Image:

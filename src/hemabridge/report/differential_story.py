@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Final
 
 from hemabridge.evaluation.differential_results import (
@@ -135,7 +136,20 @@ def quality(results: DifferentialResults) -> list[str]:
         "clumps are not counted among them.",
         f"Leukocytes per field: {sum(field.leukocytes for field in used) / len(used):.1f}. "
         f"Smudge cells: {sum(field.smudges for field in used)}.",
+        *_sizes(results),
     ]
+
+
+def _sizes(results: DifferentialResults) -> Iterator[str]:
+    """Yield the median diameters of the nuclei and the cells of each class."""
+    told = []
+    for name in dict.fromkeys(cell.class_name for cell in sorted(results.counted, key=lambda cell: cell.class_name)):
+        own = [cell for cell in results.counted if cell.class_name == name]
+        whole = [cell.cell_um for cell in own if cell.cell_um is not None]
+        if whole:
+            told.append(f"{name} {median(cell.diameter_um for cell in own):.1f} and {median(whole):.1f}")
+    if told:
+        yield f"Diameter of nucleus and cell in µm, median: {', '.join(told)}."
 
 
 def left_out(results: DifferentialResults) -> list[CountedField]:

@@ -102,25 +102,26 @@ class CheckPages:
         for name in self._names(done):
             own = [(number, cell) for number, cell in enumerate(done.cells) if cell.class_name == name]
             groups.append((self._label(name), sorted(own, key=_uncertain_first)))
-        following = self._following(done, -1)
         return self._page(
             "check_gallery",
             done=done,
             shares=self.checking.shares(),
             groups=groups,
-            following=following,
+            places=_places(_order(done)),
+            following=self._following(done, -1),
             last=self.checking.last(),
         )
 
     def cell(self, number: int) -> str:
         """Return the page of one cell."""
         done = self.checking.now()
-        order = [place for place, _ in sorted(enumerate(done.cells), key=_uncertain_first_of_class(done))]
+        order = _order(done)
         place = order.index(number)
         return self._page(
             "check_cell",
             cell=done.cells[number],
             number=number,
+            places=_places(order),
             total=len(done.cells),
             previous=order[place - 1] if place else None,
             following=order[place + 1] if place + 1 < len(order) else None,
@@ -228,15 +229,20 @@ def _uncertain_first(numbered: tuple[int, CountedCell]) -> tuple[bool, bool, flo
     return bool(cell.left_out), cell.expert is not None, cell.probability
 
 
-def _uncertain_first_of_class(done: DifferentialResults) -> Any:
-    """Return the key that sorts numbered cells as the gallery of the predicted classes does."""
+def _order(done: DifferentialResults) -> list[int]:
+    """Return the numbers of the cells in the order of the gallery of the predicted classes."""
     places = {name: place for place, name in enumerate(done.classes)}
 
     def key(numbered: tuple[int, CountedCell]) -> tuple[int, bool, float]:
         _, cell = numbered
         return places[cell.predicted], bool(cell.left_out), cell.probability
 
-    return key
+    return [number for number, _ in sorted(enumerate(done.cells), key=key)]
+
+
+def _places(order: list[int]) -> dict[int, int]:
+    """Return the place from 1 of each cell in an order."""
+    return {number: place for place, number in enumerate(order, start=1)}
 
 
 def _read(folder: Path, name: str) -> bytes:

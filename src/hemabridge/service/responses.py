@@ -163,6 +163,7 @@ class FieldCell(_Answer):
     x: float = Field(description="center, in pixels of the field")
     y: float
     diameter_um: float = Field(description="of the disc with the area of its nucleus")
+    cell_um: float | None = Field(description="of the disc with the area of the whole cell; null if the border cuts it")
     border: bool = Field(description="whether the border of the field cuts it")
     cluster: bool = Field(description="whether it touches another leukocyte")
     left_out: str = Field(description="why it is not counted; empty if it is")

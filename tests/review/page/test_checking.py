@@ -41,6 +41,7 @@ def cell_of(number: int, predicted: str, certain: float, left_out: str = "") -> 
         predicted=predicted,
         probabilities=probabilities,
         guard="refuse" if number == 1 else "pass",
+        cell_um=None if left_out == CUT else 12.5,
     )
 
 
@@ -81,7 +82,18 @@ def test_the_gallery_shows_each_class_the_least_certain_first(client: TestClient
     html = client.get("/r/secret/").text
     assert re.findall(r'href="/r/secret/c/(\d)"', html) == ["1", "1", "0", "2", "4", "3", "5"]
     assert "patient &lt;1&gt;" in html
-    assert "5 cells counted, 0 checked" in html
+    assert "Cells counted: 5; checked by an expert: 0" in html
+
+
+def test_a_cell_is_numbered_as_it_lies_in_the_gallery_and_its_sizes_are_stated(client: TestClient) -> None:
+    least, cut = (client.get(f"/r/secret/c/{number}").text for number in (1, 5))
+    assert "<h1>Cell 1 of 6</h1>" in least  # the least certain lymphocyte, though the second one of the field
+    assert "Nucleus 9.0 µm, cell 12.5 µm" in least
+    assert "<h1>Cell 6 of 6</h1>" in cut
+    assert "Nucleus" not in cut
+    gallery = client.get("/r/secret/").text
+    assert 'alt="Cell 1: Lymphocyte, 50.0 % certain"' in gallery
+    assert "Dim cells with a dash are not counted" in gallery
 
 
 def test_a_class_is_corrected_and_the_count_follows(client: TestClient, checking: Checking) -> None:

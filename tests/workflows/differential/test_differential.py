@@ -95,6 +95,9 @@ def test_cells_are_found_classified_and_counted(counted: tuple[Path, Differentia
     cells = rows(out / "cells.csv")
     assert [row["field"] for row in cells] == [cell.field for cell in done.cells]
     assert all((out / row["path"]).is_file() for row in cells)
+    assert all(row["cell_um"] == "" for row in cells if row["border"] == "true")
+    assert any(float(row["cell_um"]) > float(row["diameter_um"]) for row in cells if row["cell_um"])
+    assert "Diameter of nucleus and cell in µm, median: " in (out / "report.html").read_text(encoding="utf-8")
     assert {row["counted"] for row in cells} <= {"true", "false"}
     assert DifferentialResults.read(out / "differential.json") == done
 

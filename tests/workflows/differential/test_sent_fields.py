@@ -77,7 +77,7 @@ def check_same(told: dict[str, Any], done: DifferentialResults) -> None:
     assert {field["name"]: [field[name] for name in same] for field in told["fields"]} == {
         field.field: [getattr(field, name) for name in same] for field in done.fields
     }
-    same = ("x", "y", "diameter_um", "border", "cluster", "left_out", "probability")
+    same = ("x", "y", "diameter_um", "cell_um", "border", "cluster", "left_out", "probability")
     found = sorted((cell["field"], cell["predicted_class"], *(cell[name] for name in same)) for cell in told["cells"])
     assert found == sorted((one.field, one.predicted, *(getattr(one, name) for name in same)) for one in done.cells)
 

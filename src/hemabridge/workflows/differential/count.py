@@ -157,6 +157,7 @@ def _counted(
         x=cell.x,
         y=cell.y,
         diameter_um=cell.diameter_um,
+        cell_um=cell.cell_um,
         um_per_px=_scale_of(place).um_per_px,
         border=cell.border,
         cluster=cell.cluster,

@@ -174,6 +174,7 @@ def _cells(results: DifferentialResults, places: dict[str, int], sent: Sequence[
             x=cell.x,
             y=cell.y,
             diameter_um=cell.diameter_um,
+            cell_um=cell.cell_um,
             border=cell.border,
             cluster=cell.cluster,
             left_out=cell.left_out,

@@ -36,7 +36,7 @@ _SHARES: Final = {
 }
 _CELLS: Final = {
     **dict.fromkeys(("path", "field"), pl.String),
-    **dict.fromkeys(("x", "y", "diameter_um", "um_per_px"), pl.Float64),
+    **dict.fromkeys(("x", "y", "diameter_um", "cell_um", "um_per_px"), pl.Float64),
     **dict.fromkeys(("border", "cluster", "counted"), pl.Boolean),
     **dict.fromkeys(("left_out", "class", "predicted_class"), pl.String),
     "probability": pl.Float64,

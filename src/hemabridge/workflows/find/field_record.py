@@ -26,7 +26,8 @@ _STRICT: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
 class CellRecord:
     """A leukocyte that was cut out: its crop, with hash and side in pixels, and the attributes of `Leukocyte`.
 
-    `edge_um` is the width of the edge of its nucleus in micrometers; None if the crop alone shows none.
+    `edge_um` is the width of the edge of its nucleus in micrometers; None if the crop alone shows none. `cell_um`: the
+    diameter of the whole cell; None if the border cuts it.
     """
 
     __pydantic_config__ = _STRICT
@@ -41,6 +42,7 @@ class CellRecord:
     border: bool
     cluster: bool
     edge_um: float | None
+    cell_um: float | None
 
     @property
     def blurred(self) -> str:

@@ -58,7 +58,7 @@ def _cut(name: str, image: FieldPixels, found: FoundCells, keep: Keep, crop_um: 
         path = f"{CELLS}/{name}/{number:03d}.png"
         crop = cut_cell(image, cell, side)
         kept = keep(path, crop, FoundScale(found.scale.um_per_px, side).mark)
-        where = cell.x, cell.y, cell.diameter_um, cell.score, cell.border, cell.cluster, cell.edge_um
+        where = cell.x, cell.y, cell.diameter_um, cell.score, cell.border, cell.cluster, cell.edge_um, cell.cell_um
         cells.append(CellRecord(path, kept, side, *where))
     return tuple(cells)
 

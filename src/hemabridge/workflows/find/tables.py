@@ -35,6 +35,7 @@ CELL_COLUMNS: Final = {
     "x": pl.Float64,
     "y": pl.Float64,
     "diameter_um": pl.Float64,
+    "cell_um": pl.Float64,
     "um_per_px": pl.Float64,
     "score": pl.Float64,
     "border": pl.Boolean,
