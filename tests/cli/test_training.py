@@ -85,6 +85,7 @@ def test_standardize_takes_a_snapshot_by_its_name(run: Callable, small_snapshot:
     assert "expected one of the snapshots epoch-0001, got 'epoch-0009'" in ended.err
 
 
+@pytest.mark.slow
 def test_select_then_standardize_takes_the_choice(
     run: Callable, recipe: Path, hospitals: Path, tmp_path: Path, reads: Any
 ) -> None:

@@ -52,6 +52,12 @@ def test_discs_that_are_few_or_unlike_or_nuclei_do_not_count(red_cells: Discs) -
     assert propose_crop_px([CellSize(100.0, discs(*[85.0] * 40))]) == round(CELL_CROP_UM * 85 / 7.5)
 
 
+def test_an_image_is_measured_once() -> None:
+    one, other = (np.random.default_rng(seed).integers(0, 256, (48, 48, 3), dtype=np.uint8) for seed in range(2))
+    assert CellSize.of(one) is CellSize.of(one.copy())
+    assert CellSize.of(other) is not CellSize.of(one)
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize(
     ("pattern", "crop_px"), [("clinic/*/*.jpg", 180), ("tecom/[!_]*/*.bmp", 87), ("raabin/unlabelled/*.jpg", 303)]

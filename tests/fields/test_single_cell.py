@@ -135,6 +135,12 @@ def test_the_outline_is_that_of_another_library(monkeypatch):
     np.testing.assert_allclose(ragged, sorted(np.divide(outlines, discs)), rtol=1e-6)
 
 
+def test_a_picture_is_searched_once_for_each_crop() -> None:
+    image = picture("clinic-like", *RED_CELLS, ("neutrophil", 0.0, 0.0, 6.0))
+    assert seen_objects(image, CROP_PX) is seen_objects(image.copy(), CROP_PX)
+    assert seen_objects(image, CROP_PX) != seen_objects(image, CROP_PX - 10)
+
+
 @pytest.mark.parametrize(
     ("crop_px", "classes"),
     [

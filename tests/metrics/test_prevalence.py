@@ -97,6 +97,7 @@ def test_discounted_rates_are_those_of_two_classes_worked_out_on_a_grid():
     assert draws.std() > at_home.std() + 0.04
 
 
+@pytest.mark.slow
 def test_intervals_allow_for_errors_that_home_does_not_show():
     rng = np.random.default_rng(8)
     truth, home = np.array([0.6, 0.3, 0.1]), np.eye(3, dtype=np.int64) * 80

@@ -19,7 +19,7 @@ from hemabridge.imaging.scale import CropSpec, side_at
 from hemabridge.models import open_model
 from hemabridge.workflows.adapt.adapt import adapt
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
-from hemabridge.workflows.adapt.apply import opened_for, run
+from hemabridge.workflows.adapt.apply import Run, opened_for, run
 from hemabridge.workflows.adapt.config import AdaptConfig
 from hemabridge.workflows.classify.classify import Classified
 from hemabridge.workflows.differential.differential import differential
@@ -60,6 +60,13 @@ def adapted(hospitals: Path, found: Path, adapt_config: AdaptConfig, tmp_path_fa
     return out
 
 
+@pytest.fixture(scope="module")
+def done(adapted: Path, found: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    """Its results of these crops: the folder, and what the call returned."""
+    out = tmp_path_factory.mktemp("done") / "results"
+    return out, run(adapted, found, out)
+
+
 def named(path: Path) -> dict[str, str]:
     rows = pl.read_csv(path / "predictions.csv").iter_rows(named=True)
     return {row["path"]: row["predicted_class"] for row in rows}
@@ -79,26 +86,25 @@ def pixels(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_run_and_a_count_give_the_same_classes_for_the_same_cells(
-    adapted: Path, fields: Path, found: Path, tmp_path: Path
+    adapted: Path, fields: Path, done: tuple[Path, Run], tmp_path: Path
 ) -> None:
-    done = run(adapted, found, tmp_path / "run")
-    assert done.classified.site is not None
-    assert done.classified.site.answer != "out-of-distribution"  # which would withhold the classes
+    folder, classified = done[0], done[1].classified
+    assert classified.site is not None
+    assert classified.site.answer != "out-of-distribution"  # which would withhold the classes
     result = differential(adapted, fields, tmp_path / "count")
     assert len(result.cells) > 20
-    check_same(tmp_path / "run", done.classified, result)
-    assert done.classified.site.fact == result.site_fact
-    assert pixels(tmp_path / "run" / "restained") == pixels(tmp_path / "count" / "restained")
+    check_same(folder, classified, result)
+    assert classified.site.fact == result.site_fact
+    assert pixels(folder / "restained") == pixels(tmp_path / "count" / "restained")
 
 
 def test_the_class_of_a_cell_does_not_depend_on_the_others_of_its_folder(
-    adapted: Path, found: Path, tmp_path: Path
+    adapted: Path, found: Path, done: tuple[Path, Run], tmp_path: Path
 ) -> None:
-    whole = run(adapted, found, tmp_path / "all").classified
     first = sorted(found.iterdir())[0]
     shutil.copytree(first, tmp_path / "few" / first.name)
     part = run(adapted, tmp_path / "few", tmp_path / "part").classified
-    classes = {row.path: row.probabilities for row in whole.rows}
+    classes = {row.path: row.probabilities for row in done[1].classified.rows}
     for row in part.rows:
         assert row.probabilities == pytest.approx(classes[row.path], abs=1e-5)
 
@@ -124,11 +130,13 @@ def test_a_run_to_other_images_gives_the_same_classes_too(
     check_same(tmp_path / "run", done, differential(other, fields, tmp_path / "count"))
 
 
-def test_a_bundle_gives_the_same_classes_too(adapted: Path, found: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_bundle_gives_the_same_classes_too(
+    adapted: Path, found: Path, done: tuple[Path, Run], tmp_path: Path
+) -> None:
     bundle = export(adapted, tmp_path / "model").path
-    run(adapted, found, tmp_path / "run")
     run(bundle, found, tmp_path / "by-bundle")
-    assert named(tmp_path / "run") == named(tmp_path / "by-bundle")
+    assert named(done[0]) == named(tmp_path / "by-bundle")
     stated = open_model(bundle, crop_px=30)
     for model in (stated.classifying, stated.restaining):
         crop = model.crop(scale=FoundScale(0.1, 250))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from hemabridge.fields.field_scale import discs_in
 from hemabridge.fields.red_cells import RED_CELL_UM, SURE_RED_CELLS, Discs, joined
 from hemabridge.imaging.compartments import segment
+from hemabridge.imaging.kept import Kept, content_hash
 from hemabridge.imaging.scale import NUCLEUS_FRACTION, nucleus_diameter_px
 from hemabridge.imaging.standardizer import UInt8Image
 
@@ -36,8 +38,18 @@ class CellSize:
 
     @classmethod
     def of(cls, image: UInt8Image) -> "CellSize":
-        """Measure one RGB image, uint8[H, W, 3], with a cell in its middle."""
+        """Measure one RGB image, uint8[H, W, 3], with a cell in its middle.
+
+        Sizes of recent images are kept: a study, a fit and an audit ask for the same ones again and again.
+        """
+        return _SIZES.get(content_hash(image), partial(cls._measured, image))
+
+    @classmethod
+    def _measured(cls, image: UInt8Image) -> "CellSize":
         return cls(nucleus_diameter_px(image), discs_in(image).outside(segment(image).cell))
+
+
+_SIZES: Kept[str, CellSize] = Kept(2_000)
 
 
 def propose_crop_px(sizes: Iterable[CellSize]) -> int | None:

@@ -8,6 +8,7 @@ leukocytes are at four laboratories. The side of the crop gives the scale: nucle
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from hemabridge.fields.field_scale import NUCLEUS_UM
 from hemabridge.fields.sharpness import BLURRED, nucleus_edge_um, reason_blurred
 from hemabridge.fields.stained_objects import DetectionLimits, Part, StainedObject, stained_objects
 from hemabridge.imaging.compartments import background_color
+from hemabridge.imaging.kept import Kept, content_hash
 from hemabridge.imaging.scale import NUCLEUS_FRACTION, CropPx, crop_center
 from hemabridge.imaging.standardizer import UInt8Image
 
@@ -96,15 +98,18 @@ def no_single_cell(image: UInt8Image, crop_px: CropPx | None, classes: Sequence[
 
 
 def seen_objects(image: UInt8Image, crop_px: int) -> tuple[SeenObject, ...]:
-    """Return the stained objects around the middle of an image, the nearest one first.
+    """Return the stained objects around the middle of an image, the nearest one first; those of recent ones are kept.
 
     Args:
         image: RGB uint8[H, W, 3].
         crop_px: side of the square around a cell, in pixels of the image.
     """
-    side = min(*image.shape[:2], round(REACH * crop_px))
-    um = CROP_UM / crop_px
-    picture = resized(crop_center(image, side), um / WORK_UM)
+    part = crop_center(image, min(*image.shape[:2], round(REACH * crop_px)))
+    return _SEEN.get((content_hash(part), crop_px), partial(_objects_in, part, crop_px))
+
+
+def _objects_in(cell: UInt8Image, crop_px: int) -> tuple[SeenObject, ...]:
+    picture = resized(cell, CROP_UM / crop_px / WORK_UM)
     light = absorbed_light(picture, background_color(picture))
     levels = chromatin_of(light, round(_SPOT_UM / WORK_UM))
     if levels is None:
@@ -113,6 +118,9 @@ def seen_objects(image: UInt8Image, crop_px: int) -> tuple[SeenObject, ...]:
     part = Part(light, (0, 0, height, width), (height, width), WORK_UM, 1.0)
     found = (_seen(one, light) for one in stained_objects(part, levels, DetectionLimits()))
     return tuple(sorted(found, key=lambda one: one.away_um))
+
+
+_SEEN: Kept[tuple[str, int], tuple[SeenObject, ...]] = Kept(2_000)
 
 
 def reason_of(seen: Sequence[SeenObject], limits: CellLimits) -> str:
