@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hemabridge.cli.app import Address, EngineChoice, app
+from hemabridge.cli.crops import CropUm, in_pixels
 from hemabridge.cli.progress_bars import shown_progress
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def classify(
             min=8, help="Square around a cell in these images [default: as in training, else the largest square]."
         ),
     ] = None,
+    crop_um: CropUm = None,
     classes: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,6 +59,7 @@ def classify(
     from hemabridge.models import open_model
     from hemabridge.workflows.classify.classify import classify as run
 
+    crop_px = in_pixels(crop_px, crop_um, folder)
     opened = open_model(model, snapshot=snapshot, crop_px=crop_px, classes=classes, architecture=architecture)
     with opened_engine(engine, address) as where, shown_progress() as progress:
         done = run(opened, folder, out, engine=where, progress=progress)
@@ -101,6 +104,7 @@ def drift(
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in training].")
     ] = None,
+    crop_um: CropUm = None,
 ) -> None:
     """Draw a control chart of a hospital's distance from the training data over time. Exits with 1 on an alarm."""
     from hemabridge.cli.printing import print_left_out_of
@@ -108,7 +112,7 @@ def drift(
     from hemabridge.workflows.drift import drift as run
 
     with shown_progress() as progress:
-        found = run(model, folders, out, crop_px=crop_px, progress=progress)
+        found = run(model, folders, out, crop_px=in_pixels(crop_px, crop_um, folders[0]), progress=progress)
     print_left_out_of(*folders)
     if found.guess:
         print(f"dates: {found.guess}", file=sys.stderr)

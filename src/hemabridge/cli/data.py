@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from hemabridge.cli.app import app
+from hemabridge.cli.crops import CropUm, in_pixels
 from hemabridge.cli.progress_bars import shown_progress
 from hemabridge.errors import InputError
 
@@ -25,6 +26,7 @@ def index(
     site: Annotated[str, typer.Option(help="Name of the hospital.")],
     out: Annotated[Path | None, typer.Option(help="Manifest to write [default: manifest.csv in the folder].")] = None,
     crop_px: Annotated[int | None, typer.Option(min=8, help="Square around a cell in these images, if known.")] = None,
+    crop_um: CropUm = None,
     estimate_crop: Annotated[bool, typer.Option("--estimate-crop", help="Estimate --crop-px from the cells.")] = False,
     subclasses: Annotated[
         bool, typer.Option("--subclasses", help="Read finer classes from the file names of known data sets.")
@@ -54,7 +56,7 @@ def index(
             folder,
             site,
             out=out,
-            crop_px=crop_px,
+            crop_px=in_pixels(crop_px, crop_um, folder),
             estimate_crop=estimate_crop,
             subclasses=subclasses,
             classes_at=classes_at,
@@ -91,6 +93,7 @@ def audit(
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell, for --model [default: as in its training].")
     ] = None,
+    crop_um: CropUm = None,
     out: Annotated[Path | None, typer.Option(help="Also write all findings and measures to this JSON file.")] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if a finding is an error (for scripts).")
@@ -109,7 +112,7 @@ def audit(
             other=other,
             other_root=other_root,
             model=model,
-            crop_px=crop_px,
+            crop_px=in_pixels(crop_px, crop_um, manifest, root),
             out=out,
             progress=partial(progress, "auditing"),
         )

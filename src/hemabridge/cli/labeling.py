@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hemabridge.cli.app import app
+from hemabridge.cli.crops import CropUm, in_pixels
 from hemabridge.cli.progress_bars import shown_progress
 from hemabridge.cli.training import needs_training
 from hemabridge.cli.web_pages import page_of_this_computer
@@ -39,6 +40,7 @@ def label(
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell in these images [default: estimated].")
     ] = None,
+    crop_um: CropUm = None,
 ) -> None:
     """Choose the cells of another hospital that teach most, and learn from an expert's labels of them.
 
@@ -58,6 +60,7 @@ def label(
     from hemabridge.workflows.label.label_files import PREDICTED_CLASSES, TO_LABEL
 
     ask = _page(language, port) if page and labels is None else None
+    crop_px = in_pixels(crop_px, crop_um, folder, root)
     with shown_progress() as progress:
         done = work(run, folder, out, k=count, labels=labels, ask=ask, root=root, crop_px=crop_px, progress=progress)
     print_unusable(done.failed.items(), "failed")

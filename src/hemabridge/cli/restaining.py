@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hemabridge.cli.app import Address, EngineChoice, KeepIdentity, app
+from hemabridge.cli.crops import CropUm, in_pixels
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and `--help` must not wait for it
     from hemabridge.models import Model
@@ -36,9 +37,11 @@ def fit(
     source_crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell of SOURCE [default: estimated].")
     ] = None,
+    source_crop_um: CropUm = None,
     target_crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell of TARGET [default: estimated].")
     ] = None,
+    target_crop_um: CropUm = None,
     each_subdomain: Annotated[
         bool,
         typer.Option(
@@ -59,8 +62,8 @@ def fit(
             source,
             target,
             out,
-            source_crop_px=source_crop_px,
-            target_crop_px=target_crop_px,
+            source_crop_px=in_pixels(source_crop_px, source_crop_um, source),
+            target_crop_px=in_pixels(target_crop_px, target_crop_um, target),
             each_subdomain=each_subdomain,
             progress=progress,
         )
@@ -98,6 +101,7 @@ def standardize(
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in training].")
     ] = None,
+    crop_um: CropUm = None,
     site: Annotated[
         Path | None,
         typer.Option(
@@ -125,7 +129,7 @@ def standardize(
     from hemabridge.models import open_model
     from hemabridge.workflows.standardize.standardize import standardize_with
 
-    opened = open_model(model, snapshot=snapshot, crop_px=crop_px, site=site)
+    opened = open_model(model, snapshot=snapshot, crop_px=in_pixels(crop_px, crop_um, source), site=site)
     _say_before(opened, model, snapshot, site)
     safer: Path | Literal["none"] | None = None
     if fallback is not None:
@@ -177,6 +181,7 @@ def guard(
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in training].")
     ] = None,
+    crop_um: CropUm = None,
     fallback: Annotated[
         str, typer.Option(help="Normalizer for refused cells; it is fitted on these images.")
     ] = "white-point",
@@ -190,9 +195,10 @@ def guard(
     from hemabridge.cli.progress_bars import shown_progress
     from hemabridge.workflows.guard import learn_guard
 
+    side = in_pixels(crop_px, crop_um, target)
     with shown_progress() as progress:
         path, learned = learn_guard(
-            model, target, snapshot=snapshot, crop_px=crop_px, fallback=fallback, progress=progress
+            model, target, snapshot=snapshot, crop_px=side, fallback=fallback, progress=progress
         )
     print_left_out_of(target)
     for name, limit in learned.thresholds.limits.items():

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hemabridge.cli.app import app
+from hemabridge.cli.crops import CropUm, in_pixels
 from hemabridge.cli.data import Root
 from hemabridge.cli.progress_bars import shown_progress
 
@@ -114,6 +115,7 @@ def restyle(
     crop_px: Annotated[
         int | None, typer.Option(min=8, help="Square around a cell [default: the manifest's, or estimated].")
     ] = None,
+    crop_um: CropUm = None,
     size_px: Annotated[
         int | None,
         typer.Option(
@@ -137,7 +139,7 @@ def restyle(
             root=root,
             classes=class_name,
             n_per_class=n_per_class,
-            crop_px=crop_px,
+            crop_px=in_pixels(crop_px, crop_um, source, root),
             size_px=size_px,
             seed=seed,
             progress=progress,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hemabridge.cli.app import app
+from hemabridge.cli.crops import CropUm, in_pixels
 from hemabridge.cli.printing import print_rows, print_selection
 from hemabridge.errors import InputError, MissingExtraError
 
@@ -122,9 +123,8 @@ def evaluate(
     source: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images, or a manifest with classes.")],
     out: Annotated[Path, typer.Argument(help="Folder for predicted-classes.csv and predictions.csv.")],
     root: Annotated[Path | None, typer.Option(help="Folder to which the manifest's paths are relative.")] = None,
-    crop_px: Annotated[
-        int | None, typer.Option(min=8, help="Square around a cell in these images [default: as in the study].")
-    ] = None,
+    crop_px: Annotated[int | None, typer.Option(min=8, help="Square around a cell [default: as in the study].")] = None,
+    crop_um: CropUm = None,
     by: Annotated[
         str | None,
         typer.Option(
@@ -156,8 +156,9 @@ def evaluate(
     from hemabridge.workflows.evaluate.evaluate import evaluate as run
     from hemabridge.workflows.evaluate.predicted_table import PREDICTED_CLASSES
 
+    side = in_pixels(crop_px, crop_um, source, root)
     with shown_progress() as progress:
-        done = run(study, source, out, root=root, crop_px=crop_px, by=by, fit=fit, progress=progress)
+        done = run(study, source, out, root=root, crop_px=side, by=by, fit=fit, progress=progress)
     for words in first_words(done.home):
         print(words)
     print_unusable(done.failed.items(), "failed")
