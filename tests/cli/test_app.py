@@ -299,21 +299,21 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise() -> None:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_any_command_with_130_and_a_word(tmp_path: Path, how: signal.Signals) -> None:
     os.mkfifo(tmp_path / "waits.csv")  # whoever opens it waits for a writer
-    program = (
+    program = (  # a process in the background begins with SIGINT ignored
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import hemabridge.cli.app as app\n"
         "@app.app.command()\n"
         f"def audit(path: str) -> None: print('reading', flush=True); open(path)\n{PROGRAM}"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "audit", str(tmp_path / "waits.csv")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "reading\n"
-    process.send_signal(how)
-    _, told = process.communicate(timeout=60)
+    command, pipe = [sys.executable, "-c", program, "audit", str(tmp_path / "waits.csv")], subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "reading\n"
+            process.send_signal(how)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()  # so that nothing is left over, whatever happened
     assert process.returncode == 130
     assert told.endswith("hemabridge: stopped; run the same command again\n")
     assert "Traceback" not in told
