@@ -190,3 +190,16 @@ def test_wrong_scales_and_tiles_are_refused():
         stated_scale(0)
     with pytest.raises(ImageError, match="tile_px of at least 256"):
         find_leukocytes(drawn((100, 100), [], reds=0), stated_scale(UM), tile_px=100)
+
+
+@pytest.mark.parametrize("noise", [0, 1])
+def test_a_gray_field_is_refused_and_one_with_few_red_cells_is_not(noise):
+    field = drawn((480, 640), PLACES)
+    assert find_cells(field).leukocytes
+    gray = np.repeat(np.asarray(Image.fromarray(field).convert("L"))[..., None], 3, axis=2).astype(int)
+    gray += np.random.default_rng(0).integers(-noise, noise + 1, gray.shape)
+    with pytest.raises(ImageError, match="expected a field in color, got a gray picture"):
+        find_cells(gray.clip(0, 255).astype(np.uint8), um_per_px=UM)
+    sparse = np.full((480, 640, 3), GLASS, np.uint8)
+    sparse[disk((100, 100), 3.75 / UM)] = RED
+    assert find_cells(sparse, um_per_px=UM).leukocytes == ()

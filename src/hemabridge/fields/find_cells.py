@@ -30,6 +30,9 @@ LEUKOCYTE_UM: Final = 13.0
 MOST_SEEN_PX: Final = 512
 """Longest side to which a field without a scale is shrunk to tell whether there is anything in it."""
 
+GRAY_RANGE: Final = 4
+"""Largest distance of the channels of a pixel of a gray picture, of 255: what the rounding of a JPEG makes."""
+
 EMPTY_RANGE: Final = 25.0
 """Largest range of the colors of a field without cells, of 255; a pale red cell differs by 30 from the glass."""
 
@@ -95,7 +98,7 @@ def find_cells(image: UInt8Image, um_per_px: float | None = None) -> FoundCells:
         count. Without a scale nothing is searched.
 
     Raises:
-        ImageError: `image` is no RGB image, or `um_per_px` is not above 0.
+        ImageError: `image` is no RGB image or a gray one, or `um_per_px` is not above 0.
 
     Example:
         >>> import numpy as np
@@ -117,10 +120,16 @@ def find_cells(image: UInt8Image, um_per_px: float | None = None) -> FoundCells:
 
 
 def find_cells_at(image: FieldPixels, scale: Scale | None) -> FoundCells:
-    """Do the same as `find_cells` at a scale that was worked out, in an image or a file of which parts are read."""
+    """Do the same as `find_cells` at a scale that was worked out, in an image or a file of which parts are read.
+
+    Raises:
+        ImageError: nothing was found, and the image is gray.
+    """
     if scale is None:
         return _without_scale(image)
     cells: FieldCells = find_leukocytes(image, scale)
+    if not cells.leukocytes:
+        _check_color(image)
     quality = measure_quality(image, scale.um_per_px, len(cells.leukocytes) * np.pi / 4 * LEUKOCYTE_UM**2)
     fault = quality.fault if not (quality.fault == "empty" and cells.leukocytes) else None
     found = FoundCells(
@@ -201,12 +210,27 @@ def remark_on_rough(scale: Scale | None) -> str:
 
 def _without_scale(image: FieldPixels) -> FoundCells:
     """Return the result for a field without a scale: an empty one, or one whose scale must be stated."""
-    view = View(image, max(1.0, max(image.shape[:2]) / MOST_SEEN_PX), 1.0)
-    pale = view.whole().reshape(-1, 3).astype(np.float32)
-    if float(np.ptp(np.quantile(pale, [0.005, 0.995], axis=0), axis=0).max()) < EMPTY_RANGE:
+    if _is_empty(_seen(image)):
         return FoundCells("empty", "the field has no contrast: glass, or out of focus", None)
     reason = "neither red cells nor nuclei state micrometers per pixel; state them (um_per_px, --um-per-px)"
     return FoundCells("unknown scale", reason, None)
+
+
+def _seen(image: FieldPixels) -> UInt8Image:
+    """Return the whole field, at most `MOST_SEEN_PX` wide."""
+    return View(image, max(1.0, max(image.shape[:2]) / MOST_SEEN_PX), 1.0).whole()
+
+
+def _is_empty(seen: UInt8Image) -> bool:
+    pale = seen.reshape(-1, 3).astype(np.float32)
+    return float(np.ptp(np.quantile(pale, [0.005, 0.995], axis=0), axis=0).max()) < EMPTY_RANGE
+
+
+def _check_color(image: FieldPixels) -> None:
+    """Check that a field in which nothing was found is no gray picture, in which nothing can be found."""
+    seen = _seen(image)
+    if int(np.ptp(seen, axis=2).max()) <= GRAY_RANGE and not _is_empty(seen):
+        raise ImageError("expected a field in color, got a gray picture, in which no stain can be seen")
 
 
 def _check(image: UInt8Image) -> None:
