@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -147,12 +148,19 @@ def bad_inputs(hospitals: Path, folder: Path) -> list[tuple[list[str], str]]:
     plain = folder / "new.csv"
     plain.write_text("\n".join([table[0], *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
     new = ["--source", str(plain), "--source-root", str(hospitals / "truth")]
+    no_weights = re.sub(
+        r', weights = "[^"]+"', "", Path(recommended).read_text(encoding="utf-8")
+    )  # they may be nowhere
+    (folder / "no-weights.toml").write_text(no_weights, encoding="utf-8")
     full = ["--source", str(hospitals / "truth"), "--target", ours, "--out", str(folder / "full")]
     return [
         (["study", recommended, *full], "expected a new or empty folder"),
         (["study", str(folder / "bad.toml")], "unknown key sed"),
         (["study", str(RECIPES / "synthesis-demo.toml")], "expected a recipe of another kind"),
-        (["study", recommended, *new, "--target", ours], "hemabridge evaluate STUDY IMAGES OUT --fit"),
+        (
+            ["study", str(folder / "no-weights.toml"), *new, "--target", ours],
+            "hemabridge evaluate STUDY IMAGES OUT --fit",
+        ),
         (["study", recommended, "--source", "nowhere", "--target", ours], "expected a manifest"),
         (["train", recommended], "run `hemabridge study"),
         (["synthesize", recommended], "expected a recipe of another kind"),
