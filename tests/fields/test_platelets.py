@@ -72,6 +72,14 @@ def test_two_small_lymphocytes_side_by_side_are_two():
     assert len(find_leukocytes(drawn((480, 640), [(260, 240, 6.5), (380, 240, 6.5)]), SCALE).leukocytes) == 2
 
 
+@pytest.mark.parametrize(("gap_um", "count"), [(3.6, 2), (2.0, 1)])
+def test_nuclei_with_cytoplasm_between_them_are_two_though_together_hardly_wider_than_one(gap_um, count):
+    field = with_discs(drawn((480, 640), [(320, 240, 0.1)]), (250, 240, 7.0, NUCLEUS))
+    left = 250 + 10 * (3.5 + gap_um + 2.4)  # the nucleus of a neutrophil, no part of which is thick
+    with_discs(field, (left, 240, 4.8, NUCLEUS), (left + 38, 250, 4.8, NUCLEUS))
+    assert len(find_leukocytes(field, SCALE).leukocytes) == count
+
+
 def test_a_granular_nucleus_is_parted_from_a_wide_one_with_its_loose_granules():
     field = drawn((480, 640), [(200, 240, 12.0), (420, 240, 0.1)])
     lobes = [(420 + 42 * np.cos(turn), 240 + 42 * np.sin(turn)) for turn in np.arange(6) * np.pi / 3]

@@ -1,5 +1,6 @@
 """Nuclei of leukocytes that touch each other: where one connected object is parted into several."""
 
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,9 @@ LEAST_PART_UM: Final = 2.8
 
 LEAST_PART_UM2: Final = 28.0
 """Smallest area of a nucleus that is parted from another, that of a disc 6 um wide: a small lymphocyte's."""
+
+LEAST_GAP_UM: Final = 3.0
+"""Smallest gap between nuclei of two cells in an object that is hardly wider than one: both have cytoplasm there."""
 
 LEAST_OF_GROUP_UM2: Final = 18.0
 """Smallest area of a nucleus in several pieces, or without a thick part, that is parted from another."""
@@ -88,16 +92,16 @@ def without_far_pieces(mask: Mask, um: float) -> Mask:
     They are farther away than the widest nucleus is wide, and together too small for a nucleus. An object of several
     nuclei, or of none, stays as it is.
     """
-    groups = _groups_of_pieces(mask, um)
+    groups = _groups_of_pieces(mask, um, WIDEST_NUCLEUS_UM)
     large = [own for own in groups if np.count_nonzero(own) * um**2 >= LEAST_OF_GROUP_UM2]
     return large[0] if len(large) == 1 else mask
 
 
 def _groups_of_lobes(mask: Mask, um: float, apart_um: float) -> list[Mask]:
     """Return the nuclei of an object of unconnected pieces that is wider than one nucleus; none if it is one."""
-    masks = _groups_of_pieces(mask, um)
+    masks = _groups_of_pieces(mask, um, WIDEST_PART_UM)
     large = [own for own in masks if np.count_nonzero(own) * um**2 >= LEAST_OF_GROUP_UM2]
-    if len(large) < 2:
+    if len(large) < 2 or not (width_of(outline(mask)) * um > WIDEST_NUCLEUS_UM or _are_sure(large, um)):
         return []
     centers = np.array([np.argwhere(own).mean(axis=0) for own in large])
     for own in masks:
@@ -107,17 +111,25 @@ def _groups_of_lobes(mask: Mask, um: float, apart_um: float) -> list[Mask]:
     return large if _are_apart(centers, um, apart_um) else []
 
 
-def _groups_of_pieces(mask: Mask, um: float) -> list[Mask]:
-    """Return the unconnected pieces of an object in groups as wide as a nucleus; none if the object is no wider.
+def _are_sure(masks: list[Mask], um: float) -> bool:
+    """Return whether these are nuclei of several cells, though together hardly wider than one: large and far apart."""
+    if any(np.count_nonzero(own) * um**2 < LEAST_PART_UM2 for own in masks):
+        return False
+    gaps = (ndimage.distance_transform_edt(~one)[other].min() for one, other in combinations(masks, 2))
+    return bool(min(gaps) * um >= LEAST_GAP_UM)
+
+
+def _groups_of_pieces(mask: Mask, um: float, widest_um: float) -> list[Mask]:
+    """Return the unconnected pieces of an object in groups as wide as a nucleus; none if it is no wider than stated.
 
     Pieces are joined by complete linkage (Sorensen 1948) as long as what they make is not wider than a nucleus.
     """
     labeled, count = ndimage.label(mask)
-    if count < 2 or float(np.hypot(*mask.shape)) * um <= WIDEST_NUCLEUS_UM:
+    if count < 2 or float(np.hypot(*mask.shape)) * um <= widest_um:
         return []
     hulls = [outline(labeled == own) for own in range(1, count + 1)]
     widths = np.array([[width_of(np.concatenate([one, other])) * um for other in hulls] for one in hulls])
-    if widths.max() <= WIDEST_NUCLEUS_UM:
+    if widths.max() <= widest_um:
         return []
     from scipy.cluster.hierarchy import fcluster, linkage  # slow to load, and needed for few fields
 

@@ -28,7 +28,7 @@ from hemabridge.workflows.find.search import CELLS, search_field
 from hemabridge.workflows.find.single_cells import caution_of
 from hemabridge.workflows.find.tables import SETTINGS, TABLES, is_own, write_settings, write_tables
 
-METHOD: Final = 12
+METHOD: Final = 13
 """Version of the search; fields that an earlier version searched are searched again."""
 
 OVERLAYS: Final = "_overlays"
