@@ -14,6 +14,7 @@ from hemabridge.workflows.adapt.adapt import adapt
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted
 from hemabridge.workflows.adapt.apply import run
 from hemabridge.workflows.adapt.config import AdaptConfig
+from hemabridge.workflows.evaluate.evaluate import evaluate
 from hemabridge.workflows.verify import verify
 
 
@@ -151,3 +152,10 @@ def test_hospitals_of_one_name_and_labeled_images_of_the_new_one_are_refused(
     labeled = hospitals / "yellow-field"
     with pytest.raises(ManifestError, match="than among the labeled cells of yellow-field, got 24 that are in both"):
         adapt(ours, labeled, tmp_path / "b", config=adapt_config, also=(labeled,))
+
+
+def test_evaluate_names_the_command_that_takes_a_run(adapted_run: tuple[Path, Adapted], tmp_path: Path) -> None:
+    run_folder, out = adapted_run[0], tmp_path / "out"
+    with pytest.raises(InputError, match=re.escape(f"run `hemabridge run {run_folder} IMAGES OUT`")):
+        evaluate(run_folder, run_folder / "results", out)
+    assert not out.exists()

@@ -37,6 +37,7 @@ from hemabridge.recipes.sites import Site, read_settled
 from hemabridge.storage.files import copy_file, sha256_of
 from hemabridge.storage.run_folder import check_apart, check_outputs, names_in
 from hemabridge.storage.stages import Stages
+from hemabridge.workflows.adapt.adapted import is_adapt_run
 from hemabridge.workflows.evaluate.answers import ONE_CLASSIFIER, Answers, choose
 from hemabridge.workflows.evaluate.finished_study import FinishedStudy
 from hemabridge.workflows.evaluate.predicted_table import PREDICTED_CLASSES, claim, is_table, write_rows
@@ -240,6 +241,11 @@ def _refitted(
 
 
 def _finished(study: Path) -> Path:
+    if is_adapt_run(study):
+        raise InputError(
+            f"expected the folder of a finished study, got a run of `hemabridge adapt`; run `hemabridge run {study} "
+            "IMAGES OUT`, which gives each image a class"
+        )
     if not StudyFolder(study).results.is_file():
         raise InputError(f"expected the folder of a finished study, got {study} without results.json; run the study")
     return study
