@@ -10,7 +10,7 @@ from hemabridge.errors import HemabridgeError, InputError, ManifestError, ModelE
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.recipes.recipe import SiteRecipe, StudyRecipe
 from hemabridge.recipes.recipe_file import expect_kind, read_recipe
-from hemabridge.recipes.two_sites import check_sites, shared_classes, with_manifests
+from hemabridge.recipes.two_sites import check_sites, left_out_classes, shared_classes, with_manifests
 
 
 def listed(counts: dict[str, int]) -> list[str]:
@@ -189,3 +189,13 @@ def test_a_missing_file_of_a_classifier_is_told_before_any_site_is_looked_at(
     recipe = expect_kind(read_recipe(small_study, (change, "source.manifest=nowhere.csv")), StudyRecipe)
     with pytest.raises(ModelError, match=told):
         check_sites(recipe)
+
+
+def test_classes_that_a_study_leaves_out_are_told_with_their_counts() -> None:
+    source, target = ["a"] * 9 + ["b"] * 9 + ["c"] + [""] * 3, ["a"] * 9 + ["b"] * 9 + ["d"] * 20
+    classes = shared_classes(source, target, ())
+    line = left_out_classes(source, target, classes)
+    assert (
+        line == "left out, since a class needs 8 cells at both sites: c (source 1, target 0), d (source 0, target 20)"
+    )
+    assert left_out_classes(source[:18], target[:18], classes) == ""

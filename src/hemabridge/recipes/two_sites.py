@@ -4,7 +4,7 @@ No image is read, except to distinguish masks and thumbnails from images of the 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -150,6 +150,16 @@ def shared_classes(source: Iterable[str], target: Iterable[str], wanted: tuple[s
             f"source has {dict(counts['source'])}, target has {dict(counts['target'])}"
         )
     return shared
+
+
+def left_out_classes(source: Sequence[str], target: Sequence[str], classes: Sequence[str]) -> str:
+    """Return one line about the classes of either site that a study leaves out; empty if there are none."""
+    counts = Counter(source), Counter(target)
+    names = sorted({*counts[0], *counts[1]} - {"", *classes})
+    if not names:
+        return ""
+    told = ", ".join(f"{name} (source {counts[0][name]}, target {counts[1][name]})" for name in names)
+    return f"left out, since a class needs {FEWEST} cells at both sites: {told}"
 
 
 def _check_labels(source: Counter[str], target: Counter[str]) -> None:

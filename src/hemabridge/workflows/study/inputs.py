@@ -20,7 +20,7 @@ from hemabridge.models.study_folder import AUDIT, AUDIT_STAGE, StudyFolder, stag
 from hemabridge.progress import Progress
 from hemabridge.recipes.recipe import StudyRecipe
 from hemabridge.recipes.sites import prepare_site, read_site, refuse_shared_files, whole_site
-from hemabridge.recipes.two_sites import shared_classes
+from hemabridge.recipes.two_sites import left_out_classes, shared_classes
 from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write
 from hemabridge.storage.stages import Stages
@@ -53,7 +53,10 @@ class StudyInputs:
         self.recipe, self.out, self.fabric, self.progress = recipe, out, fabric, progress
         self.stages = Stages(out)
         source, target = (read_site(site, progress) for site in (recipe.source, recipe.target))
-        self.classes = shared_classes(source.column("class"), target.column("class"), recipe.classes)
+        labels = source.column("class"), target.column("class")
+        self.classes = shared_classes(*labels, recipe.classes)
+        if not recipe.classes and (line := left_out_classes(*labels, self.classes)):
+            progress(line, 0, 0)
         settle = partial(
             prepare_site, classes=self.classes, seed=recipe.seed, stages=self.stages, progress=self.progress
         )
