@@ -73,11 +73,12 @@ def write_cells(folder: Path, count: int, side_px: int = SIDE_PX) -> None:
     from hemabridge.normalizers.normalizer import CellScale
     from hemabridge.normalizers.sliced_transport import SlicedTransport
     from hemabridge.normalizers.table_normalizer import LearnedLut
+    from hemabridge.sampling import evenly_spaced
 
     each = -(-DIFFERENT // len(CLASSES))
     photographs, _ = simulate_cells(CLASSES, each, HOSPITALS["yellow-field"], 0, side_px)
     crop_px = side_px * CROP_PX // SIDE_PX
-    cells = CropSpec(crop_px, 96).cut_all(photographs[:FIT_CELLS])
+    cells = CropSpec(crop_px, 96).cut_all(photographs[evenly_spaced(len(photographs), FIT_CELLS)])
     target, _ = simulate_cells(CLASSES, each, HOSPITALS[TARGET], 1, 96)
     scale = CellScale(source_crop_px=crop_px, size_px=96)
     for method in FITTED:

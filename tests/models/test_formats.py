@@ -20,7 +20,7 @@ from safetensors.numpy import save
 from hemabridge.deployment import bundle
 from hemabridge.ensemble.saved import SavedEnsemble, SavedMembers
 from hemabridge.ensemble.site_statistics import SiteStatisticsHeader
-from hemabridge.errors import HemabridgeError, ModelError
+from hemabridge.errors import HemabridgeError, InputError, ModelError
 from hemabridge.evaluation.differential_results import DifferentialResults
 from hemabridge.evaluation.label_results import LabelResults
 from hemabridge.evaluation.reading import Reading
@@ -39,6 +39,7 @@ from hemabridge.synthesis.pair_results import SynthesisResults
 from hemabridge.training import tensorfile
 from hemabridge.training.tensorfile import HEADER, read_header
 from hemabridge.workflows.adapt.adapted import Adapted
+from hemabridge.workflows.adapt.learned_from import LearnedFrom
 from hemabridge.workflows.watch.batch import Batch
 
 FORMATS = Path(__file__).parent / "formats"
@@ -72,6 +73,7 @@ OTHERS: dict[str, Callable[[Path], object]] = {
     "thresholds-2.guard.json": Guard.read,
     "thresholds-3.guard.json": Guard.read,
     "adapted-1.json": Adapted.read,
+    "learned-from-1.json": LearnedFrom.read,
     "study-1.json": StudyResults.read,
     "study-1-early.json": StudyResults.read,
     "label-2.json": LabelResults.read,
@@ -234,3 +236,13 @@ def test_a_normalizer_or_guard_without_a_version_is_of_the_format_before() -> No
     assert json.loads(limits.to_json())["format"] == 3
     with pytest.raises(ModelError, match="expected a guard's limits of format 3, got 4, which a newer"):
         Thresholds.from_json(json.dumps(old["thresholds"] | {"format": 4}))
+
+
+def test_a_newer_record_of_what_a_run_learned_from_says_what_to_do(tmp_path: Path) -> None:
+    kept = json.loads((FORMATS / "learned-from-1.json").read_text(encoding="utf-8"))
+    file = tmp_path / "learned-from.json"
+    file.write_text(json.dumps({name: value for name, value in kept.items() if name != "format"}), encoding="utf-8")
+    assert LearnedFrom.read(file) == LearnedFrom.read(FORMATS / "learned-from-1.json")
+    file.write_text(json.dumps(kept | {"format": 2}), encoding="utf-8")
+    with pytest.raises(InputError, match="got 2, which a newer hemabridge wrote"):
+        LearnedFrom.read(file)

@@ -45,6 +45,8 @@ from hemabridge.review.records import Item, Question
 from hemabridge.synthesis.learning_curve import LearningCurve, LearningCurveRow, Score
 from hemabridge.synthesis.pair_results import PairResults, SynthesisResults
 from hemabridge.workflows.adapt.adapted import Adapted
+from hemabridge.workflows.adapt.config import AdaptConfig, members
+from hemabridge.workflows.adapt.learned_from import LabeledImages, LearnedFrom
 from hemabridge.workflows.watch.batch import Batch, Cell
 from hemabridge.workflows.watch.gate import Appearance
 
@@ -74,6 +76,7 @@ def main() -> None:
     _write("selection-4.json", _selection().to_json())
     _write("members-2.json", SavedMembers(("a.safetensors",), (), ()).to_json())
     _write("adapted-1.json", _adapted().to_json())
+    _write("learned-from-1.json", _learned_from().model_dump_json(indent=2))
     _write("study-1.json", _study().to_json())
     _write("label-2.json", _labels().to_json())
     _write("reading-2.json", _reading().to_json())
@@ -96,6 +99,11 @@ def _write_bundle(normalizer: str, guard: Guard) -> None:
     bundle = Bundle(Manifest(written_by="0", name="white-point", restainer=part, entries=listed(entries)), entries)
     text = base64.b64encode(bundle.to_bytes()).decode("ascii")
     (HERE / "bundle-1.hemabridge.base64").write_text(text + "\n", encoding="ascii")
+
+
+def _learned_from() -> LearnedFrom:
+    own = LabeledImages(site="ours", root=Path("ours"))
+    return LearnedFrom(config=AdaptConfig.of_members(members(None)), seed=0, own=own, further=(), fitted_to="0" * 64)
 
 
 def _adapted() -> Adapted:

@@ -10,19 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
 from hemabridge.data.cells import CellSet
 from hemabridge.errors import InputError
 from hemabridge.recipes.recipe import SiteRecipe
 from hemabridge.recipes.sites import Site, read_settled
-from hemabridge.storage.file_kind import FileKind
+from hemabridge.storage.file_kind import FileKind, with_format
 from hemabridge.storage.files import atomic_write
 from hemabridge.workflows.adapt.config import AdaptConfig
 
 LEARNED_FROM_FILE: Final = "learned-from.json"
+FORMAT: Final = 1
+"""Files of earlier versions have no number, and the same content."""
 _AGAIN: Final = "run the same `hemabridge adapt OURS NEW --out RUN` again, which trains nothing twice"
-_KIND: Final = FileKind("the settings and labeled images of a run of `hemabridge adapt`", InputError, _AGAIN)
+_WHAT: Final = "the settings and labeled images of a run of `hemabridge adapt`"
+_KIND: Final = FileKind(_WHAT, InputError, _AGAIN)
 
 
 class LabeledImages(BaseModel):
@@ -43,6 +46,7 @@ class LearnedFrom(BaseModel):
         own: one's own labeled cells.
         further: those of further hospitals.
         fitted_to: identifies the other hospital's cells to which the run was fitted (`identity_of`).
+        format: version of the format.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +56,12 @@ class LearnedFrom(BaseModel):
     own: LabeledImages
     further: tuple[LabeledImages, ...]
     fitted_to: str
+    format: int = FORMAT
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_format(cls, data: object) -> object:
+        return with_format(data, FORMAT, _WHAT, _AGAIN)
 
     @classmethod
     def of(cls, config: AdaptConfig, seed: int, own: Site, further: Sequence[Site], source: CellSet) -> "LearnedFrom":
@@ -79,6 +89,15 @@ class LearnedFrom(BaseModel):
         path = run / LEARNED_FROM_FILE
         if not path.is_file():
             raise InputError(f"expected {LEARNED_FROM_FILE} in {run}, got none, as of an earlier version; {_AGAIN}")
+        return cls.read(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "LearnedFrom":
+        """Read the file.
+
+        Raises:
+            InputError: it is damaged, or has another format.
+        """
         return _KIND.read_as(path, TypeAdapter(cls))
 
     def sites(self, run: Path) -> tuple[Site, ...]:
