@@ -82,3 +82,20 @@ def test_folders_of_work_are_no_classes(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"got 'runs' among 3, which are no classes.*--classes-at"):
         index_folder(tmp_path, "x")
     assert Counter(index_folder(tmp_path, "x", classes_at=1).manifest.column("class"))["runs"] == 1
+
+
+@pytest.mark.parametrize("name", ["fields", "masks", "found", "restained"])
+def test_fields_masks_and_results_are_no_classes(tmp_path: Path, name: str) -> None:
+    put(tmp_path, "clinic/lymphocyte/1.png", "clinic/monocyte/2.png", f"other/{name}/3.png")
+    with pytest.raises(ManifestError, match=f"got '{name}' among 3, which are no classes"):
+        index_folder(tmp_path, "x")
+
+
+def test_a_folder_of_several_sites_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "clinic/lymphocyte/1.png", "clinic/monocyte/2.png", "new/3.png", "unlabeled/4.png")
+    with pytest.raises(ManifestError, match=r"expected one site.*right in 'new', as if these.*--classes-at N"):
+        index_folder(tmp_path, "x")
+    stated = index_folder(tmp_path, "x", classes_at=2, patients_at=1).manifest
+    assert ("", "new") in rows(stated)
+    put(tmp_path / "by patient", "patient 1/lymphocyte/1.png", "patient 2/monocyte/2.png", "patient 2/3.png")
+    assert ("", "patient 2") in rows(index_folder(tmp_path / "by patient", "x").manifest)

@@ -28,8 +28,9 @@ _TIME: Final = re.compile(
 _WORK: Final = frozenset(
     {"runs", "checkpoints", "snapshots", "models", "weights", "logs", "results", "output", "outputs", "recipes"}
     | {"benchmarks", "figures", "src", "docs", "tests", "node_modules", "venv", "build", "dist"}
+    | {"fields", "masks", "found", "restained", "standardized", "quarantine", "batches"}
 )
-"""Folders of programs and their results, which are no classes of cells."""
+"""Folders of programs and their results, of whole fields and of masks, which are no classes of cells."""
 
 _HINT: Final = (
     "state them by --classes-at N and --patients-at N (1: the folders directly in it), or give the folder of one site"
@@ -72,9 +73,11 @@ def find_levels(folders: Iterable[Sequence[str]], ignored: frozenset[str] = froz
         where: the indexed folder, for the error.
 
     Raises:
-        ManifestError: the levels are ambiguous, or the classes would be folders of results such as `runs`.
+        ManifestError: the levels are ambiguous, the classes would be folders of results such as `runs`, or the folder
+            seems to hold several sites.
     """
-    levels = _levels(folders, ignored)
+    found = {tuple(parts) for parts in folders}
+    levels = _levels(found, ignored)
     if not levels:
         return RIGHT_BELOW
     class_level = _class_level(levels, where)
@@ -86,12 +89,14 @@ def find_levels(folders: Iterable[Sequence[str]], ignored: frozenset[str] = froz
         level for level in others if class_level is not None and _may_be_patients(level, class_level)
     ]
     slides = [level for level in others if level.share(_SLIDE) >= 0.5]
+    if class_at and patients and not _is_patients(patients[0]):
+        _refuse_several_sites(found, class_at, ignored, where)
     return Levels(class_at, patients[0].at if patients else None, slides[0].at if slides else None)
 
 
-def _levels(folders: Iterable[Sequence[str]], ignored: frozenset[str]) -> list[_Level]:
+def _levels(folders: Iterable[tuple[str, ...]], ignored: frozenset[str]) -> list[_Level]:
     parents: dict[int, dict[str, set[tuple[str, ...]]]] = defaultdict(lambda: defaultdict(set))
-    for parts in {tuple(parts) for parts in folders}:
+    for parts in folders:
         for at, name in enumerate(parts):
             if name.lower() in ignored:
                 break
@@ -155,4 +160,16 @@ def _refuse_work(level: _Level, where: str) -> None:
         raise ManifestError(
             f"expected folders of classes in {where}, got {listed(work)} among {len(level.names)}, which are no "
             f"classes of cells; {_HINT}"
+        )
+
+
+def _refuse_several_sites(
+    folders: Iterable[tuple[str, ...]], class_at: int, ignored: frozenset[str], where: str
+) -> None:
+    """Raise an error if some folders above the classes hold images themselves, as the folder of an unlabeled site."""
+    flat = sorted({parts[0] for parts in folders if 0 < len(parts) <= class_at and parts[-1].lower() not in ignored})
+    if flat:
+        raise ManifestError(
+            f"expected one site in {where}, got folders of classes in some folders, and images right in "
+            f"{listed(flat)}, as if these were several sites; {_HINT}"
         )
