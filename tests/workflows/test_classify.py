@@ -185,6 +185,16 @@ def test_an_earlier_call_is_replaced_and_other_files_never(brightest: Path, imag
         assert (other / name).read_text(encoding="utf-8") == text
 
 
+def test_the_predictions_of_another_folder_are_not_replaced(brightest: Path, images: Path, tmp_path: Path) -> None:
+    model, out = open_model(brightest, classes=CHANNELS), tmp_path / "out"
+    classify(model, images, out)
+    before = table(out)
+    write_image(tmp_path / "other" / "x.png", np.full((32, 40, 3), 60, np.uint8))
+    with pytest.raises(InputError, match="with those of other images; name another one"):
+        classify(model, tmp_path / "other", out)
+    assert table(out).equals(before)
+
+
 def test_what_cannot_be_used_is_refused_before_anything_is_written(
     brightest: Path, images: Path, tmp_path: Path
 ) -> None:

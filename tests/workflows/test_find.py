@@ -48,6 +48,22 @@ def tables(out):
     return pl.read_csv(out / "cells.csv"), pl.read_csv(out / "fields.csv")
 
 
+def test_fields_of_another_folder_are_not_mixed_with_those_of_the_first(fields, tmp_path):
+    out = tmp_path / "out"
+    find(fields, out)
+    draw_field(tmp_path / "other" / "three.png", [(200, 180)])
+    draw_field(tmp_path / "other" / "one.png", [(140, 150)])
+    with pytest.raises(InputError, match="with those of other images; name another one"):
+        find(tmp_path / "other", out)
+    (fields / "slide 2" / "two.png").unlink()
+    find(fields, out)
+    cells, _ = tables(out)
+    assert {path.relative_to(out).as_posix() for path in (out / "cells").rglob("*.png") if path.is_file()} == set(
+        cells["path"]
+    )
+    assert not (out / "_overlays" / "slide 2" / "two.png.png").exists()
+
+
 def test_every_file_has_one_row_that_says_what_became_of_it(fields, tmp_path):
     done = find(fields, tmp_path / "out")
     _, rows = tables(tmp_path / "out")

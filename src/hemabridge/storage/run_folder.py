@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ import tomli_w
 from pydantic import BaseModel
 
 from hemabridge.errors import InputError, RecipeError, RunError
-from hemabridge.storage.files import atomic_write, open_lock
+from hemabridge.storage.files import atomic_write, open_lock, sha256_of
 from hemabridge.storage.settings_file import read_toml
 
 RECIPE = "recipe.toml"
@@ -94,6 +94,28 @@ def check_outputs(out: Path, others: Iterable[str]) -> None:
         raise InputError(
             f"expected a new or empty folder, or one of an earlier call, got {found[0]} in {out}; name another"
         )
+
+
+def check_same_images(folder: Path, out: Path, earlier: Mapping[str, str]) -> None:
+    """Check that results of other images are not replaced; images may have been added, changed or taken away.
+
+    Args:
+        folder: the images.
+        out: the folder of results.
+        earlier: the images that those in `out` are of: SHA-256 by path in their folder, empty if unknown.
+
+    Raises:
+        InputError: `folder` holds none of them.
+    """
+    if earlier and not any(_is_still(folder / name, sha256) for name, sha256 in earlier.items()):
+        raise InputError(
+            f"expected a new or empty folder for the results of {folder}, got {out} with those of other images; name "
+            "another one"
+        )
+
+
+def _is_still(image: Path, sha256: str) -> bool:
+    return image.is_file() and (not sha256 or sha256_of(image) == sha256)
 
 
 def names_in(out: Path) -> set[str]:

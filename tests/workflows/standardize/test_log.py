@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from restained_folder import hashes, log_of, outputs, picture, statuses
 
+from hemabridge.errors import InputError
 from hemabridge.workflows.standardize.log import LOG
 from hemabridge.workflows.standardize.standardize import standardize
 
@@ -64,19 +65,30 @@ def test_images_of_another_folder_join_those_of_the_first_and_the_log_has_them_a
     first = {row["path"]: row for row in log_of(out)}
     (second / "b").mkdir(parents=True)
     Image.fromarray(picture(50)).save(second / "b" / "new.png")
-    Image.fromarray(picture(51)).save(second / "a.png")  # takes the place of the first folder's
     (second / "broken.png").write_bytes(b"no image")
     (out / "b" / "c.jpg").unlink()
     done = standardize(small_snapshot, second, out)
-    assert [row.path for row in done.rows] == ["a.png", "b/new.png", "broken.png"]
+    assert [row.path for row in done.rows] == ["b/new.png", "broken.png"]
     rows = {row["path"]: row for row in log_of(out)}
     assert len(rows) == len(log_of(out))
     assert {name for name, row in rows.items() if row["status"] == "restained"} == outputs(out)
-    kept = first.keys() - {"a.png", "b/c.jpg"}
+    kept = first.keys() - {"b/c.jpg"}
     assert {name: rows[name] for name in kept} == {name: first[name] for name in kept}
-    assert rows["a.png"]["sha256"] == hashes(second)["a.png"]
     assert standardize(small_snapshot, second, out) == done
     assert {row["path"]: row for row in log_of(out)} == rows
+
+
+def test_an_image_of_another_folder_does_not_take_the_place_of_one_of_the_same_name(
+    small_snapshot: Path, images: Path, tmp_path: Path
+) -> None:
+    out, second = tmp_path / "out", tmp_path / "second"
+    standardize(small_snapshot, images, out)
+    before = hashes(out)
+    second.mkdir()
+    Image.fromarray(picture(51)).save(second / "a.png")
+    with pytest.raises(InputError, match="with those of other images; name another one"):
+        standardize(small_snapshot, second, out)
+    assert hashes(out) == before
 
 
 def test_what_a_log_claims_outside_of_the_folder_is_not_kept(

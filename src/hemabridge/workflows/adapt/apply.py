@@ -15,8 +15,8 @@ from hemabridge.models import Model, open_model
 from hemabridge.models.bundled import BundleModel
 from hemabridge.models.classified import UNKNOWN
 from hemabridge.progress import Progress, silent
-from hemabridge.storage.files import atomic_write, sha256_of
-from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
+from hemabridge.storage.files import atomic_write
+from hemabridge.storage.run_folder import check_apart, check_outputs, check_same_images, hold_folder, names_in
 from hemabridge.storage.spreadsheets import as_cells
 from hemabridge.workflows.adapt.adapted import ADAPTED_FILE, Adapted, is_adapt_run
 from hemabridge.workflows.adapt.certainty import reason_unknown, uncertainty
@@ -115,31 +115,14 @@ def run_with(
     if link is not None:
         raise InputError(f"expected a folder of ours, got a link: {link}; remove it")
     with hold_folder(out):
-        _check_same_images(folder, out)
+        earlier = read_log(out / RESTAINED)
+        check_same_images(folder, out, {name: row.sha256 for name, row in earlier.items()})
         classified = classify(models.classifier, folder, out / CLASSES, progress=progress)
         restained = standardize_with(
             models.restainer, folder, out / RESTAINED, keep_identity=keep_identity, progress=progress
         )
         _write(classified, {row.path: row for row in restained.rows}, models.adapted, out / PREDICTIONS)
     return Run(classified, restained, () if models.adapted is None else models.adapted.cautions)
-
-
-def _check_same_images(folder: Path, out: Path) -> None:
-    """Check that results of other images are not replaced; images may have been added, changed or taken away.
-
-    Raises:
-        InputError: `out` holds results, and `folder` none of the images that they are of.
-    """
-    earlier = read_log(out / RESTAINED).values()
-    if earlier and not any(_is_still(folder / row.path, row.sha256) for row in earlier):
-        raise InputError(
-            f"expected a new or empty folder for the results of {folder}, got {out} with those of other images; name "
-            "another one"
-        )
-
-
-def _is_still(image: Path, sha256: str) -> bool:
-    return image.is_file() and sha256_of(image) == sha256
 
 
 def opened_for(adapted: Path, opened: Callable[[Path], Model] = open_model) -> Opened:

@@ -25,9 +25,10 @@ from hemabridge.models import Classification, Model
 from hemabridge.models.classified import UNKNOWN
 from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.progress import Progress, silent
+from hemabridge.storage.file_kind import FileKind
 from hemabridge.storage.files import atomic_write, sha256_of
-from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
-from hemabridge.storage.spreadsheets import as_cells
+from hemabridge.storage.run_folder import check_apart, check_outputs, check_same_images, hold_folder, names_in
+from hemabridge.storage.spreadsheets import as_cells, from_cell
 from hemabridge.workflows.classify.labeled_folder import failure_on
 
 PREDICTIONS: Final = "predictions.csv"
@@ -36,6 +37,7 @@ DESCRIPTION: Final = "predictions.json"
 FORMAT: Final = 1
 """Version of `DESCRIPTION`."""
 COLUMNS: Final = ("path", "predicted_class", "site", "reason")
+_TABLE: Final = FileKind("the predictions of an earlier call", InputError, "name another output folder")
 """The first columns of `PREDICTIONS`; one with the probability of each class follows."""
 WITHHELD: Final = f"not predicted: the images are out-of-distribution for this model; see {ANSWER_FILE}"
 """The reason of an image of an out-of-distribution site."""
@@ -113,7 +115,8 @@ def classify(
 
     Raises:
         ModelError: the model does not classify, or its file is damaged.
-        InputError: `source` is no folder of images, one folder is within the other, or `out` holds other files.
+        InputError: `source` is no folder of images, one folder is within the other,
+            or `out` holds other files or results of other images.
         RunError: another process works in `out`.
     """
     if not source.is_dir():
@@ -125,6 +128,7 @@ def classify(
     listed = list_new_cells(source, None, "new")
     _ = model.classifier  # a damaged file is refused before anything is written
     with hold_folder(out):
+        check_same_images(source, out, dict.fromkeys(_paths_in(out / PREDICTIONS), ""))
         site = write_answer(model, listed.manifest.paths(), out, progress)
         distrusted = site is not None and site.answer == "out-of-distribution"
         rows = tuple(sorted(_predictions(model, listed, distrusted, progress, engine), key=lambda row: row.path))
@@ -283,3 +287,10 @@ def _is_own_table(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.readline().startswith(",".join(COLUMNS).encode())
+
+
+def _paths_in(table: Path) -> list[str]:
+    """Return the images of an earlier call's table."""
+    return (
+        [from_cell(row[0]) for row in _TABLE.parse_csv(_TABLE.read_text(table), table)[1:]] if table.is_file() else []
+    )

@@ -136,5 +136,13 @@ def read_valid(path: Path, out: Path, key: str) -> FieldRecord | None:
     return record if whole else None
 
 
+def sha256_in(path: Path) -> str:
+    """Return the hash of the field that a record is of; empty if the record is damaged."""
+    try:
+        return _KIND.read_as(path, _ADAPTER).sha256
+    except RunError:
+        return ""
+
+
 def _is_as_written(path: Path, sha256: str) -> bool:
     return path.is_file() and sha256_of(path) == sha256

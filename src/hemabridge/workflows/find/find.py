@@ -21,8 +21,8 @@ from hemabridge.imaging.files import reason_of, write_image
 from hemabridge.imaging.standardizer import UInt8Image
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
-from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
-from hemabridge.workflows.find.field_record import FieldRecord, RecordStatus, read_valid, write_record
+from hemabridge.storage.run_folder import check_apart, check_outputs, check_same_images, hold_folder, names_in
+from hemabridge.workflows.find.field_record import FieldRecord, RecordStatus, read_valid, sha256_in, write_record
 from hemabridge.workflows.find.first_look import Look, pooled, read_look, write_look
 from hemabridge.workflows.find.search import CELLS, search_field
 from hemabridge.workflows.find.single_cells import caution_of
@@ -128,6 +128,7 @@ def find(
             f"expected images of fields in {fields}, got {listing.found_instead}; name the folder that holds them"
         )
     with hold_folder(out):
+        _drop_others(fields, listing, out)
         write_settings(out, um_per_px=um_per_px, crop_um=crop_um, site=name)
         records = list(_search_all(fields, listing, out, settings, progress))
         records += [FieldRecord(path, "left out", reason) for path, reason in listing.reasons().items()]
@@ -246,6 +247,21 @@ def _searched(seen: _Seen, field: FieldImage, look: Look, out: Path, settings: _
         overlay=overlay,
         overlay_sha256=keep(overlay, draw_overlay(field.pixels, found)),
     )
+
+
+def _drop_others(fields: Path, listing: Listing, out: Path) -> None:
+    """Remove what an earlier call wrote for fields that are no longer there, so that `cells` holds no others.
+
+    Raises:
+        InputError: none of the fields of the earlier call is there.
+    """
+    records = out / RECORDS
+    names = [path.relative_to(records).as_posix().removesuffix(".json") for path in records.rglob("*.json")]
+    check_same_images(fields, out, {name: sha256_in(records / f"{name}.json") for name in names})
+    for name in set(names).difference(listing.images, listing.links_out):
+        _forget(out, name)
+        for path in (out / OVERLAYS / f"{name}.png", out / LOOKS / f"{name}.json"):
+            path.unlink(missing_ok=True)
 
 
 def _forget(out: Path, name: str) -> None:

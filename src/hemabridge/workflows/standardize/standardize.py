@@ -17,7 +17,7 @@ from hemabridge.models.site_answer import ANSWER_FILE, SiteAnswer, write_answer
 from hemabridge.normalizers.normalizer import Normalizer
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import sha256_of
-from hemabridge.storage.run_folder import check_apart, check_outputs, hold_folder, names_in
+from hemabridge.storage.run_folder import check_apart, check_outputs, check_same_images, hold_folder, names_in
 from hemabridge.workflows.standardize.log import (
     LOG,
     FileRow,
@@ -88,7 +88,8 @@ def standardize(
         progress: called after each file.
 
     Raises:
-        InputError: a folder is missing, empty or cannot be listed, one is within the other, or `out` holds other files.
+        InputError: a folder is missing, empty or cannot be listed, one is within the other,
+            or `out` holds other files or results of other images.
         ModelError: there is no model; its guard is damaged; or a fallback is given and there is no guard.
         RunError: another process works in `out`.
     """
@@ -124,6 +125,8 @@ def standardize_with(
     work = make.work_of(model)  # a damaged file is refused before anything is written
     with hold_folder(out):
         earlier = read_log(out)
+        replaced = {name: row.sha256 for name, row in earlier.items() if name in listing.images}
+        check_same_images(source, out, replaced)  # images of other names join those of an earlier call
         write_log(out / LOG, earlier.values())  # first of all: a later call recognizes the folder by its log
         known = write_answer(model, [source / name for name in listing.images], out, progress)
         is_pooled = isinstance(model, NormalizerModel) and len(listing.images) > 1
