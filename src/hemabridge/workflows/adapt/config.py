@@ -29,7 +29,7 @@ FOUNDATION_PX: Final = 98
 
 
 def members(weights: Literal["download"] | Path | None, foundation: Path | None = None) -> tuple[MembersConfig, ...]:
-    """Return the settings of the classifiers: three color members and three shape members.
+    """Return the settings of the classifiers: three color members and two shape members.
 
     The training is that of the members of `recipes/recommended.toml`; from random weights, four times as long.
 
@@ -54,7 +54,7 @@ def members(weights: Literal["download"] | Path | None, foundation: Path | None 
     shape = StainAugmentationConfig(stain=0.0, contrast=0.5)
     own = (
         MembersConfig(count=3, train=ClassifierConfig(**common, stain_augmentation=color)),
-        MembersConfig(count=3, train=ClassifierConfig(**common, view="shape", stain_augmentation=shape)),
+        MembersConfig(count=2, train=ClassifierConfig(**common, view="shape", stain_augmentation=shape)),
     )
     return own if foundation is None else (*own, _foundation_member(foundation, common, color))
 
