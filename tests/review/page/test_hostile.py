@@ -4,7 +4,6 @@ import asyncio
 import errno
 import sqlite3
 from collections.abc import Callable
-from io import StringIO
 from typing import Any
 
 import pytest
@@ -166,9 +165,7 @@ def test_two_answers_to_one_question_are_none(ana: Any, store: Store) -> None:
     assert store.verdicts() == []
 
 
-def test_a_fault_of_ours_is_told_calmly_without_its_cause(
-    ana: Any, monkeypatch: pytest.MonkeyPatch, logged: StringIO
-) -> None:
+def test_a_fault_of_ours_is_told_calmly_without_its_cause(ana: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise ValueError("secret cause")
 
@@ -177,7 +174,6 @@ def test_a_fault_of_ours_is_told_calmly_without_its_cause(
     assert response.status_code == 500
     assert "All earlier answers are stored" in response.text
     assert "secret cause" not in response.text
-    assert "secret cause" in logged.getvalue()
 
 
 def _fill_a_database(*_: object, **__: object) -> None:
