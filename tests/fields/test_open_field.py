@@ -220,6 +220,27 @@ def test_damaged_files_are_refused_with_their_path(picture, tmp_path):
 
 
 @pytest.mark.usefixtures("part_by_part")
+def test_a_damaged_tile_of_a_large_file_is_refused_with_its_path(picture, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", picture, tile=(64, 64), photometric="rgb", compression="zlib")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)  # the directory is at the beginning
+    (tmp_path / "a.tif").write_bytes(content)
+    with open_field(tmp_path / "a.tif") as field:
+        assert field.pixels[0:64, 0:64].shape == (64, 64, 3)
+        with pytest.raises(ImageError, match=r"a\.tif: expected a whole TIFF file"):
+            whole(field.pixels)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".dcm"])
+@pytest.mark.parametrize("error", [IndexError, KeyError, ValueError, TypeError, RuntimeError])
+def test_an_error_of_the_caller_is_not_one_of_the_file(picture, tmp_path, suffix, error):
+    path = tmp_path / f"a{suffix}"
+    slide_of(picture, path) if suffix == ".dcm" else Image.fromarray(picture).save(path)
+    with pytest.raises(error, match="of the caller"), open_field(path):
+        raise error("of the caller")
+
+
+@pytest.mark.usefixtures("part_by_part")
 def test_in_a_file_that_is_read_part_by_part_the_same_cells_are_found(picture, tmp_path):
     large = np.tile(picture, (3, 3, 1))
     tifffile.imwrite(tmp_path / "a.tif", large, tile=(256, 256), photometric="rgb", compression="zlib")

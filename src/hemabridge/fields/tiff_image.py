@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,7 @@ _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _READ = (_PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.RGB, _PHOTOMETRIC.YCBCR)
 _SAME_SHAPE: Final = 0.02  # relative difference of the proportions of two levels
 _MM_OF = {"nm": 1e-6, "µm": 1e-3, "μm": 1e-3, "um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0}
+_OF_DAMAGE = (tifffile.TiffFileError, ValueError, IndexError, KeyError, TypeError, RuntimeError)
 _APERIO_UM = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
 
 
@@ -88,8 +89,9 @@ class TiffPixels:
             self._cache.move_to_end(number)
             return np.asarray(self._cache[number])
         per_plane = len(self._page.dataoffsets) // self._planes
-        planes = [self._segment(number + plane * per_plane) for plane in range(self._planes)]
-        samples = planes[0] if self._planes == 1 else np.concatenate(planes, axis=-1)
+        with _refused_if_damaged(self._where):
+            planes = [self._segment(number + plane * per_plane) for plane in range(self._planes)]
+            samples = planes[0] if self._planes == 1 else np.concatenate(planes, axis=-1)
         self._cache[number] = samples
         if len(self._cache) > self._cached:
             self._cache.popitem(last=False)
@@ -124,30 +126,39 @@ def open_tiff(path: Path, sent: SentImages | None = None) -> Iterator[FieldImage
     Raises:
         ImageError: it is damaged, or of a sample type that is not read; or it is in memory and has too many pixels.
     """
-    with _opened(path, path if sent is None else BytesIO(sent.contents[path])) as file:
-        pages = _levels(file, path)
-        um_per_px = _stated_um(file, pages[0])
-        level = level_for(um_per_px, [pages[0].imagewidth / page.imagewidth for page in pages])
-        page = pages[level]
-        scale = None if um_per_px is None else um_per_px * pages[0].imagewidth / page.imagewidth
-        if sent is not None:
-            check_size(max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength), str(path))
-        if level == 0 and page.imagewidth * page.imagelength <= LARGE_PIXELS:
-            yield FieldImage(read_image(path) if sent is None else sent.read(path), scale)
-        else:
-            yield FieldImage(TiffPixels(file, page, str(path)), scale)
+    with ExitStack() as opened:
+        with _refused_if_damaged(
+            str(path)
+        ):  # an error of the caller in the body of its `with` says nothing of the file
+            source = path if sent is None else BytesIO(sent.contents[path])
+            field = _field_of(opened.enter_context(tifffile.TiffFile(source)), path, sent)
+        yield field
+
+
+def _field_of(file: tifffile.TiffFile, path: Path, sent: SentImages | None) -> FieldImage:
+    """Return the level of a file that shows cells well enough."""
+    pages = _levels(file, path)
+    um_per_px = _stated_um(file, pages[0])
+    level = level_for(um_per_px, [pages[0].imagewidth / page.imagewidth for page in pages])
+    page = pages[level]
+    scale = None if um_per_px is None else um_per_px * pages[0].imagewidth / page.imagewidth
+    if sent is not None:
+        check_size(max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength), str(path))
+    if level == 0 and page.imagewidth * page.imagelength <= LARGE_PIXELS:
+        return FieldImage(read_image(path) if sent is None else sent.read(path), scale)
+    return FieldImage(TiffPixels(file, page, str(path)), scale)
 
 
 @contextmanager
-def _opened(path: Path, source: Path | BytesIO) -> Iterator[tifffile.TiffFile]:
+def _refused_if_damaged(where: str) -> Iterator[None]:
+    """Raise `ImageError` for what tifffile raises of a damaged file."""
     try:
-        with tifffile.TiffFile(source) as file:
-            yield file
-    except (tifffile.TiffFileError, ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
-        if isinstance(error, ImageError):
-            raise
+        yield
+    except ImageError:
+        raise
+    except _OF_DAMAGE as error:
         raise ImageError(
-            f"{path}: expected a whole TIFF file, could not decode it ({error}); export it again"
+            f"{where}: expected a whole TIFF file, could not decode it ({error}); export it again"
         ) from error
 
 
