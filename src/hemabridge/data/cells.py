@@ -1,7 +1,6 @@
 """Cells in memory: scale-matched square images with their labels, ids and file hashes."""
 
 import difflib
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from hemabridge.imaging.files import read_image
 from hemabridge.imaging.scale import CropPx, CropSpec
 from hemabridge.imaging.standardizer import UInt8Image, UInt8Images
 from hemabridge.progress import FileProgress
+from hemabridge.sampling import evenly_spaced
 from hemabridge.storage.files import sha256_of
 
 UNKNOWN = -1
@@ -204,10 +204,11 @@ def estimate_crop_px(
 
 
 def sampled(manifest: Manifest, count: int) -> Manifest:
-    """Return at most `count` rows, chosen by the hash of the path, so that the order of the rows does not matter."""
-    keys = [hashlib.sha256(path.encode()).digest() for path in manifest.column("path")]
-    chosen = set(sorted(range(len(keys)), key=keys.__getitem__)[:count])
-    return manifest.select([row in chosen for row in range(len(keys))])
+    """Return at most `count` rows, spread evenly over the sorted paths; the order of the rows does not matter."""
+    paths = manifest.column("path")
+    order = sorted(range(len(paths)), key=paths.__getitem__)
+    chosen = {order[place] for place in evenly_spaced(len(paths), count)}
+    return manifest.select([row in chosen for row in range(len(paths))])
 
 
 def _of_classes(manifest: Manifest, classes: Sequence[str]) -> Manifest:
