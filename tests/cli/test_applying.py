@@ -105,8 +105,8 @@ def test_standardize_says_whether_the_site_is_known(run: Callable, model: Path, 
     known = run("standardize", model, nights / "2026-03-01", tmp_path / "a")
     unknown = run("standardize", model, nights / "2026-03-02", tmp_path / "b")
     assert (known.code, unknown.code) == (0, 0)
-    assert "in-distribution: like what the model was trained on" in known.out
-    assert "out-of-distribution: unlike what the model was trained on" in unknown.err
+    assert "in-distribution: all images together are like what the model was trained on" in known.out
+    assert "out-of-distribution: all images together are unlike what the model was trained on" in unknown.err
     assert "state the crop (--crop-px; `hemabridge audit MANIFEST` proposes one)" in unknown.err
     assert "--crop-px" not in (tmp_path / "b" / "site.json").read_text(encoding="utf-8")
 

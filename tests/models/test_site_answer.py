@@ -218,3 +218,28 @@ def test_few_images_at_the_edge_are_said_to_be_perhaps_of_one_smear() -> None:
     assert "smears" not in SiteAnswer(60, edge, None).text
     assert "smears" not in SiteAnswer(22, Distance(1.0, 1.5, 3.0), None).text
     assert "smears" not in SiteAnswer(22, Distance(4.0, 1.5, 3.0), None).text
+
+
+def test_few_images_that_many_like_them_would_be_refused_are_said_to_be_so() -> None:
+    text = SiteAnswer(20, Distance(2.5, 1.5, 3.0, of_many="out-of-distribution"), None).text
+    assert "borderline: all images together are at the edge" in text
+    assert "60 or more images at this distance would be out-of-distribution: give all images of the hospital" in text
+    assert "would be" not in SiteAnswer(60, Distance(2.0, 1.5, 3.0, of_many="borderline"), None).text
+    assert "would be" not in SiteAnswer(20, Distance(4.0, 1.5, 3.0, of_many="out-of-distribution"), None).text
+    assert SiteAnswer(20, Distance(1.0, 1.5, 3.0, of_many="in-distribution"), None).of_few == ""
+
+
+def test_a_handful_of_images_is_said_to_show_hardly_an_unknown_hospital() -> None:
+    one = SiteAnswer(1, Distance(1.0, 3.7, 8.2, of_many="in-distribution"), None).text
+    assert one.startswith("in-distribution: the image is like what the model was trained on; so few can hardly show")
+    assert "distance 1.00 over 1 image;" in one
+
+
+def test_the_answer_for_many_images_is_by_the_limits_of_sixty() -> None:
+    profile = SiteProfile.of(cells("yellow-field", 1), 64)
+    assert profile is not None
+    others = np.array(profile.cells, np.float64)[:5] + 0.5 * np.array([1.0, 2.0] * 12)
+    found, of_many = profile.distance(others), profile.usual(60)
+    limits = float(np.quantile(of_many, 0.95)), 1.75 * float(np.quantile(of_many, 0.99))
+    assert found.of_many == Distance(found.value, *limits).answer
+    assert limits[1] < found.borderline_max

@@ -131,7 +131,7 @@ def _print_run(done: "Run", out: Path) -> None:
     classified, restained = done.classified, done.restained
     failed = (row for row in classified.rows if row.predicted is None and row.reason != WITHHELD)
     print_unusable([(row.path, row.reason) for row in failed], "failed")
-    if classified.site is not None and classified.site.answer != "in-distribution":
+    if classified.site is not None and (classified.site.answer != "in-distribution" or classified.site.of_few):
         print(classified.site.text, file=sys.stderr)
     print(
         f"{len(classified.rows)} images: {classified.predicted} classified, {classified.unknown} unknown, "

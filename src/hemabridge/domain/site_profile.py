@@ -58,12 +58,15 @@ class Distance:
         in_distribution_max: the folder is in-distribution up to this value.
         borderline_max: it is borderline up to this value, and out-of-distribution above it.
         quantile: share of simulated folders of the same site and size with a smaller distance; None if not computed.
+        of_many: the class of `USUAL_FOLDER` images at this distance, whose limits are narrower than those of fewer;
+            None if not computed.
     """
 
     value: float
     in_distribution_max: float
     borderline_max: float
     quantile: float | None = None
+    of_many: Answer | None = None
 
     @property
     def answer(self) -> Answer:
@@ -116,8 +119,8 @@ class SiteProfile(BaseModel):
         lost = np.isnan(medians) & ~np.isnan(own)
         value = float(self._lengths(np.where(lost, LOST * self._scale, medians - own)[None])[0])
         usual = self.usual(len(descriptors))
-        borderline = BORDERLINE_FACTOR * float(np.quantile(usual, BORDERLINE_QUANTILE))
-        return Distance(value, float(np.quantile(usual, IN_QUANTILE)), borderline, float((usual < value).mean()))
+        of_many = Distance(value, *_limits(self.usual(max(len(descriptors), USUAL_FOLDER)))).answer
+        return Distance(value, *_limits(usual), float((usual < value).mean()), of_many)
 
     def usual(self, count: int) -> NDArray[np.float64]:
         """Return the distances of `SIMULATED` folders of this site with `count` images, float64[SIMULATED], ascending.
@@ -176,6 +179,12 @@ class SiteProfile(BaseModel):
             folders[place] = ordered[first.repeat(drawn) + rng.integers(sizes.repeat(drawn))]
             profiles[place] = rng.integers(own, size=own)
         return _medians_of(descriptors, folders, SHOWN) - _medians_of(descriptors, profiles, COMMON)
+
+
+def _limits(usual: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the largest distances of in-distribution and of borderline folders, from those of simulated folders."""
+    borderline = BORDERLINE_FACTOR * float(np.quantile(usual, BORDERLINE_QUANTILE))
+    return float(np.quantile(usual, IN_QUANTILE)), borderline
 
 
 def kinds_of(descriptors: Descriptors, count: int) -> list[NDArray[np.intp]]:

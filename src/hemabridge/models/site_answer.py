@@ -8,7 +8,9 @@ from typing import Final, Literal
 
 import numpy as np
 
+from hemabridge.counted import counted
 from hemabridge.domain.site_profile import (
+    FEWEST_CELLS,
     Answer,
     Descriptors,
     Distance,
@@ -35,7 +37,11 @@ MEASURED_IMAGES: Final = 60
 SCALE_IMAGES: Final = 40
 
 FEW_IMAGES: Final = MEASURED_IMAGES
-"""Below this number an answer at the edge says that the folder may show one smear of a hospital that is known."""
+"""Below this number an answer at the edge says that the folder may show one smear of a hospital that is known, and any
+answer says so if as many images at the same distance would get a worse one."""
+
+HARDLY_ANY: Final = FEWEST_CELLS
+"""Below this number every answer but a refusal says that so few images hardly show an unknown hospital."""
 
 ANSWER_FILE: Final = "site.json"
 
@@ -82,13 +88,32 @@ class SiteAnswer:
             )
         action = {
             "in-distribution": "",
-            "borderline": f"; {self._of_few}check some results by eye",
+            "borderline": f"; {self._of_one_smear}check some results by eye",
             "out-of-distribution": "; do not trust the results",
         }[self.answer]
-        return f"{self.answer}: {_MEANING[self.answer]}{action} ({self._distance})"
+        return f"{self.answer}: {self._together} {_MEANING[self.answer]}{action}{self.of_few} ({self._distance})"
 
     @property
-    def _of_few(self) -> str:
+    def of_few(self) -> str:
+        """That so few images hardly show an unknown hospital, as an addition to a sentence; empty if they do."""
+        if self.images >= FEW_IMAGES or self.answer == "out-of-distribution":
+            return ""
+        of_many = self.source.of_many
+        if of_many is not None and of_many != self.answer:
+            return (
+                f"; {FEW_IMAGES} or more images at this distance would be {of_many}: give all images of the hospital "
+                "in one folder"
+            )
+        if self.images >= HARDLY_ANY:
+            return ""
+        return f"; so few can hardly show an unknown hospital: give {FEW_IMAGES} or more in one folder"
+
+    @property
+    def _together(self) -> str:
+        return "the image is" if self.images == 1 else "all images together are"
+
+    @property
+    def _of_one_smear(self) -> str:
         if self.images >= FEW_IMAGES:
             return ""
         return "few images, all of one or two smears, may lie there at a hospital that the model knows; "
@@ -101,7 +126,7 @@ class SiteAnswer:
     @property
     def _distance(self) -> str:
         return (
-            f"distance {self.source.value:.2f} over {self.images} images; in-distribution up to "
+            f"distance {self.source.value:.2f} over {counted(self.images, 'image')}; in-distribution up to "
             f"{self.source.in_distribution_max:.2f}, borderline up to {self.source.borderline_max:.2f}"
         )
 

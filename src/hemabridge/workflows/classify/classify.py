@@ -39,7 +39,7 @@ FORMAT: Final = 1
 COLUMNS: Final = ("path", "predicted_class", "site", "reason")
 _TABLE: Final = FileKind("the predictions of an earlier call", InputError, "name another output folder")
 """The first columns of `PREDICTIONS`; one with the probability of each class follows."""
-WITHHELD: Final = f"not predicted: the images are out-of-distribution for this model; see {ANSWER_FILE}"
+WITHHELD: Final = f"not predicted: all images together are out-of-distribution for this model; see {ANSWER_FILE}"
 """The reason of an image of an out-of-distribution site."""
 BATCH: Final = 32
 """Number of images that are classified at once."""
