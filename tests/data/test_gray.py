@@ -14,8 +14,9 @@ from hemabridge.data.index import index_folder
 from hemabridge.data.manifest import Manifest
 from hemabridge.data.new_cells import crop_of, list_new_cells, read_new_cells
 from hemabridge.data.simulate import HOSPITALS, simulate_cells
+from hemabridge.imaging import grayness
 from hemabridge.imaging.files import write_image
-from hemabridge.imaging.grayness import GRAY_REMARK, color_range, is_gray
+from hemabridge.imaging.grayness import GRAY_REMARK, MOST_GRAY_LEVELS, color_range, is_gray
 from hemabridge.models.restaining import remark_of
 from hemabridge.normalizers.catalog import fit_on_cells
 from hemabridge.progress import silent
@@ -61,6 +62,23 @@ def test_tells_gray_from_stained(how: str, hospital: str) -> None:
 def test_a_picture_that_a_nucleus_fills_is_not_gray(hospital: str) -> None:
     images, _ = simulate_cells(["lymphocyte"], 2, HOSPITALS[hospital], 9, 96)
     assert [is_gray(np.ascontiguousarray(image[36:60, 36:60])) for image in images] == [False] * 2
+
+
+def test_the_answer_from_a_part_is_that_of_the_whole() -> None:
+    """Whatever the picture shows: colors of any strength, on any share of it, with any cast."""
+    rng = np.random.default_rng(2)
+    found = []
+    for number in range(300):
+        strength, share, cast = rng.uniform(0, 90), rng.uniform(0, 0.2), rng.uniform(-25, 25, 3)
+        levels = np.repeat(rng.normal(180, 30, (9, 11, 1)), 3, axis=2) + cast
+        levels[rng.random((9, 11)) < share] += strength * np.array([0.2, -0.5, 0.5])
+        height, width = (int(rng.integers(1, 120)) if number % 4 else 9 * 11 for _ in range(2))
+        picture = np.asarray(Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).resize((width, height)))
+        of_samples = grayness._range_within(grayness._sampled(picture))
+        whole = of_samples <= 2 * MOST_GRAY_LEVELS and color_range(picture) <= MOST_GRAY_LEVELS
+        assert is_gray(picture) == whole
+        found.append((whole, grayness._is_colorful(picture)))
+    assert all(found.count(answer) > 20 for answer in ((True, False), (False, False), (False, True)))
 
 
 def test_color_range_of_known_patches() -> None:

@@ -23,6 +23,12 @@ _LARGEST_CAST = 35.0
 
 _SHARE_PERCENT = 98
 
+_SURE_LEVELS = MOST_GRAY_LEVELS + _LARGEST_CAST
+"""Channel difference beyond which no cast makes a color gray."""
+
+_PART = 3
+"""Of so many rows of blocks, one is looked at first."""
+
 
 def color_range(image: UInt8Image) -> float:
     """Return how far the channels of the more colorful parts lie apart, 0..255, noise averaged out.
@@ -53,6 +59,8 @@ def _range_within(colors: NDArray[np.float64]) -> float:
 
 def is_gray(image: UInt8Image) -> bool:
     """Tell whether an RGB image uint8[H, W, 3] shows no color that a stain could have made."""
+    if _is_colorful(image):
+        return False
     return _range_within(_sampled(image)) <= 2 * MOST_GRAY_LEVELS and color_range(image) <= MOST_GRAY_LEVELS
 
 
@@ -68,13 +76,38 @@ def check_stained(image: UInt8Image) -> None:
         raise ImageError(f"expected a stained cell, but {GRAY_REMARK}; leave masks and gray pictures out")
 
 
+def _is_colorful(image: UInt8Image) -> bool:
+    """Tell whether a part of the samples shows enough color for `_range_within` of all of them to exceed its limit.
+
+    A cast takes at most `_LARGEST_CAST` off the channel difference of a color, so that colors beyond `_SURE_LEVELS`
+    stay beyond half of the limit. They only have to be more than the percentile leaves out.
+    """
+    part, count = _sums(image, _PART)
+    red, green, blue = (part[..., channel] for channel in range(3))
+    apart = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    left_out = count - int(_SHARE_PERCENT / 100 * (count - 1))
+    return bool(np.count_nonzero(apart > 4 * _SURE_LEVELS) >= max(2, left_out))
+
+
 def _sampled(image: UInt8Image) -> NDArray[np.float64]:
     """Return the mean of four pixels of each block, float64[N, 3]; in most images they show color, in little time."""
+    return (_sums(image)[0] / 4).reshape(-1, 3)
+
+
+def _sums(image: UInt8Image, step: int = 1) -> tuple[NDArray[np.uint16], int]:
+    """Return the sum of four pixels of each block, uint16[R, C, 3], in every `step`-th row of blocks; and their number.
+
+    The number is that of all blocks of the image.
+    """
     rows, columns = (max(2, side // _SIDE_PX) for side in image.shape[:2])
-    whole = image[: image.shape[0] // rows * rows, : image.shape[1] // columns * columns]
-    places = [(row, column) for row in (rows // 4, 3 * rows // 4) for column in (columns // 4, 3 * columns // 4)]
-    parts = [whole[row::rows, column::columns] for row, column in places]
-    return (np.sum(parts, axis=0, dtype=np.uint16) / len(parts)).reshape(-1, 3)
+    down, across = image.shape[0] // rows, image.shape[1] // columns
+    whole = image[: down * rows, : across * columns]
+    top, bottom = (whole[row :: rows * step] for row in (rows // 4, 3 * rows // 4))
+    left, right = columns // 4, 3 * columns // 4
+    found = top[:, left::columns].astype(np.uint16)
+    for other in (top[:, right::columns], bottom[:, left::columns], bottom[:, right::columns]):
+        found += other
+    return found, down * across
 
 
 def _range_of(difference: NDArray[np.float64]) -> float:
