@@ -3,12 +3,13 @@ from string import Formatter
 
 import pytest
 
+from hemabridge.evaluation.languages import CELL_TYPES, LANGUAGES
 from hemabridge.review.pages import Pages
 from hemabridge.review.questions import ANSWERS, KEYS, asked_on, number_in, read_answers, sentences
 from hemabridge.review.records import Question
 from hemabridge.review.session import Answer, Reader
 from hemabridge.review.store import Screen, Store
-from hemabridge.review.texts import CELL_TYPES, LANGUAGES, TEXTS
+from hemabridge.review.texts import TEXTS
 
 TYPES = ("monocyte", "blast")
 READER = Reader(1, "es", TYPES, begun=True)

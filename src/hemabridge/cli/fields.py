@@ -83,6 +83,7 @@ def differential(
         typer.Option(min=0.001, max=10, help="Micrometers per pixel of all fields [default: from their red cells]."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals.")] = 0,
+    language: Annotated[str, typer.Option(help="Language of the report: en or es.")] = "en",
 ) -> None:
     """Count the leukocytes of a patient's fields: find, re-stain, classify, and give percentages with 95 % intervals.
 
@@ -95,7 +96,17 @@ def differential(
     from hemabridge.workflows.differential.written import REPORT
 
     with shown_progress() as progress:
-        done = run(model, fields, out, restain=restain, home=home, um_per_px=um_per_px, seed=seed, progress=progress)
+        done = run(
+            model,
+            fields,
+            out,
+            restain=restain,
+            home=home,
+            um_per_px=um_per_px,
+            seed=seed,
+            language=language,
+            progress=progress,
+        )
     if done.distrusted:
         print(first_words(done))
     for one in done.shares():
@@ -116,7 +127,9 @@ def check(
     name: Annotated[
         str | None, typer.Option(help="Your name, which is kept with each answer [default: that of the user].")
     ] = None,
-    language: Annotated[str, typer.Option(help="Language of the page: en or es; it can be changed there.")] = "en",
+    language: Annotated[
+        str, typer.Option(help="Language of page and report: en or es; it can be changed there.")
+    ] = "en",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 8323,
 ) -> None:
     """Check a count on a page in a browser of this computer: see each cell, correct its class, and the count follows.

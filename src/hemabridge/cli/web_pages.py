@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from hemabridge.errors import InputError, MissingExtraError
+from hemabridge.errors import MissingExtraError
 
 
 def needs_web_server(what: str = "this command", instead: str = "") -> None:
@@ -33,10 +33,9 @@ def page_of_this_computer(task: str, language: str, instead: str = "") -> Callab
         InputError: there is no such language.
     """
     needs_web_server("the page", instead)
-    from hemabridge.review.texts import LANGUAGES
+    from hemabridge.evaluation.languages import check_language
 
-    if language not in LANGUAGES:
-        raise InputError(f"expected --language {' or '.join(LANGUAGES)}, got {language!r}")
+    check_language(language)
 
     def ready(address: str) -> None:
         print(f"{task} at {address}", flush=True)

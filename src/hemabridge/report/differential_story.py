@@ -1,7 +1,12 @@
-"""The results of a differential count as sentences for its report."""
+"""The results of a differential count as sentences for its report, in English and in Spanish.
 
+A language is a code of `evaluation.languages.LANGUAGES`.
+"""
+
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
 from statistics import median
 from typing import Final
 
@@ -13,7 +18,13 @@ from hemabridge.evaluation.differential_results import (
     CountedField,
     DifferentialResults,
 )
+from hemabridge.evaluation.languages import class_in, stored_in
 from hemabridge.report.story import percent
+
+TEXTS: Final[Mapping[str, Mapping[str, str]]] = json.loads(
+    files(__package__).joinpath("differential_texts.json").read_text(encoding="utf-8")
+)
+"""Texts by key, then by language; fields are in braces."""
 
 FEWEST: Final = 100
 """With fewer counted cells the report warns. Manual differentials count 100, the reference method (CLSI H20-A2) 200."""
@@ -25,131 +36,130 @@ WIDE: Final = 170
 """Width of the picture of the intervals, in its units."""
 
 
-def headline(results: DifferentialResults) -> str:
+def said(language: str, key: str, **fields: object) -> str:
+    """Return a text of the catalog with its fields filled in.
+
+    >>> said("es", "range", low="1.0%", high="2.0%")
+    '1.0% a 2.0%'
+    """
+    return TEXTS[key][language].format(**fields)
+
+
+def headline(results: DifferentialResults, language: str = "en") -> str:
     """Return the number of cells and the three largest shares in one line."""
+    if not results.counted:
+        return said(language, "headline_none")
     shares = sorted(results.shares(), key=lambda one: -one.share)
-    told = ", ".join(f"{one.name} {percent(one.share)}" for one in shares[:3])
-    return f"{len(results.counted)} leukocytes counted: {told}." if results.counted else "No leukocyte was counted."
+    told = ", ".join(f"{class_in(language, one.name)} {percent(one.share)}" for one in shares[:3])
+    return said(language, "headline", cells=len(results.counted), shares=told)
 
 
-def first_words(results: DifferentialResults) -> str:
+def first_words(results: DifferentialResults, language: str = "en") -> str:
     """Return the first sentences, above all numbers, where the count cannot be trusted; empty where it can."""
     if not results.distrusted:
         return ""
-    return (
-        f"Do not trust this count: the cells are {results.site_fact}. Check every counted cell by eye (`hemabridge "
-        "check OUT`), or adapt a model to this hospital (`hemabridge adapt OURS OUT/found/cells --out RUN "
-        "--weights download`)."
-    )
+    return said(language, "distrusted", fact=stored_in(language, results.site_fact))
 
 
-def sentences(results: DifferentialResults) -> Iterator[str]:
+def sentences(results: DifferentialResults, language: str = "en") -> Iterator[str]:
     """Yield what speaks against the model, which cells were counted, which were not, and what the intervals cover."""
-    yield from results.cautions
+    for caution in results.cautions:
+        yield stored_in(language, caution)
     if results.site == "borderline":
-        yield (
-            f"CAUTION: the cells are {results.site_fact}. Check some by eye before you use these percentages: the "
-            "classifier may make other errors here than at its own hospital."
-        )
-    used = [field for field in results.fields if field.used]
-    yield (
-        f"{len(results.cells)} leukocytes were found in {len(results.fields)} files. {len(used)} fields are fit for a "
-        f"count, and {len(results.counted)} of their cells are counted."
+        yield said(language, "borderline", fact=stored_in(language, results.site_fact))
+    yield said(
+        language,
+        "found",
+        cells=len(results.cells),
+        files=len(results.fields),
+        used=sum(field.used for field in results.fields),
+        counted=len(results.counted),
     )
-    yield from _not_counted(results)
-    if 0 < len(results.counted) < FEWEST:
-        yield f"Fewer than {FEWEST} cells were counted: photograph more fields."
-    touching = sum(cell.cluster for cell in results.counted)
-    if touching:
-        yield f"{touching} of the counted cells touch another leukocyte; each was cut out and classified by itself."
-    refused = sum(cell.guard == "refuse" for cell in results.counted)
-    if refused:
-        yield f"The morphology guard refuses the re-staining of {refused} counted cells: see the originals."
-    yield _intervals(results)
-    yield _checked(results)
-
-
-def _not_counted(results: DifferentialResults) -> Iterator[str]:
     used = {field.field for field in results.fields if field.used}
-    border = sum(cell.left_out == CUT for cell in results.cells)
-    if border:
-        yield f"{border} cells that the border of a field cuts are classified and not counted."
-    blurred = sum(cell.left_out.startswith(BLURRED) for cell in results.cells if cell.field in used)
-    if blurred:
-        yield f"{blurred} blurred cells of sharp fields are classified and not counted."
-    unknown = sum(bool(cell.unknown) and cell.expert is None for cell in results.counted)
-    if unknown:
-        yield (
-            f"{unknown} of the counted cells are what `hemabridge run` calls unknown; each counts as its most probable "
-            "class until an expert has seen it."
-        )
-    struck = sum(cell.expert == NO_CELL for cell in results.cells)
-    if struck:
-        yield f"{struck} objects that an expert called no leukocyte are not counted."
+    counted = results.counted
+    for key, cells in (
+        ("cut", sum(cell.left_out == CUT for cell in results.cells)),
+        ("blurred", sum(cell.left_out.startswith(BLURRED) for cell in results.cells if cell.field in used)),
+        ("unknown", sum(bool(cell.unknown) and cell.expert is None for cell in counted)),
+        ("struck", sum(cell.expert == NO_CELL for cell in results.cells)),
+        ("few", int(0 < len(counted) < FEWEST)),
+        ("touching", sum(cell.cluster for cell in counted)),
+        ("refused", sum(cell.guard == "refuse" for cell in counted)),
+    ):
+        if cells:
+            yield said(language, key, cells=cells, fewest=FEWEST)
+    yield _intervals(results, language)
+    yield _checked(results, language)
 
 
-def _intervals(results: DifferentialResults) -> str:
+def _intervals(results: DifferentialResults, language: str) -> str:
     if not results.confusion:
-        return (
-            "The intervals cover counting error only, since the model states no confusion matrix of its own hospital. "
-            "Give labeled cells (--home) to add the classifier's own errors."
-        )
-    told = (
-        f"The percentages are corrected by the classifier's confusion on {results.confusion_from}. The 95 % intervals "
-        "cover counting error and confusion. "
-    )
+        return said(language, "counting_error_only")
+    told = said(language, "corrected", cells=stored_in(language, results.confusion_from))
     if results.home_weight == 1.0:
-        return f"{told}They are valid only if the classifier makes the same errors here as there."
+        return f"{told} {said(language, 'same_errors')}"
     wide, narrow = (_mean_width(shares) for shares in (results.shares(), results.shares(is_like_home=True)))
-    return (
-        f"{told}Since the site is {results.site}, they allow for other errors of the classifier, which makes them "
-        f"{100 * wide:.1f} percentage points wide in the mean; {100 * narrow:.1f} if it were in-distribution. Each "
-        f"cell of the confusion counts as {results.home_weight:g}. They can still miss the truth if one class is "
-        "confused far more often than there."
+    further = said(
+        language,
+        "other_errors",
+        site=stored_in(language, results.site),
+        wide=f"{100 * wide:.1f}",
+        narrow=f"{100 * narrow:.1f}",
+        weight=f"{results.home_weight:g}",
     )
+    return f"{told} {further}"
 
 
 def _mean_width(shares: Sequence[ClassShare]) -> float:
     return sum(one.high - one.low for one in shares) / len(shares)
 
 
-def _checked(results: DifferentialResults) -> str:
+def _checked(results: DifferentialResults, language: str) -> str:
     seen = sum(cell.expert is not None for cell in results.cells)
     if not seen:
-        return "No expert has checked the cells yet: `hemabridge check OUT` serves a page for that."
+        return said(language, "unchecked")
     changed = sum(cell.expert not in (None, cell.predicted) for cell in results.cells)
-    return f"An expert has seen {seen} cells and changed {changed}; these count as certain."
+    return said(language, "checked", cells=seen, changed=changed)
 
 
-def quality(results: DifferentialResults) -> list[str]:
+def quality(results: DifferentialResults, language: str = "en") -> list[str]:
     """Return the numbers of red cells and platelets in the fields that are used."""
     used = [field for field in results.fields if field.used]
     red = sorted(field.red_cells for field in used if field.red_cells is not None)
     if not red:
-        return ["No field is fit for a count."]
+        return [said(language, "no_field")]
     platelets = sorted(field.platelets for field in used)
     total_red = sum(red)
-    per_1000 = f" ({1000 * sum(platelets) / total_red:.0f} per 1000 red cells)" if total_red else ""
+    rate = said(language, "per_1000", rate=f"{1000 * sum(platelets) / total_red:.0f}") if total_red else ""
+    mean = sum(field.leukocytes for field in used) / len(used)
     return [
-        f"Red cells per field: median {red[len(red) // 2]}, {red[0]} to {red[-1]}.",
-        f"Platelets per field: median {platelets[len(platelets) // 2]}, {platelets[0]} to {platelets[-1]}{per_1000}; "
-        "clumps are not counted among them.",
-        f"Leukocytes per field: {sum(field.leukocytes for field in used) / len(used):.1f}. "
-        f"Smudge cells: {sum(field.smudges for field in used)}.",
-        *_sizes(results),
+        said(language, "red_cells", median=red[len(red) // 2], least=red[0], most=red[-1]),
+        said(
+            language,
+            "platelets",
+            median=platelets[len(platelets) // 2],
+            least=platelets[0],
+            most=platelets[-1],
+            rate=rate,
+        ),
+        said(language, "leukocytes", mean=f"{mean:.1f}", smudges=sum(field.smudges for field in used)),
+        *_sizes(results, language),
     ]
 
 
-def _sizes(results: DifferentialResults) -> Iterator[str]:
+def _sizes(results: DifferentialResults, language: str) -> Iterator[str]:
     """Yield the median diameters of the nuclei and the cells of each class."""
     told = []
     for name in dict.fromkeys(cell.class_name for cell in sorted(results.counted, key=lambda cell: cell.class_name)):
         own = [cell for cell in results.counted if cell.class_name == name]
         whole = [cell.cell_um for cell in own if cell.cell_um is not None]
         if whole:
-            told.append(f"{name} {median(cell.diameter_um for cell in own):.1f} and {median(whole):.1f}")
+            nucleus = f"{median(cell.diameter_um for cell in own):.1f}"
+            told.append(
+                said(language, "size", name=class_in(language, name), nucleus=nucleus, cell=f"{median(whole):.1f}")
+            )
     if told:
-        yield f"Diameter of nucleus and cell in µm, median: {', '.join(told)}."
+        yield said(language, "sizes", sizes=", ".join(told))
 
 
 def left_out(results: DifferentialResults) -> list[CountedField]:
@@ -157,29 +167,37 @@ def left_out(results: DifferentialResults) -> list[CountedField]:
     return [field for field in results.fields if not field.used]
 
 
-def left_out_kinds(results: DifferentialResults) -> str:
+def left_out_kinds(results: DifferentialResults, language: str = "en") -> str:
     """Return how many files are not used, by their status."""
     kinds = Counter(field.status for field in left_out(results))
-    return ", ".join(f"{count} {status}" for status, count in sorted(kinds.items()))
+    return ", ".join(f"{count} {stored_in(language, status)}" for status, count in sorted(kinds.items()))
 
 
-def failure_modes(results: DifferentialResults) -> list[str]:
+def reason(field: CountedField, language: str = "en") -> str:
+    """Return why a field is not used; of a file that cannot be read, whose message is English, where that stands."""
+    if language != "en" and field.status == "unreadable":
+        return said(language, "unreadable")
+    return stored_in(language, field.reason)
+
+
+def failure_modes(results: DifferentialResults, language: str = "en") -> list[str]:
     """Return which classes the classifier confuses at its own hospital, the most frequent confusion first."""
     found = []
     for name, row in zip(results.classes, results.confusion, strict=False):
         total = sum(row)
         for other, count in zip(results.classes, row, strict=True):
             if total and other != name and count / total >= CONFUSED:
-                found.append((count / total, f"{count} of {total} cells of {name} are classified as {other}"))
+                named = {"name": class_in(language, name), "other": class_in(language, other)}
+                found.append((count / total, said(language, "confused", count=count, total=total, **named)))
     return [told for _, told in sorted(found, key=lambda one: -one[0])]
 
 
-def against_manual(one: ClassShare) -> str:
+def against_manual(one: ClassShare, language: str = "en") -> str:
     """Return whether the interval is as narrow as that of an errorless count of 100 or 200 cells."""
     width = one.high - one.low
     if width <= one.of_200[1] - one.of_200[0]:
-        return "as good as 200 cells"
-    return "as good as 100 cells" if width <= one.of_100[1] - one.of_100[0] else "wider than 100 cells"
+        return said(language, "as_200")
+    return said(language, "as_100" if width <= one.of_100[1] - one.of_100[0] else "wider")
 
 
 def place(share: float) -> str:

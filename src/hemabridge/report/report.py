@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hemabridge._version import __version__
 from hemabridge.evaluation.differential_results import CountedCell, DifferentialResults
 from hemabridge.evaluation.label_results import LabelResults
+from hemabridge.evaluation.languages import class_in, stored_in
 from hemabridge.evaluation.reading import Reading
 from hemabridge.evaluation.results import StudyResults
 from hemabridge.imaging.standardizer import UInt8Image
@@ -217,6 +219,7 @@ def write_differential_report(
     shown: Mapping[str, Sequence[CountedCell]],
     images: Mapping[str, UInt8Image],
     out: Path,
+    language: str = "en",
 ) -> None:
     """Write the report of `hemabridge differential` as one self-contained HTML file, as the other reports are.
 
@@ -225,6 +228,7 @@ def write_differential_report(
         shown: cells of each class, in the order in which they are shown.
         images: of these cells, by path.
         out: the HTML file; replaced as a whole.
+        language: of the report, `en` or `es`.
     """
     html = (
         report_environment(differential_story)
@@ -235,6 +239,10 @@ def write_differential_report(
             shown=shown,
             images=images,
             style=style_of("study.css", "labeling.css", "differential.css"),
+            language=language,
+            t=partial(differential_story.said, language),
+            label=partial(class_in, language),
+            stored=partial(stored_in, language),
             version=__version__,
         )
     )

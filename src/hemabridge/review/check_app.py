@@ -7,10 +7,10 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from hemabridge.evaluation.languages import LANGUAGES
 from hemabridge.review.check_pages import Checking, CheckPages
 from hemabridge.review.reading_app import bare_app
 from hemabridge.review.security import read_form
-from hemabridge.review.texts import LANGUAGES
 
 _KEPT: Final = {"cache-control": "private, max-age=3600"}
 

@@ -18,9 +18,10 @@ from hemabridge.evaluation.differential_results import (
     CountedCell,
     DifferentialResults,
 )
+from hemabridge.evaluation.languages import LANGUAGES, cell_type_name, stored_in
 from hemabridge.review.corrections import Corrections
 from hemabridge.review.pages import page_environment, static_files
-from hemabridge.review.texts import LANGUAGES, cell_type_name, text
+from hemabridge.review.texts import text
 
 CONTEXT_UM: Final = 60.0
 """Side of the part of the field around a cell, in micrometers."""
@@ -220,6 +221,7 @@ class CheckPages:
             base=f"/r/{self.checking.token}/",
             label=self._label,
             percent=_percent,
+            why=lambda reason: stored_in(language, reason),
             **values,
         )
 

@@ -11,12 +11,13 @@ from typing import Any, ClassVar, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hemabridge.evaluation.languages import LANGUAGES
 from hemabridge.review import session
 from hemabridge.review.questions import NINTHS, Asked, asked_on, sentences
 from hemabridge.review.records import Question
 from hemabridge.review.session import Progress, Reader
 from hemabridge.review.store import Screen, Store
-from hemabridge.review.texts import LANGUAGES, text
+from hemabridge.review.texts import text
 
 USUAL_SECONDS: Final = 8.0
 """Time per screen that is assumed before the first answer, in seconds."""

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hemabridge.evaluation.languages import cell_type_name
 from hemabridge.review.records import Question
 from hemabridge.review.session import Answer, Reader
 from hemabridge.review.store import Screen
-from hemabridge.review.texts import cell_type_name, text
+from hemabridge.review.texts import text
 
 UNSURE: Final = "unsure"
 

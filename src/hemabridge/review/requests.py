@@ -8,12 +8,12 @@ from typing import Final, TypeAlias
 from fastapi import HTTPException
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from hemabridge.evaluation.languages import LANGUAGES
 from hemabridge.review import session
 from hemabridge.review.pages import Pages
 from hemabridge.review.questions import number_in, read_answers
 from hemabridge.review.session import Outcome, Reader
 from hemabridge.review.store import Screen, Store
-from hemabridge.review.texts import LANGUAGES
 
 OPAQUE: Final = re.compile(r"[0-9a-f]{24}")
 SUBMISSION: Final = re.compile(r"[0-9a-f]{32}")

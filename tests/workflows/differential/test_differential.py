@@ -195,6 +195,22 @@ def test_an_experts_classes_count_as_certain(counted: tuple[Path, DifferentialRe
     assert done.corrected({}) == done
 
 
+def test_the_report_is_written_in_spanish_and_in_no_unknown_language(
+    model: Path, fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["hemabridge", "differential", str(model), str(fields), str(tmp_path / "out"), "--language", "es"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="es">' in html
+    assert "leucocitos contados" in html
+    with pytest.raises(InputError, match="expected --language en or es"):
+        differential(model, fields, tmp_path / "other", language="fr")
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_folder_without_leukocytes_is_an_error(model: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "glass" / "one.png", np.full((300, 300, 3), 230, np.uint8))
     with pytest.raises(InputError, match="found none in 1 files"):

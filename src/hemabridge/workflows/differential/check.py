@@ -30,7 +30,7 @@ def check(out: Path, *, who: str, language: str, port: int, ready: Callable[[str
     Args:
         out: the folder that `differential` wrote.
         who: name of the expert, which is kept with each answer.
-        language: of the page, `en` or `es`.
+        language: of the page, `en` or `es`; the report has that in which the page is left.
         port: 0 takes a free one.
         ready: called with the address of the page once it can be opened.
 
@@ -58,15 +58,15 @@ def check(out: Path, *, who: str, language: str, port: int, ready: Callable[[str
             )
         finally:
             done = checking.now()
-            _write(done, corrections, out)
+            _write(done, corrections, out, checking.language)
     return done
 
 
-def _write(done: DifferentialResults, corrections: Corrections, out: Path) -> None:
+def _write(done: DifferentialResults, corrections: Corrections, out: Path, language: str) -> None:
     """Write the count with its corrections, the labels and the history."""
     with atomic_write(out / FILE) as temporary:
         temporary.write_text(done.to_json(), encoding="utf-8")
-    write_results(done, out)
+    write_results(done, out, language)
     labels = [(cell.path.removeprefix(f"{FOUND}/"), cell.expert) for cell in done.cells if cell.expert is not None]
     _write_table(labels, ("path", "class"), out / LABELS)
     history = [(f"{one.at:.0f}", one.who, one.cell, one.class_name or "", one.before) for one in corrections.history()]

@@ -6,6 +6,7 @@ from typing import Final
 
 from hemabridge.errors import InputError
 from hemabridge.evaluation.differential_results import FILE, DifferentialResults
+from hemabridge.evaluation.languages import check_language
 from hemabridge.imaging.files import read_image, write_image
 from hemabridge.progress import Progress, silent
 from hemabridge.storage.files import atomic_write
@@ -36,6 +37,7 @@ def differential(
     home: Path | None = None,
     um_per_px: float | None = None,
     seed: int = 0,
+    language: str = "en",
     progress: Progress = silent,
 ) -> DifferentialResults:
     """Find, re-stain, classify and count the leukocytes of every field below a folder.
@@ -53,13 +55,16 @@ def differential(
         home: labeled cells that the classifier was not trained on, for its confusion; else what the model states.
         um_per_px: micrometers per pixel of all fields; estimated for each if None.
         seed: of the posterior draws.
+        language: of the report, `en` or `es`.
         progress: told of each step.
 
     Raises:
         ModelError: the model does not classify, or its file is damaged.
-        InputError: no leukocyte was found, a folder cannot be used, or `out` holds other files.
+        InputError: no leukocyte was found, a folder cannot be used, there is no such language, or `out` holds other
+            files.
         RunError: another process works in `out`.
     """
+    check_language(language)
     check_fields(fields)
     opened = open_for_count(model, restain, home, progress)
     check_apart(out, fields)
@@ -77,7 +82,7 @@ def differential(
         results = replace(counted, folder=fields.resolve().name, model=model.resolve().name, seed=seed)
         with atomic_write(out / FILE) as temporary:
             temporary.write_text(results.to_json(), encoding="utf-8")
-        write_results(results, out)
+        write_results(results, out, language)
     return results
 
 

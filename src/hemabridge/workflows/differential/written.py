@@ -44,8 +44,8 @@ _CELLS: Final = {
 }
 
 
-def write_results(results: DifferentialResults, out: Path) -> None:
-    """Write `differential.csv`, `cells.csv` and `report.html`; each is replaced as a whole."""
+def write_results(results: DifferentialResults, out: Path, language: str = "en") -> None:
+    """Write `differential.csv`, `cells.csv` and `report.html`, this one in a language; each is replaced as a whole."""
     _write(_share_rows(results), _SHARES, out / SHARE_TABLE)
     names = [f"probability of {name}" for name in results.classes]
     rows = [_cell_row(cell) | dict(zip(names, cell.probabilities, strict=True)) for cell in results.cells]
@@ -55,7 +55,7 @@ def write_results(results: DifferentialResults, out: Path) -> None:
         for name in dict.fromkeys(share.name for share in results.shares())
     }
     pictures = {cell.path: _small(out / cell.path) for cells in shown.values() for cell in cells}
-    write_differential_report(results, shown, pictures, out / REPORT)
+    write_differential_report(results, shown, pictures, out / REPORT, language)
 
 
 def _certainty(cell: CountedCell) -> tuple[bool, float]:
