@@ -8,7 +8,6 @@ from typing import Final, Literal
 
 import numpy as np
 
-from hemabridge.counted import counted
 from hemabridge.domain.site_profile import (
     FEWEST_CELLS,
     Answer,
@@ -125,8 +124,9 @@ class SiteAnswer:
 
     @property
     def _distance(self) -> str:
+        images = "1 image" if self.images == 1 else f"{self.images} images"
         return (
-            f"distance {self.source.value:.2f} over {counted(self.images, 'image')}; in-distribution up to "
+            f"distance {self.source.value:.2f} over {images}; in-distribution up to "
             f"{self.source.in_distribution_max:.2f}, borderline up to {self.source.borderline_max:.2f}"
         )
 
